@@ -1,0 +1,47 @@
+# The one door, for people and for CI. `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Always the whole workspace in release mode: other selections have other feature sets, and Cargo
+# would compile deno_runtime once more for each.
+CARGO_FLAGS := --release --workspace --locked
+RUN_FLAGS ?= --dev
+
+.PHONY: help deps build run test bench lint fmt clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+
+deps: ## install what building needs besides Rust (Debian; libclang, for SQLite's bindings)
+	@tools/deps build
+
+build: deps ## build switchyard-router and switchyard-cell
+	cargo build $(CARGO_FLAGS)
+
+run: build examples/express/node_modules ## build, and serve examples/ on http://127.0.0.1:8000
+	target/release/switchyard-router --projects examples --state target/run-state $(RUN_FLAGS)
+
+examples/express/node_modules: examples/express/package-lock.json
+	@if command -v npm >/dev/null; then cd examples/express && npm ci --no-audit --no-fund && touch node_modules; \
+	else echo "npm is not installed: examples/express will not build"; fi
+
+test: build examples/express/node_modules ## run every test
+	cargo test $(CARGO_FLAGS) --no-fail-fast
+
+bench: build ## measure against deno serve and nginx (installs them: npm, Debian packages)
+	@tools/deps bench
+	cargo bench $(CARGO_FLAGS) --bench all
+
+lint: deps ## formatting, clippy with the lint table, licences, bans and sources
+	cargo fmt --all --check
+	tools/clippy $(CARGO_FLAGS) --all-targets
+	@tools/deps lint
+	cargo deny --log-level error check bans licenses sources
+
+fmt: ## format all code
+	cargo fmt --all
+
+clean: ## remove what was built
+	cargo clean

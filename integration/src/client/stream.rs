@@ -1,0 +1,79 @@
+//! Bodies that come and go in pieces, when the test says so.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use tokio::sync::mpsc;
+
+use super::{Body, with_method};
+use crate::within;
+
+/// The sending end of a request's body. Dropping it ends the body.
+#[derive(Debug)]
+pub struct Upload(mpsc::Sender<Bytes>);
+
+impl Upload {
+    /// `POST path`, with a body that is still to be sent.
+    pub fn post(path: &str) -> (Self, Request<Body>) {
+        let (sender, receiver) = mpsc::channel::<Bytes>(1);
+        let frames = unfold(receiver, |mut receiver| async move {
+            let chunk = receiver.recv().await?;
+            Some((Ok::<_, Infallible>(Frame::data(chunk)), receiver))
+        });
+        let body = BodyExt::boxed(StreamBody::new(frames));
+        (Self(sender), with_method(Method::POST, path).map(|_| body))
+    }
+
+    pub async fn send(&self, chunk: impl Into<Bytes>) {
+        let sent = within("a chunk is taken", self.0.send(chunk.into())).await;
+        sent.expect("the other end still reads the body");
+    }
+
+    /// Ends the body.
+    pub fn end(self) {}
+}
+
+/// An answer whose body is still to be read.
+#[derive(Debug)]
+pub struct Streaming(Response<Incoming>);
+
+impl Streaming {
+    pub(super) fn new(response: Response<Incoming>) -> Self {
+        Self(response)
+    }
+
+    pub fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    pub fn version(&self) -> Option<&str> {
+        self.0.headers().get("x-switchyard-version")?.to_str().ok()
+    }
+
+    /// The next chunk as text, or None at the end of the body.
+    pub async fn next(&mut self) -> Option<String> {
+        self.try_next().await.map(|chunk| chunk.expect("the body goes on"))
+    }
+
+    /// As `next`; an error when the body is cut off.
+    pub async fn try_next(&mut self) -> Option<Result<String, hyper::Error>> {
+        within("a chunk of the body", self.next_unbounded()).await
+    }
+
+    /// As `try_next`, for a body that may be silent for as long as it likes.
+    pub(crate) async fn next_unbounded(&mut self) -> Option<Result<String, hyper::Error>> {
+        loop {
+            let frame = match self.0.body_mut().frame().await? {
+                Ok(frame) => frame,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Ok(data) = frame.into_data() {
+                return Some(Ok(String::from_utf8_lossy(&data).into_owned()));
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Tiny projects: as text, or as folders in `fixtures/`.
+
+use std::path::{Path, PathBuf};
+
+/// Answers what it was asked, and by whom, as JSON: `method`, `path`, `query`, `host`, `headers`, `body`, `address`.
+pub const ECHO: &str = include_str!("../fixtures/echo.ts");
+
+/// Answers a gigabyte, and at `/made` how much of it was made so far.
+pub const UNREAD: &str = include_str!("../fixtures/unread.ts");
+
+/// `/counts` answers how many requests have begun and how many were aborted; `/stream` answers one chunk and
+/// no end, `/never` nothing.
+pub const ABORTS: &str = include_str!("../fixtures/aborts.ts");
+
+/// A folder of `fixtures/`.
+pub fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// The folder with the examples that `make run` serves.
+pub fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+/// Answers every request with the label.
+pub fn hello(label: &str) -> String {
+    format!("export default {{ fetch: () => new Response({label:?}) }};\n")
+}
+
+/// Answers `a:b` from two modules of its own, so that a mix of versions shows in the body.
+pub fn pair() -> &'static str {
+    "import { a } from './a.ts';\nimport { b } from './b.ts';\n\
+     export default { fetch: () => new Response(`${a}:${b}`) };\n"
+}
+
+/// A module for [`pair`].
+pub fn half(name: &str, label: &str) -> String {
+    format!("export const {name} = {label:?};\n")
+}
+
+/// A project whose requests last as long as the test wants, since they end with the request's body:
+/// `/wait` answers the label when the body has ended, `/echo` streams each chunk back behind `label `,
+/// a WebSocket does so with each message. All else is answered with the label.
+pub fn lasting(label: &str) -> String {
+    include_str!("../fixtures/lasting.ts").replace("LABEL", label)
+}

@@ -1,0 +1,44 @@
+//! The harness: the real router on a real volume, spoken to over real sockets.
+//!
+//! Tests wait for events (see [`events`]) and never for time to pass; every wait has a deadline, so a
+//! router that does nothing fails a test instead of hanging it.
+
+use std::future::Future;
+use std::time::Duration;
+
+pub mod admin;
+pub mod client;
+pub mod events;
+pub mod fixtures;
+pub mod log;
+pub mod probe;
+pub mod receiver;
+pub mod router;
+pub mod volume;
+
+/// How long anything may take. Far more than it does, on two cores that other tests use as well.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Awaits something that must happen, and says what did not.
+///
+/// # Panics
+/// When the deadline is over.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+    }
+}
+
+/// Asks again until the answer is yes. For what no event tells; where one does, wait for that.
+///
+/// # Panics
+/// When the deadline is over.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    within(what, async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

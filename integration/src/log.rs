@@ -1,0 +1,63 @@
+//! What the router wrote to standard error, line by line, while it runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// A log that is still being written. Clones see the same lines.
+#[derive(Clone, Debug)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    count: watch::Receiver<usize>,
+}
+
+impl Log {
+    /// Reads in a thread of its own until the stream ends.
+    pub(crate) fn read(stream: impl Read + Send + 'static) -> (Self, JoinHandle<()>) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (counter, count) = watch::channel(0);
+        let written = lines.clone();
+        let thread = std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let mut lines = written.lock().unwrap_or_else(PoisonError::into_inner);
+                lines.push(line);
+                counter.send_replace(lines.len());
+            }
+        });
+        (Self { lines, count }, thread)
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The lines that are JSON, parsed.
+    pub fn records(&self) -> Vec<Value> {
+        self.lines().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// All lines as one text, to look into and to show.
+    pub fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    /// Waits for a line that is JSON and matches, those already written included. None when the log
+    /// ends without one.
+    pub async fn wait_for(&self, matches: impl Fn(&Value) -> bool) -> Option<Value> {
+        let mut count = self.count.clone();
+        loop {
+            let ended = count.has_changed().is_err();
+            count.borrow_and_update();
+            if let Some(record) = self.records().into_iter().find(&matches) {
+                return Some(record);
+            }
+            if ended || count.changed().await.is_err() {
+                return self.records().into_iter().find(&matches);
+            }
+        }
+    }
+}

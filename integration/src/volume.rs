@@ -1,0 +1,149 @@
+//! A projects folder, and the ways in which people and programs change one.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Paths are relative to the volume: `blog/main.ts`.
+#[derive(Debug)]
+pub struct Volume(TempDir);
+
+/// A project to be.
+#[derive(Debug)]
+pub struct Project<'a> {
+    volume: &'a Volume,
+    name: String,
+    files: Vec<(String, String)>,
+}
+
+impl Volume {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A volume with one project that has one file, `main.ts`.
+    pub fn with(project: &str, main: impl Into<String>) -> Self {
+        let volume = Self::new();
+        volume.project(project).file("main.ts", main).write();
+        volume
+    }
+
+    pub fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    pub fn project(&self, name: &str) -> Project<'_> {
+        Project { volume: self, name: name.to_owned(), files: Vec::new() }
+    }
+
+    /// Writes in place, as `cp` and most programs do.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder can be made");
+        fs::write(path, text).expect("a file can be written");
+    }
+
+    /// Writes beside and renames, as editors do.
+    pub fn replace(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        let name = path.file_name().expect("a file has a name").to_string_lossy();
+        let beside = path.with_file_name(format!("{name}~"));
+        fs::write(&beside, text).expect("a file can be written");
+        fs::rename(beside, path).expect("a file can be renamed");
+    }
+
+    /// Writes in chunks, with a pause after each but the last, as a slow upload does.
+    pub async fn write_slowly(&self, path: &str, text: &str, chunks: usize, pause: Duration) {
+        let mut file = File::create(self.path(path)).expect("a file can be written");
+        let length = text.len().div_ceil(chunks);
+        for (index, chunk) in text.as_bytes().chunks(length).enumerate() {
+            if index > 0 {
+                tokio::time::sleep(pause).await;
+            }
+            file.write_all(chunk).expect("a file can be written");
+        }
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).expect("a file can be read")
+    }
+
+    /// Removes a file, a link, or a folder with all that is in it.
+    pub fn remove(&self, path: &str) {
+        let path = self.path(path);
+        let is_folder = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.expect("it can be removed");
+    }
+
+    pub fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).expect("it can be renamed");
+    }
+
+    /// Makes a symbolic link at `at`, or points an existing one elsewhere in one step.
+    pub fn link(&self, target: impl AsRef<Path>, at: &str) {
+        let at = self.path(at);
+        let beside = at.with_file_name("_link");
+        symlink(target, &beside).expect("a link can be made");
+        fs::rename(beside, at).expect("a link can be renamed");
+    }
+
+    /// Copies a folder with all that is in it.
+    pub fn copy_in(&self, from: &Path, to: &str) {
+        copy(from, &self.path(to));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("a folder can be read");
+        let to = to.join(entry.file_name());
+        let kind = entry.file_type().expect("a kind can be read");
+        if kind.is_dir() {
+            copy(&entry.path(), &to);
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(entry.path()).expect("a link can be read"), to)
+                .expect("a link can be made");
+        } else {
+            fs::copy(entry.path(), to).expect("a file can be copied");
+        }
+    }
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder can be made"))
+    }
+}
+
+impl Project<'_> {
+    pub fn file(mut self, path: &str, text: impl Into<String>) -> Self {
+        self.files.push((path.to_owned(), text.into()));
+        self
+    }
+
+    /// Writes file by file into the project's folder, as an upload does.
+    pub fn write(self) {
+        for (path, text) in &self.files {
+            self.volume.write(&format!("{}/{path}", self.name), text);
+        }
+    }
+
+    /// Writes into a folder that is no project and renames it, so that the project is there at once.
+    pub fn move_in(self) {
+        let staging = format!("_staging-{}", self.name);
+        for (path, text) in &self.files {
+            self.volume.write(&format!("{staging}/{path}"), text);
+        }
+        self.volume.rename(&staging, &self.name);
+    }
+}

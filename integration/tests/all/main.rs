@@ -1,0 +1,20 @@
+//! Every test of the whole: real binaries, real files, real HTTP. Each test has a router and a volume of
+//! its own.
+
+mod admin;
+mod bad_input;
+mod bodies;
+mod broken;
+mod churn;
+mod crashes;
+mod draining;
+mod events;
+mod forwarding;
+mod handlers;
+mod language;
+mod problems;
+mod reload;
+mod restart;
+mod routing;
+mod scan;
+mod unseen;

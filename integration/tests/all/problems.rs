@@ -1,0 +1,113 @@
+//! What Switchyard answers itself when a project cannot.
+
+use std::time::Duration;
+
+use switchyard_integration::client::{Upload, post, request, with_header};
+use switchyard_integration::fixtures::{ABORTS, hello, lasting};
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+use switchyard_integration::{eventually, within};
+
+const SYNTAX_ERROR: &str = "export default {\n  fetch( { return new Response('never'); }\n};\n";
+
+#[tokio::test]
+async fn a_project_that_never_built_answers_503_without_its_code() {
+    let volume = Volume::with("a", SYNTAX_ERROR);
+    let router = Router::start(&volume).await;
+    let reply = router.public.get("/a/").await;
+    reply.assert_problem(503, "no-good-version");
+    let browser = with_header(request("/a/"), "accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    let page = router.public.send(browser).await;
+    assert_eq!(page.status, 503);
+    assert!(!page.text().contains("new Response"), "a code frame went out: {}", page.text());
+}
+
+#[tokio::test]
+async fn with_dev_a_browser_sees_file_line_and_code_frame() {
+    let volume = Volume::with("a", SYNTAX_ERROR.replace("never", "<script>"));
+    let router = Router::builder(&volume).flag("dev", "").start().await;
+    let page = router.public.send(with_header(request("/a/"), "accept", "text/html")).await;
+    assert_eq!(page.status, 503);
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    let text = page.text();
+    assert!(text.contains("main.ts") && text.contains("new Response"), "{text}");
+    assert!(text.contains("&lt;script"), "the frame is not escaped: {text}");
+    router.public.get("/a/").await.assert_problem(503, "no-good-version");
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_a_504_and_the_project_goes_on() {
+    let volume = Volume::with("a", ABORTS);
+    let router = Router::builder(&volume).flag("request-timeout", 300).start().await;
+    router.public.get("/a/never").await.assert_problem(504, "timeout");
+    assert_eq!(router.public.get("/a/counts").await.text(), "1 1");
+}
+
+#[tokio::test]
+async fn a_stream_may_last_longer_than_the_time_for_its_beginning() {
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::builder(&volume).flag("request-timeout", 200).start().await;
+    let (upload, request) = Upload::post("/a/echo");
+    let mut connection = router.public.connect().await;
+    upload.send("1").await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 1"));
+    // Not waiting for something: this time has to pass.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    upload.send("2").await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 2"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_a_413() {
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::builder(&volume).flag("max-body", 1000).start().await;
+    assert_eq!(router.public.send(post("/a/wait", vec![b'x'; 1000])).await.status, 200);
+    router.public.send(post("/a/wait", vec![b'x'; 1001])).await.assert_problem(413, "body-too-large");
+    // Of unknown length: the limit is found only on the way.
+    let (upload, request) = Upload::post("/a/wait");
+    let mut connection = router.public.connect().await;
+    let sending = async {
+        upload.send(vec![b'x'; 600]).await;
+        upload.send(vec![b'x'; 600]).await;
+        upload.end();
+    };
+    let (_, reply) = tokio::join!(sending, connection.send(request));
+    reply.assert_problem(413, "body-too-large");
+}
+
+#[tokio::test]
+async fn beyond_the_most_requests_in_flight_a_project_answers_503_and_others_do_not() {
+    let volume = Volume::with("a", lasting("one"));
+    volume.project("b").file("main.ts", hello("b")).write();
+    let router = Router::builder(&volume).flag("max-in-flight", 2).start().await;
+    let held = [Upload::post("/a/wait"), Upload::post("/a/wait")].map(|(upload, request)| {
+        let client = router.public.clone();
+        (upload, tokio::spawn(async move { client.send(request).await }))
+    });
+    eventually("two are in flight", || async { router.admin.project("a").await.in_flight == 2 }).await;
+    let reply = router.public.get("/a/").await;
+    reply.assert_problem(503, "overloaded");
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(router.public.get("/b/").await.status, 200);
+    for (upload, reply) in held {
+        upload.end();
+        assert_eq!(within("a held request is answered", reply).await.unwrap().text(), "one");
+    }
+    assert_eq!(router.public.get("/a/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_a_400() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::start(&volume).await;
+    for bytes in [
+        "GET /a/ HTTP/1.1\r\n\r\n",
+        "GET /a/ HTTP/1.1\r\nHost: x\r\nContent-Length: two\r\n\r\n",
+        "NONSENSE\r\n\r\n",
+    ] {
+        let answer = router.public.raw(bytes.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{bytes:?}: {answer:?}");
+    }
+    assert_eq!(router.public.get("/a/").await.text(), "one");
+}

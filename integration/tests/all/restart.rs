@@ -1,0 +1,106 @@
+//! What outlives the router, and how the router ends.
+
+use rustix::process::Signal;
+use switchyard_integration::client::Upload;
+use switchyard_integration::eventually;
+use switchyard_integration::fixtures::{hello, lasting};
+use switchyard_integration::router::{Router, State};
+use switchyard_integration::volume::Volume;
+
+#[tokio::test]
+async fn after_a_restart_the_last_good_version_is_served_though_the_volume_is_broken() {
+    let (volume, state) = (Volume::with("a", hello("one")), State::new());
+    let router = Router::builder(&volume).state(&state).start().await;
+    let good = router.public.get("/a/").await.version().map(str::to_owned);
+    assert!(router.stop().await.status.success());
+    volume.write("a/main.ts", "export default {");
+    let router = Router::builder(&volume).state(&state).start().await;
+    let reply = router.public.get("/a/").await;
+    assert_eq!((reply.text().as_str(), reply.version()), ("one", good.as_deref()));
+    assert!(reply.header("x-switchyard-stale").is_some());
+    let project = router.admin.project("a").await;
+    assert_eq!(project.state, "failed");
+    assert_eq!(project.last_good.map(|good| good.version), good);
+    volume.write("a/main.ts", hello("two"));
+    assert_eq!(router.admin.reload("a").await.outcome, "live");
+    assert_eq!(router.public.get("/a/").await.text(), "two");
+}
+
+#[tokio::test]
+async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still_builds() {
+    let (volume, state) = (Volume::with("a", hello("one")), State::new());
+    let router = Router::builder(&volume).state(&state).start().await;
+    assert!(router.stop().await.status.success());
+    volume.write("a/main.ts", "await new Promise(() => setInterval(() => {}, 1000));");
+    let builder = Router::builder(&volume).state(&state).flag("build-timeout", 600_000);
+    let router = builder.start_unready().await;
+    eventually("the last good version answers", || async { router.public.get("/a/").await.text() == "one" })
+        .await;
+    assert_eq!(router.admin.project("a").await.state, "building");
+}
+
+#[tokio::test]
+async fn a_router_that_was_killed_leaves_nothing_that_stops_the_next_one() {
+    let (volume, state) = (Volume::with("a", hello("one")), State::new());
+    let router = Router::builder(&volume).state(&state).start().await;
+    volume.write("a/main.ts", hello("two"));
+    router.signal(Signal::KILL);
+    router.ended().await;
+    let router = Router::builder(&volume).state(&state).start().await;
+    assert_eq!(router.public.get("/a/").await.text(), "two");
+}
+
+#[tokio::test]
+async fn a_removed_project_is_not_brought_back_by_a_restart() {
+    let (volume, state) = (Volume::with("a", hello("one")), State::new());
+    let router = Router::builder(&volume).state(&state).start().await;
+    assert!(router.stop().await.status.success());
+    volume.remove("a");
+    let router = Router::builder(&volume).state(&state).start().await;
+    router.public.get("/a/").await.assert_problem(404, "unknown-project");
+}
+
+#[tokio::test]
+async fn sigterm_lets_requests_in_flight_end_and_exits_with_0() {
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::start(&volume).await;
+    let mut connection = router.public.connect().await;
+    let (upload, request) = Upload::post("/a/echo");
+    upload.send("1").await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 1"));
+    let public = router.public.clone();
+    router.signal(Signal::TERM);
+    eventually("no new connection is taken", || async { public.try_connect().await.is_err() }).await;
+    upload.send("2").await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 2"));
+    upload.end();
+    assert_eq!(stream.next().await, None);
+    let ended = router.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log.text());
+}
+
+#[tokio::test]
+async fn sigterm_is_bounded_by_the_grace_time() {
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::builder(&volume).flag("grace", 300).start().await;
+    let mut connection = router.public.connect().await;
+    let (upload, request) = Upload::post("/a/echo");
+    upload.send("1").await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 1"));
+    assert_eq!(router.stop().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn no_cell_outlives_a_router_that_is_killed() {
+    let volume = Volume::with("a", "export default { fetch: () => new Response(String(Deno.pid)) };");
+    let router = Router::start(&volume).await;
+    let cell: u32 = router.public.get("/a/").await.text().parse().expect("a process id");
+    let runs =
+        || std::fs::read_to_string(format!("/proc/{cell}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(runs());
+    router.signal(Signal::KILL);
+    eventually("the cell ends", || std::future::ready(!runs())).await;
+    router.ended().await;
+}

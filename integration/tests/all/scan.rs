@@ -1,0 +1,105 @@
+//! What is served after the start, and when the router calls itself ready.
+
+use std::fs;
+
+use switchyard_integration::eventually;
+use switchyard_integration::fixtures::{examples, hello};
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+#[tokio::test]
+async fn a_project_on_the_volume_is_served_by_a_fresh_router() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::start(&volume).await;
+    let reply = router.public.get("/a/").await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "one"));
+    assert!(reply.version().is_some_and(|version| version.starts_with("a@")), "{:?}", reply.headers);
+}
+
+#[tokio::test]
+async fn a_broken_project_keeps_nobody_else_from_being_served() {
+    let volume = Volume::new();
+    for name in ["a", "b", "c"] {
+        volume.project(name).file("main.ts", hello(name)).write();
+    }
+    volume.project("broken").file("main.ts", "export default {").write();
+    volume.project("empty").file("README.md", "nothing to run").write();
+    let router = Router::start(&volume).await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(router.public.get(&format!("/{name}/")).await.text(), name);
+    }
+    for name in ["broken", "empty"] {
+        router.public.get(&format!("/{name}/")).await.assert_problem(503, "no-good-version");
+    }
+}
+
+#[tokio::test]
+async fn the_router_is_ready_when_the_scan_is_done_and_healthy_before() {
+    let volume = Volume::with("a", hello("one"));
+    volume.project("slow").file("main.ts", "await new Promise(() => setInterval(() => {}, 1000));").write();
+    let router = Router::builder(&volume).flag("build-timeout", 2000).start_unready().await;
+    let admin = &router.admin.client;
+    assert_eq!(admin.get("/healthz").await.status, 200);
+    assert_eq!(admin.get("/readyz").await.status, 503);
+    eventually("a is served while another is still being built", || async {
+        router.public.get("/a/").await.status == 200
+    })
+    .await;
+    assert_eq!(admin.get("/readyz").await.status, 503);
+    router.ready().await;
+    assert_eq!(router.admin.project("slow").await.state, "failed");
+}
+
+#[tokio::test]
+async fn an_empty_volume_is_served_as_it_is() {
+    let router = Router::start(&Volume::new()).await;
+    router.public.get("/a/").await.assert_problem(404, "unknown-project");
+    assert!(router.admin.projects().await.is_empty());
+}
+
+#[tokio::test]
+async fn folders_with_a_dot_or_an_underscore_and_plain_files_are_no_projects() {
+    let volume = Volume::with("a", hello("one"));
+    volume.project(".git").file("main.ts", hello("no")).write();
+    volume.project("_staging").file("main.ts", hello("no")).write();
+    volume.write("main.ts", hello("no"));
+    let router = Router::start(&volume).await;
+    assert_eq!(router.admin.projects().await.into_keys().collect::<Vec<_>>(), ["a"]);
+    for path in ["/.git/", "/_staging/", "/main.ts"] {
+        router.public.get(path).await.assert_problem(404, "unknown-project");
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_most_cells_a_version_starts_with_its_next_request() {
+    let volume = Volume::new();
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        volume.project(name).file("main.ts", hello(name)).write();
+    }
+    let router = Router::builder(&volume).flag("max-cells", 2).start().await;
+    for name in names.iter().chain(&names) {
+        let reply = router.public.get(&format!("/{name}/")).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, *name));
+    }
+}
+
+#[tokio::test]
+async fn the_examples_are_served() {
+    let volume = Volume::new();
+    for entry in fs::read_dir(examples()).unwrap() {
+        let entry = entry.unwrap();
+        // npm's part of it has a test of its own.
+        if entry.file_type().unwrap().is_dir() && !entry.path().join("package.json").exists() {
+            volume.copy_in(&entry.path(), &entry.file_name().to_string_lossy());
+        }
+    }
+    let router = Router::start(&volume).await;
+    for (name, project) in router.admin.projects().await {
+        assert_eq!(project.state, "live", "{name}: {:?}", project.error);
+        assert_eq!(router.public.get(&format!("/{name}/")).await.status, 200, "{name}");
+    }
+    assert_eq!(router.public.get("/hello/world").await.text(), "Hello from /world\n");
+    assert!(router.public.get("/page/").await.text().contains("<td>Basel &amp; Mulhouse</td>"));
+    assert!(router.public.get("/chat/").await.text().contains("\"/chat/\""));
+}

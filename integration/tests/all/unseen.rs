@@ -1,0 +1,52 @@
+//! Changes of which no file event tells: a queue that overflows, and file systems without events.
+
+use std::fs;
+
+use rustix::process::Signal;
+use switchyard_bridge::event::Trigger;
+use switchyard_integration::eventually;
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::probe::Probe;
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+/// Longer than any test: the watch never tells of anything.
+const NEVER: u64 = 3_600_000;
+
+#[tokio::test]
+async fn polling_finds_what_the_watch_does_not_tell() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::builder(&volume).flag("debounce", NEVER).flag("poll", 50).start().await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    let probe = Probe::start(&router.public, "/a/").await;
+    volume.write("a/main.ts", hello("two"));
+    assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Poll));
+    volume.project("b").file("main.ts", hello("b")).write();
+    events.wait_live("b").await;
+    volume.remove("b");
+    events.wait_removed("b").await;
+    probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two"]);
+}
+
+#[tokio::test]
+async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    let volume = Volume::with("a", hello("one"));
+    volume.project("b").file("main.ts", hello("one")).write();
+    let router = Router::start(&volume).await;
+    router.signal(Signal::STOP);
+    // Events of two files by turns, so that the kernel cannot merge them; the change of `b` comes when the
+    // queue is full.
+    for _ in 0..limit {
+        volume.write("a/x.txt", "1");
+        volume.write("a/y.txt", "1");
+    }
+    volume.write("b/main.ts", hello("two"));
+    router.signal(Signal::CONT);
+    eventually("the lost change is served", || async { router.public.get("/b/").await.text() == "two" })
+        .await;
+    let said = router.log.wait_for(|record| record["level"] == "WARN" || record["level"] == "ERROR");
+    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+}

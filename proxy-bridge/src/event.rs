@@ -1,0 +1,185 @@
+//! What happened to a project: the JSON that is posted to the ingress and replayed at `GET /events`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// When it happened (not when it was sent). RFC 3339 in JSON.
+    pub timestamp: Timestamp,
+    pub data: EventData,
+}
+
+/// What happened, in past tense: applied, not merely accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventType {
+    /// The new version answers requests now, and no new request goes to the one before it.
+    #[serde(rename = "reload.live")]
+    ReloadLive,
+    /// The new version cannot be served; what was live still is.
+    #[serde(rename = "reload.failed")]
+    ReloadFailed,
+    /// The project's folder is gone, and so is its route.
+    #[serde(rename = "project.removed")]
+    ProjectRemoved,
+    /// The process of a version that was live has ended.
+    #[serde(rename = "version.retired")]
+    VersionRetired,
+}
+
+impl EventType {
+    /// The name as in JSON and in the `event:` field of `GET /events`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReloadLive => "reload.live",
+            Self::ReloadFailed => "reload.failed",
+            Self::ProjectRemoved => "project.removed",
+            Self::VersionRetired => "version.retired",
+        }
+    }
+}
+
+/// To whom it happened, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventData {
+    /// Which router says so.
+    pub router: String,
+    /// Counts the events of this router upwards, over all its projects; the `id:` at `GET /events`.
+    pub sequence: u64,
+    /// `blog`
+    pub project: String,
+    /// The content that this is about. None where there is none: a project that was removed, or one
+    /// that failed before its files could be read.
+    pub digest: Option<Digest>,
+    /// `blog@3f9a1c2b7d4e`: the project and the digest's first 12 digits. None as for `digest`.
+    pub version: Option<String>,
+    /// The version that was live before, if any. In `reload.failed` it is live still.
+    pub previous: Option<String>,
+    /// What made the router look. None where nothing did, as when a version is retired.
+    pub trigger: Option<Trigger>,
+    /// Why the version cannot be served. In `reload.failed` only.
+    pub error: Option<Diagnostic>,
+    #[serde(default)]
+    pub timings_ms: Timings,
+}
+
+/// What made the router look at a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// The scan when the router starts, or after lost file events.
+    Scan,
+    /// A file event.
+    Watch,
+    /// A look at the digests at fixed times, where the file system tells nothing.
+    Poll,
+    /// `POST /_reload`
+    Request,
+}
+
+/// How long each phase took, in milliseconds of wall-clock time. A phase that did not happen is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// From the first file event until the project was quiet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debounce: Option<f64>,
+    /// Reading the files, their digest and the checkout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<f64>,
+    /// From the checkout to a handler that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<f64>,
+    /// From there until new requests go to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<f64>,
+    /// From the first file event (or the request) to the end, waiting included: at least the sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<f64>,
+}
+
+/// Why a version cannot be served, in the project's own terms.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// One or more lines, without ANSI colours and without paths of the router's own.
+    pub message: String,
+    /// The file, relative to the project's directory, with `/` between.
+    pub file: Option<String>,
+    /// 1-based.
+    pub line: Option<u32>,
+    /// 1-based, in UTF-16 units as JavaScript counts.
+    pub column: Option<u32>,
+    /// The lines around the place, numbered, with a caret under the column.
+    pub frame: Option<String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn live(project: &str, sequence: u64) -> Event {
+        let digest = Digest::from([0xab; 32]);
+        Event {
+            kind: EventType::ReloadLive,
+            timestamp: "2026-03-01T12:00:00Z".parse().unwrap(),
+            data: EventData {
+                router: "r1".into(),
+                sequence,
+                project: project.into(),
+                digest: Some(digest),
+                version: Some(format!("{project}@{}", digest.short())),
+                previous: None,
+                trigger: Some(Trigger::Watch),
+                error: None,
+                timings_ms: Timings { debounce: Some(20.5), total: Some(31.25), ..Timings::default() },
+            },
+        }
+    }
+
+    #[test]
+    fn an_event_is_the_json_that_the_design_promises() {
+        let json = serde_json::to_value(live("blog", 7)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "type": "reload.live",
+                "timestamp": "2026-03-01T12:00:00Z",
+                "data": {
+                    "router": "r1", "sequence": 7, "project": "blog",
+                    "digest": "ab".repeat(32), "version": "blog@abababababab",
+                    "previous": null, "trigger": "watch", "error": null,
+                    "timings_ms": {"debounce": 20.5, "total": 31.25}
+                }
+            })
+        );
+    }
+
+    #[test]
+    fn json_leads_back_to_the_same_event() {
+        let mut event = live("blog", 7);
+        event.kind = EventType::ReloadFailed;
+        event.data.error = Some(Diagnostic { message: "no".into(), line: Some(3), ..Diagnostic::default() });
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn each_type_has_one_name_everywhere() {
+        use EventType::*;
+        for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
+
+    #[test]
+    fn what_a_newer_router_adds_does_not_stop_an_older_reader() {
+        let mut json = serde_json::to_value(live("blog", 7)).unwrap();
+        json["data"]["colour"] = "green".into();
+        json["data"].as_object_mut().unwrap().remove("timings_ms");
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap().data.timings_ms, Timings::default());
+    }
+}

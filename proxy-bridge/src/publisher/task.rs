@@ -1,0 +1,116 @@
+//! The task that takes events out of the outbox and owns the requests under way.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use super::Shared;
+use super::delivery::Sender;
+use super::outbox::{Settled, Verdict};
+use crate::event::Event;
+
+/// Runs until `shutdown` was called and nothing is left, or its time is over. `_running` is dropped at
+/// the end, however it comes.
+pub(super) async fn run(shared: Arc<Shared>, sender: Sender, in_flight: usize, _running: watch::Sender<()>) {
+    let mut task = Task { shared, sender: Arc::new(sender), tries: JoinSet::new(), events: HashMap::new() };
+    loop {
+        while task.tries.len() < in_flight && task.start_one() {}
+        let (next_due, ends) = {
+            let state = task.shared.state();
+            if state.ends.is_some() && state.outbox.held() == 0 {
+                return;
+            }
+            (state.outbox.next_due(), state.ends)
+        };
+        // With all places taken, what is due waits for one of them.
+        let next_due = next_due.filter(|_| task.tries.len() < in_flight);
+        tokio::select! {
+            Some(ended) = task.tries.join_next_with_id() => task.settle(ended),
+            () = task.shared.changed.notified() => {}
+            () = until(next_due) => {}
+            () = until(ends) => break,
+        }
+    }
+    task.give_up_the_rest();
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    sender: Arc<Sender>,
+    tries: JoinSet<Verdict>,
+    /// What each try is about: also known when it panics.
+    events: HashMap<Id, Arc<Event>>,
+}
+
+impl Task {
+    fn start_one(&mut self) -> bool {
+        let Some(attempt) = self.shared.state().outbox.take(Instant::now()) else {
+            return false;
+        };
+        if attempt.number > 1 {
+            self.shared.retried.fetch_add(1, Ordering::Relaxed);
+        }
+        let (sender, event) = (self.sender.clone(), attempt.event.clone());
+        let handle = self.tries.spawn(async move { sender.try_once(&event).await });
+        self.events.insert(handle.id(), attempt.event);
+        true
+    }
+
+    fn settle(&mut self, ended: Result<(Id, Verdict), JoinError>) {
+        let (id, verdict) = ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "a try to post an event panicked");
+            (error.id(), Verdict::Failed { asked: None })
+        });
+        let Some(event) = self.events.remove(&id) else {
+            return;
+        };
+        let data = &event.data;
+        let settled = self.shared.state().outbox.settle(&data.project, verdict, Instant::now(), jitter());
+        match settled {
+            Settled::Delivered => {
+                self.shared.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Settled::WillRetry(pause) => tracing::debug!(
+                project.name = data.project,
+                event.sequence = data.sequence,
+                pause_ms = pause.as_secs_f64() * 1e3,
+                "event not delivered, will be tried again",
+            ),
+            Settled::GivenUp => {
+                self.shared.given_up.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    project.name = data.project,
+                    event.sequence = data.sequence,
+                    "event {} of {} given up",
+                    data.sequence,
+                    data.project,
+                );
+            }
+        }
+    }
+
+    /// Dropping the set ends the requests under way.
+    fn give_up_the_rest(self) {
+        let left = self.shared.state().outbox.clear();
+        self.shared.dropped.fetch_add(left as u64, Ordering::Relaxed);
+        tracing::warn!(event.count = left, "{left} events dropped at the end of the time for shutting down");
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+/// From 0 to 1. The keys of a new `RandomState` are as random as spreading out retries needs.
+fn jitter() -> f64 {
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}

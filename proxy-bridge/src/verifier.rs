@@ -1,0 +1,177 @@
+//! Tells an event that a router signed from one that anybody sent.
+
+use http::HeaderMap;
+use standardwebhooks::WebhookError;
+
+use crate::event::Event;
+use crate::secret::Secret;
+
+/// Checks what is posted to the ingress, by the Standard Webhooks scheme.
+#[derive(Debug)]
+pub struct Verifier {
+    secrets: Vec<Secret>,
+}
+
+/// An event that is as its router sent it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// The `webhook-id`. The same at every try to deliver the event: what was seen can be left out.
+    pub id: String,
+    pub event: Event,
+}
+
+/// Why an event is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("the header {0} is missing")]
+    MissingHeader(&'static str),
+    #[error("the header {0} is not readable")]
+    BadHeader(&'static str),
+    #[error("the header webhook-timestamp is not in seconds since 1970")]
+    BadTimestamp,
+    /// More than 5 minutes: a replay, or a clock that is wrong at one of the two ends.
+    #[error("the event was signed more than 5 minutes before or after now")]
+    OutOfTolerance,
+    #[error("no signature matches a secret")]
+    NoMatchingSignature,
+    #[error("the event is signed, but its JSON is not understood")]
+    BadJson(#[source] serde_json::Error),
+}
+
+impl Verifier {
+    /// With several secrets an event is believed when one of them signed it: add the new one here,
+    /// then change it at the routers, then remove the old one. With none, no event is believed.
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        Self { secrets: secrets.into_iter().collect() }
+    }
+
+    /// Gives the event in `body`, which must be the very bytes that were received.
+    pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Verified, VerifyError> {
+        let mut outcome = Err(VerifyError::NoMatchingSignature);
+        for secret in &self.secrets {
+            outcome = secret.webhook().verify(body, headers).map_err(VerifyError::from);
+            // What else can be wrong is wrong with every secret.
+            if !matches!(outcome, Err(VerifyError::NoMatchingSignature)) {
+                break;
+            }
+        }
+        outcome?;
+        let id = headers.get(standardwebhooks::HEADER_WEBHOOK_ID).and_then(|id| id.to_str().ok());
+        Ok(Verified {
+            id: id.ok_or(VerifyError::MissingHeader(standardwebhooks::HEADER_WEBHOOK_ID))?.to_owned(),
+            event: serde_json::from_slice(body).map_err(VerifyError::BadJson)?,
+        })
+    }
+}
+
+impl From<WebhookError> for VerifyError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::MissingHeader(name) => Self::MissingHeader(full_name(name)),
+            WebhookError::InvalidHeader(name) => Self::BadHeader(full_name(name)),
+            WebhookError::InvalidTimestamp => Self::BadTimestamp,
+            WebhookError::TimestampTooOldError | WebhookError::FutureTimestampError => Self::OutOfTolerance,
+            // A body that is not UTF-8 cannot have been signed by a router.
+            WebhookError::InvalidSignature
+            | WebhookError::InvalidPayload
+            | WebhookError::InvalidSecret(_) => Self::NoMatchingSignature,
+        }
+    }
+}
+
+fn full_name(short: &str) -> &'static str {
+    match short {
+        "id" => standardwebhooks::HEADER_WEBHOOK_ID,
+        "timestamp" => standardwebhooks::HEADER_WEBHOOK_TIMESTAMP,
+        _ => standardwebhooks::HEADER_WEBHOOK_SIGNATURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::tests::live;
+
+    fn secret(text: &str) -> Secret {
+        Secret::parse(text.as_bytes()).unwrap()
+    }
+
+    fn now() -> i64 {
+        jiff::Timestamp::now().as_second()
+    }
+
+    fn signed(by: &str, at: i64, body: &[u8]) -> HeaderMap {
+        let signature = secret(by).webhook().sign("evt_1", at, body).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", "evt_1".parse().unwrap());
+        headers.insert("webhook-timestamp", at.to_string().parse().unwrap());
+        headers.insert("webhook-signature", signature.parse().unwrap());
+        headers
+    }
+
+    fn body() -> Vec<u8> {
+        serde_json::to_vec(&live("blog", 3)).unwrap()
+    }
+
+    #[test]
+    fn a_signed_event_is_believed_and_parsed() {
+        let verifier = Verifier::new([secret("key")]);
+        let verified = verifier.verify(&signed("key", now(), &body()), &body()).unwrap();
+        assert_eq!(verified, Verified { id: "evt_1".into(), event: live("blog", 3) });
+    }
+
+    #[test]
+    fn while_secrets_rotate_either_of_them_is_believed() {
+        let verifier = Verifier::new([secret("new"), secret("old")]);
+        for by in ["new", "old"] {
+            assert!(verifier.verify(&signed(by, now(), &body()), &body()).is_ok());
+        }
+        let error = verifier.verify(&signed("older", now(), &body()), &body()).unwrap_err();
+        assert!(matches!(error, VerifyError::NoMatchingSignature));
+    }
+
+    #[test]
+    fn a_changed_body_is_not_believed() {
+        let headers = signed("key", now(), &body());
+        let error = Verifier::new([secret("key")]).verify(&headers, b"{}").unwrap_err();
+        assert!(matches!(error, VerifyError::NoMatchingSignature));
+        let error = Verifier::new([secret("key")]).verify(&headers, b"\xff").unwrap_err();
+        assert!(matches!(error, VerifyError::NoMatchingSignature));
+    }
+
+    #[test]
+    fn a_missing_header_is_named() {
+        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+            let mut headers = signed("key", now(), &body());
+            headers.remove(name);
+            let error = Verifier::new([secret("key")]).verify(&headers, &body()).unwrap_err();
+            assert_eq!(error.to_string(), format!("the header {name} is missing"));
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_unreadable_or_five_minutes_off_is_refused() {
+        let verifier = Verifier::new([secret("key")]);
+        let mut headers = signed("key", now(), &body());
+        headers.insert("webhook-timestamp", "noon".parse().unwrap());
+        assert!(matches!(verifier.verify(&headers, &body()), Err(VerifyError::BadTimestamp)));
+        for off in [-310, 310] {
+            let headers = signed("key", now() + off, &body());
+            assert!(matches!(verifier.verify(&headers, &body()), Err(VerifyError::OutOfTolerance)));
+        }
+        assert!(verifier.verify(&signed("key", now() - 280, &body()), &body()).is_ok());
+    }
+
+    #[test]
+    fn signed_json_that_is_no_event_is_refused() {
+        let body = br#"{"type":"reload.live"}"#;
+        let error = Verifier::new([secret("key")]).verify(&signed("key", now(), body), body).unwrap_err();
+        assert!(matches!(error, VerifyError::BadJson(_)));
+    }
+
+    #[test]
+    fn without_a_secret_nothing_is_believed() {
+        let error = Verifier::new([]).verify(&signed("key", now(), &body()), &body()).unwrap_err();
+        assert!(matches!(error, VerifyError::NoMatchingSignature));
+    }
+}

@@ -1,0 +1,47 @@
+//! `GET /events`: the outgoing events as server-sent events, from `Last-Event-ID` on.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use switchyard_bridge::event::Event;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
+
+use super::answer::{Answer, answer};
+use crate::live::Events;
+
+/// A comment is sent after so long without an event, so that a listener that is gone is noticed
+/// and nothing between takes the connection for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+pub(super) fn follow(events: &Events, headers: &HeaderMap) -> Answer {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let (replay, later) = events.follow(last);
+    let first = Bytes::from(format!(": router {}\n\n", events.router()));
+    let begin: Vec<_> = std::iter::once(first).chain(replay.iter().map(|event| bytes_of(event))).collect();
+    let chunks = stream::iter(begin).chain(stream::unfold(later, next));
+    let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
+    answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames).boxed_unsync())
+}
+
+async fn next(mut later: Receiver<Arc<Event>>) -> Option<(Bytes, Receiver<Arc<Event>>)> {
+    match timeout(HEARTBEAT, later.recv()).await {
+        Ok(Ok(event)) => Some((bytes_of(&event), later)),
+        Err(_) => Some((Bytes::from_static(b":\n\n"), later)),
+        // A listener that fell behind is cut off: it comes again with its last id, and is told all.
+        Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => None,
+    }
+}
+
+fn bytes_of(event: &Event) -> Bytes {
+    let data = serde_json::to_string(event).expect("an event is plain data");
+    let (id, kind) = (event.data.sequence, event.kind.as_str());
+    Bytes::from(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
+}

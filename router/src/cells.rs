@@ -1,0 +1,69 @@
+//! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
+//! Knows processes and sockets, not projects' states nor requests.
+
+mod exit;
+mod output;
+mod pool;
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use switchyard_bridge::event::Diagnostic;
+use switchyard_protocol::Start;
+
+pub(crate) use exit::Exit;
+pub(crate) use pool::Cells;
+pub(crate) use process::Cell;
+
+use crate::checkout::Checkout;
+use crate::version::Version;
+
+/// How cells are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `switchyard-cell`
+    pub(crate) binary: PathBuf,
+    /// A directory of the router's own; each cell has its socket in one of its own below it.
+    pub(crate) run_dir: PathBuf,
+    pub(crate) spares: usize,
+}
+
+/// What a cell is to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) version: Version,
+    pub(crate) checkout: Checkout,
+    pub(crate) entry: String,
+}
+
+impl Order {
+    fn start(&self, socket: PathBuf) -> Start {
+        let version = self.version.to_string();
+        let env = BTreeMap::from([
+            ("SWITCHYARD_PROJECT".to_owned(), self.version.project.to_string()),
+            ("SWITCHYARD_VERSION".to_owned(), version.clone()),
+        ]);
+        Start {
+            project: self.version.project.to_string(),
+            version,
+            checkout: self.checkout.dir.clone(),
+            node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
+            entry: self.entry.clone(),
+            socket,
+            env,
+        }
+    }
+}
+
+/// Why a version has no cell.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// The version cannot be served.
+    Failed(Diagnostic),
+    /// The router could not make a process; not the version's fault.
+    NoProcess(anyhow::Error),
+    /// It neither served nor failed in time, and was ended.
+    TimedOut(Duration),
+}

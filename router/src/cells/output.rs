@@ -1,0 +1,83 @@
+//! What a cell prints: each line logged with project and version, the last ones kept.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
+
+use crate::version::Version;
+
+/// A longer line is logged in pieces: a project cannot make the router hold more than this.
+const MAX_LINE: usize = 8 * 1024;
+
+/// Enough for a stack trace.
+const LAST_LINES: usize = 20;
+
+/// Set when a spare is given its version.
+pub(super) type Given = Arc<OnceLock<Version>>;
+
+/// Logs `stream` to its end and returns its last lines.
+pub(super) async fn log_lines(
+    stream: impl AsyncRead + Unpin,
+    name: &'static str,
+    given: Given,
+) -> Vec<String> {
+    let mut reader = BufReader::with_capacity(MAX_LINE, stream);
+    let mut last = VecDeque::with_capacity(LAST_LINES);
+    while let Some(line) = next_line(&mut reader).await {
+        match given.get() {
+            Some(version) => {
+                tracing::info!(project.name = %version.project, project.version = %version, stream = name, "{line}");
+            }
+            None => tracing::warn!(stream = name, "a spare cell says: {line}"),
+        }
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.into()
+}
+
+async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
+    let mut line = Vec::new();
+    loop {
+        let buffer = reader.fill_buf().await.ok().filter(|buffer| !buffer.is_empty());
+        let Some(buffer) = buffer else {
+            return (!line.is_empty()).then(|| text(&line));
+        };
+        let room = &buffer[..buffer.len().min(MAX_LINE - line.len())];
+        let end = room.iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(&room[..end.unwrap_or(room.len())]);
+        let used = end.map_or(room.len(), |end| end + 1);
+        reader.consume(used);
+        if end.is_some() || line.len() == MAX_LINE {
+            return Some(text(&line));
+        }
+    }
+}
+
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim_end_matches('\r').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_told_apart_and_long_ones_cut() {
+        let long = "x".repeat(MAX_LINE + 5);
+        let input = format!("one\r\n\n{long}\nend");
+        let lines = log_lines(input.as_bytes(), "stdout", Given::default()).await;
+        assert_eq!(lines, ["one", "", &long[..MAX_LINE], "xxxxx", "end"]);
+    }
+
+    #[tokio::test]
+    async fn only_the_last_lines_are_kept() {
+        let input: String = (0..100).map(|n| format!("{n}\n")).collect();
+        let lines = log_lines(input.as_bytes(), "stderr", Given::default()).await;
+        assert_eq!(lines.first().map(String::as_str), Some("80"));
+        assert_eq!(lines.len(), LAST_LINES);
+    }
+}

@@ -1,0 +1,135 @@
+//! The spares: a few warmed cells, made anew in the background as they are used.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::process::Cell;
+use super::{Order, Settings, StartError};
+
+/// New spares are made once nothing is being started, so that warming one does not slow down the
+/// version that somebody waits for; but not later than this.
+const REFILL_AT_LATEST: Duration = Duration::from_millis(500);
+
+/// Between two attempts when a process cannot be made.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// All cells of this router are made here.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    settings: Settings,
+    next_id: AtomicU64,
+    spares: Mutex<VecDeque<Cell>>,
+    starting: AtomicUsize,
+    /// A spare was used, or a start has ended.
+    changed: Notify,
+}
+
+impl Cells {
+    /// Clears away what a killed router left in the run folder.
+    ///
+    /// # Errors
+    /// The run folder cannot be made.
+    pub(crate) fn new(settings: Settings) -> Result<Arc<Self>> {
+        clear(&settings.run_dir)?;
+        Ok(Arc::new(Self {
+            settings,
+            next_id: AtomicU64::new(0),
+            spares: Mutex::default(),
+            starting: AtomicUsize::new(0),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// Keeps the spares filled up. Runs until it is dropped.
+    pub(crate) async fn keep_filled(self: Arc<Self>) {
+        loop {
+            let changed = self.changed.notified();
+            let missing = {
+                let mut spares = self.spares();
+                spares.retain(|spare| !spare.has_exited());
+                self.settings.spares.saturating_sub(spares.len())
+            };
+            if missing == 0 {
+                changed.await;
+                continue;
+            }
+            if self.starting.load(Ordering::SeqCst) > 0 {
+                let _ = timeout(REFILL_AT_LATEST, changed).await;
+            }
+            match self.spawn() {
+                Ok(spare) => self.spares().push_back(spare),
+                Err(error) => {
+                    tracing::error!("no spare cell: {error:#}");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Starts `order` in a cell of its own: a spare if there is one, else a new process.
+    pub(crate) async fn start(&self, order: &Order, patience: Duration) -> Result<Arc<Cell>, StartError> {
+        self.starting.fetch_add(1, Ordering::SeqCst);
+        let _ended = Ended(self);
+        let spare = {
+            let mut spares = self.spares();
+            std::iter::from_fn(|| spares.pop_front()).find(|spare| !spare.has_exited())
+        };
+        let cell = match spare {
+            Some(spare) => spare,
+            None => self.spawn().map_err(StartError::NoProcess)?,
+        };
+        cell.start(order, patience).await?;
+        Ok(Arc::new(cell))
+    }
+
+    /// Ends the spares.
+    pub(crate) async fn clear(&self) {
+        let spares = std::mem::take(&mut *self.spares());
+        for spare in spares {
+            spare.kill().await;
+        }
+    }
+
+    pub(crate) fn spare_count(&self) -> usize {
+        self.spares().len()
+    }
+
+    fn spawn(&self) -> Result<Cell> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        Cell::spawn(&self.settings.binary, &self.settings.run_dir, id)
+    }
+
+    fn spares(&self) -> std::sync::MutexGuard<'_, VecDeque<Cell>> {
+        self.spares.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Counts a start out, however it ended.
+struct Ended<'a>(&'a Cells);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.starting.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+}
+
+fn clear(run_dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    match std::fs::remove_dir_all(run_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("clear {}", run_dir.display()));
+        }
+        _ => {}
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).create(run_dir).with_context(|| format!("create {}", run_dir.display()))
+}

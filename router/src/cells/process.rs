@@ -1,0 +1,250 @@
+//! One cell process and the task that owns it: reads what it says, tells how it ended, reaps it.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use switchyard_bridge::event::Diagnostic;
+use switchyard_protocol::{FromCell, ToCell};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::exit::Exit;
+use super::output::{Given, log_lines};
+use super::{Order, StartError};
+use crate::project::diagnostic;
+
+/// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
+const SOCKET: &str = "http";
+
+/// How long a cell may take for its goodbyes before it is killed.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A cell that does not take a line of control in this time is stuck beyond repair.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// After a cell's end its pipes may be held open by children of its own; its output is awaited
+/// only so long.
+const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How far a cell is. What it said stays known when it has ended.
+#[derive(Debug, Clone, Default)]
+struct Status {
+    /// Whether it serves, or why it never will.
+    outcome: Option<Result<(), Diagnostic>>,
+    exit: Option<Exit>,
+}
+
+type Log = JoinHandle<Vec<String>>;
+
+/// From the handle to the owner.
+enum ToOwner {
+    Say(Box<ToCell>),
+    Kill,
+}
+
+/// A running cell. Dropping the last handle kills it.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    id: u64,
+    pid: u32,
+    socket: PathBuf,
+    given: Given,
+    commands: mpsc::Sender<ToOwner>,
+    status: watch::Receiver<Status>,
+}
+
+impl Cell {
+    /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
+    /// router: the kernel ends a cell with the thread that made it (parent-death signal).
+    pub(super) fn spawn(binary: &Path, run_dir: &Path, id: u64) -> Result<Self> {
+        let dir = run_dir.join(id.to_string());
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("create {}", dir.display()))?;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
+        ours.set_nonblocking(true).context("make a socket pair")?;
+        let child = Command::new(binary)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .current_dir(&dir)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        let pid = child.id().context("a child that was just started has an id")?;
+        let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
+        // Two: a start and a drain.
+        let (commands, received) = mpsc::channel(2);
+        let (status_sender, status) = watch::channel(Status::default());
+        let given = Given::default();
+        let owner =
+            Owner { dir: dir.clone(), child, control: write, commands: received, status: status_sender };
+        tokio::spawn(owner.run(BufReader::new(read).lines(), given.clone()));
+        Ok(Self { id, pid, socket: dir.join(SOCKET), given, commands, status })
+    }
+
+    /// Unique among this router's cells.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Where it answers HTTP/1.1.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(crate) fn has_exited(&self) -> bool {
+        self.status.borrow().exit.is_some()
+    }
+
+    /// Gives a spare its version and waits until that is served, at most for `patience`.
+    pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
+        let _ = self.given.set(order.version.clone());
+        let start = ToCell::Start(order.start(self.socket.clone()));
+        let _ = self.commands.send(ToOwner::Say(Box::new(start))).await;
+        let mut status = self.status.clone();
+        let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
+        let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
+            return Err(StartError::TimedOut(patience));
+        };
+        let status = settled.map(|status| status.clone()).unwrap_or_default();
+        match status.outcome {
+            Some(outcome) => outcome.map_err(StartError::Failed),
+            None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn exited(&self) -> impl Future<Output = Exit> + Send + use<> {
+        let mut status = self.status.clone();
+        async move {
+            let ended = status.wait_for(|status| status.exit.is_some()).await;
+            ended.ok().and_then(|status| status.exit.clone()).unwrap_or_else(Exit::unknown)
+        }
+    }
+
+    /// Lets the project say goodbye, then ends the process.
+    pub(crate) async fn retire(&self) -> Exit {
+        let goodbye = async {
+            let _ = self.commands.send(ToOwner::Say(Box::new(ToCell::Drain))).await;
+            self.exited().await
+        };
+        match timeout(GOODBYE, goodbye).await {
+            Ok(exit) => exit,
+            Err(_) => self.kill().await,
+        }
+    }
+
+    /// Ends the process at once.
+    pub(crate) async fn kill(&self) -> Exit {
+        let _ = self.commands.send(ToOwner::Kill).await;
+        self.exited().await
+    }
+}
+
+fn ended_in_load(exit: &Exit) -> Diagnostic {
+    let mut message = format!("the process ended while the project was loading: {exit}");
+    for line in &exit.last_words {
+        message.push('\n');
+        message.push_str(line);
+    }
+    diagnostic(message)
+}
+
+/// Owns the process: reads its control lines and output until it ends, then clears up after it.
+struct Owner {
+    dir: PathBuf,
+    child: Child,
+    control: OwnedWriteHalf,
+    commands: mpsc::Receiver<ToOwner>,
+    status: watch::Sender<Status>,
+}
+
+impl Owner {
+    async fn run(mut self, mut lines: Lines<BufReader<OwnedReadHalf>>, given: Given) {
+        let stdout =
+            self.child.stdout.take().map(|out| tokio::spawn(log_lines(out, "stdout", given.clone())));
+        let stderr = self.child.stderr.take().map(|err| tokio::spawn(log_lines(err, "stderr", given)));
+        let mut control_open = true;
+        let ended = loop {
+            tokio::select! {
+                ended = self.child.wait() => break ended.ok(),
+                line = lines.next_line(), if control_open => match line {
+                    Ok(Some(line)) => self.heard(&line),
+                    _ => control_open = false,
+                },
+                command = self.commands.recv() => match command {
+                    Some(ToOwner::Say(line)) => self.say(&line).await,
+                    Some(ToOwner::Kill) => self.kill(),
+                    None => {
+                        self.kill();
+                        break self.child.wait().await.ok();
+                    }
+                },
+            }
+        };
+        // What it said last may still be in the socket.
+        while let Ok(Ok(Some(line))) = timeout(OUTPUT_PATIENCE, lines.next_line()).await {
+            self.heard(&line);
+        }
+        let last_words = end_output(stdout, stderr).await;
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            tracing::warn!("{} cannot be removed: {error}", self.dir.display());
+        }
+        self.status.send_modify(|status| status.exit = Some(Exit::new(ended, last_words)));
+    }
+
+    fn heard(&self, line: &str) {
+        let outcome = match serde_json::from_str(line) {
+            Ok(FromCell::Ready) => return,
+            Ok(FromCell::Serving) => Ok(()),
+            Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
+            Err(error) => return tracing::warn!("a cell says what is not understood: {error}"),
+        };
+        self.status.send_modify(|status| {
+            status.outcome.get_or_insert(outcome);
+        });
+    }
+
+    async fn say(&mut self, line: &ToCell) {
+        let mut text = serde_json::to_vec(line).expect("a line of control is plain data");
+        text.push(b'\n');
+        // A cell that has ended is told by its exit, not by this write.
+        if timeout(CONTROL_PATIENCE, self.control.write_all(&text)).await.is_err() {
+            self.kill();
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Err(error) = self.child.start_kill() {
+            tracing::warn!("a cell cannot be killed: {error}");
+        }
+    }
+}
+
+/// Awaits what is left of the output, and returns the last lines of standard error.
+async fn end_output(stdout: Option<Log>, stderr: Option<Log>) -> Vec<String> {
+    let mut last_words = Vec::new();
+    for mut log in [stdout, stderr].into_iter().flatten() {
+        match timeout(OUTPUT_PATIENCE, &mut log).await {
+            Ok(lines) => last_words = lines.unwrap_or_default(),
+            Err(_) => log.abort(),
+        }
+    }
+    last_words
+}

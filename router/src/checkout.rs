@@ -1,0 +1,9 @@
+//! From a directory on the volume to an immutable checkout: read what is there, tell its digest,
+//! keep a read-only copy. Blocking; knows neither cells nor requests.
+
+mod scan;
+mod snapshot;
+mod store;
+
+pub(crate) use snapshot::{HashCache, SnapshotError, snapshot};
+pub(crate) use store::{Checkout, CheckoutError, Store};

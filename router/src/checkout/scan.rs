@@ -1,0 +1,236 @@
+//! Walks a project's directory: which files count, and what the file system says of each.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use switchyard_bridge::digest;
+use switchyard_bridge::event::Diagnostic;
+
+use crate::project::diagnostic;
+
+/// A project of more files is a mistake (a data set, a package folder by another name), and
+/// reading it would hold up its own reloads for minutes.
+const MAX_FILES: usize = 50_000;
+
+/// All that counts of a project, at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// By path relative to the project, `/` between, in bytewise order.
+    pub(crate) files: BTreeMap<String, Stamp>,
+    /// The `node_modules` folders, likewise relative.
+    pub(crate) node_modules: Vec<String>,
+}
+
+/// What changes when a file does. The change time is there because it cannot be set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) size: u64,
+    pub(crate) modified: (i64, i64),
+    changed: (i64, i64),
+    device: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// Why a directory cannot be listed.
+#[derive(Debug)]
+pub(crate) enum ListError {
+    /// It is not there (any more).
+    Gone,
+    /// It changed under the walk; to be read again.
+    Moved,
+    /// It is no valid project.
+    Invalid(Diagnostic),
+}
+
+/// Lists the project in `root`, following symbolic links that stay inside it.
+pub(crate) fn list(root: &Path) -> Result<Listing, ListError> {
+    let root = match root.canonicalize() {
+        Ok(root) if root.is_dir() => root,
+        Ok(_) => return Err(ListError::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ListError::Gone),
+        Err(error) => return Err(invalid(format!("the project's folder cannot be read: {error}"))),
+    };
+    let mut walk = Walk {
+        listing: Listing { files: BTreeMap::new(), node_modules: Vec::new() },
+        ancestors: vec![root.clone()],
+        root,
+    };
+    let top = walk.root.clone();
+    walk.directory(&top, "")?;
+    walk.listing.node_modules.sort();
+    Ok(walk.listing)
+}
+
+struct Walk {
+    root: PathBuf,
+    /// The real directories from the root down to where the walk is: a link to one of them is a loop.
+    ancestors: Vec<PathBuf>,
+    listing: Listing,
+}
+
+impl Walk {
+    fn directory(&mut self, dir: &Path, prefix: &str) -> Result<(), ListError> {
+        let entries = std::fs::read_dir(dir).map_err(|error| unreadable(prefix, &error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(prefix, &error))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                return Err(invalid(format!(
+                    "{:?} in {prefix:?} has a name that is not UTF-8: rename it",
+                    name
+                )));
+            };
+            let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            self.entry(&entry.path(), name, path)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, absolute: &Path, name: &str, path: String) -> Result<(), ListError> {
+        if !digest::is_entered(name) {
+            if name == "node_modules" && absolute.is_dir() {
+                self.listing.node_modules.push(path);
+            }
+            return Ok(());
+        }
+        if !digest::is_counted(&path) && !absolute.is_dir() {
+            return Ok(());
+        }
+        digest::check_path(&path).map_err(|error| invalid(error.to_string()))?;
+        let mut metadata = absolute.symlink_metadata().map_err(|error| unreadable(&path, &error))?;
+        let mut real = absolute.to_owned();
+        if metadata.is_symlink() {
+            real = self.target(absolute, &path)?;
+            metadata = real.metadata().map_err(|error| unreadable(&path, &error))?;
+        }
+        if metadata.is_dir() {
+            if self.ancestors.contains(&real) && real != *absolute {
+                return Err(invalid(format!(
+                    "the symbolic link {path} points to a folder that it is in: remove it"
+                )));
+            }
+            self.ancestors.push(real.clone());
+            self.directory(&real, &path)?;
+            self.ancestors.pop();
+        } else if metadata.is_file() {
+            if self.listing.files.len() == MAX_FILES {
+                return Err(invalid(format!(
+                    "has more than {MAX_FILES} files: keep data outside the project"
+                )));
+            }
+            self.listing.files.insert(path, Stamp::of(&metadata));
+        }
+        // Sockets, pipes and devices are no code: they are left out as if they were not there.
+        Ok(())
+    }
+
+    fn target(&self, link: &Path, path: &str) -> Result<PathBuf, ListError> {
+        match link.canonicalize() {
+            Ok(target) if target.starts_with(&self.root) => Ok(target),
+            Ok(_) => Err(invalid(format!(
+                "the symbolic link {path} leaves the project: replace it by what it points to"
+            ))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && link.symlink_metadata().is_ok() => {
+                Err(invalid(format!("the symbolic link {path} points to nothing: mend or remove it")))
+            }
+            Err(error) => Err(unreadable(path, &error)),
+        }
+    }
+}
+
+fn invalid(message: String) -> ListError {
+    ListError::Invalid(diagnostic(message))
+}
+
+pub(super) fn unreadable(path: &str, error: &io::Error) -> ListError {
+    if error.kind() == io::ErrorKind::NotFound {
+        return ListError::Moved;
+    }
+    let shown = if path.is_empty() { "the project's folder" } else { path };
+    let file = (!path.is_empty()).then(|| path.to_owned());
+    let message = format!("{shown} cannot be read: {error}; give the router's user the right to read it");
+    ListError::Invalid(Diagnostic { file, ..diagnostic(message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn paths(root: &Path) -> Vec<String> {
+        list(root).unwrap().files.into_keys().collect()
+    }
+
+    fn refused(root: &Path) -> String {
+        match list(root) {
+            Err(ListError::Invalid(diagnostic)) => diagnostic.message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn editors_leftovers_git_and_packages_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [
+            "main.ts",
+            "lib/a.ts",
+            ".git/HEAD",
+            "node_modules/x/i.js",
+            "lib/node_modules/y.js",
+            "a~",
+            ".DS_Store",
+        ] {
+            std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(path), path).unwrap();
+        }
+        assert_eq!(paths(dir.path()), ["lib/a.ts", "main.ts"]);
+        assert_eq!(list(dir.path()).unwrap().node_modules, ["lib/node_modules", "node_modules"]);
+    }
+
+    #[test]
+    fn links_count_as_what_they_point_to_while_they_stay_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("lib")).unwrap();
+        std::fs::write(dir.path().join("lib/a.ts"), "1").unwrap();
+        symlink("lib", dir.path().join("also")).unwrap();
+        symlink("lib/a.ts", dir.path().join("b.ts")).unwrap();
+        assert_eq!(paths(dir.path()), ["also/a.ts", "b.ts", "lib/a.ts"]);
+    }
+
+    #[test]
+    fn a_link_that_leaves_loops_or_dangles_makes_the_project_invalid() {
+        for (target, why) in [("/etc/passwd", "leaves"), (".", "is in"), ("gone", "nothing")] {
+            let dir = tempfile::tempdir().unwrap();
+            symlink(target, dir.path().join("link")).unwrap();
+            assert!(refused(dir.path()).contains(why), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_control_character_in_a_name_makes_the_project_invalid() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a\nb"), "").unwrap();
+        assert!(refused(dir.path()).contains("control character"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_gone() {
+        assert!(matches!(list(Path::new("/nonexistent/project")), Err(ListError::Gone)));
+    }
+}

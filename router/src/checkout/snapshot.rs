@@ -1,0 +1,171 @@
+//! One consistent reading of a project: its listing and the hash of every file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+use switchyard_bridge::digest::Digest;
+use switchyard_bridge::event::Diagnostic;
+
+use super::scan::{ListError, Listing, Stamp, list, unreadable};
+use crate::project::diagnostic;
+
+/// How often a project that moves while it is read is read again at once. If it still moves
+/// then, the watch will call again.
+const MAX_READINGS: u32 = 10;
+
+/// Between two readings: long enough for a writer to get on.
+const READING_PAUSE: Duration = Duration::from_millis(20);
+
+/// A file that was written this short before it was read may be written again without a
+/// difference in size or time: the coarsest file time in use (FAT, old NFS) is two seconds.
+const RACY: Duration = Duration::from_secs(2);
+
+pub(crate) type FileHash = [u8; 32];
+/// By path relative to the project.
+pub(crate) type Files = BTreeMap<String, FileHash>;
+
+/// A project's files at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The real directory.
+    pub(crate) root: PathBuf,
+    pub(crate) digest: Digest,
+    pub(crate) files: Arc<Files>,
+    /// The `node_modules` folders, relative.
+    pub(crate) node_modules: Vec<String>,
+}
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub(crate) enum SnapshotError {
+    /// The directory is not there (any more).
+    Gone,
+    /// No valid project, or not to be read.
+    Invalid(Diagnostic),
+}
+
+/// File hashes by path and stamp, so that a reload costs what changed and not what is there.
+#[derive(Debug, Default)]
+pub(crate) struct HashCache(HashMap<String, (Stamp, FileHash)>);
+
+/// Reads the project in `root`, again while it moves.
+///
+/// # Errors
+/// [`SnapshotError`]; a project that never stands still is invalid for now.
+pub(crate) fn snapshot(root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
+    for reading in 0..MAX_READINGS {
+        if reading > 0 {
+            std::thread::sleep(READING_PAUSE);
+        }
+        match read(root, cache) {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(ListError::Moved) => {}
+            Err(ListError::Gone) => return Err(SnapshotError::Gone),
+            Err(ListError::Invalid(diagnostic)) => return Err(SnapshotError::Invalid(diagnostic)),
+        }
+    }
+    Err(SnapshotError::Invalid(diagnostic(format!(
+        "the files change faster than they can be read ({MAX_READINGS} times): keep what is written all the time outside the project"
+    ))))
+}
+
+fn read(root: &Path, cache: &mut HashCache) -> Result<Snapshot, ListError> {
+    let before = list(root)?;
+    let real = root.canonicalize().map_err(|_| ListError::Moved)?;
+    let mut files = BTreeMap::new();
+    let mut fresh = HashMap::new();
+    for (path, stamp) in &before.files {
+        let known = cache.0.get(path).filter(|(known, _)| known == stamp).map(|(_, hash)| *hash);
+        let read_at = SystemTime::now();
+        let hash = match known {
+            Some(hash) => hash,
+            None => hash_file(&real.join(path)).map_err(|error| unreadable(path, &error))?,
+        };
+        if known.is_some() || is_settled(*stamp, read_at) {
+            fresh.insert(path.clone(), (*stamp, hash));
+        }
+        files.insert(path.clone(), hash);
+    }
+    unmoved(root, &before)?;
+    cache.0 = fresh;
+    let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
+    Ok(Snapshot { root: real, digest, files: Arc::new(files), node_modules: before.node_modules })
+}
+
+fn unmoved(root: &Path, before: &Listing) -> Result<(), ListError> {
+    if list(root)? == *before { Ok(()) } else { Err(ListError::Moved) }
+}
+
+fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {
+    let Ok(seconds) = u64::try_from(stamp.modified.0) else { return false };
+    let modified = UNIX_EPOCH + Duration::from_secs(seconds);
+    read_at.duration_since(modified).is_ok_and(|age| age > RACY)
+}
+
+/// SHA-256 of a file's content.
+pub(super) fn hash_file(path: &Path) -> io::Result<FileHash> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().into()),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(root: &Path, cache: &mut HashCache) -> Digest {
+        snapshot(root, cache).unwrap().digest
+    }
+
+    #[test]
+    fn the_digest_tells_content_and_names_not_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = HashCache::default();
+        std::fs::write(dir.path().join("a.ts"), "1").unwrap();
+        let first = digest(dir.path(), &mut cache);
+        std::fs::write(dir.path().join("a.ts"), "1").unwrap();
+        assert_eq!(digest(dir.path(), &mut cache), first, "the same bytes again");
+        std::fs::rename(dir.path().join("a.ts"), dir.path().join("b.ts")).unwrap();
+        assert_ne!(digest(dir.path(), &mut cache), first, "another name");
+    }
+
+    #[test]
+    fn a_second_write_of_the_same_size_in_the_same_instant_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = HashCache::default();
+        let path = dir.path().join("a.ts");
+        let now = SystemTime::now();
+        let mut seen = Vec::new();
+        for text in ["1", "2"] {
+            std::fs::write(&path, text).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(now).unwrap();
+            seen.push(digest(dir.path(), &mut cache));
+        }
+        assert_ne!(seen[0], seen[1]);
+    }
+
+    #[test]
+    fn a_settled_file_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.ts");
+        std::fs::write(&path, "1").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        let mut cache = HashCache::default();
+        let first = digest(dir.path(), &mut cache);
+        let (_, hash) = cache.0.get_mut("a.ts").unwrap();
+        hash[0] ^= 1;
+        assert_ne!(digest(dir.path(), &mut cache), first, "the cached hash was used");
+    }
+}

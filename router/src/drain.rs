@@ -1,0 +1,99 @@
+//! In-flight work: counted while it lasts, awaited when a version is to go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// The in-flight requests of one version.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    count: AtomicUsize,
+    closed: AtomicBool,
+    idle: Notify,
+}
+
+/// One request in flight. Dropped when the last byte of its answer is out, or its tunnel is closed.
+#[derive(Debug)]
+pub(crate) struct Guard(Arc<InFlight>);
+
+impl InFlight {
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(SeqCst)
+    }
+
+    /// Counts one request in, unless the version takes no more.
+    ///
+    /// The count goes up before `closed` is read and `closed` is set before the count is read
+    /// (both sequentially consistent), so no request slips in behind [`InFlight::close`].
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Guard> {
+        self.count.fetch_add(1, SeqCst);
+        let guard = Guard(self.clone());
+        (!self.closed.load(SeqCst)).then_some(guard)
+    }
+
+    /// From now on no request enters.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+
+    /// Waits until nothing is in flight, at most for `grace`. Returns what is left.
+    pub(crate) async fn drained(&self, grace: Duration) -> usize {
+        let idle = async {
+            loop {
+                let notified = self.idle.notified();
+                if self.count() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        let _ = tokio::time::timeout(grace, idle).await;
+        self.count()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_drain_waits_for_the_last_guard() {
+        let in_flight = Arc::new(InFlight::default());
+        let (first, second) = (in_flight.enter().unwrap(), in_flight.enter().unwrap());
+        in_flight.close();
+        let drain = tokio::spawn({
+            let in_flight = in_flight.clone();
+            async move { in_flight.drained(Duration::from_secs(60)).await }
+        });
+        drop(first);
+        tokio::task::yield_now().await;
+        assert!(!drain.is_finished());
+        drop(second);
+        assert_eq!(drain.await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_enters_a_closed_version() {
+        let in_flight = Arc::new(InFlight::default());
+        in_flight.close();
+        assert!(in_flight.enter().is_none());
+        assert_eq!(in_flight.drained(Duration::ZERO).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_drain_gives_up_after_its_grace() {
+        let in_flight = Arc::new(InFlight::default());
+        let _guard = in_flight.enter();
+        assert_eq!(in_flight.drained(Duration::ZERO).await, 1);
+    }
+}

@@ -1,0 +1,31 @@
+//! The data flow: a connection's requests, each routed to its project's live version and forwarded
+//! to that version's cell. Knows no files, and nothing of how a version comes to be live.
+
+mod body;
+mod dev_page;
+mod handle;
+mod headers;
+mod pool;
+mod problem;
+mod server;
+mod target;
+mod tunnel;
+
+use std::time::Duration;
+
+pub(crate) use server::Server;
+
+/// What the data flow is told at start.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// How long a version may take to begin its answer.
+    pub(crate) request_timeout: Duration,
+    /// The largest request body, in bytes.
+    pub(crate) max_body: u64,
+    /// Requests in flight per project.
+    pub(crate) max_in_flight: usize,
+    /// Whether browsers are shown build errors.
+    pub(crate) dev: bool,
+    /// How long connections may go on once the router is to stop.
+    pub(crate) grace: Duration,
+}

@@ -1,0 +1,71 @@
+//! The page that `--dev` shows a browser in place of a project that has no good version.
+
+use std::fmt::Write as _;
+
+use crate::live::Failure;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:4rem auto;padding:0 1rem;\
+color:#1d1f21;background:#fff}pre{background:#f4f4f2;padding:1rem;overflow-x:auto;border-left:4px solid #c0392b;\
+white-space:pre-wrap}code{color:#c0392b}footer{color:#777;font-size:.85rem}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#1d1f21}pre{background:#282a2e}}";
+
+pub(super) fn render(project: &str, failed: &Failure) -> String {
+    let error = &failed.error;
+    let mut page = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{project} does not build</title>\
+         <style>{STYLE}</style><h1>{project} does not build</h1>"
+    );
+    if let Some(file) = &error.file {
+        let mut place = file.clone();
+        for number in [error.line, error.column].into_iter().flatten() {
+            let _ = write!(place, ":{number}");
+        }
+        let _ = write!(page, "<p><code>{}</code></p>", escape(&place));
+    }
+    let _ = write!(page, "<pre>{}</pre>", escape(&error.message));
+    if let Some(frame) = &error.frame {
+        let _ = write!(page, "<pre>{}</pre>", escape(frame));
+    }
+    let version = failed.version.as_ref().map(ToString::to_string).unwrap_or_default();
+    let _ = write!(
+        page,
+        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a mend and load again</footer></html>"
+    );
+    page
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_bridge::event::Diagnostic;
+
+    use super::*;
+    use crate::project::ProjectName;
+
+    #[test]
+    fn the_page_shows_the_place_and_nothing_of_the_project_is_markup() {
+        let error = Diagnostic {
+            message: "<script>alert(1)</script>".into(),
+            file: Some("main.ts".into()),
+            line: Some(3),
+            column: Some(7),
+            frame: Some("3 | let x = ;".into()),
+        };
+        let page = render("blog", &Failure::new(&ProjectName::parse("blog").unwrap(), None, error));
+        assert!(page.contains("main.ts:3:7") && page.contains("3 | let x = ;"));
+        assert!(!page.contains("<script>"));
+    }
+}

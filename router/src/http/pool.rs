@@ -1,0 +1,204 @@
+//! Connections to cells, kept for the next request. A connection is driven by the request that
+//! uses it, in the request's own task: no second task to wake, nothing to hand across threads.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use super::body::Limited;
+
+/// node:http servers hang up after five idle seconds (`keepAliveTimeout`); a connection that is
+/// not used for this long is closed before that can cross a request.
+const MAX_IDLE: Duration = Duration::from_secs(2);
+
+/// More idle connections to one cell than this are closed: a burst's worth, on each thread.
+const MAX_IDLE_COUNT: usize = 256;
+
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The idle connections of one thread, by the cell's number.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    idle: RefCell<HashMap<u64, Vec<Idle>>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+/// An HTTP/1.1 connection to a cell.
+struct Link {
+    sender: SendRequest<Limited>,
+    connection: Connection<TokioIo<UnixStream>, Limited>,
+    open: bool,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// Why a cell gave no answer.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The request never reached it, and is given back.
+    NotSent(Box<Request<Limited>>),
+    /// It may have.
+    Failed(hyper::Error),
+}
+
+impl Pool {
+    /// Sends `request` to cell number `id` and waits for the head of its answer.
+    pub(super) async fn send(
+        self: &Rc<Self>,
+        id: u64,
+        socket: &Path,
+        request: Request<Limited>,
+    ) -> Result<Response<Exchange>, SendError> {
+        let mut link = match self.take(id).await {
+            Some(link) => link,
+            None => match connect(socket).await {
+                Ok(link) => link,
+                Err(_) => return Err(SendError::NotSent(Box::new(request))),
+            },
+        };
+        let response = link.exchange(request).await?;
+        let pool = self.clone();
+        Ok(response.map(|body| Exchange { link: Some(link), body, pool, id }))
+    }
+
+    /// An idle connection that is still good.
+    async fn take(&self, id: u64) -> Option<Link> {
+        loop {
+            let idle = self.idle.borrow_mut().get_mut(&id)?.pop()?;
+            let mut link = idle.link;
+            if idle.since.elapsed() < MAX_IDLE && link.is_ready().await {
+                return Some(link);
+            }
+        }
+    }
+
+    fn put(&self, id: u64, link: Link) {
+        let mut idle = self.idle.borrow_mut();
+        let idle = idle.entry(id).or_default();
+        if idle.len() < MAX_IDLE_COUNT {
+            idle.push(Idle { link, since: Instant::now() });
+        }
+    }
+
+    /// Closes what has been idle for long, again and again. Runs until it is dropped.
+    pub(super) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            self.idle.borrow_mut().retain(|_, idle| {
+                idle.retain(|idle| idle.since.elapsed() < MAX_IDLE);
+                !idle.is_empty()
+            });
+        }
+    }
+}
+
+async fn connect(socket: &Path) -> io::Result<Link> {
+    let stream = UnixStream::connect(socket).await?;
+    let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+    Ok(Link { sender, connection, open: true })
+}
+
+impl Link {
+    /// Gives the connection its turn.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if self.open && Pin::new(&mut self.connection).poll(cx).is_ready() {
+            self.open = false;
+        }
+    }
+
+    /// Whether another request can be sent. Finds out in one turn, without waiting.
+    async fn is_ready(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.drive(cx);
+            Poll::Ready(self.open && self.sender.is_ready())
+        })
+        .await
+    }
+
+    async fn exchange(&mut self, request: Request<Limited>) -> Result<Response<Incoming>, SendError> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let (connection, open) = (&mut self.connection, &mut self.open);
+        let answered = poll_fn(|cx| {
+            if *open && Pin::new(&mut *connection).poll(cx).is_ready() {
+                *open = false;
+            }
+            response.as_mut().poll(cx)
+        });
+        answered.await.map_err(|mut error| match error.take_message() {
+            Some(request) => SendError::NotSent(Box::new(request)),
+            None => SendError::Failed(error.into_error()),
+        })
+    }
+}
+
+/// An answer's body and the connection that it comes on. Dropped when the body is complete, the
+/// connection goes back to the pool; dropped before, it is closed, which the handler sees as an
+/// abort.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    link: Option<Link>,
+    body: Incoming,
+    pool: Rc<Pool>,
+    id: u64,
+}
+
+impl Exchange {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // First the body, which tells the connection that there is room, then the connection, then
+        // what that brought.
+        let first = Pin::new(&mut self.body).poll_frame(cx);
+        if first.is_ready() {
+            return first;
+        }
+        match &mut self.link {
+            Some(link) => {
+                link.drive(cx);
+                Pin::new(&mut self.body).poll_frame(cx)
+            }
+            None => first,
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take().filter(|link| link.open && self.body.is_end_stream()) {
+            self.pool.put(self.id, link);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The router: watches a volume of projects, builds each version in a cell of its own, publishes
+//! it with one pointer swap and forwards requests to it. ARCHITECTURE.md tells how the parts meet.
+
+pub mod config;
+pub mod log;
+pub mod server;
+pub mod shutdown;
+
+mod admin;
+mod cells;
+mod checkout;
+mod drain;
+mod http;
+mod live;
+mod metrics;
+mod project;
+mod reload;
+mod version;
+mod watch;

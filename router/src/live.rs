@@ -1,0 +1,12 @@
+//! The one place where the control and the data flow meet: the table of live versions, and what
+//! the two have to tell each other.
+
+mod board;
+mod command;
+mod events;
+mod table;
+
+pub(crate) use board::{Board, Digests, Reload, StateName, Status};
+pub(crate) use command::{Command, Commands, Outcome, Report, commands};
+pub(crate) use events::{Events, Happened};
+pub(crate) use table::{Entry, Failure, Live, LiveVersion, Running};

@@ -1,0 +1,145 @@
+//! The outgoing events: numbered, kept for replay, handed to whoever listens and to the ingress.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use switchyard_bridge::event::{Diagnostic, Event, EventData, EventType, Timings, Trigger};
+use switchyard_bridge::publisher::Publisher;
+use tokio::sync::broadcast;
+
+use crate::project::ProjectName;
+use crate::version::Version;
+
+/// How many events `GET /events` can replay: at half a kilobyte each, half a megabyte.
+const KEPT: usize = 1000;
+
+/// A listener that falls further behind is told what it missed from the log, or cut off.
+const BACKLOG: usize = 256;
+
+/// All events of this router.
+#[derive(Debug)]
+pub(crate) struct Events {
+    router: String,
+    log: Mutex<Log>,
+    sender: broadcast::Sender<Arc<Event>>,
+    publisher: Option<Publisher>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    last: u64,
+    kept: VecDeque<Arc<Event>>,
+}
+
+/// Something that happened to a project.
+#[derive(Debug, Default)]
+pub(crate) struct Happened {
+    pub(crate) version: Option<Version>,
+    pub(crate) previous: Option<Version>,
+    pub(crate) trigger: Option<Trigger>,
+    pub(crate) error: Option<Diagnostic>,
+    pub(crate) timings_ms: Timings,
+}
+
+impl Events {
+    /// `publisher` posts them to the ingress, when there is one.
+    pub(crate) fn new(publisher: Option<Publisher>) -> Self {
+        let router = uuid::Uuid::new_v4().to_string();
+        Self { router, log: Mutex::default(), sender: broadcast::Sender::new(BACKLOG), publisher }
+    }
+
+    /// Numbers an event and hands it out. Never waits.
+    pub(crate) fn tell(&self, kind: EventType, project: &ProjectName, happened: Happened) {
+        let mut log = self.log.lock().expect("no holder of this lock panics");
+        log.last += 1;
+        let event = Event {
+            kind,
+            timestamp: Timestamp::now(),
+            data: EventData {
+                router: self.router.clone(),
+                sequence: log.last,
+                project: project.to_string(),
+                digest: happened.version.as_ref().map(|version| version.digest),
+                version: happened.version.as_ref().map(ToString::to_string),
+                previous: happened.previous.as_ref().map(ToString::to_string),
+                trigger: happened.trigger,
+                error: happened.error,
+                timings_ms: happened.timings_ms,
+            },
+        };
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(event.clone());
+        }
+        let event = Arc::new(event);
+        if log.kept.len() == KEPT {
+            log.kept.pop_front();
+        }
+        log.kept.push_back(event.clone());
+        // Nobody listening is no error. Sent under the lock, so that a replay and what follows it meet.
+        let _ = self.sender.send(event);
+    }
+
+    /// The kept events after number `last` (all of them if that is of another router's life), and
+    /// every later one.
+    pub(crate) fn follow(&self, last: Option<u64>) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
+        let log = self.log.lock().expect("no holder of this lock panics");
+        let after = match last {
+            None => log.last,
+            Some(last) if last > log.last => 0,
+            Some(last) => last,
+        };
+        let replay = log.kept.iter().filter(|event| event.data.sequence > after).cloned().collect();
+        (replay, self.sender.subscribe())
+    }
+
+    pub(crate) fn router(&self) -> &str {
+        &self.router
+    }
+
+    pub(crate) fn publisher(&self) -> Option<&Publisher> {
+        self.publisher.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tell(events: &Events, n: usize) {
+        for _ in 0..n {
+            events.tell(EventType::ReloadLive, &ProjectName::parse("a").unwrap(), Happened::default());
+        }
+    }
+
+    fn sequences(events: &[Arc<Event>]) -> Vec<u64> {
+        events.iter().map(|event| event.data.sequence).collect()
+    }
+
+    #[test]
+    fn a_replay_begins_after_the_last_event_that_was_seen() {
+        let events = Events::new(None);
+        tell(&events, 3);
+        assert_eq!(sequences(&events.follow(Some(1)).0), [2, 3]);
+        assert!(events.follow(None).0.is_empty());
+        assert_eq!(sequences(&events.follow(Some(99)).0), [1, 2, 3], "another router's numbers");
+    }
+
+    #[test]
+    fn what_follows_a_replay_is_neither_lost_nor_told_twice() {
+        let events = Events::new(None);
+        tell(&events, 2);
+        let (replay, mut later) = events.follow(Some(0));
+        tell(&events, 1);
+        assert_eq!(sequences(&replay), [1, 2]);
+        assert_eq!(later.try_recv().unwrap().data.sequence, 3);
+        assert!(later.try_recv().is_err());
+    }
+
+    #[test]
+    fn the_log_is_bounded() {
+        let events = Events::new(None);
+        tell(&events, KEPT + 7);
+        assert_eq!(sequences(&events.follow(Some(0)).0).first(), Some(&8));
+    }
+}

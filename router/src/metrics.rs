@@ -1,0 +1,91 @@
+//! What is counted, for `GET /metrics`.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// From a hello world (milliseconds) to the default build timeout, in seconds.
+const BUILD_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The answers of one project by class of status. On the path of every request: a relaxed add.
+#[derive(Debug, Default)]
+pub(crate) struct Requests([AtomicU64; 5]);
+
+impl Requests {
+    pub(crate) fn count(&self, status: http::StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.0[class].fetch_add(1, Relaxed);
+    }
+
+    /// By class, from 1xx to 5xx.
+    pub(crate) fn counts(&self) -> [u64; 5] {
+        std::array::from_fn(|class| self.0[class].load(Relaxed))
+    }
+}
+
+/// What the control flow counts.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Metrics {
+    pub(crate) reloads: Family<ReloadLabels, Counter>,
+    pub(crate) build_seconds: Builds,
+    pub(crate) cells_died: Counter,
+    pub(crate) cells_evicted: Counter,
+    /// 1 while projects are polled because file events are missing, or by `--poll`.
+    pub(crate) polling: Gauge,
+    pub(crate) lost_events: Counter,
+    pub(crate) watches: Gauge,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Builds(pub(crate) Histogram);
+
+impl Default for Builds {
+    fn default() -> Self {
+        Self(Histogram::new(BUILD_BUCKETS))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReloadLabels {
+    pub(crate) outcome: OutcomeLabel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the label's values")]
+pub(crate) enum OutcomeLabel {
+    live,
+    failed,
+    unchanged,
+    removed,
+}
+
+impl Metrics {
+    /// All of them under their names.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let Self { reloads, build_seconds, cells_died, cells_evicted, polling, lost_events, watches } = self;
+        registry.register("switchyard_reloads", "Reloads by outcome", reloads.clone());
+        registry.register(
+            "switchyard_build_seconds",
+            "From the checkout to a handler that serves",
+            build_seconds.0.clone(),
+        );
+        registry.register("switchyard_cells_died", "Cells that ended by themselves", cells_died.clone());
+        registry.register(
+            "switchyard_cells_evicted",
+            "Cells stopped to stay within --max-cells",
+            cells_evicted.clone(),
+        );
+        registry.register("switchyard_polling", "1 while projects are polled", polling.clone());
+        registry.register(
+            "switchyard_lost_events",
+            "Times that file events were lost and all projects were read again",
+            lost_events.clone(),
+        );
+        registry.register("switchyard_watched_directories", "Directories that are watched", watches.clone());
+    }
+}

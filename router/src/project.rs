@@ -1,0 +1,290 @@
+//! What a project is: its name, and what its own configuration says of entry and routes.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use switchyard_bridge::event::Diagnostic;
+
+/// `[a-z0-9][a-z0-9-]{0,62}`: a DNS label, because it is the first label of Host.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ProjectName(Arc<str>);
+
+impl ProjectName {
+    /// The longest DNS label (RFC 1035, 2.3.4).
+    const MAX_LEN: usize = 63;
+
+    /// # Errors
+    /// What is wrong with the name and what would be right.
+    pub(crate) fn parse(name: &str) -> Result<Self, Diagnostic> {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let valid = name.len() <= Self::MAX_LEN
+            && name.bytes().next().is_some_and(plain)
+            && name.bytes().all(|c| plain(c) || c == b'-');
+        if valid {
+            return Ok(Self(name.into()));
+        }
+        Err(diagnostic(format!(
+            "{name:?} is no project name: rename the folder to at most {} of a-z, 0-9 and -, beginning with a letter or digit",
+            Self::MAX_LEN
+        )))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for ProjectName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A directory whose name begins so is never a project (nor an error): `.git`, `_staging`.
+pub(crate) fn is_ignored(directory: &str) -> bool {
+    directory.starts_with(['.', '_'])
+}
+
+/// What the project's files say of how it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// Relative to the project's directory, `/` between.
+    pub(crate) entry: String,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// One more way to a project than its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// A whole host name, lower case, without a port.
+    Host(String),
+    /// A path prefix: begins with `/`, does not end with it.
+    Prefix(String),
+}
+
+const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
+const ENTRY_STEMS: [&str; 4] = ["main", "index", "mod", "server"];
+const ENTRY_EXTENSIONS: [&str; 6] = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
+
+impl Manifest {
+    /// Reads what the project in `dir` says of itself.
+    ///
+    /// # Errors
+    /// A configuration that does not parse, a field of a wrong type, an entry that is not there.
+    pub(crate) fn read(dir: &Path) -> Result<Self, Diagnostic> {
+        let config = CONFIG_FILES.into_iter().find(|file| dir.join(file).is_file());
+        let config = config.map(|file| Document::read(dir, file)).transpose()?;
+        let package = dir.join("package.json").is_file();
+        let package = package.then(|| Document::read(dir, "package.json")).transpose()?;
+        let own = config.as_ref().and_then(|config| config.value.get("switchyard"));
+        let routes = match (own.and_then(|own| own.get("routes")), &config) {
+            (Some(routes), Some(config)) => config.routes(routes)?,
+            _ => Vec::new(),
+        };
+        let named = match (own.and_then(|own| own.get("entry")), &config) {
+            (Some(entry), Some(config)) => Some(config.string("switchyard.entry", entry)?),
+            _ => config.iter().chain(&package).find_map(Document::main),
+        };
+        let entry = match named {
+            Some(named) => named.checked(dir)?,
+            None => conventional_entry(dir)?,
+        };
+        Ok(Self { entry, routes })
+    }
+}
+
+/// A path that a configuration names, and where it does.
+struct Named<'a> {
+    file: &'a str,
+    field: &'static str,
+    path: &'a str,
+}
+
+impl Named<'_> {
+    fn checked(&self, dir: &Path) -> Result<String, Diagnostic> {
+        let path = self.path.strip_prefix("./").unwrap_or(self.path);
+        let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
+        if inside && dir.join(path).is_file() {
+            return Ok(path.to_owned());
+        }
+        let what = if inside { "is not there" } else { "is outside the project" };
+        Err(in_file(
+            self.file,
+            format!("the entry {:?} {what}: mend \"{}\" in {}", self.path, self.field, self.file),
+        ))
+    }
+}
+
+struct Document {
+    file: &'static str,
+    value: Value,
+}
+
+impl Document {
+    fn read(dir: &Path, file: &'static str) -> Result<Self, Diagnostic> {
+        let text = std::fs::read_to_string(dir.join(file))
+            .map_err(|error| in_file(file, format!("{file} cannot be read: {error}")))?;
+        let value = jsonc_parser::parse_to_serde_value::<Value>(&text, &Default::default());
+        match value {
+            Ok(value) if value.is_object() => Ok(Self { file, value }),
+            Ok(_) => Err(in_file(file, format!("{file} must hold one JSON object"))),
+            Err(error) => {
+                let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
+                diagnostic.line = u32::try_from(error.line_display()).ok();
+                diagnostic.column = u32::try_from(error.column_display()).ok();
+                Err(diagnostic)
+            }
+        }
+    }
+
+    fn string<'a>(&self, field: &'static str, value: &'a Value) -> Result<Named<'a>, Diagnostic> {
+        match value.as_str() {
+            Some(path) => Ok(Named { file: self.file, field, path }),
+            None => Err(in_file(self.file, format!("\"{field}\" in {} must be a string", self.file))),
+        }
+    }
+
+    /// `exports` (a string, or its `"."`), else `main`.
+    fn main(&self) -> Option<Named<'_>> {
+        let exports = self.value.get("exports").and_then(|exports| {
+            let root = exports.get(".").unwrap_or(exports);
+            ["import", "default"]
+                .into_iter()
+                .find_map(|condition| root.get(condition))
+                .unwrap_or(root)
+                .as_str()
+        });
+        if let Some(path) = exports {
+            return Some(Named { file: self.file, field: "exports", path });
+        }
+        let path = self.value.get("main")?.as_str()?;
+        Some(Named { file: self.file, field: "main", path })
+    }
+
+    fn routes(&self, value: &Value) -> Result<Vec<Route>, Diagnostic> {
+        let wrong = || {
+            in_file(
+                self.file,
+                format!(
+                    "\"switchyard.routes\" in {} must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")",
+                    self.file
+                ),
+            )
+        };
+        let routes = value.as_array().ok_or_else(wrong)?;
+        routes.iter().map(|route| route.as_str().and_then(route_from).ok_or_else(wrong)).collect()
+    }
+}
+
+fn route_from(text: &str) -> Option<Route> {
+    if let Some(rest) = text.strip_prefix('/') {
+        let rest = rest.trim_end_matches('/');
+        return (!rest.is_empty()).then(|| Route::Prefix(format!("/{rest}")));
+    }
+    let host = text.to_ascii_lowercase();
+    let valid = !host.is_empty() && host.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'.');
+    valid.then_some(Route::Host(host))
+}
+
+fn conventional_entry(dir: &Path) -> Result<String, Diagnostic> {
+    let names = ENTRY_STEMS
+        .iter()
+        .flat_map(|stem| ENTRY_EXTENSIONS.iter().map(move |extension| format!("{stem}.{extension}")));
+    for name in names {
+        if dir.join(&name).is_file() {
+            return Ok(name);
+        }
+    }
+    Err(diagnostic(format!(
+        "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}",
+        ENTRY_STEMS.join(", "),
+        ENTRY_EXTENSIONS.join(" .")
+    )))
+}
+
+/// A diagnostic without a place.
+pub(crate) fn diagnostic(message: impl Into<String>) -> Diagnostic {
+    Diagnostic { message: message.into(), ..Diagnostic::default() }
+}
+
+fn in_file(file: &str, message: String) -> Diagnostic {
+    Diagnostic { file: Some(file.to_owned()), ..diagnostic(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(files: &[(&str, &str)]) -> Result<Manifest, Diagnostic> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        Manifest::read(dir.path())
+    }
+
+    #[test]
+    fn a_name_is_a_dns_label() {
+        for name in ["a", "blog-2", "0x", &"a".repeat(63)] {
+            assert!(ProjectName::parse(name).is_ok(), "{name}");
+        }
+        for name in ["", "Blog", "-a", "a_b", "a.b", "é", &"a".repeat(64)] {
+            assert!(ProjectName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_entry_is_what_is_named_most_closely() {
+        let deno = ("deno.json", r#"{"exports": "./mod.ts"}"#);
+        let package = ("package.json", r#"{"main": "index.js"}"#);
+        let own = ("deno.json", r#"{"switchyard": {"entry": "./app.ts"}, "exports": "./mod.ts"} // why"#);
+        let files = [("app.ts", ""), ("mod.ts", ""), ("index.js", ""), ("main.ts", "")];
+        let entry = |config: &[(&str, &str)]| {
+            let all: Vec<_> = config.iter().chain(&files).copied().collect();
+            read(&all).unwrap().entry
+        };
+        assert_eq!(entry(&[own, package]), "app.ts");
+        assert_eq!(entry(&[deno, package]), "mod.ts");
+        assert_eq!(entry(&[package]), "index.js");
+        assert_eq!(entry(&[]), "main.ts");
+    }
+
+    #[test]
+    fn an_entry_that_is_missing_is_named_with_its_field() {
+        let error = read(&[("package.json", r#"{"main": "gone.js"}"#)]).unwrap_err();
+        assert_eq!(error.file.as_deref(), Some("package.json"));
+        assert!(error.message.contains("gone.js") && error.message.contains("\"main\""), "{}", error.message);
+        assert!(read(&[]).unwrap_err().message.starts_with("no entry"));
+    }
+
+    #[test]
+    fn a_configuration_that_does_not_parse_is_named_with_its_place() {
+        let error = read(&[("main.ts", ""), ("deno.json", "{\n  \"imports\": }")]).unwrap_err();
+        assert_eq!((error.file.as_deref(), error.line), (Some("deno.json"), Some(2)));
+    }
+
+    #[test]
+    fn routes_are_hosts_and_prefixes() {
+        let manifest = read(&[
+            ("main.ts", ""),
+            ("deno.json", r#"{"switchyard": {"routes": ["WWW.Example.com", "/shop/"]}}"#),
+        ]);
+        let routes = manifest.unwrap().routes;
+        assert_eq!(routes, [Route::Host("www.example.com".into()), Route::Prefix("/shop".into())]);
+        assert!(read(&[("main.ts", ""), ("deno.json", r#"{"switchyard": {"routes": ["/"]}}"#)]).is_err());
+    }
+}

@@ -1,0 +1,26 @@
+//! The control flow: a change becomes a snapshot, a build, a publish and a drain, or a failure that
+//! leaves the last good version alone. Knows no requests.
+
+mod attempt;
+mod control;
+mod machine;
+mod project;
+mod record;
+mod work;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use control::{Control, Parts};
+
+/// What the control flow is told at start.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The volume.
+    pub(crate) projects: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) grace: Duration,
+    pub(crate) build_timeout: Duration,
+    pub(crate) keep: usize,
+    pub(crate) max_cells: usize,
+}

@@ -1,0 +1,376 @@
+//! The task that owns all projects: takes what happened, asks the machine, has its effects carried
+//! out. One `select!` over one set of sources; nothing in it waits.
+
+mod effects;
+mod lifecycle;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use switchyard_bridge::event::{Diagnostic, Trigger};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::Settings;
+use super::machine::{Event, Found, Outcome as Built, Work};
+use super::project::Project;
+use super::record::Record;
+use super::work::{self, BuildError, Builder, Plan, Read};
+use crate::cells::{Cell, Cells, Exit};
+use crate::checkout::Store;
+use crate::live::{Board, Command, Events, Live, Outcome, Report, Status};
+use crate::metrics::Metrics;
+use crate::project::{self, ProjectName, diagnostic};
+use crate::version::Version;
+use crate::watch::Change;
+
+/// What the control flow is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Store>,
+    pub(crate) cells: Arc<Cells>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) metrics: Metrics,
+}
+
+/// The control flow.
+pub(crate) struct Control {
+    settings: Settings,
+    parts: Parts,
+    builder: Builder,
+    record: Record,
+    projects: BTreeMap<String, Project>,
+    /// Folders whose names are no project names.
+    misnamed: BTreeSet<String>,
+    /// What the scan at start still waits for; `None` when it is done.
+    scanning: Option<BTreeSet<String>>,
+    began: Instant,
+    /// As many readings at once as there are cores: more would only fill the memory.
+    readers: Arc<Semaphore>,
+    tasks: JoinSet<Done>,
+    /// Whose task it is, should it panic.
+    owners: HashMap<Id, String>,
+}
+
+/// A task that ended.
+struct Done {
+    project: String,
+    what: What,
+}
+
+enum What {
+    Read(Read),
+    Built {
+        result: Result<Arc<Cell>, BuildError>,
+        took: Duration,
+    },
+    /// The last good version of an earlier run, with a cell unless it is left stopped. `plan` is
+    /// `None` when there is no checkout of it.
+    Restored {
+        plan: Option<Plan>,
+        result: Option<Result<Arc<Cell>, BuildError>>,
+        took: Duration,
+    },
+    Woken {
+        version: Version,
+        result: Result<Arc<Cell>, BuildError>,
+    },
+    Drained {
+        version: Version,
+        cut_off: usize,
+        retired: bool,
+    },
+    Died {
+        cell: u64,
+        exit: Exit,
+    },
+    Nothing,
+}
+
+impl Control {
+    /// # Errors
+    /// The state folder cannot be read.
+    pub(crate) fn new(settings: Settings, parts: Parts) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let builder = Builder {
+            cells: parts.cells.clone(),
+            store: parts.store.clone(),
+            permits: Arc::new(Semaphore::new(cores)),
+            patience: settings.build_timeout,
+        };
+        Ok(Self {
+            record: Record::open(&settings.state)?,
+            settings,
+            parts,
+            builder,
+            projects: BTreeMap::new(),
+            misnamed: BTreeSet::new(),
+            scanning: None,
+            began: Instant::now(),
+            readers: Arc::new(Semaphore::new(cores)),
+            tasks: JoinSet::new(),
+            owners: HashMap::new(),
+        })
+    }
+
+    /// Scans, then follows changes and commands until `stop`; ends every cell then.
+    pub(crate) async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut commands: mpsc::Receiver<Command>,
+        stop: impl Future<Output = ()>,
+    ) {
+        self.scan();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(change) = changes.recv() => self.change(change),
+                Some(command) = commands.recv() => self.command(command),
+                Some(ended) = self.tasks.join_next_with_id() => match ended {
+                    Ok((id, done)) => {
+                        self.owners.remove(&id);
+                        self.done(done);
+                    }
+                    Err(error) => self.panicked(&error),
+                },
+            }
+        }
+        self.end().await;
+    }
+
+    /// Has `future` run, and its result taken by [`Control::done`].
+    fn spawn(&mut self, project: &str, future: impl Future<Output = What> + Send + 'static) {
+        let name = project.to_owned();
+        let task = self.tasks.spawn(async move { Done { project: name, what: future.await } });
+        self.owners.insert(task.id(), project.to_owned());
+    }
+
+    fn scan(&mut self) {
+        let known = self.record.all().unwrap_or_else(|error| {
+            tracing::error!("what was live before is not known: {error:#}");
+            BTreeMap::new()
+        });
+        let names = self.names_on_volume();
+        for project in known.keys().filter(|project| !names.contains(project.as_str())) {
+            self.forget(project);
+        }
+        self.scanning = Some(names.clone());
+        for name in &names {
+            match known.get(name.as_str()) {
+                Some(version) => self.step(name, Event::Known(version.clone()), Instant::now()),
+                None => self.look(name, Trigger::Scan, Instant::now()),
+            }
+        }
+        self.scanned(None);
+    }
+
+    /// Takes `name` off what the scan at start waits for.
+    fn scanned(&mut self, name: Option<&str>) {
+        let Some(waiting) = &mut self.scanning else { return };
+        if let Some(name) = name {
+            waiting.remove(name);
+        }
+        if !waiting.is_empty() {
+            return;
+        }
+        self.scanning = None;
+        self.parts.board.set_ready();
+        let live = self.projects.values().filter(|project| project.machine.live.is_some()).count();
+        let failed = self.projects.values().filter(|project| project.machine.failed.is_some()).count();
+        let scan_ms = super::attempt::millis(self.began.elapsed());
+        tracing::info!(
+            live,
+            failed,
+            misnamed = self.misnamed.len(),
+            scan_ms,
+            "ready: all projects were read"
+        );
+    }
+
+    /// The folders on the volume that are, or should be, projects.
+    fn names_on_volume(&self) -> BTreeSet<String> {
+        let entries = match std::fs::read_dir(&self.settings.projects) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!("{} cannot be read: {error}", self.settings.projects.display());
+                return BTreeSet::new();
+            }
+        };
+        let directories = entries.flatten().filter(|entry| entry.path().is_dir());
+        let names = directories.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !project::is_ignored(name)).collect()
+    }
+
+    /// The folders on the volume, and whatever was there before.
+    fn all_names(&self) -> BTreeSet<String> {
+        let mut names = self.names_on_volume();
+        names.extend(self.projects.keys().cloned());
+        names.extend(self.misnamed.iter().cloned());
+        names
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Project { name, since } => self.look(&name, Trigger::Watch, since),
+            Change::All => {
+                for name in self.all_names() {
+                    self.look(&name, Trigger::Scan, Instant::now());
+                }
+            }
+            Change::Poll => {
+                let busy = |project: &Project| project.machine.work != Work::Idle;
+                for name in self.all_names() {
+                    if !self.projects.get(&name).is_some_and(busy) {
+                        self.look(&name, Trigger::Poll, Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Reload { project, answer } => self.reload(&project, answer),
+            Command::ReloadAll { answer } => {
+                let mut answers = Vec::new();
+                for name in self.all_names() {
+                    let (sender, receiver) = oneshot::channel();
+                    self.reload(&name, sender);
+                    answers.push(receiver);
+                }
+                self.spawn("", async move {
+                    let reports = futures_util::future::join_all(answers).await;
+                    // Whoever asked may have gone.
+                    let _ = answer.send(reports.into_iter().flatten().collect());
+                    What::Nothing
+                });
+            }
+            Command::Wake(version) => self.wake(&version),
+        }
+    }
+
+    fn reload(&mut self, name: &str, answer: oneshot::Sender<Report>) {
+        let there = !project::is_ignored(name) && self.settings.projects.join(name).is_dir();
+        let report = match ProjectName::parse(name) {
+            Ok(project) if there || self.projects.contains_key(name) => {
+                let project = self.projects.entry(name.to_owned()).or_insert_with(|| Project::new(project));
+                match project.machine.work {
+                    Work::Idle => project.waiting.push(answer),
+                    _ => project.waiting_next.push(answer),
+                }
+                return self.look(name, Trigger::Request, Instant::now());
+            }
+            Err(error) if there => Report { error: Some(error), ..Report::of(name, Outcome::Failed) },
+            _ => Report::of(name, Outcome::Unknown),
+        };
+        let _ = answer.send(report);
+    }
+
+    /// Has the project of this name read. `since` is the first sign of a change.
+    fn look(&mut self, name: &str, trigger: Trigger, since: Instant) {
+        match ProjectName::parse(name) {
+            Ok(_) => self.step(name, Event::Changed(trigger), since),
+            Err(error) => self.misnamed(name, error),
+        }
+    }
+
+    fn misnamed(&mut self, name: &str, error: Diagnostic) {
+        if self.settings.projects.join(name).is_dir() {
+            if self.misnamed.insert(name.to_owned()) {
+                tracing::warn!(project.name = name, "{}", error.message);
+            }
+            self.parts.board.put(Status::invalid(name, error));
+        } else {
+            self.misnamed.remove(name);
+            self.parts.board.remove(name);
+        }
+        self.scanned(Some(name));
+    }
+
+    fn done(&mut self, done: Done) {
+        let Done { project: name, what } = done;
+        let Some(project) = self.projects.get_mut(&name) else { return };
+        let now = Instant::now();
+        match what {
+            What::Nothing => {}
+            What::Read(read) => {
+                let retry = read.plan.is_some() || project.attempt.trigger == Trigger::Request;
+                let event = project.was_read(read, retry);
+                self.step(&name, event, now);
+            }
+            What::Built { result, took } => {
+                project.attempt.build = Some(took);
+                self.parts.metrics.build_seconds.0.observe(took.as_secs_f64());
+                self.built(&name, result);
+            }
+            What::Restored { plan, result, took } => {
+                project.attempt.build = Some(took);
+                let found = plan.is_some();
+                project.plan = plan.map(Ok);
+                match result {
+                    Some(result) => self.built(&name, result),
+                    None if found => self.step(&name, Event::Built(Built::Good), now),
+                    None => self.step(&name, Event::Built(Built::Superseded), now),
+                }
+            }
+            What::Woken { version, result } => self.woken(&name, &version, result),
+            What::Drained { version, cut_off, retired } => self.drained(&name, &version, cut_off, retired),
+            What::Died { cell, exit } => self.died(&name, cell, &exit),
+        }
+    }
+
+    fn built(&mut self, name: &str, result: Result<Arc<Cell>, BuildError>) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        let outcome = match result {
+            Ok(cell) => {
+                project.built = Some(cell);
+                Built::Good
+            }
+            Err(BuildError::Failed(error)) => Built::Bad(error),
+            Err(BuildError::Superseded) => Built::Superseded,
+        };
+        self.step(name, Event::Built(outcome), Instant::now());
+    }
+
+    fn panicked(&mut self, error: &JoinError) {
+        let name = self.owners.remove(&error.id()).unwrap_or_default();
+        tracing::error!(project.name = name, "a task of the router failed: {error}");
+        let told = diagnostic("the router failed while it worked on this project; its log says more");
+        let event = match self.projects.get(&name).map(|project| &project.machine.work) {
+            Some(Work::Reading { .. }) => Event::Read { found: Found::Invalid(told), retry: true },
+            Some(Work::Building { .. } | Work::Restoring { .. }) => Event::Built(Built::Bad(told)),
+            Some(Work::Idle) | None => return,
+        };
+        self.step(&name, event, Instant::now());
+    }
+
+    /// Ends every cell.
+    async fn end(mut self) {
+        self.tasks.shutdown().await;
+        let running = self.projects.values_mut().filter_map(|project| project.running.take());
+        futures_util::future::join_all(running.map(|running| async move { running.cell.retire().await }))
+            .await;
+        self.parts.cells.clear().await;
+    }
+
+    /// Removes what is remembered of a project, and its checkouts.
+    fn forget(&mut self, project: &ProjectName) {
+        self.record.remove(project);
+        self.prune(project, 0);
+    }
+
+    /// Removes the checkouts of `project` that are neither in use nor among the `keep` newest.
+    fn prune(&mut self, project: &ProjectName, keep: usize) {
+        let used = self.projects.get(project.as_str()).map(Project::used).unwrap_or_default();
+        let pruned = work::prune(self.parts.store.clone(), project.clone(), keep, used);
+        self.spawn(project.as_str(), async move {
+            pruned.await;
+            What::Nothing
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! What the control flow holds of one project, and how it shows on the board and in the table.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use switchyard_bridge::event::{Diagnostic, Trigger};
+use tokio::sync::{Notify, oneshot};
+
+use super::attempt::Attempt;
+use super::machine::{Event, Found, Machine, Work};
+use super::work::{Packages, Plan, Read};
+use crate::cells::Cell;
+use crate::checkout::HashCache;
+use crate::drain::InFlight;
+use crate::live::{
+    Digests, Entry, Failure, LiveVersion, Outcome, Reload, Report, Running, StateName, Status,
+};
+use crate::metrics::Requests;
+use crate::project::ProjectName;
+use crate::version::Version;
+
+/// How many reloads `GET /projects/{name}` tells of.
+const RELOADS_KEPT: usize = 10;
+
+#[derive(Debug)]
+pub(super) struct Project {
+    pub(super) name: ProjectName,
+    pub(super) machine: Machine,
+    pub(super) attempt: Attempt,
+    /// The first sign of the change that `again` stands for.
+    pub(super) next_since: Option<Instant>,
+    /// Away while the project is read.
+    pub(super) cache: HashCache,
+    pub(super) on_disk: Option<Version>,
+    /// As they were when the newest attempt failed.
+    pub(super) packages: Packages,
+    /// What is to be built, or is being built.
+    pub(super) plan: Option<Result<Plan, Diagnostic>>,
+    /// What was built and is about to be published.
+    pub(super) built: Option<Arc<Cell>>,
+    /// How to start the live version again.
+    pub(super) live_plan: Option<Plan>,
+    pub(super) running: Option<Arc<Running>>,
+    pub(super) started: Instant,
+    pub(super) waking: bool,
+    /// Why the live version could not be started again.
+    pub(super) wake_failure: Option<Failure>,
+    pub(super) failure: Option<Failure>,
+    pub(super) draining: Vec<(Version, Arc<InFlight>)>,
+    /// Tells the build under way that something newer waits.
+    pub(super) newer: Arc<Notify>,
+    /// Who asked for the attempt under way, and for the one after it.
+    pub(super) waiting: Vec<oneshot::Sender<Report>>,
+    pub(super) waiting_next: Vec<oneshot::Sender<Report>>,
+    reloads: VecDeque<Reload>,
+    requests: Arc<Requests>,
+}
+
+impl Project {
+    pub(super) fn new(name: ProjectName) -> Self {
+        Self {
+            name,
+            machine: Machine::default(),
+            attempt: Attempt::begin(Trigger::Scan, Instant::now()),
+            next_since: None,
+            cache: HashCache::default(),
+            on_disk: None,
+            packages: None,
+            plan: None,
+            built: None,
+            live_plan: None,
+            running: None,
+            started: Instant::now(),
+            waking: false,
+            wake_failure: None,
+            failure: None,
+            draining: Vec::new(),
+            newer: Arc::default(),
+            waiting: Vec::new(),
+            waiting_next: Vec::new(),
+            reloads: VecDeque::new(),
+            requests: Arc::default(),
+        }
+    }
+
+    /// Takes what reading it gave. `retry`: what failed before is worth another attempt.
+    pub(super) fn was_read(&mut self, read: Read, retry: bool) -> Event {
+        self.cache = read.cache;
+        self.packages = read.packages;
+        self.attempt.snapshot = Some(read.took);
+        self.plan = read.plan;
+        if let Found::Version(version) = &read.found {
+            self.on_disk = Some(version.clone());
+        }
+        Event::Read { found: read.found, retry }
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.machine.is_absent() && self.draining.is_empty() && !self.waking
+    }
+
+    /// The versions whose checkouts are needed.
+    pub(super) fn used(&self) -> Vec<Version> {
+        let draining = self.draining.iter().map(|(version, _)| version.clone());
+        let building = self.plan.iter().flatten().map(|plan| plan.order.version.clone());
+        self.machine.live.iter().cloned().chain(draining).chain(building).collect()
+    }
+
+    /// As requests see it.
+    pub(super) fn entry(&self) -> Entry {
+        let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.running.clone()));
+        Entry {
+            project: self.name.clone(),
+            live,
+            failed: self.wake_failure.clone().or_else(|| self.failure.clone()),
+            routes: self.live_plan.as_ref().map(|plan| plan.routes.clone()).unwrap_or_default(),
+            requests: self.requests.clone(),
+        }
+    }
+
+    /// As the admin listener shows it.
+    pub(super) fn status(&self) -> Status {
+        let failed = self.machine.failed.as_ref();
+        let state = match &self.machine.work {
+            Work::Building { .. } | Work::Restoring { .. } => StateName::Building,
+            _ => match failed {
+                Some(failed) if failed.version.is_none() => StateName::Invalid,
+                Some(_) => StateName::Failed,
+                None if self.machine.live.is_none() => StateName::Building,
+                None if self.running.is_none() => StateName::Idle,
+                None => StateName::Live,
+            },
+        };
+        let live = self.machine.live.as_ref().map(Digests::from);
+        Status {
+            name: self.name.to_string(),
+            state,
+            on_disk: self.on_disk.as_ref().map(Digests::from),
+            last_good: live.clone(),
+            live,
+            error: failed.map(|failed| failed.error.clone()),
+            pid: self.running.as_ref().map(|running| running.cell.pid()),
+            in_flight: 0,
+            draining: Vec::new(),
+            reloads: self.reloads.iter().cloned().collect(),
+            live_in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
+            draining_in_flight: self.draining.clone(),
+        }
+    }
+
+    /// Answers those who asked for the attempt that has just ended, and notes it.
+    pub(super) fn report(&mut self, outcome: Outcome, version: Option<&Version>) {
+        let timings_ms = self.attempt.timings();
+        let report = Report {
+            project: self.name.to_string(),
+            outcome,
+            digest: version.map(|version| version.digest.to_string()),
+            version: version.map(ToString::to_string),
+            error: self.machine.failed.as_ref().map(|failed| failed.error.clone()),
+            timings_ms,
+        };
+        if outcome != Outcome::Unchanged {
+            self.reloads.truncate(RELOADS_KEPT - 1);
+            self.reloads.push_front(Reload {
+                at: Timestamp::now(),
+                trigger: self.attempt.trigger,
+                outcome,
+                version: report.version.clone(),
+                timings_ms,
+            });
+        }
+        for waiting in self.waiting.drain(..) {
+            // Whoever asked may have gone.
+            let _ = waiting.send(report.clone());
+        }
+    }
+}

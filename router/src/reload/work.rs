@@ -1,0 +1,225 @@
+//! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
+//! drain, prune.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use switchyard_bridge::event::Diagnostic;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, sleep_until};
+
+use super::machine::Found;
+use crate::cells::{Cell, Cells, Order, StartError};
+use crate::checkout::{CheckoutError, HashCache, SnapshotError, Store, snapshot};
+use crate::live::Running;
+use crate::project::{Manifest, ProjectName, Route, diagnostic};
+use crate::version::Version;
+
+/// A build that takes longer makes room: for another project's, and for its own project's next
+/// version when that is waiting. Only what hangs takes so long.
+const YIELD_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a checkout is tried of a project that changes while it is copied.
+const MAX_COPIES: u32 = 5;
+
+/// Between two attempts to make a process when the machine has none to give.
+const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is needed to serve a version.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) order: Order,
+    pub(super) routes: Vec<Route>,
+}
+
+/// What reading a project gave.
+pub(super) struct Read {
+    pub(super) found: Found,
+    /// For a version that is to be built: how to serve it, or why it cannot be.
+    pub(super) plan: Option<Result<Plan, Diagnostic>>,
+    pub(super) packages: Packages,
+    pub(super) cache: HashCache,
+    pub(super) took: Duration,
+}
+
+/// What tells that packages were installed since: they are no part of the digest, but may mend
+/// what failed.
+pub(super) type Packages = Option<(SystemTime, Option<SystemTime>)>;
+
+/// What to read.
+pub(super) struct Place {
+    pub(super) project: ProjectName,
+    pub(super) path: PathBuf,
+    pub(super) live: Option<Version>,
+    /// What failed before, and the packages that it failed with; not worth another attempt while
+    /// both are the same. `None` when somebody asks for one.
+    pub(super) failed: Option<(Version, Packages)>,
+}
+
+/// Reads a project and, when it is new, makes its checkout.
+pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, permits: Arc<Semaphore>) -> Read {
+    let began = Instant::now();
+    let _permit = permits.acquire_owned().await;
+    let reading = spawn_blocking(move || {
+        let mut cache = cache;
+        let packages = packages(&place.path);
+        let (found, plan) = read_blocking(&store, &place, packages, &mut cache);
+        Read { found, plan, packages, cache, took: Duration::ZERO }
+    });
+    match reading.await {
+        Ok(read) => Read { took: began.elapsed(), ..read },
+        Err(panic) => Read {
+            found: Found::Invalid(diagnostic(format!("the router failed to read the project: {panic}"))),
+            plan: None,
+            packages: None,
+            cache: HashCache::default(),
+            took: began.elapsed(),
+        },
+    }
+}
+
+fn read_blocking(
+    store: &Store,
+    place: &Place,
+    packages: Packages,
+    cache: &mut HashCache,
+) -> (Found, Option<Result<Plan, Diagnostic>>) {
+    for _ in 0..MAX_COPIES {
+        let snapshot = match snapshot(&place.path, cache) {
+            Ok(snapshot) => snapshot,
+            Err(SnapshotError::Gone) => return (Found::Gone, None),
+            Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
+        };
+        let version = Version::new(&place.project, snapshot.digest);
+        let is_live = place.live.as_ref() == Some(&version);
+        let has_failed =
+            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && *with == packages);
+        if is_live || has_failed {
+            return (Found::Version(version), None);
+        }
+        match store.make(&version, &snapshot, place.live.as_ref()) {
+            Ok(checkout) => {
+                let plan = Manifest::read(&checkout.dir).map(|manifest| Plan {
+                    order: Order { version: version.clone(), checkout, entry: manifest.entry },
+                    routes: manifest.routes,
+                });
+                return (Found::Version(version), Some(plan));
+            }
+            Err(CheckoutError::Moved) => {}
+            Err(CheckoutError::Failed(error)) => {
+                return (Found::Invalid(diagnostic(format!("no checkout could be made: {error:#}"))), None);
+            }
+        }
+    }
+    let error = "the files change faster than they can be copied: keep what is written all the time outside the project";
+    (Found::Invalid(diagnostic(error)), None)
+}
+
+fn packages(project: &std::path::Path) -> Packages {
+    let folder = project.join("node_modules");
+    let changed = |path: PathBuf| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    // npm writes this file last.
+    Some((changed(folder.clone())?, changed(folder.join(".package-lock.json"))))
+}
+
+/// Why a build gave no cell.
+#[derive(Debug)]
+pub(super) enum BuildError {
+    Failed(Diagnostic),
+    Superseded,
+}
+
+/// What builds need.
+#[derive(Debug, Clone)]
+pub(super) struct Builder {
+    pub(super) cells: Arc<Cells>,
+    pub(super) store: Arc<Store>,
+    /// As many builds at once as there are cores.
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) patience: Duration,
+}
+
+impl Builder {
+    /// Starts `order` in a cell. `newer` tells that the project has changed again.
+    pub(super) async fn build(&self, order: &Order, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
+        let permit = tokio::select! {
+            permit = self.permits.clone().acquire_owned() => permit,
+            () = newer.notified() => return Err(BuildError::Superseded),
+        };
+        let slow = tokio::time::Instant::now() + YIELD_AFTER;
+        let superseded = async {
+            newer.notified().await;
+            sleep_until(slow).await;
+        };
+        let make_room = async {
+            sleep_until(slow).await;
+            drop(permit);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            started = self.start(order) => started.map_err(BuildError::Failed),
+            () = superseded => Err(BuildError::Superseded),
+            () = make_room => unreachable!("it never ends"),
+        }
+    }
+
+    async fn start(&self, order: &Order) -> Result<Arc<Cell>, Diagnostic> {
+        let began = Instant::now();
+        loop {
+            match self.cells.start(order, self.patience).await {
+                Ok(cell) => return Ok(cell),
+                Err(StartError::Failed(diagnostic)) => return Err(diagnostic),
+                Err(StartError::TimedOut(patience)) => return Err(timed_out(patience)),
+                Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
+                    tracing::warn!(project.name = %order.version.project, "no process yet: {error:#}");
+                    sleep(NO_PROCESS_PAUSE).await;
+                }
+                Err(StartError::NoProcess(error)) => {
+                    return Err(diagnostic(format!("the router could not make a process: {error:#}")));
+                }
+            }
+        }
+    }
+
+    /// Finds the checkout of an earlier run's last good version.
+    pub(super) async fn find(&self, version: Version) -> Option<Plan> {
+        let store = self.store.clone();
+        let found = spawn_blocking(move || {
+            let checkout = store.find(&version)?;
+            let manifest = Manifest::read(&checkout.dir).ok()?;
+            Some(Plan { order: Order { version, checkout, entry: manifest.entry }, routes: manifest.routes })
+        });
+        found.await.ok().flatten()
+    }
+}
+
+fn timed_out(patience: Duration) -> Diagnostic {
+    diagnostic(format!(
+        "did not serve within {} ms (--build-timeout): its top level never comes to an end (an await that never \
+         settles, an endless loop), or it has no handler: export default {{ fetch }}, call Deno.serve, or let a node:http server listen",
+        patience.as_millis()
+    ))
+}
+
+/// Waits for the requests in `running`, at most `grace`, then ends its cell. Returns how many
+/// were cut off.
+pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
+    running.in_flight.close();
+    let left = running.in_flight.drained(grace).await;
+    if left == 0 {
+        running.cell.retire().await;
+    } else {
+        running.cell.kill().await;
+    }
+    left
+}
+
+/// Removes checkouts that nothing needs any more.
+pub(super) async fn prune(store: Arc<Store>, project: ProjectName, keep: usize, used: Vec<Version>) {
+    let pruned = spawn_blocking(move || store.prune(&project, keep, &used)).await;
+    if let Ok(Err(error)) = pruned {
+        tracing::warn!("old checkouts stay: {error:#}");
+    }
+}

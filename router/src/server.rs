@@ -1,0 +1,231 @@
+//! The composition root: looks at what the settings name, builds all parts, wires them, stops them
+//! in order.
+
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::FlockOperation;
+use switchyard_bridge::publisher::{self, Publisher, Url};
+use switchyard_bridge::secret::Secret;
+use tokio::sync::oneshot;
+
+use crate::admin::Admin;
+use crate::cells::{self, Cells};
+use crate::checkout::Store;
+use crate::config::{Config, Problem};
+use crate::http;
+use crate::live::{Board, Events, Live, commands};
+use crate::metrics::Metrics;
+use crate::reload::{self, Control, Parts};
+use crate::watch::{self, Watch};
+
+/// `sun_path` has 108 bytes, one of them the closing NUL.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// `/run/<number>/http` behind the state folder, with room for a billion cells.
+const SOCKET_SUFFIX: usize = "/run/999999999/http".len();
+
+/// How long undelivered events may take when the router stops.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+/// Everything that can be wrong with a start has been looked at.
+pub struct Ready {
+    config: Config,
+    /// `switchyard-cell`
+    cell: PathBuf,
+    listener: TcpListener,
+    admin: TcpListener,
+    events: Option<publisher::Config>,
+    /// Held for as long as the router runs.
+    _lock: fs::File,
+}
+
+/// Looks at everything that the settings name: folders, ports, files.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
+    let mut problems = Problems(Vec::new());
+    let projects = problems.of("projects", projects(&config.projects));
+    let state = problems.of("state", state(&config.state));
+    let listener = problems.of("listen", bind(config.listen));
+    let admin = problems.of("admin", bind(config.admin));
+    let events = problems.of("event-secret-file", events(&config));
+    let cell = problems.of("(installation)", cell_binary());
+    match (projects, state, listener, admin, events, cell) {
+        (Some(projects), Some((state, lock)), Some(listener), Some(admin), Some(events), Some(cell)) => {
+            config.projects = projects;
+            config.state = state;
+            Ok(Ready { config, cell, listener, admin, events, _lock: lock })
+        }
+        _ => Err(problems.0),
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn of<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.0.push(Problem::new(flag, message))).ok()
+    }
+}
+
+fn projects(path: &Path) -> Result<PathBuf, String> {
+    let mend = "create it, or name the folder that holds the projects";
+    let real = path.canonicalize().map_err(|error| format!("{}: {error}; {mend}", path.display()))?;
+    fs::read_dir(&real).map_err(|error| format!("{} cannot be read: {error}; {mend}", path.display()))?;
+    Ok(real)
+}
+
+/// The state folder, made if need be, and the lock that keeps a second router out of it.
+fn state(path: &Path) -> Result<(PathBuf, fs::File), String> {
+    let wrong = |what: &str, error: io::Error| {
+        format!(
+            "{} cannot be {what}: {error}; name a folder that the router's user may write",
+            path.display()
+        )
+    };
+    fs::create_dir_all(path).map_err(|error| wrong("made", error))?;
+    let real = path.canonicalize().map_err(|error| wrong("read", error))?;
+    let lock = fs::File::create(real.join("lock")).map_err(|error| wrong("written", error))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| format!("{} is in use by another router; each needs one of its own", path.display()))?;
+    let longest = real.as_os_str().len() + SOCKET_SUFFIX;
+    if longest > MAX_SOCKET_PATH {
+        return Err(format!(
+            "{} is too long by {} bytes for the sockets in it; name a shorter one",
+            real.display(),
+            longest - MAX_SOCKET_PATH
+        ));
+    }
+    Ok((real, lock))
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is taken; end what listens there, or name another port")
+        }
+        _ => format!("{address} cannot be listened on: {error}"),
+    })
+}
+
+fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
+    let Some(target) = &config.events else { return Ok(None) };
+    let secret = Secret::read(&target.secret_file)
+        .map_err(|error| format!("{}: {error}", target.secret_file.display()))?;
+    let url = Url::parse(&target.url).map_err(|error| format!("--event-url {}: {error}", target.url))?;
+    Ok(Some(publisher::Config::new(url, secret)))
+}
+
+/// The cell's binary stands beside the router's.
+fn cell_binary() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("the router cannot find itself: {error}"))?;
+    let cell = own.with_file_name("switchyard-cell");
+    if cell.is_file() {
+        return Ok(cell);
+    }
+    Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
+}
+
+/// Serves until `stop` resolves, then lets requests finish within the grace.
+///
+/// # Errors
+/// A part cannot be built, or `stop` fails.
+pub fn run<S>(ready: Ready, stop: impl FnOnce() -> S) -> Result<()>
+where
+    S: Future<Output = Result<&'static str>>,
+{
+    // One thread: it makes the cells, and they end with the thread that made them.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("make a runtime")?;
+    runtime.block_on(serve(ready, stop))
+}
+
+async fn serve<S>(ready: Ready, stop: impl FnOnce() -> S) -> Result<()>
+where
+    S: Future<Output = Result<&'static str>>,
+{
+    let Ready { config, cell, listener, admin, events, _lock } = ready;
+    let stop = stop();
+    let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
+    let metrics = Metrics::default();
+    let live = Arc::new(Live::new());
+    let board = Arc::new(Board::default());
+    let events = Arc::new(Events::new(publisher.clone()));
+    let run_dir = config.state.join("run");
+    let cells = Cells::new(cells::Settings { binary: cell, run_dir, spares: config.spares })?;
+    let (commands, commanded) = commands();
+    let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
+
+    let watched =
+        watch::Settings { root: config.projects.clone(), debounce: config.debounce, poll: config.poll };
+    let watch = Watch::start(watched, metrics.clone(), changed)?;
+    let filling = tokio::spawn(cells.clone().keep_filled());
+    let settings = reload::Settings {
+        projects: config.projects.clone(),
+        state: config.state.clone(),
+        grace: config.grace,
+        build_timeout: config.build_timeout,
+        keep: config.keep,
+        max_cells: config.max_cells,
+    };
+    let parts = Parts {
+        store: Arc::new(Store::open(&config.state)?),
+        cells: cells.clone(),
+        live: live.clone(),
+        board: board.clone(),
+        events: events.clone(),
+        metrics: metrics.clone(),
+    };
+    let control = Control::new(settings, parts)?;
+    let (end_control, control_ended) = oneshot::channel::<()>();
+    let control = tokio::spawn(control.run(changes, commanded, async {
+        let _ = control_ended.await;
+    }));
+
+    let admin_address = admin.local_addr().context("read the admin address")?;
+    admin.set_nonblocking(true).context("prepare the admin listener")?;
+    let admin_listener = tokio::net::TcpListener::from_std(admin).context("prepare the admin listener")?;
+    let telling = Admin { board, live: live.clone(), events, cells, metrics, commands: commands.clone() };
+    let admin = tokio::spawn(telling.serve(admin_listener));
+    let settings = http::Settings {
+        request_timeout: config.request_timeout,
+        max_body: config.max_body,
+        max_in_flight: config.max_in_flight,
+        dev: config.dev,
+        grace: config.grace,
+    };
+    let address = listener.local_addr().context("read the public address")?;
+    let server = http::Server::start(&listener, &settings, &live, &commands)?;
+    drop(listener);
+    tracing::info!(
+        listen = %address,
+        admin = %admin_address,
+        projects = %config.projects.display(),
+        state = %config.state.display(),
+        "listening"
+    );
+
+    let signal = stop.await?;
+    tracing::info!(signal, "stopping: no new connections; those that are open may finish");
+    // The watch waits for the control flow to take its changes: it goes first.
+    tokio::task::spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
+    server.stop().await;
+    filling.abort();
+    let _ = end_control.send(());
+    control.await.context("stop the control flow")?;
+    admin.abort();
+    if let (Some(publisher), Some(publishing)) = (publisher, publishing) {
+        publisher.shutdown(LAST_EVENTS).await;
+        let _ = publishing.await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
