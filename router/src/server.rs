@@ -134,26 +134,30 @@ fn cell_binary() -> Result<PathBuf, String> {
     Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
 }
 
-/// Serves until `stop` resolves, then lets requests finish within the grace.
+/// Serves until `stop` resolves, then lets requests finish within the grace, unless `stop` resolves
+/// once more.
 ///
 /// # Errors
 /// A part cannot be built, or `stop` fails.
-pub fn run<S>(ready: Ready, stop: impl FnOnce() -> S) -> Result<()>
+pub fn run<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
     // One thread: it makes the cells, and they end with the thread that made them.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("make a runtime")?;
-    runtime.block_on(serve(ready, stop))
+    let result = runtime.block_on(serve(ready, stop));
+    // After a second signal there may be threads that still wait for requests.
+    runtime.shutdown_background();
+    result
 }
 
-async fn serve<S>(ready: Ready, stop: impl FnOnce() -> S) -> Result<()>
+async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
     let Ready { config, cell, listener, admin, events, _lock } = ready;
-    let stop = stop();
+    let first = stop();
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
@@ -213,18 +217,25 @@ where
         "listening"
     );
 
-    let signal = stop.await?;
+    let signal = first.await?;
     tracing::info!(signal, "stopping: no new connections; those that are open may finish");
-    // The watch waits for the control flow to take its changes: it goes first.
-    tokio::task::spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
-    server.stop().await;
-    filling.abort();
-    let _ = end_control.send(());
-    control.await.context("stop the control flow")?;
-    admin.abort();
-    if let (Some(publisher), Some(publishing)) = (publisher, publishing) {
-        publisher.shutdown(LAST_EVENTS).await;
-        let _ = publishing.await;
+    let gracefully = async {
+        // The watch waits for the control flow to take its changes: it goes first.
+        tokio::task::spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
+        server.stop().await;
+        filling.abort();
+        let _ = end_control.send(());
+        control.await.context("stop the control flow")?;
+        admin.abort();
+        if let (Some(publisher), Some(publishing)) = (publisher, publishing) {
+            publisher.shutdown(LAST_EVENTS).await;
+            let _ = publishing.await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        stopped = gracefully => stopped?,
+        signal = stop() => tracing::warn!(signal = signal?, "stopping at once"),
     }
     tracing::info!("stopped");
     Ok(())

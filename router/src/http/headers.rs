@@ -67,6 +67,8 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, client: SocketAddr, host: &
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(header::HOST, host.clone());
     headers.remove(header::FORWARDED);
+    // The router has answered it by the time that the body is read.
+    headers.remove(header::EXPECT);
     match HeaderValue::from_str(prefix) {
         Ok(value) if !prefix.is_empty() => headers.insert(FORWARDED_PREFIX, value),
         _ => headers.remove(FORWARDED_PREFIX),

@@ -16,9 +16,9 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// `since`: the first sign of the change.
-    pub(super) fn begin(trigger: Trigger, since: Instant) -> Self {
-        let debounce = (trigger == Trigger::Watch).then(|| since.elapsed());
+    /// `since`: the first sign of the change; `quiet`: when it was told.
+    pub(super) fn begin(trigger: Trigger, since: Instant, quiet: Instant) -> Self {
+        let debounce = (trigger == Trigger::Watch).then(|| quiet.duration_since(since));
         Self { trigger, since, debounce, snapshot: None, build: None, publish: None }
     }
 

@@ -29,8 +29,8 @@ pub(super) struct Project {
     pub(super) name: ProjectName,
     pub(super) machine: Machine,
     pub(super) attempt: Attempt,
-    /// The first sign of the change that `again` stands for.
-    pub(super) next_since: Option<Instant>,
+    /// The change that `again` stands for: its first sign, and when it was told.
+    pub(super) next: Option<(Instant, Instant)>,
     /// Away while the project is read.
     pub(super) cache: HashCache,
     pub(super) on_disk: Option<Version>,
@@ -63,8 +63,8 @@ impl Project {
         Self {
             name,
             machine: Machine::default(),
-            attempt: Attempt::begin(Trigger::Scan, Instant::now()),
-            next_since: None,
+            attempt: Attempt::begin(Trigger::Scan, Instant::now(), Instant::now()),
+            next: None,
             cache: HashCache::default(),
             on_disk: None,
             packages: None,

@@ -27,7 +27,7 @@ impl Control {
         let Some(project) = self.projects.get_mut(name) else { return };
         let changed = matches!(event, Event::Changed(_));
         if changed && project.machine.work != Work::Idle {
-            project.next_since.get_or_insert(since);
+            project.next.get_or_insert((since, Instant::now()));
         }
         for effect in project.machine.on(event) {
             self.perform(name, effect, since);
@@ -76,8 +76,8 @@ impl Control {
 
     fn read(&mut self, name: &str, trigger: Trigger, since: Instant) {
         let Some(project) = self.projects.get_mut(name) else { return };
-        let since = project.next_since.take().unwrap_or(since);
-        project.attempt = Attempt::begin(trigger, since);
+        let (since, quiet) = project.next.take().unwrap_or((since, Instant::now()));
+        project.attempt = Attempt::begin(trigger, since, quiet);
         let next = std::mem::take(&mut project.waiting_next);
         project.waiting.extend(next);
         let failed = project.machine.failed.as_ref().and_then(|failed| failed.version.clone());

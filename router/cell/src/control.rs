@@ -1,0 +1,95 @@
+//! The cell's end of the control socket: a thread of its own reads it, so that the router's death and `Drain` are
+//! noticed while JavaScript spins.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchyard_protocol::{FromCell, Start, ToCell};
+use tokio::sync::{Notify, oneshot};
+
+use crate::process::exit_now;
+
+/// How long the project's exit handlers may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What the main thread holds of it.
+pub(crate) struct Control {
+    socket: UnixStream,
+    start: Option<oneshot::Receiver<Start>>,
+    drain: Arc<Notify>,
+}
+
+impl Control {
+    pub(crate) fn listen(socket: UnixStream) -> io::Result<Self> {
+        let reader = BufReader::new(socket.try_clone()?);
+        let (start_sender, start) = oneshot::channel();
+        let drain = Arc::new(Notify::new());
+        let signal = Arc::clone(&drain);
+        std::thread::Builder::new()
+            .name("control".into())
+            .stack_size(128 * 1024)
+            .spawn(move || read(reader, start_sender, &signal))?;
+        Ok(Self { socket, start: Some(start), drain })
+    }
+
+    /// A cell whose router cannot be told anything has no purpose: the reader ends it.
+    pub(crate) fn send(&self, message: &FromCell) {
+        let mut line = serde_json::to_vec(message).expect("a message has string keys only");
+        line.push(b'\n');
+        let _ = (&self.socket).write_all(&line);
+    }
+
+    /// The version that this cell is to run. Asked once.
+    pub(crate) async fn start(&mut self) -> Start {
+        let start = self.start.take().expect("a cell is started once");
+        match start.await {
+            Ok(start) => start,
+            // The reader is gone, and with it the process.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns when the router has sent `Drain`.
+    pub(crate) async fn drained(&self) {
+        self.drain.notified().await;
+    }
+}
+
+fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain: &Notify) -> ! {
+    let mut start = Some(start);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        match reader.read_line(&mut line) {
+            Ok(0) | Err(_) => exit_now(0),
+            Ok(_) => {}
+        }
+        match serde_json::from_str(&line) {
+            Ok(ToCell::Start(version)) => match start.take() {
+                Some(start) => _ = start.send(version),
+                None => refuse("a second start"),
+            },
+            Ok(ToCell::Drain) if start.is_some() => exit_now(0),
+            Ok(ToCell::Drain) => {
+                drain.notify_one();
+                exit_after_goodbye(reader);
+            }
+            Err(_) => refuse("a line that is no message"),
+        }
+    }
+}
+
+/// The main thread exits when the project has said goodbye, which it does not when it spins.
+fn exit_after_goodbye(mut reader: BufReader<UnixStream>) -> ! {
+    let mut rest = String::new();
+    let _ = reader.get_ref().set_read_timeout(Some(GOODBYE));
+    let _ = reader.read_line(&mut rest);
+    exit_now(0)
+}
+
+fn refuse(what: &str) -> ! {
+    let _ = writeln!(io::stderr(), "switchyard-cell: the router sent {what}");
+    exit_now(70)
+}

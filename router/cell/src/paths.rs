@@ -1,0 +1,92 @@
+//! How paths are shown to the project's author: relative to the project, with nothing of the router's in them.
+
+use std::path::Path;
+
+use deno_core::url::Url;
+
+use crate::roots::Roots;
+
+/// What is written instead of which prefix, the longest first.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    prefixes: Vec<(String, &'static str)>,
+}
+
+impl Names {
+    pub(crate) fn new(roots: &Roots) -> Self {
+        let mut prefixes = Vec::new();
+        let mut add = |directory: &Path, shown| {
+            if let Ok(url) = Url::from_directory_path(directory) {
+                prefixes.push((url.into(), shown));
+            }
+            prefixes.push((format!("{}/", directory.display()), shown));
+        };
+        if let Some(node_modules) = &roots.node_modules {
+            add(node_modules, "node_modules/");
+        }
+        add(&roots.checkout, "");
+        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Self { prefixes }
+    }
+
+    /// A text with every path and URL in it made relative to the project.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        let text = without_ansi(text);
+        self.prefixes.iter().fold(text, |text, (prefix, shown)| text.replace(prefix, shown))
+    }
+
+    /// The file that a URL or absolute path names, relative to the project; none when it is elsewhere.
+    pub(crate) fn file(&self, name: &str) -> Option<String> {
+        let (prefix, shown) =
+            self.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))?;
+        Some(format!("{shown}{}", &name[prefix.len()..]))
+    }
+}
+
+/// Drops colours and the like: ESC [ … letter.
+fn without_ansi(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        plain.push_str(&rest[..at]);
+        let sequence = &rest[at + 2..];
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic());
+        rest = end.map_or("", |end| &sequence[end + 1..]);
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names::new(&Roots {
+            checkout: "/state/checkouts/blog@3f9a/blog".into(),
+            node_modules: Some("/projects/blog/node_modules".into()),
+        })
+    }
+
+    #[test]
+    fn no_path_of_the_router_is_left_in_a_message() {
+        let text = "at file:///state/checkouts/blog@3f9a/blog/lib/a.ts:1:2, /state/checkouts/blog@3f9a/blog/b.js, \
+                    file:///projects/blog/node_modules/x/index.js";
+        assert_eq!(names().clean(text), "at lib/a.ts:1:2, b.js, node_modules/x/index.js");
+    }
+
+    #[test]
+    fn colours_are_dropped() {
+        assert_eq!(names().clean("\u{1b}[0m\u{1b}[31merror\u{1b}[39m: no"), "error: no");
+        assert_eq!(names().clean("cut \u{1b}[3"), "cut ");
+    }
+
+    #[test]
+    fn a_file_elsewhere_has_no_name() {
+        let names = names();
+        assert_eq!(names.file("file:///state/checkouts/blog@3f9a/blog/main.ts"), Some("main.ts".into()));
+        assert_eq!(names.file("/projects/blog/node_modules/x/i.js"), Some("node_modules/x/i.js".into()));
+        assert_eq!(names.file("ext:deno_web/a.js"), None);
+        assert_eq!(names.file("file:///etc/passwd"), None);
+    }
+}

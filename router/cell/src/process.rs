@@ -1,0 +1,81 @@
+//! What makes a process a cell: the control socket taken off fd 0, death with the router, no core dumps, no new
+//! privileges, and an allocator that keeps little.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::net::UnixStream;
+
+/// Prepares the process and returns the control socket that it was started with as its standard input. To be called
+/// before any other thread exists.
+pub(crate) fn prepare() -> io::Result<UnixStream> {
+    let control = take_stdin()?;
+    die_with_the_router()?;
+    no_core_dumps()?;
+    allocate_from_one_arena();
+    Ok(control)
+}
+
+/// Gives memory that the load left free back to the system.
+pub(crate) fn trim_memory() {
+    // SAFETY: malloc_trim may be called at any time.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Ends the process here and now: no destructor, no exit handler, whatever the other threads do.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes no memory and does not return.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::_exit(code)
+    }
+}
+
+/// Fd 0 becomes /dev/null, so that the project cannot talk on the control socket, nor hand it to anyone.
+fn take_stdin() -> io::Result<UnixStream> {
+    let null = File::open("/dev/null")?;
+    // SAFETY: all three calls work on descriptors that this function owns, before any other thread exists.
+    #[expect(unsafe_code, reason = "libc calls on descriptors")]
+    let control = unsafe {
+        let fd = libc::fcntl(libc::STDIN_FILENO, libc::F_DUPFD_CLOEXEC, 3);
+        if fd < 0 || libc::dup2(null.as_raw_fd(), libc::STDIN_FILENO) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        UnixStream::from_raw_fd(fd)
+    };
+    // The router may have made both ends of the pair non-blocking.
+    control.set_nonblocking(false)?;
+    Ok(control)
+}
+
+/// The kernel's part of it; a router that died before this call is seen as the end of the control socket.
+fn die_with_the_router() -> io::Result<()> {
+    // SAFETY: prctl and umask with these arguments change flags of this process only.
+    #[expect(unsafe_code, reason = "libc calls")]
+    let result = unsafe {
+        libc::umask(0o077);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0, 0, 0)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn no_core_dumps() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live value of the right type.
+    #[expect(unsafe_code, reason = "libc call")]
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// One JavaScript thread does nearly all the work: an arena for each of the others would only hold memory.
+fn allocate_from_one_arena() {
+    // SAFETY: called before any other thread exists.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}

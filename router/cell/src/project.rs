@@ -1,0 +1,135 @@
+//! The version that this cell runs: where it may load from, and Deno's own resolver, emitter and CommonJS translation
+//! set up for it. Shared by the main thread and its web workers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deno_config::workspace::{
+    VendorEnablement, WorkspaceDirectory, WorkspaceDirectoryEmptyOptions, WorkspaceDirectoryRc,
+    WorkspaceDiscoverOptions, WorkspaceDiscoverStart,
+};
+use deno_config::deno_json::NodeModulesDirMode;
+use deno_core::url::Url;
+use deno_resolver::DefaultRawDenoResolverRc;
+use deno_resolver::cjs::{CjsTrackerRc, IsCjsResolutionMode};
+use deno_resolver::factory::{
+    ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory,
+    WorkspaceFactoryOptions,
+};
+use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
+use node_resolver::PackageJsonThreadLocalCache;
+use switchyard_protocol::Start;
+use sys_traits::impls::RealSys;
+
+use crate::failures::Failures;
+use crate::paths::Names;
+use crate::roots::{Inside, Roots};
+
+pub(crate) type Sys = RealSys;
+pub(crate) type Checker = DenoInNpmPackageChecker;
+pub(crate) type Npm = NpmResolver<Sys>;
+
+/// Deno keeps caches in a directory of its own. A cell has none: nothing can be made below a file.
+const NO_CACHE: &str = "/dev/null/deno";
+
+pub(crate) struct Project {
+    pub(crate) roots: Roots,
+    /// How paths are shown to the project's author.
+    pub(crate) names: Names,
+    pub(crate) main_module: Url,
+    pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
+    pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
+    /// Makes the rest when it is first needed.
+    pub(crate) factory: ResolverFactory<Sys>,
+    pub(crate) failures: Failures,
+}
+
+impl Project {
+    /// Reads deno.json and package.json, and nothing else.
+    pub(crate) async fn open(start: &Start) -> anyhow::Result<Self> {
+        let roots = Roots {
+            checkout: start.checkout.clone(),
+            node_modules: start.node_modules.clone(),
+        };
+        let main_module = Url::from_file_path(start.checkout.join(&start.entry))
+            .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
+        let factory = resolver_factory(&roots)?;
+        Ok(Self {
+            names: Names::new(&roots),
+            main_module,
+            resolver: factory.raw_deno_resolver().await?.clone(),
+            cjs: factory.cjs_tracker()?.clone(),
+            factory,
+            failures: Failures::default(),
+            roots,
+        })
+    }
+
+    /// Whether the module is part of a package in node_modules.
+    pub(crate) fn in_package(&self, specifier: &Url) -> bool {
+        use node_resolver::InNpmPackageChecker as _;
+        self.factory
+            .in_npm_package_checker()
+            .is_ok_and(|checker| checker.in_npm_package(specifier))
+    }
+}
+
+fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
+    let mut workspace = WorkspaceFactory::new(
+        RealSys,
+        roots.checkout.clone(),
+        WorkspaceFactoryOptions {
+            // The search has been made below; from here on this only says what it was.
+            config_discovery: ConfigDiscoveryOption::DiscoverCwd,
+            lockfile_skip_write: true,
+            maybe_custom_deno_dir_root: Some(PathBuf::from(NO_CACHE)),
+            no_lock: true,
+            // Packages are taken from the node_modules that is there, as Node does.
+            node_modules_dir: Some(NodeModulesDirMode::Manual),
+            root_node_modules_dir_override: Some(node_modules(roots)),
+            vendor: Some(false),
+            ..WorkspaceFactoryOptions::default()
+        },
+    );
+    workspace.set_workspace_directory(find_configuration(roots)?);
+    Ok(ResolverFactory::new(
+        Arc::new(workspace),
+        ResolverFactoryOptions {
+            // A script in a package without "type" is CommonJS, as it is for Node.
+            is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
+            package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            ..ResolverFactoryOptions::default()
+        },
+    ))
+}
+
+fn node_modules(roots: &Roots) -> PathBuf {
+    roots.node_modules.clone().unwrap_or_else(|| roots.checkout.join("node_modules"))
+}
+
+/// Deno would search all parent directories; the checkout's are none of the project's business.
+fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
+    let checkout: &Path = &roots.checkout;
+    if !["deno.json", "deno.jsonc", "package.json"].iter().any(|name| checkout.join(name).exists()) {
+        let root_dir = Url::from_directory_path(checkout)
+            .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
+        return Ok(WorkspaceDirectory::empty(WorkspaceDirectoryEmptyOptions {
+            root_dir: Arc::new(root_dir),
+            use_vendor_dir: VendorEnablement::Disable,
+        }));
+    }
+    let options = WorkspaceDiscoverOptions {
+        deno_json_cache: None,
+        pkg_json_cache: Some(&PackageJsonThreadLocalCache),
+        workspace_cache: None,
+        additional_config_file_names: &[],
+        discover_pkg_json: true,
+        maybe_vendor_override: Some(VendorEnablement::Disable),
+    };
+    let start = [roots.checkout.clone()];
+    Ok(WorkspaceDirectory::discover(
+        &Inside(roots),
+        WorkspaceDiscoverStart::Paths(&start),
+        &options,
+    )?)
+}
