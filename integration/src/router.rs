@@ -126,6 +126,11 @@ impl Builder {
         self
     }
 
+    /// Without an eye for file events: what reloads is then a request or a poll, and never both at once.
+    pub fn unwatched(self) -> Self {
+        self.flag("debounce", 3_600_000)
+    }
+
     /// Keeps the state in a folder that another router had.
     pub fn state(mut self, state: &State) -> Self {
         self.state = state.clone();

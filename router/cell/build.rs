@@ -1,1 +1,3 @@
-fn main() {}
+fn main() {
+    println!("cargo:rustc-link-arg-bins=-no-pie");
+}

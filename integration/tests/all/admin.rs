@@ -6,13 +6,10 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// So long that only a request can be what reloads.
-const NEVER: u64 = 3_600_000;
-
 #[tokio::test]
 async fn a_reload_that_is_asked_for_answers_when_the_new_version_is_live() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::builder(&volume).flag("debounce", NEVER).start().await;
+    let router = Router::builder(&volume).unwatched().start().await;
     let mut events = router.events().await;
     events.wait_live("a").await;
     let probe = Probe::start(&router.public, "/a/").await;
@@ -31,7 +28,7 @@ async fn a_reload_that_is_asked_for_answers_when_the_new_version_is_live() {
 #[tokio::test]
 async fn a_reload_answers_with_what_is_wrong() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::builder(&volume).flag("debounce", NEVER).start().await;
+    let router = Router::builder(&volume).unwatched().start().await;
     assert_eq!(router.admin.reload("a").await.outcome, "unchanged");
     volume.write("a/main.ts", "export default {\n  fetch( {\n};\n");
     let failed = router.admin.reload("a").await;
@@ -47,7 +44,7 @@ async fn a_reload_answers_with_what_is_wrong() {
 #[tokio::test]
 async fn a_reload_finds_a_project_that_nobody_has_seen_yet() {
     let volume = Volume::new();
-    let router = Router::builder(&volume).flag("debounce", NEVER).start().await;
+    let router = Router::builder(&volume).unwatched().start().await;
     volume.project("new").file("main.ts", hello("one")).write();
     assert_eq!(router.admin.reload("new").await.outcome, "live");
     assert_eq!(router.public.get("/new/").await.text(), "one");
@@ -59,7 +56,7 @@ async fn a_reload_of_all_says_what_happened_to_each() {
     for name in ["same", "changed", "broken", "removed"] {
         volume.project(name).file("main.ts", hello("one")).write();
     }
-    let router = Router::builder(&volume).flag("debounce", NEVER).start().await;
+    let router = Router::builder(&volume).unwatched().start().await;
     volume.write("changed/main.ts", hello("two"));
     volume.write("broken/main.ts", "throw 1");
     volume.remove("removed");
@@ -81,7 +78,7 @@ async fn a_reload_of_all_says_what_happened_to_each() {
 #[tokio::test]
 async fn requests_for_the_same_reload_at_once_are_all_answered() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::builder(&volume).flag("debounce", NEVER).start().await;
+    let router = Router::builder(&volume).unwatched().start().await;
     volume.write("a/main.ts", hello("two"));
     let asked: Vec<_> = (0..8)
         .map(|_| {

@@ -168,10 +168,14 @@ async fn a_name_with_a_control_character_is_named() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_file_does_not_hang_the_scan() {
+async fn sockets_and_pipes_are_no_files_of_the_project_and_hang_nothing() {
     let volume = Volume::with("a", hello("one"));
+    let router = Router::builder(&volume).unwatched().start().await;
     let _listener = UnixListener::bind(volume.path("a/socket")).unwrap();
-    invalid(&volume, "a", &["socket"]).await;
+    let made = std::process::Command::new("mkfifo").arg(volume.path("a/pipe")).status().unwrap();
+    assert!(made.success());
+    assert_eq!(router.admin.reload("a").await.outcome, "unchanged");
+    assert_eq!(router.public.get("/a/").await.text(), "one");
 }
 
 #[tokio::test]

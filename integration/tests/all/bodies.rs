@@ -84,6 +84,8 @@ async fn a_websocket_passes_messages_both_ways_until_it_is_closed() {
         assert_eq!(message, Message::text(format!("one {index}")));
     }
     socket.close(None).await.unwrap();
+    while within("the other end closes too", socket.next()).await.is_some() {}
+    drop(socket);
     eventually("it is in flight no more", || async { router.admin.project("a").await.in_flight == 0 }).await;
 }
 

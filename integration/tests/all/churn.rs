@@ -21,8 +21,10 @@ async fn a_deleted_project_is_drained_and_then_unknown() {
     let removed = events.wait_removed("a").await;
     assert_eq!(removed.data.previous, first.data.version);
     router.public.get("/a/").await.assert_problem(404, "unknown-project");
-    assert!(!router.admin.projects().await.contains_key("a"));
+    let draining = router.admin.projects().await.remove("a");
+    assert!(draining.is_none_or(|project| project.live.is_none()), "shown as live still");
     assert_eq!(events.wait_retired("a").await.data.version, first.data.version);
+    eventually("it is forgotten", || async { !router.admin.projects().await.contains_key("a") }).await;
     probe.finish().await.no_failures().versions_monotonic(&["b"]);
 }
 

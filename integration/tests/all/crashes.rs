@@ -53,6 +53,7 @@ async fn an_endless_loop_in_a_handler_is_a_timeout_and_no_business_of_the_neighb
     volume.project("b").file("main.ts", hello("b")).write();
     let router = Router::builder(&volume).flag("request-timeout", 500).start().await;
     let mut events = router.events().await;
+    events.wait_live("a").await;
     let neighbour = Probe::start(&router.public, "/b/").await;
     router.public.get("/a/").await.assert_problem(504, "timeout");
     // The loop still runs; a new version must get through all the same.

@@ -67,6 +67,8 @@ async fn a_websocket_goes_on_with_the_version_it_began_on_and_a_new_one_does_not
         assert_eq!(within("an echo", socket.next()).await.unwrap().unwrap(), Message::text(expected));
     }
     old.close(None).await.unwrap();
+    while within("the other end closes too", old.next()).await.is_some() {}
+    drop(old);
     assert_eq!(events.wait_retired("a").await.data.version, first);
 }
 

@@ -65,7 +65,7 @@ async fn events_are_tried_again_and_keep_their_order_for_each_project() {
     let volume = Volume::with("a", hello("v0"));
     volume.project("b").file("main.ts", hello("v0")).write();
     receiver.refuse_next(3);
-    let router = telling(&volume, &receiver).start().await;
+    let router = telling(&volume, &receiver).unwatched().start().await;
     for label in ["v1", "v2"] {
         for name in ["a", "b"] {
             volume.replace(&format!("{name}/main.ts"), hello(label));

@@ -61,3 +61,8 @@ async fn files_beside_the_code_by_its_own_path_and_by_the_working_directory() {
 async fn top_level_await_and_dynamic_imports() {
     answers("late", "late later").await;
 }
+
+#[tokio::test]
+async fn a_commonjs_package_that_requires_a_module() {
+    answers("require-module", "a module").await;
+}

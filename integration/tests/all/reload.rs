@@ -106,7 +106,7 @@ async fn touching_a_file_or_writing_the_same_bytes_builds_nothing() {
 #[tokio::test]
 async fn what_does_not_count_builds_nothing() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::start(&volume).await;
+    let router = Router::builder(&volume).unwatched().start().await;
     for leftover in ["a/.git/HEAD", "a/main.ts~", "a/.#main.ts", "a/.main.ts.swp", "a/4913", "a/.DS_Store"] {
         volume.write(leftover, "x");
     }
@@ -147,7 +147,7 @@ async fn every_module_of_the_graph_is_fresh() {
         .file("data.json", r#"{"x": "1"}"#)
         .file("t.txt", "1")
         .write();
-    let router = Router::start(&volume).await;
+    let router = Router::builder(&volume).unwatched().start().await;
     assert_eq!(router.public.get("/a/").await.text(), "111");
     for (path, text, expected) in [
         ("a/lib/deeper.ts", "export const deep = '2';", "211"),
@@ -168,7 +168,7 @@ async fn an_old_version_goes_on_with_old_code_for_late_imports() {
             return new Response((await import('./late.ts')).late);
         });";
     volume.project("a").file("main.ts", main).file("late.ts", "export const late = 'old';").write();
-    let router = Router::start(&volume).await;
+    let router = Router::builder(&volume).unwatched().start().await;
     let (upload, request) = Upload::post("/a/");
     let client = router.public.clone();
     let held = tokio::spawn(async move { client.send(request).await });

@@ -10,11 +10,11 @@ use switchyard_integration::volume::Volume;
 #[tokio::test]
 async fn after_a_restart_the_last_good_version_is_served_though_the_volume_is_broken() {
     let (volume, state) = (Volume::with("a", hello("one")), State::new());
-    let router = Router::builder(&volume).state(&state).start().await;
+    let router = Router::builder(&volume).state(&state).unwatched().start().await;
     let good = router.public.get("/a/").await.version().map(str::to_owned);
     assert!(router.stop().await.status.success());
     volume.write("a/main.ts", "export default {");
-    let router = Router::builder(&volume).state(&state).start().await;
+    let router = Router::builder(&volume).state(&state).unwatched().start().await;
     let reply = router.public.get("/a/").await;
     assert_eq!((reply.text().as_str(), reply.version()), ("one", good.as_deref()));
     assert!(reply.header("x-switchyard-stale").is_some());
@@ -36,7 +36,11 @@ async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still
     let router = builder.start_unready().await;
     eventually("the last good version answers", || async { router.public.get("/a/").await.text() == "one" })
         .await;
-    assert_eq!(router.admin.project("a").await.state, "building");
+    eventually("the broken one is being built", || async {
+        router.admin.project("a").await.state == "building"
+    })
+    .await;
+    assert_eq!(router.public.get("/a/").await.text(), "one");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn routes_follow_a_reload() {
     let volume = Volume::new();
     let config = |prefix: &str| format!(r#"{{ "switchyard": {{ "routes": ["{prefix}"] }} }}"#);
     volume.project("a").file("main.ts", hello("one")).file("deno.json", config("/old")).write();
-    let router = Router::start(&volume).await;
+    let router = Router::builder(&volume).unwatched().start().await;
     assert_eq!(router.public.get("/old/").await.text(), "one");
     volume.replace("a/deno.json", config("/new"));
     assert_eq!(router.admin.reload("a").await.outcome, "live");

@@ -10,18 +10,16 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Longer than any test: the watch never tells of anything.
-const NEVER: u64 = 3_600_000;
-
 #[tokio::test]
 async fn polling_finds_what_the_watch_does_not_tell() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::builder(&volume).flag("debounce", NEVER).flag("poll", 50).start().await;
+    let router = Router::builder(&volume).unwatched().flag("poll", 50).start().await;
     let mut events = router.events().await;
     events.wait_live("a").await;
     let probe = Probe::start(&router.public, "/a/").await;
     volume.write("a/main.ts", hello("two"));
     assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Poll));
+    assert_eq!(router.admin.metric("switchyard_polling", "").await, Some(1.0));
     volume.project("b").file("main.ts", hello("b")).write();
     events.wait_live("b").await;
     volume.remove("b");
@@ -47,6 +45,7 @@ async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
     router.signal(Signal::CONT);
     eventually("the lost change is served", || async { router.public.get("/b/").await.text() == "two" })
         .await;
+    assert!(router.admin.metric("switchyard_lost_events_total", "").await.is_some_and(|lost| lost >= 1.0));
     let said = router.log.wait_for(|record| record["level"] == "WARN" || record["level"] == "ERROR");
     assert!(switchyard_integration::within("the log says so", said).await.is_some());
 }

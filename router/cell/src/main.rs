@@ -1,1 +1,31 @@
-fn main() {}
+//! The process of one version of a project: V8 and Deno's runtime around its code. Started by the router as a spare,
+//! with the control socket as its standard input; given a version once; ends with it.
+
+mod control;
+mod diagnose;
+mod failures;
+mod frame;
+mod handler;
+mod imports;
+mod life;
+mod loader;
+mod paths;
+mod permissions;
+mod process;
+mod project;
+mod roots;
+mod runtime;
+mod source;
+mod web_worker;
+
+use control::Control;
+
+fn main() -> anyhow::Result<()> {
+    let socket = process::prepare()?;
+    runtime::init_v8();
+    let control = Control::listen(socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(life::live(control));
+    // Nothing that is left is worth the time to take it down.
+    process::exit_now(code)
+}

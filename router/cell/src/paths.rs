@@ -37,8 +37,7 @@ impl Names {
 
     /// The file that a URL or absolute path names, relative to the project; none when it is elsewhere.
     pub(crate) fn file(&self, name: &str) -> Option<String> {
-        let (prefix, shown) =
-            self.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))?;
+        let (prefix, shown) = self.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))?;
         Some(format!("{shown}{}", &name[prefix.len()..]))
     }
 }

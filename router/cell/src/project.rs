@@ -4,17 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use deno_config::deno_json::NodeModulesDirMode;
 use deno_config::workspace::{
     VendorEnablement, WorkspaceDirectory, WorkspaceDirectoryEmptyOptions, WorkspaceDirectoryRc,
     WorkspaceDiscoverOptions, WorkspaceDiscoverStart,
 };
-use deno_config::deno_json::NodeModulesDirMode;
 use deno_core::url::Url;
 use deno_resolver::DefaultRawDenoResolverRc;
 use deno_resolver::cjs::{CjsTrackerRc, IsCjsResolutionMode};
 use deno_resolver::factory::{
-    ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory,
-    WorkspaceFactoryOptions,
+    ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory, WorkspaceFactoryOptions,
 };
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 use node_resolver::PackageJsonThreadLocalCache;
@@ -47,10 +46,7 @@ pub(crate) struct Project {
 impl Project {
     /// Reads deno.json and package.json, and nothing else.
     pub(crate) async fn open(start: &Start) -> anyhow::Result<Self> {
-        let roots = Roots {
-            checkout: start.checkout.clone(),
-            node_modules: start.node_modules.clone(),
-        };
+        let roots = Roots { checkout: start.checkout.clone(), node_modules: start.node_modules.clone() };
         let main_module = Url::from_file_path(start.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
         let factory = resolver_factory(&roots)?;
@@ -68,9 +64,7 @@ impl Project {
     /// Whether the module is part of a package in node_modules.
     pub(crate) fn in_package(&self, specifier: &Url) -> bool {
         use node_resolver::InNpmPackageChecker as _;
-        self.factory
-            .in_npm_package_checker()
-            .is_ok_and(|checker| checker.in_npm_package(specifier))
+        self.factory.in_npm_package_checker().is_ok_and(|checker| checker.in_npm_package(specifier))
     }
 }
 
@@ -127,9 +121,5 @@ fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
         maybe_vendor_override: Some(VendorEnablement::Disable),
     };
     let start = [roots.checkout.clone()];
-    Ok(WorkspaceDirectory::discover(
-        &Inside(roots),
-        WorkspaceDiscoverStart::Paths(&start),
-        &options,
-    )?)
+    Ok(WorkspaceDirectory::discover(&Inside(roots), WorkspaceDiscoverStart::Paths(&start), &options)?)
 }

@@ -1,6 +1,5 @@
 //! One request: routed, counted in, forwarded to the live version's cell, answered.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +7,12 @@ use std::time::Duration;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
 use super::Settings;
 use super::body::{Body, Limited, TooLarge};
-use super::headers::{self, STALE, VERSION};
+use super::headers::{self, Client, STALE, VERSION};
 use super::pool::{Pool, SendError};
 use super::problem::Problem;
 use super::target;
@@ -46,8 +46,8 @@ struct Place {
 }
 
 impl Worker {
-    pub(super) fn new(settings: Settings, live: Arc<Live>, commands: Commands) -> Self {
-        Self { settings, open: Arc::default(), live, commands, pool: Rc::default() }
+    pub(super) fn new(settings: Settings, live: Arc<Live>, commands: Commands, open: Arc<InFlight>) -> Self {
+        Self { settings, open, live, commands, pool: Rc::default() }
     }
 
     /// Closes idle connections to cells. Runs until it is dropped.
@@ -55,7 +55,7 @@ impl Worker {
         self.pool.sweep().await;
     }
 
-    pub(super) async fn handle(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+    pub(super) async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
         let Some(authority) = target::authority(request.uri(), request.headers()) else {
             return self.problem(
                 Problem::BadRequest("a request names exactly one host"),
@@ -100,14 +100,16 @@ impl Worker {
     async fn forward(
         &self,
         mut request: Request<Incoming>,
-        client: SocketAddr,
+        client: &Client,
         authority: &HeaderValue,
         entry: &Arc<Entry>,
         prefix: usize,
     ) -> Result<Response<Body>, Problem> {
         let bad_path = Problem::BadRequest("the path is not understood");
         let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?.to_owned();
-        *request.uri_mut() = target::behind(request.uri(), &prefix).ok_or(bad_path)?;
+        if !prefix.is_empty() || request.uri().authority().is_some() {
+            *request.uri_mut() = target::behind(request.uri(), &prefix).ok_or(bad_path)?;
+        }
         *request.version_mut() = Version::HTTP_11;
         let upgrade = headers::wanted_upgrade(request.headers());
         let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
@@ -116,13 +118,7 @@ impl Worker {
         let mut request = request.map(|body| Limited::new(body, self.settings.max_body));
         let mut place = self.enter(entry.clone()).await?;
         if let (Some(protocol), Some(client)) = (upgrade, on_upgrade) {
-            let open = self.open.enter().ok_or(Problem::CellDied)?;
-            let socket = place.running.cell.socket();
-            let tunnel = tunnel::forward(socket, request, protocol, client, (place.guard, open));
-            let mut response = tunnel.await.map_err(|_| Problem::CellDied)?;
-            place.entry.requests.count(response.status());
-            mark(response.headers_mut(), &place.entry, place.version);
-            return Ok(response);
+            return Box::pin(self.switch(request, protocol, client, place)).await;
         }
         for _ in 0..MAX_SENDS {
             let cell = &place.running.cell;
@@ -137,15 +133,45 @@ impl Worker {
                 Err(SendError::Failed(error)) => return Err(blame(&error)),
                 Err(SendError::NotSent(unsent)) => {
                     request = *unsent;
-                    place = self.enter_another(place).await?;
+                    place = Box::pin(self.enter_another(place)).await?;
                 }
             }
         }
         Err(Problem::CellDied)
     }
 
+    async fn switch(
+        &self,
+        request: Request<Limited>,
+        protocol: HeaderValue,
+        client: OnUpgrade,
+        place: Place,
+    ) -> Result<Response<Body>, Problem> {
+        let open = self.open.enter().ok_or(Problem::CellDied)?;
+        let socket = place.running.cell.socket();
+        let tunnel = tunnel::forward(socket, request, protocol, client, (place.guard, open));
+        let mut response = tunnel.await.map_err(|_| Problem::CellDied)?;
+        place.entry.requests.count(response.status());
+        mark(response.headers_mut(), &place.entry, place.version);
+        Ok(response)
+    }
+
     /// A place in the cell of the project's live version, which is started if it is stopped.
-    async fn enter(&self, mut entry: Arc<Entry>) -> Result<Place, Problem> {
+    async fn enter(&self, entry: Arc<Entry>) -> Result<Place, Problem> {
+        if let Some(live) = &entry.live
+            && let Some(running) = &live.running
+            && running.in_flight.count() < self.settings.max_in_flight
+            && let Some(guard) = running.in_flight.enter()
+        {
+            running.touch();
+            let (version, running) = (live.header.clone(), running.clone());
+            return Ok(Place { entry, version, running, guard });
+        }
+        // The rare ways are kept out of every request's future.
+        Box::pin(self.wait_to_enter(entry)).await
+    }
+
+    async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<Place, Problem> {
         let mut changed = None;
         loop {
             let Some(live) = &entry.live else {

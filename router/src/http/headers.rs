@@ -59,10 +59,23 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
+/// The client at the other end of a connection, in the words of the headers that tell of it.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    ip: HeaderValue,
+    address: HeaderValue,
+}
+
+impl Client {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { ip: ascii(&address.ip().to_string()), address: ascii(&address.to_string()) }
+    }
+}
+
 /// Says where the request came from, in place of whatever the client said.
-pub(super) fn set_forwarded(headers: &mut HeaderMap, client: SocketAddr, host: &HeaderValue, prefix: &str) {
-    headers.insert(FORWARDED_FOR, ascii(&client.ip().to_string()));
-    headers.insert(CLIENT_ADDRESS, ascii(&client.to_string()));
+pub(super) fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValue, prefix: &str) {
+    headers.insert(FORWARDED_FOR, client.ip.clone());
+    headers.insert(CLIENT_ADDRESS, client.address.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(header::HOST, host.clone());
@@ -119,11 +132,12 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
         ]);
         let host = HeaderValue::from_static("blog.test");
-        set_forwarded(&mut map, "127.0.0.1:99".parse().unwrap(), &host, "");
+        let client = Client::new("127.0.0.1:99".parse().unwrap());
+        set_forwarded(&mut map, &client, &host, "");
         assert_eq!(map["x-forwarded-for"], "127.0.0.1");
         assert_eq!(map["x-deno-client-address"], "127.0.0.1:99");
         assert!(!map.contains_key("x-forwarded-prefix") && !map.contains_key("forwarded"));
-        set_forwarded(&mut map, "127.0.0.1:99".parse().unwrap(), &host, "/blog");
+        set_forwarded(&mut map, &client, &host, "/blog");
         assert_eq!(map["x-forwarded-prefix"], "/blog");
     }
 }

@@ -38,11 +38,11 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Instant,
 }
 
-/// An HTTP/1.1 connection to a cell.
+/// An HTTP/1.1 connection to a cell. Boxed, because it changes hands several times a request.
 struct Link {
     sender: SendRequest<Limited>,
     connection: Connection<TokioIo<UnixStream>, Limited>,
@@ -74,7 +74,7 @@ impl Pool {
     ) -> Result<Response<Exchange>, SendError> {
         let mut link = match self.take(id).await {
             Some(link) => link,
-            None => match connect(socket).await {
+            None => match Box::pin(connect(socket)).await {
                 Ok(link) => link,
                 Err(_) => return Err(SendError::NotSent(Box::new(request))),
             },
@@ -85,7 +85,7 @@ impl Pool {
     }
 
     /// An idle connection that is still good.
-    async fn take(&self, id: u64) -> Option<Link> {
+    async fn take(&self, id: u64) -> Option<Box<Link>> {
         loop {
             let idle = self.idle.borrow_mut().get_mut(&id)?.pop()?;
             let mut link = idle.link;
@@ -95,7 +95,7 @@ impl Pool {
         }
     }
 
-    fn put(&self, id: u64, link: Link) {
+    fn put(&self, id: u64, link: Box<Link>) {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.entry(id).or_default();
         if idle.len() < MAX_IDLE_COUNT {
@@ -115,11 +115,11 @@ impl Pool {
     }
 }
 
-async fn connect(socket: &Path) -> io::Result<Link> {
+async fn connect(socket: &Path) -> io::Result<Box<Link>> {
     let stream = UnixStream::connect(socket).await?;
     let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
-    Ok(Link { sender, connection, open: true })
+    Ok(Box::new(Link { sender, connection, open: true }))
 }
 
 impl Link {
@@ -160,7 +160,7 @@ impl Link {
 /// abort.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     body: Incoming,
     pool: Rc<Pool>,
     id: u64,

@@ -1,0 +1,69 @@
+//! What watching and reloading cost the requests of a neighbour: one client that asks all the time,
+//! while nothing happens and while another project is edited, in turn.
+
+use std::time::{Duration, Instant};
+
+use switchyard_integration::client::request;
+use switchyard_integration::fixtures;
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+use crate::say;
+use crate::stats::{median, percentile};
+
+const ROUNDS: usize = 7;
+const PHASE: Duration = Duration::from_secs(5);
+/// Between two edits of the neighbour: somebody who saves all the time.
+const EDIT_EVERY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(1);
+
+pub(crate) async fn run() {
+    let volume = Volume::with("a", fixtures::hello("a"));
+    volume.project("b").file("main.ts", fixtures::hello("b")).write();
+    let router = Router::builder(&volume).flag("debounce", 20).flag("spares", 2).start().await;
+    let names = ["nothing happens", "a neighbour is edited every second"];
+    let (mut p50, mut p99, mut failed) = ([vec![], vec![]], [vec![], vec![]], 0);
+    for round in 0..ROUNDS {
+        for edited in [false, true] {
+            let editing = edited.then(|| edit(volume.path("b/main.ts"), round));
+            let mut times = Vec::new();
+            let mut connection = router.public.connect().await;
+            let began = Instant::now();
+            while began.elapsed() < PHASE {
+                let asked = Instant::now();
+                match connection.try_send(request("/a/")).await {
+                    Ok(reply) if reply.status == 200 => times.push(asked.elapsed().as_secs_f64() * 1e3),
+                    _ => failed += 1,
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            if let Some(editing) = editing {
+                editing.abort();
+            }
+            p50[usize::from(edited)].push(percentile(&times, 50.0));
+            p99[usize::from(edited)].push(percentile(&times, 99.0));
+        }
+    }
+    say("## Requests while a neighbour is reloaded\n");
+    say(format!(
+        "One client asking every {PAUSE:?}, {ROUNDS} rounds of {PHASE:?} each way in turn; medians. {failed} failed.\n"
+    ));
+    say("| while | p50 ms | p99 ms |");
+    say("|---|---:|---:|");
+    for (index, name) in names.iter().enumerate() {
+        say(format!("| {name} | {:.2} | {:.2} |", median(&p50[index]), median(&p99[index])));
+    }
+    say("");
+}
+
+fn edit(main: std::path::PathBuf, round: usize) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        for edit in 0.. {
+            tokio::time::sleep(EDIT_EVERY).await;
+            let text = fixtures::hello(&format!("b{round}.{edit}"));
+            if tokio::fs::write(&main, text).await.is_err() {
+                return;
+            }
+        }
+    })
+}

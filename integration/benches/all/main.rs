@@ -1,0 +1,41 @@
+//! The measurements behind the README's figures: `make bench`, or one of them by its name
+//! (`cargo bench --release --workspace --bench all -- reload`). Each compares side by side in one run, and
+//! prints medians and ratios as a table.
+
+mod latency;
+mod memory;
+mod peers;
+mod projects;
+mod reload;
+mod stats;
+mod throughput;
+
+fn main() -> anyhow::Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+        if is_wanted("reload") {
+            reload::run().await;
+        }
+        if is_wanted("latency") {
+            latency::run().await;
+        }
+        if is_wanted("throughput") {
+            throughput::run().await?;
+        }
+        if is_wanted("memory") {
+            memory::run().await?;
+        }
+        if is_wanted("projects") {
+            projects::run().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Prints a line of the report.
+#[expect(clippy::print_stdout, reason = "the report is what a bench is for")]
+fn say(line: impl AsRef<str>) {
+    println!("{}", line.as_ref());
+}

@@ -1,0 +1,74 @@
+//! From an edit to the first answer of the new code, as a client sees it that asks all the time.
+
+use std::time::{Duration, Instant};
+
+use switchyard_integration::client::Connection;
+use switchyard_integration::fixtures;
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+use crate::say;
+use crate::stats::percentile;
+
+const EDITS: usize = 30;
+
+/// Between two requests: the resolution of the measurement, and little load.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Longer than a build: the next edit begins in quiet, with the spares full again.
+const BETWEEN: Duration = Duration::from_millis(300);
+
+pub(crate) async fn run() {
+    say("## Edit to first new answer\n");
+    say(format!("{EDITS} edits of a hello world, one client asking every {PAUSE:?}.\n"));
+    say("| how | debounce | p50 ms | p95 ms | p50 over debounce | requests | failed |");
+    say("|---|---:|---:|---:|---:|---:|---:|");
+    for debounce in [500, 20] {
+        measure("file events", debounce, false).await;
+    }
+    measure("POST /_reload/{name}", 0, true).await;
+    say("");
+}
+
+async fn measure(how: &str, debounce: u64, request: bool) {
+    let volume = Volume::with("a", fixtures::hello("v0"));
+    // Where a reload is asked for, the watch must not be faster.
+    let quiet = if request { 3_600_000 } else { debounce };
+    let router = Router::builder(&volume).flag("debounce", quiet).flag("spares", 2).start().await;
+    let mut connection = router.public.connect().await;
+    let (mut times, mut requests, mut failed) = (Vec::new(), 0, 0);
+    for edit in 1..=EDITS {
+        tokio::time::sleep(BETWEEN).await;
+        let label = format!("v{edit}");
+        let began = Instant::now();
+        volume.write("a/main.ts", fixtures::hello(&label));
+        let reload = request.then(|| {
+            let admin = router.admin.clone();
+            tokio::spawn(async move { admin.reload("a").await })
+        });
+        loop {
+            requests += 1;
+            match ask(&mut connection).await {
+                Some(answer) if answer == label => break,
+                Some(_) => {}
+                None => failed += 1,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        if let Some(reload) = reload {
+            assert_eq!(reload.await.expect("a reload is answered").outcome, "live");
+        }
+    }
+    let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));
+    let shown = if request { "—".to_owned() } else { debounce.to_string() };
+    say(format!(
+        "| {how} | {shown} | {p50:.1} | {p95:.1} | {:.1} | {requests} | {failed} |",
+        p50 - debounce as f64
+    ));
+}
+
+async fn ask(connection: &mut Connection) -> Option<String> {
+    let reply = connection.try_send(switchyard_integration::client::request("/a/")).await.ok()?;
+    (reply.status == 200).then(|| reply.text())
+}

@@ -1,0 +1,78 @@
+//! Makes of an error what the project's author can act on: message, place and code frame.
+
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::url::Url;
+use switchyard_bridge::event::Diagnostic;
+
+use crate::failures::Place;
+use crate::frame::frame;
+use crate::project::Project;
+use crate::source;
+
+pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
+    match error.as_kind() {
+        CoreErrorKind::Js(error) => {
+            let message = message(error);
+            let place = project.failures.place_of(&message).or_else(|| place(project, error));
+            diagnostic(project, &message, place)
+        }
+        CoreErrorKind::CouldNotExecute { error, .. } => {
+            diagnostic(project, &error.to_string(), project.failures.place_of(&error.to_string()))
+        }
+        other => {
+            let message = other.to_string();
+            diagnostic(project, &message, project.failures.place_of(&message))
+        }
+    }
+}
+
+/// For what no error was thrown.
+pub(crate) fn plain(message: impl Into<String>) -> Diagnostic {
+    Diagnostic { message: message.into(), ..Diagnostic::default() }
+}
+
+fn diagnostic(project: &Project, message: &str, place: Option<Place>) -> Diagnostic {
+    let place = place.and_then(|place| Some((project.names.file(&place.file)?, place)));
+    let mut diagnostic = plain(project.names.clean(message));
+    if let Some((file, place)) = place {
+        diagnostic.frame = code_frame(project, &place);
+        diagnostic.file = Some(file);
+        diagnostic.line = place.line;
+        diagnostic.column = place.column;
+    }
+    diagnostic
+}
+
+fn code_frame(project: &Project, place: &Place) -> Option<String> {
+    let url = Url::parse(&place.file).or_else(|_| Url::from_file_path(&place.file));
+    let bytes = source::read(project, &url.ok()?).ok()?;
+    frame(&source::decode(bytes), place.line?, place.column)
+}
+
+/// What was thrown, what caused it, and what it gathers.
+fn message(error: &JsError) -> String {
+    let thrown = error.exception_message.as_str();
+    let thrown = thrown.strip_prefix("Uncaught ").unwrap_or(thrown);
+    let mut message = thrown.strip_prefix("(in promise) ").unwrap_or(thrown).to_owned();
+    for gathered in error.aggregated.iter().flatten() {
+        message.push_str("\n  ");
+        message.push_str(&self::message(gathered));
+    }
+    if let Some(cause) = &error.cause {
+        message.push_str("\nCaused by: ");
+        message.push_str(&self::message(cause));
+    }
+    message
+}
+
+/// The first place on the stack that is the project's own, or else one in its packages.
+fn place(project: &Project, error: &JsError) -> Option<Place> {
+    let frames = error.frames.iter().filter_map(|frame| {
+        let file = frame.file_name.clone()?;
+        let shown = project.names.file(&file)?;
+        let number = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
+        let place = Place { file, line: number(frame.line_number), column: number(frame.column_number) };
+        Some((shown.starts_with("node_modules/"), place))
+    });
+    frames.min_by_key(|(in_package, _)| *in_package).map(|(_, place)| place)
+}

@@ -1,0 +1,172 @@
+//! The life of a version in its cell: load, evaluate, serve, drain.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deno_core::ModuleId;
+use deno_core::error::{CoreError, CoreErrorKind};
+use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
+use deno_runtime::fmt_errors::format_js_error;
+use deno_runtime::worker::MainWorker;
+use switchyard_bridge::event::Diagnostic;
+use switchyard_protocol::{FromCell, Start};
+
+use crate::control::Control;
+use crate::diagnose::{diagnose, plain};
+use crate::handler::DefaultExport;
+use crate::permissions;
+use crate::process::trim_memory;
+use crate::project::Project;
+use crate::runtime::Spare;
+
+const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
+     `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";
+
+/// How long after it began to serve a version gives back the memory that only its start has needed.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// From `Ready` to the exit status.
+pub(crate) async fn live(mut control: Control) -> i32 {
+    let mut spare = Spare::new();
+    let default_export = DefaultExport::prepare(&mut spare.worker);
+    trim_memory();
+    control.send(&FromCell::Ready);
+    let start = control.start().await;
+    let project = match assign(&mut spare, &start).await {
+        Ok(project) => project,
+        Err(error) => return fail(&control, unusable(&start, &error)),
+    };
+    let mut version = Version { worker: spare.worker, project, control, default_export };
+    match version.build().await {
+        Ok(()) => version.serve().await,
+        Err(diagnostic) => fail(&version.control, diagnostic),
+    }
+}
+
+/// Makes the process the version's: directory, environment, permissions, configuration.
+async fn assign(spare: &mut Spare, start: &Start) -> anyhow::Result<Arc<Project>> {
+    std::env::set_current_dir(&start.checkout)?;
+    set_environment(start);
+    let project = Arc::new(Project::open(start).await?);
+    spare.assign(Arc::clone(&project), permissions::of(start)?)?;
+    Ok(project)
+}
+
+fn set_environment(start: &Start) {
+    let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    let socket = format!("unix:{}", start.socket.display());
+    let ours = [("DENO_SERVE_ADDRESS", socket.as_str()), ("DENO_TRUST_PROXY_HEADERS", "1")];
+    let given = start.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    // SAFETY: the other threads are V8's and the control reader, which do not look at the environment.
+    #[expect(unsafe_code, reason = "no thread reads the environment yet")]
+    unsafe {
+        for name in inherited {
+            std::env::remove_var(name);
+        }
+        for (name, value) in given.chain(ours) {
+            std::env::set_var(name, value);
+        }
+    }
+}
+
+/// A deno.json or package.json that is none.
+fn unusable(start: &Start, error: &anyhow::Error) -> Diagnostic {
+    let clean = |directory: &Path, text: String| {
+        text.replace(&format!("file://{}/", directory.display()), "")
+            .replace(&format!("{}/", directory.display()), "")
+    };
+    plain(clean(&start.checkout, format!("{error:#}")))
+}
+
+fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {
+    control.send(&FromCell::Failed(diagnostic));
+    1
+}
+
+struct Version {
+    worker: MainWorker,
+    project: Arc<Project>,
+    control: Control,
+    default_export: DefaultExport,
+}
+
+impl Version {
+    /// Until the handler serves.
+    async fn build(&mut self) -> Result<(), Diagnostic> {
+        let project = Arc::clone(&self.project);
+        let main = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
+        if serving_server_kind().is_none() {
+            let served = self.default_export.serve(&mut self.worker.js_runtime, main);
+            served.map_err(|error| diagnose(&project, &error))?;
+        }
+        tokio::select! {
+            biased;
+            () = SERVE_NOTIFIER.notified() => Ok(()),
+            ended = self.worker.run_event_loop(false) => match ended {
+                Ok(()) => Err(plain(NO_HANDLER)),
+                Err(error) => Err(diagnose(&project, &error)),
+            },
+        }
+    }
+
+    async fn evaluate(&mut self) -> Result<ModuleId, CoreError> {
+        let main = self.worker.preload_main_module(&self.project.main_module).await?;
+        self.worker.evaluate_module(main).await?;
+        self.worker.dispatch_load_event()?;
+        Ok(main)
+    }
+
+    /// Until the version is drained, or ends by itself.
+    async fn serve(&mut self) -> i32 {
+        self.control.send(&FromCell::Serving);
+        let settled = tokio::time::sleep(SETTLED);
+        tokio::pin!(settled);
+        let mut trimmed = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.control.drained() => return self.say_goodbye(0),
+                () = &mut settled, if !trimmed => {
+                    trimmed = true;
+                    trim_memory();
+                }
+                ended = self.worker.run_event_loop(false) => match ended.and_then(|()| self.goes_on()) {
+                    Ok(true) => {}
+                    Ok(false) => return self.say_goodbye(self.worker.exit_code()),
+                    Err(error) => return self.report(&error),
+                },
+            }
+        }
+    }
+
+    /// Asks the project, which has nothing left to do, whether it wants to go on.
+    fn goes_on(&mut self) -> Result<bool, CoreError> {
+        Ok(self.worker.dispatch_beforeunload_event()? || self.worker.dispatch_process_beforeexit_event()?)
+    }
+
+    /// The control thread ends the process if this takes long.
+    fn say_goodbye(&mut self, code: i32) -> i32 {
+        let said = self
+            .worker
+            .dispatch_beforeunload_event()
+            .and_then(|_| self.worker.dispatch_unload_event())
+            .and_then(|()| self.worker.dispatch_process_exit_event());
+        match said {
+            Ok(()) => code,
+            Err(error) => self.report(&CoreErrorKind::Js(error).into_box()),
+        }
+    }
+
+    /// An error that nobody caught ends a version, as it ends a program.
+    fn report(&self, error: &CoreError) -> i32 {
+        let text = match error.as_kind() {
+            CoreErrorKind::Js(error) => format_js_error(error, None),
+            other => other.to_string(),
+        };
+        let text = self.project.names.clean(&text);
+        let _ = writeln!(std::io::stderr(), "error: {text}");
+        1
+    }
+}

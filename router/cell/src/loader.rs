@@ -1,0 +1,274 @@
+//! The module loader of a version: it resolves with Deno's resolver and takes modules from the checkout and its
+//! node_modules only, whatever names them.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use deno_ast::ModuleKind;
+use deno_core::futures::FutureExt as _;
+use deno_core::url::Url;
+use deno_core::{
+    FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader,
+    ModuleResolveResponse, ModuleSource, ModuleType, RequestedModuleType, ResolutionKind, v8,
+};
+use deno_error::JsErrorBox;
+use deno_media_type::MediaType;
+use deno_media_type::data_url::RawDataUrl;
+use deno_runtime::deno_node::{
+    NodeRequireLoader, create_host_defined_options, default_resolve_require_node_module_paths,
+};
+use deno_runtime::deno_permissions::PermissionsContainer;
+use deno_runtime::deno_web::{Blob, BlobStoreTrait};
+use node_resolver::errors::PackageJsonLoadError;
+use node_resolver::{NodeResolutionKind, ResolutionMode};
+
+use crate::failures::Place;
+use crate::imports;
+use crate::project::Project;
+use crate::source::{self, Code, Loaded};
+
+/// Filled when the cell is given its version.
+pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
+
+pub(crate) struct Loader {
+    pub(crate) project: ProjectSlot,
+    pub(crate) blobs: Arc<dyn BlobStoreTrait>,
+    /// A worker's own main module: its blob may be revoked before it is loaded.
+    pub(crate) main_blob: Option<(Url, Arc<Blob>)>,
+}
+
+impl Loader {
+    fn project(&self) -> &Arc<Project> {
+        self.project.get().expect("no module is loaded before the version is known")
+    }
+
+    fn load_file(
+        &self,
+        specifier: &Url,
+        referrer: Option<&ModuleLoadReferrer>,
+        requested: &RequestedModuleType,
+    ) -> ModuleLoadResponse {
+        let project = Arc::clone(self.project());
+        match source::load(&project, specifier, requested) {
+            Ok(Loaded::Code(code)) => ModuleLoadResponse::Sync(Ok(module(specifier, code))),
+            Ok(Loaded::CommonJs(text)) => {
+                let specifier = specifier.clone();
+                ModuleLoadResponse::Async(
+                    async move {
+                        let code = source::wrap_common_js(&project, &specifier, text).await?;
+                        Ok(module(&specifier, code))
+                    }
+                    .boxed_local(),
+                )
+            }
+            Err(error) => {
+                note_import(&project, specifier, referrer, &error);
+                ModuleLoadResponse::Sync(Err(error))
+            }
+        }
+    }
+
+    fn load_data_url(
+        &self,
+        specifier: &Url,
+        requested: &RequestedModuleType,
+    ) -> Result<ModuleSource, JsErrorBox> {
+        let url = RawDataUrl::parse(specifier).map_err(JsErrorBox::from_err)?;
+        let media_type = url.media_type();
+        let (bytes, _) = url.into_bytes_and_mime_type();
+        Ok(module(specifier, from_memory(self.project(), specifier, media_type, requested, bytes)?))
+    }
+
+    fn load_blob(&self, specifier: &Url, requested: &RequestedModuleType) -> ModuleLoadResponse {
+        let own = self.main_blob.as_ref().filter(|(url, _)| url == specifier);
+        let blob = match own {
+            Some((_, blob)) => Some(Arc::clone(blob)),
+            None => self.blobs.get_object_url(specifier.clone()),
+        };
+        let Some(blob) = blob else {
+            let error = JsErrorBox::type_error(format!("Blob URL not found: {specifier}"));
+            return ModuleLoadResponse::Sync(Err(error));
+        };
+        let (project, specifier, requested) =
+            (Arc::clone(self.project()), specifier.clone(), requested.clone());
+        ModuleLoadResponse::Async(
+            async move {
+                let bytes = blob.read_all().await;
+                let media_type = MediaType::from_content_type(&specifier, &blob.media_type);
+                let code = from_memory(&project, &specifier, media_type, &requested, bytes)?;
+                Ok(module(&specifier, code))
+            }
+            .boxed_local(),
+        )
+    }
+}
+
+impl ModuleLoader for Loader {
+    fn resolve(&self, raw: &str, referrer: &str, kind: ResolutionKind) -> ModuleResolveResponse {
+        if kind == ResolutionKind::MainModule {
+            return Url::parse(raw).map_err(JsErrorBox::from_err);
+        }
+        let project = self.project();
+        let referrer = Url::parse(referrer).map_err(JsErrorBox::from_err)?;
+        resolve(project, raw, &referrer).map_err(|message| {
+            project.failures.note(&message, place_of_import(project, &referrer, |text| text == raw));
+            JsErrorBox::type_error(message)
+        })
+    }
+
+    fn load(
+        &self,
+        specifier: &Url,
+        referrer: Option<&ModuleLoadReferrer>,
+        options: ModuleLoadOptions,
+    ) -> ModuleLoadResponse {
+        let requested = &options.requested_module_type;
+        match specifier.scheme() {
+            "file" => self.load_file(specifier, referrer, requested),
+            "data" => ModuleLoadResponse::Sync(self.load_data_url(specifier, requested)),
+            "blob" => self.load_blob(specifier, requested),
+            _ => {
+                let error = not_here(specifier);
+                note_import(self.project(), specifier, referrer, &error);
+                ModuleLoadResponse::Sync(Err(error))
+            }
+        }
+    }
+
+    fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {
+        let specifier = Url::parse(file_name).ok().filter(|url| url.scheme() == "file")?;
+        source::source_map(self.project.get()?, &specifier).map(Cow::Owned)
+    }
+
+    fn get_source_mapped_source_line(&self, file_name: &str, line: usize) -> Option<String> {
+        let specifier = Url::parse(file_name).ok()?;
+        let text = source::decode(source::read(self.project.get()?, &specifier).ok()?);
+        text.split('\n').nth(line).map(str::to_owned)
+    }
+
+    fn get_host_defined_options<'s, 'i>(
+        &self,
+        scope: &mut v8::PinScope<'s, 'i>,
+        name: &str,
+    ) -> Option<v8::Local<'s, v8::Data>> {
+        let name = Url::parse(name).ok()?;
+        self.project.get()?.in_package(&name).then(|| create_host_defined_options(scope))
+    }
+}
+
+impl NodeRequireLoader for Loader {
+    fn ensure_read_permission<'a>(
+        &self,
+        _permissions: &mut PermissionsContainer,
+        path: Cow<'a, Path>,
+    ) -> Result<Cow<'a, Path>, JsErrorBox> {
+        let project = self.project();
+        match project.roots.admit(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                // The search for a module's package.json goes upwards until it finds one.
+                if path.file_name().is_some_and(|name| name == "package.json") {
+                    Ok(Cow::Borrowed(Path::new("/dev/null/package.json")))
+                } else {
+                    Err(source::unreadable(project, &path, &error))
+                }
+            }
+            // That there is no such file is for the caller to find out.
+            _ => Ok(path),
+        }
+    }
+
+    fn load_text_file_lossy(&self, path: &Path) -> Result<FastString, JsErrorBox> {
+        let project = self.project();
+        let specifier = deno_path_util::url_from_file_path(path).map_err(JsErrorBox::from_err)?;
+        let text = source::decode(source::read(project, &specifier)?);
+        let media_type = MediaType::from_path(path);
+        Ok(source::emit(project, &specifier, media_type, ModuleKind::Cjs, text)?.into())
+    }
+
+    fn is_maybe_cjs(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
+        self.project().cjs.is_maybe_cjs(specifier, MediaType::from_specifier(specifier))
+    }
+
+    fn is_maybe_cjs_from_require(&self, specifier: &Url) -> Result<bool, PackageJsonLoadError> {
+        self.project().cjs.is_maybe_cjs_from_require(specifier, MediaType::from_specifier(specifier))
+    }
+
+    fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
+        let mut paths = default_resolve_require_node_module_paths(from);
+        paths.retain(|path| self.project().roots.contain(Path::new(path)));
+        paths
+    }
+}
+
+fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> {
+    let mode = project.cjs.get_referrer_kind(referrer);
+    resolve_as(project, raw, referrer, mode)
+}
+
+fn resolve_as(project: &Project, raw: &str, referrer: &Url, mode: ResolutionMode) -> Result<Url, String> {
+    let resolved = project.resolver.resolve(raw, referrer, mode, NodeResolutionKind::Execution);
+    resolved.map(|resolution| resolution.url).map_err(|error| project.names.clean(&error.to_string()))
+}
+
+fn not_here(specifier: &Url) -> JsErrorBox {
+    let mend = match specifier.scheme() {
+        "npm" => "install the package into the project's node_modules",
+        "jsr" => "install it into the project's node_modules (npx jsr add), or copy it into the project",
+        _ => "copy the file into the project, or install a package into its node_modules",
+    };
+    JsErrorBox::type_error(format!("\"{specifier}\" is not loaded over the network: {mend}"))
+}
+
+/// The error is the importing module's: that is where it can be mended.
+fn note_import(
+    project: &Project,
+    specifier: &Url,
+    referrer: Option<&ModuleLoadReferrer>,
+    error: &JsErrorBox,
+) {
+    let message = error.to_string();
+    // A syntax error has been noted with a better place already.
+    if let (Some(referrer), None) = (referrer, project.failures.place_of(&message)) {
+        let is_it = |text: &str| {
+            !text.contains(char::is_whitespace)
+                && resolve(project, text, &referrer.specifier).is_ok_and(|url| url == *specifier)
+        };
+        let place = place_of_import(project, &referrer.specifier, is_it);
+        project.failures.note(&message, place);
+    }
+}
+
+fn place_of_import(project: &Project, referrer: &Url, is_it: impl Fn(&str) -> bool) -> Place {
+    let source = source::read(project, referrer).ok().map(source::decode);
+    let found = source.and_then(|source| imports::find(&source, is_it));
+    Place {
+        file: referrer.to_string(),
+        line: found.map(|(line, _)| line),
+        column: found.map(|(_, column)| column),
+    }
+}
+
+fn from_memory(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    requested: &RequestedModuleType,
+    bytes: Vec<u8>,
+) -> Result<Code, JsErrorBox> {
+    Ok(match (requested, media_type) {
+        (RequestedModuleType::Bytes, _) => (ModuleType::Bytes, source::raw(bytes)),
+        (RequestedModuleType::Text, _) => (ModuleType::Text, source::text(source::decode(bytes))),
+        (_, MediaType::Wasm) => (ModuleType::Wasm, source::raw(bytes)),
+        (_, MediaType::Json) => (ModuleType::Json, source::text(source::decode(bytes))),
+        _ => {
+            let text = source::decode(bytes);
+            let text = source::emit(project, specifier, media_type, ModuleKind::Esm, text)?;
+            (ModuleType::JavaScript, source::text(text))
+        }
+    })
+}
+
+fn module(specifier: &Url, (kind, code): Code) -> ModuleSource {
+    ModuleSource::new(kind, code, specifier, None)
+}

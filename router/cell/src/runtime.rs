@@ -1,0 +1,182 @@
+//! V8 and Deno's runtime, assembled before the version is known: all that does not depend on it is done in a spare, so
+//! that little is left between `Start` and `Serving`.
+
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use deno_core::url::Url;
+use deno_core::{CompiledWasmModuleStore, JsRuntime, SharedArrayBufferStore, v8};
+use deno_error::JsErrorBox;
+use deno_runtime::deno_fs::{FileSystem, RealFs};
+use deno_runtime::deno_node::{NodeRequireLoaderRc, NodeResolverRc};
+use deno_runtime::deno_permissions::{Permissions, PermissionsContainer, RuntimePermissionDescriptorParser};
+use deno_runtime::deno_tls::rustls::RootCertStore;
+use deno_runtime::deno_tls::{RootCertStoreProvider, create_default_root_cert_store};
+use deno_runtime::deno_web::{BlobStore, BlobStoreTrait, InMemoryBroadcastChannel};
+use deno_runtime::fmt_errors::format_js_error;
+use deno_runtime::worker::{MainWorker, WorkerOptions, WorkerServiceOptions};
+use deno_runtime::{
+    BootstrapOptions, FeatureChecker, UnconfiguredRuntime, UnconfiguredRuntimeOptions, WorkerExecutionMode,
+    WorkerLogLevel,
+};
+use node_resolver::PackageJsonResolverRc;
+use sys_traits::impls::RealSys;
+
+use crate::loader::{Loader, ProjectSlot};
+use crate::project::{Checker, Npm, Project, Sys};
+use crate::web_worker;
+
+/// The Deno release that the pinned crates are of.
+const DENO_VERSION: &str = "2.9.8";
+
+/// For one project among many. A project that needs more dies of it, and is reported as out of memory.
+const HEAP_LIMIT: usize = 512 << 20;
+
+/// What the main thread and its web workers share.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) project: ProjectSlot,
+    pub(crate) blobs: Arc<dyn BlobStoreTrait>,
+    pub(crate) broadcast: InMemoryBroadcastChannel,
+    pub(crate) buffers: SharedArrayBufferStore,
+    pub(crate) wasm_modules: CompiledWasmModuleStore,
+    pub(crate) features: Arc<FeatureChecker>,
+    pub(crate) certificates: Arc<dyn RootCertStoreProvider>,
+    pub(crate) fs: Arc<dyn FileSystem>,
+}
+
+/// A runtime that waits for its version.
+pub(crate) struct Spare {
+    pub(crate) worker: MainWorker,
+    loader: Rc<Loader>,
+    project: ProjectSlot,
+}
+
+/// To be called before any other thread exists: V8 may protect its memory by thread.
+pub(crate) fn init_v8() {
+    let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+    if let Ok(more) = std::env::var("XV8") { flags.extend(more.split(' ').map(str::to_owned)); }
+    deno_core::v8_set_flags(flags);
+    JsRuntime::init_platform(None);
+}
+
+const FLAGS: &[&str] = &["switchyard-cell"];
+
+impl Spare {
+    pub(crate) fn new() -> Self {
+        let services = Services {
+            project: ProjectSlot::default(),
+            blobs: Arc::new(BlobStore::default()),
+            broadcast: InMemoryBroadcastChannel::default(),
+            buffers: SharedArrayBufferStore::default(),
+            wasm_modules: CompiledWasmModuleStore::default(),
+            features: Arc::new(FeatureChecker::default()),
+            certificates: Arc::new(Certificates::default()),
+            fs: Arc::new(RealFs),
+        };
+        let loader = Rc::new(Loader {
+            project: Arc::clone(&services.project),
+            blobs: Arc::clone(&services.blobs),
+            main_blob: None,
+        });
+        Self { worker: main_worker(&services, &loader), loader, project: services.project }
+    }
+
+    /// Tells the runtime what it will run.
+    pub(crate) fn assign(
+        &mut self,
+        project: Arc<Project>,
+        permissions: PermissionsContainer,
+    ) -> anyhow::Result<()> {
+        let state = self.worker.js_runtime.op_state();
+        let mut state = state.borrow_mut();
+        state.put::<Url>(project.main_module.clone());
+        state.put::<PermissionsContainer>(permissions);
+        state.put::<Sys>(RealSys);
+        state.put::<NodeRequireLoaderRc>(Rc::clone(&self.loader) as NodeRequireLoaderRc);
+        state.put::<NodeResolverRc<Checker, Npm, Sys>>(project.factory.node_resolver()?.clone());
+        state.put::<PackageJsonResolverRc<Sys>>(project.factory.pkg_json_resolver().clone());
+        drop(state);
+        // V8 has looked at TZ before the version's environment was set.
+        self.worker
+            .js_runtime
+            .v8_isolate()
+            .date_time_configuration_change_notification(v8::TimeZoneDetection::Redetect);
+        _ = self.project.set(project);
+        Ok(())
+    }
+}
+
+fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
+    let snapshot = deno_snapshots::CLI_SNAPSHOT.expect("the snapshot is built in");
+    let unconfigured_runtime = UnconfiguredRuntime::new::<Checker, Npm, Sys>(UnconfiguredRuntimeOptions {
+        startup_snapshot: snapshot,
+        residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
+        residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+        create_params: Some(create_params()),
+        shared_array_buffer_store: Some(services.buffers.clone()),
+        compiled_wasm_module_store: Some(services.wasm_modules.clone()),
+        additional_extensions: Vec::new(),
+    });
+    let nothing = Permissions::none_without_prompt();
+    let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
+    MainWorker::bootstrap_from_options(
+        &Url::parse("file:///").expect("it is a URL"),
+        WorkerServiceOptions::<Checker, Npm, Sys> {
+            blob_store: Arc::clone(&services.blobs),
+            broadcast_channel: services.broadcast.clone(),
+            deno_rt_native_addon_loader: None,
+            feature_checker: Arc::clone(&services.features),
+            fs: Arc::clone(&services.fs),
+            module_loader: Rc::clone(loader) as _,
+            // Given by `assign`.
+            node_services: None,
+            npm_process_state_provider: None,
+            permissions: PermissionsContainer::new(parser, nothing),
+            root_cert_store_provider: Some(Arc::clone(&services.certificates)),
+            fetch_dns_resolver: Default::default(),
+            shared_array_buffer_store: Some(services.buffers.clone()),
+            compiled_wasm_module_store: Some(services.wasm_modules.clone()),
+            v8_code_cache: None,
+            bundle_provider: None,
+        },
+        WorkerOptions {
+            bootstrap: bootstrap_options(WorkerExecutionMode::Run),
+            startup_snapshot: Some(snapshot),
+            residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
+            residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+            create_web_worker_cb: web_worker::factory(services.clone()),
+            format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
+            enable_raw_imports: true,
+            unconfigured_runtime: Some(unconfigured_runtime),
+            ..WorkerOptions::default()
+        },
+    )
+}
+
+pub(crate) fn create_params() -> v8::CreateParams {
+    v8::CreateParams::default().heap_limits(0, HEAP_LIMIT)
+}
+
+pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
+    BootstrapOptions {
+        deno_version: DENO_VERSION.into(),
+        user_agent: format!("Deno/{DENO_VERSION}"),
+        // What Deno itself would tell, such as the address that it listens on, is no news here.
+        log_level: WorkerLogLevel::Warn,
+        locale: v8::icu::get_language_tag(),
+        has_node_modules_dir: true,
+        mode,
+        ..BootstrapOptions::default()
+    }
+}
+
+/// Mozilla's list, read when the first TLS connection is made.
+#[derive(Default)]
+struct Certificates(OnceLock<RootCertStore>);
+
+impl RootCertStoreProvider for Certificates {
+    fn get_or_try_init(&self) -> Result<&RootCertStore, JsErrorBox> {
+        Ok(self.0.get_or_init(create_default_root_cert_store))
+    }
+}

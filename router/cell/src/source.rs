@@ -1,0 +1,281 @@
+//! Turns a file of the project, or of a package in its node_modules, into a module that V8 takes: TypeScript and JSX
+//! are emitted, CommonJS is wrapped, JSON is checked.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use deno_ast::diagnostics::{Diagnostic as _, DiagnosticLocation, DiagnosticSourcePos};
+use deno_ast::{ModuleKind, ParseDiagnostic, TranspileError};
+use deno_core::url::Url;
+use deno_core::{ModuleSourceCode, ModuleType, RequestedModuleType};
+use deno_error::JsErrorBox;
+use deno_media_type::MediaType;
+use deno_resolver::emit::EmitParsedSourceHelperError;
+use node_resolver::analyze::CjsAnalysisSourceProvider;
+
+use crate::failures::Place;
+use crate::project::Project;
+
+pub(crate) type Code = (ModuleType, ModuleSourceCode);
+
+/// What is known of a module once its file is read.
+pub(crate) enum Loaded {
+    Code(Code),
+    /// CommonJS (or so it looks): what it exports is found by [`wrap_common_js`], which reads more files.
+    CommonJs(String),
+}
+
+pub(crate) fn load(
+    project: &Project,
+    specifier: &Url,
+    requested: &RequestedModuleType,
+) -> Result<Loaded, JsErrorBox> {
+    let bytes = read(project, specifier)?;
+    let code = match requested {
+        RequestedModuleType::Bytes => (ModuleType::Bytes, raw(bytes)),
+        RequestedModuleType::Text => (ModuleType::Text, text(decode(bytes))),
+        RequestedModuleType::Other(kind) => (ModuleType::Other(kind.clone()), text(decode(bytes))),
+        RequestedModuleType::None | RequestedModuleType::Json => {
+            return by_media_type(project, specifier, requested, bytes);
+        }
+    };
+    Ok(Loaded::Code(code))
+}
+
+fn by_media_type(
+    project: &Project,
+    specifier: &Url,
+    requested: &RequestedModuleType,
+    bytes: Vec<u8>,
+) -> Result<Loaded, JsErrorBox> {
+    let media_type = MediaType::from_specifier(specifier);
+    let code = match media_type {
+        MediaType::Wasm => (ModuleType::Wasm, raw(bytes)),
+        MediaType::Json if *requested == RequestedModuleType::Json => {
+            let json = decode(bytes);
+            check_json(project, specifier, &json)?;
+            (ModuleType::Json, text(json))
+        }
+        MediaType::Json => {
+            let name = project.names.clean(specifier.as_str());
+            return Err(JsErrorBox::type_error(format!(
+                "\"{name}\" is JSON: import it `with {{ type: \"json\" }}`"
+            )));
+        }
+        MediaType::Css | MediaType::Html | MediaType::Markdown | MediaType::Sql => {
+            let name = project.names.clean(specifier.as_str());
+            return Err(JsErrorBox::type_error(format!(
+                "\"{name}\" is no module: import it `with {{ type: \"text\" }}`"
+            )));
+        }
+        _ => {
+            let source = decode(bytes);
+            return if is_common_js(project, specifier, media_type, &source)? {
+                Ok(Loaded::CommonJs(source))
+            } else {
+                let source = emit(project, specifier, media_type, ModuleKind::Esm, source)?;
+                Ok(Loaded::Code((ModuleType::JavaScript, text(source))))
+            };
+        }
+    };
+    Ok(Loaded::Code(code))
+}
+
+/// The bytes of a file that the version may load.
+pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErrorBox> {
+    let path = specifier
+        .to_file_path()
+        .map_err(|()| JsErrorBox::type_error(format!("\"{specifier}\" names no file")))?;
+    let bytes = project.roots.admit(&path).and_then(std::fs::read);
+    bytes.map_err(|error| unreadable(project, &path, &error))
+}
+
+pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> JsErrorBox {
+    let name = project.names.clean(&path.to_string_lossy());
+    JsErrorBox::type_error(match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            format!("Module not found: there is no file \"{name}\"")
+        }
+        io::ErrorKind::IsADirectory => {
+            format!("\"{name}\" is a directory: import a file in it, such as \"{name}/mod.ts\"")
+        }
+        _ => format!("Cannot read \"{name}\": {error}"),
+    })
+}
+
+/// Whether the module is CommonJS. What Deno would have to parse for is first looked for in the text: hardly a module
+/// that is none contains the words.
+fn is_common_js(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    source: &str,
+) -> Result<bool, JsErrorBox> {
+    let maybe = project.cjs.is_maybe_cjs(specifier, media_type).map_err(JsErrorBox::from_err)?;
+    if !maybe || media_type == MediaType::Cjs || project.in_package(specifier) {
+        return Ok(maybe);
+    }
+    let is_script =
+        ["require", "exports", "__dirname", "__filename"].iter().any(|word| source.contains(word))
+            && project
+                .factory
+                .parsed_source_cache()
+                .get_matching_parsed_source(specifier, media_type, source.into())
+                .map_err(|error| syntax_error(project, &error))?
+                .compute_is_script();
+    project.cjs.is_cjs_with_known_is_script(specifier, media_type, is_script).map_err(JsErrorBox::from_err)
+}
+
+/// TypeScript and JSX as JavaScript; all else as it is. The source map is not kept: [`source_map`] makes it again in
+/// the rare case that it is wanted.
+pub(crate) fn emit(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    kind: ModuleKind,
+    source: String,
+) -> Result<String, JsErrorBox> {
+    if media_type.is_declaration() {
+        return Ok(String::new());
+    }
+    if !media_type.is_emittable() {
+        return Ok(source);
+    }
+    if project.in_package(specifier) {
+        let name = project.names.clean(specifier.as_str());
+        return Err(JsErrorBox::type_error(format!(
+            "\"{name}\" is TypeScript in a package: packages in node_modules have to be JavaScript"
+        )));
+    }
+    let emitted = emit_with_map(project, specifier, media_type, kind, source);
+    emitted.map(|(code, _map)| code).map_err(|error| emit_error(project, &error))
+}
+
+/// From the JavaScript that V8 knows back to the source of this module.
+pub(crate) fn source_map(project: &Project, specifier: &Url) -> Option<Vec<u8>> {
+    let media_type = MediaType::from_specifier(specifier);
+    if !media_type.is_emittable() || project.in_package(specifier) {
+        return None;
+    }
+    let source = decode(read(project, specifier).ok()?);
+    let is_cjs = project.cjs.get_referrer_kind(specifier) == node_resolver::ResolutionMode::Require;
+    let kind = ModuleKind::from_is_cjs(is_cjs);
+    let (_code, map) = emit_with_map(project, specifier, media_type, kind, source).ok()?;
+    Some(map.into_bytes())
+}
+
+fn emit_with_map(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    kind: ModuleKind,
+    source: String,
+) -> anyhow::Result<(String, String)> {
+    let source: Arc<str> = source.into();
+    project.factory.emitter()?.emit_source_for_deno_compile(specifier, media_type, kind, &source)
+}
+
+/// The module that stands for a CommonJS one where it is imported.
+pub(crate) async fn wrap_common_js(
+    project: &Project,
+    specifier: &Url,
+    source: String,
+) -> Result<Code, JsErrorBox> {
+    let media_type = MediaType::from_specifier(specifier);
+    let source = emit(project, specifier, media_type, ModuleKind::Cjs, source)?;
+    let re_exported = ReExported(project);
+    let translator = project.factory.node_code_translator().map_err(generic)?;
+    let wrapped = translator
+        .translate_cjs_to_esm_with_source_provider(specifier, Some(Cow::Owned(source)), Some(&re_exported))
+        .await
+        .map_err(JsErrorBox::from_err)?;
+    Ok((ModuleType::JavaScript, text(wrapped.into_owned())))
+}
+
+/// What a CommonJS module re-exports has to be read to know the names.
+struct ReExported<'a>(&'a Project);
+
+impl CjsAnalysisSourceProvider for ReExported<'_> {
+    fn load_source<'a>(&'a self, specifier: &Url) -> Option<Cow<'a, str>> {
+        Some(Cow::Owned(decode(read(self.0, specifier).ok()?)))
+    }
+}
+
+/// V8 does not say where in which file: with the place it is an error that can be mended.
+fn check_json(project: &Project, specifier: &Url, json: &str) -> Result<(), JsErrorBox> {
+    let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(json) else {
+        return Ok(());
+    };
+    // Deeper than serde_json goes, which V8 may well do.
+    let place = (u32::try_from(error.line()), u32::try_from(error.column()));
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or(&text);
+    if reason == "recursion limit exceeded" {
+        return Ok(());
+    }
+    let name = project.names.clean(specifier.as_str());
+    let message = format!("SyntaxError: \"{name}\" is not valid JSON: {reason}");
+    project
+        .failures
+        .note(&message, Place { file: specifier.to_string(), line: place.0.ok(), column: place.1.ok() });
+    Err(JsErrorBox::new("SyntaxError", message))
+}
+
+fn emit_error(project: &Project, error: &anyhow::Error) -> JsErrorBox {
+    if let Some(error) = error.downcast_ref::<ParseDiagnostic>() {
+        return syntax_error(project, error);
+    }
+    match error.downcast_ref::<EmitParsedSourceHelperError>() {
+        Some(EmitParsedSourceHelperError::ParseDiagnostic(error)) => syntax_error(project, error),
+        Some(EmitParsedSourceHelperError::Transpile(TranspileError::ParseErrors(errors)))
+            if !errors.0.is_empty() =>
+        {
+            syntax_error(project, &errors.0[0])
+        }
+        _ => JsErrorBox::type_error(project.names.clean(&error.to_string())),
+    }
+}
+
+/// Deno's text has a frame of its own in it; ours is made from the place.
+fn syntax_error(project: &Project, error: &ParseDiagnostic) -> JsErrorBox {
+    let message = format!("SyntaxError: {}", error.message());
+    let mut place = Place { file: error.specifier().to_string(), line: None, column: None };
+    if let DiagnosticLocation::ModulePosition {
+        source_pos: DiagnosticSourcePos::SourcePos(position),
+        text_info,
+        ..
+    } = error.location()
+    {
+        let at = text_info.line_and_column_index(position);
+        let before = text_info.line_text(at.line_index).chars().take(at.column_index);
+        let column = before.map(char::len_utf16).sum::<usize>() + 1;
+        place.line = u32::try_from(at.line_index + 1).ok();
+        place.column = u32::try_from(column).ok();
+    }
+    project.failures.note(&message, place);
+    JsErrorBox::new("SyntaxError", message)
+}
+
+pub(crate) fn generic(error: anyhow::Error) -> JsErrorBox {
+    JsErrorBox::generic(format!("{error:#}"))
+}
+
+/// UTF-8 without a byte order mark; what is not UTF-8 becomes replacement characters, as in browsers.
+pub(crate) fn decode(bytes: Vec<u8>) -> String {
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+pub(crate) fn text(source: String) -> ModuleSourceCode {
+    ModuleSourceCode::String(source.into())
+}
+
+pub(crate) fn raw(bytes: Vec<u8>) -> ModuleSourceCode {
+    ModuleSourceCode::Bytes(bytes.into_boxed_slice().into())
+}

@@ -1,0 +1,95 @@
+//! Web workers of a version: threads of the same process, with the same loader and services.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use deno_runtime::deno_inspector_server::MainInspectorSessionChannel;
+use deno_runtime::deno_node::NodeExtInitServices;
+use deno_runtime::fmt_errors::format_js_error;
+use deno_runtime::ops::worker_host::{CreateWebWorkerArgs, CreateWebWorkerCb};
+use deno_runtime::web_worker::{WebWorker, WebWorkerOptions, WebWorkerServiceOptions};
+use deno_runtime::{BootstrapOptions, WorkerExecutionMode};
+use sys_traits::impls::RealSys;
+
+use crate::loader::Loader;
+use crate::project::{Checker, Npm, Sys};
+use crate::runtime::{Services, bootstrap_options, create_params};
+
+pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
+    Arc::new(move |args| {
+        let (mut worker, handle, bootstrap) =
+            WebWorker::from_options(worker_services(&services, &args), worker_options(&services, args));
+        worker.bootstrap(&bootstrap);
+        (worker, handle)
+    })
+}
+
+fn worker_services(
+    services: &Services,
+    args: &CreateWebWorkerArgs,
+) -> WebWorkerServiceOptions<Checker, Npm, Sys> {
+    let project = services.project.get().expect("workers are made by a version");
+    let main_blob = args.maybe_main_module_blob.clone();
+    let loader = Rc::new(Loader {
+        project: Arc::clone(&services.project),
+        blobs: Arc::clone(&services.blobs),
+        main_blob: main_blob.map(|blob| (args.main_module.clone(), blob)),
+    });
+    let node_resolver = project.factory.node_resolver();
+    WebWorkerServiceOptions {
+        blob_store: Arc::clone(&services.blobs),
+        broadcast_channel: services.broadcast.clone(),
+        deno_rt_native_addon_loader: None,
+        compiled_wasm_module_store: Some(services.wasm_modules.clone()),
+        feature_checker: Arc::clone(&services.features),
+        fs: Arc::clone(&services.fs),
+        main_inspector_session_tx: MainInspectorSessionChannel::new(),
+        module_loader: Rc::clone(&loader) as _,
+        node_services: Some(NodeExtInitServices {
+            node_require_loader: loader,
+            node_resolver: node_resolver.expect("the main thread has made it").clone(),
+            pkg_json_resolver: project.factory.pkg_json_resolver().clone(),
+            sys: RealSys,
+        }),
+        npm_process_state_provider: None,
+        permissions: args.permissions.clone(),
+        root_cert_store_provider: Some(Arc::clone(&services.certificates)),
+        shared_array_buffer_store: Some(services.buffers.clone()),
+        bundle_provider: None,
+    }
+}
+
+fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOptions {
+    WebWorkerOptions {
+        name: args.name,
+        main_module: args.main_module.clone(),
+        worker_id: args.worker_id,
+        bootstrap: BootstrapOptions {
+            location: Some(args.main_module),
+            close_on_idle: args.close_on_idle,
+            ..bootstrap_options(WorkerExecutionMode::Worker)
+        },
+        extensions: Vec::new(),
+        startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
+        residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
+        residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+        unsafely_ignore_certificate_errors: None,
+        create_params: Some(create_params()),
+        seed: None,
+        create_web_worker_cb: factory(services.clone()),
+        format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
+        worker_type: args.worker_type,
+        cache_storage_dir: None,
+        stdio: Default::default(),
+        trace_ops: None,
+        close_on_idle: args.close_on_idle,
+        maybe_worker_metadata: args.maybe_worker_metadata,
+        maybe_main_module_blob: args.maybe_main_module_blob,
+        maybe_coverage_dir: None,
+        maybe_cpu_prof_config: None,
+        enable_raw_imports: true,
+        enable_stack_trace_arg_in_ops: false,
+        wait_for_debugger_on_start: false,
+        wait_for_page_wait_for_debugger: false,
+    }
+}
