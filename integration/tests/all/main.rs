@@ -5,6 +5,7 @@ mod admin;
 mod bad_input;
 mod bodies;
 mod broken;
+mod build;
 mod churn;
 mod crashes;
 mod draining;
