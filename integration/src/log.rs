@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -15,19 +14,19 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reads in a thread of its own until the stream ends.
-    pub(crate) fn read(stream: impl Read + Send + 'static) -> (Self, JoinHandle<()>) {
+    /// Reads in a thread of its own, which ends with the stream.
+    pub(crate) fn read(stream: impl Read + Send + 'static) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (counter, count) = watch::channel(0);
         let written = lines.clone();
-        let thread = std::thread::spawn(move || {
+        std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 let mut lines = written.lock().unwrap_or_else(PoisonError::into_inner);
                 lines.push(line);
                 counter.send_replace(lines.len());
             }
         });
-        (Self { lines, count }, thread)
+        Self { lines, count }
     }
 
     /// All lines so far.
@@ -43,6 +42,12 @@ impl Log {
     /// All lines as one text, to look into and to show.
     pub fn text(&self) -> String {
         self.lines().join("\n")
+    }
+
+    /// Waits for the last line.
+    pub async fn ended(&self) {
+        let mut count = self.count.clone();
+        while count.changed().await.is_ok() {}
     }
 
     /// Waits for a line that is JSON and matches, those already written included. None when the log

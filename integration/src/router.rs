@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -43,6 +42,7 @@ pub struct Builder {
     projects: PathBuf,
     state: State,
     flags: Vec<(String, String)>,
+    watch_limit: Option<usize>,
 }
 
 /// A running router. Dropping it kills it.
@@ -52,9 +52,12 @@ pub struct Router {
     pub admin: Admin,
     pub state: State,
     pub log: Log,
-    child: Child,
-    reader: Option<JoinHandle<()>>,
+    process: Process,
 }
+
+/// Ends with its owner, so that a test that fails leaves nothing behind.
+#[derive(Debug)]
+struct Process(Child);
 
 /// A router that has ended.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl Router {
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        Pid::from_child(&self.process.0)
     }
 
     /// SIGTERM, then waits for the end.
@@ -94,23 +97,14 @@ impl Router {
 
     /// Waits for the end, and for the last line of the log.
     pub async fn ended(mut self) -> Ended {
-        let mut status = None;
-        eventually("the router ends", || {
-            status = self.child.try_wait().expect("a child can be waited for");
-            std::future::ready(status.is_some())
-        })
-        .await;
-        if let Some(reader) = self.reader.take() {
-            let joined = tokio::task::spawn_blocking(move || reader.join());
-            let _ = within("the log ends with the router and its cells", joined).await;
-        }
-        Ended { status: status.expect("it has ended"), log: self.log.clone() }
+        self.process.ended(self.log.clone()).await
     }
 }
 
 impl Builder {
     pub fn for_projects(projects: &Path) -> Self {
-        let builder = Self { projects: projects.to_owned(), state: State::new(), flags: Vec::new() };
+        let builder =
+            Self { projects: projects.to_owned(), state: State::new(), flags: Vec::new(), watch_limit: None };
         builder
             .flag("listen", "127.0.0.1:0")
             .flag("admin", "127.0.0.1:0")
@@ -131,6 +125,12 @@ impl Builder {
         self.flag("debounce", 3_600_000)
     }
 
+    /// In a user namespace in which no more folders than that can be watched: see [`can_limit_watches`].
+    pub fn watch_limit(mut self, watches: usize) -> Self {
+        self.watch_limit = Some(watches);
+        self
+    }
+
     /// Keeps the state in a folder that another router had.
     pub fn state(mut self, state: &State) -> Self {
         self.state = state.clone();
@@ -146,13 +146,11 @@ impl Builder {
 
     /// Starts, and returns when the router listens.
     pub async fn start_unready(self) -> Router {
-        let mut child = self.spawn();
-        let stderr = child.stderr.take().expect("standard error is piped");
-        let (log, reader) = Log::read(stderr);
+        let (mut process, log) = self.spawn();
         let listening = log.wait_for(|record| record["message"] == "listening");
         let Some(record) = within("the router says where it listens", listening).await else {
-            let _ = child.wait();
-            panic!("the router ended before it listened:\n{}", log.text());
+            let ended = process.ended(log).await;
+            panic!("the router ended before it listened ({}):\n{}", ended.status, ended.log.text());
         };
         let address = |field: &str| -> SocketAddr {
             let text = record[field].as_str().unwrap_or_default();
@@ -163,24 +161,21 @@ impl Builder {
             admin: Admin { client: Client::new(address("admin")) },
             state: self.state,
             log,
-            child,
-            reader: Some(reader),
+            process,
         }
     }
 
     /// Starts a router that is expected to end by itself.
     pub async fn run_to_end(self) -> Ended {
-        let mut child = self.spawn();
-        let stderr = child.stderr.take().expect("standard error is piped");
-        let (log, reader) = Log::read(stderr);
-        let ended = within("the router ends", tokio::task::spawn_blocking(move || child.wait()));
-        let status = ended.await.expect("waiting does not panic").expect("a child can be waited for");
-        let _ = reader.join();
-        Ended { status, log }
+        let (mut process, log) = self.spawn();
+        process.ended(log).await
     }
 
-    fn spawn(&self) -> Child {
-        let mut command = Command::new(binary("switchyard-router"));
+    fn spawn(&self) -> (Process, Log) {
+        let mut command = match self.watch_limit {
+            Some(watches) => with_watch_limit(watches),
+            None => Command::new(binary("switchyard-router")),
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SWITCHYARD_") {
                 command.env_remove(name);
@@ -196,7 +191,10 @@ impl Builder {
                 command.arg(value);
             }
         }
-        command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the router can be started")
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the router can be started");
+        let stderr = child.stderr.take().expect("standard error is piped");
+        (Process(child), Log::read(stderr))
     }
 }
 
@@ -208,10 +206,42 @@ impl Router {
     }
 }
 
+/// The arguments of what it returns are the router's.
+fn with_watch_limit(watches: usize) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("echo {watches} > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"");
+    command.args(["--user", "--map-root-user", "sh", "-c", &script]).arg(binary("switchyard-router"));
+    command
+}
+
+/// Whether this machine lets a test make a user namespace.
+pub fn can_limit_watches() -> bool {
+    let status = Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
+    status.is_ok_and(|status| status.success())
+}
+
+impl Process {
+    async fn ended(&mut self, log: Log) -> Ended {
+        let mut status = None;
+        eventually("the router ends", || {
+            status = self.0.try_wait().expect("a child can be waited for");
+            std::future::ready(status.is_some())
+        })
+        .await;
+        within("the log ends with the router", log.ended()).await;
+        Ended { status: status.expect("it has ended"), log }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Drop for Router {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
             show(&self.log);
         }

@@ -250,6 +250,11 @@ impl Values {
         }
         let event_url = self.text(EVENT_URL);
         let secret_file = self.text(EVENT_SECRET_FILE);
+        if !event_url.is_empty()
+            && !["http://", "https://"].iter().any(|scheme| event_url.starts_with(scheme))
+        {
+            self.problem(EVENT_URL, format!("{event_url:?} is no http:// or https:// URL"));
+        }
         let events = match (event_url.is_empty(), secret_file.is_empty()) {
             (true, true) => None,
             (true, false) => {
@@ -260,12 +265,7 @@ impl Values {
                 self.problem(EVENT_SECRET_FILE, "is missing: events are never sent unsigned");
                 None
             }
-            (false, false) => {
-                if !event_url.starts_with("http://") && !event_url.starts_with("https://") {
-                    self.problem(EVENT_URL, format!("{event_url:?} is no http:// or https:// URL"));
-                }
-                Some(EventTarget { url: event_url, secret_file: secret_file.into() })
-            }
+            (false, false) => Some(EventTarget { url: event_url, secret_file: secret_file.into() }),
         };
         Config {
             projects: projects.into(),

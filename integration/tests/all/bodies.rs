@@ -75,6 +75,19 @@ async fn a_client_that_goes_away_before_the_answer_reaches_the_requests_signal()
 }
 
 #[tokio::test]
+async fn a_stream_of_http_2_that_is_reset_reaches_the_requests_signal() {
+    let router = Router::start(&Volume::with("a", ABORTS)).await;
+    let mut connection = router.public.connect_h2c().await;
+    let mut shared = connection.share().unwrap();
+    let asking = tokio::spawn(async move { shared.try_send(request("/a/never")).await });
+    let counts = || async { router.public.get("/a/counts").await.text() };
+    eventually("the request has begun", || async { counts().await == "1 0" }).await;
+    asking.abort();
+    eventually("the handler is told", || async { counts().await == "1 1" }).await;
+    assert_eq!(connection.get("/a/counts").await.text(), "1 1");
+}
+
+#[tokio::test]
 async fn a_websocket_passes_messages_both_ways_until_it_is_closed() {
     let router = Router::start(&Volume::with("a", lasting("one"))).await;
     let mut socket = router.public.websocket("/a/").await.unwrap();

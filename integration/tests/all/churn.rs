@@ -78,6 +78,41 @@ async fn a_folder_swapped_for_another_loses_no_request() {
 }
 
 #[tokio::test]
+async fn a_git_checkout_of_another_branch_is_one_new_version() {
+    let volume = Volume::with("a", pair());
+    let git = |arguments: &str| {
+        let identity = ["-c", "user.name=x", "-c", "user.email=x@example.com"];
+        let mut command = std::process::Command::new("git");
+        command.current_dir(volume.path("a")).args(identity).args(arguments.split(' '));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "git {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    git("init --quiet --initial-branch=one");
+    for branch in ["one", "two"] {
+        if branch == "two" {
+            git("checkout --quiet -b two");
+        }
+        for name in ["a", "b"] {
+            volume.write(&format!("a/{name}.ts"), half(name, branch));
+        }
+        for index in 0..50 {
+            volume.write(&format!("a/more/{index}.txt"), branch);
+        }
+        git("add --all");
+        git("commit --quiet --message x");
+    }
+    git("checkout --quiet one");
+    let router = Router::builder(&volume).flag("debounce", 100).start().await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    let probe = Probe::start(&router.public, "/a/").await;
+    git("checkout --quiet two");
+    events.wait_live("a").await;
+    probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one:one", "two:two"]);
+    assert_eq!(events.count(EventType::ReloadLive, "a"), 2);
+}
+
+#[tokio::test]
 async fn a_swapped_symlink_of_the_project_is_a_new_version() {
     let volume = Volume::new();
     for (release, label) in [("_r1", "one"), ("_r2", "two")] {

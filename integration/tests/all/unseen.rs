@@ -7,7 +7,7 @@ use switchyard_bridge::event::Trigger;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
-use switchyard_integration::router::Router;
+use switchyard_integration::router::{Router, can_limit_watches};
 use switchyard_integration::volume::Volume;
 
 #[tokio::test]
@@ -47,5 +47,31 @@ async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
         .await;
     assert!(router.admin.metric("switchyard_lost_events_total", "").await.is_some_and(|lost| lost >= 1.0));
     let said = router.log.wait_for(|record| record["level"] == "WARN" || record["level"] == "ERROR");
+    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+}
+
+#[tokio::test]
+async fn when_no_more_folders_can_be_watched_the_router_polls_and_says_so() {
+    if !can_limit_watches() {
+        return; // Containers often forbid it.
+    }
+    let volume = Volume::new();
+    for index in 0..20 {
+        volume.project(&format!("p{index}")).file("main.ts", hello("one")).file("x/y.txt", "").write();
+    }
+    let router = Router::builder(&volume).watch_limit(10).start().await;
+    let mut events = router.events().await;
+    for index in 0..20 {
+        events.wait_live(&format!("p{index}")).await;
+        volume.replace(&format!("p{index}/main.ts"), hello("two"));
+    }
+    for index in 0..20 {
+        events.wait_live(&format!("p{index}")).await;
+        assert_eq!(router.public.get(&format!("/p{index}/")).await.text(), "two");
+    }
+    assert_eq!(router.admin.metric("switchyard_polling", "").await, Some(1.0));
+    let said = router
+        .log
+        .wait_for(|record| record["level"] == "WARN" && record.to_string().contains("max_user_watches"));
     assert!(switchyard_integration::within("the log says so", said).await.is_some());
 }

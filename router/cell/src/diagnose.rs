@@ -6,6 +6,7 @@ use switchyard_bridge::event::Diagnostic;
 
 use crate::failures::Place;
 use crate::frame::frame;
+use crate::paths::Names;
 use crate::project::Project;
 use crate::source;
 
@@ -13,7 +14,11 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
     match error.as_kind() {
         CoreErrorKind::Js(error) => {
             let message = message(error);
-            let place = project.failures.place_of(&message).or_else(|| place(project, error));
+            let place = project
+                .failures
+                .place_of(&message)
+                .or_else(|| place_in_required(project, &message))
+                .or_else(|| place(project, error));
             diagnostic(project, &message, place)
         }
         CoreErrorKind::CouldNotExecute { error, .. } => {
@@ -23,6 +28,22 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
             let message = other.to_string();
             diagnostic(project, &message, project.failures.place_of(&message))
         }
+    }
+}
+
+/// A deno.json or package.json that is none. The parsers say where, but only in their text.
+pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic {
+    let message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
+    let after = |word: &str| {
+        let (_, rest) = message.rsplit_once(word)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    Diagnostic {
+        file: message.split('\'').nth(1).filter(|name| name.contains(".json")).map(str::to_owned),
+        line: after(" line "),
+        column: after(" column "),
+        frame: None,
+        message: message.clone(),
     }
 }
 
@@ -65,6 +86,13 @@ fn message(error: &JsError) -> String {
     message
 }
 
+/// Of a script that it cannot compile V8 names the one that requires it.
+fn place_in_required(project: &Project, message: &str) -> Option<Place> {
+    let last = project.last_required.lock().expect("no panic while it is held").clone()?;
+    let place = || source::place_of_syntax_error(project, &last);
+    message.starts_with("SyntaxError").then(place).flatten()
+}
+
 /// The first place on the stack that is the project's own, or else one in its packages.
 fn place(project: &Project, error: &JsError) -> Option<Place> {
     let frames = error.frames.iter().filter_map(|frame| {
@@ -75,4 +103,24 @@ fn place(project: &Project, error: &JsError) -> Option<Place> {
         Some((shown.starts_with("node_modules/"), place))
     });
     frames.min_by_key(|(in_package, _)| *in_package).map(|(_, place)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roots::Roots;
+
+    #[test]
+    fn the_place_in_a_configuration_file_is_taken_from_the_text() {
+        let names = Names::new(&Roots { checkout: "/c/blog".into(), node_modules: None });
+        let error = anyhow::anyhow!("Unterminated object on line 3 column 14")
+            .context("Failed deserializing config file 'file:///c/blog/deno.json'.");
+        let diagnostic = misconfigured(&names, &error);
+        assert_eq!(
+            diagnostic.message,
+            "Failed deserializing config file 'deno.json': Unterminated object on line 3 column 14"
+        );
+        assert_eq!(diagnostic.file.as_deref(), Some("deno.json"));
+        assert_eq!((diagnostic.line, diagnostic.column), (Some(3), Some(14)));
+    }
 }

@@ -1,7 +1,7 @@
 //! Serves what the main module exports by default.
 
 use deno_core::error::CoreError;
-use deno_core::{JsRuntime, ModuleId, v8};
+use deno_core::{JsRuntime, v8};
 use deno_runtime::worker::MainWorker;
 
 /// The glue in `handler.js`, waiting for the module.
@@ -18,15 +18,18 @@ impl DefaultExport {
         Self(v8::Global::new(scope, glue))
     }
 
-    /// Does nothing when the module exports no handler.
-    pub(crate) fn serve(&self, runtime: &mut JsRuntime, main: ModuleId) -> Result<(), CoreError> {
-        let namespace = runtime.get_module_namespace(main)?;
+    /// Does nothing when these exports have no handler among them.
+    pub(crate) fn serve(
+        &self,
+        runtime: &mut JsRuntime,
+        exports: v8::Global<v8::Object>,
+    ) -> Result<(), CoreError> {
         deno_core::scope!(scope, runtime);
         v8::tc_scope!(let scope, scope);
         let glue = v8::Local::new(scope, &self.0);
-        let namespace = v8::Local::new(scope, namespace);
+        let exports = v8::Local::new(scope, exports);
         let this = v8::undefined(scope).into();
-        glue.call(scope, this, &[namespace.into()]);
+        glue.call(scope, this, &[exports.into()]);
         match scope.exception() {
             None => Ok(()),
             Some(exception) => Err(deno_core::exception_to_err(scope, exception, false, true).into()),

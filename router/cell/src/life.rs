@@ -1,12 +1,11 @@
 //! The life of a version in its cell: load, evaluate, serve, drain.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deno_core::ModuleId;
 use deno_core::error::{CoreError, CoreErrorKind};
+use deno_core::v8;
 use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
@@ -14,11 +13,14 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::{FromCell, Start};
 
 use crate::control::Control;
-use crate::diagnose::{diagnose, plain};
+use crate::diagnose::{diagnose, misconfigured, plain};
 use crate::handler::DefaultExport;
+use crate::log;
+use crate::paths::Names;
 use crate::permissions;
 use crate::process::trim_memory;
 use crate::project::Project;
+use crate::roots::Roots;
 use crate::runtime::Spare;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
@@ -34,9 +36,12 @@ pub(crate) async fn live(mut control: Control) -> i32 {
     trim_memory();
     control.send(&FromCell::Ready);
     let start = control.start().await;
-    let project = match assign(&mut spare, &start).await {
+    let roots = Roots::of(&start);
+    let names = Names::new(&roots);
+    log::show_paths_as(names.clone());
+    let project = match assign(&mut spare, &start, roots, names.clone()).await {
         Ok(project) => project,
-        Err(error) => return fail(&control, unusable(&start, &error)),
+        Err(error) => return fail(&control, misconfigured(&names, &error)),
     };
     let mut version = Version { worker: spare.worker, project, control, default_export };
     match version.build().await {
@@ -46,10 +51,15 @@ pub(crate) async fn live(mut control: Control) -> i32 {
 }
 
 /// Makes the process the version's: directory, environment, permissions, configuration.
-async fn assign(spare: &mut Spare, start: &Start) -> anyhow::Result<Arc<Project>> {
+async fn assign(
+    spare: &mut Spare,
+    start: &Start,
+    roots: Roots,
+    names: Names,
+) -> anyhow::Result<Arc<Project>> {
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
-    let project = Arc::new(Project::open(start).await?);
+    let project = Arc::new(Project::open(roots, names, &start.entry).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;
     Ok(project)
 }
@@ -71,15 +81,6 @@ fn set_environment(start: &Start) {
     }
 }
 
-/// A deno.json or package.json that is none.
-fn unusable(start: &Start, error: &anyhow::Error) -> Diagnostic {
-    let clean = |directory: &Path, text: String| {
-        text.replace(&format!("file://{}/", directory.display()), "")
-            .replace(&format!("{}/", directory.display()), "")
-    };
-    plain(clean(&start.checkout, format!("{error:#}")))
-}
-
 fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {
     control.send(&FromCell::Failed(diagnostic));
     1
@@ -96,9 +97,9 @@ impl Version {
     /// Until the handler serves.
     async fn build(&mut self) -> Result<(), Diagnostic> {
         let project = Arc::clone(&self.project);
-        let main = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
+        let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
         if serving_server_kind().is_none() {
-            let served = self.default_export.serve(&mut self.worker.js_runtime, main);
+            let served = self.default_export.serve(&mut self.worker.js_runtime, exports);
             served.map_err(|error| diagnose(&project, &error))?;
         }
         tokio::select! {
@@ -111,11 +112,14 @@ impl Version {
         }
     }
 
-    async fn evaluate(&mut self) -> Result<ModuleId, CoreError> {
+    async fn evaluate(&mut self) -> Result<v8::Global<v8::Object>, CoreError> {
         let main = self.worker.preload_main_module(&self.project.main_module).await?;
         self.worker.evaluate_module(main).await?;
+        // What a module throws is to Deno the rejection of a promise, reported when the event loop runs next. A handler
+        // may serve by then, so the module itself is asked: it has no exports when it threw.
+        let exports = self.worker.js_runtime.get_module_namespace(main)?;
         self.worker.dispatch_load_event()?;
-        Ok(main)
+        Ok(exports)
     }
 
     /// Until the version is drained, or ends by itself.
@@ -130,6 +134,9 @@ impl Version {
                 () = self.control.drained() => return self.say_goodbye(0),
                 () = &mut settled, if !trimmed => {
                     trimmed = true;
+                    let isolate = self.worker.js_runtime.v8_isolate();
+                    // Collects in steps between other work: a full collection would hold up requests.
+                    isolate.memory_pressure_notification(v8::MemoryPressureLevel::Moderate);
                     trim_memory();
                 }
                 ended = self.worker.run_event_loop(false) => match ended.and_then(|()| self.goes_on()) {

@@ -15,13 +15,14 @@ use deno_core::{
 use deno_error::JsErrorBox;
 use deno_media_type::MediaType;
 use deno_media_type::data_url::RawDataUrl;
+use deno_resolver::{DenoResolveError, DenoResolveErrorKind};
 use deno_runtime::deno_node::{
     NodeRequireLoader, create_host_defined_options, default_resolve_require_node_module_paths,
 };
 use deno_runtime::deno_permissions::PermissionsContainer;
 use deno_runtime::deno_web::{Blob, BlobStoreTrait};
+use node_resolver::NodeResolutionKind;
 use node_resolver::errors::PackageJsonLoadError;
-use node_resolver::{NodeResolutionKind, ResolutionMode};
 
 use crate::failures::Place;
 use crate::imports;
@@ -106,7 +107,8 @@ impl Loader {
 
 impl ModuleLoader for Loader {
     fn resolve(&self, raw: &str, referrer: &str, kind: ResolutionKind) -> ModuleResolveResponse {
-        if kind == ResolutionKind::MainModule {
+        // A root of the graph: the main module, or one that is required.
+        if kind == ResolutionKind::MainModule || referrer == "." {
             return Url::parse(raw).map_err(JsErrorBox::from_err);
         }
         let project = self.project();
@@ -183,6 +185,10 @@ impl NodeRequireLoader for Loader {
         let specifier = deno_path_util::url_from_file_path(path).map_err(JsErrorBox::from_err)?;
         let text = source::decode(source::read(project, &specifier)?);
         let media_type = MediaType::from_path(path);
+        if !project.in_package(&specifier) {
+            let mut last = project.last_required.lock().expect("no panic while it is held");
+            *last = Some(specifier.clone());
+        }
         Ok(source::emit(project, &specifier, media_type, ModuleKind::Cjs, text)?.into())
     }
 
@@ -203,12 +209,30 @@ impl NodeRequireLoader for Loader {
 
 fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> {
     let mode = project.cjs.get_referrer_kind(referrer);
-    resolve_as(project, raw, referrer, mode)
+    match project.resolver.resolve(raw, referrer, mode, NodeResolutionKind::Execution) {
+        Ok(resolution) => Ok(resolution.url),
+        Err(error) => Err(project.names.clean(&unresolved(raw, &error))),
+    }
 }
 
-fn resolve_as(project: &Project, raw: &str, referrer: &Url, mode: ResolutionMode) -> Result<Url, String> {
-    let resolved = project.resolver.resolve(raw, referrer, mode, NodeResolutionKind::Execution);
-    resolved.map(|resolution| resolution.url).map_err(|error| project.names.clean(&error.to_string()))
+/// What Deno would advise is not possible here.
+fn unresolved(raw: &str, error: &DenoResolveError) -> String {
+    match error.as_kind() {
+        DenoResolveErrorKind::MappedResolution(error) if error.is_unmapped_bare_specifier() => {
+            format!(
+                "There is no package \"{raw}\": install it into the project's node_modules \
+                 (npm install {raw}), or give its place in the \"imports\" of deno.json"
+            )
+        }
+        DenoResolveErrorKind::ResolveNpmReqRef(_) => {
+            let text = error.to_string();
+            match text.split_once(" Ensure you have ") {
+                Some((what, _)) => format!("{what} Install it there (npm install)."),
+                None => text,
+            }
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn not_here(specifier: &Url) -> JsErrorBox {

@@ -9,6 +9,7 @@ mod handler;
 mod imports;
 mod life;
 mod loader;
+mod log;
 mod paths;
 mod permissions;
 mod process;
@@ -22,6 +23,7 @@ use control::Control;
 
 fn main() -> anyhow::Result<()> {
     let socket = process::prepare()?;
+    log::start();
     runtime::init_v8();
     let control = Control::listen(socket)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -28,6 +28,9 @@ const SYSTEM: &[&str] = &[
     "userInfo",
 ];
 
+/// What the environment tells Deno is not for the project to see.
+const OURS: &[&str] = &["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS"];
+
 pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     // In these lists an empty one means everything, and none means nothing.
@@ -42,6 +45,7 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
         allow_net: everything(),
         // It is only what the version was given.
         allow_env: everything(),
+        ignore_env: Some(OURS.iter().map(|name| (*name).to_owned()).collect()),
         allow_sys: Some(SYSTEM.iter().map(|kind| (*kind).to_owned()).collect()),
         prompt: false,
         ..PermissionsOptions::default()

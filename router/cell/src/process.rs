@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 /// before any other thread exists.
 pub(crate) fn prepare() -> io::Result<UnixStream> {
     let control = take_stdin()?;
-    die_with_the_router()?;
+    stand_alone()?;
     no_core_dumps()?;
     allocate_from_one_arena();
     Ok(control)
@@ -51,12 +51,15 @@ fn take_stdin() -> io::Result<UnixStream> {
     Ok(control)
 }
 
-/// The kernel's part of it; a router that died before this call is seen as the end of the control socket.
-fn die_with_the_router() -> io::Result<()> {
-    // SAFETY: prctl and umask with these arguments change flags of this process only.
+/// Dies with the router (one that died before this is seen as the end of the control socket), gains no privileges, and
+/// does not hear what is typed at the router's terminal: Ctrl-C is the router's to handle.
+fn stand_alone() -> io::Result<()> {
+    // SAFETY: these calls change flags of this process only.
     #[expect(unsafe_code, reason = "libc calls")]
     let result = unsafe {
         libc::umask(0o077);
+        // Fails in a process that leads a group already: then it has been done.
+        libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0)
             | libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0, 0, 0)
     };

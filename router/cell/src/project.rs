@@ -2,7 +2,7 @@
 //! set up for it. Shared by the main thread and its web workers.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use deno_config::deno_json::NodeModulesDirMode;
 use deno_config::workspace::{
@@ -17,7 +17,6 @@ use deno_resolver::factory::{
 };
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 use node_resolver::PackageJsonThreadLocalCache;
-use switchyard_protocol::Start;
 use sys_traits::impls::RealSys;
 
 use crate::failures::Failures;
@@ -41,22 +40,24 @@ pub(crate) struct Project {
     /// Makes the rest when it is first needed.
     pub(crate) factory: ResolverFactory<Sys>,
     pub(crate) failures: Failures,
+    /// The file that was last required; V8 compiles it next.
+    pub(crate) last_required: Mutex<Option<Url>>,
 }
 
 impl Project {
     /// Reads deno.json and package.json, and nothing else.
-    pub(crate) async fn open(start: &Start) -> anyhow::Result<Self> {
-        let roots = Roots { checkout: start.checkout.clone(), node_modules: start.node_modules.clone() };
-        let main_module = Url::from_file_path(start.checkout.join(&start.entry))
+    pub(crate) async fn open(roots: Roots, names: Names, entry: &str) -> anyhow::Result<Self> {
+        let main_module = Url::from_file_path(roots.checkout.join(entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
         let factory = resolver_factory(&roots)?;
         Ok(Self {
-            names: Names::new(&roots),
+            names,
             main_module,
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs: factory.cjs_tracker()?.clone(),
             factory,
             failures: Failures::default(),
+            last_required: Mutex::default(),
             roots,
         })
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use switchyard_protocol::Start;
 use sys_traits::impls::{RealFsDirEntry, RealFsMetadata, RealSys};
 use sys_traits::{BaseFsMetadata, BaseFsRead, BaseFsReadDir};
 
@@ -16,6 +17,10 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
+    pub(crate) fn of(start: &Start) -> Self {
+        Self { checkout: start.checkout.clone(), node_modules: start.node_modules.clone() }
+    }
+
     /// Whether a path that is free of symbolic links lies inside.
     pub(crate) fn contain(&self, path: &Path) -> bool {
         path.starts_with(&self.checkout)

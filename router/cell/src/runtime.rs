@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use deno_core::url::Url;
 use deno_core::{CompiledWasmModuleStore, JsRuntime, SharedArrayBufferStore, v8};
 use deno_error::JsErrorBox;
+use deno_runtime::colors::ColorLevel;
 use deno_runtime::deno_fs::{FileSystem, RealFs};
 use deno_runtime::deno_node::{NodeRequireLoaderRc, NodeResolverRc};
 use deno_runtime::deno_permissions::{Permissions, PermissionsContainer, RuntimePermissionDescriptorParser};
@@ -15,10 +16,7 @@ use deno_runtime::deno_tls::{RootCertStoreProvider, create_default_root_cert_sto
 use deno_runtime::deno_web::{BlobStore, BlobStoreTrait, InMemoryBroadcastChannel};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::{MainWorker, WorkerOptions, WorkerServiceOptions};
-use deno_runtime::{
-    BootstrapOptions, FeatureChecker, UnconfiguredRuntime, UnconfiguredRuntimeOptions, WorkerExecutionMode,
-    WorkerLogLevel,
-};
+use deno_runtime::{BootstrapOptions, FeatureChecker, WorkerExecutionMode, WorkerLogLevel};
 use node_resolver::PackageJsonResolverRc;
 use sys_traits::impls::RealSys;
 
@@ -53,14 +51,11 @@ pub(crate) struct Spare {
 }
 
 /// To be called before any other thread exists: V8 may protect its memory by thread.
+///
+/// No flag is set: of those that promise to save memory and keep the compilers, none has saved any here.
 pub(crate) fn init_v8() {
-    let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-    if let Ok(more) = std::env::var("XV8") { flags.extend(more.split(' ').map(str::to_owned)); }
-    deno_core::v8_set_flags(flags);
     JsRuntime::init_platform(None);
 }
-
-const FLAGS: &[&str] = &["switchyard-cell"];
 
 impl Spare {
     pub(crate) fn new() -> Self {
@@ -108,16 +103,6 @@ impl Spare {
 }
 
 fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
-    let snapshot = deno_snapshots::CLI_SNAPSHOT.expect("the snapshot is built in");
-    let unconfigured_runtime = UnconfiguredRuntime::new::<Checker, Npm, Sys>(UnconfiguredRuntimeOptions {
-        startup_snapshot: snapshot,
-        residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
-        residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
-        create_params: Some(create_params()),
-        shared_array_buffer_store: Some(services.buffers.clone()),
-        compiled_wasm_module_store: Some(services.wasm_modules.clone()),
-        additional_extensions: Vec::new(),
-    });
     let nothing = Permissions::none_without_prompt();
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     MainWorker::bootstrap_from_options(
@@ -141,14 +126,16 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             bundle_provider: None,
         },
         WorkerOptions {
-            bootstrap: bootstrap_options(WorkerExecutionMode::Run),
-            startup_snapshot: Some(snapshot),
+            // Not `Run`, which would have Deno warn of a default export that it does not serve: we do.
+            bootstrap: bootstrap_options(WorkerExecutionMode::Deploy),
+            skip_op_registration: true,
+            startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
             residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,
-            unconfigured_runtime: Some(unconfigured_runtime),
+            create_params: Some(create_params()),
             ..WorkerOptions::default()
         },
     )
@@ -162,8 +149,8 @@ pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
     BootstrapOptions {
         deno_version: DENO_VERSION.into(),
         user_agent: format!("Deno/{DENO_VERSION}"),
-        // What Deno itself would tell, such as the address that it listens on, is no news here.
         log_level: WorkerLogLevel::Warn,
+        color_level: ColorLevel::None,
         locale: v8::icu::get_language_tag(),
         has_node_modules_dir: true,
         mode,

@@ -241,6 +241,20 @@ fn emit_error(project: &Project, error: &anyhow::Error) -> JsErrorBox {
 /// Deno's text has a frame of its own in it; ours is made from the place.
 fn syntax_error(project: &Project, error: &ParseDiagnostic) -> JsErrorBox {
     let message = format!("SyntaxError: {}", error.message());
+    project.failures.note(&message, place_of(error));
+    JsErrorBox::new("SyntaxError", message)
+}
+
+/// Where the parser stops in a script that V8 did not compile.
+pub(crate) fn place_of_syntax_error(project: &Project, specifier: &Url) -> Option<Place> {
+    let text = decode(read(project, specifier).ok()?);
+    let media_type = MediaType::from_specifier(specifier);
+    let parsed =
+        project.factory.parsed_source_cache().get_matching_parsed_source(specifier, media_type, text.into());
+    parsed.err().map(|error| place_of(&error))
+}
+
+fn place_of(error: &ParseDiagnostic) -> Place {
     let mut place = Place { file: error.specifier().to_string(), line: None, column: None };
     if let DiagnosticLocation::ModulePosition {
         source_pos: DiagnosticSourcePos::SourcePos(position),
@@ -254,8 +268,7 @@ fn syntax_error(project: &Project, error: &ParseDiagnostic) -> JsErrorBox {
         place.line = u32::try_from(at.line_index + 1).ok();
         place.column = u32::try_from(column).ok();
     }
-    project.failures.note(&message, place);
-    JsErrorBox::new("SyntaxError", message)
+    place
 }
 
 pub(crate) fn generic(error: anyhow::Error) -> JsErrorBox {

@@ -80,6 +80,7 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &Hea
     headers.insert(FORWARDED_HOST, host.clone());
     headers.insert(header::HOST, host.clone());
     headers.remove(header::FORWARDED);
+    headers.remove("x-real-ip");
     // The router has answered it by the time that the body is read.
     headers.remove(header::EXPECT);
     match HeaderValue::from_str(prefix) {

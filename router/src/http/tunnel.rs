@@ -2,19 +2,24 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use super::body::{Body, Limited};
 use super::headers;
 use crate::drain::Guard;
+
+/// How long a client may take to hang up once the cell has.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Forwards `request`, whose client is to be had through `client` once it has switched. Both
 /// guards are held until the tunnel is closed.
@@ -42,13 +47,34 @@ pub(super) async fn forward(
     };
     let cell = hyper::upgrade::on(&mut response);
     spawn_local(async move {
-        // How a tunnel ends is the affair of its two ends.
         if let (Ok(client), Ok(cell)) = (client.await, cell.await) {
-            let _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(cell)).await;
+            carry(TokioIo::new(client), TokioIo::new(cell)).await;
         }
         drop((in_flight, open));
     });
     headers::drop_hop_by_hop(response.headers_mut());
     headers::set_upgrade(response.headers_mut(), protocol);
     Ok(response.map(|_| Body::from(Vec::new())))
+}
+
+/// Carries bytes both ways until the cell has no more to say. A client that only stops sending goes on
+/// being told; one that does not hang up once the cell has is not waited for longer than [`LINGER`].
+async fn carry(client: impl AsyncRead + AsyncWrite, cell: impl AsyncRead + AsyncWrite) {
+    let ((mut client_says, mut to_client), (mut cell_says, mut to_cell)) = (split(client), split(cell));
+    // How a tunnel ends is the affair of its two ends.
+    let upwards = async {
+        let _ = copy(&mut client_says, &mut to_cell).await;
+        let _ = to_cell.shutdown().await;
+    };
+    let downwards = async {
+        let _ = copy(&mut cell_says, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    tokio::pin!(upwards, downwards);
+    tokio::select! {
+        () = &mut downwards => {
+            let _ = timeout(LINGER, upwards).await;
+        }
+        () = &mut upwards => downwards.await,
+    }
 }

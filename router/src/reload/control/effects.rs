@@ -35,7 +35,7 @@ impl Control {
         self.show(name);
     }
 
-    /// Shows the project on the board, or drops what is left of one that is over.
+    /// Shows the project on the board, and lets go of one that is over.
     pub(super) fn show(&mut self, name: &str) {
         let Some(project) = self.projects.get(name) else { return };
         if project.machine.work == Work::Idle {
@@ -44,7 +44,6 @@ impl Control {
         let Some(project) = self.projects.get(name) else { return };
         if project.is_over() {
             self.projects.remove(name);
-            self.parts.board.remove(name);
         } else if !project.machine.is_absent() {
             self.parts.board.put(project.status());
         }
@@ -250,6 +249,7 @@ impl Control {
         let Some(project) = self.projects.get_mut(name) else { return };
         let known = self.parts.live.load().project(name).is_some();
         self.parts.live.remove(&project.name);
+        self.parts.board.remove(name);
         project.on_disk = None;
         project.failure = None;
         project.wake_failure = None;
