@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -44,6 +46,25 @@ pub struct Reply {
 pub struct Connection {
     address: SocketAddr,
     sender: Sender,
+    driver: Arc<Driver>,
+}
+
+/// The task that a connection lives in. The connection is closed when the last handle on it is gone.
+#[derive(Debug)]
+struct Driver(JoinHandle<()>);
+
+impl Driver {
+    fn start<T>(connection: impl Future<Output = T> + Send + 'static) -> Arc<Self> {
+        Arc::new(Self(tokio::spawn(async move {
+            connection.await;
+        })))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 #[derive(Debug)]
@@ -78,8 +99,8 @@ impl Client {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection.with_upgrades());
-        Ok(Connection { address: self.address, sender: Sender::Http1(sender) })
+        let driver = Driver::start(connection.with_upgrades());
+        Ok(Connection { address: self.address, sender: Sender::Http1(sender), driver })
     }
 
     /// A connection with HTTP/2 from its first byte.
@@ -87,8 +108,8 @@ impl Client {
         let stream = TcpStream::connect(self.address).await.expect("the listener accepts");
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = handshake.await.expect("the listener speaks HTTP/2");
-        tokio::spawn(connection);
-        Connection { address: self.address, sender: Sender::H2c(sender) }
+        let driver = Driver::start(connection);
+        Connection { address: self.address, sender: Sender::H2c(sender), driver }
     }
 
     /// Sends bytes as they are, and gives what comes back until the other end closes.
@@ -128,7 +149,7 @@ impl Connection {
     /// Returns when the answer's headers are there.
     pub async fn stream(&mut self, request: Request<Body>) -> Streaming {
         let begun = within("an answer's headers", self.begin(request)).await;
-        Streaming::new(begun.expect("an answer begins"))
+        Streaming::new(begun.expect("an answer begins"), self.driver.clone())
     }
 
     async fn begin(&mut self, mut request: Request<Body>) -> anyhow::Result<Response<Incoming>> {
@@ -152,7 +173,11 @@ impl Connection {
     pub fn share(&self) -> Option<Self> {
         match &self.sender {
             Sender::Http1(_) => None,
-            Sender::H2c(sender) => Some(Self { address: self.address, sender: Sender::H2c(sender.clone()) }),
+            Sender::H2c(sender) => Some(Self {
+                address: self.address,
+                sender: Sender::H2c(sender.clone()),
+                driver: self.driver.clone(),
+            }),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies that come and go in pieces, when the test says so.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -9,7 +10,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::sync::mpsc;
 
-use super::{Body, with_method};
+use super::{Body, Driver, with_method};
 use crate::within;
 
 /// The sending end of a request's body. Dropping it ends the body.
@@ -39,19 +40,22 @@ impl Upload {
 
 /// An answer whose body is still to be read.
 #[derive(Debug)]
-pub struct Streaming(Response<Incoming>);
+pub struct Streaming {
+    response: Response<Incoming>,
+    _driver: Arc<Driver>,
+}
 
 impl Streaming {
-    pub(super) fn new(response: Response<Incoming>) -> Self {
-        Self(response)
+    pub(super) fn new(response: Response<Incoming>, driver: Arc<Driver>) -> Self {
+        Self { response, _driver: driver }
     }
 
     pub fn status(&self) -> u16 {
-        self.0.status().as_u16()
+        self.response.status().as_u16()
     }
 
     pub fn version(&self) -> Option<&str> {
-        self.0.headers().get("x-switchyard-version")?.to_str().ok()
+        self.response.headers().get("x-switchyard-version")?.to_str().ok()
     }
 
     /// The next chunk as text, or None at the end of the body.
@@ -67,7 +71,7 @@ impl Streaming {
     /// As `try_next`, for a body that may be silent for as long as it likes.
     pub(crate) async fn next_unbounded(&mut self) -> Option<Result<String, hyper::Error>> {
         loop {
-            let frame = match self.0.body_mut().frame().await? {
+            let frame = match self.response.body_mut().frame().await? {
                 Ok(frame) => frame,
                 Err(error) => return Some(Err(error)),
             };

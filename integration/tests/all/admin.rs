@@ -139,7 +139,8 @@ async fn metrics_are_in_the_text_format_and_count_reloads() {
 
 #[tokio::test]
 async fn what_is_not_there_is_a_problem() {
-    let router = Router::start(&Volume::new()).await;
+    let volume = Volume::new();
+    let router = Router::start(&volume).await;
     let admin = &router.admin.client;
     admin.get("/projects/none").await.assert_problem(404, "unknown-project");
     admin.post("/_reload/none").await.assert_problem(404, "unknown-project");

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn each_chunk_comes_back_before_the_next_is_sent() {
-    let router = Router::start(&Volume::with("a", lasting("one"))).await;
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::start(&volume).await;
     let (upload, request) = Upload::post("/a/echo");
     let mut connection = router.public.connect().await;
     upload.send("0").await;
@@ -27,7 +28,8 @@ async fn each_chunk_comes_back_before_the_next_is_sent() {
 #[tokio::test]
 async fn large_bodies_arrive_whole() {
     let main = "export default { fetch: async (r) => new Response(await r.arrayBuffer()) };";
-    let router = Router::start(&Volume::with("a", main)).await;
+    let volume = Volume::with("a", main);
+    let router = Router::start(&volume).await;
     let body: Vec<u8> =
         (0..8 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let reply = router.public.send(post("/a/", body.clone())).await;
@@ -36,7 +38,8 @@ async fn large_bodies_arrive_whole() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_slows_the_project_down() {
-    let router = Router::start(&Volume::with("a", UNREAD)).await;
+    let volume = Volume::with("a", UNREAD);
+    let router = Router::start(&volume).await;
     let mut connection = router.public.connect().await;
     let _unread = connection.stream(request("/a/")).await;
     let settled = async {
@@ -54,7 +57,8 @@ async fn a_client_that_does_not_read_slows_the_project_down() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_reaches_the_requests_signal() {
-    let router = Router::start(&Volume::with("a", ABORTS)).await;
+    let volume = Volume::with("a", ABORTS);
+    let router = Router::start(&volume).await;
     let mut connection = router.public.connect().await;
     let mut stream = connection.stream(request("/a/stream")).await;
     assert_eq!(stream.next().await.as_deref(), Some("1"));
@@ -65,7 +69,8 @@ async fn a_client_that_goes_away_reaches_the_requests_signal() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_before_the_answer_reaches_the_requests_signal() {
-    let router = Router::start(&Volume::with("a", ABORTS)).await;
+    let volume = Volume::with("a", ABORTS);
+    let router = Router::start(&volume).await;
     let client = router.public.clone();
     let asking = tokio::spawn(async move { client.connect().await.try_send(request("/a/never")).await });
     let counts = || async { router.public.get("/a/counts").await.text() };
@@ -76,7 +81,8 @@ async fn a_client_that_goes_away_before_the_answer_reaches_the_requests_signal()
 
 #[tokio::test]
 async fn a_stream_of_http_2_that_is_reset_reaches_the_requests_signal() {
-    let router = Router::start(&Volume::with("a", ABORTS)).await;
+    let volume = Volume::with("a", ABORTS);
+    let router = Router::start(&volume).await;
     let mut connection = router.public.connect_h2c().await;
     let mut shared = connection.share().unwrap();
     let asking = tokio::spawn(async move { shared.try_send(request("/a/never")).await });
@@ -89,7 +95,8 @@ async fn a_stream_of_http_2_that_is_reset_reaches_the_requests_signal() {
 
 #[tokio::test]
 async fn a_websocket_passes_messages_both_ways_until_it_is_closed() {
-    let router = Router::start(&Volume::with("a", lasting("one"))).await;
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::start(&volume).await;
     let mut socket = router.public.websocket("/a/").await.unwrap();
     for index in 0..10 {
         socket.send(Message::text(index.to_string())).await.unwrap();
@@ -105,7 +112,8 @@ async fn a_websocket_passes_messages_both_ways_until_it_is_closed() {
 #[tokio::test]
 async fn an_upgrade_that_the_project_does_not_want_is_answered_as_any_request() {
     let main = "export default { fetch: () => new Response('no', { status: 426 }) };";
-    let router = Router::start(&Volume::with("a", main)).await;
+    let volume = Volume::with("a", main);
+    let router = Router::start(&volume).await;
     let error = router.public.websocket("/a/").await.unwrap_err();
     assert!(error.to_string().contains("426"), "{error}");
 }

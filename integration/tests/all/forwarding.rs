@@ -68,7 +68,8 @@ async fn status_headers_and_several_cookies_come_back_as_the_project_set_them() 
         headers.append("set-cookie", "b=2");
         export default { fetch: () => new Response(null, { status: 418, headers }) };
     "#;
-    let router = Router::start(&Volume::with("a", main)).await;
+    let volume = Volume::with("a", main);
+    let router = Router::start(&volume).await;
     let reply = router.public.get("/a/").await;
     assert_eq!((reply.status, reply.header("x-own")), (StatusCode::IM_A_TEAPOT.as_u16(), Some("yes")));
     assert_eq!(reply.headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
@@ -78,7 +79,8 @@ async fn status_headers_and_several_cookies_come_back_as_the_project_set_them() 
 
 #[tokio::test]
 async fn every_method_passes() {
-    let router = Router::start(&Volume::with("a", ECHO)).await;
+    let volume = Volume::with("a", ECHO);
+    let router = Router::start(&volume).await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"] {
         let method: Method = method.parse().unwrap();
         let reply = router.public.send(with_method(method.clone(), "/a/")).await;
@@ -90,7 +92,8 @@ async fn every_method_passes() {
 
 #[tokio::test]
 async fn a_connection_is_kept_for_many_requests() {
-    let router = Router::start(&Volume::with("a", lasting("one"))).await;
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::start(&volume).await;
     let mut connection = router.public.connect().await;
     for _ in 0..50 {
         assert_eq!(connection.get("/a/").await.text(), "one");
@@ -100,7 +103,8 @@ async fn a_connection_is_kept_for_many_requests() {
 
 #[tokio::test]
 async fn http_1_0_and_pipelined_requests_are_answered() {
-    let router = Router::start(&Volume::with("a", lasting("one"))).await;
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::start(&volume).await;
     let old = router.public.raw("GET /a/ HTTP/1.0\r\nHost: x\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200") || old.starts_with("HTTP/1.1 200"), "{old}");
     assert!(old.ends_with("one"), "{old}");

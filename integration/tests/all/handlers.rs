@@ -84,7 +84,8 @@ async fn a_handler_that_throws_answers_500_and_goes_on() {
             return new Response('one');
         }
         export default { fetch };";
-    let router = Router::start(&Volume::with("a", main)).await;
+    let volume = Volume::with("a", main);
+    let router = Router::start(&volume).await;
     let reply = router.public.get("/a/throw").await;
     assert_eq!(reply.status, 500);
     assert!(reply.version().is_some());

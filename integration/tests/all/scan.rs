@@ -52,7 +52,8 @@ async fn the_router_is_ready_when_the_scan_is_done_and_healthy_before() {
 
 #[tokio::test]
 async fn an_empty_volume_is_served_as_it_is() {
-    let router = Router::start(&Volume::new()).await;
+    let volume = Volume::new();
+    let router = Router::start(&volume).await;
     router.public.get("/a/").await.assert_problem(404, "unknown-project");
     assert!(router.admin.projects().await.is_empty());
 }

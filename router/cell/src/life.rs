@@ -18,7 +18,7 @@ use crate::handler::DefaultExport;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
-use crate::process::trim_memory;
+use crate::process::{open_no_ports, trim_memory};
 use crate::project::Project;
 use crate::roots::Roots;
 use crate::runtime::Spare;
@@ -59,6 +59,7 @@ async fn assign(
 ) -> anyhow::Result<Arc<Project>> {
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
+    open_no_ports();
     let project = Arc::new(Project::open(roots, names, &start.entry).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;
     Ok(project)
@@ -102,6 +103,9 @@ impl Version {
             let served = self.default_export.serve(&mut self.worker.js_runtime, exports);
             served.map_err(|error| diagnose(&project, &error))?;
         }
+        // One turn: what the load has left to fail, such as a promise that nobody waits for, fails the build.
+        let turn = self.worker.run_up_to_duration(Duration::ZERO).await;
+        turn.map_err(|error| diagnose(&project, &error))?;
         tokio::select! {
             biased;
             () = SERVE_NOTIFIER.notified() => Ok(()),

@@ -16,6 +16,24 @@ pub(crate) fn prepare() -> io::Result<UnixStream> {
     Ok(control)
 }
 
+/// From here on this thread, and those that it starts, cannot listen on TCP: Deno's server is put on the version's
+/// socket whatever port the code names, but only the first that the project makes. Kernels before 6.7 do not know how.
+pub(crate) fn open_no_ports() {
+    const BIND_TCP: u64 = 1;
+    // struct landlock_ruleset_attr: handled_access_fs, handled_access_net.
+    let handled: [u64; 2] = [0, BIND_TCP];
+    // SAFETY: the pointer is to a live value of the size that is given; the descriptor is closed here.
+    #[expect(unsafe_code, reason = "libc calls")]
+    unsafe {
+        let size = size_of_val(&handled);
+        let rules = libc::syscall(libc::SYS_landlock_create_ruleset, handled.as_ptr(), size, 0);
+        if let Ok(rules @ 0..) = libc::c_int::try_from(rules) {
+            libc::syscall(libc::SYS_landlock_restrict_self, rules, 0);
+            libc::close(rules);
+        }
+    }
+}
+
 /// Gives memory that the load left free back to the system.
 pub(crate) fn trim_memory() {
     // SAFETY: malloc_trim may be called at any time.
