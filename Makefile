@@ -32,7 +32,7 @@ test: build examples/express/node_modules ## run every test
 
 bench: build ## measure against deno serve and nginx (installs them: npm, Debian packages)
 	@tools/deps bench
-	cargo bench $(CARGO_FLAGS) --bench all
+	cargo bench --workspace --locked --bench all
 
 lint: deps ## formatting, clippy with the lint table, licences, bans and sources
 	cargo fmt --all --check

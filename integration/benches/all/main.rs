@@ -1,5 +1,5 @@
 //! The measurements behind the README's figures: `make bench`, or one of them by its name
-//! (`cargo bench --release --workspace --bench all -- reload`). Each compares side by side in one run, and
+//! (`cargo bench --workspace --bench all -- reload`). Each compares side by side in one run, and
 //! prints medians and ratios as a table.
 
 mod latency;

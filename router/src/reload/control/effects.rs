@@ -92,7 +92,8 @@ impl Control {
     }
 
     fn build(&mut self, name: &str, version: Version) {
-        let lazily = self.running_count() >= self.settings.max_cells;
+        // This version is one of those that are counted.
+        let lazily = self.cell_count() > self.settings.max_cells;
         let Some(project) = self.projects.get_mut(name) else { return };
         // A notice for the build before this one is not for this one.
         project.newer = Arc::default();

@@ -8,6 +8,8 @@ use switchyard_bridge::event::EventType;
 use super::{Control, What};
 use crate::cells::{Cell, Exit};
 use crate::live::{Failure, Happened, Running};
+use crate::reload::machine::Work;
+use crate::reload::project::Project;
 use crate::reload::work::{self, BuildError};
 use crate::version::Version;
 
@@ -19,6 +21,13 @@ impl Control {
     /// How many versions have a cell.
     pub(super) fn running_count(&self) -> usize {
         self.projects.values().filter(|project| project.running.is_some()).count()
+    }
+
+    /// How many versions have a cell or are about to have one.
+    pub(super) fn cell_count(&self) -> usize {
+        let building = |work: &Work| matches!(work, Work::Building { .. } | Work::Restoring { .. });
+        let has_cell = |project: &&Project| project.running.is_some() || building(&project.machine.work);
+        self.projects.values().filter(has_cell).count()
     }
 
     /// Starts a live version that is stopped.
