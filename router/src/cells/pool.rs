@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::process::Cell;
 use super::{Order, Settings, StartError};
@@ -16,6 +16,10 @@ use super::{Order, Settings, StartError};
 /// New spares are made once nothing is being started, so that warming one does not slow down the
 /// version that somebody waits for; but not later than this.
 const REFILL_AT_LATEST: Duration = Duration::from_millis(500);
+
+/// ... and once the version that took a spare has been published: making a process holds up the control
+/// flow's thread for milliseconds.
+const AFTER_A_START: Duration = Duration::from_millis(10);
 
 /// Between two attempts when a process cannot be made.
 const RETRY: Duration = Duration::from_secs(1);
@@ -63,11 +67,12 @@ impl Cells {
             if self.starting.load(Ordering::SeqCst) > 0 {
                 let _ = timeout(REFILL_AT_LATEST, changed).await;
             }
+            sleep(AFTER_A_START).await;
             match self.spawn() {
                 Ok(spare) => self.spares().push_back(spare),
                 Err(error) => {
                     tracing::error!("no spare cell: {error:#}");
-                    tokio::time::sleep(RETRY).await;
+                    sleep(RETRY).await;
                 }
             }
             tokio::task::yield_now().await;
