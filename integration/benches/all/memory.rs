@@ -8,7 +8,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
 use crate::say;
-use crate::stats::{median, pss};
+use crate::stats::{median, own, pss};
 
 const VERSIONS: usize = 10;
 const RELOADS: [usize; 2] = [50, 1000];
@@ -49,10 +49,11 @@ async fn reloads() -> Result<()> {
         anyhow::ensure!(reloaded.outcome == "live", "edit {edit}: {reloaded:?}");
         if RELOADS.contains(&edit) {
             router.public.get("/a/").await;
-            let (own, cell) = (pss(own_pid(&router)?)?, pss(pid(&router, "a").await?)?);
-            let _ = writeln!(row, "| {edit} | {own:.1} | {cell:.1} |");
+            let (router, cell) = (own(own_pid(&router)?)?, own(pid(&router, "a").await?)?);
+            let _ = writeln!(row, "| {edit} | {router:.1} | {cell:.1} |");
         }
     }
+    say("What is the process's own (`Pss_Anon`), whoever shares the rest:\n");
     say("| after reloads | router MB | cell MB |");
     say("|---:|---:|---:|");
     say(row);

@@ -19,11 +19,22 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     percentile(values, 50.0)
 }
 
-/// The proportional memory (PSS) of a process, in MB of 10^6 bytes.
+/// The proportional memory (PSS) of a process, in MB of 10^6 bytes: its own, and its share of what it
+/// shares with others.
 pub(crate) fn pss(pid: u32) -> Result<f64> {
+    rollup(pid, "Pss:")
+}
+
+/// The memory that is a process's own and no file's, in MB of 10^6 bytes.
+pub(crate) fn own(pid: u32) -> Result<f64> {
+    rollup(pid, "Pss_Anon:")
+}
+
+fn rollup(pid: u32, field: &str) -> Result<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("read its memory")?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("find its PSS")?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().context("parse its PSS")?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.with_context(|| format!("find {field} in its memory"))?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().context("parse its memory")?;
     Ok(kilobytes * 1024.0 / 1e6)
 }
 
