@@ -117,7 +117,7 @@ impl Pool {
 
 async fn connect(socket: &Path) -> io::Result<Box<Link>> {
     let stream = UnixStream::connect(socket).await?;
-    let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
+    let handshake = http1::Builder::new().writev(false).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     Ok(Box::new(Link { sender, connection, open: true }))
 }
