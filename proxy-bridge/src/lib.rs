@@ -1,13 +1,20 @@
-//! What a router and the ingress in front of it say to each other.
+//! What a router and the ingress in front of it say to each other, and the bridge: an ingress of our own.
 //!
 //! - [`digest`]: which content a project has, as anybody with coreutils can compute it
+//! - [`project`]: what a project may be called
 //! - [`event`]: what happened to a project, as JSON
 //! - [`publisher`]: the router's side, which posts events to the ingress
 //! - [`verifier`]: the ingress's side, which believes only what its router signed
 //! - [`secret`]: what the two sides share
+//! - [`admin`]: what a router's admin listener takes and answers
+//! - [`server`]: the bridge
 
+pub mod admin;
 pub mod digest;
 pub mod event;
+pub mod project;
 pub mod publisher;
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod verifier;

@@ -1,0 +1,161 @@
+//! What a router's admin listener takes and answers, as JSON.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Diagnostic, Timings, Trigger};
+use crate::project::ProjectName;
+
+/// `GET /projects`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Projects {
+    /// Which router says so: another one after each of its starts.
+    pub router: String,
+    pub projects: Vec<Status>,
+}
+
+/// One project, as in `GET /projects` and `GET /projects/{name}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// As the folder is called: not always a project name.
+    pub name: String,
+    pub state: State,
+    pub on_disk: Option<VersionName>,
+    /// What gets new requests.
+    pub live: Option<VersionName>,
+    pub last_good: Option<VersionName>,
+    /// Why the newest version failed; `live` serves all the same.
+    pub error: Option<Diagnostic>,
+    /// The process of the live version, while it runs.
+    pub pid: Option<u32>,
+    pub in_flight: usize,
+    pub draining: Vec<Draining>,
+    /// The newest first.
+    pub reloads: Vec<Reload>,
+    /// Hosts and path prefixes that the project claims besides its name.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// The deploy that holds it: see [`Hold`].
+    #[serde(default)]
+    pub held: Option<String>,
+    /// The number of the last event that tells of it, 0 if none: what tells an answer that is newer
+    /// than an event from one that is older.
+    #[serde(default)]
+    pub sequence: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Building,
+    Live,
+    /// The newest version failed; `live` tells whether an older one serves.
+    Failed,
+    /// The folder is no valid project.
+    Invalid,
+    /// Live, but stopped until its next request.
+    Idle,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionName {
+    /// 64 hex digits.
+    pub digest: String,
+    /// `blog@3f9a1c2b7d4e`
+    pub version: String,
+}
+
+/// A version that finishes its requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    pub version: String,
+    pub in_flight: usize,
+}
+
+/// One reload that came to an end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reload {
+    pub at: Timestamp,
+    pub trigger: Trigger,
+    pub outcome: Outcome,
+    pub version: Option<String>,
+    pub timings_ms: Timings,
+}
+
+/// What came of a look at a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Live,
+    /// It would serve, and waits for its deploy to be published.
+    Built,
+    Failed,
+    /// What is on disk is what was known already.
+    Unchanged,
+    Removed,
+    /// There is no such project.
+    Unknown,
+}
+
+/// `POST /_reload/{name}`, and one project of a deploy's answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub project: String,
+    pub outcome: Outcome,
+    pub digest: Option<String>,
+    pub version: Option<String>,
+    pub error: Option<Diagnostic>,
+    pub timings_ms: Timings,
+}
+
+/// `POST /_reload`, `POST /_deploys/{id}/build` and `…/publish`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reports {
+    pub projects: Vec<Report>,
+}
+
+/// `POST /_deploys`: from the answer (204) on the router does not look at these projects by itself, until
+/// they are built and published together, the deploy is let go (`DELETE /_deploys/{id}`), or nothing
+/// was heard of it for as long as the lease.
+///
+/// Sent again with the same id it renews the lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Chosen by who asks: 1 to 64 letters, digits and `-`.
+    pub id: String,
+    pub projects: Vec<ProjectName>,
+    /// In milliseconds, 100 to 600,000. Each call of the deploy begins it anew.
+    pub lease_ms: u64,
+}
+
+/// `GET /projects/{name}/checkouts`, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checkouts {
+    pub checkouts: Vec<Checkout>,
+}
+
+/// A version whose files a router still has: `GET /projects/{name}/checkouts/{short}` answers them as
+/// a tar.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// `blog@3f9a1c2b7d4e`
+    pub version: String,
+    /// The digest's first 12 digits.
+    pub short: String,
+    /// When it was made.
+    pub at: Timestamp,
+    pub live: bool,
+}
+
+/// One line that a cell printed: the data of the events of `GET /projects/{name}/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub timestamp: Timestamp,
+    pub project: String,
+    pub version: String,
+    /// The process that printed it.
+    pub pid: u32,
+    /// `stdout` or `stderr`
+    pub stream: String,
+    pub line: String,
+}
