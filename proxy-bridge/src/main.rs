@@ -1,0 +1,50 @@
+//! The bridge, and the commands that speak to one.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use switchyard_bridge::command::flags::{self, EXIT_USAGE, Parsed};
+use switchyard_bridge::command::{log, signal};
+use switchyard_bridge::server::config::{Config, PROGRAM};
+use switchyard_bridge::server::{client, start};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.peek().is_some_and(|first| client::is_command(first)) {
+        return match runtime() {
+            Ok(runtime) => runtime.block_on(client::run(args)),
+            Err(error) => fail(&error),
+        };
+    }
+    let config = match PROGRAM.parse(args, |name| std::env::var_os(name), Config::read) {
+        Ok(Parsed::Run(config)) => config,
+        Ok(Parsed::Print(text)) => {
+            flags::print(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(problems) => return usage(&problems),
+    };
+    log::init(config.log_format);
+    let ready = match start::prepare(config) {
+        Ok(ready) => ready,
+        Err(problems) => return usage(&problems),
+    };
+    match runtime().and_then(|runtime| runtime.block_on(start::run(ready, signal::on_signal))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("make a runtime")
+}
+
+fn usage(problems: &[flags::Problem]) -> ExitCode {
+    flags::complain(PROGRAM.name, problems);
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    tracing::error!("the bridge stopped: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,293 @@
+//! The API: deploys, what routers serve, the routers' events. Never reachable through the forwarding listener.
+
+mod answer;
+mod deploy;
+mod projects;
+mod stream;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{EXPECT, HOST, ORIGIN};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::answer::{Answer, text};
+use super::deploys::Deploys;
+use super::forward;
+use super::metrics::{EventOutcome, Metrics};
+use super::problem::Problem;
+use super::routers::{Routers, Taken};
+use super::tokens::{Caller, Tokens};
+use super::upload::Limits;
+use crate::project::ProjectName;
+use crate::verifier::Verifier;
+
+/// Connections at once; the next one waits to be accepted. Each deploy and each follower holds one.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// A head that takes longer is no client's that means well.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// When the bridge stops, deploys are waited for; their answers are then written in less than this.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// An event is half a kilobyte, and a diagnostic with a frame a few.
+const MAX_EVENT: usize = 256 * 1024;
+
+const EVENT_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is read and thrown away of a body that is refused, so that its sender gets to read why.
+const MAX_DISCARDED: usize = 8 * 1024 * 1024;
+
+const DISCARD_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the API tells of, and whom it asks.
+#[derive(Debug, Clone)]
+pub struct Api {
+    pub deploys: Deploys,
+    pub routers: Routers,
+    pub tokens: Arc<Tokens>,
+    pub verifier: Arc<Verifier>,
+    pub metrics: Metrics,
+    /// `None` without a forwarding listener.
+    pub forward: Option<Arc<forward::Metrics>>,
+    pub limits: Limits,
+}
+
+type Answered = Result<Answer, Problem>;
+
+impl Api {
+    /// Serves `listener` until `stop` says so; answers that are due then are still given, for a while.
+    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let (api, stop) = (self.clone(), stop.clone());
+                        connections.spawn(async move {
+                            api.connection(stream, stop).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!("no connection can be accepted: {error}");
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        drop(listener);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        // Whoever follows log lines does not come to an end.
+        let _ = timeout(LAST_ANSWERS, ended).await;
+    }
+
+    async fn connection(self, stream: TcpStream, mut stop: watch::Receiver<bool>) {
+        // Latency only.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(move |request| {
+            let api = self.clone();
+            async move { Ok::<_, Infallible>(api.handle(request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        // How a connection ends is the client's affair.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let answered = self.route(&parts, &mut body).await;
+        if let Err(refused) = &answered
+            && let Some(body) = body
+        {
+            tracing::debug!(status = refused.status.as_u16(), "refused: {}", refused.detail());
+            discard(&parts.headers, body).await;
+        }
+        answered.unwrap_or_else(|problem| answer::problem(&problem))
+    }
+
+    /// Whoever needs the body takes it.
+    async fn route(&self, parts: &http::request::Parts, body: &mut Option<Incoming>) -> Answered {
+        let path = parts.uri.path();
+        let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+        let get = parts.method == Method::GET;
+        let post = parts.method == Method::POST;
+        match segments[..] {
+            ["healthz"] if get => return Ok(text(StatusCode::OK, "ok\n")),
+            ["readyz"] if get => return Ok(self.ready()),
+            ["events"] if post => return self.event(&parts.headers, body.take()).await,
+            _ => {}
+        }
+        same_site(&parts.headers)?;
+        let caller = self.tokens.caller(&parts.headers)?;
+        match segments[..] {
+            ["metrics"] if get => Ok(projects::metrics(self)),
+            ["deploy"] if post => self.upload(parts, body, &caller, None).await,
+            ["deploy", name] if post => self.upload(parts, body, &caller, Some(project(name)?)).await,
+            ["deploys"] if get => Ok(self.all_deploys(&caller)),
+            ["deploys", id] if get => self.one_deploy(&caller, id),
+            ["projects"] if get => Ok(projects::all(self, &caller)),
+            ["projects", name] if get => projects::one(self, &caller, &project(name)?),
+            ["projects", name] if parts.method == Method::DELETE => self.remove(parts, &caller, project(name)?).await,
+            ["projects", name, "versions"] if get => projects::versions(self, &caller, &project(name)?).await,
+            ["projects", name, "rollback"] if post => self.rollback(parts, &caller, project(name)?).await,
+            ["projects", name, "logs"] if get => projects::logs(self, &caller, &project(name)?, parts.uri.query()).await,
+            _ => Err(nothing_here(&segments)),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        if self.routers.all().iter().any(|router| router.is_ready()) {
+            text(StatusCode::OK, "ready\n")
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, "no router is ready\n")
+        }
+    }
+
+    async fn event(&self, headers: &HeaderMap, body: Option<Incoming>) -> Answered {
+        let refuse = |status, slug, detail: String| {
+            self.metrics.event(EventOutcome::refused);
+            Problem::new(status, slug, detail)
+        };
+        let body = body.map(|body| Limited::new(body, MAX_EVENT).collect());
+        let Some(body) = body else { return Ok(answer::empty(StatusCode::BAD_REQUEST)) };
+        let body: Bytes = match timeout(EVENT_WITHIN, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => {
+                let detail = format!("the event cannot be read: {error}");
+                return Err(refuse(StatusCode::BAD_REQUEST, "bad-request", detail));
+            }
+            Err(_) => {
+                return Err(refuse(StatusCode::REQUEST_TIMEOUT, "upload-timeout", "the event came too slowly".into()));
+            }
+        };
+        let verified = self.verifier.verify(headers, &body).map_err(|error| {
+            tracing::warn!("an event is not believed: {error}");
+            refuse(StatusCode::UNAUTHORIZED, "unauthorized", format!("the event is not believed: {error}"))
+        })?;
+        self.metrics.event(match self.routers.take(&verified) {
+            Taken::Applied => EventOutcome::applied,
+            Taken::Duplicate => EventOutcome::duplicate,
+            Taken::UnknownRouter => EventOutcome::unknown_router,
+        });
+        Ok(answer::empty(StatusCode::NO_CONTENT))
+    }
+}
+
+fn project(name: &str) -> Result<ProjectName, Problem> {
+    ProjectName::parse(name).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request", error.to_string()).with("field", "project")
+    })
+}
+
+fn nothing_here(segments: &[&str]) -> Problem {
+    let allowed = match segments {
+        ["healthz" | "readyz" | "metrics" | "deploys"] | ["deploys", _] | ["projects"] | ["projects", _, "versions" | "logs"] => "GET",
+        ["events" | "deploy"] | ["deploy", _] | ["projects", _, "rollback"] => "POST",
+        ["projects", _] => "GET or DELETE",
+        _ => return Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path"),
+    };
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allowed}"))
+}
+
+/// A page of another site can have a visitor's browser send a form here; without tokens that would be a deploy.
+fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    if from.is_some() && from == host {
+        return Ok(());
+    }
+    let detail = "this is a browser's request from another site: send it from the bridge's own address, or without a browser";
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).with("field", "origin"))
+}
+
+/// A sender who asked first whether to send has not begun.
+async fn discard(headers: &HeaderMap, body: Incoming) {
+    if !headers.contains_key(EXPECT) {
+        let _ = timeout(DISCARD_WITHIN, Limited::new(body, MAX_DISCARDED).collect()).await;
+    }
+}
+
+/// The value of `name` in a query, percent-decoded.
+fn query(query: Option<&str>, name: &str) -> Option<String> {
+    let pairs = query?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// A switch in a query: `1` or `true`, `0` or `false`, absent: `default`.
+fn switch(text: Option<&str>, name: &'static str, default: bool) -> Result<bool, Problem> {
+    match query(text, name).as_deref() {
+        None => Ok(default),
+        Some("1" | "true" | "") => Ok(true),
+        Some("0" | "false") => Ok(false),
+        Some(other) => {
+            let detail = format!("{name}={other:?} is neither 0 nor 1");
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", name))
+        }
+    }
+}
+
+/// # Errors
+/// 403 unless `caller` may read of `project`.
+fn readable(caller: &Caller, project: &ProjectName) -> Result<(), Problem> {
+    caller.check(super::tokens::Action::Read, project)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_by_name_and_decoded() {
+        let text = Some("wait=0&to=a%20b&keep");
+        assert_eq!(query(text, "to").as_deref(), Some("a b"));
+        assert_eq!(query(text, "other"), None);
+        assert_eq!(switch(text, "wait", true), Ok(false));
+        assert_eq!(switch(text, "keep", false), Ok(true));
+        assert_eq!(switch(None, "wait", true), Ok(true));
+        assert!(switch(Some("wait=maybe"), "wait", true).is_err());
+    }
+
+    #[test]
+    fn a_form_on_another_site_is_refused() {
+        let headers = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.1:9000".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            headers
+        };
+        assert!(same_site(&headers(None)).is_ok());
+        assert!(same_site(&headers(Some("http://127.0.0.1:9000"))).is_ok());
+        assert!(same_site(&headers(Some("https://example.com"))).is_err());
+        assert!(same_site(&headers(Some("null"))).is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! What routers say of projects, side by side.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use http::StatusCode;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::answer::{self, Answer, json};
+use super::{Answered, Api, query, readable, stream as events, switch};
+use crate::admin::{State, VersionName};
+use crate::event::Diagnostic;
+use crate::project::ProjectName;
+use crate::server::problem::Problem;
+use crate::server::routers::{Router, Routers};
+use crate::server::tokens::{Action, Caller};
+use crate::server::versions::{self, unknown_project};
+
+/// As many log lines as a router keeps.
+const MAX_LINES: usize = 1000;
+
+const DEFAULT_LINES: usize = 100;
+
+/// One project, as in the JSON of `GET /projects`.
+#[derive(Debug, Serialize)]
+struct Project {
+    project: String,
+    /// Whether the routers that can be reached serve different versions of it.
+    skew: bool,
+    routers: Vec<Said>,
+}
+
+/// What one router says of it.
+#[derive(Debug, Serialize)]
+struct Said {
+    router: String,
+    state: Option<State>,
+    live: Option<VersionName>,
+    on_disk: Option<VersionName>,
+    error: Option<Diagnostic>,
+    /// Whether it is kept from the project's requests because it serves an older version than was deployed.
+    lags: bool,
+}
+
+pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
+    let routers = api.routers.all();
+    let names: BTreeSet<_> =
+        routers.iter().flat_map(|router| router.statuses()).map(|status| status.name.clone()).collect();
+    let names = names.iter().filter(|name| caller.may(Action::Read, name));
+    let projects: Vec<_> = names.map(|name| project(name, &routers)).collect();
+    let told: Vec<_> = routers
+        .iter()
+        .map(|router| {
+            json!({
+                "router": router.name(), "public": router.public(), "ready": router.is_ready(),
+                "reachable": router.is_reachable(), "lagging": router.lagging(),
+            })
+        })
+        .collect();
+    json(StatusCode::OK, &json!({ "projects": projects, "routers": told }))
+}
+
+pub(super) fn one(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
+    readable(caller, name)?;
+    let project = project(name.as_str(), &api.routers.all());
+    if project.routers.iter().all(|said| said.state.is_none()) {
+        return Err(unknown_project(name));
+    }
+    Ok(json(StatusCode::OK, &project))
+}
+
+fn project(name: &str, routers: &[Arc<Router>]) -> Project {
+    let said = routers.iter().map(|router| {
+        let status = router.status(name);
+        let state = status.as_ref().map(|status| status.state);
+        let (live, on_disk, error) = match status {
+            Some(status) => (status.live, status.on_disk, status.error),
+            None => (None, None, None),
+        };
+        Said { router: router.name().to_owned(), state, live, on_disk, error, lags: router.lags(name) }
+    });
+    let said: Vec<_> = said.collect();
+    let reachable = routers.iter().zip(&said).filter(|(router, _)| router.is_reachable());
+    let live: BTreeSet<_> =
+        reachable.map(|(_, said)| said.live.as_ref().map(|live| live.digest.as_str())).collect();
+    Project { project: name.to_owned(), skew: live.len() > 1, routers: said }
+}
+
+pub(super) async fn versions(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
+    readable(caller, name)?;
+    let versions = versions::all(name, &api.deploys.records(), &api.routers.all()).await;
+    if versions.is_empty() {
+        return Err(unknown_project(name));
+    }
+    Ok(json(StatusCode::OK, &json!({ "project": name, "versions": versions })))
+}
+
+/// The lines of all routers, as each sends them; a router that cannot be reached is told of in an event `error`.
+pub(super) async fn logs(api: &Api, caller: &Caller, name: &ProjectName, query_text: Option<&str>) -> Answered {
+    readable(caller, name)?;
+    let follow = switch(query_text, "follow", false)?;
+    let lines = match query(query_text, "lines") {
+        None => DEFAULT_LINES,
+        Some(lines) => lines.parse().ok().filter(|lines| *lines <= MAX_LINES).ok_or_else(|| {
+            let detail = format!("lines={lines:?} is no number of at most {MAX_LINES}");
+            Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "lines")
+        })?,
+    };
+    let routers = api.routers.all();
+    if routers.iter().all(|router| router.status(name.as_str()).is_none()) {
+        return Err(unknown_project(name));
+    }
+    let opened = routers.iter().map(|router| async move {
+        let label = router.name().to_owned();
+        match router.logs(name.as_str(), lines, follow).await {
+            Ok(events) => {
+                events.map(move |event| labelled(&event.kind, &event.data, &label)).boxed()
+            }
+            Err(error) => {
+                let data = json!({ "error": error.to_string() }).to_string();
+                stream::iter([labelled("error", &data, &label)]).boxed()
+            }
+        }
+    });
+    Ok(events::events_answer(stream::select_all(join_all(opened).await)))
+}
+
+/// The event with the router's name in its data.
+fn labelled(kind: &str, data: &str, router: &str) -> Bytes {
+    let mut data: Value = serde_json::from_str(data).unwrap_or(Value::Null);
+    if let Value::Object(members) = &mut data {
+        members.insert("router".to_owned(), router.into());
+    }
+    Bytes::from(format!("event: {kind}\ndata: {data}\n\n"))
+}
+
+/// OpenMetrics, which Prometheus reads.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) fn metrics(api: &Api) -> Answer {
+    let mut registry = Registry::default();
+    api.metrics.register(&mut registry);
+    register_routers(&api.routers, &mut registry);
+    if let Some(forward) = &api.forward {
+        forward.register(&mut registry);
+    }
+    let mut page = String::new();
+    match text::encode(&mut page, &registry) {
+        Ok(()) => answer::whole(StatusCode::OK, OPEN_METRICS, page),
+        Err(error) => {
+            answer::problem(&Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", error.to_string()))
+        }
+    }
+}
+
+/// What is read off the moment it is asked for.
+fn register_routers(routers: &Routers, registry: &mut Registry) {
+    let ready = Family::<[(&str, String); 1], Gauge>::default();
+    let lagging = Family::<[(&str, String); 1], Gauge>::default();
+    for router in routers.all() {
+        let label = [("router", router.name().to_owned())];
+        ready.get_or_create(&label).set(router.is_ready().into());
+        lagging.get_or_create(&label).set(i64::try_from(router.lagging().len()).unwrap_or(i64::MAX));
+    }
+    registry.register("switchyard_bridge_router_ready", "1 while the router takes requests", ready);
+    registry.register(
+        "switchyard_bridge_router_lagging_projects",
+        "Projects of which the router serves an older version than was deployed",
+        lagging,
+    );
+}

@@ -1,0 +1,48 @@
+//! Server-sent events: a deploy's phases, the routers' log lines.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use futures_util::StreamExt as _;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::answer::{Answer, answer};
+use crate::server::deploys::Job;
+
+/// A comment is sent after so long without an event, so that nothing between takes the connection for dead.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The phases of `job`, then `done` with what would have been its answer.
+pub(super) fn follow(job: Arc<Job>) -> Answer {
+    let events = stream::unfold(Some((job, 0)), |state| async move {
+        let (job, seen) = state?;
+        let Ok((steps, end)) = timeout(HEARTBEAT, job.next(seen)).await else {
+            return Some((Bytes::from_static(b":\n\n"), Some((job, seen))));
+        };
+        let seen = seen + steps.len();
+        let mut text: String = steps.iter().map(|step| event("phase", step)).collect();
+        let Some(record) = end else { return Some((text.into(), Some((job, seen)))) };
+        let body = record.problem.clone().map_or_else(|| json!(record), |problem| problem);
+        text += &event("done", &json!({ "status": record.status, "body": body }));
+        Some((text.into(), None))
+    });
+    events_answer(events)
+}
+
+pub(super) fn events_answer(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+    let frames = events.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
+    answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames).boxed_unsync())
+}
+
+fn event(kind: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("an event is plain data");
+    format!("event: {kind}\ndata: {data}\n\n")
+}

@@ -1,0 +1,427 @@
+//! Deploys: each goes through its phases by itself, whoever asked for it may leave.
+//!
+//! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees back.
+
+mod job;
+mod rounds;
+mod run;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+pub use self::job::{Job, Step};
+use self::run::Run;
+use super::metrics::Metrics;
+use super::problem::Problem;
+use super::records::{Deployed, KEPT, Outcome, Phase, Record, Records};
+use super::routers::Routers;
+use super::tokens::Action;
+use super::volume::{Change, Staging, Unfinished, Volume};
+use crate::project::ProjectName;
+
+/// How deploys are done.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// From the received upload to the answer.
+    pub timeout: Duration,
+    /// How many routers must publish; `None`: all.
+    pub quorum: Option<usize>,
+    /// Uploads at once.
+    pub max_uploads: usize,
+}
+
+/// All deploys. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Deploys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    volume: Volume,
+    routers: Routers,
+    records: Records,
+    metrics: Metrics,
+    uploads: Arc<Semaphore>,
+    jobs: Mutex<Jobs>,
+    tasks: Mutex<JoinSet<()>>,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    by_id: HashMap<String, Arc<Job>>,
+    /// The oldest first; at most [`KEPT`], those under way not counted.
+    done: VecDeque<String>,
+    /// The projects of deploys under way, and which deploy that is.
+    busy: HashMap<ProjectName, String>,
+    by_key: HashMap<Key, String>,
+}
+
+/// An idempotency key is its caller's own.
+type Key = (Option<String>, String);
+
+/// Who asks for what.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub action: Action,
+    pub by: Option<String>,
+    /// `None` while the upload has yet to tell.
+    pub project: Option<ProjectName>,
+    pub idempotency_key: Option<String>,
+}
+
+/// What asking for a deploy gives.
+#[derive(Debug)]
+pub enum Begun {
+    New(Ticket),
+    /// The same was asked for before.
+    Known(Arc<Job>),
+}
+
+/// A deploy that has been accepted and waits for its files. Dropped, it never was.
+#[derive(Debug)]
+pub struct Ticket {
+    deploys: Deploys,
+    job: Arc<Job>,
+    /// A deploy with the same key that is done: this one must come with the same files.
+    earlier: Option<Arc<Job>>,
+    started: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Deploys {
+    /// `found` are the records of earlier processes, `unfinished` the deploys that one was killed in: they are taken up again.
+    pub fn new(
+        settings: Settings,
+        volume: Volume,
+        routers: Routers,
+        (records, found): (Records, Vec<Record>),
+        unfinished: Vec<Unfinished>,
+        metrics: Metrics,
+    ) -> Self {
+        let shared = Shared {
+            settings,
+            volume,
+            routers,
+            records,
+            metrics,
+            uploads: Arc::new(Semaphore::new(settings.max_uploads)),
+            jobs: Mutex::default(),
+            tasks: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        };
+        let deploys = Self(Arc::new(shared));
+        for record in found {
+            let is_unfinished = unfinished.iter().any(|one| one.staging.deploy() == record.deploy);
+            deploys.remember(record, is_unfinished);
+        }
+        for one in unfinished {
+            deploys.resume(one);
+        }
+        deploys
+    }
+
+    /// Accepts a deploy.
+    ///
+    /// # Errors
+    /// 409 while another one of the project is under way, 503 while there are too many.
+    pub fn begin(&self, order: Order) -> Result<Begun, Problem> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the bridge is stopping: try again soon"));
+        }
+        let mut jobs = self.jobs();
+        let earlier = order.idempotency_key.as_ref().and_then(|key| jobs.by_key(&order.by, key));
+        if let Some(job) = &earlier
+            && (!job.is_done() || order.action != Action::Deploy)
+        {
+            return Ok(Begun::Known(job.clone()));
+        }
+        if let Some(project) = &order.project {
+            jobs.check_free(project)?;
+        }
+        let permit = self.0.uploads.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("{} deploys are being received already: try again soon", self.0.settings.max_uploads);
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+        })?;
+        let record = Record {
+            deploy: Uuid::new_v4().to_string(),
+            action: order.action,
+            phase: Phase::Receive,
+            outcome: None,
+            by: order.by,
+            at: Timestamp::now(),
+            message: None,
+            projects: Vec::new(),
+            routers: Vec::new(),
+            timings_ms: Default::default(),
+            status: None,
+            problem: None,
+            idempotency_key: order.idempotency_key,
+        };
+        let job = jobs.add(record);
+        Ok(Begun::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
+    }
+
+    pub fn job(&self, id: &str) -> Option<Arc<Job>> {
+        self.jobs().by_id.get(id).cloned()
+    }
+
+    /// The records of all deploys that are known, the newest first.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records: Vec<_> = self.jobs().by_id.values().map(|job| job.record()).collect();
+        records.sort_by(|a, b| (b.at, &b.deploy).cmp(&(a.at, &a.deploy)));
+        records
+    }
+
+    pub fn volume(&self) -> &Volume {
+        &self.0.volume
+    }
+
+    /// Takes up what a killed bridge left in the middle.
+    fn resume(&self, unfinished: Unfinished) {
+        let (staging, changes) = (unfinished.staging, unfinished.changes);
+        let id = staging.deploy().to_owned();
+        let mut jobs = self.jobs();
+        let job = jobs.by_id.get(&id).cloned().unwrap_or_else(|| {
+            let action = match changes.first() {
+                Some(Change::Remove(_)) => Action::Delete,
+                _ => Action::Deploy,
+            };
+            let record = Record {
+                deploy: id.clone(),
+                action,
+                phase: Phase::Store,
+                outcome: None,
+                by: None,
+                at: Timestamp::now(),
+                message: None,
+                projects: deployed(&changes),
+                routers: Vec::new(),
+                timings_ms: Default::default(),
+                status: None,
+                problem: None,
+                idempotency_key: None,
+            };
+            jobs.add(record)
+        });
+        for change in &changes {
+            jobs.busy.insert(change.project().clone(), id.clone());
+        }
+        drop(jobs);
+        tracing::warn!(deploy = id, "a deploy was cut off: it is taken up again");
+        let run = Run::new(self.0.clone(), job, staging, changes, false);
+        self.spawn(async move { run.resume().await });
+    }
+
+    /// Lets the deploys under way finish for at most `grace`. What is cut off is taken up at the next start.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, ended).await.is_err() {
+            tracing::warn!("deploys under way are cut off: the next start takes them up");
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    fn remember(&self, record: Record, is_unfinished: bool) {
+        let id = record.deploy.clone();
+        if record.outcome.is_none() && !is_unfinished {
+            // It was cut off before it changed anything: it never was.
+            self.0.records.remove(&id);
+            return;
+        }
+        let mut jobs = self.jobs();
+        jobs.add(record);
+        if !is_unfinished {
+            jobs.retire(id, &self.0.records);
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.0.jobs()
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Held for a few map operations, never over an await.
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the deploy of `job`: its record is kept, its projects are free.
+    fn end(&self, job: &Job, end: Result<Outcome, (Outcome, Problem)>) {
+        let record = job.end(end);
+        self.metrics.ended(&record);
+        audit(&record);
+        if let Err(error) = self.records.put(&record) {
+            tracing::error!(deploy = record.deploy, "its record will not outlive this process: {error}");
+        }
+        let mut jobs = self.jobs();
+        jobs.busy.retain(|_, deploy| *deploy != record.deploy);
+        jobs.retire(record.deploy, &self.records);
+    }
+}
+
+impl Jobs {
+    fn add(&mut self, record: Record) -> Arc<Job> {
+        let id = record.deploy.clone();
+        if let Some(key) = &record.idempotency_key {
+            self.by_key.insert((record.by.clone(), key.clone()), id.clone());
+        }
+        let job = Arc::new(Job::new(record));
+        self.by_id.insert(id, job.clone());
+        job
+    }
+
+    fn by_key(&self, by: &Option<String>, key: &str) -> Option<Arc<Job>> {
+        let id = self.by_key.get(&(by.clone(), key.to_owned()))?;
+        self.by_id.get(id).cloned()
+    }
+
+    fn check_free(&self, project: &ProjectName) -> Result<(), Problem> {
+        let Some(deploy) = self.busy.get(project) else { return Ok(()) };
+        let detail = format!("another deploy of {project} is under way: wait until GET /deploys/{deploy} says done");
+        let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", detail);
+        Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
+    }
+
+    /// Counts a job as done, and lets go of the oldest.
+    fn retire(&mut self, id: String, records: &Records) {
+        self.done.push_back(id);
+        while self.done.len() > KEPT {
+            let Some(oldest) = self.done.pop_front() else { return };
+            self.forget(&oldest);
+            records.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.by_id.remove(id);
+        self.by_key.retain(|_, job| job != id);
+    }
+}
+
+impl Ticket {
+    pub fn id(&self) -> String {
+        self.job.record().deploy
+    }
+
+    /// Has the deploy run with the files that `staging` holds. With the files of an earlier deploy of the same
+    /// idempotency key it is that one.
+    ///
+    /// # Errors
+    /// 409 while another deploy of one of the projects is under way, 422 when the key came with other
+    /// files before.
+    pub fn start(
+        mut self,
+        staging: Staging,
+        changes: Vec<Change>,
+        message: Option<String>,
+        keep: bool,
+    ) -> Result<Arc<Job>, Problem> {
+        let projects = deployed(&changes);
+        if let Some(earlier) = &self.earlier {
+            let same = |a: &Deployed, b: &Deployed| (&a.project, a.digest) == (&b.project, b.digest);
+            let before = earlier.record().projects;
+            if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
+                return Ok(earlier.clone());
+            }
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "this idempotency-key came with other files before: send a new key with each deploy",
+            )
+            .with("deploy", earlier.record().deploy));
+        }
+        let id = self.id();
+        {
+            let mut jobs = self.deploys.jobs();
+            for deployed in &projects {
+                jobs.check_free(&deployed.project)?;
+            }
+            for deployed in &projects {
+                jobs.busy.insert(deployed.project.clone(), id.clone());
+            }
+        }
+        self.started = true;
+        self.job.received(projects, message);
+        let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
+        self.deploys.spawn(async move { run.run().await });
+        Ok(self.job.clone())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.started {
+            let id = self.id();
+            let mut jobs = self.deploys.jobs();
+            jobs.forget(&id);
+            if let Some(earlier) = &self.earlier {
+                let record = earlier.record();
+                if let Some(key) = record.idempotency_key {
+                    jobs.by_key.insert((record.by, key), record.deploy);
+                }
+            }
+        }
+    }
+}
+
+fn deployed(changes: &[Change]) -> Vec<Deployed> {
+    let one = |change: &Change| match change {
+        Change::Put(tree) => Deployed {
+            project: tree.project.clone(),
+            digest: Some(tree.digest),
+            version: Some(format!("{}@{}", tree.project, tree.digest.short())),
+            previous: None,
+            files: tree.files,
+            bytes: tree.bytes,
+        },
+        Change::Remove(project) => {
+            Deployed { project: project.clone(), digest: None, version: None, previous: None, files: 0, bytes: 0 }
+        }
+    };
+    let mut all: Vec<_> = changes.iter().map(one).collect();
+    all.sort_by(|a, b| a.project.cmp(&b.project));
+    all
+}
+
+/// One line for each project that was to be changed.
+fn audit(record: &Record) {
+    for deployed in &record.projects {
+        tracing::info!(
+            audit = true,
+            action = record.action.as_str(),
+            project = deployed.project.as_str(),
+            by = record.by,
+            deploy = record.deploy,
+            version = deployed.version,
+            previous = deployed.previous,
+            outcome = record.outcome.map(Outcome::as_str),
+            status = record.status,
+            note = record.message,
+            "{} of {}: {}",
+            record.action,
+            deployed.project,
+            record.outcome.map_or("under way", Outcome::as_str),
+        );
+    }
+}
