@@ -72,14 +72,15 @@ impl Api {
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
+        let following = stop.clone();
         loop {
             // The semaphore is never closed.
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = told(&mut stop) => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let (api, stop) = (self.clone(), stop.clone());
+                        let (api, stop) = (self.clone(), following.clone());
                         connections.spawn(async move {
                             api.connection(stream, stop).await;
                             drop(permit);
@@ -113,7 +114,7 @@ impl Api {
         // How a connection ends is the client's affair.
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            () = told(&mut stop) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
     }
@@ -197,6 +198,11 @@ impl Api {
         });
         Ok(answer::empty(StatusCode::NO_CONTENT))
     }
+}
+
+/// Resolves when `stop` says so, or whoever could say so is gone.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn project(name: &str) -> Result<ProjectName, Problem> {

@@ -98,7 +98,7 @@ impl Config {
     pub fn read(values: &mut Values<'_>) -> Self {
         let routers = routers(values);
         let dns = values.optional(ROUTERS).and_then(|text| {
-            text.parse().map_err(|error| values.problem(ROUTERS, format!("{error}"))).ok()
+            text.parse::<Dns>().map_err(|error| values.problem(ROUTERS, error.to_string())).ok()
         });
         if routers.is_empty() && values.optional(ROUTERS).is_none() && values.all(ROUTER).is_empty() {
             values.problem(ROUTER, "is required: http://127.0.0.1:8000,http://127.0.0.1:8001, or --routers dns://…");

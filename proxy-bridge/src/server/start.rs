@@ -184,7 +184,6 @@ where
         rereading.abort();
         stop_api.send_replace(true);
         let _ = api.await;
-        drop(routers);
         watching.abort();
     };
     tokio::select! {
