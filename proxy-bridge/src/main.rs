@@ -1,18 +1,21 @@
 //! The bridge, and the commands that speak to one.
 
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::command::flags::{self, EXIT_USAGE, Parsed};
 use switchyard_bridge::command::{log, signal};
+use switchyard_bridge::server::client::{self, Console};
 use switchyard_bridge::server::config::{Config, PROGRAM};
-use switchyard_bridge::server::{client, start};
+use switchyard_bridge::server::start;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
     if args.peek().is_some_and(|first| client::is_command(first)) {
         return match runtime() {
-            Ok(runtime) => runtime.block_on(client::run(args)),
+            Ok(runtime) => runtime.block_on(command(args)),
             Err(error) => fail(&error),
         };
     }
@@ -33,6 +36,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+async fn command(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let terminal = err.is_terminal();
+    let mut console = Console { out: &mut out, err: &mut err, terminal };
+    ExitCode::from(client::run(args, |name| std::env::var_os(name), &mut console).await)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

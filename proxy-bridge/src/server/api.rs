@@ -154,10 +154,14 @@ impl Api {
             ["deploys", id] if get => self.one_deploy(&caller, id),
             ["projects"] if get => Ok(projects::all(self, &caller)),
             ["projects", name] if get => projects::one(self, &caller, &project(name)?),
-            ["projects", name] if parts.method == Method::DELETE => self.remove(parts, &caller, project(name)?).await,
+            ["projects", name] if parts.method == Method::DELETE => {
+                self.remove(parts, &caller, project(name)?).await
+            }
             ["projects", name, "versions"] if get => projects::versions(self, &caller, &project(name)?).await,
             ["projects", name, "rollback"] if post => self.rollback(parts, &caller, project(name)?).await,
-            ["projects", name, "logs"] if get => projects::logs(self, &caller, &project(name)?, parts.uri.query()).await,
+            ["projects", name, "logs"] if get => {
+                projects::logs(self, &caller, &project(name)?, parts.uri.query()).await
+            }
             _ => Err(nothing_here(&segments)),
         }
     }
@@ -184,7 +188,11 @@ impl Api {
                 return Err(refuse(StatusCode::BAD_REQUEST, "bad-request", detail));
             }
             Err(_) => {
-                return Err(refuse(StatusCode::REQUEST_TIMEOUT, "upload-timeout", "the event came too slowly".into()));
+                return Err(refuse(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "upload-timeout",
+                    "the event came too slowly".into(),
+                ));
             }
         };
         let verified = self.verifier.verify(headers, &body).map_err(|error| {
@@ -213,7 +221,10 @@ fn project(name: &str) -> Result<ProjectName, Problem> {
 
 fn nothing_here(segments: &[&str]) -> Problem {
     let allowed = match segments {
-        ["healthz" | "readyz" | "metrics" | "deploys"] | ["deploys", _] | ["projects"] | ["projects", _, "versions" | "logs"] => "GET",
+        ["healthz" | "readyz" | "metrics" | "deploys"]
+        | ["deploys", _]
+        | ["projects"]
+        | ["projects", _, "versions" | "logs"] => "GET",
         ["events" | "deploy"] | ["deploy", _] | ["projects", _, "rollback"] => "POST",
         ["projects", _] => "GET or DELETE",
         _ => return Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path"),

@@ -39,14 +39,24 @@ const FLAGS: &[Flag] = &[
     flag(LISTEN, "ADDR", "127.0.0.1:9000", "where deploys and events come in"),
     flag(TOKEN_FILE, "FILE", "", "who may do what (TOML); without it only a loopback address is listened on"),
     flag(ROUTER, "PUBLIC,ADMIN", "", "a router's two URLs; once for each replica").repeated(),
-    flag(ROUTERS, "dns://NAME:PORT,PORT", "", "the replicas are all addresses of that name (public and admin port)"),
+    flag(
+        ROUTERS,
+        "dns://NAME:PORT,PORT",
+        "",
+        "the replicas are all addresses of that name (public and admin port)",
+    ),
     flag(ADMIN_TOKEN_FILE, "FILE", "", "the token that the routers' admin listeners ask for"),
     flag(EVENT_SECRET_FILE, "FILE", "", "the secret that the routers sign their events with"),
     flag(QUORUM, "N", "", "how many routers must serve a deploy before it is answered 200 [all]"),
     flag(DEPLOY_TIMEOUT, "MS", "30000", "from the received upload to the answer"),
     flag(FORWARD, "ADDR", "", "where requests for projects come in and are forwarded to routers [off]"),
     flag(TRUSTED_PROXY, "CIDR,...", "", "who may say where a forwarded request came from"),
-    flag(REQUEST_TIMEOUT, "MS", "60000", "how long a router may take to begin its answer to a forwarded request"),
+    flag(
+        REQUEST_TIMEOUT,
+        "MS",
+        "60000",
+        "how long a router may take to begin its answer to a forwarded request",
+    ),
     flag(GRACE, "MS", "30000", "how long deploys and requests may take to finish when the bridge stops"),
     // Each holds a connection, a staging folder and a few hundred kilobytes of buffers.
     flag(MAX_UPLOADS, "N", "32", "deploys that are received at once; beyond it 503"),
@@ -101,7 +111,10 @@ impl Config {
             text.parse::<Dns>().map_err(|error| values.problem(ROUTERS, error.to_string())).ok()
         });
         if routers.is_empty() && values.optional(ROUTERS).is_none() && values.all(ROUTER).is_empty() {
-            values.problem(ROUTER, "is required: http://127.0.0.1:8000,http://127.0.0.1:8001, or --routers dns://…");
+            values.problem(
+                ROUTER,
+                "is required: http://127.0.0.1:8000,http://127.0.0.1:8001, or --routers dns://…",
+            );
         }
         Self {
             projects: values.required(PROJECTS, "the directory that holds the projects").into(),
@@ -137,7 +150,9 @@ fn routers(values: &mut Values<'_>) -> Vec<RouterAddress> {
     let mut routers: Vec<RouterAddress> = Vec::new();
     for text in values.all(ROUTER).to_vec() {
         match text.parse::<RouterAddress>() {
-            Ok(address) if routers.contains(&address) => values.problem(ROUTER, format!("{text} comes twice")),
+            Ok(address) if routers.contains(&address) => {
+                values.problem(ROUTER, format!("{text} comes twice"))
+            }
             Ok(address) => routers.push(address),
             Err(error) => values.problem(ROUTER, error.to_string()),
         }
@@ -176,7 +191,17 @@ mod tests {
 
     #[test]
     fn every_wrong_setting_is_named_at_once() {
-        let args = ["--router", "nowhere", "--quorum", "0", "--listen", "here", "--routers", "dns:x", "--max-files=no"];
+        let args = [
+            "--router",
+            "nowhere",
+            "--quorum",
+            "0",
+            "--listen",
+            "here",
+            "--routers",
+            "dns:x",
+            "--max-files=no",
+        ];
         let problems = parse(&args).unwrap_err();
         for flag in ["--projects", "--router", "--routers", "--quorum", "--listen", "--max-files"] {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");

@@ -135,7 +135,11 @@ impl Deploys {
     /// 409 while another one of the project is under way, 503 while there are too many.
     pub fn begin(&self, order: Order) -> Result<Begun, Problem> {
         if self.0.stopping.load(Ordering::Relaxed) {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the bridge is stopping: try again soon"));
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "the bridge is stopping: try again soon",
+            ));
         }
         let mut jobs = self.jobs();
         let earlier = order.idempotency_key.as_ref().and_then(|key| jobs.by_key(&order.by, key));
@@ -148,7 +152,8 @@ impl Deploys {
             jobs.check_free(project)?;
         }
         let permit = self.0.uploads.clone().try_acquire_owned().map_err(|_| {
-            let detail = format!("{} deploys are being received already: try again soon", self.0.settings.max_uploads);
+            let detail =
+                format!("{} deploys are being received already: try again soon", self.0.settings.max_uploads);
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
         })?;
         let record = Record {
@@ -298,7 +303,8 @@ impl Jobs {
 
     fn check_free(&self, project: &ProjectName) -> Result<(), Problem> {
         let Some(deploy) = self.busy.get(project) else { return Ok(()) };
-        let detail = format!("another deploy of {project} is under way: wait until GET /deploys/{deploy} says done");
+        let detail =
+            format!("another deploy of {project} is under way: wait until GET /deploys/{deploy} says done");
         let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", detail);
         Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
     }
@@ -373,6 +379,10 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.started {
             let id = self.id();
+            // Whoever waits for it is let go.
+            let detail = "the upload of this deploy was not accepted or broke off: send it again";
+            let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+            self.job.end(Err((Outcome::Refused, gone)));
             let mut jobs = self.deploys.jobs();
             jobs.forget(&id);
             if let Some(earlier) = &self.earlier {
@@ -395,9 +405,14 @@ fn deployed(changes: &[Change]) -> Vec<Deployed> {
             files: tree.files,
             bytes: tree.bytes,
         },
-        Change::Remove(project) => {
-            Deployed { project: project.clone(), digest: None, version: None, previous: None, files: 0, bytes: 0 }
-        }
+        Change::Remove(project) => Deployed {
+            project: project.clone(),
+            digest: None,
+            version: None,
+            previous: None,
+            files: 0,
+            bytes: 0,
+        },
     };
     let mut all: Vec<_> = changes.iter().map(one).collect();
     all.sort_by(|a, b| a.project.cmp(&b.project));

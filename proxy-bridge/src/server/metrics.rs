@@ -42,7 +42,11 @@ pub enum EventOutcome {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { deploys: Family::default(), seconds: Histogram::new(DEPLOY_BUCKETS), events: Family::default() }
+        Self {
+            deploys: Family::default(),
+            seconds: Histogram::new(DEPLOY_BUCKETS),
+            events: Family::default(),
+        }
     }
 }
 
@@ -66,6 +70,10 @@ impl Metrics {
             "From the request to the end of a deploy",
             self.seconds.clone(),
         );
-        registry.register("switchyard_bridge_events", "Events that were posted to the bridge", self.events.clone());
+        registry.register(
+            "switchyard_bridge_events",
+            "Events that were posted to the bridge",
+            self.events.clone(),
+        );
     }
 }

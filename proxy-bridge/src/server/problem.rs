@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_problem_is_a_document_with_a_stable_type() {
-        let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", "wait for it").with("deploy", "d1");
+        let problem =
+            Problem::new(StatusCode::CONFLICT, "deploy-under-way", "wait for it").with("deploy", "d1");
         assert_eq!(
             problem.document(),
             json!({

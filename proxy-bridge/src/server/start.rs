@@ -65,7 +65,9 @@ pub fn prepare(config: Config) -> Result<Ready, Vec<Problem>> {
     let volume = Volume::open(&config.projects).map_err(|error| keep("projects", error.to_string())).ok();
     let records = volume.as_ref().and_then(|(volume, _)| {
         let records = Records::open(volume.state_dir().join("deploys"));
-        records.map_err(|error| keep("projects", format!("the records of deploys cannot be read: {error}"))).ok()
+        records
+            .map_err(|error| keep("projects", format!("the records of deploys cannot be read: {error}")))
+            .ok()
     });
     match (listener, forward, volume, records, tokens, verifier, admin_token) {
         (
@@ -76,9 +78,17 @@ pub fn prepare(config: Config) -> Result<Ready, Vec<Problem>> {
             Some(tokens),
             Some(verifier),
             Some(admin_token),
-        ) if problems.is_empty() => {
-            Ok(Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, admin_token })
-        }
+        ) if problems.is_empty() => Ok(Ready {
+            config,
+            listener,
+            forward,
+            volume,
+            unfinished,
+            records,
+            tokens,
+            verifier,
+            admin_token,
+        }),
         _ => Err(problems),
     }
 }
@@ -109,7 +119,9 @@ fn admin_token(file: &Path) -> Result<String, String> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let token = lines.next().ok_or_else(|| format!("{} holds no token", file.display()))?;
     let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-    plain.then(|| token.to_owned()).ok_or_else(|| format!("{}: the token has blanks or characters beyond ASCII", file.display()))
+    plain
+        .then(|| token.to_owned())
+        .ok_or_else(|| format!("{}: the token has blanks or characters beyond ASCII", file.display()))
 }
 
 /// Serves until `stop` resolves, then lets deploys and requests finish within the grace, unless `stop` resolves once more.
@@ -120,7 +132,8 @@ pub async fn run<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, admin_token } = ready;
+    let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, admin_token } =
+        ready;
     let first = stop();
     if !volume.can_exchange() {
         tracing::warn!(
@@ -131,7 +144,9 @@ where
         tracing::warn!("without --token-file everybody on this machine may deploy");
     }
     if config.event_secret_file.is_none() {
-        tracing::info!("without --event-secret-file no event that is posted is believed; the routers' own streams are followed all the same");
+        tracing::info!(
+            "without --event-secret-file no event that is posted is believed; the routers' own streams are followed all the same"
+        );
     }
     let metrics = Metrics::default();
     let settings = routers::Settings { fixed: config.routers.clone(), dns: config.dns.clone(), admin_token };
@@ -204,7 +219,10 @@ async fn reread(tokens: Arc<Tokens>) {
         match tokens.reload() {
             Ok(count) => tracing::info!(audit = true, tokens = count, "the token file was read again"),
             Err(problems) => {
-                tracing::error!("the token file is refused, the tokens stay as they were: {}", problems.join("; "));
+                tracing::error!(
+                    "the token file is refused, the tokens stay as they were: {}",
+                    problems.join("; ")
+                );
             }
         }
     }

@@ -151,7 +151,8 @@ impl Caller {
             return Ok(());
         }
         let name = self.name().unwrap_or_default();
-        let detail = format!("the token {name:?} is not for {action} of {project}: add both to it in the token file");
+        let detail =
+            format!("the token {name:?} is not for {action} of {project}: add both to it in the token file");
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
     }
 }
@@ -228,7 +229,9 @@ impl Entry {
         for text in &self.projects {
             match Pattern::parse(text) {
                 Some(pattern) => projects.push(pattern),
-                None => problems.push(format!("projects: {text:?} is no project name, nor the beginning of one with * behind")),
+                None => problems.push(format!(
+                    "projects: {text:?} is no project name, nor the beginning of one with * behind"
+                )),
             }
         }
         let mut actions = Vec::new();
@@ -237,18 +240,23 @@ impl Entry {
             match (known, text.as_str()) {
                 (Some(action), _) => actions.push(action),
                 (None, "*") => actions.extend(Action::ALL),
-                (None, _) => problems.push(format!("actions: {text:?} is none of deploy, rollback, delete, read and *")),
+                (None, _) => problems
+                    .push(format!("actions: {text:?} is none of deploy, rollback, delete, read and *")),
             }
         }
         match hash {
-            Some(hash) if problems.is_empty() => Ok(Grant { name: self.name.clone(), hash, projects, actions }),
+            Some(hash) if problems.is_empty() => {
+                Ok(Grant { name: self.name.clone(), hash, projects, actions })
+            }
             _ => Err(problems),
         }
     }
 
     fn hash(&self) -> Result<[u8; 32], String> {
         match (&self.token, &self.sha256) {
-            (Some(token), None) if token.len() < MIN_LEN => Err(format!("token must have at least {MIN_LEN} characters")),
+            (Some(token), None) if token.len() < MIN_LEN => {
+                Err(format!("token must have at least {MIN_LEN} characters"))
+            }
             (Some(token), None) => Ok(Sha256::digest(token.trim()).into()),
             (None, Some(hex)) => hex
                 .parse::<crate::digest::Digest>()
@@ -305,7 +313,8 @@ mod tests {
     #[test]
     fn a_token_can_be_given_by_its_hash() {
         let hash = crate::digest::Digest::from(<[u8; 32]>::from(Sha256::digest("a secret of some length")));
-        let text = format!("[[token]]\nname = \"x\"\nsha256 = \"{hash}\"\nprojects = [\"*\"]\nactions = [\"*\"]");
+        let text =
+            format!("[[token]]\nname = \"x\"\nsha256 = \"{hash}\"\nprojects = [\"*\"]\nactions = [\"*\"]");
         let caller = tokens(&text).unwrap().caller(&with("a secret of some length")).unwrap();
         assert!(caller.may(Action::Delete, "anything"));
     }

@@ -64,7 +64,8 @@ pub async fn all(project: &ProjectName, records: &[Record], routers: &[Arc<Route
     }
     for (router, kept) in checkouts(project, routers).await {
         for checkout in kept {
-            let version = versions.entry(checkout.version.clone()).or_insert_with(|| empty(&checkout.version));
+            let version =
+                versions.entry(checkout.version.clone()).or_insert_with(|| empty(&checkout.version));
             version.at = version.at.or(Some(checkout.at));
             version.kept.push(router.name().to_owned());
         }
@@ -103,7 +104,11 @@ fn deploys<'r>(
 ) -> impl Iterator<Item = (&'r Record, &'r super::records::Deployed)> {
     let live = records.iter().filter(|record| record.outcome == Some(Outcome::Live));
     live.flat_map(move |record| {
-        record.projects.iter().filter(move |deployed| deployed.project == *project).map(move |one| (record, one))
+        record
+            .projects
+            .iter()
+            .filter(move |deployed| deployed.project == *project)
+            .map(move |one| (record, one))
     })
 }
 
@@ -134,7 +139,9 @@ pub async fn rollback_target(
         return if valid {
             Ok(digits.to_owned())
         } else {
-            let detail = format!("to={wanted:?} is no digest: give {SHORT_LEN} to 64 of 0-9 and a-f, as GET /projects/{project}/versions shows them");
+            let detail = format!(
+                "to={wanted:?} is no digest: give {SHORT_LEN} to 64 of 0-9 and a-f, as GET /projects/{project}/versions shows them"
+            );
             Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "to"))
         };
     }
@@ -146,9 +153,11 @@ pub async fn rollback_target(
     if let Some(good) = statuses.iter().find(failed).and_then(|status| status.live.as_ref()) {
         return Ok(short(&good.version));
     }
-    let live: Vec<_> = statuses.iter().filter_map(|status| Some(status.live.as_ref()?.version.clone())).collect();
+    let live: Vec<_> =
+        statuses.iter().filter_map(|status| Some(status.live.as_ref()?.version.clone())).collect();
     let by_routers = statuses.iter().flat_map(|status| status.reloads.iter()).filter(|reload| {
-        reload.outcome == admin::Outcome::Live && reload.version.as_ref().is_some_and(|version| !live.contains(version))
+        reload.outcome == admin::Outcome::Live
+            && reload.version.as_ref().is_some_and(|version| !live.contains(version))
     });
     let by_routers = by_routers.max_by_key(|reload| reload.at).and_then(|reload| reload.version.clone());
     let by_records = || {
@@ -191,13 +200,18 @@ pub async fn fetch(
         return match received.trees.pop() {
             Some(tree) if tree.digest == digest => Ok(tree),
             _ => {
-                let detail = format!("{} sent files of {project} that are not those of {digest}: try again", router.name());
+                let detail = format!(
+                    "{} sent files of {project} that are not those of {digest}: try again",
+                    router.name()
+                );
                 Err(Problem::new(StatusCode::BAD_GATEWAY, "bad-checkout", detail))
             }
         };
     }
     if away.is_empty() {
-        let detail = format!("no router keeps {project}@{digits}: GET /projects/{project}/versions tells what is kept");
+        let detail = format!(
+            "no router keeps {project}@{digits}: GET /projects/{project}/versions tells what is kept"
+        );
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail));
     }
     let detail = format!("no router that answers keeps {project}@{digits}: {}", away.join("; "));

@@ -60,7 +60,11 @@ pub(super) fn whole(status: StatusCode, kind: &'static str, text: String) -> Ans
     answer(status, kind, Full::new(Bytes::from(text)).boxed_unsync())
 }
 
-pub(super) fn answer(status: StatusCode, kind: &'static str, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+pub(super) fn answer(
+    status: StatusCode,
+    kind: &'static str,
+    body: UnsyncBoxBody<Bytes, Infallible>,
+) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
 
 use super::answer::{self, Answer, json};
-use super::{Answered, Api, query, readable, stream, switch};
+use super::{Answered, Api, discard, query, readable, stream, switch};
 use crate::project::ProjectName;
 use crate::server::deploys::{Begun, Job, Order, Ticket};
 use crate::server::problem::Problem;
@@ -38,17 +38,24 @@ impl Api {
         if let Some(project) = &project {
             caller.check(Action::Deploy, project)?;
         }
-        let ticket = match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
-            Begun::New(ticket) => ticket,
-            Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
-        };
+        let ticket =
+            match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
+                Begun::New(ticket) => ticket,
+                Begun::Known(job) => {
+                    if let Some(body) = body.take() {
+                        discard(&parts.headers, body).await;
+                    }
+                    return Ok(self.answer(parts, job, wait).await);
+                }
+            };
         let Some(body) = body.take() else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-upload", "the request has no body"));
         };
         let staging = self.stage(&ticket).await?;
         let shape = project.map_or(Shape::Many, Shape::One);
         let into = staging.incoming().to_owned();
-        let received = upload::receive(&parts.headers, body.into_data_stream(), &shape, &into, &self.limits).await?;
+        let received =
+            upload::receive(&parts.headers, body.into_data_stream(), &shape, &into, &self.limits).await?;
         for tree in &received.trees {
             caller.check(Action::Deploy, &tree.project)?;
         }
@@ -60,7 +67,12 @@ impl Api {
     pub(super) async fn rollback(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
         caller.check(Action::Rollback, &project)?;
-        let ticket = match self.deploys.begin(order(Action::Rollback, caller, Some(project.clone()), &parts.headers)?)? {
+        let ticket = match self.deploys.begin(order(
+            Action::Rollback,
+            caller,
+            Some(project.clone()),
+            &parts.headers,
+        )?)? {
             Begun::New(ticket) => ticket,
             Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
@@ -78,7 +90,12 @@ impl Api {
     pub(super) async fn remove(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
         caller.check(Action::Delete, &project)?;
-        let ticket = match self.deploys.begin(order(Action::Delete, caller, Some(project.clone()), &parts.headers)?)? {
+        let ticket = match self.deploys.begin(order(
+            Action::Delete,
+            caller,
+            Some(project.clone()),
+            &parts.headers,
+        )?)? {
             Begun::New(ticket) => ticket,
             Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
@@ -111,7 +128,8 @@ impl Api {
     async fn stage(&self, ticket: &Ticket) -> Result<Staging, Problem> {
         let (deploys, id) = (self.deploys.clone(), ticket.id());
         let staged = spawn_blocking(move || deploys.volume().stage(&id)).await;
-        let staged = staged.unwrap_or_else(|panic| Err(VolumeError::io("make the staging folder", panic.into())));
+        let staged =
+            staged.unwrap_or_else(|panic| Err(VolumeError::io("make the staging folder", panic.into())));
         Ok(staged?)
     }
 
@@ -146,7 +164,9 @@ fn order(
         Some(Ok(key)) if (1..=MAX_KEY).contains(&key.len()) => Some(key.to_owned()),
         Some(_) => {
             let detail = format!("idempotency-key must have 1 to {MAX_KEY} visible ASCII characters");
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "idempotency-key"));
+            return Err(
+                Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "idempotency-key")
+            );
         }
     };
     Ok(Order { action, by: caller.name().map(str::to_owned), project, idempotency_key })

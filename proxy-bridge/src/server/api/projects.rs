@@ -104,7 +104,12 @@ pub(super) async fn versions(api: &Api, caller: &Caller, name: &ProjectName) -> 
 }
 
 /// The lines of all routers, as each sends them; a router that cannot be reached is told of in an event `error`.
-pub(super) async fn logs(api: &Api, caller: &Caller, name: &ProjectName, query_text: Option<&str>) -> Answered {
+pub(super) async fn logs(
+    api: &Api,
+    caller: &Caller,
+    name: &ProjectName,
+    query_text: Option<&str>,
+) -> Answered {
     readable(caller, name)?;
     let follow = switch(query_text, "follow", false)?;
     let lines = match query(query_text, "lines") {
@@ -121,16 +126,14 @@ pub(super) async fn logs(api: &Api, caller: &Caller, name: &ProjectName, query_t
     let opened = routers.iter().map(|router| async move {
         let label = router.name().to_owned();
         match router.logs(name.as_str(), lines, follow).await {
-            Ok(events) => {
-                events.map(move |event| labelled(&event.kind, &event.data, &label)).boxed()
-            }
+            Ok(events) => events.map(move |event| labelled(&event.kind, &event.data, &label)).boxed(),
             Err(error) => {
                 let data = json!({ "error": error.to_string() }).to_string();
                 stream::iter([labelled("error", &data, &label)]).boxed()
             }
         }
     });
-    Ok(events::events_answer(stream::select_all(join_all(opened).await)))
+    Ok(events::relay(stream::select_all(join_all(opened).await)))
 }
 
 /// The event with the router's name in its data.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
 use futures_util::StreamExt as _;
+use futures_util::stream::{self, Stream};
 use http::StatusCode;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
@@ -20,12 +20,14 @@ use crate::server::deploys::Job;
 /// A comment is sent after so long without an event, so that nothing between takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+const COMMENT: Bytes = Bytes::from_static(b":\n\n");
+
 /// The phases of `job`, then `done` with what would have been its answer.
 pub(super) fn follow(job: Arc<Job>) -> Answer {
     let events = stream::unfold(Some((job, 0)), |state| async move {
         let (job, seen) = state?;
         let Ok((steps, end)) = timeout(HEARTBEAT, job.next(seen)).await else {
-            return Some((Bytes::from_static(b":\n\n"), Some((job, seen))));
+            return Some((COMMENT, Some((job, seen))));
         };
         let seen = seen + steps.len();
         let mut text: String = steps.iter().map(|step| event("phase", step)).collect();
@@ -37,7 +39,17 @@ pub(super) fn follow(job: Arc<Job>) -> Answer {
     events_answer(events)
 }
 
-pub(super) fn events_answer(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+/// `events` as they come, and a sign of life between them.
+pub(super) fn relay(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+    events_answer(stream::unfold(Box::pin(events), |mut events| async move {
+        match timeout(HEARTBEAT, events.next()).await {
+            Ok(event) => event.map(|event| (event, events)),
+            Err(_) => Some((COMMENT, events)),
+        }
+    }))
+}
+
+fn events_answer(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
     let frames = events.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
     answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames).boxed_unsync())
 }

@@ -164,7 +164,10 @@ mod tests {
         job.begin(Phase::Hold);
         job.told(told("r1"), "held");
         let (steps, end) = job.next(0).await;
-        assert_eq!(steps.iter().map(|step| step.phase).collect::<Vec<_>>(), [Phase::Store, Phase::Hold, Phase::Hold]);
+        assert_eq!(
+            steps.iter().map(|step| step.phase).collect::<Vec<_>>(),
+            [Phase::Store, Phase::Hold, Phase::Hold]
+        );
         assert!(end.is_none());
         job.end(Ok(Outcome::Live));
         let (steps, end) = job.next(3).await;

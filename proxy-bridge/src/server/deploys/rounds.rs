@@ -78,7 +78,10 @@ pub(super) async fn ask<T, F: Future<Output = Result<T, String>>>(
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// The router answered, and will not answer otherwise.
-    Answered { status: StatusCode, problem: Value },
+    Answered {
+        status: StatusCode,
+        problem: Value,
+    },
     Silent(String),
 }
 

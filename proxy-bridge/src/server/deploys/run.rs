@@ -53,7 +53,13 @@ enum Verdict {
 }
 
 impl Run {
-    pub(super) fn new(shared: Arc<Shared>, job: Arc<Job>, staging: Staging, changes: Vec<Change>, keep: bool) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        job: Arc<Job>,
+        staging: Staging,
+        changes: Vec<Change>,
+        keep: bool,
+    ) -> Self {
         let until = Instant::now() + shared.settings.timeout;
         Self { shared, job, staging: Some(staging), changes: changes.into(), keep, until, held: Vec::new() }
     }
@@ -171,7 +177,9 @@ impl Run {
                 sleep(STALE_PAUSE).await;
                 continue;
             }
-            let seen = |(router, _)| (router, "reads other files than were deployed: is its volume the same?".to_owned());
+            let seen = |(router, _)| {
+                (router, "reads other files than were deployed: is its volume the same?".to_owned())
+            };
             round.silent.extend(stale.into_iter().map(seen));
             let round = Round { answers: built, silent: round.silent };
             self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
@@ -197,11 +205,14 @@ impl Run {
     fn verdict(&self, reports: Vec<Report>) -> Verdict {
         let mut stale = false;
         for change in self.changes.iter() {
-            let Some(report) = reports.iter().find(|report| report.project == change.project().as_str()) else {
+            let Some(report) = reports.iter().find(|report| report.project == change.project().as_str())
+            else {
                 return Verdict::Stale(reports);
             };
             let as_deployed = match change {
-                Change::Put(tree) => report.digest.as_ref().is_none_or(|digest| *digest == tree.digest.to_string()),
+                Change::Put(tree) => {
+                    report.digest.as_ref().is_none_or(|digest| *digest == tree.digest.to_string())
+                }
                 Change::Remove(_) => report.outcome == admin::Outcome::Removed,
             };
             match report.outcome {
@@ -236,7 +247,8 @@ impl Run {
         let all = self.shared.routers.all();
         let quorum = self.quorum(all.len());
         let question = |router: Arc<Router>| self.publish_on(router);
-        let round = ask(&self.shared.routers, self.held.clone(), quorum, self.until, question, |_| false).await;
+        let round =
+            ask(&self.shared.routers, self.held.clone(), quorum, self.until, question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
             self.tell(&router, reports, None, "live");
@@ -251,7 +263,11 @@ impl Run {
             }
         }
         let round = Round { answers: published, silent: round.silent };
-        self.enough(&round, quorum, "the files are on the volume, and the silent routers will serve them when they are back")
+        self.enough(
+            &round,
+            quorum,
+            "the files are on the volume, and the silent routers will serve them when they are back",
+        )
     }
 
     async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
@@ -284,7 +300,9 @@ impl Run {
                     let live = status?.live.filter(|live| live.digest == tree.digest.to_string())?;
                     (Some(live.digest), Some(live.version), admin::Outcome::Live)
                 }
-                Change::Remove(_) if router.is_ready() && status.is_none() => (None, None, admin::Outcome::Removed),
+                Change::Remove(_) if router.is_ready() && status.is_none() => {
+                    (None, None, admin::Outcome::Removed)
+                }
                 Change::Remove(_) => return None,
             };
             let project = change.project().to_string();
@@ -302,8 +320,10 @@ impl Run {
         if round.answers.len() >= quorum {
             return Ok(());
         }
-        let who: Vec<_> = round.silent.iter().map(|(router, why)| format!("{} {why}", router.name())).collect();
-        let detail = format!("{} of {quorum} routers answered: {}; {volume}", round.answers.len(), who.join("; "));
+        let who: Vec<_> =
+            round.silent.iter().map(|(router, why)| format!("{} {why}", router.name())).collect();
+        let detail =
+            format!("{} of {quorum} routers answered: {}; {volume}", round.answers.len(), who.join("; "));
         Err((Outcome::Silent, Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)))
     }
 
@@ -316,7 +336,11 @@ impl Run {
         match self.blocking(|staging, _| staging.put_back()).await {
             Ok(put_back) => put_back.left.iter().map(ToString::to_string).collect(),
             Err((_, problem)) => {
-                tracing::error!(deploy = id, "the old files are not back on the volume: {}", problem.detail());
+                tracing::error!(
+                    deploy = id,
+                    "the old files are not back on the volume: {}",
+                    problem.detail()
+                );
                 self.changes.iter().map(|change| change.project().to_string()).collect()
             }
         }

@@ -1,0 +1,150 @@
+//! What a deploy does to the volume, on disk before it does it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Change, sync_folder};
+use crate::digest::{Digest, is_counted, is_entered};
+use crate::project::ProjectName;
+use crate::server::upload::Tree;
+
+const FILE: &str = "journal.json";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One project of the deploy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) project: ProjectName,
+    /// `None`: the project is taken away.
+    pub(super) put: Option<Put>,
+    /// The folder that was on the volume before.
+    pub(super) before: Option<Identity>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Put {
+    pub(super) identity: Identity,
+    /// Of [`listing`], when the tree was stored.
+    pub(super) listing: Digest,
+    digest: Digest,
+    files: u64,
+    bytes: u64,
+}
+
+/// Which folder it is, whatever it is called now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// `None` when there is nothing, or something that is no folder.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_dir)?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Journal {
+    /// Of trees that are stored and not yet in their places.
+    pub(super) fn of(changes: &[Change], projects: &Path) -> io::Result<Self> {
+        let entry = |change: &Change| {
+            let project = change.project().clone();
+            let before = Identity::of(&projects.join(project.as_str()));
+            let put = match change {
+                Change::Put(tree) => Some(Put::of(tree)?),
+                Change::Remove(_) => None,
+            };
+            Ok(Entry { project, put, before })
+        };
+        Ok(Self { entries: changes.iter().map(entry).collect::<io::Result<_>>()? })
+    }
+
+    /// Written whole or not at all, and durably.
+    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+        let unfinished = dir.join("journal.new");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(unfinished, dir.join(FILE))?;
+        sync_folder(dir)
+    }
+
+    pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
+        match fs::read(dir.join(FILE)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn remove(dir: &Path) -> io::Result<()> {
+        fs::remove_file(dir.join(FILE))?;
+        sync_folder(dir)
+    }
+
+    pub(super) fn changes(&self, new: &Path) -> Vec<Change> {
+        let change = |entry: &Entry| match &entry.put {
+            Some(put) => Change::Put(Tree {
+                project: entry.project.clone(),
+                dir: new.join(entry.project.as_str()),
+                digest: put.digest,
+                files: put.files,
+                bytes: put.bytes,
+            }),
+            None => Change::Remove(entry.project.clone()),
+        };
+        self.entries.iter().map(change).collect()
+    }
+}
+
+impl Put {
+    fn of(tree: &Tree) -> io::Result<Self> {
+        let gone = || io::Error::new(io::ErrorKind::NotFound, "the staged tree is gone");
+        Ok(Self {
+            identity: Identity::of(&tree.dir).ok_or_else(gone)?,
+            listing: listing(&tree.dir)?,
+            digest: tree.digest,
+            files: tree.files,
+            bytes: tree.bytes,
+        })
+    }
+}
+
+/// A hash of the names, sizes, times and inodes of all that counts below `root`: another one when anything was written.
+pub(super) fn listing(root: &Path) -> io::Result<Digest> {
+    let mut lines = Vec::new();
+    list(root, "", &mut lines)?;
+    lines.sort_unstable();
+    Ok(Digest::from(<[u8; 32]>::from(Sha256::digest(lines.concat()))))
+}
+
+fn list(dir: &Path, prefix: &str, lines: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let path = format!("{prefix}{}", name.to_string_lossy());
+        let metadata = entry.path().symlink_metadata()?;
+        if metadata.is_dir() {
+            if is_entered(name.as_encoded_bytes()) {
+                list(&entry.path(), &format!("{path}/"), lines)?;
+            }
+        } else if is_counted(&path) {
+            let (seconds, nanos) = (metadata.mtime(), metadata.mtime_nsec());
+            lines.push(format!("{path}\0{}\0{seconds}\0{nanos}\0{}\n", metadata.len(), metadata.ino()));
+        }
+    }
+    Ok(())
+}

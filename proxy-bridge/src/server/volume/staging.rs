@@ -1,0 +1,260 @@
+//! One deploy's trees: staged, stored, swapped, put back or settled.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{RenameFlags, syncfs};
+
+use super::carry::carry_over;
+use super::journal::{Entry, Identity, Journal, listing};
+use super::{Change, NEW, OLD, VolumeError, rename, sync_folder};
+use crate::project::ProjectName;
+
+/// The staging folder of a deploy. Its steps block. Dropped before a swap, it is removed.
+#[derive(Debug)]
+pub struct Staging {
+    projects: PathBuf,
+    pub(super) dir: PathBuf,
+    incoming: PathBuf,
+    can_exchange: bool,
+    /// What is being done to the volume.
+    pub(super) journal: Option<Journal>,
+    settled: bool,
+}
+
+/// What came of putting the old trees back.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PutBack {
+    /// Somebody else changed these meanwhile: they are as they were found.
+    pub left: Vec<ProjectName>,
+}
+
+impl Staging {
+    pub(super) fn new(projects: PathBuf, dir: PathBuf, can_exchange: bool) -> Self {
+        let incoming = dir.join(NEW);
+        Self { projects, dir, incoming, can_exchange, journal: None, settled: false }
+    }
+
+    pub(super) fn again(projects: PathBuf, dir: PathBuf, can_exchange: bool, journal: Journal) -> Self {
+        let mut staging = Self::new(projects, dir, can_exchange);
+        staging.journal = Some(journal);
+        staging
+    }
+
+    /// The deploy's id.
+    pub fn deploy(&self) -> &str {
+        self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Where an upload is received: each tree in a folder by its project's name.
+    pub fn incoming(&self) -> &Path {
+        &self.incoming
+    }
+
+    /// Completes the trees with what the volume has and no upload brings, and makes all of it durable.
+    ///
+    /// # Errors
+    /// A project's folder on the volume cannot be exchanged, or the volume fails.
+    pub fn store(&self, changes: &[Change]) -> Result<(), VolumeError> {
+        for change in changes {
+            self.check_plain(change.project())?;
+            let old = self.place(change.project());
+            if let (Change::Put(tree), true) = (change, old.is_dir()) {
+                carry_over(&old, &tree.dir)
+                    .map_err(|source| VolumeError::io("carry packages over", source))?;
+            }
+        }
+        // One for all files: a tenth of the time of an fsync each for 10 files and for 2,000, on ext4.
+        let synced = File::open(&self.dir).and_then(|dir| Ok(syncfs(&dir)?));
+        synced.map_err(|source| VolumeError::io("write the files to the disk", source))
+    }
+
+    /// Puts every tree in its place. If one of them fails, the others are put back.
+    ///
+    /// # Errors
+    /// The volume fails; nothing has changed.
+    pub fn swap(&mut self, changes: &[Change]) -> Result<(), VolumeError> {
+        let journal = Journal::of(changes, &self.projects)
+            .and_then(|journal| journal.write(&self.dir).map(|()| journal))
+            .map_err(|source| VolumeError::io("write the journal", source))?;
+        self.journal = Some(journal);
+        let swapped = self.complete();
+        if swapped.is_err()
+            && let Err(error) = self.put_back()
+        {
+            tracing::error!(deploy = self.deploy(), "the old files are not all back: {error}");
+        }
+        swapped
+    }
+
+    /// Puts those trees in their places that are not there yet.
+    ///
+    /// # Errors
+    /// The volume fails.
+    pub fn complete(&mut self) -> Result<(), VolumeError> {
+        let entries = self.entries();
+        for entry in &entries {
+            self.check_plain(&entry.project)?;
+            if self.is_due(entry) {
+                let put = self.put_in_place(entry);
+                put.map_err(|source| {
+                    VolumeError::io(&format!("put {} in its place", entry.project), source)
+                })?;
+            }
+        }
+        self.sync_places()
+    }
+
+    /// Whether the project is as this deploy left it: the very same folder, and nothing in it was written since.
+    pub fn is_ours(&self, project: &ProjectName) -> bool {
+        let entries = self.journal.iter().flat_map(|journal| &journal.entries);
+        let Some(entry) = entries.into_iter().find(|entry| entry.project == *project) else { return false };
+        match &entry.put {
+            Some(put) => {
+                self.is_done(entry)
+                    && listing(&self.place(project)).is_ok_and(|listing| listing == put.listing)
+            }
+            None => self.is_done(entry),
+        }
+    }
+
+    /// Puts the old trees back where nobody else has changed anything since.
+    ///
+    /// # Errors
+    /// The volume fails; what could be put back is.
+    pub fn put_back(&mut self) -> Result<PutBack, VolumeError> {
+        let mut left = Vec::new();
+        let mut failed = None;
+        for entry in self.entries() {
+            let place = self.place(&entry.project);
+            if Identity::of(&place) == entry.before {
+                continue;
+            }
+            if self.is_between(&entry) || self.is_ours(&entry.project) {
+                if let Err(source) = self.take_back(&entry) {
+                    failed = Some(VolumeError::io(&format!("put {} back", entry.project), source));
+                }
+            } else {
+                left.push(entry.project);
+            }
+        }
+        self.sync_places()?;
+        failed.map_or(Ok(PutBack { left }), Err)
+    }
+
+    /// Settles it: what is on the volume stays, the other trees are removed.
+    ///
+    /// # Errors
+    /// Something cannot be removed; the next start of a bridge does it.
+    pub fn finish(mut self) -> Result<(), VolumeError> {
+        if self.journal.is_some() {
+            Journal::remove(&self.dir).map_err(|source| VolumeError::io("remove the journal", source))?;
+        }
+        self.settled = true;
+        fs::remove_dir_all(&self.dir).map_err(|source| VolumeError::io("remove the old files", source))
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.journal.as_ref().map(|journal| journal.entries.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn place(&self, project: &ProjectName) -> PathBuf {
+        self.projects.join(project.as_str())
+    }
+
+    fn new_of(&self, entry: &Entry) -> PathBuf {
+        self.dir.join(NEW).join(entry.project.as_str())
+    }
+
+    pub(super) fn old_of(&self, entry: &Entry) -> PathBuf {
+        self.dir.join(OLD).join(entry.project.as_str())
+    }
+
+    fn is_done(&self, entry: &Entry) -> bool {
+        let there = Identity::of(&self.place(&entry.project));
+        match &entry.put {
+            Some(put) => there == Some(put.identity),
+            None => there.is_none(),
+        }
+    }
+
+    /// Whether its step was not taken yet. One that was taken and undone by a later deploy is not due.
+    fn is_due(&self, entry: &Entry) -> bool {
+        match &entry.put {
+            Some(put) => Identity::of(&self.new_of(entry)) == Some(put.identity),
+            None => entry.before.is_some() && Identity::of(&self.place(&entry.project)) == entry.before,
+        }
+    }
+
+    /// Killed between two renames: the place is empty, both trees are here.
+    fn is_between(&self, entry: &Entry) -> bool {
+        entry.before.is_some()
+            && Identity::of(&self.place(&entry.project)).is_none()
+            && Identity::of(&self.old_of(entry)) == entry.before
+    }
+
+    pub(super) fn put_in_place(&self, entry: &Entry) -> io::Result<()> {
+        let (place, new) = (self.place(&entry.project), self.new_of(entry));
+        let there = Identity::of(&place);
+        if entry.put.is_some() && there.is_some() && self.can_exchange {
+            return rename(&new, &place, RenameFlags::EXCHANGE);
+        }
+        if there.is_some() {
+            fs::create_dir_all(self.dir.join(OLD))?;
+            rename_fresh(&place, &self.old_of(entry))?;
+        }
+        if entry.put.is_some() { rename_fresh(&new, &place) } else { Ok(()) }
+    }
+
+    fn take_back(&self, entry: &Entry) -> io::Result<()> {
+        let (place, new, old) = (self.place(&entry.project), self.new_of(entry), self.old_of(entry));
+        // After an exchange the old tree is where the new one was.
+        if entry.before.is_some() && Identity::of(&new) == entry.before {
+            return rename(&new, &place, RenameFlags::EXCHANGE);
+        }
+        if entry.put.is_some() && Identity::of(&place).is_some() {
+            rename_fresh(&place, &new)?;
+        }
+        if entry.before.is_some() { rename_fresh(&old, &place) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// The project's folder on the volume is not one that can be renamed.
+    fn check_plain(&self, project: &ProjectName) -> Result<(), VolumeError> {
+        let (Ok(there), Ok(root)) = (self.place(project).symlink_metadata(), self.projects.metadata()) else {
+            return Ok(());
+        };
+        let plain = there.is_dir() && there.dev() == root.dev();
+        if plain { Ok(()) } else { Err(VolumeError::NotPlain(project.clone())) }
+    }
+
+    fn sync_places(&self) -> Result<(), VolumeError> {
+        let folders = [self.projects.clone(), self.dir.join(NEW), self.dir.join(OLD)];
+        let mut there = folders.iter().filter(|folder| folder.is_dir());
+        there
+            .try_for_each(|folder| sync_folder(folder))
+            .map_err(|source| VolumeError::io("write the folders to the disk", source))
+    }
+}
+
+/// Never onto something that is there.
+fn rename_fresh(from: &Path, to: &Path) -> io::Result<()> {
+    match rename(from, to, RenameFlags::NOREPLACE) {
+        // NFS and others do not know the flag.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+            fs::rename(from, to)
+        }
+        other => other,
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.journal.is_none() && !self.settled {
+            // What cannot be removed now is removed at the next start.
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}

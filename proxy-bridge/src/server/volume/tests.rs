@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::digest::Digest;
+
+struct Scene {
+    dir: tempfile::TempDir,
+    exchange: bool,
+}
+
+impl Scene {
+    fn new(exchange: bool) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), exchange }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap()
+    }
+
+    fn open(&self) -> (Volume, Vec<Unfinished>) {
+        let (mut volume, mut unfinished) = Volume::open(self.dir.path()).unwrap();
+        volume.can_exchange &= self.exchange;
+        for one in &mut unfinished {
+            let journal = Journal::read(&self.staged()[0]).unwrap().unwrap();
+            one.staging = Staging::again(self.root(), self.staged()[0].clone(), volume.can_exchange, journal);
+        }
+        (volume, unfinished)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// All files of a project by path; `None` without a folder.
+    fn tree(&self, project: &str) -> Option<BTreeMap<String, String>> {
+        let root = self.root().join(project);
+        root.is_dir().then(|| files(&root, ""))
+    }
+
+    fn staged(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root().join(OWN).join("staging")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+fn files(dir: &Path, prefix: &str) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type().unwrap().is_dir() {
+            all.extend(files(&entry.path(), &format!("{path}/")));
+        } else {
+            all.insert(path, fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    all
+}
+
+fn one(path: &str, text: &str) -> Option<BTreeMap<String, String>> {
+    Some(BTreeMap::from([(path.to_owned(), text.to_owned())]))
+}
+
+fn name(project: &str) -> ProjectName {
+    ProjectName::parse(project).unwrap()
+}
+
+fn put(staging: &Staging, project: &str, text: &str) -> Change {
+    let dir = staging.incoming().join(project);
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("main.ts"), text).unwrap();
+    Change::Put(Tree { project: name(project), dir, digest: Digest::from([1; 32]), files: 1, bytes: 1 })
+}
+
+/// With folders that can be exchanged, and without.
+fn both(test: impl Fn(Scene)) {
+    test(Scene::new(true));
+    test(Scene::new(false));
+}
+
+#[test]
+fn a_swap_replaces_and_putting_back_restores() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        let mut staging = volume.stage("d1").unwrap();
+        let changes = [put(&staging, "blog", "new"), put(&staging, "shop", "first")];
+        staging.store(&changes).unwrap();
+        staging.swap(&changes).unwrap();
+        assert_eq!(scene.tree("blog"), one("main.ts", "new"));
+        assert_eq!(scene.tree("shop"), one("main.ts", "first"));
+        assert!(staging.is_ours(&name("blog")) && staging.is_ours(&name("shop")));
+        assert_eq!(staging.put_back().unwrap(), PutBack::default());
+        assert_eq!(scene.tree("blog"), one("main.ts", "old"));
+        assert_eq!(scene.tree("shop"), None, "a first deploy leaves no folder");
+        staging.finish().unwrap();
+        assert!(scene.staged().is_empty());
+    });
+}
+
+#[test]
+fn a_project_can_be_taken_away_and_put_back() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        let mut staging = volume.stage("d1").unwrap();
+        let changes = [Change::Remove(name("blog"))];
+        staging.store(&changes).unwrap();
+        staging.swap(&changes).unwrap();
+        assert_eq!(scene.tree("blog"), None);
+        assert!(staging.is_ours(&name("blog")));
+        staging.put_back().unwrap();
+        assert_eq!(scene.tree("blog"), one("main.ts", "old"));
+    });
+}
+
+#[test]
+fn what_somebody_else_wrote_meanwhile_is_left_alone() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        let mut staging = volume.stage("d1").unwrap();
+        let changes = [put(&staging, "blog", "new")];
+        staging.store(&changes).unwrap();
+        staging.swap(&changes).unwrap();
+        scene.write("blog/more.ts", "theirs");
+        assert!(!staging.is_ours(&name("blog")));
+        assert_eq!(staging.put_back().unwrap().left, [name("blog")]);
+        assert_eq!(scene.tree("blog").unwrap()["more.ts"], "theirs");
+    });
+}
+
+#[test]
+fn packages_and_history_are_carried_over_unless_the_upload_brings_them() {
+    let scene = Scene::new(true);
+    for path in [
+        ".git/HEAD",
+        "node_modules/a/index.js",
+        "web/node_modules/b/index.js",
+        "gone/node_modules/c/index.js",
+        "old.ts",
+    ] {
+        scene.write(&format!("blog/{path}"), "kept");
+    }
+    std::os::unix::fs::symlink("a", scene.root().join("blog/node_modules/link")).unwrap();
+    let (volume, _) = scene.open();
+    let mut staging = volume.stage("d1").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    fs::create_dir(staging.incoming().join("blog/web")).unwrap();
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    let blog = scene.root().join("blog");
+    assert_eq!(fs::read_link(blog.join("node_modules/link")).unwrap(), Path::new("a"));
+    fs::remove_file(blog.join("node_modules/link")).unwrap();
+    let paths: Vec<_> = scene.tree("blog").unwrap().into_keys().collect();
+    assert_eq!(paths, [".git/HEAD", "main.ts", "node_modules/a/index.js", "web/node_modules/b/index.js"]);
+
+    let mut staging = volume.stage("d2").unwrap();
+    let changes = [put(&staging, "blog", "newer")];
+    fs::create_dir_all(staging.incoming().join("blog/node_modules/own")).unwrap();
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    assert!(!blog.join("node_modules/a").exists() && blog.join("node_modules/own").exists());
+}
+
+#[test]
+fn a_bridge_that_was_killed_before_the_swap_leaves_nothing() {
+    let scene = Scene::new(true);
+    scene.write("blog/main.ts", "old");
+    let (volume, _) = scene.open();
+    let staging = volume.stage("d1").unwrap();
+    put(&staging, "blog", "new");
+    std::mem::forget(staging);
+    drop(volume);
+    let (_volume, unfinished) = scene.open();
+    assert!(unfinished.is_empty() && scene.staged().is_empty());
+    assert_eq!(scene.tree("blog"), one("main.ts", "old"));
+}
+
+#[test]
+fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
+    // How many of the two projects are in place, and whether the next one is between its two renames.
+    for (done, between) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
+        for undo in [false, true] {
+            let scene = Scene::new(!between);
+            scene.write("a/main.ts", "old");
+            scene.write("b/main.ts", "old");
+            let (volume, _) = scene.open();
+            let mut staging = volume.stage("d1").unwrap();
+            let changes = [put(&staging, "a", "new"), put(&staging, "b", "new")];
+            staging.store(&changes).unwrap();
+            let journal = Journal::of(&changes, &scene.root()).unwrap();
+            journal.write(&scene.staged()[0]).unwrap();
+            staging.journal = Some(journal.clone());
+            for entry in &journal.entries[..done] {
+                staging.put_in_place(entry).unwrap();
+            }
+            if between {
+                let entry = &journal.entries[done];
+                fs::create_dir_all(staging.dir.join(OLD)).unwrap();
+                fs::rename(staging.place(&entry.project), staging.old_of(entry)).unwrap();
+            }
+            std::mem::forget(staging);
+            drop(volume);
+
+            let (_volume, mut unfinished) = scene.open();
+            let mut staging = unfinished.remove(0).staging;
+            let expected = if undo { "old" } else { "new" };
+            if undo {
+                assert_eq!(staging.put_back().unwrap(), PutBack::default());
+            } else {
+                staging.complete().unwrap();
+            }
+            for project in ["a", "b"] {
+                assert_eq!(scene.tree(project), one("main.ts", expected), "{project} {done} {between}");
+            }
+            staging.finish().unwrap();
+            assert!(scene.staged().is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_older_deploy_that_was_not_settled_does_not_undo_a_newer_one() {
+    let scene = Scene::new(true);
+    scene.write("blog/main.ts", "oldest");
+    let (volume, _) = scene.open();
+    let mut older = volume.stage("d1").unwrap();
+    let changes = [put(&older, "blog", "older")];
+    older.store(&changes).unwrap();
+    older.swap(&changes).unwrap();
+    let mut newer = volume.stage("d2").unwrap();
+    let changes = [put(&newer, "blog", "newer")];
+    newer.store(&changes).unwrap();
+    newer.swap(&changes).unwrap();
+    older.complete().unwrap();
+    assert!(!older.is_ours(&name("blog")));
+    assert_eq!(older.put_back().unwrap().left, [name("blog")]);
+    older.finish().unwrap();
+    assert_eq!(scene.tree("blog"), one("main.ts", "newer"));
+}
+
+#[test]
+fn a_second_bridge_and_a_folder_that_is_none_are_refused() {
+    let scene = Scene::new(true);
+    let (_volume, _) = scene.open();
+    assert!(matches!(Volume::open(scene.dir.path()), Err(OpenError::InUse(_))));
+    assert!(matches!(Volume::open(&scene.root().join("nowhere")), Err(OpenError::Missing { .. })));
+}
+
+#[test]
+fn a_project_that_is_a_link_is_refused_and_stays() {
+    let scene = Scene::new(true);
+    scene.write("_elsewhere/main.ts", "old");
+    std::os::unix::fs::symlink("_elsewhere", scene.root().join("blog")).unwrap();
+    let (volume, _) = scene.open();
+    let staging = volume.stage("d1").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    assert!(matches!(staging.store(&changes), Err(VolumeError::NotPlain(_))));
+    drop(staging);
+    assert_eq!(scene.tree("blog"), one("main.ts", "old"));
+    assert!(scene.staged().is_empty());
+}
