@@ -1,4 +1,4 @@
-//! The command line: which commands there are, what each takes. All that is wrong is reported together.
+//! The command line. All that is wrong with it is reported together.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,75 +7,11 @@ use std::path::PathBuf;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use self::specs::{Flag, SPECS, Spec, flags, help};
 use crate::project::ProjectName;
 
-/// The bridge's URL, where `--to` is not given.
-const TO_VARIABLE: &str = "SWITCHYARD_TO";
-
-/// The token itself, where `--token-file` is not given: an argument would be seen by every user of the machine.
-const TOKEN_VARIABLE: &str = "SWITCHYARD_TOKEN";
-
-struct Spec {
-    name: &'static str,
-    about: &'static str,
-    /// What it is done to, as in `--help`; in brackets when it may be left out.
-    operand: &'static str,
-    flags: &'static [Flag],
-}
-
-#[derive(Clone, Copy)]
-struct Flag {
-    name: &'static str,
-    /// What stands for the value in `--help`; empty for a switch.
-    value: &'static str,
-    help: &'static str,
-}
-
-const fn flag(name: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, value, help }
-}
-
-const SPECS: &[Spec] = &[
-    Spec {
-        name: "deploy",
-        about: "sends a folder, and says when it is live",
-        operand: "DIR",
-        flags: &[
-            flag("project", "NAME", "what the project is called [the folder's name]"),
-            flag("all", "", "each folder in DIR is a project; all of them go live together, or none"),
-            flag("message", "TEXT", "kept in the deploy's record"),
-            flag("keep", "", "files that do not build stay on the volume"),
-            flag("no-wait", "", "do not wait for the routers"),
-        ],
-    },
-    Spec { name: "status", about: "says what every router serves", operand: "[PROJECT]", flags: &[] },
-    Spec {
-        name: "rollback",
-        about: "makes an earlier version live again",
-        operand: "PROJECT",
-        flags: &[flag(
-            "version",
-            "DIGEST",
-            "which one, by its digest or the first 12 digits [the one before]",
-        )],
-    },
-    Spec { name: "remove", about: "takes a project away, without asking", operand: "PROJECT", flags: &[] },
-    Spec {
-        name: "logs",
-        about: "prints what a project printed",
-        operand: "PROJECT",
-        flags: &[
-            flag("lines", "N", "how many of the last lines of each router [100]"),
-            flag("follow", "", "go on with new lines until interrupted"),
-        ],
-    },
-];
-
-const COMMON_FLAGS: &[Flag] = &[
-    flag("to", "URL", "the bridge; or SWITCHYARD_TO"),
-    flag("token-file", "FILE", "holds the token; or the token itself in SWITCHYARD_TOKEN"),
-    flag("json", "", "print the bridge's JSON and nothing else"),
-];
+mod access;
+mod specs;
 
 /// What is to be done, and where.
 #[derive(Debug)]
@@ -217,7 +153,8 @@ impl Values {
     }
 
     fn unknown(&mut self, name: &str, parser: &mut lexopt::Parser) {
-        let near = flags(self.spec).find(|flag| flag.name.starts_with(name) || name.starts_with(flag.name));
+        let near = flags(self.spec).max_by_key(|flag| alike(flag.name, name));
+        let near = near.filter(|flag| alike(flag.name, name) >= flag.name.len().min(3));
         let hint = match near {
             _ if name == "token" => "; give it in --token-file FILE or SWITCHYARD_TOKEN".to_owned(),
             Some(near) => format!("; did you mean --{}?", near.name),
@@ -318,79 +255,11 @@ impl Values {
         let lines = text.parse();
         lines.map_err(|_| self.problem(format!("--lines: {text:?} is no whole number"))).ok()
     }
-
-    fn to(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Option<Url> {
-        let (whose, text) = match self.given.remove("to") {
-            Some(text) => ("--to", text),
-            None => (TO_VARIABLE, env(TO_VARIABLE).unwrap_or_default()),
-        };
-        if text.is_empty() {
-            self.problem(format!("--to: is required: the bridge's URL (or {TO_VARIABLE})"));
-            return None;
-        }
-        let url = bridge_url(&text.to_string_lossy());
-        url.map_err(|why| self.problem(format!("{whose}: {why}"))).ok()
-    }
-
-    fn authorization(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Option<HeaderValue> {
-        let token = match self.given.remove("token-file") {
-            Some(file) => match std::fs::read_to_string(&file) {
-                Ok(text) => text,
-                Err(error) => {
-                    self.problem(format!("--token-file: {file:?} cannot be read: {error}"));
-                    return None;
-                }
-            },
-            None => env(TOKEN_VARIABLE)?.to_string_lossy().into_owned(),
-        };
-        let token = token.trim();
-        let is_one = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        let Some(mut value) =
-            is_one.then(|| HeaderValue::from_str(&format!("Bearer {token}")).ok()).flatten()
-        else {
-            self.problem(format!(
-                "--token-file or {TOKEN_VARIABLE}: holds no token: one word of visible ASCII characters"
-            ));
-            return None;
-        };
-        value.set_sensitive(true);
-        Some(value)
-    }
 }
 
-/// The reason never shows the text: a password may be in it.
-fn bridge_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}; write http://host:port"))?;
-    if !["http", "https"].contains(&url.scheme()) {
-        return Err("is no http:// or https:// URL".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a name or a password; give the token in --token-file".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must end with the path: leave out what is behind ? or #".to_owned());
-    }
-    Ok(url)
-}
-
-fn flags(spec: &Spec) -> impl Iterator<Item = Flag> {
-    spec.flags.iter().chain(COMMON_FLAGS).copied()
-}
-
-fn help(spec: &Spec) -> String {
-    let Spec { name, about, operand, .. } = spec;
-    let mut text = format!(
-        "switchyard-bridge {name}: {about}\n\nusage: switchyard-bridge {name} {operand} --to URL [flags]\n\n"
-    );
-    for flag in flags(spec) {
-        let name = format!("--{} {}", flag.name, flag.value);
-        text.push_str(&format!("  {name:<20} {}\n", flag.help));
-    }
-    text.push_str(
-        "\nexit status: 0 done; 1 it does not build, or is not there; 2 refused; 3 no answer in time; \
-         64 wrong command line",
-    );
-    text
+/// How many letters two names have in common at their beginning.
+fn alike(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
 }
 
 #[cfg(test)]

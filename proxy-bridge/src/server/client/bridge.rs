@@ -138,7 +138,7 @@ impl Bridge {
     ) -> Result<Answer, CallError> {
         let mut events = match self.events(response) {
             Ok(events) => events,
-            Err(response) => return self.whole(response).await,
+            Err(response) => return self.whole(*response).await,
         };
         while let Some(event) = events.next().await? {
             match event.kind.as_str() {
@@ -152,12 +152,12 @@ impl Bridge {
 
     /// # Errors
     /// The answer back when it has no events.
-    pub(super) fn events(&self, response: Response) -> Result<Events<'_>, Response> {
+    pub(super) fn events(&self, response: Response) -> Result<Events<'_>, Box<Response>> {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
             Ok(Events { bridge: self, response, parser: Parser::default(), read: Vec::new().into_iter() })
         } else {
-            Err(response)
+            Err(Box::new(response))
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) async fn logs(
     let response = bridge.send(request.header(ACCEPT, "text/event-stream"), no_body, |_| {}).await?;
     let mut events = match bridge.events(response) {
         Ok(events) => events,
-        Err(response) => return report::tell(console, json, &bridge.whole(response).await?),
+        Err(response) => return report::tell(console, json, &bridge.whole(*response).await?),
     };
     let mut exit = DONE;
     while let Some(event) = events.next().await? {

@@ -81,7 +81,8 @@ impl<'a> Progress<'a> {
 }
 
 fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0).with_style(style(WAITING)).with_finish(ProgressFinish::AndClear);
+    let bar = ProgressBar::new(0).with_style(style(WAITING)).with_message("waiting for the bridge");
+    let bar = bar.with_finish(ProgressFinish::AndClear);
     bar.enable_steady_tick(TICK);
     bar
 }
@@ -94,6 +95,7 @@ fn style(template: &str) -> ProgressStyle {
 #[derive(Debug, Default)]
 struct Steps {
     routers: BTreeSet<String>,
+    phase: String,
     /// Those that came to the end of the phase under way.
     through: BTreeSet<String>,
 }
@@ -101,8 +103,11 @@ struct Steps {
 impl Steps {
     /// What a step means to people, where it is worth a line.
     fn tell(&mut self, step: &Step) -> Option<String> {
-        let Some(router) = &step.router else {
+        if self.phase != step.phase {
+            self.phase.clone_from(&step.phase);
             self.through.clear();
+        }
+        let Some(router) = &step.router else {
             return match step.phase.as_str() {
                 "store" => Some("received".to_owned()),
                 "hold" => Some("stored".to_owned()),
@@ -148,7 +153,6 @@ mod tests {
             ("build", None, None),
             ("build", Some("r2"), Some("built")),
             ("build", Some("r1"), Some("unchanged")),
-            ("publish", None, None),
             ("publish", Some("r1"), Some("live")),
         ]);
         let expected = [

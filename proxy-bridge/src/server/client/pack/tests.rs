@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
@@ -75,7 +76,7 @@ async fn a_message_is_a_part_of_its_own() {
 #[tokio::test]
 async fn the_same_files_give_the_same_bytes() {
     let (one, other) = (folder(), folder());
-    let executable = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let executable = fs::Permissions::from_mode(0o700);
     fs::set_permissions(other.path().join("main.ts"), executable).unwrap();
     let (one, _) = packed(&upload(&one, None)).await;
     let (other, _) = packed(&upload(&other, None)).await;

@@ -90,6 +90,7 @@ async fn an_upload_that_is_refused_in_its_middle_is_told_why() {
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
     assert_eq!(ran.exit, 2, "{}", ran.err);
     assert!(ran.err.ends_with("give a token\n"), "{}", ran.err);
+    assert_eq!(bridge.asked().len(), 1);
 }
 
 #[tokio::test]
