@@ -102,6 +102,9 @@ pub(super) struct Said {
     pub(super) state: Option<String>,
     pub(super) live: Option<VersionName>,
     pub(super) error: Option<Diagnostic>,
+    /// It gets no request of the project until it serves what was deployed.
+    #[serde(default)]
+    pub(super) lags: bool,
 }
 
 #[derive(Debug, Deserialize)]

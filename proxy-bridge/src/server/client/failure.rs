@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::bridge::CallError;
 use super::files::FilesError;
+use crate::command::flags::EXIT_USAGE;
 
 pub(super) const DONE: u8 = 0;
 
@@ -18,8 +19,7 @@ pub(super) const REFUSED: u8 = 2;
 /// Nobody answered in time, or nothing that can be understood.
 pub(super) const NO_ANSWER: u8 = 3;
 
-/// `EX_USAGE` of sysexits.h.
-pub(super) const USAGE: u8 = 64;
+pub(super) const USAGE: u8 = EXIT_USAGE;
 
 /// Why a command could not be carried out.
 #[derive(Debug)]

@@ -60,15 +60,22 @@ fn project_rows(project: &Project) -> Vec<[String; 4]> {
     }
 }
 
-fn facts(said: &Said) -> [Option<&str>; 3] {
-    let error = said.error.as_ref().map(|error| error.message.as_str());
-    [said.state.as_deref(), said.live.as_ref().map(|live| live.version.as_str()), error]
+/// What is shown of a router's word, but for its name.
+fn facts(said: &Said) -> [String; 3] {
+    let state = said.state.as_deref().unwrap_or("-");
+    let version = said.live.as_ref().map_or("-", |live| live.version.as_str());
+    let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
+    let note = match error.lines().next() {
+        Some(error) => error,
+        None if said.lags => "lags: gets no requests until it serves what was deployed",
+        None => "",
+    };
+    [state, version, note].map(str::to_owned)
 }
 
 fn row(name: String, said: &Said) -> [String; 4] {
-    let [state, live, _] = facts(said).map(|fact| fact.unwrap_or("-").to_owned());
-    let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
-    [name, state, live, error.lines().next().unwrap_or_default().to_owned()]
+    let [state, version, note] = facts(said);
+    [name, state, version, note]
 }
 
 fn aligned(rows: &[[String; 4]]) -> String {
@@ -118,16 +125,18 @@ mod tests {
 
     #[test]
     fn routers_that_differ_have_a_row_each() {
+        let mut lagging = said("r2", "live", Some("blog@2"), Value::Null);
+        lagging["lags"] = true.into();
         let shown = shown(
             json!([{"project": "blog", "skew": true, "routers": [
-                said("r1", "live", Some("blog@1"), Value::Null), said("r2", "live", Some("blog@2"), Value::Null)]}]),
+                said("r1", "live", Some("blog@1"), Value::Null), lagging]}]),
             json!([{"router": "r3", "reachable": false}, {"router": "r1", "reachable": true}]),
         );
         let expected = [
             "PROJECT  STATE  VERSION",
             "blog     skew   -        the routers serve different versions",
             "  r1     live   blog@1",
-            "  r2     live   blog@2",
+            "  r2     live   blog@2   lags: gets no requests until it serves what was deployed",
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);
