@@ -1,1 +1,127 @@
-//! 
+//! The client side: sends folders to a bridge, and tells what came of it.
+//!
+//! [`run`] is a command from its arguments to its exit status; it touches the process's own streams and
+//! variables only through what it is given.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::time::Duration;
+
+use http::Method;
+
+use self::args::{Action, Command, Parsed};
+use self::bridge::Bridge;
+use self::failure::{DONE, Failure, NO_ANSWER, USAGE};
+use self::logs::Wanted;
+use self::orders::{Order, carry_out};
+
+mod answers;
+mod args;
+mod bridge;
+mod deploy;
+mod failure;
+mod files;
+mod logs;
+mod orders;
+mod pack;
+mod progress;
+mod report;
+mod sse;
+mod status;
+
+/// Where a command writes.
+pub struct Console<'a> {
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// Progress and what went wrong.
+    pub err: &'a mut dyn Write,
+    /// Whether standard error is a terminal: progress is a bar then, drawn there.
+    pub terminal: bool,
+}
+
+impl Console<'_> {
+    fn complain(&mut self, text: &str) -> io::Result<()> {
+        if text.is_empty() { Ok(()) } else { writeln!(self.err, "{text}") }
+    }
+}
+
+/// Whether the program's first argument names a command of the client.
+pub fn is_command(name: &OsStr) -> bool {
+    name.to_str().is_some_and(args::is_command)
+}
+
+/// Carries out a command. `args` begin with its name; `env` tells of variables.
+///
+/// Returns the exit status: 0 done; 1 the version does not build, or the project is not there; 2 refused;
+/// 3 nobody answered in time; 64 wrong command line.
+pub async fn run(
+    args: impl Iterator<Item = OsString>,
+    env: impl Fn(&str) -> Option<OsString>,
+    console: &mut Console<'_>,
+) -> u8 {
+    run_within(bridge::SILENCE, args, env, console).await
+}
+
+async fn run_within(
+    silence: Duration,
+    args: impl Iterator<Item = OsString>,
+    env: impl Fn(&str) -> Option<OsString>,
+    console: &mut Console<'_>,
+) -> u8 {
+    let ended = match args::parse(args, env) {
+        Ok(Parsed::Print(text)) => writeln!(console.out, "{text}").map(|()| DONE).map_err(Failure::from),
+        Ok(Parsed::Run(command)) => carry(*command, silence, console).await,
+        Err(problems) => Err(Failure::new(USAGE, usage(&problems))),
+    };
+    ended.unwrap_or_else(|failure| {
+        if let Some(text) = failure.text {
+            // Nobody is left to be told that nobody can be told.
+            let _ = console.complain(&format!("switchyard-bridge: {text}"));
+        }
+        failure.exit
+    })
+}
+
+async fn carry(command: Command, silence: Duration, console: &mut Console<'_>) -> Result<u8, Failure> {
+    let Command { action, to, authorization, json } = command;
+    let bridge = Bridge::new(to, authorization, silence);
+    let bridge =
+        bridge.map_err(|error| Failure::new(NO_ANSWER, format!("no HTTP client can be made: {error}")))?;
+    match action {
+        Action::Deploy(deploy) => deploy::deploy(&bridge, deploy, json, console).await,
+        Action::Status(project) => status::status(&bridge, project.as_ref(), json, console).await,
+        Action::Rollback { project, version } => {
+            let order = Order {
+                method: Method::POST,
+                path: vec!["projects", project.as_str(), "rollback"],
+                query: version.iter().map(|digest| ("to", digest.as_str())).collect(),
+                upload: None,
+                wait: true,
+            };
+            carry_out(&bridge, &order, json, console).await
+        }
+        Action::Remove(project) => {
+            let order = Order {
+                method: Method::DELETE,
+                path: vec!["projects", project.as_str()],
+                query: Vec::new(),
+                upload: None,
+                wait: true,
+            };
+            carry_out(&bridge, &order, json, console).await
+        }
+        Action::Logs { project, lines, follow } => {
+            let wanted = Wanted { project: &project, lines, follow };
+            logs::logs(&bridge, wanted, json, console).await
+        }
+    }
+}
+
+fn usage(problems: &[String]) -> String {
+    let mut lines = problems.join("\nswitchyard-bridge: ");
+    lines.push_str("\nswitchyard-bridge: --help behind the command lists its flags");
+    lines
+}
+
+#[cfg(test)]
+mod tests;

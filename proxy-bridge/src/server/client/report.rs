@@ -1,0 +1,105 @@
+//! What came of a deploy: the bridge's JSON for scripts, sentences for people.
+
+use super::Console;
+use super::answers::{Deployed, Problem, Record, Told};
+use super::bridge::{Answer, CallError};
+use super::failure::{Failure, exit_of};
+
+/// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
+/// Returns the exit status.
+pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
+    let problem = serde_json::from_str::<Problem>(&answer.body);
+    let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
+    let exit = exit_of(answer.status, kind);
+    match problem {
+        Ok(_) if json => writeln!(console.out, "{}", answer.body.trim_end())?,
+        Ok(problem) => console.complain(&describe(&problem, answer))?,
+        Err(_) => {
+            console.complain(&format!("the bridge, or what is in front of it, answered {}", answer.status))?
+        }
+    }
+    Ok(exit)
+}
+
+/// The record in the answer of a deploy that has succeeded or goes on.
+pub(super) fn record(answer: &Answer) -> Result<Record, Failure> {
+    Ok(serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?)
+}
+
+/// One line for each project, and one for each router that is behind.
+pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), Failure> {
+    for project in &record.projects {
+        writeln!(console.out, "{}", outcome(record, project))?;
+    }
+    console.complain(&silent_routers(&record.routers))?;
+    Ok(())
+}
+
+fn outcome(record: &Record, deployed: &Deployed) -> String {
+    let version = deployed.version.as_deref().unwrap_or(&deployed.project);
+    let (what, through) = match record.outcome.as_deref() {
+        Some("removed") => ("removed from", ["removed", "unknown"]),
+        Some(_) => ("live on", ["live", "unchanged"]),
+        None => return format!("{version} is under way: deploy {}", record.deploy),
+    };
+    let reports = record.routers.iter().filter(|told| {
+        let mut own = told.reports.iter().filter(|report| report.project == deployed.project);
+        own.any(|report| through.contains(&report.outcome.as_str()))
+    });
+    let (reached, all) = (reports.count(), record.routers.len());
+    let routers = match (reached, all) {
+        (1, 1) => "1 router".to_owned(),
+        (reached, all) if reached == all => format!("{all} routers"),
+        (reached, all) => format!("{reached} of {all} routers"),
+    };
+    let took = record.timings_ms.total.map(|ms| format!(" ({ms:.0} ms)")).unwrap_or_default();
+    format!("{version} is {what} {routers}{took}")
+}
+
+fn silent_routers(routers: &[Told]) -> String {
+    let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
+    let lines =
+        silent.map(|told| format!("  {}: {}", told.router, told.error.as_deref().unwrap_or("said nothing")));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn describe(problem: &Problem, answer: &Answer) -> String {
+    let mut lines = Vec::new();
+    if let Some(error) = &problem.error {
+        lines.push(diagnostic(error));
+    }
+    let detail = problem.detail.as_deref().or(problem.title.as_deref());
+    let mut sentence = detail.map_or_else(|| answer.status.to_string(), str::to_owned);
+    for (what, name) in [("project", &problem.project), ("part", &problem.part), ("field", &problem.field)] {
+        if let Some(name) = name
+            && !sentence.contains(name.as_str())
+        {
+            sentence.push_str(&format!(" ({what} {name:?})"));
+        }
+    }
+    lines.push(sentence);
+    lines.push(silent_routers(&problem.routers));
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n")
+}
+
+/// `main.ts:3:12: message`, and the lines around the place.
+pub(super) fn diagnostic(error: &crate::event::Diagnostic) -> String {
+    let place: Vec<_> = [error.file.clone()]
+        .into_iter()
+        .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
+        .map_while(|part| part)
+        .collect();
+    let mut text = match place.as_slice() {
+        [] => error.message.clone(),
+        place => format!("{}: {}", place.join(":"), error.message),
+    };
+    if let Some(frame) = &error.frame {
+        text.push('\n');
+        text.push_str(frame.trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! `status`: a table of projects, with a line for each router where they differ.
+
+use super::Console;
+use super::answers::{Project, Projects, Said};
+use super::bridge::{Answer, Bridge, CallError};
+use super::failure::{DONE, Failure};
+use super::report;
+use crate::project::ProjectName;
+
+/// Returns the exit status.
+pub(super) async fn status(
+    bridge: &Bridge,
+    project: Option<&ProjectName>,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<u8, Failure> {
+    let path = [Some("projects"), project.map(ProjectName::as_str)];
+    let answer = bridge.get(&path.into_iter().flatten().collect::<Vec<_>>()).await?;
+    if json || !answer.status.is_success() {
+        return report::tell(console, json, &answer);
+    }
+    let said = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
+    console.out.write_all(table(&said).as_bytes())?;
+    Ok(DONE)
+}
+
+fn read(answer: &Answer, one: bool) -> serde_json::Result<Projects> {
+    if one {
+        let project = serde_json::from_str(&answer.body)?;
+        return Ok(Projects { projects: vec![project], routers: Vec::new() });
+    }
+    serde_json::from_str(&answer.body)
+}
+
+fn table(said: &Projects) -> String {
+    let mut rows = vec![["PROJECT", "STATE", "VERSION", ""].map(str::to_owned)];
+    for project in &said.projects {
+        rows.extend(project_rows(project));
+    }
+    let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
+    for router in said.routers.iter().filter(|router| !router.reachable) {
+        text.push_str(&format!("{} cannot be reached\n", router.router));
+    }
+    text
+}
+
+/// One row where all routers say the same, else one more for each router.
+fn project_rows(project: &Project) -> Vec<[String; 4]> {
+    let name = project.project.clone();
+    match project.routers.as_slice() {
+        [] => vec![[name, "-".into(), "-".into(), String::new()]],
+        [first, rest @ ..] if rest.iter().all(|said| facts(said) == facts(first)) => vec![row(name, first)],
+        all => {
+            let note = if project.skew { "the routers serve different versions" } else { "" };
+            let state = if project.skew { "skew" } else { "differs" };
+            let head = [name, state.to_owned(), "-".to_owned(), note.to_owned()];
+            let routers = all.iter().map(|said| row(format!("  {}", said.router), said));
+            std::iter::once(head).chain(routers).collect()
+        }
+    }
+}
+
+/// What is shown of a router's word, but for its name.
+fn facts(said: &Said) -> [String; 3] {
+    let state = said.state.as_deref().unwrap_or("-");
+    let version = said.live.as_ref().map_or("-", |live| live.version.as_str());
+    let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
+    let note = match error.lines().next() {
+        Some(error) => error,
+        None if said.lags => "lags: gets no requests until it serves what was deployed",
+        None => "",
+    };
+    [state, version, note].map(str::to_owned)
+}
+
+fn row(name: String, said: &Said) -> [String; 4] {
+    let [state, version, note] = facts(said);
+    [name, state, version, note]
+}
+
+fn aligned(rows: &[[String; 4]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let (name, state, version) = (width(0), width(1), width(2));
+    let lines = rows.iter().map(|row| {
+        let line = format!("{:<name$}  {:<state$}  {:<version$}  {}", row[0], row[1], row[2], row[3]);
+        line.trim_end().to_owned() + "\n"
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(projects: Value, routers: Value) -> Vec<String> {
+        let said = serde_json::from_value(json!({"projects": projects, "routers": routers})).unwrap();
+        table(&said).lines().map(str::to_owned).collect()
+    }
+
+    fn said(router: &str, state: &str, live: Option<&str>, error: Value) -> Value {
+        let live = live.map(|version| json!({"digest": "ab", "version": version}));
+        json!({"router": router, "state": state, "live": live, "error": error, "lags": false})
+    }
+
+    #[test]
+    fn routers_that_agree_share_a_row() {
+        let shown = shown(
+            json!([
+                {"project": "blog", "skew": false, "routers": [
+                    said("r1", "live", Some("blog@1"), Value::Null), said("r2", "live", Some("blog@1"), Value::Null)]},
+                {"project": "a-shop", "skew": false, "routers": [
+                    said("r1", "failed", None, json!({"message": "no\nway", "file": "main.ts", "line": 3}))]},
+            ]),
+            json!([]),
+        );
+        let expected = [
+            "PROJECT  STATE   VERSION",
+            "blog     live    blog@1",
+            "a-shop   failed  -        main.ts:3: no",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn routers_that_differ_have_a_row_each() {
+        let mut lagging = said("r2", "live", Some("blog@2"), Value::Null);
+        lagging["lags"] = true.into();
+        let shown = shown(
+            json!([{"project": "blog", "skew": true, "routers": [
+                said("r1", "live", Some("blog@1"), Value::Null), lagging]}]),
+            json!([{"router": "r3", "reachable": false}, {"router": "r1", "reachable": true}]),
+        );
+        let expected = [
+            "PROJECT  STATE  VERSION",
+            "blog     skew   -        the routers serve different versions",
+            "  r1     live   blog@1",
+            "  r2     live   blog@2   lags: gets no requests until it serves what was deployed",
+            "r3 cannot be reached",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_bridge_without_projects_says_so() {
+        assert_eq!(shown(json!([]), json!([])), ["no projects"]);
+    }
+}

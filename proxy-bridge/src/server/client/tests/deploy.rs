@@ -1,0 +1,232 @@
+use super::*;
+use crate::project::ProjectName;
+
+#[tokio::test]
+async fn a_folder_is_sent_and_its_phases_are_shown() {
+    let blog = Blog::new();
+    let bridge = FakeBridge::answering([Reply::Events(events(200, &blog.record()), 7)]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path, "--message", "it's new", "--keep"]).await;
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let version = blog.version();
+    assert_eq!(ran.out, format!("{version} is live on 2 routers (312 ms)\n"));
+    let expected = format!("{version}: 2 files, 19 B\nreceived\nstored\nbuilt on 1 of 2 routers\n");
+    assert_eq!(ran.err, expected);
+
+    let [asked] = &bridge.asked()[..] else { panic!() };
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/deploy/blog?keep=1"));
+    assert_eq!(asked.headers["accept"], "text/event-stream");
+    assert_eq!(asked.headers["authorization"], format!("Bearer {TOKEN}").as_str());
+    let (parts, files) = received(asked).await;
+    assert_eq!(parts["message"], "it's new");
+    let expected = [("blog/main.ts", "export default {}\n"), ("blog/node_modules/x/index.js", "1")];
+    assert_eq!(files, expected.map(|(path, text)| (path.to_owned(), text.to_owned())).into());
+}
+
+#[tokio::test]
+async fn phases_are_read_wherever_their_bytes_are_cut() {
+    let blog = Blog::new();
+    for size in [1, 2, 3, 11, 64, 4096] {
+        let bridge = FakeBridge::answering([Reply::Events(events(200, &blog.record()), size)]).await;
+        let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+        assert_eq!(ran.exit, 0, "pieces of {size}: {}", ran.err);
+        assert!(ran.err.contains("built on 1 of 2 routers"), "pieces of {size}: {}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn scripts_get_the_record_and_nothing_else() {
+    let blog = Blog::new();
+    let bridge = FakeBridge::answering([Reply::Events(events(200, &blog.record()), 100)]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path, "--json"]).await;
+    assert_eq!((ran.json(), ran.err.as_str(), ran.exit), (blog.record(), "", 0));
+}
+
+#[tokio::test]
+async fn a_bridge_that_answers_without_events_is_understood() {
+    let blog = Blog::new();
+    let bridge = FakeBridge::answering([Reply::Json(200, blog.record())]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!((ran.exit, ran.out.contains("is live on 2 routers")), (0, true), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_build_is_told_and_ends_with_one() {
+    let blog = Blog::new();
+    let mut body = problem("build-failed", "blog does not build");
+    body["error"] = json!({"message": "no", "file": "main.ts", "line": 3, "column": 12, "frame": "> 3 | x"});
+    for reply in [Reply::Events(events(422, &body), 10), Reply::Json(422, body)] {
+        let bridge = FakeBridge::answering([reply]).await;
+        let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (1, ""));
+        assert!(ran.err.contains("main.ts:3:12: no\n> 3 | x\nblog does not build\n"), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn refusals_end_with_two_and_silence_of_routers_with_three() {
+    let blog = Blog::new();
+    let table = [
+        (401, "unauthorized", 2),
+        (409, "deploy-under-way", 2),
+        (503, "busy", 3),
+        (504, "routers-silent", 3),
+    ];
+    for (status, slug, exit) in table {
+        let bridge = FakeBridge::answering([Reply::Json(status, problem(slug, "because"))]).await;
+        let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (exit, ""), "{status}");
+        assert!(ran.err.ends_with("because\n"), "{status}: {}", ran.err);
+        assert_eq!(bridge.asked().len(), 1, "an answer is an answer");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_in_its_middle_is_told_why() {
+    let blog = Blog::new();
+    let noise: Vec<u8> = (0..400_000).flat_map(|_| *uuid::Uuid::new_v4().as_bytes()).collect();
+    fs::write(format!("{}/noise.bin", blog.path), noise).unwrap();
+    let refused = Reply::AtOnce(401, problem("unauthorized", "give a token"));
+    let bridge = FakeBridge::answering([refused]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!(ran.exit, 2, "{}", ran.err);
+    assert!(ran.err.ends_with("give a token\n"), "{}", ran.err);
+    assert_eq!(bridge.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_tried_once_more_with_the_same_key_and_files() {
+    let blog = Blog::new();
+    let half = step("store", None, None) + "event: do";
+    for broken in [Reply::Break, Reply::BreakAfter(half.clone()), Reply::Events(half, 5)] {
+        let bridge = FakeBridge::answering([broken, Reply::Events(events(200, &blog.record()), 100)]).await;
+        let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        assert!(ran.err.contains("once more"), "{}", ran.err);
+        let [first, second] = &bridge.asked()[..] else { panic!("{:?}", bridge.asked()) };
+        assert_eq!(first.headers["idempotency-key"], second.headers["idempotency-key"]);
+        assert_eq!(received(first).await, received(second).await);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_twice_is_no_answer() {
+    let blog = Blog::new();
+    let bridge = FakeBridge::answering([Reply::Break, Reply::Break]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!((ran.exit, bridge.asked().len()), (3, 2));
+    assert!(ran.err.contains("broke before the answer"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn each_run_has_a_key_of_its_own() {
+    let blog = Blog::new();
+    let live = Reply::Json(200, blog.record());
+    let bridge = FakeBridge::answering([live.clone(), live]).await;
+    run_with(&bridge, &["deploy", &blog.path]).await;
+    run_with(&bridge, &["deploy", &blog.path]).await;
+    let [first, second] = &bridge.asked()[..] else { panic!() };
+    assert_ne!(first.headers["idempotency-key"], second.headers["idempotency-key"]);
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_not_there_is_named() {
+    let blog = Blog::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ran = run_at(&format!("http://{closed}"), &["deploy", &blog.path], LONG).await;
+    assert_eq!(ran.exit, 3);
+    assert!(ran.err.contains(&closed.to_string()) && ran.err.contains("--to"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_bridge_that_falls_silent_is_not_waited_for() {
+    let blog = Blog::new();
+    let bridge = FakeBridge::answering([Reply::Never]).await;
+    let ran = run_at(&bridge.to(), &["deploy", &blog.path], Duration::from_millis(200)).await;
+    assert_eq!(ran.exit, 3);
+    assert!(ran.err.contains("no sign of life"), "{}", ran.err);
+    assert_eq!(bridge.asked().len(), 1, "silence is no broken connection");
+}
+
+#[tokio::test]
+async fn what_is_no_bridge_is_told() {
+    let blog = Blog::new();
+    for (page, exit) in [(Reply::Page(200, "<html>"), 3), (Reply::Page(413, "<html>"), 2)] {
+        let bridge = FakeBridge::answering([page]).await;
+        let ran = run_with(&bridge, &["deploy", &blog.path, "--json"]).await;
+        assert_eq!((ran.exit, ran.out.as_str()), (exit, ""));
+        assert!(ran.err.contains("--to") || ran.err.contains("413"), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn other_content_than_was_sent_is_no_success() {
+    let blog = Blog::new();
+    let bridge = FakeBridge::answering([Reply::Json(200, record("live", Some(Digest::from([1; 32]))))]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!(ran.exit, 2);
+    assert!(ran.err.contains(&blog.version()), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn who_does_not_wait_is_told_the_deploys_id() {
+    let blog = Blog::new();
+    let mut record = blog.record();
+    record["outcome"] = Value::Null;
+    let bridge = FakeBridge::answering([Reply::Json(202, record)]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path, "--no-wait"]).await;
+    assert_eq!(ran.exit, 0);
+    assert_eq!(ran.out, format!("{} is under way: deploy d1\n", blog.version()));
+    let [asked] = &bridge.asked()[..] else { panic!() };
+    assert_eq!(asked.path, "/deploy/blog?wait=0");
+    assert_eq!(asked.headers["accept"], "application/json");
+}
+
+#[tokio::test]
+async fn all_projects_of_a_folder_are_one_deploy() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["shop", "blog"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        fs::write(dir.path().join(name).join("main.ts"), name).unwrap();
+    }
+    let bridge = FakeBridge::answering([Reply::Json(202, json!({"deploy": "d1", "projects": []}))]).await;
+    let ran = run_with(&bridge, &["deploy", "--all", dir.path().to_str().unwrap()]).await;
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let [asked] = &bridge.asked()[..] else { panic!() };
+    assert_eq!(asked.path, "/deploy");
+    let (_, files) = received(asked).await;
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["blog/main.ts", "shop/main.ts"]);
+}
+
+#[tokio::test]
+async fn a_name_that_no_project_may_have_is_refused_before_anything_is_sent() {
+    let blog = Blog::new();
+    fs::write(format!("{}/a\nb.ts", blog.path), "").unwrap();
+    let bridge = FakeBridge::answering([]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!(ran.exit, 2);
+    assert!(ran.err.contains("control character"), "{}", ran.err);
+    assert!(bridge.asked().is_empty());
+}
+
+#[tokio::test]
+async fn files_that_change_while_they_are_sent_are_the_reason_and_the_bridge_gets_no_whole_upload() {
+    let blog = Blog::new();
+    let listed = files::list(blog.path.as_ref(), blog.path.as_ref(), &[]).unwrap();
+    let projects = vec![(ProjectName::parse("blog").unwrap(), listed)];
+    let order = Order {
+        method: Method::POST,
+        path: vec!["deploy", "blog"],
+        query: Vec::new(),
+        upload: Some(Arc::new(pack::Upload { projects, message: None })),
+        wait: true,
+    };
+    fs::write(format!("{}/main.ts", blog.path), "more than it was when it was listed").unwrap();
+    let fake = FakeBridge::answering([Reply::Json(200, blog.record())]).await;
+    let bridge = Bridge::new(fake.to().parse().unwrap(), None, LONG).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console { out: &mut out, err: &mut err, terminal: false };
+    let failure = carry_out(&bridge, &order, false, &mut console).await.unwrap_err();
+    assert_eq!(failure.exit, 2);
+    assert!(failure.text.unwrap().contains("main.ts changed its size"));
+    assert!(fake.asked().iter().all(|asked| asked.body.is_none()));
+}

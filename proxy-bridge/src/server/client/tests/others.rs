@@ -1,0 +1,129 @@
+use super::*;
+
+#[tokio::test]
+async fn a_rollback_and_a_removal_are_asked_for_like_a_deploy() {
+    let digest = Digest::from([0xab; 32]);
+    let live = Reply::Events(events(200, &record("live", Some(digest))), 9);
+    let removed = Reply::Events(events(200, &record("removed", None)), 9);
+    let bridge = FakeBridge::answering([live, removed]).await;
+    let ran = run_with(&bridge, &["rollback", "blog", "--version", "abababababab"]).await;
+    assert_eq!((ran.out.as_str(), ran.exit), ("blog@abababababab is live on 2 routers (312 ms)\n", 0));
+    let ran = run_with(&bridge, &["remove", "blog"]).await;
+    assert_eq!((ran.out.as_str(), ran.exit), ("blog is removed from 2 routers (312 ms)\n", 0));
+
+    let asked = bridge.asked();
+    let paths: Vec<_> = asked.iter().map(|asked| (asked.method.as_str(), asked.path.as_str())).collect();
+    assert_eq!(paths, [("POST", "/projects/blog/rollback?to=abababababab"), ("DELETE", "/projects/blog")]);
+    for asked in &asked {
+        assert_eq!(asked.headers["accept"], "text/event-stream");
+        assert!(asked.headers.contains_key("idempotency-key"));
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_is_not_there_ends_with_one() {
+    let unknown = Reply::Json(404, problem("unknown-project", "there is no project blog"));
+    for args in [&["status", "blog"][..], &["remove", "blog"], &["rollback", "blog"], &["logs", "blog"]] {
+        let bridge = FakeBridge::answering([unknown.clone()]).await;
+        let ran = run_with(&bridge, args).await;
+        assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (1, "", "there is no project blog\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_behind_a_path_is_found() {
+    let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
+    let ran = run_at(&format!("{}/deploys/", bridge.to()), &["status"], LONG).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (0, "no projects\n"));
+    assert_eq!(bridge.asked()[0].path, "/deploys/projects");
+}
+
+fn blog(routers: &[&str]) -> Value {
+    let live = json!({"digest": "ab", "version": "blog@1"});
+    let said = routers.iter().map(|router| json!({"router": router, "state": "live", "live": live}));
+    json!({"project": "blog", "skew": false, "routers": said.collect::<Vec<_>>()})
+}
+
+#[tokio::test]
+async fn the_status_of_one_project_is_a_table_too_and_scripts_get_the_json() {
+    let reply = Reply::Json(200, blog(&["r1", "r2"]));
+    let bridge = FakeBridge::answering([reply.clone(), reply]).await;
+    let ran = run_with(&bridge, &["status", "blog"]).await;
+    assert_eq!(ran.out, "PROJECT  STATE  VERSION\nblog     live   blog@1\n");
+    let ran = run_with(&bridge, &["status", "blog", "--json"]).await;
+    assert_eq!(ran.json(), blog(&["r1", "r2"]));
+}
+
+fn line(router: &str, text: &str) -> String {
+    let data = json!({"router": router, "timestamp": "2026-03-01T12:00:00Z", "project": "blog", "version": "blog@1",
+        "pid": 7, "stream": "stdout", "line": text});
+    event("line", &data)
+}
+
+#[tokio::test]
+async fn log_lines_name_their_router_only_where_there_are_several() {
+    let table = [(&["r1"][..], ""), (&["r1", "r2"], "r1 ")];
+    for (routers, name) in table {
+        let lines = line("r1", "one") + &line("r1", "two é");
+        let replies = [Reply::Json(200, blog(routers)), Reply::Events(lines, 3)];
+        let bridge = FakeBridge::answering(replies).await;
+        let ran = run_with(&bridge, &["logs", "blog", "--lines", "2"]).await;
+        let head = format!("{name}2026-03-01T12:00:00Z blog@1 stdout");
+        assert_eq!(ran.out, format!("{head} one\n{head} two é\n"));
+        assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
+        assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?lines=2");
+    }
+}
+
+#[tokio::test]
+async fn scripts_get_one_json_object_for_each_line() {
+    let replies =
+        [Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", "one") + &line("r1", "two"), 50)];
+    let bridge = FakeBridge::answering(replies).await;
+    let ran = run_with(&bridge, &["logs", "blog", "--json"]).await;
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| &line["line"]).collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_router_whose_log_cannot_be_read_is_told() {
+    let events = event("error", &json!({"router": "r2", "error": "no connection"})) + &line("r1", "one");
+    let bridge =
+        FakeBridge::answering([Reply::Json(200, blog(&["r1", "r2"])), Reply::Events(events, 50)]).await;
+    let ran = run_with(&bridge, &["logs", "blog"]).await;
+    assert_eq!((ran.exit, ran.err.as_str()), (3, "r2: no connection\n"));
+    assert!(ran.out.ends_with("one\n"));
+}
+
+#[tokio::test]
+async fn a_log_that_is_followed_and_ends_has_been_cut_off() {
+    let bridge =
+        FakeBridge::answering([Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", "one"), 50)]).await;
+    let ran = run_with(&bridge, &["logs", "blog", "--follow"]).await;
+    assert_eq!(ran.exit, 3);
+    assert!(ran.out.ends_with("one\n") && ran.err.contains("ended the log"), "{ran:?}");
+    assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?follow=1");
+}
+
+/// Standard output that somebody has closed.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
+    let mut err = Vec::new();
+    let mut console = Console { out: &mut Closed, err: &mut err, terminal: false };
+    let args = ["status", "--to", &bridge.to()].map(OsString::from);
+    assert_eq!(run(args.into_iter(), |_| None, &mut console).await, 0);
+    assert!(err.is_empty());
+}
