@@ -108,6 +108,20 @@ pub struct Report {
     pub timings_ms: Timings,
 }
 
+impl Report {
+    /// A report without a version.
+    pub fn of(project: &str, outcome: Outcome) -> Self {
+        Self {
+            project: project.to_owned(),
+            outcome,
+            digest: None,
+            version: None,
+            error: None,
+            timings_ms: Timings::default(),
+        }
+    }
+}
+
 /// `POST /_reload`, `POST /_deploys/{id}/build` and `…/publish`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reports {

@@ -7,13 +7,20 @@
 //! - [`verifier`]: the ingress's side, which believes only what its router signed
 //! - [`secret`]: what the two sides share
 //! - [`admin`]: what a router's admin listener takes and answers
+//! - [`routes`]: which project a request is for
+//! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
+//! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
 
 pub mod admin;
+#[cfg(feature = "command")]
+pub mod command;
 pub mod digest;
 pub mod event;
+pub mod forwarded;
 pub mod project;
 pub mod publisher;
+pub mod routes;
 pub mod secret;
 #[cfg(feature = "server")]
 pub mod server;

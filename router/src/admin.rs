@@ -13,14 +13,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
+use switchyard_bridge::admin::{Outcome, Projects, Reports};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use self::answer::{Answer, json, problem, text};
 use crate::cells::Cells;
-use crate::live::{Board, Command, Commands, Events, Live, Outcome};
+use crate::live::{Board, Command, Commands, Events, Live};
 use crate::metrics::Metrics;
 
 /// Connections at once; the next one waits to be accepted. Each event follower holds one.
@@ -81,9 +81,7 @@ impl Admin {
             "/healthz" => (Method::GET, Some(text(StatusCode::OK, "ok\n"))),
             "/readyz" => (Method::GET, Some(self.ready())),
             "/metrics" => (Method::GET, Some(metrics::answer(self))),
-            "/projects" => {
-                (Method::GET, Some(json(StatusCode::OK, &json!({ "projects": self.board.all() }))))
-            }
+            "/projects" => (Method::GET, Some(self.projects())),
             "/events" => (Method::GET, Some(stream::follow(&self.events, request.headers()))),
             "/_reload" => (Method::POST, None),
             _ if path.starts_with("/_reload/") => (Method::POST, None),
@@ -111,6 +109,11 @@ impl Admin {
         }
     }
 
+    fn projects(&self) -> Answer {
+        let router = self.events.router().to_owned();
+        json(StatusCode::OK, &Projects { router, projects: self.board.all() })
+    }
+
     fn project(&self, name: &str) -> Answer {
         match self.board.one(name) {
             Some(status) => json(StatusCode::OK, &status),
@@ -124,7 +127,7 @@ impl Admin {
             let (answer, reports) = oneshot::channel();
             let sent = self.commands.send(Command::ReloadAll { answer }).await;
             return match (sent, reports.await) {
-                (Ok(()), Ok(reports)) => json(StatusCode::OK, &json!({ "projects": reports })),
+                (Ok(()), Ok(projects)) => json(StatusCode::OK, &Reports { projects }),
                 _ => stopped(),
             };
         };

@@ -4,16 +4,15 @@
 mod body;
 mod dev_page;
 mod handle;
-mod headers;
 mod pool;
 mod problem;
 mod server;
-mod target;
 mod tunnel;
 
 use std::time::Duration;
 
 pub(crate) use server::Server;
+use switchyard_bridge::forwarded::TrustedProxies;
 
 /// What the data flow is told at start.
 #[derive(Debug, Clone)]
@@ -26,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) max_in_flight: usize,
     /// Whether browsers are shown build errors.
     pub(crate) dev: bool,
+    /// Whose word on where a request came from is taken.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// How long connections may go on once the router is to stop.
     pub(crate) grace: Duration,
 }

@@ -2,9 +2,7 @@
 //! it with one pointer swap and forwards requests to it. ARCHITECTURE.md tells how the parts meet.
 
 pub mod config;
-pub mod log;
 pub mod server;
-pub mod shutdown;
 
 mod admin;
 mod cells;

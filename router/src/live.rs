@@ -6,7 +6,7 @@ mod command;
 mod events;
 mod table;
 
-pub(crate) use board::{Board, Digests, Reload, StateName, Status};
-pub(crate) use command::{Command, Commands, Outcome, Report, commands};
+pub(crate) use board::{Board, Shown};
+pub(crate) use command::{Command, Commands, commands};
 pub(crate) use events::{Events, Happened};
 pub(crate) use table::{Entry, Failure, Live, LiveVersion, Running};

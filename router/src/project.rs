@@ -1,63 +1,10 @@
-//! What a project is: its name, and what its own configuration says of entry and routes.
+//! What a project's own configuration says of its entry and routes.
 
-use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
-
-/// `[a-z0-9][a-z0-9-]{0,62}`: a DNS label, because it is the first label of Host.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ProjectName(Arc<str>);
-
-impl ProjectName {
-    /// The longest DNS label (RFC 1035, 2.3.4).
-    const MAX_LEN: usize = 63;
-
-    /// # Errors
-    /// What is wrong with the name and what would be right.
-    pub(crate) fn parse(name: &str) -> Result<Self, Diagnostic> {
-        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let valid = name.len() <= Self::MAX_LEN
-            && name.bytes().next().is_some_and(plain)
-            && name.bytes().all(|c| plain(c) || c == b'-');
-        if valid {
-            return Ok(Self(name.into()));
-        }
-        Err(diagnostic(format!(
-            "{name:?} is no project name: rename the folder to at most {} of a-z, 0-9 and -, beginning with a letter or digit",
-            Self::MAX_LEN
-        )))
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ProjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ProjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl std::borrow::Borrow<str> for ProjectName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A directory whose name begins so is never a project (nor an error): `.git`, `_staging`.
-pub(crate) fn is_ignored(directory: &str) -> bool {
-    directory.starts_with(['.', '_'])
-}
+use switchyard_bridge::routes::Route;
 
 /// What the project's files say of how it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,15 +12,6 @@ pub(crate) struct Manifest {
     /// Relative to the project's directory, `/` between.
     pub(crate) entry: String,
     pub(crate) routes: Vec<Route>,
-}
-
-/// One more way to a project than its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// A whole host name, lower case, without a port.
-    Host(String),
-    /// A path prefix: begins with `/`, does not end with it.
-    Prefix(String),
 }
 
 const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
@@ -186,18 +124,11 @@ impl Document {
             )
         };
         let routes = value.as_array().ok_or_else(wrong)?;
-        routes.iter().map(|route| route.as_str().and_then(route_from).ok_or_else(wrong)).collect()
+        routes
+            .iter()
+            .map(|route| route.as_str().and_then(|route| route.parse().ok()).ok_or_else(wrong))
+            .collect()
     }
-}
-
-fn route_from(text: &str) -> Option<Route> {
-    if let Some(rest) = text.strip_prefix('/') {
-        let rest = rest.trim_end_matches('/');
-        return (!rest.is_empty()).then(|| Route::Prefix(format!("/{rest}")));
-    }
-    let host = text.to_ascii_lowercase();
-    let valid = !host.is_empty() && host.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'.');
-    valid.then_some(Route::Host(host))
 }
 
 fn conventional_entry(dir: &Path) -> Result<String, Diagnostic> {
@@ -235,16 +166,6 @@ mod tests {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         Manifest::read(dir.path())
-    }
-
-    #[test]
-    fn a_name_is_a_dns_label() {
-        for name in ["a", "blog-2", "0x", &"a".repeat(63)] {
-            assert!(ProjectName::parse(name).is_ok(), "{name}");
-        }
-        for name in ["", "Blog", "-a", "a_b", "a.b", "é", &"a".repeat(64)] {
-            assert!(ProjectName::parse(name).is_err(), "{name}");
-        }
     }
 
     #[test]

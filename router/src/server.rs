@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
+use switchyard_bridge::command::flags::Problem;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::admin::Admin;
 use crate::cells::{self, Cells};
 use crate::checkout::Store;
-use crate::config::{Config, Problem};
+use crate::config::Config;
 use crate::http;
 use crate::live::{Board, Events, Live, commands};
 use crate::metrics::Metrics;
@@ -204,6 +205,7 @@ where
         max_body: config.max_body,
         max_in_flight: config.max_in_flight,
         dev: config.dev,
+        trusted_proxies: config.trusted_proxies,
         grace: config.grace,
     };
     let address = listener.local_addr().context("read the public address")?;

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use switchyard_bridge::digest::Digest;
-
-use crate::project::ProjectName;
+use switchyard_bridge::project::ProjectName;
 
 /// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -44,7 +44,7 @@ impl Collector for Now {
             None,
             kind,
         )?;
-        for entry in table.projects() {
+        for entry in table.projects().values() {
             for (class, count) in
                 entry.requests.counts().into_iter().enumerate().filter(|(_, count)| *count > 0)
             {
@@ -52,12 +52,12 @@ impl Collector for Now {
                 ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
             }
         }
-        let running = table.projects().filter(|entry| entry.running().is_some()).count();
+        let running = table.projects().values().filter(|entry| entry.running().is_some()).count();
         gauge(
             &mut encoder,
             "switchyard_live_projects",
             "Projects that are known to requests",
-            table.projects().count(),
+            table.projects().len(),
         )?;
         gauge(&mut encoder, "switchyard_running_cells", "Live versions that have a cell", running)?;
         gauge(

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, hash_file, snapshot};
-use crate::project::ProjectName;
 use crate::version::Version;
 
 /// Marks a checkout that is not finished; nothing but its own making reads it.

@@ -51,9 +51,9 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use switchyard_bridge::event::Diagnostic;
+    use switchyard_bridge::project::ProjectName;
 
     use super::*;
-    use crate::project::ProjectName;
 
     #[test]
     fn the_page_shows_the_place_and_nothing_of_the_project_is_markup() {

@@ -4,21 +4,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use switchyard_bridge::forwarded::{self, Client};
+use switchyard_bridge::routes;
 use tokio::time::timeout;
 
 use super::Settings;
 use super::body::{Body, Limited, TooLarge};
-use super::headers::{self, Client, STALE, VERSION};
 use super::pool::{Pool, SendError};
 use super::problem::Problem;
-use super::target;
 use super::tunnel;
 use crate::drain::{Guard, InFlight};
 use crate::live::{Command, Commands, Entry, Live, Running};
+
+const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
+const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
 /// A live version that could not be started is not tried again for this long.
 const WAKE_PAUSE: Duration = Duration::from_secs(1);
@@ -56,17 +59,17 @@ impl Worker {
     }
 
     pub(super) async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
-        let Some(authority) = target::authority(request.uri(), request.headers()) else {
+        let Some(authority) = routes::authority(request.uri(), request.headers()) else {
             return self.problem(
                 Problem::BadRequest("a request names exactly one host"),
                 None,
                 request.headers(),
             );
         };
-        let host = authority.to_str().map(target::host_name).unwrap_or_default();
+        let host = authority.to_str().map(routes::host_name).unwrap_or_default();
         let routed = {
             let table = self.live.load();
-            table.route(&host, request.uri().path()).map(|(entry, prefix)| (entry.clone(), prefix.len()))
+            table.find(&host, request.uri().path()).map(|(entry, prefix)| (entry.clone(), prefix.len()))
         };
         let Some((entry, prefix)) = routed else {
             return self.problem(Problem::UnknownProject, None, request.headers());
@@ -83,7 +86,7 @@ impl Worker {
             Err(problem) => {
                 let headers = accept.into_iter().map(|accept| (http::header::ACCEPT, accept)).collect();
                 // As it is now: what the request waited for may have failed.
-                let now = self.live.load().project(entry.project.as_str()).cloned();
+                let now = self.now(&entry).ok();
                 self.problem(problem, Some(now.as_ref().unwrap_or(&entry)), &headers)
             }
         }
@@ -108,15 +111,15 @@ impl Worker {
         let bad_path = Problem::BadRequest("the path is not understood");
         let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?.to_owned();
         if !prefix.is_empty() || request.uri().authority().is_some() {
-            *request.uri_mut() = target::behind(request.uri(), &prefix).ok_or(bad_path)?;
+            *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
         }
         *request.version_mut() = Version::HTTP_11;
-        let upgrade = headers::wanted_upgrade(request.headers());
+        let upgrade = forwarded::wanted_upgrade(request.headers());
         let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
-        headers::drop_hop_by_hop(request.headers_mut());
-        headers::set_forwarded(request.headers_mut(), client, authority, &prefix);
+        forwarded::drop_hop_by_hop(request.headers_mut());
+        forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
         let mut request = request.map(|body| Limited::new(body, self.settings.max_body));
-        let mut place = self.enter(entry.clone()).await?;
+        let mut place = self.enter(entry).await?;
         if let (Some(protocol), Some(client)) = (upgrade, on_upgrade) {
             return Box::pin(self.switch(request, protocol, client, place)).await;
         }
@@ -124,7 +127,7 @@ impl Worker {
             let cell = &place.running.cell;
             match self.pool.send(cell.id(), cell.socket(), request).await {
                 Ok(mut response) => {
-                    headers::drop_hop_by_hop(response.headers_mut());
+                    forwarded::drop_hop_by_hop(response.headers_mut());
                     place.entry.requests.count(response.status());
                     mark(response.headers_mut(), &place.entry, place.version);
                     let guard = place.guard;
@@ -157,18 +160,25 @@ impl Worker {
     }
 
     /// A place in the cell of the project's live version, which is started if it is stopped.
-    async fn enter(&self, entry: Arc<Entry>) -> Result<Place, Problem> {
-        if let Some(live) = &entry.live
-            && let Some(running) = &live.running
-            && running.in_flight.count() < self.settings.max_in_flight
-            && let Some(guard) = running.in_flight.enter()
-        {
-            running.touch();
-            let (version, running) = (live.header.clone(), running.clone());
-            return Ok(Place { entry, version, running, guard });
+    async fn enter(&self, entry: &Arc<Entry>) -> Result<Place, Problem> {
+        match self.place(entry)? {
+            Some(place) => Ok(place),
+            // The rare ways are kept out of every request's future.
+            None => Box::pin(self.wait_to_enter(entry.clone())).await,
         }
-        // The rare ways are kept out of every request's future.
-        Box::pin(self.wait_to_enter(entry)).await
+    }
+
+    /// A place in the cell of the live version, if that runs and takes requests.
+    fn place(&self, entry: &Arc<Entry>) -> Result<Option<Place>, Problem> {
+        let Some(live) = &entry.live else { return Ok(None) };
+        let Some(running) = &live.running else { return Ok(None) };
+        if running.in_flight.count() >= self.settings.max_in_flight {
+            return Err(Problem::Overloaded);
+        }
+        let Some(guard) = running.in_flight.enter() else { return Ok(None) };
+        running.touch();
+        let (version, running) = (live.header.clone(), running.clone());
+        Ok(Some(Place { entry: entry.clone(), version, running, guard }))
     }
 
     async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<Place, Problem> {
@@ -177,17 +187,11 @@ impl Worker {
             let Some(live) = &entry.live else {
                 return Err(if entry.failed.is_some() { Problem::NoGoodVersion } else { Problem::NotReady });
             };
-            if let Some(running) = &live.running {
-                if running.in_flight.count() >= self.settings.max_in_flight {
-                    return Err(Problem::Overloaded);
-                }
-                if let Some(guard) = running.in_flight.enter() {
-                    running.touch();
-                    let (version, running) = (live.header.clone(), running.clone());
-                    return Ok(Place { entry, version, running, guard });
-                }
-                // It was replaced between the look at the table and this request's entering.
-            } else {
+            if let Some(place) = self.place(&entry)? {
+                return Ok(place);
+            }
+            // A version that runs and takes nothing was replaced since the look at the table.
+            if live.running.is_none() {
                 let failed =
                     entry.failed.as_ref().filter(|failed| failed.version.as_ref() == Some(&live.version));
                 if failed.is_some_and(|failed| failed.at.elapsed() < WAKE_PAUSE) {
@@ -198,18 +202,20 @@ impl Worker {
                     let _ = self.commands.send(Command::Wake(live.version.clone())).await;
                 }
                 let changed = changed.get_or_insert_with(|| self.live.subscribe());
-                if self
-                    .live
-                    .load()
-                    .project(entry.project.as_str())
-                    .is_some_and(|now| Arc::ptr_eq(now, &entry))
-                {
+                let table = self.live.load();
+                let same = table.get(entry.project.as_str()).is_some_and(|now| Arc::ptr_eq(now, &entry));
+                drop(table);
+                if same {
                     changed.changed().await.map_err(|_| Problem::CellDied)?;
                 }
             }
-            entry =
-                self.live.load().project(entry.project.as_str()).cloned().ok_or(Problem::UnknownProject)?;
+            entry = self.now(&entry)?;
         }
+    }
+
+    /// The project as the table has it now.
+    fn now(&self, entry: &Entry) -> Result<Arc<Entry>, Problem> {
+        self.live.load().get(entry.project.as_str()).cloned().ok_or(Problem::UnknownProject)
     }
 
     /// A place in another cell than `place`'s, which has ended without anybody having noticed yet.
@@ -218,15 +224,14 @@ impl Worker {
         drop(guard);
         let mut changed = self.live.subscribe();
         loop {
-            let now =
-                self.live.load().project(entry.project.as_str()).cloned().ok_or(Problem::UnknownProject)?;
+            let now = self.now(&entry)?;
             let same = now
                 .live
                 .as_ref()
                 .and_then(|live| live.running.as_ref())
                 .is_some_and(|now| Arc::ptr_eq(now, &running));
             if !same {
-                return self.enter(now).await;
+                return self.enter(&now).await;
             }
             if !running.cell.has_exited() {
                 // Its process is there, but its socket takes nothing: nothing will change by waiting.

@@ -12,13 +12,13 @@ use anyhow::{Context as _, Result};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use switchyard_bridge::forwarded::Client;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::Settings;
 use super::handle::Worker;
-use super::headers::Client;
 use crate::drain::InFlight;
 use crate::live::{Commands, Live};
 
@@ -192,7 +192,7 @@ async fn connection(
     // Head and body are copied together: for the small answers that most are, one buffer costs the kernel less.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).writev(false);
     builder.http2().timer(TokioTimer::new());
-    let client = Rc::new(Client::new(client));
+    let client = Rc::new(Client::new(client, &worker.settings.trusted_proxies));
     let service = service_fn(move |request| {
         let (worker, client) = (worker.clone(), client.clone());
         async move { Ok::<_, std::convert::Infallible>(worker.handle(request, &client).await) }

@@ -9,13 +9,13 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use switchyard_bridge::forwarded;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::body::{Body, Limited};
-use super::headers;
 use crate::drain::Guard;
 
 /// How long a client may take to hang up once the cell has.
@@ -30,7 +30,7 @@ pub(super) async fn forward(
     client: OnUpgrade,
     guards: (Guard, Guard),
 ) -> io::Result<Response<Body>> {
-    headers::set_upgrade(request.headers_mut(), protocol);
+    forwarded::set_upgrade(request.headers_mut(), protocol);
     let stream = UnixStream::connect(socket).await?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(io::Error::other)?;
@@ -42,7 +42,7 @@ pub(super) async fn forward(
         .then(|| response.headers().get(UPGRADE).cloned())
         .flatten();
     let Some(protocol) = switched else {
-        headers::drop_hop_by_hop(response.headers_mut());
+        forwarded::drop_hop_by_hop(response.headers_mut());
         return Ok(response.map(|body: Incoming| Body::Refused { body, _guard: in_flight }));
     };
     let cell = hyper::upgrade::on(&mut response);
@@ -52,8 +52,8 @@ pub(super) async fn forward(
         }
         drop((in_flight, open));
     });
-    headers::drop_hop_by_hop(response.headers_mut());
-    headers::set_upgrade(response.headers_mut(), protocol);
+    forwarded::drop_hop_by_hop(response.headers_mut());
+    forwarded::set_upgrade(response.headers_mut(), protocol);
     Ok(response.map(|_| Body::from(Vec::new())))
 }
 

@@ -4,86 +4,36 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use serde::Serialize;
-use switchyard_bridge::event::{Diagnostic, Timings, Trigger};
+use switchyard_bridge::admin::{Draining, State, Status, VersionName};
+use switchyard_bridge::event::Diagnostic;
 
-use super::command::Outcome;
 use crate::drain::InFlight;
 use crate::version::Version;
 
 /// The state of every project, written by the control flow, read at `GET /projects`.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    projects: Mutex<BTreeMap<String, Status>>,
+    projects: Mutex<BTreeMap<String, Shown>>,
     ready: AtomicBool,
 }
 
-/// One project, as in the JSON of `GET /projects/{name}`.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Status {
-    pub(crate) name: String,
-    pub(crate) state: StateName,
-    pub(crate) on_disk: Option<Digests>,
-    pub(crate) live: Option<Digests>,
-    pub(crate) last_good: Option<Digests>,
-    pub(crate) error: Option<Diagnostic>,
-    /// The process of the live version, while it runs.
-    pub(crate) pid: Option<u32>,
-    pub(crate) in_flight: usize,
-    pub(crate) draining: Vec<Drained>,
-    /// The newest first.
-    pub(crate) reloads: Vec<Reload>,
-    #[serde(skip)]
-    pub(crate) live_in_flight: Option<Arc<InFlight>>,
-    #[serde(skip)]
-    pub(crate) draining_in_flight: Vec<(Version, Arc<InFlight>)>,
+/// One project, and where its requests are counted: those counts are taken when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) status: Status,
+    pub(crate) in_flight: Option<Arc<InFlight>>,
+    pub(crate) draining: Vec<(Version, Arc<InFlight>)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StateName {
-    Building,
-    Live,
-    /// The newest version failed; `live` tells whether an older one serves.
-    Failed,
-    /// The folder is no valid project.
-    Invalid,
-    /// Live, but stopped until its next request.
-    Idle,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Digests {
-    pub(crate) digest: String,
-    pub(crate) version: String,
-}
-
-impl From<&Version> for Digests {
+impl From<&Version> for VersionName {
     fn from(version: &Version) -> Self {
         Self { digest: version.digest.to_string(), version: version.to_string() }
     }
 }
 
-/// A version that finishes its requests.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Drained {
-    pub(crate) version: String,
-    pub(crate) in_flight: usize,
-}
-
-/// One reload that came to an end.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Reload {
-    pub(crate) at: jiff::Timestamp,
-    pub(crate) trigger: Trigger,
-    pub(crate) outcome: Outcome,
-    pub(crate) version: Option<String>,
-    pub(crate) timings_ms: Timings,
-}
-
 impl Board {
-    pub(crate) fn put(&self, status: Status) {
-        self.lock().insert(status.name.clone(), status);
+    pub(crate) fn put(&self, shown: Shown) {
+        self.lock().insert(shown.status.name.clone(), shown);
     }
 
     pub(crate) fn remove(&self, name: &str) {
@@ -92,11 +42,11 @@ impl Board {
 
     /// All projects, by name.
     pub(crate) fn all(&self) -> Vec<Status> {
-        self.lock().values().map(Status::counted).collect()
+        self.lock().values().map(Shown::counted).collect()
     }
 
     pub(crate) fn one(&self, name: &str) -> Option<Status> {
-        self.lock().get(name).map(Status::counted)
+        self.lock().get(name).map(Shown::counted)
     }
 
     /// Whether the scan at start is done.
@@ -108,17 +58,17 @@ impl Board {
         self.ready.store(true, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Status>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
         self.projects.lock().expect("no holder of this lock panics")
     }
 }
 
-impl Status {
+impl Shown {
     /// A folder that can be no project.
     pub(crate) fn invalid(name: &str, error: Diagnostic) -> Self {
-        Self {
+        let status = Status {
             name: name.to_owned(),
-            state: StateName::Invalid,
+            state: State::Invalid,
             on_disk: None,
             live: None,
             last_good: None,
@@ -127,19 +77,20 @@ impl Status {
             in_flight: 0,
             draining: Vec::new(),
             reloads: Vec::new(),
-            live_in_flight: None,
-            draining_in_flight: Vec::new(),
-        }
+            routes: Vec::new(),
+            held: None,
+            sequence: 0,
+        };
+        Self { status, in_flight: None, draining: Vec::new() }
     }
 
     /// With the in-flight counts of this moment.
-    fn counted(&self) -> Self {
-        let draining = self.draining_in_flight.iter().map(|(version, in_flight)| Drained {
-            version: version.to_string(),
-            in_flight: in_flight.count(),
-        });
-        let draining = draining.collect();
-        let in_flight = self.live_in_flight.as_ref().map_or(0, |in_flight| in_flight.count());
-        Self { in_flight, draining, ..self.clone() }
+    fn counted(&self) -> Status {
+        let draining = self
+            .draining
+            .iter()
+            .map(|(version, left)| Draining { version: version.to_string(), in_flight: left.count() });
+        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.count());
+        Status { in_flight, draining: draining.collect(), ..self.status.clone() }
     }
 }

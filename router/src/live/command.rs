@@ -1,7 +1,6 @@
 //! What others ask of the control flow.
 
-use serde::Serialize;
-use switchyard_bridge::event::{Diagnostic, Timings};
+use switchyard_bridge::admin::Report;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::version::Version;
@@ -18,43 +17,6 @@ pub(crate) enum Command {
     ReloadAll { answer: oneshot::Sender<Vec<Report>> },
     /// A request came for a live version that is stopped.
     Wake(Version),
-}
-
-/// What came of a look at a project.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Report {
-    pub(crate) project: String,
-    pub(crate) outcome: Outcome,
-    pub(crate) digest: Option<String>,
-    pub(crate) version: Option<String>,
-    pub(crate) error: Option<Diagnostic>,
-    pub(crate) timings_ms: Timings,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    Live,
-    Failed,
-    /// What is on disk is what was known already.
-    Unchanged,
-    Removed,
-    /// There is no such project.
-    Unknown,
-}
-
-impl Report {
-    /// A report without a version.
-    pub(crate) fn of(project: &str, outcome: Outcome) -> Self {
-        Self {
-            project: project.to_owned(),
-            outcome,
-            digest: None,
-            version: None,
-            error: None,
-            timings_ms: Timings::default(),
-        }
-    }
 }
 
 pub(crate) type Commands = mpsc::Sender<Command>;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use switchyard_bridge::event::{Diagnostic, Event, EventData, EventType, Timings, Trigger};
+use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::publisher::Publisher;
 use tokio::sync::broadcast;
 
-use crate::project::ProjectName;
 use crate::version::Version;
 
 /// How many events `GET /events` can replay: at half a kilobyte each, half a megabyte.

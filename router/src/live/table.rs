@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::{Route, Routes};
 use tokio::sync::watch;
 
 use crate::cells::Cell;
 use crate::drain::InFlight;
 use crate::metrics::Requests;
-use crate::project::{ProjectName, Route};
 use crate::version::Version;
 
 /// The table and its news.
@@ -24,13 +25,7 @@ pub(crate) struct Live {
 }
 
 /// All projects that are known, at one moment.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Table {
-    projects: HashMap<ProjectName, Arc<Entry>>,
-    hosts: HashMap<String, ProjectName>,
-    /// The longest first.
-    prefixes: Vec<(String, ProjectName)>,
-}
+pub(crate) type Table = Routes<Arc<Entry>>;
 
 /// One project, as requests see it.
 #[derive(Debug, Clone)]
@@ -148,120 +143,29 @@ impl Live {
     }
 
     fn swap(&self, change: impl FnOnce(&mut HashMap<ProjectName, Arc<Entry>>)) {
-        let mut projects = self.table.load().projects.clone();
+        let mut projects = self.table.load().projects().clone();
         change(&mut projects);
-        self.table.store(Arc::new(Table::new(projects)));
+        self.table.store(Arc::new(Table::new(projects, |entry| &entry.routes)));
         self.changed.send_replace(());
     }
-}
-
-impl Table {
-    fn new(projects: HashMap<ProjectName, Arc<Entry>>) -> Self {
-        let mut routed: Vec<_> = projects.values().filter(|entry| !entry.routes.is_empty()).collect();
-        // Of two projects that claim the same route, the first by name has it.
-        routed.sort_by(|a, b| b.project.cmp(&a.project));
-        let mut hosts = HashMap::new();
-        let mut prefixes = HashMap::new();
-        for entry in routed {
-            for route in &entry.routes {
-                match route {
-                    Route::Host(host) => hosts.insert(host.clone(), entry.project.clone()),
-                    Route::Prefix(prefix) => prefixes.insert(prefix.clone(), entry.project.clone()),
-                };
-            }
-        }
-        let mut prefixes: Vec<_> = prefixes.into_iter().collect();
-        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Self { projects, hosts, prefixes }
-    }
-
-    pub(crate) fn project(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.projects.get(name)
-    }
-
-    pub(crate) fn projects(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.projects.values()
-    }
-
-    /// The project that a request is for, and the path prefix that is taken off before it is
-    /// handed on (empty when the host named the project). `host` is lower case and has no port.
-    pub(crate) fn route<'p>(&self, host: &str, path: &'p str) -> Option<(&Arc<Entry>, &'p str)> {
-        let by_host = || {
-            let label = host.split('.').next().unwrap_or(host);
-            let name = self.hosts.get(host).map_or(label, ProjectName::as_str);
-            Some((self.projects.get(name)?, ""))
-        };
-        let by_prefix = || {
-            let (prefix, name) = self.prefixes.iter().find(|(prefix, _)| is_below(path, prefix))?;
-            Some((self.projects.get(name)?, &path[..prefix.len()]))
-        };
-        let by_segment = || {
-            let name = path.strip_prefix('/')?.split('/').next()?;
-            Some((self.projects.get(name)?, &path[..=name.len()]))
-        };
-        by_host().or_else(by_prefix).or_else(by_segment)
-    }
-}
-
-fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(name: &str, routes: Vec<Route>) -> Entry {
+    fn entry(name: &str) -> Entry {
         let project = ProjectName::parse(name).unwrap();
-        Entry { project, live: None, failed: None, routes, requests: Arc::default() }
-    }
-
-    fn table() -> Arc<Table> {
-        let live = Live::new();
-        live.put(entry("blog", vec![Route::Host("www.example.com".into())]));
-        live.put(entry("shop", vec![Route::Prefix("/store".into()), Route::Prefix("/store/old".into())]));
-        live.put(entry("zoo", vec![Route::Prefix("/store".into())]));
-        live.load().clone()
-    }
-
-    #[test]
-    fn the_first_label_of_the_host_names_the_project() {
-        let table = table();
-        let (found, prefix) = table.route("blog.localhost", "/shop/x").unwrap();
-        assert_eq!((found.project.as_str(), prefix), ("blog", ""));
-    }
-
-    #[test]
-    fn else_the_first_path_segment_does() {
-        let table = table();
-        for (path, prefix) in [("/shop", "/shop"), ("/shop/", "/shop"), ("/shop/a?b", "/shop")] {
-            let path = path.split('?').next().unwrap();
-            let (found, cut) = table.route("localhost", path).unwrap();
-            assert_eq!((found.project.as_str(), cut), ("shop", prefix));
-        }
-        assert!(table.route("localhost", "/shopping").is_none());
-        assert!(table.route("localhost", "/").is_none());
-    }
-
-    #[test]
-    fn a_project_can_claim_hosts_and_prefixes_and_the_first_by_name_wins() {
-        let table = table();
-        let name = |host: &str, path: &'static str| {
-            let (found, prefix) = table.route(host, path).unwrap();
-            (found.project.to_string(), prefix)
-        };
-        assert_eq!(name("www.example.com", "/"), ("blog".to_owned(), ""));
-        assert_eq!(name("localhost", "/store/x"), ("shop".to_owned(), "/store"));
-        assert_eq!(name("localhost", "/store/old/x"), ("shop".to_owned(), "/store/old"));
+        Entry { project, live: None, failed: None, routes: Vec::new(), requests: Arc::default() }
     }
 
     #[test]
     fn a_reader_keeps_the_table_that_it_loaded() {
         let live = Live::new();
-        live.put(entry("blog", vec![]));
+        live.put(entry("blog"));
         let before = live.load();
         live.remove(&ProjectName::parse("blog").unwrap());
-        assert!(before.project("blog").is_some());
-        assert!(live.load().project("blog").is_none());
+        assert!(before.get("blog").is_some());
+        assert!(live.load().get("blog").is_none());
     }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use switchyard_bridge::admin::{Outcome, Report};
 use switchyard_bridge::event::{Diagnostic, Trigger};
+use switchyard_bridge::project::{InvalidName, ProjectName, is_ignored};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -21,9 +23,9 @@ use super::record::Record;
 use super::work::{self, BuildError, Builder, Plan, Read};
 use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
-use crate::live::{Board, Command, Events, Live, Outcome, Report, Status};
+use crate::live::{Board, Command, Events, Live, Shown};
 use crate::metrics::Metrics;
-use crate::project::{self, ProjectName, diagnostic};
+use crate::project::diagnostic;
 use crate::version::Version;
 use crate::watch::Change;
 
@@ -203,7 +205,7 @@ impl Control {
         };
         let directories = entries.flatten().filter(|entry| entry.path().is_dir());
         let names = directories.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| !project::is_ignored(name)).collect()
+        names.filter(|name| !is_ignored(name)).collect()
     }
 
     /// The folders on the volume, and whatever was there before.
@@ -255,7 +257,7 @@ impl Control {
     }
 
     fn reload(&mut self, name: &str, answer: oneshot::Sender<Report>) {
-        let there = !project::is_ignored(name) && self.settings.projects.join(name).is_dir();
+        let there = !is_ignored(name) && self.settings.projects.join(name).is_dir();
         let report = match ProjectName::parse(name) {
             Ok(project) if there || self.projects.contains_key(name) => {
                 let project = self.projects.entry(name.to_owned()).or_insert_with(|| Project::new(project));
@@ -265,7 +267,9 @@ impl Control {
                 }
                 return self.look(name, Trigger::Request, Instant::now());
             }
-            Err(error) if there => Report { error: Some(error), ..Report::of(name, Outcome::Failed) },
+            Err(error) if there => {
+                Report { error: Some(misnamed(&error)), ..Report::of(name, Outcome::Failed) }
+            }
             _ => Report::of(name, Outcome::Unknown),
         };
         let _ = answer.send(report);
@@ -275,16 +279,16 @@ impl Control {
     fn look(&mut self, name: &str, trigger: Trigger, since: Instant) {
         match ProjectName::parse(name) {
             Ok(_) => self.step(name, Event::Changed(trigger), since),
-            Err(error) => self.misnamed(name, error),
+            Err(error) => self.misnamed(name, &error),
         }
     }
 
-    fn misnamed(&mut self, name: &str, error: Diagnostic) {
+    fn misnamed(&mut self, name: &str, error: &InvalidName) {
         if self.settings.projects.join(name).is_dir() {
             if self.misnamed.insert(name.to_owned()) {
-                tracing::warn!(project.name = name, "{}", error.message);
+                tracing::warn!(project.name = name, "{error}");
             }
-            self.parts.board.put(Status::invalid(name, error));
+            self.parts.board.put(Shown::invalid(name, misnamed(error)));
         } else {
             self.misnamed.remove(name);
             self.parts.board.remove(name);
@@ -373,4 +377,8 @@ impl Control {
             What::Nothing
         });
     }
+}
+
+fn misnamed(error: &InvalidName) -> Diagnostic {
+    diagnostic(format!("{error}; rename the folder"))
 }

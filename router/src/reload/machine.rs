@@ -207,9 +207,10 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use switchyard_bridge::digest::Digest;
+    use switchyard_bridge::project::ProjectName;
 
     use super::*;
-    use crate::project::{ProjectName, diagnostic};
+    use crate::project::diagnostic;
 
     fn version(n: u8) -> Version {
         Version::new(&ProjectName::parse("a").unwrap(), Digest::of_files([("main.ts", [n; 32])]))

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use switchyard_bridge::admin::{Outcome, Reload, Report, State, Status, VersionName};
 use switchyard_bridge::event::{Diagnostic, Trigger};
+use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::Route;
 use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Attempt;
@@ -14,11 +17,8 @@ use super::work::{Packages, Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
 use crate::drain::InFlight;
-use crate::live::{
-    Digests, Entry, Failure, LiveVersion, Outcome, Reload, Report, Running, StateName, Status,
-};
+use crate::live::{Entry, Failure, LiveVersion, Running, Shown};
 use crate::metrics::Requests;
-use crate::project::ProjectName;
 use crate::version::Version;
 
 /// How many reloads `GET /projects/{name}` tells of.
@@ -109,6 +109,10 @@ impl Project {
         self.machine.live.iter().cloned().chain(draining).chain(building).collect()
     }
 
+    fn routes(&self) -> &[Route] {
+        self.live_plan.as_ref().map(|plan| plan.routes.as_slice()).unwrap_or_default()
+    }
+
     /// As requests see it.
     pub(super) fn entry(&self) -> Entry {
         let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.running.clone()));
@@ -116,29 +120,29 @@ impl Project {
             project: self.name.clone(),
             live,
             failed: self.wake_failure.clone().or_else(|| self.failure.clone()),
-            routes: self.live_plan.as_ref().map(|plan| plan.routes.clone()).unwrap_or_default(),
+            routes: self.routes().to_vec(),
             requests: self.requests.clone(),
         }
     }
 
     /// As the admin listener shows it.
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn shown(&self) -> Shown {
         let failed = self.machine.failed.as_ref();
         let state = match &self.machine.work {
-            Work::Building { .. } | Work::Restoring { .. } => StateName::Building,
+            Work::Building { .. } | Work::Restoring { .. } => State::Building,
             _ => match failed {
-                Some(failed) if failed.version.is_none() => StateName::Invalid,
-                Some(_) => StateName::Failed,
-                None if self.machine.live.is_none() => StateName::Building,
-                None if self.running.is_none() => StateName::Idle,
-                None => StateName::Live,
+                Some(failed) if failed.version.is_none() => State::Invalid,
+                Some(_) => State::Failed,
+                None if self.machine.live.is_none() => State::Building,
+                None if self.running.is_none() => State::Idle,
+                None => State::Live,
             },
         };
-        let live = self.machine.live.as_ref().map(Digests::from);
-        Status {
+        let live = self.machine.live.as_ref().map(VersionName::from);
+        let status = Status {
             name: self.name.to_string(),
             state,
-            on_disk: self.on_disk.as_ref().map(Digests::from),
+            on_disk: self.on_disk.as_ref().map(VersionName::from),
             last_good: live.clone(),
             live,
             error: failed.map(|failed| failed.error.clone()),
@@ -146,8 +150,14 @@ impl Project {
             in_flight: 0,
             draining: Vec::new(),
             reloads: self.reloads.iter().cloned().collect(),
-            live_in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
-            draining_in_flight: self.draining.clone(),
+            routes: self.routes().iter().map(ToString::to_string).collect(),
+            held: None,
+            sequence: 0,
+        };
+        Shown {
+            status,
+            in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
+            draining: self.draining.clone(),
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::digest::Digest;
+use switchyard_bridge::project::ProjectName;
 
-use crate::project::ProjectName;
 use crate::version::Version;
 
 const EXTENSION: &str = "json";
@@ -82,7 +82,7 @@ impl Record {
 
 fn read(path: &Path) -> Result<Version> {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    let project = ProjectName::parse(name).map_err(|diagnostic| anyhow::anyhow!(diagnostic.message))?;
+    let project = ProjectName::parse(name)?;
     let text = fs::read(path).context("read it")?;
     let last_good: LastGood = serde_json::from_slice(&text).context("parse it")?;
     Ok(Version::new(&project, last_good.digest))

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::Route;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
@@ -14,7 +16,7 @@ use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{CheckoutError, HashCache, SnapshotError, Store, snapshot};
 use crate::live::Running;
-use crate::project::{Manifest, ProjectName, Route, diagnostic};
+use crate::project::{Manifest, diagnostic};
 use crate::version::Version;
 
 /// A build that takes longer makes room: for another project's, and for its own project's next

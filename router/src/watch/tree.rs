@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use notify_debouncer_full::notify::{self, Config, Error, ErrorKind, RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_debouncer_opt};
-use switchyard_bridge::digest;
+use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
-
-use crate::project;
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {

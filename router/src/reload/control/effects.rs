@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::{EventType, Trigger};
+use switchyard_bridge::project::ProjectName;
 
 use super::{Control, What};
 use crate::cells::Cell;
-use crate::live::{Failure, Happened, Outcome, Running};
+use crate::live::{Failure, Happened, Running};
 use crate::metrics::{OutcomeLabel, ReloadLabels};
-use crate::project::ProjectName;
 use crate::reload::attempt::Attempt;
 use crate::reload::machine::{Effect, Event, Failed, Work};
 use crate::reload::project::Project;
@@ -45,7 +46,7 @@ impl Control {
         if project.is_over() {
             self.projects.remove(name);
         } else if !project.machine.is_absent() {
-            self.parts.board.put(project.status());
+            self.parts.board.put(project.shown());
         }
     }
 
@@ -248,7 +249,7 @@ impl Control {
 
     fn remove(&mut self, name: &str, previous: Option<Version>) {
         let Some(project) = self.projects.get_mut(name) else { return };
-        let known = self.parts.live.load().project(name).is_some();
+        let known = self.parts.live.load().get(name).is_some();
         self.parts.live.remove(&project.name);
         self.parts.board.remove(name);
         project.on_disk = None;

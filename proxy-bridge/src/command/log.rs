@@ -1,8 +1,26 @@
 //! Where log lines go: standard error, as text for people or as JSON for machines.
 
+use std::str::FromStr;
+
 use tracing::level_filters::LevelFilter;
 
-use crate::config::LogFormat;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(format!("{other:?} is neither text nor json")),
+        }
+    }
+}
 
 /// Sets the process's log up. To be called once, before anything is logged.
 pub fn init(format: LogFormat) {

@@ -1,0 +1,125 @@
+use super::*;
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect()
+}
+
+/// What a request of `peer` with these headers carries on, when 10.0.0.0/8 and one other are trusted.
+fn carried(peer: &str, pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    let trusted = "10.0.0.0/8, fd00::1".parse().unwrap();
+    let mut map = headers(pairs);
+    let client = Client::new(peer.parse().unwrap(), &trusted);
+    set_forwarded(&mut map, &client, &HeaderValue::from_static("blog.test"), "");
+    map
+}
+
+#[test]
+fn what_connection_names_ends_here() {
+    let mut map = headers(&[
+        ("connection", "keep-alive, X-Secret-Hop"),
+        ("x-secret-hop", "1"),
+        ("keep-alive", "timeout=5"),
+        ("te", "trailers"),
+        ("accept", "*/*"),
+    ]);
+    drop_hop_by_hop(&mut map);
+    assert_eq!(map, headers(&[("accept", "*/*")]));
+}
+
+#[test]
+fn an_upgrade_must_be_named_by_connection() {
+    assert!(wanted_upgrade(&headers(&[("upgrade", "websocket")])).is_none());
+    let map = headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
+    assert_eq!(wanted_upgrade(&map).unwrap(), "websocket");
+}
+
+#[test]
+fn a_client_cannot_say_where_it_is() {
+    let mut map = headers(&[
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil.test"),
+        ("x-deno-client-address", "1.2.3.4:5"),
+        ("x-forwarded-prefix", "/x"),
+        ("forwarded", "for=1.2.3.4"),
+    ]);
+    let host = HeaderValue::from_static("blog.test");
+    let client = Client::new("127.0.0.1:99".parse().unwrap(), &TrustedProxies::default());
+    set_forwarded(&mut map, &client, &host, "");
+    assert_eq!(map["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(map["x-forwarded-proto"], "http");
+    assert_eq!(map["x-forwarded-host"], "blog.test");
+    assert_eq!(map["x-deno-client-address"], "127.0.0.1:99");
+    assert!(!map.contains_key("x-forwarded-prefix") && !map.contains_key("forwarded"));
+    set_forwarded(&mut map, &client, &host, "/blog");
+    assert_eq!(map["x-forwarded-prefix"], "/blog");
+}
+
+#[test]
+fn a_trusted_proxy_is_believed_and_added_to_the_chain() {
+    let said = [
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "www.example.com:8443"),
+        ("x-forwarded-prefix", "/x"),
+        ("x-deno-client-address", "6.6.6.6:6"),
+    ];
+    let map = carried("10.0.0.7:99", &said);
+    assert_eq!(map["x-forwarded-for"], "1.2.3.4, 10.0.0.7");
+    assert_eq!(map["x-deno-client-address"], "1.2.3.4:0");
+    assert_eq!(map["x-forwarded-proto"], "https");
+    assert_eq!(map["x-forwarded-host"], "www.example.com:8443");
+    assert_eq!(map["host"], "blog.test");
+    assert!(!map.contains_key("x-forwarded-prefix"), "nobody is believed that");
+    let map = carried("11.0.0.7:99", &said);
+    assert_eq!(map["x-forwarded-for"], "11.0.0.7", "not trusted");
+    assert_eq!(map["x-forwarded-proto"], "http");
+}
+
+#[test]
+fn the_client_is_the_last_of_the_chain_that_is_no_trusted_proxy() {
+    for (chain, address) in [
+        ("6.6.6.6, 1.2.3.4, 10.1.1.1", "1.2.3.4:0"),
+        ("6.6.6.6, 2001:db8::1,fd00::1", "[2001:db8::1]:0"),
+        ("1.2.3.4:5555", "1.2.3.4:0"),
+        ("10.1.1.1, 10.2.2.2", "10.1.1.1:0"),
+        ("1.2.3.4, unknown, 10.1.1.1", "10.1.1.1:0"),
+        ("unknown", "10.0.0.7:99"),
+        ("", "10.0.0.7:99"),
+    ] {
+        let map = carried("10.0.0.7:99", &[("x-forwarded-for", chain)]);
+        assert_eq!(map["x-deno-client-address"], address, "{chain}");
+    }
+}
+
+#[test]
+fn chains_in_several_headers_are_one_chain() {
+    let map = carried("10.0.0.7:99", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
+    assert_eq!(map.get_all("x-forwarded-for").iter().count(), 1);
+    assert_eq!(map["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.7");
+}
+
+#[test]
+fn what_a_trusted_proxy_leaves_out_or_garbles_is_said_in_its_place() {
+    let said = [
+        &[][..],
+        &[("x-forwarded-host", "a b"), ("x-forwarded-proto", "/")],
+        &[("x-forwarded-host", "a"), ("x-forwarded-host", "b")],
+    ];
+    for said in said {
+        let map = carried("[::ffff:10.0.0.7]:99", said);
+        assert_eq!(map["x-forwarded-for"], "::ffff:10.0.0.7");
+        assert_eq!(map["x-forwarded-proto"], "http");
+        assert_eq!(map["x-forwarded-host"], "blog.test");
+        assert_eq!(map.get_all("x-forwarded-host").iter().count(), 1);
+    }
+}
+
+#[test]
+fn a_network_that_is_none_is_named() {
+    let error = "10.0.0.0/8,everybody".parse::<TrustedProxies>().unwrap_err();
+    assert!(error.to_string().starts_with("\"everybody\" is no network"), "{error}");
+}

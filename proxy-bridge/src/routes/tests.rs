@@ -1,0 +1,79 @@
+use super::*;
+
+/// Blog, shop and zoo; each is held as its own name.
+fn routes() -> Routes<(&'static str, Vec<Route>)> {
+    let claims: [(&str, &[&str]); 3] =
+        [("blog", &["www.example.com"]), ("shop", &["/store", "/store/old"]), ("zoo", &["/store"])];
+    let projects = claims.into_iter().map(|(name, routes)| {
+        let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
+        (ProjectName::parse(name).unwrap(), (name, routes))
+    });
+    Routes::new(projects.collect(), |(_, routes)| routes)
+}
+
+fn find<'p>(host: &str, path: &'p str) -> Option<(&'static str, &'p str)> {
+    routes().find(host, path).map(|((name, _), prefix)| (*name, prefix))
+}
+
+#[test]
+fn the_first_label_of_the_host_names_the_project() {
+    assert_eq!(find("blog.localhost", "/shop/x"), Some(("blog", "")));
+}
+
+#[test]
+fn else_the_first_path_segment_does() {
+    for (path, prefix) in [("/shop", "/shop"), ("/shop/", "/shop"), ("/shop/a", "/shop")] {
+        assert_eq!(find("localhost", path), Some(("shop", prefix)));
+    }
+    assert_eq!(find("localhost", "/shopping"), None);
+    assert_eq!(find("localhost", "/"), None);
+}
+
+#[test]
+fn a_project_can_claim_hosts_and_prefixes_and_the_first_by_name_wins() {
+    assert_eq!(find("www.example.com", "/"), Some(("blog", "")));
+    assert_eq!(find("localhost", "/store/x"), Some(("shop", "/store")));
+    assert_eq!(find("localhost", "/store/old/x"), Some(("shop", "/store/old")));
+}
+
+#[test]
+fn a_route_is_a_host_or_a_prefix_and_shows_as_it_is_parsed() {
+    for (text, shown) in [("WWW.Example.com", "www.example.com"), ("/shop/", "/shop"), ("/a/b", "/a/b")] {
+        let route: Route = text.parse().unwrap();
+        assert_eq!(route.to_string(), shown);
+        assert_eq!(shown.parse(), Ok(route));
+    }
+    for text in ["", "/", "a b", "example.com:80"] {
+        assert!(text.parse::<Route>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_host_name_has_no_port_no_capitals_and_no_last_dot() {
+    for (authority, name) in
+        [("Blog.localhost:8000", "blog.localhost"), ("[::1]:80", "[::1]"), ("a.", "a"), ("a", "a"), ("", "")]
+    {
+        assert_eq!(host_name(authority), name);
+    }
+}
+
+#[test]
+fn the_path_behind_a_prefix_begins_with_a_slash() {
+    let behind = |uri: &'static str| behind(&Uri::from_static(uri), "/blog").unwrap().to_string();
+    assert_eq!(behind("/blog/x?y=1"), "/x?y=1");
+    assert_eq!(behind("/blog"), "/");
+    assert_eq!(behind("/blog?y"), "/?y");
+    assert_eq!(behind("http://h/blog/%2e%2e/x"), "/%2e%2e/x");
+}
+
+#[test]
+fn two_hosts_are_none() {
+    let mut headers = HeaderMap::new();
+    let uri = Uri::from_static("/");
+    assert_eq!(authority(&uri, &headers), None);
+    headers.append(HOST, HeaderValue::from_static("a"));
+    assert_eq!(authority(&uri, &headers).unwrap(), "a");
+    headers.append(HOST, HeaderValue::from_static("b"));
+    assert_eq!(authority(&uri, &headers), None);
+    assert_eq!(authority(&Uri::from_static("http://c/"), &headers).unwrap(), "c");
+}
