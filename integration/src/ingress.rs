@@ -80,7 +80,7 @@ impl Ingress {
         let upstreams = [
             ("127.0.0.1:8000", behind.routers[0].to_string()),
             ("127.0.0.1:8010", behind.routers[1].to_string()),
-            ("127.0.0.1:8002", bridge.to_string()),
+            ("127.0.0.1:9000", bridge.to_string()),
         ];
         let command = match kind {
             Kind::Nginx => {

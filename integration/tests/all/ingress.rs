@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
 use switchyard_integration::client::{Upload, post, request, with_header};
-use switchyard_integration::fixtures::{ECHO, GATE, hello, lasting};
+use switchyard_integration::fixtures::{ABORTS, ECHO, GATE, UNREAD, hello, lasting};
 use switchyard_integration::ingress::{Behind, Ingress, Kind};
 use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
-use switchyard_integration::within;
+use switchyard_integration::{eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::tungstenite::Message;
@@ -65,7 +65,8 @@ async fn only_what_is_meant_for_people_is_had_of_the_bridge() {
             assert_eq!(ask(path).await, 404, "{kind:?} {path}");
         }
         // There is no bridge behind it.
-        for path in ["/deploy", "/deploy/blog", "/deploys", "/deploys/1", "/projects", "/projects/blog/logs"] {
+        for path in ["/deploy", "/deploy/blog", "/deploys", "/deploys/1", "/projects", "/projects/blog/logs"]
+        {
             assert_eq!(ask(path).await, 502, "{kind:?} {path}");
         }
     }
@@ -120,6 +121,42 @@ async fn an_event_arrives_before_the_next_one_is_sent() {
 }
 
 #[tokio::test]
+async fn a_project_makes_no_more_than_a_slow_client_reads() {
+    for kind in Kind::installed() {
+        let volume = Volume::with("a", UNREAD);
+        let routers = routers(&volume).await;
+        let ingress = Ingress::start(kind, &both(&routers)).await;
+        let mut connection = ingress.public.connect().await;
+        let _unread = connection.stream(request("/a/")).await;
+        let settled = async {
+            let (mut made, mut asked_since) = (0, 0);
+            while asked_since < 40 {
+                let now = sum(&routers, "/a/made").await[0];
+                asked_since = if now == made { asked_since + 1 } else { 0 };
+                made = now;
+            }
+            made
+        };
+        let made = within("no more is made", settled).await;
+        assert!(made < 64 << 20, "{kind:?}: {made} bytes were made for nobody");
+    }
+}
+
+#[tokio::test]
+async fn a_project_learns_that_a_client_has_gone() {
+    for kind in Kind::installed() {
+        let volume = Volume::with("a", ABORTS);
+        let routers = routers(&volume).await;
+        let ingress = Ingress::start(kind, &both(&routers)).await;
+        let mut connection = ingress.public.connect().await;
+        let mut stream = connection.stream(request("/a/stream")).await;
+        assert_eq!(stream.next().await.as_deref(), Some("1"), "{kind:?}");
+        drop((stream, connection));
+        eventually("the handler is told", || async { sum(&routers, "/a/counts").await == [1, 1] }).await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_sent_in_pieces_arrives_whole() {
     let volume = Volume::with("a", ECHO);
     let routers = routers(&volume).await;
@@ -166,7 +203,7 @@ async fn a_project_learns_who_asked_and_no_client_can_say_otherwise() {
                       Forwarded: for=6.6.6.6\r\nConnection: close\r\n\r\n";
         let reply = from([127, 0, 0, 2], ingress.public.address, forged).await;
         let asked = json(&reply);
-        assert_eq!(asked["headers"]["x-forwarded-for"], "127.0.0.2", "{kind:?}");
+        assert_eq!(asked["headers"]["x-forwarded-for"], "127.0.0.2, 127.0.0.1", "{kind:?}");
         assert_eq!(asked["headers"]["x-forwarded-proto"], "http", "{kind:?}");
         assert_eq!(asked["headers"]["x-forwarded-host"], "blog.example.com", "{kind:?}");
         assert_eq!(asked["address"], "127.0.0.2", "{kind:?}");
@@ -232,7 +269,7 @@ async fn nginx_in_the_routers_pod_carries_on_what_the_clusters_ingress_says() {
         request = with_header(request, name, value);
     }
     let asked = ingress.public.send(request).await.json();
-    assert_eq!(asked["headers"]["x-forwarded-for"], "203.0.113.7");
+    assert_eq!(asked["headers"]["x-forwarded-for"], "203.0.113.7, 127.0.0.1");
     assert_eq!(asked["headers"]["x-forwarded-proto"], "https");
     assert_eq!((&asked["host"], &asked["address"]), (&"blog.example.com".into(), &"203.0.113.7".into()));
     let mut socket = ingress.public.websocket("/blog/").await;
@@ -241,6 +278,16 @@ async fn nginx_in_the_routers_pod_carries_on_what_the_clusters_ingress_says() {
     assert_eq!(router.admin.reload("blog").await.outcome, "live");
     socket = ingress.public.websocket("/blog/").await;
     assert!(socket.is_ok(), "{:?}", socket.err());
+}
+
+/// What the project answers at both routers, number by number.
+async fn sum(routers: &(Router, Router), path: &str) -> Vec<u64> {
+    let numbers = async |router: &Router| -> Vec<u64> {
+        let text = router.public.get(path).await.text();
+        text.split(' ').map(|number| number.parse().unwrap()).collect()
+    };
+    let (one, other) = (numbers(&routers.0).await, numbers(&routers.1).await);
+    one.iter().zip(other).map(|(one, other)| one + other).collect()
 }
 
 /// Takes a request and hangs up, as a router does that is killed then. Counts what it took.
