@@ -4,13 +4,12 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::net::sockopt::set_socket_reuseport;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
-use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -47,7 +46,10 @@ pub struct Ingress {
 }
 
 #[derive(Debug)]
-struct Process(Child);
+struct Process {
+    child: Child,
+    end: Signal,
+}
 
 /// A port of 127.0.0.1 that nobody else is given as long as this lives. Who names it and has `SO_REUSEPORT`
 /// set, as nginx and Caddy have, can listen on it.
@@ -62,6 +64,14 @@ impl Kind {
     pub fn installed() -> Vec<Self> {
         let caddy = Command::new("caddy").arg("version").stdout(Stdio::null()).status().is_ok();
         if caddy { vec![Self::Nginx, Self::Caddy] } else { vec![Self::Nginx] }
+    }
+
+    /// nginx ends its workers and drops what is open; Caddy would wait for the test's own connections.
+    fn end(self) -> Signal {
+        match self {
+            Self::Nginx => Signal::TERM,
+            Self::Caddy => Signal::KILL,
+        }
     }
 }
 
@@ -94,7 +104,7 @@ impl Ingress {
                 caddy(folder.path(), &exchange(&conf, &upstreams))
             }
         };
-        Self::run(command, folder, ports).await
+        Self::run(command, kind.end(), folder, ports).await
     }
 
     /// Starts nginx as it stands beside the router in `examples/deploy/kubernetes/router.yaml`.
@@ -109,18 +119,17 @@ impl Ingress {
                 ("127.0.0.1:8000", router.address.to_string()),
             ],
         );
-        Self::run(nginx(folder.path(), &conf), folder, ports).await
+        Self::run(nginx(folder.path(), &conf), Kind::Nginx.end(), folder, ports).await
     }
 
-    async fn run(mut command: Command, folder: TempDir, ports: [Port; 3]) -> Self {
-        command.process_group(0);
+    async fn run(mut command: Command, end: Signal, folder: TempDir, ports: [Port; 3]) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the ingress is installed: tools/deps test");
         let log = Log::read(child.stderr.take().expect("standard error is piped"));
-        let mut process = Process(child);
+        let mut process = Process { child, end };
         let public = ports[0].address;
         eventually("the ingress listens", || {
-            let status = process.0.try_wait().expect("a child can be waited for");
+            let status = process.child.try_wait().expect("a child can be waited for");
             assert!(status.is_none(), "the ingress ended: {}", log.text());
             async move { TcpStream::connect(public).await.is_ok() }
         })
@@ -225,9 +234,8 @@ fn block(yaml: &str, head: &str) -> String {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // nginx's workers too.
-        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
+        let _ = kill_process(Pid::from_child(&self.child), self.end);
+        let _ = self.child.wait();
     }
 }
 

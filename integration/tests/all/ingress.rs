@@ -1,10 +1,7 @@
 //! The ingress of `examples/ingress`, as it is given to users, in front of two routers on one volume.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
@@ -15,9 +12,11 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::tungstenite::Message;
+
+use raw::{breaking, by_tls, from, json};
+
+mod raw;
 
 /// Two routers that believe the ingress.
 async fn routers(volume: &Volume) -> (Router, Router) {
@@ -248,9 +247,12 @@ async fn what_is_not_safe_to_send_twice_is_sent_once() {
         let behind = Behind { routers: [breaking, router.public.address], bridge: None };
         let ingress = Ingress::start(kind, &behind).await;
         let mut answered = Vec::new();
-        while taken.load(Ordering::SeqCst) == 0 {
-            answered.push(ingress.public.send(post("/a/", "x")).await.status);
-        }
+        let until_taken = async {
+            while taken.load(Ordering::SeqCst) == 0 {
+                answered.push(ingress.public.send(post("/a/", "x")).await.status);
+            }
+        };
+        within("the breaking router is asked", until_taken).await;
         assert_eq!(taken.load(Ordering::SeqCst), 1, "{kind:?}");
         assert_eq!(answered.pop(), Some(502), "{kind:?}: the other router was asked again");
         assert!(answered.iter().all(|status| *status == 200), "{kind:?}: {answered:?}");
@@ -272,64 +274,24 @@ async fn nginx_in_the_routers_pod_carries_on_what_the_clusters_ingress_says() {
     assert_eq!(asked["headers"]["x-forwarded-for"], "203.0.113.7, 127.0.0.1");
     assert_eq!(asked["headers"]["x-forwarded-proto"], "https");
     assert_eq!((&asked["host"], &asked["address"]), (&"blog.example.com".into(), &"203.0.113.7".into()));
-    let mut socket = ingress.public.websocket("/blog/").await;
-    assert!(socket.is_err(), "the project answers no upgrade");
-    volume.write("blog/main.ts", lasting("one"));
-    assert_eq!(router.admin.reload("blog").await.outcome, "live");
-    socket = ingress.public.websocket("/blog/").await;
-    assert!(socket.is_ok(), "{:?}", socket.err());
+}
+
+#[tokio::test]
+async fn nginx_in_the_routers_pod_lets_websockets_through() {
+    let volume = Volume::with("blog", lasting("one"));
+    let router = Router::start(&volume).await;
+    let ingress = Ingress::in_pod(&router.public).await;
+    let mut socket = ingress.public.websocket("/blog/").await.unwrap();
+    socket.send(Message::text("x")).await.unwrap();
+    assert_eq!(within("the echo", socket.next()).await.unwrap().unwrap(), Message::text("one x"));
 }
 
 /// What the project answers at both routers, number by number.
 async fn sum(routers: &(Router, Router), path: &str) -> Vec<u64> {
     let numbers = async |router: &Router| -> Vec<u64> {
         let text = router.public.get(path).await.text();
-        text.split(' ').map(|number| number.parse().unwrap()).collect()
+        text.split(' ').map(|number| number.parse().expect("a number")).collect()
     };
     let (one, other) = (numbers(&routers.0).await, numbers(&routers.1).await);
     one.iter().zip(other).map(|(one, other)| one + other).collect()
-}
-
-/// Takes a request and hangs up, as a router does that is killed then. Counts what it took.
-async fn breaking() -> (SocketAddr, Arc<AtomicU64>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let taken = Arc::new(AtomicU64::new(0));
-    let counter = taken.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            if stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {
-                counter.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-    });
-    (address, taken)
-}
-
-/// Sends bytes from an address of this machine that is not the ingress's own.
-async fn from(ip: [u8; 4], to: SocketAddr, bytes: &str) -> String {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((ip, 0))).unwrap();
-    let mut stream = socket.connect(to).await.unwrap();
-    stream.write_all(bytes.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within("the answer ends", stream.read_to_string(&mut answer)).await.unwrap();
-    answer
-}
-
-async fn by_tls(to: SocketAddr, bytes: &str) -> String {
-    let mut command = tokio::process::Command::new("openssl");
-    command.args(["s_client", "-quiet", "-connect", &to.to_string(), "-servername", "blog.example.com"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(bytes.as_bytes()).await.unwrap();
-    let output = within("openssl ends with the answer", child.wait_with_output()).await.unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The JSON in an answer as it came, whether in chunks or not.
-fn json(answer: &str) -> serde_json::Value {
-    let (begin, end) = (answer.find('{').unwrap_or_default(), answer.rfind('}').map_or(0, |end| end + 1));
-    serde_json::from_str(&answer[begin..end]).unwrap_or_else(|error| panic!("{error} in {answer}"))
 }
