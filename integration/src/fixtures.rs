@@ -22,7 +22,7 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// The folder with the examples that `make run` serves.
 pub fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/projects")
 }
 
 /// Answers every request with the label.

@@ -15,7 +15,6 @@ use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::eventually;
-use crate::fixtures::examples;
 use crate::log::Log;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +94,12 @@ impl Ingress {
         let command = match kind {
             Kind::Nginx => {
                 certify(folder.path());
-                let conf = read(&examples().join("ingress/nginx.conf"));
+                let conf = read(&example("ingress/nginx.conf"));
                 nginx(folder.path(), &exchange(&with_tls(&conf, folder.path(), public, tls), &upstreams))
             }
             Kind::Caddy => {
                 let port = format!("http_port {}\n\tdefault_bind 127.0.0.1", public.address.port());
-                let conf = exchange(&read(&examples().join("ingress/Caddyfile")), &[("http_port 80", port)]);
+                let conf = exchange(&read(&example("ingress/Caddyfile")), &[("http_port 80", port)]);
                 caddy(folder.path(), &exchange(&conf, &upstreams))
             }
         };
@@ -110,7 +109,7 @@ impl Ingress {
     /// Starts nginx as it stands beside the router in `examples/deploy/kubernetes/router.yaml`.
     pub async fn in_pod(router: &Client) -> Self {
         let (folder, ports) = (tempfile::tempdir().expect("a temporary folder can be made"), ports());
-        let manifest = read(&examples().join("deploy/kubernetes/router.yaml"));
+        let manifest = read(&example("deploy/kubernetes/router.yaml"));
         let conf = exchange(
             &block(&manifest, "nginx.conf: |"),
             &[
@@ -200,6 +199,10 @@ fn certify(folder: &Path) {
     command.arg("-keyout").arg(folder.join("key")).arg("-out").arg(folder.join("pem"));
     let made = command.output().expect("openssl is installed: tools/deps test");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+fn example(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(path)
 }
 
 fn read(path: &Path) -> String {
