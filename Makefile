@@ -20,25 +20,27 @@ deps: ## install what building needs besides Rust (Debian; libclang, for SQLite'
 build: deps ## build switchyard-router and switchyard-cell
 	cargo build $(CARGO_FLAGS)
 
-run: build examples/express/node_modules ## build, and serve examples/ on http://127.0.0.1:8000
-	target/release/switchyard-router --projects examples --state target/run-state $(RUN_FLAGS)
+run: build examples/projects/express/node_modules ## build, and serve examples/projects on http://127.0.0.1:8000
+	target/release/switchyard-router --projects examples/projects --state target/run-state $(RUN_FLAGS)
 
-examples/express/node_modules: examples/express/package-lock.json
-	@if command -v npm >/dev/null; then cd examples/express && npm ci --no-audit --no-fund && touch node_modules; \
-	else echo "npm is not installed: examples/express will not build"; fi
+examples/projects/express/node_modules: examples/projects/express/package-lock.json
+	@if command -v npm >/dev/null; then cd examples/projects/express && npm ci --no-audit --no-fund && touch node_modules; \
+	else echo "npm is not installed: examples/projects/express will not build"; fi
 
-test: build examples/express/node_modules ## run every test
+test: build examples/projects/express/node_modules ## run every test (installs nginx and Caddy: Debian packages)
+	@tools/deps test
 	cargo test $(CARGO_FLAGS) --no-fail-fast
 
 bench: build ## measure against deno serve and nginx (installs them: npm, Debian packages)
 	@tools/deps bench
 	cargo bench --workspace --locked --bench all
 
-lint: deps ## formatting, clippy with the lint table, licences, bans and sources
+lint: deps ## formatting, clippy with the lint table, licences, bans and sources, the manifests in examples/deploy
 	cargo fmt --all --check
 	tools/clippy $(CARGO_FLAGS) --all-targets
 	@tools/deps lint
 	cargo deny --log-level error check bans licenses sources
+	tools/manifests
 
 fmt: ## format all code
 	cargo fmt --all

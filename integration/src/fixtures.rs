@@ -12,6 +12,9 @@ pub const UNREAD: &str = include_str!("../fixtures/unread.ts");
 /// no end, `/never` nothing.
 pub const ABORTS: &str = include_str!("../fixtures/aborts.ts");
 
+/// `/events` answers one event, and a second one when `/next` was asked; all else the port of who asked.
+pub const GATE: &str = include_str!("../fixtures/gate.ts");
+
 /// A folder of `fixtures/`.
 pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -19,7 +22,7 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// The folder with the examples that `make run` serves.
 pub fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/projects")
 }
 
 /// Answers every request with the label.

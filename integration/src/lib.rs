@@ -10,6 +10,7 @@ pub mod admin;
 pub mod client;
 pub mod events;
 pub mod fixtures;
+pub mod ingress;
 pub mod log;
 pub mod probe;
 pub mod receiver;

@@ -12,6 +12,7 @@ mod draining;
 mod events;
 mod forwarding;
 mod handlers;
+mod ingress;
 mod language;
 mod problems;
 mod reload;
