@@ -98,10 +98,8 @@ impl Bridge {
 
     /// Waits until nothing lies there any more.
     pub async fn clean(&self) {
-        eventually("nothing is left in the staging folder", || {
-            std::future::ready(self.staged().is_empty())
-        })
-        .await;
+        eventually("nothing is left in the staging folder", || std::future::ready(self.staged().is_empty()))
+            .await;
     }
 
     /// Waits until the log has an audit line that tells so of the project, and gives it.

@@ -29,8 +29,8 @@ pub struct Part {
 
 impl Part {
     /// With these lines as its head, as they are; each without the line's end.
-    pub fn raw(head: &[&str], content: impl AsRef<[u8]>) -> Self {
-        let head = head.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
+    pub fn raw<L: AsRef<[u8]>>(head: &[L], content: impl AsRef<[u8]>) -> Self {
+        let head = head.iter().flat_map(|line| [line.as_ref(), b"\r\n"].concat()).collect();
         Self { head, content: content.as_ref().to_owned() }
     }
 
@@ -43,7 +43,7 @@ impl Part {
     pub fn named(field: &str, filename: &str, content: impl AsRef<[u8]>) -> Self {
         let disposition =
             format!("Content-Disposition: form-data; name=\"{field}\"; filename=\"{filename}\"");
-        Self::raw(&[&disposition, "Content-Type: application/octet-stream"], content)
+        Self::raw(&[disposition.as_str(), "Content-Type: application/octet-stream"], content)
     }
 
     /// A part without a filename.
@@ -61,7 +61,7 @@ impl Upload {
             let path = path.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
             let disposition =
                 format!("Content-Disposition: form-data; name=\"files\"; filename=\"{folder}/{path}\"");
-            Part::raw(&[&disposition, browsers_type(&path)], content)
+            Part::raw(&[disposition.as_str(), browsers_type(&path)], content)
         };
         let parts: Vec<_> = files.iter().map(part).collect();
         Self::raw("----WebKitFormBoundary7MA4YWxkTrZu0gW", &parts)

@@ -83,3 +83,40 @@ impl Drop for Holder {
         let _ = self.0.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_is_seen_inside_and_by_the_test_and_by_nobody_else() {
+        if !Mounts::are_possible() {
+            return; // Containers often forbid it.
+        }
+        let (mounts, folder) = (Mounts::new(), tempfile::tempdir().unwrap());
+        mounts.tmpfs("1m", folder.path());
+        let file = folder.path().join("x.txt");
+        std::fs::write(mounts.seen_from_outside(&file), "x").unwrap();
+        assert_eq!(output(mounts.command(Path::new("cat")).arg(&file)), b"x");
+        assert!(!file.exists());
+        let full = std::fs::write(mounts.seen_from_outside(&file), vec![0; 2_000_000]);
+        assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_folder_becomes_read_only_inside_and_stays_writable_outside() {
+        if !Mounts::are_possible() {
+            return; // Containers often forbid it.
+        }
+        let (mounts, folder) = (Mounts::new(), tempfile::tempdir().unwrap());
+        mounts.bind(folder.path());
+        let file = folder.path().join("x.txt");
+        let touch = || mounts.command(Path::new("touch")).arg(&file).stderr(Stdio::null()).status().unwrap();
+        assert!(touch().success());
+        mounts.writable(folder.path(), false);
+        assert!(!touch().success());
+        std::fs::write(&file, "x").unwrap();
+        mounts.writable(folder.path(), true);
+        assert!(touch().success());
+    }
+}

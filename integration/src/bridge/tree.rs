@@ -88,3 +88,24 @@ pub fn digest(project: &Path) -> String {
     let printed = output(Command::new("sh").args(["-c", script]).current_dir(project));
     String::from_utf8(printed).expect("a digest is text").trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use switchyard_bridge::digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_folder_is_that_of_the_files_that_count() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["main.ts", "lib/x y.txt", "node_modules/x/index.js", ".git/HEAD"] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let empty: Digest = empty.parse().unwrap();
+        let expected = Digest::of_files(["lib/x y.txt", "main.ts"].map(|path| (path, *empty.as_bytes())));
+        assert_eq!(digest(folder.path()), expected.to_string());
+    }
+}

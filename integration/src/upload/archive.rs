@@ -89,3 +89,41 @@ pub fn zip_with(fill: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>)) -> Vec<u8> {
     fill(&mut zip);
     zip.finish().expect("memory can be written to").into_inner()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Command;
+
+    use super::*;
+    use crate::process::output;
+    use crate::router::is_installed;
+
+    const FILES: [(&str, &str); 2] = [("main.ts", "1"), ("lib/é.txt", "2")];
+
+    #[test]
+    fn tar_lists_what_was_put_in() {
+        if !is_installed("tar") {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let plain = tar(&FILES);
+        for (name, content) in [("a.tar", plain.clone()), ("a.tar.gz", gzip(&plain))] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let listed = output(Command::new("tar").args(["--quoting-style=literal", "-tf"]).arg(&path));
+            assert_eq!(String::from_utf8(listed).unwrap(), "main.ts\nlib/é.txt\n", "{name}");
+        }
+        assert_eq!(zstd::decode_all(zstd(&plain).as_slice()).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_zip_holds_what_was_put_in() {
+        let mut archive = zip::ZipArchive::new(Cursor::new(zip(&FILES))).unwrap();
+        for (path, content) in FILES {
+            let mut text = String::new();
+            archive.by_name(path).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, content);
+        }
+    }
+}

@@ -47,7 +47,8 @@ async fn a_stream_of_events_tells_the_phases_in_their_order_and_then_the_answer(
     let record: Record = serde_json::from_value(body).unwrap();
     assert_eq!((status, record.outcome.as_deref()), (200, Some("live")));
     let order = ["receive", "store", "hold", "build", "publish", "done"];
-    let places: Vec<_> = phases.seen.iter().map(|seen| order.iter().position(|known| known == seen)).collect();
+    let places: Vec<_> =
+        phases.seen.iter().map(|seen| order.iter().position(|known| known == seen)).collect();
     assert!(places.is_sorted() && places.iter().all(Option::is_some), "{:?}", phases.seen);
     for phase in ["hold", "build", "publish"] {
         assert!(phases.seen.iter().any(|seen| seen == phase), "{phase} is not in {:?}", phases.seen);

@@ -32,7 +32,8 @@ async fn deploy_sends_a_folder_and_exits_with_0_when_it_is_live() {
     assert_eq!(routers.texts("/site/").await, ["one", "one"]);
     assert_eq!(tree::digest(&volume.path("site")), tree::digest(&folder));
 
-    let outcome = run(&bridge, &["deploy", text(&folder), "--project", "other", "--message", "by hand"]).await;
+    let outcome =
+        run(&bridge, &["deploy", text(&folder), "--project", "other", "--message", "by hand"]).await;
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     assert_eq!(routers.texts("/other/").await, ["one", "one"]);
     assert!(outcome.stdout.contains("other@") || outcome.stderr.contains("other@"), "{outcome:#?}");

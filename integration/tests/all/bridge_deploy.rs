@@ -210,10 +210,7 @@ async fn node_modules_stay_until_an_upload_brings_others() {
 
     let other = [("main.ts", hello("newer")), ("node_modules/y/index.js", "export default 2;".to_owned())];
     let record = bridge.deploy_live("a", &Upload::curl(&other)).await;
-    assert_eq!(
-        Tree::of(&volume.path("a")).files(),
-        [".git/HEAD", "main.ts", "node_modules/y/index.js"]
-    );
+    assert_eq!(Tree::of(&volume.path("a")).files(), [".git/HEAD", "main.ts", "node_modules/y/index.js"]);
     assert_eq!(record.digest(), tree::digest(&volume.path("a")));
 }
 

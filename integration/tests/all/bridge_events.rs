@@ -16,7 +16,7 @@ use switchyard_integration::volume::Volume;
 fn event() -> Event {
     Event {
         kind: EventType::ProjectRemoved,
-        timestamp: "2026-03-01T12:00:00Z".parse().unwrap(),
+        timestamp: "2026-03-01T12:00:00Z".parse().expect("a time"),
         data: EventData {
             router: "r1".into(),
             sequence: 1,
@@ -140,7 +140,8 @@ async fn what_happened_while_the_bridge_was_slow_is_caught_up() {
     for index in 1..=5 {
         let label = format!("v{index}");
         volume.replace("a/main.ts", hello(&label));
-        eventually("both serve it", || async { routers.texts("/a/").await == [label.as_str(), &label] }).await;
+        eventually("both serve it", || async { routers.texts("/a/").await == [label.as_str(), &label] })
+            .await;
     }
     bridge.signal(Signal::CONT);
     told_of(&bridge, &version(&routers).await, 2).await;

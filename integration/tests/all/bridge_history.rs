@@ -21,7 +21,8 @@ async fn a_rollback_goes_to_the_version_before_and_the_volume_with_it() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
-    let files = |label| [("main.ts", pair().to_owned()), ("a.ts", half("a", label)), ("b.ts", half("b", label))];
+    let files =
+        |label| [("main.ts", pair().to_owned()), ("a.ts", half("a", label)), ("b.ts", half("b", label))];
     let first = bridge.deploy_live("a", &Upload::curl(&files("1"))).await;
     let tree = Tree::of(&volume.path("a"));
     let second = bridge.deploy_live("a", &Upload::main(hello("2"))).await;
@@ -30,7 +31,10 @@ async fn a_rollback_goes_to_the_version_before_and_the_volume_with_it() {
     let back = rollback(&bridge, "").await;
     assert_eq!(routers.texts("/a/").await, ["1:1", "1:1"]);
     assert_eq!((back.action.as_str(), back.outcome.as_deref()), ("rollback", Some("live")));
-    assert_eq!((back.digest(), back.project("a").previous.as_deref()), (first.digest(), Some(second.version())));
+    assert_eq!(
+        (back.digest(), back.project("a").previous.as_deref()),
+        (first.digest(), Some(second.version()))
+    );
     assert_eq!(Tree::of(&volume.path("a")).files(), tree.files());
     assert_eq!(tree::digest(&volume.path("a")), first.digest());
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["2", "1:1"]);
@@ -138,10 +142,15 @@ async fn versions_tell_who_deployed_what_and_where_it_is() {
 async fn skew_is_told_of_while_one_router_lags() {
     let volume = Volume::with("a", hello("old"));
     // The second one does not look by itself.
-    let routers = Replicas::start_each(volume.root(), 2, |index, builder| {
-        if index == 1 { builder.unwatched() } else { builder }
-    })
-    .await;
+    let routers =
+        Replicas::start_each(
+            volume.root(),
+            2,
+            |index, builder| {
+                if index == 1 { builder.unwatched() } else { builder }
+            },
+        )
+        .await;
     let bridge = routers.start_bridge().await;
     assert_eq!(bridge.project("a").await["skew"], false);
     volume.replace("a/main.ts", hello("new"));

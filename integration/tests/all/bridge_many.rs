@@ -41,7 +41,7 @@ impl Rounds {
 
     async fn finish(self) -> Report {
         self.stopping.store(true, Ordering::SeqCst);
-        within("the last round", self.task).await.unwrap()
+        within("the last round", self.task).await.expect("nobody panics there")
     }
 }
 
@@ -71,8 +71,10 @@ async fn all_projects_of_an_upload_change_in_one_instant_at_each_router() {
     let volume = volume("old");
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
-    let rounds: Vec<_> =
-        routers.iter().flat_map(|router| [Rounds::start(&router.public), Rounds::start(&router.public)]).collect();
+    let rounds: Vec<_> = routers
+        .iter()
+        .flat_map(|router| [Rounds::start(&router.public), Rounds::start(&router.public)])
+        .collect();
     let files = [("a/main.ts", hello("new")), ("b/main.ts", slow("new", 200)), ("c/main.ts", hello("new"))];
     let reply = bridge.client.send(Upload::curl(&files).to("/deploy")).await;
     let record = Record::of(&reply);
@@ -98,11 +100,18 @@ async fn when_one_of_three_is_broken_none_changes() {
     let answers = join_all(NAMES.map(async |name| routers.answers(&format!("/{name}/")).await)).await;
     let rounds: Vec<_> = routers.iter().map(|router| Rounds::start(&router.public)).collect();
     let broken = "export default {".to_owned();
-    let files =
-        [("a/main.ts", hello("new")), ("b/main.ts", broken), ("c/main.ts", hello("new")), ("d/main.ts", hello("d"))];
+    let files = [
+        ("a/main.ts", hello("new")),
+        ("b/main.ts", broken),
+        ("c/main.ts", hello("new")),
+        ("d/main.ts", hello("d")),
+    ];
     let reply = bridge.client.send(Upload::curl(&files).to("/deploy")).await;
     let problem = reply.assert_problem(422, "build-failed");
-    assert_eq!((problem["project"].as_str(), problem["error"]["file"].as_str()), (Some("b"), Some("main.ts")));
+    assert_eq!(
+        (problem["project"].as_str(), problem["error"]["file"].as_str()),
+        (Some("b"), Some("main.ts"))
+    );
     assert_eq!(Tree::of_projects(volume.root()), before);
     let after = join_all(NAMES.map(async |name| routers.answers(&format!("/{name}/")).await)).await;
     assert_eq!(after, answers);
@@ -126,7 +135,10 @@ async fn several_projects_come_in_an_archive_too() {
     {
         let reply = bridge.client.send(Upload::archive(filename, content).to("/deploy")).await;
         assert_eq!(Record::of(&reply).projects.len(), 2);
-        assert_eq!((routers.texts("/a/").await, routers.texts("/b/").await), (vec!["1".into()], vec!["2".into()]));
+        assert_eq!(
+            (routers.texts("/a/").await, routers.texts("/b/").await),
+            (vec!["1".into()], vec!["2".into()])
+        );
         assert_eq!(Tree::of(&volume.path("b")).files(), ["lib/x.ts", "main.ts"]);
     }
 }
@@ -158,7 +170,10 @@ async fn one_project_that_is_being_deployed_keeps_the_others_of_an_upload_waitin
     let reply = bridge.client.send(Upload::curl(&files).to("/deploy")).await;
     reply.assert_problem(409, "deploy-under-way");
     assert_eq!(phases.done().await.0, 200);
-    assert_eq!((routers.texts("/a/").await, routers.texts("/b/").await), (vec!["old".into()], vec!["slow".into()]));
+    assert_eq!(
+        (routers.texts("/a/").await, routers.texts("/b/").await),
+        (vec!["old".into()], vec!["slow".into()])
+    );
 }
 
 #[tokio::test]

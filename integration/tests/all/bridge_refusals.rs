@@ -70,7 +70,7 @@ async fn limits_of_names_and_heads_are_told_too() {
     for (what, upload) in [
         ("max-depth", Upload::curl(&[("main.ts", ""), ("1/2/3/4.txt", "")])),
         ("max-name", Upload::curl(&[("main.ts", ""), ("0123456789-0123456789", "")])),
-        ("max-part-headers", Upload::raw("x", &[Part::raw(&[disposition, &long_head], "")])),
+        ("max-part-headers", Upload::raw("x", &[Part::raw(&[disposition, long_head.as_str()], "")])),
         ("max-boundary", Upload::raw(&"x".repeat(41), &[Part::file("main.ts", "")])),
     ] {
         let reply = bridge.deploy("a", &upload).await;

@@ -41,19 +41,19 @@ const FILE: &str = r#"
 "#;
 
 fn tokens() -> NamedTempFile {
-    let file = NamedTempFile::new().unwrap();
+    let file = NamedTempFile::new().expect("a temporary file can be made");
     write(&file, &FILE.replace("HASH", &sha256(HASHED)));
     file
 }
 
 fn write(file: &NamedTempFile, text: &str) {
-    fs::write(file.path(), text).unwrap();
+    fs::write(file.path(), text).expect("a file can be written");
 }
 
 fn sha256(text: &str) -> String {
     let script = format!("printf %s '{text}' | sha256sum | cut -d ' ' -f 1");
-    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 async fn start() -> (Volume, NamedTempFile, Replicas, Bridge) {
@@ -71,7 +71,8 @@ async fn deploy_as(bridge: &Bridge, project: &str, label: &str, token: &str) -> 
 #[tokio::test]
 async fn without_a_known_token_nothing_is_done_or_told() {
     let (volume, _file, _routers, bridge) = start().await;
-    for path in ["/projects", "/projects/blog", "/projects/blog/versions", "/projects/blog/logs", "/deploys"] {
+    for path in ["/projects", "/projects/blog", "/projects/blog/versions", "/projects/blog/logs", "/deploys"]
+    {
         bridge.client.get(path).await.assert_problem(401, "unauthorized");
         bridge.client.send(get_as(path, "not-a-token-0123456789")).await.assert_problem(401, "unauthorized");
     }

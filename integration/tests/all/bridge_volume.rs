@@ -22,8 +22,8 @@ async fn of_two_racing_deploys_each_wins_whole_or_is_told_of_the_other() {
     let (mut refused, mut labels) = (0, vec!["v0".to_owned()]);
     for round in 0..10 {
         let [one, two] = [format!("{round}-one"), format!("{round}-two")];
-        let (first, second) =
-            [Upload::main(slow(&one, 30)), Upload::main(slow(&two, 30))].map(|upload| async {
+        let (first, second) = [Upload::main(slow(&one, 30)), Upload::main(slow(&two, 30))]
+            .map(|upload| async {
                 let upload = upload;
                 bridge.deploy("a", &upload).await
             })
@@ -83,7 +83,11 @@ async fn what_an_editor_writes_into_a_deploy_that_fails_is_not_put_away_with_it(
     phases.until("build").await;
     volume.replace("a/main.ts", hello("editor"));
     let (status, answer) = phases.done().await;
-    assert_eq!((status, answer["type"].as_str()), (409, Some("urn:switchyard:problem:superseded")), "{answer}");
+    assert_eq!(
+        (status, answer["type"].as_str()),
+        (409, Some("urn:switchyard:problem:superseded")),
+        "{answer}"
+    );
     eventually("the editor's change is served by both", || async {
         routers.texts("/a/").await == ["editor", "editor"]
     })
@@ -149,8 +153,7 @@ async fn a_full_volume_is_told_of_and_changes_nothing() {
     let volume = mounts.seen_from_outside(folder.path());
     std::fs::create_dir(volume.join("a")).unwrap();
     std::fs::write(volume.join("a/main.ts"), hello("one")).unwrap();
-    let routers =
-        Replicas::start_each(folder.path(), 2, |_, router| router.inside(&mounts)).await;
+    let routers = Replicas::start_each(folder.path(), 2, |_, router| router.inside(&mounts)).await;
     let bridge = routers.bridge().inside(&mounts).start().await;
     let (tree, probe) = (Tree::of_projects(&volume), Probe::start(&routers[0].public, "/a/").await);
     let large = [("main.ts", hello("two")), ("large.bin", "x".repeat(6_000_000))];
@@ -179,7 +182,10 @@ async fn a_volume_that_becomes_read_only_is_told_of_until_it_is_writable_again()
     mounts.writable(volume.root(), false);
     let reply = bridge.deploy("a", &Upload::main(hello("three"))).await;
     reply.assert_problem(500, "volume-failed");
-    assert_eq!((Tree::of_projects(volume.root()), router.public.get("/a/").await.text()), (tree, "two".into()));
+    assert_eq!(
+        (Tree::of_projects(volume.root()), router.public.get("/a/").await.text()),
+        (tree, "two".into())
+    );
     mounts.writable(volume.root(), true);
     bridge.deploy_live("a", &Upload::main(hello("three"))).await;
     assert_eq!(router.public.get("/a/").await.text(), "three");
@@ -196,9 +202,11 @@ async fn a_staging_folder_on_another_device_is_told_of_and_changes_nothing() {
     let mounts = Mounts::new();
     mounts.tmpfs("4m", &volume.path(".switchyard-bridge/staging"));
     let bridge = Builder::for_projects(volume.root()).router(&router).inside(&mounts).start().await;
-    let problem =
-        bridge.deploy("a", &Upload::main(hello("two"))).await.assert_problem(500, "volume-failed");
+    let problem = bridge.deploy("a", &Upload::main(hello("two"))).await.assert_problem(500, "volume-failed");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("staging")), "{problem}");
-    assert_eq!((Tree::of_projects(volume.root()), router.public.get("/a/").await.text()), (tree, "one".into()));
+    assert_eq!(
+        (Tree::of_projects(volume.root()), router.public.get("/a/").await.text()),
+        (tree, "one".into())
+    );
     bridge.clean().await;
 }
