@@ -30,6 +30,11 @@ pub fn hello(label: &str) -> String {
     format!("export default {{ fetch: () => new Response({label:?}) }};\n")
 }
 
+/// The same, after so many milliseconds of loading: long enough for a test to do something meanwhile.
+pub fn slow(label: &str, ms: u64) -> String {
+    format!("await new Promise((done) => setTimeout(done, {ms}));\n{}", hello(label))
+}
+
 /// Answers `a:b` from two modules of its own, so that a mix of versions shows in the body.
 pub fn pair() -> &'static str {
     "import { a } from './a.ts';\nimport { b } from './b.ts';\n\

@@ -1,4 +1,4 @@
-//! The harness: the real router on a real volume, spoken to over real sockets.
+//! The harness: the real router, and the real bridge, on a real volume, spoken to over real sockets.
 //!
 //! Tests wait for events (see [`events`]) and never for time to pass; every wait has a deadline, so a
 //! router that does nothing fails a test instead of hanging it.
@@ -7,14 +7,17 @@ use std::future::Future;
 use std::time::Duration;
 
 pub mod admin;
+pub mod bridge;
 pub mod client;
 pub mod events;
 pub mod fixtures;
 pub mod ingress;
 pub mod log;
 pub mod probe;
+mod process;
 pub mod receiver;
 pub mod router;
+pub mod upload;
 pub mod volume;
 
 /// How long anything may take. Far more than it does, on two cores that other tests use as well.

@@ -18,9 +18,8 @@ use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use crate::bridge::place::SECRET;
 use crate::within;
-
-const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// Dropping it leaves the listener to the test's runtime, which ends with the test.
 #[derive(Debug)]

@@ -1,20 +1,22 @@
 //! Starts and ends the real router: the release binary beside this test's own target folder.
 
-use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
+use crate::bridge::mounts::Mounts;
 use crate::client::Client;
 use crate::events::Events;
+use crate::eventually;
 use crate::log::Log;
+use crate::process::{self, Process};
 use crate::volume::Volume;
-use crate::{eventually, within};
+
+pub use crate::process::{Ended, binary, is_installed};
 
 /// Where the router keeps its state. Clones are the same folder, for a router that starts again.
 #[derive(Debug, Clone)]
@@ -37,12 +39,13 @@ impl Default for State {
 }
 
 /// A router to be: few spares and a short debounce, so that many tests fit on two cores.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     projects: PathBuf,
     state: State,
     flags: Vec<(String, String)>,
     watch_limit: Option<usize>,
+    mounts: Option<Mounts>,
 }
 
 /// A running router. Dropping it kills it.
@@ -53,17 +56,6 @@ pub struct Router {
     pub state: State,
     pub log: Log,
     process: Process,
-}
-
-/// Ends with its owner, so that a test that fails leaves nothing behind.
-#[derive(Debug)]
-struct Process(Child);
-
-/// A router that has ended.
-#[derive(Debug)]
-pub struct Ended {
-    pub status: ExitStatus,
-    pub log: Log,
 }
 
 impl Router {
@@ -82,11 +74,11 @@ impl Router {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).expect("the router can be signalled");
+        self.process.signal(signal);
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.process.0)
+        self.process.pid()
     }
 
     /// SIGTERM, then waits for the end.
@@ -103,8 +95,13 @@ impl Router {
 
 impl Builder {
     pub fn for_projects(projects: &Path) -> Self {
-        let builder =
-            Self { projects: projects.to_owned(), state: State::new(), flags: Vec::new(), watch_limit: None };
+        let builder = Self {
+            projects: projects.to_owned(),
+            state: State::new(),
+            flags: Vec::new(),
+            watch_limit: None,
+            mounts: None,
+        };
         builder
             .flag("listen", "127.0.0.1:0")
             .flag("admin", "127.0.0.1:0")
@@ -131,6 +128,12 @@ impl Builder {
         self
     }
 
+    /// Sees what is mounted there, and nobody else sees.
+    pub fn inside(mut self, mounts: &Mounts) -> Self {
+        self.mounts = Some(mounts.clone());
+        self
+    }
+
     /// Keeps the state in a folder that another router had.
     pub fn state(mut self, state: &State) -> Self {
         self.state = state.clone();
@@ -147,18 +150,10 @@ impl Builder {
     /// Starts, and returns when the router listens.
     pub async fn start_unready(self) -> Router {
         let (mut process, log) = self.spawn();
-        let listening = log.wait_for(|record| record["message"] == "listening");
-        let Some(record) = within("the router says where it listens", listening).await else {
-            let ended = process.ended(log).await;
-            panic!("the router ended before it listened ({}):\n{}", ended.status, ended.log.text());
-        };
-        let address = |field: &str| -> SocketAddr {
-            let text = record[field].as_str().unwrap_or_default();
-            text.parse().unwrap_or_else(|_| panic!("no address in {field:?} of {record}"))
-        };
+        let record = process.listening(&log).await;
         Router {
-            public: Client::new(address("listen")),
-            admin: Admin { client: Client::new(address("admin")) },
+            public: Client::new(process::address(&record, "listen")),
+            admin: Admin { client: Client::new(process::address(&record, "admin")) },
             state: self.state,
             log,
             process,
@@ -172,15 +167,11 @@ impl Builder {
     }
 
     fn spawn(&self) -> (Process, Log) {
-        let mut command = match self.watch_limit {
-            Some(watches) => with_watch_limit(watches),
-            None => Command::new(binary("switchyard-router")),
+        let mut command = match (self.watch_limit, &self.mounts) {
+            (Some(watches), _) => with_watch_limit(watches),
+            (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
+            (None, None) => Command::new(binary("switchyard-router")),
         };
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("SWITCHYARD_") {
-                command.env_remove(name);
-            }
-        }
         command.arg("--projects").arg(&self.projects);
         if !self.flags.iter().any(|(name, _)| name == "state") {
             command.arg("--state").arg(self.state.path());
@@ -191,10 +182,7 @@ impl Builder {
                 command.arg(value);
             }
         }
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the router can be started");
-        let stderr = child.stderr.take().expect("standard error is piped");
-        (Process(child), Log::read(stderr))
+        Process::start(command)
     }
 }
 
@@ -220,48 +208,8 @@ pub fn can_limit_watches() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-impl Process {
-    async fn ended(&mut self, log: Log) -> Ended {
-        let mut status = None;
-        eventually("the router ends", || {
-            status = self.0.try_wait().expect("a child can be waited for");
-            std::future::ready(status.is_some())
-        })
-        .await;
-        within("the log ends with the router", log.ended()).await;
-        Ended { status: status.expect("it has ended"), log }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Drop for Router {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            show(&self.log);
-        }
+        process::show_after_panic("router", &self.log);
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the log of a failed test's router belongs beside the failure")]
-fn show(log: &Log) {
-    eprintln!("---- the router's log ----\n{}\n---- end of the router's log ----", log.text());
-}
-
-/// A release binary of this workspace.
-///
-/// # Panics
-/// When it was not built.
-pub fn binary(name: &str) -> PathBuf {
-    let exe = std::env::current_exe().expect("a test knows where it is");
-    // target/<profile>/deps/<test>
-    let target = exe.ancestors().nth(3).expect("a test runs below a target folder");
-    let path = target.join("release").join(name);
-    assert!(fs::exists(&path).unwrap_or(false), "{} is missing: run `make build` first", path.display());
-    path
 }

@@ -1,0 +1,130 @@
+//! Several routers on one volume, which tell one bridge.
+
+use std::ops::Index;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+
+use super::place::{Place, reserve};
+use super::{Bridge, Builder};
+use crate::client::Client;
+use crate::router::{self, Router};
+use crate::volume::Volume;
+use crate::within;
+
+/// Each has a state and ports of its own, which it keeps when it starts again.
+#[derive(Debug)]
+pub struct Replicas {
+    projects: PathBuf,
+    pub place: Place,
+    replicas: Vec<Replica>,
+}
+
+#[derive(Debug)]
+struct Replica {
+    public: Client,
+    admin: Client,
+    builder: router::Builder,
+    /// None while it does not run.
+    router: Option<Router>,
+}
+
+impl Replicas {
+    /// Starts them, and returns when the first scans are done.
+    pub async fn start(volume: &Volume, count: usize) -> Self {
+        Self::start_each(volume.root(), count, |_, builder| builder).await
+    }
+
+    /// The same, each changed by its number.
+    pub async fn start_each(
+        projects: &Path,
+        count: usize,
+        change: impl Fn(usize, router::Builder) -> router::Builder,
+    ) -> Self {
+        let place = Place::reserve();
+        let replica = |index| {
+            let (public, admin) = (Client::new(reserve()), Client::new(reserve()));
+            let builder = router::Builder::for_projects(projects)
+                .flag("listen", public.address)
+                .flag("admin", admin.address)
+                .flag("event-url", place.events_url())
+                .flag("event-secret-file", place.secret_file().display());
+            Replica { public, admin, builder: change(index, builder), router: None }
+        };
+        let mut replicas: Vec<Replica> = (0..count).map(replica).collect();
+        join_all(replicas.iter_mut().map(Replica::start)).await;
+        Self { projects: projects.to_owned(), place, replicas }
+    }
+
+    /// A bridge that knows all of them, and that they post their events to.
+    pub fn bridge(&self) -> Builder {
+        let mut builder = Builder::for_projects(&self.projects).at(&self.place);
+        for replica in &self.replicas {
+            builder = builder.router_at(&replica.public, &replica.admin);
+        }
+        builder
+    }
+
+    /// Starts such a bridge.
+    pub async fn start_bridge(&self) -> Bridge {
+        self.bridge().start().await
+    }
+
+    /// Those that run.
+    pub fn iter(&self) -> impl Iterator<Item = &Router> {
+        self.replicas.iter().filter_map(|replica| replica.router.as_ref())
+    }
+
+    /// The admin URL by which the bridge knows one.
+    pub fn admin_url(&self, index: usize) -> String {
+        format!("http://{}", self.replicas[index].admin.address)
+    }
+
+    /// Hands over one that runs, to be ended.
+    pub fn take(&mut self, index: usize) -> Router {
+        self.replicas[index].router.take().expect("it runs")
+    }
+
+    /// SIGKILL, then waits for its end.
+    pub async fn kill(&mut self, index: usize) {
+        let router = self.take(index);
+        router.signal(rustix::process::Signal::KILL);
+        router.ended().await;
+    }
+
+    /// Starts one again that was taken or killed, on what it left.
+    pub async fn start_again(&mut self, index: usize) {
+        self.replicas[index].start().await;
+    }
+
+    /// What every router answers at a path, with the version that answered.
+    pub async fn answers(&self, path: &str) -> Vec<(String, Option<String>)> {
+        let ask = |router: &Router| {
+            let client = router.public.clone();
+            async move {
+                let reply = client.get(path).await;
+                (reply.text(), reply.version().map(str::to_owned))
+            }
+        };
+        within("every router answers", join_all(self.iter().map(ask))).await
+    }
+
+    /// The texts alone of [`Replicas::answers`].
+    pub async fn texts(&self, path: &str) -> Vec<String> {
+        self.answers(path).await.into_iter().map(|(text, _)| text).collect()
+    }
+}
+
+impl Replica {
+    async fn start(&mut self) {
+        self.router = Some(self.builder.clone().start().await);
+    }
+}
+
+impl Index<usize> for Replicas {
+    type Output = Router;
+
+    fn index(&self, index: usize) -> &Router {
+        self.replicas[index].router.as_ref().expect("it runs")
+    }
+}

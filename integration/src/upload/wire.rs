@@ -1,0 +1,68 @@
+//! A request that stops where the test says: byte by byte on a connection of its own.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Upload;
+use crate::client::Client;
+use crate::within;
+
+/// A request that has been sent in part.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+    head: usize,
+    sent: usize,
+}
+
+impl Wire {
+    /// Connects; nothing has been sent yet.
+    pub async fn open(client: &Client, path: &str, upload: &Upload) -> Self {
+        let stream = TcpStream::connect(client.address).await.expect("the listener accepts");
+        stream.set_nodelay(true).expect("a connection can be set up");
+        let mut bytes = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            client.address,
+            upload.content_type(),
+            upload.body().len(),
+        )
+        .into_bytes();
+        let head = bytes.len();
+        bytes.extend(upload.body());
+        Self { stream, bytes, head, sent: 0 }
+    }
+
+    /// How many bytes there are, the request's head included.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Where the body begins.
+    pub fn head_len(&self) -> usize {
+        self.head
+    }
+
+    /// Sends until so many bytes have been sent in all. An end that does not read any more is no
+    /// concern of whoever stops in the middle.
+    pub async fn send_until(&mut self, offset: usize) {
+        let offset = offset.clamp(self.sent, self.bytes.len());
+        let sent = within("bytes are taken", self.stream.write_all(&self.bytes[self.sent..offset])).await;
+        if sent.is_ok() {
+            self.sent = offset;
+        }
+    }
+
+    /// Sends the rest, and gives what comes back until the other end closes.
+    pub async fn finish(mut self) -> String {
+        self.send_until(self.bytes.len()).await;
+        let mut answer = Vec::new();
+        let _ = within("the other end closes", self.stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}

@@ -1,0 +1,204 @@
+//! `switchyard-bridge deploy` and its siblings, as pipelines use them: by exit status and `--json`.
+
+use std::path::Path;
+
+use switchyard_integration::bridge::cli::{run, run_with};
+use switchyard_integration::bridge::replicas::Replicas;
+use switchyard_integration::bridge::tree::{self, Tree};
+use switchyard_integration::bridge::{Bridge, place};
+use switchyard_integration::eventually;
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::volume::Volume;
+
+async fn start() -> (Volume, Volume, Replicas, Bridge) {
+    let (volume, source) = (Volume::new(), Volume::new());
+    source.project("site").file("main.ts", hello("one")).file("lib/x.txt", "x").write();
+    let routers = Replicas::start(&volume, 2).await;
+    let bridge = routers.start_bridge().await;
+    (volume, source, routers, bridge)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of the test's own")
+}
+
+#[tokio::test]
+async fn deploy_sends_a_folder_and_exits_with_0_when_it_is_live() {
+    let (volume, source, routers, bridge) = start().await;
+    let folder = source.path("site");
+    let outcome = run(&bridge, &["deploy", text(&folder), "--json"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert_eq!(outcome.json()["projects"][0]["digest"], tree::digest(&folder));
+    assert_eq!(routers.texts("/site/").await, ["one", "one"]);
+    assert_eq!(tree::digest(&volume.path("site")), tree::digest(&folder));
+
+    let outcome =
+        run(&bridge, &["deploy", text(&folder), "--project", "other", "--message", "by hand"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert_eq!(routers.texts("/other/").await, ["one", "one"]);
+    assert!(outcome.stdout.contains("other@") || outcome.stderr.contains("other@"), "{outcome:#?}");
+    let newest = bridge.client.get("/deploys").await.json();
+    assert_eq!(newest["deploys"][0]["message"], "by hand", "{newest}");
+}
+
+#[tokio::test]
+async fn deploy_exits_with_1_and_the_place_when_it_does_not_build() {
+    let (volume, source, _routers, bridge) = start().await;
+    source.write("site/main.ts", "export default {\n  fetch( {\n");
+    let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    assert!(outcome.stderr.contains("main.ts"), "{outcome:#?}");
+    let outcome = run(&bridge, &["deploy", text(&source.path("site")), "--json"]).await;
+    assert_eq!((outcome.code, outcome.json()["error"]["file"].as_str()), (Some(1), Some("main.ts")));
+    assert!(!volume.path("site").exists());
+    let outcome = run(&bridge, &["deploy", text(&source.path("site")), "--keep"]).await;
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    assert!(volume.path("site").exists());
+}
+
+#[tokio::test]
+async fn deploy_without_waiting_tells_the_id() {
+    let (_volume, source, routers, bridge) = start().await;
+    let outcome = run(&bridge, &["deploy", text(&source.path("site")), "--no-wait", "--json"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let record = bridge.done(outcome.json()["deploy"].as_str().expect("an id")).await;
+    assert_eq!(record.outcome.as_deref(), Some("live"));
+    assert_eq!(routers.texts("/site/").await, ["one", "one"]);
+}
+
+#[tokio::test]
+async fn what_is_ignored_is_not_sent() {
+    let (volume, source, _routers, bridge) = start().await;
+    source.write("site/.switchyardignore", "# what stays here\n*.log\n/secret/\n!kept.log\n");
+    for path in ["debug.log", "lib/deep.log", "kept.log", "secret/key.txt", "lib/secret/fine.txt"] {
+        source.write(&format!("site/{path}"), "x");
+    }
+    source.write("site/.git/HEAD", "ref");
+    source.write("site/.gitignore", "lib/\n");
+    let outcome = run(&bridge, &["deploy", text(&source.path("site")), "--json"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let mut files = Tree::of(&volume.path("site")).files();
+    files.retain(|path| path != ".switchyardignore");
+    assert_eq!(files, [".gitignore", "kept.log", "lib/secret/fine.txt", "lib/x.txt", "main.ts"]);
+}
+
+#[tokio::test]
+async fn a_link_is_refused_with_its_name_or_left_out_but_never_followed() {
+    let (volume, source, _routers, bridge) = start().await;
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "secret").unwrap();
+    source.link(secret.path(), "site/lib/link.txt");
+    let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
+    assert!(matches!(outcome.code, Some(0 | 2 | 64)), "{outcome:#?}");
+    assert!(format!("{outcome:?}").contains("link.txt"), "it says nothing of the link: {outcome:#?}");
+    assert!(!volume.path("site/lib/link.txt").exists());
+}
+
+#[tokio::test]
+async fn refusals_exit_with_2_and_no_answer_with_3() {
+    let (_volume, source, routers, bridge) = start().await;
+    let folder = source.path("site");
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        tokens.path(),
+        "[[token]]\nname = \"x\"\ntoken = \"a-token-0123456789\"\nprojects = [\"site\"]\nactions = [\"*\"]\n",
+    )
+    .unwrap();
+    bridge.stop().await;
+    let bridge = routers.bridge().flag("token-file", tokens.path().display()).start().await;
+    let outcome = run(&bridge, &["deploy", text(&folder)]).await;
+    assert_eq!(outcome.code, Some(2), "no token: {outcome:#?}");
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "a-token-0123456789\n").unwrap();
+    let with_token = ["deploy", text(&folder), "--token-file", text(token.path())];
+    assert_eq!(run(&bridge, &with_token).await.code, Some(0));
+    let other = [&with_token[..], &["--project", "other"]].concat();
+    assert_eq!(run(&bridge, &other).await.code, Some(2), "a token for another project");
+
+    let to = format!("http://{}", bridge.client.address);
+    let environment = [("SWITCHYARD_TO", to.as_str()), ("SWITCHYARD_TOKEN", "a-token-0123456789")];
+    let outcome = run_with(&["deploy", text(&folder)], &environment).await;
+    assert_eq!(outcome.code, Some(0), "by the environment: {outcome:#?}");
+
+    let nobody = format!("http://{}", place::reserve());
+    let outcome = run_with(&["deploy", text(&folder), "--to", &nobody], &[]).await;
+    assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+    assert!(outcome.stderr.contains(&nobody), "{outcome:#?}");
+}
+
+#[tokio::test]
+async fn routers_that_do_not_answer_in_time_exit_with_3() {
+    let (volume, source, mut routers, bridge) = start().await;
+    bridge.stop().await;
+    let bridge = routers.bridge().flag("deploy-timeout", 1000).start().await;
+    routers.kill(1).await;
+    let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
+    assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+    assert!(outcome.stderr.contains(&routers.admin_url(1)), "{outcome:#?}");
+    assert!(volume.root().exists());
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_exits_with_64_and_says_what_would_be_right() {
+    for arguments in [
+        vec!["deploy"],
+        vec!["deploy", "."],
+        vec!["deploy", ".", "--to", "no url"],
+        vec!["deploy", "/nowhere/at/all", "--to", "http://127.0.0.1:1"],
+        vec!["deploy", ".", "--to", "http://127.0.0.1:1", "--project", "Not A Name"],
+        vec!["deploy", ".", "--to", "http://127.0.0.1:1", "--colour"],
+        vec!["rollback", "--to", "http://127.0.0.1:1"],
+        vec!["undeploy", "a"],
+    ] {
+        let outcome = run_with(&arguments, &[]).await;
+        assert_eq!(outcome.code, Some(64), "{arguments:?}: {outcome:#?}");
+        assert!(!outcome.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn status_rollback_and_remove_do_what_they_say() {
+    let (volume, source, routers, bridge) = start().await;
+    let folder = source.path("site");
+    let first = run(&bridge, &["deploy", text(&folder), "--json"]).await.json();
+    source.write("site/main.ts", hello("two"));
+    let second = run(&bridge, &["deploy", text(&folder), "--json"]).await.json();
+
+    let status = run(&bridge, &["status", "site", "--json"]).await;
+    assert_eq!(status.code, Some(0), "{status:#?}");
+    let version = second["projects"][0]["version"].as_str().unwrap();
+    assert!(status.json().to_string().contains(version), "{status:#?}");
+    let all = run(&bridge, &["status"]).await;
+    assert_eq!(all.code, Some(0), "{all:#?}");
+    assert!(all.stdout.contains("site"), "{all:#?}");
+    assert_eq!(run(&bridge, &["status", "none"]).await.code, Some(1));
+
+    let back = run(&bridge, &["rollback", "site", "--json"]).await;
+    assert_eq!(back.code, Some(0), "{back:#?}");
+    assert_eq!(back.json()["projects"][0]["digest"], first["projects"][0]["digest"]);
+    assert_eq!(routers.texts("/site/").await, ["one", "one"]);
+    let digest = second["projects"][0]["digest"].as_str().unwrap();
+    let forth = run(&bridge, &["rollback", "site", "--version", digest]).await;
+    assert_eq!(forth.code, Some(0), "{forth:#?}");
+    assert_eq!(routers.texts("/site/").await, ["two", "two"]);
+    assert_eq!(run(&bridge, &["rollback", "none"]).await.code, Some(1));
+
+    let removed = run(&bridge, &["remove", "site", "--json"]).await;
+    assert_eq!((removed.code, removed.json()["outcome"].as_str()), (Some(0), Some("removed")));
+    assert!(!volume.path("site").exists());
+    assert_eq!(run(&bridge, &["remove", "site"]).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn logs_prints_what_the_project_printed_and_ends() {
+    let (_volume, source, _routers, bridge) = start().await;
+    source.write("site/main.ts", format!("console.log('printed at start');\n{}", hello("one")));
+    run(&bridge, &["deploy", text(&source.path("site"))]).await;
+    eventually("the lines are printed", || async {
+        let outcome = run(&bridge, &["logs", "site", "--lines", "10"]).await;
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        outcome.stdout.matches("printed at start").count() == 2
+    })
+    .await;
+    assert_eq!(run(&bridge, &["logs", "none"]).await.code, Some(1));
+}
