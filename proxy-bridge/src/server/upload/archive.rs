@@ -1,0 +1,132 @@
+//! An upload that is one archive.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use zip::ZipArchive;
+
+use super::sink::Sink;
+use super::{Refused, tarball};
+
+/// How a file is read from an archive.
+const BUFFER: usize = 64 * 1024;
+
+/// The bits of a Unix mode that a file in a project never has: set-user-ID, set-group-ID, sticky.
+pub(super) const SPECIAL_BITS: u32 = 0o7000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tar,
+    TarGz,
+    TarZst,
+    Zip,
+}
+
+const ENDINGS: [(&str, Kind); 5] = [
+    (".tar", Kind::Tar),
+    (".tar.gz", Kind::TarGz),
+    (".tgz", Kind::TarGz),
+    (".tar.zst", Kind::TarZst),
+    (".zip", Kind::Zip),
+];
+
+/// The archive that is the only file of an upload.
+pub(super) fn kind_of(sink: &Sink) -> Option<(Kind, PathBuf)> {
+    let file = sink.only_file()?;
+    let name = file.file_name()?.to_str()?.to_ascii_lowercase();
+    let (_, kind) = ENDINGS.into_iter().find(|(ending, _)| name.ends_with(ending))?;
+    Some((kind, file))
+}
+
+/// # Errors
+/// It is damaged, or something in it is refused.
+pub(super) fn unpack(kind: Kind, path: &Path, sink: &mut Sink) -> Result<(), Refused> {
+    let file = File::open(path).map_err(|error| Refused::volume("read the archive", error))?;
+    match kind {
+        Kind::Tar => tarball::unpack(BufReader::new(file), sink),
+        Kind::TarGz => tarball::unpack(MultiGzDecoder::new(BufReader::new(file)), sink),
+        Kind::TarZst => {
+            let decoder = zstd::Decoder::new(file).map_err(|error| damaged(&error))?;
+            tarball::unpack(decoder, sink)
+        }
+        Kind::Zip => unzip(file, sink),
+    }
+}
+
+fn unzip(file: File, sink: &mut Sink) -> Result<(), Refused> {
+    let wrong = |error: zip::result::ZipError| damaged(&error);
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(wrong)?;
+    if archive.has_duplicate_names() {
+        return Err(Refused::bad("filename", "the archive names a file twice: pack it again"));
+    }
+    if archive.has_overlapping_files().map_err(wrong)? {
+        return Err(Refused::bad("body", "files in the archive overlap: pack it again"));
+    }
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(wrong)?;
+        let name = std::str::from_utf8(entry.name_raw()).map(str::to_owned);
+        let name = name
+            .map_err(|_| Refused::bad("filename", "a name in the archive is not UTF-8: rename the file"))?;
+        let mode = entry.external_attributes() >> 16;
+        check_zip_mode(mode).map_err(|refused| refused.part(&name))?;
+        if entry.is_dir() {
+            sink.folder(&name)?;
+        } else {
+            copy(&name, &mut entry, sink)?;
+        }
+    }
+    Ok(())
+}
+
+/// `mode` is 0 when the archive was made on Windows.
+fn check_zip_mode(mode: u32) -> Result<(), Refused> {
+    const TYPE: u32 = 0o170_000;
+    match mode & TYPE {
+        0 | 0o040_000 | 0o100_000 => {}
+        0o120_000 => {
+            return Err(Refused::bad("type", "it is a symbolic link: put the file itself into the archive"));
+        }
+        _ => {
+            return Err(Refused::bad(
+                "type",
+                "it is neither a file nor a folder: leave it out of the archive",
+            ));
+        }
+    }
+    special_bits(mode)
+}
+
+pub(super) fn special_bits(mode: u32) -> Result<(), Refused> {
+    if mode & SPECIAL_BITS == 0 {
+        return Ok(());
+    }
+    Err(Refused::bad(
+        "mode",
+        "it has the set-user-ID, set-group-ID or sticky bit: take it off (chmod a-st) and pack again",
+    ))
+}
+
+/// Writes one file of an archive.
+pub(super) fn copy(name: &str, content: &mut impl Read, sink: &mut Sink) -> Result<(), Refused> {
+    sink.open(name)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => sink.write(&buffer[..length]).map_err(|refused| refused.part(name))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(damaged(&error).part(name)),
+        }
+    }
+    sink.close();
+    Ok(())
+}
+
+pub(super) fn damaged(error: &dyn std::fmt::Display) -> Refused {
+    Refused::bad(
+        "body",
+        format!("the archive is damaged or not of the kind that its name says: {error}; pack it again"),
+    )
+}

@@ -1,0 +1,220 @@
+//! multipart/form-data, as browsers and curl send it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use multer::{Field, Multipart};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::sink::Sink;
+use super::{CHUNKS, Limits, Refused, joined};
+
+/// A commit message's first line, not a file.
+const MAX_MESSAGE: usize = 1024;
+
+/// What hyper hands out at once, at most (its largest read buffer).
+const MAX_CHUNK: u64 = 512 * 1024;
+
+/// The boundary between the parts, from the head of the request.
+///
+/// # Errors
+/// 415 for anything that is not multipart/form-data, 413 for a body that says it is too large.
+pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, Refused> {
+    let how = "send multipart/form-data, as curl -F 'file=@main.ts;filename=main.ts' does";
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let boundary = multer::parse_boundary(kind).map_err(|error| match error {
+        multer::Error::NoBoundary => Refused::bad("content-type", format!("it names no boundary: {how}")),
+        _ => Refused::unsupported(how),
+    })?;
+    if boundary.is_empty() || boundary.len() > limits.boundary {
+        let detail = format!(
+            "the boundary has {} bytes, and may have 1 to {} (--max-boundary): choose a shorter one",
+            boundary.len(),
+            limits.boundary
+        );
+        return Err(Refused::bad("boundary", detail));
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.body) {
+        return Err(too_large(limits));
+    }
+    Ok(boundary)
+}
+
+fn too_large(limits: &Limits) -> Refused {
+    Refused::too_large("max-upload", limits.body, "the upload has bytes")
+}
+
+/// What the thread that writes is told.
+enum Step {
+    Open(String),
+    Data(Bytes),
+    Close,
+}
+
+/// Writes all parts to `sink`. Also gives the message, if there is one.
+pub(super) async fn receive<S, E>(
+    body: S,
+    boundary: String,
+    mut sink: Sink,
+    limits: &Limits,
+) -> Result<(Sink, Option<String>), Refused>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+{
+    let (steps, mut received) = mpsc::channel(CHUNKS);
+    let writing = spawn_blocking(move || {
+        while let Some(step) = received.blocking_recv() {
+            match step {
+                Step::Open(path) => sink.open(&path)?,
+                Step::Data(data) => sink.write(&data)?,
+                Step::Close => sink.close(),
+            }
+        }
+        Ok(sink)
+    });
+    let handed_out = Arc::new(AtomicU64::new(0));
+    let paced = Paced { body, handed_out: handed_out.clone(), rest: false };
+    let constraints =
+        multer::Constraints::new().size_limit(multer::SizeLimit::new().whole_stream(limits.body));
+    let multipart = Multipart::with_constraints(paced, boundary, constraints);
+    let parts = read_parts(multipart, &steps, &handed_out, limits).await;
+    drop(steps);
+    let written = joined(writing.await)?;
+    match parts {
+        // The writer stopped listening because of its own error.
+        Err(None) => {
+            Err(written.err().unwrap_or_else(|| Refused::bad("body", "the upload broke off: send it again")))
+        }
+        Err(Some(refused)) => Err(written.err().unwrap_or(refused)),
+        Ok(message) => Ok((written?, message)),
+    }
+}
+
+/// `Err(None)` when the writer is gone.
+async fn read_parts(
+    mut multipart: Multipart<'_>,
+    steps: &mpsc::Sender<Step>,
+    handed_out: &AtomicU64,
+    limits: &Limits,
+) -> Result<Option<String>, Option<Refused>> {
+    let mut message = None;
+    loop {
+        let before = handed_out.load(Ordering::Relaxed);
+        let allowed = limits.part_headers as u64 + MAX_CHUNK;
+        let next = std::future::poll_fn(|context| {
+            let polled = multipart.poll_next_field(context);
+            if polled.is_pending() && handed_out.load(Ordering::Relaxed) - before > allowed {
+                return Poll::Ready(Err(None));
+            }
+            polled.map_err(Some)
+        });
+        let field = next.await.map_err(|error| {
+            Some(error.map_or_else(|| headers_too_large(limits), |error| refuse(&error, limits)))
+        })?;
+        let Some(field) = field else { return Ok(message) };
+        let length: usize =
+            field.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if length > limits.part_headers {
+            return Err(Some(headers_too_large(limits)));
+        }
+        match field.file_name().map(decoded) {
+            Some(path) => file(field, path, steps, limits).await?,
+            None if field.name() == Some("message") => message = Some(text(field, limits).await?),
+            None => {
+                let name = field.name().unwrap_or_default().to_owned();
+                let detail = format!(
+                    "the part {name:?} has no filename: give it its path in the project (curl -F 'file=@a.ts;filename=src/a.ts')"
+                );
+                return Err(Some(Refused::bad("filename", detail).part(&name)));
+            }
+        }
+    }
+}
+
+async fn file(
+    mut field: Field<'_>,
+    path: String,
+    steps: &mpsc::Sender<Step>,
+    limits: &Limits,
+) -> Result<(), Option<Refused>> {
+    steps.send(Step::Open(path.clone())).await.map_err(|_| None)?;
+    loop {
+        match field.chunk().await {
+            Ok(Some(chunk)) => steps.send(Step::Data(chunk)).await.map_err(|_| None)?,
+            Ok(None) => return steps.send(Step::Close).await.map_err(|_| None),
+            Err(error) => return Err(Some(refuse(&error, limits).part(&path))),
+        }
+    }
+}
+
+async fn text(mut field: Field<'_>, limits: &Limits) -> Result<String, Option<Refused>> {
+    let mut text = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|error| Some(refuse(&error, limits)))? {
+        text.extend_from_slice(&chunk);
+        if text.len() > MAX_MESSAGE {
+            let detail = format!("the message has more than {MAX_MESSAGE} bytes: shorten it");
+            return Err(Some(Refused::bad("message", detail).part("message")));
+        }
+    }
+    let wrong = |_| Some(Refused::bad("message", "the message is not UTF-8").part("message"));
+    String::from_utf8(text).map_err(wrong)
+}
+
+fn headers_too_large(limits: &Limits) -> Refused {
+    Refused::too_large("max-part-headers", limits.part_headers, "the headers of a part have bytes")
+}
+
+fn refuse(error: &multer::Error, limits: &Limits) -> Refused {
+    use multer::Error;
+    match error {
+        Error::StreamSizeExceeded { .. } => too_large(limits),
+        Error::StreamReadFailed(_)
+        | Error::IncompleteStream
+        | Error::IncompleteHeaders
+        | Error::IncompleteFieldData { .. } => {
+            Refused::bad("body", "the upload broke off before its end: send it again")
+        }
+        other => Refused::bad("body", format!("the upload is not well formed: {other}")),
+    }
+}
+
+/// Browsers write these three of a name as the HTML standard says; nothing else is escaped.
+fn decoded(name: &str) -> String {
+    name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n")
+}
+
+/// Hands out one chunk at a time: the parser would take whatever is there into memory.
+struct Paced<S> {
+    body: S,
+    handed_out: Arc<AtomicU64>,
+    rest: bool,
+}
+
+impl<S, E> Stream for Paced<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    type Item = Result<Bytes, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.rest) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.body).poll_next(context);
+        if let Poll::Ready(Some(Ok(chunk))) = &polled {
+            self.handed_out.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            self.rest = true;
+        }
+        polled
+    }
+}

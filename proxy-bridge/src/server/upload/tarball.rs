@@ -1,0 +1,125 @@
+//! The entries of a tar, one by one and by hand: the names and types that only its extensions tell are
+//! looked at, and bounded, before anything is done.
+
+use std::io::{self, Read};
+
+use tar::{Archive, Entry, EntryType, PaxExtensions};
+
+use super::Refused;
+use super::archive::{copy, damaged, special_bits};
+use super::sink::Sink;
+
+/// A long name, or what else an extension says of one entry.
+const MAX_EXTENSION: u64 = 64 * 1024;
+
+/// A tar ends with two blocks of zeros. Without one it was cut off.
+const BLOCK: u64 = 512;
+
+/// # Errors
+/// It is damaged, or something in it is refused.
+pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), Refused> {
+    let mut archive = Archive::new(Ending { reader, zeros: 0 });
+    let mut long_name = None;
+    let entries = archive.entries().map_err(|error| damaged(&error))?;
+    for entry in entries.raw(true) {
+        let mut entry = entry.map_err(|error| damaged(&error))?;
+        match entry.header().entry_type() {
+            EntryType::XGlobalHeader => drop(extension(&mut entry)?),
+            EntryType::XHeader => {
+                let data = extension(&mut entry)?;
+                if let Some(path) = pax_path(&data)? {
+                    long_name = Some(path);
+                }
+            }
+            EntryType::GNULongName => {
+                let mut data = extension(&mut entry)?;
+                while data.last() == Some(&0) {
+                    data.pop();
+                }
+                long_name = Some(data);
+            }
+            _ => one(&mut entry, long_name.take(), sink)?,
+        }
+    }
+    let mut rest = archive.into_inner();
+    let zeros = rest.zeros;
+    let left = io::copy(&mut rest, &mut io::sink()).map_err(|error| damaged(&error))?;
+    if zeros < BLOCK {
+        return Err(damaged(&"it ends too early"));
+    }
+    if rest.zeros < zeros + left {
+        return Err(damaged(&"something follows its end"));
+    }
+    Ok(())
+}
+
+fn one<R: Read>(
+    entry: &mut Entry<'_, R>,
+    long_name: Option<Vec<u8>>,
+    sink: &mut Sink,
+) -> Result<(), Refused> {
+    let name = long_name.unwrap_or_else(|| entry.path_bytes().into_owned());
+    let name = String::from_utf8(name)
+        .map_err(|_| Refused::bad("filename", "a name in the archive is not UTF-8: rename the file"))?;
+    let kind = entry.header().entry_type();
+    check_type(kind).map_err(|refused| refused.part(&name))?;
+    let mode = entry.header().mode().map_err(|error| damaged(&error).part(&name))?;
+    special_bits(mode).map_err(|refused| refused.part(&name))?;
+    // Old archives tell a folder by the slash behind its name.
+    if kind.is_dir() || name.ends_with('/') { sink.folder(&name) } else { copy(&name, entry, sink) }
+}
+
+fn check_type(kind: EntryType) -> Result<(), Refused> {
+    let what = match kind {
+        EntryType::Regular | EntryType::Directory => return Ok(()),
+        EntryType::Symlink | EntryType::GNULongLink => {
+            "a symbolic link: put the file itself into the archive (tar -h)"
+        }
+        EntryType::Link => "a hard link: put the file itself into the archive (tar --hard-dereference)",
+        EntryType::Char | EntryType::Block => "a device: leave it out of the archive",
+        EntryType::Fifo => "a pipe: leave it out of the archive",
+        EntryType::GNUSparse => "a sparse file: pack it as a plain one (without tar -S)",
+        _ => "of a type that is no file and no folder: leave it out of the archive",
+    };
+    Err(Refused::bad("type", format!("it is {what}")))
+}
+
+fn extension<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
+    let mut data = Vec::new();
+    let read = entry.take(MAX_EXTENSION + 1).read_to_end(&mut data);
+    read.map_err(|error| damaged(&error))?;
+    if data.len() as u64 > MAX_EXTENSION {
+        return Err(damaged(&"an extension in it is too large"));
+    }
+    Ok(data)
+}
+
+fn pax_path(data: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+    let mut path = None;
+    for pair in PaxExtensions::new(data) {
+        let pair = pair.map_err(|error| damaged(&error))?;
+        match pair.key_bytes() {
+            b"path" => path = Some(pair.value_bytes().to_vec()),
+            b"size" => return Err(damaged(&"a file in it is too large for its format")),
+            key if key.starts_with(b"GNU.sparse") => return check_type(EntryType::GNUSparse).map(|()| None),
+            _ => {}
+        }
+    }
+    Ok(path)
+}
+
+/// Notes how many zeros were read last.
+struct Ending<R> {
+    reader: R,
+    zeros: u64,
+}
+
+impl<R: Read> Read for Ending<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        let read = &buffer[..length];
+        let zeros = read.iter().rev().take_while(|byte| **byte == 0).count();
+        self.zeros = if zeros == length { self.zeros + zeros as u64 } else { zeros as u64 };
+        Ok(length)
+    }
+}
