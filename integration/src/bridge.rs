@@ -140,6 +140,17 @@ impl Bridge {
     }
 
     /// Waits until it takes deploys.
+    /// Waits until the bridge asks every router.
+    pub async fn asks_all(&self) {
+        eventually("the bridge asks every router", || async {
+            let projects = self.client.get("/projects").await.json();
+            projects["routers"]
+                .as_array()
+                .is_some_and(|routers| routers.iter().all(|router| router["ready"] == true))
+        })
+        .await;
+    }
+
     pub async fn ready(&self) {
         eventually("the bridge is ready", || async {
             match self.client.try_connect().await {

@@ -67,7 +67,9 @@ impl Replicas {
 
     /// Starts such a bridge.
     pub async fn start_bridge(&self) -> Bridge {
-        self.bridge().start().await
+        let bridge = self.bridge().start().await;
+        bridge.asks_all().await;
+        bridge
     }
 
     /// Those that run.

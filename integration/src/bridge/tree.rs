@@ -30,8 +30,13 @@ impl Tree {
 
     /// All projects of a volume, without what the bridge keeps beside them.
     pub fn of_projects(volume: &Path) -> Self {
-        let mut tree = Self::of(volume);
-        tree.0.retain(|path, _| !path.starts_with(".switchyard-bridge"));
+        let mut tree = Self::default();
+        for entry in fs::read_dir(volume).expect("a volume can be read") {
+            let name = entry.expect("a volume can be read").file_name();
+            if name != ".switchyard-bridge" {
+                tree.read(&volume.join(&name), Path::new(&name));
+            }
+        }
         tree
     }
 

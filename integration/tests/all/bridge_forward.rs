@@ -65,7 +65,8 @@ async fn who_asks_is_told_to_the_project_and_cannot_be_made_up() {
     let bridge = routers.start_bridge().await;
     let asked = bridge.forward.send(forged()).await.json();
     let headers = &asked["headers"];
-    assert_eq!(headers["x-forwarded-for"], "127.0.0.1", "{asked}");
+    // The client, and behind it the bridge, which the router trusts.
+    assert_eq!(headers["x-forwarded-for"], "127.0.0.1, 127.0.0.1", "{asked}");
     assert_eq!(headers["x-forwarded-proto"], "http", "{asked}");
     assert_eq!(headers["x-forwarded-host"], bridge.forward.address.to_string(), "{asked}");
     bridge.stop().await;

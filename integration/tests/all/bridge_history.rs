@@ -72,7 +72,10 @@ async fn after_an_editor_broke_it_a_rollback_goes_to_the_last_good_version() {
     let good = bridge.deploy_live("a", &Upload::main(hello("2"))).await;
     volume.replace("a/main.ts", "export default {");
     for router in routers.iter() {
-        eventually("the router knows", || async { router.admin.project("a").await.state == "failed" }).await;
+        eventually("the router knows", || async {
+            router.admin.project("a").await.state == switchyard_bridge::admin::State::Failed
+        })
+        .await;
     }
     let back = rollback(&bridge, "").await;
     assert_eq!(back.digest(), good.digest());
@@ -158,7 +161,7 @@ async fn skew_is_told_of_while_one_router_lags() {
     let all = bridge.client.get("/projects").await.json();
     assert!(all["projects"].as_array().is_some_and(|projects| projects.len() == 1), "{all}");
     assert_eq!(all["projects"][0]["skew"], true, "{all}");
-    assert_eq!(routers[1].admin.reload("a").await.outcome, "live");
+    assert_eq!(routers[1].admin.reload("a").await.outcome, switchyard_bridge::admin::Outcome::Live);
     eventually("it is over", || async { bridge.project("a").await["skew"] == false }).await;
 }
 

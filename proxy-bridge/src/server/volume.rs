@@ -24,6 +24,7 @@ pub use self::error::{OpenError, VolumeError};
 use self::journal::Journal;
 pub use self::staging::{PutBack, Staging};
 use super::upload::Tree;
+use crate::digest::Digest;
 use crate::project::ProjectName;
 
 /// The folder of the bridge's own; routers leave names with a dot alone.
@@ -62,6 +63,14 @@ impl Change {
             Self::Remove(project) => project,
         }
     }
+
+    /// What becomes of the project; `None` when it is taken away.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Put(tree) => Some(&tree.digest),
+            Self::Remove(_) => None,
+        }
+    }
 }
 
 impl Volume {
@@ -76,7 +85,9 @@ impl Volume {
         let path = own.clone();
         let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
         fs::create_dir_all(own.join("staging")).map_err(unwritable)?;
-        let lock = File::create(own.join("lock")).map_err(unwritable)?;
+        // Held open for reading only, so that the volume can be remounted read-only.
+        let lock =
+            File::create(own.join("lock")).and_then(|_| File::open(own.join("lock"))).map_err(unwritable)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| OpenError::InUse(projects.clone()))?;
         for folder in [&own, &own.join("staging")] {

@@ -67,6 +67,12 @@ impl Job {
         });
     }
 
+    /// Notes who will be asked, in this order.
+    pub(super) fn asks(&self, routers: impl Iterator<Item = String>) {
+        let silent = routers.map(|router| Told { router, reports: Vec::new(), error: None });
+        self.state.send_modify(|state| state.record.routers = silent.collect());
+    }
+
     /// Notes what a router said in the phase under way, in place of what it said before.
     pub(super) fn told(&self, told: Told, outcome: &str) {
         self.state.send_modify(|state| {

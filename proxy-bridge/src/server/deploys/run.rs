@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::rounds::{Refusal, Round, ask, insist};
 use super::{Job, Shared};
@@ -23,6 +23,9 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long a router may take to be let go. It lets go by itself when its lease is over.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the event of a publish that was answered is waited for: it goes out before the answer.
+const EVENT_WITHIN: Duration = Duration::from_millis(250);
 
 /// A router that shows other files than the volume has (a network file system's cache) is asked again after this.
 const STALE_PAUSE: Duration = Duration::from_millis(100);
@@ -124,6 +127,7 @@ impl Run {
             );
             return Err((Outcome::Silent, problem));
         }
+        self.job.asks(who.iter().map(|router| router.name().to_owned()));
         let quorum = self.quorum(who.len());
         let order = self.order();
         let question = |router: Arc<Router>| {
@@ -258,7 +262,7 @@ impl Run {
         for router in &all {
             if !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)) {
                 for change in self.changes.iter() {
-                    self.shared.routers.lag(router, change.project());
+                    self.shared.routers.lag(router, change.project(), change.digest());
                 }
             }
         }
@@ -273,21 +277,28 @@ impl Run {
     async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
         let (id, until) = (self.staging_id(), self.until);
         match insist(until, || router.publish(&id, until - Instant::now())).await {
-            Ok(reports) => Ok(reports.projects),
-            // The answer was lost, or the router was started again: then it reads the volume by itself.
-            Err(Refusal::Answered { .. }) => {
-                let mut changed = self.shared.routers.changed();
-                loop {
-                    if let Some(reports) = self.serving(&router) {
-                        return Ok(reports);
-                    }
-                    match tokio::time::timeout_at(until, changed.changed()).await {
-                        Ok(Ok(())) => {}
-                        _ => return Err("has not told of the new version in time".to_owned()),
-                    }
-                }
+            Ok(reports) => {
+                // Its event is on the way: whoever reads the answer and asks for the projects finds it there.
+                let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
+                Ok(reports.projects)
             }
+            // The answer was lost, or the router was started again: then it reads the volume by itself.
+            Err(Refusal::Answered { .. }) => timeout_at(until, self.told(&router))
+                .await
+                .map_err(|_| "has not told of the new version in time".to_owned()),
             Err(refusal) => Err(refusal.into_text()),
+        }
+    }
+
+    /// Waits until the router's own events say that all of it is served.
+    async fn told(&self, router: &Router) -> Vec<Report> {
+        let mut changed = self.shared.routers.changed();
+        loop {
+            if let Some(reports) = self.serving(router) {
+                return reports;
+            }
+            // The registry outlives every deploy.
+            let _ = changed.changed().await;
         }
     }
 

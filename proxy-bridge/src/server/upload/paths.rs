@@ -14,7 +14,7 @@ const MAX_PATH: usize = 1024;
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// The path of a file or folder in an upload, relative, with `/` between, without `./` before and `/` behind.
+/// The path of a file or folder in an upload, relative, with `/` between and without `./` before.
 ///
 /// # Errors
 /// The path is not safe; the error says which part of it.
@@ -24,7 +24,6 @@ pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refu
     while let Some(rest) = path.strip_prefix("./") {
         path = rest;
     }
-    let path = path.strip_suffix('/').unwrap_or(path);
     check_path(path).map_err(|error| bad(error.to_string()))?;
     if path.is_empty() || path == "." {
         return Err(bad("the file has no name: give each part a filename, its path in the project".into()));
@@ -45,7 +44,9 @@ pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refu
     for name in path.split('/') {
         check_name(name, limits).map_err(|what| match what {
             Wrong::Name(what) => bad(format!("{path:?}: {what}")),
-            Wrong::Long => Refused::too_large("max-name", limits.name, "a name has bytes").part(given),
+            Wrong::Long => {
+                bad(format!("a name has more than {} bytes (--max-name): shorten it", limits.name))
+            }
         })?;
     }
     Ok(path)
@@ -86,7 +87,7 @@ fn is_device(name: &str) -> bool {
 
 /// What of a path tells it from another on a file system that ignores case and Unicode form.
 fn fold(path: &str) -> String {
-    path.nfc().collect::<String>().to_lowercase().nfc().collect()
+    path.nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
 
 /// All names of an upload, to find two that are one somewhere.

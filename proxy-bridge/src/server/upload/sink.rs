@@ -92,7 +92,7 @@ impl Sink {
         if matches!(given, "." | "./") {
             return Ok(());
         }
-        let path = clean(given, &self.limits)?;
+        let path = clean(given.strip_suffix('/').unwrap_or(given), &self.limits)?;
         self.add(path, true)
     }
 
@@ -169,8 +169,7 @@ impl Sink {
         }
         for (path, _) in within() {
             if path.matches('/').count() > self.limits.depth {
-                let refused = Refused::too_large("max-depth", self.limits.depth, "a file is in folders");
-                return Err(refused.part(path));
+                return Err(self.too_deep(path));
             }
         }
         let files = counted.len() as u64;
@@ -184,8 +183,7 @@ impl Sink {
     fn add(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
         // One folder more than is allowed: it may be the one that is no part of the project.
         if path.matches('/').count() > self.limits.depth + 2 {
-            let refused = Refused::too_large("max-depth", self.limits.depth, "a file is in folders");
-            return Err(refused.part(path));
+            return Err(self.too_deep(path));
         }
         self.names.add(path, is_folder)?;
         if self.names.len() > self.limits.files {
@@ -196,6 +194,12 @@ impl Sink {
             ));
         }
         Ok(())
+    }
+
+    fn too_deep(&self, path: &str) -> Refused {
+        let detail =
+            format!("a file is in more than {} folders (--max-depth): move it up", self.limits.depth);
+        Refused::bad("filename", detail).part(path)
     }
 
     fn create(&self, path: &str) -> io::Result<File> {

@@ -55,6 +55,7 @@ impl VolumeError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NotPlain(_) => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -62,6 +63,7 @@ impl VolumeError {
     pub fn slug(&self) -> &'static str {
         match self {
             Self::Full { .. } => "volume-full",
+            Self::NotPlain(_) => "not-a-folder",
             _ => "volume-failed",
         }
     }

@@ -12,6 +12,10 @@ use super::journal::{Entry, Identity, Journal, listing};
 use super::{Change, NEW, OLD, VolumeError, rename, sync_folder};
 use crate::project::ProjectName;
 
+/// Up to so many files and folders are written to the disk one by one (10 of them took 2 ms on ext4); for more the whole
+/// file system is, which waits for other writers' data too, but costs a tenth of that for 2,000 files.
+const FEW: usize = 64;
+
 /// The staging folder of a deploy. Its steps block. Dropped before a swap, it is removed.
 #[derive(Debug)]
 pub struct Staging {
@@ -66,9 +70,15 @@ impl Staging {
                     .map_err(|source| VolumeError::io("carry packages over", source))?;
             }
         }
-        // One for all files: a tenth of the time of an fsync each for 10 files and for 2,000, on ext4.
-        let synced = File::open(&self.dir).and_then(|dir| Ok(syncfs(&dir)?));
-        synced.map_err(|source| VolumeError::io("write the files to the disk", source))
+        self.sync().map_err(|source| VolumeError::io("write the files to the disk", source))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut staged = Vec::new();
+        if walk(&self.incoming, &mut staged)? {
+            return staged.iter().try_for_each(|path| sync_folder(path));
+        }
+        Ok(syncfs(File::open(&self.incoming)?)?)
     }
 
     /// Puts every tree in its place. If one of them fails, the others are put back.
@@ -237,6 +247,22 @@ impl Staging {
             .try_for_each(|folder| sync_folder(folder))
             .map_err(|source| VolumeError::io("write the folders to the disk", source))
     }
+}
+
+/// Adds all files and folders below `dir`, the inner ones first; stops at [`FEW`] and says `false`.
+fn walk(dir: &Path, staged: &mut Vec<PathBuf>) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !walk(&entry.path(), staged)? {
+            return Ok(false);
+        }
+        if kind.is_file() {
+            staged.push(entry.path());
+        }
+    }
+    staged.push(dir.to_owned());
+    Ok(staged.len() <= FEW)
 }
 
 /// Never onto something that is there.
