@@ -1,0 +1,128 @@
+//! The task that owns those that follow routers: it starts one when a router comes and ends it when
+//! the router goes.
+
+use std::collections::HashMap;
+use std::future::{Future, pending};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::follow::follow;
+use super::{Dns, Router, RouterAddress, Shared};
+
+/// A replica more is found this soon; names that stand for replicas live a few seconds in caches anyway.
+const LOOKUP_EVERY: Duration = Duration::from_secs(5);
+const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) struct Owner {
+    shared: Arc<Shared>,
+    fixed: Vec<RouterAddress>,
+    dns: Option<Dns>,
+    tasks: JoinSet<()>,
+    followed: HashMap<Id, (Arc<Router>, AbortHandle)>,
+}
+
+impl Owner {
+    /// Follows the `fixed` routers at once, and those behind the name when [`Owner::run`] has found them.
+    pub(super) fn new(shared: Arc<Shared>, fixed: Vec<RouterAddress>, dns: Option<Dns>) -> Self {
+        let mut owner = Self { shared, fixed, dns, tasks: JoinSet::new(), followed: HashMap::new() };
+        owner.found(&[]);
+        owner
+    }
+
+    /// Runs until `stopped` says so, or nobody can say it any more.
+    pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut looked_up = Box::pin(lookup(self.dns.clone(), Duration::ZERO));
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                addresses = &mut looked_up => {
+                    if let Some(addresses) = addresses {
+                        self.found(&addresses);
+                    }
+                    looked_up.set(lookup(self.dns.clone(), LOOKUP_EVERY));
+                }
+                Some(ended) = self.tasks.join_next_with_id() => if let Err(error) = ended {
+                    self.ended(error.id(), error.is_panic());
+                },
+            }
+        }
+    }
+
+    /// Follows the fixed routers and those at `addresses`, and no others.
+    pub(super) fn found(&mut self, addresses: &[IpAddr]) {
+        let mut wanted = self.fixed.clone();
+        wanted.extend(self.dns.iter().flat_map(|dns| addresses.iter().map(|address| dns.at(*address))));
+        let before = self.shared.list();
+        let mut routers: Vec<Arc<Router>> = Vec::with_capacity(wanted.len());
+        for address in wanted {
+            if routers.iter().any(|router| router.name() == address.name()) {
+                continue;
+            }
+            let known = before.iter().find(|router| router.address == address);
+            routers.push(known.cloned().unwrap_or_else(|| self.come(address)));
+        }
+        for gone in before.iter().filter(|router| !routers.iter().any(|other| Arc::ptr_eq(router, other))) {
+            self.go(gone);
+        }
+        if before.len() != routers.len() || before.iter().zip(&routers).any(|(a, b)| !Arc::ptr_eq(a, b)) {
+            self.shared.set_list(routers);
+        }
+    }
+
+    fn come(&mut self, address: RouterAddress) -> Arc<Router> {
+        let router = Arc::new(Router::new(address, self.shared.common.clone()));
+        tracing::info!(router = router.name(), public = router.public(), "a router: {}", router.name());
+        self.follow(router.clone());
+        router
+    }
+
+    fn follow(&mut self, router: Arc<Router>) {
+        let task = self.tasks.spawn(follow(router.clone(), self.shared.clone()));
+        self.followed.insert(task.id(), (router, task));
+    }
+
+    fn go(&mut self, router: &Arc<Router>) {
+        tracing::info!(router = router.name(), "{} is no router any more", router.name());
+        for (other, task) in self.followed.values() {
+            if Arc::ptr_eq(other, router) {
+                task.abort();
+            }
+        }
+    }
+
+    /// A task has ended: because the router went, or, which should not be, by a panic.
+    fn ended(&mut self, task: Id, panicked: bool) {
+        let Some((router, _)) = self.followed.remove(&task) else { return };
+        if panicked {
+            tracing::error!(router = router.name(), "the task that follows {} failed", router.name());
+            self.follow(router);
+        }
+    }
+}
+
+/// The addresses of the name, sorted, after a pause; `None` when it cannot be looked up now.
+fn lookup(dns: Option<Dns>, pause: Duration) -> impl Future<Output = Option<Vec<IpAddr>>> + Send {
+    async move {
+        let Some(dns) = dns else { return pending().await };
+        sleep(pause).await;
+        let found = timeout(LOOKUP_WITHIN, lookup_host((dns.name.as_str(), dns.public_port))).await;
+        let why = match found {
+            Ok(Ok(found)) => {
+                let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+                addresses.sort_unstable();
+                addresses.dedup();
+                return Some(addresses);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(dns.name = dns.name, "the routers stay as they are: {} is not found: {why}", dns.name);
+        None
+    }
+}
