@@ -1,0 +1,73 @@
+//! Bodies on their way through: never held, only handed on.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{Either, Empty, Full};
+use hyper::body::{Frame, Incoming, SizeHint};
+
+use super::head_time::Serving;
+use super::pool::Exchange;
+use crate::server::routers::InFlight;
+
+/// A request's body. The empty one can be had again.
+pub(super) type Upload = Either<Incoming, Empty<Bytes>>;
+
+/// An answer's body, and what lasts as long as it does.
+#[derive(Debug)]
+pub(super) struct Body {
+    source: Source,
+    _in_flight: Option<InFlight>,
+    _serving: Option<Serving>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Own(Full<Bytes>),
+    Router(Exchange),
+}
+
+impl Body {
+    pub(super) fn own(text: impl Into<Bytes>) -> Self {
+        Self { source: Source::Own(Full::new(text.into())), _in_flight: None, _serving: None }
+    }
+
+    pub(super) fn of_router(exchange: Exchange, in_flight: InFlight) -> Self {
+        Self { source: Source::Router(exchange), _in_flight: Some(in_flight), _serving: None }
+    }
+
+    pub(super) fn until_sent(self, serving: Serving) -> Self {
+        Self { _serving: Some(serving), ..self }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.get_mut().source {
+            Source::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
+            Source::Router(exchange) => exchange.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(full) => full.is_end_stream(),
+            Source::Router(exchange) => exchange.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(full) => full.size_hint(),
+            Source::Router(exchange) => exchange.size_hint(),
+        }
+    }
+}

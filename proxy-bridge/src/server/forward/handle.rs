@@ -1,0 +1,192 @@
+//! One request: whose it is, which router gets it, and what happens when that one fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use http::header::UPGRADE;
+use http::{Method, Request, Response, StatusCode, Version, request};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::timeout;
+
+use super::body::{Body, Upload};
+use super::connection::Caller;
+use super::pool::{Exchange, Pool, SendError};
+use super::problem::Problem;
+use super::{Metrics, Settings, tunnel};
+use crate::forwarded;
+use crate::project::ProjectName;
+use crate::routes;
+use crate::server::routers::{InFlight, Router, Routers};
+
+/// What requests are served with.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) settings: Settings,
+    pub(super) pool: Arc<Pool>,
+    routers: Routers,
+    metrics: Arc<Metrics>,
+    /// Whose turn it is among routers that have the same to do.
+    turn: AtomicUsize,
+}
+
+/// A request as it goes to routers.
+struct Order {
+    request: Request<Upload>,
+    /// The request without its body, when it may be sent twice: a safe method (RFC 9110, 9.2.1) and no body.
+    again: Option<request::Parts>,
+    project: Option<ProjectName>,
+    /// The client's connection, when it wants to switch protocols.
+    upgrade: Option<OnUpgrade>,
+}
+
+impl Worker {
+    pub(super) fn new(settings: Settings, routers: Routers, metrics: Arc<Metrics>) -> Self {
+        Self { settings, pool: Arc::default(), routers, metrics, turn: AtomicUsize::new(0) }
+    }
+
+    pub(super) async fn handle(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let order = match self.order(request, caller) {
+            Ok(order) => order,
+            Err(problem) => return problem.answer(),
+        };
+        let forwarded = timeout(self.settings.request_timeout, self.forward(order, caller)).await;
+        forwarded.unwrap_or(Err(Problem::Timeout)).unwrap_or_else(|problem| {
+            self.metrics.count(problem);
+            problem.answer()
+        })
+    }
+
+    /// Looks at the request, and makes it what a router is to get.
+    fn order(&self, mut request: Request<Incoming>, caller: &Caller) -> Result<Order, Problem> {
+        let authority = routes::authority(request.uri(), request.headers())
+            .ok_or(Problem::BadRequest("a request names exactly one host"))?;
+        if request.method() == Method::CONNECT {
+            return Err(Problem::BadRequest("no connections to other hosts are made here"));
+        }
+        let host = authority.to_str().map(routes::host_name).unwrap_or_default();
+        let project = {
+            let table = self.routers.table();
+            table.find(&host, request.uri().path()).map(|(claim, _)| claim.project.clone())
+        };
+        if request.uri().authority().is_some() {
+            *request.uri_mut() =
+                routes::behind(request.uri(), "").ok_or(Problem::BadRequest("the path is not understood"))?;
+        }
+        *request.version_mut() = Version::HTTP_11;
+        let protocol = forwarded::wanted_upgrade(request.headers());
+        let upgrade = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
+        forwarded::drop_hop_by_hop(request.headers_mut());
+        // No prefix is taken off: the router does that.
+        forwarded::set_forwarded(request.headers_mut(), &caller.client, &authority, "");
+        if let Some(protocol) = protocol {
+            forwarded::set_upgrade(request.headers_mut(), protocol);
+        }
+        let (head, body) = request.into_parts();
+        let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let empty = body.is_end_stream();
+        let again = (safe && empty).then(|| head.clone());
+        let body = if empty { Either::Right(Empty::new()) } else { Either::Left(body) };
+        Ok(Order { request: Request::from_parts(head, body), again, project, upgrade })
+    }
+
+    /// Sends the request to one router after the other, until one answers or there is nothing more that can be
+    /// done without harm.
+    async fn forward(&self, order: Order, caller: &Caller) -> Result<Response<Body>, Problem> {
+        let Order { mut request, again, project, upgrade } = order;
+        let again = || {
+            let head = again.clone()?;
+            Some(Request::from_parts(head, Either::Right(Empty::new())))
+        };
+        let mut tried: Vec<Arc<Router>> = Vec::new();
+        let (mut sent, mut forgiven) = (false, false);
+        let mut otherwise = Err(Problem::NoRouters);
+        while let Some(router) = self.pick(project.as_ref(), &tried) {
+            if std::mem::replace(&mut sent, true) {
+                self.metrics.retried();
+            }
+            let in_flight = router.enter();
+            match self.pool.send(&router, request).await {
+                Ok(answer) => match again() {
+                    Some(next) if is_of_stopping(&router, &answer) => {
+                        otherwise = Ok((answer, router.clone(), in_flight));
+                        tried.push(router);
+                        request = next;
+                    }
+                    _ => return self.pass(answer, &router, in_flight, upgrade, caller),
+                },
+                Err(SendError::NotSent(unsent)) => {
+                    router.refused();
+                    tried.push(router);
+                    request = *unsent;
+                }
+                Err(SendError::Failed { error, .. }) if error.is_user() => {
+                    return Err(Problem::BadRequest("the body of the request broke off"));
+                }
+                Err(SendError::Failed { error, kept }) => {
+                    tracing::debug!(router = router.name(), "a request failed: {error}");
+                    let Some(next) = again().filter(|_| !error.is_parse()) else {
+                        return Err(Problem::RouterFailed);
+                    };
+                    otherwise = Err(Problem::RouterFailed);
+                    if kept && !forgiven {
+                        // The router may be well, and only its idle connections dead.
+                        forgiven = true;
+                        self.pool.forget(router.name());
+                    } else {
+                        tried.push(router);
+                    }
+                    request = next;
+                }
+            }
+        }
+        let (answer, router, in_flight) = otherwise?;
+        self.pass(answer, &router, in_flight, upgrade, caller)
+    }
+
+    /// The router that gets a request of `project`: of those that are ready and do not lag in it, the one with the
+    /// fewest in flight.
+    fn pick(&self, project: Option<&ProjectName>, tried: &[Arc<Router>]) -> Option<Arc<Router>> {
+        let routers = self.routers.list();
+        let (before, after) = routers.split_at(self.turn.fetch_add(1, Relaxed) % routers.len().max(1));
+        let fit = |router: &&Arc<Router>| {
+            router.is_ready()
+                && !tried.iter().any(|other| Arc::ptr_eq(other, router))
+                && !project.is_some_and(|project| router.lags(project.as_str()))
+        };
+        after.iter().chain(before).filter(fit).min_by_key(|router| router.in_flight()).cloned()
+    }
+
+    /// Hands a router's answer on.
+    fn pass(
+        &self,
+        mut answer: Response<Exchange>,
+        router: &Router,
+        in_flight: InFlight,
+        upgrade: Option<OnUpgrade>,
+        caller: &Caller,
+    ) -> Result<Response<Body>, Problem> {
+        router.count(answer.status());
+        let protocol = answer.headers().get(UPGRADE).cloned();
+        forwarded::drop_hop_by_hop(answer.headers_mut());
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answer.map(|exchange| Body::of_router(exchange, in_flight)));
+        }
+        let (head, exchange) = answer.into_parts();
+        let (Some(client), Some(protocol), Some(link)) = (upgrade, protocol, exchange.into_link()) else {
+            return Err(Problem::RouterFailed);
+        };
+        caller.go_on_as(tunnel::run(client, link, in_flight));
+        let mut answer = Response::from_parts(head, Body::own(""));
+        forwarded::set_upgrade(answer.headers_mut(), protocol);
+        Ok(answer)
+    }
+}
+
+/// Whether a router says that it, and not the project, takes no more: it is about to stop, and others are not.
+fn is_of_stopping(router: &Router, answer: &Response<Exchange>) -> bool {
+    answer.status() == StatusCode::SERVICE_UNAVAILABLE
+        && !answer.headers().contains_key("x-switchyard-version")
+        && !router.is_ready()
+}
