@@ -2,77 +2,77 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use http::Method;
 use serde::de::DeserializeOwned;
-use switchyard_bridge::event::{Diagnostic, Timings};
+use switchyard_bridge::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
+use switchyard_bridge::project::ProjectName;
 
-use crate::client::{Client, Reply};
+use crate::client::{Client, Reply, post, with_method};
 
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub client: Client,
 }
 
-/// What `POST /_reload/{name}` answers.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Reloaded {
-    pub project: String,
-    /// `live`, `failed`, `unchanged` or `removed`.
-    pub outcome: String,
-    pub digest: Option<String>,
-    pub version: Option<String>,
-    pub error: Option<Diagnostic>,
-    pub timings_ms: Timings,
-}
-
-/// What `GET /projects/{name}` answers; in `GET /projects` some fields may be left out.
-#[derive(Debug, Clone, Deserialize)]
-pub struct ProjectState {
-    pub name: String,
-    /// `building`, `live`, `failed`, `invalid` or `idle`.
-    pub state: String,
-    pub on_disk: Option<VersionState>,
-    pub live: Option<VersionState>,
-    pub last_good: Option<VersionState>,
-    pub error: Option<Diagnostic>,
-    #[serde(default)]
-    pub in_flight: u64,
-    #[serde(default)]
-    pub draining: Vec<serde_json::Value>,
-    #[serde(default)]
-    pub reloads: Vec<serde_json::Value>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct VersionState {
-    pub digest: String,
-    pub version: String,
-}
-
-#[derive(Deserialize)]
-struct Projects<T> {
-    projects: Vec<T>,
-}
-
 impl Admin {
     /// Reloads one project and gives what happened.
-    pub async fn reload(&self, project: &str) -> Reloaded {
+    pub async fn reload(&self, project: &str) -> Report {
         parse(self.client.post(&format!("/_reload/{project}")).await)
     }
 
     /// Reloads all projects.
-    pub async fn reload_all(&self) -> BTreeMap<String, Reloaded> {
-        let all: Projects<Reloaded> = parse(self.client.post("/_reload").await);
+    pub async fn reload_all(&self) -> BTreeMap<String, Report> {
+        let all: Reports = parse(self.client.post("/_reload").await);
         all.projects.into_iter().map(|project| (project.project.clone(), project)).collect()
     }
 
-    pub async fn project(&self, name: &str) -> ProjectState {
+    pub async fn project(&self, name: &str) -> Status {
         parse(self.client.get(&format!("/projects/{name}")).await)
     }
 
-    pub async fn projects(&self) -> BTreeMap<String, ProjectState> {
-        let all: Projects<ProjectState> = parse(self.client.get("/projects").await);
+    pub async fn projects(&self) -> BTreeMap<String, Status> {
+        let all: Projects = parse(self.client.get("/projects").await);
         all.projects.into_iter().map(|project| (project.name.clone(), project)).collect()
+    }
+
+    /// Asks for a hold of projects, on a lease that outlasts any test.
+    pub async fn try_hold(&self, id: &str, projects: &[&str]) -> Reply {
+        self.try_hold_for(id, projects, 600_000).await
+    }
+
+    pub async fn try_hold_for(&self, id: &str, projects: &[&str], lease_ms: u64) -> Reply {
+        let projects = projects.iter().map(|name| ProjectName::parse(name).expect("it is a name"));
+        let hold = Hold { id: id.to_owned(), projects: projects.collect(), lease_ms };
+        let body = serde_json::to_vec(&hold).expect("a hold is plain data");
+        self.client.send(post("/_deploys", body)).await
+    }
+
+    /// Holds projects for a deploy.
+    pub async fn hold(&self, id: &str, projects: &[&str]) {
+        let reply = self.try_hold(id, projects).await;
+        assert_eq!(reply.status, 204, "{}", reply.text());
+    }
+
+    /// Builds what a deploy holds.
+    pub async fn build(&self, id: &str) -> Vec<Report> {
+        parse::<Reports>(self.client.post(&format!("/_deploys/{id}/build")).await).projects
+    }
+
+    pub async fn try_publish(&self, id: &str) -> Reply {
+        self.client.post(&format!("/_deploys/{id}/publish")).await
+    }
+
+    /// Publishes what a deploy had built.
+    pub async fn publish(&self, id: &str) -> Vec<Report> {
+        parse::<Reports>(self.try_publish(id).await).projects
+    }
+
+    pub async fn release(&self, id: &str) -> Reply {
+        self.client.send(with_method(Method::DELETE, &format!("/_deploys/{id}"))).await
+    }
+
+    pub async fn checkouts(&self, project: &str) -> Checkouts {
+        parse(self.client.get(&format!("/projects/{project}/checkouts")).await)
     }
 
     /// The value of a metric: the sum over all lines with that name whose labels contain `label`.

@@ -1,10 +1,19 @@
 //! What a router's admin listener takes and answers, as JSON.
 
+use std::collections::HashSet;
+
+use http::HeaderName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Diagnostic, Timings, Trigger};
 use crate::project::ProjectName;
+
+/// The digest of the files that a checkout's tar has.
+pub const DIGEST: HeaderName = HeaderName::from_static("x-switchyard-digest");
+
+/// The version that answered, or that a checkout's tar is of.
+pub const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
 
 /// `GET /projects`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,6 +151,48 @@ pub struct Hold {
     pub lease_ms: u64,
 }
 
+/// Why a hold is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHold {
+    #[error("\"id\" {0:?} is none: use 1 to 64 letters, digits and -")]
+    Id(String),
+    #[error("\"projects\" names none")]
+    NoProjects,
+    #[error("\"projects\" names {0} twice")]
+    Twice(ProjectName),
+    #[error("\"lease_ms\" is {0}: use 100 to 600000 milliseconds")]
+    Lease(u64),
+}
+
+impl Hold {
+    /// Shorter, and a busy network lets go of it.
+    const MIN_LEASE_MS: u64 = 100;
+    /// Longer, and a deployer that died keeps everybody else out.
+    const MAX_LEASE_MS: u64 = 600_000;
+    const MAX_ID: usize = 64;
+
+    /// # Errors
+    /// A field is not as it has to be; the error says which and how.
+    pub fn check(&self) -> Result<(), InvalidHold> {
+        let Self { id, projects, lease_ms } = self;
+        let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
+        if id.is_empty() || id.len() > Self::MAX_ID || !id.bytes().all(plain) {
+            return Err(InvalidHold::Id(id.clone()));
+        }
+        if projects.is_empty() {
+            return Err(InvalidHold::NoProjects);
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = projects.iter().find(|project| !seen.insert(*project)) {
+            return Err(InvalidHold::Twice(twice.clone()));
+        }
+        if !(Self::MIN_LEASE_MS..=Self::MAX_LEASE_MS).contains(lease_ms) {
+            return Err(InvalidHold::Lease(*lease_ms));
+        }
+        Ok(())
+    }
+}
+
 /// `GET /projects/{name}/checkouts`, the newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkouts {
@@ -172,4 +223,27 @@ pub struct LogLine {
     /// `stdout` or `stderr`
     pub stream: String,
     pub line: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_says_which_field_is_wrong() {
+        let name = |name| ProjectName::parse(name).unwrap();
+        let good = Hold { id: "d-1".into(), projects: vec![name("a"), name("b")], lease_ms: 100 };
+        assert_eq!(good.check(), Ok(()));
+        for id in ["", "a b", "a/b", &"x".repeat(65)] {
+            let wrong = Hold { id: id.into(), ..good.clone() };
+            assert_eq!(wrong.check(), Err(InvalidHold::Id(id.into())));
+        }
+        let wrong = Hold { projects: vec![], ..good.clone() };
+        assert_eq!(wrong.check(), Err(InvalidHold::NoProjects));
+        let wrong = Hold { projects: vec![name("a"), name("a")], ..good.clone() };
+        assert_eq!(wrong.check(), Err(InvalidHold::Twice(name("a"))));
+        for lease_ms in [0, 99, 600_001] {
+            assert_eq!(Hold { lease_ms, ..good.clone() }.check(), Err(InvalidHold::Lease(lease_ms)));
+        }
+    }
 }

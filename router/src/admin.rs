@@ -1,26 +1,35 @@
-//! The admin listener: health, the state of projects, reloads on request, events, metrics. Never
-//! reachable through the public one.
+//! The admin listener: health, the state of projects, reloads on request, deploys, events, logs,
+//! checkouts, metrics. Never reachable through the public one.
 
 mod answer;
+mod checkouts;
+mod deploys;
+mod logs;
 mod metrics;
 mod stream;
+mod target;
+mod tokens;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use switchyard_bridge::admin::{Outcome, Projects, Reports};
+use switchyard_bridge::admin::Projects;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::answer::{Answer, json, problem, text};
+use self::target::Target;
+pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
-use crate::live::{Board, Command, Commands, Events, Live};
+use crate::checkout::Store;
+use crate::live::{Board, Commands, Events, Lines, Live};
 use crate::metrics::Metrics;
 
 /// Connections at once; the next one waits to be accepted. Each event follower holds one.
@@ -32,9 +41,15 @@ pub(crate) struct Admin {
     pub(crate) board: Arc<Board>,
     pub(crate) live: Arc<Live>,
     pub(crate) events: Arc<Events>,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) store: Arc<Store>,
     pub(crate) cells: Arc<Cells>,
     pub(crate) metrics: Metrics,
     pub(crate) commands: Commands,
+    /// `None`: everybody who can connect may ask.
+    pub(crate) tokens: Option<Arc<Tokens>>,
+    /// Checkouts that are sent at once.
+    pub(crate) sends: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -76,36 +91,42 @@ impl Admin {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path();
-        let (allowed, answer) = match path {
-            "/healthz" => (Method::GET, Some(text(StatusCode::OK, "ok\n"))),
-            "/readyz" => (Method::GET, Some(self.ready())),
-            "/metrics" => (Method::GET, Some(metrics::answer(self))),
-            "/projects" => (Method::GET, Some(self.projects())),
-            "/events" => (Method::GET, Some(stream::follow(&self.events, request.headers()))),
-            "/_reload" => (Method::POST, None),
-            _ if path.starts_with("/_reload/") => (Method::POST, None),
-            _ => match path.strip_prefix("/projects/") {
-                Some(name) => (Method::GET, Some(self.project(name))),
-                None => {
-                    return problem(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path");
-                }
-            },
+        let (parts, body) = request.into_parts();
+        let target = Target::of(parts.uri.path());
+        let is_free = target.is_some_and(Target::is_free);
+        if !is_free && self.tokens.as_ref().is_some_and(|tokens| !tokens.admit(&parts.headers)) {
+            return unauthorized();
+        }
+        let Some(target) = target else {
+            return problem(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path");
         };
-        if *request.method() != allowed {
+        let allowed = target.method();
+        if parts.method != allowed {
             return problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &format!("use {allowed}"));
         }
-        match answer {
-            Some(answer) => answer,
-            None => self.reload(path.strip_prefix("/_reload/")).await,
+        match target {
+            Target::Health => text(StatusCode::OK, "ok\n"),
+            Target::Ready => self.ready(),
+            Target::Metrics => metrics::answer(self),
+            Target::Events => stream::follow(&self.events, &parts.headers),
+            Target::Projects => self.projects(),
+            Target::Project(name) => self.project(name),
+            Target::Checkouts(name) => self.checkouts(name).await,
+            Target::Checkout(name, short) => self.checkout(name, short).await,
+            Target::Logs(name) => self.logs(name, parts.uri.query()),
+            Target::ReloadAll => self.reload_all().await,
+            Target::Reload(name) => self.reload(name).await,
+            Target::Deploys => self.hold(body).await,
+            Target::Deploy(id) => self.release(id).await,
+            Target::Build(id) => self.build(id).await,
+            Target::Publish(id) => self.publish(id).await,
         }
     }
 
     fn ready(&self) -> Answer {
-        if self.board.is_ready() {
-            text(StatusCode::OK, "ready\n")
-        } else {
-            text(StatusCode::SERVICE_UNAVAILABLE, "the scan at start is not done\n")
+        match self.board.ready() {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         }
     }
 
@@ -120,27 +141,20 @@ impl Admin {
             None => unknown(name),
         }
     }
+}
 
-    async fn reload(&self, name: Option<&str>) -> Answer {
-        let stopped = || problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the router is stopping");
-        let Some(name) = name else {
-            let (answer, reports) = oneshot::channel();
-            let sent = self.commands.send(Command::ReloadAll { answer }).await;
-            return match (sent, reports.await) {
-                (Ok(()), Ok(projects)) => json(StatusCode::OK, &Reports { projects }),
-                _ => stopped(),
-            };
-        };
-        let (answer, report) = oneshot::channel();
-        let sent = self.commands.send(Command::Reload { project: name.to_owned(), answer }).await;
-        match (sent, report.await) {
-            (Ok(()), Ok(report)) if report.outcome == Outcome::Unknown => unknown(name),
-            (Ok(()), Ok(report)) => json(StatusCode::OK, &report),
-            _ => stopped(),
-        }
-    }
+/// How many checkouts may be sent at once.
+pub(crate) fn sends() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(checkouts::MAX_SENDS))
 }
 
 fn unknown(name: &str) -> Answer {
     problem(StatusCode::NOT_FOUND, "unknown-project", &format!("there is no project {name:?}"))
+}
+
+fn unauthorized() -> Answer {
+    let detail = "send a token of the router's --admin-token-file: authorization: Bearer <token>";
+    let mut answer = problem(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer
 }

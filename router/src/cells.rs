@@ -8,12 +8,14 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::Start;
 
 pub(crate) use exit::Exit;
+pub(crate) use output::Sink;
 pub(crate) use pool::Cells;
 pub(crate) use process::Cell;
 
@@ -28,6 +30,8 @@ pub(crate) struct Settings {
     /// A directory of the router's own; each cell has its socket in one of its own below it.
     pub(crate) run_dir: PathBuf,
     pub(crate) spares: usize,
+    /// Gets every line that a version prints, besides the log.
+    pub(crate) sink: Arc<dyn Sink>,
 }
 
 /// What a cell is to run.

@@ -4,6 +4,7 @@
 mod scan;
 mod snapshot;
 mod store;
+mod tar;
 
 pub(crate) use snapshot::{HashCache, SnapshotError, snapshot};
 pub(crate) use store::{Checkout, CheckoutError, Store};

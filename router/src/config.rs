@@ -26,6 +26,8 @@ const REQUEST_TIMEOUT: &str = "request-timeout";
 const MAX_BODY: &str = "max-body";
 const MAX_IN_FLIGHT: &str = "max-in-flight";
 const LOG_FORMAT: &str = "log-format";
+const ADMIN_TOKEN_FILE: &str = "admin-token-file";
+const DRAIN_DELAY: &str = "drain-delay";
 const TRUSTED_PROXY: &str = "trusted-proxy";
 const DEV: &str = "dev";
 
@@ -34,10 +36,22 @@ const FLAGS: &[Flag] = &[
     flag(STATE, "DIR", ".switchyard", "checkouts, sockets and what must survive a restart"),
     flag(LISTEN, "ADDR", "127.0.0.1:8000", "public listener"),
     flag(ADMIN, "ADDR", "127.0.0.1:8001", "admin listener"),
+    flag(
+        ADMIN_TOKEN_FILE,
+        "FILE",
+        "",
+        "who may ask the admin listener: one token a line, read again on SIGHUP; without it --admin is a loopback address",
+    ),
     flag(DEBOUNCE, "MS", "500", "quiet time after the last change of a project before it is read"),
     flag(EVENT_URL, "URL", "", "where events are posted (with --event-secret-file)"),
     flag(EVENT_SECRET_FILE, "FILE", "", "the secret that events are signed with"),
     flag(GRACE, "MS", "30000", "how long a replaced version may finish its requests"),
+    flag(
+        DRAIN_DELAY,
+        "MS",
+        "0",
+        "after SIGTERM, how long requests are still taken while /readyz says 503 already",
+    ),
     flag(BUILD_TIMEOUT, "MS", "10000", "how long a version may take to load and serve"),
     flag(POLL, "MS", "", "read all projects again this often (by itself where the mount has no events)"),
     // Two: one for the edit under way and one for its neighbour's; each costs a warmed V8's memory.
@@ -70,9 +84,12 @@ pub struct Config {
     pub state: PathBuf,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    /// `None`: whoever can connect may ask; a loopback address then.
+    pub admin_token_file: Option<PathBuf>,
     pub debounce: Duration,
     pub events: Option<EventTarget>,
     pub grace: Duration,
+    pub drain_delay: Duration,
     pub build_timeout: Duration,
     /// `None`: only where the mount has no events of its own.
     pub poll: Option<Duration>,
@@ -116,14 +133,22 @@ impl Config {
     }
 
     fn read(values: &mut Values<'_>) -> Self {
+        let admin = values.address(ADMIN);
+        let admin_token_file = values.optional(ADMIN_TOKEN_FILE).map(PathBuf::from);
+        if admin_token_file.is_none() && !admin.ip().is_loopback() {
+            let mend = "give --admin-token-file, or listen on 127.0.0.1";
+            values.problem(ADMIN, format!("{admin} can be reached by others, who could do anything: {mend}"));
+        }
         Self {
             projects: values.required(PROJECTS, "the directory that holds the projects").into(),
             state: values.text(STATE).into(),
             listen: values.address(LISTEN),
-            admin: values.address(ADMIN),
+            admin,
+            admin_token_file,
             debounce: values.millis(DEBOUNCE, 0),
             events: events(values),
             grace: values.millis(GRACE, 0),
+            drain_delay: values.millis(DRAIN_DELAY, 0),
             build_timeout: values.millis(BUILD_TIMEOUT, 1),
             poll: values.optional(POLL).map(|_| values.millis(POLL, 10)),
             spares: values.number(SPARES, 0) as usize,
@@ -192,6 +217,15 @@ mod tests {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");
         }
         assert_eq!(problems.len(), 6, "{problems:?}");
+    }
+
+    #[test]
+    fn an_admin_listener_that_others_can_reach_needs_tokens() {
+        let open = ["--projects", "/x", "--admin", "0.0.0.0:8001"];
+        let problems = parse(&open, &[]).unwrap_err();
+        assert!(problems[0].starts_with("--admin: 0.0.0.0:8001 can be reached"), "{problems:?}");
+        assert!(parse(&open, &[("SWITCHYARD_ADMIN_TOKEN_FILE", "/tokens")]).is_ok());
+        assert!(parse(&["--projects", "/x", "--admin", "[::1]:0"], &[]).is_ok());
     }
 
     #[test]

@@ -4,9 +4,11 @@
 mod board;
 mod command;
 mod events;
+mod lines;
 mod table;
 
 pub(crate) use board::{Board, Shown};
-pub(crate) use command::{Command, Commands, commands};
+pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use events::{Events, Happened};
+pub(crate) use lines::{Lines, MAX_LINES, News, Reader};
 pub(crate) use table::{Entry, Failure, Live, LiveVersion, Running};

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod control;
+mod deploys;
 mod machine;
 mod project;
 mod record;

@@ -12,16 +12,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
 use switchyard_bridge::command::flags::Problem;
+use switchyard_bridge::command::signal::hangups;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
+use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin, Tokens};
 use crate::cells::{self, Cells};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
-use crate::live::{Board, Events, Live, commands};
+use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
@@ -42,6 +45,7 @@ pub struct Ready {
     cell: PathBuf,
     listener: TcpListener,
     admin: TcpListener,
+    tokens: Option<Arc<Tokens>>,
     events: Option<publisher::Config>,
     /// Held for as long as the router runs.
     _lock: fs::File,
@@ -58,15 +62,18 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let listener = problems.of("listen", bind(config.listen));
     let admin = problems.of("admin", bind(config.admin));
     let events = problems.of("event-secret-file", events(&config));
+    let tokens = config.admin_token_file.as_deref().map(Tokens::read).transpose();
+    let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
-    match (projects, state, listener, admin, events, cell) {
-        (Some(projects), Some((state, lock)), Some(listener), Some(admin), Some(events), Some(cell)) => {
-            config.projects = projects;
-            config.state = state;
-            Ok(Ready { config, cell, listener, admin, events, _lock: lock })
-        }
-        _ => Err(problems.0),
-    }
+    let ready = || {
+        let (state, lock) = state?;
+        config.projects = projects?;
+        config.state = state;
+        let (listener, admin, cell) = (listener?, admin?, cell?);
+        let (tokens, events) = (tokens?.map(Arc::new), events?);
+        Some(Ready { config, cell, listener, admin, tokens, events, _lock: lock })
+    };
+    ready().ok_or(problems.0)
 }
 
 struct Problems(Vec<Problem>);
@@ -157,15 +164,18 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, listener, admin, events, _lock } = ready;
+    let Ready { config, cell, listener, admin, tokens, events, _lock } = ready;
     let first = stop();
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
     let board = Arc::new(Board::default());
     let events = Arc::new(Events::new(publisher.clone()));
+    let lines = Arc::new(Lines::default());
+    let store = Arc::new(Store::open(&config.state)?);
     let run_dir = config.state.join("run");
-    let cells = Cells::new(cells::Settings { binary: cell, run_dir, spares: config.spares })?;
+    let sink = lines.clone();
+    let cells = Cells::new(cells::Settings { binary: cell, run_dir, spares: config.spares, sink })?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
@@ -182,11 +192,12 @@ where
         max_cells: config.max_cells,
     };
     let parts = Parts {
-        store: Arc::new(Store::open(&config.state)?),
+        store: store.clone(),
         cells: cells.clone(),
         live: live.clone(),
         board: board.clone(),
         events: events.clone(),
+        lines: lines.clone(),
         metrics: metrics.clone(),
     };
     let control = Control::new(settings, parts)?;
@@ -198,7 +209,20 @@ where
     let admin_address = admin.local_addr().context("read the admin address")?;
     admin.set_nonblocking(true).context("prepare the admin listener")?;
     let admin_listener = tokio::net::TcpListener::from_std(admin).context("prepare the admin listener")?;
-    let telling = Admin { board, live: live.clone(), events, cells, metrics, commands: commands.clone() };
+    let telling = Admin {
+        board: board.clone(),
+        live: live.clone(),
+        events,
+        lines,
+        store,
+        cells,
+        metrics,
+        commands: commands.clone(),
+        tokens: tokens.clone(),
+        sends: admin::sends(),
+    };
+    let reading = tokens.map(|tokens| hangups().map(|hangups| tokio::spawn(read_again(tokens, hangups))));
+    let reading = reading.transpose()?;
     let admin = tokio::spawn(telling.serve(admin_listener));
     let settings = http::Settings {
         request_timeout: config.request_timeout,
@@ -220,15 +244,23 @@ where
     );
 
     let signal = first.await?;
-    tracing::info!(signal, "stopping: no new connections; those that are open may finish");
+    board.set_stopping();
     let gracefully = async {
+        if !config.drain_delay.is_zero() {
+            tracing::info!(signal, "stopping: requests are taken for another {:?}", config.drain_delay);
+            tokio::time::sleep(config.drain_delay).await;
+        }
+        tracing::info!(signal, "stopping: no new connections; those that are open may finish");
         // The watch waits for the control flow to take its changes: it goes first.
-        tokio::task::spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
+        spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
         server.stop().await;
         filling.abort();
         let _ = end_control.send(());
         control.await.context("stop the control flow")?;
         admin.abort();
+        if let Some(reading) = reading {
+            reading.abort();
+        }
         if let (Some(publisher), Some(publishing)) = (publisher, publishing) {
             publisher.shutdown(LAST_EVENTS).await;
             let _ = publishing.await;
@@ -241,4 +273,13 @@ where
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reads the tokens again with each SIGHUP.
+async fn read_again(tokens: Arc<Tokens>, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        let tokens = tokens.clone();
+        // It cannot fail but by a panic, which is logged.
+        let _ = spawn_blocking(move || tokens.read_again()).await;
+    }
 }

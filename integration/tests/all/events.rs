@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::{Event, EventType, Trigger};
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::hello;
@@ -69,7 +70,7 @@ async fn events_are_tried_again_and_keep_their_order_for_each_project() {
     for label in ["v1", "v2"] {
         for name in ["a", "b"] {
             volume.replace(&format!("{name}/main.ts"), hello(label));
-            assert_eq!(router.admin.reload(name).await.outcome, "live");
+            assert_eq!(router.admin.reload(name).await.outcome, Outcome::Live);
         }
     }
     let mut told: BTreeMap<String, Vec<Event>> = BTreeMap::new();

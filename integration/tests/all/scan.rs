@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use switchyard_bridge::admin::State;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{examples, hello};
 use switchyard_integration::router::Router;
@@ -47,7 +48,7 @@ async fn the_router_is_ready_when_the_scan_is_done_and_healthy_before() {
     .await;
     assert_eq!(admin.get("/readyz").await.status, 503);
     router.ready().await;
-    assert_eq!(router.admin.project("slow").await.state, "failed");
+    assert_eq!(router.admin.project("slow").await.state, State::Failed);
 }
 
 #[tokio::test]
@@ -97,7 +98,7 @@ async fn the_examples_are_served() {
     }
     let router = Router::start(&volume).await;
     for (name, project) in router.admin.projects().await {
-        assert_eq!(project.state, "live", "{name}: {:?}", project.error);
+        assert_eq!(project.state, State::Live, "{name}: {:?}", project.error);
         assert_eq!(router.public.get(&format!("/{name}/")).await.status, 200, "{name}");
     }
     assert_eq!(router.public.get("/hello/world").await.text(), "Hello from /world\n");

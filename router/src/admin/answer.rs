@@ -1,16 +1,19 @@
 //! Answers of the admin listener.
 
-use std::convert::Infallible;
+use std::io;
 
 use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+use hyper::body::Frame;
 use serde::Serialize;
 use serde_json::json;
 
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+/// A body whose error breaks the connection off, so that half of it never passes for the whole.
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Answer {
     whole(status, "text/plain; charset=utf-8", text.into())
@@ -34,14 +37,31 @@ pub(super) fn problem(status: StatusCode, slug: &str, detail: &str) -> Answer {
 }
 
 pub(super) fn whole(status: StatusCode, kind: &'static str, text: String) -> Answer {
-    answer(status, kind, Full::new(Bytes::from(text)).boxed_unsync())
+    answer(status, kind, Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
 }
 
-pub(super) fn answer(
-    status: StatusCode,
+/// A body that is made while it is sent.
+pub(super) fn streamed(
     kind: &'static str,
-    body: UnsyncBoxBody<Bytes, Infallible>,
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
 ) -> Answer {
+    answer(StatusCode::OK, kind, StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync())
+}
+
+/// Nothing to say but that it is done.
+pub(super) fn done() -> Answer {
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// One server-sent event, without an id.
+pub(super) fn server_sent(kind: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).expect("events are plain data");
+    format!("event: {kind}\ndata: {data}\n\n")
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: UnsyncBoxBody<Bytes, io::Error>) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -1,25 +1,25 @@
 //! `GET /events`: the outgoing events as server-sent events, from `Last-Event-ID` on.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame;
+use http::HeaderMap;
 use switchyard_bridge::event::Event;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use super::answer::{Answer, answer};
+use super::answer::{Answer, server_sent, streamed};
 use crate::live::Events;
 
 /// A comment is sent after so long without an event, so that a listener that is gone is noticed
 /// and nothing between takes the connection for dead.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// That comment.
+pub(super) const BEAT: &[u8] = b":\n\n";
 
 pub(super) fn follow(events: &Events, headers: &HeaderMap) -> Answer {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
@@ -27,21 +27,18 @@ pub(super) fn follow(events: &Events, headers: &HeaderMap) -> Answer {
     let first = Bytes::from(format!(": router {}\n\n", events.router()));
     let begin: Vec<_> = std::iter::once(first).chain(replay.iter().map(|event| bytes_of(event))).collect();
     let chunks = stream::iter(begin).chain(stream::unfold(later, next));
-    let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
-    answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames).boxed_unsync())
+    streamed("text/event-stream", chunks.map(Ok))
 }
 
 async fn next(mut later: Receiver<Arc<Event>>) -> Option<(Bytes, Receiver<Arc<Event>>)> {
     match timeout(HEARTBEAT, later.recv()).await {
         Ok(Ok(event)) => Some((bytes_of(&event), later)),
-        Err(_) => Some((Bytes::from_static(b":\n\n"), later)),
+        Err(_) => Some((Bytes::from_static(BEAT), later)),
         // A listener that fell behind is cut off: it comes again with its last id, and is told all.
         Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => None,
     }
 }
 
 fn bytes_of(event: &Event) -> Bytes {
-    let data = serde_json::to_string(event).expect("an event is plain data");
-    let (id, kind) = (event.data.sequence, event.kind.as_str());
-    Bytes::from(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
+    Bytes::from(format!("id: {}\n{}", event.data.sequence, server_sent(event.kind.as_str(), event)))
 }

@@ -1,6 +1,7 @@
 //! What a cell prints: each line logged with project and version, the last ones kept.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -16,17 +17,32 @@ const LAST_LINES: usize = 20;
 /// Set when a spare is given its version.
 pub(super) type Given = Arc<OnceLock<Version>>;
 
+/// Takes what versions print. Called for each line, so it must not wait.
+pub(crate) trait Sink: Debug + Send + Sync {
+    /// `stream` is `stdout` or `stderr`.
+    fn line(&self, version: &Version, pid: u32, stream: &'static str, line: &str);
+}
+
+/// Whose output it is, and who else takes it.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) given: Given,
+    pub(super) pid: u32,
+    pub(super) sink: Arc<dyn Sink>,
+}
+
 /// Logs `stream` to its end and returns its last lines.
 pub(super) async fn log_lines(
     stream: impl AsyncRead + Unpin,
     name: &'static str,
-    given: Given,
+    source: Source,
 ) -> Vec<String> {
     let mut reader = BufReader::with_capacity(MAX_LINE, stream);
     let mut last = VecDeque::with_capacity(LAST_LINES);
     while let Some(line) = next_line(&mut reader).await {
-        match given.get() {
+        match source.given.get() {
             Some(version) => {
+                source.sink.line(version, source.pid, name, &line);
                 tracing::info!(project.name = %version.project, project.version = %version, stream = name, "{line}");
             }
             None => tracing::warn!(stream = name, "a spare cell says: {line}"),
@@ -63,20 +79,49 @@ fn text(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use switchyard_bridge::digest::Digest;
+    use switchyard_bridge::project::ProjectName;
+
     use super::*;
+
+    #[derive(Debug, Default)]
+    struct Taken(Mutex<Vec<String>>);
+
+    impl Sink for Taken {
+        fn line(&self, version: &Version, pid: u32, stream: &'static str, line: &str) {
+            self.0.lock().unwrap().push(format!("{} {pid} {stream}: {line}", version.project));
+        }
+    }
+
+    fn source(given: Given) -> (Source, Arc<Taken>) {
+        let taken = Arc::new(Taken::default());
+        (Source { given, pid: 7, sink: taken.clone() }, taken)
+    }
+
+    #[tokio::test]
+    async fn what_a_version_prints_goes_to_the_sink_too() {
+        let given = Given::default();
+        let (source, taken) = source(given.clone());
+        log_lines(b"a spare's\n".as_slice(), "stdout", source.clone()).await;
+        given.set(Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]))).unwrap();
+        log_lines(b"one\ntwo".as_slice(), "stderr", source).await;
+        assert_eq!(*taken.0.lock().unwrap(), ["blog 7 stderr: one", "blog 7 stderr: two"]);
+    }
 
     #[tokio::test]
     async fn lines_are_told_apart_and_long_ones_cut() {
         let long = "x".repeat(MAX_LINE + 5);
         let input = format!("one\r\n\n{long}\nend");
-        let lines = log_lines(input.as_bytes(), "stdout", Given::default()).await;
+        let lines = log_lines(input.as_bytes(), "stdout", source(Given::default()).0).await;
         assert_eq!(lines, ["one", "", &long[..MAX_LINE], "xxxxx", "end"]);
     }
 
     #[tokio::test]
     async fn only_the_last_lines_are_kept() {
         let input: String = (0..100).map(|n| format!("{n}\n")).collect();
-        let lines = log_lines(input.as_bytes(), "stderr", Given::default()).await;
+        let lines = log_lines(input.as_bytes(), "stderr", source(Given::default()).0).await;
         assert_eq!(lines.first().map(String::as_str), Some("80"));
         assert_eq!(lines.len(), LAST_LINES);
     }

@@ -109,7 +109,7 @@ impl Cells {
 
     fn spawn(&self) -> Result<Cell> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Cell::spawn(&self.settings.binary, &self.settings.run_dir, id)
+        Cell::spawn(&self.settings, id)
     }
 
     fn spares(&self) -> std::sync::MutexGuard<'_, VecDeque<Cell>> {

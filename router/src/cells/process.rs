@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::exit::Exit;
-use super::output::{Given, log_lines};
-use super::{Order, StartError};
+use super::output::{Given, Source, log_lines};
+use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
@@ -65,7 +65,8 @@ pub(crate) struct Cell {
 impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
-    pub(super) fn spawn(binary: &Path, run_dir: &Path, id: u64) -> Result<Self> {
+    pub(super) fn spawn(settings: &Settings, id: u64) -> Result<Self> {
+        let Settings { binary, run_dir, sink, .. } = settings;
         let dir = run_dir.join(id.to_string());
         std::fs::DirBuilder::new()
             .mode(0o700)
@@ -90,7 +91,8 @@ impl Cell {
         let given = Given::default();
         let owner =
             Owner { dir: dir.clone(), child, control: write, commands: received, status: status_sender };
-        tokio::spawn(owner.run(BufReader::new(read).lines(), given.clone()));
+        let source = Source { given: given.clone(), pid, sink: sink.clone() };
+        tokio::spawn(owner.run(BufReader::new(read).lines(), source));
         Ok(Self { id, pid, socket: dir.join(SOCKET), given, commands, status })
     }
 
@@ -176,10 +178,10 @@ struct Owner {
 }
 
 impl Owner {
-    async fn run(mut self, mut lines: Lines<BufReader<OwnedReadHalf>>, given: Given) {
+    async fn run(mut self, mut lines: Lines<BufReader<OwnedReadHalf>>, source: Source) {
         let stdout =
-            self.child.stdout.take().map(|out| tokio::spawn(log_lines(out, "stdout", given.clone())));
-        let stderr = self.child.stderr.take().map(|err| tokio::spawn(log_lines(err, "stderr", given)));
+            self.child.stdout.take().map(|out| tokio::spawn(log_lines(out, "stdout", source.clone())));
+        let stderr = self.child.stderr.take().map(|err| tokio::spawn(log_lines(err, "stderr", source)));
         let mut control_open = true;
         let ended = loop {
             tokio::select! {

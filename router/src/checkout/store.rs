@@ -1,15 +1,17 @@
 //! The checkouts on disk: `<state>/checkouts/<project>@<12 hex>/<project>/…`.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, hash_file, snapshot};
@@ -18,11 +20,23 @@ use crate::version::Version;
 /// Marks a checkout that is not finished; nothing but its own making reads it.
 const UNFINISHED: &str = ".new-";
 
-/// A version's read-only copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A version's read-only copy. It is not pruned while somebody has one of these.
+#[derive(Debug, Clone)]
 pub(crate) struct Checkout {
     /// The project's directory in it: what its cell imports from.
     pub(crate) dir: PathBuf,
+    _pin: Arc<Pin>,
+}
+
+#[derive(Debug)]
+struct Pin;
+
+/// A checkout that is still there, and what is in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) version: Version,
+    pub(crate) files: Arc<Files>,
+    pub(crate) checkout: Checkout,
 }
 
 /// Why a checkout was not made.
@@ -39,9 +53,16 @@ pub(crate) enum CheckoutError {
 #[derive(Debug)]
 pub(crate) struct Store {
     root: PathBuf,
-    /// Checkouts that this process made or has compared with their digest, and what is in them.
-    trusted: Mutex<HashMap<Version, Arc<Files>>>,
+    known: Mutex<Known>,
     next: AtomicU64,
+}
+
+/// What this process knows of the checkouts, by folder.
+#[derive(Debug, Default)]
+struct Known {
+    /// Those that it made or has compared with their digest, and what is in them.
+    trusted: HashMap<PathBuf, (Digest, Arc<Files>)>,
+    pins: HashMap<PathBuf, Weak<Pin>>,
 }
 
 impl Store {
@@ -58,31 +79,69 @@ impl Store {
             }
         }
         let root = root.canonicalize().context("resolve the state folder")?;
-        Ok(Self { root, trusted: Mutex::default(), next: AtomicU64::new(0) })
+        Ok(Self { root, known: Mutex::default(), next: AtomicU64::new(0) })
     }
 
     /// The checkout of `version`, when it is there and holds what its digest says.
     pub(crate) fn find(&self, version: &Version) -> Option<Checkout> {
-        self.files(version).map(|_| Checkout { dir: self.dir(version) })
+        let kept = self.kept(&version.project, &version.digest.short())?;
+        (kept.version == *version).then_some(kept.checkout)
     }
 
-    fn files(&self, version: &Version) -> Option<Arc<Files>> {
-        let dir = self.dir(version);
-        if !dir.is_dir() {
+    /// The checkout of the project's version that is shown with these digits, when it is there and holds
+    /// what its digest says.
+    pub(crate) fn kept(&self, project: &ProjectName, short: &str) -> Option<Kept> {
+        let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if !short.bytes().all(is_digit) {
             return None;
         }
-        if let Some(files) = self.trusted().get(version) {
-            return Some(files.clone());
-        }
-        // A power cut can leave names without their content: what an earlier process made is
-        // believed only when it hashes to its name.
-        let found = snapshot(&dir, &mut HashCache::default()).ok()?;
-        if found.digest != version.digest {
-            remove(&self.folder(version));
+        let folder = self.root.join(format!("{project}@{short}"));
+        let checkout = self.pinned(&folder, project);
+        let trusted = self.known().trusted.get(&folder).cloned();
+        let (digest, files) = match trusted {
+            Some(trusted) if checkout.dir.is_dir() => trusted,
+            _ => self.compare(&folder, &checkout.dir, short)?,
+        };
+        Some(Kept { version: Version::new(project, digest), files, checkout })
+    }
+
+    /// A power cut can leave names without their content: what an earlier process made is believed only
+    /// when it hashes to its name.
+    fn compare(&self, folder: &Path, dir: &Path, short: &str) -> Option<(Digest, Arc<Files>)> {
+        let found = snapshot(dir, &mut HashCache::default()).ok()?;
+        if found.digest.short() != short {
+            remove(folder);
             return None;
         }
-        self.trusted().insert(version.clone(), found.files.clone());
-        Some(found.files)
+        let trusted = (found.digest, found.files);
+        self.known().trusted.insert(folder.to_owned(), trusted.clone());
+        Some(trusted)
+    }
+
+    /// The checkout in `folder`, whether it is there or not yet; from now on it is not pruned.
+    fn pinned(&self, folder: &Path, project: &ProjectName) -> Checkout {
+        let mut known = self.known();
+        known.pins.retain(|_, pin| pin.strong_count() > 0);
+        let pin = known.pins.get(folder).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(Pin));
+        known.pins.insert(folder.to_owned(), Arc::downgrade(&pin));
+        Checkout { dir: folder.join(project.as_str()), _pin: pin }
+    }
+
+    /// The digits of the checkouts of `project`, and when each was made. The newest first.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(crate) fn list(&self, project: &ProjectName) -> Result<Vec<(String, SystemTime)>> {
+        let mut found = Vec::new();
+        for name in names(&self.root)? {
+            let Some(short) = name.strip_prefix(project.as_str()).and_then(|rest| rest.strip_prefix('@'))
+            else {
+                continue;
+            };
+            found.push((short.to_owned(), made(&self.root.join(&name))));
+        }
+        found.sort_by_key(|(_, made)| Reverse(*made));
+        Ok(found)
     }
 
     /// The checkout of `snapshot`, made if it is not there. What is unchanged since `previous`
@@ -97,16 +156,24 @@ impl Store {
             relink_node_modules(&found.dir, snapshot).context("link node_modules")?;
             return Ok(found);
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.root.join(format!("{UNFINISHED}{number}-{}", version.project));
-        remove(&unfinished);
+        let folder = self.folder(version);
+        let checkout = self.pinned(&folder, &version.project);
+        let unfinished = self.unfinished(&version.project);
         let made = self.fill(&unfinished, version, snapshot, previous);
         if made.is_err() {
             remove(&unfinished);
         }
         made?;
-        self.trusted().insert(version.clone(), snapshot.files.clone());
-        Ok(Checkout { dir: self.dir(version) })
+        self.known().trusted.insert(folder, (version.digest, snapshot.files.clone()));
+        Ok(checkout)
+    }
+
+    /// A new name for what is no checkout (yet, or any more).
+    fn unfinished(&self, project: &ProjectName) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join(format!("{UNFINISHED}{number}-{project}"));
+        remove(&path);
+        path
     }
 
     fn fill(
@@ -116,7 +183,7 @@ impl Store {
         snapshot: &Snapshot,
         previous: Option<&Version>,
     ) -> Result<(), CheckoutError> {
-        let previous = previous.and_then(|version| Some((self.files(version)?, self.dir(version))));
+        let previous = previous.and_then(|version| self.kept(&version.project, &version.digest.short()));
         let dir = unfinished.join(version.project.as_str());
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         for (path, hash) in &*snapshot.files {
@@ -124,8 +191,9 @@ impl Store {
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
             }
-            let unchanged = previous.as_ref().filter(|(files, _)| files.get(path) == Some(hash));
-            let linked = unchanged.is_some_and(|(_, dir)| fs::hard_link(dir.join(path), &to).is_ok());
+            let unchanged = previous.as_ref().filter(|kept| kept.files.get(path) == Some(hash));
+            let linked =
+                unchanged.is_some_and(|kept| fs::hard_link(kept.checkout.dir.join(path), &to).is_ok());
             if !linked {
                 copy(&snapshot.root.join(path), &to, hash)?;
             }
@@ -136,23 +204,27 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the checkouts of `project` but the `keep` newest and those of `used`.
+    /// Removes the checkouts of `project` but the `keep` newest, those of `used`, and those that somebody
+    /// has.
     pub(crate) fn prune(&self, project: &ProjectName, keep: usize, used: &[Version]) -> Result<()> {
-        let used: HashSet<PathBuf> = used.iter().map(|version| self.folder(version)).collect();
-        let mut found = Vec::new();
-        let prefix = format!("{project}@");
-        for name in names(&self.root)? {
-            let folder = self.root.join(&name);
-            if name.starts_with(&prefix) && !used.contains(&folder) {
-                let made = folder.metadata().and_then(|metadata| metadata.modified());
-                found.push((made.unwrap_or(SystemTime::UNIX_EPOCH), folder));
+        let used: HashSet<String> = used.iter().map(|version| version.digest.short()).collect();
+        let mut found = self.list(project)?;
+        found.retain(|(short, _)| !used.contains(short));
+        for (short, _) in found.into_iter().skip(keep) {
+            let folder = self.root.join(format!("{project}@{short}"));
+            let gone = self.unfinished(project);
+            // Named out of the way first: who looks for it from now on finds nothing, not the half.
+            let taken = {
+                let mut known = self.known();
+                let pinned = known.pins.get(&folder).is_some_and(|pin| pin.strong_count() > 0);
+                if !pinned {
+                    known.trusted.remove(&folder);
+                }
+                !pinned && fs::rename(&folder, &gone).is_ok()
+            };
+            if taken {
+                remove(&gone);
             }
-        }
-        found.sort();
-        found.truncate(found.len().saturating_sub(keep));
-        for (_, folder) in found {
-            self.trusted().retain(|version, _| self.folder(version) != folder);
-            remove(&folder);
         }
         Ok(())
     }
@@ -161,13 +233,13 @@ impl Store {
         self.root.join(version.to_string())
     }
 
-    fn dir(&self, version: &Version) -> PathBuf {
-        self.folder(version).join(version.project.as_str())
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
     }
+}
 
-    fn trusted(&self) -> MutexGuard<'_, HashMap<Version, Arc<Files>>> {
-        self.trusted.lock().expect("no holder of this lock panics")
-    }
+fn made(folder: &Path) -> SystemTime {
+    folder.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>> {
@@ -339,5 +411,35 @@ mod tests {
         volume.store.prune(&volume.name, 2, &versions[..1]).unwrap();
         let left: Vec<_> = versions.iter().map(|version| volume.store.find(version).is_some()).collect();
         assert_eq!(left, [true, false, false, true, true]);
+    }
+
+    #[test]
+    fn a_checkout_that_somebody_has_is_not_pruned() {
+        let volume = Volume::new();
+        volume.write("main.ts", "1");
+        let (version, checkout) = volume.take(None);
+        volume.store.prune(&volume.name, 0, &[]).unwrap();
+        assert!(checkout.dir.join("main.ts").is_file());
+        drop(checkout);
+        volume.store.prune(&volume.name, 0, &[]).unwrap();
+        assert!(volume.store.find(&version).is_none());
+        assert!(names(&volume.store.root).unwrap().is_empty());
+    }
+
+    #[test]
+    fn checkouts_are_listed_with_the_newest_first() {
+        let volume = Volume::new();
+        let versions = ["1", "2"].map(|text| {
+            volume.write("main.ts", text);
+            let (version, _) = volume.take(None);
+            version
+        });
+        let old = fs::File::open(volume.store.folder(&versions[1])).unwrap();
+        old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let listed: Vec<_> =
+            volume.store.list(&volume.name).unwrap().into_iter().map(|(short, _)| short).collect();
+        assert_eq!(listed, versions.map(|version| version.digest.short()));
+        assert!(volume.store.list(&ProjectName::parse("blo").unwrap()).unwrap().is_empty());
+        assert!(volume.store.kept(&volume.name, "../blog").is_none());
     }
 }

@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use switchyard_bridge::admin::VERSION;
 use switchyard_bridge::forwarded::{self, Client};
 use switchyard_bridge::routes;
 use tokio::time::timeout;
@@ -20,7 +21,6 @@ use super::tunnel;
 use crate::drain::{Guard, InFlight};
 use crate::live::{Command, Commands, Entry, Live, Running};
 
-const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
 /// A live version that could not be started is not tried again for this long.

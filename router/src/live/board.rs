@@ -15,6 +15,7 @@ use crate::version::Version;
 pub(crate) struct Board {
     projects: Mutex<BTreeMap<String, Shown>>,
     ready: AtomicBool,
+    stopping: AtomicBool,
 }
 
 /// One project, and where its requests are counted: those counts are taken when somebody asks.
@@ -49,9 +50,19 @@ impl Board {
         self.lock().get(name).map(Shown::counted)
     }
 
-    /// Whether the scan at start is done.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+    /// Whether requests may come, or why they should not.
+    pub(crate) fn ready(&self) -> Result<(), &'static str> {
+        if self.stopping.load(Ordering::Acquire) {
+            Err("the router is stopping")
+        } else if self.ready.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("the scan at start is not done")
+        }
+    }
+
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
     }
 
     pub(crate) fn set_ready(&self) {

@@ -49,8 +49,8 @@ impl Events {
         Self { router, log: Mutex::default(), sender: broadcast::Sender::new(BACKLOG), publisher }
     }
 
-    /// Numbers an event and hands it out. Never waits.
-    pub(crate) fn tell(&self, kind: EventType, project: &ProjectName, happened: Happened) {
+    /// Numbers an event and hands it out. Never waits. Returns its number.
+    pub(crate) fn tell(&self, kind: EventType, project: &ProjectName, happened: Happened) -> u64 {
         let mut log = self.log.lock().expect("no holder of this lock panics");
         log.last += 1;
         let event = Event {
@@ -78,6 +78,7 @@ impl Events {
         log.kept.push_back(event.clone());
         // Nobody listening is no error. Sent under the lock, so that a replay and what follows it meet.
         let _ = self.sender.send(event);
+        log.last
     }
 
     /// The kept events after number `last` (all of them if that is of another router's life), and

@@ -1,7 +1,6 @@
 //! The live table: which version of each project gets new requests. One writer, many readers; a
 //! reader takes one pointer and holds no lock.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -127,24 +126,21 @@ impl Live {
         self.changed.subscribe()
     }
 
-    /// Puts `entry` in the place of what the table has of its project. One swap: whoever loads the
-    /// table sees it all or not at all. For the one writer.
+    /// Puts `entry` in the place of what the table has of its project. For the one writer.
     pub(crate) fn put(&self, entry: Entry) {
-        self.swap(|projects| {
-            projects.insert(entry.project.clone(), Arc::new(entry));
-        });
+        self.change([(entry.project.clone(), Some(entry))]);
     }
 
-    /// Takes a project out. For the one writer.
-    pub(crate) fn remove(&self, project: &ProjectName) {
-        self.swap(|projects| {
-            projects.remove(project);
-        });
-    }
-
-    fn swap(&self, change: impl FnOnce(&mut HashMap<ProjectName, Arc<Entry>>)) {
+    /// Puts or (`None`) takes out each of these projects in one swap: whoever loads the table sees all
+    /// of it or nothing. For the one writer.
+    pub(crate) fn change(&self, changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>) {
         let mut projects = self.table.load().projects().clone();
-        change(&mut projects);
+        for (project, entry) in changes {
+            match entry {
+                Some(entry) => projects.insert(project, Arc::new(entry)),
+                None => projects.remove(&project),
+            };
+        }
         self.table.store(Arc::new(Table::new(projects, |entry| &entry.routes)));
         self.changed.send_replace(());
     }
@@ -164,8 +160,11 @@ mod tests {
         let live = Live::new();
         live.put(entry("blog"));
         let before = live.load();
-        live.remove(&ProjectName::parse("blog").unwrap());
-        assert!(before.get("blog").is_some());
-        assert!(live.load().get("blog").is_none());
+        live.change([
+            (ProjectName::parse("blog").unwrap(), None),
+            (ProjectName::parse("shop").unwrap(), Some(entry("shop"))),
+        ]);
+        assert!(before.get("blog").is_some() && before.get("shop").is_none());
+        assert!(live.load().get("blog").is_none() && live.load().get("shop").is_some());
     }
 }

@@ -1,8 +1,10 @@
 //! The task that owns all projects: takes what happened, asks the machine, has its effects carried
 //! out. One `select!` over one set of sources; nothing in it waits.
 
+mod deploys;
 mod effects;
 mod lifecycle;
+mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -15,15 +17,17 @@ use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::project::{InvalidName, ProjectName, is_ignored};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::sleep_until;
 
 use super::Settings;
+use super::deploys::Deploys;
 use super::machine::{Event, Found, Outcome as Built, Work};
 use super::project::Project;
 use super::record::Record;
 use super::work::{self, BuildError, Builder, Plan, Read};
 use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
-use crate::live::{Board, Command, Events, Live, Shown};
+use crate::live::{Board, Command, Events, Lines, Live, Shown};
 use crate::metrics::Metrics;
 use crate::project::diagnostic;
 use crate::version::Version;
@@ -36,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) live: Arc<Live>,
     pub(crate) board: Arc<Board>,
     pub(crate) events: Arc<Events>,
+    pub(crate) lines: Arc<Lines>,
     pub(crate) metrics: Metrics,
 }
 
@@ -46,6 +51,7 @@ pub(crate) struct Control {
     builder: Builder,
     record: Record,
     projects: BTreeMap<String, Project>,
+    deploys: Deploys,
     /// Folders whose names are no project names.
     misnamed: BTreeSet<String>,
     /// What the scan at start still waits for; `None` when it is done.
@@ -110,6 +116,7 @@ impl Control {
             parts,
             builder,
             projects: BTreeMap::new(),
+            deploys: Deploys::default(),
             misnamed: BTreeSet::new(),
             scanning: None,
             began: Instant::now(),
@@ -129,8 +136,10 @@ impl Control {
         self.scan();
         tokio::pin!(stop);
         loop {
+            let lease_ends = self.deploys.next_end();
             tokio::select! {
                 () = &mut stop => break,
+                () = until(lease_ends) => self.end_leases(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
@@ -225,7 +234,7 @@ impl Control {
                 }
             }
             Change::Poll => {
-                let busy = |project: &Project| project.machine.work != Work::Idle;
+                let busy = |project: &Project| project.machine.is_busy();
                 for name in self.all_names() {
                     if !self.projects.get(&name).is_some_and(busy) {
                         self.look(&name, Trigger::Poll, Instant::now());
@@ -253,6 +262,10 @@ impl Control {
                 });
             }
             Command::Wake(version) => self.wake(&version),
+            Command::Hold { hold, answer } => self.hold(&hold, answer),
+            Command::Build { deploy, answer } => self.build_deploy(&deploy, answer),
+            Command::Publish { deploy, answer } => self.publish_deploy(&deploy, answer),
+            Command::Release { deploy, answer } => self.release_deploy(&deploy, answer),
         }
     }
 
@@ -260,10 +273,11 @@ impl Control {
         let there = !is_ignored(name) && self.settings.projects.join(name).is_dir();
         let report = match ProjectName::parse(name) {
             Ok(project) if there || self.projects.contains_key(name) => {
-                let project = self.projects.entry(name.to_owned()).or_insert_with(|| Project::new(project));
-                match project.machine.work {
-                    Work::Idle => project.waiting.push(answer),
-                    _ => project.waiting_next.push(answer),
+                let project = self.project(&project);
+                if project.machine.is_busy() {
+                    project.waiting_next.push(answer);
+                } else {
+                    project.waiting.push(answer);
                 }
                 return self.look(name, Trigger::Request, Instant::now());
             }
@@ -273,6 +287,14 @@ impl Control {
             _ => Report::of(name, Outcome::Unknown),
         };
         let _ = answer.send(report);
+    }
+
+    /// The project of this name, which is new if nothing was known of it.
+    fn project(&mut self, name: &ProjectName) -> &mut Project {
+        self.projects.entry(name.to_string()).or_insert_with(|| {
+            self.parts.lines.open(name);
+            Project::new(name.clone())
+        })
     }
 
     /// Has the project of this name read. `since` is the first sign of a change.
@@ -346,8 +368,8 @@ impl Control {
         tracing::error!(project.name = name, "a task of the router failed: {error}");
         let told = diagnostic("the router failed while it worked on this project; its log says more");
         let event = match self.projects.get(&name).map(|project| &project.machine.work) {
-            Some(Work::Reading { .. }) => Event::Read { found: Found::Invalid(told), retry: true },
-            Some(Work::Building { .. } | Work::Restoring { .. }) => Event::Built(Built::Bad(told)),
+            Some(Work::Reading(_)) => Event::Read { found: Found::Invalid(told), retry: true },
+            Some(Work::Building(..) | Work::Restoring(..)) => Event::Built(Built::Bad(told)),
             Some(Work::Idle) | None => return,
         };
         self.step(&name, event, Instant::now());
@@ -376,6 +398,13 @@ impl Control {
             pruned.await;
             What::Nothing
         });
+    }
+}
+
+async fn until(instant: Option<tokio::time::Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }
 

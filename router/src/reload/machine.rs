@@ -3,9 +3,15 @@
 //!
 //! `Absent -> Building -> Live -> Building{last good} -> Live | Failed{last good}`. At most one
 //! attempt is under way; a change during it sets `again`.
+//!
+//! A deploy can hold the project: then nothing is read, built or published but what the deploy asks
+//! for, and what fails is the deploy's affair alone.
+
+mod deploy;
 
 use switchyard_bridge::event::{Diagnostic, Trigger};
 
+pub(crate) use self::deploy::{Hold, Prepared};
 use crate::version::Version;
 
 /// One project.
@@ -16,6 +22,8 @@ pub(crate) struct Machine {
     /// The newest attempt, when it failed.
     pub(crate) failed: Option<Failed>,
     pub(crate) work: Work,
+    /// While a deploy has it to itself.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// An attempt that failed.
@@ -32,11 +40,29 @@ pub(crate) enum Work {
     #[default]
     Idle,
     /// The files are read.
-    Reading { again: Option<Trigger> },
+    Reading(Course),
     /// A version is loaded and started beside the live one.
-    Building { version: Version, again: Option<Trigger> },
+    Building(Version, Course),
     /// The last good version of an earlier run is started, before anything is read.
-    Restoring { version: Version, again: Option<Trigger> },
+    Restoring(Version, Course),
+}
+
+/// What is to become of an attempt, and what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Course {
+    pub(crate) fate: Fate,
+    again: Option<Trigger>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Fate {
+    /// Its end is told, and published if it is good.
+    #[default]
+    Tell,
+    /// Its end is kept for the deploy that asked for it.
+    Keep,
+    /// The deploy that asked for it has let go.
+    Drop,
 }
 
 /// What happened.
@@ -50,6 +76,14 @@ pub(crate) enum Event {
     Read { found: Found, retry: bool },
     /// The build came to an end.
     Built(Outcome),
+    /// A deploy wants the project to itself.
+    Hold,
+    /// The deploy that holds it wants what is on the volume built, and not published.
+    Build,
+    /// The deploy that holds it wants what was built published; the hold ends.
+    Publish,
+    /// The hold ends with nothing.
+    Release,
 }
 
 /// What was found in the project's place.
@@ -89,26 +123,52 @@ pub(crate) enum Effect {
     Superseded,
     /// The project's folder is gone: take it out and drain `previous`.
     Remove { previous: Option<Version> },
+    /// The hold has begun: no attempt is under way, and none begins by itself.
+    Held,
+    /// Tell the deploy what its build came to.
+    Prepared(Result<Prepared, Failed>),
+    /// End what was built and is not wanted.
+    Drop,
 }
 
 impl Machine {
     /// Whether nothing is known and nothing is under way.
     pub(crate) fn is_absent(&self) -> bool {
-        self.live.is_none() && self.failed.is_none() && self.work == Work::Idle
+        self.live.is_none() && self.failed.is_none() && self.work == Work::Idle && self.hold.is_none()
+    }
+
+    /// Whether what changes now is looked at later: an attempt is under way, or a deploy has it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.work != Work::Idle || self.hold.is_some()
+    }
+
+    /// Whether the deploy that holds it can publish.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.rests() && self.hold.as_ref().is_some_and(|hold| hold.prepared.is_some())
+    }
+
+    /// Whether nothing happens until the deploy that holds it asks.
+    pub(crate) fn rests(&self) -> bool {
+        self.hold.is_some() && self.work == Work::Idle
     }
 
     pub(crate) fn on(&mut self, event: Event) -> Vec<Effect> {
         match (event, std::mem::take(&mut self.work)) {
             (Event::Changed(trigger), work) => self.changed(trigger, work),
             (Event::Known(version), Work::Idle) => {
-                self.work = Work::Restoring { version: version.clone(), again: Some(Trigger::Scan) };
+                let course = Course { again: Some(Trigger::Scan), ..Course::default() };
+                self.work = Work::Restoring(version.clone(), course);
                 vec![Effect::Build(version)]
             }
-            (Event::Read { found, retry }, Work::Reading { again }) => self.read(found, retry, again),
-            (Event::Built(outcome), Work::Building { version, again }) => self.built(outcome, version, again),
-            (Event::Built(outcome), Work::Restoring { version, again }) => {
-                self.restored(outcome, version, again)
+            (Event::Read { found, retry }, Work::Reading(course)) => self.read(found, retry, course),
+            (Event::Built(outcome), Work::Building(version, course)) => self.built(outcome, version, course),
+            (Event::Built(outcome), Work::Restoring(version, course)) => {
+                self.restored(outcome, version, course)
             }
+            (Event::Hold, work) => self.hold(work),
+            (Event::Build, work) => self.build(work),
+            (Event::Publish, Work::Idle) => self.publish(),
+            (Event::Release, work) => self.release(work),
             (_, work) => {
                 self.work = work;
                 Vec::new()
@@ -117,21 +177,36 @@ impl Machine {
     }
 
     fn changed(&mut self, trigger: Trigger, work: Work) -> Vec<Effect> {
-        let (work, effects) = match work {
-            Work::Idle => (Work::Reading { again: None }, vec![Effect::Read(trigger)]),
-            Work::Reading { again } => (Work::Reading { again: again.or(Some(trigger)) }, vec![]),
-            Work::Building { version, again } => {
-                (Work::Building { version, again: again.or(Some(trigger)) }, vec![Effect::Hurry])
-            }
-            Work::Restoring { version, again } => {
-                (Work::Restoring { version, again: again.or(Some(trigger)) }, vec![Effect::Hurry])
-            }
-        };
+        if let Some(hold) = &mut self.hold {
+            hold.changed = hold.changed.or(Some(trigger));
+            self.work = work;
+            return Vec::new();
+        }
+        if work == Work::Idle {
+            self.work = Work::Reading(Course::default());
+            return vec![Effect::Read(trigger)];
+        }
         self.work = work;
+        self.follow(trigger)
+    }
+
+    /// Has another attempt follow the one under way, and that one hurried.
+    fn follow(&mut self, trigger: Trigger) -> Vec<Effect> {
+        let (course, effects) = match &mut self.work {
+            Work::Idle => return Vec::new(),
+            Work::Reading(course) => (course, vec![]),
+            Work::Building(_, course) | Work::Restoring(_, course) => (course, vec![Effect::Hurry]),
+        };
+        course.again = course.again.or(Some(trigger));
         effects
     }
 
-    fn read(&mut self, found: Found, retry: bool, again: Option<Trigger>) -> Vec<Effect> {
+    fn read(&mut self, found: Found, retry: bool, course: Course) -> Vec<Effect> {
+        match course.fate {
+            Fate::Tell => {}
+            Fate::Keep => return self.read_for_deploy(found, course),
+            Fate::Drop => return self.end(Effect::Drop, course),
+        }
         let end = match found {
             Found::Gone => {
                 self.failed = None;
@@ -151,36 +226,42 @@ impl Machine {
             },
             Found::Version(version) if self.has_failed(&version) && !retry => Effect::Unchanged,
             Found::Version(version) => {
-                self.work = Work::Building { version: version.clone(), again };
+                self.work = Work::Building(version.clone(), course);
                 return vec![Effect::Build(version)];
             }
         };
-        self.end(end, again)
+        self.end(end, course)
     }
 
-    fn built(&mut self, outcome: Outcome, version: Version, again: Option<Trigger>) -> Vec<Effect> {
-        let end = match outcome {
-            Outcome::Good => {
-                self.failed = None;
-                let previous = self.live.replace(version.clone());
-                Effect::Publish { version, previous }
+    fn built(&mut self, outcome: Outcome, version: Version, course: Course) -> Vec<Effect> {
+        let end = match (course.fate, outcome) {
+            (Fate::Drop, _) => Effect::Drop,
+            (Fate::Keep, Outcome::Good) => return self.keep(Ok(Prepared::Version(version)), course),
+            (Fate::Keep, Outcome::Bad(error)) => {
+                return self.keep(Err(Failed { version: Some(version), error }), course);
             }
-            Outcome::Bad(error) => self.fail(Failed { version: Some(version), error }),
-            Outcome::Superseded => Effect::Superseded,
+            // Only another build of the deploy supersedes this one.
+            (Fate::Keep, Outcome::Superseded) => return self.read_again(course.again),
+            (Fate::Tell, Outcome::Good) => self.go_live(version),
+            (Fate::Tell, Outcome::Bad(error)) => self.fail(Failed { version: Some(version), error }),
+            (Fate::Tell, Outcome::Superseded) => Effect::Superseded,
         };
-        self.end(end, again)
+        self.end(end, course)
     }
 
-    fn restored(&mut self, outcome: Outcome, version: Version, again: Option<Trigger>) -> Vec<Effect> {
+    fn restored(&mut self, outcome: Outcome, version: Version, course: Course) -> Vec<Effect> {
         let end = match outcome {
-            Outcome::Good => {
-                self.live = Some(version.clone());
-                Effect::Publish { version, previous: None }
-            }
+            Outcome::Good => self.go_live(version),
             // What is on the volume now is built next, and tells for itself.
             Outcome::Bad(_) | Outcome::Superseded => Effect::Superseded,
         };
-        self.end(end, again)
+        self.end(end, course)
+    }
+
+    fn go_live(&mut self, version: Version) -> Effect {
+        self.failed = None;
+        let previous = self.live.replace(version.clone());
+        Effect::Publish { version, previous }
     }
 
     fn fail(&mut self, failed: Failed) -> Effect {
@@ -192,12 +273,19 @@ impl Machine {
         self.failed.as_ref().is_some_and(|failed| failed.version.as_ref() == Some(version))
     }
 
-    /// Ends the attempt with `effect`, and begins the next if one is wanted.
-    fn end(&mut self, effect: Effect, again: Option<Trigger>) -> Vec<Effect> {
+    /// Ends the attempt with `effect`; then a hold begins that waited for that, or the next attempt
+    /// if one is wanted.
+    fn end(&mut self, effect: Effect, course: Course) -> Vec<Effect> {
         self.work = Work::Idle;
+        // What was superseded is still to be read.
+        let scan = (effect == Effect::Superseded).then_some(Trigger::Scan);
+        let again = course.again.or(scan);
         let mut effects = vec![effect];
-        if let Some(trigger) = again {
-            self.work = Work::Reading { again: None };
+        if let Some(hold) = &mut self.hold {
+            hold.changed = hold.changed.or(again);
+            effects.push(Effect::Held);
+        } else if let Some(trigger) = again {
+            self.work = Work::Reading(Course::default());
             effects.push(Effect::Read(trigger));
         }
         effects
@@ -205,118 +293,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests {
-    use switchyard_bridge::digest::Digest;
-    use switchyard_bridge::project::ProjectName;
-
-    use super::*;
-    use crate::project::diagnostic;
-
-    fn version(n: u8) -> Version {
-        Version::new(&ProjectName::parse("a").unwrap(), Digest::of_files([("main.ts", [n; 32])]))
-    }
-
-    fn read(n: u8) -> Event {
-        Event::Read { found: Found::Version(version(n)), retry: false }
-    }
-
-    fn bad() -> Outcome {
-        Outcome::Bad(diagnostic("no"))
-    }
-
-    const CHANGED: Event = Event::Changed(Trigger::Watch);
-    const READ: Effect = Effect::Read(Trigger::Watch);
-
-    /// Plays `events` and returns what the last one leads to.
-    fn play(machine: &mut Machine, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
-        events.into_iter().map(|event| machine.on(event)).last().unwrap()
-    }
-
-    fn live(n: u8) -> Machine {
-        let mut machine = Machine::default();
-        play(&mut machine, [CHANGED, read(n), Event::Built(Outcome::Good)]);
-        assert_eq!(machine.live, Some(version(n)));
-        machine
-    }
-
-    #[test]
-    fn a_change_is_read_built_and_published() {
-        let mut machine = Machine::default();
-        assert_eq!(machine.on(CHANGED), [READ]);
-        assert_eq!(machine.on(read(1)), [Effect::Build(version(1))]);
-        let publish = Effect::Publish { version: version(1), previous: None };
-        assert_eq!(machine.on(Event::Built(Outcome::Good)), [publish]);
-        assert_eq!(machine.work, Work::Idle);
-    }
-
-    #[test]
-    fn the_same_digest_ends_it() {
-        let mut machine = live(1);
-        assert_eq!(play(&mut machine, [CHANGED, read(1)]), [Effect::Unchanged]);
-    }
-
-    #[test]
-    fn a_failure_keeps_the_last_good_version() {
-        let mut machine = live(1);
-        let effects = play(&mut machine, [CHANGED, read(2), Event::Built(bad())]);
-        assert!(matches!(&effects[..], [Effect::Fail(failed)] if failed.version == Some(version(2))));
-        assert_eq!(machine.live, Some(version(1)));
-        assert_eq!(play(&mut machine, [CHANGED, read(2)]), [Effect::Unchanged], "not built again");
-        assert_eq!(play(&mut machine, [CHANGED, read(1)]), [Effect::Settle], "put back");
-    }
-
-    #[test]
-    fn a_failure_is_built_again_when_it_is_worth_it() {
-        let mut machine = live(1);
-        play(&mut machine, [CHANGED, read(2), Event::Built(bad())]);
-        let again = Event::Read { found: Found::Version(version(2)), retry: true };
-        assert_eq!(play(&mut machine, [CHANGED, again]), [Effect::Build(version(2))]);
-    }
-
-    #[test]
-    fn changes_during_a_build_are_one_more_attempt() {
-        let mut machine = live(1);
-        play(&mut machine, [CHANGED, read(2)]);
-        assert_eq!(machine.on(CHANGED), [Effect::Hurry]);
-        assert_eq!(machine.on(CHANGED), [Effect::Hurry]);
-        let effects = machine.on(Event::Built(Outcome::Good));
-        assert_eq!(effects, [Effect::Publish { version: version(2), previous: Some(version(1)) }, READ]);
-        assert_eq!(play(&mut machine, [read(2)]), [Effect::Unchanged]);
-        assert_eq!(machine.work, Work::Idle);
-    }
-
-    #[test]
-    fn a_superseded_build_makes_room_for_the_newer_one() {
-        let mut machine = live(1);
-        play(&mut machine, [CHANGED, read(2), CHANGED]);
-        assert_eq!(machine.on(Event::Built(Outcome::Superseded)), [Effect::Superseded, READ]);
-        assert_eq!(machine.on(read(3)), [Effect::Build(version(3))]);
-    }
-
-    #[test]
-    fn a_folder_that_is_gone_takes_its_route_with_it() {
-        let mut machine = live(1);
-        let gone = Event::Read { found: Found::Gone, retry: false };
-        assert_eq!(play(&mut machine, [CHANGED, gone]), [Effect::Remove { previous: Some(version(1)) }]);
-        assert!(machine.is_absent());
-    }
-
-    #[test]
-    fn an_invalid_project_is_told_once() {
-        let mut machine = live(1);
-        let invalid = Event::Read { found: Found::Invalid(diagnostic("link")), retry: false };
-        assert!(matches!(&play(&mut machine, [CHANGED, invalid.clone()])[..], [Effect::Fail(_)]));
-        assert_eq!(play(&mut machine, [CHANGED, invalid]), [Effect::Unchanged]);
-    }
-
-    #[test]
-    fn the_last_good_version_of_an_earlier_run_is_served_before_anything_is_read() {
-        let mut machine = Machine::default();
-        assert_eq!(machine.on(Event::Known(version(1))), [Effect::Build(version(1))]);
-        let effects = machine.on(Event::Built(Outcome::Good));
-        let publish = Effect::Publish { version: version(1), previous: None };
-        assert_eq!(effects, [publish, Effect::Read(Trigger::Scan)]);
-        play(&mut machine, [read(2), Event::Built(bad())]);
-        assert_eq!(machine.live, Some(version(1)));
-    }
-}
+mod tests;

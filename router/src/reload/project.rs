@@ -54,6 +54,10 @@ pub(super) struct Project {
     /// Who asked for the attempt under way, and for the one after it.
     pub(super) waiting: Vec<oneshot::Sender<Report>>,
     pub(super) waiting_next: Vec<oneshot::Sender<Report>>,
+    /// The deploy that holds it.
+    pub(super) deploy: Option<String>,
+    /// The number of the last event that told of it.
+    pub(super) sequence: u64,
     reloads: VecDeque<Reload>,
     requests: Arc<Requests>,
 }
@@ -80,6 +84,8 @@ impl Project {
             newer: Arc::default(),
             waiting: Vec::new(),
             waiting_next: Vec::new(),
+            deploy: None,
+            sequence: 0,
             reloads: VecDeque::new(),
             requests: Arc::default(),
         }
@@ -88,7 +94,9 @@ impl Project {
     /// Takes what reading it gave. `retry`: what failed before is worth another attempt.
     pub(super) fn was_read(&mut self, read: Read, retry: bool) -> Event {
         self.cache = read.cache;
-        self.packages = read.packages;
+        if self.machine.hold.is_none() {
+            self.packages = read.packages;
+        }
         self.attempt.snapshot = Some(read.took);
         self.plan = read.plan;
         if let Found::Version(version) = &read.found {
@@ -129,7 +137,7 @@ impl Project {
     pub(super) fn shown(&self) -> Shown {
         let failed = self.machine.failed.as_ref();
         let state = match &self.machine.work {
-            Work::Building { .. } | Work::Restoring { .. } => State::Building,
+            Work::Building(..) | Work::Restoring(..) => State::Building,
             _ => match failed {
                 Some(failed) if failed.version.is_none() => State::Invalid,
                 Some(_) => State::Failed,
@@ -151,8 +159,8 @@ impl Project {
             draining: Vec::new(),
             reloads: self.reloads.iter().cloned().collect(),
             routes: self.routes().iter().map(ToString::to_string).collect(),
-            held: None,
-            sequence: 0,
+            held: self.deploy.clone(),
+            sequence: self.sequence,
         };
         Shown {
             status,
@@ -161,17 +169,27 @@ impl Project {
         }
     }
 
-    /// Answers those who asked for the attempt that has just ended, and notes it.
-    pub(super) fn report(&mut self, outcome: Outcome, version: Option<&Version>) {
-        let timings_ms = self.attempt.timings();
-        let report = Report {
+    /// What to say of the attempt that has just ended.
+    pub(super) fn end_of_attempt(
+        &self,
+        outcome: Outcome,
+        version: Option<&Version>,
+        error: Option<Diagnostic>,
+    ) -> Report {
+        Report {
             project: self.name.to_string(),
             outcome,
             digest: version.map(|version| version.digest.to_string()),
             version: version.map(ToString::to_string),
-            error: self.machine.failed.as_ref().map(|failed| failed.error.clone()),
-            timings_ms,
-        };
+            error,
+            timings_ms: self.attempt.timings(),
+        }
+    }
+
+    /// Answers those who asked for the attempt that has just ended, and notes it.
+    pub(super) fn report(&mut self, outcome: Outcome, version: Option<&Version>) -> Report {
+        let error = self.machine.failed.as_ref().map(|failed| failed.error.clone());
+        let report = self.end_of_attempt(outcome, version, error);
         if outcome != Outcome::Unchanged {
             self.reloads.truncate(RELOADS_KEPT - 1);
             self.reloads.push_front(Reload {
@@ -179,12 +197,13 @@ impl Project {
                 trigger: self.attempt.trigger,
                 outcome,
                 version: report.version.clone(),
-                timings_ms,
+                timings_ms: report.timings_ms,
             });
         }
         for waiting in self.waiting.drain(..) {
             // Whoever asked may have gone.
             let _ = waiting.send(report.clone());
         }
+        report
     }
 }

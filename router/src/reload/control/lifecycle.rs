@@ -25,8 +25,10 @@ impl Control {
 
     /// How many versions have a cell or are about to have one.
     pub(super) fn cell_count(&self) -> usize {
-        let building = |work: &Work| matches!(work, Work::Building { .. } | Work::Restoring { .. });
-        let has_cell = |project: &&Project| project.running.is_some() || building(&project.machine.work);
+        let building = |work: &Work| matches!(work, Work::Building(..) | Work::Restoring(..));
+        let has_cell = |project: &&Project| {
+            project.running.is_some() || project.built.is_some() || building(&project.machine.work)
+        };
         self.projects.values().filter(has_cell).count()
     }
 
@@ -71,6 +73,15 @@ impl Control {
             Err(_) => {}
         }
         self.show(name);
+    }
+
+    /// Has the end of a cell told.
+    pub(super) fn watch_over(&mut self, name: &str, cell: Arc<Cell>) {
+        let id = cell.id();
+        // The cell ends with its last handle, which this task must not be.
+        let exited = cell.exited();
+        drop(cell);
+        self.spawn(name, async move { What::Died { cell: id, exit: exited.await } });
     }
 
     /// Stops the least recently used idle cells while there are more than `--max-cells`; `but` was
@@ -122,7 +133,6 @@ impl Control {
             project.draining.remove(index);
         }
         if retired {
-            let project = project.name.clone();
             match cut_off {
                 0 => tracing::info!(project.name = name, project.version = %version, "{version} is retired"),
                 _ => tracing::warn!(
@@ -133,9 +143,10 @@ impl Control {
                 ),
             }
             let happened = Happened { version: Some(version.clone()), ..Happened::default() };
-            self.parts.events.tell(EventType::VersionRetired, &project, happened);
-            let gone = self.projects.get(name).is_none_or(|project| project.machine.is_absent());
-            self.prune(&project, if gone { 0 } else { self.settings.keep });
+            project.sequence = self.parts.events.tell(EventType::VersionRetired, &project.name, happened);
+            let keep = if project.machine.is_absent() { 0 } else { self.settings.keep };
+            let project = project.name.clone();
+            self.prune(&project, keep);
         }
         self.show(name);
     }

@@ -1,0 +1,73 @@
+//! `GET /projects/{name}/logs`: what a project's cells print, as server-sent events.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::answer::{Answer, server_sent, streamed};
+use super::deploys::bad_request;
+use super::stream::{BEAT, HEARTBEAT};
+use super::{Admin, unknown};
+use crate::live::{MAX_LINES, News, Reader};
+
+/// As many as a screen or two have.
+const LINES: usize = 100;
+
+impl Admin {
+    pub(super) fn logs(&self, name: &str, query: Option<&str>) -> Answer {
+        let Query { lines, follow } = match Query::parse(query.unwrap_or_default()) {
+            Ok(query) => query,
+            Err(wrong) => return bad_request(&wrong),
+        };
+        let Some(mut reader) = self.lines.read(name, lines) else { return unknown(name) };
+        let first = bytes_of(&reader.news());
+        let later = stream::unfold(reader, next).take(if follow { usize::MAX } else { 0 });
+        streamed("text/event-stream", stream::iter([first]).chain(later).map(Ok))
+    }
+}
+
+/// `lines=100&follow=1`
+struct Query {
+    lines: usize,
+    follow: bool,
+}
+
+impl Query {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut query = Self { lines: LINES, follow: false };
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match (name, value) {
+                ("lines", _) => {
+                    let lines = value.parse().map_err(|_| format!("lines={value} is no whole number"))?;
+                    query.lines = MAX_LINES.min(lines);
+                }
+                ("follow", "1" | "true" | "") => query.follow = true,
+                ("follow", "0" | "false") => query.follow = false,
+                ("follow", _) => return Err(format!("follow={value} is neither 1 nor 0")),
+                _ => return Err(format!("{name:?} is unknown: use lines=N and follow=1")),
+            }
+        }
+        Ok(query)
+    }
+}
+
+async fn next(mut reader: Reader) -> Option<(Bytes, Reader)> {
+    match timeout(HEARTBEAT, reader.more()).await {
+        Ok(true) => Some((bytes_of(&reader.news()), reader)),
+        Ok(false) => None,
+        Err(_) => Some((Bytes::from_static(BEAT), reader)),
+    }
+}
+
+fn bytes_of(news: &News) -> Bytes {
+    let mut text = String::new();
+    if news.lost > 0 {
+        text.push_str(&server_sent("gap", &json!({ "lost": news.lost })));
+    }
+    for line in &news.lines {
+        text.push_str(&server_sent("line", line));
+    }
+    Bytes::from(text)
+}

@@ -1,0 +1,128 @@
+//! Who may ask the admin listener: the tokens of `--admin-token-file`.
+
+use std::path::{Path, PathBuf};
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// A shorter one could be guessed.
+const MIN_LENGTH: usize = 16;
+
+/// The tokens as they were when the file was last read.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    file: PathBuf,
+    /// Of hashes, so that comparing tells nothing of a token's length either.
+    hashes: ArcSwap<Vec<[u8; 32]>>,
+}
+
+impl Tokens {
+    /// Reads `file`: one token a line; empty lines and those that begin with `#` are none.
+    ///
+    /// # Errors
+    /// It cannot be read, has no token, or one that is too short: says which line.
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+        Ok(Self { file: file.to_owned(), hashes: ArcSwap::from_pointee(read(file)?) })
+    }
+
+    /// Reads the file again; what was read before stays when it is wrong.
+    pub(crate) fn read_again(&self) {
+        match read(&self.file) {
+            Ok(hashes) => {
+                tracing::info!(count = hashes.len(), "the admin tokens were read again");
+                self.hashes.store(hashes.into());
+            }
+            Err(error) => tracing::error!("the admin tokens stay as they were: {error}"),
+        }
+    }
+
+    /// Whether the request has one of the tokens. Compares with all, in the same time whatever is sent.
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = bearer(headers) else { return false };
+        let sent = hash(token);
+        let same = self.hashes.load().iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
+        same.into()
+    }
+}
+
+/// RFC 6750, 2.1. The scheme's case does not matter (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+fn read(file: &Path) -> Result<Vec<[u8; 32]>, String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let mut hashes = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let token = line.trim();
+        if token.is_empty() || token.starts_with('#') {
+            continue;
+        }
+        if token.len() < MIN_LENGTH || !token.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err(format!(
+                "line {number} of {shown} is no token: use at least {MIN_LENGTH} letters, digits and signs, as \
+                 of `openssl rand -hex 32`"
+            ));
+        }
+        hashes.push(hash(token.as_bytes()));
+    }
+    if hashes.is_empty() { Err(format!("{shown} has no token: write one a line")) } else { Ok(hashes) }
+}
+
+fn hash(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ONE: &str = "0123456789abcdef";
+    const TWO: &str = "fedcba9876543210";
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn every_token_of_the_file_is_let_in_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        fs::write(&file, format!("# bridge\n{ONE}\n\n  {TWO}  \n")).unwrap();
+        let tokens = Tokens::read(&file).unwrap();
+        for good in [format!("Bearer {ONE}"), format!("bearer {TWO}")] {
+            assert!(tokens.admit(&headers(&good)), "{good}");
+        }
+        for bad in ["Bearer", "Bearer ", "Basic x", ONE, "Bearer # bridge", "Bearer 0123456789abcde"] {
+            assert!(!tokens.admit(&headers(bad)), "{bad}");
+        }
+        assert!(!tokens.admit(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_wrong_file_says_where_and_changes_nothing_when_it_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        assert!(Tokens::read(&file).unwrap_err().contains("cannot be read"));
+        fs::write(&file, "# none\n").unwrap();
+        assert!(Tokens::read(&file).unwrap_err().contains("has no token"));
+        fs::write(&file, format!("{ONE}\nshort\n")).unwrap();
+        assert!(Tokens::read(&file).unwrap_err().starts_with("line 2 "));
+        fs::write(&file, ONE).unwrap();
+        let tokens = Tokens::read(&file).unwrap();
+        fs::write(&file, "short").unwrap();
+        tokens.read_again();
+        assert!(tokens.admit(&headers(&format!("Bearer {ONE}"))));
+        fs::write(&file, TWO).unwrap();
+        tokens.read_again();
+        assert!(!tokens.admit(&headers(&format!("Bearer {ONE}"))));
+        assert!(tokens.admit(&headers(&format!("Bearer {TWO}"))));
+    }
+}

@@ -1,0 +1,226 @@
+//! What cells print: the last lines of each project, for whoever looks and whoever follows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use switchyard_bridge::admin::LogLine;
+use switchyard_bridge::project::ProjectName;
+use tokio::sync::watch;
+
+use crate::cells::Sink;
+use crate::version::Version;
+
+/// Lines kept per project, and the bytes of their text: whichever is less.
+pub(crate) const MAX_LINES: usize = 1_000;
+const MAX_BYTES: usize = 256 * 1024;
+
+/// The last lines of each project that there is.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Mutex<BTreeMap<ProjectName, Ring>>);
+
+#[derive(Debug)]
+struct Ring {
+    kept: VecDeque<Printed>,
+    bytes: usize,
+    /// The number of the line after the last.
+    next: u64,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Printed {
+    at: Timestamp,
+    version: Version,
+    pid: u32,
+    stream: &'static str,
+    text: Box<str>,
+}
+
+/// Somebody who reads a project's lines, as far as they have come.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    lines: Arc<Lines>,
+    project: ProjectName,
+    next: u64,
+    changed: watch::Receiver<()>,
+}
+
+/// What a reader has not seen yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Lines that were dropped before this reader saw them.
+    pub(crate) lost: u64,
+    pub(crate) lines: Vec<LogLine>,
+}
+
+impl Lines {
+    /// From now on what `project` prints is kept.
+    pub(crate) fn open(&self, project: &ProjectName) {
+        self.lock().entry(project.clone()).or_default();
+    }
+
+    /// Drops what `project` printed; whoever follows it comes to an end.
+    pub(crate) fn close(&self, project: &ProjectName) {
+        self.lock().remove(project);
+    }
+
+    /// Reads from the `last` lines on. `None` when there is no such project.
+    pub(crate) fn read(self: &Arc<Self>, project: &str, last: usize) -> Option<Reader> {
+        let rings = self.lock();
+        let (project, ring) = rings.get_key_value(project)?;
+        let last = u64::try_from(ring.kept.len().min(last)).unwrap_or(u64::MAX);
+        let (project, changed) = (project.clone(), ring.changed.subscribe());
+        Some(Reader { lines: self.clone(), project, next: ring.next - last, changed })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ProjectName, Ring>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Sink for Lines {
+    fn line(&self, version: &Version, pid: u32, stream: &'static str, line: &str) {
+        // The last words of a cell whose project is gone are in the log alone.
+        if let Some(ring) = self.lock().get_mut(&version.project) {
+            let (at, version) = (Timestamp::now(), version.clone());
+            ring.push(Printed { at, version, pid, stream, text: line.into() });
+        }
+    }
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self { kept: VecDeque::new(), bytes: 0, next: 0, changed: watch::Sender::new(()) }
+    }
+}
+
+impl Ring {
+    fn push(&mut self, line: Printed) {
+        self.bytes += line.text.len();
+        self.kept.push_back(line);
+        self.next += 1;
+        while self.kept.len() > MAX_LINES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.bytes -= oldest.text.len();
+        }
+        self.changed.send_replace(());
+    }
+
+    fn first(&self) -> u64 {
+        self.next - self.kept.len() as u64
+    }
+}
+
+impl Reader {
+    /// What there is by now.
+    pub(crate) fn news(&mut self) -> News {
+        let rings = self.lines.lock();
+        let Some(ring) = rings.get(&self.project) else { return News { lost: 0, lines: Vec::new() } };
+        self.changed.mark_unchanged();
+        let from = self.next.max(ring.first());
+        let lost = from - self.next;
+        let seen = usize::try_from(from - ring.first()).unwrap_or(usize::MAX);
+        self.next = ring.next;
+        News { lost, lines: ring.kept.iter().skip(seen).map(LogLine::from).collect() }
+    }
+
+    /// Waits for more. False when the project is gone.
+    pub(crate) async fn more(&mut self) -> bool {
+        self.changed.changed().await.is_ok()
+    }
+}
+
+impl From<&Printed> for LogLine {
+    fn from(line: &Printed) -> Self {
+        Self {
+            timestamp: line.at,
+            project: line.version.project.to_string(),
+            version: line.version.to_string(),
+            pid: line.pid,
+            stream: line.stream.to_owned(),
+            line: line.text.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_bridge::digest::Digest;
+
+    use super::*;
+
+    struct Scene {
+        lines: Arc<Lines>,
+        version: Version,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let version = Version::new(&ProjectName::parse("a").unwrap(), Digest::from([1; 32]));
+            let lines = Arc::new(Lines::default());
+            lines.open(&version.project);
+            Self { lines, version }
+        }
+
+        fn print(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
+            for line in lines {
+                self.lines.line(&self.version, 7, "stdout", line.as_ref());
+            }
+        }
+
+        fn read(&self, last: usize) -> Reader {
+            self.lines.read("a", last).unwrap()
+        }
+    }
+
+    fn texts(news: &News) -> Vec<&str> {
+        news.lines.iter().map(|line| line.line.as_str()).collect()
+    }
+
+    #[test]
+    fn a_reader_begins_with_the_last_lines_and_goes_on_with_new_ones() {
+        let scene = Scene::new();
+        scene.print(["1", "2", "3"]);
+        let mut reader = scene.read(2);
+        let first = reader.news();
+        assert_eq!(texts(&first), ["2", "3"]);
+        assert_eq!((first.lines[0].pid, first.lines[0].stream.as_str()), (7, "stdout"));
+        assert!(reader.news().lines.is_empty());
+        scene.print(["4"]);
+        assert_eq!(texts(&reader.news()), ["4"]);
+        assert_eq!(texts(&scene.read(100).news()), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_by_lines_and_by_bytes() {
+        let scene = Scene::new();
+        scene.print((0..MAX_LINES + 5).map(|n| n.to_string()));
+        let news = scene.read(usize::MAX).news();
+        assert_eq!((news.lines.len(), news.lines[0].line.as_str()), (MAX_LINES, "5"));
+        scene.print((0..100).map(|_| "x".repeat(8 * 1024)));
+        assert_eq!(scene.read(usize::MAX).news().lines.len(), MAX_BYTES / (8 * 1024));
+    }
+
+    #[test]
+    fn a_reader_that_falls_behind_is_told_how_much_it_missed() {
+        let scene = Scene::new();
+        scene.print(["0"]);
+        let mut reader = scene.read(1);
+        scene.print((1..=MAX_LINES + 2).map(|n| n.to_string()));
+        let news = reader.news();
+        assert_eq!((news.lost, news.lines.len(), news.lines[0].line.as_str()), (3, MAX_LINES, "3"));
+        assert_eq!(reader.news(), News { lost: 0, lines: vec![] });
+    }
+
+    #[tokio::test]
+    async fn lines_go_with_their_project() {
+        let scene = Scene::new();
+        scene.print(["1"]);
+        let mut reader = scene.read(1);
+        scene.lines.close(&scene.version.project);
+        assert!(!reader.more().await);
+        scene.print(["2"]);
+        assert!(scene.lines.read("a", 1).is_none());
+    }
+}

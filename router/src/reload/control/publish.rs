@@ -1,0 +1,185 @@
+//! What requests see of projects, changed: versions published, removals and recoveries told.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchyard_bridge::admin::{Outcome, Report};
+use switchyard_bridge::event::EventType;
+
+use super::Control;
+use crate::live::{Entry, Happened, Running};
+use crate::metrics::OutcomeLabel;
+use crate::reload::machine::Effect;
+use crate::reload::project::Project;
+use crate::version::Version;
+
+/// What was there before a change.
+struct Before {
+    was_known: bool,
+    running: Option<Arc<Running>>,
+}
+
+impl Control {
+    /// Carries out what the ends of attempts change for requests, with one swap of the table for all of
+    /// these projects. Other effects are none of this, and ignored. Returns what is to be said of each.
+    pub(super) fn publish(&mut self, effects: Vec<(String, Effect)>) -> Vec<Report> {
+        let began = Instant::now();
+        let mut changes = Vec::new();
+        let mut before = Vec::new();
+        for (name, effect) in &effects {
+            let was_known = self.parts.live.load().get(name.as_str()).is_some();
+            let mut running = None;
+            if let Some(project) = self.projects.get_mut(name) {
+                running = change(project, effect);
+                changes.extend(entry(project, effect).map(|entry| (project.name.clone(), entry)));
+            }
+            before.push(Before { was_known, running });
+        }
+        if !changes.is_empty() {
+            self.parts.live.change(changes);
+        }
+        for running in before.iter().filter_map(|before| before.running.as_ref()) {
+            running.in_flight.close();
+        }
+        let told = effects.into_iter().zip(before).filter_map(|((name, effect), before)| match effect {
+            Effect::Publish { version, previous } => {
+                self.published(&name, &version, previous, before.running, began)
+            }
+            Effect::Settle => self.settled(&name),
+            Effect::Unchanged => self.unchanged(&name),
+            Effect::Remove { previous } => self.removed(&name, previous, before),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn published(
+        &mut self,
+        name: &str,
+        version: &Version,
+        previous: Option<Version>,
+        before: Option<Arc<Running>>,
+        began: Instant,
+    ) -> Option<Report> {
+        let project = self.projects.get_mut(name)?;
+        project.attempt.publish = Some(began.elapsed());
+        let attempt = project.attempt;
+        let timings_ms = attempt.timings();
+        tracing::info!(
+            project.name = %version.project,
+            project.version = %version,
+            trigger = ?attempt.trigger,
+            debounce_ms = timings_ms.debounce,
+            snapshot_ms = timings_ms.snapshot,
+            build_ms = timings_ms.build,
+            publish_ms = timings_ms.publish,
+            total_ms = timings_ms.total,
+            "{version} is live"
+        );
+        let happened = Happened {
+            version: Some(version.clone()),
+            previous: previous.clone(),
+            trigger: Some(attempt.trigger),
+            error: None,
+            timings_ms,
+        };
+        project.sequence = self.parts.events.tell(EventType::ReloadLive, &version.project, happened);
+        let report = project.report(Outcome::Live, Some(version));
+        let running = project.running.clone();
+        self.count(OutcomeLabel::live);
+        if let Err(error) = self.record.put(version) {
+            tracing::error!(
+                project.name = name,
+                "it will not be remembered as the last good version: {error:#}"
+            );
+        }
+        if let (Some(before), Some(previous)) = (before, previous) {
+            self.drain(name, previous, before, true);
+        }
+        if let Some(running) = running {
+            self.watch_over(name, running.cell.clone());
+            self.evict(name);
+        }
+        self.prune(&version.project, self.settings.keep);
+        Some(report)
+    }
+
+    fn settled(&mut self, name: &str) -> Option<Report> {
+        let project = self.projects.get_mut(name)?;
+        let version = project.machine.live.clone();
+        let happened = Happened {
+            version: version.clone(),
+            previous: version.clone(),
+            trigger: Some(project.attempt.trigger),
+            error: None,
+            timings_ms: project.attempt.timings(),
+        };
+        tracing::info!(project.name = name, "the files are those of the live version again");
+        project.sequence = self.parts.events.tell(EventType::ReloadLive, &project.name, happened);
+        let report = project.report(Outcome::Unchanged, version.as_ref());
+        self.count(OutcomeLabel::unchanged);
+        Some(report)
+    }
+
+    fn unchanged(&mut self, name: &str) -> Option<Report> {
+        let project = self.projects.get_mut(name)?;
+        let version = project.on_disk.clone();
+        let report = project.report(Outcome::Unchanged, version.as_ref());
+        self.count(OutcomeLabel::unchanged);
+        Some(report)
+    }
+
+    fn removed(&mut self, name: &str, previous: Option<Version>, before: Before) -> Option<Report> {
+        self.parts.board.remove(name);
+        let project = self.projects.get_mut(name)?;
+        let outcome = if before.was_known { Outcome::Removed } else { Outcome::Unknown };
+        let report = project.report(outcome, None);
+        let project = project.name.clone();
+        if before.was_known {
+            tracing::info!(project.name = name, "{name} is removed: its folder is gone");
+            let happened = Happened { previous: previous.clone(), ..Happened::default() };
+            self.parts.events.tell(EventType::ProjectRemoved, &project, happened);
+            self.count(OutcomeLabel::removed);
+        }
+        if let (Some(before), Some(previous)) = (before.running, previous) {
+            self.drain(name, previous, before, true);
+        }
+        self.forget(&project);
+        Some(report)
+    }
+}
+
+/// Makes the project what it is after `effect`, and gives the cell that was running until then.
+fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
+    match effect {
+        Effect::Publish { .. } => {
+            project.live_plan = project.plan.take().and_then(Result::ok);
+            project.failure = None;
+            project.wake_failure = None;
+            project.started = Instant::now();
+            let built = project.built.take().map(|cell| Arc::new(Running::new(cell)));
+            std::mem::replace(&mut project.running, built)
+        }
+        Effect::Settle => {
+            project.failure = None;
+            None
+        }
+        Effect::Remove { .. } => {
+            project.on_disk = None;
+            project.failure = None;
+            project.wake_failure = None;
+            project.live_plan = None;
+            project.running.take()
+        }
+        _ => None,
+    }
+}
+
+/// How the table shows the project after `effect`: an entry, none any more, or (outer `None`) as before.
+fn entry(project: &Project, effect: &Effect) -> Option<Option<Entry>> {
+    match effect {
+        Effect::Publish { .. } | Effect::Settle => Some(Some(project.entry())),
+        Effect::Remove { .. } => Some(None),
+        _ => None,
+    }
+}
