@@ -17,8 +17,9 @@ async fn a_router_that_goes_away_in_order_loses_no_request() {
         Replicas::start_each(volume.root(), 2, |_, router| router.flag("drain-delay", 3000)).await;
     let bridge = routers.start_bridge().await;
     let probe = Probe::with_connections(&bridge.forward, "/a/", 4).await;
-    let mut posts = bridge.forward.connect().await;
     for index in 0..2 {
+        // A post that is under way when the router has ended is dropped, and its connection with it.
+        let mut posts = bridge.forward.connect().await;
         let going = routers.take(index);
         going.signal(Signal::TERM);
         let ended = going.ended();
