@@ -12,7 +12,7 @@ use http::StatusCode;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::sse::{Broken, Said};
-use super::state::Moment;
+use super::state::Asked;
 use super::{CallError, Router, Shared};
 use crate::admin::{Projects, Status};
 use crate::event::Event;
@@ -31,6 +31,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What no event tells of (a build has begun, a folder is misnamed, a cell went idle) is known this soon.
 const REFRESH: Duration = Duration::from_secs(10);
+
+/// A router tells of an event some milliseconds before its answers do: it writes to its disk in between. What
+/// is still behind after a second will not come.
+const BEHIND_PAUSE: Duration = Duration::from_millis(50);
+const BEHIND_MAX: u32 = 20;
 
 /// Follows `router` until it is dropped.
 pub(super) async fn follow(router: Arc<Router>, shared: Arc<Shared>) {
@@ -76,6 +81,8 @@ struct Session<'r> {
     question: Pin<Box<dyn Future<Output = Result<Answer, CallError>> + Send + 'r>>,
     asking: bool,
     pulled: bool,
+    /// How many answers in a row did not know of an event that had been heard.
+    behind: u32,
 }
 
 /// What is to be asked next.
@@ -90,11 +97,11 @@ enum Answer {
     /// `None` when there is no such project.
     One {
         status: Option<Box<Status>>,
-        asked: Moment,
+        asked: Asked,
     },
     All {
         projects: Projects,
-        asked: Moment,
+        asked: Asked,
         complete: bool,
     },
 }
@@ -127,6 +134,7 @@ impl<'r> Session<'r> {
             question,
             asking: false,
             pulled: false,
+            behind: 0,
         }
     }
 
@@ -171,13 +179,16 @@ impl<'r> Session<'r> {
         }
         self.router.state().follow(&event);
         self.shared.heard(self.router, &event);
-        let project = event.data.project;
-        self.wanted = match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
-            Wanted::Nothing => Wanted::One(project),
-            Wanted::One(other) if other == project => Wanted::One(project),
-            Wanted::One(_) | Wanted::All => Wanted::All,
-        };
+        self.want(Wanted::One(event.data.project));
         Ok(())
+    }
+
+    fn want(&mut self, more: Wanted) {
+        self.wanted = match (std::mem::replace(&mut self.wanted, Wanted::Nothing), more) {
+            (Wanted::Nothing, wanted) | (wanted, Wanted::Nothing) => wanted,
+            (Wanted::One(one), Wanted::One(other)) if one == other => Wanted::One(one),
+            _ => Wanted::All,
+        };
     }
 
     /// Sends the next question, if there is one and none is out.
@@ -185,10 +196,17 @@ impl<'r> Session<'r> {
         if self.asking {
             return;
         }
-        let (router, asked) = (self.router, self.router.state().now());
+        let (router, behind) = (self.router, self.behind);
+        let asked = async move || {
+            if behind > 0 {
+                sleep(BEHIND_PAUSE).await;
+            }
+            Asked { at: router.state().now(), believed: behind == BEHIND_MAX }
+        };
         self.question = match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
             Wanted::Nothing => return,
             Wanted::One(project) => Box::pin(async move {
+                let asked = asked().await;
                 let status = match router.pull_one(&project).await {
                     Ok(status) => Some(Box::new(status)),
                     Err(CallError::Answered { status: StatusCode::NOT_FOUND, .. }) => None,
@@ -196,36 +214,54 @@ impl<'r> Session<'r> {
                 };
                 Ok(Answer::One { status, asked })
             }),
-            Wanted::All => {
+            Wanted::All => Box::pin(async move {
+                let asked = asked().await;
                 let complete = router.has_read_all();
-                Box::pin(
-                    async move { Ok(Answer::All { projects: router.pull_all().await?, asked, complete }) },
-                )
-            }
+                Ok(Answer::All { projects: router.pull_all().await?, asked, complete })
+            }),
         };
         self.asking = true;
     }
 
     fn take(&mut self, answer: Answer) -> Result<(), End> {
+        let router = self.router;
         let changed = match answer {
             Answer::One { status: Some(status), asked } => {
-                self.router.change(|state| state.one(*status, asked))
+                let behind = router.state().is_ahead_of(&status).then(|| Wanted::One(status.name.clone()));
+                self.settle(behind, asked);
+                router.change(|state| state.one(*status, asked))
             }
             // Which event it went with is told by all or by none.
             Answer::One { status: None, .. } => {
-                self.wanted = Wanted::All;
+                self.want(Wanted::All);
                 false
             }
             Answer::All { projects, .. } if projects.router != self.id => return Err(End::Another),
-            Answer::All { projects, asked, complete } => {
+            Answer::All { projects: Projects { projects, .. }, asked, complete } => {
                 self.pulled = true;
-                self.router.change(|state| state.all_told(projects.projects, asked, complete))
+                let behind = {
+                    let state = router.state();
+                    projects.iter().any(|status| state.is_ahead_of(status)).then_some(Wanted::All)
+                };
+                self.settle(behind, asked);
+                router.change(|state| state.all_told(projects, asked, complete))
             }
         };
         if changed {
-            self.shared.told(self.router);
+            self.shared.told(router);
         }
         Ok(())
+    }
+
+    /// Has what is `behind` asked for again, unless it was for the last time.
+    fn settle(&mut self, behind: Option<Wanted>, asked: Asked) {
+        match behind {
+            Some(wanted) if !asked.believed => {
+                self.behind += 1;
+                self.want(wanted);
+            }
+            _ => self.behind = 0,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Lags(RwLock<BTreeMap<String, BTreeMap<String, Mark>>>);
 struct Mark {
     /// What the deploy made of it.
     published: Serves,
-    /// What is older than that.
+    /// What is older than that: a digest more for each deploy that the router has missed.
     older: BTreeSet<Serves>,
     /// The router has said what it serves.
     told: bool,

@@ -2,7 +2,7 @@
 //! the router goes.
 
 use std::collections::HashMap;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,22 +107,20 @@ impl Owner {
 }
 
 /// The addresses of the name, sorted, after a pause; `None` when it cannot be looked up now.
-fn lookup(dns: Option<Dns>, pause: Duration) -> impl Future<Output = Option<Vec<IpAddr>>> + Send {
-    async move {
-        let Some(dns) = dns else { return pending().await };
-        sleep(pause).await;
-        let found = timeout(LOOKUP_WITHIN, lookup_host((dns.name.as_str(), dns.public_port))).await;
-        let why = match found {
-            Ok(Ok(found)) => {
-                let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
-                addresses.sort_unstable();
-                addresses.dedup();
-                return Some(addresses);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        tracing::warn!(dns.name = dns.name, "the routers stay as they are: {} is not found: {why}", dns.name);
-        None
-    }
+async fn lookup(dns: Option<Dns>, pause: Duration) -> Option<Vec<IpAddr>> {
+    let Some(dns) = dns else { return pending().await };
+    sleep(pause).await;
+    let found = timeout(LOOKUP_WITHIN, lookup_host((dns.name.as_str(), dns.public_port))).await;
+    let why = match found {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            return Some(addresses);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(dns.name = dns.name, "the routers stay as they are: {} is not found: {why}", dns.name);
+    None
 }

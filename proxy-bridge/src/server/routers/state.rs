@@ -30,6 +30,15 @@ pub(super) struct Moment {
     gone: u64,
 }
 
+/// A question that was asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    pub(super) at: Moment,
+    /// The answer counts also where it is behind events that had been heard. A router tells of an event a moment
+    /// before it shows what came of it, so answers are believed so much only after some of them.
+    pub(super) believed: bool,
+}
+
 /// What a router serves of a project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Serves {
@@ -95,7 +104,9 @@ impl State {
     /// whether anything is otherwise than before.
     pub(super) fn event(&mut self, event: &Event) -> bool {
         let data = &event.data;
-        let known = self.projects.get(&data.project).map_or(self.now.gone, |status| status.sequence);
+        // 0 is a project that no event told of: it is new, or came back.
+        let told = self.projects.get(&data.project).map(|status| status.sequence).filter(|told| *told > 0);
+        let known = told.unwrap_or(self.now.gone);
         if data.sequence <= known || event.kind == EventType::VersionRetired {
             return false;
         }
@@ -118,43 +129,51 @@ impl State {
         true
     }
 
-    /// Applies the answer to what was asked of one project at `asked`. Returns whether anything is
-    /// otherwise than before.
-    pub(super) fn one(&mut self, status: Status, asked: Moment) -> bool {
-        self.put(status, asked.gone == self.now.gone)
+    /// Whether an event was heard that this answer does not know of.
+    pub(super) fn is_ahead_of(&self, status: &Status) -> bool {
+        self.projects.get(&status.name).is_some_and(|known| known.sequence > status.sequence)
     }
 
-    /// Applies the answer to what was asked of all projects at `asked`; `complete` when the router had
-    /// read them all by then. Returns whether anything is otherwise than before.
-    pub(super) fn all_told(&mut self, statuses: Vec<Status>, asked: Moment, complete: bool) -> bool {
+    /// Applies the answer to what was asked of one project. Returns whether anything is otherwise than
+    /// before.
+    pub(super) fn one(&mut self, status: Status, asked: Asked) -> bool {
+        self.put(status, asked, asked.at.gone == self.now.gone)
+    }
+
+    /// Applies the answer to what was asked of all projects; `complete` when the router had read them all by
+    /// then. Returns whether anything is otherwise than before.
+    pub(super) fn all_told(&mut self, statuses: Vec<Status>, asked: Asked, complete: bool) -> bool {
         let mut changed = !self.pulled || self.complete != complete;
         (self.pulled, self.complete) = (true, complete);
-        let none_gone = asked.gone == self.now.gone;
+        let none_gone = asked.at.gone == self.now.gone;
         let names: HashSet<_> = statuses.iter().map(|status| status.name.clone()).collect();
         let before = self.projects.len();
-        self.projects.retain(|name, known| known.sequence > asked.heard || names.contains(name));
+        self.projects.retain(|name, known| known.sequence > asked.at.heard || names.contains(name));
         if self.projects.len() != before {
-            self.now.gone = self.now.gone.max(asked.heard);
+            self.now.gone = self.now.gone.max(asked.at.heard);
             changed = true;
         }
         for status in statuses {
-            changed |= self.put(status, none_gone);
+            changed |= self.put(status, asked, none_gone);
         }
         changed
     }
 
     /// `none_gone`: no project is known to have gone since the status was asked for.
-    fn put(&mut self, status: Status, none_gone: bool) -> bool {
-        let newer = match self.projects.get(&status.name) {
-            Some(known) => status.sequence >= known.sequence && status != *known,
+    fn put(&mut self, status: Status, asked: Asked, none_gone: bool) -> bool {
+        let counts = match self.projects.get(&status.name) {
+            Some(known) => {
+                let believed = asked.believed && known.sequence <= asked.at.heard;
+                (status.sequence >= known.sequence || believed) && status != *known
+            }
             // It may be the one that has gone. Whoever told of that has all asked again.
             None => none_gone,
         };
-        if newer {
+        if counts {
             self.now.heard = self.now.heard.max(status.sequence);
             self.projects.insert(status.name.clone(), status);
         }
-        newer
+        counts
     }
 }
 
@@ -202,7 +221,7 @@ mod tests {
     fn pulled(statuses: Vec<Status>) -> State {
         let mut state = State::default();
         state.meet("r1");
-        assert!(state.all_told(statuses, Moment::default(), true));
+        assert!(state.all_told(statuses, Asked::default(), true));
         state
     }
 
@@ -211,11 +230,35 @@ mod tests {
         let mut state = pulled(vec![known("blog", 3, Some("a"))]);
         assert!(!state.event(&live_event("blog", 3)), "the answer told of it");
         assert!(state.event(&live_event("blog", 5)));
-        let asked = state.now();
+        let asked = Asked { at: state.now(), believed: false };
         assert!(!state.one(known("blog", 4, Some("a")), asked), "it is older than the event");
         assert_eq!(state.serves("blog"), Serves::Digest("ab".repeat(32)));
         assert!(state.one(known("blog", 5, Some("b")), asked), "the same event, and the whole status");
         assert_eq!(state.serves("blog"), Serves::Digest("b".into()));
+    }
+
+    #[test]
+    fn an_answer_that_stays_behind_what_was_heard_before_the_question_counts_in_the_end() {
+        let mut state = pulled(vec![known("blog", 8, Some("a"))]);
+        // It was removed and came back, and nobody heard of that.
+        let anew = known("blog", 0, None);
+        assert!(state.is_ahead_of(&anew));
+        let mut asked = Asked { at: state.now(), believed: false };
+        assert!(!state.one(anew.clone(), asked));
+        asked.believed = true;
+        assert!(state.one(anew.clone(), asked));
+        assert!(state.event(&live_event("blog", 9)));
+        assert!(!state.one(anew, asked), "the event is younger than the question");
+    }
+
+    #[test]
+    fn a_project_that_came_back_is_not_taken_back_by_older_news() {
+        let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+        state.event(&removed("blog", 6));
+        let asked = Asked { at: state.now(), believed: false };
+        assert!(state.one(known("blog", 0, None), asked));
+        assert!(!state.event(&live_event("blog", 5)));
+        assert!(state.event(&live_event("blog", 7)));
     }
 
     #[test]
@@ -238,7 +281,7 @@ mod tests {
     #[test]
     fn a_project_that_was_removed_does_not_come_back_with_older_news() {
         let mut state = pulled(vec![known("blog", 3, Some("a"))]);
-        let asked = state.now();
+        let asked = Asked { at: state.now(), believed: false };
         assert!(state.event(&removed("blog", 6)));
         assert!(!state.event(&live_event("blog", 5)));
         assert!(!state.one(known("blog", 5, Some("b")), asked));
@@ -250,7 +293,7 @@ mod tests {
     #[test]
     fn what_an_answer_leaves_out_is_gone_unless_it_came_since_the_question() {
         let mut state = pulled(vec![known("old", 1, Some("a"))]);
-        let asked = state.now();
+        let asked = Asked { at: state.now(), believed: false };
         assert!(state.event(&live_event("new", 2)));
         assert!(state.all_told(vec![known("other", 0, None)], asked, true));
         let names: Vec<_> = state.all().map(|status| status.name.as_str()).collect();
@@ -271,7 +314,7 @@ mod tests {
         let mut state = pulled(vec![]);
         assert_eq!(state.serves("blog"), Serves::Nothing);
         state.meet("r2");
-        state.all_told(vec![], Moment::default(), false);
+        state.all_told(vec![], Asked::default(), false);
         assert_eq!(state.serves("blog"), Serves::Unknown);
     }
 }

@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -69,6 +69,7 @@ pub(crate) struct FakeRouter {
 
 struct Listener {
     address: SocketAddr,
+    _port: TcpSocket,
     serving: Option<JoinSet<()>>,
 }
 
@@ -112,8 +113,8 @@ impl FakeRouter {
             }),
         };
         let shared = Arc::new(Shared { told: Mutex::new(told), calls: calls_in });
-        let mut admin = Listener::bind().await;
-        let mut public = Listener::bind().await;
+        let mut admin = Listener::bind();
+        let mut public = Listener::bind();
         let url = |listener: &Listener| format!("http://{}", listener.address).parse().unwrap();
         let address = RouterAddress::new(url(&public), url(&admin)).unwrap();
         admin.serve(shared.admin()).await;
@@ -136,6 +137,11 @@ impl FakeRouter {
     /// How the admin listener answers `call`, as in `POST /_deploys`.
     pub(crate) fn script(&self, call: &str, status: u16, body: &str) {
         self.told().script.insert(call.to_owned(), (status, body.to_owned()));
+    }
+
+    /// The admin listener answers `call` by itself again.
+    pub(crate) fn unscript(&self, call: &str) {
+        self.told().script.remove(call);
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -353,10 +359,12 @@ fn text(event: &Event) -> Bytes {
 }
 
 impl Listener {
-    /// Takes a port. Until it serves, nobody is answered.
-    async fn bind() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { address: listener.local_addr().unwrap(), serving: None }
+    /// Takes a port, also for the times when nobody listens on it.
+    fn bind() -> Self {
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { address: port.local_addr().unwrap(), _port: port, serving: None }
     }
 
     async fn serve(&mut self, handler: Handler) {

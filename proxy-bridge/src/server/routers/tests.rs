@@ -52,6 +52,22 @@ async fn after_an_event_the_whole_status_is_asked_for() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_behind_an_event_is_asked_for_again() {
+    let mut fake = FakeRouter::start("r1").await;
+    fake.put("blog", 'a');
+    let routers = following(&[&fake]);
+    all_ready(&routers).await;
+    let behind = serde_json::to_string(&routers.all()[0].status("blog").unwrap()).unwrap();
+    fake.script("GET /projects/blog", 200, &behind);
+    fake.routes("blog", &["/weblog"]);
+    fake.live("blog", 'b');
+    assert_eq!(fake.calls.recv().await.unwrap().0, "GET /projects/blog");
+    fake.unscript("GET /projects/blog");
+    until(&routers, |routers| !routers.all()[0].status("blog").unwrap().routes.is_empty()).await;
+    assert_eq!(serves(&routers, 0, "blog"), Some('b'));
+}
+
+#[tokio::test]
 async fn a_stream_that_broke_off_is_taken_up_where_it_was() {
     let fake = FakeRouter::start("r1").await;
     let routers = following(&[&fake]);
@@ -59,8 +75,8 @@ async fn a_stream_that_broke_off_is_taken_up_where_it_was() {
     fake.live("blog", 'a');
     until(&routers, |routers| serves(routers, 0, "blog") == Some('a')).await;
     fake.hang_up();
-    fake.live("blog", 'b');
-    until(&routers, |routers| serves(routers, 0, "blog") == Some('b')).await;
+    fake.live("shop", 'b');
+    until(&routers, |routers| serves(routers, 0, "shop") == Some('b')).await;
     assert_eq!(fake.last_ids(), [None, Some("1".to_owned())]);
 }
 

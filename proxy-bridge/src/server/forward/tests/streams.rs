@@ -46,6 +46,23 @@ async fn an_upload_arrives_piece_by_piece() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+    let fake = FakeRouter::start("r1").await;
+    let mut heads = echoing(&fake);
+    let (server, _routers) = forwarding(&[&fake]).await;
+    let mut client = TcpStream::connect(server.address()).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nhost: blog\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
+    client.write_all(head).await.unwrap();
+    let mut said = [0; 25];
+    timeout(LONG, client.read_exact(&mut said)).await.unwrap().unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"body").await.unwrap();
+    timeout(LONG, client.read_exact(&mut said[..15])).await.unwrap().unwrap();
+    assert_eq!(&said[..15], b"HTTP/1.1 200 OK");
+    assert!(!next(&mut heads).await.headers.contains_key("expect"));
+}
+
+#[tokio::test]
 async fn an_answer_arrives_piece_by_piece() {
     let fake = FakeRouter::start("r1").await;
     let (pieces, body) = piecewise();
