@@ -2,20 +2,25 @@
 //! its own.
 
 mod admin;
+mod admin_token;
 mod bad_input;
 mod bodies;
 mod broken;
 mod build;
+mod checkouts;
 mod churn;
 mod crashes;
+mod deploys;
 mod draining;
 mod events;
 mod forwarding;
 mod handlers;
 mod language;
+mod logs;
 mod problems;
 mod reload;
 mod restart;
 mod routing;
 mod scan;
+mod trusted_proxy;
 mod unseen;
