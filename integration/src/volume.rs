@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 /// Paths are relative to the volume: `blog/main.ts`.
@@ -86,6 +87,12 @@ impl Volume {
 
     pub fn rename(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).expect("it can be renamed");
+    }
+
+    /// Puts each of two folders in the other's place, in one step.
+    pub fn exchange(&self, one: &str, other: &str) {
+        let (one, other) = (self.path(one), self.path(other));
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("they can be exchanged");
     }
 
     /// Makes a symbolic link at `at`, or points an existing one elsewhere in one step.

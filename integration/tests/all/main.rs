@@ -2,6 +2,7 @@
 //! its own.
 
 mod admin;
+mod admin_token;
 mod bad_input;
 mod bodies;
 mod bridge_answers;
@@ -21,17 +22,21 @@ mod bridge_tokens;
 mod bridge_volume;
 mod broken;
 mod build;
+mod checkouts;
 mod churn;
 mod crashes;
+mod deploys;
 mod draining;
 mod events;
 mod forwarding;
 mod handlers;
 mod ingress;
 mod language;
+mod logs;
 mod problems;
 mod reload;
 mod restart;
 mod routing;
 mod scan;
+mod trusted_proxy;
 mod unseen;

@@ -5,6 +5,7 @@ mod deploys;
 mod effects;
 mod lifecycle;
 mod publish;
+mod scan;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -13,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use switchyard_bridge::admin::{Outcome, Report};
-use switchyard_bridge::event::{Diagnostic, Trigger};
-use switchyard_bridge::project::{InvalidName, ProjectName, is_ignored};
+use switchyard_bridge::event::Trigger;
+use switchyard_bridge::project::{ProjectName, is_ignored};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
 
+use self::scan::misnamed;
 use super::Settings;
 use super::deploys::Deploys;
 use super::machine::{Event, Found, Outcome as Built, Work};
@@ -27,7 +29,7 @@ use super::record::Record;
 use super::work::{self, BuildError, Builder, Plan, Read};
 use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
-use crate::live::{Board, Command, Events, Lines, Live, Shown};
+use crate::live::{Board, Command, Events, Lines, Live};
 use crate::metrics::Metrics;
 use crate::project::diagnostic;
 use crate::version::Version;
@@ -161,89 +163,6 @@ impl Control {
         self.owners.insert(task.id(), project.to_owned());
     }
 
-    fn scan(&mut self) {
-        let known = self.record.all().unwrap_or_else(|error| {
-            tracing::error!("what was live before is not known: {error:#}");
-            BTreeMap::new()
-        });
-        let names = self.names_on_volume();
-        for project in known.keys().filter(|project| !names.contains(project.as_str())) {
-            self.forget(project);
-        }
-        self.scanning = Some(names.clone());
-        for name in &names {
-            match known.get(name.as_str()) {
-                Some(version) => self.step(name, Event::Known(version.clone()), Instant::now()),
-                None => self.look(name, Trigger::Scan, Instant::now()),
-            }
-        }
-        self.scanned(None);
-    }
-
-    /// Takes `name` off what the scan at start waits for.
-    fn scanned(&mut self, name: Option<&str>) {
-        let Some(waiting) = &mut self.scanning else { return };
-        if let Some(name) = name {
-            waiting.remove(name);
-        }
-        if !waiting.is_empty() {
-            return;
-        }
-        self.scanning = None;
-        self.parts.board.set_ready();
-        let live = self.projects.values().filter(|project| project.machine.live.is_some()).count();
-        let failed = self.projects.values().filter(|project| project.machine.failed.is_some()).count();
-        let scan_ms = super::attempt::millis(self.began.elapsed());
-        tracing::info!(
-            live,
-            failed,
-            misnamed = self.misnamed.len(),
-            scan_ms,
-            "ready: all projects were read"
-        );
-    }
-
-    /// The folders on the volume that are, or should be, projects.
-    fn names_on_volume(&self) -> BTreeSet<String> {
-        let entries = match std::fs::read_dir(&self.settings.projects) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::error!("{} cannot be read: {error}", self.settings.projects.display());
-                return BTreeSet::new();
-            }
-        };
-        let directories = entries.flatten().filter(|entry| entry.path().is_dir());
-        let names = directories.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| !is_ignored(name)).collect()
-    }
-
-    /// The folders on the volume, and whatever was there before.
-    fn all_names(&self) -> BTreeSet<String> {
-        let mut names = self.names_on_volume();
-        names.extend(self.projects.keys().cloned());
-        names.extend(self.misnamed.iter().cloned());
-        names
-    }
-
-    fn change(&mut self, change: Change) {
-        match change {
-            Change::Project { name, since } => self.look(&name, Trigger::Watch, since),
-            Change::All => {
-                for name in self.all_names() {
-                    self.look(&name, Trigger::Scan, Instant::now());
-                }
-            }
-            Change::Poll => {
-                let busy = |project: &Project| project.machine.is_busy();
-                for name in self.all_names() {
-                    if !self.projects.get(&name).is_some_and(busy) {
-                        self.look(&name, Trigger::Poll, Instant::now());
-                    }
-                }
-            }
-        }
-    }
-
     fn command(&mut self, command: Command) {
         match command {
             Command::Reload { project, answer } => self.reload(&project, answer),
@@ -295,27 +214,6 @@ impl Control {
             self.parts.lines.open(name);
             Project::new(name.clone())
         })
-    }
-
-    /// Has the project of this name read. `since` is the first sign of a change.
-    fn look(&mut self, name: &str, trigger: Trigger, since: Instant) {
-        match ProjectName::parse(name) {
-            Ok(_) => self.step(name, Event::Changed(trigger), since),
-            Err(error) => self.misnamed(name, &error),
-        }
-    }
-
-    fn misnamed(&mut self, name: &str, error: &InvalidName) {
-        if self.settings.projects.join(name).is_dir() {
-            if self.misnamed.insert(name.to_owned()) {
-                tracing::warn!(project.name = name, "{error}");
-            }
-            self.parts.board.put(Shown::invalid(name, misnamed(error)));
-        } else {
-            self.misnamed.remove(name);
-            self.parts.board.remove(name);
-        }
-        self.scanned(Some(name));
     }
 
     fn done(&mut self, done: Done) {
@@ -406,8 +304,4 @@ async fn until(instant: Option<tokio::time::Instant>) {
         Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
     }
-}
-
-fn misnamed(error: &InvalidName) -> Diagnostic {
-    diagnostic(format!("{error}; rename the folder"))
 }

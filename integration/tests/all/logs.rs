@@ -1,0 +1,128 @@
+//! What projects print, as the admin listener tells it.
+
+use switchyard_bridge::admin::LogLine;
+use switchyard_integration::client::{Client, Streaming, request};
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+const PRINTS: &str = "export default { fetch(request) {\n\
+     const { pathname, search } = new URL(request.url);\n\
+     for (let n = 0; n < Number(search.slice(1) || 1); n++) console.log(`${pathname} ${n}`);\n\
+     if (pathname === '/error') console.error('wrong');\n\
+     return new Response('ok');\n} };\n";
+
+/// A follower of one project's lines.
+struct Follower {
+    stream: Streaming,
+    text: String,
+}
+
+impl Follower {
+    async fn start(admin: &Client, query: &str) -> Self {
+        let stream = admin.connect().await.stream(request(&format!("/projects/a/logs?{query}"))).await;
+        assert_eq!(stream.status(), 200);
+        Self { stream, text: String::new() }
+    }
+
+    /// The next event and its data; None at the end.
+    async fn next(&mut self) -> Option<(String, serde_json::Value)> {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                let Some(data) = field("data: ") else { continue };
+                let kind = field("event: ").expect("an event has a name");
+                return Some((kind.to_owned(), serde_json::from_str(data).expect("data is JSON")));
+            }
+            self.text.push_str(&self.stream.next().await?);
+        }
+    }
+
+    async fn line(&mut self) -> LogLine {
+        let (kind, data) = self.next().await.expect("there is another line");
+        assert_eq!(kind, "line");
+        serde_json::from_value(data).expect("it is a line")
+    }
+}
+
+#[tokio::test]
+async fn lines_are_followed_as_they_are_printed_and_kept_for_who_comes_later() {
+    let volume = Volume::with("a", PRINTS);
+    let router = Router::start(&volume).await;
+    let mut follower = Follower::start(&router.admin.client, "follow=1").await;
+    router.public.get("/a/one").await;
+    let line = follower.line().await;
+    let status = router.admin.project("a").await;
+    assert_eq!((line.line.as_str(), line.stream.as_str()), ("/one 0", "stdout"));
+    assert_eq!((line.project.as_str(), Some(line.pid)), ("a", status.pid));
+    assert_eq!(Some(line.version), status.live.map(|live| live.version));
+    router.public.get("/a/error").await;
+    // The two streams have no order between them.
+    let mut lines = [follower.line().await, follower.line().await];
+    lines.sort_by(|a, b| a.stream.cmp(&b.stream));
+    assert_eq!((lines[0].line.as_str(), lines[0].stream.as_str()), ("wrong", "stderr"));
+
+    let later = router.admin.client.get("/projects/a/logs?lines=2").await;
+    assert_eq!(later.header("content-type"), Some("text/event-stream"));
+    assert_eq!(later.text().matches("event: line\n").count(), 2, "{}", later.text());
+    let all = router.admin.client.get("/projects/a/logs").await.text();
+    assert_eq!(all.matches("event: line\n").count(), 3, "{all}");
+    let mut both = Follower::start(&router.admin.client, "lines=3&follow=1").await;
+    for _ in 0..3 {
+        both.line().await;
+    }
+    router.public.get("/a/two").await;
+    assert_eq!((both.line().await.line, follower.line().await.line), ("/two 0".into(), "/two 0".into()));
+}
+
+#[tokio::test]
+async fn a_project_cannot_make_the_router_keep_more_than_its_last_lines() {
+    let volume = Volume::with("a", PRINTS);
+    let router = Router::start(&volume).await;
+    let mut follower = Follower::start(&router.admin.client, "follow=1").await;
+    router.public.get("/a/many?3000").await;
+    // Lines it missed are told as a gap; together they are all.
+    let mut seen = 0;
+    while seen < 3000 {
+        match follower.next().await {
+            Some((kind, data)) if kind == "gap" => {
+                seen += data["lost"].as_u64().expect("a gap says how much")
+            }
+            Some((_, data)) => {
+                assert_eq!(data["line"], format!("/many {seen}"));
+                seen += 1;
+            }
+            None => panic!("the lines ended after {seen}"),
+        }
+    }
+    let kept = router.admin.client.get("/projects/a/logs?lines=5000").await.text();
+    assert_eq!(kept.matches("event: line\n").count(), 1000);
+    assert!(kept.contains("/many 2000\"") && kept.contains("/many 2999\"") && !kept.contains("/many 1999\""));
+}
+
+#[tokio::test]
+async fn lines_go_with_their_project() {
+    let volume = Volume::with("a", PRINTS);
+    let router = Router::start(&volume).await;
+    let mut follower = Follower::start(&router.admin.client, "follow=1").await;
+    router.public.get("/a/one").await;
+    follower.line().await;
+    volume.remove("a");
+    while let Some((kind, _)) = follower.next().await {
+        assert_eq!(kind, "line");
+    }
+    router.admin.client.get("/projects/a/logs").await.assert_problem(404, "unknown-project");
+}
+
+#[tokio::test]
+async fn a_question_that_is_not_understood_is_a_problem() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::start(&volume).await;
+    for (query, says) in [("lines=many", "many"), ("follow=maybe", "maybe"), ("tail=1", "tail")] {
+        let reply = router.admin.client.get(&format!("/projects/a/logs?{query}")).await;
+        let problem = reply.assert_problem(400, "bad-request");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{problem}");
+    }
+    router.admin.client.get("/projects/none/logs").await.assert_problem(404, "unknown-project");
+}

@@ -1,0 +1,142 @@
+use std::os::unix::fs::MetadataExt as _;
+
+use super::*;
+
+struct Volume {
+    dir: tempfile::TempDir,
+    store: Store,
+    name: ProjectName,
+}
+
+impl Volume {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("blog")).unwrap();
+        let store = Store::open(&dir.path().join("state")).unwrap();
+        Self { dir, store, name: ProjectName::parse("blog").unwrap() }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.dir.path().join("blog").join(path), text).unwrap();
+    }
+
+    fn take(&self, previous: Option<&Version>) -> (Version, Checkout) {
+        let snapshot = snapshot(&self.dir.path().join("blog"), &mut HashCache::default()).unwrap();
+        let version = Version::new(&self.name, snapshot.digest);
+        let checkout = self.store.make(&version, &snapshot, previous).unwrap();
+        (version, checkout)
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    path.metadata().unwrap().ino()
+}
+
+#[test]
+fn a_checkout_keeps_what_was_there() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    let (_, first) = volume.take(None);
+    volume.write("main.ts", "2");
+    let (_, second) = volume.take(None);
+    assert_eq!(fs::read_to_string(first.dir.join("main.ts")).unwrap(), "1");
+    assert_eq!(fs::read_to_string(second.dir.join("main.ts")).unwrap(), "2");
+    assert!(first.dir.ends_with("blog"), "the project's own name is its folder's");
+}
+
+#[test]
+fn unchanged_files_are_links_to_the_previous_checkout_never_to_the_volume() {
+    let volume = Volume::new();
+    volume.write("same.ts", "same");
+    volume.write("main.ts", "1");
+    let (version, first) = volume.take(None);
+    volume.write("main.ts", "2");
+    let (_, second) = volume.take(Some(&version));
+    assert_eq!(inode(&first.dir.join("same.ts")), inode(&second.dir.join("same.ts")));
+    assert_ne!(inode(&first.dir.join("same.ts")), inode(&volume.dir.path().join("blog/same.ts")));
+    assert_ne!(inode(&first.dir.join("main.ts")), inode(&second.dir.join("main.ts")));
+}
+
+#[test]
+fn packages_are_a_link_to_the_volumes() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    fs::create_dir(volume.dir.path().join("blog/node_modules")).unwrap();
+    let (_, checkout) = volume.take(None);
+    let target = fs::read_link(checkout.dir.join("node_modules")).unwrap();
+    assert_eq!(target, volume.dir.path().canonicalize().unwrap().join("blog/node_modules"));
+    fs::remove_dir(volume.dir.path().join("blog/node_modules")).unwrap();
+    let (_, checkout) = volume.take(None);
+    assert!(checkout.dir.join("node_modules").symlink_metadata().is_err());
+}
+
+#[test]
+fn a_checkout_of_an_earlier_process_is_believed_only_when_it_hashes_to_its_name() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    let (version, checkout) = volume.take(None);
+    let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
+    assert!(reopened.find(&version).is_some());
+    let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
+    fs::remove_file(checkout.dir.join("main.ts")).unwrap();
+    assert!(reopened.find(&version).is_none());
+}
+
+#[test]
+fn a_file_that_changed_since_the_snapshot_is_not_copied() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    let snapshot = snapshot(&volume.dir.path().join("blog"), &mut HashCache::default()).unwrap();
+    volume.write("main.ts", "2");
+    let version = Version::new(&volume.name, snapshot.digest);
+    let made = volume.store.make(&version, &snapshot, None);
+    assert!(matches!(made, Err(CheckoutError::Moved)));
+    assert!(names(&volume.store.root).unwrap().is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn pruning_keeps_what_is_used_and_the_newest() {
+    let volume = Volume::new();
+    let mut versions = Vec::new();
+    for n in 0..5 {
+        volume.write("main.ts", &n.to_string());
+        let (version, _) = volume.take(None);
+        let folder = volume.store.folder(&version);
+        let made = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + n);
+        fs::File::open(folder).unwrap().set_modified(made).unwrap();
+        versions.push(version);
+    }
+    volume.store.prune(&volume.name, 2, &versions[..1]).unwrap();
+    let left: Vec<_> = versions.iter().map(|version| volume.store.find(version).is_some()).collect();
+    assert_eq!(left, [true, false, false, true, true]);
+}
+
+#[test]
+fn a_checkout_that_somebody_has_is_not_pruned() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    let (version, checkout) = volume.take(None);
+    volume.store.prune(&volume.name, 0, &[]).unwrap();
+    assert!(checkout.dir.join("main.ts").is_file());
+    drop(checkout);
+    volume.store.prune(&volume.name, 0, &[]).unwrap();
+    assert!(volume.store.find(&version).is_none());
+    assert!(names(&volume.store.root).unwrap().is_empty());
+}
+
+#[test]
+fn checkouts_are_listed_with_the_newest_first() {
+    let volume = Volume::new();
+    let versions = ["1", "2"].map(|text| {
+        volume.write("main.ts", text);
+        let (version, _) = volume.take(None);
+        version
+    });
+    let old = fs::File::open(volume.store.folder(&versions[1])).unwrap();
+    old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let listed: Vec<_> =
+        volume.store.list(&volume.name).unwrap().into_iter().map(|(short, _)| short).collect();
+    assert_eq!(listed, versions.map(|version| version.digest.short()));
+    assert!(volume.store.list(&ProjectName::parse("blo").unwrap()).unwrap().is_empty());
+    assert!(volume.store.kept(&volume.name, "../blog").is_none());
+}
