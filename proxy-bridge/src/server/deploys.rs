@@ -3,6 +3,7 @@
 //! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees back.
 
 mod job;
+mod lost;
 mod rounds;
 mod run;
 
@@ -119,12 +120,21 @@ impl Deploys {
             stopping: AtomicBool::new(false),
         };
         let deploys = Self(Arc::new(shared));
+        let mut lost = Vec::new();
         for record in found {
             let is_unfinished = unfinished.iter().any(|one| one.staging.deploy() == record.deploy);
-            deploys.remember(record, is_unfinished);
+            if record.outcome.is_none() && !is_unfinished {
+                lost.push(record.deploy);
+            } else {
+                deploys.remember(record, is_unfinished);
+            }
         }
         for one in unfinished {
             deploys.resume(one);
+        }
+        if !lost.is_empty() {
+            let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
+            deploys.spawn(lost::let_go(routers, records, lost, settings.timeout));
         }
         deploys
     }
@@ -244,11 +254,6 @@ impl Deploys {
 
     fn remember(&self, record: Record, is_unfinished: bool) {
         let id = record.deploy.clone();
-        if record.outcome.is_none() && !is_unfinished {
-            // It was cut off before it changed anything: it never was.
-            self.0.records.remove(&id);
-            return;
-        }
         let mut jobs = self.jobs();
         jobs.add(record);
         if !is_unfinished {
