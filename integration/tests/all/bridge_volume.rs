@@ -132,6 +132,23 @@ async fn a_project_that_is_a_link_is_refused_or_replaced_but_never_written_throu
 }
 
 #[tokio::test]
+async fn a_project_in_which_something_is_mounted_is_refused_and_keeps_it() {
+    if !Mounts::are_possible() {
+        return; // Containers often forbid it.
+    }
+    let volume = Volume::with("a", hello("one"));
+    std::fs::create_dir(volume.path("a/data")).unwrap();
+    let router = Router::start(&volume).await;
+    let mounts = Mounts::new();
+    mounts.tmpfs("4m", &volume.path("a/data"));
+    let bridge = Builder::for_projects(volume.root()).router(&router).inside(&mounts).start().await;
+    let tree = Tree::of_projects(volume.root());
+    bridge.deploy("a", &Upload::main(hello("two"))).await.assert_problem(409, "not-a-folder");
+    assert_eq!(Tree::of_projects(volume.root()), tree);
+    bridge.clean().await;
+}
+
+#[tokio::test]
 async fn what_an_earlier_bridge_left_is_cleaned_and_what_others_left_is_not() {
     let volume = Volume::with("a", hello("one"));
     volume.write(".switchyard-bridge/staging/left-over/a/main.ts", "half of a fi");

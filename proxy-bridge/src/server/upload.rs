@@ -32,6 +32,9 @@ const CHUNKS: usize = 8;
 /// Where an upload's files are written before it is known which folder is the project's.
 const RECEIVED: &str = ".received";
 
+/// Where an archive's are.
+const UNPACKED: &str = ".unpacked";
+
 /// How large an upload may be. Each has a flag of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -112,23 +115,18 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
 {
     let boundary = multipart::boundary(headers, limits)?;
-    let received = async {
-        let dir = into.join(RECEIVED);
-        let sink = Sink::new(dir.clone(), limits)?;
-        let (sink, message) = multipart::receive(body, boundary, sink, limits).await?;
-        let (into, shape, limits) = (into.to_owned(), shape.clone(), *limits);
-        let placed = spawn_blocking(move || {
-            let Some((kind, file)) = archive::kind_of(&sink) else { return sink.place(&shape, &into) };
-            let unpacked = into.join(".unpacked");
-            let mut contents = Sink::new(unpacked, &limits)?;
-            archive::unpack(kind, &file, &mut contents)?;
-            sink.discard()?;
-            contents.place(&shape, &into)
-        });
-        let (trees, left_out) = joined(placed.await)??;
-        Ok(Received { trees, message, left_out })
-    };
-    timeout(limits.time, received).await.unwrap_or_else(|_| Err(Refused::slow(limits)))
+    let sink = Sink::new(into.join(RECEIVED), limits)?;
+    let (sink, message) = multipart::receive(body, boundary, sink, limits).await?;
+    let (into, shape, limits) = (into.to_owned(), shape.clone(), *limits);
+    let placed = spawn_blocking(move || {
+        let Some((kind, file)) = archive::kind_of(&sink) else { return sink.place(&shape, &into) };
+        let mut contents = Sink::new(into.join(UNPACKED), &limits)?;
+        archive::unpack(kind, &file, &mut contents)?;
+        sink.discard()?;
+        contents.place(&shape, &into)
+    });
+    let (trees, left_out) = joined(placed.await)??;
+    Ok(Received { trees, message, left_out })
 }
 
 /// Receives a tar of one project's files, as a router sends a checkout.
@@ -145,14 +143,14 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
 {
-    let received = async {
-        let (chunks, reader) = channel_reader();
-        let mut sink = Sink::new(into.join(RECEIVED), limits)?;
-        let (into, project) = (into.to_owned(), project.clone());
-        let unpacking = spawn_blocking(move || {
-            tarball::unpack(reader, &mut sink)?;
-            sink.place_whole(&project, &into)
-        });
+    let (chunks, reader) = channel_reader();
+    let mut sink = Sink::new(into.join(RECEIVED), limits)?;
+    let (into, project) = (into.to_owned(), project.clone());
+    let unpacking = spawn_blocking(move || {
+        tarball::unpack(reader, &mut sink)?;
+        sink.place_whole(&project, &into)
+    });
+    let send = async {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| io::Error::other(error.into()));
             let broken = chunk.is_err();
@@ -160,11 +158,13 @@ where
                 break;
             }
         }
-        drop(chunks);
-        let tree = joined(unpacking.await)??;
-        Ok(Received { trees: vec![tree], message: None, left_out: 0 })
     };
-    timeout(limits.time, received).await.unwrap_or_else(|_| Err(Refused::slow(limits)))
+    let sent = timeout(limits.time, send).await;
+    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    drop(chunks);
+    let tree = joined(unpacking.await)?;
+    sent.map_err(|_| Refused::slow(limits))?;
+    Ok(Received { trees: vec![tree?], message: None, left_out: 0 })
 }
 
 fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Refused> {

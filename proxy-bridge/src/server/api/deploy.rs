@@ -53,9 +53,16 @@ impl Api {
         };
         let staging = self.stage(&ticket).await?;
         let shape = project.map_or(Shape::Many, Shape::One);
-        let into = staging.incoming().to_owned();
-        let received =
-            upload::receive(&parts.headers, body.into_data_stream(), &shape, &into, &self.limits).await?;
+        let (headers, limits) = (parts.headers.clone(), self.limits);
+        // In a task of its own: when the client goes away this future is dropped, and the thread that writes
+        // has to be waited for before the staging folder is removed.
+        let receiving = tokio::spawn(async move {
+            let into = staging.incoming().to_owned();
+            let received = upload::receive(&headers, body.into_data_stream(), &shape, &into, &limits).await;
+            received.map(|received| (staging, received))
+        });
+        let (staging, received) =
+            receiving.await.map_err(|panic| VolumeError::io("receive the upload", panic.into()))??;
         for tree in &received.trees {
             caller.check(Action::Deploy, &tree.project)?;
         }

@@ -16,6 +16,9 @@ const BUFFER: usize = 64 * 1024;
 /// The bits of a Unix mode that a file in a project never has: set-user-ID, set-group-ID, sticky.
 pub(super) const SPECIAL_BITS: u32 = 0o7000;
 
+/// 8 MiB, what every level of zstd needs but --ultra and --long: an archive may not ask for more memory.
+const MAX_WINDOW_LOG: u32 = 23;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Tar,
@@ -48,7 +51,8 @@ pub(super) fn unpack(kind: Kind, path: &Path, sink: &mut Sink) -> Result<(), Ref
         Kind::Tar => tarball::unpack(BufReader::new(file), sink),
         Kind::TarGz => tarball::unpack(MultiGzDecoder::new(BufReader::new(file)), sink),
         Kind::TarZst => {
-            let decoder = zstd::Decoder::new(file).map_err(|error| damaged(&error))?;
+            let mut decoder = zstd::Decoder::new(file).map_err(|error| damaged(&error))?;
+            decoder.window_log_max(MAX_WINDOW_LOG).map_err(|error| damaged(&error))?;
             tarball::unpack(decoder, sink)
         }
         Kind::Zip => unzip(file, sink),

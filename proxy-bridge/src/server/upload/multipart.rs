@@ -12,6 +12,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::sink::Sink;
 use super::{CHUNKS, Limits, Refused, joined};
@@ -86,7 +87,9 @@ where
     let constraints =
         multer::Constraints::new().size_limit(multer::SizeLimit::new().whole_stream(limits.body));
     let multipart = Multipart::with_constraints(paced, boundary, constraints);
-    let parts = read_parts(multipart, &steps, &handed_out, limits).await;
+    let parts = timeout(limits.time, read_parts(multipart, &steps, &handed_out, limits)).await;
+    let parts = parts.unwrap_or_else(|_| Err(Some(Refused::slow(limits))));
+    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
     drop(steps);
     let written = joined(writing.await)?;
     match parts {

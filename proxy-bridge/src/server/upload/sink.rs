@@ -211,8 +211,11 @@ impl Sink {
     }
 }
 
-/// What does not count is not stored, but packages are.
+/// What does not count is not stored, but packages are. macOS puts a folder of its own into each zip.
 fn is_stored(path: &str) -> bool {
+    if path.starts_with("__MACOSX/") {
+        return false;
+    }
     let mut names = path.split('/');
     is_counted(path) || (names.clone().any(|name| name == "node_modules") && names.all(|name| name != ".git"))
 }

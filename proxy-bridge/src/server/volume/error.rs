@@ -29,7 +29,7 @@ pub enum VolumeError {
     #[error("the volume is read-only: could not {step}; mount it for writing, and deploy again")]
     ReadOnly { step: String },
     #[error(
-        "the folder of {0} is a mount or a link of its own and cannot be exchanged: make it a plain folder of the volume"
+        "the folder of {0} is a link or a mount, or something is mounted in it: it can only be exchanged as a plain folder of the volume"
     )]
     NotPlain(ProjectName),
     #[error(

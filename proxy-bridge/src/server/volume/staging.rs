@@ -236,7 +236,7 @@ impl Staging {
         let (Ok(there), Ok(root)) = (self.place(project).symlink_metadata(), self.projects.metadata()) else {
             return Ok(());
         };
-        let plain = there.is_dir() && there.dev() == root.dev();
+        let plain = there.is_dir() && there.dev() == root.dev() && !has_mount(&self.place(project));
         if plain { Ok(()) } else { Err(VolumeError::NotPlain(project.clone())) }
     }
 
@@ -263,6 +263,14 @@ fn walk(dir: &Path, staged: &mut Vec<PathBuf>) -> io::Result<bool> {
     }
     staged.push(dir.to_owned());
     Ok(staged.len() <= FEW)
+}
+
+/// Whether something is mounted in `folder`: removing the old tree would empty it.
+fn has_mount(folder: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // proc_pid_mountinfo(5): the fifth field, with blanks and the like in octal.
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    points.map(|point| point.replace("\\040", " ")).any(|point| Path::new(&point).starts_with(folder))
 }
 
 /// Never onto something that is there.
