@@ -40,7 +40,7 @@ const FLAGS: &[Flag] = &[
         ADMIN_TOKEN_FILE,
         "FILE",
         "",
-        "who may ask the admin listener: one token a line, read again on SIGHUP; without it --admin is a loopback address",
+        "tokens that the admin listener takes, one a line; without it --admin must be a loopback address",
     ),
     flag(DEBOUNCE, "MS", "500", "quiet time after the last change of a project before it is read"),
     flag(EVENT_URL, "URL", "", "where events are posted (with --event-secret-file)"),
