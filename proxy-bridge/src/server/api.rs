@@ -226,10 +226,11 @@ fn nothing_here(segments: &[&str]) -> Problem {
         | ["projects"]
         | ["projects", _, "versions" | "logs"] => "GET",
         ["events" | "deploy"] | ["deploy", _] | ["projects", _, "rollback"] => "POST",
-        ["projects", _] => "GET or DELETE",
+        ["projects", _] => "GET, DELETE",
         _ => return Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path"),
     };
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allowed}"))
+    let detail = format!("use {}", allowed.replace(", ", " or "));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with("allow", allowed)
 }
 
 /// A page of another site can have a visitor's browser send a form here; without tokens that would be a deploy.
