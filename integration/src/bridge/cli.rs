@@ -55,7 +55,8 @@ impl Following {
     pub fn start(bridge: &Bridge, arguments: &[&str]) -> Self {
         let to = format!("http://{}", bridge.client.address);
         let mut command = command(&[arguments, &["--to", &to]].concat(), &[]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the command can be run");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command can be run");
         let stdout = child.stdout.take().expect("standard output is piped");
         Self { child, lines: BufReader::new(stdout).lines() }
     }
@@ -80,9 +81,11 @@ impl Following {
         kill_process(pid.expect("it runs"), signal).expect("a child can be signalled");
     }
 
-    /// Waits until it ends.
-    pub async fn ended(mut self) -> ExitStatus {
-        within("the command ends", self.child.wait()).await.expect("a child can be waited for")
+    /// Waits until it ends. Also gives what it said on standard error.
+    pub async fn ended(self) -> (ExitStatus, String) {
+        let output = within("the command ends", self.child.wait_with_output()).await;
+        let Output { status, stderr, .. } = output.expect("a child can be waited for");
+        (status, String::from_utf8_lossy(&stderr).into_owned())
     }
 }
 

@@ -35,12 +35,14 @@ async fn a_line_that_is_printed_later_is_followed_with_its_router_until_interrup
     }
     following.signal(Signal::INT);
     // Which a shell tells of as 130.
-    assert_eq!(following.ended().await.signal(), Some(Signal::INT.as_raw()));
+    assert_eq!(following.ended().await.0.signal(), Some(Signal::INT.as_raw()));
 }
 
 #[tokio::test]
 async fn who_follows_does_not_hold_up_a_bridge_that_stops_and_is_told() {
     let (_volume, _routers, bridge, following) = following().await;
     assert_eq!(bridge.stop().await.status.code(), Some(0));
-    assert_eq!(following.ended().await.code(), Some(3));
+    let (status, told) = following.ended().await;
+    assert_eq!(status.code(), Some(3), "{told}");
+    assert!(told.contains("the bridge ended the log"), "{told}");
 }
