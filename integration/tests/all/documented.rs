@@ -32,7 +32,7 @@ impl Flags {
 
 /// The flag that a line of a list of flags begins with.
 fn listed(line: &str) -> Option<String> {
-    let word = line.trim_start().split_whitespace().next()?;
+    let word = line.split_whitespace().next()?;
     (line.starts_with("  ") && word.starts_with("--")).then(|| word.to_owned())
 }
 
