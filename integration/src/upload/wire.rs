@@ -19,12 +19,16 @@ pub struct Wire {
 impl Wire {
     /// Connects; nothing has been sent yet.
     pub async fn open(client: &Client, path: &str, upload: &Upload) -> Self {
+        Self::open_by_name(client, &client.address.to_string(), path, upload).await
+    }
+
+    /// The same, for an end that goes by the host's name.
+    pub async fn open_by_name(client: &Client, host: &str, path: &str, upload: &Upload) -> Self {
         let stream = TcpStream::connect(client.address).await.expect("the listener accepts");
         stream.set_nodelay(true).expect("a connection can be set up");
         let mut bytes = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n",
-            client.address,
             upload.content_type(),
             upload.body().len(),
         )

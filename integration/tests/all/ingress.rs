@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use raw::{breaking, by_tls, from, json};
 
+mod deploys;
 mod raw;
 
 /// Two routers that believe the ingress.

@@ -63,16 +63,18 @@ pub struct Api {
     /// `None` without a forwarding listener.
     pub forward: Option<Arc<forward::Metrics>>,
     pub limits: Limits,
+    /// True from when the bridge stops: nothing more is accepted, and what has no end is ended.
+    pub stopping: watch::Receiver<bool>,
 }
 
 type Answered = Result<Answer, Problem>;
 
 impl Api {
-    /// Serves `listener` until `stop` says so; answers that are due then are still given, for a while.
-    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    /// Serves `listener` until the bridge stops; answers that are due then are still given, for a while.
+    pub async fn serve(self, listener: TcpListener) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
-        let following = stop.clone();
+        let mut stop = self.stopping.clone();
         loop {
             // The semaphore is never closed.
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
@@ -80,9 +82,9 @@ impl Api {
                 () = told(&mut stop) => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let (api, stop) = (self.clone(), following.clone());
+                        let api = self.clone();
                         connections.spawn(async move {
-                            api.connection(stream, stop).await;
+                            api.connection(stream).await;
                             drop(permit);
                         });
                     }
@@ -96,11 +98,12 @@ impl Api {
         }
         drop(listener);
         let ended = async { while connections.join_next().await.is_some() {} };
-        // Whoever follows log lines does not come to an end.
+        // Whoever does not read does not come to an end.
         let _ = timeout(LAST_ANSWERS, ended).await;
     }
 
-    async fn connection(self, stream: TcpStream, mut stop: watch::Receiver<bool>) {
+    async fn connection(self, stream: TcpStream) {
+        let mut stop = self.stopping.clone();
         // Latency only.
         let _ = stream.set_nodelay(true);
         let service = service_fn(move |request| {
@@ -226,10 +229,11 @@ fn nothing_here(segments: &[&str]) -> Problem {
         | ["projects"]
         | ["projects", _, "versions" | "logs"] => "GET",
         ["events" | "deploy"] | ["deploy", _] | ["projects", _, "rollback"] => "POST",
-        ["projects", _] => "GET or DELETE",
+        ["projects", _] => "GET, DELETE",
         _ => return Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path"),
     };
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", format!("use {allowed}"))
+    let detail = format!("use {}", allowed.replace(", ", " or "));
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with("allow", allowed)
 }
 
 /// A page of another site can have a visitor's browser send a form here; without tokens that would be a deploy.

@@ -24,6 +24,11 @@ impl Problem {
         self
     }
 
+    /// A member that was added, where it is text.
+    pub fn member(&self, name: &str) -> Option<&str> {
+        self.more.get(name)?.as_str()
+    }
+
     /// `application/problem+json`
     pub fn document(&self) -> Value {
         let mut document = json!({

@@ -169,6 +169,7 @@ where
         .transpose()
         .context("start to forward")?;
     let tokens = Arc::new(tokens);
+    let (stop_api, stopping) = watch::channel(false);
     let api = Api {
         deploys: deploys.clone(),
         routers: routers.clone(),
@@ -177,6 +178,7 @@ where
         metrics,
         forward: forward.as_ref().map(forward::Server::metrics),
         limits: config.limits,
+        stopping,
     };
     let listener = tokio::net::TcpListener::from_std(listener).context("prepare the listener")?;
     tracing::info!(
@@ -185,8 +187,7 @@ where
         projects = %config.projects.display(),
         "listening"
     );
-    let (stop_api, api_stopped) = watch::channel(false);
-    let api = tokio::spawn(api.serve(listener, api_stopped));
+    let api = tokio::spawn(api.serve(listener));
     let rereading = tokio::spawn(reread(tokens));
 
     let signal = first.await?;

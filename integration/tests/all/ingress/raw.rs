@@ -53,3 +53,23 @@ pub(crate) fn json(answer: &str) -> serde_json::Value {
     let (begin, end) = (answer.find('{').unwrap_or_default(), answer.rfind('}').map_or(0, |end| end + 1));
     serde_json::from_str(&answer[begin..end]).unwrap_or_else(|error| panic!("{error} in {answer}"))
 }
+
+/// Whoever asks there waits until it is opened.
+pub(crate) async fn gate() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
+}
+
+/// Answers everybody who waits and who comes, until the test is over.
+pub(crate) fn open(gate: TcpListener) {
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = gate.accept().await {
+            let asked = stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0);
+            if asked {
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        }
+    });
+}

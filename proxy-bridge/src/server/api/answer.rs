@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -41,6 +41,11 @@ pub(super) fn problem(problem: &Problem) -> Answer {
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             answer.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
+        }
+        // RFC 9110, 15.5.6: the header belongs to the status.
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allow = problem.member("allow").and_then(|allow| HeaderValue::from_str(allow).ok());
+            answer.headers_mut().extend(allow.map(|allow| (ALLOW, allow)));
         }
         _ => {}
     }

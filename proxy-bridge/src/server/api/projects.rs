@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, json};
-use super::{Answered, Api, query, readable, stream as events, switch};
+use super::{Answered, Api, query, readable, stream as events, switch, told};
 use crate::admin::{State, VersionName};
 use crate::event::Diagnostic;
 use crate::project::ProjectName;
@@ -133,7 +133,9 @@ pub(super) async fn logs(
             }
         }
     });
-    Ok(events::relay(stream::select_all(join_all(opened).await)))
+    let lines = stream::select_all(join_all(opened).await);
+    let mut stop = api.stopping.clone();
+    Ok(events::relay(lines.take_until(async move { told(&mut stop).await })))
 }
 
 /// The event with the router's name in its data.

@@ -1,0 +1,48 @@
+//! `switchyard-bridge logs --follow`, as somebody has it open while a project runs.
+
+use std::os::unix::process::ExitStatusExt;
+
+use rustix::process::Signal;
+use switchyard_integration::bridge::Bridge;
+use switchyard_integration::bridge::cli::Following;
+use switchyard_integration::bridge::replicas::Replicas;
+use switchyard_integration::volume::Volume;
+
+/// Prints when it starts, and what it is asked for.
+const TALKS: &str = "console.log('printed at start');\n\
+    export default { fetch(request) {\n\
+      console.log('asked for ' + new URL(request.url).pathname);\n\
+      return new Response('');\n\
+    } };\n";
+
+/// Two routers, and whoever follows the project's lines at both.
+async fn following() -> (Volume, Replicas, Bridge, Following) {
+    let volume = Volume::with("a", TALKS);
+    let routers = Replicas::start(&volume, 2).await;
+    let bridge = routers.start_bridge().await;
+    let mut following = Following::start(&bridge, &["logs", "a", "--follow"]);
+    following.printed("printed at start").await;
+    (volume, routers, bridge, following)
+}
+
+#[tokio::test]
+async fn a_line_that_is_printed_later_is_followed_with_its_router_until_interrupted() {
+    let (_volume, routers, _bridge, mut following) = following().await;
+    for (index, router) in routers.iter().enumerate() {
+        router.public.get(&format!("/a/{index}")).await;
+        let line = following.printed(&format!("asked for /{index}")).await;
+        assert!(line.starts_with(&routers.admin_url(index)), "{line}");
+    }
+    following.signal(Signal::INT);
+    // Which a shell tells of as 130.
+    assert_eq!(following.ended().await.0.signal(), Some(Signal::INT.as_raw()));
+}
+
+#[tokio::test]
+async fn who_follows_does_not_hold_up_a_bridge_that_stops_and_is_told() {
+    let (_volume, _routers, bridge, following) = following().await;
+    assert_eq!(bridge.stop().await.status.code(), Some(0));
+    let (status, told) = following.ended().await;
+    assert_eq!(status.code(), Some(3), "{told}");
+    assert!(told.contains("the bridge ended the log"), "{told}");
+}
