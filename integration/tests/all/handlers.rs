@@ -123,7 +123,10 @@ async fn the_entry_is_found_by_config_then_by_name() {
 #[tokio::test]
 async fn an_express_app_from_npm_is_served() {
     let example = examples().join("express");
-    assert!(example.join("node_modules").is_dir(), "express is not installed: run `make test`, or npm ci there");
+    assert!(
+        example.join("node_modules").is_dir(),
+        "express is not installed: run `make test`, or npm ci there"
+    );
     let volume = Volume::new();
     volume.copy_in(&example, "express");
     let router = Router::start(&volume).await;

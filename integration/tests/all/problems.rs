@@ -41,7 +41,8 @@ async fn no_answer_in_time_is_a_504_and_the_project_goes_on() {
     let router = Router::builder(&volume).flag("request-timeout", 300).start().await;
     router.public.get("/a/never").await.assert_problem(504, "timeout");
     // The handler's signal fires when the cell has noticed that nobody waits any more.
-    eventually("the handler is told", || async { router.public.get("/a/counts").await.text() == "1 1" }).await;
+    eventually("the handler is told", || async { router.public.get("/a/counts").await.text() == "1 1" })
+        .await;
 }
 
 #[tokio::test]
