@@ -9,13 +9,14 @@ pub struct Problem {
     pub status: StatusCode,
     slug: &'static str,
     detail: String,
-    more: Map<String, Value>,
+    /// Boxed, because a problem is the rare half of many results.
+    more: Box<Map<String, Value>>,
 }
 
 impl Problem {
     /// `slug` is the end of the `type`; `detail` a sentence that ends with the mend.
     pub fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, slug, detail: detail.into(), more: Map::new() }
+        Self { status, slug, detail: detail.into(), more: Box::default() }
     }
 
     /// With one member more.
@@ -38,7 +39,7 @@ impl Problem {
             "detail": self.detail,
         });
         if let Value::Object(members) = &mut document {
-            members.extend(self.more.clone());
+            members.extend((*self.more).clone());
         }
         document
     }
