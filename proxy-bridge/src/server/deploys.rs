@@ -273,15 +273,22 @@ impl Shared {
 
     /// Ends the deploy of `job`: its record is kept, its projects are free.
     fn end(&self, job: &Job, end: Result<Outcome, (Outcome, Problem)>) {
+        let id = job.record().deploy;
+        // Whoever has read the answer may deploy again at once.
+        self.free(&id);
         let record = job.end(end);
         self.metrics.ended(&record);
         audit(&record);
         if let Err(error) = self.records.put(&record) {
-            tracing::error!(deploy = record.deploy, "its record will not outlive this process: {error}");
+            tracing::error!(deploy = id, "its record will not outlive this process: {error}");
         }
+    }
+
+    /// The deploy is over: its projects are free for others.
+    fn free(&self, id: &str) {
         let mut jobs = self.jobs();
-        jobs.busy.retain(|_, deploy| *deploy != record.deploy);
-        jobs.retire(record.deploy, &self.records);
+        jobs.busy.retain(|_, deploy| deploy != id);
+        jobs.retire(id.to_owned(), &self.records);
     }
 }
 

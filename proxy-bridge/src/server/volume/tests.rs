@@ -263,3 +263,49 @@ fn a_project_that_is_a_link_is_refused_and_stays() {
     assert_eq!(scene.tree("blog"), one("main.ts", "old"));
     assert!(scene.staged().is_empty());
 }
+
+#[test]
+fn what_could_not_be_put_back_is_kept_for_the_next_start() {
+    let scene = Scene::new(false);
+    scene.write("blog/main.ts", "old");
+    let (volume, _) = scene.open();
+    let mut staging = volume.stage("d1").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    // In the way of the new tree.
+    let in_the_way = staging.incoming().join("blog");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(staging.put_back().is_err());
+    staging.settle().unwrap();
+    staging.finish().unwrap();
+    drop(volume);
+
+    fs::remove_dir(in_the_way).unwrap();
+    let (_volume, mut unfinished) = scene.open();
+    let mut staging = unfinished.remove(0).staging;
+    assert_eq!(staging.put_back().unwrap(), PutBack::default());
+    staging.finish().unwrap();
+    assert_eq!(scene.tree("blog"), one("main.ts", "old"));
+    assert!(scene.staged().is_empty());
+}
+
+#[test]
+fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        let mut staging = volume.stage("d1").unwrap();
+        let changes = [put(&staging, "blog", "new")];
+        staging.store(&changes).unwrap();
+        staging.swap(&changes).unwrap();
+        staging.settle().unwrap();
+        std::mem::forget(staging);
+        drop(volume);
+
+        let (_volume, unfinished) = scene.open();
+        assert!(unfinished.is_empty());
+        assert_eq!(scene.tree("blog"), one("main.ts", "new"));
+        assert!(scene.staged().is_empty());
+    });
+}
