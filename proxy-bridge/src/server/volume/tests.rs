@@ -251,6 +251,15 @@ fn a_second_bridge_and_a_folder_that_is_none_are_refused() {
 }
 
 #[test]
+fn a_folder_of_its_own_that_is_a_link_is_refused_and_nothing_is_written_through_it() {
+    let scene = Scene::new(true);
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), scene.root().join(OWN)).unwrap();
+    assert!(matches!(Volume::open(scene.dir.path()), Err(OpenError::OtherDevice { .. })));
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_project_that_is_a_link_is_refused_and_stays() {
     let scene = Scene::new(true);
     scene.write("_elsewhere/main.ts", "old");
