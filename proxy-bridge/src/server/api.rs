@@ -76,11 +76,13 @@ impl Api {
         let mut connections = JoinSet::new();
         let mut stop = self.stopping.clone();
         loop {
-            // The semaphore is never closed.
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let accepted = async {
+                let permit = permits.clone().acquire_owned().await;
+                (permit, listener.accept().await)
+            };
             tokio::select! {
                 () = told(&mut stop) => break,
-                accepted = listener.accept() => match accepted {
+                (permit, accepted) = accepted => match accepted {
                     Ok((stream, _)) => {
                         let api = self.clone();
                         connections.spawn(async move {

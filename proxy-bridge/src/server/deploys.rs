@@ -145,18 +145,17 @@ impl Deploys {
     /// 409 while another one of the project is under way, 503 while there are too many.
     pub fn begin(&self, order: Order) -> Result<Begun, Problem> {
         if self.0.stopping.load(Ordering::Relaxed) {
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "the bridge is stopping: try again soon",
-            ));
+            return Err(stopping());
         }
         let mut jobs = self.jobs();
         let earlier = order.idempotency_key.as_ref().and_then(|key| jobs.by_key(&order.by, key));
-        if let Some(job) = &earlier
-            && (!job.is_done() || order.action != Action::Deploy)
-        {
-            return Ok(Begun::Known(job.clone()));
+        if let Some(job) = &earlier {
+            if !order.is_like(&job.record()) {
+                return Err(key_reused(job));
+            }
+            if !job.is_done() || order.action != Action::Deploy {
+                return Ok(Begun::Known(job.clone()));
+            }
         }
         if let Some(project) = &order.project {
             jobs.check_free(project)?;
@@ -233,7 +232,7 @@ impl Deploys {
         drop(jobs);
         tracing::warn!(deploy = id, "a deploy was cut off: it is taken up again");
         let run = Run::new(self.0.clone(), job, staging, changes, false);
-        self.spawn(async move { run.resume().await });
+        spawn(&mut self.tasks(), async move { run.resume().await });
     }
 
     /// Lets the deploys under way finish for at most `grace`. What is cut off is taken up at the next start.
@@ -244,12 +243,6 @@ impl Deploys {
         if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!("deploys under way are cut off: the next start takes them up");
         }
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
     }
 
     fn remember(&self, record: Record, is_unfinished: bool) {
@@ -278,15 +271,22 @@ impl Shared {
 
     /// Ends the deploy of `job`: its record is kept, its projects are free.
     fn end(&self, job: &Job, end: Result<Outcome, (Outcome, Problem)>) {
+        let id = job.record().deploy;
+        // Whoever has read the answer may deploy again at once.
+        self.free(&id);
         let record = job.end(end);
         self.metrics.ended(&record);
         audit(&record);
         if let Err(error) = self.records.put(&record) {
-            tracing::error!(deploy = record.deploy, "its record will not outlive this process: {error}");
+            tracing::error!(deploy = id, "its record will not outlive this process: {error}");
         }
+    }
+
+    /// The deploy is over: its projects are free for others.
+    fn free(&self, id: &str) {
         let mut jobs = self.jobs();
-        jobs.busy.retain(|_, deploy| *deploy != record.deploy);
-        jobs.retire(record.deploy, &self.records);
+        jobs.busy.retain(|_, deploy| deploy != id);
+        jobs.retire(id.to_owned(), &self.records);
     }
 }
 
@@ -355,14 +355,14 @@ impl Ticket {
             if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
                 return Ok(earlier.clone());
             }
-            return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "this idempotency-key came with other files before: send a new key with each deploy",
-            )
-            .with("deploy", earlier.record().deploy));
+            return Err(key_reused(earlier));
         }
         let id = self.id();
+        let mut tasks = self.deploys.tasks();
+        // Whoever stops takes the tasks after saying so: a later one would not be waited for.
+        if self.deploys.0.stopping.load(Ordering::Relaxed) {
+            return Err(stopping());
+        }
         {
             let mut jobs = self.deploys.jobs();
             for deployed in &projects {
@@ -375,7 +375,8 @@ impl Ticket {
         self.started = true;
         self.job.received(projects, message);
         let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
-        self.deploys.spawn(async move { run.run().await });
+        spawn(&mut tasks, async move { run.run().await });
+        drop(tasks);
         Ok(self.job.clone())
     }
 }
@@ -384,20 +385,46 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.started {
             let id = self.id();
-            // Whoever waits for it is let go.
-            let detail = "the upload of this deploy was not accepted or broke off: send it again";
-            let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
-            self.job.end(Err((Outcome::Refused, gone)));
             let mut jobs = self.deploys.jobs();
             jobs.forget(&id);
             if let Some(earlier) = &self.earlier {
                 let record = earlier.record();
-                if let Some(key) = record.idempotency_key {
+                if let Some(key) = record.idempotency_key.filter(|_| jobs.by_id.contains_key(&record.deploy))
+                {
                     jobs.by_key.insert((record.by, key), record.deploy);
                 }
             }
+            drop(jobs);
+            // Whoever waits for it is let go, and may send it again at once.
+            let detail = "the upload of this deploy was not accepted or broke off: send it again";
+            let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+            self.job.end(Err((Outcome::Refused, gone)));
         }
     }
+}
+
+impl Order {
+    /// Whether it may be what became `record`, asked for once more.
+    fn is_like(&self, record: &Record) -> bool {
+        // While the upload has yet to tell, no project is known.
+        let project = self.project.iter().all(|project| record.names().all(|name| name == project));
+        self.action == record.action && project
+    }
+}
+
+fn spawn(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
+    while tasks.try_join_next().is_some() {}
+    tasks.spawn(task);
+}
+
+fn stopping() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the bridge is stopping: try again soon")
+}
+
+fn key_reused(earlier: &Job) -> Problem {
+    let detail = "this idempotency-key came with other files before: send a new key with each deploy";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+        .with("deploy", earlier.record().deploy)
 }
 
 fn deployed(changes: &[Change]) -> Vec<Deployed> {

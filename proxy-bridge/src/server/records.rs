@@ -144,6 +144,11 @@ impl Records {
         let mut found = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                // A process was killed while it wrote this; what there was before is beside it.
+                let _ = fs::remove_file(&path);
+                continue;
+            }
             match read(&path) {
                 Ok(record) => found.push(record),
                 Err(error) => {
@@ -218,6 +223,17 @@ pub(super) mod tests {
         records.remove("c");
         let (_, found) = Records::open(dir.path().join("deploys")).unwrap();
         assert_eq!(found, [record("a", 1), record("b", 2)]);
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_does_not_stand_beside_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (records, _) = Records::open(dir.path().to_owned()).unwrap();
+        records.put(&record("a", 1)).unwrap();
+        fs::copy(dir.path().join("a.json"), dir.path().join("a.new")).unwrap();
+        let (_, found) = Records::open(dir.path().to_owned()).unwrap();
+        assert_eq!(found, [record("a", 1)]);
+        assert!(!dir.path().join("a.new").exists());
     }
 
     #[test]

@@ -84,18 +84,20 @@ impl Volume {
         let own = projects.join(OWN);
         let path = own.clone();
         let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
-        fs::create_dir_all(own.join("staging")).map_err(unwritable)?;
-        // Held open for reading only, so that the volume can be remounted read-only.
-        let lock =
-            File::create(own.join("lock")).and_then(|_| File::open(own.join("lock"))).map_err(unwritable)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| OpenError::InUse(projects.clone()))?;
         for folder in [&own, &own.join("staging")] {
-            let device = folder.symlink_metadata().map_err(unwritable)?;
-            if device.is_symlink() || device.dev() != projects.metadata().map_err(missing)?.dev() {
+            match fs::create_dir(folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unwritable(error)),
+                _ => {}
+            }
+            let there = folder.symlink_metadata().map_err(unwritable)?;
+            if !there.is_dir() || there.dev() != projects.metadata().map_err(missing)?.dev() {
                 return Err(OpenError::OtherDevice { path: folder.clone() });
             }
         }
+        let lock = lock(&own.join("lock")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => OpenError::InUse(projects.clone()),
+            _ => unwritable(error),
+        })?;
         let can_exchange = can_exchange(&own).map_err(unwritable)?;
         let volume = Self { projects, own, can_exchange, _lock: lock };
         let unfinished = volume.sweep().map_err(unwritable)?;
@@ -149,6 +151,22 @@ impl Volume {
             }
         }
         Ok(unfinished)
+    }
+}
+
+/// Locks the file for this process alone; `WouldBlock` while another one has it.
+fn lock(path: &Path) -> io::Result<File> {
+    let writable = File::options().create(true).append(true).open(path)?;
+    // Held open for reading only where that will do, so that the volume can be remounted read-only.
+    let readable = File::open(path)?;
+    match flock(&readable, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(readable),
+        // NFS locks only what is open for writing.
+        Err(rustix::io::Errno::BADF) => {
+            flock(&writable, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(writable)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -40,8 +40,12 @@ pub(super) struct Run {
     /// A version that does not build stays on the volume.
     keep: bool,
     until: Instant,
+    /// How many routers must answer; by those that were known when they were asked to hold.
+    quorum: usize,
     /// The routers that hold the projects.
     held: Vec<Arc<Router>>,
+    /// Those of them that have built what was deployed.
+    built: Vec<Arc<Router>>,
 }
 
 /// Why a deploy ends without success.
@@ -64,7 +68,18 @@ impl Run {
         keep: bool,
     ) -> Self {
         let until = Instant::now() + shared.settings.timeout;
-        Self { shared, job, staging: Some(staging), changes: changes.into(), keep, until, held: Vec::new() }
+        let (held, built) = Default::default();
+        Self {
+            shared,
+            job,
+            staging: Some(staging),
+            changes: changes.into(),
+            keep,
+            until,
+            quorum: 1,
+            held,
+            built,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -72,15 +87,42 @@ impl Run {
         self.end(end).await;
     }
 
-    /// Goes on with a deploy of which all trees, or some, are on the volume.
+    /// Goes on with a deploy of which all trees, or some, are on the volume; what cannot be gone on with is put back.
     pub(super) async fn resume(mut self) {
-        let end = async {
+        if let Some(outcome) = self.job.record().outcome {
+            return self.settle_answered(outcome).await;
+        }
+        self.some_router().await;
+        let completed = async {
             self.hold().await?;
-            self.blocking(|staging, _| staging.complete()).await?;
-            self.build_and_publish().await
+            self.blocking(|staging, _| staging.complete()).await
         };
-        let end = end.await;
+        let end = match completed.await {
+            Ok(()) => self.build_and_publish().await,
+            Err(end) => Err(self.undo(end).await),
+        };
         self.end(end).await;
+    }
+
+    /// Whoever asked for it was answered already, and what they were told is to be so.
+    async fn settle_answered(mut self, outcome: Outcome) {
+        let id = self.staging_id();
+        if !matches!(outcome, Outcome::Live | Outcome::Removed)
+            && let Err((_, problem)) = self.blocking(|staging, _| staging.put_back()).await
+        {
+            tracing::error!(deploy = id, "the old files are still not back: {}", problem.detail());
+        }
+        self.shared.free(&id);
+        self.clean().await;
+    }
+
+    /// Waits until a router is known: those that have a name in common are looked up first.
+    async fn some_router(&self) {
+        let mut changed = self.shared.routers.changed();
+        let known =
+            async { while self.shared.routers.all().is_empty() && changed.changed().await.is_ok() {} };
+        // Without any, asking them to hold says so.
+        let _ = timeout_at(self.until, known).await;
     }
 
     async fn phases(&mut self) -> Result<Outcome, End> {
@@ -104,16 +146,20 @@ impl Run {
     }
 
     async fn build_and_publish(&mut self) -> Result<Outcome, End> {
-        let built = self.build().await;
-        if let Err(end) = built {
-            let left = self.put_back(&end).await;
-            self.release().await;
-            let (outcome, problem) = end;
-            return Err((outcome, problem.with("restored", left.is_empty()).with("left", left)));
+        if let Err(end) = self.build().await {
+            return Err(self.undo(end).await);
         }
         self.publish().await?;
         let removed = self.changes.iter().all(|change| matches!(change, Change::Remove(_)));
         Ok(if removed { Outcome::Removed } else { Outcome::Live })
+    }
+
+    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem.
+    async fn undo(&mut self, end: End) -> End {
+        let left = self.put_back(&end).await;
+        self.release().await;
+        let (outcome, problem) = end;
+        (outcome, problem.with("restored", left.is_empty()).with("left", left))
     }
 
     async fn hold(&mut self) -> Result<(), End> {
@@ -128,18 +174,18 @@ impl Run {
             return Err((Outcome::Silent, problem));
         }
         self.job.asks(who.iter().map(|router| router.name().to_owned()));
-        let quorum = self.quorum(who.len());
+        self.quorum = self.shared.settings.quorum.map_or(who.len(), |quorum| quorum.min(who.len())).max(1);
         let order = self.order();
         let question = |router: Arc<Router>| {
             let (order, until) = (&order, self.until);
             async move { insist(until, || router.hold(order)).await.map_err(Refusal::into_text) }
         };
-        let round = ask(&self.shared.routers, who, quorum, self.until, question, |()| false).await;
+        let round = ask(&self.shared.routers, who, self.quorum, self.until, question, |()| false).await;
         for (router, ()) in &round.answers {
             self.tell(router, Vec::new(), None, "held");
         }
         self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
-        let enough = self.enough(&round, quorum, "the volume is as it was");
+        let enough = self.enough(&round, "the volume is as it was");
         if enough.is_err() {
             self.release().await;
         }
@@ -149,11 +195,10 @@ impl Run {
     /// Has every router build what is on the volume.
     async fn build(&mut self) -> Result<(), End> {
         self.job.begin(Phase::Build);
-        let quorum = self.quorum(self.shared.routers.all().len());
         let mut who = self.held.clone();
-        let mut built = Vec::new();
+        let mut silent = Vec::new();
         loop {
-            let missing = quorum.saturating_sub(built.len());
+            let missing = self.quorum.saturating_sub(self.built.len());
             let question = |router: Arc<Router>| self.build_on(router);
             let stop = |verdict: &Verdict| matches!(verdict, Verdict::Bad(_));
             let mut round = ask(&self.shared.routers, who, missing, self.until, question, stop).await;
@@ -163,7 +208,7 @@ impl Run {
                 match verdict {
                     Verdict::Good(reports) => {
                         self.tell(&router, reports, None, "built");
-                        built.push((router, ()));
+                        self.built.push(router);
                     }
                     Verdict::Stale(reports) => stale.push((router, reports)),
                     Verdict::Bad(reports) => {
@@ -175,6 +220,7 @@ impl Run {
             if let Some(reports) = bad {
                 return Err((Outcome::Failed, build_failed(&reports)));
             }
+            silent.append(&mut round.silent);
             self.still_ours().await?;
             if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
                 who = stale.into_iter().map(|(router, _)| router).collect();
@@ -184,10 +230,9 @@ impl Run {
             let seen = |(router, _)| {
                 (router, "reads other files than were deployed: is its volume the same?".to_owned())
             };
-            round.silent.extend(stale.into_iter().map(seen));
-            let round = Round { answers: built, silent: round.silent };
-            self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
-            return self.enough(&round, quorum, "the volume is as it was");
+            silent.extend(stale.into_iter().map(seen));
+            let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
+            return self.enough(&Round { answers, silent }, "the volume is as it was");
         }
     }
 
@@ -200,6 +245,7 @@ impl Run {
                 Err(refusal) if refusal.is_unknown_deploy() => {
                     let order = self.order();
                     insist(until, || router.hold(&order)).await.map_err(Refusal::into_text)?;
+                    sleep(STALE_PAUSE).await;
                 }
                 Err(refusal) => return Err(refusal.into_text()),
             }
@@ -248,30 +294,29 @@ impl Run {
 
     async fn publish(&mut self) -> Result<(), End> {
         self.job.begin(Phase::Publish);
-        let all = self.shared.routers.all();
-        let quorum = self.quorum(all.len());
         let question = |router: Arc<Router>| self.publish_on(router);
         let round =
-            ask(&self.shared.routers, self.held.clone(), quorum, self.until, question, |_| false).await;
+            ask(&self.shared.routers, self.built.clone(), self.quorum, self.until, question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
             self.tell(&router, reports, None, "live");
             published.push((router, ()));
         }
+        // Those get their project back when they look at the volume again.
+        self.held.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
+        let round = Round { answers: published, silent: round.silent };
+        let on_volume =
+            "the files are on the volume, and the silent routers will serve them when they are back";
+        self.enough(&round, on_volume)?;
         // Before the answer, so that whoever has read it is never shown an older version.
-        for router in &all {
-            if !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)) {
+        for router in self.shared.routers.all() {
+            if !round.answers.iter().any(|(other, ())| Arc::ptr_eq(other, &router)) {
                 for change in self.changes.iter() {
-                    self.shared.routers.lag(router, change.project(), change.digest());
+                    self.shared.routers.lag(&router, change.project(), change.digest());
                 }
             }
         }
-        let round = Round { answers: published, silent: round.silent };
-        self.enough(
-            &round,
-            quorum,
-            "the files are on the volume, and the silent routers will serve them when they are back",
-        )
+        Ok(())
     }
 
     async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
@@ -323,11 +368,12 @@ impl Run {
     }
 
     /// # Errors
-    /// Fewer than `quorum` have answered.
-    fn enough(&self, round: &Round<()>, quorum: usize, volume: &str) -> Result<(), End> {
+    /// Fewer than the quorum have answered.
+    fn enough(&self, round: &Round<()>, volume: &str) -> Result<(), End> {
         for (router, why) in &round.silent {
             self.tell(router, Vec::new(), Some(why.clone()), "silent");
         }
+        let quorum = self.quorum;
         if round.answers.len() >= quorum {
             return Ok(());
         }
@@ -371,9 +417,22 @@ impl Run {
     }
 
     async fn end(mut self, end: Result<Outcome, End>) {
-        let id = self.staging_id();
+        // Before the answer: what was answered is never undone by a start that finds the journal.
+        if let Err((_, problem)) = self.blocking(|staging, _| staging.settle()).await {
+            tracing::error!(
+                deploy = self.staging_id(),
+                "the next start looks at it again: {}",
+                problem.detail()
+            );
+        }
         self.shared.end(&self.job, end);
-        // Behind the answer: old trees can be large.
+        // Behind the answer: those who were too slow for it, and old trees, which can be large.
+        self.release().await;
+        self.clean().await;
+    }
+
+    async fn clean(&mut self) {
+        let id = self.staging_id();
         let Some(staging) = self.staging.take() else { return };
         match spawn_blocking(move || staging.finish()).await {
             Ok(Ok(())) => {}
@@ -422,10 +481,6 @@ impl Run {
 
     fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
         self.job.told(Told { router: router.name().to_owned(), reports, error }, outcome);
-    }
-
-    fn quorum(&self, routers: usize) -> usize {
-        self.shared.settings.quorum.map_or(routers, |quorum| quorum.min(routers)).max(1)
     }
 
     fn order(&self) -> Hold {

@@ -77,7 +77,9 @@ impl Journal {
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         fs::rename(unfinished, dir.join(FILE))?;
-        sync_folder(dir)
+        sync_folder(dir)?;
+        // The folder's own name is new, too.
+        dir.parent().map_or(Ok(()), sync_folder)
     }
 
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {

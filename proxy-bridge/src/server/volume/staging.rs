@@ -16,7 +16,7 @@ use crate::project::ProjectName;
 /// file system is, which waits for other writers' data too, but costs a tenth of that for 2,000 files.
 const FEW: usize = 64;
 
-/// The staging folder of a deploy. Its steps block. Dropped before a swap, it is removed.
+/// The staging folder of a deploy. Its steps block. Dropped before a swap or after it is settled, it is removed.
 #[derive(Debug)]
 pub struct Staging {
     projects: PathBuf,
@@ -25,7 +25,8 @@ pub struct Staging {
     can_exchange: bool,
     /// What is being done to the volume.
     pub(super) journal: Option<Journal>,
-    settled: bool,
+    /// Not all old trees are back: what is here is needed by the next start.
+    stranded: bool,
 }
 
 /// What came of putting the old trees back.
@@ -38,7 +39,7 @@ pub struct PutBack {
 impl Staging {
     pub(super) fn new(projects: PathBuf, dir: PathBuf, can_exchange: bool) -> Self {
         let incoming = dir.join(NEW);
-        Self { projects, dir, incoming, can_exchange, journal: None, settled: false }
+        Self { projects, dir, incoming, can_exchange, journal: None, stranded: false }
     }
 
     pub(super) fn again(projects: PathBuf, dir: PathBuf, can_exchange: bool, journal: Journal) -> Self {
@@ -150,19 +151,35 @@ impl Staging {
                 left.push(entry.project);
             }
         }
-        self.sync_places()?;
-        failed.map_or(Ok(PutBack { left }), Err)
+        let put_back = failed.map_or(Ok(PutBack { left }), Err);
+        let put_back = put_back.and_then(|done| self.sync_places().map(|()| done));
+        self.stranded = put_back.is_err();
+        put_back
     }
 
-    /// Settles it: what is on the volume stays, the other trees are removed.
+    /// Settles it: what is on the volume stays, whatever happens to this process. Where not all old trees could be
+    /// put back it is not settled, and the journal stays: the next start tries again.
+    ///
+    /// # Errors
+    /// The journal cannot be removed.
+    pub fn settle(&mut self) -> Result<(), VolumeError> {
+        if self.journal.is_none() || self.stranded {
+            return Ok(());
+        }
+        Journal::remove(&self.dir).map_err(|source| VolumeError::io("remove the journal", source))?;
+        self.journal = None;
+        Ok(())
+    }
+
+    /// Removes the trees that are not on the volume, unless it is not settled.
     ///
     /// # Errors
     /// Something cannot be removed; the next start of a bridge does it.
     pub fn finish(mut self) -> Result<(), VolumeError> {
+        self.settle()?;
         if self.journal.is_some() {
-            Journal::remove(&self.dir).map_err(|source| VolumeError::io("remove the journal", source))?;
+            return Ok(());
         }
-        self.settled = true;
         fs::remove_dir_all(&self.dir).map_err(|source| VolumeError::io("remove the old files", source))
     }
 
@@ -241,7 +258,7 @@ impl Staging {
     }
 
     fn sync_places(&self) -> Result<(), VolumeError> {
-        let folders = [self.projects.clone(), self.dir.join(NEW), self.dir.join(OLD)];
+        let folders = [self.projects.clone(), self.dir.clone(), self.dir.join(NEW), self.dir.join(OLD)];
         let mut there = folders.iter().filter(|folder| folder.is_dir());
         there
             .try_for_each(|folder| sync_folder(folder))
@@ -286,7 +303,7 @@ fn rename_fresh(from: &Path, to: &Path) -> io::Result<()> {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if self.journal.is_none() && !self.settled {
+        if self.journal.is_none() {
             // What cannot be removed now is removed at the next start.
             let _ = fs::remove_dir_all(&self.dir);
         }

@@ -251,6 +251,15 @@ fn a_second_bridge_and_a_folder_that_is_none_are_refused() {
 }
 
 #[test]
+fn a_folder_of_its_own_that_is_a_link_is_refused_and_nothing_is_written_through_it() {
+    let scene = Scene::new(true);
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), scene.root().join(OWN)).unwrap();
+    assert!(matches!(Volume::open(scene.dir.path()), Err(OpenError::OtherDevice { .. })));
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_project_that_is_a_link_is_refused_and_stays() {
     let scene = Scene::new(true);
     scene.write("_elsewhere/main.ts", "old");
@@ -262,4 +271,50 @@ fn a_project_that_is_a_link_is_refused_and_stays() {
     drop(staging);
     assert_eq!(scene.tree("blog"), one("main.ts", "old"));
     assert!(scene.staged().is_empty());
+}
+
+#[test]
+fn what_could_not_be_put_back_is_kept_for_the_next_start() {
+    let scene = Scene::new(false);
+    scene.write("blog/main.ts", "old");
+    let (volume, _) = scene.open();
+    let mut staging = volume.stage("d1").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    // In the way of the new tree.
+    let in_the_way = staging.incoming().join("blog");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(staging.put_back().is_err());
+    staging.settle().unwrap();
+    staging.finish().unwrap();
+    drop(volume);
+
+    fs::remove_dir(in_the_way).unwrap();
+    let (_volume, mut unfinished) = scene.open();
+    let mut staging = unfinished.remove(0).staging;
+    assert_eq!(staging.put_back().unwrap(), PutBack::default());
+    staging.finish().unwrap();
+    assert_eq!(scene.tree("blog"), one("main.ts", "old"));
+    assert!(scene.staged().is_empty());
+}
+
+#[test]
+fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        let mut staging = volume.stage("d1").unwrap();
+        let changes = [put(&staging, "blog", "new")];
+        staging.store(&changes).unwrap();
+        staging.swap(&changes).unwrap();
+        staging.settle().unwrap();
+        std::mem::forget(staging);
+        drop(volume);
+
+        let (_volume, unfinished) = scene.open();
+        assert!(unfinished.is_empty());
+        assert_eq!(scene.tree("blog"), one("main.ts", "new"));
+        assert!(scene.staged().is_empty());
+    });
 }
