@@ -134,7 +134,7 @@ impl Deploys {
         }
         if !lost.is_empty() {
             let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
-            deploys.spawn(lost::let_go(routers, records, lost, settings.timeout));
+            spawn(&mut deploys.tasks(), lost::let_go(routers, records, lost, settings.timeout));
         }
         deploys
     }
