@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod problem;
 pub mod records;
 pub mod routers;
+pub mod sse;
 pub mod start;
 pub mod tokens;
 pub mod upload;

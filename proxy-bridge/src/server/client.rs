@@ -26,7 +26,6 @@ mod orders;
 mod pack;
 mod progress;
 mod report;
-mod sse;
 mod status;
 
 /// Where a command writes.

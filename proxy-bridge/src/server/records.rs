@@ -121,6 +121,13 @@ impl Record {
         self.projects.iter().map(|deployed| &deployed.project)
     }
 
+    /// As it is shown: the key is the caller's own.
+    #[must_use]
+    pub fn without_key(mut self) -> Self {
+        self.idempotency_key = None;
+        self
+    }
+
     /// Whether it made a version live.
     pub fn is_live(&self) -> bool {
         self.outcome == Some(Outcome::Live)
@@ -234,6 +241,16 @@ pub(super) mod tests {
         let (_, found) = Records::open(dir.path().to_owned()).unwrap();
         assert_eq!(found, [record("a", 1)]);
         assert!(!dir.path().join("a.new").exists());
+    }
+
+    #[test]
+    fn an_idempotency_key_is_kept_on_disk_and_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (records, _) = Records::open(dir.path().to_owned()).unwrap();
+        let keyed = Record { idempotency_key: Some("k-1".into()), ..record("a", 1) };
+        records.put(&keyed).unwrap();
+        assert_eq!(Records::open(dir.path().to_owned()).unwrap().1, [keyed.clone()]);
+        assert!(!serde_json::to_string(&keyed.without_key()).unwrap().contains("k-1"));
     }
 
     #[test]

@@ -26,7 +26,6 @@ pub use address::{Dns, InvalidAddress, RouterAddress};
 pub use calls::CallError;
 pub(crate) use router::InFlight;
 pub use router::Router;
-pub use sse::SseEvent;
 
 mod address;
 mod calls;
@@ -35,7 +34,6 @@ mod lag;
 mod owner;
 mod router;
 mod seen;
-mod sse;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -46,7 +44,7 @@ mod tests;
 const MAX_LAGGING: usize = 1000;
 
 /// Where routers are.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// Those that were named one by one.
     pub fixed: Vec<RouterAddress>,

@@ -24,7 +24,6 @@ use crate::secret::Secret;
 use crate::verifier::Verifier;
 
 /// Everything that can be wrong with a start has been looked at.
-#[derive(Debug)]
 pub struct Ready {
     config: Config,
     listener: TcpListener,

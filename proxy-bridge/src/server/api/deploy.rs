@@ -115,8 +115,8 @@ impl Api {
     }
 
     pub(super) fn all_deploys(&self, caller: &Caller) -> Answer {
-        let mut records = self.deploys.records();
-        records.retain(|record| may_read(caller, record));
+        let records = self.deploys.records().into_iter().filter(|record| may_read(caller, record));
+        let records: Vec<_> = records.map(Record::without_key).collect();
         json(StatusCode::OK, &serde_json::json!({ "deploys": records }))
     }
 
@@ -129,7 +129,7 @@ impl Api {
         for project in record.names() {
             readable(caller, project)?;
         }
-        Ok(json(StatusCode::OK, &record))
+        Ok(json(StatusCode::OK, &record.without_key()))
     }
 
     async fn stage(&self, ticket: &Ticket) -> Result<Staging, Problem> {
@@ -144,9 +144,9 @@ impl Api {
         if accepts_events(&parts.headers) {
             stream::follow(job)
         } else if wait {
-            answer::record(&job.done().await)
+            answer::record(&job.done().await.without_key())
         } else {
-            json(StatusCode::ACCEPTED, &job.record())
+            json(StatusCode::ACCEPTED, &job.record().without_key())
         }
     }
 }

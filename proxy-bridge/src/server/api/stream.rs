@@ -32,7 +32,7 @@ pub(super) fn follow(job: Arc<Job>) -> Answer {
         let seen = seen + steps.len();
         let mut text: String = steps.iter().map(|step| event("phase", step)).collect();
         let Some(record) = end else { return Some((text.into(), Some((job, seen)))) };
-        let body = record.problem.clone().unwrap_or_else(|| json!(record));
+        let body = record.problem.clone().unwrap_or_else(|| json!(record.clone().without_key()));
         text += &event("done", &json!({ "status": record.status, "body": body }));
         Some((text.into(), None))
     });

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::answers::Done;
 use super::pack::Flow;
-use super::sse::{Event, Parser};
+use crate::server::sse::{Parser, Said, SseEvent};
 
 /// As long as a network across the world needs for a few tries.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -134,7 +134,7 @@ impl Bridge {
     pub(super) async fn done(
         &self,
         response: Response,
-        mut on_phase: impl FnMut(&Event),
+        mut on_phase: impl FnMut(&SseEvent),
     ) -> Result<Answer, CallError> {
         let mut events = match self.events(response) {
             Ok(events) => events,
@@ -180,19 +180,23 @@ pub(super) struct Events<'a> {
     bridge: &'a Bridge,
     response: Response,
     parser: Parser,
-    read: std::vec::IntoIter<Event>,
+    read: std::vec::IntoIter<Said>,
 }
 
 impl Events<'_> {
     /// The next event; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, CallError> {
+    pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, CallError> {
         loop {
-            if let Some(event) = self.read.next() {
-                return Ok(Some(event));
+            let event = self.read.by_ref().find_map(|said| match said {
+                Said::Event(event) => Some(event),
+                Said::Comment(_) => None,
+            });
+            if event.is_some() {
+                return Ok(event);
             }
             let Some(piece) = self.bridge.piece(&mut self.response).await? else { return Ok(None) };
-            let events = self.parser.feed(&piece).map_err(|error| CallError::Strange(error.to_string()))?;
-            self.read = events.into_iter();
+            let said = self.parser.feed(&piece).map_err(|error| CallError::Strange(error.to_string()))?;
+            self.read = said.into_iter();
         }
     }
 }

@@ -10,8 +10,8 @@ use super::bridge::{Bridge, CallError};
 use super::failure::{DONE, Failure, NO_ANSWER};
 use super::pack::Flow;
 use super::report;
-use super::sse::Event;
 use crate::project::ProjectName;
+use crate::server::sse::SseEvent;
 
 /// Which lines.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ enum Show {
     Text { routers: bool },
 }
 
-fn print(event: &Event, show: Show, console: &mut Console<'_>) -> Result<(), Failure> {
+fn print(event: &SseEvent, show: Show, console: &mut Console<'_>) -> Result<(), Failure> {
     let Show::Text { routers } = show else {
         // Data of several lines is JSON with line ends between its tokens.
         writeln!(console.out, "{}", event.data.replace('\n', " "))?;
@@ -91,7 +91,7 @@ fn print(event: &Event, show: Show, console: &mut Console<'_>) -> Result<(), Fai
     Ok(console.out.flush()?)
 }
 
-fn complain(event: &Event, console: &mut Console<'_>) -> Result<(), Failure> {
+fn complain(event: &SseEvent, console: &mut Console<'_>) -> Result<(), Failure> {
     match serde_json::from_str::<LineError>(&event.data) {
         Ok(LineError { router: Some(router), error }) => console.complain(&format!("{router}: {error}"))?,
         Ok(LineError { router: None, error }) => console.complain(&error)?,

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use super::Console;
 use super::answers::Step;
 use super::pack::Flow;
-use super::sse::Event;
+use crate::server::sse::SseEvent;
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -67,7 +67,7 @@ impl<'a> Progress<'a> {
     }
 
     /// An event `phase`. One that is not understood is not shown.
-    pub(super) fn phase(&mut self, event: &Event) {
+    pub(super) fn phase(&mut self, event: &SseEvent) {
         let Ok(step) = serde_json::from_str(&event.data) else { return };
         let Some(text) = self.steps.tell(&step) else { return };
         match &self.show {

@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Router;
-use super::sse::{self, Broken, Said, SseEvent};
 use crate::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
 use crate::digest::Digest;
+use crate::server::sse::{self, Broken, Said, SseEvent};
 
 /// Routers are neighbours: one that is there takes a connection within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -171,7 +171,7 @@ impl Router {
     }
 
     /// The last `lines` that the project's processes printed and, with `follow`, all that come, for as
-    /// long as they are listened to. The stream ends when the router does.
+    /// long as they are listened to. The stream ends when the router does; one that breaks off ends in an event `error`.
     ///
     /// # Errors
     /// As for every call.
@@ -183,11 +183,15 @@ impl Router {
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
         let mut url = self.url(&["projects", project, "logs"]);
         url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let said = sse::said(head(self.common.client.get(url), SOON).await?.bytes_stream());
+        let said = sse::said(pieces(head(self.common.client.get(url), SOON).await?, QUIET));
         Ok(Box::pin(said.filter_map(|said| {
             future::ready(match said {
                 Ok(Said::Event(event)) => Some(event),
-                Ok(Said::Comment(_)) | Err(_) => None,
+                Ok(Said::Comment(_)) => None,
+                Err(broken) => {
+                    let data = serde_json::json!({ "error": broken.to_string() }).to_string();
+                    Some(SseEvent { kind: "error".to_owned(), data })
+                }
             })
         })))
     }

@@ -11,11 +11,11 @@ use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::sse::{Broken, Said};
 use super::state::Asked;
 use super::{CallError, Router, Shared};
 use crate::admin::{Projects, Status};
 use crate::event::Event;
+use crate::server::sse::{Broken, Said};
 
 /// A router that stops is noticed within this, unless a connection fails before.
 const PROBE_EVERY: Duration = Duration::from_millis(250);

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::testing::{FakeRouter, LONG, all_ready, digest, following, until};
 use super::*;
 use crate::admin::{Hold, Outcome};
+use crate::server::sse::SseEvent;
 use futures_util::StreamExt as _;
 
 /// What router number `index` serves of the project: the digest's first digit.

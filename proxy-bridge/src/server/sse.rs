@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 
-/// The longest event, and the longest line: one that tells of a failed build with its frame has a few
-/// kilobytes.
-const MAX_EVENT: usize = 1024 * 1024;
+/// The longest event, and the longest line. Of routers, one that tells of a failed build with its frame has a few
+/// kilobytes; of a bridge, a deploy's record with a thousand diagnostics has a tenth of this.
+const MAX_EVENT: usize = 16 * 1024 * 1024;
 
 /// What a stream says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +54,22 @@ pub(super) fn said<E: std::fmt::Display>(
 
 /// Reads as the HTML standard says (9.2.6): lines end with LF, CR or both, a blank one ends the event.
 #[derive(Debug, Default)]
-struct Parser {
+pub(super) struct Parser {
     line: Vec<u8>,
     /// The last byte was a CR: a LF that follows belongs to it.
     after_cr: bool,
+    /// The first line was read: only before it there may be a byte order mark.
+    begun: bool,
     kind: String,
     data: String,
 }
 
 impl Parser {
-    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Said>, Broken> {
+    /// What ends in `bytes`.
+    ///
+    /// # Errors
+    /// [`Broken::TooLong`]; the stream is of no use from then on.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Said>, Broken> {
         let mut said = Vec::new();
         for byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
@@ -82,10 +88,12 @@ impl Parser {
     fn end_line(&mut self) -> Option<Said> {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
+        let begun = std::mem::replace(&mut self.begun, true);
+        let line = if begun { &*line } else { line.strip_prefix('\u{feff}').unwrap_or(&line) };
         if line.is_empty() {
             return self.end_event();
         }
-        let (field, value) = line.split_once(':').unwrap_or((&line, ""));
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "" => return Some(Said::Comment(value.to_owned())),
@@ -120,8 +128,7 @@ mod tests {
 
     #[test]
     fn a_stream_says_the_same_wherever_it_is_cut() {
-        let text =
-            ": router 7\n\nid: 3\nevent: a\ndata: {\"x\":\r\ndata:1}\r\n\r\n:\n\ndata: é\r\revent: no\n\n";
+        let text = "\u{feff}: router 7\n\nid: 3\nevent: a\ndata: {\"x\":\r\ndata:1}\r\n\r\n:\n\ndata: é\r\revent: no\n\n";
         let expected = [
             Said::Comment("router 7".into()),
             event("a", "{\"x\":\n1}"),
