@@ -17,7 +17,7 @@ help: ## list the targets
 deps: ## install what building needs besides Rust (Debian; libclang, for SQLite's bindings)
 	@tools/deps build
 
-build: deps ## build switchyard-router and switchyard-cell
+build: deps ## build switchyard-router, switchyard-cell and switchyard-bridge
 	cargo build $(CARGO_FLAGS)
 
 run: build examples/projects/express/node_modules ## build, and serve examples/projects on http://127.0.0.1:8000
