@@ -3,29 +3,32 @@
 //! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees back.
 
 mod job;
+mod jobs;
 mod lost;
 mod rounds;
 mod run;
+mod ticket;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use self::job::{Job, Step};
+use self::jobs::Jobs;
 use self::run::Run;
+pub use self::ticket::Ticket;
 use super::metrics::Metrics;
 use super::problem::Problem;
-use super::records::{Deployed, KEPT, Outcome, Phase, Record, Records};
+use super::records::{Deployed, Outcome, Phase, Record, Records};
 use super::routers::Routers;
 use super::tokens::Action;
-use super::volume::{Change, Staging, Unfinished, Volume};
+use super::volume::{Change, Unfinished, Volume};
 use crate::project::ProjectName;
 
 /// How deploys are done.
@@ -56,19 +59,6 @@ struct Shared {
     stopping: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct Jobs {
-    by_id: HashMap<String, Arc<Job>>,
-    /// The oldest first; at most [`KEPT`], those under way not counted.
-    done: VecDeque<String>,
-    /// The projects of deploys under way, and which deploy that is.
-    busy: HashMap<ProjectName, String>,
-    by_key: HashMap<Key, String>,
-}
-
-/// An idempotency key is its caller's own.
-type Key = (Option<String>, String);
-
 /// Who asks for what.
 #[derive(Debug, Clone)]
 pub struct Order {
@@ -85,17 +75,6 @@ pub enum Begun {
     New(Ticket),
     /// The same was asked for before.
     Known(Arc<Job>),
-}
-
-/// A deploy that has been accepted and waits for its files. Dropped, it never was.
-#[derive(Debug)]
-pub struct Ticket {
-    deploys: Deploys,
-    job: Arc<Job>,
-    /// A deploy with the same key that is done: this one must come with the same files.
-    earlier: Option<Arc<Job>>,
-    started: bool,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Deploys {
@@ -287,119 +266,6 @@ impl Shared {
         let mut jobs = self.jobs();
         jobs.busy.retain(|_, deploy| deploy != id);
         jobs.retire(id.to_owned(), &self.records);
-    }
-}
-
-impl Jobs {
-    fn add(&mut self, record: Record) -> Arc<Job> {
-        let id = record.deploy.clone();
-        if let Some(key) = &record.idempotency_key {
-            self.by_key.insert((record.by.clone(), key.clone()), id.clone());
-        }
-        let job = Arc::new(Job::new(record));
-        self.by_id.insert(id, job.clone());
-        job
-    }
-
-    fn by_key(&self, by: &Option<String>, key: &str) -> Option<Arc<Job>> {
-        let id = self.by_key.get(&(by.clone(), key.to_owned()))?;
-        self.by_id.get(id).cloned()
-    }
-
-    fn check_free(&self, project: &ProjectName) -> Result<(), Problem> {
-        let Some(deploy) = self.busy.get(project) else { return Ok(()) };
-        let detail =
-            format!("another deploy of {project} is under way: wait until GET /deploys/{deploy} says done");
-        let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", detail);
-        Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
-    }
-
-    /// Counts a job as done, and lets go of the oldest.
-    fn retire(&mut self, id: String, records: &Records) {
-        self.done.push_back(id);
-        while self.done.len() > KEPT {
-            let Some(oldest) = self.done.pop_front() else { return };
-            self.forget(&oldest);
-            records.remove(&oldest);
-        }
-    }
-
-    fn forget(&mut self, id: &str) {
-        self.by_id.remove(id);
-        self.by_key.retain(|_, job| job != id);
-    }
-}
-
-impl Ticket {
-    pub fn id(&self) -> String {
-        self.job.record().deploy
-    }
-
-    /// Has the deploy run with the files that `staging` holds. With the files of an earlier deploy of the same
-    /// idempotency key it is that one.
-    ///
-    /// # Errors
-    /// 409 while another deploy of one of the projects is under way, 422 when the key came with other
-    /// files before.
-    pub fn start(
-        mut self,
-        staging: Staging,
-        changes: Vec<Change>,
-        message: Option<String>,
-        keep: bool,
-    ) -> Result<Arc<Job>, Problem> {
-        let projects = deployed(&changes);
-        if let Some(earlier) = &self.earlier {
-            let same = |a: &Deployed, b: &Deployed| (&a.project, a.digest) == (&b.project, b.digest);
-            let before = earlier.record().projects;
-            if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
-                return Ok(earlier.clone());
-            }
-            return Err(key_reused(earlier));
-        }
-        let id = self.id();
-        let mut tasks = self.deploys.tasks();
-        // Whoever stops takes the tasks after saying so: a later one would not be waited for.
-        if self.deploys.0.stopping.load(Ordering::Relaxed) {
-            return Err(stopping());
-        }
-        {
-            let mut jobs = self.deploys.jobs();
-            for deployed in &projects {
-                jobs.check_free(&deployed.project)?;
-            }
-            for deployed in &projects {
-                jobs.busy.insert(deployed.project.clone(), id.clone());
-            }
-        }
-        self.started = true;
-        self.job.received(projects, message);
-        let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
-        spawn(&mut tasks, async move { run.run().await });
-        drop(tasks);
-        Ok(self.job.clone())
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.started {
-            let id = self.id();
-            let mut jobs = self.deploys.jobs();
-            jobs.forget(&id);
-            if let Some(earlier) = &self.earlier {
-                let record = earlier.record();
-                if let Some(key) = record.idempotency_key.filter(|_| jobs.by_id.contains_key(&record.deploy))
-                {
-                    jobs.by_key.insert((record.by, key), record.deploy);
-                }
-            }
-            drop(jobs);
-            // Whoever waits for it is let go, and may send it again at once.
-            let detail = "the upload of this deploy was not accepted or broke off: send it again";
-            let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
-            self.job.end(Err((Outcome::Refused, gone)));
-        }
     }
 }
 
