@@ -36,7 +36,7 @@ pub(super) enum Reply {
     Page(u16, &'static str),
     /// Server-sent events, in pieces of so many bytes.
     Events(String, usize),
-    /// Without the body having been read.
+    /// Before the body has been read.
     AtOnce(u16, Value),
     /// The connection is closed instead, when the request has come.
     Break,
@@ -92,7 +92,11 @@ async fn answer(request: Request<Incoming>, replies: Replies, asked: Arc<Mutex<V
     let (parts, body) = request.into_parts();
     let reply = replies.lock().unwrap().pop_front().unwrap_or(Reply::Page(500, "not expected"));
     let body = match reply {
-        Reply::AtOnce(..) => None,
+        // Read behind the answer, as a bridge does: closed on unread bytes, a connection may lose the answer.
+        Reply::AtOnce(..) => {
+            tokio::spawn(body.collect());
+            None
+        }
         _ => body.collect().await.ok().map(|body| body.to_bytes()),
     };
     let path = parts.uri.path_and_query().unwrap().to_string();
