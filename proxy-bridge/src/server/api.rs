@@ -36,8 +36,9 @@ use crate::verifier::Verifier;
 /// Connections at once; the next one waits to be accepted. Each deploy and each follower holds one.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// A head that takes longer is no client's that means well.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// A head that takes longer is no client's that means well. It also is how long a connection may be idle: longer than
+/// the 20 s that the proxies in examples/ingress keep one, so that theirs is the end that closes.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// When the bridge stops, deploys are waited for; their answers are then written in less than this.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
