@@ -6,7 +6,7 @@ use http::HeaderName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Diagnostic, Timings, Trigger};
+use crate::event::{Death, Diagnostic, Timings, Trigger};
 use crate::project::ProjectName;
 
 /// The digest of the files that a checkout's tar has.
@@ -51,6 +51,68 @@ pub struct Status {
     /// than an event from one that is older.
     #[serde(default)]
     pub sequence: u64,
+    /// What the live version (or, without one, the newest) may do. None until its files were read.
+    #[serde(default)]
+    pub grants: Option<Grants>,
+    /// Cells of it that ended by themselves, the newest first.
+    #[serde(default)]
+    pub deaths: Vec<Died>,
+}
+
+/// What a project asks for in its own configuration, what the operator's policy lets it have, and what
+/// it does not: side by side.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    pub asked: Rights,
+    pub granted: Rights,
+    pub refused: Rights,
+    pub limits: Limits,
+}
+
+/// Each a list; `*` stands for all there is. Of the environment the names alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+    pub net: Vec<String>,
+    pub env: Vec<String>,
+    pub sys: Vec<String>,
+    pub run: Vec<String>,
+    pub ffi: Vec<String>,
+    pub import: Vec<String>,
+}
+
+/// The limits of a project: bytes, milliseconds and counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes, over all memory of a cell that is its own.
+    pub memory: u64,
+    /// Milliseconds that one turn of the event loop may take.
+    pub event_loop_ms: u64,
+    pub workers: u32,
+    /// File descriptors.
+    pub files: u64,
+    /// Bytes in `DATA_DIR` and the temporary folder together.
+    pub disk: u64,
+    /// Milliseconds until the answer has to begin.
+    pub request_ms: u64,
+    /// Bytes of a request's body.
+    pub body: u64,
+    /// Requests in the project at once.
+    pub in_flight: usize,
+    /// Requests that wait for one of those to end.
+    pub queue: usize,
+    /// Milliseconds that they wait.
+    pub patience_ms: u64,
+}
+
+/// A cell that ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Died {
+    pub at: Timestamp,
+    pub version: String,
+    #[serde(flatten)]
+    pub death: Death,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +126,8 @@ pub enum State {
     Invalid,
     /// Live, but stopped until its next request.
     Idle,
+    /// Live, but its cells died again and again: it is not started until its code or its policy changes.
+    Stopped,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

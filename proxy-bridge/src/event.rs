@@ -30,6 +30,9 @@ pub enum EventType {
     /// The process of a version that was live has ended.
     #[serde(rename = "version.retired")]
     VersionRetired,
+    /// The process of the live version ended by itself, or went over a limit and was ended.
+    #[serde(rename = "cell.died")]
+    CellDied,
 }
 
 impl EventType {
@@ -40,6 +43,7 @@ impl EventType {
             Self::ReloadFailed => "reload.failed",
             Self::ProjectRemoved => "project.removed",
             Self::VersionRetired => "version.retired",
+            Self::CellDied => "cell.died",
         }
     }
 }
@@ -66,6 +70,48 @@ pub struct EventData {
     pub error: Option<Diagnostic>,
     #[serde(default)]
     pub timings_ms: Timings,
+    /// How the cell ended. In `cell.died` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub death: Option<Death>,
+}
+
+/// How a cell ended that was not told to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    pub reason: DeathReason,
+    /// In words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`.
+    pub message: String,
+    /// With `exit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// With `signal` and `abort`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Requests that were in it.
+    pub in_flight: usize,
+    /// Milliseconds until another cell of the same version is started; none when the version is stopped
+    /// for dying again and again.
+    pub restart_ms: Option<u64>,
+}
+
+/// Why a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeathReason {
+    /// More memory than its limit, or than V8 could have.
+    Memory,
+    /// Its event loop was blocked for longer than its limit.
+    EventLoop,
+    /// More workers than its limit.
+    Workers,
+    /// It exited: by `Deno.exit`, or by an error that nobody caught.
+    Exit,
+    /// V8, the runtime or the project aborted it; the message says why, where that was printed.
+    Abort,
+    /// Another signal.
+    Signal,
+    /// The router lost it.
+    Unknown,
 }
 
 /// What made the router look at a project.
@@ -80,6 +126,8 @@ pub enum Trigger {
     Poll,
     /// `POST /_reload`
     Request,
+    /// The operator's policy has changed what the project is given.
+    Policy,
 }
 
 /// How long each phase took, in milliseconds of wall-clock time. A phase that did not happen is absent.
@@ -136,6 +184,7 @@ pub(crate) mod tests {
                 trigger: Some(Trigger::Watch),
                 error: None,
                 timings_ms: Timings { debounce: Some(20.5), total: Some(31.25), ..Timings::default() },
+                death: None,
             },
         }
     }
@@ -170,7 +219,7 @@ pub(crate) mod tests {
     #[test]
     fn each_type_has_one_name_everywhere() {
         use EventType::*;
-        for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired] {
+        for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

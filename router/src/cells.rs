@@ -6,7 +6,6 @@ mod output;
 mod pool;
 mod process;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ pub(crate) use pool::Cells;
 pub(crate) use process::Cell;
 
 use crate::checkout::Checkout;
+use crate::policy::Grant;
 use crate::version::Version;
 
 /// How cells are made.
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) binary: PathBuf,
     /// A directory of the router's own; each cell has its socket in one of its own below it.
     pub(crate) run_dir: PathBuf,
+    /// Each project has a folder of its own below it, which stays.
+    pub(crate) data_dir: PathBuf,
     pub(crate) spares: usize,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
@@ -40,15 +42,20 @@ pub(crate) struct Order {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
     pub(crate) entry: String,
+    pub(crate) grant: Arc<Grant>,
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf) -> Start {
+    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf) -> Start {
         let version = self.version.to_string();
-        let env = BTreeMap::from([
-            ("SWITCHYARD_PROJECT".to_owned(), self.version.project.to_string()),
-            ("SWITCHYARD_VERSION".to_owned(), version.clone()),
-        ]);
+        let own = [
+            ("SWITCHYARD_PROJECT", self.version.project.to_string()),
+            ("SWITCHYARD_VERSION", version.clone()),
+            ("TMPDIR", tmp.to_string_lossy().into_owned()),
+            ("DATA_DIR", data.to_string_lossy().into_owned()),
+        ];
+        let mut env = self.grant.env.clone();
+        env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Start {
             project: self.version.project.to_string(),
             version,
@@ -57,6 +64,10 @@ impl Order {
             entry: self.entry.clone(),
             socket,
             env,
+            tmp,
+            data,
+            permissions: self.grant.permissions.clone(),
+            limits: self.grant.limits,
         }
     }
 }

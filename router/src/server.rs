@@ -173,9 +173,9 @@ where
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
-    let run_dir = config.state.join("run");
+    let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
     let sink = lines.clone();
-    let cells = Cells::new(cells::Settings { binary: cell, run_dir, spares: config.spares, sink })?;
+    let cells = Cells::new(cells::Settings { binary: cell, run_dir, data_dir, spares: config.spares, sink })?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 

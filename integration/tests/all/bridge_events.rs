@@ -27,6 +27,7 @@ fn event() -> Event {
             trigger: None,
             error: None,
             timings_ms: Timings::default(),
+            death: None,
         },
     }
 }

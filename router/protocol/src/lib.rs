@@ -2,8 +2,12 @@
 //! a cell inherits as its standard input. Private to the two, and free to change with them.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
 
@@ -27,6 +31,20 @@ pub enum FromCell {
     Serving,
     /// The version cannot be served. The cell exits by itself after it.
     Failed(Diagnostic),
+    /// The cell has gone over one of its limits. It exits by itself after it.
+    Exceeded(Limit),
+}
+
+/// A limit that ends a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// All memory of the process.
+    Memory,
+    /// One turn of the event loop went on for too long.
+    EventLoop,
+    /// More workers than are allowed.
+    Workers,
 }
 
 /// The version that a cell is to run.
@@ -46,4 +64,139 @@ pub struct Start {
     pub socket: PathBuf,
     /// The whole environment that the project sees.
     pub env: BTreeMap<String, String>,
+    /// A folder of the cell's own that goes with it: `TMPDIR`.
+    pub tmp: PathBuf,
+    /// The project's folder for what stays: `DATA_DIR`.
+    pub data: PathBuf,
+    pub permissions: Permissions,
+    pub limits: Limits,
+}
+
+/// What a version may reach besides its checkout, `node_modules`, `tmp` and `data`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// Absolute paths of files and folders.
+    pub read: Vec<PathBuf>,
+    /// Absolute paths of files and folders.
+    pub write: Vec<PathBuf>,
+    /// Names, addresses and networks, with or without a port, as Deno's `--allow-net` takes them. `None`: any.
+    pub net: Option<Vec<String>>,
+    /// Addresses that are not public and may be reached all the same.
+    pub private_net: Vec<Reach>,
+    /// Kinds of system information, as Deno's `--allow-sys` takes them.
+    pub sys: Vec<String>,
+}
+
+/// The limits of one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes, over all memory of the process that is its own.
+    pub memory: u64,
+    /// Milliseconds that one turn of the event loop may take.
+    pub event_loop: u64,
+    /// Web workers and worker threads at once.
+    pub workers: u32,
+    /// File descriptors at once, sockets among them.
+    pub files: u64,
+    /// Bytes in `data` and `tmp` together.
+    pub disk: u64,
+}
+
+/// A network, or one address of it, and a port if not all: `10.1.2.0/24`, `127.0.0.1:5432`, `[::1]:6379`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Reach {
+    pub net: IpNet,
+    pub port: Option<u16>,
+}
+
+impl Reach {
+    /// Whether it covers this address and port.
+    pub fn covers(&self, address: SocketAddr) -> bool {
+        self.net.contains(&address.ip()) && self.port.is_none_or(|port| port == address.port())
+    }
+}
+
+impl FromStr for Reach {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Ok(Self { net: net.trunc(), port: None });
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self { net: address.into(), port: None });
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self { net: address.ip().into(), port: Some(address.port()) });
+        }
+        let (net, port) = text.rsplit_once(':').unwrap_or_default();
+        match (net.replace(['[', ']'], "").parse::<IpNet>(), port.parse()) {
+            (Ok(net), Ok(port)) => Ok(Self { net: net.trunc(), port: Some(port) }),
+            _ => Err(format!(
+                "{text:?} is no address or network: write 127.0.0.1:5432, 10.1.2.0/24 or [fd00::]/8:5432"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Reach {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Reach> for String {
+    fn from(reach: Reach) -> Self {
+        reach.to_string()
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = self.net.prefix_len() == self.net.max_prefix_len();
+        match (one, self.port) {
+            (true, Some(port)) => SocketAddr::new(self.net.addr(), port).fmt(f),
+            (true, None) => self.net.addr().fmt(f),
+            (false, Some(port)) if self.net.addr().is_ipv6() => {
+                write!(f, "[{}]/{}:{port}", self.net.addr(), self.net.prefix_len())
+            }
+            (false, Some(port)) => write!(f, "{}:{port}", self.net),
+            (false, None) => self.net.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reach_is_read_as_it_is_written() {
+        for text in [
+            "127.0.0.1:5432",
+            "10.1.2.0/24",
+            "10.1.2.0/24:80",
+            "::1",
+            "[::1]:6379",
+            "fd00::/8",
+            "[fd00::]/8:5432",
+        ] {
+            assert_eq!(text.parse::<Reach>().unwrap().to_string(), text);
+        }
+        for text in ["", "db.internal", "db.internal:5432", "10.1.2.0/33", "127.0.0.1:70000"] {
+            assert!(text.parse::<Reach>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reach_covers_its_network_and_port_alone() {
+        let reach: Reach = "10.1.2.0/24:80".parse().unwrap();
+        assert!(reach.covers("10.1.2.3:80".parse().unwrap()));
+        assert!(
+            !reach.covers("10.1.2.3:81".parse().unwrap()) && !reach.covers("10.1.3.3:80".parse().unwrap())
+        );
+    }
 }

@@ -4,8 +4,22 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-/// V8's last words when a heap is full.
-const OUT_OF_MEMORY: [&str; 2] = ["JavaScript heap out of memory", "JavaScript out of memory"];
+use switchyard_bridge::event::{Death, DeathReason};
+use switchyard_protocol::Limit;
+
+/// V8's last words, and the allocator's, when there is no memory left.
+const OUT_OF_MEMORY: [&str; 4] = [
+    "JavaScript heap out of memory",
+    "JavaScript out of memory",
+    "process out of memory",
+    "memory allocation of",
+];
+
+/// What is said by a process that aborts: V8's fatal errors, a panic.
+const LAST_WORDS: [&str; 3] = ["# Fatal error", "Fatal error", "panicked at"];
+
+/// `Signal::ABORT`'s number, with which `process.abort()` ends.
+const SIGABRT: i32 = rustix::process::Signal::ABORT.as_raw();
 
 /// How a cell ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +29,13 @@ pub(crate) struct Exit {
     pub(crate) last_words: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reason {
     Code(i32),
     Signal(i32),
-    OutOfMemory,
+    /// By its own doing, with what it said of it.
+    Abort(i32, String),
+    Limit(Limit),
     /// The router lost it, and cannot say.
     Unknown,
 }
@@ -30,27 +46,52 @@ impl Exit {
         Self { reason: Reason::Unknown, last_words: Vec::new() }
     }
 
-    pub(super) fn new(status: Option<ExitStatus>, last_words: Vec<String>) -> Self {
-        let full = |line: &String| OUT_OF_MEMORY.iter().any(|words| line.contains(words));
-        let reason = match status {
-            Some(status) if status.signal().is_some() && last_words.iter().any(full) => Reason::OutOfMemory,
-            Some(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => Reason::Code(code),
-                (None, Some(signal)) => Reason::Signal(signal),
-                (None, None) => Reason::Unknown,
+    /// `exceeded`: the limit that it is known to have been ended for.
+    pub(super) fn new(status: Option<ExitStatus>, exceeded: Option<Limit>, last_words: Vec<String>) -> Self {
+        let signal = status.and_then(|status| status.signal());
+        let says =
+            |words: &[&str]| last_words.iter().find(|line| words.iter().any(|part| line.contains(part)));
+        let reason = match (exceeded, status.and_then(|status| status.code()), signal) {
+            (Some(limit), ..) => Reason::Limit(limit),
+            (None, Some(code), _) => Reason::Code(code),
+            (None, None, Some(_)) if says(&OUT_OF_MEMORY).is_some() => Reason::Limit(Limit::Memory),
+            (None, None, Some(signal)) => match says(&LAST_WORDS) {
+                Some(line) => Reason::Abort(signal, line.clone()),
+                None => Reason::Signal(signal),
             },
-            None => Reason::Unknown,
+            (None, None, None) => Reason::Unknown,
         };
         Self { reason, last_words }
+    }
+
+    /// As it is told: to the log, in an event, on the admin listener.
+    pub(crate) fn death(&self, in_flight: usize, restart_ms: Option<u64>) -> Death {
+        let (reason, code, signal) = match &self.reason {
+            Reason::Code(code) => (DeathReason::Exit, Some(*code), None),
+            Reason::Signal(signal) => (
+                if *signal == SIGABRT { DeathReason::Abort } else { DeathReason::Signal },
+                None,
+                Some(*signal),
+            ),
+            Reason::Abort(signal, _) => (DeathReason::Abort, None, Some(*signal)),
+            Reason::Limit(Limit::Memory) => (DeathReason::Memory, None, None),
+            Reason::Limit(Limit::EventLoop) => (DeathReason::EventLoop, None, None),
+            Reason::Limit(Limit::Workers) => (DeathReason::Workers, None, None),
+            Reason::Unknown => (DeathReason::Unknown, None, None),
+        };
+        Death { reason, message: self.to_string(), code, signal, in_flight, restart_ms }
     }
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
+        match &self.reason {
             Reason::Code(code) => write!(f, "exit code {code}"),
             Reason::Signal(signal) => write!(f, "signal {signal}"),
-            Reason::OutOfMemory => f.write_str("out of memory"),
+            Reason::Abort(signal, words) => write!(f, "signal {signal}: {words}"),
+            Reason::Limit(Limit::Memory) => f.write_str("out of memory"),
+            Reason::Limit(Limit::EventLoop) => f.write_str("its event loop was blocked for too long"),
+            Reason::Limit(Limit::Workers) => f.write_str("too many workers"),
             Reason::Unknown => f.write_str("reason unknown"),
         }
     }
@@ -63,9 +104,17 @@ mod tests {
     #[test]
     fn an_abort_with_v8s_last_words_is_out_of_memory() {
         let words = vec!["# Fatal JavaScript out of memory: Reached heap limit".to_owned()];
-        let exit = Exit::new(Some(ExitStatus::from_raw(6)), words.clone());
-        assert_eq!(exit.to_string(), "out of memory");
-        assert_eq!(Exit::new(Some(ExitStatus::from_raw(0x300)), words).to_string(), "exit code 3");
-        assert_eq!(Exit::new(Some(ExitStatus::from_raw(9)), vec![]).to_string(), "signal 9");
+        let exit = |status, words| Exit::new(Some(ExitStatus::from_raw(status)), None, words);
+        assert_eq!(exit(6, words.clone()).to_string(), "out of memory");
+        assert_eq!(exit(0x300, words).to_string(), "exit code 3");
+        assert_eq!(exit(9, vec![]).to_string(), "signal 9");
+        let said = exit(5, vec!["# Fatal error in invalid table size".into()]).death(1, Some(100));
+        assert_eq!((said.reason, said.signal), (DeathReason::Abort, Some(5)));
+    }
+
+    #[test]
+    fn a_limit_that_is_known_says_more_than_the_signal() {
+        let exit = Exit::new(Some(ExitStatus::from_raw(9)), Some(Limit::EventLoop), Vec::new());
+        assert_eq!(exit.death(0, None).reason, DeathReason::EventLoop);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{FromCell, ToCell};
+use switchyard_protocol::{FromCell, Limit, ToCell};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,6 +25,9 @@ use crate::project::diagnostic;
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
 
+/// The name of the temporary folder in a cell's directory.
+const TMP: &str = "tmp";
+
 /// How long a cell may take for its goodbyes before it is killed.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -40,6 +43,8 @@ const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 struct Status {
     /// Whether it serves, or why it never will.
     outcome: Option<Result<(), Diagnostic>>,
+    /// The limit that it went over.
+    exceeded: Option<Limit>,
     exit: Option<Exit>,
 }
 
@@ -57,6 +62,9 @@ pub(crate) struct Cell {
     id: u64,
     pid: u32,
     socket: PathBuf,
+    tmp: PathBuf,
+    /// Below it, the project's own.
+    data_dir: PathBuf,
     given: Given,
     commands: mpsc::Sender<ToOwner>,
     status: watch::Receiver<Status>,
@@ -66,12 +74,11 @@ impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
     pub(super) fn spawn(settings: &Settings, id: u64) -> Result<Self> {
-        let Settings { binary, run_dir, sink, .. } = settings;
+        let Settings { binary, run_dir, data_dir, sink, .. } = settings;
         let dir = run_dir.join(id.to_string());
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&dir)
-            .with_context(|| format!("create {}", dir.display()))?;
+        let tmp = dir.join(TMP);
+        create(&dir)?;
+        create(&tmp)?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
         let child = Command::new(binary)
@@ -93,7 +100,16 @@ impl Cell {
             Owner { dir: dir.clone(), child, control: write, commands: received, status: status_sender };
         let source = Source { given: given.clone(), pid, sink: sink.clone() };
         tokio::spawn(owner.run(BufReader::new(read).lines(), source));
-        Ok(Self { id, pid, socket: dir.join(SOCKET), given, commands, status })
+        Ok(Self {
+            id,
+            pid,
+            socket: dir.join(SOCKET),
+            tmp,
+            data_dir: data_dir.clone(),
+            given,
+            commands,
+            status,
+        })
     }
 
     /// Unique among this router's cells.
@@ -116,8 +132,10 @@ impl Cell {
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
+        let data = self.data_dir.join(order.version.project.as_str());
+        create(&data).map_err(StartError::NoProcess)?;
         let _ = self.given.set(order.version.clone());
-        let start = ToCell::Start(order.start(self.socket.clone()));
+        let start = ToCell::Start(order.start(self.socket.clone(), self.tmp.clone(), data));
         let _ = self.commands.send(ToOwner::Say(Box::new(start))).await;
         let mut status = self.status.clone();
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
@@ -157,6 +175,12 @@ impl Cell {
         let _ = self.commands.send(ToOwner::Kill).await;
         self.exited().await
     }
+}
+
+/// Makes a folder, and those above it, that nobody else may enter.
+fn create(dir: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))
 }
 
 fn ended_in_load(exit: &Exit) -> Diagnostic {
@@ -208,7 +232,7 @@ impl Owner {
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             tracing::warn!("{} cannot be removed: {error}", self.dir.display());
         }
-        self.status.send_modify(|status| status.exit = Some(Exit::new(ended, last_words)));
+        self.status.send_modify(|status| status.exit = Some(Exit::new(ended, status.exceeded, last_words)));
     }
 
     fn heard(&self, line: &str) {
@@ -216,6 +240,10 @@ impl Owner {
             Ok(FromCell::Ready) => return,
             Ok(FromCell::Serving) => Ok(()),
             Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
+            Ok(FromCell::Exceeded(limit)) => {
+                self.status.send_modify(|status| status.exceeded = Some(limit));
+                return;
+            }
             Err(error) => return tracing::warn!("a cell says what is not understood: {error}"),
         };
         self.status.send_modify(|status| {

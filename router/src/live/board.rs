@@ -91,6 +91,8 @@ impl Shown {
             routes: Vec::new(),
             held: None,
             sequence: 0,
+            grants: None,
+            deaths: Vec::new(),
         };
         Self { status, in_flight: None, draining: Vec::new() }
     }

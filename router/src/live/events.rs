@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use switchyard_bridge::event::{Diagnostic, Event, EventData, EventType, Timings, Trigger};
+use switchyard_bridge::event::{Death, Diagnostic, Event, EventData, EventType, Timings, Trigger};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::publisher::Publisher;
 use tokio::sync::broadcast;
@@ -40,6 +40,7 @@ pub(crate) struct Happened {
     pub(crate) trigger: Option<Trigger>,
     pub(crate) error: Option<Diagnostic>,
     pub(crate) timings_ms: Timings,
+    pub(crate) death: Option<Death>,
 }
 
 impl Events {
@@ -66,6 +67,7 @@ impl Events {
                 trigger: happened.trigger,
                 error: happened.error,
                 timings_ms: happened.timings_ms,
+                death: happened.death,
             },
         };
         if let Some(publisher) = &self.publisher {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::cells::Cell;
 use crate::drain::InFlight;
 use crate::metrics::Requests;
+use crate::policy::RequestLimits;
 use crate::version::Version;
 
 /// The table and its news.
@@ -35,6 +36,7 @@ pub(crate) struct Entry {
     pub(crate) failed: Option<Failure>,
     pub(crate) routes: Vec<Route>,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) limits: RequestLimits,
 }
 
 /// A version that new requests go to.
@@ -152,7 +154,14 @@ mod tests {
 
     fn entry(name: &str) -> Entry {
         let project = ProjectName::parse(name).unwrap();
-        Entry { project, live: None, failed: None, routes: Vec::new(), requests: Arc::default() }
+        Entry {
+            project,
+            live: None,
+            failed: None,
+            routes: Vec::new(),
+            requests: Arc::default(),
+            limits: RequestLimits::default(),
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::checkout::HashCache;
 use crate::drain::InFlight;
 use crate::live::{Entry, Failure, LiveVersion, Running, Shown};
 use crate::metrics::Requests;
+use crate::policy::Grant;
 use crate::version::Version;
 
 /// How many reloads `GET /projects/{name}` tells of.
@@ -121,6 +122,11 @@ impl Project {
         self.live_plan.as_ref().map(|plan| plan.routes.as_slice()).unwrap_or_default()
     }
 
+    fn grant(&self) -> Option<&Grant> {
+        let newest = || self.plan.as_ref()?.as_ref().ok();
+        self.live_plan.as_ref().or_else(newest).map(|plan| plan.order.grant.as_ref())
+    }
+
     /// As requests see it.
     pub(super) fn entry(&self) -> Entry {
         let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.running.clone()));
@@ -130,6 +136,7 @@ impl Project {
             failed: self.wake_failure.clone().or_else(|| self.failure.clone()),
             routes: self.routes().to_vec(),
             requests: self.requests.clone(),
+            limits: self.grant().map(|grant| grant.requests).unwrap_or_default(),
         }
     }
 
@@ -161,6 +168,8 @@ impl Project {
             routes: self.routes().iter().map(ToString::to_string).collect(),
             held: self.deploy.clone(),
             sequence: self.sequence,
+            grants: self.grant().map(|grant| grant.shown.clone()),
+            deaths: Vec::new(),
         };
         Shown {
             status,

@@ -104,7 +104,12 @@ fn read_blocking(
         match store.make(&version, &snapshot, place.live.as_ref()) {
             Ok(checkout) => {
                 let plan = Manifest::read(&checkout.dir).map(|manifest| Plan {
-                    order: Order { version: version.clone(), checkout, entry: manifest.entry },
+                    order: Order {
+                        version: version.clone(),
+                        checkout,
+                        entry: manifest.entry,
+                        grant: Arc::default(),
+                    },
                     routes: manifest.routes,
                 });
                 return (Found::Version(version), Some(plan));
@@ -191,7 +196,10 @@ impl Builder {
         let found = spawn_blocking(move || {
             let checkout = store.find(&version)?;
             let manifest = Manifest::read(&checkout.dir).ok()?;
-            Some(Plan { order: Order { version, checkout, entry: manifest.entry }, routes: manifest.routes })
+            Some(Plan {
+                order: Order { version, checkout, entry: manifest.entry, grant: Arc::default() },
+                routes: manifest.routes,
+            })
         });
         found.await.ok().flatten()
     }

@@ -193,6 +193,8 @@ fn unknown(name: &str) -> Status {
         routes: Vec::new(),
         held: None,
         sequence: 0,
+        grants: None,
+        deaths: Vec::new(),
     }
 }
 

@@ -238,6 +238,8 @@ impl Told {
             routes: Vec::new(),
             held: None,
             sequence: 0,
+            grants: None,
+            deaths: Vec::new(),
         })
     }
 
@@ -262,6 +264,7 @@ impl Told {
                 trigger: None,
                 error: None,
                 timings_ms: Timings::default(),
+                death: None,
             },
         }
     }

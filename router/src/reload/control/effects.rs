@@ -153,6 +153,7 @@ impl Control {
             trigger: Some(project.attempt.trigger),
             error: Some(failed.error),
             timings_ms,
+            death: None,
         };
         project.sequence = self.parts.events.tell(EventType::ReloadFailed, &project.name, happened);
         project.report(Outcome::Failed, failed.version.as_ref());

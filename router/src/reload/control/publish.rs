@@ -82,6 +82,7 @@ impl Control {
             trigger: Some(attempt.trigger),
             error: None,
             timings_ms,
+            death: None,
         };
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &version.project, happened);
         let report = project.report(Outcome::Live, Some(version));
@@ -113,6 +114,7 @@ impl Control {
             trigger: Some(project.attempt.trigger),
             error: None,
             timings_ms: project.attempt.timings(),
+            death: None,
         };
         tracing::info!(project.name = name, "the files are those of the live version again");
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &project.name, happened);
