@@ -1,7 +1,9 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
+mod bounds;
 mod exit;
+mod monitor;
 mod output;
 mod pool;
 mod process;

@@ -183,6 +183,7 @@ where
         watch::Settings { root: config.projects.clone(), debounce: config.debounce, poll: config.poll };
     let watch = Watch::start(watched, metrics.clone(), changed)?;
     let filling = tokio::spawn(cells.clone().keep_filled());
+    let limiting = tokio::spawn(cells.clone().keep_within_limits());
     let settings = reload::Settings {
         projects: config.projects.clone(),
         state: config.state.clone(),
@@ -255,6 +256,7 @@ where
         spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
         server.stop().await;
         filling.abort();
+        limiting.abort();
         let _ = end_control.send(());
         control.await.context("stop the control flow")?;
         admin.abort();

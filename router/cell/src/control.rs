@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchyard_protocol::{FromCell, Start, ToCell};
+use switchyard_protocol::{FromCell, Limit, Start, ToCell};
 use tokio::sync::{Notify, oneshot};
 
 use crate::process::exit_now;
@@ -16,9 +16,28 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What the main thread holds of it.
 pub(crate) struct Control {
-    socket: UnixStream,
+    voice: Voice,
     start: Option<oneshot::Receiver<Start>>,
     drain: Arc<Notify>,
+}
+
+/// What any thread may say to the router.
+#[derive(Clone)]
+pub(crate) struct Voice(Arc<UnixStream>);
+
+impl Voice {
+    /// A cell whose router cannot be told anything has no purpose: the reader ends it.
+    fn send(&self, message: &FromCell) {
+        let mut line = serde_json::to_vec(message).expect("a message has string keys only");
+        line.push(b'\n');
+        let _ = self.0.as_ref().write_all(&line);
+    }
+
+    /// Says so, and ends the process.
+    pub(crate) fn exceed(&self, limit: Limit) -> ! {
+        self.send(&FromCell::Exceeded(limit));
+        exit_now(70)
+    }
 }
 
 impl Control {
@@ -31,14 +50,15 @@ impl Control {
             .name("control".into())
             .stack_size(128 * 1024)
             .spawn(move || read(reader, start_sender, &signal))?;
-        Ok(Self { socket, start: Some(start), drain })
+        Ok(Self { voice: Voice(Arc::new(socket)), start: Some(start), drain })
     }
 
-    /// A cell whose router cannot be told anything has no purpose: the reader ends it.
     pub(crate) fn send(&self, message: &FromCell) {
-        let mut line = serde_json::to_vec(message).expect("a message has string keys only");
-        line.push(b'\n');
-        let _ = (&self.socket).write_all(&line);
+        self.voice.send(message);
+    }
+
+    pub(crate) fn voice(&self) -> Voice {
+        self.voice.clone()
     }
 
     /// The version that this cell is to run. Asked once.

@@ -5,23 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind};
-use deno_core::v8;
+use deno_core::{JsRuntime, v8};
 use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{FromCell, Start};
+use switchyard_protocol::{FromCell, Limit, Start};
 
-use crate::control::Control;
+use crate::control::{Control, Voice};
 use crate::diagnose::{diagnose, misconfigured, plain};
 use crate::handler::DefaultExport;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
-use crate::process::{open_no_ports, trim_memory};
+use crate::process::trim_memory;
 use crate::project::Project;
 use crate::roots::Roots;
-use crate::runtime::Spare;
+use crate::runtime::{Spare, heap};
+use crate::sandbox;
+use crate::watchdog::Watch;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
      `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";
@@ -43,11 +45,22 @@ pub(crate) async fn live(mut control: Control) -> i32 {
         Ok(project) => project,
         Err(error) => return fail(&control, misconfigured(&names, &error)),
     };
+    limit_heap(&mut spare.worker.js_runtime, heap(start.limits.memory), control.voice());
     let mut version = Version { worker: spare.worker, project, control, default_export };
     match version.build().await {
-        Ok(()) => version.serve().await,
+        Ok(()) => version.serve(Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) => fail(&version.control, diagnostic),
     }
+}
+
+/// More than V8's heap may have ends the cell, and the router hears why before V8 gives up with an abort.
+fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
+    // A spare is made with the limit that most have: to lower it, V8 wants a callback to be taken away again.
+    runtime.add_near_heap_limit_callback(|limit, _| limit);
+    runtime.remove_near_heap_limit_callback(limit);
+    runtime.add_near_heap_limit_callback(move |reached, _| {
+        if reached >= limit { voice.exceed(Limit::Memory) } else { limit }
+    });
 }
 
 /// Makes the process the version's: directory, environment, permissions, configuration.
@@ -59,8 +72,8 @@ async fn assign(
 ) -> anyhow::Result<Arc<Project>> {
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
-    open_no_ports();
-    let project = Arc::new(Project::open(roots, names, &start.entry).await?);
+    sandbox::confine(start)?;
+    let project = Arc::new(Project::open(start, roots, names).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;
     Ok(project)
 }
@@ -127,8 +140,20 @@ impl Version {
     }
 
     /// Until the version is drained, or ends by itself.
-    async fn serve(&mut self) -> i32 {
+    async fn serve(&mut self, longest_turn: Duration) -> i32 {
+        let voice = self.control.voice();
+        let watch = match Watch::start(longest_turn, move || voice.exceed(Limit::EventLoop)) {
+            Ok(watch) => watch,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
+                return 70;
+            }
+        };
         self.control.send(&FromCell::Serving);
+        watch.over(self.run()).await
+    }
+
+    async fn run(&mut self) -> i32 {
         let settled = tokio::time::sleep(SETTLED);
         tokio::pin!(settled);
         let mut trimmed = false;

@@ -1,5 +1,6 @@
 //! The process of one version of a project: V8 and Deno's runtime around its code. Started by the router as a spare,
-//! with the control socket as its standard input; given a version once; ends with it.
+//! with the control socket as its standard input; given a version once; ends with it. With `--walls` it only tells what
+//! this kernel can confine it with.
 
 mod control;
 mod diagnose;
@@ -16,12 +17,18 @@ mod process;
 mod project;
 mod roots;
 mod runtime;
+mod sandbox;
 mod source;
+mod watchdog;
 mod web_worker;
 
 use control::Control;
 
 fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("--walls") {
+        println!("{}", serde_json::to_string(&sandbox::walls())?);
+        return Ok(());
+    }
     let socket = process::prepare()?;
     log::start();
     runtime::init_v8();

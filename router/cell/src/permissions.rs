@@ -1,6 +1,7 @@
 //! What a version may do as far as Deno decides it. Never asked, always answered: nobody sits in front of a cell.
 
-use std::path::Path;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use deno_runtime::deno_permissions::{
@@ -8,6 +9,8 @@ use deno_runtime::deno_permissions::{
 };
 use switchyard_protocol::Start;
 use sys_traits::impls::RealSys;
+
+use crate::sandbox::not_public;
 
 /// What may be asked of the system: nothing in it changes anything.
 const SYSTEM: &[&str] = &[
@@ -18,14 +21,12 @@ const SYSTEM: &[&str] = &[
     "homedir",
     "hostname",
     "loadavg",
-    "networkInterfaces",
     "osRelease",
     "osUptime",
     "statfs",
     "systemMemoryInfo",
     "uid",
     "umask",
-    "userInfo",
 ];
 
 /// What the environment tells Deno is not for the project to see.
@@ -35,18 +36,24 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     // In these lists an empty one means everything, and none means nothing.
     let everything = || Some(Vec::new());
-    let socket = name(&start.socket);
-    let mut read = vec![name(&start.checkout), socket.clone()];
-    read.extend(start.node_modules.as_deref().map(name));
+    let granted = &start.permissions;
+    // The socket, to listen on it.
+    let own = [&start.socket, &start.tmp, &start.data];
+    let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(own).chain(&granted.read);
+    let write = own.into_iter().chain(&granted.write);
+    let net = granted.net.as_ref().map(|names| {
+        let private = granted.private_net.iter().map(ToString::to_string);
+        names.iter().cloned().chain(private).collect::<Vec<_>>()
+    });
     let options = PermissionsOptions {
-        allow_read: Some(read),
-        // To listen on it.
-        allow_write: Some(vec![socket]),
-        allow_net: everything(),
+        allow_read: Some(read.map(name).collect()),
+        allow_write: Some(write.map(name).collect()),
+        allow_net: net.map_or_else(everything, |names| Some(names).filter(|names| !names.is_empty())),
+        deny_net: Some(closed(granted)),
         // It is only what the version was given.
         allow_env: everything(),
         ignore_env: Some(OURS.iter().map(|name| (*name).to_owned()).collect()),
-        allow_sys: Some(SYSTEM.iter().map(|kind| (*kind).to_owned()).collect()),
+        allow_sys: Some(SYSTEM.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone()).collect()),
         prompt: false,
         ..PermissionsOptions::default()
     };
@@ -54,6 +61,15 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     Ok(PermissionsContainer::new(parser, permissions))
 }
 
-fn name(path: &Path) -> String {
+/// Deno has no words for networks of IPv6: of those, the one address that matters most. What is connected to is looked at
+/// once more, with all of them, in `sandbox::network`.
+fn closed(granted: &switchyard_protocol::Permissions) -> Vec<String> {
+    let closed = not_public(&granted.private_net);
+    let v6 = closed.iter().any(|net| net.contains(&IpAddr::V6(Ipv6Addr::LOCALHOST)));
+    let v4 = closed.iter().filter(|net| net.addr().is_ipv4()).map(ToString::to_string);
+    v4.chain(v6.then(|| format!("[{}]", Ipv6Addr::LOCALHOST))).collect()
+}
+
+fn name(path: &PathBuf) -> String {
     path.to_string_lossy().into_owned()
 }

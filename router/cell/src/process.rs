@@ -6,33 +6,18 @@ use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
 
+use crate::sandbox;
+
 /// Prepares the process and returns the control socket that it was started with as its standard input. To be called
 /// before any other thread exists.
-pub(crate) fn prepare() -> io::Result<UnixStream> {
+pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
     let control = take_stdin()?;
     stand_alone()?;
     no_core_dumps()?;
     let_the_router_finish();
     allocate_from_one_arena();
+    sandbox::forbid_calls()?;
     Ok(control)
-}
-
-/// From here on this thread, and those that it starts, cannot listen on TCP: Deno's server is put on the version's
-/// socket whatever port the code names, but only the first that the project makes. Kernels before 6.7 do not know how.
-pub(crate) fn open_no_ports() {
-    const BIND_TCP: u64 = 1;
-    // struct landlock_ruleset_attr: handled_access_fs, handled_access_net.
-    let handled: [u64; 2] = [0, BIND_TCP];
-    // SAFETY: the pointer is to a live value of the size that is given; the descriptor is closed here.
-    #[expect(unsafe_code, reason = "libc calls")]
-    unsafe {
-        let size = size_of_val(&handled);
-        let rules = libc::syscall(libc::SYS_landlock_create_ruleset, handled.as_ptr(), size, 0);
-        if let Ok(rules @ 0..) = libc::c_int::try_from(rules) {
-            libc::syscall(libc::SYS_landlock_restrict_self, rules, 0);
-            libc::close(rules);
-        }
-    }
 }
 
 /// Gives memory that the load left free back to the system.
@@ -70,17 +55,20 @@ fn take_stdin() -> io::Result<UnixStream> {
     Ok(control)
 }
 
-/// Dies with the router (one that died before this is seen as the end of the control socket), gains no privileges, and
-/// does not hear what is typed at the router's terminal: Ctrl-C is the router's to handle.
+/// Dies with the router (one that died before this is seen as the end of the control socket), gains no privileges,
+/// cannot be looked into by another process of the same user, and does not hear what is typed at the router's terminal: Ctrl-C is the router's to handle.
 fn stand_alone() -> io::Result<()> {
     // SAFETY: these calls change flags of this process only.
     #[expect(unsafe_code, reason = "libc calls")]
     let result = unsafe {
         libc::umask(0o077);
+        // A file that grows beyond its bound is an error of that write, and not the end.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         // Fails in a process that leads a group already: then it has been done.
         libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0)
             | libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong, 0, 0, 0)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

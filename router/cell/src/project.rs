@@ -21,6 +21,7 @@ use sys_traits::impls::RealSys;
 
 use crate::failures::Failures;
 use crate::paths::Names;
+use switchyard_protocol::{Limits, Start};
 use crate::roots::{Inside, Roots};
 
 pub(crate) type Sys = RealSys;
@@ -32,6 +33,7 @@ const NO_CACHE: &str = "/dev/null/deno";
 
 pub(crate) struct Project {
     pub(crate) roots: Roots,
+    pub(crate) limits: Limits,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
@@ -46,12 +48,13 @@ pub(crate) struct Project {
 
 impl Project {
     /// Reads deno.json and package.json, and nothing else.
-    pub(crate) async fn open(roots: Roots, names: Names, entry: &str) -> anyhow::Result<Self> {
-        let main_module = Url::from_file_path(roots.checkout.join(entry))
+    pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
+        let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
         let factory = resolver_factory(&roots)?;
         Ok(Self {
             names,
+            limits: start.limits,
             main_module,
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs: factory.cjs_tracker()?.clone(),

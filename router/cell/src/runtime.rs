@@ -1,6 +1,7 @@
 //! V8 and Deno's runtime, assembled before the version is known: all that does not depend on it is done in a spare, so
 //! that little is left between `Start` and `Serving`.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -22,13 +23,19 @@ use sys_traits::impls::RealSys;
 
 use crate::loader::{Loader, ProjectSlot};
 use crate::project::{Checker, Npm, Project, Sys};
-use crate::web_worker;
+use crate::web_worker::{self, Workers};
 
 /// The Deno release that the pinned crates are of.
 const DENO_VERSION: &str = "2.9.8";
 
-/// For one project among many. A project that needs more dies of it, and is reported as out of memory.
-const HEAP_LIMIT: usize = 512 << 20;
+/// The heap that most versions may have: what a spare is made with.
+const USUAL_MEMORY: u64 = 256 << 20;
+
+/// Of a cell's memory, what is left to all that is not V8's heap.
+const BESIDE_HEAP: u64 = 32 << 20;
+
+/// The folder in a cell's own directory through which it gets at its `DATA_DIR`: a link that the router makes.
+const DATA: &str = "data";
 
 /// What the main thread and its web workers share.
 #[derive(Clone)]
@@ -41,6 +48,10 @@ pub(crate) struct Services {
     pub(crate) features: Arc<FeatureChecker>,
     pub(crate) certificates: Arc<dyn RootCertStoreProvider>,
     pub(crate) fs: Arc<dyn FileSystem>,
+    /// Web workers that there are.
+    pub(crate) workers: Workers,
+    /// Where localStorage, KV and caches are.
+    pub(crate) data: PathBuf,
 }
 
 /// A runtime that waits for its version.
@@ -68,6 +79,8 @@ impl Spare {
             features: Arc::new(FeatureChecker::default()),
             certificates: Arc::new(Certificates::default()),
             fs: Arc::new(RealFs),
+            workers: Workers::default(),
+            data: std::env::current_dir().unwrap_or_default().join(DATA),
         };
         let loader = Rc::new(Loader {
             project: Arc::clone(&services.project),
@@ -135,14 +148,22 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,
-            create_params: Some(create_params()),
+            create_params: Some(create_params(USUAL_MEMORY)),
+            cache_storage_dir: Some(services.data.join("caches")),
+            origin_storage_dir: Some(services.data.clone()),
             ..WorkerOptions::default()
         },
     )
 }
 
-pub(crate) fn create_params() -> v8::CreateParams {
-    v8::CreateParams::default().heap_limits(0, HEAP_LIMIT)
+/// How much of a cell's memory (in bytes) V8's heap may have.
+pub(crate) fn heap(memory: u64) -> usize {
+    let heap = memory.saturating_sub(BESIDE_HEAP).max(memory / 2);
+    usize::try_from(heap).unwrap_or(usize::MAX)
+}
+
+pub(crate) fn create_params(memory: u64) -> v8::CreateParams {
+    v8::CreateParams::default().heap_limits(0, heap(memory))
 }
 
 pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use deno_runtime::deno_inspector_server::MainInspectorSessionChannel;
 use deno_runtime::deno_node::NodeExtInitServices;
@@ -15,11 +16,40 @@ use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
 
+/// How many of them there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Workers(Arc<AtomicU32>);
+
+/// One of them. In the worker's own state, which goes with it.
+struct Counted(Workers);
+
+impl Workers {
+    /// One more, unless there are as many as there may be.
+    fn enter(&self, limit: u32) -> Option<Counted> {
+        let enter = |count| (count < limit).then_some(count + 1);
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).ok()?;
+        Some(Counted(self.clone()))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
     Arc::new(move |args| {
+        let limit = services.project.get().expect("workers are made by a version").limits.workers;
+        let Some(counted) = services.workers.enter(limit) else {
+            log::warn!("no worker is started: there are {limit} already, and no more are allowed (limits.workers)");
+            // Ends this thread, which was started for the worker; who asked for it gets an error.
+            std::panic::resume_unwind(Box::new(limit));
+        };
         let (mut worker, handle, bootstrap) =
             WebWorker::from_options(worker_services(&services, &args), worker_options(&services, args));
         worker.bootstrap(&bootstrap);
+        worker.js_runtime.op_state().borrow_mut().put(counted);
         (worker, handle)
     })
 }
@@ -60,6 +90,7 @@ fn worker_services(
 }
 
 fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOptions {
+    let memory = services.project.get().expect("workers are made by a version").limits.memory;
     WebWorkerOptions {
         name: args.name,
         main_module: args.main_module.clone(),
@@ -74,12 +105,12 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
         residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
         unsafely_ignore_certificate_errors: None,
-        create_params: Some(create_params()),
+        create_params: Some(create_params(memory)),
         seed: None,
         create_web_worker_cb: factory(services.clone()),
         format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
         worker_type: args.worker_type,
-        cache_storage_dir: None,
+        cache_storage_dir: Some(services.data.join("caches")),
         stdio: Default::default(),
         trace_ops: None,
         close_on_idle: args.close_on_idle,

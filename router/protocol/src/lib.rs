@@ -47,6 +47,28 @@ pub enum Limit {
     Workers,
 }
 
+/// What `switchyard-cell --walls` prints: which walls of the operating system a cell can have on this kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walls {
+    /// The version of Landlock's interface: 1 confines files, 4 TCP ports, 6 signals. 0: there is none.
+    pub landlock: i32,
+    pub seccomp: bool,
+}
+
+impl Walls {
+    /// What this kernel lacks, in words. Empty: all is there.
+    pub fn missing(self) -> Vec<&'static str> {
+        let landlock = [
+            (1, "Landlock for files (Linux 5.13): only Deno's permissions keep a project to its own files"),
+            (4, "Landlock for TCP (Linux 6.7): a project may listen on ports of its own"),
+            (6, "Landlock for signals (Linux 6.12): only seccomp keeps a project from signalling others"),
+        ];
+        let missing = landlock.into_iter().filter(|(since, _)| self.landlock < *since).map(|(_, what)| what);
+        let seccomp = (!self.seccomp).then_some("seccomp: a project's process may make any system call");
+        missing.chain(seccomp).collect()
+    }
+}
+
 /// The version that a cell is to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {

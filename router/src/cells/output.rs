@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::time::{Instant, sleep_until};
 
 use crate::version::Version;
 
@@ -31,6 +33,15 @@ pub(super) struct Source {
     pub(super) sink: Arc<dyn Sink>,
 }
 
+/// What one stream of a cell may print in a [`WINDOW`]: 5,000 lines a second, which nobody reads. More is dropped, and
+/// how much is told.
+const LINES: usize = 500;
+
+/// And what is read of it at all: 10 MB a second. A cell that prints more waits for its output to be read.
+const BYTES: usize = 1 << 20;
+
+const WINDOW: Duration = Duration::from_millis(100);
+
 /// Logs `stream` to its end and returns its last lines.
 pub(super) async fn log_lines(
     stream: impl AsyncRead + Unpin,
@@ -39,20 +50,68 @@ pub(super) async fn log_lines(
 ) -> Vec<String> {
     let mut reader = BufReader::with_capacity(MAX_LINE, stream);
     let mut last = VecDeque::with_capacity(LAST_LINES);
+    let mut flow = Flow::new();
     while let Some(line) = next_line(&mut reader).await {
-        match source.given.get() {
-            Some(version) => {
-                source.sink.line(version, source.pid, name, &line);
-                tracing::info!(project.name = %version.project, project.version = %version, stream = name, "{line}");
-            }
-            None => tracing::warn!(stream = name, "a spare cell says: {line}"),
-        }
         if last.len() == LAST_LINES {
             last.pop_front();
         }
-        last.push_back(line);
+        last.push_back(line.clone());
+        let (shown, dropped) = flow.take(line.len()).await;
+        if dropped > 0 {
+            source.log(name, &format!("({dropped} lines are not shown: too many at once)"));
+        }
+        if shown {
+            source.log(name, &line);
+        }
+    }
+    if flow.dropped > 0 {
+        source.log(name, &format!("({} lines are not shown: too many at once)", flow.dropped));
     }
     last.into()
+}
+
+impl Source {
+    fn log(&self, stream: &'static str, line: &str) {
+        match self.given.get() {
+            Some(version) => {
+                self.sink.line(version, self.pid, stream, line);
+                tracing::info!(project.name = %version.project, project.version = %version, stream, "{line}");
+            }
+            None => tracing::warn!(stream, "a spare cell says: {line}"),
+        }
+    }
+}
+
+/// What a stream has printed in the window under way.
+struct Flow {
+    began: Instant,
+    lines: usize,
+    bytes: usize,
+    dropped: usize,
+}
+
+impl Flow {
+    fn new() -> Self {
+        Self { began: Instant::now(), lines: 0, bytes: 0, dropped: 0 }
+    }
+
+    /// Counts a line. Returns whether it is to be shown, and how many were not that came before the window that it
+    /// begins.
+    async fn take(&mut self, bytes: usize) -> (bool, usize) {
+        if self.bytes > BYTES {
+            sleep_until(self.began + WINDOW).await;
+        }
+        let mut dropped = 0;
+        if self.began.elapsed() >= WINDOW {
+            dropped = self.dropped;
+            *self = Self::new();
+        }
+        self.lines += 1;
+        self.bytes += bytes + 1;
+        let shown = self.lines <= LINES;
+        self.dropped += usize::from(!shown);
+        (shown, dropped)
+    }
 }
 
 async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
@@ -116,6 +175,23 @@ mod tests {
         let input = format!("one\r\n\n{long}\nend");
         let lines = log_lines(input.as_bytes(), "stdout", source(Given::default()).0).await;
         assert_eq!(lines, ["one", "", &long[..MAX_LINE], "xxxxx", "end"]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_cut_and_its_size_told() {
+        const FLOOD: usize = 100_000;
+        let (source, taken) = source(Given::default());
+        let version = Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]));
+        source.given.set(version).unwrap();
+        let began = Instant::now();
+        log_lines("x\n".repeat(FLOOD).as_bytes(), "stdout", source).await;
+        let windows = began.elapsed().as_millis() / WINDOW.as_millis() + 1;
+        let taken = taken.0.lock().unwrap();
+        let dropped = |line: &String| line.split_once('(')?.1.split_once(' ')?.0.parse::<usize>().ok();
+        let told: usize = taken.iter().filter_map(dropped).sum();
+        let shown = taken.iter().filter(|line| dropped(line).is_none()).count();
+        assert_eq!(shown + told, FLOOD);
+        assert!(shown <= LINES * usize::try_from(windows).unwrap(), "{shown} in {windows} windows");
     }
 
     #[tokio::test]

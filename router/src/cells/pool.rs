@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::monitor::Monitor;
 use super::process::Cell;
 use super::{Order, Settings, StartError};
 
@@ -31,6 +32,7 @@ pub(crate) struct Cells {
     next_id: AtomicU64,
     spares: Mutex<VecDeque<Cell>>,
     starting: AtomicUsize,
+    monitor: Monitor,
     /// A spare was used, or a start has ended.
     changed: Notify,
 }
@@ -47,6 +49,7 @@ impl Cells {
             next_id: AtomicU64::new(0),
             spares: Mutex::default(),
             starting: AtomicUsize::new(0),
+            monitor: Monitor::default(),
             changed: Notify::new(),
         }))
     }
@@ -79,6 +82,11 @@ impl Cells {
         }
     }
 
+    /// Looks after what the cells use. Runs until it is dropped.
+    pub(crate) async fn keep_within_limits(self: Arc<Self>) {
+        self.monitor.run().await;
+    }
+
     /// Starts `order` in a cell of its own: a spare if there is one, else a new process.
     pub(crate) async fn start(&self, order: &Order, patience: Duration) -> Result<Arc<Cell>, StartError> {
         self.starting.fetch_add(1, Ordering::SeqCst);
@@ -91,8 +99,10 @@ impl Cells {
             Some(spare) => spare,
             None => self.spawn().map_err(StartError::NoProcess)?,
         };
+        let cell = Arc::new(cell);
+        self.monitor.add(&cell);
         cell.start(order, patience).await?;
-        Ok(Arc::new(cell))
+        Ok(cell)
     }
 
     /// Ends the spares.

@@ -4,19 +4,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{FromCell, Limit, ToCell};
+use switchyard_protocol::{FromCell, Limit, Limits, ToCell};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::bounds;
 use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
 use super::{Order, Settings, StartError};
@@ -27,6 +29,9 @@ const SOCKET: &str = "http";
 
 /// The name of the temporary folder in a cell's directory.
 const TMP: &str = "tmp";
+
+/// The link to the project's folder for what stays.
+const DATA: &str = "data";
 
 /// How long a cell may take for its goodbyes before it is killed.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -41,6 +46,8 @@ const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How far a cell is. What it said stays known when it has ended.
 #[derive(Debug, Clone, Default)]
 struct Status {
+    /// Warmed up.
+    is_ready: bool,
     /// Whether it serves, or why it never will.
     outcome: Option<Result<(), Diagnostic>>,
     /// The limit that it went over.
@@ -53,6 +60,7 @@ type Log = JoinHandle<Vec<String>>;
 /// From the handle to the owner.
 enum ToOwner {
     Say(Box<ToCell>),
+    Exceed(Limit),
     Kill,
 }
 
@@ -65,6 +73,7 @@ pub(crate) struct Cell {
     tmp: PathBuf,
     /// Below it, the project's own.
     data_dir: PathBuf,
+    limits: OnceLock<Limits>,
     given: Given,
     commands: mpsc::Sender<ToOwner>,
     status: watch::Receiver<Status>,
@@ -92,8 +101,8 @@ impl Cell {
             .with_context(|| format!("start {}", binary.display()))?;
         let pid = child.id().context("a child that was just started has an id")?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
-        // Two: a start and a drain.
-        let (commands, received) = mpsc::channel(2);
+        // Three: a start, a limit that it went over, and a drain.
+        let (commands, received) = mpsc::channel(3);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
         let owner =
@@ -106,6 +115,7 @@ impl Cell {
             socket: dir.join(SOCKET),
             tmp,
             data_dir: data_dir.clone(),
+            limits: OnceLock::new(),
             given,
             commands,
             status,
@@ -132,21 +142,57 @@ impl Cell {
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
+        let late = || StartError::TimedOut(patience);
+        let deadline = Instant::now() + patience;
+        // What it has reserved by then is what its bounds begin at.
+        let warm = |status: &Status| status.is_ready || status.exit.is_some();
+        self.until(deadline, warm).await.ok_or_else(late)?;
         let data = self.data_dir.join(order.version.project.as_str());
-        create(&data).map_err(StartError::NoProcess)?;
+        self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
         let _ = self.given.set(order.version.clone());
         let start = ToCell::Start(order.start(self.socket.clone(), self.tmp.clone(), data));
         let _ = self.commands.send(ToOwner::Say(Box::new(start))).await;
-        let mut status = self.status.clone();
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
-        let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
-            return Err(StartError::TimedOut(patience));
-        };
-        let status = settled.map(|status| status.clone()).unwrap_or_default();
+        let status = self.until(deadline, settled).await.ok_or_else(late)?;
         match status.outcome {
             Some(outcome) => outcome.map_err(StartError::Failed),
             None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
         }
+    }
+
+    /// Its status once it is `so`, unless that takes until `deadline`.
+    async fn until(&self, deadline: Instant, so: impl FnMut(&Status) -> bool) -> Option<Status> {
+        let mut status = self.status.clone();
+        let reached = timeout_at(deadline, status.wait_for(so)).await.ok()?;
+        // Without an owner there is nothing to be known of it.
+        Some(reached.map(|status| status.clone()).unwrap_or_default())
+    }
+
+    /// Bounds the process, and lets it have the project's folder.
+    fn prepare(&self, data: &Path, limits: &Limits) -> Result<()> {
+        create(data)?;
+        // The runtime was told where it will find it before the project was known.
+        std::os::unix::fs::symlink(data, self.socket.with_file_name(DATA)).context("link the project's folder")?;
+        bounds::set(self.pid, limits).context("bound a cell")?;
+        let _ = self.limits.set(*limits);
+        Ok(())
+    }
+
+    /// Those of its version.
+    pub(super) fn limits(&self) -> Option<Limits> {
+        self.limits.get().copied()
+    }
+
+    /// Where it may write.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let data = self.given.get().map(|version| self.data_dir.join(version.project.as_str()));
+        data.into_iter().chain([self.tmp.clone()]).collect()
+    }
+
+    /// Ends the process for going over `limit`.
+    pub(super) fn exceed(&self, limit: Limit) {
+        // A queue that is full has its end in it already.
+        let _ = self.commands.try_send(ToOwner::Exceed(limit));
     }
 
     /// Waits for the end of the process.
@@ -216,6 +262,10 @@ impl Owner {
                 },
                 command = self.commands.recv() => match command {
                     Some(ToOwner::Say(line)) => self.say(&line).await,
+                    Some(ToOwner::Exceed(limit)) => {
+                        self.exceeded(limit);
+                        self.kill();
+                    }
                     Some(ToOwner::Kill) => self.kill(),
                     None => {
                         self.kill();
@@ -237,18 +287,19 @@ impl Owner {
 
     fn heard(&self, line: &str) {
         let outcome = match serde_json::from_str(line) {
-            Ok(FromCell::Ready) => return,
+            Ok(FromCell::Ready) => return self.status.send_modify(|status| status.is_ready = true),
             Ok(FromCell::Serving) => Ok(()),
             Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
-            Ok(FromCell::Exceeded(limit)) => {
-                self.status.send_modify(|status| status.exceeded = Some(limit));
-                return;
-            }
+            Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
             Err(error) => return tracing::warn!("a cell says what is not understood: {error}"),
         };
         self.status.send_modify(|status| {
             status.outcome.get_or_insert(outcome);
         });
+    }
+
+    fn exceeded(&self, limit: Limit) {
+        self.status.send_modify(|status| status.exceeded = Some(limit));
     }
 
     async fn say(&mut self, line: &ToCell) {

@@ -1,0 +1,292 @@
+//! Where a cell may connect to: checked where connections are made, after names were resolved and whatever asked for them
+//! (fetch and its redirects, WebSocket, Deno.connect, datagrams, node:net, node:dgram). Deno's permissions say the same
+//! with its own words; this is under them, and knows ports.
+//!
+//! The functions below stand in the place of the C library's for all Rust code of this process. What the library calls
+//! itself, such as the resolver's own sockets, does not come here.
+
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::OnceLock;
+
+use ipnet::IpNet;
+use libc::{c_int, c_long, c_void, mmsghdr, msghdr, size_t, sockaddr, sockaddr_in, sockaddr_in6, socklen_t, ssize_t};
+use switchyard_protocol::{Permissions, Reach};
+
+/// IANA's registries of special-purpose addresses (RFC 6890 and what came after it): all that is not a public host's.
+const NOT_PUBLIC: &[&str] = &[
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "::/127",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+];
+
+const DNS: u16 = 53;
+
+/// Before a version is given there is nowhere to go.
+static EGRESS: OnceLock<Egress> = OnceLock::new();
+
+/// Where a version may connect to.
+pub(crate) struct Egress {
+    closed: Vec<IpNet>,
+    private: Vec<Reach>,
+    /// The machine's own name servers, which Deno.resolveDns asks by itself.
+    resolvers: Vec<IpAddr>,
+}
+
+impl Egress {
+    pub(crate) fn of(permissions: &Permissions) -> Self {
+        let private = permissions.private_net.clone();
+        Self { closed: not_public(&[]), private, resolvers: resolvers() }
+    }
+
+    fn admits(&self, address: SocketAddr) -> bool {
+        let address = SocketAddr::new(plain(address.ip()), address.port());
+        !self.closed.iter().any(|net| net.contains(&address.ip()))
+            || self.private.iter().any(|reach| reach.covers(address))
+            || (address.port() == DNS && self.resolvers.contains(&address.ip()))
+    }
+}
+
+pub(super) fn open(egress: Egress) {
+    _ = EGRESS.set(egress);
+}
+
+/// All networks that are not public, without these.
+pub(crate) fn not_public(without: &[Reach]) -> Vec<IpNet> {
+    let all = NOT_PUBLIC.iter().filter_map(|net| net.parse().ok()).collect();
+    without.iter().fold(all, |nets: Vec<IpNet>, hole| {
+        nets.into_iter().flat_map(|net| subtract(net, hole.net)).collect()
+    })
+}
+
+fn subtract(net: IpNet, hole: IpNet) -> Vec<IpNet> {
+    if hole.contains(&net) {
+        return Vec::new();
+    }
+    match net.subnets(net.prefix_len() + 1) {
+        Ok(halves) if net.contains(&hole) => halves.flat_map(|half| subtract(half, hole)).collect(),
+        _ => vec![net],
+    }
+}
+
+/// The IPv4 address that an IPv6 one stands for (mapped, or through NAT64), else the address itself.
+fn plain(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()
+            }
+            _ => v6.into(),
+        },
+        v4 => v4,
+    }
+}
+
+fn resolvers() -> Vec<IpAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let named = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    named.filter_map(|address| address.trim().split('%').next()?.parse().ok()).collect()
+}
+
+/// # Safety
+/// `address` is null or points to `length` bytes.
+#[expect(unsafe_code, reason = "reads what a caller of the C library hands over")]
+unsafe fn is_open(address: *const sockaddr, length: socklen_t) -> bool {
+    if address.is_null() || length == 0 {
+        // A socket that is connected: that was looked at.
+        return true;
+    }
+    let holds = |size: usize| length as usize >= size;
+    // SAFETY: each is read only when the length says that it is there; there may be no alignment to rely on.
+    let target = unsafe {
+        match c_int::from((*address).sa_family) {
+            libc::AF_UNSPEC => return true,
+            libc::AF_INET if holds(size_of::<sockaddr_in>()) => {
+                let v4 = address.cast::<sockaddr_in>().read_unaligned();
+                let ip = Ipv4Addr::from_bits(u32::from_be(v4.sin_addr.s_addr));
+                SocketAddr::new(ip.into(), u16::from_be(v4.sin_port))
+            }
+            libc::AF_INET6 if holds(size_of::<sockaddr_in6>()) => {
+                let v6 = address.cast::<sockaddr_in6>().read_unaligned();
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                SocketAddr::new(ip.into(), u16::from_be(v6.sin6_port))
+            }
+            // Sockets of other cells, and whatever else there is.
+            _ => return false,
+        }
+    };
+    EGRESS.get().is_some_and(|egress| egress.admits(target))
+}
+
+fn refuse<T: From<i8>>() -> T {
+    // SAFETY: errno is this thread's own.
+    #[expect(unsafe_code, reason = "errno")]
+    unsafe {
+        *libc::__errno_location() = libc::EACCES;
+    }
+    T::from(-1)
+}
+
+fn call(result: c_long) -> ssize_t {
+    result as ssize_t
+}
+
+#[expect(unsafe_code, reason = "stands for the C library's function")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn connect(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    // SAFETY: as the caller promises the C library.
+    unsafe {
+        if !is_open(address, length) {
+            return refuse();
+        }
+        call(libc::syscall(libc::SYS_connect, socket, address, length)) as c_int
+    }
+}
+
+#[expect(unsafe_code, reason = "stands for the C library's function")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendto(
+    socket: c_int,
+    buffer: *const c_void,
+    size: size_t,
+    flags: c_int,
+    address: *const sockaddr,
+    length: socklen_t,
+) -> ssize_t {
+    // SAFETY: as the caller promises the C library.
+    unsafe {
+        if !is_open(address, length) {
+            return refuse();
+        }
+        call(libc::syscall(libc::SYS_sendto, socket, buffer, size, flags, address, length))
+    }
+}
+
+#[expect(unsafe_code, reason = "stands for the C library's function")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    // SAFETY: as the caller promises the C library.
+    unsafe {
+        if !is_open((*message).msg_name.cast(), (*message).msg_namelen) {
+            return refuse();
+        }
+        call(libc::syscall(libc::SYS_sendmsg, socket, message, flags))
+    }
+}
+
+#[expect(unsafe_code, reason = "stands for the C library's function")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmmsg(socket: c_int, messages: *mut mmsghdr, count: u32, flags: c_int) -> c_int {
+    // SAFETY: as the caller promises the C library.
+    unsafe {
+        for index in 0..count as usize {
+            let header = &(*messages.add(index)).msg_hdr;
+            if !is_open(header.msg_name.cast(), header.msg_namelen) {
+                return refuse();
+            }
+        }
+        call(libc::syscall(libc::SYS_sendmmsg, socket, messages, count, flags)) as c_int
+    }
+}
+
+/// A port of a datagram socket is the system's to choose: with one of its own, a project would be a server beside the
+/// router. (Of TCP it can have none at all: Landlock.)
+#[expect(unsafe_code, reason = "stands for the C library's function")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    // SAFETY: as the caller promises the C library; a port is in the same place in both families.
+    unsafe {
+        if !address.is_null() && length as usize >= size_of::<sockaddr_in>() {
+            let family = c_int::from((*address).sa_family);
+            let port = address.cast::<sockaddr_in>().read_unaligned().sin_port;
+            if matches!(family, libc::AF_INET | libc::AF_INET6) && port != 0 {
+                return refuse();
+            }
+        }
+        call(libc::syscall(libc::SYS_bind, socket, address, length)) as c_int
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn egress(private: &[&str]) -> Egress {
+        let private = private.iter().map(|reach| reach.parse().unwrap()).collect();
+        let resolvers = vec!["192.168.0.1".parse().unwrap()];
+        Egress { closed: not_public(&[]), private, resolvers }
+    }
+
+    fn admits(egress: &Egress, address: &str) -> bool {
+        egress.admits(address.parse().unwrap())
+    }
+
+    #[test]
+    fn public_addresses_alone_are_open() {
+        let egress = egress(&[]);
+        for address in ["1.1.1.1:443", "[2606:4700::1111]:443", "[64:ff9b::101:101]:443"] {
+            assert!(admits(&egress, address), "{address}");
+        }
+        for address in [
+            "127.0.0.1:8001",
+            "0.0.0.0:80",
+            "10.0.0.1:80",
+            "169.254.169.254:80",
+            "[::1]:80",
+            "[::]:80",
+            "[::ffff:127.0.0.1]:80",
+            "[64:ff9b::7f00:1]:80",
+            "[fe80::1]:80",
+            "[fd00:ec2::254]:80",
+            "224.0.0.1:80",
+        ] {
+            assert!(!admits(&egress, address), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_exception_is_open_at_its_port_alone() {
+        let egress = egress(&["127.0.0.1:5432", "10.1.0.0/16"]);
+        assert!(admits(&egress, "127.0.0.1:5432") && admits(&egress, "[::ffff:127.0.0.1]:5432"));
+        assert!(!admits(&egress, "127.0.0.1:8001") && !admits(&egress, "127.0.0.2:5432"));
+        assert!(admits(&egress, "10.1.2.3:1") && !admits(&egress, "10.2.2.3:1"));
+    }
+
+    #[test]
+    fn the_name_servers_are_open_for_names_alone() {
+        let egress = egress(&[]);
+        assert!(admits(&egress, "192.168.0.1:53"));
+        assert!(!admits(&egress, "192.168.0.1:80") && !admits(&egress, "192.168.0.2:53"));
+    }
+
+    #[test]
+    fn an_exception_is_cut_out_of_the_networks() {
+        let nets = not_public(&["10.1.0.0/16".parse().unwrap()]);
+        let closed = |address: &str| nets.iter().any(|net| net.contains(&address.parse::<IpAddr>().unwrap()));
+        assert!(!closed("10.1.2.3") && closed("10.0.255.255") && closed("10.2.0.0") && closed("127.0.0.1"));
+    }
+}
