@@ -29,6 +29,9 @@ const LOG_FORMAT: &str = "log-format";
 const ADMIN_TOKEN_FILE: &str = "admin-token-file";
 const DRAIN_DELAY: &str = "drain-delay";
 const TRUSTED_PROXY: &str = "trusted-proxy";
+const REQUIRE_SANDBOX: &str = "require-sandbox";
+const CELL_USER: &str = "cell-user";
+const CGROUP: &str = "cgroup";
 const DEV: &str = "dev";
 
 const FLAGS: &[Flag] = &[
@@ -74,6 +77,14 @@ const FLAGS: &[Flag] = &[
         "",
         "peers whose x-forwarded-for, -proto and -host are believed and carried on",
     ),
+    flag(REQUIRE_SANDBOX, "", "", "do not start where the kernel lacks a wall around cells"),
+    flag(CELL_USER, "NAME", "", "whom cells run as, where the router runs as root"),
+    flag(
+        CGROUP,
+        "DIR",
+        "",
+        "a delegated control group (cgroup v2), below which each cell gets one of its own",
+    ),
     flag(DEV, "", "", "show build errors to browsers"),
 ];
 
@@ -101,6 +112,9 @@ pub struct Config {
     pub max_in_flight: usize,
     pub log_format: LogFormat,
     pub trusted_proxies: TrustedProxies,
+    pub require_sandbox: bool,
+    pub cell_user: Option<String>,
+    pub cgroup: Option<PathBuf>,
     pub dev: bool,
 }
 
@@ -159,6 +173,9 @@ impl Config {
             max_in_flight: values.number(MAX_IN_FLIGHT, 1) as usize,
             log_format: values.parsed(LOG_FORMAT, LogFormat::Text),
             trusted_proxies: values.parsed(TRUSTED_PROXY, TrustedProxies::default()),
+            require_sandbox: values.switch(REQUIRE_SANDBOX),
+            cell_user: values.optional(CELL_USER),
+            cgroup: values.optional(CGROUP).map(PathBuf::from),
             dev: values.switch(DEV),
         }
     }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use switchyard_bridge::command::flags::Problem;
 use switchyard_bridge::command::signal::hangups;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
+use switchyard_protocol::Walls;
 use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Cells};
+use crate::cells::{self, Cells, Groups, User};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
@@ -43,12 +45,21 @@ pub struct Ready {
     config: Config,
     /// `switchyard-cell`
     cell: PathBuf,
+    walls: Walled,
     listener: TcpListener,
     admin: TcpListener,
     tokens: Option<Arc<Tokens>>,
     events: Option<publisher::Config>,
     /// Held for as long as the router runs.
     _lock: fs::File,
+}
+
+/// What is around cells besides what they do themselves.
+struct Walled {
+    user: Option<User>,
+    groups: Option<Groups>,
+    /// What this machine does not have, in words.
+    lacks: Vec<String>,
 }
 
 /// Looks at everything that the settings name: folders, ports, files.
@@ -65,13 +76,21 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let tokens = config.admin_token_file.as_deref().map(Tokens::read).transpose();
     let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
+    let lacks = cell.as_deref().map(lacks).and_then(|lacks| problems.of("(installation)", lacks));
+    let lacks = problems.of("require-sandbox", required(config.require_sandbox, lacks.unwrap_or_default()));
+    let user = problems.of("cell-user", config.cell_user.as_deref().map(user).transpose());
+    let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
         let (tokens, events) = (tokens?.map(Arc::new), events?);
-        Some(Ready { config, cell, listener, admin, tokens, events, _lock: lock })
+        let (user, groups) = (user?, groups?);
+        let mut lacks = lacks?;
+        lacks.extend(groups.iter().flat_map(Groups::missing));
+        let walls = Walled { user, groups, lacks };
+        Some(Ready { config, cell, walls, listener, admin, tokens, events, _lock: lock })
     };
     ready().ok_or(problems.0)
 }
@@ -142,6 +161,32 @@ fn cell_binary() -> Result<PathBuf, String> {
     Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
 }
 
+/// The walls that this kernel lacks, as the cell itself sees it.
+fn lacks(cell: &Path) -> Result<Vec<String>, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{} does not run: {error}", cell.display());
+    let output = Command::new(cell).arg("--walls").env_clear().output().map_err(|error| wrong(&error))?;
+    let walls: Walls = serde_json::from_slice(&output.stdout).map_err(|error| wrong(&error))?;
+    Ok(walls.missing().into_iter().map(str::to_owned).collect())
+}
+
+fn required(all: bool, lacks: Vec<String>) -> Result<Vec<String>, String> {
+    if all && !lacks.is_empty() {
+        return Err(format!("this machine lacks {}", lacks.join("; ")));
+    }
+    Ok(lacks)
+}
+
+fn user(name: &str) -> Result<User, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("only a router that runs as root can give its cells another user".into());
+    }
+    let user = uzers::get_user_by_name(name).ok_or_else(|| format!("there is no user {name:?}"))?;
+    match user.uid() {
+        0 => Err("name another user than root".into()),
+        uid => Ok(User { uid, gid: user.primary_group_id() }),
+    }
+}
+
 /// Serves until `stop` resolves, then lets requests finish within the grace, unless `stop` resolves
 /// once more.
 ///
@@ -164,18 +209,24 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, listener, admin, tokens, events, _lock } = ready;
+    let Ready { config, cell, walls, listener, admin, tokens, events, _lock } = ready;
     let first = stop();
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
     let board = Arc::new(Board::default());
+    for what in &walls.lacks {
+        tracing::warn!("the walls around cells are lower here: it lacks {what}");
+    }
+    board.set_lacks(walls.lacks.clone());
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
     let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
     let sink = lines.clone();
-    let cells = Cells::new(cells::Settings { binary: cell, run_dir, data_dir, spares: config.spares, sink })?;
+    let Walled { user, groups, .. } = walls;
+    let spares = config.spares;
+    let cells = Cells::new(cells::Settings { binary: cell, run_dir, data_dir, spares, user, groups, sink })?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
