@@ -74,6 +74,8 @@ impl Conversation {
     /// Returns when nothing has been in flight for too long, from now on.
     pub(super) async fn idle(&self, bounds: &Bounds) {
         let begin = Instant::now();
+        // What is waited for can change meanwhile.
+        let look = bounds.head_timeout.min(bounds.idle_timeout).min(bounds.body_timeout);
         loop {
             let limit = if self.begun.get() == 0 { bounds.head_timeout } else { bounds.idle_timeout };
             let now = Instant::now();
@@ -81,7 +83,7 @@ impl Conversation {
             if now >= since + limit {
                 return;
             }
-            sleep_until((since + limit).min(now + bounds.body_timeout)).await;
+            sleep_until((since + limit).min(now + look)).await;
             self.drop_stalled(bounds.body_timeout);
         }
     }
