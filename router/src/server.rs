@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchyard_bridge::command::flags::Problem;
 use switchyard_bridge::command::signal::hangups;
 use switchyard_bridge::publisher::{self, Publisher, Url};
@@ -187,6 +188,24 @@ fn user(name: &str) -> Result<User, String> {
     }
 }
 
+/// As many descriptors as the kernel lets the router have: a shell's 1024 are few for connections.
+fn raise_descriptors(max_connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of descriptors stays as it is: {error}");
+    }
+    let allowed = getrlimit(Resource::Nofile).current;
+    // Each connection may have one to a cell beside it.
+    let wanted = 2 * max_connections as u64;
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < wanted) {
+        tracing::warn!(
+            "{allowed} open files are allowed, --max-connections may take {wanted}: raise the limit (ulimit -Hn, \
+             LimitNOFILE) or lower --max-connections"
+        );
+    }
+}
+
 /// Serves until `stop` resolves, then lets requests finish within the grace, unless `stop` resolves
 /// once more.
 ///
@@ -211,6 +230,7 @@ where
 {
     let Ready { config, cell, walls, listener, admin, tokens, events, _lock } = ready;
     let first = stop();
+    raise_descriptors(config.max_connections);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
@@ -268,7 +288,7 @@ where
         lines,
         store,
         cells,
-        metrics,
+        metrics: metrics.clone(),
         commands: commands.clone(),
         tokens: tokens.clone(),
         sends: admin::sends(),
@@ -283,9 +303,18 @@ where
         dev: config.dev,
         trusted_proxies: config.trusted_proxies,
         grace: config.grace,
+        bounds: http::Bounds {
+            max_connections: config.max_connections,
+            max_client_connections: config.max_client_connections,
+            max_connection_requests: config.max_connection_requests,
+            max_head: config.max_head,
+            head_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            body_timeout: config.body_timeout,
+        },
     };
     let address = listener.local_addr().context("read the public address")?;
-    let server = http::Server::start(&listener, &settings, &live, &commands)?;
+    let server = http::Server::start(&listener, &settings, &live, &commands, &metrics)?;
     drop(listener);
     tracing::info!(
         listen = %address,
