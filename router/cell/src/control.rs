@@ -88,7 +88,7 @@ fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain:
         }
         match serde_json::from_str(&line) {
             Ok(ToCell::Start(version)) => match start.take() {
-                Some(start) => _ = start.send(version),
+                Some(start) => _ = start.send(*version),
                 None => refuse("a second start"),
             },
             Ok(ToCell::Drain) if start.is_some() => exit_now(0),

@@ -16,7 +16,7 @@ use switchyard_bridge::event::Diagnostic;
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToCell {
     /// Turns a spare into the process of one version. Sent once.
-    Start(Start),
+    Start(Box<Start>),
     /// No request will come any more: let the project say goodbye and exit 0.
     Drain,
 }

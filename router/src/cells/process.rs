@@ -60,7 +60,7 @@ type Log = JoinHandle<Vec<String>>;
 
 /// From the handle to the owner.
 enum ToOwner {
-    Say(Box<ToCell>),
+    Say(ToCell),
     Exceed(Limit),
     Kill,
 }
@@ -164,8 +164,8 @@ impl Cell {
         let data = self.settings.data_dir.join(order.version.project.as_str());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
         let _ = self.given.set(order.version.clone());
-        let start = ToCell::Start(order.start(self.socket.clone(), self.tmp.clone(), data));
-        let _ = self.commands.send(ToOwner::Say(Box::new(start))).await;
+        let start = ToCell::Start(Box::new(order.start(self.socket.clone(), self.tmp.clone(), data)));
+        let _ = self.commands.send(ToOwner::Say(start)).await;
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
         let status = self.until(deadline, settled).await.ok_or_else(late)?;
         match status.outcome {
@@ -225,7 +225,7 @@ impl Cell {
     /// Lets the project say goodbye, then ends the process.
     pub(crate) async fn retire(&self) -> Exit {
         let goodbye = async {
-            let _ = self.commands.send(ToOwner::Say(Box::new(ToCell::Drain))).await;
+            let _ = self.commands.send(ToOwner::Say(ToCell::Drain)).await;
             self.exited().await
         };
         match timeout(GOODBYE, goodbye).await {
