@@ -1,13 +1,13 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
-mod bounds;
 mod cgroup;
 mod exit;
 mod monitor;
 mod output;
 mod pool;
 mod process;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;

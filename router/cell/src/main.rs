@@ -2,6 +2,7 @@
 //! with the control socket as its standard input; given a version once; ends with it. With `--walls` it only tells what
 //! this kernel can confine it with.
 
+mod bounds;
 mod control;
 mod diagnose;
 mod failures;

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
 
+use caps::{CapSet, Capability, CapsHashSet};
+
 use crate::sandbox;
 
 /// Prepares the process and returns the control socket that it was started with as its standard input. To be called
@@ -17,6 +19,7 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
     let_the_router_finish();
     allocate_from_one_arena();
     explain_failed_allocations();
+    drop_capabilities()?;
     sandbox::forbid_calls()?;
     Ok(control)
 }
@@ -84,6 +87,17 @@ fn let_the_router_finish() {
     unsafe {
         libc::sched_setscheduler(0, libc::SCHED_BATCH, &param);
     }
+}
+
+/// Of root's powers the one to read what is on the volume stays, whoever owns it there: Landlock says what that is.
+fn drop_capabilities() -> anyhow::Result<()> {
+    let had = caps::read(None, CapSet::Permitted)?;
+    let kept = had.intersection(&[Capability::CAP_DAC_READ_SEARCH].into()).copied().collect();
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        let kept = if set == CapSet::Inheritable { &CapsHashSet::new() } else { &kept };
+        caps::set(None, set, kept)?;
+    }
+    Ok(())
 }
 
 fn no_core_dumps() -> io::Result<()> {

@@ -16,9 +16,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-use super::bounds;
 use super::cgroup::Group;
 use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
@@ -47,8 +46,6 @@ const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How far a cell is. What it said stays known when it has ended.
 #[derive(Debug, Clone, Default)]
 struct Status {
-    /// Warmed up.
-    is_ready: bool,
     /// Whether it serves, or why it never will.
     outcome: Option<Result<(), Diagnostic>>,
     /// The limit that it went over.
@@ -156,30 +153,21 @@ impl Cell {
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
-        let late = || StartError::TimedOut(patience);
-        let deadline = Instant::now() + patience;
-        // What it has reserved by then is what its bounds begin at.
-        let warm = |status: &Status| status.is_ready || status.exit.is_some();
-        self.until(deadline, warm).await.ok_or_else(late)?;
         let data = self.settings.data_dir.join(order.version.project.as_str());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
         let _ = self.given.set(order.version.clone());
         let start = ToCell::Start(Box::new(order.start(self.socket.clone(), self.tmp.clone(), data)));
         let _ = self.commands.send(ToOwner::Say(start)).await;
+        let mut status = self.status.clone();
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
-        let status = self.until(deadline, settled).await.ok_or_else(late)?;
+        let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
+            return Err(StartError::TimedOut(patience));
+        };
+        let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {
             Some(outcome) => outcome.map_err(StartError::Failed),
             None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
         }
-    }
-
-    /// Its status once it is `so`, unless that takes until `deadline`.
-    async fn until(&self, deadline: Instant, so: impl FnMut(&Status) -> bool) -> Option<Status> {
-        let mut status = self.status.clone();
-        let reached = timeout_at(deadline, status.wait_for(so)).await.ok()?;
-        // Without an owner there is nothing to be known of it.
-        Some(reached.map(|status| status.clone()).unwrap_or_default())
     }
 
     /// Bounds the process, and lets it have the project's folder.
@@ -188,7 +176,6 @@ impl Cell {
         // The runtime was told where it will find it before the project was known.
         std::os::unix::fs::symlink(data, self.socket.with_file_name(DATA))
             .context("link the project's folder")?;
-        bounds::set(self.pid, limits).context("bound a cell")?;
         if let (Some(groups), Some(group)) = (&self.settings.groups, &self.group) {
             groups.limit(group, limits).context("bound a cell's control group")?;
         }
@@ -205,6 +192,11 @@ impl Cell {
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let data = self.given.get().map(|version| self.settings.data_dir.join(version.project.as_str()));
         data.into_iter().chain([self.tmp.clone()]).collect()
+    }
+
+    /// Lets the process make files larger, or not any more.
+    pub(super) async fn set_writable(&self, may: bool) {
+        let _ = self.commands.send(ToOwner::Say(ToCell::Writable(may))).await;
     }
 
     /// Ends the process for going over `limit`.
@@ -313,7 +305,7 @@ impl Owner {
 
     fn heard(&self, line: &str) {
         let outcome = match serde_json::from_str(line) {
-            Ok(FromCell::Ready) => return self.status.send_modify(|status| status.is_ready = true),
+            Ok(FromCell::Ready) => return,
             Ok(FromCell::Serving) => Ok(()),
             Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
