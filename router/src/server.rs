@@ -24,8 +24,9 @@ use crate::cells::{self, Cells};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
-use crate::live::{Board, Events, Lines, Live, commands};
+use crate::live::{Board, Command, Commands, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
+use crate::policy::{Policy, RequestLimits};
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
 
@@ -46,6 +47,7 @@ pub struct Ready {
     listener: TcpListener,
     admin: TcpListener,
     tokens: Option<Arc<Tokens>>,
+    policy: Policy,
     events: Option<publisher::Config>,
     /// Held for as long as the router runs.
     _lock: fs::File,
@@ -65,13 +67,15 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let tokens = config.admin_token_file.as_deref().map(Tokens::read).transpose();
     let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
+    let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
+    let policy = problems.all("policy", policy);
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
-        let (tokens, events) = (tokens?.map(Arc::new), events?);
-        Some(Ready { config, cell, listener, admin, tokens, events, _lock: lock })
+        let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
+        Some(Ready { config, cell, listener, admin, tokens, policy, events, _lock: lock })
     };
     ready().ok_or(problems.0)
 }
@@ -80,7 +84,14 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn of<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
-        result.map_err(|message| self.0.push(Problem::new(flag, message))).ok()
+        self.all(flag, result.map_err(|message| vec![message]))
+    }
+
+    fn all<T>(&mut self, flag: &str, result: Result<T, Vec<String>>) -> Option<T> {
+        let problems = |messages: Vec<String>| {
+            self.0.extend(messages.into_iter().map(|message| Problem::new(flag, message)));
+        };
+        result.map_err(problems).ok()
     }
 }
 
@@ -132,6 +143,20 @@ fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
     Ok(Some(publisher::Config::new(url, secret)))
 }
 
+/// What the operator allows, over the limits that are flags.
+fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<String>> {
+    let requests = RequestLimits {
+        time: config.request_timeout,
+        body: config.max_body,
+        in_flight: config.max_in_flight,
+        ..RequestLimits::default()
+    };
+    match &config.policy {
+        Some(file) => Policy::read(file, requests, state),
+        None => Ok(Policy::new(requests)),
+    }
+}
+
 /// The cell's binary stands beside the router's.
 fn cell_binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("the router cannot find itself: {error}"))?;
@@ -164,7 +189,7 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, listener, admin, tokens, events, _lock } = ready;
+    let Ready { config, cell, listener, admin, tokens, policy, events, _lock } = ready;
     let first = stop();
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
@@ -200,6 +225,7 @@ where
         events: events.clone(),
         lines: lines.clone(),
         metrics: metrics.clone(),
+        policy: Arc::new(policy),
     };
     let control = Control::new(settings, parts)?;
     let (end_control, control_ended) = oneshot::channel::<()>();
@@ -222,8 +248,9 @@ where
         tokens: tokens.clone(),
         sends: admin::sends(),
     };
-    let reading = tokens.map(|tokens| hangups().map(|hangups| tokio::spawn(read_again(tokens, hangups))));
-    let reading = reading.transpose()?;
+    let files = Files { config: config.clone(), tokens, commands: commands.clone() };
+    let reading = files.are_named().then(hangups).transpose()?;
+    let reading = reading.map(|hangups| tokio::spawn(files.read_again(hangups)));
     let admin = tokio::spawn(telling.serve(admin_listener));
     let settings = http::Settings {
         request_timeout: config.request_timeout,
@@ -277,11 +304,48 @@ where
     Ok(())
 }
 
-/// Reads the tokens again with each SIGHUP.
-async fn read_again(tokens: Arc<Tokens>, mut hangups: Signal) {
-    while hangups.recv().await.is_some() {
-        let tokens = tokens.clone();
-        // It cannot fail but by a panic, which is logged.
-        let _ = spawn_blocking(move || tokens.read_again()).await;
+/// The files that are read again with each SIGHUP: the tokens and the policy.
+#[derive(Clone)]
+struct Files {
+    config: Config,
+    tokens: Option<Arc<Tokens>>,
+    commands: Commands,
+}
+
+impl Files {
+    fn are_named(&self) -> bool {
+        self.tokens.is_some() || self.config.policy.is_some()
+    }
+
+    async fn read_again(self, mut hangups: Signal) {
+        while hangups.recv().await.is_some() {
+            let files = self.clone();
+            // It cannot fail but by a panic, which is logged.
+            let policy = spawn_blocking(move || files.read()).await.ok().flatten();
+            if let Some(policy) = policy {
+                // It is refused only by a control flow that has ended.
+                let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
+            }
+        }
+    }
+
+    /// Gives the policy, if one is named and good.
+    fn read(&self) -> Option<Policy> {
+        if let Some(tokens) = &self.tokens {
+            tokens.read_again();
+        }
+        let file = self.config.policy.as_deref()?;
+        match read_policy(&self.config, &self.config.state) {
+            Ok(policy) => {
+                tracing::info!("the policy was read again: {}", file.display());
+                Some(policy)
+            }
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!("the policy stays as it was: {problem}");
+                }
+                None
+            }
+        }
     }
 }

@@ -11,12 +11,6 @@ pub(super) enum Extent<T> {
 /// Stands for all there is, where a list is shown.
 const ALL: &str = "*";
 
-impl<T> Extent<T> {
-    pub(super) fn is_none(&self) -> bool {
-        matches!(self, Self::Only(some) if some.is_empty())
-    }
-}
-
 impl<T: Display> Extent<T> {
     pub(super) fn shown(&self) -> Vec<String> {
         match self {
