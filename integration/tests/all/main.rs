@@ -37,6 +37,7 @@ mod handlers;
 mod ingress;
 mod language;
 mod logs;
+mod policy;
 mod problems;
 mod reload;
 mod restart;
