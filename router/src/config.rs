@@ -22,6 +22,7 @@ const POLL: &str = "poll";
 const SPARES: &str = "spares";
 const MAX_CELLS: &str = "max-cells";
 const KEEP: &str = "keep";
+const POLICY: &str = "policy";
 const REQUEST_TIMEOUT: &str = "request-timeout";
 const MAX_BODY: &str = "max-body";
 const MAX_IN_FLIGHT: &str = "max-in-flight";
@@ -74,9 +75,16 @@ const FLAGS: &[Flag] = &[
         "versions that run at once; beyond it the least recently used is stopped until its next request",
     ),
     flag(KEEP, "N", "5", "checkouts kept per project besides those in use"),
+    flag(
+        POLICY,
+        "FILE",
+        "",
+        "what projects may do, what they may use and their environment; read again on SIGHUP",
+    ),
+    // The policy overrides these three, for all projects or for some.
     flag(REQUEST_TIMEOUT, "MS", "30000", "how long a project may take to begin its answer"),
     flag(MAX_BODY, "BYTES", "10485760", "largest request body"),
-    flag(MAX_IN_FLIGHT, "N", "1000", "requests in flight per project before it answers 503"),
+    flag(MAX_IN_FLIGHT, "N", "100", "requests in flight per project before the next ones wait"),
     flag(LOG_FORMAT, "FORMAT", "text", "text or json"),
     flag(
         TRUSTED_PROXY,
@@ -143,6 +151,7 @@ pub struct Config {
     pub spares: usize,
     pub max_cells: usize,
     pub keep: usize,
+    pub policy: Option<PathBuf>,
     pub request_timeout: Duration,
     pub max_body: u64,
     pub max_in_flight: usize,
@@ -211,6 +220,7 @@ impl Config {
             spares: values.number(SPARES, 0) as usize,
             max_cells: values.number(MAX_CELLS, 1) as usize,
             keep: values.number(KEEP, 0) as usize,
+            policy: values.optional(POLICY).map(PathBuf::from),
             request_timeout: values.millis(REQUEST_TIMEOUT, 1),
             max_body: values.number(MAX_BODY, 0),
             max_in_flight: values.number(MAX_IN_FLIGHT, 1) as usize,

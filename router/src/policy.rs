@@ -1,13 +1,36 @@
 //! What the operator allows projects, and what a project gets of what it asks for.
 
+mod allowed;
+mod asked;
+mod extent;
+mod file;
+mod limits;
+mod net;
+mod paths;
+mod resolve;
+mod secret;
+mod variable;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use switchyard_bridge::admin::Grants;
+use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::{Limits, Permissions};
 
-/// What a version is given. Another grant is another version: two are equal when a cell could not tell them apart.
+use self::allowed::Allowed;
+pub(crate) use self::asked::Asked;
+
+/// What the operator allows: to all projects, and to some of them in other ways.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    defaults: Allowed,
+    projects: BTreeMap<ProjectName, Allowed>,
+}
+
+/// What a version is given.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) permissions: Permissions,
@@ -36,6 +59,34 @@ pub(crate) struct RequestLimits {
     pub(crate) patience: Duration,
 }
 
+impl Policy {
+    /// What holds without a file: nothing beyond what is safe, and these limits.
+    pub(crate) fn new(requests: RequestLimits) -> Self {
+        Self { defaults: Allowed::new(requests), projects: BTreeMap::new() }
+    }
+
+    /// Reads `file`. What it says nothing of is as in [`Policy::new`]. `state` is the router's own folder, which
+    /// nobody is given.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with its place in the file and its key. Never a secret.
+    pub(crate) fn read(file: &Path, requests: RequestLimits, state: &Path) -> Result<Self, Vec<String>> {
+        file::read(file, Self::new(requests), state)
+    }
+
+    /// What a project gets that asks for this.
+    pub(crate) fn grant(&self, project: &ProjectName, asked: &Asked) -> Grant {
+        resolve::grant(self.projects.get(project).unwrap_or(&self.defaults), asked)
+    }
+}
+
+impl Grant {
+    /// Whether a cell could not tell one from the other: what differs is what requests may take at most.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        (&self.permissions, &self.limits, &self.env) == (&other.permissions, &other.limits, &other.env)
+    }
+}
+
 impl Default for RequestLimits {
     fn default() -> Self {
         Self {
@@ -50,14 +101,7 @@ impl Default for RequestLimits {
 
 impl Default for Grant {
     fn default() -> Self {
-        let limits = Limits { memory: 256 << 20, event_loop: 5_000, workers: 16, files: 1024, disk: 1 << 30 };
-        Self {
-            permissions: Permissions::default(),
-            limits,
-            requests: RequestLimits::default(),
-            env: BTreeMap::new(),
-            shown: Grants::default(),
-        }
+        resolve::grant(&Allowed::new(RequestLimits::default()), &Asked::default())
     }
 }
 
@@ -71,3 +115,6 @@ impl fmt::Debug for Grant {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

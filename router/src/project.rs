@@ -1,10 +1,13 @@
-//! What a project's own configuration says of its entry and routes.
+//! What a project's own configuration says of its entry and routes, and what it asks for.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::routes::Route;
+
+use crate::policy::Asked;
 
 /// What the project's files say of how it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +15,11 @@ pub(crate) struct Manifest {
     /// Relative to the project's directory, `/` between.
     pub(crate) entry: String,
     pub(crate) routes: Vec<Route>,
+    pub(crate) asked: Asked,
 }
+
+/// Of one file, in bytes: what people write has a thousandth of it, and it is the router that parses it.
+const MAX_CONFIG: u64 = 1 << 20;
 
 const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
 const ENTRY_STEMS: [&str; 4] = ["main", "index", "mod", "server"];
@@ -33,6 +40,7 @@ impl Manifest {
             (Some(routes), Some(config)) => config.routes(routes)?,
             _ => Vec::new(),
         };
+        let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let named = match (own.and_then(|own| own.get("entry")), &config) {
             (Some(entry), Some(config)) => Some(config.string("switchyard.entry", entry)?),
             _ => config.iter().chain(&package).find_map(Document::main),
@@ -41,7 +49,7 @@ impl Manifest {
             Some(named) => named.checked(dir)?,
             None => conventional_entry(dir)?,
         };
-        Ok(Self { entry, routes })
+        Ok(Self { entry, routes, asked })
     }
 }
 
@@ -74,8 +82,13 @@ struct Document {
 
 impl Document {
     fn read(dir: &Path, file: &'static str) -> Result<Self, Diagnostic> {
-        let text = std::fs::read_to_string(dir.join(file))
+        let mut text = String::new();
+        std::fs::File::open(dir.join(file))
+            .and_then(|opened| opened.take(MAX_CONFIG + 1).read_to_string(&mut text))
             .map_err(|error| in_file(file, format!("{file} cannot be read: {error}")))?;
+        if text.len() as u64 > MAX_CONFIG {
+            return Err(in_file(file, format!("{file} is too large: {MAX_CONFIG} bytes are the most")));
+        }
         let value = jsonc_parser::parse_to_serde_value::<Value>(&text, &Default::default());
         match value {
             Ok(value) if value.is_object() => Ok(Self { file, value }),
@@ -111,6 +124,12 @@ impl Document {
         }
         let path = self.value.get("main")?.as_str()?;
         Some(Named { file: self.file, field: "main", path })
+    }
+
+    fn asked(&self) -> Result<Asked, Diagnostic> {
+        let file = self.file;
+        Asked::read(&self.value)
+            .map_err(|wrong| in_file(file, format!("\"{}\" in {file} {}", wrong.field, wrong.mend)))
     }
 
     fn routes(&self, value: &Value) -> Result<Vec<Route>, Diagnostic> {
@@ -196,6 +215,28 @@ mod tests {
     fn a_configuration_that_does_not_parse_is_named_with_its_place() {
         let error = read(&[("main.ts", ""), ("deno.json", "{\n  \"imports\": }")]).unwrap_err();
         assert_eq!((error.file.as_deref(), error.line), (Some("deno.json"), Some(2)));
+    }
+
+    #[test]
+    fn what_it_asks_for_is_named_with_file_and_field_when_it_is_malformed() {
+        let asking = |text| read(&[("main.ts", ""), ("deno.json", text)]);
+        assert_eq!(asking("{}").unwrap().asked, Asked::default());
+        assert_ne!(asking(r#"{"permissions": {"default": {}}}"#).unwrap().asked, Asked::default());
+        let error = asking(r#"{"permissions": {"default": {"net": 1}}}"#).unwrap_err();
+        assert_eq!(error.file.as_deref(), Some("deno.json"));
+        assert!(
+            error.message.starts_with("\"permissions.default.net\" in deno.json must be true"),
+            "{}",
+            error.message
+        );
+    }
+
+    #[test]
+    fn a_configuration_that_nobody_wrote_is_not_parsed() {
+        let deep = "[".repeat(100_000);
+        assert!(read(&[("main.ts", ""), ("deno.json", &deep)]).is_err());
+        let large = format!("{{\"x\": \"{}\"}}", "x".repeat(1 << 20));
+        assert!(read(&[("main.ts", ""), ("deno.json", &large)]).unwrap_err().message.contains("too large"));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +26,9 @@ use crate::cells::{self, Cells, Groups, User};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
-use crate::live::{Board, Events, Lines, Live, commands};
+use crate::live::{Board, Command, Commands, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
+use crate::policy::{Policy, RequestLimits};
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
 
@@ -50,6 +50,7 @@ pub struct Ready {
     listener: TcpListener,
     admin: TcpListener,
     tokens: Option<Arc<Tokens>>,
+    policy: Policy,
     events: Option<publisher::Config>,
     /// Held for as long as the router runs.
     _lock: fs::File,
@@ -81,17 +82,19 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let lacks = problems.of("require-sandbox", required(config.require_sandbox, lacks.unwrap_or_default()));
     let user = problems.of("cell-user", config.cell_user.as_deref().map(user).transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
+    let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
+    let policy = problems.all("policy", policy);
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
-        let (tokens, events) = (tokens?.map(Arc::new), events?);
+        let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
         let (user, groups) = (user?, groups?);
         let mut lacks = lacks?;
         lacks.extend(groups.iter().flat_map(Groups::missing));
         let walls = Walled { user, groups, lacks };
-        Some(Ready { config, cell, walls, listener, admin, tokens, events, _lock: lock })
+        Some(Ready { config, cell, walls, listener, admin, tokens, policy, events, _lock: lock })
     };
     ready().ok_or(problems.0)
 }
@@ -100,7 +103,14 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn of<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
-        result.map_err(|message| self.0.push(Problem::new(flag, message))).ok()
+        self.all(flag, result.map_err(|message| vec![message]))
+    }
+
+    fn all<T>(&mut self, flag: &str, result: Result<T, Vec<String>>) -> Option<T> {
+        let problems = |messages: Vec<String>| {
+            self.0.extend(messages.into_iter().map(|message| Problem::new(flag, message)));
+        };
+        result.map_err(problems).ok()
     }
 }
 
@@ -152,6 +162,20 @@ fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
     Ok(Some(publisher::Config::new(url, secret)))
 }
 
+/// What the operator allows, over the limits that are flags.
+fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<String>> {
+    let requests = RequestLimits {
+        time: config.request_timeout,
+        body: config.max_body,
+        in_flight: config.max_in_flight,
+        ..RequestLimits::default()
+    };
+    match &config.policy {
+        Some(file) => Policy::read(file, requests, state),
+        None => Ok(Policy::new(requests)),
+    }
+}
+
 /// The cell's binary stands beside the router's.
 fn cell_binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("the router cannot find itself: {error}"))?;
@@ -165,7 +189,7 @@ fn cell_binary() -> Result<PathBuf, String> {
 /// The walls that this kernel lacks, as the cell itself sees it.
 fn lacks(cell: &Path) -> Result<Vec<String>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("{} does not run: {error}", cell.display());
-    let output = Command::new(cell).arg("--walls").env_clear().output().map_err(|error| wrong(&error))?;
+    let output = std::process::Command::new(cell).arg("--walls").env_clear().output().map_err(|error| wrong(&error))?;
     let walls: Walls = serde_json::from_slice(&output.stdout).map_err(|error| wrong(&error))?;
     Ok(walls.missing().into_iter().map(str::to_owned).collect())
 }
@@ -228,7 +252,7 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, walls, listener, admin, tokens, events, _lock } = ready;
+    let Ready { config, cell, walls, listener, admin, tokens, policy, events, _lock } = ready;
     let first = stop();
     raise_descriptors(config.max_connections);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
@@ -271,6 +295,7 @@ where
         events: events.clone(),
         lines: lines.clone(),
         metrics: metrics.clone(),
+        policy: Arc::new(policy),
     };
     let control = Control::new(settings, parts)?;
     let (end_control, control_ended) = oneshot::channel::<()>();
@@ -293,8 +318,9 @@ where
         tokens: tokens.clone(),
         sends: admin::sends(),
     };
-    let reading = tokens.map(|tokens| hangups().map(|hangups| tokio::spawn(read_again(tokens, hangups))));
-    let reading = reading.transpose()?;
+    let files = Files { config: config.clone(), tokens, commands: commands.clone() };
+    let reading = files.are_named().then(hangups).transpose()?;
+    let reading = reading.map(|hangups| tokio::spawn(files.read_again(hangups)));
     let admin = tokio::spawn(telling.serve(admin_listener));
     let settings = http::Settings {
         request_timeout: config.request_timeout,
@@ -357,11 +383,48 @@ where
     Ok(())
 }
 
-/// Reads the tokens again with each SIGHUP.
-async fn read_again(tokens: Arc<Tokens>, mut hangups: Signal) {
-    while hangups.recv().await.is_some() {
-        let tokens = tokens.clone();
-        // It cannot fail but by a panic, which is logged.
-        let _ = spawn_blocking(move || tokens.read_again()).await;
+/// The files that are read again with each SIGHUP: the tokens and the policy.
+#[derive(Clone)]
+struct Files {
+    config: Config,
+    tokens: Option<Arc<Tokens>>,
+    commands: Commands,
+}
+
+impl Files {
+    fn are_named(&self) -> bool {
+        self.tokens.is_some() || self.config.policy.is_some()
+    }
+
+    async fn read_again(self, mut hangups: Signal) {
+        while hangups.recv().await.is_some() {
+            let files = self.clone();
+            // It cannot fail but by a panic, which is logged.
+            let policy = spawn_blocking(move || files.read()).await.ok().flatten();
+            if let Some(policy) = policy {
+                // It is refused only by a control flow that has ended.
+                let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
+            }
+        }
+    }
+
+    /// Gives the policy, if one is named and good.
+    fn read(&self) -> Option<Policy> {
+        if let Some(tokens) = &self.tokens {
+            tokens.read_again();
+        }
+        let file = self.config.policy.as_deref()?;
+        match read_policy(&self.config, &self.config.state) {
+            Ok(policy) => {
+                tracing::info!("the policy was read again: {}", file.display());
+                Some(policy)
+            }
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!("the policy stays as it was: {problem}");
+                }
+                None
+            }
+        }
     }
 }

@@ -39,6 +39,7 @@ mod ingress;
 mod language;
 mod listener;
 mod logs;
+mod policy;
 mod problems;
 mod reload;
 mod restart;

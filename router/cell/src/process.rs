@@ -92,11 +92,10 @@ fn let_the_router_finish() {
 /// Of root's powers the one to read what is on the volume stays, whoever owns it there: Landlock says what that is.
 fn drop_capabilities() -> anyhow::Result<()> {
     let had = caps::read(None, CapSet::Permitted)?;
-    let kept = had.intersection(&[Capability::CAP_DAC_READ_SEARCH].into()).copied().collect();
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
-        let kept = if set == CapSet::Inheritable { &CapsHashSet::new() } else { &kept };
-        caps::set(None, set, kept)?;
-    }
+    let kept = had.intersection(&CapsHashSet::from([Capability::CAP_DAC_READ_SEARCH])).copied().collect();
+    caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
     Ok(())
 }
 

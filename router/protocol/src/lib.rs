@@ -107,9 +107,37 @@ pub struct Permissions {
     pub net: Option<Vec<String>>,
     /// Addresses that are not public and may be reached all the same.
     pub private_net: Vec<Reach>,
-    /// Kinds of system information, as Deno's `--allow-sys` takes them.
+    /// Kinds of system information beyond [`TRIVIAL_SYS`], as Deno's `--allow-sys` takes them.
+    pub sys: Vec<String>,
+    #[serde(default)]
+    pub denied: Denied,
+}
+
+/// What a version wants none of, though it would have it: as Deno's `--deny-…` take it, paths relative to the checkout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+    pub net: Vec<String>,
     pub sys: Vec<String>,
 }
+
+/// What every version may ask of the system: nothing in it changes anything.
+pub const TRIVIAL_SYS: &[&str] = &[
+    "cpus",
+    "getPriority",
+    "getegid",
+    "gid",
+    "homedir",
+    "hostname",
+    "loadavg",
+    "osRelease",
+    "osUptime",
+    "statfs",
+    "systemMemoryInfo",
+    "uid",
+    "umask",
+];
 
 /// The limits of one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,12 @@
 //! What others ask of the control flow.
 
+use std::sync::Arc;
+
 use switchyard_bridge::admin::{Hold, Report};
 use switchyard_bridge::project::ProjectName;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::policy::Policy;
 use crate::version::Version;
 
 /// Commands wait here for the control flow, which takes them within microseconds. When it is full
@@ -16,6 +19,8 @@ pub(crate) enum Command {
     Reload { project: String, answer: oneshot::Sender<Report> },
     /// Look at every project now.
     ReloadAll { answer: oneshot::Sender<Vec<Report>> },
+    /// The operator allows something else from now on.
+    Policy(Arc<Policy>),
     /// A request came for a live version that is stopped.
     Wake(Version),
     /// Leave these projects to a deploy; answered when nothing is under way in them any more.

@@ -4,6 +4,7 @@
 mod deploys;
 mod effects;
 mod lifecycle;
+mod policy;
 mod publish;
 mod scan;
 
@@ -31,6 +32,7 @@ use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
 use crate::live::{Board, Command, Events, Lines, Live};
 use crate::metrics::Metrics;
+use crate::policy::{Grant, Policy};
 use crate::project::diagnostic;
 use crate::version::Version;
 use crate::watch::Change;
@@ -44,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<Events>,
     pub(crate) lines: Arc<Lines>,
     pub(crate) metrics: Metrics,
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// The control flow.
@@ -87,6 +90,8 @@ enum What {
     },
     Woken {
         version: Version,
+        /// What the cell was given.
+        grant: Arc<Grant>,
         result: Result<Arc<Cell>, BuildError>,
     },
     Drained {
@@ -181,6 +186,7 @@ impl Control {
                 });
             }
             Command::Wake(version) => self.wake(&version),
+            Command::Policy(policy) => self.follow_policy(policy),
             Command::Hold { hold, answer } => self.hold(&hold, answer),
             Command::Build { deploy, answer } => self.build_deploy(&deploy, answer),
             Command::Publish { deploy, answer } => self.publish_deploy(&deploy, answer),
@@ -222,7 +228,10 @@ impl Control {
         let now = Instant::now();
         match what {
             What::Nothing => {}
-            What::Read(read) => {
+            What::Read(mut read) => {
+                if let Some(Ok(plan)) = &mut read.plan {
+                    plan.renew(&self.parts.policy);
+                }
                 let retry = read.plan.is_some() || project.attempt.trigger == Trigger::Request;
                 let event = project.was_read(read, retry);
                 self.step(&name, event, now);
@@ -230,7 +239,21 @@ impl Control {
             What::Built { result, took } => {
                 project.attempt.build = Some(took);
                 self.parts.metrics.build_seconds.0.observe(took.as_secs_f64());
-                self.built(&name, result);
+                let outdated = project.newest().is_some_and(|plan| plan.is_outdated(&self.parts.policy));
+                match result {
+                    // The change of the policy waits to be looked at.
+                    Ok(cell) if outdated => {
+                        self.retire(&name, cell);
+                        self.built(&name, Err(BuildError::Superseded));
+                    }
+                    result => self.built(&name, result),
+                }
+            }
+            What::Restored { plan: Some(plan), result, .. } if plan.is_outdated(&self.parts.policy) => {
+                if let Some(Ok(cell)) = result {
+                    self.retire(&name, cell);
+                }
+                self.build(&name, plan.order.version);
             }
             What::Restored { plan, result, took } => {
                 project.attempt.build = Some(took);
@@ -242,7 +265,7 @@ impl Control {
                     None => self.step(&name, Event::Built(Built::Superseded), now),
                 }
             }
-            What::Woken { version, result } => self.woken(&name, &version, result),
+            What::Woken { version, grant, result } => self.woken(&name, &version, &grant, result),
             What::Drained { version, cut_off, retired } => self.drained(&name, &version, cut_off, retired),
             What::Died { cell, exit } => self.died(&name, cell, &exit),
         }

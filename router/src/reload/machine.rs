@@ -92,6 +92,8 @@ pub(crate) enum Found {
     Gone,
     Invalid(Diagnostic),
     Version(Version),
+    /// The live version, which would be given something else now.
+    Outdated(Version),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,8 +226,10 @@ impl Machine {
                 Some(_) => Effect::Settle,
                 None => Effect::Unchanged,
             },
-            Found::Version(version) if self.has_failed(&version) && !retry => Effect::Unchanged,
-            Found::Version(version) => {
+            Found::Version(version) | Found::Outdated(version) if self.has_failed(&version) && !retry => {
+                Effect::Unchanged
+            }
+            Found::Version(version) | Found::Outdated(version) => {
                 self.work = Work::Building(version.clone(), course);
                 return vec![Effect::Build(version)];
             }

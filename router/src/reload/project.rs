@@ -19,7 +19,7 @@ use crate::checkout::HashCache;
 use crate::drain::InFlight;
 use crate::live::{Entry, Failure, LiveVersion, Running, Shown};
 use crate::metrics::Requests;
-use crate::policy::Grant;
+use crate::policy::{Asked, Grant, Policy};
 use crate::version::Version;
 
 /// How many reloads `GET /projects/{name}` tells of.
@@ -43,6 +43,8 @@ pub(super) struct Project {
     pub(super) built: Option<Arc<Cell>>,
     /// How to start the live version again.
     pub(super) live_plan: Option<Plan>,
+    /// What the newest version asked for and was given, when it failed.
+    pub(super) failed_with: Option<(Arc<Asked>, Arc<Grant>)>,
     pub(super) running: Option<Arc<Running>>,
     pub(super) started: Instant,
     pub(super) waking: bool,
@@ -76,6 +78,7 @@ impl Project {
             plan: None,
             built: None,
             live_plan: None,
+            failed_with: None,
             running: None,
             started: Instant::now(),
             waking: false,
@@ -100,7 +103,7 @@ impl Project {
         }
         self.attempt.snapshot = Some(read.took);
         self.plan = read.plan;
-        if let Found::Version(version) = &read.found {
+        if let Found::Version(version) | Found::Outdated(version) = &read.found {
             self.on_disk = Some(version.clone());
         }
         Event::Read { found: read.found, retry }
@@ -123,8 +126,38 @@ impl Project {
     }
 
     fn grant(&self) -> Option<&Grant> {
-        let newest = || self.plan.as_ref()?.as_ref().ok();
-        self.live_plan.as_ref().or_else(newest).map(|plan| plan.order.grant.as_ref())
+        let known = self.live_plan.as_ref().or_else(|| self.newest()).map(|plan| &plan.order.grant);
+        known.or_else(|| self.failed_with.as_ref().map(|(_, grant)| grant)).map(Arc::as_ref)
+    }
+
+    /// Whether `policy` gives something else to what is live, was tried or is being built.
+    pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
+        let plans = self.live_plan.iter().chain(self.newest());
+        plans.into_iter().any(|plan| plan.is_outdated(policy)) || self.failed_otherwise(policy)
+    }
+
+    /// Whether what failed was given something else than it would be now.
+    pub(super) fn failed_otherwise(&self, policy: &Policy) -> bool {
+        let otherwise =
+            |(asked, grant): &(Arc<Asked>, Arc<Grant>)| !policy.grant(&self.name, asked).is_alike(grant);
+        self.failed_with.as_ref().is_some_and(otherwise)
+    }
+
+    /// Whether its live version would be given something else than `grant`.
+    pub(super) fn outgrows(&self, grant: &Grant, policy: &Policy) -> bool {
+        let now = self.live_plan.as_ref().map(|plan| policy.grant(&self.name, &plan.asked));
+        now.is_some_and(|now| !now.is_alike(grant))
+    }
+
+    /// Takes over from `policy` what no cell needs to know. Returns whether there was something.
+    pub(super) fn renew(&mut self, policy: &Policy) -> bool {
+        let plans = self.live_plan.iter_mut().chain(self.plan.iter_mut().flatten());
+        plans.map(|plan| plan.renew(policy)).fold(false, |one, other| one | other)
+    }
+
+    /// What is to be built, or is being built.
+    pub(super) fn newest(&self) -> Option<&Plan> {
+        self.plan.as_ref()?.as_ref().ok()
     }
 
     /// As requests see it.

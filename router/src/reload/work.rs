@@ -14,8 +14,9 @@ use tokio::time::{sleep, sleep_until};
 
 use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
-use crate::checkout::{CheckoutError, HashCache, SnapshotError, Store, snapshot};
+use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store, snapshot};
 use crate::live::Running;
+use crate::policy::{Asked, Policy};
 use crate::project::{Manifest, diagnostic};
 use crate::version::Version;
 
@@ -34,6 +35,30 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: Vec<Route>,
+    pub(super) asked: Arc<Asked>,
+}
+
+impl Plan {
+    fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
+        let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
+        let order = Order { version, checkout, entry: manifest.entry, grant };
+        Self { order, routes: manifest.routes, asked: Arc::new(manifest.asked) }
+    }
+
+    /// Has it be given what `policy` says. Returns whether that is not what it was.
+    pub(super) fn renew(&mut self, policy: &Policy) -> bool {
+        let grant = policy.grant(&self.order.version.project, &self.asked);
+        let differs = grant != *self.order.grant;
+        if differs {
+            self.order.grant = Arc::new(grant);
+        }
+        differs
+    }
+
+    /// Whether a cell could tell what it would be given by `policy` from what it is given.
+    pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
+        !policy.grant(&self.order.version.project, &self.asked).is_alike(&self.order.grant)
+    }
 }
 
 /// What reading a project gave.
@@ -55,6 +80,9 @@ pub(super) struct Place {
     pub(super) project: ProjectName,
     pub(super) path: PathBuf,
     pub(super) live: Option<Version>,
+    /// Whether that would be given something else now.
+    pub(super) outdated: bool,
+    pub(super) policy: Arc<Policy>,
     /// What failed before, and the packages that it failed with; not worth another attempt while
     /// both are the same. `None` when somebody asks for one.
     pub(super) failed: Option<(Version, Packages)>,
@@ -98,21 +126,18 @@ fn read_blocking(
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
             place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && *with == packages);
-        if is_live || has_failed {
-            return (Found::Version(version), None);
+        let found = match is_live && place.outdated {
+            true => Found::Outdated(version.clone()),
+            false => Found::Version(version.clone()),
+        };
+        if (is_live && !place.outdated) || has_failed {
+            return (found, None);
         }
         match store.make(&version, &snapshot, place.live.as_ref()) {
             Ok(checkout) => {
-                let plan = Manifest::read(&checkout.dir).map(|manifest| Plan {
-                    order: Order {
-                        version: version.clone(),
-                        checkout,
-                        entry: manifest.entry,
-                        grant: Arc::default(),
-                    },
-                    routes: manifest.routes,
-                });
-                return (Found::Version(version), Some(plan));
+                let plan = Manifest::read(&checkout.dir)
+                    .map(|manifest| Plan::new(version, checkout, manifest, &place.policy));
+                return (found, Some(plan));
             }
             Err(CheckoutError::Moved) => {}
             Err(CheckoutError::Failed(error)) => {
@@ -191,15 +216,12 @@ impl Builder {
     }
 
     /// Finds the checkout of an earlier run's last good version.
-    pub(super) async fn find(&self, version: Version) -> Option<Plan> {
+    pub(super) async fn find(&self, version: Version, policy: Arc<Policy>) -> Option<Plan> {
         let store = self.store.clone();
         let found = spawn_blocking(move || {
             let checkout = store.find(&version)?;
             let manifest = Manifest::read(&checkout.dir).ok()?;
-            Some(Plan {
-                order: Order { version, checkout, entry: manifest.entry, grant: Arc::default() },
-                routes: manifest.routes,
-            })
+            Some(Plan::new(version, checkout, manifest, &policy))
         });
         found.await.ok().flatten()
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use switchyard_bridge::admin::{Hold, Outcome, Report};
 use switchyard_bridge::project::ProjectName;
 
-use super::{Control, What};
+use super::Control;
 use crate::live::{Answer, Refusal};
 use crate::reload::machine::{Event, Failed, Prepared};
 
@@ -164,10 +164,7 @@ impl Control {
         project.plan = None;
         let project_name = project.name.clone();
         if let Some(cell) = project.built.take() {
-            self.spawn(name, async move {
-                cell.retire().await;
-                What::Nothing
-            });
+            self.retire(name, cell);
         }
         self.prune(&project_name, self.settings.keep);
     }

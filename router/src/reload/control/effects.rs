@@ -83,18 +83,21 @@ impl Control {
             project.waiting.extend(next);
         }
         let failed = project.machine.failed.as_ref().and_then(|failed| failed.version.clone());
+        let wanted = trigger == Trigger::Request || project.failed_otherwise(&self.parts.policy);
         let place = Place {
             project: project.name.clone(),
             path: self.settings.projects.join(name),
             live: project.machine.live.clone(),
-            failed: failed.filter(|_| trigger != Trigger::Request).map(|failed| (failed, project.packages)),
+            outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
+            policy: self.parts.policy.clone(),
+            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
         };
         let cache = std::mem::take(&mut project.cache);
         let read = work::read(self.parts.store.clone(), place, cache, self.readers.clone());
         self.spawn(name, async move { What::Read(read.await) });
     }
 
-    fn build(&mut self, name: &str, version: Version) {
+    pub(super) fn build(&mut self, name: &str, version: Version) {
         // This version is one of those that are counted.
         let lazily = self.cell_count() > self.settings.max_cells;
         let Some(project) = self.projects.get_mut(name) else { return };
@@ -108,10 +111,11 @@ impl Control {
             self.parts.live.put(project.entry());
         }
         let plan = project.plan.clone();
+        let policy = self.parts.policy.clone();
         self.spawn(name, async move {
             let began = Instant::now();
             if restoring {
-                let plan = builder.find(version).await;
+                let plan = builder.find(version, policy).await;
                 let result = match &plan {
                     Some(plan) if !lazily => Some(builder.build(&plan.order, &newer).await),
                     _ => None,
@@ -129,7 +133,8 @@ impl Control {
 
     fn fail(&mut self, name: &str, failed: Failed) {
         let Some(project) = self.projects.get_mut(name) else { return };
-        project.plan = None;
+        let plan = project.plan.take().and_then(Result::ok);
+        project.failed_with = plan.map(|plan| (plan.asked, plan.order.grant));
         let failure = Failure::new(&project.name, failed.version.clone(), failed.error.clone());
         project.failure = Some(failure);
         self.parts.live.put(project.entry());

@@ -8,6 +8,7 @@ use switchyard_bridge::event::EventType;
 use super::{Control, What};
 use crate::cells::{Cell, Exit};
 use crate::live::{Failure, Happened, Running};
+use crate::policy::Grant;
 use crate::reload::machine::Work;
 use crate::reload::project::Project;
 use crate::reload::work::{self, BuildError};
@@ -37,21 +38,33 @@ impl Control {
         let name = version.project.as_str();
         let Some(project) = self.projects.get_mut(name) else { return };
         let wanted = project.machine.live.as_ref() == Some(version) && project.running.is_none();
-        let Some(plan) = project.live_plan.clone().filter(|_| wanted && !project.waking) else { return };
+        let Some(plan) = project.live_plan.as_mut().filter(|_| wanted && !project.waking) else { return };
         project.waking = true;
+        plan.renew(&self.parts.policy);
+        let plan = plan.clone();
         let builder = self.builder.clone();
         let version = version.clone();
         self.spawn(version.project.clone().as_str(), async move {
             let result = builder.build(&plan.order, &Default::default()).await;
-            What::Woken { version, result }
+            What::Woken { version, grant: plan.order.grant, result }
         });
     }
 
-    pub(super) fn woken(&mut self, name: &str, version: &Version, result: Result<Arc<Cell>, BuildError>) {
+    pub(super) fn woken(
+        &mut self,
+        name: &str,
+        version: &Version,
+        grant: &Grant,
+        result: Result<Arc<Cell>, BuildError>,
+    ) {
         let Some(project) = self.projects.get_mut(name) else { return };
         project.waking = false;
         let wanted = project.machine.live.as_ref() == Some(version) && project.running.is_none();
         match result {
+            Ok(cell) if wanted && project.outgrows(grant, &self.parts.policy) => {
+                self.retire(name, cell);
+                self.wake(version);
+            }
             Ok(cell) if wanted => {
                 let running = Arc::new(Running::new(cell));
                 project.started = Instant::now();
@@ -61,10 +74,7 @@ impl Control {
                 self.watch_over(name, running.cell.clone());
                 self.evict(name);
             }
-            Ok(cell) => self.spawn(name, async move {
-                cell.retire().await;
-                What::Nothing
-            }),
+            Ok(cell) => self.retire(name, cell),
             Err(BuildError::Failed(error)) if wanted => {
                 tracing::error!(project.name = name, project.version = %version, "it cannot be started again: {}", error.message);
                 project.wake_failure = Some(Failure::new(&project.name, Some(version.clone()), error));

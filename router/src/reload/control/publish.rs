@@ -156,6 +156,7 @@ fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
     match effect {
         Effect::Publish { .. } => {
             project.live_plan = project.plan.take().and_then(Result::ok);
+            project.failed_with = None;
             project.failure = None;
             project.wake_failure = None;
             project.started = Instant::now();
@@ -164,6 +165,7 @@ fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
         }
         Effect::Settle => {
             project.failure = None;
+            project.failed_with = None;
             None
         }
         Effect::Remove { .. } => {
@@ -171,6 +173,7 @@ fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
             project.failure = None;
             project.wake_failure = None;
             project.live_plan = None;
+            project.failed_with = None;
             project.running.take()
         }
         _ => None,

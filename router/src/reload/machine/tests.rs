@@ -112,6 +112,51 @@ fn the_last_good_version_of_an_earlier_run_is_served_before_anything_is_read() {
     assert_eq!(machine.live, Some(version(1)));
 }
 
+fn outdated(n: u8) -> Event {
+    Event::Read { found: Found::Outdated(version(n)), retry: true }
+}
+
+const POLICY: Event = Event::Changed(Trigger::Policy);
+
+#[test]
+fn a_live_version_that_would_be_given_something_else_is_built_and_published_again() {
+    let mut machine = live(1);
+    assert_eq!(machine.on(POLICY), [Effect::Read(Trigger::Policy)]);
+    assert_eq!(machine.on(outdated(1)), [Effect::Build(version(1))]);
+    let publish = Effect::Publish { version: version(1), previous: Some(version(1)) };
+    assert_eq!(machine.on(Event::Built(Outcome::Good)), [publish]);
+    assert_eq!(play(&mut machine, [POLICY, read(1)]), [Effect::Unchanged]);
+}
+
+#[test]
+fn a_live_version_that_fails_with_what_it_would_be_given_goes_on_as_it_is() {
+    let mut machine = live(1);
+    let effects = play(&mut machine, [POLICY, outdated(1), Event::Built(bad())]);
+    assert!(matches!(&effects[..], [Effect::Fail(failed)] if failed.version == Some(version(1))));
+    assert_eq!(machine.live, Some(version(1)));
+    let again = Event::Read { found: Found::Outdated(version(1)), retry: false };
+    assert_eq!(play(&mut machine, [CHANGED, again]), [Effect::Unchanged], "not built again");
+    assert_eq!(play(&mut machine, [POLICY, outdated(1)]), [Effect::Build(version(1))], "another policy");
+    machine.on(Event::Built(bad()));
+    assert_eq!(play(&mut machine, [POLICY, read(1)]), [Effect::Settle], "the policy put back");
+}
+
+#[test]
+fn a_policy_that_changes_during_a_hold_is_looked_at_when_it_ends() {
+    let mut machine = prepared(live(1), 2);
+    assert_eq!(machine.on(POLICY), []);
+    let publish = Effect::Publish { version: version(2), previous: Some(version(1)) };
+    assert_eq!(machine.on(Event::Publish), [publish, Effect::Read(Trigger::Policy)]);
+    assert_eq!(machine.on(outdated(2)), [Effect::Build(version(2))]);
+
+    let mut machine = held(live(1));
+    assert_eq!(
+        play(&mut machine, [Event::Build, outdated(1)]),
+        [Effect::Build(version(1))],
+        "by a deploy too"
+    );
+}
+
 const GONE: Event = Event::Read { found: Found::Gone, retry: false };
 const BUILD: Effect = Effect::Read(Trigger::Request);
 

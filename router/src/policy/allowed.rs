@@ -1,0 +1,54 @@
+//! What one project may have at most.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use switchyard_protocol::{Limits, Reach};
+
+use super::RequestLimits;
+use super::extent::Extent;
+use super::net::Target;
+use super::variable::Names;
+
+#[derive(Clone)]
+pub(super) struct Allowed {
+    /// Absolute, without `..` and symbolic links.
+    pub(super) read: Vec<PathBuf>,
+    pub(super) write: Vec<PathBuf>,
+    /// Public addresses.
+    pub(super) net: Extent<Target>,
+    /// Others.
+    pub(super) private_net: Vec<Reach>,
+    /// Beyond [`super::resolve::SYS`].
+    pub(super) sys: Vec<String>,
+    /// The variables that a project may set for itself.
+    pub(super) own_env: Extent<Names>,
+    pub(super) limits: Limits,
+    pub(super) requests: RequestLimits,
+    /// What it is given, unless it asks for less. Secrets among it.
+    pub(super) env: BTreeMap<String, String>,
+}
+
+impl Allowed {
+    /// What is safe.
+    pub(super) fn new(requests: RequestLimits) -> Self {
+        Self {
+            read: Vec::new(),
+            write: Vec::new(),
+            net: Extent::All,
+            private_net: Vec::new(),
+            sys: Vec::new(),
+            own_env: Extent::All,
+            limits: Limits { memory: 256 << 20, event_loop: 5_000, workers: 16, files: 1024, disk: 1 << 30 },
+            requests,
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allowed").field("env", &self.env.keys()).finish_non_exhaustive()
+    }
+}
