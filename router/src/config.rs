@@ -66,7 +66,12 @@ const FLAGS: &[Flag] = &[
     flag(KEEP, "N", "5", "checkouts kept per project besides those in use"),
     flag(REQUEST_TIMEOUT, "MS", "30000", "how long a project may take to begin its answer"),
     flag(MAX_BODY, "BYTES", "10485760", "largest request body"),
-    flag(MAX_IN_FLIGHT, "N", "1000", "requests in flight per project before it answers 503"),
+    flag(
+        MAX_IN_FLIGHT,
+        "N",
+        "100",
+        "requests in flight per project; another 100 wait up to 10 s, more get 503",
+    ),
     flag(LOG_FORMAT, "FORMAT", "text", "text or json"),
     flag(
         TRUSTED_PROXY,

@@ -33,7 +33,7 @@ impl Requests {
 pub(crate) struct Metrics {
     pub(crate) reloads: Family<ReloadLabels, Counter>,
     pub(crate) build_seconds: Builds,
-    pub(crate) cells_died: Counter,
+    pub(crate) cells_died: Family<DeathLabels, Counter>,
     pub(crate) cells_evicted: Counter,
     /// 1 while projects are polled because file events are missing, or by `--poll`.
     pub(crate) polling: Gauge,
@@ -55,6 +55,12 @@ pub(crate) struct ReloadLabels {
     pub(crate) outcome: OutcomeLabel,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DeathLabels {
+    /// As in events.
+    pub(crate) reason: &'static str,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the label's values")]
 pub(crate) enum OutcomeLabel {
@@ -74,7 +80,11 @@ impl Metrics {
             "From the checkout to a handler that serves",
             build_seconds.0.clone(),
         );
-        registry.register("switchyard_cells_died", "Cells that ended by themselves", cells_died.clone());
+        registry.register(
+            "switchyard_cells_died",
+            "Cells that ended by themselves, by reason",
+            cells_died.clone(),
+        );
         registry.register(
             "switchyard_cells_evicted",
             "Cells stopped to stay within --max-cells",

@@ -7,12 +7,16 @@ mod deploys;
 mod machine;
 mod project;
 mod record;
+mod restarts;
 mod work;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use control::{Control, Parts};
+
+use crate::policy::Grant;
 
 /// What the control flow is told at start.
 #[derive(Debug, Clone)]
@@ -24,4 +28,6 @@ pub(crate) struct Settings {
     pub(crate) build_timeout: Duration,
     pub(crate) keep: usize,
     pub(crate) max_cells: usize,
+    /// What each version is given.
+    pub(crate) grant: Arc<Grant>,
 }

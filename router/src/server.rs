@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::http;
 use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
+use crate::policy::{Grant, RequestLimits};
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
 
@@ -191,6 +192,7 @@ where
         build_timeout: config.build_timeout,
         keep: config.keep,
         max_cells: config.max_cells,
+        grant: Arc::new(grant(&config)),
     };
     let parts = Parts {
         store: store.clone(),
@@ -225,14 +227,8 @@ where
     let reading = tokens.map(|tokens| hangups().map(|hangups| tokio::spawn(read_again(tokens, hangups))));
     let reading = reading.transpose()?;
     let admin = tokio::spawn(telling.serve(admin_listener));
-    let settings = http::Settings {
-        request_timeout: config.request_timeout,
-        max_body: config.max_body,
-        max_in_flight: config.max_in_flight,
-        dev: config.dev,
-        trusted_proxies: config.trusted_proxies,
-        grace: config.grace,
-    };
+    let settings =
+        http::Settings { dev: config.dev, trusted_proxies: config.trusted_proxies, grace: config.grace };
     let address = listener.local_addr().context("read the public address")?;
     let server = http::Server::start(&listener, &settings, &live, &commands)?;
     drop(listener);
@@ -275,6 +271,17 @@ where
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What a version is given.
+fn grant(config: &Config) -> Grant {
+    let requests = RequestLimits {
+        time: config.request_timeout,
+        body: config.max_body,
+        in_flight: config.max_in_flight,
+        ..RequestLimits::default()
+    };
+    Grant { requests, ..Grant::default() }
 }
 
 /// Reads the tokens again with each SIGHUP.

@@ -58,9 +58,11 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
     // A spare is made with the limit that most have: to lower it, V8 wants a callback to be taken away again.
     runtime.add_near_heap_limit_callback(|limit, _| limit);
     runtime.remove_near_heap_limit_callback(limit);
-    runtime.add_near_heap_limit_callback(move |reached, _| {
-        if reached >= limit { voice.exceed(Limit::Memory) } else { limit }
-    });
+    runtime.add_near_heap_limit_callback(
+        move |reached, _| {
+            if reached >= limit { voice.exceed(Limit::Memory) } else { limit }
+        },
+    );
 }
 
 /// Makes the process the version's: directory, environment, permissions, configuration.

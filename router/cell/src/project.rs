@@ -21,8 +21,8 @@ use sys_traits::impls::RealSys;
 
 use crate::failures::Failures;
 use crate::paths::Names;
-use switchyard_protocol::{Limits, Start};
 use crate::roots::{Inside, Roots};
+use switchyard_protocol::{Limits, Start};
 
 pub(crate) type Sys = RealSys;
 pub(crate) type Checker = DenoInNpmPackageChecker;

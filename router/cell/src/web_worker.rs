@@ -42,7 +42,9 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
     Arc::new(move |args| {
         let limit = services.project.get().expect("workers are made by a version").limits.workers;
         let Some(counted) = services.workers.enter(limit) else {
-            log::warn!("no worker is started: there are {limit} already, and no more are allowed (limits.workers)");
+            log::warn!(
+                "no worker is started: there are {limit} already, and no more are allowed (limits.workers)"
+            );
             // Ends this thread, which was started for the worker; who asked for it gets an error.
             std::panic::resume_unwind(Box::new(limit));
         };

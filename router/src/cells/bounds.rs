@@ -9,7 +9,6 @@ use switchyard_protocol::Limits;
 /// hardly used. What is really used is measured ([`memory`]).
 const STACKS: u64 = 64 << 20;
 
-
 /// Bounds a spare that is about to be given a version.
 ///
 /// V8 reserves much that it never touches, and that the kernel counts already: so memory is bounded from what a spare has
@@ -58,7 +57,11 @@ fn read(process: u32, file: &str) -> io::Result<String> {
 /// What `status` says of `field`, in bytes; 0 where it says nothing.
 fn kilobytes(status: &str, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-    line.split_ascii_whitespace().next().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
+    line.split_ascii_whitespace()
+        .next()
+        .and_then(|count| count.parse::<u64>().ok())
+        .unwrap_or(0)
+        .saturating_mul(1024)
 }
 
 #[cfg(test)]

@@ -70,7 +70,10 @@ async fn look(cell: &Arc<Cell>, last: Seen) -> Seen {
     let is_full = used.is_ok_and(|used| used > limits.disk);
     if is_full != last.is_full {
         if is_full {
-            tracing::warn!(pid = cell.pid(), "DATA_DIR and TMPDIR have reached limits.disk: writes fail until files are removed");
+            tracing::warn!(
+                pid = cell.pid(),
+                "DATA_DIR and TMPDIR have reached limits.disk: writes fail until files are removed"
+            );
         }
         if let Err(error) = bounds::writable(cell.pid(), &limits, !is_full) {
             tracing::warn!(pid = cell.pid(), "the size of files cannot be bounded: {error}");

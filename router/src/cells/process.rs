@@ -172,7 +172,8 @@ impl Cell {
     fn prepare(&self, data: &Path, limits: &Limits) -> Result<()> {
         create(data)?;
         // The runtime was told where it will find it before the project was known.
-        std::os::unix::fs::symlink(data, self.socket.with_file_name(DATA)).context("link the project's folder")?;
+        std::os::unix::fs::symlink(data, self.socket.with_file_name(DATA))
+            .context("link the project's folder")?;
         bounds::set(self.pid, limits).context("bound a cell")?;
         let _ = self.limits.set(*limits);
         Ok(())

@@ -16,6 +16,7 @@ use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{CheckoutError, HashCache, SnapshotError, Store, snapshot};
 use crate::live::Running;
+use crate::policy::Grant;
 use crate::project::{Manifest, diagnostic};
 use crate::version::Version;
 
@@ -58,6 +59,7 @@ pub(super) struct Place {
     /// What failed before, and the packages that it failed with; not worth another attempt while
     /// both are the same. `None` when somebody asks for one.
     pub(super) failed: Option<(Version, Packages)>,
+    pub(super) grant: Arc<Grant>,
 }
 
 /// Reads a project and, when it is new, makes its checkout.
@@ -108,7 +110,7 @@ fn read_blocking(
                         version: version.clone(),
                         checkout,
                         entry: manifest.entry,
-                        grant: Arc::default(),
+                        grant: place.grant.clone(),
                     },
                     routes: manifest.routes,
                 });
@@ -135,6 +137,8 @@ fn packages(project: &std::path::Path) -> Packages {
 #[derive(Debug)]
 pub(super) enum BuildError {
     Failed(Diagnostic),
+    /// The machine had no process to give: nothing is known of the version.
+    NoProcess(Diagnostic),
     Superseded,
 }
 
@@ -146,6 +150,7 @@ pub(super) struct Builder {
     /// As many builds at once as there are cores.
     pub(super) permits: Arc<Semaphore>,
     pub(super) patience: Duration,
+    pub(super) grant: Arc<Grant>,
 }
 
 impl Builder {
@@ -166,25 +171,26 @@ impl Builder {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            started = self.start(order) => started.map_err(BuildError::Failed),
+            started = self.start(order) => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("it never ends"),
         }
     }
 
-    async fn start(&self, order: &Order) -> Result<Arc<Cell>, Diagnostic> {
+    async fn start(&self, order: &Order) -> Result<Arc<Cell>, BuildError> {
         let began = Instant::now();
         loop {
             match self.cells.start(order, self.patience).await {
                 Ok(cell) => return Ok(cell),
-                Err(StartError::Failed(diagnostic)) => return Err(diagnostic),
-                Err(StartError::TimedOut(patience)) => return Err(timed_out(patience)),
+                Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic)),
+                Err(StartError::TimedOut(patience)) => return Err(BuildError::Failed(timed_out(patience))),
                 Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
                     tracing::warn!(project.name = %order.version.project, "no process yet: {error:#}");
                     sleep(NO_PROCESS_PAUSE).await;
                 }
                 Err(StartError::NoProcess(error)) => {
-                    return Err(diagnostic(format!("the router could not make a process: {error:#}")));
+                    let told = diagnostic(format!("the router could not make a process: {error:#}"));
+                    return Err(BuildError::NoProcess(told));
                 }
             }
         }
@@ -192,12 +198,12 @@ impl Builder {
 
     /// Finds the checkout of an earlier run's last good version.
     pub(super) async fn find(&self, version: Version) -> Option<Plan> {
-        let store = self.store.clone();
+        let (store, grant) = (self.store.clone(), self.grant.clone());
         let found = spawn_blocking(move || {
             let checkout = store.find(&version)?;
             let manifest = Manifest::read(&checkout.dir).ok()?;
             Some(Plan {
-                order: Order { version, checkout, entry: manifest.entry, grant: Arc::default() },
+                order: Order { version, checkout, entry: manifest.entry, grant },
                 routes: manifest.routes,
             })
         });

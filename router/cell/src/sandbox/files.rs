@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 use switchyard_protocol::Start;
 
@@ -47,7 +47,8 @@ const SYSTEM: &[&str] = &[
 pub(super) fn abi() -> i32 {
     // SAFETY: with this flag the call only tells a number.
     #[expect(unsafe_code, reason = "libc call")]
-    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) };
+    let abi =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) };
     i32::try_from(abi).unwrap_or(0).max(0)
 }
 

@@ -10,7 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 
 use ipnet::IpNet;
-use libc::{c_int, c_long, c_void, mmsghdr, msghdr, size_t, sockaddr, sockaddr_in, sockaddr_in6, socklen_t, ssize_t};
+use libc::{
+    c_int, c_long, c_void, mmsghdr, msghdr, size_t, sockaddr, sockaddr_in, sockaddr_in6, socklen_t, ssize_t,
+};
 use switchyard_protocol::{Permissions, Reach};
 
 /// IANA's registries of special-purpose addresses (RFC 6890 and what came after it): all that is not a public host's.

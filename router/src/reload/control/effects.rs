@@ -87,6 +87,7 @@ impl Control {
             project: project.name.clone(),
             path: self.settings.projects.join(name),
             live: project.machine.live.clone(),
+            grant: self.settings.grant.clone(),
             failed: failed.filter(|_| trigger != Trigger::Request).map(|failed| (failed, project.packages)),
         };
         let cache = std::mem::take(&mut project.cache);
@@ -158,6 +159,7 @@ impl Control {
         project.sequence = self.parts.events.tell(EventType::ReloadFailed, &project.name, happened);
         project.report(Outcome::Failed, failed.version.as_ref());
         let project = project.name.clone();
+        self.revive(name);
         self.count(OutcomeLabel::failed);
         self.prune(&project, self.settings.keep);
     }
