@@ -38,6 +38,9 @@ pub struct Status {
     /// The process of the live version, while it runs.
     pub pid: Option<u32>,
     pub in_flight: usize,
+    /// Requests that wait for a place among those in flight.
+    #[serde(default)]
+    pub waiting: usize,
     pub draining: Vec<Draining>,
     /// The newest first.
     pub reloads: Vec<Reload>,

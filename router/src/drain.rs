@@ -10,6 +10,10 @@ use tokio::sync::Notify;
 /// read first: by then at the latest it is.
 pub(crate) const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
+/// ... and mostly within a few milliseconds. For so long after a connection broke nothing new is sent to the cell:
+/// a process that ends takes connections until its very end.
+const DOUBT: Duration = Duration::from_millis(100);
+
 /// The in-flight requests of one version.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
@@ -18,6 +22,7 @@ pub(crate) struct InFlight {
     idle: Notify,
     /// When requests lost their connections to the cell, for [`NOTICED_WITHIN`].
     broken: Mutex<Vec<Instant>>,
+    in_doubt: AtomicBool,
 }
 
 /// One request in flight. Dropped when the last byte of its answer is out, or its tunnel is closed.
@@ -66,6 +71,20 @@ impl InFlight {
         self.count() + broken.len()
     }
 
+    /// Whether a connection to the cell broke a moment ago, and it may be about to end.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(SeqCst)
+    }
+
+    /// For how long it is in doubt still. With none, it no longer is.
+    pub(crate) fn doubt(&self, now: Instant) -> Option<Duration> {
+        let broken = self.broken_since(now);
+        let left = broken.last().and_then(|last| (*last + DOUBT).checked_duration_since(now));
+        let left = left.filter(|left| !left.is_zero());
+        self.in_doubt.store(left.is_some(), SeqCst);
+        left
+    }
+
     fn broken_since(&self, now: Instant) -> MutexGuard<'_, Vec<Instant>> {
         let mut broken = self.broken.lock().expect("no holder of this lock panics");
         broken.retain(|at| now.duration_since(*at) < NOTICED_WITHIN);
@@ -80,6 +99,7 @@ impl Guard {
         let now = Instant::now();
         let mut broken = in_flight.broken_since(now);
         broken.push(now);
+        in_flight.in_doubt.store(true, SeqCst);
         // Under the lock, so that nobody sees it counted twice, or not at all.
         drop(self);
     }
@@ -130,6 +150,18 @@ mod tests {
         let now = Instant::now();
         assert_eq!((in_flight.count(), in_flight.at_death(now)), (1, 2));
         assert_eq!(in_flight.at_death(now + NOTICED_WITHIN), 1);
+    }
+
+    #[test]
+    fn a_cell_is_in_doubt_for_a_moment_after_a_connection_broke() {
+        let in_flight = Arc::new(InFlight::default());
+        let guard = in_flight.enter().unwrap();
+        assert!(!in_flight.is_in_doubt());
+        guard.broke();
+        let now = Instant::now();
+        assert!(in_flight.is_in_doubt());
+        assert!(in_flight.doubt(now).is_some_and(|left| left <= DOUBT));
+        assert_eq!((in_flight.doubt(now + DOUBT), in_flight.is_in_doubt()), (None, false));
     }
 
     #[tokio::test]

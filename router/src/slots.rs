@@ -47,6 +47,11 @@ impl Slots {
         Some(Slot(self.clone()))
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
     fn queue_up(&self, queue: usize) -> Option<Waiting<'_>> {
         let one_more = |waiting| (waiting < queue).then_some(waiting + 1);
         self.waiting.fetch_update(SeqCst, SeqCst, one_more).ok()?;
@@ -109,13 +114,14 @@ mod tests {
         let held = slots.enter().unwrap();
         let (mut first, mut second) = (Box::pin(slots.wait(2, LONG)), Box::pin(slots.wait(2, LONG)));
         assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        assert_eq!(slots.waiting(), 2);
         assert!(slots.wait(2, LONG).await.is_none(), "a third one does not even wait");
         drop(held);
         assert!(slots.enter().is_none(), "who comes now does not get ahead of those who wait");
         assert!(poll!(&mut second).is_pending());
         let Poll::Ready(Some(_held)) = poll!(&mut first) else { panic!("it is the first one's turn") };
         drop(second);
-        assert!(poll!(Box::pin(slots.wait(1, LONG))).is_pending(), "who left is not counted");
+        assert_eq!(slots.waiting(), 0, "who left is not counted");
     }
 
     #[tokio::test]

@@ -143,11 +143,11 @@ impl Worker {
                     return Ok(response.map(|exchange| Body::Proxied { exchange, guard, _slot: slot }));
                 }
                 Err(SendError::Failed(error)) => {
-                    let problem = blame(&error);
-                    if problem == Problem::CellDied {
+                    // What breaks off on the client's side says nothing of the cell.
+                    if !error.is_user() {
                         place.guard.broke();
                     }
-                    return Err(problem);
+                    return Err(blame(&error));
                 }
                 Err(SendError::NotSent(unsent)) => {
                     request = *unsent;
@@ -188,6 +188,9 @@ impl Worker {
     /// A place in the cell of the live version, if that runs and takes requests.
     fn place(&self, entry: &Arc<Entry>) -> Option<Place> {
         let running = entry.running()?;
+        if running.in_flight.is_in_doubt() {
+            return None;
+        }
         let guard = running.in_flight.enter()?;
         running.touch();
         let version = entry.live.as_ref()?.header.clone();
@@ -195,43 +198,38 @@ impl Worker {
     }
 
     async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<Place, Problem> {
-        let (mut changed, mut restarted_by) = (None, None);
-        let mut asked = false;
+        let mut changed = self.live.subscribe();
+        let (mut asked, mut restarted_by) = (false, None);
         loop {
+            entry = self.now(&entry)?;
             let Some(live) = &entry.live else {
                 return Err(if entry.failed.is_some() { Problem::NoGoodVersion } else { Problem::NotReady });
             };
-            match &live.process {
-                Process::Stopped => return Err(Problem::Stopped),
-                Process::Running(_) => {
+            asked &= matches!(live.process, Process::Idle);
+            let news = match &live.process {
+                Process::Running(running) => {
                     if let Some(place) = self.place(&entry) {
                         return Ok(place);
                     }
-                    asked = false;
+                    // Without a doubt it was replaced since the look at the table.
+                    let doubt = running.in_flight.doubt(Instant::now().into_std()).unwrap_or_default();
+                    timeout(doubt, changed.changed()).await.unwrap_or(Ok(()))
                 }
-                Process::Restarting => asked = false,
-                Process::Idle if asked => {}
                 Process::Idle => {
-                    asked = true;
-                    // The control flow is gone only when the router stops.
-                    let _ = self.commands.send(Command::Wake(live.version.clone())).await;
-                }
-            }
-            let changed = changed.get_or_insert_with(|| self.live.subscribe());
-            let now = self.now(&entry)?;
-            // One that runs and takes nothing was replaced since the look at the table.
-            if Arc::ptr_eq(&now, &entry) {
-                let patience = || Instant::now() + entry.limits.patience;
-                let news = match live.process {
-                    Process::Restarting => {
-                        let by = *restarted_by.get_or_insert_with(patience);
-                        timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
+                    if !std::mem::replace(&mut asked, true) {
+                        // The control flow is gone only when the router stops.
+                        let _ = self.commands.send(Command::Wake(live.version.clone())).await;
                     }
-                    _ => changed.changed().await,
-                };
-                news.map_err(|_| Problem::CellDied)?;
-            }
-            entry = self.now(&entry)?;
+                    changed.changed().await
+                }
+                Process::Restarting => {
+                    let patience = || Instant::now() + entry.limits.patience;
+                    let by = *restarted_by.get_or_insert_with(patience);
+                    timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
+                }
+                Process::Stopped => return Err(Problem::Stopped),
+            };
+            news.map_err(|_| Problem::CellDied)?;
         }
     }
 

@@ -214,6 +214,7 @@ impl Project {
             error: failed.map(|failed| failed.error.clone()).or_else(|| self.why_stopped()),
             pid: self.running.as_ref().map(|running| running.cell.pid()),
             in_flight: 0,
+            waiting: 0,
             draining: Vec::new(),
             reloads: self.reloads.iter().cloned().collect(),
             routes: self.routes().iter().map(ToString::to_string).collect(),
@@ -225,6 +226,7 @@ impl Project {
         Shown {
             status,
             in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
+            slots: Some(self.slots.clone()),
             draining: self.draining.clone(),
         }
     }

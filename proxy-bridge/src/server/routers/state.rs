@@ -192,6 +192,7 @@ fn unknown(name: &str) -> Status {
         error: None,
         pid: None,
         in_flight: 0,
+        waiting: 0,
         draining: Vec::new(),
         reloads: Vec::new(),
         routes: Vec::new(),
