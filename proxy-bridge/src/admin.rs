@@ -33,11 +33,14 @@ pub struct Status {
     /// What gets new requests.
     pub live: Option<VersionName>,
     pub last_good: Option<VersionName>,
-    /// Why the newest version failed; `live` serves all the same.
+    /// Why the newest version failed, while `live` serves all the same; or else why `live` is stopped.
     pub error: Option<Diagnostic>,
     /// The process of the live version, while it runs.
     pub pid: Option<u32>,
     pub in_flight: usize,
+    /// Requests that wait for a place among those in flight.
+    #[serde(default)]
+    pub waiting: usize,
     pub draining: Vec<Draining>,
     /// The newest first.
     pub reloads: Vec<Reload>,
@@ -119,6 +122,7 @@ pub struct Died {
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Building,
+    /// Without a `pid`: its cell has died, and another one is about to follow.
     Live,
     /// The newest version failed; `live` tells whether an older one serves.
     Failed,

@@ -102,16 +102,32 @@ pub enum DeathReason {
     Memory,
     /// Its event loop was blocked for longer than its limit.
     EventLoop,
-    /// More workers than its limit.
-    Workers,
     /// It exited: by `Deno.exit`, or by an error that nobody caught.
     Exit,
     /// V8, the runtime or the project aborted it; the message says why, where that was printed.
     Abort,
     /// Another signal.
     Signal,
+    /// It was to follow another one of the same version, and did not come to serve.
+    Load,
     /// The router lost it.
     Unknown,
+}
+
+impl DeathReason {
+    /// The name as in JSON, in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::EventLoop => "event-loop",
+            Self::Workers => "workers",
+            Self::Exit => "exit",
+            Self::Abort => "abort",
+            Self::Signal => "signal",
+            Self::Load => "load",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What made the router look at a project.
@@ -221,6 +237,10 @@ pub(crate) mod tests {
         use EventType::*;
         for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unknown, Workers};
+        for reason in [Memory, EventLoop, Workers, Exit, Abort, Signal, Load, Unknown] {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }
 

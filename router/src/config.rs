@@ -84,7 +84,12 @@ const FLAGS: &[Flag] = &[
     // The policy overrides these three, for all projects or for some.
     flag(REQUEST_TIMEOUT, "MS", "30000", "how long a project may take to begin its answer"),
     flag(MAX_BODY, "BYTES", "10485760", "largest request body"),
-    flag(MAX_IN_FLIGHT, "N", "100", "requests in flight per project before the next ones wait"),
+    flag(
+        MAX_IN_FLIGHT,
+        "N",
+        "100",
+        "requests in flight per project; another 100 wait up to 10 s, more get 503",
+    ),
     flag(LOG_FORMAT, "FORMAT", "text", "text or json"),
     flag(
         TRUSTED_PROXY,

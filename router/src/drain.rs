@@ -1,10 +1,18 @@
 //! In-flight work: counted while it lasts, awaited when a version is to go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+/// Requests see their connections break before the end of the process is known, whose last words are
+/// read first: by then at the latest it is.
+pub(crate) const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+/// ... and mostly within a few milliseconds. For so long after a connection broke nothing new is sent to the cell:
+/// a process that ends takes connections until its very end.
+const DOUBT: Duration = Duration::from_millis(100);
 
 /// The in-flight requests of one version.
 #[derive(Debug, Default)]
@@ -12,6 +20,9 @@ pub(crate) struct InFlight {
     count: AtomicUsize,
     closed: AtomicBool,
     idle: Notify,
+    /// When requests lost their connections to the cell, for [`NOTICED_WITHIN`].
+    broken: Mutex<Vec<Instant>>,
+    in_doubt: AtomicBool,
 }
 
 /// One request in flight. Dropped when the last byte of its answer is out, or its tunnel is closed.
@@ -52,6 +63,46 @@ impl InFlight {
         let _ = tokio::time::timeout(grace, idle).await;
         self.count()
     }
+
+    /// How many requests were in the cell when it died, as is known now: those that noticed, and those
+    /// that are about to.
+    pub(crate) fn at_death(&self, now: Instant) -> usize {
+        let broken = self.broken_since(now);
+        self.count() + broken.len()
+    }
+
+    /// Whether a connection to the cell broke a moment ago, and it may be about to end.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(SeqCst)
+    }
+
+    /// For how long it is in doubt still. With none, it no longer is.
+    pub(crate) fn doubt(&self, now: Instant) -> Option<Duration> {
+        let broken = self.broken_since(now);
+        let left = broken.last().and_then(|last| (*last + DOUBT).checked_duration_since(now));
+        let left = left.filter(|left| !left.is_zero());
+        self.in_doubt.store(left.is_some(), SeqCst);
+        left
+    }
+
+    fn broken_since(&self, now: Instant) -> MutexGuard<'_, Vec<Instant>> {
+        let mut broken = self.broken.lock().expect("no holder of this lock panics");
+        broken.retain(|at| now.duration_since(*at) < NOTICED_WITHIN);
+        broken
+    }
+}
+
+impl Guard {
+    /// Counts the request out, whose connection to the cell broke: the cell may have died.
+    pub(crate) fn broke(self) {
+        let in_flight = self.0.clone();
+        let now = Instant::now();
+        let mut broken = in_flight.broken_since(now);
+        broken.push(now);
+        in_flight.in_doubt.store(true, SeqCst);
+        // Under the lock, so that nobody sees it counted twice, or not at all.
+        drop(self);
+    }
 }
 
 impl Drop for Guard {
@@ -88,6 +139,29 @@ mod tests {
         in_flight.close();
         assert!(in_flight.enter().is_none());
         assert_eq!(in_flight.drained(Duration::ZERO).await, 0);
+    }
+
+    #[test]
+    fn what_broke_a_moment_before_a_death_was_in_flight_then() {
+        let in_flight = Arc::new(InFlight::default());
+        let (_stays, breaks) = (in_flight.enter().unwrap(), in_flight.enter().unwrap());
+        drop(in_flight.enter());
+        breaks.broke();
+        let now = Instant::now();
+        assert_eq!((in_flight.count(), in_flight.at_death(now)), (1, 2));
+        assert_eq!(in_flight.at_death(now + NOTICED_WITHIN), 1);
+    }
+
+    #[test]
+    fn a_cell_is_in_doubt_for_a_moment_after_a_connection_broke() {
+        let in_flight = Arc::new(InFlight::default());
+        let guard = in_flight.enter().unwrap();
+        assert!(!in_flight.is_in_doubt());
+        guard.broke();
+        let now = Instant::now();
+        assert!(in_flight.is_in_doubt());
+        assert!(in_flight.doubt(now).is_some_and(|left| left <= DOUBT));
+        assert_eq!((in_flight.doubt(now + DOUBT), in_flight.is_in_doubt()), (None, false));
     }
 
     #[tokio::test]

@@ -21,12 +21,6 @@ use switchyard_bridge::forwarded::TrustedProxies;
 /// What the data flow is told at start.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// How long a version may take to begin its answer.
-    pub(crate) request_timeout: Duration,
-    /// The largest request body, in bytes.
-    pub(crate) max_body: u64,
-    /// Requests in flight per project.
-    pub(crate) max_in_flight: usize,
     /// Whether browsers are shown build errors.
     pub(crate) dev: bool,
     /// Whose word on where a request came from is taken.

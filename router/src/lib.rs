@@ -14,5 +14,6 @@ mod metrics;
 mod policy;
 mod project;
 mod reload;
+mod slots;
 mod version;
 mod watch;

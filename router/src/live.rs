@@ -11,4 +11,4 @@ pub(crate) use board::{Board, Shown};
 pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use events::{Events, Happened};
 pub(crate) use lines::{Lines, MAX_LINES, News, Reader};
-pub(crate) use table::{Entry, Failure, Live, LiveVersion, Running};
+pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running};

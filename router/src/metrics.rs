@@ -33,7 +33,7 @@ impl Requests {
 pub(crate) struct Metrics {
     pub(crate) reloads: Family<ReloadLabels, Counter>,
     pub(crate) build_seconds: Builds,
-    pub(crate) cells_died: Counter,
+    pub(crate) cells_died: Family<DeathLabels, Counter>,
     pub(crate) cells_evicted: Counter,
     /// 1 while projects are polled because file events are missing, or by `--poll`.
     pub(crate) polling: Gauge,
@@ -58,6 +58,12 @@ impl Default for Builds {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ReloadLabels {
     pub(crate) outcome: OutcomeLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DeathLabels {
+    /// As in events.
+    pub(crate) reason: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -99,7 +105,11 @@ impl Metrics {
             "From the checkout to a handler that serves",
             build_seconds.0.clone(),
         );
-        registry.register("switchyard_cells_died", "Cells that ended by themselves", cells_died.clone());
+        registry.register(
+            "switchyard_cells_died",
+            "Cells that ended by themselves, by reason",
+            cells_died.clone(),
+        );
         registry.register(
             "switchyard_cells_evicted",
             "Cells stopped to stay within --max-cells",

@@ -7,6 +7,7 @@ mod deploys;
 mod machine;
 mod project;
 mod record;
+mod restarts;
 mod work;
 
 use std::path::PathBuf;

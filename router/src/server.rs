@@ -189,7 +189,11 @@ fn cell_binary() -> Result<PathBuf, String> {
 /// The walls that this kernel lacks, as the cell itself sees it.
 fn lacks(cell: &Path) -> Result<Vec<String>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("{} does not run: {error}", cell.display());
-    let output = std::process::Command::new(cell).arg("--walls").env_clear().output().map_err(|error| wrong(&error))?;
+    let output = std::process::Command::new(cell)
+        .arg("--walls")
+        .env_clear()
+        .output()
+        .map_err(|error| wrong(&error))?;
     let walls: Walls = serde_json::from_slice(&output.stdout).map_err(|error| wrong(&error))?;
     Ok(walls.missing().into_iter().map(str::to_owned).collect())
 }
@@ -323,9 +327,6 @@ where
     let reading = reading.map(|hangups| tokio::spawn(files.read_again(hangups)));
     let admin = tokio::spawn(telling.serve(admin_listener));
     let settings = http::Settings {
-        request_timeout: config.request_timeout,
-        max_body: config.max_body,
-        max_in_flight: config.max_in_flight,
         dev: config.dev,
         trusted_proxies: config.trusted_proxies,
         grace: config.grace,

@@ -1,10 +1,13 @@
 //! A project that ends its own process, and its neighbours.
 
-use switchyard_integration::eventually;
-use switchyard_integration::fixtures::hello;
+use switchyard_bridge::event::{DeathReason, EventType};
+use switchyard_integration::client::{Upload, post};
+use switchyard_integration::fixtures::{hello, lasting};
 use switchyard_integration::probe::Probe;
+use switchyard_integration::receiver::Receiver;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
+use switchyard_integration::{eventually, within};
 
 /// Serves a project that dies when it is asked to. It must answer again, and nobody else may notice.
 async fn dies(how: &str) {
@@ -20,10 +23,11 @@ async fn dies(how: &str) {
     let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
     let neighbour = Probe::start(&router.public, "/b/").await;
+    let pid = router.admin.project("b").await.pid;
     let reply = router.public.get("/a/die").await;
     reply.assert_problem(502, "cell-died");
-    eventually("the project answers again", || async { router.public.get("/a/").await.text() == "one" })
-        .await;
+    assert_eq!(router.public.get("/a/").await.text(), "one", "who comes next waits for the next cell");
+    assert_eq!(router.admin.project("b").await.pid, pid);
     neighbour.finish().await.no_failures().versions_monotonic(&["b"]);
 }
 
@@ -73,5 +77,128 @@ async fn the_log_says_which_version_died_and_of_what() {
         let text = record.to_string();
         text.contains(&version) && text.contains('7') && record["level"] != "INFO"
     });
-    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+    assert!(within("the log says so", said).await.is_some());
+}
+
+/// [`lasting`], with a request that ends it.
+fn mortal(how: &str) -> String {
+    lasting("one").replacen(
+        "const { pathname } = new URL(request.url);",
+        &format!("const {{ pathname }} = new URL(request.url);\n  if (pathname === \"/die\") {{ {how} }}"),
+        1,
+    )
+}
+
+/// How the cell that dies so is told of.
+async fn told(how: &str) -> (DeathReason, Option<i32>, Option<i32>) {
+    let volume = Volume::with("a", mortal(how));
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    let pid = router.admin.project("a").await.pid;
+    let _ = router.public.get("/a/die").await;
+    let died = events.wait_for(EventType::CellDied, "a").await;
+    let status = router.admin.project("a").await;
+    let shown = status.deaths.first().expect("it is shown");
+    let death = died.data.death.expect("it says how");
+    assert_eq!((Some(&shown.version), &shown.death), (died.data.version.as_ref(), &death));
+    assert_eq!(death.restart_ms, Some(0));
+    let label = format!("reason=\"{}\"", death.reason.as_str());
+    assert_eq!(router.admin.metric("switchyard_cells_died_total", &label).await, Some(1.0));
+    assert_eq!(router.public.get("/a/").await.text(), "one");
+    assert_ne!(router.admin.project("a").await.pid, pid);
+    (death.reason, death.code, death.signal)
+}
+
+#[tokio::test]
+async fn an_exit_is_told_with_its_code() {
+    assert_eq!(told("Deno.exit(7);").await, (DeathReason::Exit, Some(7), None));
+}
+
+#[tokio::test]
+async fn an_abort_is_told_as_one() {
+    let how = "(await import('node:process')).default.abort();";
+    assert_eq!(told(how).await, (DeathReason::Abort, None, Some(6)));
+}
+
+#[tokio::test]
+async fn a_throw_after_the_answer_is_told_as_an_exit() {
+    let how = "setTimeout(() => { throw new Error('late'); }); return new Response('bye');";
+    assert_eq!(told(how).await, (DeathReason::Exit, Some(1), None));
+}
+
+#[tokio::test]
+async fn a_death_ends_all_that_was_in_the_cell_at_once_and_says_how_many_that_were() {
+    let volume = Volume::with("a", mortal("Deno.exit(7);"));
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    let held = [(); 2].map(|()| {
+        let (upload, request) = Upload::post("/a/wait");
+        let client = router.public.clone();
+        (upload, tokio::spawn(async move { client.send(request).await }))
+    });
+    let (upload, request) = Upload::post("/a/echo");
+    upload.send("1").await;
+    let mut connection = router.public.connect().await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 1"));
+    eventually("all are in flight", || async { router.admin.project("a").await.in_flight == 3 }).await;
+    router.public.get("/a/die").await.assert_problem(502, "cell-died");
+    for (_upload, reply) in held {
+        within("its end", reply).await.unwrap().assert_problem(502, "cell-died");
+    }
+    let rest = within("the stream's end", stream.try_next()).await;
+    assert!(rest.is_some_and(|rest| rest.is_err()), "what is cut off does not look complete");
+    let died = events.wait_for(EventType::CellDied, "a").await;
+    assert_eq!(died.data.death.map(|death| death.in_flight), Some(4));
+    assert_eq!(events.count(EventType::VersionRetired, "a"), 0);
+}
+
+#[tokio::test]
+async fn after_each_death_the_next_request_is_answered() {
+    let volume = Volume::with("a", mortal("Deno.exit(7);"));
+    let router = Router::start(&volume).await;
+    let mut connection = router.public.connect().await;
+    for _ in 0..4 {
+        connection.get("/a/die").await.assert_problem(502, "cell-died");
+        assert_eq!(connection.get("/a/").await.text(), "one");
+        assert_eq!(connection.send(post("/a/wait", "x")).await.text(), "one");
+    }
+}
+
+#[tokio::test]
+async fn a_death_while_draining_is_no_news() {
+    let dies =
+        "export default { fetch: async (request) => { if (await request.text() === 'die') Deno.exit(3); } };";
+    let volume = Volume::with("a", dies);
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    let (upload, request) = Upload::post("/a/");
+    let client = router.public.clone();
+    let held = tokio::spawn(async move { client.send(request).await });
+    eventually("it is in flight", || async { router.admin.project("a").await.in_flight == 1 }).await;
+    volume.replace("a/main.ts", hello("two"));
+    events.wait_live("a").await;
+    upload.send("die").await;
+    upload.end();
+    within("its end", held).await.unwrap().assert_problem(502, "cell-died");
+    events.wait_retired("a").await;
+    assert_eq!(events.count(EventType::CellDied, "a"), 0);
+    assert_eq!(router.admin.project("a").await.deaths, []);
+    assert_eq!(router.public.get("/a/").await.text(), "two");
+}
+
+#[tokio::test]
+async fn the_ingress_is_told_of_a_death() {
+    let mut receiver = Receiver::start().await;
+    let volume = Volume::with("a", "export default { fetch: () => Deno.exit(7) };");
+    let router = Router::builder(&volume)
+        .flag("event-url", &receiver.url)
+        .flag("event-secret-file", receiver.secret_file.path().display())
+        .start()
+        .await;
+    router.public.get("/a/").await.assert_problem(502, "cell-died");
+    let died = receiver.until(|event| event.kind == EventType::CellDied).await.pop().unwrap();
+    let death = died.data.death.unwrap();
+    assert_eq!((death.reason, death.code, death.in_flight), (DeathReason::Exit, Some(7), 1));
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use switchyard_integration::client::{Upload, post, request, with_header};
+use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{ABORTS, hello, lasting};
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
-use switchyard_integration::{eventually, within};
 
 const SYNTAX_ERROR: &str = "export default {\n  fetch( { return new Response('never'); }\n};\n";
 
@@ -76,27 +76,6 @@ async fn a_body_that_is_too_large_is_a_413() {
     };
     let (_, reply) = tokio::join!(sending, connection.send(request));
     reply.assert_problem(413, "body-too-large");
-}
-
-#[tokio::test]
-async fn beyond_the_most_requests_in_flight_a_project_answers_503_and_others_do_not() {
-    let volume = Volume::with("a", lasting("one"));
-    volume.project("b").file("main.ts", hello("b")).write();
-    let router = Router::builder(&volume).flag("max-in-flight", 2).start().await;
-    let held = [Upload::post("/a/wait"), Upload::post("/a/wait")].map(|(upload, request)| {
-        let client = router.public.clone();
-        (upload, tokio::spawn(async move { client.send(request).await }))
-    });
-    eventually("two are in flight", || async { router.admin.project("a").await.in_flight == 2 }).await;
-    let reply = router.public.get("/a/").await;
-    reply.assert_problem(503, "overloaded");
-    assert!(reply.header("retry-after").is_some());
-    assert_eq!(router.public.get("/b/").await.status, 200);
-    for (upload, reply) in held {
-        upload.end();
-        assert_eq!(within("a held request is answered", reply).await.unwrap().text(), "one");
-    }
-    assert_eq!(router.public.get("/a/").await.text(), "one");
 }
 
 #[tokio::test]

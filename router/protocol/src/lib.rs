@@ -45,8 +45,6 @@ pub enum Limit {
     Memory,
     /// One turn of the event loop went on for too long.
     EventLoop,
-    /// More workers than are allowed.
-    Workers,
 }
 
 /// What `switchyard-cell --walls` prints: which walls of the operating system a cell can have on this kernel.

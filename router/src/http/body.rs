@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::pool::Exchange;
 use crate::drain::Guard;
+use crate::slots::Slot;
 
 /// The least that a body is sent with on average, once its first patience is used up, in bytes a second:
 /// less than the slowest of networks, and more than an attacker who wants thousands of places can spare.
@@ -36,7 +37,7 @@ struct Pace {
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-/// A request body is larger than `--max-body`.
+/// A request body is larger than its project's limit.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body is larger than is allowed")]
 pub(super) struct TooLarge;
@@ -112,10 +113,11 @@ impl hyper::body::Body for Limited {
 pub(super) enum Body {
     /// The router's own.
     Own(Full<Bytes>),
-    /// A project's, with the request's place among those in flight.
-    Proxied { exchange: Exchange, _guard: Guard },
+    /// A project's, with the request's place among those in flight. The guard is given up when the
+    /// cell breaks off.
+    Proxied { exchange: Exchange, guard: Option<Guard>, _slot: Slot },
     /// A project's refusal to switch protocols: on a connection of its own.
-    Refused { body: Incoming, _guard: Guard },
+    Refused { body: Incoming, _guard: Guard, _slot: Slot },
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
@@ -134,7 +136,13 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Self::Proxied { exchange, .. } => exchange.poll_frame(cx),
+            Self::Proxied { exchange, guard, .. } => {
+                let frame = exchange.poll_frame(cx);
+                if matches!(frame, Poll::Ready(Some(Err(_)))) {
+                    guard.take().into_iter().for_each(Guard::broke);
+                }
+                frame
+            }
             Self::Refused { body, .. } => Pin::new(body).poll_frame(cx),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
@@ -11,20 +10,18 @@ use hyper::upgrade::OnUpgrade;
 use switchyard_bridge::admin::VERSION;
 use switchyard_bridge::forwarded::{self, Client};
 use switchyard_bridge::{routes, target};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
 use super::body::{Body, Limited, TooLarge, TooSlow};
 use super::pool::{Pool, SendError};
 use super::problem::Problem;
-use super::tunnel;
-use crate::drain::{Guard, InFlight};
-use crate::live::{Command, Commands, Entry, Live, Running};
+use super::tunnel::{self, Held};
+use crate::drain::{Guard, InFlight, NOTICED_WITHIN};
+use crate::live::{Command, Commands, Entry, Live, Process, Running};
+use crate::slots::Slot;
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
-
-/// A live version that could not be started is not tried again for this long.
-const WAKE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a request that a cell never got is sent to the next one: a cell dies, another is
 /// started, and that might die too.
@@ -70,16 +67,16 @@ impl Worker {
         let Some((entry, prefix)) = routed else {
             return self.problem(Problem::UnknownProject, None, request.headers());
         };
-        let limit = self.settings.max_body;
-        if length(request.headers()).is_some_and(|length| length > limit) {
+        if length(request.headers()).is_some_and(|length| length > entry.limits.body) {
             return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers());
         }
         let accept = request.headers().get(http::header::ACCEPT).cloned();
-        let forwarded = timeout(
-            self.settings.request_timeout,
-            self.forward(request, client, host.authority(), &entry, prefix),
-        );
-        match forwarded.await.unwrap_or(Err(Problem::Timeout)) {
+        let forwarded = async {
+            let slot = self.slot(&entry).await?;
+            let forwarded = self.forward(request, client, host.authority(), &entry, prefix, slot);
+            timeout(entry.limits.time, forwarded).await.unwrap_or(Err(Problem::Timeout))
+        };
+        match forwarded.await {
             Ok(response) => response,
             Err(problem) => {
                 let headers = accept.into_iter().map(|accept| (http::header::ACCEPT, accept)).collect();
@@ -98,6 +95,15 @@ impl Worker {
         response
     }
 
+    /// A place among the project's requests in flight. Its time begins with it.
+    async fn slot(&self, entry: &Entry) -> Result<Slot, Problem> {
+        if let Some(slot) = entry.slots.enter() {
+            return Ok(slot);
+        }
+        let (queue, patience) = (entry.limits.queue, entry.limits.patience);
+        Box::pin(entry.slots.wait(queue, patience)).await.ok_or(Problem::Overloaded)
+    }
+
     async fn forward(
         &self,
         mut request: Request<Incoming>,
@@ -105,6 +111,7 @@ impl Worker {
         authority: &HeaderValue,
         entry: &Arc<Entry>,
         prefix: usize,
+        slot: Slot,
     ) -> Result<Response<Body>, Problem> {
         let bad_path = Problem::BadRequest("the path is not understood");
         let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?.to_owned();
@@ -116,11 +123,11 @@ impl Worker {
         let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
         forwarded::drop_hop_by_hop(request.headers_mut());
         forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
-        let (limit, pause) = (self.settings.max_body, self.settings.bounds.body_timeout);
+        let (limit, pause) = (entry.limits.body, self.settings.bounds.body_timeout);
         let mut request = request.map(|body| Limited::new(body, limit, pause));
         let mut place = self.enter(entry).await?;
         if let (Some(protocol), Some(client)) = (upgrade, on_upgrade) {
-            return Box::pin(self.switch(request, protocol, client, place)).await;
+            return Box::pin(self.switch(request, protocol, client, place, slot)).await;
         }
         for _ in 0..MAX_SENDS {
             let cell = &place.running.cell;
@@ -129,10 +136,16 @@ impl Worker {
                     forwarded::drop_hop_by_hop(response.headers_mut());
                     place.entry.requests.count(response.status());
                     mark(response.headers_mut(), &place.entry, place.version);
-                    let guard = place.guard;
-                    return Ok(response.map(|exchange| Body::Proxied { exchange, _guard: guard }));
+                    let guard = Some(place.guard);
+                    return Ok(response.map(|exchange| Body::Proxied { exchange, guard, _slot: slot }));
                 }
-                Err(SendError::Failed(error)) => return Err(blame(&error)),
+                Err(SendError::Failed(error)) => {
+                    // What breaks off on the client's side says nothing of the cell.
+                    if !error.is_user() {
+                        place.guard.broke();
+                    }
+                    return Err(blame(&error));
+                }
                 Err(SendError::NotSent(unsent)) => {
                     request = *unsent;
                     place = Box::pin(self.enter_another(place)).await?;
@@ -148,10 +161,12 @@ impl Worker {
         protocol: HeaderValue,
         client: OnUpgrade,
         place: Place,
+        slot: Slot,
     ) -> Result<Response<Body>, Problem> {
         let open = self.open.enter().ok_or(Problem::CellDied)?;
         let socket = place.running.cell.socket();
-        let tunnel = tunnel::forward(socket, request, protocol, client, (place.guard, open));
+        let held = Held { in_flight: place.guard, open, slot };
+        let tunnel = tunnel::forward(socket, request, protocol, client, held);
         let mut response = tunnel.await.map_err(|_| Problem::CellDied)?;
         place.entry.requests.count(response.status());
         mark(response.headers_mut(), &place.entry, place.version);
@@ -160,7 +175,7 @@ impl Worker {
 
     /// A place in the cell of the project's live version, which is started if it is stopped.
     async fn enter(&self, entry: &Arc<Entry>) -> Result<Place, Problem> {
-        match self.place(entry)? {
+        match self.place(entry) {
             Some(place) => Ok(place),
             // The rare ways are kept out of every request's future.
             None => Box::pin(self.wait_to_enter(entry.clone())).await,
@@ -168,47 +183,50 @@ impl Worker {
     }
 
     /// A place in the cell of the live version, if that runs and takes requests.
-    fn place(&self, entry: &Arc<Entry>) -> Result<Option<Place>, Problem> {
-        let Some(live) = &entry.live else { return Ok(None) };
-        let Some(running) = &live.running else { return Ok(None) };
-        if running.in_flight.count() >= self.settings.max_in_flight {
-            return Err(Problem::Overloaded);
+    fn place(&self, entry: &Arc<Entry>) -> Option<Place> {
+        let running = entry.running()?;
+        if running.in_flight.is_in_doubt() {
+            return None;
         }
-        let Some(guard) = running.in_flight.enter() else { return Ok(None) };
+        let guard = running.in_flight.enter()?;
         running.touch();
-        let (version, running) = (live.header.clone(), running.clone());
-        Ok(Some(Place { entry: entry.clone(), version, running, guard }))
+        let version = entry.live.as_ref()?.header.clone();
+        Some(Place { entry: entry.clone(), version, running: running.clone(), guard })
     }
 
     async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<Place, Problem> {
-        let mut changed = None;
+        let mut changed = self.live.subscribe();
+        let (mut asked, mut restarted_by) = (false, None);
         loop {
+            entry = self.now(&entry)?;
             let Some(live) = &entry.live else {
                 return Err(if entry.failed.is_some() { Problem::NoGoodVersion } else { Problem::NotReady });
             };
-            if let Some(place) = self.place(&entry)? {
-                return Ok(place);
-            }
-            // A version that runs and takes nothing was replaced since the look at the table.
-            if live.running.is_none() {
-                let failed =
-                    entry.failed.as_ref().filter(|failed| failed.version.as_ref() == Some(&live.version));
-                if failed.is_some_and(|failed| failed.at.elapsed() < WAKE_PAUSE) {
-                    return Err(Problem::NoGoodVersion);
+            asked &= matches!(live.process, Process::Idle);
+            let news = match &live.process {
+                Process::Running(running) => {
+                    if let Some(place) = self.place(&entry) {
+                        return Ok(place);
+                    }
+                    // Without a doubt it was replaced since the look at the table.
+                    let doubt = running.in_flight.doubt(Instant::now().into_std()).unwrap_or_default();
+                    timeout(doubt, changed.changed()).await.unwrap_or(Ok(()))
                 }
-                if changed.is_none() {
-                    // The control flow is gone only when the router stops.
-                    let _ = self.commands.send(Command::Wake(live.version.clone())).await;
+                Process::Idle => {
+                    if !std::mem::replace(&mut asked, true) {
+                        // The control flow is gone only when the router stops.
+                        let _ = self.commands.send(Command::Wake(live.version.clone())).await;
+                    }
+                    changed.changed().await
                 }
-                let changed = changed.get_or_insert_with(|| self.live.subscribe());
-                let table = self.live.load();
-                let same = table.get(entry.project.as_str()).is_some_and(|now| Arc::ptr_eq(now, &entry));
-                drop(table);
-                if same {
-                    changed.changed().await.map_err(|_| Problem::CellDied)?;
+                Process::Restarting => {
+                    let patience = || Instant::now() + entry.limits.patience;
+                    let by = *restarted_by.get_or_insert_with(patience);
+                    timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
                 }
-            }
-            entry = self.now(&entry)?;
+                Process::Stopped => return Err(Problem::Stopped),
+            };
+            news.map_err(|_| Problem::CellDied)?;
         }
     }
 
@@ -222,21 +240,15 @@ impl Worker {
         let Place { entry, running, guard, .. } = place;
         drop(guard);
         let mut changed = self.live.subscribe();
+        let noticed_by = Instant::now() + NOTICED_WITHIN;
         loop {
             let now = self.now(&entry)?;
-            let same = now
-                .live
-                .as_ref()
-                .and_then(|live| live.running.as_ref())
-                .is_some_and(|now| Arc::ptr_eq(now, &running));
-            if !same {
+            if now.running().is_none_or(|now| !Arc::ptr_eq(now, &running)) {
                 return self.enter(&now).await;
             }
-            if !running.cell.has_exited() {
-                // Its process is there, but its socket takes nothing: nothing will change by waiting.
-                return Err(Problem::CellDied);
-            }
-            changed.changed().await.map_err(|_| Problem::CellDied)?;
+            // Unless its process is there, and its socket takes nothing all the same.
+            let noticed = timeout_at(noticed_by, changed.changed()).await;
+            noticed.map_err(|_| Problem::CellDied)?.map_err(|_| Problem::CellDied)?;
         }
     }
 }

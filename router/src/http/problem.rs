@@ -18,12 +18,17 @@ pub(super) enum Problem {
     /// The bytes on the connection are no request that can be read in one way only.
     Refused(Refusal),
     UnknownProject,
-    /// No version of it ever was live, or the live one cannot be started again.
+    /// No version of it ever was live.
     NoGoodVersion,
     /// It has not been read to its end yet.
     NotReady,
     Timeout,
     CellDied,
+    /// The live version's process ended, and another one does not come soon enough.
+    Restarting,
+    /// The live version's processes ended again and again.
+    Stopped,
+    /// As many requests are in it, and wait for it, as may.
     Overloaded,
     BodyTooLarge,
     /// The client stopped sending the request's body, or nearly so.
@@ -56,7 +61,9 @@ impl Problem {
             Self::Refused(Refusal::HeadTooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BadRequest(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
             Self::UnknownProject => StatusCode::NOT_FOUND,
-            Self::NoGoodVersion | Self::NotReady | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoGoodVersion | Self::NotReady | Self::Restarting | Self::Stopped | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::CellDied => StatusCode::BAD_GATEWAY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,6 +80,8 @@ impl Problem {
             Self::NoGoodVersion | Self::NotReady => "no-good-version",
             Self::Timeout => "timeout",
             Self::CellDied => "cell-died",
+            Self::Restarting => "restarting",
+            Self::Stopped => "stopped",
             Self::Overloaded => "overloaded",
             Self::BodyTooLarge => "body-too-large",
         }
@@ -88,6 +97,8 @@ impl Problem {
             Self::NoGoodVersion | Self::NotReady => "No good version",
             Self::Timeout => "No answer in time",
             Self::CellDied => "The project's process ended",
+            Self::Restarting => "The project is being restarted",
+            Self::Stopped => "The project is stopped",
             Self::Overloaded => "Overloaded",
             Self::BodyTooLarge => "Body too large",
         }
@@ -103,6 +114,10 @@ impl Problem {
             Self::NotReady => "the project is being built for the first time",
             Self::Timeout => "the project did not begin its answer in time",
             Self::CellDied => "the project's process ended before it answered",
+            Self::Restarting => "the project's process ended, and another one is not there yet",
+            Self::Stopped => {
+                "the project's processes ended again and again: it is stopped until it is changed"
+            }
             Self::Overloaded => "too many requests of the project are in flight",
             Self::BodyTooLarge => "the request body is larger than is allowed",
         }
@@ -158,7 +173,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if matches!(self, Self::Overloaded | Self::NotReady) {
+        if matches!(self, Self::Overloaded | Self::NotReady | Self::Restarting) {
             headers.insert(RETRY_AFTER, RETRY_SOON);
         }
         if matches!(self, Self::BadRequest(_) | Self::Refused(_) | Self::BodyTooSlow) {

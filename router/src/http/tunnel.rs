@@ -17,18 +17,27 @@ use tokio::time::timeout;
 
 use super::body::{Body, Limited};
 use crate::drain::Guard;
+use crate::slots::Slot;
 
 /// How long a client may take to hang up once the cell has.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Forwards `request`, whose client is to be had through `client` once it has switched. Both
-/// guards are held until the tunnel is closed.
+/// What a request that wants to switch holds.
+pub(super) struct Held {
+    /// Both until the tunnel is closed: its version is not retired before, nor the router stopped.
+    pub(super) in_flight: Guard,
+    pub(super) open: Guard,
+    /// Until it has switched: a tunnel may last for days, in which it asks for little.
+    pub(super) slot: Slot,
+}
+
+/// Forwards `request`, whose client is to be had through `client` once it has switched.
 pub(super) async fn forward(
     socket: &Path,
     mut request: Request<Limited>,
     protocol: HeaderValue,
     client: OnUpgrade,
-    guards: (Guard, Guard),
+    held: Held,
 ) -> io::Result<Response<Body>> {
     forwarded::set_upgrade(request.headers_mut(), protocol);
     let stream = UnixStream::connect(socket).await?;
@@ -37,14 +46,15 @@ pub(super) async fn forward(
     // Ends with the exchange: when the cell hangs up, or when both ends of the tunnel have.
     spawn_local(connection.with_upgrades());
     let mut response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let (in_flight, open) = guards;
+    let Held { in_flight, open, slot } = held;
     let switched = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
         .then(|| response.headers().get(UPGRADE).cloned())
         .flatten();
     let Some(protocol) = switched else {
         forwarded::drop_hop_by_hop(response.headers_mut());
-        return Ok(response.map(|body: Incoming| Body::Refused { body, _guard: in_flight }));
+        return Ok(response.map(|body: Incoming| Body::Refused { body, _guard: in_flight, _slot: slot }));
     };
+    drop(slot);
     let cell = hyper::upgrade::on(&mut response);
     spawn_local(async move {
         if let (Ok(client), Ok(cell)) = (client.await, cell.await) {

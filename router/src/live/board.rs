@@ -8,6 +8,7 @@ use switchyard_bridge::admin::{Draining, State, Status, VersionName};
 use switchyard_bridge::event::Diagnostic;
 
 use crate::drain::InFlight;
+use crate::slots::Slots;
 use crate::version::Version;
 
 /// The state of every project, written by the control flow, read at `GET /projects`.
@@ -24,6 +25,7 @@ pub(crate) struct Board {
 pub(crate) struct Shown {
     pub(crate) status: Status,
     pub(crate) in_flight: Option<Arc<InFlight>>,
+    pub(crate) slots: Option<Arc<Slots>>,
     pub(crate) draining: Vec<(Version, Arc<InFlight>)>,
 }
 
@@ -96,6 +98,7 @@ impl Shown {
             error: Some(error),
             pid: None,
             in_flight: 0,
+            waiting: 0,
             draining: Vec::new(),
             reloads: Vec::new(),
             routes: Vec::new(),
@@ -104,7 +107,7 @@ impl Shown {
             grants: None,
             deaths: Vec::new(),
         };
-        Self { status, in_flight: None, draining: Vec::new() }
+        Self { status, in_flight: None, slots: None, draining: Vec::new() }
     }
 
     /// With the in-flight counts of this moment.
@@ -114,6 +117,7 @@ impl Shown {
             .iter()
             .map(|(version, left)| Draining { version: version.to_string(), in_flight: left.count() });
         let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.count());
-        Status { in_flight, draining: draining.collect(), ..self.status.clone() }
+        let waiting = self.slots.as_ref().map_or(0, |slots| slots.waiting());
+        Status { in_flight, waiting, draining: draining.collect(), ..self.status.clone() }
     }
 }

@@ -15,6 +15,7 @@ use crate::cells::Cell;
 use crate::drain::InFlight;
 use crate::metrics::Requests;
 use crate::policy::RequestLimits;
+use crate::slots::Slots;
 use crate::version::Version;
 
 /// The table and its news.
@@ -37,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) routes: Vec<Route>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) limits: RequestLimits,
+    /// The same ones for as long as the project is known: a new version finds them as they are.
+    pub(crate) slots: Arc<Slots>,
 }
 
 /// A version that new requests go to.
@@ -45,8 +48,19 @@ pub(crate) struct LiveVersion {
     pub(crate) version: Version,
     /// The version as the value of `x-switchyard-version`.
     pub(crate) header: http::HeaderValue,
-    /// `None` while it is stopped: the next request has it started.
-    pub(crate) running: Option<Arc<Running>>,
+    pub(crate) process: Process,
+}
+
+/// Whether a live version has a cell, or when it will.
+#[derive(Debug, Clone)]
+pub(crate) enum Process {
+    Running(Arc<Running>),
+    /// It was not used for long: the next request has one started.
+    Idle,
+    /// It died: another one comes without being asked for.
+    Restarting,
+    /// It died again and again: none comes.
+    Stopped,
 }
 
 /// A version that cannot be served.
@@ -57,7 +71,6 @@ pub(crate) struct Failure {
     /// The version (or else the project's name) as the value of `x-switchyard-stale`.
     pub(crate) header: http::HeaderValue,
     pub(crate) error: Diagnostic,
-    pub(crate) at: Instant,
 }
 
 /// A version's cell and the requests that are in it.
@@ -71,16 +84,16 @@ pub(crate) struct Running {
 }
 
 impl LiveVersion {
-    pub(crate) fn new(version: Version, running: Option<Arc<Running>>) -> Self {
+    pub(crate) fn new(version: Version, process: Process) -> Self {
         let header = header(&version.to_string());
-        Self { version, header, running }
+        Self { version, header, process }
     }
 }
 
 impl Failure {
     pub(crate) fn new(project: &ProjectName, version: Option<Version>, error: Diagnostic) -> Self {
         let shown = version.as_ref().map_or_else(|| project.to_string(), ToString::to_string);
-        Self { version, header: header(&shown), error, at: Instant::now() }
+        Self { version, header: header(&shown), error }
     }
 }
 
@@ -109,7 +122,10 @@ impl Running {
 
 impl Entry {
     pub(crate) fn running(&self) -> Option<&Arc<Running>> {
-        self.live.as_ref()?.running.as_ref()
+        match &self.live.as_ref()?.process {
+            Process::Running(running) => Some(running),
+            _ => None,
+        }
     }
 }
 
@@ -161,6 +177,7 @@ mod tests {
             routes: Vec::new(),
             requests: Arc::default(),
             limits: RequestLimits::default(),
+            slots: Arc::new(Slots::new(1)),
         }
     }
 

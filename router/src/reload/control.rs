@@ -90,9 +90,8 @@ enum What {
     },
     Woken {
         version: Version,
-        /// What the cell was given.
-        grant: Arc<Grant>,
-        result: Result<Arc<Cell>, BuildError>,
+        /// With what the cell was given.
+        result: Result<(Arc<Cell>, Arc<Grant>), BuildError>,
     },
     Drained {
         version: Version,
@@ -103,6 +102,8 @@ enum What {
         cell: u64,
         exit: Exit,
     },
+    /// The pause after the death of a cell of this version is over.
+    RestartDue(Version),
     Nothing,
 }
 
@@ -265,9 +266,10 @@ impl Control {
                     None => self.step(&name, Event::Built(Built::Superseded), now),
                 }
             }
-            What::Woken { version, grant, result } => self.woken(&name, &version, &grant, result),
+            What::Woken { version, result } => self.woken(&name, &version, result),
             What::Drained { version, cut_off, retired } => self.drained(&name, &version, cut_off, retired),
             What::Died { cell, exit } => self.died(&name, cell, &exit),
+            What::RestartDue(version) => self.restart(&version),
         }
     }
 
@@ -278,7 +280,7 @@ impl Control {
                 project.built = Some(cell);
                 Built::Good
             }
-            Err(BuildError::Failed(error)) => Built::Bad(error),
+            Err(BuildError::Failed(error) | BuildError::NoProcess(error)) => Built::Bad(error),
             Err(BuildError::Superseded) => Built::Superseded,
         };
         self.step(name, Event::Built(outcome), Instant::now());
@@ -288,6 +290,10 @@ impl Control {
         let name = self.owners.remove(&error.id()).unwrap_or_default();
         tracing::error!(project.name = name, "a task of the router failed: {error}");
         let told = diagnostic("the router failed while it worked on this project; its log says more");
+        let waking = self.projects.get(&name).filter(|project| project.waking);
+        if let Some(version) = waking.and_then(|project| project.machine.live.clone()) {
+            self.woken(&name, &version, Err(BuildError::NoProcess(told.clone())));
+        }
         let event = match self.projects.get(&name).map(|project| &project.machine.work) {
             Some(Work::Reading(_)) => Event::Read { found: Found::Invalid(told), retry: true },
             Some(Work::Building(..) | Work::Restoring(..)) => Event::Built(Built::Bad(told)),

@@ -5,25 +5,31 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use switchyard_bridge::admin::{Outcome, Reload, Report, State, Status, VersionName};
-use switchyard_bridge::event::{Diagnostic, Trigger};
+use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
+use switchyard_bridge::event::{Death, Diagnostic, Trigger};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Attempt;
 use super::machine::{Event, Found, Machine, Work};
+use super::restarts::{Rest, Restarts};
 use super::work::{Packages, Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
 use crate::drain::InFlight;
-use crate::live::{Entry, Failure, LiveVersion, Running, Shown};
+use crate::live::{Entry, Failure, LiveVersion, Process, Running, Shown};
 use crate::metrics::Requests;
-use crate::policy::{Asked, Grant, Policy};
+use crate::policy::{Asked, Grant, Policy, RequestLimits};
+use crate::project::diagnostic;
+use crate::slots::Slots;
 use crate::version::Version;
 
 /// How many reloads `GET /projects/{name}` tells of.
 const RELOADS_KEPT: usize = 10;
+
+/// How many deaths: all that lead to a stop, and some from before.
+const DEATHS_KEPT: usize = 10;
 
 #[derive(Debug)]
 pub(super) struct Project {
@@ -48,8 +54,8 @@ pub(super) struct Project {
     pub(super) running: Option<Arc<Running>>,
     pub(super) started: Instant,
     pub(super) waking: bool,
-    /// Why the live version could not be started again.
-    pub(super) wake_failure: Option<Failure>,
+    /// How the live version's cells died, and what follows.
+    pub(super) restarts: Restarts,
     pub(super) failure: Option<Failure>,
     pub(super) draining: Vec<(Version, Arc<InFlight>)>,
     /// Tells the build under way that something newer waits.
@@ -62,7 +68,9 @@ pub(super) struct Project {
     /// The number of the last event that told of it.
     pub(super) sequence: u64,
     reloads: VecDeque<Reload>,
+    deaths: VecDeque<Died>,
     requests: Arc<Requests>,
+    slots: Arc<Slots>,
 }
 
 impl Project {
@@ -82,7 +90,7 @@ impl Project {
             running: None,
             started: Instant::now(),
             waking: false,
-            wake_failure: None,
+            restarts: Restarts::default(),
             failure: None,
             draining: Vec::new(),
             newer: Arc::default(),
@@ -91,7 +99,9 @@ impl Project {
             deploy: None,
             sequence: 0,
             reloads: VecDeque::new(),
+            deaths: VecDeque::new(),
             requests: Arc::default(),
+            slots: Arc::new(Slots::new(RequestLimits::default().in_flight)),
         }
     }
 
@@ -162,15 +172,55 @@ impl Project {
 
     /// As requests see it.
     pub(super) fn entry(&self) -> Entry {
-        let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.running.clone()));
+        let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.process()));
+        let limits = self.grant().map(|grant| grant.requests).unwrap_or_default();
+        self.slots.resize(limits.in_flight);
         Entry {
             project: self.name.clone(),
             live,
-            failed: self.wake_failure.clone().or_else(|| self.failure.clone()),
+            failed: self.failure.clone(),
             routes: self.routes().to_vec(),
             requests: self.requests.clone(),
-            limits: self.grant().map(|grant| grant.requests).unwrap_or_default(),
+            limits,
+            slots: self.slots.clone(),
         }
+    }
+
+    fn process(&self) -> Process {
+        match (&self.running, self.restarts.rest) {
+            (Some(running), _) => Process::Running(running.clone()),
+            (None, Rest::Idle) => Process::Idle,
+            (None, Rest::Restarting) => Process::Restarting,
+            (None, Rest::Stopped) => Process::Stopped,
+        }
+    }
+
+    /// Whether this is the live version, and it has no cell.
+    pub(super) fn is_without_cell(&self, version: &Version) -> bool {
+        self.machine.live.as_ref() == Some(version) && self.running.is_none()
+    }
+
+    /// Whether its live version died too often.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.machine.live.is_some() && self.running.is_none() && self.restarts.rest == Rest::Stopped
+    }
+
+    /// Notes how a cell of its live version ended by itself.
+    pub(super) fn died(&mut self, version: &Version, death: Death) {
+        self.deaths.truncate(DEATHS_KEPT - 1);
+        self.deaths.push_front(Died { at: Timestamp::now(), version: version.to_string(), death });
+    }
+
+    /// Why the live version is stopped, for operators.
+    fn why_stopped(&self) -> Option<Diagnostic> {
+        let last = self.deaths.front().filter(|_| self.is_stopped())?;
+        Some(diagnostic(format!(
+            "its process ended {} times in a row, at last with: {}; it is not started until its code or its \
+             policy changes, or a reload is asked for (POST /_reload/{})",
+            self.restarts.deaths(),
+            last.death.message,
+            self.name,
+        )))
     }
 
     /// As the admin listener shows it.
@@ -178,11 +228,12 @@ impl Project {
         let failed = self.machine.failed.as_ref();
         let state = match &self.machine.work {
             Work::Building(..) | Work::Restoring(..) => State::Building,
+            _ if self.is_stopped() => State::Stopped,
             _ => match failed {
                 Some(failed) if failed.version.is_none() => State::Invalid,
                 Some(_) => State::Failed,
                 None if self.machine.live.is_none() => State::Building,
-                None if self.running.is_none() => State::Idle,
+                None if matches!(self.process(), Process::Idle) => State::Idle,
                 None => State::Live,
             },
         };
@@ -193,20 +244,22 @@ impl Project {
             on_disk: self.on_disk.as_ref().map(VersionName::from),
             last_good: live.clone(),
             live,
-            error: failed.map(|failed| failed.error.clone()),
+            error: failed.map(|failed| failed.error.clone()).or_else(|| self.why_stopped()),
             pid: self.running.as_ref().map(|running| running.cell.pid()),
             in_flight: 0,
+            waiting: 0,
             draining: Vec::new(),
             reloads: self.reloads.iter().cloned().collect(),
             routes: self.routes().iter().map(ToString::to_string).collect(),
             held: self.deploy.clone(),
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),
-            deaths: Vec::new(),
+            deaths: self.deaths.iter().cloned().collect(),
         };
         Shown {
             status,
             in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
+            slots: Some(self.slots.clone()),
             draining: self.draining.clone(),
         }
     }

@@ -160,6 +160,8 @@ fn packages(project: &std::path::Path) -> Packages {
 #[derive(Debug)]
 pub(super) enum BuildError {
     Failed(Diagnostic),
+    /// The machine had no process to give: nothing is known of the version.
+    NoProcess(Diagnostic),
     Superseded,
 }
 
@@ -191,25 +193,26 @@ impl Builder {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            started = self.start(order) => started.map_err(BuildError::Failed),
+            started = self.start(order) => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("it never ends"),
         }
     }
 
-    async fn start(&self, order: &Order) -> Result<Arc<Cell>, Diagnostic> {
+    async fn start(&self, order: &Order) -> Result<Arc<Cell>, BuildError> {
         let began = Instant::now();
         loop {
             match self.cells.start(order, self.patience).await {
                 Ok(cell) => return Ok(cell),
-                Err(StartError::Failed(diagnostic)) => return Err(diagnostic),
-                Err(StartError::TimedOut(patience)) => return Err(timed_out(patience)),
+                Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic)),
+                Err(StartError::TimedOut(patience)) => return Err(BuildError::Failed(timed_out(patience))),
                 Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
                     tracing::warn!(project.name = %order.version.project, "no process yet: {error:#}");
                     sleep(NO_PROCESS_PAUSE).await;
                 }
                 Err(StartError::NoProcess(error)) => {
-                    return Err(diagnostic(format!("the router could not make a process: {error:#}")));
+                    let told = diagnostic(format!("the router could not make a process: {error:#}"));
+                    return Err(BuildError::NoProcess(told));
                 }
             }
         }

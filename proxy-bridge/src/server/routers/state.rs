@@ -117,6 +117,10 @@ impl State {
         }
         let status = self.projects.entry(data.project.clone()).or_insert_with(|| unknown(&data.project));
         status.sequence = data.sequence;
+        if event.kind == EventType::CellDied {
+            // What is served stays what it was.
+            return true;
+        }
         status.on_disk = version(event);
         status.error.clone_from(&data.error);
         if event.kind == EventType::ReloadLive {
@@ -188,6 +192,7 @@ fn unknown(name: &str) -> Status {
         error: None,
         pid: None,
         in_flight: 0,
+        waiting: 0,
         draining: Vec::new(),
         reloads: Vec::new(),
         routes: Vec::new(),
@@ -278,6 +283,22 @@ mod tests {
         assert_eq!(status.error.as_ref().unwrap().message, "no");
         assert!(state.event(&live_event("blog", 5)));
         assert_eq!(state.get("blog").unwrap().error, None);
+    }
+
+    #[test]
+    fn a_cell_that_died_changes_nothing_of_what_is_served() {
+        let mut failing = known("blog", 3, Some("a"));
+        failing.state = ProjectState::Failed;
+        failing.error = Some(crate::event::Diagnostic { message: "no".into(), ..Default::default() });
+        let mut state = pulled(vec![failing.clone()]);
+        let mut died = live_event("blog", 4);
+        died.kind = EventType::CellDied;
+        assert!(state.event(&died), "the rest is worth a question");
+        assert_eq!(state.get("blog"), Some(&Status { sequence: 4, ..failing }));
+        assert_eq!(state.serves("blog"), Serves::Digest("a".into()));
+        died.data.project = "shop".into();
+        assert!(state.event(&died));
+        assert_eq!(state.serves("shop"), Serves::Unknown);
     }
 
     #[test]

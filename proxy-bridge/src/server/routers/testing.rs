@@ -233,6 +233,7 @@ impl Told {
             error: None,
             pid: None,
             in_flight: 0,
+            waiting: 0,
             draining: Vec::new(),
             reloads: Vec::new(),
             routes: Vec::new(),

@@ -163,6 +163,7 @@ impl Control {
         project.sequence = self.parts.events.tell(EventType::ReloadFailed, &project.name, happened);
         project.report(Outcome::Failed, failed.version.as_ref());
         let project = project.name.clone();
+        self.revive(name);
         self.count(OutcomeLabel::failed);
         self.prune(&project, self.settings.keep);
     }

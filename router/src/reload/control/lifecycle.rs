@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::event::EventType;
+use switchyard_bridge::event::{Death, DeathReason, EventType, Trigger};
 
 use super::{Control, What};
 use crate::cells::{Cell, Exit};
-use crate::live::{Failure, Happened, Running};
+use crate::live::{Happened, Running};
+use crate::metrics::DeathLabels;
 use crate::policy::Grant;
 use crate::reload::machine::Work;
 use crate::reload::project::Project;
+use crate::reload::restarts::{Rest, Restarts};
 use crate::reload::work::{self, BuildError};
 use crate::version::Version;
 
-/// A cell that ended by itself is started again at once if it had lived this long; else the next
-/// request has it started, so that one that dies at once does not keep the machine busy.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// A machine that had no process to give is asked again after this pause: nothing else of the project
+/// waits, and nobody is to blame.
+const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Control {
     /// How many versions have a cell.
@@ -33,11 +35,21 @@ impl Control {
         self.projects.values().filter(has_cell).count()
     }
 
-    /// Starts a live version that is stopped.
+    /// Starts a live version that is idle.
     pub(super) fn wake(&mut self, version: &Version) {
+        self.start(version, Rest::Idle);
+    }
+
+    /// Starts a live version whose cell has died.
+    pub(super) fn restart(&mut self, version: &Version) {
+        self.start(version, Rest::Restarting);
+    }
+
+    /// Starts a live version that has no cell for this reason.
+    fn start(&mut self, version: &Version, rest: Rest) {
         let name = version.project.as_str();
         let Some(project) = self.projects.get_mut(name) else { return };
-        let wanted = project.machine.live.as_ref() == Some(version) && project.running.is_none();
+        let wanted = project.is_without_cell(version) && project.restarts.rest == rest;
         let Some(plan) = project.live_plan.as_mut().filter(|_| wanted && !project.waking) else { return };
         project.waking = true;
         plan.renew(&self.parts.policy);
@@ -46,39 +58,60 @@ impl Control {
         let version = version.clone();
         self.spawn(version.project.clone().as_str(), async move {
             let result = builder.build(&plan.order, &Default::default()).await;
-            What::Woken { version, grant: plan.order.grant, result }
+            What::Woken { version, result: result.map(|cell| (cell, plan.order.grant)) }
         });
+    }
+
+    /// Has a stopped version started anew, when somebody wants that or it may do better now.
+    pub(super) fn revive(&mut self, name: &str) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        let asked = matches!(project.attempt.trigger, Trigger::Request | Trigger::Policy);
+        let Some(version) = project.machine.live.clone().filter(|_| asked && project.is_stopped()) else {
+            return;
+        };
+        project.restarts = Restarts::anew();
+        self.parts.live.put(project.entry());
+        self.restart(&version);
     }
 
     pub(super) fn woken(
         &mut self,
         name: &str,
         version: &Version,
-        grant: &Grant,
-        result: Result<Arc<Cell>, BuildError>,
+        result: Result<(Arc<Cell>, Arc<Grant>), BuildError>,
     ) {
         let Some(project) = self.projects.get_mut(name) else { return };
         project.waking = false;
-        let wanted = project.machine.live.as_ref() == Some(version) && project.running.is_none();
+        let wanted = project.is_without_cell(version);
         match result {
-            Ok(cell) if wanted && project.outgrows(grant, &self.parts.policy) => {
+            Ok((cell, grant)) if wanted && project.outgrows(&grant, &self.parts.policy) => {
+                let rest = project.restarts.rest;
                 self.retire(name, cell);
-                self.wake(version);
+                self.start(version, rest);
             }
-            Ok(cell) if wanted => {
+            Ok((cell, _)) if wanted => {
                 let running = Arc::new(Running::new(cell));
                 project.started = Instant::now();
-                project.wake_failure = None;
+                project.restarts.started();
                 project.running = Some(running.clone());
                 self.parts.live.put(project.entry());
                 self.watch_over(name, running.cell.clone());
                 self.evict(name);
             }
-            Ok(cell) => self.retire(name, cell),
-            Err(BuildError::Failed(error)) if wanted => {
-                tracing::error!(project.name = name, project.version = %version, "it cannot be started again: {}", error.message);
-                project.wake_failure = Some(Failure::new(&project.name, Some(version.clone()), error));
+            Ok((cell, _)) => self.retire(name, cell),
+            Err(BuildError::Failed(error)) if wanted => self.lost(name, Duration::ZERO, |restart_ms| Death {
+                reason: DeathReason::Load,
+                message: error.message,
+                code: None,
+                signal: None,
+                in_flight: 0,
+                restart_ms,
+            }),
+            Err(BuildError::NoProcess(error)) if wanted => {
+                tracing::error!(project.name = name, project.version = %version, "not started yet: {}", error.message);
+                project.restarts.rest = Rest::Restarting;
                 self.parts.live.put(project.entry());
+                self.restart_after(NO_PROCESS_PAUSE, version.clone());
             }
             Err(_) => {}
         }
@@ -163,23 +196,58 @@ impl Control {
 
     pub(super) fn died(&mut self, name: &str, cell: u64, exit: &Exit) {
         let Some(project) = self.projects.get_mut(name) else { return };
-        if project.running.as_ref().is_none_or(|running| running.cell.id() != cell) {
-            return;
-        }
-        project.running = None;
-        self.parts.live.put(project.entry());
-        self.parts.metrics.cells_died.inc();
+        // One that was to end is none of this.
+        let Some(running) = project.running.take_if(|running| running.cell.id() == cell) else { return };
+        let in_flight = running.in_flight.at_death(Instant::now());
         let lived = project.started.elapsed();
-        let version = project.machine.live.clone();
+        self.lost(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
+        running.in_flight.close();
+        self.show(name);
+    }
+
+    /// Tells that the live version's cell ended by itself, and has another one follow unless that has happened
+    /// too often.
+    fn lost(&mut self, name: &str, lived: Duration, death: impl FnOnce(Option<u64>) -> Death) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        let Some(version) = project.machine.live.clone() else { return };
+        let pause = project.restarts.died(lived);
+        let restart_ms = pause.and_then(|pause| u64::try_from(pause.as_millis()).ok());
+        self.parts.live.put(project.entry());
+        let death = death(restart_ms);
+        let deaths = project.restarts.deaths();
+        let follows = match restart_ms {
+            Some(0) => "another one is started".to_owned(),
+            Some(pause) => format!("another one is started in {pause} ms"),
+            None => format!("it was death {deaths} in a row: {name} is stopped"),
+        };
         tracing::error!(
             project.name = name,
-            project.version = version.as_ref().map(tracing::field::display),
-            exit = %exit,
-            "the cell of {name} ended by itself: {exit}"
+            project.version = %version,
+            reason = death.reason.as_str(),
+            code = death.code,
+            signal = death.signal,
+            in_flight = death.in_flight,
+            deaths,
+            restart_ms,
+            "the cell of {version} ended by itself: {}; {follows}",
+            death.message
         );
-        if let Some(version) = version.filter(|_| lived >= RESTART_AFTER) {
-            self.wake(&version);
+        self.parts.metrics.cells_died.get_or_create(&DeathLabels { reason: death.reason.as_str() }).inc();
+        project.died(&version, death.clone());
+        let happened = Happened { version: Some(version.clone()), death: Some(death), ..Happened::default() };
+        project.sequence = self.parts.events.tell(EventType::CellDied, &project.name, happened);
+        if let Some(pause) = pause {
+            self.restart_after(pause, version);
         }
-        self.show(name);
+    }
+
+    fn restart_after(&mut self, pause: Duration, version: Version) {
+        if pause.is_zero() {
+            return self.restart(&version);
+        }
+        self.spawn(version.project.clone().as_str(), async move {
+            tokio::time::sleep(pause).await;
+            What::RestartDue(version)
+        });
     }
 }

@@ -11,6 +11,7 @@ use crate::live::{Entry, Happened, Running};
 use crate::metrics::OutcomeLabel;
 use crate::reload::machine::Effect;
 use crate::reload::project::Project;
+use crate::reload::restarts::Restarts;
 use crate::version::Version;
 
 /// What was there before a change.
@@ -119,6 +120,7 @@ impl Control {
         tracing::info!(project.name = name, "the files are those of the live version again");
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &project.name, happened);
         let report = project.report(Outcome::Unchanged, version.as_ref());
+        self.revive(name);
         self.count(OutcomeLabel::unchanged);
         Some(report)
     }
@@ -127,6 +129,7 @@ impl Control {
         let project = self.projects.get_mut(name)?;
         let version = project.on_disk.clone();
         let report = project.report(Outcome::Unchanged, version.as_ref());
+        self.revive(name);
         self.count(OutcomeLabel::unchanged);
         Some(report)
     }
@@ -158,7 +161,7 @@ fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
             project.live_plan = project.plan.take().and_then(Result::ok);
             project.failed_with = None;
             project.failure = None;
-            project.wake_failure = None;
+            project.restarts = Restarts::default();
             project.started = Instant::now();
             let built = project.built.take().map(|cell| Arc::new(Running::new(cell)));
             std::mem::replace(&mut project.running, built)
@@ -171,7 +174,7 @@ fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
         Effect::Remove { .. } => {
             project.on_disk = None;
             project.failure = None;
-            project.wake_failure = None;
+            project.restarts = Restarts::default();
             project.live_plan = None;
             project.failed_with = None;
             project.running.take()

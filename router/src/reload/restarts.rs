@@ -1,0 +1,108 @@
+//! When a cell that died is followed by another one: at once, later, or not at all. Pure: time is passed in.
+
+use std::time::Duration;
+
+/// A cell that lived this long has shown that its version can live: what came before is forgotten.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// The pause before the third cell; the second follows the first at once. It doubles with each death: a start
+/// takes some 50 ms of a core, so a version that dies at once has a tenth of one after a second.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// With this death the version is stopped: seven restarts, which take 6.3 s of pauses in all. A
+/// neighbour (a database) that is away for as long is lived through, and a crash loop ends before anybody pays for it.
+const MOST: u32 = 8;
+
+/// The deaths in a row of one version, and what it is about to do while it has no cell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Restarts {
+    deaths: u32,
+    pub(super) rest: Rest,
+}
+
+/// Why a live version has no cell, while it has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It was not used: the next request has it started.
+    #[default]
+    Idle,
+    /// It died: another cell is to come, whoever asks.
+    Restarting,
+    /// It died too often.
+    Stopped,
+}
+
+impl Restarts {
+    /// Notes a death after so long a life. Returns how long the next cell has to wait, or none when
+    /// there will be no next one.
+    pub(super) fn died(&mut self, lived: Duration) -> Option<Duration> {
+        if lived >= STABLE {
+            self.deaths = 0;
+        }
+        self.deaths += 1;
+        if self.deaths >= MOST {
+            self.rest = Rest::Stopped;
+            return None;
+        }
+        self.rest = Rest::Restarting;
+        Some(match self.deaths {
+            1 => Duration::ZERO,
+            deaths => PAUSE * 2_u32.pow(deaths - 2),
+        })
+    }
+
+    /// A new count, with a cell that is about to come.
+    pub(super) fn anew() -> Self {
+        Self { deaths: 0, rest: Rest::Restarting }
+    }
+
+    /// Another cell serves.
+    pub(super) fn started(&mut self) {
+        self.rest = Rest::Idle;
+    }
+
+    /// In a row.
+    pub(super) fn deaths(&self) -> u32 {
+        self.deaths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_secs(59);
+
+    fn millis(restarts: &mut Restarts, lived: Duration) -> Option<u128> {
+        restarts.died(lived).map(|pause| pause.as_millis())
+    }
+
+    #[test]
+    fn pauses_double_until_there_is_no_other_cell() {
+        let mut restarts = Restarts::default();
+        let pauses: Vec<_> = std::iter::from_fn(|| millis(&mut restarts, SHORT)).collect();
+        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200]);
+        assert_eq!((restarts.rest, restarts.deaths()), (Rest::Stopped, MOST));
+    }
+
+    #[test]
+    fn a_cell_that_lived_long_enough_makes_the_next_death_a_first_one() {
+        let mut restarts = Restarts::default();
+        for _ in 1..MOST {
+            assert!(restarts.died(SHORT).is_some());
+            restarts.started();
+        }
+        assert_eq!(millis(&mut restarts, STABLE), Some(0));
+        assert_eq!(millis(&mut restarts, SHORT), Some(100));
+    }
+
+    #[test]
+    fn a_start_alone_forgets_nothing() {
+        let mut restarts = Restarts::default();
+        assert_eq!(millis(&mut restarts, SHORT), Some(0));
+        assert_eq!(restarts.rest, Rest::Restarting);
+        restarts.started();
+        assert_eq!(restarts.rest, Rest::Idle);
+        assert_eq!(millis(&mut restarts, Duration::ZERO), Some(100));
+    }
+}

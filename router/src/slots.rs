@@ -1,0 +1,159 @@
+//! A project's places: so many requests are in it at once, more wait in line, the rest is turned away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// The places of one project, whichever of its versions has the requests.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// Fair: a place that becomes free goes to who has waited longest, on whatever thread.
+    free: Semaphore,
+    size: AtomicUsize,
+    /// Places that were taken from the project while requests had them.
+    owed: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// One of the places. Dropped, it is the next request's.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<Slots>);
+
+impl Slots {
+    pub(crate) fn new(size: usize) -> Self {
+        let size = within_bounds(size);
+        Self {
+            free: Semaphore::new(size),
+            size: AtomicUsize::new(size),
+            owed: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// A place, if one is free and nobody waits.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Slot> {
+        self.free.try_acquire().ok()?.forget();
+        Some(Slot(self.clone()))
+    }
+
+    /// A place as soon as it is this request's turn; none when `queue` others wait already, or when that
+    /// takes longer than `patience`.
+    pub(crate) async fn wait(self: &Arc<Self>, queue: usize, patience: Duration) -> Option<Slot> {
+        let _waiting = self.queue_up(queue)?;
+        timeout(patience, self.free.acquire()).await.ok()?.ok()?.forget();
+        Some(Slot(self.clone()))
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
+    fn queue_up(&self, queue: usize) -> Option<Waiting<'_>> {
+        let one_more = |waiting| (waiting < queue).then_some(waiting + 1);
+        self.waiting.fetch_update(SeqCst, SeqCst, one_more).ok()?;
+        Some(Waiting(&self.waiting))
+    }
+
+    /// Makes it so many places. Requests that are in too many finish. For the one writer.
+    pub(crate) fn resize(&self, size: usize) {
+        let size = within_bounds(size);
+        let before = self.size.swap(size, SeqCst);
+        if size < before {
+            let less = before - size;
+            self.owed.fetch_add(less - self.free.forget_permits(less), SeqCst);
+        } else {
+            let more = size - before;
+            let left = |owed: usize| Some(owed.saturating_sub(more));
+            let owed = self.owed.fetch_update(SeqCst, SeqCst, left).unwrap_or_default();
+            self.free.add_permits(more.saturating_sub(owed));
+        }
+    }
+}
+
+/// A project without a place could never answer.
+fn within_bounds(size: usize) -> usize {
+    size.clamp(1, Semaphore::MAX_PERMITS)
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let Self(slots) = self;
+        let is_owed = slots.owed.load(SeqCst) > 0
+            && slots.owed.fetch_update(SeqCst, SeqCst, |owed| owed.checked_sub(1)).is_ok();
+        if !is_owed {
+            slots.free.add_permits(1);
+        }
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn places_go_to_those_who_wait_in_the_order_in_which_they_came() {
+        let slots = Arc::new(Slots::new(1));
+        let held = slots.enter().unwrap();
+        let (mut first, mut second) = (Box::pin(slots.wait(2, LONG)), Box::pin(slots.wait(2, LONG)));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        assert_eq!(slots.waiting(), 2);
+        assert!(slots.wait(2, LONG).await.is_none(), "a third one does not even wait");
+        drop(held);
+        assert!(slots.enter().is_none(), "who comes now does not get ahead of those who wait");
+        assert!(poll!(&mut second).is_pending());
+        let Poll::Ready(Some(_held)) = poll!(&mut first) else { panic!("it is the first one's turn") };
+        drop(second);
+        assert_eq!(slots.waiting(), 0, "who left is not counted");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_a_place_is_handed_over_leaves_the_place_too() {
+        let slots = Arc::new(Slots::new(1));
+        let held = slots.enter().unwrap();
+        let mut waiting = Box::pin(slots.wait(1, LONG));
+        assert!(poll!(&mut waiting).is_pending());
+        drop(held);
+        drop(waiting);
+        assert!(slots.enter().is_some());
+    }
+
+    #[tokio::test]
+    async fn patience_ends() {
+        let slots = Arc::new(Slots::new(1));
+        let _held = slots.enter().unwrap();
+        assert!(slots.wait(1, Duration::ZERO).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn fewer_places_are_reached_as_requests_end_and_more_are_there_at_once() {
+        let slots = Arc::new(Slots::new(3));
+        let mut held: Vec<_> = std::iter::from_fn(|| slots.enter()).collect();
+        assert_eq!(held.len(), 3);
+        slots.resize(1);
+        held.truncate(1);
+        assert!(slots.enter().is_none(), "one is in, and one may be");
+        slots.resize(2);
+        held.extend(slots.enter());
+        assert_eq!((held.len(), slots.enter().is_some()), (2, false));
+        held.clear();
+        assert_eq!(std::iter::from_fn(|| slots.enter()).collect::<Vec<_>>().len(), 2);
+    }
+}
