@@ -21,8 +21,10 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::within;
 
+pub use raw::Raw;
 pub use stream::{Streaming, Upload};
 
+mod raw;
 mod stream;
 
 pub type Body = BoxBody<Bytes, Infallible>;

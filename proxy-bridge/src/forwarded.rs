@@ -110,7 +110,7 @@ impl Client {
 }
 
 /// Says where the request came from: in place of whatever the client said, or, when the client is a
-/// proxy that is trusted, beside it. `host` is the request's [`authority`](crate::routes::authority),
+/// proxy that is trusted, beside it. `host` is the request's [`authority`](crate::target::Host::authority),
 /// `prefix` what was taken off its path.
 pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValue, prefix: &str) {
     match &client.believed {

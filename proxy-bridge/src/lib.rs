@@ -8,6 +8,7 @@
 //! - [`secret`]: what the two sides share
 //! - [`admin`]: what a router's admin listener takes and answers
 //! - [`routes`]: which project a request is for
+//! - [`target`]: what a request asks for, in one form only
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
@@ -24,4 +25,5 @@ pub mod routes;
 pub mod secret;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod target;
 pub mod verifier;

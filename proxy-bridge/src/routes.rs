@@ -6,9 +6,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-use http::header::HOST;
+use http::Uri;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::project::ProjectName;
 
@@ -98,7 +97,8 @@ impl<T> Routes<T> {
     }
 
     /// The project that a request is for, and the path prefix that is taken off before it is handed
-    /// on (empty when the host named the project). `host` is as [`host_name`] gives it.
+    /// on (empty when the host named the project). `host` and `path` are as
+    /// [`target::canonical`](crate::target::canonical) gives them.
     pub fn find<'p>(&self, host: &str, path: &'p str) -> Option<(&T, &'p str)> {
         let by_host = || {
             let label = host.split('.').next().unwrap_or(host);
@@ -119,32 +119,6 @@ impl<T> Routes<T> {
 
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The host of a request as it is handed on: with its port, as the client wrote it.
-///
-/// `None` when it names none, or more than one.
-pub fn authority(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
-    if let Some(authority) = uri.authority() {
-        return HeaderValue::from_str(authority.as_str()).ok();
-    }
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next()?;
-    hosts.next().is_none().then(|| host.clone())
-}
-
-/// The host without port, lower case, without the root's dot: what routes are looked up by.
-pub fn host_name(authority: &str) -> Cow<'_, str> {
-    let end = match authority.rfind(']') {
-        Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    let name = authority[..end].trim_end_matches('.');
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    }
 }
 
 /// The path and query behind `prefix`, in origin form: `/blog/x?y` behind `/blog` is `/x?y`.

@@ -125,7 +125,10 @@ impl Admin {
 
     fn ready(&self) -> Answer {
         match self.board.ready() {
-            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Ok(()) => {
+                let lacks = self.board.lacks().iter().map(|what| format!("lacks {what}\n"));
+                text(StatusCode::OK, format!("ready\n{}", lacks.collect::<String>()))
+            }
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         }
     }

@@ -1,12 +1,13 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
-mod bounds;
+mod cgroup;
 mod exit;
 mod monitor;
 mod output;
 mod pool;
 mod process;
+mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::Start;
 
+pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
 pub(crate) use output::Sink;
 pub(crate) use pool::Cells;
@@ -34,8 +36,18 @@ pub(crate) struct Settings {
     /// Each project has a folder of its own below it, which stays.
     pub(crate) data_dir: PathBuf,
     pub(crate) spares: usize,
+    /// Whom cells run as; `None`: the router's own user.
+    pub(crate) user: Option<User>,
+    pub(crate) groups: Option<Groups>,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
+}
+
+/// A user and its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// What a cell is to run.

@@ -30,6 +30,16 @@ const LOG_FORMAT: &str = "log-format";
 const ADMIN_TOKEN_FILE: &str = "admin-token-file";
 const DRAIN_DELAY: &str = "drain-delay";
 const TRUSTED_PROXY: &str = "trusted-proxy";
+const REQUIRE_SANDBOX: &str = "require-sandbox";
+const CELL_USER: &str = "cell-user";
+const CGROUP: &str = "cgroup";
+const MAX_CONNECTIONS: &str = "max-connections";
+const MAX_CLIENT_CONNECTIONS: &str = "max-client-connections";
+const MAX_CONNECTION_REQUESTS: &str = "max-connection-requests";
+const MAX_HEAD: &str = "max-head";
+const HEAD_TIMEOUT: &str = "head-timeout";
+const IDLE_TIMEOUT: &str = "idle-timeout";
+const BODY_TIMEOUT: &str = "body-timeout";
 const DEV: &str = "dev";
 
 const FLAGS: &[Flag] = &[
@@ -82,6 +92,43 @@ const FLAGS: &[Flag] = &[
         "",
         "peers whose x-forwarded-for, -proto and -host are believed and carried on",
     ),
+    flag(REQUIRE_SANDBOX, "", "", "do not start where the kernel lacks a wall around cells"),
+    flag(CELL_USER, "NAME", "", "whom cells run as, where the router runs as root"),
+    flag(
+        CGROUP,
+        "DIR",
+        "",
+        "a delegated control group (cgroup v2), below which each cell gets one of its own",
+    ),
+    // Each costs a descriptor and about 10 KB: 100 MB in all.
+    flag(MAX_CONNECTIONS, "N", "10000", "open connections; one more is closed at once"),
+    // What an office behind one address opens, and a tenth of all: one client cannot take everybody's place.
+    flag(
+        MAX_CLIENT_CONNECTIONS,
+        "N",
+        "1000",
+        "of them, those of one client (IPv4 address, IPv6 /64) that is no --trusted-proxy",
+    ),
+    // So that connections move on to other routers in the end; rare enough to cost nothing.
+    flag(MAX_CONNECTION_REQUESTS, "N", "10000", "requests on one connection, which is closed then"),
+    // Cookies and tokens of 8 KB are common, ten times that are an error; proxies take 8 to 64 KB.
+    flag(MAX_HEAD, "BYTES", "65536", "largest request head (method, path and headers)"),
+    // A head is a few packets: ten seconds are several retransmissions.
+    flag(
+        HEAD_TIMEOUT,
+        "MS",
+        "10000",
+        "how long a request's head may take, from connecting or its first byte",
+    ),
+    // Longer than the proxies of examples/ingress and the bridge keep theirs: who sends should be who closes.
+    flag(IDLE_TIMEOUT, "MS", "30000", "how long a connection is kept without a request"),
+    // A phone that changes networks is back within it.
+    flag(
+        BODY_TIMEOUT,
+        "MS",
+        "30000",
+        "longest pause of a client within a request body (1 KiB/s on average) or in reading an answer",
+    ),
     flag(DEV, "", "", "show build errors to browsers"),
 ];
 
@@ -110,6 +157,16 @@ pub struct Config {
     pub max_in_flight: usize,
     pub log_format: LogFormat,
     pub trusted_proxies: TrustedProxies,
+    pub require_sandbox: bool,
+    pub cell_user: Option<String>,
+    pub cgroup: Option<PathBuf>,
+    pub max_connections: usize,
+    pub max_client_connections: usize,
+    pub max_connection_requests: u64,
+    pub max_head: usize,
+    pub head_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub body_timeout: Duration,
     pub dev: bool,
 }
 
@@ -169,6 +226,16 @@ impl Config {
             max_in_flight: values.number(MAX_IN_FLIGHT, 1) as usize,
             log_format: values.parsed(LOG_FORMAT, LogFormat::Text),
             trusted_proxies: values.parsed(TRUSTED_PROXY, TrustedProxies::default()),
+            require_sandbox: values.switch(REQUIRE_SANDBOX),
+            cell_user: values.optional(CELL_USER),
+            cgroup: values.optional(CGROUP).map(PathBuf::from),
+            max_connections: values.number(MAX_CONNECTIONS, 1) as usize,
+            max_client_connections: values.number(MAX_CLIENT_CONNECTIONS, 1) as usize,
+            max_connection_requests: values.number(MAX_CONNECTION_REQUESTS, 1),
+            max_head: values.number(MAX_HEAD, 1024) as usize,
+            head_timeout: values.millis(HEAD_TIMEOUT, 1),
+            idle_timeout: values.millis(IDLE_TIMEOUT, 1),
+            body_timeout: values.millis(BODY_TIMEOUT, 1),
             dev: values.switch(DEV),
         }
     }

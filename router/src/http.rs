@@ -2,12 +2,16 @@
 //! to that version's cell. Knows no files, and nothing of how a version comes to be live.
 
 mod body;
+mod conversation;
 mod dev_page;
+mod door;
+mod framing;
 mod handle;
 mod pool;
 mod problem;
 mod server;
 mod tunnel;
+mod wire;
 
 use std::time::Duration;
 
@@ -29,4 +33,24 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: TrustedProxies,
     /// How long connections may go on once the router is to stop.
     pub(crate) grace: Duration,
+    pub(crate) bounds: Bounds,
+}
+
+/// What clients may take of the public listener.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Connections at once.
+    pub(crate) max_connections: usize,
+    /// Of them, those of one client that is no trusted proxy.
+    pub(crate) max_client_connections: usize,
+    /// Requests on one connection.
+    pub(crate) max_connection_requests: u64,
+    /// The largest head of a request, in bytes.
+    pub(crate) max_head: usize,
+    /// From a head's first byte, or from connecting, to its end.
+    pub(crate) head_timeout: Duration,
+    /// How long a connection is kept without a request.
+    pub(crate) idle_timeout: Duration,
+    /// The longest pause of a client that sends a request's body, or that reads an answer.
+    pub(crate) body_timeout: Duration,
 }

@@ -39,6 +39,11 @@ pub(crate) struct Metrics {
     pub(crate) polling: Gauge,
     pub(crate) lost_events: Counter,
     pub(crate) watches: Gauge,
+    /// Of clients, at the public listener.
+    pub(crate) connections: Gauge,
+    pub(crate) connections_refused: Family<RefusedLabels, Counter>,
+    /// Requests that can be read in two ways, or whose head is too large or too slow.
+    pub(crate) requests_refused: Counter,
 }
 
 #[derive(Debug, Clone)]
@@ -64,10 +69,30 @@ pub(crate) enum OutcomeLabel {
     removed,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RefusedLabels {
+    pub(crate) bound: BoundLabel,
+}
+
+/// Which bound of connections was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the label's values")]
+pub(crate) enum BoundLabel {
+    all,
+    client,
+}
+
+impl From<BoundLabel> for RefusedLabels {
+    fn from(bound: BoundLabel) -> Self {
+        Self { bound }
+    }
+}
+
 impl Metrics {
     /// All of them under their names.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Self { reloads, build_seconds, cells_died, cells_evicted, polling, lost_events, watches } = self;
+        let Self { reloads, build_seconds, cells_died, cells_evicted, polling, lost_events, watches, .. } =
+            self;
         registry.register("switchyard_reloads", "Reloads by outcome", reloads.clone());
         registry.register(
             "switchyard_build_seconds",
@@ -87,5 +112,21 @@ impl Metrics {
             lost_events.clone(),
         );
         registry.register("switchyard_watched_directories", "Directories that are watched", watches.clone());
+        let Self { connections, connections_refused, requests_refused, .. } = self;
+        registry.register(
+            "switchyard_connections",
+            "Open connections at the public listener",
+            connections.clone(),
+        );
+        registry.register(
+            "switchyard_connections_refused",
+            "Connections closed at once, by the bound that was reached",
+            connections_refused.clone(),
+        );
+        registry.register(
+            "switchyard_requests_refused",
+            "Requests that are ambiguous, or whose head is too large or too slow",
+            requests_refused.clone(),
+        );
     }
 }

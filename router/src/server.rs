@@ -1,32 +1,37 @@
 //! The composition root: looks at what the settings name, builds all parts, wires them, stops them
 //! in order.
 
+mod files;
+
 use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchyard_bridge::command::flags::Problem;
 use switchyard_bridge::command::signal::hangups;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
-use tokio::signal::unix::Signal;
+use switchyard_protocol::Walls;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+use self::files::{Files, read_policy};
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Cells};
+use crate::cells::{self, Cells, Groups, User};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
-use crate::live::{Board, Command, Commands, Events, Lines, Live, commands};
+use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
-use crate::policy::{Policy, RequestLimits};
+use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
 
@@ -44,6 +49,7 @@ pub struct Ready {
     config: Config,
     /// `switchyard-cell`
     cell: PathBuf,
+    walls: Walled,
     listener: TcpListener,
     admin: TcpListener,
     tokens: Option<Arc<Tokens>>,
@@ -51,6 +57,14 @@ pub struct Ready {
     events: Option<publisher::Config>,
     /// Held for as long as the router runs.
     _lock: fs::File,
+}
+
+/// What is around cells besides what they do themselves.
+struct Walled {
+    user: Option<User>,
+    groups: Option<Groups>,
+    /// What this machine does not have, in words.
+    lacks: Vec<String>,
 }
 
 /// Looks at everything that the settings name: folders, ports, files.
@@ -69,13 +83,21 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let cell = problems.of("(installation)", cell_binary());
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy = problems.all("policy", policy);
+    let lacks = cell.as_deref().map(lacks).and_then(|lacks| problems.of("(installation)", lacks));
+    let lacks = problems.of("require-sandbox", required(config.require_sandbox, lacks.unwrap_or_default()));
+    let user = problems.of("cell-user", config.cell_user.as_deref().map(user).transpose());
+    let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
         let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
-        Some(Ready { config, cell, listener, admin, tokens, policy, events, _lock: lock })
+        let (user, groups) = (user?, groups?);
+        let mut lacks = lacks?;
+        lacks.extend(groups.iter().flat_map(Groups::missing));
+        let walls = Walled { user, groups, lacks };
+        Some(Ready { config, cell, walls, listener, admin, tokens, policy, events, _lock: lock })
     };
     ready().ok_or(problems.0)
 }
@@ -143,20 +165,6 @@ fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
     Ok(Some(publisher::Config::new(url, secret)))
 }
 
-/// What the operator allows, over the limits that are flags.
-fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<String>> {
-    let requests = RequestLimits {
-        time: config.request_timeout,
-        body: config.max_body,
-        in_flight: config.max_in_flight,
-        ..RequestLimits::default()
-    };
-    match &config.policy {
-        Some(file) => Policy::read(file, requests, state),
-        None => Ok(Policy::new(requests)),
-    }
-}
-
 /// The cell's binary stands beside the router's.
 fn cell_binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("the router cannot find itself: {error}"))?;
@@ -165,6 +173,50 @@ fn cell_binary() -> Result<PathBuf, String> {
         return Ok(cell);
     }
     Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
+}
+
+/// The walls that this kernel lacks, as the cell itself sees it.
+fn lacks(cell: &Path) -> Result<Vec<String>, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{} does not run: {error}", cell.display());
+    let output = Command::new(cell).arg("--walls").env_clear().output().map_err(|error| wrong(&error))?;
+    let walls: Walls = serde_json::from_slice(&output.stdout).map_err(|error| wrong(&error))?;
+    Ok(walls.missing().into_iter().map(str::to_owned).collect())
+}
+
+fn required(all: bool, lacks: Vec<String>) -> Result<Vec<String>, String> {
+    if all && !lacks.is_empty() {
+        return Err(format!("this machine lacks {}", lacks.join("; ")));
+    }
+    Ok(lacks)
+}
+
+fn user(name: &str) -> Result<User, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("only a router that runs as root can give its cells another user".into());
+    }
+    let user = uzers::get_user_by_name(name).ok_or_else(|| format!("there is no user {name:?}"))?;
+    match user.uid() {
+        0 => Err("name another user than root".into()),
+        uid => Ok(User { uid, gid: user.primary_group_id() }),
+    }
+}
+
+/// As many descriptors as the kernel lets the router have: a shell's 1024 are few for connections.
+fn raise_descriptors(max_connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of descriptors stays as it is: {error}");
+    }
+    let allowed = getrlimit(Resource::Nofile).current;
+    // Each connection may have one to a cell beside it.
+    let wanted = 2 * max_connections as u64;
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < wanted) {
+        tracing::warn!(
+            "{allowed} open files are allowed, --max-connections may take {wanted}: raise the limit (ulimit -Hn, \
+             LimitNOFILE) or lower --max-connections"
+        );
+    }
 }
 
 /// Serves until `stop` resolves, then lets requests finish within the grace, unless `stop` resolves
@@ -189,18 +241,25 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, listener, admin, tokens, policy, events, _lock } = ready;
+    let Ready { config, cell, walls, listener, admin, tokens, policy, events, _lock } = ready;
     let first = stop();
+    raise_descriptors(config.max_connections);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
     let board = Arc::new(Board::default());
+    for what in &walls.lacks {
+        tracing::warn!("the walls around cells are lower here: it lacks {what}");
+    }
+    board.set_lacks(walls.lacks.clone());
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
     let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
     let sink = lines.clone();
-    let cells = Cells::new(cells::Settings { binary: cell, run_dir, data_dir, spares: config.spares, sink })?;
+    let Walled { user, groups, .. } = walls;
+    let spares = config.spares;
+    let cells = Cells::new(cells::Settings { binary: cell, run_dir, data_dir, spares, user, groups, sink })?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
@@ -243,7 +302,7 @@ where
         lines,
         store,
         cells,
-        metrics,
+        metrics: metrics.clone(),
         commands: commands.clone(),
         tokens: tokens.clone(),
         sends: admin::sends(),
@@ -259,9 +318,18 @@ where
         dev: config.dev,
         trusted_proxies: config.trusted_proxies,
         grace: config.grace,
+        bounds: http::Bounds {
+            max_connections: config.max_connections,
+            max_client_connections: config.max_client_connections,
+            max_connection_requests: config.max_connection_requests,
+            max_head: config.max_head,
+            head_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            body_timeout: config.body_timeout,
+        },
     };
     let address = listener.local_addr().context("read the public address")?;
-    let server = http::Server::start(&listener, &settings, &live, &commands)?;
+    let server = http::Server::start(&listener, &settings, &live, &commands, &metrics)?;
     drop(listener);
     tracing::info!(
         listen = %address,
@@ -302,50 +370,4 @@ where
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// The files that are read again with each SIGHUP: the tokens and the policy.
-#[derive(Clone)]
-struct Files {
-    config: Config,
-    tokens: Option<Arc<Tokens>>,
-    commands: Commands,
-}
-
-impl Files {
-    fn are_named(&self) -> bool {
-        self.tokens.is_some() || self.config.policy.is_some()
-    }
-
-    async fn read_again(self, mut hangups: Signal) {
-        while hangups.recv().await.is_some() {
-            let files = self.clone();
-            // It cannot fail but by a panic, which is logged.
-            let policy = spawn_blocking(move || files.read()).await.ok().flatten();
-            if let Some(policy) = policy {
-                // It is refused only by a control flow that has ended.
-                let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
-            }
-        }
-    }
-
-    /// Gives the policy, if one is named and good.
-    fn read(&self) -> Option<Policy> {
-        if let Some(tokens) = &self.tokens {
-            tokens.read_again();
-        }
-        let file = self.config.policy.as_deref()?;
-        match read_policy(&self.config, &self.config.state) {
-            Ok(policy) => {
-                tracing::info!("the policy was read again: {}", file.display());
-                Some(policy)
-            }
-            Err(problems) => {
-                for problem in problems {
-                    tracing::error!("the policy stays as it was: {problem}");
-                }
-                None
-            }
-        }
-    }
 }

@@ -87,11 +87,37 @@ async fn routes_follow_a_reload() {
 async fn a_name_that_no_project_has_is_an_unknown_project() {
     let volume = Volume::with("blog", hello("one"));
     let router = Router::start(&volume).await;
-    for path in ["/", "/blo/", "/blogs/", "/Blog/", "/..%2fblog/", "/%62log/x"] {
+    for path in ["/", "/blo/", "/blogs/", "/Blog/", "/..%2fblog/", "//blog/x", "/blog%2fx"] {
         let reply = router.public.get(path).await;
         assert_eq!(reply.version(), None, "{path}");
         reply.assert_problem(404, "unknown-project");
     }
+}
+
+#[tokio::test]
+async fn a_path_is_one_path_however_it_is_written() {
+    let volume = Volume::with("blog", ECHO);
+    volume.project("shop").file("main.ts", hello("shop")).write();
+    let router = Router::start(&volume).await;
+    for (path, inside) in [
+        ("/%62log/x", "/x"),
+        ("/blog/./x", "/x"),
+        ("/blog/y/../x", "/x"),
+        ("/blog/y/%2E%2e/x", "/x"),
+        ("/shop/../blog/x", "/x"),
+        ("/shop/%2e./blog/x/.", "/x/"),
+        ("/../blog/%7Ex?y=/../%2e", "/~x"),
+        ("/blog/..%2fshop/", "/..%2fshop/"),
+        ("/blog//x", "//x"),
+    ] {
+        let asked = router.public.raw(format!("GET {path} HTTP/1.0\r\nHost: h\r\n\r\n")).await;
+        assert!(asked.contains(&format!("\"path\":{inside:?}")), "{path}: {asked}");
+        assert!(asked.contains("\"x-forwarded-prefix\":\"/blog\""), "{path}: {asked}");
+    }
+    // Another project's prefix is out of reach from within a host.
+    let asked = with_header(request("/../../x"), "host", "Blog.Localhost.:8000");
+    let asked = router.public.send(asked).await.json();
+    assert_eq!((&asked["path"], &asked["headers"]["host"]), (&json!("/x"), &json!("blog.localhost:8000")));
 }
 
 #[tokio::test]

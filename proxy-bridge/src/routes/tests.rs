@@ -49,31 +49,10 @@ fn a_route_is_a_host_or_a_prefix_and_shows_as_it_is_parsed() {
 }
 
 #[test]
-fn a_host_name_has_no_port_no_capitals_and_no_last_dot() {
-    for (authority, name) in
-        [("Blog.localhost:8000", "blog.localhost"), ("[::1]:80", "[::1]"), ("a.", "a"), ("a", "a"), ("", "")]
-    {
-        assert_eq!(host_name(authority), name);
-    }
-}
-
-#[test]
 fn the_path_behind_a_prefix_begins_with_a_slash() {
     let behind = |uri: &'static str| behind(&Uri::from_static(uri), "/blog").unwrap().to_string();
     assert_eq!(behind("/blog/x?y=1"), "/x?y=1");
     assert_eq!(behind("/blog"), "/");
     assert_eq!(behind("/blog?y"), "/?y");
     assert_eq!(behind("http://h/blog/%2e%2e/x"), "/%2e%2e/x");
-}
-
-#[test]
-fn two_hosts_are_none() {
-    let mut headers = HeaderMap::new();
-    let uri = Uri::from_static("/");
-    assert_eq!(authority(&uri, &headers), None);
-    headers.append(HOST, HeaderValue::from_static("a"));
-    assert_eq!(authority(&uri, &headers).unwrap(), "a");
-    headers.append(HOST, HeaderValue::from_static("b"));
-    assert_eq!(authority(&uri, &headers), None);
-    assert_eq!(authority(&Uri::from_static("http://c/"), &headers).unwrap(), "c");
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use switchyard_protocol::{FromCell, Limit, Start, ToCell};
 use tokio::sync::{Notify, oneshot};
 
+use crate::bounds;
 use crate::process::exit_now;
 
 /// How long the project's exit handlers may take.
@@ -88,9 +89,10 @@ fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain:
         }
         match serde_json::from_str(&line) {
             Ok(ToCell::Start(version)) => match start.take() {
-                Some(start) => _ = start.send(version),
+                Some(start) => _ = start.send(*version),
                 None => refuse("a second start"),
             },
+            Ok(ToCell::Writable(may)) => bounds::set_writable(may),
             Ok(ToCell::Drain) if start.is_some() => exit_now(0),
             Ok(ToCell::Drain) => {
                 drain.notify_one();

@@ -12,6 +12,7 @@ use deno_runtime::worker::MainWorker;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, Start};
 
+use crate::bounds;
 use crate::control::{Control, Voice};
 use crate::diagnose::{diagnose, misconfigured, plain};
 use crate::handler::DefaultExport;
@@ -74,6 +75,7 @@ async fn assign(
 ) -> anyhow::Result<Arc<Project>> {
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
+    bounds::set(&start.limits)?;
     sandbox::confine(start)?;
     let project = Arc::new(Project::open(start, roots, names).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;

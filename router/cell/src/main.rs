@@ -2,6 +2,7 @@
 //! with the control socket as its standard input; given a version once; ends with it. With `--walls` it only tells what
 //! this kernel can confine it with.
 
+mod bounds;
 mod control;
 mod diagnose;
 mod failures;
@@ -24,6 +25,9 @@ mod web_worker;
 
 use control::Control;
 
+/// For files, names and what else blocks: more would only wait for the same disk, and each has a stack.
+const BLOCKING_THREADS: usize = 32;
+
 fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("--walls") {
         println!("{}", serde_json::to_string(&sandbox::walls())?);
@@ -33,7 +37,10 @@ fn main() -> anyhow::Result<()> {
     log::start();
     runtime::init_v8();
     let control = Control::listen(socket)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
     let code = runtime.block_on(life::live(control));
     // Nothing that is left is worth the time to take it down.
     process::exit_now(code)

@@ -1,16 +1,16 @@
 //! What a version may do as far as Deno decides it. Never asked, always answered: nobody sits in front of a cell.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use deno_runtime::deno_permissions::{
     Permissions, PermissionsContainer, PermissionsOptions, RuntimePermissionDescriptorParser,
 };
-use switchyard_protocol::Start;
+use switchyard_protocol::{Reach, Start};
 use sys_traits::impls::RealSys;
 
-use crate::sandbox::not_public;
+use crate::sandbox::{not_public, resolvers};
 
 /// What may be asked of the system: nothing in it changes anything.
 const SYSTEM: &[&str] = &[
@@ -61,12 +61,17 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     Ok(PermissionsContainer::new(parser, permissions))
 }
 
-/// Deno has no words for networks of IPv6: of those, the one address that matters most. What is connected to is looked at
-/// once more, with all of them, in `sandbox::network`.
+/// Deno has no words for networks of IPv6, nor for all ports of an address but one: what is connected to is looked at once
+/// more, exactly, in `sandbox::network`.
 fn closed(granted: &switchyard_protocol::Permissions) -> Vec<String> {
-    let closed = not_public(&granted.private_net);
+    let resolvers = resolvers().into_iter().map(|address| Reach { net: address.into(), port: None });
+    let open: Vec<_> = granted.private_net.iter().copied().chain(resolvers).collect();
+    let closed = not_public(&open);
     let v6 = closed.iter().any(|net| net.contains(&IpAddr::V6(Ipv6Addr::LOCALHOST)));
-    let v4 = closed.iter().filter(|net| net.addr().is_ipv4()).map(ToString::to_string);
+    // Datagram sockets are bound to 0.0.0.0, which Deno looks at in the same way as at where they send to.
+    let v4 =
+        closed.iter().filter(|net| net.addr().is_ipv4() && !net.contains(&IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let v4 = v4.map(ToString::to_string);
     v4.chain(v6.then(|| format!("[{}]", Ipv6Addr::LOCALHOST))).collect()
 }
 

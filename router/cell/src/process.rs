@@ -2,9 +2,11 @@
 //! privileges, and an allocator that keeps little.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
+
+use caps::{CapSet, Capability, CapsHashSet};
 
 use crate::sandbox;
 
@@ -16,6 +18,8 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
     no_core_dumps()?;
     let_the_router_finish();
     allocate_from_one_arena();
+    explain_failed_allocations();
+    drop_capabilities()?;
     sandbox::forbid_calls()?;
     Ok(control)
 }
@@ -85,12 +89,43 @@ fn let_the_router_finish() {
     }
 }
 
+/// Of root's powers the one to read what is on the volume stays, whoever owns it there: Landlock says what that is.
+fn drop_capabilities() -> anyhow::Result<()> {
+    let had = caps::read(None, CapSet::Permitted)?;
+    let kept = had.intersection(&[Capability::CAP_DAC_READ_SEARCH].into()).copied().collect();
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        let kept = if set == CapSet::Inheritable { &CapsHashSet::new() } else { &kept };
+        caps::set(None, set, kept)?;
+    }
+    Ok(())
+}
+
 fn no_core_dumps() -> io::Result<()> {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a live value of the right type.
     #[expect(unsafe_code, reason = "libc call")]
     let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What V8's C++ does when an allocation fails is to abort without a word. Now it says why, in the words of Rust's
+/// allocator, by which the router knows it.
+fn explain_failed_allocations() {
+    #[expect(unsafe_code, reason = "C++'s library")]
+    unsafe extern "C" {
+        #[link_name = "_ZSt15set_new_handlerPFvvE"]
+        fn set_new_handler(handler: extern "C" fn()) -> Option<extern "C" fn()>;
+    }
+    // SAFETY: `std::set_new_handler`; the handler is a function that does not return.
+    #[expect(unsafe_code, reason = "C++'s library")]
+    unsafe {
+        set_new_handler(give_up);
+    }
+}
+
+extern "C" fn give_up() {
+    let _ = io::stderr().write_all(b"memory allocation of a part of V8 failed\n");
+    std::process::abort()
 }
 
 /// One JavaScript thread does nearly all the work: an arena for each of the others would only hold memory.

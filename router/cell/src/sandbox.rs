@@ -11,7 +11,8 @@ use std::fmt;
 use anyhow::{Context as _, Result, anyhow};
 use switchyard_protocol::{Start, Walls};
 
-pub(crate) use network::{Egress, not_public};
+use network::Egress;
+pub(crate) use network::{not_public, resolvers};
 
 /// What does not depend on the version: the calls that exist for this process. To be called before any other thread exists.
 pub(crate) fn forbid_calls() -> Result<()> {

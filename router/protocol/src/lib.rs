@@ -16,7 +16,9 @@ use switchyard_bridge::event::Diagnostic;
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ToCell {
     /// Turns a spare into the process of one version. Sent once.
-    Start(Start),
+    Start(Box<Start>),
+    /// Whether files may become any larger: the project's folders have reached their limit, or are below it again.
+    Writable(bool),
     /// No request will come any more: let the project say goodbye and exit 0.
     Drain,
 }

@@ -1,5 +1,5 @@
-//! Looks at what the cells use of memory and disk, where the kernel's own bounds are not exact: they count memory that is
-//! reserved and not that which is used, and one file but not a folder.
+//! Looks at what the cells use of memory and disk, where the bounds that the kernel holds them to are not exact: they count
+//! memory that is reserved and not that which is used, and one file but not a folder.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use switchyard_protocol::Limit;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::bounds;
 use super::process::Cell;
+use super::usage;
 
 /// Twice a second: a look at an idle cell costs some 20 microseconds.
 const LOOKS: Duration = Duration::from_millis(500);
@@ -58,11 +58,11 @@ impl Monitor {
 async fn look(cell: &Arc<Cell>, last: Seen) -> Seen {
     let Some(limits) = cell.limits() else { return last };
     // A process that is gone uses nothing; its owner tells of its end.
-    let Ok(time) = bounds::time(cell.pid()) else { return last };
+    let Ok(time) = usage::time(cell.pid()) else { return last };
     if time == last.time && !last.is_full {
         return last;
     }
-    if bounds::memory(cell.pid()).is_ok_and(|memory| memory > limits.memory) {
+    if usage::memory(cell.pid()).is_ok_and(|memory| memory > limits.memory) {
         cell.exceed(Limit::Memory);
     }
     let folders = cell.folders();
@@ -75,9 +75,7 @@ async fn look(cell: &Arc<Cell>, last: Seen) -> Seen {
                 "DATA_DIR and TMPDIR have reached limits.disk: writes fail until files are removed"
             );
         }
-        if let Err(error) = bounds::writable(cell.pid(), &limits, !is_full) {
-            tracing::warn!(pid = cell.pid(), "the size of files cannot be bounded: {error}");
-        }
+        cell.set_writable(!is_full).await;
     }
     Seen { time, is_full }
 }

@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// All cells of this router are made here.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    settings: Settings,
+    settings: Arc<Settings>,
     next_id: AtomicU64,
     spares: Mutex<VecDeque<Cell>>,
     starting: AtomicUsize,
@@ -44,8 +44,12 @@ impl Cells {
     /// The run folder cannot be made.
     pub(crate) fn new(settings: Settings) -> Result<Arc<Self>> {
         clear(&settings.run_dir)?;
+        // A user of their own goes through to what is theirs, and sees nothing else.
+        let mode = if settings.user.is_some() { 0o711 } else { 0o700 };
+        folder(&settings.run_dir, mode)?;
+        folder(&settings.data_dir, mode)?;
         Ok(Arc::new(Self {
-            settings,
+            settings: Arc::new(settings),
             next_id: AtomicU64::new(0),
             spares: Mutex::default(),
             starting: AtomicUsize::new(0),
@@ -138,13 +142,18 @@ impl Drop for Ended<'_> {
 }
 
 fn clear(run_dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
     match std::fs::remove_dir_all(run_dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("clear {}", run_dir.display()));
+            Err(error).with_context(|| format!("clear {}", run_dir.display()))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    let mut builder = std::fs::DirBuilder::new();
-    builder.mode(0o700).create(run_dir).with_context(|| format!("create {}", run_dir.display()))
+}
+
+/// One that exists already is made to have this mode too.
+fn folder(dir: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(dir, mode).with_context(|| format!("protect {}", dir.display()))
 }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -16,12 +16,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-use super::bounds;
+use super::cgroup::Group;
 use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
-use super::{Order, Settings, StartError};
+use super::{Order, Settings, StartError, User};
 use crate::project::diagnostic;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
@@ -46,8 +46,6 @@ const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How far a cell is. What it said stays known when it has ended.
 #[derive(Debug, Clone, Default)]
 struct Status {
-    /// Warmed up.
-    is_ready: bool,
     /// Whether it serves, or why it never will.
     outcome: Option<Result<(), Diagnostic>>,
     /// The limit that it went over.
@@ -59,7 +57,7 @@ type Log = JoinHandle<Vec<String>>;
 
 /// From the handle to the owner.
 enum ToOwner {
-    Say(Box<ToCell>),
+    Say(ToCell),
     Exceed(Limit),
     Kill,
 }
@@ -71,8 +69,8 @@ pub(crate) struct Cell {
     pid: u32,
     socket: PathBuf,
     tmp: PathBuf,
-    /// Below it, the project's own.
-    data_dir: PathBuf,
+    settings: Arc<Settings>,
+    group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     given: Given,
     commands: mpsc::Sender<ToOwner>,
@@ -82,15 +80,19 @@ pub(crate) struct Cell {
 impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
-    pub(super) fn spawn(settings: &Settings, id: u64) -> Result<Self> {
-        let Settings { binary, run_dir, data_dir, sink, .. } = settings;
+    pub(super) fn spawn(settings: &Arc<Settings>, id: u64) -> Result<Self> {
+        let Settings { binary, run_dir, user, sink, .. } = settings.as_ref();
         let dir = run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
-        create(&dir)?;
-        create(&tmp)?;
+        create(&dir, *user)?;
+        create(&tmp, *user)?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        if let Some(user) = user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        let child = command
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
@@ -100,13 +102,21 @@ impl Cell {
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
         let pid = child.id().context("a child that was just started has an id")?;
+        let group = settings.groups.as_ref().map(|groups| groups.enter(id, pid).map(Arc::new));
+        let group = group.transpose().context("put a cell into a control group")?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
         // Three: a start, a limit that it went over, and a drain.
         let (commands, received) = mpsc::channel(3);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
-        let owner =
-            Owner { dir: dir.clone(), child, control: write, commands: received, status: status_sender };
+        let owner = Owner {
+            dir: dir.clone(),
+            group: group.clone(),
+            child,
+            control: write,
+            commands: received,
+            status: status_sender,
+        };
         let source = Source { given: given.clone(), pid, sink: sink.clone() };
         tokio::spawn(owner.run(BufReader::new(read).lines(), source));
         Ok(Self {
@@ -114,7 +124,8 @@ impl Cell {
             pid,
             socket: dir.join(SOCKET),
             tmp,
-            data_dir: data_dir.clone(),
+            settings: settings.clone(),
+            group,
             limits: OnceLock::new(),
             given,
             commands,
@@ -142,39 +153,32 @@ impl Cell {
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
-        let late = || StartError::TimedOut(patience);
-        let deadline = Instant::now() + patience;
-        // What it has reserved by then is what its bounds begin at.
-        let warm = |status: &Status| status.is_ready || status.exit.is_some();
-        self.until(deadline, warm).await.ok_or_else(late)?;
-        let data = self.data_dir.join(order.version.project.as_str());
+        let data = self.settings.data_dir.join(order.version.project.as_str());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
         let _ = self.given.set(order.version.clone());
-        let start = ToCell::Start(order.start(self.socket.clone(), self.tmp.clone(), data));
-        let _ = self.commands.send(ToOwner::Say(Box::new(start))).await;
+        let start = ToCell::Start(Box::new(order.start(self.socket.clone(), self.tmp.clone(), data)));
+        let _ = self.commands.send(ToOwner::Say(start)).await;
+        let mut status = self.status.clone();
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
-        let status = self.until(deadline, settled).await.ok_or_else(late)?;
+        let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
+            return Err(StartError::TimedOut(patience));
+        };
+        let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {
             Some(outcome) => outcome.map_err(StartError::Failed),
             None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
         }
     }
 
-    /// Its status once it is `so`, unless that takes until `deadline`.
-    async fn until(&self, deadline: Instant, so: impl FnMut(&Status) -> bool) -> Option<Status> {
-        let mut status = self.status.clone();
-        let reached = timeout_at(deadline, status.wait_for(so)).await.ok()?;
-        // Without an owner there is nothing to be known of it.
-        Some(reached.map(|status| status.clone()).unwrap_or_default())
-    }
-
     /// Bounds the process, and lets it have the project's folder.
     fn prepare(&self, data: &Path, limits: &Limits) -> Result<()> {
-        create(data)?;
+        create(data, self.settings.user)?;
         // The runtime was told where it will find it before the project was known.
         std::os::unix::fs::symlink(data, self.socket.with_file_name(DATA))
             .context("link the project's folder")?;
-        bounds::set(self.pid, limits).context("bound a cell")?;
+        if let (Some(groups), Some(group)) = (&self.settings.groups, &self.group) {
+            groups.limit(group, limits).context("bound a cell's control group")?;
+        }
         let _ = self.limits.set(*limits);
         Ok(())
     }
@@ -186,8 +190,13 @@ impl Cell {
 
     /// Where it may write.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let data = self.given.get().map(|version| self.data_dir.join(version.project.as_str()));
+        let data = self.given.get().map(|version| self.settings.data_dir.join(version.project.as_str()));
         data.into_iter().chain([self.tmp.clone()]).collect()
+    }
+
+    /// Lets the process make files larger, or not any more.
+    pub(super) async fn set_writable(&self, may: bool) {
+        let _ = self.commands.send(ToOwner::Say(ToCell::Writable(may))).await;
     }
 
     /// Ends the process for going over `limit`.
@@ -208,7 +217,7 @@ impl Cell {
     /// Lets the project say goodbye, then ends the process.
     pub(crate) async fn retire(&self) -> Exit {
         let goodbye = async {
-            let _ = self.commands.send(ToOwner::Say(Box::new(ToCell::Drain))).await;
+            let _ = self.commands.send(ToOwner::Say(ToCell::Drain)).await;
             self.exited().await
         };
         match timeout(GOODBYE, goodbye).await {
@@ -224,10 +233,13 @@ impl Cell {
     }
 }
 
-/// Makes a folder, and those above it, that nobody else may enter.
-fn create(dir: &Path) -> Result<()> {
+/// Makes a folder that nobody else may enter, if it is not there.
+fn create(dir: &Path, user: Option<User>) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))
+    builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))?;
+    let Some(User { uid, gid }) = user else { return Ok(()) };
+    std::os::unix::fs::chown(dir, Some(uid), Some(gid))
+        .with_context(|| format!("give away {}", dir.display()))
 }
 
 fn ended_in_load(exit: &Exit) -> Diagnostic {
@@ -242,6 +254,7 @@ fn ended_in_load(exit: &Exit) -> Diagnostic {
 /// Owns the process: reads its control lines and output until it ends, then clears up after it.
 struct Owner {
     dir: PathBuf,
+    group: Option<Arc<Group>>,
     child: Child,
     control: OwnedWriteHalf,
     commands: mpsc::Receiver<ToOwner>,
@@ -283,12 +296,16 @@ impl Owner {
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             tracing::warn!("{} cannot be removed: {error}", self.dir.display());
         }
-        self.status.send_modify(|status| status.exit = Some(Exit::new(ended, status.exceeded, last_words)));
+        let out_of_memory = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
+        self.status.send_modify(|status| {
+            let exceeded = status.exceeded.or(out_of_memory.then_some(Limit::Memory));
+            status.exit = Some(Exit::new(ended, exceeded, last_words));
+        });
     }
 
     fn heard(&self, line: &str) {
         let outcome = match serde_json::from_str(line) {
-            Ok(FromCell::Ready) => return self.status.send_modify(|status| status.is_ready = true),
+            Ok(FromCell::Ready) => return,
             Ok(FromCell::Serving) => Ok(()),
             Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),

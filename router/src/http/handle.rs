@@ -10,11 +10,11 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use switchyard_bridge::admin::VERSION;
 use switchyard_bridge::forwarded::{self, Client};
-use switchyard_bridge::routes;
+use switchyard_bridge::{routes, target};
 use tokio::time::timeout;
 
 use super::Settings;
-use super::body::{Body, Limited, TooLarge};
+use super::body::{Body, Limited, TooLarge, TooSlow};
 use super::pool::{Pool, SendError};
 use super::problem::Problem;
 use super::tunnel;
@@ -58,18 +58,14 @@ impl Worker {
         self.pool.sweep().await;
     }
 
-    pub(super) async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
-        let Some(authority) = routes::authority(request.uri(), request.headers()) else {
-            return self.problem(
-                Problem::BadRequest("a request names exactly one host"),
-                None,
-                request.headers(),
-            );
+    pub(super) async fn handle(&self, mut request: Request<Incoming>, client: &Client) -> Response<Body> {
+        let host = match target::canonical(&mut request) {
+            Ok(host) => host,
+            Err(wrong) => return self.problem(Problem::BadRequest(wrong.rule()), None, request.headers()),
         };
-        let host = authority.to_str().map(routes::host_name).unwrap_or_default();
         let routed = {
             let table = self.live.load();
-            table.find(&host, request.uri().path()).map(|(entry, prefix)| (entry.clone(), prefix.len()))
+            table.find(host.name(), request.uri().path()).map(|(entry, prefix)| (entry.clone(), prefix.len()))
         };
         let Some((entry, prefix)) = routed else {
             return self.problem(Problem::UnknownProject, None, request.headers());
@@ -79,8 +75,10 @@ impl Worker {
             return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers());
         }
         let accept = request.headers().get(http::header::ACCEPT).cloned();
-        let forwarded =
-            timeout(self.settings.request_timeout, self.forward(request, client, &authority, &entry, prefix));
+        let forwarded = timeout(
+            self.settings.request_timeout,
+            self.forward(request, client, host.authority(), &entry, prefix),
+        );
         match forwarded.await.unwrap_or(Err(Problem::Timeout)) {
             Ok(response) => response,
             Err(problem) => {
@@ -118,7 +116,8 @@ impl Worker {
         let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
         forwarded::drop_hop_by_hop(request.headers_mut());
         forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
-        let mut request = request.map(|body| Limited::new(body, self.settings.max_body));
+        let (limit, pause) = (self.settings.max_body, self.settings.bounds.body_timeout);
+        let mut request = request.map(|body| Limited::new(body, limit, pause));
         let mut place = self.enter(entry).await?;
         if let (Some(protocol), Some(client)) = (upgrade, on_upgrade) {
             return Box::pin(self.switch(request, protocol, client, place)).await;
@@ -256,6 +255,9 @@ fn blame(error: &hyper::Error) -> Problem {
     while let Some(error) = cause {
         if error.is::<TooLarge>() {
             return Problem::BodyTooLarge;
+        }
+        if error.is::<TooSlow>() {
+            return Problem::BodyTooSlow;
         }
         cause = error.source();
     }

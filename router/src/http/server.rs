@@ -9,6 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -17,17 +20,30 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::Settings;
+use super::conversation::{Answer, Conversation, Turn};
+use super::door::{Door, Flood, Permit};
 use super::handle::Worker;
+use super::problem::Problem;
+use super::wire::{Signs, Wire};
+use super::{Bounds, Settings};
 use crate::drain::InFlight;
 use crate::live::{Commands, Live};
+use crate::metrics::Metrics;
 
-/// A client that opens a connection and sends no request head is cut off after this.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests of one HTTP/2 connection at once: what RFC 9113 (6.5.2) calls the least that is useful.
+const MAX_STREAMS: u32 = 100;
+
+/// Streams that an HTTP/2 client may have reset by its errors before the connection is given up: a client
+/// that is right causes none.
+const MAX_RESET_STREAMS: usize = 100;
 
 /// After an error of `accept` that is not one connection's own (no descriptors left): long enough
 /// for some to be given back, short enough to go unnoticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Connections that the kernel keeps until they are accepted. It drops those beyond, and their clients try again
+/// after a second: a flood would be felt by all. The kernel's own limit (`somaxconn`) is the same.
+const BACKLOG: i32 = 4096;
 
 /// Accepted connections that wait for their thread; when they are as many, accepting waits.
 const ARRIVALS: usize = 128;
@@ -49,13 +65,19 @@ impl Server {
         settings: &Settings,
         live: &Arc<Live>,
         commands: &Commands,
+        metrics: &Metrics,
     ) -> Result<Self> {
         listener.set_nonblocking(true).context("prepare the public listener")?;
+        // The standard library has it at 128.
+        rustix::net::listen(listener, BACKLOG).context("prepare the public listener")?;
         let listener = listener.try_clone().context("share the public listener")?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let stop = watch::Sender::new(false);
         let (lanes, arrivals): (Vec<_>, Vec<_>) = (0..cores).map(|_| lane()).unzip();
-        let mut acceptor = Some((listener, lanes.clone()));
+        let Bounds { max_connections, max_client_connections, .. } = settings.bounds;
+        let trusted = settings.trusted_proxies.clone();
+        let door = Door::new(max_connections, max_client_connections, trusted, metrics.clone());
+        let mut acceptor = Some((listener, lanes.clone(), door));
         let mut threads = Vec::with_capacity(cores);
         for (number, (lane, arriving)) in lanes.into_iter().zip(arrivals).enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,15 +87,15 @@ impl Server {
                 .build()
                 .context("make a runtime for requests")?;
             let (settings, live, commands) = (settings.clone(), live.clone(), commands.clone());
-            let stopped = stop.subscribe();
+            let (stopped, metrics) = (stop.subscribe(), metrics.clone());
             let acceptor = acceptor.take();
             let thread = std::thread::Builder::new().name(format!("http-{number}")).spawn(move || {
                 let worker = Rc::new(Worker::new(settings, live, commands, lane.open));
                 let local = LocalSet::new();
-                if let Some((listener, lanes)) = acceptor {
-                    local.spawn_local(accept(listener, lanes, stopped.clone()));
+                if let Some((listener, lanes, door)) = acceptor {
+                    local.spawn_local(accept(listener, lanes, door, stopped.clone()));
                 }
-                local.block_on(&runtime, serve(arriving, worker, stopped));
+                local.block_on(&runtime, serve(arriving, worker, metrics, stopped));
             });
             threads.push(thread.context("start a thread for requests")?);
         }
@@ -96,7 +118,12 @@ impl Server {
 }
 
 /// A connection that was accepted.
-type Arrival = (std::net::TcpStream, SocketAddr);
+#[derive(Debug)]
+struct Arrival {
+    stream: std::net::TcpStream,
+    client: SocketAddr,
+    permit: Permit,
+}
 
 /// The way to one thread, and how much it has open.
 #[derive(Debug, Clone)]
@@ -112,11 +139,12 @@ fn lane() -> (Lane, mpsc::Receiver<Arrival>) {
 
 /// Accepts connections and gives each to the thread with the fewest: left to themselves, threads
 /// that share a listener leave nearly all of them to one.
-async fn accept(listener: TcpListener, lanes: Vec<Lane>, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, lanes: Vec<Lane>, mut door: Door, mut stopped: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("the public listener cannot be used: {error}"),
     };
+    let mut failures = Flood::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -124,7 +152,9 @@ async fn accept(listener: TcpListener, lanes: Vec<Lane>, mut stopped: watch::Rec
         };
         let arrived = accepted.and_then(|(stream, client)| Ok((stream.into_std()?, client)));
         match arrived {
-            Ok(arrival) => {
+            Ok((stream, client)) => {
+                let Some(permit) = door.enter(client.ip()) else { continue };
+                let arrival = Arrival { stream, client, permit };
                 let idlest = lanes.iter().min_by_key(|lane| lane.waiting() + lane.open.count());
                 let Some(lane) = idlest else { return };
                 if lane.arrivals.send(arrival).await.is_err() {
@@ -133,7 +163,9 @@ async fn accept(listener: TcpListener, lanes: Vec<Lane>, mut stopped: watch::Rec
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!("no connection can be accepted: {error}");
+                if let Some(count) = failures.tell() {
+                    tracing::warn!(count, "no connection can be accepted ({count} times): {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -149,21 +181,21 @@ impl Lane {
 async fn serve(
     mut arriving: mpsc::Receiver<Arrival>,
     worker: Rc<Worker>,
+    metrics: Metrics,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let metrics = Rc::new(metrics);
     let sweeper = spawn_local(worker.clone().sweep());
     let stop = stopped.clone();
     loop {
-        let (stream, client) = tokio::select! {
+        let arrival = tokio::select! {
             Some(arrival) = arriving.recv() => arrival,
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
-        // It fails only where a thread has no descriptors left; the client sees a closed connection.
-        let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let Some(open) = worker.open.enter() else { break };
-        let (worker, stop) = (worker.clone(), stop.clone());
+        let (worker, metrics, stop) = (worker.clone(), metrics.clone(), stop.clone());
         spawn_local(async move {
-            connection(stream, client, worker, stop).await;
+            connection(arrival, worker, metrics, stop).await;
             drop(open);
         });
     }
@@ -181,31 +213,106 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    stream: TcpStream,
-    client: SocketAddr,
+    arrival: Arrival,
     worker: Rc<Worker>,
+    metrics: Rc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let Arrival { stream, client, permit } = arrival;
+    // It fails only where a thread has no descriptors left; the client sees a closed connection.
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
     // A proxied answer is written when it is there; waiting for more would only add latency.
     let _ = stream.set_nodelay(true);
-    let mut builder = auto::Builder::new(LocalExecutor);
-    // Head and body are copied together: for the small answers that most are, one buffer costs the kernel less.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).writev(false);
-    builder.http2().timer(TokioTimer::new());
-    let client = Rc::new(Client::new(client, &worker.settings.trusted_proxies));
-    let service = service_fn(move |request| {
-        let (worker, client) = (worker.clone(), client.clone());
-        async move { Ok::<_, std::convert::Infallible>(worker.handle(request, &client).await) }
-    });
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let bounds = worker.settings.bounds.clone();
+    let (wire, signs) = Wire::new(stream, permit, &bounds);
+    let conversation = Conversation::new();
+    let service = {
+        let client = Client::new(client, &worker.settings.trusted_proxies);
+        let host = Rc::new(Host { worker, client, signs, metrics, conversation: conversation.clone() });
+        service_fn(move |request| {
+            let host = host.clone();
+            let turn = host.conversation.begin();
+            async move { Ok::<_, std::convert::Infallible>(host.answer(request, turn).await) }
+        })
+    };
+    let builder = builder(&bounds);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service);
     tokio::pin!(connection);
     // How a connection ends (reset, bad request, hung up) is the client's affair.
     tokio::select! {
-        _ = connection.as_mut() => {}
-        _ = stop.wait_for(|stopped| *stopped) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stopped| *stopped) => {}
+        () = conversation.idle(&bounds) => {}
+        () = conversation.ended() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        // It had nothing to do before, and still has not: the other end does not finish.
+        () = conversation.idle(&bounds) => {}
+    }
+}
+
+fn builder(bounds: &Bounds) -> auto::Builder<LocalExecutor> {
+    let mut builder = auto::Builder::new(LocalExecutor);
+    // Heads are timed and measured by the wire, idleness by the conversation.
+    // Head and body are copied together: for the small answers that most are, one buffer costs the kernel less.
+    builder.http1().header_read_timeout(None).writev(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_local_error_reset_streams(MAX_RESET_STREAMS)
+        .max_header_list_size(u32::try_from(bounds.max_head).unwrap_or(u32::MAX))
+        // A peer that is gone without a word is found out while its requests still take place.
+        .keep_alive_interval(bounds.body_timeout)
+        .keep_alive_timeout(bounds.head_timeout);
+    builder
+}
+
+/// Answers one connection's requests.
+struct Host {
+    worker: Rc<Worker>,
+    client: Client,
+    signs: Arc<Signs>,
+    metrics: Rc<Metrics>,
+    conversation: Rc<Conversation>,
+}
+
+impl Host {
+    async fn answer(&self, request: Request<Incoming>, turn: Turn) -> Response<Answer> {
+        if request.version() == Version::HTTP_2 {
+            return self.answer_stream(request, turn).await;
         }
+        if let Some(refusal) = self.signs.refusal(turn.number) {
+            self.metrics.requests_refused.inc();
+            let response = Problem::Refused(refusal).answer(None, request.headers(), false);
+            return response.map(|body| turn.answer(body));
+        }
+        let is_last = self.is_last(&turn);
+        // What is behind it on the connection belongs to another protocol.
+        let leads_away = request.headers().contains_key(UPGRADE);
+        let mut response = self.worker.handle(request, &self.client).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.signs.switch();
+        } else if is_last || leads_away {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.signs.answer();
+        response.map(|body| turn.answer(body))
+    }
+
+    async fn answer_stream(&self, request: Request<Incoming>, turn: Turn) -> Response<Answer> {
+        if self.is_last(&turn) {
+            self.conversation.end();
+        }
+        let mut response = self.worker.handle(request, &self.client).await;
+        response.headers_mut().remove(CONNECTION);
+        response.map(|body| turn.answer_stream(body))
+    }
+
+    fn is_last(&self, turn: &Turn) -> bool {
+        turn.number + 1 >= self.worker.settings.bounds.max_connection_requests
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use switchyard_bridge::admin::{Draining, State, Status, VersionName};
 use switchyard_bridge::event::Diagnostic;
@@ -16,6 +16,7 @@ pub(crate) struct Board {
     projects: Mutex<BTreeMap<String, Shown>>,
     ready: AtomicBool,
     stopping: AtomicBool,
+    lacks: OnceLock<Vec<String>>,
 }
 
 /// One project, and where its requests are counted: those counts are taken when somebody asks.
@@ -63,6 +64,15 @@ impl Board {
 
     pub(crate) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Which walls around cells this machine does not have.
+    pub(crate) fn lacks(&self) -> &[String] {
+        self.lacks.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(crate) fn set_lacks(&self, lacks: Vec<String>) {
+        let _ = self.lacks.set(lacks);
     }
 
     pub(crate) fn set_ready(&self) {

@@ -17,8 +17,8 @@ use super::problem::Problem;
 use super::{Metrics, Settings, tunnel};
 use crate::forwarded;
 use crate::project::ProjectName;
-use crate::routes;
 use crate::server::routers::{InFlight, Router, Routers};
+use crate::target;
 
 /// What requests are served with.
 #[derive(Debug)]
@@ -60,26 +60,17 @@ impl Worker {
 
     /// Looks at the request, and makes it what a router is to get.
     fn order(&self, mut request: Request<Incoming>, caller: &Caller) -> Result<Order, Problem> {
-        let authority = routes::authority(request.uri(), request.headers())
-            .ok_or(Problem::BadRequest("a request names exactly one host"))?;
-        if request.method() == Method::CONNECT {
-            return Err(Problem::BadRequest("no connections to other hosts are made here"));
-        }
-        let host = authority.to_str().map(routes::host_name).unwrap_or_default();
+        let host = target::canonical(&mut request).map_err(|wrong| Problem::BadRequest(wrong.rule()))?;
         let project = {
             let table = self.routers.table();
-            table.find(&host, request.uri().path()).map(|(claim, _)| claim.project.clone())
+            table.find(host.name(), request.uri().path()).map(|(claim, _)| claim.project.clone())
         };
-        if request.uri().authority().is_some() {
-            *request.uri_mut() =
-                routes::behind(request.uri(), "").ok_or(Problem::BadRequest("the path is not understood"))?;
-        }
         *request.version_mut() = Version::HTTP_11;
         let protocol = forwarded::wanted_upgrade(request.headers());
         let upgrade = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
         forwarded::drop_hop_by_hop(request.headers_mut());
         // No prefix is taken off: the router does that.
-        forwarded::set_forwarded(request.headers_mut(), &caller.client, &authority, "");
+        forwarded::set_forwarded(request.headers_mut(), &caller.client, host.authority(), "");
         if let Some(protocol) = protocol {
             forwarded::set_upgrade(request.headers_mut(), protocol);
         }

@@ -256,8 +256,8 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     for call in [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
         rules.insert(call, vec![SeccompRule::new(vec![is(0, own)?])?]);
     }
-    // Reading a limit, not setting one.
-    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![arg(2, Qword, Eq, 0)?])?]);
+    // Its own limits, which only come down.
+    rules.insert(libc::SYS_prlimit64, any_of(0, &[0, own])?);
     rules.insert(libc::SYS_prctl, any_of(0, &PRCTL)?);
     rules.insert(libc::SYS_ioctl, any_of(1, &IOCTL)?);
 

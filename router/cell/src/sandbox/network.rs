@@ -52,15 +52,15 @@ const DNS: u16 = 53;
 static EGRESS: OnceLock<Egress> = OnceLock::new();
 
 /// Where a version may connect to.
-pub(crate) struct Egress {
+pub(super) struct Egress {
     closed: Vec<IpNet>,
     private: Vec<Reach>,
-    /// The machine's own name servers, which Deno.resolveDns asks by itself.
+    /// Which Deno.resolveDns asks by itself.
     resolvers: Vec<IpAddr>,
 }
 
 impl Egress {
-    pub(crate) fn of(permissions: &Permissions) -> Self {
+    pub(super) fn of(permissions: &Permissions) -> Self {
         let private = permissions.private_net.clone();
         Self { closed: not_public(&[]), private, resolvers: resolvers() }
     }
@@ -108,7 +108,8 @@ fn plain(address: IpAddr) -> IpAddr {
     }
 }
 
-fn resolvers() -> Vec<IpAddr> {
+/// The machine's own name servers.
+pub(crate) fn resolvers() -> Vec<IpAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let named = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     named.filter_map(|address| address.trim().split('%').next()?.parse().ok()).collect()

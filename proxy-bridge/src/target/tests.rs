@@ -1,0 +1,138 @@
+use super::*;
+
+fn request(target: &str, hosts: &[&str]) -> Request<()> {
+    let mut request = Request::builder().uri(target).body(()).unwrap();
+    for host in hosts {
+        request.headers_mut().append(HOST, host.parse().unwrap());
+    }
+    request
+}
+
+fn asked(target: &str, hosts: &[&str]) -> Result<(String, String), Unclear> {
+    let mut request = request(target, hosts);
+    let host = canonical(&mut request)?;
+    Ok((host.authority().to_str().unwrap().to_owned(), request.uri().to_string()))
+}
+
+fn path_of(target: &str) -> Result<String, Unclear> {
+    asked(target, &["h"]).map(|(_, target)| target)
+}
+
+#[test]
+fn a_host_is_lower_case_without_the_last_dot_and_keeps_its_port() {
+    for (written, canonical, name) in [
+        ("blog.localhost", "blog.localhost", "blog.localhost"),
+        ("Blog.localhost:8000", "blog.localhost:8000", "blog.localhost"),
+        ("blog.test.:80", "blog.test:80", "blog.test"),
+        ("a.", "a", "a"),
+        ("a:", "a", "a"),
+        ("my_app.test", "my_app.test", "my_app.test"),
+        ("[::1]:80", "[::1]:80", "[::1]"),
+        ("[FE80::1]", "[fe80::1]", "[fe80::1]"),
+        ("127.0.0.1:1", "127.0.0.1:1", "127.0.0.1"),
+    ] {
+        let host = super::canonical(&mut request("/", &[written])).unwrap();
+        assert_eq!((host.authority().to_str().unwrap(), host.name()), (canonical, name), "{written}");
+    }
+}
+
+#[test]
+fn what_is_no_host_is_refused() {
+    for host in [
+        "",
+        ".",
+        ":80",
+        "a..b",
+        ".a",
+        "a b",
+        "a/b",
+        "a@b",
+        "a,b",
+        "a%2eb",
+        "a:b",
+        "a:99999",
+        "a:80:80",
+        "[::1",
+        "[::1]x",
+        "[a]",
+        "::1",
+        "a\\b",
+        "a?b",
+        "a#b",
+        "[::1%25lo]",
+        "ä",
+    ] {
+        assert_eq!(asked("/", &[host]), Err(Unclear::InvalidHost), "{host:?}");
+    }
+    assert_eq!(asked("/", &[&"a".repeat(300)]), Err(Unclear::InvalidHost));
+}
+
+#[test]
+fn a_request_names_exactly_one_host() {
+    assert_eq!(asked("/", &[]), Err(Unclear::NoHost));
+    assert_eq!(asked("/", &["a", "a"]), Err(Unclear::SeveralHosts));
+    assert_eq!(asked("http://a/", &["a", "b"]), Err(Unclear::SeveralHosts));
+    assert_eq!(asked("http://a/", &[]), Err(Unclear::NoHost), "HTTP/1.1 wants it said twice");
+    let mut stream = request("http://a/x", &[]);
+    *stream.version_mut() = Version::HTTP_2;
+    assert_eq!(canonical(&mut stream).unwrap().name(), "a");
+}
+
+#[test]
+fn a_target_with_a_host_agrees_with_host() {
+    assert_eq!(asked("http://A:80/x?y", &["a:80"]), Ok(("a:80".to_owned(), "/x?y".to_owned())));
+    assert_eq!(asked("https://a", &["a"]), Ok(("a".to_owned(), "/".to_owned())));
+    for (target, host) in [("http://a/", "b"), ("http://a:80/", "a"), ("http://a/", "a:81")] {
+        assert_eq!(asked(target, &[host]), Err(Unclear::OtherHost), "{target} {host}");
+    }
+    assert_eq!(asked("http://b@a/", &["a"]), Err(Unclear::InvalidHost));
+    assert_eq!(asked("ftp://a/", &["a"]), Err(Unclear::Form));
+    assert_eq!(asked("a", &["a"]), Err(Unclear::Form));
+    assert_eq!(asked("*", &["a"]), Err(Unclear::Form));
+    let mut options = request("*", &["a"]);
+    *options.method_mut() = Method::OPTIONS;
+    assert!(canonical(&mut options).is_ok_and(|host| host.name() == "a"));
+    assert_eq!(options.uri(), "*");
+    let mut connect = request("a:80", &["a:80"]);
+    *connect.method_mut() = Method::CONNECT;
+    assert_eq!(canonical(&mut connect), Err(Unclear::Tunnel));
+}
+
+#[test]
+fn a_path_has_no_dot_segments_and_no_needless_percent_signs() {
+    for (written, canonical) in [
+        ("/", "/"),
+        ("/a/b?c/../d", "/a/b?c/../d"),
+        ("/a/./b", "/a/b"),
+        ("/a/../b", "/b"),
+        ("/a/..", "/"),
+        ("/a/b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/..", "/"),
+        ("/../../b?x=%2e", "/b?x=%2e"),
+        ("/a/%2e%2E/b", "/b"),
+        ("/a/.%2e/b", "/b"),
+        ("/a/%2e/b", "/a/b"),
+        ("/%62log/%7Ex", "/blog/~x"),
+        ("/a%2Fb/%C3%A9//c", "/a%2Fb/%C3%A9//c"),
+        ("/a%2f..%2fb", "/a%2f..%2fb"),
+        ("//a", "//a"),
+        ("//a/..", "//"),
+        ("/a/..//b", "//b"),
+        ("/.a/..b/c..", "/.a/..b/c.."),
+        ("/%252e%252e/x", "/%252e%252e/x"),
+        ("/.../x", "/.../x"),
+    ] {
+        assert_eq!(path_of(written).as_deref(), Ok(canonical), "{written}");
+        assert_eq!(path_of(canonical).as_deref(), Ok(canonical), "{canonical} stays as it is");
+    }
+}
+
+#[test]
+fn a_path_that_somebody_could_read_otherwise_is_refused() {
+    for target in ["/a\\b", "/a%5cb", "/a%5Cb", "/a%00b", "/a%", "/a%2", "/a%zz", "/%%32e", "/..%5c..%5cb"] {
+        // What is no URI at all is refused before.
+        let Ok(uri) = target.parse::<Uri>() else { continue };
+        assert_eq!(path(uri.path()), Err(Unclear::Path), "{target}");
+    }
+}

@@ -1,0 +1,305 @@
+use super::*;
+
+const MAX_HEAD: usize = 4096;
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Shows the bytes in pieces, as they could be read; gives what is passed on, and why the rest is not.
+fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<u8>, Option<Refusal>, Framing) {
+    let mut framing = Framing::new(MAX_HEAD);
+    let (mut held, mut passed) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        held.extend_from_slice(piece);
+        match framing.look(&held) {
+            Ok(length) => passed.extend(held.drain(..length)),
+            Err((length, refusal)) => {
+                passed.extend(held.drain(..length));
+                return (passed, Some(refusal), framing);
+            }
+        }
+    }
+    (passed, None, framing)
+}
+
+/// What is passed on of the bytes, however they are cut, and why the rest is not.
+fn look(bytes: impl AsRef<[u8]>) -> (String, Option<Refusal>, u64) {
+    let bytes = bytes.as_ref();
+    let (passed, refusal, framing) = follow([bytes]);
+    for cut in 0..=bytes.len() {
+        let (one, other) = bytes.split_at(cut);
+        let cut_in_two = follow([one, other]);
+        assert_eq!((&cut_in_two.0, cut_in_two.1), (&passed, refusal), "cut at {cut}");
+        assert_eq!((cut_in_two.2.next, cut_in_two.2.heads), (framing.next, framing.heads), "cut at {cut}");
+    }
+    let byte_by_byte = follow(bytes.chunks(1));
+    assert_eq!((&byte_by_byte.0, byte_by_byte.1), (&passed, refusal), "byte by byte");
+    (String::from_utf8_lossy(&passed).into_owned(), refusal, framing.heads)
+}
+
+#[track_caller]
+fn assert_refused(request: impl AsRef<[u8]>, refusal: Refusal) {
+    let request = request.as_ref();
+    assert_eq!(look(request), (String::new(), Some(refusal), 0), "{}", request.escape_ascii());
+    // The request before it is served.
+    let behind = [GET.as_bytes(), request].concat();
+    assert_eq!(look(behind), (GET.to_owned(), Some(refusal), 1), "{}", request.escape_ascii());
+}
+
+#[track_caller]
+fn assert_passed(bytes: impl AsRef<[u8]>, heads: u64) {
+    let bytes = bytes.as_ref();
+    let (passed, refusal, seen) = look(bytes);
+    assert_eq!((refusal, seen), (None, heads), "{}", bytes.escape_ascii());
+    assert_eq!(passed.as_bytes().escape_ascii().to_string(), bytes.escape_ascii().to_string());
+}
+
+fn with(header: &str) -> String {
+    format!("POST /x HTTP/1.1\r\nHost: a\r\n{header}\r\nX-End: 1\r\n\r\n")
+}
+
+#[test]
+fn what_is_right_is_passed_on_as_it_is() {
+    for (bytes, heads) in [
+        (GET.to_owned(), 1),
+        (GET.repeat(3), 3),
+        (format!("\r\n{GET}\r\n\r\n{GET}"), 2),
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), 1),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\nEmpty:\r\nTab:\ta\tb \r\n\r\n".to_owned(), 1),
+        (format!("{}{GET}", with("Content-Length: 0")), 2),
+        (format!("{}12345{GET}", with("content-length: 5")), 2),
+        (format!("{}5\r\n12345\r\n0\r\n\r\n{GET}", with("Transfer-Encoding: chunked")), 2),
+        (format!("{}0\r\n\r\n{GET}", with("transfer-encoding:  Chunked ")), 2),
+        (
+            format!(
+                "{}1;a=\"b c\"\r\nx\r\n000\r\nX-Sum: 1\r\nX: 2\r\n\r\n{GET}",
+                with("Transfer-Encoding: chunked")
+            ),
+            2,
+        ),
+        (
+            format!(
+                "{}00a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n",
+                with("Transfer-Encoding: chunked")
+            ),
+            1,
+        ),
+    ] {
+        assert_passed(bytes, heads);
+    }
+}
+
+#[test]
+fn a_body_may_look_like_anything() {
+    let body = "GET / HTTP/1.1\nHost : b\n\n\0\r\r";
+    assert_passed(format!("{}{body}{GET}", with(&format!("Content-Length: {}", body.len()))), 2);
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    assert_passed(format!("{}{chunked}{GET}", with("Transfer-Encoding: chunked")), 2);
+}
+
+#[test]
+fn ambiguous_lengths_are_refused() {
+    for (headers, refusal) in [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", Refusal::LengthAndEncoding),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5", Refusal::LengthAndEncoding),
+        ("Content-Length: 5\r\nContent-Length: 5", Refusal::SeveralLengths),
+        ("Content-Length: 5\r\ncontent-length: 6", Refusal::SeveralLengths),
+        ("Content-Length: 5, 5", Refusal::SeveralLengths),
+        ("Content-Length: 5,", Refusal::SeveralLengths),
+        ("Content-Length:", Refusal::Length),
+        ("Content-Length: +5", Refusal::Length),
+        ("Content-Length: -5", Refusal::Length),
+        ("Content-Length: 0x5", Refusal::Length),
+        ("Content-Length: 5 5", Refusal::Length),
+        ("Content-Length: 18446744073709551616", Refusal::Length),
+        ("Content-Length: ٣", Refusal::Length),
+        ("Transfer-Encoding: gzip, chunked", Refusal::Encoding),
+        ("Transfer-Encoding: chunked, identity", Refusal::Encoding),
+        ("Transfer-Encoding: chunked, chunked", Refusal::Encoding),
+        ("Transfer-Encoding: xchunked", Refusal::Encoding),
+        ("Transfer-Encoding: identity", Refusal::Encoding),
+        ("Transfer-Encoding: \"chunked\"", Refusal::Encoding),
+        ("Transfer-Encoding:", Refusal::Encoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Refusal::Encoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", Refusal::Encoding),
+        ("Transfer-Encoding: \u{b}chunked", Refusal::ControlCharacter),
+    ] {
+        assert_refused(with(headers), refusal);
+    }
+    assert_refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::EncodingInOld);
+}
+
+#[test]
+fn lines_that_somebody_could_end_elsewhere_are_refused() {
+    for (request, refusal) in [
+        ("GET / HTTP/1.1\nHost: a\n\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nHost: a\n\r\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: b\nContent-Length: 5\r\n\r\n", Refusal::BareLineFeed),
+        ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::BareLineFeed),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: b\rY: c\r\n\r\n", Refusal::BareCarriageReturn),
+        ("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", Refusal::BareCarriageReturn),
+        ("GET / HTTP/1.1\rHost: a\r\n\r\n", Refusal::BareCarriageReturn),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", Refusal::FoldedLine),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\tchunked\r\n\r\n", Refusal::FoldedLine),
+        ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", Refusal::FoldedLine),
+    ] {
+        assert_refused(request, refusal);
+    }
+}
+
+#[test]
+fn headers_that_somebody_could_read_otherwise_are_refused() {
+    for (header, refusal) in [
+        ("Transfer-Encoding : chunked", Refusal::HeaderName),
+        ("Content-Length\t: 5", Refusal::HeaderName),
+        ("no colon", Refusal::HeaderName),
+        (": empty", Refusal::HeaderName),
+        ("X(y): 1", Refusal::HeaderName),
+        ("Transfer-Encodin\u{212a}: chunked", Refusal::HeaderName),
+        ("X\0: 1", Refusal::HeaderName),
+        ("X: a\0b", Refusal::ControlCharacter),
+        ("X: a\u{8}b", Refusal::ControlCharacter),
+        ("X: a\u{7f}b", Refusal::ControlCharacter),
+    ] {
+        assert_refused(with(header), refusal);
+    }
+}
+
+#[test]
+fn what_begins_like_no_request_is_refused() {
+    for request in [
+        "GET /\r\n\r\n",
+        "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        "GET / http/1.1\r\nHost: a\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GE(T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\u{16}\u{3}\u{1}",
+    ] {
+        assert_refused(request, Refusal::RequestLine);
+    }
+}
+
+#[test]
+fn chunks_are_read_in_one_way() {
+    let head = with("Transfer-Encoding: chunked");
+    for (body, passed, refusal) in [
+        ("5\n12345", "", Refusal::BareLineFeed),
+        ("\r\n", "", Refusal::ChunkSize),
+        ("x\r\n", "", Refusal::ChunkSize),
+        ("-1\r\n", "", Refusal::ChunkSize),
+        ("0x5\r\n", "", Refusal::ChunkSize),
+        (" 5\r\n", "", Refusal::ChunkSize),
+        ("5 \r\n", "", Refusal::ChunkSize),
+        ("5 ;a\r\n", "", Refusal::ChunkSize),
+        ("5;a\rb\r\n", "", Refusal::ChunkSize),
+        ("5;\0\r\n", "", Refusal::ChunkSize),
+        ("10000000000000000\r\n", "", Refusal::ChunkSize),
+        ("5\r\n12345\n0\r\n", "5\r\n12345", Refusal::ChunkEnd),
+        ("5\r\n123456\r\n", "5\r\n12345", Refusal::ChunkEnd),
+        ("5\r\n12345\r0", "5\r\n12345", Refusal::ChunkEnd),
+        ("0\r\n\n", "0\r\n", Refusal::BareLineFeed),
+        ("0\r\nX: 1\n\r\n", "0\r\n", Refusal::BareLineFeed),
+        ("0\r\nX : 1\r\n\r\n", "0\r\n", Refusal::HeaderName),
+        ("0\r\nX: 1\r\n y\r\n\r\n", "0\r\n", Refusal::FoldedLine),
+    ] {
+        assert_eq!(look(format!("{head}{body}")), (format!("{head}{passed}"), Some(refusal), 1), "{body:?}");
+    }
+    let long = format!("5;{}", "a".repeat(MAX_CHUNK_LINE));
+    assert_eq!(look(format!("{head}{long}")).1, Some(Refusal::ChunkSize));
+    let trailers = format!("0\r\n{}", "X: 1\r\n".repeat(MAX_HEAD / 6 + 1));
+    assert_eq!(follow([head.as_bytes(), trailers.as_bytes()]).1, Some(Refusal::HeadTooLarge));
+}
+
+#[test]
+fn a_head_has_a_limit_in_bytes_and_in_lines() {
+    let padded = |length: usize| {
+        let empty = "GET / HTTP/1.1\r\nX: \r\n\r\n".len();
+        format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(length - empty))
+    };
+    assert_passed(padded(MAX_HEAD), 1);
+    assert_refused(padded(MAX_HEAD + 1), Refusal::HeadTooLarge);
+    assert_refused("A".repeat(MAX_HEAD), Refusal::HeadTooLarge);
+    let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "X: 1\r\n".repeat(count));
+    assert_passed(lines(MAX_HEADERS), 1);
+    assert_refused(lines(MAX_HEADERS + 1), Refusal::HeadTooLarge);
+}
+
+#[test]
+fn what_is_no_http_1_any_more_is_passed_on_unseen() {
+    for opening in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+        with("Connection: upgrade\r\nUPGRADE: websocket"),
+        "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n".to_owned(),
+    ] {
+        assert_passed(format!("{opening}\n\0\u{1}anything\n\n"), 1);
+    }
+    // Only at its beginning can a connection be one of HTTP/2.
+    assert_eq!(look(format!("{GET}PRI * HTTP/2.0\r\n\r\n")).1, Some(Refusal::RequestLine));
+    // An upgrade hides no ambiguous length.
+    assert_refused(
+        with("Upgrade: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"),
+        Refusal::LengthAndEncoding,
+    );
+}
+
+/// Sixty-four bits at a time, always the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+#[test]
+fn whatever_is_sent_in_whatever_pieces_is_seen_alike() {
+    let parts = [
+        "GET / HTTP/1.1\r\n",
+        "POST /x HTTP/1.1\r\n",
+        "Host: a\r\n",
+        "Content-Length: 3\r\n",
+        "\r\n",
+        "abc",
+        "\n",
+        "Transfer-Encoding: chunked\r\n",
+        "3\r\n",
+        "0\r\n",
+        "X : y\r\n",
+        " folded\r\n",
+        "X: y\r\n",
+        "\r",
+        "\0",
+        "HTTP/1.0\r\n",
+        "PRI * HTTP/2.0\r\n\r\n",
+        ":",
+        "Upgrade: x\r\n",
+        "3;x=y\r\n",
+        "\r\n\r\n",
+        "10000000\r\n",
+    ];
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    for _ in 0..20_000 {
+        let count = 1 + dice.below(14);
+        let text: String = (0..count).map(|_| parts[dice.below(parts.len())]).collect();
+        let bytes = text.as_bytes();
+        let (passed, refusal, framing) = follow([bytes]);
+        assert!(bytes.starts_with(&passed), "{text:?}");
+        let mut pieces = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(1 + dice.below(rest.len()));
+            pieces.push(piece);
+            rest = behind;
+        }
+        let cut = follow(pieces);
+        assert_eq!((cut.0, cut.1), (passed, refusal), "{text:?}");
+        assert_eq!((cut.2.next, cut.2.heads), (framing.next, framing.heads), "{text:?}");
+    }
+}
