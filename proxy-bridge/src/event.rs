@@ -120,7 +120,6 @@ impl DeathReason {
         match self {
             Self::Memory => "memory",
             Self::EventLoop => "event-loop",
-            Self::Workers => "workers",
             Self::Exit => "exit",
             Self::Abort => "abort",
             Self::Signal => "signal",
@@ -238,8 +237,8 @@ pub(crate) mod tests {
         for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unknown, Workers};
-        for reason in [Memory, EventLoop, Workers, Exit, Abort, Signal, Load, Unknown] {
+        use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unknown};
+        for reason in [Memory, EventLoop, Exit, Abort, Signal, Load, Unknown] {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }

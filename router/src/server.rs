@@ -1,6 +1,8 @@
 //! The composition root: looks at what the settings name, builds all parts, wires them, stops them
 //! in order.
 
+mod files;
+
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -17,18 +19,18 @@ use switchyard_bridge::command::signal::hangups;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
 use switchyard_protocol::Walls;
-use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+use self::files::{Files, read_policy};
 use crate::admin::{self, Admin, Tokens};
 use crate::cells::{self, Cells, Groups, User};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
-use crate::live::{Board, Command, Commands, Events, Lines, Live, commands};
+use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
-use crate::policy::{Policy, RequestLimits};
+use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
 
@@ -78,12 +80,20 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let tokens = config.admin_token_file.as_deref().map(Tokens::read).transpose();
     let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
+<<<<<<< HEAD
+=======
+    let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
+    let policy = problems.all("policy", policy);
+>>>>>>> policy
     let lacks = cell.as_deref().map(lacks).and_then(|lacks| problems.of("(installation)", lacks));
     let lacks = problems.of("require-sandbox", required(config.require_sandbox, lacks.unwrap_or_default()));
     let user = problems.of("cell-user", config.cell_user.as_deref().map(user).transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
+<<<<<<< HEAD
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy = problems.all("policy", policy);
+=======
+>>>>>>> policy
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;
@@ -160,20 +170,6 @@ fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
         .map_err(|error| format!("{}: {error}", target.secret_file.display()))?;
     let url = Url::parse(&target.url).map_err(|error| format!("--event-url {}: {error}", target.url))?;
     Ok(Some(publisher::Config::new(url, secret)))
-}
-
-/// What the operator allows, over the limits that are flags.
-fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<String>> {
-    let requests = RequestLimits {
-        time: config.request_timeout,
-        body: config.max_body,
-        in_flight: config.max_in_flight,
-        ..RequestLimits::default()
-    };
-    match &config.policy {
-        Some(file) => Policy::read(file, requests, state),
-        None => Ok(Policy::new(requests)),
-    }
 }
 
 /// The cell's binary stands beside the router's.
@@ -382,50 +378,4 @@ where
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// The files that are read again with each SIGHUP: the tokens and the policy.
-#[derive(Clone)]
-struct Files {
-    config: Config,
-    tokens: Option<Arc<Tokens>>,
-    commands: Commands,
-}
-
-impl Files {
-    fn are_named(&self) -> bool {
-        self.tokens.is_some() || self.config.policy.is_some()
-    }
-
-    async fn read_again(self, mut hangups: Signal) {
-        while hangups.recv().await.is_some() {
-            let files = self.clone();
-            // It cannot fail but by a panic, which is logged.
-            let policy = spawn_blocking(move || files.read()).await.ok().flatten();
-            if let Some(policy) = policy {
-                // It is refused only by a control flow that has ended.
-                let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
-            }
-        }
-    }
-
-    /// Gives the policy, if one is named and good.
-    fn read(&self) -> Option<Policy> {
-        if let Some(tokens) = &self.tokens {
-            tokens.read_again();
-        }
-        let file = self.config.policy.as_deref()?;
-        match read_policy(&self.config, &self.config.state) {
-            Ok(policy) => {
-                tracing::info!("the policy was read again: {}", file.display());
-                Some(policy)
-            }
-            Err(problems) => {
-                for problem in problems {
-                    tracing::error!("the policy stays as it was: {problem}");
-                }
-                None
-            }
-        }
-    }
 }
