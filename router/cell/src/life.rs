@@ -24,7 +24,7 @@ use crate::project::Project;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
 use crate::sandbox;
-use crate::watchdog::Watch;
+use crate::watchdog::Pulse;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
      `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";
@@ -33,7 +33,7 @@ const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(r
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// From `Ready` to the exit status.
-pub(crate) async fn live(mut control: Control) -> i32 {
+pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
     let default_export = DefaultExport::prepare(&mut spare.worker);
     trim_memory();
@@ -49,7 +49,7 @@ pub(crate) async fn live(mut control: Control) -> i32 {
     limit_heap(&mut spare.worker.js_runtime, heap(start.limits.memory), control.voice());
     let mut version = Version { worker: spare.worker, project, control, default_export };
     match version.build().await {
-        Ok(()) => version.serve(Duration::from_millis(start.limits.event_loop)).await,
+        Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) => fail(&version.control, diagnostic),
     }
 }
@@ -144,17 +144,14 @@ impl Version {
     }
 
     /// Until the version is drained, or ends by itself.
-    async fn serve(&mut self, longest_turn: Duration) -> i32 {
+    async fn serve(&mut self, pulse: &Pulse, longest_turn: Duration) -> i32 {
         let voice = self.control.voice();
-        let watch = match Watch::start(longest_turn, move || voice.exceed(Limit::EventLoop)) {
-            Ok(watch) => watch,
-            Err(error) => {
-                let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
-                return 70;
-            }
-        };
+        if let Err(error) = pulse.watch(longest_turn, move || voice.exceed(Limit::EventLoop)) {
+            let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
+            return 70;
+        }
         self.control.send(&FromCell::Serving);
-        watch.over(self.run()).await
+        pulse.beside(self.run()).await
     }
 
     async fn run(&mut self) -> i32 {
