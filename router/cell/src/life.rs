@@ -23,7 +23,7 @@ use crate::process::trim_memory;
 use crate::project::Project;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
-use crate::sandbox;
+use crate::sandbox::{self, Rules};
 use crate::watchdog::Pulse;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
@@ -36,13 +36,14 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
     let default_export = DefaultExport::prepare(&mut spare.worker);
+    let rules = Rules::prepare();
     trim_memory();
     control.send(&FromCell::Ready);
     let start = control.start().await;
     let roots = Roots::of(&start);
     let names = Names::new(&roots);
     log::show_paths_as(names.clone());
-    let project = match assign(&mut spare, &start, roots, names.clone()).await {
+    let project = match assign(&mut spare, rules, &start, roots, names.clone()).await {
         Ok(project) => project,
         Err(error) => return fail(&control, misconfigured(&names, &error)),
     };
@@ -69,6 +70,7 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
 /// Makes the process the version's: directory, environment, permissions, configuration.
 async fn assign(
     spare: &mut Spare,
+    rules: anyhow::Result<Rules>,
     start: &Start,
     roots: Roots,
     names: Names,
@@ -76,7 +78,7 @@ async fn assign(
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
     bounds::set(&start.limits)?;
-    sandbox::confine(start)?;
+    sandbox::confine(start, rules?)?;
     let project = Arc::new(Project::open(start, roots, names).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;
     Ok(project)
