@@ -80,20 +80,12 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let tokens = config.admin_token_file.as_deref().map(Tokens::read).transpose();
     let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
-<<<<<<< HEAD
-=======
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy = problems.all("policy", policy);
->>>>>>> policy
     let lacks = cell.as_deref().map(lacks).and_then(|lacks| problems.of("(installation)", lacks));
     let lacks = problems.of("require-sandbox", required(config.require_sandbox, lacks.unwrap_or_default()));
     let user = problems.of("cell-user", config.cell_user.as_deref().map(user).transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
-<<<<<<< HEAD
-    let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
-    let policy = problems.all("policy", policy);
-=======
->>>>>>> policy
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;

@@ -7,27 +7,10 @@ use std::sync::Arc;
 use deno_runtime::deno_permissions::{
     Permissions, PermissionsContainer, PermissionsOptions, RuntimePermissionDescriptorParser,
 };
-use switchyard_protocol::{Reach, Start};
+use switchyard_protocol::{Reach, Start, TRIVIAL_SYS};
 use sys_traits::impls::RealSys;
 
 use crate::sandbox::{not_public, resolvers};
-
-/// What may be asked of the system: nothing in it changes anything.
-const SYSTEM: &[&str] = &[
-    "cpus",
-    "getPriority",
-    "getegid",
-    "gid",
-    "homedir",
-    "hostname",
-    "loadavg",
-    "osRelease",
-    "osUptime",
-    "statfs",
-    "systemMemoryInfo",
-    "uid",
-    "umask",
-];
 
 /// What the environment tells Deno is not for the project to see.
 const OURS: &[&str] = &["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS"];
@@ -41,24 +24,41 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let own = [&start.socket, &start.tmp, &start.data];
     let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(own).chain(&granted.read);
     let write = own.into_iter().chain(&granted.write);
+    let sys = TRIVIAL_SYS.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone());
     let net = granted.net.as_ref().map(|names| {
-        let private = granted.private_net.iter().map(ToString::to_string);
-        names.iter().cloned().chain(private).collect::<Vec<_>>()
+        let private = granted.private_net.iter().filter_map(in_denos_words);
+        let socket = format!("unix:{}", start.socket.display());
+        names.iter().cloned().chain(private).chain([socket]).collect::<Vec<_>>()
     });
+    let denied = &granted.denied;
+    let nothing_if_none = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     let options = PermissionsOptions {
         allow_read: Some(read.map(name).collect()),
         allow_write: Some(write.map(name).collect()),
-        allow_net: net.map_or_else(everything, |names| Some(names).filter(|names| !names.is_empty())),
-        deny_net: Some(closed(granted)),
+        deny_read: nothing_if_none(&denied.read),
+        deny_write: nothing_if_none(&denied.write),
+        allow_net: net.or_else(everything),
+        deny_net: Some(closed(granted).into_iter().chain(denied.net.clone()).collect()),
         // It is only what the version was given.
         allow_env: everything(),
         ignore_env: Some(OURS.iter().map(|name| (*name).to_owned()).collect()),
-        allow_sys: Some(SYSTEM.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone()).collect()),
+        allow_sys: Some(sys.collect()),
+        deny_sys: nothing_if_none(&denied.sys),
         prompt: false,
         ..PermissionsOptions::default()
     };
     let permissions = Permissions::from_options(parser.as_ref(), &options)?;
     Ok(PermissionsContainer::new(parser, permissions))
+}
+
+/// Networks of IPv6 it has no words for: a version whose `net` is a list does not reach them.
+fn in_denos_words(reach: &Reach) -> Option<String> {
+    match (reach.net.addr(), reach.port) {
+        (IpAddr::V4(_), _) => Some(reach.to_string()),
+        (IpAddr::V6(_), _) if reach.net.prefix_len() < reach.net.max_prefix_len() => None,
+        (IpAddr::V6(_), Some(_)) => Some(reach.to_string()),
+        (IpAddr::V6(address), None) => Some(format!("[{address}]")),
+    }
 }
 
 /// Deno has no words for networks of IPv6, nor for all ports of an address but one: what is connected to is looked at once

@@ -11,6 +11,7 @@ use switchyard_integration::client::{Body, post, request, with_header};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::ingress::{Behind, Ingress, Kind};
+use switchyard_integration::router::Builder;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::upload::wire::Wire;
 use switchyard_integration::volume::Volume;
@@ -23,7 +24,11 @@ const TOKEN: &str = "ci-token-0123456789";
 
 /// Two routers that believe the ingress.
 async fn replicas(volume: &Volume) -> Replicas {
-    Replicas::start_each(volume.root(), 2, |_, router| router.flag("trusted-proxy", "127.0.0.1")).await
+    // A project may ask the test's own server.
+    volume.write("_policy/policy.toml", "[defaults.permissions]\nprivate_net = [\"127.0.0.1\"]\n");
+    let policy = volume.path("_policy/policy.toml");
+    let flags = |router: Builder| router.flag("trusted-proxy", "127.0.0.1").flag("policy", policy.display());
+    Replicas::start_each(volume.root(), 2, |_, router| flags(router)).await
 }
 
 /// The whole of `examples/ingress`.

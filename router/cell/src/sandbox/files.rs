@@ -1,9 +1,13 @@
 //! The files, folders and ports of a cell.
 
-use std::os::fd::OwnedFd;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
     Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
@@ -74,26 +78,54 @@ pub(super) fn rules(start: &Start) -> Result<Option<OwnedFd>> {
         .scope(Scope::from_all(KNOWN))?
         .create()?;
     for path in SYSTEM {
-        rules = allow(rules, Path::new(path), looks)?;
+        rules = allow(rules, Path::new(path), 0, looks)?;
     }
-    rules = allow(rules, Path::new("/dev/null"), looks | AccessFs::WriteFile)?;
+    rules = allow(rules, Path::new("/dev/null"), 0, looks | AccessFs::WriteFile)?;
+    // A link that a project can set must not lead the rules elsewhere.
+    let exactly = libc::RESOLVE_NO_SYMLINKS;
     let permissions = &start.permissions;
     let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&permissions.read);
     for path in read {
-        rules = allow(rules, path, looks)?;
+        rules = allow(rules, path, exactly, looks)?;
     }
     for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {
-        rules = allow(rules, path, changes)?;
+        rules = allow(rules, path, exactly, changes)?;
     }
     if let Some(dir) = start.socket.parent() {
-        rules = allow(rules, dir, AccessFs::MakeSock | AccessFs::RemoveFile)?;
+        rules = allow(rules, dir, exactly, AccessFs::MakeSock | AccessFs::RemoveFile)?;
     }
     Ok(rules.into())
 }
 
 /// A path that is not there has nothing to allow.
-fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated> {
-    let Ok(metadata) = path.metadata() else { return Ok(rules) };
-    let access = if metadata.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
-    Ok(rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?)
+fn allow(
+    rules: RulesetCreated,
+    path: &Path,
+    resolve: u64,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated> {
+    let file = match open(path, resolve) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(rules),
+        Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
+    };
+    let access = if file.metadata()?.is_dir() { access } else { access & AccessFs::from_file(KNOWN) };
+    Ok(rules.add_rule(PathBeneath::new(file, access))?)
+}
+
+/// As a name only, with how links in it are taken.
+fn open(path: &Path, resolve: u64) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeroes is a value of it; the pointers are to live values, and the descriptor is this function's own.
+    #[expect(unsafe_code, reason = "libc calls")]
+    unsafe {
+        let mut how: libc::open_how = std::mem::zeroed();
+        how.flags = u64::from((libc::O_PATH | libc::O_CLOEXEC).unsigned_abs());
+        how.resolve = resolve;
+        let opened = libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &how, size_of_val(&how));
+        match libc::c_int::try_from(opened) {
+            Ok(file @ 0..) => Ok(File::from_raw_fd(file)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
