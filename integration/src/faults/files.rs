@@ -159,7 +159,7 @@ pub(super) const FAULTS: &[Fault] = &[
          return tries({
            'import': () => import(`${at}/secret.mjs`),
            'import on the volume': () => import(`file://${scene.volume}/victim/secret.mjs`),
-           'import by dots': () => import('../../victim/secret.mjs'),
+           'import by dots': () => import(`../../${scene.version}/victim/secret.mjs`),
            'import of JSON': () => import(`${at}/secret.json`, { with: { type: 'json' } }),
            'import of text': () => import(`${at}/secret.txt`, { with: { type: 'text' } }),
            'import of bytes': () => import(`${at}/secret.txt`, { with: { type: 'bytes' } }),

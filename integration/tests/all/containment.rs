@@ -134,16 +134,21 @@ async fn a_flood_of_output_is_cut_and_the_log_says_by_how_much() {
 }
 
 /// What would lead a version to another project's files when it is built: it is not built, and the one before goes on.
+/// In texts, `VICTIM` stands for where the other one's files are.
 async fn is_not_built(files: &[(&str, &str)], links: &[(&str, &str)]) {
     let fault = faults::named("status_99");
     let (name, scene) = (fault.project(), Scene::of(fault).await);
     let bystander = scene.bystander().await;
     let pid = scene.router.admin.project(&name).await.pid;
-    scene.refuses_to_build(&name, files, links).await;
+    let victim = scene.checkout().await;
+    let files: Vec<(&str, String)> =
+        files.iter().map(|(path, text)| (*path, text.replace("VICTIM", &victim.to_string_lossy()))).collect();
+    let error = scene.refuses_to_build(&name, &files, links).await;
+    for inner in [SECRET, &victim.to_string_lossy()] {
+        assert!(!error.contains(inner), "{error}");
+    }
     assert_eq!(scene.router.public.get(&format!("/{name}/")).await.text(), "here");
     assert_eq!(scene.router.admin.project(&name).await.pid, pid);
-    let status = scene.router.admin.client.get(&format!("/projects/{name}")).await.text();
-    assert!(!status.contains(SECRET), "{status}");
     bystander.finish(&scene.router).await;
 }
 
@@ -154,13 +159,32 @@ fn importing(statement: &str) -> String {
 
 #[tokio::test]
 async fn a_static_import_of_another_projects_module_is_not_built() {
-    let main = importing("import { secret } from '../victim/secret.mjs';");
+    let main = importing("import { secret } from 'file://VICTIM/secret.mjs';");
+    is_not_built(&[("main.ts", &main)], &[]).await;
+}
+
+#[tokio::test]
+async fn a_static_import_by_dots_is_not_built() {
+    let up = "../".repeat(20);
+    let main = importing(&format!("import {{ secret }} from '{up}VICTIM/secret.mjs';"));
     is_not_built(&[("main.ts", &main)], &[]).await;
 }
 
 #[tokio::test]
 async fn a_static_import_of_another_projects_json_is_not_built() {
-    let main = importing("import secret from '../victim/secret.json' with { type: 'json' };");
+    let main = importing("import secret from 'file://VICTIM/secret.json' with { type: 'json' };");
+    is_not_built(&[("main.ts", &main)], &[]).await;
+}
+
+#[tokio::test]
+async fn a_static_import_of_another_projects_text_is_not_built() {
+    let main = importing("import secret from 'file://VICTIM/secret.txt' with { type: 'text' };");
+    is_not_built(&[("main.ts", &main)], &[]).await;
+}
+
+#[tokio::test]
+async fn a_static_import_of_another_projects_bytes_is_not_built() {
+    let main = importing("import secret from 'file://VICTIM/secret.txt' with { type: 'bytes' };");
     is_not_built(&[("main.ts", &main)], &[]).await;
 }
 
@@ -173,8 +197,15 @@ async fn a_static_import_of_the_machines_files_is_not_built() {
 #[tokio::test]
 async fn an_import_map_that_leads_to_another_project_is_not_built() {
     let main = importing("import { secret } from 'far/secret.mjs';");
-    let config = r#"{"imports": {"far/": "../victim/"}}"#;
+    let config = r#"{"imports": {"far/": "file://VICTIM/"}}"#;
     is_not_built(&[("main.ts", &main), ("deno.json", config)], &[]).await;
+}
+
+#[tokio::test]
+async fn a_package_json_whose_imports_lead_to_another_project_is_not_built() {
+    let main = importing("import secret from '#far';");
+    let config = r##"{"imports": {"#far": "file://VICTIM/secret.cjs"}}"##;
+    is_not_built(&[("main.ts", &main), ("package.json", config)], &[]).await;
 }
 
 #[tokio::test]
@@ -199,4 +230,11 @@ async fn an_import_through_a_linked_package_is_not_built() {
     let main = importing("import secret from 'linked/secret.cjs';");
     let links = [("node_modules/linked", "../../victim")];
     is_not_built(&[("main.ts", &main), ("node_modules/x/package.json", "{}")], &links).await;
+}
+
+#[tokio::test]
+async fn a_package_whose_main_is_another_projects_file_is_not_built() {
+    let main = importing("import secret from 'far';");
+    let package = r#"{"name": "far", "main": "../../../victim/secret.cjs"}"#;
+    is_not_built(&[("main.ts", &main), ("node_modules/far/package.json", package)], &[]).await;
 }
