@@ -30,8 +30,7 @@ const BLOCKING_THREADS: usize = 32;
 
 fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("--walls") {
-        println!("{}", serde_json::to_string(&sandbox::walls())?);
-        return Ok(());
+        return Ok(serde_json::to_writer(std::io::stdout(), &sandbox::walls())?);
     }
     let socket = process::prepare()?;
     log::start();

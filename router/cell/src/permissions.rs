@@ -19,6 +19,7 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     // In these lists an empty one means everything, and none means nothing.
     let everything = || Some(Vec::new());
+    let name = |path: &PathBuf| path.to_string_lossy().into_owned();
     let granted = &start.permissions;
     // The socket, to listen on it.
     let own = [&start.socket, &start.tmp, &start.data];
@@ -73,8 +74,4 @@ fn closed(granted: &switchyard_protocol::Permissions) -> Vec<String> {
         closed.iter().filter(|net| net.addr().is_ipv4() && !net.contains(&IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
     let v4 = v4.map(ToString::to_string);
     v4.chain(v6.then(|| format!("[{}]", Ipv6Addr::LOCALHOST))).collect()
-}
-
-fn name(path: &PathBuf) -> String {
-    path.to_string_lossy().into_owned()
 }

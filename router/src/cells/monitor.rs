@@ -2,7 +2,7 @@
 //! memory that is reserved and not that which is used, and one file but not a folder.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn look(cell: &Arc<Cell>, last: Seen) -> Seen {
         cell.exceed(Limit::Memory);
     }
     let folders = cell.folders();
-    let used = spawn_blocking(move || folders.iter().map(|folder| size(folder)).sum::<u64>()).await;
+    let used = spawn_blocking(move || folders.iter().map(|folder| size_of(folder)).sum::<u64>()).await;
     let is_full = used.is_ok_and(|used| used > limits.disk);
     if is_full != last.is_full {
         if is_full {
@@ -81,8 +81,8 @@ async fn look(cell: &Arc<Cell>, last: Seen) -> Seen {
 }
 
 /// Bytes on the disk, of all files below.
-fn size(folder: &PathBuf) -> u64 {
+fn size_of(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
-    let files = walkdir::WalkDir::new::<&Path>(folder).into_iter().flatten();
+    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
     files.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
