@@ -53,10 +53,15 @@ impl Bystander {
 
     /// # Panics
     /// When a request failed or was answered by somebody else, or when its cell is another one now.
-    pub async fn finish(self, router: &Router) -> Seen {
+    pub async fn finish(self, router: &Router) {
+        let pid = self.pid;
+        self.stop().await.report.no_failures().versions_monotonic(&[NAME]);
+        assert_eq!(router.admin.project(NAME).await.pid, pid, "the bystander's cell is another one");
+    }
+
+    /// Whatever it saw.
+    pub async fn stop(self) -> Seen {
         let report = self.probe.finish().await;
-        report.no_failures().versions_monotonic(&[NAME]);
-        assert_eq!(router.admin.project(NAME).await.pid, self.pid, "the bystander's cell is another one");
         Seen { report, disturbed: self.disturbed.unwrap_or_else(Instant::now) }
     }
 }
@@ -70,6 +75,12 @@ impl Seen {
     /// Milliseconds that the others took.
     pub fn disturbed(&self) -> Vec<f64> {
         self.times(|answer| answer.ended >= self.disturbed)
+    }
+
+    /// How many requests were not answered as they should.
+    pub fn failed(&self) -> usize {
+        let failed = |answer: &&Answer| answer.status != Ok(200) || answer.label != NAME;
+        self.report.answers.iter().filter(failed).count()
     }
 
     fn times(&self, which: impl Fn(&&Answer) -> bool) -> Vec<f64> {

@@ -47,6 +47,8 @@ enum Ending {
     BreaksOff,
     /// The project does not answer in time, and its cell goes on.
     TimesOut,
+    /// The project answers or does not; if its cell ends, then for one of these reasons.
+    Suffers(&'static [DeathReason]),
     /// The project answers what it has tried: all of it was refused.
     Refused,
 }

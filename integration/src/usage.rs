@@ -36,6 +36,21 @@ impl Usage {
     }
 }
 
+impl Usage {
+    /// To show: names, and numbers as text.
+    pub fn rows(&self) -> [(&'static str, String); 7] {
+        [
+            ("threads", self.threads.to_string()),
+            ("descriptors", self.descriptors.to_string()),
+            ("sockets", self.sockets.to_string()),
+            ("children", self.children.to_string()),
+            ("zombies", self.zombies.to_string()),
+            ("temporary files", self.files.to_string()),
+            ("memory MB", format!("{:.1}", self.memory as f64 / 1e6)),
+        ]
+    }
+}
+
 /// The inodes of the sockets that a process has open.
 pub(crate) fn sockets(pid: u32) -> BTreeSet<u64> {
     let held = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();

@@ -1,12 +1,14 @@
 //! Using up what all share: threads, processes, descriptors, disk, the log.
 
-use super::Ending::{Refused, Says};
+use switchyard_bridge::event::DeathReason::{Exit, Memory};
+
+use super::Ending::{Refused, Says, Suffers};
 use super::{Fault, fault};
 
 pub(super) const FAULTS: &[Fault] = &[
     fault(
         "a_thousand_workers",
-        Says(200),
+        Suffers(&[Memory]),
         "let refused = 0;
          for (let i = 0; i < 1000; i++) {
            try {
@@ -20,7 +22,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "workers_that_make_workers",
-        Says(200),
+        Suffers(&[Memory]),
         "const nested = `for (let i = 0; i < 50; i++) try { new Worker('${WORKER}', { type: 'module' }); } catch { /* full */ }
            self.onmessage = () => {};`;
          for (let i = 0; i < 3; i++) {
@@ -53,7 +55,8 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "exhaustion_of_descriptors",
-        Refused,
+        // Deno's server ends when it cannot accept.
+        Suffers(&[Exit]),
         "const kept = [];
          const answer = await tries({
            'files': async () => {
@@ -67,7 +70,8 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "exhaustion_of_sockets",
-        Refused,
+        // Deno's server ends when it cannot accept.
+        Suffers(&[Exit]),
         "const kept = [];
          const answer = await tries({
            'datagram sockets': async () => {
@@ -135,7 +139,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "a_flood_of_output",
         Says(200),
         "const line = 'x'.repeat(100);
-         for (let i = 0; i < 200_000; i++) {
+         for (let i = 0; i < 40_000; i++) {
            console.log(line);
            if (i % 500 === 0) await later();
          }

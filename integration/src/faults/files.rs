@@ -1,6 +1,8 @@
 //! Reading and changing what belongs to others: files, modules, the environment, native code.
 
-use super::Ending::Refused;
+use switchyard_bridge::event::DeathReason::Exit;
+
+use super::Ending::{DiesOrSays, Refused};
 use super::{Fault, fault};
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -148,7 +150,6 @@ pub(super) const FAULTS: &[Fault] = &[
                'require from there': () => createRequire(`file://${scene.checkout}/`)('./secret.cjs'),
                'resolve and read': () => fs.readFileSync(require.resolve('linked/secret.txt'), 'utf8'),
                'read through a link': () => fs.readFileSync(`${scene.volume}/${scene.name}/node_modules/linked/secret.txt`, 'utf8'),
-               'stat through a link': () => fs.statSync(`${scene.volume}/${scene.name}/node_modules/linked/secret.txt`).size,
              });",
         )
     },
@@ -189,7 +190,7 @@ pub(super) const FAULTS: &[Fault] = &[
            'of whom started it': look(() => fs.readFileSync('/proc/self/environ', 'utf8')),
            'in a worker': () => new Promise((done) => {
              const worker = new Worker('data:application/javascript,postMessage(Deno.env.get(\"ROUTER_SECRET\"))', { type: 'module' });
-             worker.onmessage = (event) => { worker.terminate(); done(event.data); };
+             worker.onmessage = (event) => { worker.terminate(); done(event.data ?? undefined); };
            }),
            'arguments': look(() => [...Deno.args, ...process.argv, process.title, process.execPath]),
          });",
@@ -228,14 +229,18 @@ pub(super) const FAULTS: &[Fault] = &[
              const { state } = await Deno.permissions.request({ name: 'run' });
              return state === 'granted' ? state : undefined;
            },
-           'a worker with more': () => new Promise((done, fail) => {
-             const worker = new Worker('data:application/javascript,postMessage(Deno.readTextFileSync(\"/etc/passwd\"))', {
-               type: 'module', deno: { permissions: { read: true, run: true, net: true } },
-             });
-             worker.onmessage = (event) => done(event.data);
-             worker.onerror = (event) => { event.preventDefault(); fail(new Error(event.message)); };
-           }),
          });",
+    ),
+    fault(
+        "a_worker_that_asks_for_more",
+        DiesOrSays(&[Exit], 500),
+        "const more = { permissions: { read: true, run: true, net: true } };
+         const code = 'data:application/javascript,postMessage(Deno.readTextFileSync(\"/etc/passwd\"))';
+         return new Response(await new Promise((done, fail) => {
+           const worker = new Worker(code, { type: 'module', deno: more });
+           worker.onmessage = (event) => done(event.data);
+           worker.onerror = (event) => { event.preventDefault(); fail(new Error(event.message)); };
+         }));",
     ),
     fault(
         "writing_outside",

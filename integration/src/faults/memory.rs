@@ -73,7 +73,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "deep_json",
-        DiesOrSays(&[Memory], 500),
+        DiesOrSays(&[Memory], 200),
         "const deep = JSON.parse('['.repeat(500_000) + ']'.repeat(500_000));
          return new Response(JSON.stringify(deep));",
     ),

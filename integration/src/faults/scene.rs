@@ -146,6 +146,13 @@ impl Scene {
         let answer = within(&format!("{name} is over"), asked).await;
         let outcome = self.judge(name, fault.ending, answer, &mut events).await;
         self.answers(name).await;
+        if let Ending::Suffers(reasons) = fault.ending {
+            let deaths = events.all().into_iter().filter(|event| event.data.project == name);
+            for death in deaths.filter_map(|event| event.data.death) {
+                assert!(reasons.contains(&death.reason), "{name}: {death:?}");
+            }
+            return outcome;
+        }
         let died = events.count(EventType::CellDied, name);
         assert_eq!(died, usize::from(outcome.has_died()), "{name}: {:#?}", events.all());
         if died == 0 && status.state == State::Live {
@@ -181,7 +188,9 @@ impl Scene {
             Ending::Dies(reasons) | Ending::DiesOrSays(reasons, _) => {
                 let reply = answer.expect("the router answers");
                 let problem = reply.assert_problem(502, "cell-died").to_string();
-                assert!(!problem.contains("memory") && !problem.contains("exit"), "inner detail: {problem}");
+                for inner in ["exit code", "signal", "memory", "event loop"] {
+                    assert!(!problem.contains(inner), "inner detail: {problem}");
+                }
                 Outcome::Died(self.death(name, reasons, events).await)
             }
             Ending::SaysAndDies(reasons) => {
@@ -201,6 +210,11 @@ impl Scene {
             Ending::TimesOut => {
                 answer.expect("the router answers").assert_problem(504, "timeout");
                 Outcome::TimedOut
+            }
+            Ending::Suffers(_) => {
+                let status = answer.expect("the router answers").status;
+                assert!([200, 500, 502].contains(&status), "{name}: {status}");
+                Outcome::Said(status)
             }
             Ending::Refused => Outcome::Refused(refused(name, &answer.expect("the project answers"))),
         }

@@ -20,7 +20,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "a_storm_of_microtasks",
         Dies(&[EventLoop]),
-        "const storm = () => Promise.resolve().then(storm); storm(); await later();",
+        "const storm = () => { Promise.resolve().then(storm); }; storm(); await later();",
     ),
     fault(
         "a_storm_of_ticks",
