@@ -83,6 +83,6 @@ impl Fault {
             (name.to_owned(), text.replace("DEED", self.deed))
         };
         let own = self.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-        ["main.ts", "deed.ts", "help.ts"].map(read).into_iter().chain(own).collect()
+        ["deno.json", "main.ts", "deed.ts", "help.ts"].map(read).into_iter().chain(own).collect()
     }
 }

@@ -128,6 +128,7 @@ pub(super) const FAULTS: &[Fault] = &[
             ("package.json", r##"{"imports": {"#up": "../victim/secret.cjs", "#far": "./../../victim/secret.cjs"}}"##),
             ("node_modules/out/package.json", r#"{"main": "../../../victim/secret.cjs"}"#),
             ("node_modules/exported/package.json", r#"{"exports": {".": "./../../../victim/secret.cjs"}}"#),
+            ("node_modules/requires/package.json", "{}"),
             ("node_modules/requires/index.js", "module.exports = require('../../../victim/secret.cjs');"),
         ],
         links: &[("node_modules/linked", "../../victim"), ("node_modules/file.cjs", "../../victim/secret.cjs")],
