@@ -9,7 +9,7 @@ SHELL := bash
 CARGO_FLAGS := --release --workspace --locked
 RUN_FLAGS ?= --dev
 
-.PHONY: help deps build run test bench lint fmt clean
+.PHONY: help deps build run test bench soak lint fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -34,6 +34,9 @@ test: build examples/projects/express/node_modules ## run every test (installs n
 bench: build ## measure against deno serve and nginx (installs them: npm, Debian packages)
 	@tools/deps bench
 	cargo bench --workspace --locked --bench all
+
+soak: build ## faults of all kinds for SOAK_SECONDS (120), then nothing may be left of them
+	cargo bench --workspace --locked --bench all -- soak
 
 lint: deps ## formatting, clippy with the lint table, licences, bans and sources, the manifests in examples/deploy
 	cargo fmt --all --check

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 pub mod admin;
 pub mod bridge;
+pub mod bystander;
 pub mod client;
 pub mod events;
+pub mod faults;
 pub mod fixtures;
 pub mod ingress;
 pub mod log;
@@ -18,6 +20,7 @@ mod process;
 pub mod receiver;
 pub mod router;
 pub mod upload;
+pub mod usage;
 pub mod volume;
 
 /// How long anything may take. Far more than it does, on two cores that other tests use as well.

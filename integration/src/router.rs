@@ -44,6 +44,7 @@ pub struct Builder {
     projects: PathBuf,
     state: State,
     flags: Vec<(String, String)>,
+    env: Vec<(String, String)>,
     watch_limit: Option<usize>,
     mounts: Option<Mounts>,
 }
@@ -99,6 +100,7 @@ impl Builder {
             projects: projects.to_owned(),
             state: State::new(),
             flags: Vec::new(),
+            env: Vec::new(),
             watch_limit: None,
             mounts: None,
         };
@@ -114,6 +116,12 @@ impl Builder {
     pub fn flag(mut self, name: &str, value: impl ToString) -> Self {
         self.flags.retain(|(other, _)| other != name);
         self.flags.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Sets a variable of the router's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -182,6 +190,7 @@ impl Builder {
                 command.arg(value);
             }
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Process::start(command)
     }
 }

@@ -2,12 +2,14 @@
 //! (`cargo bench --workspace --bench all -- reload`). Each compares side by side in one run, and
 //! prints medians and ratios as a table.
 
+mod containment;
 mod deploy;
 mod latency;
 mod memory;
 mod peers;
 mod projects;
 mod reload;
+mod soak;
 mod stats;
 mod throughput;
 
@@ -33,6 +35,13 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("projects") {
             projects::run().await?;
+        }
+        if is_wanted("containment") {
+            containment::run().await;
+        }
+        // By its name alone: it takes minutes and measures nothing (`make soak`).
+        if wanted.iter().any(|wanted| wanted == "soak") {
+            soak::run().await?;
         }
         Ok(())
     })

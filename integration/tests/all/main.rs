@@ -27,6 +27,7 @@ mod broken;
 mod build;
 mod checkouts;
 mod churn;
+mod containment;
 mod crashes;
 mod deploys;
 mod documented;

@@ -1,0 +1,90 @@
+//! A project that has done nothing, and what it notices of the others.
+
+use std::time::Instant;
+
+use crate::fixtures::hello;
+use crate::probe::{Answer, Probe, Report};
+use crate::router::Router;
+use crate::volume::Volume;
+
+const NAME: &str = "bystander";
+
+/// Enough to show that it is served: tests judge failures, not times.
+const WARM_UP: u64 = 20;
+
+/// Under a steady probe, from before a fault until after it.
+#[derive(Debug)]
+pub struct Bystander {
+    probe: Probe,
+    pid: Option<u32>,
+    /// When it was no longer alone.
+    disturbed: Option<Instant>,
+}
+
+/// What the bystander saw.
+#[derive(Debug)]
+pub struct Seen {
+    report: Report,
+    disturbed: Instant,
+}
+
+/// Puts the project on the volume.
+pub(crate) fn write(volume: &Volume) {
+    volume.project(NAME).file("main.ts", hello(NAME)).write();
+}
+
+impl Bystander {
+    /// Served, and alone yet.
+    pub async fn start(router: &Router) -> Self {
+        let probe = Probe::start(&router.public, &format!("/{NAME}/")).await;
+        probe.pass(WARM_UP).await;
+        Self { probe, pid: router.admin.project(NAME).await.pid, disturbed: None }
+    }
+
+    /// Returns when so many more requests were answered.
+    pub async fn pass(&self, requests: u64) {
+        self.probe.pass(requests).await;
+    }
+
+    /// From now on there is somebody else.
+    pub fn disturb(&mut self) {
+        self.disturbed = Some(Instant::now());
+    }
+
+    /// # Panics
+    /// When a request failed or was answered by somebody else, or when its cell is another one now.
+    pub async fn finish(self, router: &Router) {
+        let pid = self.pid;
+        self.stop().await.report.no_failures().versions_monotonic(&[NAME]);
+        assert_eq!(router.admin.project(NAME).await.pid, pid, "the bystander's cell is another one");
+    }
+
+    /// Whatever it saw.
+    pub async fn stop(self) -> Seen {
+        let report = self.probe.finish().await;
+        Seen { report, disturbed: self.disturbed.unwrap_or_else(Instant::now) }
+    }
+}
+
+impl Seen {
+    /// Milliseconds that requests took which ended before the bystander was disturbed.
+    pub fn alone(&self) -> Vec<f64> {
+        self.times(|answer| answer.ended < self.disturbed)
+    }
+
+    /// Milliseconds that the others took.
+    pub fn disturbed(&self) -> Vec<f64> {
+        self.times(|answer| answer.ended >= self.disturbed)
+    }
+
+    /// How many requests were not answered as they should.
+    pub fn failed(&self) -> usize {
+        let failed = |answer: &&Answer| answer.status != Ok(200) || answer.label != NAME;
+        self.report.answers.iter().filter(failed).count()
+    }
+
+    fn times(&self, which: impl Fn(&&Answer) -> bool) -> Vec<f64> {
+        let took = |answer: &Answer| answer.ended.duration_since(answer.began).as_secs_f64() * 1e3;
+        self.report.answers.iter().filter(which).map(took).collect()
+    }
+}

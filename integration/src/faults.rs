@@ -1,0 +1,88 @@
+//! What projects do, by accident or on purpose, that must hurt nobody but themselves: a table for tests, bench and soak.
+//!
+//! Each fault is a project that does its deed when it is asked to, and what has to come of it.
+
+use switchyard_bridge::event::DeathReason;
+
+use crate::fixtures::folder;
+
+pub use scene::{Outcome, SECRET, Scene};
+
+mod ends;
+mod exhaustion;
+mod files;
+mod memory;
+mod network;
+mod scene;
+mod time;
+mod trap;
+
+/// One way to misbehave.
+#[derive(Debug)]
+pub struct Fault {
+    /// As the test is called.
+    pub name: &'static str,
+    /// The body of a function of JavaScript that is given the [`Scene`] as `scene`; see `fixtures/deed`.
+    deed: &'static str,
+    ending: Ending,
+    /// Other files of the project, and symbolic links (where, and to what).
+    files: &'static [(&'static str, &'static str)],
+    links: &'static [(&'static str, &'static str)],
+    /// Lines of the policy, besides [`scene`]'s.
+    limits: &'static str,
+}
+
+/// What has to come of a deed. The project answers again after each.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// The cell ends for one of these reasons, and with it the request.
+    Dies(&'static [DeathReason]),
+    /// The same, or the project hears of it as an error and answers that.
+    DiesOrSays(&'static [DeathReason], u16),
+    /// The request is answered, and then the cell ends.
+    SaysAndDies(&'static [DeathReason]),
+    /// The project answers with this status and its cell goes on.
+    Says(u16),
+    /// The answer begins and is cut off.
+    BreaksOff,
+    /// The project does not answer in time, and its cell goes on.
+    TimesOut,
+    /// The project answers or does not; if its cell ends, then for one of these reasons.
+    Suffers(&'static [DeathReason]),
+    /// The project answers what it has tried: all of it was refused.
+    Refused,
+}
+
+const fn fault(name: &'static str, ending: Ending, deed: &'static str) -> Fault {
+    Fault { name, deed, ending, files: &[], links: &[], limits: "" }
+}
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Fault> {
+    let kinds =
+        [time::FAULTS, memory::FAULTS, ends::FAULTS, exhaustion::FAULTS, files::FAULTS, network::FAULTS];
+    kinds.into_iter().flatten()
+}
+
+/// # Panics
+/// When there is none of that name.
+pub fn named(name: &str) -> &'static Fault {
+    all().find(|fault| fault.name == name).unwrap_or_else(|| panic!("no fault is called {name}"))
+}
+
+impl Fault {
+    /// What a project is called that has it.
+    pub fn project(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    fn sources(&self) -> Vec<(String, String)> {
+        let deed = folder("deed");
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(deed.join(name)).expect("the fixture is there");
+            (name.to_owned(), text.replace("DEED", self.deed))
+        };
+        let own = self.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        ["deno.json", "main.ts", "deed.ts", "help.ts"].map(read).into_iter().chain(own).collect()
+    }
+}

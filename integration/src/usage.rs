@@ -1,0 +1,92 @@
+//! What a process holds, as the kernel tells it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// What has to come back to what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub threads: usize,
+    pub descriptors: usize,
+    pub sockets: usize,
+    pub children: usize,
+    /// Of the children, those that have ended and were not waited for.
+    pub zombies: usize,
+    /// Files and folders below the run folder.
+    pub files: usize,
+    /// Bytes of memory that are its own.
+    pub memory: usize,
+}
+
+impl Usage {
+    /// Of a process that keeps temporary files in a folder. What ends meanwhile counts as gone.
+    pub fn of(pid: u32, folder: &Path) -> Self {
+        let children = children(pid);
+        let zombies = children.iter().filter(|child| state(**child) == Some('Z')).count();
+        Self {
+            threads: list(&format!("/proc/{pid}/task")),
+            descriptors: list(&format!("/proc/{pid}/fd")),
+            sockets: sockets(pid).len(),
+            children: children.len(),
+            zombies,
+            files: below(folder),
+            memory: memory(pid),
+        }
+    }
+}
+
+impl Usage {
+    /// To show: names, and numbers as text.
+    pub fn rows(&self) -> [(&'static str, String); 7] {
+        [
+            ("threads", self.threads.to_string()),
+            ("descriptors", self.descriptors.to_string()),
+            ("sockets", self.sockets.to_string()),
+            ("children", self.children.to_string()),
+            ("zombies", self.zombies.to_string()),
+            ("temporary files", self.files.to_string()),
+            ("memory MB", format!("{:.1}", self.memory as f64 / 1e6)),
+        ]
+    }
+}
+
+/// The inodes of the sockets that a process has open.
+pub(crate) fn sockets(pid: u32) -> BTreeSet<u64> {
+    let held = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = held.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let inode = |target: std::path::PathBuf| {
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+    };
+    targets.filter_map(inode).collect()
+}
+
+/// The processes that its threads have started.
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let texts = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    texts
+        .flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
+}
+
+fn memory(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+    let kilobytes = line.split_ascii_whitespace().next().and_then(|number| number.parse::<usize>().ok());
+    kilobytes.unwrap_or_default() * 1024
+}
+
+fn list(folder: &str) -> usize {
+    fs::read_dir(folder).map(Iterator::count).unwrap_or_default()
+}
+
+fn below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| 1 + if entry.path().is_dir() { below(&entry.path()) } else { 0 }).sum()
+}
