@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::Mutex;
 
 use switchyard_protocol::Limits;
 
@@ -9,13 +10,12 @@ use switchyard_protocol::Limits;
 /// the router's to measure.
 const STACKS: u64 = 64 << 20;
 
-/// For good: there is no way back up.
-///
 /// V8 reserves much that it never touches, and that the kernel counts already: so memory is bounded from what a spare has
 /// on. An allocation beyond the bound fails, which JavaScript sees as a `RangeError` where it can.
 pub(crate) fn set(limits: &Limits) -> io::Result<()> {
     let memory = reserved()?.saturating_add(limits.memory).saturating_add(STACKS);
-    lower(libc::RLIMIT_DATA, memory, memory)?;
+    // Not for ever: a worker needs room of its own.
+    lower(libc::RLIMIT_DATA, memory, u64::MAX)?;
     lower(libc::RLIMIT_NOFILE, limits.files, limits.files)?;
     // None may be larger than all may be together.
     lower(libc::RLIMIT_FSIZE, limits.disk, limits.disk)
@@ -28,7 +28,45 @@ pub(crate) fn set_writable(may: bool) {
     let _ = lower(libc::RLIMIT_FSIZE, largest, u64::MAX);
 }
 
-/// Never above what it is already.
+/// Room that a web worker's V8 has reserved, as much as a version's own. Dropped, it is given back.
+pub(crate) struct Room(u64);
+
+static ROOM: Mutex<()> = Mutex::new(());
+
+/// Has `make` reserve what it needs beyond the bound of memory, which is higher by that from then on.
+pub(crate) fn with_room<T>(make: impl FnOnce() -> T) -> (T, Room) {
+    let _one_at_a_time = ROOM.lock();
+    let (bound, before) = (data(), reserved().unwrap_or(0));
+    set_data(u64::MAX);
+    let made = make();
+    let taken = reserved().unwrap_or(before).saturating_sub(before);
+    set_data(bound.saturating_add(taken));
+    (made, Room(taken))
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _one_at_a_time = ROOM.lock();
+        set_data(data().saturating_sub(self.0));
+    }
+}
+
+fn data() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live value of the right type.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_DATA, &mut limit);
+    }
+    limit.rlim_cur
+}
+
+fn set_data(to: u64) {
+    // It is never asked for more than there was before there was a bound.
+    let _ = lower(libc::RLIMIT_DATA, to, u64::MAX);
+}
+
+/// Never above what it may ever be.
 fn lower(resource: libc::__rlimit_resource_t, now: u64, ever: u64) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointers are to a live value of the right type.

@@ -92,7 +92,7 @@ fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain:
                 Some(start) => _ = start.send(*version),
                 None => refuse("a second start"),
             },
-            Ok(ToCell::Writable(may)) => bounds::set_writable(may),
+            Ok(ToCell::Writable { may }) => bounds::set_writable(may),
             Ok(ToCell::Drain) if start.is_some() => exit_now(0),
             Ok(ToCell::Drain) => {
                 drain.notify_one();

@@ -23,8 +23,8 @@ use crate::process::trim_memory;
 use crate::project::Project;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
-use crate::sandbox;
-use crate::watchdog::Watch;
+use crate::sandbox::{self, Rules};
+use crate::watchdog::Pulse;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
      `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";
@@ -33,23 +33,24 @@ const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(r
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// From `Ready` to the exit status.
-pub(crate) async fn live(mut control: Control) -> i32 {
+pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
     let default_export = DefaultExport::prepare(&mut spare.worker);
+    let rules = Rules::prepare();
     trim_memory();
     control.send(&FromCell::Ready);
     let start = control.start().await;
     let roots = Roots::of(&start);
     let names = Names::new(&roots);
     log::show_paths_as(names.clone());
-    let project = match assign(&mut spare, &start, roots, names.clone()).await {
+    let project = match assign(&mut spare, rules, &start, roots, names.clone()).await {
         Ok(project) => project,
         Err(error) => return fail(&control, misconfigured(&names, &error)),
     };
     limit_heap(&mut spare.worker.js_runtime, heap(start.limits.memory), control.voice());
     let mut version = Version { worker: spare.worker, project, control, default_export };
     match version.build().await {
-        Ok(()) => version.serve(Duration::from_millis(start.limits.event_loop)).await,
+        Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) => fail(&version.control, diagnostic),
     }
 }
@@ -69,6 +70,7 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
 /// Makes the process the version's: directory, environment, permissions, configuration.
 async fn assign(
     spare: &mut Spare,
+    rules: anyhow::Result<Rules>,
     start: &Start,
     roots: Roots,
     names: Names,
@@ -76,7 +78,7 @@ async fn assign(
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
     bounds::set(&start.limits)?;
-    sandbox::confine(start)?;
+    sandbox::confine(start, rules?)?;
     let project = Arc::new(Project::open(start, roots, names).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;
     Ok(project)
@@ -144,17 +146,14 @@ impl Version {
     }
 
     /// Until the version is drained, or ends by itself.
-    async fn serve(&mut self, longest_turn: Duration) -> i32 {
+    async fn serve(&mut self, pulse: &Pulse, longest_turn: Duration) -> i32 {
         let voice = self.control.voice();
-        let watch = match Watch::start(longest_turn, move || voice.exceed(Limit::EventLoop)) {
-            Ok(watch) => watch,
-            Err(error) => {
-                let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
-                return 70;
-            }
-        };
+        if let Err(error) = pulse.watch(longest_turn, move || voice.exceed(Limit::EventLoop)) {
+            let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
+            return 70;
+        }
         self.control.send(&FromCell::Serving);
-        watch.over(self.run()).await
+        pulse.beside(self.run()).await
     }
 
     async fn run(&mut self) -> i32 {

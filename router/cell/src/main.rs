@@ -24,6 +24,7 @@ mod watchdog;
 mod web_worker;
 
 use control::Control;
+use watchdog::Pulse;
 
 /// For files, names and what else blocks: more would only wait for the same disk, and each has a stack.
 const BLOCKING_THREADS: usize = 32;
@@ -36,11 +37,11 @@ fn main() -> anyhow::Result<()> {
     log::start();
     runtime::init_v8();
     let control = Control::listen(socket)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .build()?;
-    let code = runtime.block_on(life::live(control));
+    let pulse = Pulse::new();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    pulse.told_by(builder.enable_all().max_blocking_threads(BLOCKING_THREADS));
+    let runtime = builder.build()?;
+    let code = runtime.block_on(life::live(control, pulse));
     // Nothing that is left is worth the time to take it down.
     process::exit_now(code)
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use anyhow::{Context as _, Result, anyhow};
 use switchyard_protocol::{Start, Walls};
 
+pub(crate) use files::Rules;
 use network::Egress;
 pub(crate) use network::{not_public, resolvers};
 
@@ -20,10 +21,9 @@ pub(crate) fn forbid_calls() -> Result<()> {
 }
 
 /// What does: on all threads, for good.
-pub(crate) fn confine(start: &Start) -> Result<()> {
+pub(crate) fn confine(start: &Start, rules: Rules) -> Result<()> {
     network::open(Egress::of(&start.permissions));
-    let rules = files::rules(start).context("make rules for files")?;
-    match rules {
+    match rules.of(start).context("make rules for files")? {
         Some(rules) => threads::restrict(&rules).context("restrict files"),
         // The router has said at its start that this kernel has no Landlock.
         None => Ok(()),

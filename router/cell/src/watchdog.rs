@@ -1,13 +1,18 @@
 //! Ends a cell whose event loop is blocked: by an endless loop, a regular expression, `Atomics.wait`, or promises that
-//! never let go. A thread of its own looks at when the turn under way began; it sleeps while there is none.
+//! never let go.
+//!
+//! JavaScript runs in whichever task of the runtime a request or a timer comes from, so the runtime's thread as a whole is
+//! watched: when it was last seen to make progress since it woke up. A thread that is busy for long is asked to have a task
+//! say so. The watching thread sleeps while the other one does.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
 
 /// The stack of a thread that only waits.
 const STACK: usize = 64 * 1024;
@@ -15,74 +20,149 @@ const STACK: usize = 64 * 1024;
 /// Looks in one limit's time: a loop is found blocked at most this part of the limit too late.
 const LOOKS: u32 = 8;
 
-/// Where a watched future tells when its turns begin and end.
-pub(crate) struct Watch {
-    turns: Arc<Turns>,
-    watcher: Thread,
-}
+/// What the runtime's thread tells of itself.
+#[derive(Clone)]
+pub(crate) struct Pulse(Arc<State>);
 
-struct Turns {
+struct State {
     epoch: Instant,
-    /// In microseconds since `epoch`, and 0 between turns.
-    began: AtomicU64,
-    asleep: AtomicBool,
+    /// When the thread woke up, or made progress after that: in microseconds since `epoch`, and 0 while it sleeps.
+    awake: AtomicU64,
+    /// Asks for a sign of progress.
+    asked: Notify,
+    watcher_sleeps: AtomicBool,
+    watcher: OnceLock<Thread>,
 }
 
-impl Watch {
-    /// `exceeded` is called when one turn has taken longer than `limit`.
-    pub(crate) fn start(limit: Duration, exceeded: impl Fn() + Send + 'static) -> std::io::Result<Self> {
-        let turns = Arc::new(Turns {
+impl Pulse {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(State {
             epoch: Instant::now(),
-            began: AtomicU64::new(0),
-            asleep: AtomicBool::new(false),
-        });
-        let watched = Arc::clone(&turns);
+            awake: AtomicU64::new(0),
+            asked: Notify::new(),
+            watcher_sleeps: AtomicBool::new(false),
+            watcher: OnceLock::new(),
+        }))
+    }
+
+    /// Has the runtime's thread tell.
+    pub(crate) fn told_by(&self, runtime: &mut Builder) {
+        let (sleeps, wakes) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        runtime.on_thread_park(move || sleeps.awake.store(0, Ordering::SeqCst));
+        runtime.on_thread_unpark(move || wakes.wake());
+    }
+
+    /// From now on `exceeded` is called when nothing else could run for `limit`.
+    pub(crate) fn watch(&self, limit: Duration, exceeded: impl Fn() + Send + 'static) -> std::io::Result<()> {
+        let state = Arc::clone(&self.0);
         let builder = thread::Builder::new().name("watchdog".into()).stack_size(STACK);
-        let watcher = builder.spawn(move || watched.watch(limit, exceeded))?;
-        Ok(Self { turns, watcher: watcher.thread().clone() })
+        let watcher = builder.spawn(move || state.watch(limit, exceeded))?;
+        _ = self.0.watcher.set(watcher.thread().clone());
+        Ok(())
     }
 
-    /// `future`, with each of its turns watched.
-    pub(crate) async fn over<F: Future>(&self, future: F) -> F::Output {
-        let mut future = std::pin::pin!(future);
-        std::future::poll_fn(|context| self.turn(future.as_mut(), context)).await
-    }
-
-    fn turn<F: Future>(&self, future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.turns.began.store(self.turns.now(), Ordering::SeqCst);
-        if self.turns.asleep.load(Ordering::SeqCst) && self.turns.asleep.swap(false, Ordering::SeqCst) {
-            self.watcher.unpark();
+    /// `future`, beside which the thread answers when it is asked.
+    pub(crate) async fn beside<F: Future>(&self, future: F) -> F::Output {
+        let answers = async {
+            loop {
+                self.0.asked.notified().await;
+                self.0.progress();
+            }
+        };
+        tokio::select! {
+            biased;
+            never = answers => never,
+            output = future => output,
         }
-        let polled = future.poll(context);
-        self.turns.began.store(0, Ordering::SeqCst);
-        polled
     }
 }
 
-impl Turns {
+impl State {
     fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
+    fn progress(&self) {
+        self.awake.store(self.now(), Ordering::SeqCst);
+    }
+
+    fn wake(&self) {
+        self.progress();
+        if self.watcher_sleeps.load(Ordering::SeqCst)
+            && self.watcher_sleeps.swap(false, Ordering::SeqCst)
+            && let Some(watcher) = self.watcher.get()
+        {
+            watcher.unpark();
+        }
+    }
+
     fn watch(&self, limit: Duration, exceeded: impl Fn()) {
-        let mut last = 0;
+        let mut before = 0;
         loop {
-            let began = self.began.load(Ordering::SeqCst);
-            if began == 0 && last == 0 {
-                // No turn since the last look: sleeps until the next one begins.
-                self.asleep.store(true, Ordering::SeqCst);
-                while self.began.load(Ordering::SeqCst) == 0 && self.asleep.load(Ordering::SeqCst) {
-                    thread::park();
+            let awake = self.awake.load(Ordering::SeqCst);
+            if awake == 0 && before == 0 {
+                self.sleep();
+            } else if awake != 0 {
+                if Duration::from_micros(self.now().saturating_sub(awake)) >= limit {
+                    exceeded();
                 }
-                self.asleep.store(false, Ordering::SeqCst);
-                last = self.began.load(Ordering::SeqCst);
-            } else {
-                last = began;
+                self.asked.notify_one();
             }
-            if began != 0 && self.now().saturating_sub(began) >= limit.as_micros() as u64 {
-                exceeded();
-            }
+            before = awake;
             thread::sleep(limit / LOOKS);
         }
+    }
+
+    /// Until the runtime's thread is awake.
+    fn sleep(&self) {
+        self.watcher_sleeps.store(true, Ordering::SeqCst);
+        while self.awake.load(Ordering::SeqCst) == 0 && self.watcher_sleeps.load(Ordering::SeqCst) {
+            thread::park();
+        }
+        self.watcher_sleeps.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Long enough for a machine that has other things to do.
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    fn runtime(pulse: &Pulse) -> tokio::runtime::Runtime {
+        let mut builder = Builder::new_current_thread();
+        pulse.told_by(builder.enable_all());
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn a_task_that_never_lets_go_is_found() {
+        let pulse = Pulse::new();
+        let (sender, exceeded) = mpsc::channel();
+        pulse.watch(LIMIT, move || _ = sender.send(())).unwrap();
+        let task = async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // Blocks until it is found.
+            tokio::spawn(async move { exceeded.recv_timeout(Duration::from_secs(60)).unwrap() }).await
+        };
+        runtime(&pulse).block_on(pulse.beside(task)).unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_is_always_busy_and_always_lets_go_is_not() {
+        let pulse = Pulse::new();
+        let (sender, exceeded) = mpsc::channel();
+        pulse.watch(LIMIT, move || _ = sender.send(())).unwrap();
+        let busy = async {
+            let began = Instant::now();
+            while began.elapsed() < 2 * LIMIT {
+                tokio::task::yield_now().await;
+            }
+        };
+        runtime(&pulse).block_on(pulse.beside(async { tokio::spawn(busy).await.unwrap() }));
+        assert!(exceeded.try_recv().is_err());
     }
 }

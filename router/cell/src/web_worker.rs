@@ -1,5 +1,6 @@
 //! Web workers of a version: threads of the same process, with the same loader and services.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +13,7 @@ use deno_runtime::web_worker::{WebWorker, WebWorkerOptions, WebWorkerServiceOpti
 use deno_runtime::{BootstrapOptions, WorkerExecutionMode};
 use sys_traits::impls::RealSys;
 
+use crate::bounds::{self, Room};
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
@@ -20,8 +22,13 @@ use crate::runtime::{Services, bootstrap_options, create_params};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workers(Arc<AtomicU32>);
 
-/// One of them. In the worker's own state, which goes with it.
+/// One of them.
 struct Counted(Workers);
+
+thread_local! {
+    /// Goes with the worker's thread, when V8 has given back all that the worker had.
+    static THIS: Cell<Option<(Counted, Room)>> = const { Cell::new(None) };
+}
 
 impl Workers {
     /// One more, unless there are as many as there may be.
@@ -48,10 +55,11 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
             // Ends this thread, which was started for the worker; who asked for it gets an error.
             std::panic::resume_unwind(Box::new(limit));
         };
-        let (mut worker, handle, bootstrap) =
-            WebWorker::from_options(worker_services(&services, &args), worker_options(&services, args));
+        let ((mut worker, handle, bootstrap), room) = bounds::with_room(|| {
+            WebWorker::from_options(worker_services(&services, &args), worker_options(&services, args))
+        });
+        THIS.set(Some((counted, room)));
         worker.bootstrap(&bootstrap);
-        worker.js_runtime.op_state().borrow_mut().put(counted);
         (worker, handle)
     })
 }

@@ -18,7 +18,7 @@ pub enum ToCell {
     /// Turns a spare into the process of one version. Sent once.
     Start(Box<Start>),
     /// Whether files may become any larger: the project's folders have reached their limit, or are below it again.
-    Writable(bool),
+    Writable { may: bool },
     /// No request will come any more: let the project say goodbye and exit 0.
     Drain,
 }
@@ -222,6 +222,18 @@ impl fmt::Display for Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_leads_back_to_the_same() {
+        for said in [ToCell::Drain, ToCell::Writable { may: false }] {
+            let text = serde_json::to_string(&said).unwrap();
+            assert_eq!(serde_json::from_str::<ToCell>(&text).unwrap(), said);
+        }
+        for said in [FromCell::Ready, FromCell::Serving, FromCell::Exceeded(Limit::EventLoop)] {
+            let text = serde_json::to_string(&said).unwrap();
+            assert_eq!(serde_json::from_str::<FromCell>(&text).unwrap(), said);
+        }
+    }
 
     #[test]
     fn a_reach_is_read_as_it_is_written() {

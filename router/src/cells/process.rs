@@ -196,7 +196,7 @@ impl Cell {
 
     /// Lets the process make files larger, or not any more.
     pub(super) async fn set_writable(&self, may: bool) {
-        let _ = self.commands.send(ToOwner::Say(ToCell::Writable(may))).await;
+        let _ = self.commands.send(ToOwner::Say(ToCell::Writable { may })).await;
     }
 
     /// Ends the process for going over `limit`.

@@ -56,11 +56,13 @@ pub(super) fn abi() -> i32 {
     i32::try_from(abi).unwrap_or(0).max(0)
 }
 
-/// What `start` may touch. `None` where the kernel has no such rules.
-pub(super) fn rules(start: &Start) -> Result<Option<OwnedFd>> {
-    let looks = AccessFs::ReadFile | AccessFs::ReadDir;
-    // No sockets, devices or pipes, and nothing is executed.
-    let changes = looks
+fn looks() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::ReadDir
+}
+
+/// No sockets, devices or pipes, and nothing is executed.
+fn changes() -> BitFlags<AccessFs> {
+    looks()
         | AccessFs::WriteFile
         | AccessFs::Truncate
         | AccessFs::MakeReg
@@ -68,33 +70,47 @@ pub(super) fn rules(start: &Start) -> Result<Option<OwnedFd>> {
         | AccessFs::MakeSym
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
-        | AccessFs::Refer;
-    let mut rules = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(KNOWN))?
-        // No port is opened, whatever the code names: it is served on its socket.
-        .handle_access(AccessNet::BindTcp)?
-        // Nobody outside is signalled, or reached by a socket without a file.
-        .scope(Scope::from_all(KNOWN))?
-        .create()?;
-    for path in SYSTEM {
-        rules = allow(rules, Path::new(path), 0, looks)?;
+        | AccessFs::Refer
+}
+
+/// What every version may touch: made while there is time, before the version is known.
+pub(crate) struct Rules(RulesetCreated);
+
+impl Rules {
+    pub(crate) fn prepare() -> Result<Self> {
+        let mut rules = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(KNOWN))?
+            // No port is opened, whatever the code names: it is served on its socket.
+            .handle_access(AccessNet::BindTcp)?
+            // Nobody outside is signalled, or reached by a socket without a file.
+            .scope(Scope::from_all(KNOWN))?
+            .create()?;
+        for path in SYSTEM {
+            rules = allow(rules, Path::new(path), 0, looks())?;
+        }
+        rules = allow(rules, Path::new("/dev/null"), 0, looks() | AccessFs::WriteFile)?;
+        Ok(Self(rules))
     }
-    rules = allow(rules, Path::new("/dev/null"), 0, looks | AccessFs::WriteFile)?;
-    // A link that a project can set must not lead the rules elsewhere.
-    let exactly = libc::RESOLVE_NO_SYMLINKS;
-    let permissions = &start.permissions;
-    let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&permissions.read);
-    for path in read {
-        rules = allow(rules, path, exactly, looks)?;
+
+    /// With what `start` may touch. `None` where the kernel has no such rules.
+    pub(super) fn of(self, start: &Start) -> Result<Option<OwnedFd>> {
+        let Self(mut rules) = self;
+        // A link that a project can set must not lead the rules elsewhere.
+        let exactly = libc::RESOLVE_NO_SYMLINKS;
+        let permissions = &start.permissions;
+        let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&permissions.read);
+        for path in read {
+            rules = allow(rules, path, exactly, looks())?;
+        }
+        for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {
+            rules = allow(rules, path, exactly, changes())?;
+        }
+        if let Some(dir) = start.socket.parent() {
+            rules = allow(rules, dir, exactly, AccessFs::MakeSock | AccessFs::RemoveFile)?;
+        }
+        Ok(rules.into())
     }
-    for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {
-        rules = allow(rules, path, exactly, changes)?;
-    }
-    if let Some(dir) = start.socket.parent() {
-        rules = allow(rules, dir, exactly, AccessFs::MakeSock | AccessFs::RemoveFile)?;
-    }
-    Ok(rules.into())
 }
 
 /// A path that is not there has nothing to allow.

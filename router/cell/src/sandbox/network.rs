@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 
 use ipnet::IpNet;
 use libc::{
-    c_int, c_long, c_void, mmsghdr, msghdr, size_t, sockaddr, sockaddr_in, sockaddr_in6, socklen_t, ssize_t,
+    c_int, c_long, c_void, mmsghdr, msghdr, sa_family_t, size_t, sockaddr, sockaddr_in, sockaddr_in6,
+    sockaddr_un, socklen_t, ssize_t,
 };
 use switchyard_protocol::{Permissions, Reach};
 
@@ -216,15 +217,19 @@ unsafe extern "C" fn sendmmsg(socket: c_int, messages: *mut mmsghdr, count: u32,
     }
 }
 
-/// A port of a datagram socket is the system's to choose: with one of its own, a project would be a server beside the
+/// Names of sockets outside of the file system are everybody's. A port of a datagram socket is the system's to choose: with one of its own, a project would be a server beside the
 /// router. (Of TCP it can have none at all: Landlock.)
 #[expect(unsafe_code, reason = "stands for the C library's function")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     // SAFETY: as the caller promises the C library; a port is in the same place in both families.
     unsafe {
-        if !address.is_null() && length as usize >= size_of::<sockaddr_in>() {
-            let family = c_int::from((*address).sa_family);
+        let family = if address.is_null() { libc::AF_UNSPEC } else { c_int::from((*address).sa_family) };
+        if family == libc::AF_UNIX && length as usize > size_of::<sa_family_t>() {
+            if (*address.cast::<sockaddr_un>()).sun_path[0] == 0 {
+                return refuse();
+            }
+        } else if length as usize >= size_of::<sockaddr_in>() {
             let port = address.cast::<sockaddr_in>().read_unaligned().sin_port;
             if matches!(family, libc::AF_INET | libc::AF_INET6) && port != 0 {
                 return refuse();
