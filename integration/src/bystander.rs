@@ -46,6 +46,11 @@ impl Bystander {
         self.probe.pass(requests).await;
     }
 
+    /// How many requests were answered so far.
+    pub fn answered(&self) -> u64 {
+        self.probe.answered()
+    }
+
     /// From now on there is somebody else.
     pub fn disturb(&mut self) {
         self.disturbed = Some(Instant::now());

@@ -62,11 +62,13 @@ impl Probe {
 
     /// Returns when that many more requests were answered.
     pub async fn pass(&self, count: u64) {
-        let target = self.answered.load(Ordering::SeqCst) + count;
-        eventually("the probe is answered", || {
-            std::future::ready(self.answered.load(Ordering::SeqCst) >= target)
-        })
-        .await;
+        let target = self.answered() + count;
+        eventually("the probe is answered", || std::future::ready(self.answered() >= target)).await;
+    }
+
+    /// How many requests were answered so far, well or not.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::SeqCst)
     }
 
     /// Sends a few more requests, stops, and reports.
@@ -114,6 +116,9 @@ async fn keep_asking(
                 answer.status = Ok(reply.status);
                 answer.version = reply.version().unwrap_or_default().to_owned();
                 answer.label = reply.text().trim_end().to_owned();
+                if reply.header("connection") == Some("close") {
+                    kept = None;
+                }
             }
             Err(error) => {
                 answer.status = Err(format!("{error:#}"));

@@ -30,14 +30,14 @@ pub(crate) async fn run() -> Result<()> {
     let all: Vec<_> = faults::all().collect();
     let names = (0..LANES).flat_map(|lane| all.iter().map(move |fault| (named(fault, lane), *fault)));
     let scene = Arc::new(Scene::with(names).await);
-    let bystander = scene.bystander().await;
     let fresh = usage(&scene)?;
     soak(&scene, seed, |done| done >= WARM_UP).await?;
     let before = settled(&scene, fresh).await?;
+    let bystander = scene.bystander().await;
     let end = Instant::now() + Duration::from_secs(seconds);
     let done = soak(&scene, seed + 1, move |_| Instant::now() >= end).await?;
-    let after = settled(&scene, before).await?;
     let seen = bystander.stop().await;
+    let after = settled(&scene, before).await?;
     say(format!("## Soak: {done} faults in {seconds} s, seed {seed}\n"));
     say("| of the router | after the warm-up | after the soak |");
     say("|---|---:|---:|");
