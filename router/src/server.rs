@@ -2,6 +2,7 @@
 //! in order.
 
 mod files;
+mod walls;
 
 use std::fs;
 use std::future::Future;
@@ -18,13 +19,13 @@ use switchyard_bridge::command::flags::Problem;
 use switchyard_bridge::command::signal::hangups;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
-use switchyard_protocol::Walls;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use self::files::{Files, read_policy};
+use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Cells, Groups, User};
+use crate::cells::{self, Cells, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
@@ -58,14 +59,6 @@ pub struct Ready {
     _lock: fs::File,
 }
 
-/// What is around cells besides what they do themselves.
-struct Walled {
-    user: Option<User>,
-    groups: Option<Groups>,
-    /// What this machine does not have, in words.
-    lacks: Vec<String>,
-}
-
 /// Looks at everything that the settings name: folders, ports, files.
 ///
 /// # Errors
@@ -82,9 +75,10 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let cell = problems.of("(installation)", cell_binary());
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy = problems.all("policy", policy);
-    let lacks = cell.as_deref().map(lacks).and_then(|lacks| problems.of("(installation)", lacks));
-    let lacks = problems.of("require-sandbox", required(config.require_sandbox, lacks.unwrap_or_default()));
-    let user = problems.of("cell-user", config.cell_user.as_deref().map(user).transpose());
+    let lacks = cell.as_deref().map(|cell| walls::lacks(cell, config.require_sandbox)).transpose();
+    let lacks = problems.of("require-sandbox", lacks).flatten();
+    let user = config.cell_user.as_deref().map(|name| walls::user(name, &config.state, cell.as_deref()));
+    let user = problems.of("cell-user", user.transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
     let ready = || {
         let (state, lock) = state?;
@@ -172,36 +166,6 @@ fn cell_binary() -> Result<PathBuf, String> {
         return Ok(cell);
     }
     Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
-}
-
-/// The walls that this kernel lacks, as the cell itself sees it.
-fn lacks(cell: &Path) -> Result<Vec<String>, String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("{} does not run: {error}", cell.display());
-    let output = std::process::Command::new(cell)
-        .arg("--walls")
-        .env_clear()
-        .output()
-        .map_err(|error| wrong(&error))?;
-    let walls: Walls = serde_json::from_slice(&output.stdout).map_err(|error| wrong(&error))?;
-    Ok(walls.missing().into_iter().map(str::to_owned).collect())
-}
-
-fn required(all: bool, lacks: Vec<String>) -> Result<Vec<String>, String> {
-    if all && !lacks.is_empty() {
-        return Err(format!("this machine lacks {}", lacks.join("; ")));
-    }
-    Ok(lacks)
-}
-
-fn user(name: &str) -> Result<User, String> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("only a router that runs as root can give its cells another user".into());
-    }
-    let user = uzers::get_user_by_name(name).ok_or_else(|| format!("there is no user {name:?}"))?;
-    match user.uid() {
-        0 => Err("name another user than root".into()),
-        uid => Ok(User { uid, gid: user.primary_group_id() }),
-    }
 }
 
 /// As many descriptors as the kernel lets the router have: a shell's 1024 are few for connections.

@@ -50,3 +50,4 @@ mod scan;
 mod stopped;
 mod trusted_proxy;
 mod unseen;
+mod walls;
