@@ -59,8 +59,11 @@ impl Walls {
     /// What this kernel lacks, in words. Empty: all is there.
     pub fn missing(self) -> Vec<&'static str> {
         let landlock = [
-            (1, "Landlock for files (Linux 5.13): only Deno's permissions keep a project to its own files"),
-            (4, "Landlock for TCP (Linux 6.7): a project may listen on ports of its own"),
+            (
+                1,
+                "Landlock for files (Linux 5.13): only Deno's permissions keep a project to its own files, and links in node_modules lead out",
+            ),
+            (4, "Landlock for TCP (Linux 6.7): only the process itself keeps a project from opening ports"),
             (6, "Landlock for signals (Linux 6.12): only seccomp keeps a project from signalling others"),
         ];
         let missing = landlock.into_iter().filter(|(since, _)| self.landlock < *since).map(|(_, what)| what);

@@ -74,10 +74,14 @@ fn changes() -> BitFlags<AccessFs> {
 }
 
 /// What every version may touch: made while there is time, before the version is known.
-pub(crate) struct Rules(RulesetCreated);
+/// None where the kernel has no such rules.
+pub(crate) struct Rules(Option<RulesetCreated>);
 
 impl Rules {
     pub(crate) fn prepare() -> Result<Self> {
+        if abi() == 0 {
+            return Ok(Self(None));
+        }
         let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(KNOWN))?
@@ -90,12 +94,12 @@ impl Rules {
             rules = allow(rules, Path::new(path), 0, looks())?;
         }
         rules = allow(rules, Path::new("/dev/null"), 0, looks() | AccessFs::WriteFile)?;
-        Ok(Self(rules))
+        Ok(Self(Some(rules)))
     }
 
-    /// With what `start` may touch. `None` where the kernel has no such rules.
+    /// With what `start` may touch.
     pub(super) fn of(self, start: &Start) -> Result<Option<OwnedFd>> {
-        let Self(mut rules) = self;
+        let Self(Some(mut rules)) = self else { return Ok(None) };
         // A link that a project can set must not lead the rules elsewhere.
         let exactly = libc::RESOLVE_NO_SYMLINKS;
         let permissions = &start.permissions;

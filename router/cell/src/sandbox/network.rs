@@ -217,8 +217,8 @@ unsafe extern "C" fn sendmmsg(socket: c_int, messages: *mut mmsghdr, count: u32,
     }
 }
 
-/// Names of sockets outside of the file system are everybody's. A port of a datagram socket is the system's to choose: with one of its own, a project would be a server beside the
-/// router. (Of TCP it can have none at all: Landlock.)
+/// Names of sockets outside of the file system are everybody's. A port of a datagram socket is the system's to choose: with
+/// one of its own, a project would be a server beside the router. Of TCP it has none at all, as Landlock says too.
 #[expect(unsafe_code, reason = "stands for the C library's function")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
@@ -231,12 +231,23 @@ unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: sockl
             }
         } else if length as usize >= size_of::<sockaddr_in>() {
             let port = address.cast::<sockaddr_in>().read_unaligned().sin_port;
-            if matches!(family, libc::AF_INET | libc::AF_INET6) && port != 0 {
+            if matches!(family, libc::AF_INET | libc::AF_INET6) && (port != 0 || is_stream(socket)) {
                 return refuse();
             }
         }
         call(libc::syscall(libc::SYS_bind, socket, address, length)) as c_int
     }
+}
+
+fn is_stream(socket: c_int) -> bool {
+    let mut kind: c_int = 0;
+    let mut size = size_of::<c_int>() as socklen_t;
+    // SAFETY: the pointers are to live values, and the size is that of the first.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &mut size);
+    }
+    kind == libc::SOCK_STREAM
 }
 
 #[cfg(test)]
