@@ -126,7 +126,7 @@ pub(super) const FAULTS: &[Fault] = &[
          };
          const [data, tmp] = [Deno.env.get('DATA_DIR'), Deno.env.get('TMPDIR')];
          return tries({
-           'one file': () => Deno.writeFile(`${data}/fill-one`, new Uint8Array(64 << 20)) .then(() => 'written'),
+           'one file': () => Deno.writeFile(`${data}/fill-one`, new Uint8Array(24 << 20)).then(() => 'written'),
            'no file again': () => free(data),
            'DATA_DIR': () => fill(data),
            'once it is full': () => Deno.writeTextFile(`${data}/more`, 'x').then(() => 'written'),
