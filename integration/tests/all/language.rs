@@ -44,7 +44,7 @@ async fn json_and_node_built_ins() {
 
 #[tokio::test]
 async fn packages_in_node_modules_whether_esm_or_commonjs() {
-    answers("packages", "esm cjs named sub").await;
+    answers("packages", "esm cjs named sub bare").await;
 }
 
 #[tokio::test]

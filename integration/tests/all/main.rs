@@ -29,6 +29,7 @@ mod checkouts;
 mod churn;
 mod containment;
 mod crashes;
+mod data;
 mod deploys;
 mod documented;
 mod draining;

@@ -26,7 +26,7 @@ async fn what_the_kernel_lacks_is_said_when_ready_and_nothing_starts_where_it_is
     let told = Command::new(binary("switchyard-cell")).arg("--walls").output().unwrap();
     let walls: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
     let has_all = walls["landlock"].as_i64().unwrap() >= 6 && walls["seccomp"] == true;
-    let volume = Volume::with("a", &hello("one"));
+    let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     let ready = router.admin.client.get("/readyz").await.text();
     assert_eq!(ready == "ready\n", has_all, "{ready}");
@@ -41,7 +41,7 @@ async fn what_the_kernel_lacks_is_said_when_ready_and_nothing_starts_where_it_is
 
 #[tokio::test]
 async fn users_and_groups_that_cannot_be_are_refused() {
-    let volume = Volume::with("a", &hello("one"));
+    let volume = Volume::with("a", hello("one"));
     let ended = Router::builder(&volume)
         .flag("cell-user", "root")
         .flag("cgroup", volume.root().display())

@@ -17,7 +17,9 @@ use deno_runtime::deno_tls::{RootCertStoreProvider, create_default_root_cert_sto
 use deno_runtime::deno_web::{BlobStore, BlobStoreTrait, InMemoryBroadcastChannel};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::{MainWorker, WorkerOptions, WorkerServiceOptions};
-use deno_runtime::{BootstrapOptions, FeatureChecker, WorkerExecutionMode, WorkerLogLevel};
+use deno_runtime::{
+    BootstrapOptions, FeatureChecker, UNSTABLE_FEATURES, WorkerExecutionMode, WorkerLogLevel,
+};
 use node_resolver::PackageJsonResolverRc;
 use sys_traits::impls::RealSys;
 
@@ -76,7 +78,7 @@ impl Spare {
             broadcast: InMemoryBroadcastChannel::default(),
             buffers: SharedArrayBufferStore::default(),
             wasm_modules: CompiledWasmModuleStore::default(),
-            features: Arc::new(FeatureChecker::default()),
+            features: Arc::new(features()),
             certificates: Arc::new(Certificates::default()),
             fs: Arc::new(RealFs),
             workers: Workers::default(),
@@ -175,8 +177,24 @@ pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
         locale: v8::icu::get_language_tag(),
         has_node_modules_dir: true,
         mode,
+        unstable_features: unstable().map(|(_, id)| id).collect(),
         ..BootstrapOptions::default()
     }
+}
+
+/// Deno's features that need a flag or `unstable` in deno.json there, and are part of a cell: key-value storage in `DATA_DIR`, and
+/// datagrams.
+fn unstable() -> impl Iterator<Item = (&'static str, i32)> {
+    UNSTABLE_FEATURES
+        .iter()
+        .map(|feature| (feature.name, feature.id))
+        .filter(|(name, _)| ["kv", "net"].contains(name))
+}
+
+fn features() -> FeatureChecker {
+    let mut features = FeatureChecker::default();
+    unstable().for_each(|(name, _)| features.enable_feature(name));
+    features
 }
 
 /// Mozilla's list, read when the first TLS connection is made.

@@ -13,8 +13,8 @@ use crate::version::Version;
 /// A longer line is logged in pieces: a project cannot make the router hold more than this.
 const MAX_LINE: usize = 8 * 1024;
 
-/// Enough for a stack trace.
-const LAST_LINES: usize = 20;
+/// Enough for V8's last words before the stack of C++ that it prints after them.
+const LAST_LINES: usize = 64;
 
 /// Set when a spare is given its version.
 pub(super) type Given = Arc<OnceLock<Version>>;
@@ -176,7 +176,7 @@ mod tests {
     async fn only_the_last_lines_are_kept() {
         let input: String = (0..100).map(|n| format!("{n}\n")).collect();
         let lines = log_lines(input.as_bytes(), "stderr", source(Given::default()).0).await;
-        assert_eq!(lines.first().map(String::as_str), Some("80"));
+        assert_eq!(lines.first(), Some(&(100 - LAST_LINES).to_string()));
         assert_eq!(lines.len(), LAST_LINES);
     }
 }

@@ -107,6 +107,10 @@ impl Rules {
         for path in read {
             rules = allow(rules, path, exactly, looks())?;
         }
+        // A package without a package.json of its own is looked up in the project's: the one beside the packages.
+        if let Some(project) = start.node_modules.as_deref().and_then(Path::parent) {
+            rules = allow(rules, &project.join("package.json"), exactly, looks())?;
+        }
         for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {
             rules = allow(rules, path, exactly, changes())?;
         }
