@@ -33,11 +33,11 @@ fn counting(version: u32) -> String {
 #[tokio::test]
 async fn what_is_kept_is_there_for_the_next_version_and_after_a_restart() {
     let (volume, state) = (Volume::with("a", counting(1)), State::new());
-    volume.write("b/main.ts", &counting(1));
+    volume.write("b/main.ts", counting(1));
     let router = Router::builder(&volume).state(&state).start().await;
     assert_eq!(router.public.get("/a/").await.text(), "1: 1 1 1 1 1");
     assert_eq!(router.public.get("/a/").await.text(), "1: 2 2 2 2 2");
-    volume.replace("a/main.ts", &counting(2));
+    volume.replace("a/main.ts", counting(2));
     router.admin.reload("a").await;
     assert_eq!(router.public.get("/a/").await.text(), "2: 3 3 3 3 3");
     assert_eq!(router.public.get("/b/").await.text(), "1: 1 1 1 1 1", "it has its own");
