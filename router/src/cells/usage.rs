@@ -32,14 +32,21 @@ fn kilobytes(status: &str, field: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn a_process_is_seen_to_use_memory_and_time() {
-        let own = std::process::id();
-        let (memory_before, time_before) = (memory(own).unwrap(), time(own).unwrap());
-        let held = vec![1_u8; 64 << 20];
-        while time(own).unwrap() == time_before {}
-        assert!(memory(own).unwrap() >= memory_before + (held.len() as u64) / 2);
+        // Holds what may be its last line.
+        let mut tail = Command::new("tail").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let line = vec![b'x'; 64 << 20];
+        tail.stdin.as_ref().unwrap().write_all(&line).unwrap();
+        let used = memory(tail.id()).and_then(|memory| Ok((memory, time(tail.id())?)));
+        tail.kill().and_then(|()| tail.wait()).unwrap();
+        let (memory, time) = used.unwrap();
+        assert!(memory >= (line.len() as u64) / 2, "{memory}");
+        assert!(time > 0);
     }
 }

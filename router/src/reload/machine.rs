@@ -229,12 +229,17 @@ impl Machine {
             Found::Version(version) | Found::Outdated(version) if self.has_failed(&version) && !retry => {
                 Effect::Unchanged
             }
-            Found::Version(version) | Found::Outdated(version) => {
-                self.work = Work::Building(version.clone(), course);
-                return vec![Effect::Build(version)];
-            }
+            Found::Version(version) | Found::Outdated(version) => return self.start(version, course),
         };
         self.end(end, course)
+    }
+
+    /// Has `version` built, hurried if something was waiting for its end before it began.
+    fn start(&mut self, version: Version, course: Course) -> Vec<Effect> {
+        let held = self.hold.is_some() && course.fate == Fate::Tell;
+        self.work = Work::Building(version.clone(), course);
+        let hurry = (held || course.again.is_some()).then_some(Effect::Hurry);
+        [Effect::Build(version)].into_iter().chain(hurry).collect()
     }
 
     fn built(&mut self, outcome: Outcome, version: Version, course: Course) -> Vec<Effect> {

@@ -115,10 +115,7 @@ impl Machine {
             Found::Version(version) if self.live.as_ref() == Some(&version) => {
                 self.keep(Ok(Prepared::Unchanged), course)
             }
-            Found::Version(version) | Found::Outdated(version) => {
-                self.work = Work::Building(version.clone(), course);
-                vec![Effect::Build(version)]
-            }
+            Found::Version(version) | Found::Outdated(version) => self.start(version, course),
         }
     }
 }

@@ -78,6 +78,15 @@ fn changes_during_a_build_are_one_more_attempt() {
 }
 
 #[test]
+fn what_changes_while_the_files_are_read_hurries_the_build_that_follows() {
+    let mut machine = live(1);
+    assert_eq!(play(&mut machine, [CHANGED, CHANGED, read(2)]), [Effect::Build(version(2)), Effect::Hurry]);
+    let mut machine = live(1);
+    let held = play(&mut machine, [CHANGED, Event::Hold, read(2)]);
+    assert_eq!(held, [Effect::Build(version(2)), Effect::Hurry]);
+}
+
+#[test]
 fn a_superseded_build_makes_room_for_the_newer_one() {
     let mut machine = live(1);
     play(&mut machine, [CHANGED, read(2), CHANGED]);
