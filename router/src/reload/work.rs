@@ -179,6 +179,8 @@ impl Builder {
     /// Starts `order` in a cell. `newer` tells that the project has changed again.
     pub(super) async fn build(&self, order: &Order, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
         let permit = tokio::select! {
+            // What can begin at once does, though something newer waits: it may be the same code.
+            biased;
             permit = self.permits.clone().acquire_owned() => permit,
             () = newer.notified() => return Err(BuildError::Superseded),
         };
