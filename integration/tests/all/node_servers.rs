@@ -147,6 +147,26 @@ async fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
 }
 
 #[tokio::test]
+async fn fields_behind_a_body_pass_both_ways() {
+    let volume = node(
+        "(request, response) => {
+            request.resume().on('end', () => {
+                response.writeHead(200, { trailer: 'x-sum' });
+                response.write(JSON.stringify(request.trailers));
+                response.addTrailers({ 'x-sum': '42' });
+                response.end();
+            });
+        }",
+    );
+    let router = Router::start(&volume).await;
+    let mut raw = router.public.open().await;
+    raw.send("POST /a/ HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nTrailer: x-own\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    raw.send("5\r\nhello\r\n0\r\nx-own: 7\r\n\r\n").await;
+    let answer = raw.until("x-sum: 42\r\n\r\n").await;
+    assert!(answer.contains(r#"{"x-own":"7"}"#), "{answer}");
+}
+
+#[tokio::test]
 async fn a_switch_of_protocols_passes_both_ways() {
     let volume = Volume::new();
     let main = "import http from 'node:http';
