@@ -88,7 +88,10 @@ function tellClient(socket) {
   }
   const { onIncoming } = parser;
   parser.onIncoming = (request, isKept) => {
-    client = takeClient(request.rawHeaders) ?? client;
+    const headers = request.rawHeaders;
+    client = takeClient(headers) ?? client;
+    // So that it knows how many are left.
+    request._addHeaderLines(headers, headers.length);
     return onIncoming(request, isKept);
   };
 }
