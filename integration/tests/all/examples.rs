@@ -322,7 +322,6 @@ async fn pages_are_shown_by_a_browser_without_an_error() {
         ("notes", "Notes"),
         ("cron", "Listening."),
         ("static", "Static"),
-        ("wasm", "@@@@"),
     ];
     for (name, _) in pages {
         volume.copy_in(&examples().join(name), name);
@@ -341,7 +340,8 @@ async fn pages_are_shown_by_a_browser_without_an_error() {
     page.evaluate("document.images[0].click()").await;
     assert_eq!(page.evaluate("document.images[0].className").await, "turned", "the script runs");
     let mut page = open(&browser, &router, "/notes/").await;
-    page.evaluate("document.querySelector('[name=text]').value = 'Buy milk', document.forms[1].submit()").await;
+    page.evaluate("document.querySelector('[name=text]').value = 'Buy milk', document.forms[1].submit()")
+        .await;
     page.until("document.querySelector('li')?.innerText.startsWith('Buy milk')").await;
     assert_eq!(page.errors().await, [] as [String; 0]);
 }

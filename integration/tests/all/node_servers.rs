@@ -232,7 +232,8 @@ async fn what_is_under_way_when_a_version_is_replaced_is_finished() {
 
 #[tokio::test]
 async fn idle_connections_are_kept_by_both_for_the_next_request() {
-    let volume = node("({ socket }, response) => response.end(String(socket.asked = (socket.asked ?? 0) + 1))");
+    let volume =
+        node("({ socket }, response) => response.end(String(socket.asked = (socket.asked ?? 0) + 1))");
     let router = Router::start(&volume).await;
     let mut connection = router.public.connect().await;
     assert_eq!(connection.get("/a/").await.text(), "1");

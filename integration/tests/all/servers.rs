@@ -91,9 +91,12 @@ async fn a_server_that_is_shut_down_answers_what_is_under_way_and_is_finished() 
 #[tokio::test]
 async fn the_first_server_is_served_and_that_a_further_one_is_not_is_said_once() {
     let (first, second, third) = (free_port(), free_port(), free_port());
-    let deno = |port: u16, label: &str| format!("Deno.serve({{ port: {port} }}, () => new Response('{label}'));");
+    let deno =
+        |port: u16, label: &str| format!("Deno.serve({{ port: {port} }}, () => new Response('{label}'));");
     let node = |port: u16, label: &str| {
-        format!("await new Promise((done) => http.createServer((_, r) => r.end('{label}')).listen({port}, done));")
+        format!(
+            "await new Promise((done) => http.createServer((_, r) => r.end('{label}')).listen({port}, done));"
+        )
     };
     let volume = Volume::new();
     let http = "import http from 'node:http';\n";
@@ -186,7 +189,8 @@ async fn nothing_is_compressed_unless_the_code_asks_for_it() {
     let volume = Volume::new();
     let plain = format!("{text}export default {{ fetch: () => new Response(text, {headers}) }};");
     volume.project("plain").file("main.ts", plain).write();
-    let asked = format!("{text}Deno.serve({{ automaticCompression: true }}, () => new Response(text, {headers}));");
+    let asked =
+        format!("{text}Deno.serve({{ automaticCompression: true }}, () => new Response(text, {headers}));");
     volume.project("asked").file("main.ts", asked).write();
     let own = "const body = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'));
         return new Response(body, { headers: { 'content-encoding': 'gzip' } });";
