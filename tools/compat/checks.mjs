@@ -218,13 +218,15 @@ export default {
   },
   sharp: {
     packages: ["sharp"],
+    sys: ["networkInterfaces"],
     note: "native code (N-API), which no project may load",
     check: answers({ format: "png", width: 20, height: 10 }),
   },
   "sharp-wasm": {
     packages: ["sharp"],
     flags: ["--cpu=wasm32"],
-    note: "as WebAssembly: `npm install --cpu=wasm32 sharp`",
+    sys: ["networkInterfaces"],
+    note: "as WebAssembly (`npm install --cpu=wasm32 sharp`); the policy has to grant `sys = [\"networkInterfaces\"]`",
     check: answers({ format: "png", width: 20, height: 10 }),
   },
 };

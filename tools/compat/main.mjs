@@ -59,7 +59,12 @@ async function startRouter(upstream) {
   ends.push(() => rm(state, { recursive: true, force: true }));
   const policy = join(state, "policy.toml");
   const reach = new URL(upstream).host;
-  await writeFile(policy, `[defaults.permissions]\nprivate_net = ["${reach}"]\n[defaults.env]\nUPSTREAM = "${upstream}"\n`);
+  const granted = Object.entries(checks).filter(([, { sys }]) => sys);
+  const lines = [
+    `[defaults.permissions]\nprivate_net = ["${reach}"]\n[defaults.env]\nUPSTREAM = "${upstream}"`,
+    ...granted.map(([name, { sys }]) => `[projects.${name}.permissions]\nsys = ${JSON.stringify(sys)}\nprivate_net = []`),
+  ];
+  await writeFile(policy, lines.join("\n"));
   const flags = ["--projects", PROJECTS, "--state", join(state, "state"), "--policy", policy];
   flags.push("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", "--build-timeout", "30000");
   const router = spawn(join(ROOT, "target/release/switchyard-router"), flags, { stdio: ["ignore", "ignore", "pipe"] });
