@@ -226,7 +226,7 @@ export default {
     packages: ["sharp"],
     flags: ["--cpu=wasm32"],
     sys: ["networkInterfaces"],
-    note: "as WebAssembly (`npm install --cpu=wasm32 sharp`); the policy has to grant `sys = [\"networkInterfaces\"]`",
+    note: "as WebAssembly (`npm install --cpu=wasm32 sharp`): it looks for files at `/src`, which it may not read",
     check: answers({ format: "png", width: 20, height: 10 }),
   },
 };
