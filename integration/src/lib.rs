@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub mod admin;
 pub mod bridge;
+pub mod browser;
 pub mod bystander;
 pub mod client;
 pub mod events;

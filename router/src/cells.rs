@@ -9,6 +9,7 @@ mod pool;
 mod process;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,10 @@ pub(crate) use process::Cell;
 use crate::checkout::Checkout;
 use crate::policy::Grant;
 use crate::version::Version;
+
+/// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
+/// port they name, none is opened.
+const PORT: &str = "8000";
 
 /// How cells are made.
 #[derive(Debug, Clone)]
@@ -68,7 +73,8 @@ impl Order {
             ("TMPDIR", tmp.to_string_lossy().into_owned()),
             ("DATA_DIR", data.to_string_lossy().into_owned()),
         ];
-        let mut env = self.grant.env.clone();
+        let mut env = BTreeMap::from([("PORT".to_owned(), PORT.to_owned())]);
+        env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Start {
             project: self.version.project.to_string(),

@@ -34,6 +34,8 @@ const NO_CACHE: &str = "/dev/null/deno";
 pub(crate) struct Project {
     pub(crate) roots: Roots,
     pub(crate) limits: Limits,
+    /// Where it is served.
+    pub(crate) socket: PathBuf,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
@@ -55,6 +57,7 @@ impl Project {
         Ok(Self {
             names,
             limits: start.limits,
+            socket: start.socket.clone(),
             main_module,
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs: factory.cjs_tracker()?.clone(),

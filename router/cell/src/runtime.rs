@@ -25,6 +25,7 @@ use sys_traits::impls::RealSys;
 
 use crate::loader::{Loader, ProjectSlot};
 use crate::project::{Checker, Npm, Project, Sys};
+use crate::servers::LAZY_ESM;
 use crate::web_worker::{self, Workers};
 
 /// The Deno release that the pinned crates are of.
@@ -146,7 +147,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             skip_op_registration: true,
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
-            residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+            residual_lazy_esm_sources: &LAZY_ESM,
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,
@@ -182,13 +183,13 @@ pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
     }
 }
 
-/// Deno's features that need a flag or `unstable` in deno.json there, and are part of a cell: key-value storage in `DATA_DIR`, and
-/// datagrams.
+/// Deno's features that need a flag or `unstable` in deno.json there, and are part of a cell: key-value storage in `DATA_DIR`, jobs at
+/// set times, and datagrams.
 fn unstable() -> impl Iterator<Item = (&'static str, i32)> {
     UNSTABLE_FEATURES
         .iter()
         .map(|feature| (feature.name, feature.id))
-        .filter(|(name, _)| ["kv", "net"].contains(name))
+        .filter(|(name, _)| ["cron", "kv", "net"].contains(name))
 }
 
 fn features() -> FeatureChecker {

@@ -17,6 +17,7 @@ use crate::bounds::{self, Room};
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
+use crate::servers::{LAZY_ESM, Servers};
 
 /// How many of them there are.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +48,8 @@ impl Drop for Counted {
 
 pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
     Arc::new(move |args| {
-        let limit = services.project.get().expect("workers are made by a version").limits.workers;
+        let project = services.project.get().expect("workers are made by a version");
+        let limit = project.limits.workers;
         let Some(counted) = services.workers.enter(limit) else {
             log::warn!(
                 "no worker is started: there are {limit} already, and no more are allowed (limits.workers)"
@@ -60,6 +62,7 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         });
         THIS.set(Some((counted, room)));
         worker.bootstrap(&bootstrap);
+        Servers::prepare(&mut worker.js_runtime).listen_at(&mut worker.js_runtime, &project.socket);
         (worker, handle)
     })
 }
@@ -113,7 +116,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         extensions: Vec::new(),
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
         residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
-        residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+        residual_lazy_esm_sources: &LAZY_ESM,
         unsafely_ignore_certificate_errors: None,
         create_params: Some(create_params(memory)),
         seed: None,
