@@ -10,6 +10,7 @@ pub mod admin;
 pub mod bridge;
 pub mod bystander;
 pub mod client;
+pub mod debugger;
 pub mod events;
 pub mod faults;
 pub mod fixtures;

@@ -9,6 +9,7 @@ mod failures;
 mod frame;
 mod handler;
 mod imports;
+mod inspector;
 mod life;
 mod loader;
 mod log;

@@ -37,6 +37,8 @@ pub(crate) struct Project {
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
+    /// Whether debuggers may attach, who want to see the source.
+    pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
@@ -56,6 +58,7 @@ impl Project {
             names,
             limits: start.limits,
             main_module,
+            inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs: factory.cjs_tracker()?.clone(),
             factory,
