@@ -146,11 +146,10 @@ impl Admin {
 
     fn admits(&self, target: Option<Target<'_>>, request: &Parts) -> bool {
         let Some(tokens) = &self.tokens else { return true };
-        let is = |what: fn(Target<'_>) -> bool| target.is_some_and(what);
         let in_query = || request.uri.query().is_some_and(|query| tokens.admit_query(query));
-        is(Target::is_free)
+        target.is_some_and(Target::is_free)
             || tokens.admit(&request.headers)
-            || (is(Target::takes_token_in_query) && in_query())
+            || (target.is_some_and(Target::takes_token_in_query) && in_query())
     }
 
     fn ready(&self) -> Answer {
