@@ -86,8 +86,9 @@ impl Debugger {
     pub async fn break_at(&mut self, file: &str, line: u32) {
         self.call("Debugger.enable", json!({})).await;
         let pattern = format!("{}$", file.replace('.', "\\."));
-        let set =
-            self.call("Debugger.setBreakpointByUrl", json!({ "urlRegex": pattern, "lineNumber": line })).await;
+        let set = self
+            .call("Debugger.setBreakpointByUrl", json!({ "urlRegex": pattern, "lineNumber": line }))
+            .await;
         assert_eq!(set["locations"][0]["lineNumber"], line, "{set}");
     }
 

@@ -93,9 +93,8 @@ impl Admin {
         let _ = stream.set_nodelay(true);
         notice_lost_client(&stream);
         let switched = Switched::default();
-        let service = service_fn(|request| async {
-            Ok::<_, Infallible>(self.handle(request, &switched).await)
-        });
+        let service =
+            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &switched).await) });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new());
         // How a connection ends is the client's affair.

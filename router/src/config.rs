@@ -313,9 +313,21 @@ mod tests {
 
     #[test]
     fn every_wrong_setting_is_named_at_once() {
-        let args = ["--debounce", "soon", "--listen", "here", "--projetcs", "/x", "--log-format=xml", "--inspect", "A"];
+        let args = [
+            "--debounce",
+            "soon",
+            "--listen",
+            "here",
+            "--projetcs",
+            "/x",
+            "--log-format=xml",
+            "--inspect",
+            "A",
+        ];
         let problems = parse(&args, &[("SWITCHYARD_KEEP", "-1")]).unwrap_err();
-        for flag in ["--debounce", "--listen", "--projetcs", "--projects", "--log-format", "--keep", "--inspect"] {
+        for flag in
+            ["--debounce", "--listen", "--projetcs", "--projects", "--log-format", "--keep", "--inspect"]
+        {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");
         }
         assert_eq!(problems.len(), 7, "{problems:?}");

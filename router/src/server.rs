@@ -227,8 +227,16 @@ where
     let Walled { user, groups, .. } = walls;
     let spares = config.spares;
     let inspect = config.inspect.clone();
-    let settings =
-        cells::Settings { binary: cell, run_dir, data_dir, spares, user, groups, inspect: inspect.clone(), sink };
+    let settings = cells::Settings {
+        binary: cell,
+        run_dir,
+        data_dir,
+        spares,
+        user,
+        groups,
+        inspect: inspect.clone(),
+        sink,
+    };
     let cells = Cells::new(settings)?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);

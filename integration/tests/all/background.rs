@@ -45,7 +45,14 @@ async fn timers_of_a_module_run_between_requests_until_the_version_is_retired() 
     printed(&router, "one 5").await;
     volume.replace("a/main.ts", counting("two"));
     events.wait_retired("a").await;
-    let lines = || router.log.records().iter().filter(|line| line["message"].as_str().is_some_and(|line| line.starts_with("one "))).count();
+    let lines = || {
+        router
+            .log
+            .records()
+            .iter()
+            .filter(|line| line["message"].as_str().is_some_and(|line| line.starts_with("one ")))
+            .count()
+    };
     let then = lines();
     printed(&router, "two 50").await;
     assert_eq!(lines(), then, "the old version's timers ended with it");
@@ -141,6 +148,9 @@ async fn one_worker_more_than_there_may_be_fails_and_hurts_nobody() {
     let pid = router.admin.project("a").await.pid;
     let refused = router.public.get("/a/").await.text();
     assert!(["an event", "an exception"].contains(&refused.as_str()), "{refused}");
-    eventually("a worker that was ended makes room", || async { router.public.get("/a/").await.status == 200 }).await;
+    eventually("a worker that was ended makes room", || async {
+        router.public.get("/a/").await.status == 200
+    })
+    .await;
     assert_eq!(router.admin.project("a").await.pid, pid, "it is the same process");
 }

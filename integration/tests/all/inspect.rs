@@ -149,7 +149,8 @@ async fn what_spins_can_be_stopped_and_looked_at() {
         debugger.send("Debugger.pause", json!({})).await;
         frame = paused(&mut debugger).await;
     }
-    debugger.evaluate("globalThis.spin = false").await;
+    let on = json!({ "callFrameId": frame["callFrameId"], "expression": "globalThis.spin = false" });
+    debugger.call("Debugger.evaluateOnCallFrame", on).await;
     debugger.call("Debugger.resume", json!({})).await;
     assert_eq!(answer(asked).await.text(), "done");
 }
@@ -188,7 +189,10 @@ async fn after_a_reload_the_new_version_is_the_target() {
     let next = ask(&router, "/a/?name=you");
     paused(&mut new).await;
     let why = old.closed().await.expect("it is told why");
-    assert_eq!((u16::from(why.code), why.reason.as_str()), (1001, format!("{} is retired", before["title"].as_str().unwrap()).as_str()));
+    assert_eq!(
+        (u16::from(why.code), why.reason.as_str()),
+        (1001, format!("{} is retired", before["title"].as_str().unwrap()).as_str())
+    );
     assert_eq!(events.wait_retired("a").await.data.version.as_deref(), before["title"].as_str());
     drop(asked);
     new.call("Debugger.resume", json!({})).await;
@@ -260,7 +264,10 @@ async fn nobody_debugs_what_the_operator_has_not_named() {
     for path in ["/json", "/json/list", "/json/version"] {
         off.admin.client.get(path).await.assert_problem(403, "not-inspectable");
     }
-    assert_eq!(refusal(&off.admin.client, "/projects/a/inspect", None).await, (403, "not-inspectable".to_owned()));
+    assert_eq!(
+        refusal(&off.admin.client, "/projects/a/inspect", None).await,
+        (403, "not-inspectable".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -276,7 +283,10 @@ async fn web_pages_may_not_debug() {
     }
     for host in ["evil.example", "localhost.evil.example:8001"] {
         assert_eq!(refusal(admin, path, Some(("host", host))).await, (403, "foreign-host".to_owned()));
-        admin.send(with_header(request("/json/list"), "host", host)).await.assert_problem(403, "foreign-host");
+        admin
+            .send(with_header(request("/json/list"), "host", host))
+            .await
+            .assert_problem(403, "foreign-host");
     }
     let asked_as = with_header(request("/json/list"), "host", "localhost:9229");
     let target = &admin.send(asked_as).await.json()[0];
@@ -293,7 +303,11 @@ async fn a_debugger_needs_a_token_where_others_do_and_may_send_it_in_the_query()
     let router = inspected(&volume).flag("admin-token-file", volume.path("_tokens").display()).start().await;
     let admin = &router.admin.client;
     let unauthorized = (401, "unauthorized".to_owned());
-    for path in ["/projects/a/inspect", "/projects/a/inspect?token=two-0123456789abcdef", "/projects/a/inspect?token="] {
+    for path in [
+        "/projects/a/inspect",
+        "/projects/a/inspect?token=two-0123456789abcdef",
+        "/projects/a/inspect?token=",
+    ] {
         assert_eq!(refusal(admin, path, None).await, unauthorized, "{path}");
     }
     admin.get(&format!("/json/list?token={TOKEN}")).await.assert_problem(401, "unauthorized");

@@ -96,7 +96,14 @@ fn let_debuggers_in(
     pulse: &Pulse,
 ) -> io::Result<Option<Inspector>> {
     let Some(socket) = &start.inspect else { return Ok(None) };
-    Inspector::listen(socket, &start.version, spare.let_debuggers_in(), pulse.clone(), control.draining().clone()).map(Some)
+    Inspector::listen(
+        socket,
+        &start.version,
+        spare.let_debuggers_in(),
+        pulse.clone(),
+        control.draining().clone(),
+    )
+    .map(Some)
 }
 
 fn set_environment(start: &Start) {

@@ -14,8 +14,8 @@ use deno_core::{ModuleSourceCode, ModuleType, RequestedModuleType};
 use deno_error::JsErrorBox;
 use deno_media_type::MediaType;
 use deno_resolver::emit::EmitParsedSourceHelperError;
-use serde_json::{Map, Value};
 use node_resolver::analyze::CjsAnalysisSourceProvider;
+use serde_json::{Map, Value};
 
 use crate::failures::Place;
 use crate::project::Project;

@@ -229,7 +229,8 @@ fn is_address(host: &str) -> bool {
 }
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
-    forwarded::wanted_upgrade(headers).is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    forwarded::wanted_upgrade(headers)
+        .is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Opens a WebSocket to a cell with the client's own key: nothing else of the client's request goes there. Gives the answer
@@ -279,7 +280,15 @@ mod tests {
 
     #[test]
     fn addresses_and_localhost_are_nobody_elses_names() {
-        for host in ["127.0.0.1:8001", "127.0.0.1", "localhost:8001", "LocalHost", "[::1]:8001", "[::1]", "10.1.2.3:1"] {
+        for host in [
+            "127.0.0.1:8001",
+            "127.0.0.1",
+            "localhost:8001",
+            "LocalHost",
+            "[::1]:8001",
+            "[::1]",
+            "10.1.2.3:1",
+        ] {
             assert!(is_address(host), "{host}");
         }
         for host in [

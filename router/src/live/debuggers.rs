@@ -75,7 +75,8 @@ mod tests {
         tokio::time::sleep(10 * SHORT).await;
         answer.send(1).unwrap();
         assert_eq!(waiting.await.unwrap(), Some(Ok(1)));
-        let waiting = tokio::spawn(async move { debuggers.within(SHORT, std::future::pending::<()>()).await });
+        let waiting =
+            tokio::spawn(async move { debuggers.within(SHORT, std::future::pending::<()>()).await });
         tokio::time::sleep(10 * SHORT).await;
         assert!(!waiting.is_finished());
         drop(attached);
