@@ -11,6 +11,7 @@ pub mod bridge;
 pub mod browser;
 pub mod bystander;
 pub mod client;
+pub mod debugger;
 pub mod events;
 pub mod faults;
 pub mod fixtures;

@@ -21,9 +21,10 @@ pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
 pub(crate) use output::Sink;
 pub(crate) use pool::Cells;
-pub(crate) use process::Cell;
+pub(crate) use process::{Cell, Inspector};
 
 use crate::checkout::Checkout;
+use crate::inspect::Inspectable;
 use crate::policy::Grant;
 use crate::version::Version;
 
@@ -44,6 +45,7 @@ pub(crate) struct Settings {
     /// Whom cells run as; `None`: the router's own user.
     pub(crate) user: Option<User>,
     pub(crate) groups: Option<Groups>,
+    pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
 }
@@ -65,7 +67,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf) -> Start {
+    fn start(&self, socket: PathBuf, inspect: Option<PathBuf>, tmp: PathBuf, data: PathBuf) -> Start {
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -83,6 +85,7 @@ impl Order {
             node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
             entry: self.entry.clone(),
             socket,
+            inspect,
             env,
             tmp,
             data,

@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_token;
+mod background;
 mod bad_input;
 mod bodies;
 mod bridge_answers;
@@ -39,6 +40,7 @@ mod forwarding;
 mod framing;
 mod handlers;
 mod ingress;
+mod inspect;
 mod language;
 mod listener;
 mod logs;

@@ -8,6 +8,7 @@ mod diagnose;
 mod failures;
 mod frame;
 mod imports;
+mod inspector;
 mod life;
 mod loader;
 mod log;

@@ -39,6 +39,8 @@ pub(crate) struct Project {
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
+    /// Whether debuggers may attach, who want to see the source.
+    pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
@@ -59,6 +61,7 @@ impl Project {
             limits: start.limits,
             socket: start.socket.clone(),
             main_module,
+            inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs: factory.cjs_tracker()?.clone(),
             factory,

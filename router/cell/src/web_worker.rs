@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use deno_runtime::deno_inspector_server::MainInspectorSessionChannel;
 use deno_runtime::deno_node::NodeExtInitServices;
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::ops::worker_host::{CreateWebWorkerArgs, CreateWebWorkerCb};
@@ -86,7 +85,7 @@ fn worker_services(
         compiled_wasm_module_store: Some(services.wasm_modules.clone()),
         feature_checker: Arc::clone(&services.features),
         fs: Arc::clone(&services.fs),
-        main_inspector_session_tx: MainInspectorSessionChannel::new(),
+        main_inspector_session_tx: services.debuggers.clone(),
         module_loader: Rc::clone(&loader) as _,
         node_services: Some(NodeExtInitServices {
             node_require_loader: loader,
