@@ -1,6 +1,7 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
+mod caches;
 mod cgroup;
 mod exit;
 mod monitor;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::Start;
+use switchyard_protocol::{ModuleCache, Start};
 
+pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
-pub(crate) use output::Sink;
+pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
 pub(crate) use process::Cell;
 
@@ -27,7 +29,7 @@ use crate::policy::Grant;
 use crate::version::Version;
 
 /// How cells are made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     /// `switchyard-cell`
     pub(crate) binary: PathBuf,
@@ -35,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) run_dir: PathBuf,
     /// Each project has a folder of its own below it, which stays.
     pub(crate) data_dir: PathBuf,
+    pub(crate) caches: Caches,
     pub(crate) spares: usize,
     /// Whom cells run as; `None`: the router's own user.
     pub(crate) user: Option<User>,
@@ -60,7 +63,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf) -> Start {
+    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf, cache: Option<ModuleCache>) -> Start {
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -80,6 +83,7 @@ impl Order {
             env,
             tmp,
             data,
+            cache,
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
         }

@@ -25,6 +25,7 @@ mod bridge_tokens;
 mod bridge_volume;
 mod broken;
 mod build;
+mod cache;
 mod checkouts;
 mod churn;
 mod containment;

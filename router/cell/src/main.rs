@@ -3,8 +3,11 @@
 //! this kernel can confine it with.
 
 mod bounds;
+mod cache;
+mod code_cache;
 mod control;
 mod diagnose;
+mod exports;
 mod failures;
 mod frame;
 mod handler;
@@ -16,10 +19,12 @@ mod paths;
 mod permissions;
 mod process;
 mod project;
+mod requests;
 mod roots;
 mod runtime;
 mod sandbox;
 mod source;
+mod trace;
 mod watchdog;
 mod web_worker;
 

@@ -15,6 +15,7 @@ use deno_media_type::MediaType;
 use deno_resolver::emit::EmitParsedSourceHelperError;
 use node_resolver::analyze::CjsAnalysisSourceProvider;
 
+use crate::cache::{Entry, Maker};
 use crate::failures::Place;
 use crate::project::Project;
 
@@ -149,8 +150,36 @@ pub(crate) fn emit(
             "\"{name}\" is TypeScript in a package: packages in node_modules have to be JavaScript"
         )));
     }
+    let entry = cached_emit(project, specifier, media_type, kind, &source);
+    if let Some(code) = entry.as_ref().and_then(Entry::read_text) {
+        return Ok(code);
+    }
     let emitted = emit_with_map(project, specifier, media_type, kind, source);
-    emitted.map(|(code, _map)| code).map_err(|error| emit_error(project, &error))
+    let (code, _map) = emitted.map_err(|error| emit_error(project, &error))?;
+    // JSX for development has the file's name in it, which is another one in each version.
+    if let Some(entry) = entry
+        && !project.roots.checkout.to_str().is_some_and(|checkout| code.contains(checkout))
+    {
+        entry.write(code.as_bytes());
+    }
+    Ok(code)
+}
+
+/// Where the emitted code of this module is kept: what is made by the project's code at run time is not.
+fn cached_emit(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    kind: ModuleKind,
+    source: &str,
+) -> Option<Entry> {
+    if specifier.scheme() != "file" {
+        return None;
+    }
+    let options = project.factory.compiler_options_resolver().ok()?.for_specifier(specifier);
+    let options = options.transpile_options().ok()?.pre_computed_hash.to_le_bytes();
+    let how = format!("{media_type:?} {kind:?}");
+    project.cache.entry(Maker::Emitter, &[&options, how.as_bytes(), source.as_bytes()])
 }
 
 /// From the JavaScript that V8 knows back to the source of this module.
