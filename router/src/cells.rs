@@ -10,6 +10,7 @@ mod pool;
 mod process;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +23,16 @@ pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
 pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
-pub(crate) use process::Cell;
+pub(crate) use process::{Cell, Inspector};
 
 use crate::checkout::Checkout;
+use crate::inspect::Inspectable;
 use crate::policy::Grant;
 use crate::version::Version;
+
+/// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
+/// port they name, none is opened.
+const PORT: &str = "8000";
 
 /// How cells are made.
 #[derive(Debug)]
@@ -42,6 +48,7 @@ pub(crate) struct Settings {
     /// Whom cells run as; `None`: the router's own user.
     pub(crate) user: Option<User>,
     pub(crate) groups: Option<Groups>,
+    pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
 }
@@ -63,7 +70,14 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf, cache: Option<ModuleCache>) -> Start {
+    fn start(
+        &self,
+        socket: PathBuf,
+        inspect: Option<PathBuf>,
+        tmp: PathBuf,
+        data: PathBuf,
+        cache: Option<ModuleCache>,
+    ) -> Start {
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -71,7 +85,8 @@ impl Order {
             ("TMPDIR", tmp.to_string_lossy().into_owned()),
             ("DATA_DIR", data.to_string_lossy().into_owned()),
         ];
-        let mut env = self.grant.env.clone();
+        let mut env = BTreeMap::from([("PORT".to_owned(), PORT.to_owned())]);
+        env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Start {
             project: self.version.project.to_string(),
@@ -80,6 +95,7 @@ impl Order {
             node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
             entry: self.entry.clone(),
             socket,
+            inspect,
             env,
             tmp,
             data,

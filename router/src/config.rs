@@ -9,6 +9,8 @@ use switchyard_bridge::command::flags::{Flag, Parsed, Problem, Program, Values, 
 use switchyard_bridge::command::log::LogFormat;
 use switchyard_bridge::forwarded::TrustedProxies;
 
+use crate::inspect::Inspectable;
+
 const PROJECTS: &str = "projects";
 const STATE: &str = "state";
 const LISTEN: &str = "listen";
@@ -42,6 +44,7 @@ const HEAD_TIMEOUT: &str = "head-timeout";
 const IDLE_TIMEOUT: &str = "idle-timeout";
 const BODY_TIMEOUT: &str = "body-timeout";
 const DEV: &str = "dev";
+const INSPECT: &str = "inspect";
 
 const FLAGS: &[Flag] = &[
     flag(PROJECTS, "DIR", "", "the volume: each directory in it is a project (required)"),
@@ -138,6 +141,13 @@ const FLAGS: &[Flag] = &[
         "longest pause of a client within a request body (1 KiB/s on average) or in reading an answer",
     ),
     flag(DEV, "", "", "show build errors to browsers"),
+    flag(
+        INSPECT,
+        "NAME",
+        "",
+        "a project that debuggers may attach to through the admin listener; once for each, or all",
+    )
+    .repeated(),
 ];
 
 /// All settings, valid in themselves. What they name has not been looked at yet.
@@ -177,6 +187,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     pub body_timeout: Duration,
     pub dev: bool,
+    /// Which projects debuggers may attach to.
+    pub inspect: Inspectable,
 }
 
 /// Where events go.
@@ -247,8 +259,16 @@ impl Config {
             idle_timeout: values.millis(IDLE_TIMEOUT, 1),
             body_timeout: values.millis(BODY_TIMEOUT, 1),
             dev: values.switch(DEV),
+            inspect: inspect(values),
         }
     }
+}
+
+fn inspect(values: &mut Values<'_>) -> Inspectable {
+    Inspectable::read(values.all(INSPECT)).unwrap_or_else(|error| {
+        values.problem(INSPECT, error.to_string());
+        Inspectable::default()
+    })
 }
 
 fn events(values: &mut Values<'_>) -> Option<EventTarget> {
@@ -298,12 +318,24 @@ mod tests {
 
     #[test]
     fn every_wrong_setting_is_named_at_once() {
-        let args = ["--debounce", "soon", "--listen", "here", "--projetcs", "/x", "--log-format=xml"];
+        let args = [
+            "--debounce",
+            "soon",
+            "--listen",
+            "here",
+            "--projetcs",
+            "/x",
+            "--log-format=xml",
+            "--inspect",
+            "A",
+        ];
         let problems = parse(&args, &[("SWITCHYARD_KEEP", "-1")]).unwrap_err();
-        for flag in ["--debounce", "--listen", "--projetcs", "--projects", "--log-format", "--keep"] {
+        for flag in
+            ["--debounce", "--listen", "--projetcs", "--projects", "--log-format", "--keep", "--inspect"]
+        {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");
         }
-        assert_eq!(problems.len(), 6, "{problems:?}");
+        assert_eq!(problems.len(), 7, "{problems:?}");
     }
 
     #[test]

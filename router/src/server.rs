@@ -227,7 +227,18 @@ where
     let Walled { user, groups, .. } = walls;
     let spares = config.spares;
     let caches = Caches::new(config.state.join("cache"), config.module_cache);
-    let settings = cells::Settings { binary: cell, run_dir, data_dir, caches, spares, user, groups, sink };
+    let inspect = config.inspect.clone();
+    let settings = cells::Settings {
+        binary: cell,
+        run_dir,
+        data_dir,
+        caches,
+        spares,
+        user,
+        groups,
+        inspect: inspect.clone(),
+        sink,
+    };
     let cells = Cells::new(settings)?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
@@ -275,6 +286,7 @@ where
         commands: commands.clone(),
         tokens: tokens.clone(),
         sends: admin::sends(),
+        inspect,
     };
     let files = Files { config: config.clone(), tokens, commands: commands.clone() };
     let reading = files.are_named().then(hangups).transpose()?;

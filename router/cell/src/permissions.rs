@@ -13,7 +13,7 @@ use sys_traits::impls::RealSys;
 use crate::sandbox::{not_public, resolvers};
 
 /// What the environment tells Deno is not for the project to see.
-const OURS: &[&str] = &["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS"];
+const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
 
 pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));

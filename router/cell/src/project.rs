@@ -40,9 +40,13 @@ const NO_CACHE: &str = "/dev/null/deno";
 pub(crate) struct Project {
     pub(crate) roots: Roots,
     pub(crate) limits: Limits,
+    /// Where it is served.
+    pub(crate) socket: PathBuf,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
+    /// Whether debuggers may attach, who want to see the source.
+    pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
@@ -66,7 +70,9 @@ impl Project {
         Ok(Self {
             names,
             limits: start.limits,
+            socket: start.socket.clone(),
             main_module,
+            inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs,
             factory,

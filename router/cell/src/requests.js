@@ -3,7 +3,7 @@
 ((tell, blame) => {
   const { addEventListener, Deno, Object, Promise, WeakMap } = globalThis;
   const internals = Deno[Deno.internal];
-  const { AsyncVariable, getAsyncContext, setAsyncContext, print } = internals.core;
+  const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = internals.core;
   const current = new AsyncVariable();
   const blamed = new WeakMap();
 
@@ -79,10 +79,15 @@
     const mark = `\x1e${request}\x1f`;
     return mark + text.slice(0, -1).replaceAll("\n", `\n${mark}`) + text.slice(-1);
   };
-  Object.assign(
-    globalThis.console,
-    new internals.Console((text, level) => print(marked(text), level > 1)),
-  );
+  const { console } = globalThis;
+  Object.assign(console, new internals.Console((text, level) => print(marked(text), level > 1)));
+  // Debuggers are told too, as by the console that this replaces.
+  for (const [name, tell] of Object.entries(v8Console)) {
+    const print = console[name];
+    if (typeof print === "function" && print !== tell) {
+      console[name] = Object.defineProperty(callConsole.bind(console, tell, print), "name", { value: name });
+    }
+  }
 
   const { inspectArgs, log } = internals;
   internals.log = (level, ...args) => {

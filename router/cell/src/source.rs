@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use deno_ast::diagnostics::{Diagnostic as _, DiagnosticLocation, DiagnosticSourcePos};
 use deno_ast::{ModuleKind, ParseDiagnostic, TranspileError};
 use deno_core::url::Url;
@@ -14,6 +15,7 @@ use deno_error::JsErrorBox;
 use deno_media_type::MediaType;
 use deno_resolver::emit::EmitParsedSourceHelperError;
 use node_resolver::analyze::CjsAnalysisSourceProvider;
+use serde_json::{Map, Value};
 
 use crate::cache::{Entry, Maker};
 use crate::failures::Place;
@@ -150,6 +152,13 @@ pub(crate) fn emit(
             "\"{name}\" is TypeScript in a package: packages in node_modules have to be JavaScript"
         )));
     }
+    // Debuggers are shown the source, which is not part of what is kept.
+    if project.inspected {
+        let shown = source.clone();
+        let (code, map) = emit_with_map(project, specifier, media_type, kind, source)
+            .map_err(|error| emit_error(project, &error))?;
+        return Ok(with_source(code, &map, &shown));
+    }
     let entry = cached_emit(project, specifier, media_type, kind, &source);
     if let Some(code) = entry.as_ref().and_then(Entry::read_text) {
         return Ok(code);
@@ -180,6 +189,14 @@ fn cached_emit(
     let options = options.transpile_options().ok()?.pre_computed_hash.to_le_bytes();
     let how = format!("{media_type:?} {kind:?}");
     project.cache.entry(Maker::Emitter, &[&options, how.as_bytes(), source.as_bytes()])
+}
+
+/// With what it was made from in a comment behind it, where debuggers look.
+fn with_source(code: String, map: &str, source: &str) -> String {
+    let Ok(mut map) = serde_json::from_str::<Map<String, Value>>(map) else { return code };
+    map.insert("sourcesContent".to_owned(), [source].into());
+    let map = BASE64_STANDARD.encode(Value::from(map).to_string());
+    format!("{code}\n//# sourceMappingURL=data:application/json;base64,{map}\n")
 }
 
 /// From the JavaScript that V8 knows back to the source of this module.

@@ -91,6 +91,8 @@ pub struct Start {
     pub entry: String,
     /// Where to listen, whatever port the code names.
     pub socket: PathBuf,
+    /// Where to listen for debuggers, when any may attach.
+    pub inspect: Option<PathBuf>,
     /// The whole environment that the project sees.
     pub env: BTreeMap<String, String>,
     /// A folder of the cell's own that goes with it: `TMPDIR`.

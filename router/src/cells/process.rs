@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::publisher::Url;
 use switchyard_protocol::{FromCell, Limit, Limits, ModuleCache, ToCell};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
@@ -27,6 +28,9 @@ use crate::version::Version;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
+
+/// The name of the socket for debuggers: as short.
+const INSPECTOR: &str = "cdp";
 
 /// The name of the temporary folder in a cell's directory.
 const TMP: &str = "tmp";
@@ -74,8 +78,18 @@ pub(crate) struct Cell {
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     given: Given,
+    inspector: OnceLock<Inspector>,
     commands: mpsc::Sender<ToOwner>,
     status: watch::Receiver<Status>,
+}
+
+/// Where a debugger gets at the version in a cell.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    /// Takes WebSockets that speak Chrome's DevTools protocol.
+    pub(crate) socket: PathBuf,
+    /// The `file:` URL by which V8 knows the version's entry.
+    pub(crate) entry: String,
 }
 
 impl Cell {
@@ -129,6 +143,7 @@ impl Cell {
             group,
             limits: OnceLock::new(),
             given,
+            inspector: OnceLock::new(),
             commands,
             status,
         })
@@ -158,7 +173,9 @@ impl Cell {
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
         let cache = self.cache(&order.version);
         let _ = self.given.set(order.version.clone());
-        let start = ToCell::Start(Box::new(order.start(self.socket.clone(), self.tmp.clone(), data, cache)));
+        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
+        let start = order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache);
+        let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Say(start)).await;
         let mut status = self.status.clone();
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
@@ -195,6 +212,19 @@ impl Cell {
                 None
             }
         }
+    }
+
+    /// Where debuggers get at `order`, if they may.
+    fn let_debuggers_in(&self, order: &Order) -> Option<&Inspector> {
+        let may = self.settings.inspect.covers(order.version.project.as_str());
+        let entry = Url::from_file_path(order.checkout.dir.join(&order.entry)).ok().filter(|_| may)?;
+        let socket = self.socket.with_file_name(INSPECTOR);
+        Some(self.inspector.get_or_init(|| Inspector { socket, entry: entry.into() }))
+    }
+
+    /// `None`: no debugger may attach to it.
+    pub(crate) fn inspector(&self) -> Option<&Inspector> {
+        self.inspector.get()
     }
 
     /// Those of its version.

@@ -76,7 +76,7 @@ impl Worker {
         let forwarded = async {
             let slot = self.slot(&entry).await?;
             let forwarded = self.forward(request, client, host.authority(), &entry, prefix, slot);
-            timeout(entry.limits.time, forwarded).await.unwrap_or(Err(Problem::Timeout))
+            entry.debuggers.within(entry.limits.time, forwarded).await.unwrap_or(Err(Problem::Timeout))
         };
         match forwarded.await {
             Ok(response) => response,

@@ -244,7 +244,8 @@ fn timed_out(patience: Duration) -> Diagnostic {
 pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     running.in_flight.close();
     let left = running.in_flight.drained(grace).await;
-    if left == 0 {
+    // A cell that stands still for a debugger says goodbye to that one at least.
+    if left == 0 || running.cell.inspector().is_some() {
         running.cell.retire().await;
     } else {
         running.cell.kill().await;
