@@ -21,9 +21,9 @@ use tokio_tungstenite::tungstenite::Message;
 const A_JOB: Duration = Duration::from_secs(75);
 
 fn names() -> BTreeSet<String> {
-    let entries = fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap());
-    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
-    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    let entries = fs::read_dir(examples()).expect("a folder can be read");
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// A volume with a copy of it.
@@ -47,7 +47,7 @@ async fn served(name: &str) -> (Volume, Router) {
 /// Changes a file as editors do, and waits until that is what is served.
 async fn edit(volume: &Volume, router: &Router, path: &str, from: &str, to: &str) {
     let mut events = router.events().await;
-    let project = path.split('/').next().unwrap();
+    let project = path.split_once('/').map_or(path, |(project, _)| project);
     events.wait_live(project).await;
     let text = volume.read(path);
     assert!(text.contains(from), "{path} has no {from:?}");
