@@ -209,8 +209,8 @@ async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files
             };
             // An error that nobody caught ends the process, maybe before the answer is sent.
             assert!(!is_answered || status == 500, "{path}: {status}");
-            // A timer's error is not known to be a request's.
-            let about = Some(path).filter(|path| *path != "/a/later");
+            // A timer's error is not known to be a request's, nor what happens when the request is over.
+            let about = is_answered.then_some(path);
             let mut text = String::new();
             while !text.contains(at) {
                 let line = follower.line().await;
