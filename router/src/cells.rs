@@ -1,6 +1,7 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
+mod caches;
 mod cgroup;
 mod exit;
 mod monitor;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::Start;
+use switchyard_protocol::{ModuleCache, Start};
 
+pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
-pub(crate) use output::Sink;
+pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
 pub(crate) use process::{Cell, Inspector};
 
@@ -33,7 +35,7 @@ use crate::version::Version;
 const PORT: &str = "8000";
 
 /// How cells are made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     /// `switchyard-cell`
     pub(crate) binary: PathBuf,
@@ -41,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) run_dir: PathBuf,
     /// Each project has a folder of its own below it, which stays.
     pub(crate) data_dir: PathBuf,
+    pub(crate) caches: Caches,
     pub(crate) spares: usize,
     /// Whom cells run as; `None`: the router's own user.
     pub(crate) user: Option<User>,
@@ -67,7 +70,14 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf, inspect: Option<PathBuf>, tmp: PathBuf, data: PathBuf) -> Start {
+    fn start(
+        &self,
+        socket: PathBuf,
+        inspect: Option<PathBuf>,
+        tmp: PathBuf,
+        data: PathBuf,
+        cache: Option<ModuleCache>,
+    ) -> Start {
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -89,6 +99,7 @@ impl Order {
             env,
             tmp,
             data,
+            cache,
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
         }

@@ -24,6 +24,7 @@ const POLL: &str = "poll";
 const SPARES: &str = "spares";
 const MAX_CELLS: &str = "max-cells";
 const KEEP: &str = "keep";
+const MODULE_CACHE: &str = "module-cache";
 const POLICY: &str = "policy";
 const REQUEST_TIMEOUT: &str = "request-timeout";
 const MAX_BODY: &str = "max-body";
@@ -78,6 +79,8 @@ const FLAGS: &[Flag] = &[
         "versions that run at once; beyond it the least recently used is stopped until its next request",
     ),
     flag(KEEP, "N", "5", "checkouts kept per project besides those in use"),
+    // A React page rendered on the server takes 5 MB, a graph of a thousand modules as much.
+    flag(MODULE_CACHE, "BYTES", "67108864", "compiled modules kept on disk per project; 0: none"),
     flag(
         POLICY,
         "FILE",
@@ -166,6 +169,7 @@ pub struct Config {
     pub spares: usize,
     pub max_cells: usize,
     pub keep: usize,
+    pub module_cache: u64,
     pub policy: Option<PathBuf>,
     pub request_timeout: Duration,
     pub max_body: u64,
@@ -237,6 +241,7 @@ impl Config {
             spares: values.number(SPARES, 0) as usize,
             max_cells: values.number(MAX_CELLS, 1) as usize,
             keep: values.number(KEEP, 0) as usize,
+            module_cache: values.number(MODULE_CACHE, 0),
             policy: values.optional(POLICY).map(PathBuf::from),
             request_timeout: values.millis(REQUEST_TIMEOUT, 1),
             max_body: values.number(MAX_BODY, 0),

@@ -25,7 +25,7 @@ use tokio::task::spawn_blocking;
 use self::files::{Files, read_policy};
 use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Cells, Groups};
+use crate::cells::{self, Caches, Cells, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
@@ -226,11 +226,13 @@ where
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
     let spares = config.spares;
+    let caches = Caches::new(config.state.join("cache"), config.module_cache);
     let inspect = config.inspect.clone();
     let settings = cells::Settings {
         binary: cell,
         run_dir,
         data_dir,
+        caches,
         spares,
         user,
         groups,

@@ -26,6 +26,7 @@ mod bridge_tokens;
 mod bridge_volume;
 mod broken;
 mod build;
+mod cache;
 mod checkouts;
 mod churn;
 mod containment;

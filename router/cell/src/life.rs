@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deno_core::error::{CoreError, CoreErrorKind};
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, v8};
 use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
 use deno_runtime::fmt_errors::format_js_error;
@@ -21,10 +21,12 @@ use crate::paths::Names;
 use crate::permissions;
 use crate::process::trim_memory;
 use crate::project::Project;
+use crate::requests;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
 use crate::sandbox::{self, Rules};
 use crate::servers::{DefaultExport, Servers};
+use crate::trace::explain;
 use crate::watchdog::Pulse;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
@@ -36,6 +38,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// From `Ready` to the exit status.
 pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
+    requests::mark(&mut spare.worker);
     let servers = Servers::prepare(&mut spare.worker.js_runtime);
     let rules = Rules::prepare();
     trim_memory();
@@ -229,11 +232,14 @@ impl Version {
     /// An error that nobody caught ends a version, as it ends a program.
     fn report(&self, error: &CoreError) -> i32 {
         let text = match error.as_kind() {
-            CoreErrorKind::Js(error) => format_js_error(error, None),
+            // The line that it would show is the one of the innermost place, whoever's that is.
+            CoreErrorKind::Js(error) => {
+                let error = JsError { source_line: None, ..(**error).clone() };
+                format_js_error(&error, None)
+            }
             other => other.to_string(),
         };
-        let text = self.project.names.clean(&text);
-        let _ = writeln!(std::io::stderr(), "error: {text}");
+        requests::print(&format!("error: {}", explain(&self.project, &text)));
         1
     }
 }

@@ -3,8 +3,11 @@
 //! this kernel can confine it with.
 
 mod bounds;
+mod cache;
+mod code_cache;
 mod control;
 mod diagnose;
+mod exports;
 mod failures;
 mod frame;
 mod imports;
@@ -16,11 +19,13 @@ mod paths;
 mod permissions;
 mod process;
 mod project;
+mod requests;
 mod roots;
 mod runtime;
 mod sandbox;
 mod servers;
 mod source;
+mod trace;
 mod watchdog;
 mod web_worker;
 

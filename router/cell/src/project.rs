@@ -2,7 +2,7 @@
 //! set up for it. Shared by the main thread and its web workers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use deno_config::deno_json::NodeModulesDirMode;
 use deno_config::workspace::{
@@ -19,6 +19,8 @@ use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 use node_resolver::PackageJsonThreadLocalCache;
 use sys_traits::impls::RealSys;
 
+use crate::cache::Cache;
+use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::paths::Names;
 use crate::roots::{Inside, Roots};
@@ -28,7 +30,11 @@ pub(crate) type Sys = RealSys;
 pub(crate) type Checker = DenoInNpmPackageChecker;
 pub(crate) type Npm = NpmResolver<Sys>;
 
-/// Deno keeps caches in a directory of its own. A cell has none: nothing can be made below a file.
+/// Filled when the cell is given its version.
+pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
+
+/// Deno keeps caches in a directory of its own, for who may write there. A cell has another: nothing can be made below a
+/// file.
 const NO_CACHE: &str = "/dev/null/deno";
 
 pub(crate) struct Project {
@@ -46,6 +52,7 @@ pub(crate) struct Project {
     /// Makes the rest when it is first needed.
     pub(crate) factory: ResolverFactory<Sys>,
     pub(crate) failures: Failures,
+    pub(crate) cache: Cache,
     /// The file that was last required; V8 compiles it next.
     pub(crate) last_required: Mutex<Option<Url>>,
 }
@@ -55,7 +62,11 @@ impl Project {
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
         let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
-        let factory = resolver_factory(&roots)?;
+        let cache = Cache::open(start.cache.as_ref());
+        let exports = Arc::new(Exports::new(cache.clone()));
+        let factory = resolver_factory(&roots, exports.clone())?;
+        let cjs = factory.cjs_tracker()?.clone();
+        exports.told_by(&cjs);
         Ok(Self {
             names,
             limits: start.limits,
@@ -63,9 +74,10 @@ impl Project {
             main_module,
             inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
-            cjs: factory.cjs_tracker()?.clone(),
+            cjs,
             factory,
             failures: Failures::default(),
+            cache,
             last_required: Mutex::default(),
             roots,
         })
@@ -78,7 +90,7 @@ impl Project {
     }
 }
 
-fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
+fn resolver_factory(roots: &Roots, exports: Arc<Exports>) -> anyhow::Result<ResolverFactory<Sys>> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
         roots.checkout.clone(),
@@ -101,6 +113,7 @@ fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
         ResolverFactoryOptions {
             // A script in a package without "type" is CommonJS, as it is for Node.
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
+            node_analysis_cache: Some(exports),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
             ..ResolverFactoryOptions::default()
         },

@@ -25,13 +25,14 @@ use deno_runtime::{
 use node_resolver::PackageJsonResolverRc;
 use sys_traits::impls::RealSys;
 
-use crate::loader::{Loader, ProjectSlot};
-use crate::project::{Checker, Npm, Project, Sys};
+use crate::code_cache;
+use crate::loader::Loader;
+use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
 use crate::servers::LAZY_ESM;
 use crate::web_worker::{self, Workers};
 
 /// The Deno release that the pinned crates are of.
-const DENO_VERSION: &str = "2.9.8";
+pub(crate) const DENO_VERSION: &str = "2.9.8";
 
 /// The heap that most versions may have: what a spare is made with.
 const USUAL_MEMORY: u64 = 256 << 20;
@@ -95,6 +96,7 @@ impl Spare {
             project: Arc::clone(&services.project),
             blobs: Arc::clone(&services.blobs),
             main_blob: None,
+            compiled: Rc::default(),
         });
         let worker = main_worker(&services, &loader);
         Self { worker, loader, project: services.project, debuggers: services.debuggers }
@@ -106,8 +108,9 @@ impl Spare {
         project: Arc<Project>,
         permissions: PermissionsContainer,
     ) -> anyhow::Result<()> {
-        let state = self.worker.js_runtime.op_state();
-        let mut state = state.borrow_mut();
+        let op_state = self.worker.js_runtime.op_state();
+        let mut state = op_state.borrow_mut();
+        state.put(Arc::clone(&project));
         state.put::<Url>(project.main_module.clone());
         state.put::<PermissionsContainer>(permissions);
         state.put::<Sys>(RealSys);
@@ -121,6 +124,7 @@ impl Spare {
             .v8_isolate()
             .date_time_configuration_change_notification(v8::TimeZoneDetection::Redetect);
         _ = self.project.set(project);
+        code_cache::use_for_scripts(&self.worker.js_runtime, &self.project);
         Ok(())
     }
 
@@ -153,6 +157,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             fetch_dns_resolver: Default::default(),
             shared_array_buffer_store: Some(services.buffers.clone()),
             compiled_wasm_module_store: Some(services.wasm_modules.clone()),
+            // Given by `assign`, too, by the whole source and not by a hash of it.
             v8_code_cache: None,
             bundle_provider: None,
         },

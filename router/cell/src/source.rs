@@ -17,6 +17,7 @@ use deno_resolver::emit::EmitParsedSourceHelperError;
 use node_resolver::analyze::CjsAnalysisSourceProvider;
 use serde_json::{Map, Value};
 
+use crate::cache::{Entry, Maker};
 use crate::failures::Place;
 use crate::project::Project;
 
@@ -151,13 +152,43 @@ pub(crate) fn emit(
             "\"{name}\" is TypeScript in a package: packages in node_modules have to be JavaScript"
         )));
     }
-    let shown = project.inspected.then(|| source.clone());
-    let (code, map) = emit_with_map(project, specifier, media_type, kind, source)
-        .map_err(|error| emit_error(project, &error))?;
-    Ok(match shown {
-        Some(source) => with_source(code, &map, &source),
-        None => code,
-    })
+    // Debuggers are shown the source, which is not part of what is kept.
+    if project.inspected {
+        let shown = source.clone();
+        let (code, map) = emit_with_map(project, specifier, media_type, kind, source)
+            .map_err(|error| emit_error(project, &error))?;
+        return Ok(with_source(code, &map, &shown));
+    }
+    let entry = cached_emit(project, specifier, media_type, kind, &source);
+    if let Some(code) = entry.as_ref().and_then(Entry::read_text) {
+        return Ok(code);
+    }
+    let emitted = emit_with_map(project, specifier, media_type, kind, source);
+    let (code, _map) = emitted.map_err(|error| emit_error(project, &error))?;
+    // JSX for development has the file's name in it, which is another one in each version.
+    if let Some(entry) = entry
+        && !project.roots.checkout.to_str().is_some_and(|checkout| code.contains(checkout))
+    {
+        entry.write(code.as_bytes());
+    }
+    Ok(code)
+}
+
+/// Where the emitted code of this module is kept: what is made by the project's code at run time is not.
+fn cached_emit(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    kind: ModuleKind,
+    source: &str,
+) -> Option<Entry> {
+    if specifier.scheme() != "file" {
+        return None;
+    }
+    let options = project.factory.compiler_options_resolver().ok()?.for_specifier(specifier);
+    let options = options.transpile_options().ok()?.pre_computed_hash.to_le_bytes();
+    let how = format!("{media_type:?} {kind:?}");
+    project.cache.entry(Maker::Emitter, &[&options, how.as_bytes(), source.as_bytes()])
 }
 
 /// With what it was made from in a comment behind it, where debuggers look.

@@ -13,6 +13,7 @@ use deno_runtime::{BootstrapOptions, WorkerExecutionMode};
 use sys_traits::impls::RealSys;
 
 use crate::bounds::{self, Room};
+use crate::code_cache;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
@@ -60,6 +61,7 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
             WebWorker::from_options(worker_services(&services, &args), worker_options(&services, args))
         });
         THIS.set(Some((counted, room)));
+        code_cache::use_for_scripts(&worker.js_runtime, &services.project);
         worker.bootstrap(&bootstrap);
         Servers::prepare(&mut worker.js_runtime).listen_at(&mut worker.js_runtime, &project.socket);
         (worker, handle)
@@ -76,6 +78,7 @@ fn worker_services(
         project: Arc::clone(&services.project),
         blobs: Arc::clone(&services.blobs),
         main_blob: main_blob.map(|blob| (args.main_module.clone(), blob)),
+        compiled: Rc::default(),
     });
     let node_resolver = project.factory.node_resolver();
     WebWorkerServiceOptions {

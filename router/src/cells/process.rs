@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::publisher::Url;
-use switchyard_protocol::{FromCell, Limit, Limits, ToCell};
+use switchyard_protocol::{FromCell, Limit, Limits, ModuleCache, ToCell};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -24,6 +24,7 @@ use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
 use super::{Order, Settings, StartError, User};
 use crate::project::diagnostic;
+use crate::version::Version;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
@@ -170,9 +171,10 @@ impl Cell {
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
         let data = self.settings.data_dir.join(order.version.project.as_str());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
+        let cache = self.cache(&order.version);
         let _ = self.given.set(order.version.clone());
         let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
-        let start = order.start(self.socket.clone(), inspect, self.tmp.clone(), data);
+        let start = order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache);
         let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Say(start)).await;
         let mut status = self.status.clone();
@@ -198,6 +200,18 @@ impl Cell {
         }
         let _ = self.limits.set(*limits);
         Ok(())
+    }
+
+    /// Where the version's compiled modules are kept. Without it they are compiled once more.
+    fn cache(&self, version: &Version) -> Option<ModuleCache> {
+        let cache = self.settings.caches.of(&version.project)?;
+        match create(&cache.dir, self.settings.user) {
+            Ok(()) => Some(cache),
+            Err(error) => {
+                tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error:#}");
+                None
+            }
+        }
     }
 
     /// Where debuggers get at `order`, if they may.

@@ -1,6 +1,7 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
 //! drain, prune.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -254,10 +255,32 @@ pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     left
 }
 
-/// Removes checkouts that nothing needs any more.
-pub(super) async fn prune(store: Arc<Store>, project: ProjectName, keep: usize, used: Vec<Version>) {
-    let pruned = spawn_blocking(move || store.prune(&project, keep, &used)).await;
-    if let Ok(Err(error)) = pruned {
-        tracing::warn!("old checkouts stay: {error:#}");
+/// Removes checkouts and compiled modules that nothing needs any more.
+pub(super) async fn prune(
+    store: Arc<Store>,
+    cells: Arc<Cells>,
+    project: ProjectName,
+    keep: usize,
+    used: Vec<Version>,
+    is_gone: bool,
+) {
+    // A panic in it is logged.
+    let _ = spawn_blocking(move || {
+        if let Err(error) = store.prune(&project, keep, &used) {
+            tracing::warn!("old checkouts stay: {error:#}");
+        }
+        let caches = cells.caches();
+        let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
+        if let Err(error) = pruned {
+            tracing::warn!("old compiled modules stay: {error:#}");
+        }
+    })
+    .await;
+}
+
+/// Removes the compiled modules of others than these projects.
+pub(super) async fn prune_others(cells: Arc<Cells>, projects: BTreeSet<String>) {
+    if let Ok(Err(error)) = spawn_blocking(move || cells.caches().retain(&projects)).await {
+        tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
     }
 }
