@@ -5,15 +5,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify_debouncer_full::notify::{self, Config, Error, ErrorKind, RecommendedWatcher, RecursiveMode};
+use notify_debouncer_full::notify::{self, Config, Error, ErrorKind, RecursiveMode};
 use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_debouncer_opt};
 use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
+use super::plain::PlainWatcher;
+
 /// What is watched, and whose it is.
 pub(super) struct Tree {
     root: PathBuf,
-    debouncer: Debouncer<RecommendedWatcher, NoCache>,
+    debouncer: Debouncer<PlainWatcher, NoCache>,
     /// Directory to the projects that it belongs to (two may link to the same one), and its path
     /// below each.
     watched: HashMap<PathBuf, Vec<(String, PathBuf)>>,
