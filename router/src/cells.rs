@@ -75,6 +75,7 @@ impl Order {
             version,
             checkout: self.checkout.dir.clone(),
             node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
+            packages: self.checkout.packages(),
             entry: self.entry.clone(),
             socket,
             env,
@@ -91,6 +92,8 @@ impl Order {
 pub(crate) enum StartError {
     /// The version cannot be served.
     Failed(Diagnostic),
+    /// The same, for want of something that could be fetched.
+    Missing(Diagnostic),
     /// The router could not make a process; not the version's fault.
     NoProcess(anyhow::Error),
     /// It neither served nor failed in time, and was ended.

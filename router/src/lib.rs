@@ -11,6 +11,7 @@ mod drain;
 mod http;
 mod live;
 mod metrics;
+mod packages;
 mod policy;
 mod project;
 mod reload;

@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::http;
 use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
+use crate::packages::{self, Packages};
 use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
@@ -168,6 +169,12 @@ fn cell_binary() -> Result<PathBuf, String> {
     Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
 }
 
+/// Where packages come from, as Deno and npm are told.
+fn registries() -> Vec<(String, String)> {
+    let told = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    ["NPM_CONFIG_REGISTRY", "JSR_URL"].into_iter().filter_map(told).collect()
+}
+
 /// As many descriptors as the kernel lets the router have: a shell's 1024 are few for connections.
 fn raise_descriptors(max_connections: usize) {
     let limit = getrlimit(Resource::Nofile);
@@ -222,6 +229,12 @@ where
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
+    let install = config.allow_install.then(|| packages::Settings {
+        binary: cell.clone(),
+        patience: config.install_timeout,
+        registries: registries(),
+    });
+    let packages = Arc::new(Packages::open(&config.state, install)?);
     let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
@@ -245,6 +258,7 @@ where
     };
     let parts = Parts {
         store: store.clone(),
+        packages,
         cells: cells.clone(),
         live: live.clone(),
         board: board.clone(),

@@ -38,6 +38,7 @@ mod forwarding;
 mod framing;
 mod handlers;
 mod ingress;
+mod install;
 mod language;
 mod listener;
 mod logs;

@@ -19,7 +19,7 @@ use crate::handler::DefaultExport;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
-use crate::process::trim_memory;
+use crate::process::{self, trim_memory};
 use crate::project::Project;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
@@ -51,6 +51,10 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut version = Version { worker: spare.worker, project, control, default_export };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
+        Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
+            version.control.send(&FromCell::Missing(diagnostic));
+            1
+        }
         Err(diagnostic) => fail(&version.control, diagnostic),
     }
 }
@@ -84,21 +88,12 @@ async fn assign(
     Ok(project)
 }
 
+/// The other threads are V8's and the control reader, which do not look at the environment.
 fn set_environment(start: &Start) {
-    let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     let socket = format!("unix:{}", start.socket.display());
-    let ours = [("DENO_SERVE_ADDRESS", socket.as_str()), ("DENO_TRUST_PROXY_HEADERS", "1")];
-    let given = start.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    // SAFETY: the other threads are V8's and the control reader, which do not look at the environment.
-    #[expect(unsafe_code, reason = "no thread reads the environment yet")]
-    unsafe {
-        for name in inherited {
-            std::env::remove_var(name);
-        }
-        for (name, value) in given.chain(ours) {
-            std::env::set_var(name, value);
-        }
-    }
+    let ours = [("DENO_SERVE_ADDRESS", socket.into()), ("DENO_TRUST_PROXY_HEADERS", "1".into())];
+    let given = start.env.iter().map(|(name, value)| (name.as_str(), value.as_str().into()));
+    process::set_environment(given.chain(ours));
 }
 
 fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {

@@ -46,11 +46,18 @@ const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How far a cell is. What it said stays known when it has ended.
 #[derive(Debug, Clone, Default)]
 struct Status {
-    /// Whether it serves, or why it never will.
-    outcome: Option<Result<(), Diagnostic>>,
+    outcome: Option<Outcome>,
     /// The limit that it went over.
     exceeded: Option<Limit>,
     exit: Option<Exit>,
+}
+
+/// Whether it serves, or why it never will.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Serves,
+    Failed(Diagnostic),
+    Missing(Diagnostic),
 }
 
 type Log = JoinHandle<Vec<String>>;
@@ -165,7 +172,9 @@ impl Cell {
         };
         let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {
-            Some(outcome) => outcome.map_err(StartError::Failed),
+            Some(Outcome::Serves) => Ok(()),
+            Some(Outcome::Failed(error)) => Err(StartError::Failed(error)),
+            Some(Outcome::Missing(error)) => Err(StartError::Missing(error)),
             None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
         }
     }
@@ -306,8 +315,9 @@ impl Owner {
     fn heard(&self, line: &str) {
         let outcome = match serde_json::from_str(line) {
             Ok(FromCell::Ready) => return,
-            Ok(FromCell::Serving) => Ok(()),
-            Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
+            Ok(FromCell::Serving) => Outcome::Serves,
+            Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
+            Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
             Err(error) => return tracing::warn!("a cell says what is not understood: {error}"),
         };

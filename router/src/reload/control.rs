@@ -32,6 +32,7 @@ use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
 use crate::live::{Board, Command, Events, Lines, Live};
 use crate::metrics::Metrics;
+use crate::packages::Packages;
 use crate::policy::{Grant, Policy};
 use crate::project::diagnostic;
 use crate::version::Version;
@@ -40,6 +41,7 @@ use crate::watch::Change;
 /// What the control flow is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
+    pub(crate) packages: Arc<Packages>,
     pub(crate) cells: Arc<Cells>,
     pub(crate) live: Arc<Live>,
     pub(crate) board: Arc<Board>,
@@ -115,6 +117,7 @@ impl Control {
         let builder = Builder {
             cells: parts.cells.clone(),
             store: parts.store.clone(),
+            packages: parts.packages.clone(),
             permits: Arc::new(Semaphore::new(cores)),
             patience: settings.build_timeout,
         };
@@ -320,7 +323,8 @@ impl Control {
     /// Removes the checkouts of `project` that are neither in use nor among the `keep` newest.
     fn prune(&mut self, project: &ProjectName, keep: usize) {
         let used = self.projects.get(project.as_str()).map(Project::used).unwrap_or_default();
-        let pruned = work::prune(self.parts.store.clone(), project.clone(), keep, used);
+        let pruned =
+            work::prune(self.parts.store.clone(), self.parts.packages.clone(), project.clone(), keep, used);
         self.spawn(project.as_str(), async move {
             pruned.await;
             What::Nothing

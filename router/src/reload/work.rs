@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
+use switchyard_protocol::Install;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
@@ -16,6 +17,7 @@ use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store, snapshot};
 use crate::live::Running;
+use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
 use crate::project::{Manifest, diagnostic};
 use crate::version::Version;
@@ -170,6 +172,7 @@ pub(super) enum BuildError {
 pub(super) struct Builder {
     pub(super) cells: Arc<Cells>,
     pub(super) store: Arc<Store>,
+    pub(super) packages: Arc<packages::Packages>,
     /// As many builds at once as there are cores.
     pub(super) permits: Arc<Semaphore>,
     pub(super) patience: Duration,
@@ -200,10 +203,73 @@ impl Builder {
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<Cell>, BuildError> {
+        let may_install = self.packages.may_install();
+        let has_packages = self.find_packages(order).await?;
+        if may_install && !has_packages {
+            self.install(order).await?;
+        }
+        match self.run(order).await? {
+            Ok(cell) => Ok(cell),
+            Err(_) if may_install && has_packages => {
+                self.install(order).await?;
+                self.run(order).await?.map_err(BuildError::Failed)
+            }
+            Err(missing) if may_install => Err(BuildError::Failed(missing)),
+            Err(missing) => {
+                let message = format!("{}; a router with --allow-install fetches it", missing.message);
+                Err(BuildError::Failed(Diagnostic { message, ..missing }))
+            }
+        }
+    }
+
+    /// Whether the version has what its package.json names, as far as that can be told from outside: on the volume, or in
+    /// what was fetched for it or another version before.
+    async fn find_packages(&self, order: &Order) -> Result<bool, BuildError> {
+        let packages = Arc::clone(&self.packages);
+        let Order { version, checkout, .. } = order.clone();
+        let found = spawn_blocking(move || {
+            if checkout.packages().is_some() {
+                return Ok(true);
+            }
+            let key = Key::of(&checkout.dir, &version.digest.short())?;
+            let reused = packages.reuse(&version.project, &key, |folder| checkout.attach(folder))?;
+            Ok(reused || checkout.has_node_modules() || !packages::has_dependencies(&checkout.dir))
+        });
+        let found = found.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        found.map_err(|error| {
+            BuildError::Failed(diagnostic(format!("what was fetched for it cannot be used: {error}")))
+        })
+    }
+
+    /// Fetches what the version needs.
+    async fn install(&self, order: &Order) -> Result<(), BuildError> {
+        let Order { version, checkout, entry, grant } = order;
+        let key = Key::of(&checkout.dir, &version.digest.short()).map_err(|error| {
+            BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
+        })?;
+        let install = Install {
+            checkout: checkout.dir.clone(),
+            node_modules: checkout.own_node_modules(),
+            entry: entry.clone(),
+            folder: PathBuf::new(),
+            downloads: None,
+            lock: None,
+            env: grant.env.clone(),
+            private_net: grant.permissions.private_net.clone(),
+        };
+        let checkout = checkout.clone();
+        let order = packages::Order { project: &version.project, install, key };
+        let installed = self.packages.install(order, move |folder| checkout.attach(folder));
+        installed.await.map_err(BuildError::Failed)
+    }
+
+    /// Gives a cell, or what it could not do without.
+    async fn run(&self, order: &Order) -> Result<Result<Arc<Cell>, Diagnostic>, BuildError> {
         let began = Instant::now();
         loop {
             match self.cells.start(order, self.patience).await {
-                Ok(cell) => return Ok(cell),
+                Ok(cell) => return Ok(Ok(cell)),
+                Err(StartError::Missing(diagnostic)) => return Ok(Err(diagnostic)),
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic)),
                 Err(StartError::TimedOut(patience)) => return Err(BuildError::Failed(timed_out(patience))),
                 Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
@@ -251,9 +317,19 @@ pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     left
 }
 
-/// Removes checkouts that nothing needs any more.
-pub(super) async fn prune(store: Arc<Store>, project: ProjectName, keep: usize, used: Vec<Version>) {
-    let pruned = spawn_blocking(move || store.prune(&project, keep, &used)).await;
+/// Removes checkouts that nothing needs any more, and what was fetched for them.
+pub(super) async fn prune(
+    store: Arc<Store>,
+    packages: Arc<packages::Packages>,
+    project: ProjectName,
+    keep: usize,
+    used: Vec<Version>,
+) {
+    let pruned = spawn_blocking(move || {
+        store.prune(&project, keep, &used)?;
+        packages.prune(&project, || store.packages(&project))
+    });
+    let pruned = pruned.await;
     if let Ok(Err(error)) = pruned {
         tracing::warn!("old checkouts stay: {error:#}");
     }
