@@ -89,7 +89,7 @@ async fn without_permission_nothing_is_fetched_and_what_is_missing_is_named() {
     let router = registry.reachable(&volume).start().await;
     let error = fails(&router).await;
     assert!(
-        error.message.contains("\"greeting\"") && error.message.contains("npm install greeting"),
+        error.message.contains("\"greeting\"") && error.message.contains("(npm install)"),
         "{}",
         error.message
     );

@@ -251,15 +251,14 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
                  (npm install {raw}), or give its place in the \"imports\" of deno.json"
             )
         }
-        DenoResolveErrorKind::ResolveNpmReqRef(_) => {
+        _ => {
             let text = error.to_string();
             let advice = [" Ensure you have ", " Deno expects "];
             match advice.iter().find_map(|advice| text.split_once(advice)) {
-                Some((what, _)) => format!("{what} Install it there (npm install)."),
+                Some((what, _)) => format!("{what} Install it into the project's node_modules (npm install)"),
                 None => text,
             }
         }
-        _ => error.to_string(),
     }
 }
 
