@@ -1,6 +1,7 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
+mod caches;
 mod cgroup;
 mod exit;
 mod monitor;
@@ -9,25 +10,32 @@ mod pool;
 mod process;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::Start;
+use switchyard_protocol::{ModuleCache, Start};
 
+pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
-pub(crate) use output::Sink;
+pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
-pub(crate) use process::Cell;
+pub(crate) use process::{Cell, Inspector};
 
 use crate::checkout::Checkout;
+use crate::inspect::Inspectable;
 use crate::policy::Grant;
 use crate::version::Version;
 
+/// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
+/// port they name, none is opened.
+const PORT: &str = "8000";
+
 /// How cells are made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     /// `switchyard-cell`
     pub(crate) binary: PathBuf,
@@ -35,10 +43,12 @@ pub(crate) struct Settings {
     pub(crate) run_dir: PathBuf,
     /// Each project has a folder of its own below it, which stays.
     pub(crate) data_dir: PathBuf,
+    pub(crate) caches: Caches,
     pub(crate) spares: usize,
     /// Whom cells run as; `None`: the router's own user.
     pub(crate) user: Option<User>,
     pub(crate) groups: Option<Groups>,
+    pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
 }
@@ -60,7 +70,14 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf) -> Start {
+    fn start(
+        &self,
+        socket: PathBuf,
+        inspect: Option<PathBuf>,
+        tmp: PathBuf,
+        data: PathBuf,
+        cache: Option<ModuleCache>,
+    ) -> Start {
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -68,7 +85,8 @@ impl Order {
             ("TMPDIR", tmp.to_string_lossy().into_owned()),
             ("DATA_DIR", data.to_string_lossy().into_owned()),
         ];
-        let mut env = self.grant.env.clone();
+        let mut env = BTreeMap::from([("PORT".to_owned(), PORT.to_owned())]);
+        env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Start {
             project: self.version.project.to_string(),
@@ -78,9 +96,11 @@ impl Order {
             packages: self.checkout.packages(),
             entry: self.entry.clone(),
             socket,
+            inspect,
             env,
             tmp,
             data,
+            cache,
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
         }

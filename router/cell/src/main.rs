@@ -3,13 +3,16 @@
 //! this kernel can confine it with, with `--install` it only fetches what a version needs.
 
 mod bounds;
+mod cache;
+mod code_cache;
 mod control;
 mod diagnose;
+mod exports;
 mod failures;
 mod frame;
-mod handler;
 mod imports;
 mod install;
+mod inspector;
 mod life;
 mod loader;
 mod log;
@@ -18,10 +21,13 @@ mod permissions;
 mod process;
 mod project;
 mod remote;
+mod requests;
 mod roots;
 mod runtime;
 mod sandbox;
+mod servers;
 mod source;
+mod trace;
 mod watchdog;
 mod web_worker;
 

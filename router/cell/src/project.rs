@@ -2,7 +2,7 @@
 //! set up for it. Shared by the main thread and its web workers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use deno_config::deno_json::NodeModulesDirMode;
 use deno_config::workspace::{
@@ -19,6 +19,8 @@ use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 use node_resolver::PackageJsonThreadLocalCache;
 use sys_traits::impls::RealSys;
 
+use crate::cache::Cache;
+use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::paths::Names;
 use crate::remote::Remote;
@@ -29,15 +31,23 @@ pub(crate) type Sys = RealSys;
 pub(crate) type Checker = DenoInNpmPackageChecker;
 pub(crate) type Npm = NpmResolver<Sys>;
 
-/// Deno keeps caches in a directory of its own. A cell has none: nothing can be made below a file.
+/// Filled when the cell is given its version.
+pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
+
+/// Deno keeps caches in a directory of its own, for who may write there. A cell has another: nothing can be made below a
+/// file.
 const NO_CACHE: &str = "/dev/null/deno";
 
 pub(crate) struct Project {
     pub(crate) roots: Roots,
     pub(crate) limits: Limits,
+    /// Where it is served.
+    pub(crate) socket: PathBuf,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
+    /// Whether debuggers may attach, who want to see the source.
+    pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
@@ -45,6 +55,7 @@ pub(crate) struct Project {
     /// Modules that were fetched for the version.
     pub(crate) remote: Option<Remote>,
     pub(crate) failures: Failures,
+    pub(crate) cache: Cache,
     /// The file that was last required; V8 compiles it next.
     pub(crate) last_required: Mutex<Option<Url>>,
 }
@@ -54,16 +65,23 @@ impl Project {
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
         let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
-        let factory = resolver_factory(&roots)?;
+        let cache = Cache::open(start.cache.as_ref());
+        let exports = Arc::new(Exports::new(cache.clone()));
+        let factory = resolver_factory(&roots, exports.clone())?;
+        let cjs = factory.cjs_tracker()?.clone();
+        exports.told_by(&cjs);
         Ok(Self {
             names,
             limits: start.limits,
+            socket: start.socket.clone(),
             main_module,
+            inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
-            cjs: factory.cjs_tracker()?.clone(),
+            cjs,
             factory,
             remote: start.packages.as_deref().map(Remote::open).transpose()?,
             failures: Failures::default(),
+            cache,
             last_required: Mutex::default(),
             roots,
         })
@@ -86,7 +104,7 @@ impl Project {
     }
 }
 
-fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
+fn resolver_factory(roots: &Roots, exports: Arc<Exports>) -> anyhow::Result<ResolverFactory<Sys>> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
         roots.checkout.clone(),
@@ -109,6 +127,7 @@ fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
         ResolverFactoryOptions {
             // A script in a package without "type" is CommonJS, as it is for Node.
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
+            node_analysis_cache: Some(exports),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
             ..ResolverFactoryOptions::default()
         },

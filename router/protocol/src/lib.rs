@@ -2,6 +2,7 @@
 //! a cell inherits as its standard input. Private to the two, and free to change with them.
 
 mod install;
+mod mark;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
 
 pub use install::{Install, Installed, fetched};
+pub use mark::Mark;
 
 /// From the router to a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,15 +97,31 @@ pub struct Start {
     pub entry: String,
     /// Where to listen, whatever port the code names.
     pub socket: PathBuf,
+    /// Where to listen for debuggers, when any may attach.
+    pub inspect: Option<PathBuf>,
     /// The whole environment that the project sees.
     pub env: BTreeMap<String, String>,
     /// A folder of the cell's own that goes with it: `TMPDIR`.
     pub tmp: PathBuf,
     /// The project's folder for what stays: `DATA_DIR`.
     pub data: PathBuf,
+    /// Where compiled modules are kept for the project's next versions. The cell's own: no project reads or writes it.
+    pub cache: Option<ModuleCache>,
     pub permissions: Permissions,
     pub limits: Limits,
 }
+
+/// A folder for compiled modules, which has one project's and is the cell's user's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleCache {
+    /// Absolute and free of symbolic links.
+    pub dir: PathBuf,
+    /// How much one cell may write there, in bytes on the disk.
+    pub bytes: u64,
+}
+
+/// What the names in a [`ModuleCache`] begin with while they are written.
+pub const MODULE_CACHE_UNFINISHED: &str = ".new-";
 
 /// What a version may reach besides its checkout, `node_modules`, `tmp` and `data`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use super::deploys::Deploys;
 use super::machine::{Event, Found, Outcome as Built, Work};
 use super::project::Project;
 use super::record::Record;
-use super::work::{self, BuildError, Builder, Plan, Read};
+use super::work::{BuildError, Builder, Plan, Read};
 use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
 use crate::live::{Board, Command, Events, Lines, Live};
@@ -314,7 +314,7 @@ impl Control {
         self.parts.cells.clear().await;
     }
 
-    /// Removes what is remembered of a project, and its checkouts.
+    /// Removes what is remembered of a project, its checkouts and its compiled modules.
     fn forget(&mut self, project: &ProjectName) {
         self.record.remove(project);
         self.prune(project, 0);
@@ -322,9 +322,10 @@ impl Control {
 
     /// Removes the checkouts of `project` that are neither in use nor among the `keep` newest.
     fn prune(&mut self, project: &ProjectName, keep: usize) {
-        let used = self.projects.get(project.as_str()).map(Project::used).unwrap_or_default();
-        let pruned =
-            work::prune(self.parts.store.clone(), self.parts.packages.clone(), project.clone(), keep, used);
+        let known = self.projects.get(project.as_str());
+        let used = known.map(Project::used).unwrap_or_default();
+        let is_gone = known.is_none_or(|project| project.machine.is_absent());
+        let pruned = self.builder.clone().prune(project.clone(), keep, used, is_gone);
         self.spawn(project.as_str(), async move {
             pruned.await;
             What::Nothing

@@ -18,7 +18,7 @@ use super::work::{Packages, Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
 use crate::drain::InFlight;
-use crate::live::{Entry, Failure, LiveVersion, Process, Running, Shown};
+use crate::live::{Debuggers, Entry, Failure, LiveVersion, Process, Running, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, RequestLimits};
 use crate::project::diagnostic;
@@ -71,6 +71,7 @@ pub(super) struct Project {
     deaths: VecDeque<Died>,
     requests: Arc<Requests>,
     slots: Arc<Slots>,
+    debuggers: Arc<Debuggers>,
 }
 
 impl Project {
@@ -102,6 +103,7 @@ impl Project {
             deaths: VecDeque::new(),
             requests: Arc::default(),
             slots: Arc::new(Slots::new(RequestLimits::default().in_flight)),
+            debuggers: Arc::default(),
         }
     }
 
@@ -183,6 +185,7 @@ impl Project {
             requests: self.requests.clone(),
             limits,
             slots: self.slots.clone(),
+            debuggers: self.debuggers.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
 //! drain, prune.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -182,6 +183,8 @@ impl Builder {
     /// Starts `order` in a cell. `newer` tells that the project has changed again.
     pub(super) async fn build(&self, order: &Order, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
         let permit = tokio::select! {
+            // What can begin at once does, though something newer waits: it may be the same code.
+            biased;
             permit = self.permits.clone().acquire_owned() => permit,
             () = newer.notified() => return Err(BuildError::Superseded),
         };
@@ -294,6 +297,26 @@ impl Builder {
         });
         found.await.ok().flatten()
     }
+
+    /// Removes checkouts that nothing needs any more, what was fetched for them, and compiled modules.
+    pub(super) async fn prune(self, project: ProjectName, keep: usize, used: Vec<Version>, is_gone: bool) {
+        let pruned = spawn_blocking(move || {
+            let Self { store, packages, cells, .. } = self;
+            if let Err(error) = store.prune(&project, keep, &used) {
+                tracing::warn!("old checkouts stay: {error:#}");
+            }
+            if let Err(error) = packages.prune(&project, || store.packages(&project)) {
+                tracing::warn!("old packages stay: {error:#}");
+            }
+            let caches = cells.caches();
+            let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
+            if let Err(error) = pruned {
+                tracing::warn!("old compiled modules stay: {error:#}");
+            }
+        });
+        // A panic in it is logged.
+        let _ = pruned.await;
+    }
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {
@@ -309,7 +332,8 @@ fn timed_out(patience: Duration) -> Diagnostic {
 pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     running.in_flight.close();
     let left = running.in_flight.drained(grace).await;
-    if left == 0 {
+    // A cell that stands still for a debugger says goodbye to that one at least.
+    if left == 0 || running.cell.inspector().is_some() {
         running.cell.retire().await;
     } else {
         running.cell.kill().await;
@@ -317,20 +341,9 @@ pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     left
 }
 
-/// Removes checkouts that nothing needs any more, and what was fetched for them.
-pub(super) async fn prune(
-    store: Arc<Store>,
-    packages: Arc<packages::Packages>,
-    project: ProjectName,
-    keep: usize,
-    used: Vec<Version>,
-) {
-    let pruned = spawn_blocking(move || {
-        store.prune(&project, keep, &used)?;
-        packages.prune(&project, || store.packages(&project))
-    });
-    let pruned = pruned.await;
-    if let Ok(Err(error)) = pruned {
-        tracing::warn!("old checkouts stay: {error:#}");
+/// Removes the compiled modules of others than these projects.
+pub(super) async fn prune_others(cells: Arc<Cells>, projects: BTreeSet<String>) {
+    if let Ok(Err(error)) = spawn_blocking(move || cells.caches().retain(&projects)).await {
+        tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
     }
 }
