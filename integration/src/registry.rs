@@ -59,16 +59,13 @@ impl Registry {
 
     /// A router that fetches packages from here.
     pub fn router(&self, volume: &Volume) -> Builder {
-        self.reachable(volume).flag("allow-install", "")
+        self.known(volume).flag("allow-install", "")
     }
 
-    /// A router that may connect to it, but fetches nothing.
-    pub fn reachable(&self, volume: &Volume) -> Builder {
-        let policy = format!("[defaults.permissions]\nprivate_net = [\"{}\"]\n", self.address);
-        volume.write("_policy/policy.toml", policy);
+    /// A router that knows it, but fetches nothing.
+    pub fn known(&self, volume: &Volume) -> Builder {
         Router::builder(volume)
             .unwatched()
-            .flag("policy", volume.path("_policy/policy.toml").display())
             .env("NPM_CONFIG_REGISTRY", &self.url("/"))
             .env("JSR_URL", &self.url("/"))
     }

@@ -18,5 +18,6 @@ mod project;
 mod reload;
 mod slots;
 mod tunnel;
+mod user;
 mod version;
 mod watch;

@@ -6,8 +6,10 @@ mod downloads;
 mod installer;
 mod key;
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -20,8 +22,9 @@ use switchyard_protocol::{Install, fetched};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use self::downloads::Downloads;
+use self::downloads::{DOWNLOADS, Downloads};
 use crate::project::diagnostic;
+use crate::user::User;
 
 pub(crate) use self::key::{Key, has_dependencies};
 
@@ -38,8 +41,12 @@ pub(crate) struct Settings {
     pub(crate) binary: PathBuf,
     /// How long one installation may take.
     pub(crate) patience: Duration,
-    /// What the operator's own environment says of registries.
+    /// Whom it is done as; `None`: the router's own user.
+    pub(crate) user: Option<User>,
+    /// What the operator's own environment says of registries: their URLs.
     pub(crate) registries: Vec<(String, String)>,
+    /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
+    pub(crate) authorities: Option<String>,
 }
 
 /// All folders of packages.
@@ -73,7 +80,7 @@ impl Packages {
         let root = state.join("packages");
         fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().context("resolve the state folder")?;
-        let downloads = Downloads::open(&root)?;
+        let downloads = Downloads::open(&root, settings.as_ref().and_then(|settings| settings.user))?;
         for project in names(&root) {
             for name in names(&root.join(&project)) {
                 if name.starts_with(UNFINISHED) {
@@ -125,21 +132,20 @@ impl Packages {
             return Err(diagnostic("packages are not fetched here (--allow-install)"));
         };
         let _permit = self.permits.acquire().await.map_err(|error| failed(error.into()))?;
-        let unfinished = self.unfinished(order.project).map_err(failed)?;
+        let unfinished = self.unfinished(order.project, settings.user).map_err(failed)?;
         order.install.folder.clone_from(&unfinished.0);
         order.install.lock =
             self.newest(order.project, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
         let downloads = self.downloads.of(&order.install.private_net).map_err(failed)?;
         order.install.downloads = Some(downloads);
-        for (name, value) in &settings.registries {
-            order.install.env.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-        installer::run(settings, order.project, &order.install).await?;
+        installer::run(settings, order.project, order.install.clone()).await?;
         let written = unfinished.0.clone();
-        // A folder that is there after a power cut is whole.
-        let synced =
-            spawn_blocking(move || rustix::fs::syncfs(fs::File::open(written)?).map_err(io::Error::from));
-        synced.await.map_err(anyhow::Error::from).and_then(|synced| Ok(synced?)).map_err(failed)?;
+        let kept = spawn_blocking(move || {
+            take_over(&written)?;
+            // A folder that is there after a power cut is whole.
+            rustix::fs::syncfs(fs::File::open(written)?).map_err(io::Error::from)
+        });
+        kept.await.map_err(anyhow::Error::from).and_then(|kept| Ok(kept?)).map_err(failed)?;
         self.settle(&order, &unfinished.0, attach).map_err(|error| failed(error.into()))?;
         let downloads = self.downloads.clone();
         // A panic in it is logged, and harms nobody.
@@ -189,6 +195,15 @@ impl Packages {
         Ok(())
     }
 
+    /// Removes what others than these projects have.
+    pub(crate) fn retain(&self, projects: &BTreeSet<String>) {
+        for name in names(&self.root) {
+            if name != DOWNLOADS && !projects.contains(&name) {
+                remove(&self.root.join(name));
+            }
+        }
+    }
+
     fn newest(&self, project: &ProjectName, key: &Key) -> Option<(u64, PathBuf)> {
         let dir = self.root.join(project.as_str());
         let prefix = format!("{key}.");
@@ -196,11 +211,13 @@ impl Packages {
         numbers.max().map(|number: u64| (number, dir.join(format!("{prefix}{number}"))))
     }
 
-    fn unfinished(&self, project: &ProjectName) -> Result<Unfinished> {
+    fn unfinished(&self, project: &ProjectName, user: Option<User>) -> Result<Unfinished> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.root.join(project.as_str()).join(format!("{UNFINISHED}{number}"));
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Unfinished(path))
+        let unfinished = Unfinished(path);
+        give(&unfinished.0, user)?;
+        Ok(unfinished)
     }
 
     fn settling(&self) -> MutexGuard<'_, ()> {
@@ -219,6 +236,32 @@ impl Drop for Unfinished {
             std::thread::spawn(move || remove(&path));
         }
     }
+}
+
+/// Makes a folder one that only `user` (else the router's own) can enter.
+fn give(dir: &Path, user: Option<User>) -> Result<()> {
+    fs::set_permissions(dir, Permissions::from_mode(0o700))
+        .and_then(|()| user.map_or(Ok(()), |user| user.give(dir)))
+        .with_context(|| format!("protect {}", dir.display()))
+}
+
+/// Makes all that is in a folder the router's, for cells to read: archives say of their files what they like.
+fn take_over(path: &Path) -> io::Result<()> {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let metadata = path.symlink_metadata()?;
+    if (metadata.uid(), metadata.gid()) != own {
+        lchown(path, Some(own.0), Some(own.1))?;
+    }
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(if metadata.is_dir() { 0o755 } else { 0o644 }))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            take_over(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -278,6 +321,30 @@ mod tests {
         assert!(!one.exists() && other.exists());
         packages.prune(&project, || Ok(Vec::new())).unwrap();
         assert!(!other.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn what_archives_say_of_their_files_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("a"), dir.path().join("a/b"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.join("link")).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o6777)).unwrap();
+        take_over(&folder).unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&folder), mode(&file)), (0o755, 0o644));
+    }
+
+    #[test]
+    fn only_what_projects_have_that_are_there_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let (packages, project, _) = packages(state.path());
+        let folder = make(&packages, &project, "a.0");
+        packages.retain(&[project.to_string()].into());
+        assert!(folder.exists());
+        packages.retain(&BTreeSet::new());
+        assert!(!folder.exists() && packages.root.join(DOWNLOADS).exists());
     }
 
     #[test]

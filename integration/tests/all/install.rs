@@ -1,12 +1,17 @@
 //! Packages and remote modules that the router fetches, where the operator allows it.
 
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use rustix::process::geteuid;
 use serde_json::json;
 use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::registry::Registry;
-use switchyard_integration::router::{Router, State};
+use switchyard_integration::router::{Builder, Router, State};
 use switchyard_integration::volume::Volume;
 
 /// Answers what the package `greeting` exports.
@@ -43,6 +48,12 @@ async fn fails(router: &Router) -> Diagnostic {
     status.error.expect("it fails")
 }
 
+/// Projects are given `NPM_TOKEN`.
+fn with_token(router: Builder, volume: &Volume) -> Builder {
+    volume.write("_policy/policy.toml", "[defaults.env]\nNPM_TOKEN = \"s3cret\"\n");
+    router.flag("policy", volume.path("_policy/policy.toml").display())
+}
+
 fn installations(state: &State) -> usize {
     std::fs::read_dir(state.path().join("packages/a")).map_or(0, Iterator::count)
 }
@@ -65,7 +76,7 @@ async fn what_is_there_is_not_asked_for_again() {
     serves(&router, "hello!").await;
     drop(router);
     // A router that starts again, even one that may not fetch anything.
-    let router = registry.reachable(&volume).state(&state).start().await;
+    let router = registry.known(&volume).state(&state).start().await;
     serves(&router, "hello!").await;
     assert_eq!(registry.take_requests(), [""; 0]);
 }
@@ -86,7 +97,7 @@ async fn a_tarball_is_downloaded_once_for_all_projects() {
 #[tokio::test]
 async fn without_permission_nothing_is_fetched_and_what_is_missing_is_named() {
     let (registry, volume) = (registry().await, greeting());
-    let router = registry.reachable(&volume).start().await;
+    let router = registry.known(&volume).start().await;
     let error = fails(&router).await;
     assert!(
         error.message.contains("\"greeting\"") && error.message.contains("(npm install)"),
@@ -102,7 +113,7 @@ async fn without_permission_nothing_is_fetched_and_what_is_missing_is_named() {
         (&url, &url),
         ("jsr:@x/y@1", "\"jsr:@x/y@1\""),
     ] {
-        volume.write("a/main.ts", format!("\nimport x from '{specifier}';\n{}", hello("x")));
+        volume.write("a/main.ts", format!("\nimport '{specifier}';\n{}", hello("x")));
         router.admin.reload("a").await;
         let error = fails(&router).await;
         assert!(error.message.contains(named), "{}", error.message);
@@ -115,9 +126,10 @@ async fn without_permission_nothing_is_fetched_and_what_is_missing_is_named() {
 #[tokio::test]
 async fn a_registry_that_cannot_be_reached_is_named() {
     let (registry, volume) = (registry().await, greeting());
-    let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9/").start().await;
+    volume.write("a/.npmrc", "registry=http://127.0.0.1:9/\n");
+    let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", "").start().await;
     let error = fails(&router).await;
-    // Not public, and the policy says nothing of it.
+    // Not public, not the operator's own, and the policy says nothing of it.
     assert!(error.message.contains("http://127.0.0.1:9/greeting"), "{}", error.message);
     assert!(error.message.contains("private_net"), "{}", error.message);
 }
@@ -177,10 +189,7 @@ async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
     let host = registry.url("/").replace("http:", "");
     let npmrc = format!("registry={}\n{host}:_authToken=${{NPM_TOKEN}}\n", registry.url("/"));
     volume.write("a/.npmrc", npmrc);
-    let builder = registry.router(&volume);
-    let policy = volume.read("_policy/policy.toml");
-    volume.write("_policy/policy.toml", format!("{policy}[defaults.env]\nNPM_TOKEN = \"s3cret\"\n"));
-    let router = builder.start().await;
+    let router = with_token(registry.router(&volume), &volume).start().await;
     serves(&router, "hello").await;
     // Who has no token gets nothing that another one got with it.
     volume.project("b").file("main.ts", GREETS).file("package.json", volume.read("a/package.json")).write();
@@ -188,6 +197,117 @@ async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
     let error = router.admin.project("b").await.error.expect("it fails");
     assert!(error.message.contains("401"), "{}", error.message);
     assert!(!router.log.text().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_token_in_a_url_is_told_to_nobody() {
+    let (registry, volume) = (registry().await, greeting());
+    registry.require_token("another");
+    let url = registry.url("/").replace("http://", "http://user:${NPM_TOKEN}@");
+    volume.write("a/.npmrc", format!("registry={url}\n"));
+    let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", "");
+    let router = with_token(router, &volume).start().await;
+    let error = fails(&router).await;
+    assert!(error.message.contains("401") && error.message.contains("${NPM_TOKEN}"), "{}", error.message);
+    assert!(!router.log.text().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn what_was_fetched_for_one_project_is_out_of_reach_of_the_others() {
+    let (registry, volume, state) = (registry().await, greeting(), State::new());
+    let router = registry.router(&volume).state(&state).start().await;
+    let folder = std::fs::read_dir(state.path().join("packages/a")).unwrap().flatten().next().unwrap().path();
+    let index = folder.join("node_modules/greeting/index.js");
+    assert!(index.is_file());
+    let tries = format!(
+        "const index = {index:?};\n\
+         const ways = {{ read: () => Deno.readTextFile(index), import: () => import(`file://${{index}}`),\n\
+           write: () => Deno.writeTextFile(index, 'x'), make: () => Deno.mkdir(index + 's'),\n\
+           list: () => Array.fromAsync(Deno.readDir({shared:?})) }};\n\
+         const tried = async ([name, way]) => await way().then(() => name, () => '-');\n\
+         export default {{ fetch: async () =>\n\
+           new Response((await Promise.all(Object.entries(ways).map(tried))).join(' ')) }};\n",
+        shared = state.path().join("packages/.downloads"),
+    );
+    volume.project("b").file("main.ts", &tries).write();
+    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.public.get("/b/").await.text(), "- - - - -");
+    // Its own it can read, and no more.
+    volume.write("a/main.ts", tries);
+    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    serves(&router, "read import - - -").await;
+}
+
+#[tokio::test]
+async fn a_damaged_download_is_made_again() {
+    let (registry, volume, state) = (registry().await, greeting(), State::new());
+    let router = registry.router(&volume).state(&state).start().await;
+    let shared = std::fs::read_dir(state.path().join("packages/.downloads")).unwrap();
+    let shared = shared.flatten().next().unwrap().path();
+    let downloads: Vec<_> = std::fs::read_dir(shared).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(downloads.len(), 2);
+    for (path, damaged) in downloads.iter().zip(["", "of an earlier life, and longer than any hash"]) {
+        std::fs::write(path, damaged).unwrap();
+    }
+    volume.copy_in(&volume.path("a"), "b");
+    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.public.get("/b/").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn packages_are_fetched_as_the_cells_user_and_belong_to_the_router() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let (registry, volume, state) = (registry().await, greeting(), State::new());
+    std::fs::set_permissions(state.path(), Permissions::from_mode(0o711)).unwrap();
+    let router = registry.router(&volume).state(&state).flag("cell-user", "nobody").start().await;
+    serves(&router, "hello").await;
+    let owners = |folder: &str| {
+        let mut paths = vec![state.path().join(folder)];
+        let mut owners = BTreeSet::new();
+        while let Some(path) = paths.pop() {
+            let metadata = path.symlink_metadata().unwrap();
+            owners.insert(metadata.uid() == 0);
+            if metadata.is_dir() {
+                paths.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
+        owners
+    };
+    assert_eq!(owners("packages/a"), [true].into());
+    assert_eq!(owners("packages/.downloads"), [false].into());
+    drop(router);
+    // Another user does not believe what the first one left.
+    let router = registry.router(&volume).state(&state).start().await;
+    serves(&router, "hello").await;
+    assert_eq!(owners("packages/.downloads"), [true].into());
+}
+
+#[tokio::test]
+async fn authorities_that_are_none_are_refused() {
+    let volume = greeting();
+    for (file, reason) in [("nowhere", "No such file"), ("a/package.json", "no certificate is in it")] {
+        let router = Router::builder(&volume).flag("allow-install", "");
+        let ended = router.env("SSL_CERT_FILE", &volume.path(file).display().to_string()).run_to_end().await;
+        assert_eq!(ended.status.code(), Some(64));
+        let text = ended.log.text();
+        assert!(text.contains("SSL_CERT_FILE names") && text.contains(reason), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_answer_keeps_nobody_else_waiting() {
+    let (registry, volume) = (registry().await, greeting());
+    volume.write("b/main.ts", hello("b"));
+    // Nobody answers there: connections wait.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let builder = registry.router(&volume).env("NPM_CONFIG_REGISTRY", &url).flag("build-timeout", 1000);
+    // It is ready.
+    let router = builder.start().await;
+    assert_eq!(router.public.get("/b/").await.text(), "b");
+    assert_eq!(router.admin.project("a").await.error, None);
 }
 
 #[tokio::test]
@@ -323,10 +443,8 @@ async fn a_change_ends_the_installation_that_it_makes_needless() {
     let (registry, volume) = (registry().await, greeting());
     // Nobody answers there: connections wait.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let builder = registry.router(&volume);
-    volume.write("_policy/policy.toml", "[defaults.permissions]\nprivate_net = [\"127.0.0.1\"]\n");
     let url = format!("http://{}/", silent.local_addr().unwrap());
-    let router = builder.env("NPM_CONFIG_REGISTRY", &url).start_unready().await;
+    let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", &url).start_unready().await;
     let mut events = router.events().await;
     let accepted = tokio::task::spawn_blocking(move || silent.accept().map(|taken| (taken, silent)));
     let _held = switchyard_integration::within("it is asked", accepted).await.unwrap().unwrap();

@@ -28,6 +28,8 @@ pub struct Install {
     pub env: BTreeMap<String, String>,
     /// Addresses that are not public and may be reached all the same.
     pub private_net: Vec<Reach>,
+    /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
+    pub authorities: Option<String>,
 }
 
 /// What came of it.

@@ -22,8 +22,9 @@ use tokio::time::timeout;
 use super::cgroup::Group;
 use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
-use super::{Order, Settings, StartError, User};
+use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
+use crate::user::User;
 use crate::version::Version;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
@@ -290,9 +291,7 @@ impl Cell {
 fn create(dir: &Path, user: Option<User>) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))?;
-    let Some(User { uid, gid }) = user else { return Ok(()) };
-    std::os::unix::fs::chown(dir, Some(uid), Some(gid))
-        .with_context(|| format!("give away {}", dir.display()))
+    user.map_or(Ok(()), |user| user.give(dir)).with_context(|| format!("give away {}", dir.display()))
 }
 
 fn ended_in_load(exit: &Exit) -> Diagnostic {

@@ -1,7 +1,7 @@
 //! Tarballs that were downloaded once, for all projects. Only what fetches packages reads and writes them.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,19 +9,36 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use switchyard_protocol::Reach;
 
+use super::give;
+use crate::user::User;
+
 /// Bytes: the tarballs of some ten thousand packages.
 const MOST: u64 = 2 << 30;
 
+/// Below the folder of all packages, where no project's name begins with a dot.
+pub(super) const DOWNLOADS: &str = ".downloads";
+
 #[derive(Debug, Clone)]
-pub(super) struct Downloads(PathBuf);
+pub(super) struct Downloads {
+    dir: PathBuf,
+    /// Whom packages are fetched as; `None`: the router's own user.
+    user: Option<User>,
+}
 
 impl Downloads {
-    pub(super) fn open(root: &Path) -> Result<Self> {
-        let dir = root.join(".downloads");
+    /// What another user has put there is not taken over.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn open(root: &Path, user: Option<User>) -> Result<Self> {
+        let dir = root.join(DOWNLOADS);
+        let uid = user.map_or(rustix::process::geteuid().as_raw(), |user| user.uid);
+        if dir.symlink_metadata().is_ok_and(|metadata| metadata.uid() != uid) {
+            fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+        }
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        fs::set_permissions(&dir, Permissions::from_mode(0o700))
-            .with_context(|| format!("protect {}", dir.display()))?;
-        Ok(Self(dir))
+        give(&dir, user)?;
+        Ok(Self { dir, user })
     }
 
     /// The folder that projects share that reach the same addresses besides the public ones: what one cannot ask for, it is
@@ -34,8 +51,9 @@ impl Downloads {
         reaches.sort();
         let hash = Sha256::digest(reaches.join(" "));
         let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let dir = self.0.join(name);
+        let dir = self.dir.join(name);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        give(&dir, self.user)?;
         Ok(dir)
     }
 
@@ -45,7 +63,7 @@ impl Downloads {
     }
 
     fn prune_to(&self, most: u64) {
-        let dirs = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let dirs = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let entries = dirs.flat_map(|dir| fs::read_dir(dir.path()).into_iter().flatten().flatten());
         let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
             .filter_map(|entry| {
@@ -75,7 +93,7 @@ mod tests {
     #[test]
     fn the_longest_unused_go_first() {
         let root = tempfile::tempdir().unwrap();
-        let downloads = Downloads::open(root.path()).unwrap();
+        let downloads = Downloads::open(root.path(), None).unwrap();
         let dir = downloads.of(&[]).unwrap();
         assert_ne!(dir, downloads.of(&["127.0.0.1:80".parse().unwrap()]).unwrap());
         for (name, age) in [("old", 20), ("older", 30), ("new", 10)] {

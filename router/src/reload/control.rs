@@ -38,6 +38,9 @@ use crate::project::diagnostic;
 use crate::version::Version;
 use crate::watch::Change;
 
+/// More of what is slow than this waits to be told.
+const FETCHING: usize = 16;
+
 /// What the control flow is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
@@ -63,6 +66,8 @@ pub(crate) struct Control {
     misnamed: BTreeSet<String>,
     /// What the scan at start still waits for; `None` when it is done.
     scanning: Option<BTreeSet<String>>,
+    /// For whose packages it does not wait any longer: their registry may be of their own choice.
+    fetching: mpsc::Receiver<ProjectName>,
     began: Instant,
     /// As many readings at once as there are cores: more would only fill the memory.
     readers: Arc<Semaphore>,
@@ -114,12 +119,14 @@ impl Control {
     /// The state folder cannot be read.
     pub(crate) fn new(settings: Settings, parts: Parts) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (slow, fetching) = mpsc::channel(FETCHING);
         let builder = Builder {
             cells: parts.cells.clone(),
             store: parts.store.clone(),
             packages: parts.packages.clone(),
             permits: Arc::new(Semaphore::new(cores)),
             patience: settings.build_timeout,
+            fetching: slow,
         };
         Ok(Self {
             record: Record::open(&settings.state)?,
@@ -130,6 +137,7 @@ impl Control {
             deploys: Deploys::default(),
             misnamed: BTreeSet::new(),
             scanning: None,
+            fetching,
             began: Instant::now(),
             readers: Arc::new(Semaphore::new(cores)),
             tasks: JoinSet::new(),
@@ -153,6 +161,7 @@ impl Control {
                 () = until(lease_ends) => self.end_leases(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
+                Some(project) = self.fetching.recv() => self.scanned(Some(project.as_str())),
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
                     Ok((id, done)) => {
                         self.owners.remove(&id);

@@ -10,7 +10,7 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use switchyard_protocol::Install;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
@@ -177,6 +177,8 @@ pub(super) struct Builder {
     /// As many builds at once as there are cores.
     pub(super) permits: Arc<Semaphore>,
     pub(super) patience: Duration,
+    /// Told of projects whose packages take longer than that.
+    pub(super) fetching: mpsc::Sender<ProjectName>,
 }
 
 impl Builder {
@@ -259,11 +261,22 @@ impl Builder {
             lock: None,
             env: grant.env.clone(),
             private_net: grant.permissions.private_net.clone(),
+            authorities: None,
         };
         let checkout = checkout.clone();
         let order = packages::Order { project: &version.project, install, key };
-        let installed = self.packages.install(order, move |folder| checkout.attach(folder));
-        installed.await.map_err(BuildError::Failed)
+        let takes_long = async {
+            sleep(self.patience).await;
+            // Whoever listens may have gone.
+            let _ = self.fetching.send(version.project.clone()).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            installed = self.packages.install(order, move |folder| checkout.attach(folder)) => {
+                installed.map_err(BuildError::Failed)
+            }
+            () = takes_long => unreachable!("it never ends"),
+        }
     }
 
     /// Gives a cell, or what it could not do without.
@@ -317,6 +330,17 @@ impl Builder {
         // A panic in it is logged.
         let _ = pruned.await;
     }
+
+    /// Removes the compiled modules of others than these projects, and what was fetched for them.
+    pub(super) async fn prune_others(self, projects: BTreeSet<String>) {
+        let pruned = spawn_blocking(move || {
+            self.packages.retain(&projects);
+            self.cells.caches().retain(&projects)
+        });
+        if let Ok(Err(error)) = pruned.await {
+            tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
+        }
+    }
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {
@@ -339,11 +363,4 @@ pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
         running.cell.kill().await;
     }
     left
-}
-
-/// Removes the compiled modules of others than these projects.
-pub(super) async fn prune_others(cells: Arc<Cells>, projects: BTreeSet<String>) {
-    if let Ok(Err(error)) = spawn_blocking(move || cells.caches().retain(&projects)).await {
-        tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
-    }
 }

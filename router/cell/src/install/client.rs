@@ -49,6 +49,8 @@ pub(crate) struct Client {
     downloads: Option<PathBuf>,
     /// What was taken from there or put there.
     used: Mutex<Vec<PathBuf>>,
+    /// Which URLs had no answer, and why.
+    unanswered: Mutex<Vec<(Url, String)>>,
     requests: AtomicU64,
     bytes: AtomicU64,
 }
@@ -65,14 +67,17 @@ struct Answer {
 }
 
 impl Client {
-    pub(super) fn new(downloads: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// # Errors
+    /// The certificates are none.
+    pub(super) fn new(downloads: Option<PathBuf>, authorities: Option<&str>) -> anyhow::Result<Self> {
         let options = CreateHttpClientOptions {
             root_cert_store: Some(create_default_root_cert_store()),
+            ca_certs: authorities.map(|text| text.as_bytes().to_vec()).into_iter().collect(),
             ..CreateHttpClientOptions::default()
         };
         let http = create_http_client(USER_AGENT, options)?;
-        let (used, requests, bytes) = Default::default();
-        Ok(Self { http, downloads, used, requests, bytes })
+        let (used, unanswered, requests, bytes) = Default::default();
+        Ok(Self { http, downloads, used, unanswered, requests, bytes })
     }
 
     /// How many there were so far.
@@ -85,6 +90,13 @@ impl Client {
         for path in self.used.lock().expect("no panic while it is held").drain(..) {
             let _ = fs::remove_file(path);
         }
+    }
+
+    /// Why there was no answer from a URL that is part of this text, which does not say so.
+    pub(super) fn reason(&self, text: &str) -> Option<String> {
+        let unanswered = self.unanswered.lock().expect("no panic while it is held");
+        let mut known = unanswered.iter().filter(|(url, _)| text.contains(url.as_str()));
+        known.next().map(|(_, reason)| reason.clone()).filter(|reason| !text.contains(reason))
     }
 
     async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Answer, String> {
@@ -101,6 +113,8 @@ impl Client {
             if !again || attempt == ATTEMPTS {
                 return answer.map_err(|failure| {
                     let (Failure::Passing(reason) | Failure::Final(reason)) = failure;
+                    let mut unanswered = self.unanswered.lock().expect("no panic while it is held");
+                    unanswered.push((url.clone(), reason.clone()));
                     format!("{url}: {reason}")
                 });
             }

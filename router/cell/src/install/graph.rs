@@ -36,7 +36,7 @@ pub(super) async fn walk(
     main_module: Url,
 ) -> Result<ModuleGraph, Diagnostic> {
     let graph = build(packages, roots, client, main_module).await.map_err(|error| told(names, &error))?;
-    graph.valid().map_err(|error| invalid(roots, names, &error))?;
+    graph.valid().map_err(|error| invalid(roots, names, client, &error))?;
     if let Err(error) = &graph.npm_dep_graph_result {
         return Err(told(names, &anyhow::anyhow!("{error}")));
     }
@@ -131,8 +131,12 @@ impl JsrUrlProvider for Jsr {
 }
 
 /// The import that cannot be had, where it is written.
-fn invalid(roots: &Roots, names: &Names, error: &ModuleGraphError) -> Diagnostic {
-    let mut diagnostic = Diagnostic { message: names.clean(&chain(error)), ..Diagnostic::default() };
+fn invalid(roots: &Roots, names: &Names, client: &Client, error: &ModuleGraphError) -> Diagnostic {
+    let mut message = chain(error);
+    if let Some(reason) = client.reason(&message) {
+        message = format!("{message} ({reason})");
+    }
+    let mut diagnostic = Diagnostic { message: names.clean(&message), ..Diagnostic::default() };
     let Some(range) = error.maybe_range() else { return diagnostic };
     let number = |index: usize| u32::try_from(index + 1).ok();
     diagnostic.file = names.file(range.specifier.as_str());
