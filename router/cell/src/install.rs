@@ -3,13 +3,12 @@
 
 mod client;
 mod graph;
+mod written;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead as _, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use deno_config::deno_json::{NodeModulesDirMode, NodeModulesLinkerMode};
 use deno_core::url::Url;
@@ -38,15 +37,10 @@ use crate::project::{Sys, find_configuration};
 use crate::roots::Roots;
 use crate::sandbox;
 use client::Client;
+use written::Written;
 
 /// Large registries' lists of versions and the largest packages are held in memory, several at once.
 const LIMITS: Limits = Limits { memory: 1 << 30, event_loop: 0, workers: 0, files: 1024, disk: 512 << 20 };
-
-/// Bytes of all files of one installation. A tarball of a megabyte can have a gigabyte in it.
-const MAX_WRITTEN: u64 = 4 << 30;
-
-/// How often it is looked at: a fast disk takes a few hundred megabytes in between.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Several tarballs are unpacked at once; more would only wait for the same disk.
 const BLOCKING_THREADS: usize = 8;
@@ -62,45 +56,22 @@ pub(crate) fn run() -> anyhow::Result<()> {
     log::start();
     set_environment(&request);
     bounds::set(&LIMITS)?;
-    let written = Written::open();
+    let written = Arc::new(Written::open());
     sandbox::confine_install(&request)?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let installed = runtime.block_on(async {
         tokio::select! {
-            installed = install(&request) => installed.unwrap_or_else(Installed::Failed),
-            too_much = written.too_much() => Installed::Failed(too_much),
+            installed = install(&request, &written) => installed.unwrap_or_else(Installed::Failed),
+            message = written.too_much() => {
+                Installed::Failed(Diagnostic { message, ..Diagnostic::default() })
+            }
         }
     });
     serde_json::to_writer(io::stdout(), &installed)?;
     io::stdout().flush()?;
     // What still unpacks is not waited for.
     process::exit_now(0)
-}
-
-/// What the kernel counts of the bytes that this process writes, where it counts them.
-struct Written(Option<File>);
-
-impl Written {
-    fn open() -> Self {
-        Self(File::open("/proc/self/io").ok())
-    }
-
-    fn bytes(&self) -> Option<u64> {
-        let mut text = [0; 512];
-        let length = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
-        let text = std::str::from_utf8(&text[..length]).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse().ok()
-    }
-
-    /// Ends when there are too many.
-    async fn too_much(&self) -> Diagnostic {
-        while self.bytes().is_none_or(|bytes| bytes <= MAX_WRITTEN) {
-            tokio::time::sleep(LOOK).await;
-        }
-        let message = format!("the packages of one project are more than {} GB, unpacked", MAX_WRITTEN >> 30);
-        Diagnostic { message, ..Diagnostic::default() }
-    }
 }
 
 /// The folder is also where settings of the user's own would be: there are none.
@@ -110,11 +81,11 @@ fn set_environment(request: &Install) {
     process::set_environment(given.chain([home]));
 }
 
-async fn install(request: &Install) -> Result<Installed, Diagnostic> {
+async fn install(request: &Install, written: &Arc<Written>) -> Result<Installed, Diagnostic> {
     let roots = Roots { checkout: request.checkout.clone(), node_modules: request.node_modules.clone() };
     let names = Names::of_install(&roots, &request.folder);
     log::show_paths_as(names.clone());
-    let client = Client::new(request.downloads.clone(), request.authorities.as_deref());
+    let client = Client::new(request.downloads.clone(), request.authorities.as_deref(), Arc::clone(written));
     let client = Arc::new(client.map_err(|error| told(&names, &error))?);
     let done = fetch(request, &roots, &names, &client).await;
     let finished = done.and_then(|()| finish(request).map_err(|error| told(&names, &error.into())));
@@ -253,18 +224,4 @@ fn seed(lock: &PathBuf, request: &Install) -> io::Result<PathBuf> {
     let seeded = request.folder.join(fetched::LOCK);
     fs::copy(lock, &seeded)?;
     Ok(seeded)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_counted() {
-        let written = Written::open();
-        let before = written.bytes().expect("this kernel counts");
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&[0; 4096]).unwrap();
-        assert!(written.bytes().unwrap() >= before + 4096);
-    }
 }

@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 
+use super::written::Written;
 use crate::runtime::USER_AGENT;
 
 /// The largest packages there are have less, unpacked.
@@ -41,6 +42,9 @@ const ATTEMPTS: u32 = 4;
 /// Before the second attempt; twice as long before each one after it.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How a tarball begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 const MAX_REDIRECTS: usize = 10;
 
 #[derive(Debug)]
@@ -49,6 +53,7 @@ pub(crate) struct Client {
     downloads: Option<PathBuf>,
     /// What was taken from there or put there.
     used: Mutex<Vec<PathBuf>>,
+    written: Arc<Written>,
     /// Which URLs had no answer, and why.
     unanswered: Mutex<Vec<(Url, String)>>,
     requests: AtomicU64,
@@ -69,7 +74,11 @@ struct Answer {
 impl Client {
     /// # Errors
     /// The certificates are none.
-    pub(super) fn new(downloads: Option<PathBuf>, authorities: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        downloads: Option<PathBuf>,
+        authorities: Option<&str>,
+        written: Arc<Written>,
+    ) -> anyhow::Result<Self> {
         let options = CreateHttpClientOptions {
             root_cert_store: Some(create_default_root_cert_store()),
             ca_certs: authorities.map(|text| text.as_bytes().to_vec()).into_iter().collect(),
@@ -77,7 +86,7 @@ impl Client {
         };
         let http = create_http_client(USER_AGENT, options)?;
         let (used, unanswered, requests, bytes) = Default::default();
-        Ok(Self { http, downloads, used, unanswered, requests, bytes })
+        Ok(Self { http, downloads, used, written, unanswered, requests, bytes })
     }
 
     /// How many there were so far.
@@ -231,6 +240,7 @@ impl NpmCacheHttpClient for Client {
         };
         let kept = self.kept(&url, auth.is_none());
         if let Some(found) = kept.as_deref().and_then(keep::read) {
+            self.written.make_room(&found).await;
             return bytes(found, None);
         }
         let mut headers = HeaderMap::new();
@@ -247,6 +257,9 @@ impl NpmCacheHttpClient for Client {
             status if status.is_success() => {
                 if let Some(path) = kept {
                     keep::write(&path, &answer.body);
+                }
+                if answer.body.starts_with(&GZIP) {
+                    self.written.make_room(&answer.body).await;
                 }
                 let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
                 bytes(answer.body, etag.map(str::to_owned))
