@@ -20,6 +20,7 @@ pub mod log;
 pub mod probe;
 mod process;
 pub mod receiver;
+pub mod registry;
 pub mod router;
 pub mod upload;
 pub mod usage;

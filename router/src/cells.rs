@@ -28,6 +28,7 @@ pub(crate) use process::{Cell, Inspector};
 use crate::checkout::Checkout;
 use crate::inspect::Inspectable;
 use crate::policy::Grant;
+use crate::user::User;
 use crate::version::Version;
 
 /// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
@@ -51,13 +52,6 @@ pub(crate) struct Settings {
     pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
-}
-
-/// A user and its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
 }
 
 /// What a cell is to run.
@@ -93,6 +87,7 @@ impl Order {
             version,
             checkout: self.checkout.dir.clone(),
             node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
+            packages: self.checkout.packages(),
             entry: self.entry.clone(),
             socket,
             inspect,
@@ -111,6 +106,8 @@ impl Order {
 pub(crate) enum StartError {
     /// The version cannot be served.
     Failed(Diagnostic),
+    /// The same, for want of something that could be fetched.
+    Missing(Diagnostic),
     /// The router could not make a process; not the version's fault.
     NoProcess(anyhow::Error),
     /// It neither served nor failed in time, and was ended.

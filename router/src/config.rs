@@ -44,6 +44,8 @@ const HEAD_TIMEOUT: &str = "head-timeout";
 const IDLE_TIMEOUT: &str = "idle-timeout";
 const BODY_TIMEOUT: &str = "body-timeout";
 const DEV: &str = "dev";
+const ALLOW_INSTALL: &str = "allow-install";
+const INSTALL_TIMEOUT: &str = "install-timeout";
 const INSPECT: &str = "inspect";
 
 const FLAGS: &[Flag] = &[
@@ -140,6 +142,9 @@ const FLAGS: &[Flag] = &[
         "30000",
         "longest pause of a client within a request body (1 KiB/s on average) or in reading an answer",
     ),
+    flag(ALLOW_INSTALL, "", "", "fetch packages and remote modules that projects name and the volume lacks"),
+    // The first installation of a large project over a slow line; cells have --build-timeout, which starts after it.
+    flag(INSTALL_TIMEOUT, "MS", "300000", "how long fetching them may take for one version"),
     flag(DEV, "", "", "show build errors to browsers"),
     flag(
         INSPECT,
@@ -186,6 +191,8 @@ pub struct Config {
     pub head_timeout: Duration,
     pub idle_timeout: Duration,
     pub body_timeout: Duration,
+    pub allow_install: bool,
+    pub install_timeout: Duration,
     pub dev: bool,
     /// Which projects debuggers may attach to.
     pub inspect: Inspectable,
@@ -258,6 +265,8 @@ impl Config {
             head_timeout: values.millis(HEAD_TIMEOUT, 1),
             idle_timeout: values.millis(IDLE_TIMEOUT, 1),
             body_timeout: values.millis(BODY_TIMEOUT, 1),
+            allow_install: values.switch(ALLOW_INSTALL),
+            install_timeout: values.millis(INSTALL_TIMEOUT, 1),
             dev: values.switch(DEV),
             inspect: inspect(values),
         }

@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::http;
 use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
+use crate::packages::{self, Packages};
 use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
 use crate::watch::{self, Watch};
@@ -55,6 +56,8 @@ pub struct Ready {
     tokens: Option<Arc<Tokens>>,
     policy: Policy,
     events: Option<publisher::Config>,
+    /// See [`packages::Settings`].
+    authorities: Option<String>,
     /// Held for as long as the router runs.
     _lock: fs::File,
 }
@@ -80,17 +83,18 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let user = config.cell_user.as_deref().map(|name| walls::user(name, &config.state, cell.as_deref()));
     let user = problems.of("cell-user", user.transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
+    let authorities = problems.of("allow-install", authorities(config.allow_install));
     let ready = || {
         let (state, lock) = state?;
         config.projects = projects?;
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
         let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
-        let (user, groups) = (user?, groups?);
+        let (user, groups, authorities) = (user?, groups?, authorities?);
         let mut lacks = lacks?;
         lacks.extend(groups.iter().flat_map(Groups::missing));
         let walls = Walled { user, groups, lacks };
-        Some(Ready { config, cell, walls, listener, admin, tokens, policy, events, _lock: lock })
+        Some(Ready { config, cell, walls, listener, admin, tokens, policy, events, authorities, _lock: lock })
     };
     ready().ok_or(problems.0)
 }
@@ -168,6 +172,27 @@ fn cell_binary() -> Result<PathBuf, String> {
     Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
 }
 
+/// Where packages come from, as Deno and npm are told.
+fn registries() -> Vec<(String, String)> {
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let told = |name: &str| Some((name.to_owned(), value(name)?));
+    ["NPM_CONFIG_REGISTRY", "JSR_URL"].into_iter().filter_map(told).collect()
+}
+
+/// Whom OpenSSL and what follows it would believe.
+fn authorities(allow_install: bool) -> Result<Option<String>, String> {
+    const FILE: &str = "SSL_CERT_FILE";
+    let Some(file) = std::env::var_os(FILE).filter(|file| allow_install && !file.is_empty()) else {
+        return Ok(None);
+    };
+    let wrong = |error| format!("{FILE} names {}: {error}", Path::new(&file).display());
+    let text = fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(wrong("no certificate is in it (PEM)".into()));
+    }
+    Ok(Some(text))
+}
+
 /// As many descriptors as the kernel lets the router have: a shell's 1024 are few for connections.
 fn raise_descriptors(max_connections: usize) {
     let limit = getrlimit(Resource::Nofile);
@@ -208,7 +233,7 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, walls, listener, admin, tokens, policy, events, _lock } = ready;
+    let Ready { config, cell, walls, listener, admin, tokens, policy, events, authorities, _lock } = ready;
     let first = stop();
     raise_descriptors(config.max_connections);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
@@ -222,6 +247,14 @@ where
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
+    let install = config.allow_install.then(|| packages::Settings {
+        binary: cell.clone(),
+        patience: config.install_timeout,
+        user: walls.user,
+        registries: registries(),
+        authorities,
+    });
+    let packages = Arc::new(Packages::open(&config.state, install)?);
     let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
@@ -258,6 +291,7 @@ where
     };
     let parts = Parts {
         store: store.clone(),
+        packages,
         cells: cells.clone(),
         live: live.clone(),
         board: board.clone(),

@@ -42,6 +42,7 @@ mod framing;
 mod handlers;
 mod ingress;
 mod inspect;
+mod install;
 mod language;
 mod listener;
 mod logs;

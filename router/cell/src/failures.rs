@@ -18,19 +18,37 @@ pub(crate) struct Place {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Failures(Mutex<Vec<(String, Place)>>);
+pub(crate) struct Failures {
+    places: Mutex<Vec<(String, Place)>>,
+    /// What was said for want of something that could be fetched.
+    lacks: Mutex<Vec<String>>,
+}
 
 impl Failures {
     pub(crate) fn note(&self, message: &str, place: Place) {
-        let mut noted = self.0.lock().expect("no panic while it is held");
+        let mut noted = self.places.lock().expect("no panic while it is held");
         if noted.len() < KEPT {
             noted.push((message.to_owned(), place));
         }
     }
 
+    /// Remembers that a message is for want of something that could be fetched.
+    pub(crate) fn note_lack(&self, message: &str) {
+        let mut lacks = self.lacks.lock().expect("no panic while it is held");
+        if lacks.len() < KEPT {
+            lacks.push(message.to_owned());
+        }
+    }
+
+    /// Whether such a message is part of this one.
+    pub(crate) fn is_lack(&self, message: &str) -> bool {
+        let lacks = self.lacks.lock().expect("no panic while it is held");
+        lacks.iter().any(|known| message.contains(known))
+    }
+
     /// The place that was noted with a message that is part of this one.
     pub(crate) fn place_of(&self, message: &str) -> Option<Place> {
-        let noted = self.0.lock().expect("no panic while it is held");
+        let noted = self.places.lock().expect("no panic while it is held");
         noted.iter().find(|(known, _)| message.contains(known)).map(|(_, place)| place.clone())
     }
 }
@@ -46,5 +64,13 @@ mod tests {
         failures.note("no such file", place.clone());
         assert_eq!(failures.place_of("Uncaught TypeError: no such file"), Some(place));
         assert_eq!(failures.place_of("something else"), None);
+    }
+
+    #[test]
+    fn a_lack_is_known_by_the_text_of_the_error() {
+        let failures = Failures::default();
+        failures.note_lack("no such package");
+        assert!(failures.is_lack("Uncaught TypeError: no such package"));
+        assert!(!failures.is_lack("no such file"));
     }
 }

@@ -19,7 +19,7 @@ use crate::inspector::Inspector;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
-use crate::process::trim_memory;
+use crate::process::{self, trim_memory};
 use crate::project::Project;
 use crate::requests;
 use crate::roots::Roots;
@@ -60,6 +60,10 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut version = Version { worker: spare.worker, project, control, inspector, default_export };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
+        Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
+            version.control.send(&FromCell::Missing(diagnostic));
+            1
+        }
         Err(diagnostic) => fail(&version.control, diagnostic),
     }
 }
@@ -110,20 +114,11 @@ fn let_debuggers_in(
     .map(Some)
 }
 
+/// The other threads are V8's and the control reader, which do not look at the environment.
 fn set_environment(start: &Start) {
-    let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-    let ours = [("DENO_TRUST_PROXY_HEADERS", "1")];
-    let given = start.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    // SAFETY: the other threads are V8's and the control reader, which do not look at the environment.
-    #[expect(unsafe_code, reason = "no thread reads the environment yet")]
-    unsafe {
-        for name in inherited {
-            std::env::remove_var(name);
-        }
-        for (name, value) in given.chain(ours) {
-            std::env::set_var(name, value);
-        }
-    }
+    let ours = [("DENO_TRUST_PROXY_HEADERS", "1".into())];
+    let given = start.env.iter().map(|(name, value)| (name.as_str(), value.as_str().into()));
+    process::set_environment(given.chain(ours));
 }
 
 fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {

@@ -90,6 +90,25 @@ impl Loader {
         Ok(module(specifier, from_memory(self.project(), specifier, media_type, requested, bytes)?))
     }
 
+    fn load_remote(
+        &self,
+        specifier: &Url,
+        requested: &RequestedModuleType,
+    ) -> Result<ModuleSource, JsErrorBox> {
+        let project = self.project();
+        let found = project.remote.as_ref().map(|remote| remote.load(specifier)).transpose()?.flatten();
+        let Some(file) = found else {
+            let error = not_here(specifier);
+            if matches!(specifier.scheme(), "http" | "https" | "jsr" | "npm") {
+                project.failures.note_lack(&error.to_string());
+            }
+            return Err(error);
+        };
+        let (media_type, _) = file.resolve_media_type_and_charset();
+        let (kind, code) = from_memory(project, &file.url, media_type, requested, file.source.to_vec())?;
+        Ok(ModuleSource::new_with_redirect(kind, code, specifier, &file.url, None))
+    }
+
     fn load_blob(&self, specifier: &Url, requested: &RequestedModuleType) -> ModuleLoadResponse {
         let own = self.main_blob.as_ref().filter(|(url, _)| url == specifier);
         let blob = match own {
@@ -123,6 +142,9 @@ impl ModuleLoader for Loader {
         let project = self.project();
         let referrer = Url::parse(referrer).map_err(JsErrorBox::from_err)?;
         resolve(project, raw, &referrer).map_err(|message| {
+            if raw.starts_with("npm:") || project.depends_on(raw) || message.starts_with(NO_MATCH) {
+                project.failures.note_lack(&message);
+            }
             project.failures.note(&message, place_of_import(project, &referrer, |text| text == raw));
             JsErrorBox::type_error(message)
         })
@@ -140,9 +162,11 @@ impl ModuleLoader for Loader {
             "data" => ModuleLoadResponse::Sync(self.load_data_url(specifier, requested)),
             "blob" => self.load_blob(specifier, requested),
             _ => {
-                let error = not_here(specifier);
-                note_import(self.project(), specifier, referrer, &error);
-                ModuleLoadResponse::Sync(Err(error))
+                let loaded = self.load_remote(specifier, requested);
+                if let Err(error) = &loaded {
+                    note_import(self.project(), specifier, referrer, error);
+                }
+                ModuleLoadResponse::Sync(loaded)
             }
         }
     }
@@ -234,6 +258,9 @@ fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> 
     }
 }
 
+/// How Deno begins to say that what an `npm:` specifier, or what is mapped to one, asks for is not in node_modules.
+const NO_MATCH: &str = "Could not find a matching package for 'npm:";
+
 /// What Deno would advise is not possible here.
 fn unresolved(raw: &str, error: &DenoResolveError) -> String {
     match error.as_kind() {
@@ -247,7 +274,7 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
             let text = error.to_string();
             let advice = [" Ensure you have ", " Deno expects "];
             match advice.iter().find_map(|advice| text.split_once(advice)) {
-                Some((what, _)) => format!("{what} Install it there (npm install)."),
+                Some((what, _)) => format!("{what} Install it into the project's node_modules (npm install)"),
                 None => text,
             }
         }
@@ -313,10 +340,10 @@ fn from_memory(
 }
 
 fn cached(project: &Project, compiled: &CodeCache, mut module: ModuleSource) -> ModuleSource {
-    if let (ModuleType::JavaScript, ModuleSourceCode::String(text)) = (&module.module_type, &module.code) {
-        if text.len() >= WORTH_KEEPING {
-            module.code_cache = compiled.find(&project.cache, Maker::Module, text.as_bytes());
-        }
+    if let (ModuleType::JavaScript, ModuleSourceCode::String(text)) = (&module.module_type, &module.code)
+        && text.len() >= WORTH_KEEPING
+    {
+        module.code_cache = compiled.find(&project.cache, Maker::Module, text.as_bytes());
     }
     module
 }

@@ -1,6 +1,6 @@
 //! The process of one version of a project: V8 and Deno's runtime around its code. Started by the router as a spare,
 //! with the control socket as its standard input; given a version once; ends with it. With `--walls` it only tells what
-//! this kernel can confine it with.
+//! this kernel can confine it with, with `--install` it only fetches what a version needs.
 
 mod bounds;
 mod cache;
@@ -12,6 +12,7 @@ mod failures;
 mod frame;
 mod imports;
 mod inspector;
+mod install;
 mod life;
 mod loader;
 mod log;
@@ -19,6 +20,7 @@ mod paths;
 mod permissions;
 mod process;
 mod project;
+mod remote;
 mod requests;
 mod roots;
 mod runtime;
@@ -36,8 +38,10 @@ use watchdog::Pulse;
 const BLOCKING_THREADS: usize = 32;
 
 fn main() -> anyhow::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("--walls") {
-        return Ok(serde_json::to_writer(std::io::stdout(), &sandbox::walls())?);
+    match std::env::args().nth(1).as_deref() {
+        Some("--walls") => return Ok(serde_json::to_writer(std::io::stdout(), &sandbox::walls())?),
+        Some("--install") => return install::run(),
+        _ => {}
     }
     let socket = process::prepare()?;
     log::start();

@@ -25,6 +25,17 @@ impl Names {
             add(node_modules, "node_modules/");
         }
         add(&roots.checkout, "");
+        Self::of(prefixes)
+    }
+
+    /// For what fetches packages into `folder`.
+    pub(crate) fn of_install(roots: &Roots, folder: &Path) -> Self {
+        let mut prefixes = Self::new(roots).prefixes;
+        prefixes.push((format!("{}/", folder.display()), ""));
+        Self::of(prefixes)
+    }
+
+    fn of(mut prefixes: Vec<(String, &'static str)>) -> Self {
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { prefixes }
     }

@@ -1,6 +1,7 @@
 //! What makes a process a cell: the control socket taken off fd 0, death with the router, no core dumps, no new
 //! privileges, and an allocator that keeps little.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
@@ -22,6 +23,36 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
     drop_capabilities()?;
     sandbox::forbid_calls()?;
     Ok(control)
+}
+
+/// Prepares a process that fetches packages: as a cell, but that it has no control socket, and that cells of another user
+/// may read what it makes.
+pub(crate) fn prepare_install() -> anyhow::Result<()> {
+    stand_alone()?;
+    // SAFETY: changes a number of this process.
+    #[expect(unsafe_code, reason = "libc call")]
+    unsafe {
+        libc::umask(0o022);
+    }
+    no_core_dumps()?;
+    drop_capabilities()?;
+    sandbox::forbid_calls()
+}
+
+/// What the process was started with goes: this is its environment from now on. To be called while no other thread looks
+/// at it.
+pub(crate) fn set_environment<'a>(given: impl Iterator<Item = (&'a str, Cow<'a, str>)>) {
+    let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    // SAFETY: nobody else looks, as the caller promises.
+    #[expect(unsafe_code, reason = "no thread reads the environment yet")]
+    unsafe {
+        for name in inherited {
+            std::env::remove_var(name);
+        }
+        for (name, value) in given {
+            std::env::set_var(name, &*value);
+        }
+    }
 }
 
 /// Gives memory that the load left free back to the system.

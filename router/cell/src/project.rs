@@ -23,6 +23,7 @@ use crate::cache::Cache;
 use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::paths::Names;
+use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
 use switchyard_protocol::{Limits, Start};
 
@@ -51,6 +52,8 @@ pub(crate) struct Project {
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
     pub(crate) factory: ResolverFactory<Sys>,
+    /// Modules that were fetched for the version.
+    pub(crate) remote: Option<Remote>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
     /// The file that was last required; V8 compiles it next.
@@ -76,11 +79,22 @@ impl Project {
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs,
             factory,
+            remote: start.packages.as_deref().map(Remote::open).transpose()?,
             failures: Failures::default(),
             cache,
             last_required: Mutex::default(),
             roots,
         })
+    }
+
+    /// Whether the project's package.json names what `raw` imports.
+    pub(crate) fn depends_on(&self, raw: &str) -> bool {
+        let Ok(directory) = self.factory.workspace_factory().workspace_directory() else { return false };
+        let Some(package) = directory.workspace.root_pkg_json() else { return false };
+        let parts = if raw.starts_with('@') { 2 } else { 1 };
+        let name = raw.match_indices('/').nth(parts - 1).map_or(raw, |(end, _)| &raw[..end]);
+        let dependencies = package.dependencies.iter().chain(&package.dev_dependencies);
+        dependencies.into_iter().any(|named| named.contains_key(name))
     }
 
     /// Whether the module is part of a package in node_modules.
@@ -125,7 +139,7 @@ fn node_modules(roots: &Roots) -> PathBuf {
 }
 
 /// Deno would search all parent directories; the checkout's are none of the project's business.
-fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
+pub(crate) fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
     let checkout: &Path = &roots.checkout;
     if !["deno.json", "deno.jsonc", "package.json"].iter().any(|name| checkout.join(name).exists()) {
         let root_dir = Url::from_directory_path(checkout)

@@ -34,6 +34,8 @@ use crate::web_worker::{self, Workers};
 /// The Deno release that the pinned crates are of.
 pub(crate) const DENO_VERSION: &str = "2.9.8";
 
+pub(crate) const USER_AGENT: &str = "Deno/2.9.8";
+
 /// The heap that most versions may have: what a spare is made with.
 const USUAL_MEMORY: u64 = 256 << 20;
 
@@ -192,7 +194,7 @@ pub(crate) fn create_params(memory: u64) -> v8::CreateParams {
 pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
     BootstrapOptions {
         deno_version: DENO_VERSION.into(),
-        user_agent: format!("Deno/{DENO_VERSION}"),
+        user_agent: USER_AGENT.into(),
         log_level: WorkerLogLevel::Warn,
         color_level: ColorLevel::None,
         locale: v8::icu::get_language_tag(),

@@ -9,7 +9,7 @@ mod threads;
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
-use switchyard_protocol::{Start, Walls};
+use switchyard_protocol::{Install, Permissions, Start, Walls};
 
 pub(crate) use files::Rules;
 use network::Egress;
@@ -26,6 +26,16 @@ pub(crate) fn confine(start: &Start, rules: Rules) -> Result<()> {
     match rules.of(start).context("make rules for files")? {
         Some(rules) => threads::restrict(&rules).context("restrict files"),
         // The router has said at its start that this kernel has no Landlock.
+        None => Ok(()),
+    }
+}
+
+/// The same for what fetches packages: it reads the project, and writes what it fetches.
+pub(crate) fn confine_install(install: &Install) -> Result<()> {
+    let permissions = Permissions { private_net: install.private_net.clone(), ..Permissions::default() };
+    network::open(Egress::of(&permissions));
+    match Rules::prepare()?.of_install(install).context("make rules for files")? {
+        Some(rules) => threads::restrict(&rules).context("restrict files"),
         None => Ok(()),
     }
 }

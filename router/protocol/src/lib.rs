@@ -1,6 +1,7 @@
 //! What the router and a cell say to each other: one JSON object a line over the socketpair that
 //! a cell inherits as its standard input. Private to the two, and free to change with them.
 
+mod install;
 mod mark;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
 
+pub use install::{Install, Installed, fetched};
 pub use mark::Mark;
 
 /// From the router to a cell.
@@ -37,6 +39,8 @@ pub enum FromCell {
     Serving,
     /// The version cannot be served. The cell exits by itself after it.
     Failed(Diagnostic),
+    /// The same, for want of something that could be fetched.
+    Missing(Diagnostic),
     /// The cell has gone over one of its limits. It exits by itself after it.
     Exceeded(Limit),
 }
@@ -87,6 +91,8 @@ pub struct Start {
     pub checkout: PathBuf,
     /// Where the project's `node_modules` really is, when it has one.
     pub node_modules: Option<PathBuf>,
+    /// What was fetched for it, if anything was: see [`fetched`].
+    pub packages: Option<PathBuf>,
     /// The entry, relative to `checkout`, with `/` between.
     pub entry: String,
     /// Where to listen, whatever port the code names.

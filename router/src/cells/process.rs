@@ -22,8 +22,9 @@ use tokio::time::timeout;
 use super::cgroup::Group;
 use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
-use super::{Order, Settings, StartError, User};
+use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
+use crate::user::User;
 use crate::version::Version;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
@@ -51,11 +52,18 @@ const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 /// How far a cell is. What it said stays known when it has ended.
 #[derive(Debug, Clone, Default)]
 struct Status {
-    /// Whether it serves, or why it never will.
-    outcome: Option<Result<(), Diagnostic>>,
+    outcome: Option<Outcome>,
     /// The limit that it went over.
     exceeded: Option<Limit>,
     exit: Option<Exit>,
+}
+
+/// Whether it serves, or why it never will.
+#[derive(Debug, Clone)]
+enum Outcome {
+    Serves,
+    Failed(Diagnostic),
+    Missing(Diagnostic),
 }
 
 type Log = JoinHandle<Vec<String>>;
@@ -184,7 +192,9 @@ impl Cell {
         };
         let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {
-            Some(outcome) => outcome.map_err(StartError::Failed),
+            Some(Outcome::Serves) => Ok(()),
+            Some(Outcome::Failed(error)) => Err(StartError::Failed(error)),
+            Some(Outcome::Missing(error)) => Err(StartError::Missing(error)),
             None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
         }
     }
@@ -281,9 +291,7 @@ impl Cell {
 fn create(dir: &Path, user: Option<User>) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))?;
-    let Some(User { uid, gid }) = user else { return Ok(()) };
-    std::os::unix::fs::chown(dir, Some(uid), Some(gid))
-        .with_context(|| format!("give away {}", dir.display()))
+    user.map_or(Ok(()), |user| user.give(dir)).with_context(|| format!("give away {}", dir.display()))
 }
 
 fn ended_in_load(exit: &Exit) -> Diagnostic {
@@ -350,8 +358,9 @@ impl Owner {
     fn heard(&self, line: &str) {
         let outcome = match serde_json::from_str(line) {
             Ok(FromCell::Ready) => return,
-            Ok(FromCell::Serving) => Ok(()),
-            Ok(FromCell::Failed(diagnostic)) => Err(diagnostic),
+            Ok(FromCell::Serving) => Outcome::Serves,
+            Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
+            Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
             Err(error) => return tracing::warn!("a cell says what is not understood: {error}"),
         };

@@ -17,8 +17,13 @@ use switchyard_bridge::project::ProjectName;
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, hash_file, snapshot};
 use crate::version::Version;
 
+const NODE_MODULES: &str = "node_modules";
+
 /// Marks a checkout that is not finished; nothing but its own making reads it.
 const UNFINISHED: &str = ".new-";
+
+/// Beside the project's directory in a checkout: a link to what was fetched for it.
+const PACKAGES: &str = ".packages";
 
 /// A version's read-only copy. It is not pruned while somebody has one of these.
 #[derive(Debug, Clone)]
@@ -30,6 +35,51 @@ pub(crate) struct Checkout {
 
 #[derive(Debug)]
 struct Pin;
+
+impl Checkout {
+    /// What was fetched for it, when that is still there.
+    pub(crate) fn packages(&self) -> Option<PathBuf> {
+        linked_packages(&self.dir).filter(|folder| folder.is_dir())
+    }
+
+    /// Whether the project has a `node_modules` of its own, or what was fetched has one for it.
+    pub(crate) fn has_node_modules(&self) -> bool {
+        self.dir.join(NODE_MODULES).is_dir()
+    }
+
+    /// Where the project's own `node_modules` really is, when it has one.
+    pub(crate) fn own_node_modules(&self) -> Option<PathBuf> {
+        let fetched = linked_packages(&self.dir).map(|folder| folder.join(NODE_MODULES));
+        let found = fs::read_link(self.dir.join(NODE_MODULES)).ok()?;
+        (Some(&found) != fetched.as_ref()).then(|| found.canonicalize().ok())?
+    }
+
+    /// Makes `folder` what was fetched for it; its `node_modules` is the project's if that has none.
+    ///
+    /// # Errors
+    /// The links cannot be made.
+    pub(crate) fn attach(&self, folder: &Path) -> io::Result<()> {
+        let node_modules = self.dir.join(NODE_MODULES);
+        let earlier = linked_packages(&self.dir).map(|earlier| earlier.join(NODE_MODULES));
+        let is_earlier = fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
+        if is_earlier || !node_modules.is_dir() {
+            self.relink(&folder.join(NODE_MODULES), &node_modules)?;
+        }
+        self.relink(folder, &self.dir.with_file_name(PACKAGES))
+    }
+
+    /// Has `link` lead to `target`, in one step.
+    fn relink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        let beside = self.dir.with_file_name(".link");
+        let _ = fs::remove_file(&beside);
+        symlink(target, &beside)?;
+        fs::rename(beside, link)
+    }
+}
+
+fn linked_packages(dir: &Path) -> Option<PathBuf> {
+    fs::read_link(dir.with_file_name(PACKAGES)).ok()
+}
 
 /// A checkout that is still there, and what is in it.
 #[derive(Debug, Clone)]
@@ -229,6 +279,17 @@ impl Store {
         Ok(())
     }
 
+    /// What was fetched for the checkouts of `project`.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub(crate) fn packages(&self, project: &ProjectName) -> Result<Vec<PathBuf>> {
+        let found = self.list(project)?.into_iter().filter_map(|(short, _)| {
+            linked_packages(&self.root.join(format!("{project}@{short}")).join(project.as_str()))
+        });
+        Ok(found.collect())
+    }
+
     fn folder(&self, version: &Version) -> PathBuf {
         self.root.join(version.to_string())
     }
@@ -277,11 +338,16 @@ fn copy(from: &Path, to: &Path, hash: &FileHash) -> Result<(), CheckoutError> {
 }
 
 fn relink_node_modules(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    let root = "node_modules".to_owned();
+    let root = NODE_MODULES.to_owned();
     for path in snapshot.node_modules.iter().chain([&root]) {
         let link = dir.join(path);
         let target = snapshot.root.join(path);
         if fs::read_link(&link).is_ok_and(|found| found == target) && target.is_dir() {
+            continue;
+        }
+        // What was fetched stays until the project has its own.
+        let is_ours = fs::read_link(&link).is_ok_and(|found| found != target);
+        if !target.is_dir() && is_ours {
             continue;
         }
         if link.symlink_metadata().is_ok() {

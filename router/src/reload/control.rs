@@ -27,19 +27,24 @@ use super::deploys::Deploys;
 use super::machine::{Event, Found, Outcome as Built, Work};
 use super::project::Project;
 use super::record::Record;
-use super::work::{self, BuildError, Builder, Plan, Read};
+use super::work::{BuildError, Builder, Plan, Read};
 use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
 use crate::live::{Board, Command, Events, Lines, Live};
 use crate::metrics::Metrics;
+use crate::packages::Packages;
 use crate::policy::{Grant, Policy};
 use crate::project::diagnostic;
 use crate::version::Version;
 use crate::watch::Change;
 
+/// More of what is slow than this waits to be told.
+const FETCHING: usize = 16;
+
 /// What the control flow is made of.
 pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
+    pub(crate) packages: Arc<Packages>,
     pub(crate) cells: Arc<Cells>,
     pub(crate) live: Arc<Live>,
     pub(crate) board: Arc<Board>,
@@ -61,6 +66,8 @@ pub(crate) struct Control {
     misnamed: BTreeSet<String>,
     /// What the scan at start still waits for; `None` when it is done.
     scanning: Option<BTreeSet<String>>,
+    /// For whose packages it does not wait any longer: their registry may be of their own choice.
+    fetching: mpsc::Receiver<ProjectName>,
     began: Instant,
     /// As many readings at once as there are cores: more would only fill the memory.
     readers: Arc<Semaphore>,
@@ -112,11 +119,14 @@ impl Control {
     /// The state folder cannot be read.
     pub(crate) fn new(settings: Settings, parts: Parts) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (slow, fetching) = mpsc::channel(FETCHING);
         let builder = Builder {
             cells: parts.cells.clone(),
             store: parts.store.clone(),
+            packages: parts.packages.clone(),
             permits: Arc::new(Semaphore::new(cores)),
             patience: settings.build_timeout,
+            fetching: slow,
         };
         Ok(Self {
             record: Record::open(&settings.state)?,
@@ -127,6 +137,7 @@ impl Control {
             deploys: Deploys::default(),
             misnamed: BTreeSet::new(),
             scanning: None,
+            fetching,
             began: Instant::now(),
             readers: Arc::new(Semaphore::new(cores)),
             tasks: JoinSet::new(),
@@ -150,6 +161,7 @@ impl Control {
                 () = until(lease_ends) => self.end_leases(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
+                Some(project) = self.fetching.recv() => self.scanned(Some(project.as_str())),
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
                     Ok((id, done)) => {
                         self.owners.remove(&id);
@@ -322,8 +334,7 @@ impl Control {
         let known = self.projects.get(project.as_str());
         let used = known.map(Project::used).unwrap_or_default();
         let is_gone = known.is_none_or(|project| project.machine.is_absent());
-        let (store, cells) = (self.parts.store.clone(), self.parts.cells.clone());
-        let pruned = work::prune(store, cells, project.clone(), keep, used, is_gone);
+        let pruned = self.builder.clone().prune(project.clone(), keep, used, is_gone);
         self.spawn(project.as_str(), async move {
             pruned.await;
             What::Nothing

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
-use tokio::sync::{Notify, Semaphore};
+use switchyard_protocol::Install;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
@@ -17,6 +18,7 @@ use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store, snapshot};
 use crate::live::Running;
+use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
 use crate::project::{Manifest, diagnostic};
 use crate::version::Version;
@@ -171,9 +173,12 @@ pub(super) enum BuildError {
 pub(super) struct Builder {
     pub(super) cells: Arc<Cells>,
     pub(super) store: Arc<Store>,
+    pub(super) packages: Arc<packages::Packages>,
     /// As many builds at once as there are cores.
     pub(super) permits: Arc<Semaphore>,
     pub(super) patience: Duration,
+    /// Told of projects whose packages take longer than that.
+    pub(super) fetching: mpsc::Sender<ProjectName>,
 }
 
 impl Builder {
@@ -203,10 +208,84 @@ impl Builder {
     }
 
     async fn start(&self, order: &Order) -> Result<Arc<Cell>, BuildError> {
+        let may_install = self.packages.may_install();
+        let has_packages = self.find_packages(order).await?;
+        if may_install && !has_packages {
+            self.install(order).await?;
+        }
+        match self.run(order).await? {
+            Ok(cell) => Ok(cell),
+            Err(_) if may_install && has_packages => {
+                self.install(order).await?;
+                self.run(order).await?.map_err(BuildError::Failed)
+            }
+            Err(missing) if may_install => Err(BuildError::Failed(missing)),
+            Err(missing) => {
+                let message = format!("{}; a router with --allow-install fetches it", missing.message);
+                Err(BuildError::Failed(Diagnostic { message, ..missing }))
+            }
+        }
+    }
+
+    /// Whether the version has what its package.json names, as far as that can be told from outside: on the volume, or in
+    /// what was fetched for it or another version before.
+    async fn find_packages(&self, order: &Order) -> Result<bool, BuildError> {
+        let packages = Arc::clone(&self.packages);
+        let Order { version, checkout, .. } = order.clone();
+        let found = spawn_blocking(move || {
+            if checkout.packages().is_some() {
+                return Ok(true);
+            }
+            let key = Key::of(&checkout.dir, &version.digest.short())?;
+            let reused = packages.reuse(&version.project, &key, |folder| checkout.attach(folder))?;
+            Ok(reused || checkout.has_node_modules() || !packages::has_dependencies(&checkout.dir))
+        });
+        let found = found.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        found.map_err(|error| {
+            BuildError::Failed(diagnostic(format!("what was fetched for it cannot be used: {error}")))
+        })
+    }
+
+    /// Fetches what the version needs.
+    async fn install(&self, order: &Order) -> Result<(), BuildError> {
+        let Order { version, checkout, entry, grant } = order;
+        let key = Key::of(&checkout.dir, &version.digest.short()).map_err(|error| {
+            BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
+        })?;
+        let install = Install {
+            checkout: checkout.dir.clone(),
+            node_modules: checkout.own_node_modules(),
+            entry: entry.clone(),
+            folder: PathBuf::new(),
+            downloads: None,
+            lock: None,
+            env: grant.env.clone(),
+            private_net: grant.permissions.private_net.clone(),
+            authorities: None,
+        };
+        let checkout = checkout.clone();
+        let order = packages::Order { project: &version.project, install, key };
+        let takes_long = async {
+            sleep(self.patience).await;
+            // Whoever listens may have gone.
+            let _ = self.fetching.send(version.project.clone()).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            installed = self.packages.install(order, move |folder| checkout.attach(folder)) => {
+                installed.map_err(BuildError::Failed)
+            }
+            () = takes_long => unreachable!("it never ends"),
+        }
+    }
+
+    /// Gives a cell, or what it could not do without.
+    async fn run(&self, order: &Order) -> Result<Result<Arc<Cell>, Diagnostic>, BuildError> {
         let began = Instant::now();
         loop {
             match self.cells.start(order, self.patience).await {
-                Ok(cell) => return Ok(cell),
+                Ok(cell) => return Ok(Ok(cell)),
+                Err(StartError::Missing(diagnostic)) => return Ok(Err(diagnostic)),
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic)),
                 Err(StartError::TimedOut(patience)) => return Err(BuildError::Failed(timed_out(patience))),
                 Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
@@ -231,6 +310,37 @@ impl Builder {
         });
         found.await.ok().flatten()
     }
+
+    /// Removes checkouts that nothing needs any more, what was fetched for them, and compiled modules.
+    pub(super) async fn prune(self, project: ProjectName, keep: usize, used: Vec<Version>, is_gone: bool) {
+        let pruned = spawn_blocking(move || {
+            let Self { store, packages, cells, .. } = self;
+            if let Err(error) = store.prune(&project, keep, &used) {
+                tracing::warn!("old checkouts stay: {error:#}");
+            }
+            if let Err(error) = packages.prune(&project, || store.packages(&project)) {
+                tracing::warn!("old packages stay: {error:#}");
+            }
+            let caches = cells.caches();
+            let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
+            if let Err(error) = pruned {
+                tracing::warn!("old compiled modules stay: {error:#}");
+            }
+        });
+        // A panic in it is logged.
+        let _ = pruned.await;
+    }
+
+    /// Removes the compiled modules of others than these projects, and what was fetched for them.
+    pub(super) async fn prune_others(self, projects: BTreeSet<String>) {
+        let pruned = spawn_blocking(move || {
+            self.packages.retain(&projects);
+            self.cells.caches().retain(&projects)
+        });
+        if let Ok(Err(error)) = pruned.await {
+            tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
+        }
+    }
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {
@@ -253,34 +363,4 @@ pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
         running.cell.kill().await;
     }
     left
-}
-
-/// Removes checkouts and compiled modules that nothing needs any more.
-pub(super) async fn prune(
-    store: Arc<Store>,
-    cells: Arc<Cells>,
-    project: ProjectName,
-    keep: usize,
-    used: Vec<Version>,
-    is_gone: bool,
-) {
-    // A panic in it is logged.
-    let _ = spawn_blocking(move || {
-        if let Err(error) = store.prune(&project, keep, &used) {
-            tracing::warn!("old checkouts stay: {error:#}");
-        }
-        let caches = cells.caches();
-        let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
-        if let Err(error) = pruned {
-            tracing::warn!("old compiled modules stay: {error:#}");
-        }
-    })
-    .await;
-}
-
-/// Removes the compiled modules of others than these projects.
-pub(super) async fn prune_others(cells: Arc<Cells>, projects: BTreeSet<String>) {
-    if let Ok(Err(error)) = spawn_blocking(move || cells.caches().retain(&projects)).await {
-        tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
-    }
 }

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use switchyard_protocol::Walls;
 
-use crate::cells::{Groups, User};
+use crate::cells::Groups;
+use crate::user::User;
 
 /// What is around cells besides what they do themselves.
 pub(super) struct Walled {

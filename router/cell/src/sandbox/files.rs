@@ -12,7 +12,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, Ruleset,
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
-use switchyard_protocol::Start;
+use switchyard_protocol::{Install, Start};
 
 /// The newest that is known here: what a kernel does not have is left out.
 const KNOWN: ABI = ABI::V7;
@@ -46,6 +46,9 @@ const SYSTEM: &[&str] = &[
     "/usr/lib",
     "/usr/share/zoneinfo",
 ];
+
+/// A link that a project can set must not lead the rules elsewhere.
+const EXACTLY: u64 = libc::RESOLVE_NO_SYMLINKS;
 
 /// What the kernel understands, 0 for none of it.
 pub(super) fn abi() -> i32 {
@@ -100,26 +103,36 @@ impl Rules {
     /// With what `start` may touch.
     pub(super) fn of(self, start: &Start) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
-        // A link that a project can set must not lead the rules elsewhere.
-        let exactly = libc::RESOLVE_NO_SYMLINKS;
         let permissions = &start.permissions;
-        let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&permissions.read);
-        for path in read {
-            rules = allow(rules, path, exactly, looks())?;
+        let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&start.packages);
+        for path in read.chain(&permissions.read) {
+            rules = allow(rules, path, EXACTLY, looks())?;
         }
         // A package without a package.json of its own is looked up in the project's: the one beside the packages.
         if let Some(project) = start.node_modules.as_deref().and_then(Path::parent) {
-            rules = allow(rules, &project.join("package.json"), exactly, looks())?;
+            rules = allow(rules, &project.join("package.json"), EXACTLY, looks())?;
         }
         for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {
-            rules = allow(rules, path, exactly, changes())?;
+            rules = allow(rules, path, EXACTLY, changes())?;
         }
         if let Some(cache) = &start.cache {
             let keeps = looks() | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile;
-            rules = allow(rules, &cache.dir, exactly, keeps)?;
+            rules = allow(rules, &cache.dir, EXACTLY, keeps)?;
         }
         if let Some(dir) = start.socket.parent() {
-            rules = allow(rules, dir, exactly, AccessFs::MakeSock | AccessFs::RemoveFile)?;
+            rules = allow(rules, dir, EXACTLY, AccessFs::MakeSock | AccessFs::RemoveFile)?;
+        }
+        Ok(rules.into())
+    }
+
+    /// With what `install` may touch.
+    pub(super) fn of_install(self, install: &Install) -> Result<Option<OwnedFd>> {
+        let Self(Some(mut rules)) = self else { return Ok(None) };
+        for path in [&install.checkout].into_iter().chain(&install.node_modules).chain(&install.lock) {
+            rules = allow(rules, path, EXACTLY, looks())?;
+        }
+        for path in [&install.folder].into_iter().chain(&install.downloads) {
+            rules = allow(rules, path, EXACTLY, changes())?;
         }
         Ok(rules.into())
     }

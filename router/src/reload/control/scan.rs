@@ -12,7 +12,6 @@ use crate::project::diagnostic;
 use crate::reload::attempt::millis;
 use crate::reload::machine::Event;
 use crate::reload::project::Project;
-use crate::reload::work;
 use crate::watch::Change;
 
 impl Control {
@@ -25,7 +24,7 @@ impl Control {
         for project in known.keys().filter(|project| !names.contains(project.as_str())) {
             self.forget(project);
         }
-        let others = work::prune_others(self.parts.cells.clone(), names.clone());
+        let others = self.builder.clone().prune_others(names.clone());
         self.spawn("", async move {
             others.await;
             What::Nothing

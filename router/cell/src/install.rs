@@ -1,0 +1,227 @@
+//! `switchyard-cell --install`: fetches what one version needs into a folder, and ends. It walks the modules of the entry
+//! with Deno's own resolver and installer, runs nothing of what it fetches, and is confined as a cell is.
+
+mod client;
+mod graph;
+mod written;
+
+use std::fs;
+use std::io::{self, BufRead as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use deno_config::deno_json::{NodeModulesDirMode, NodeModulesLinkerMode};
+use deno_core::url::Url;
+use deno_npm_cache::NpmCacheSetting;
+use deno_npm_installer::graph::NpmCachingStrategy;
+use deno_npm_installer::lifecycle_scripts::NullLifecycleScriptsExecutor;
+use deno_npm_installer::{
+    LifecycleScriptsConfig, LogReporter, NpmInstallerFactory, NpmInstallerFactoryOptions, PackageCaching,
+    PackagesAllowedScripts,
+};
+use deno_resolver::cjs::IsCjsResolutionMode;
+use deno_resolver::factory::{
+    ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory, WorkspaceFactoryOptions,
+};
+use node_resolver::PackageJsonThreadLocalCache;
+use switchyard_bridge::event::Diagnostic;
+use switchyard_protocol::{Install, Installed, Limits, fetched};
+use sys_traits::impls::RealSys;
+
+use crate::bounds;
+use crate::diagnose::misconfigured;
+use crate::log;
+use crate::paths::Names;
+use crate::process;
+use crate::project::{Sys, find_configuration};
+use crate::roots::Roots;
+use crate::sandbox;
+use client::Client;
+use written::Written;
+
+/// Large registries' lists of versions and the largest packages are held in memory, several at once.
+const LIMITS: Limits = Limits { memory: 1 << 30, event_loop: 0, workers: 0, files: 1024, disk: 512 << 20 };
+
+/// Several tarballs are unpacked at once; more would only wait for the same disk.
+const BLOCKING_THREADS: usize = 8;
+
+type Installer = NpmInstallerFactory<Client, LogReporter, Sys>;
+
+/// Reads one [`Install`] and answers with one [`Installed`].
+pub(crate) fn run() -> anyhow::Result<()> {
+    process::prepare_install()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let request: Install = serde_json::from_str(&line)?;
+    log::start();
+    set_environment(&request);
+    bounds::set(&LIMITS)?;
+    let written = Arc::new(Written::open());
+    sandbox::confine_install(&request)?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let installed = runtime.block_on(async {
+        tokio::select! {
+            installed = install(&request, &written) => installed.unwrap_or_else(Installed::Failed),
+            message = written.too_much() => {
+                Installed::Failed(Diagnostic { message, ..Diagnostic::default() })
+            }
+        }
+    });
+    serde_json::to_writer(io::stdout(), &installed)?;
+    io::stdout().flush()?;
+    // What still unpacks is not waited for.
+    process::exit_now(0)
+}
+
+/// The folder is also where settings of the user's own would be: there are none.
+fn set_environment(request: &Install) {
+    let home = ("HOME", request.folder.to_string_lossy());
+    let given = request.env.iter().map(|(name, value)| (name.as_str(), value.as_str().into()));
+    process::set_environment(given.chain([home]));
+}
+
+async fn install(request: &Install, written: &Arc<Written>) -> Result<Installed, Diagnostic> {
+    let roots = Roots { checkout: request.checkout.clone(), node_modules: request.node_modules.clone() };
+    let names = Names::of_install(&roots, &request.folder);
+    log::show_paths_as(names.clone());
+    let client = Client::new(request.downloads.clone(), request.authorities.as_deref(), Arc::clone(written));
+    let client = Arc::new(client.map_err(|error| told(&names, &error))?);
+    let done = fetch(request, &roots, &names, &client).await;
+    let finished = done.and_then(|()| finish(request).map_err(|error| told(&names, &error.into())));
+    if finished.is_err() {
+        client.forget_downloads();
+    }
+    finished.map(|()| Installed::Done { requests: client.requests() })
+}
+
+fn told(names: &Names, error: &anyhow::Error) -> Diagnostic {
+    let mut diagnostic = misconfigured(names, error);
+    // What Deno advises is not possible here.
+    if let Some((_, changes)) = diagnostic.message.split_once("The lockfile is out of date.") {
+        let changes = changes.split_once("changes:").map_or("", |(_, changes)| changes);
+        diagnostic = Diagnostic {
+            message: format!(
+                "deno.lock does not fit the project: run `deno install` in it and save the new deno.lock. It would change:{changes}"
+            ),
+            file: Some("deno.lock".into()),
+            ..Diagnostic::default()
+        };
+    }
+    diagnostic
+}
+
+async fn fetch(
+    request: &Install,
+    roots: &Roots,
+    names: &Names,
+    client: &Arc<Client>,
+) -> Result<(), Diagnostic> {
+    let told = |error: anyhow::Error| told(names, &error);
+    let main_module = Url::from_file_path(request.checkout.join(&request.entry))
+        .map_err(|()| told(anyhow::anyhow!("the checkout's path is not absolute")))?;
+    let packages = packages(request, roots, client).map_err(told)?;
+    packages.initialize_npm_resolution_if_managed().await.map_err(told)?;
+    let installer = packages.npm_installer_if_managed().await.map_err(told)?;
+    if let Some(installer) = installer {
+        installer.ensure_no_pkg_json_dep_errors().map_err(|error| told(error.into()))?;
+        installer.ensure_top_level_package_json_install().await.map_err(|error| told(error.into()))?;
+    }
+    let graph = graph::walk(&packages, roots, names, client, main_module).await?;
+    if let Some(installer) = installer {
+        installer.cache_packages(PackageCaching::All).await.map_err(|error| told(error.into()))?;
+    }
+    let lock = packages.maybe_lockfile().await.map_err(told)?;
+    if let Some(lock) = lock {
+        graph::remember(&graph, lock);
+        lock.error_if_changed().map_err(|error| told(error.into()))?;
+        let text = lock.lock().as_json_string();
+        fs::write(request.folder.join(fetched::LOCK), text).map_err(|error| told(error.into()))?;
+    }
+    let urls = serde_json::to_vec(&graph::jsr(&graph)).map_err(|error| told(error.into()))?;
+    fs::write(request.folder.join(fetched::JSR), urls).map_err(|error| told(error.into()))
+}
+
+/// What only the installation itself has needed goes, and what a cell looks for is there.
+fn finish(request: &Install) -> io::Result<()> {
+    for cache in ["npm", "gen"] {
+        match fs::remove_dir_all(request.folder.join(cache)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::create_dir_all(request.folder.join(fetched::NODE_MODULES))?;
+    // A remote module's packages are looked up beside node_modules.
+    match fs::read(request.checkout.join("package.json")) {
+        Ok(text) => fs::write(request.folder.join("package.json"), text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn packages(request: &Install, roots: &Roots, client: &Arc<Client>) -> anyhow::Result<Installer> {
+    let factory = Arc::new(resolver_factory(request, roots)?);
+    let options = NpmInstallerFactoryOptions {
+        cache_setting: NpmCacheSetting::Use,
+        caching_strategy: NpmCachingStrategy::Manual,
+        clean_on_install: false,
+        dedup_lockfile_peer_variants: false,
+        lifecycle_scripts_config: LifecycleScriptsConfig {
+            allowed: PackagesAllowedScripts::None,
+            initial_cwd: request.checkout.clone(),
+            root_dir: request.checkout.clone(),
+            ..LifecycleScriptsConfig::default()
+        },
+        production: false,
+        skip_types: false,
+        resolve_npm_resolution_snapshot: Box::new(|| Ok(None)),
+    };
+    // A project may allow scripts by its deno.json: there is nobody here to run them.
+    let scripts = Arc::new(NullLifecycleScriptsExecutor);
+    Ok(NpmInstallerFactory::new(factory, Arc::clone(client), scripts, LogReporter, None, options))
+}
+
+fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
+    let workspace_directory = find_configuration(roots)?;
+    let own = workspace_directory.workspace.resolve_lockfile_path()?.filter(|lock| lock.exists());
+    let earlier = request.lock.as_ref().filter(|_| own.is_none());
+    let own_node_modules = request.node_modules.clone();
+    let mut workspace = WorkspaceFactory::new(
+        RealSys,
+        request.checkout.clone(),
+        WorkspaceFactoryOptions {
+            config_discovery: ConfigDiscoveryOption::DiscoverCwd,
+            frozen_lockfile: Some(own.is_some()),
+            import_npm_lockfile: earlier.is_none(),
+            lock_arg: earlier.map(|lock| seed(lock, request)).transpose()?,
+            lockfile_skip_write: true,
+            maybe_custom_deno_dir_root: Some(request.folder.clone()),
+            node_modules_dir: Some(match own_node_modules {
+                Some(_) => NodeModulesDirMode::Manual,
+                None => NodeModulesDirMode::Auto,
+            }),
+            node_modules_linker: Some(NodeModulesLinkerMode::Isolated),
+            root_node_modules_dir_override: Some(
+                own_node_modules.unwrap_or_else(|| request.folder.join(fetched::NODE_MODULES)),
+            ),
+            vendor: Some(false),
+            ..WorkspaceFactoryOptions::default()
+        },
+    );
+    workspace.set_workspace_directory(workspace_directory);
+    Ok(ResolverFactory::new(
+        Arc::new(workspace),
+        ResolverFactoryOptions {
+            is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
+            package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            ..ResolverFactoryOptions::default()
+        },
+    ))
+}
+
+/// What was chosen for an earlier version of the project stays chosen.
+fn seed(lock: &PathBuf, request: &Install) -> io::Result<PathBuf> {
+    let seeded = request.folder.join(fetched::LOCK);
+    fs::copy(lock, &seeded)?;
+    Ok(seeded)
+}

@@ -1,0 +1,57 @@
+//! What the router and `switchyard-cell --install` say to each other: a line of JSON on its standard input, one on its
+//! standard output.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use switchyard_bridge::event::Diagnostic;
+
+use crate::Reach;
+
+/// The packages that a version needs, to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Install {
+    /// The project's directory inside the checkout, absolute and free of symbolic links.
+    pub checkout: PathBuf,
+    /// Where the project's own `node_modules` really is: taken as it is, nothing is put into it.
+    pub node_modules: Option<PathBuf>,
+    /// The entry, relative to `checkout`, with `/` between.
+    pub entry: String,
+    /// An empty folder, absolute, for what is fetched.
+    pub folder: PathBuf,
+    /// Tarballs that were downloaded once, by their URL; absolute. `None`: not to be shared.
+    pub downloads: Option<PathBuf>,
+    /// The lock file of an earlier folder, for a project that has none of its own.
+    pub lock: Option<PathBuf>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Addresses that are not public and may be reached all the same.
+    pub private_net: Vec<Reach>,
+    /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
+    pub authorities: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Installed {
+    /// The folder holds what the version needs.
+    Done {
+        /// Requests that went over the network.
+        requests: u64,
+    },
+    Failed(Diagnostic),
+}
+
+/// Names in the folder that `Install` fills and `Start` has read.
+pub mod fetched {
+    /// As Deno lays it out. Always there.
+    pub const NODE_MODULES: &str = "node_modules";
+    /// Remote modules, as Deno caches them.
+    pub const REMOTE: &str = "remote";
+    /// Which URL each `jsr:` specifier stands for: one JSON object.
+    pub const JSR: &str = "jsr.json";
+    /// Which versions were chosen.
+    pub const LOCK: &str = "deno.lock";
+}

@@ -1,0 +1,359 @@
+//! Packages that are fetched for versions, below `<state>/packages`: `<project>/<key>.<n>` holds what versions of a project
+//! need that name the same dependencies, `.downloads` the tarballs that all projects share. Knows folders and the process
+//! that fills them; which version uses which folder is for others to know.
+
+mod downloads;
+mod installer;
+mod key;
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::project::ProjectName;
+use switchyard_protocol::{Install, fetched};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use self::downloads::{DOWNLOADS, Downloads};
+use crate::project::diagnostic;
+use crate::user::User;
+
+pub(crate) use self::key::{Key, has_dependencies};
+
+/// Marks a folder that is not finished.
+const UNFINISHED: &str = ".new-";
+
+/// At once: each may use a gigabyte of memory for a while, and most wait for the network.
+const INSTALLATIONS: usize = 2;
+
+/// How packages are fetched, where they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `switchyard-cell`
+    pub(crate) binary: PathBuf,
+    /// How long one installation may take.
+    pub(crate) patience: Duration,
+    /// Whom it is done as; `None`: the router's own user.
+    pub(crate) user: Option<User>,
+    /// What the operator's own environment says of registries: their URLs.
+    pub(crate) registries: Vec<(String, String)>,
+    /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
+    pub(crate) authorities: Option<String>,
+}
+
+/// All folders of packages.
+#[derive(Debug)]
+pub(crate) struct Packages {
+    root: PathBuf,
+    /// `None`: nothing is fetched.
+    settings: Option<Settings>,
+    downloads: Downloads,
+    permits: Semaphore,
+    next: AtomicU64,
+    /// Between the making of a folder and its first use, it is not pruned.
+    settling: Mutex<()>,
+}
+
+/// For whom.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) project: &'a ProjectName,
+    /// Its folder of packages is left out: it is made here.
+    pub(crate) install: Install,
+    pub(crate) key: Key,
+}
+
+impl Packages {
+    /// Opens the folder below `state` and clears away what a killed router left half made.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub(crate) fn open(state: &Path, settings: Option<Settings>) -> Result<Self> {
+        let root = state.join("packages");
+        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        let root = root.canonicalize().context("resolve the state folder")?;
+        let downloads = Downloads::open(&root, settings.as_ref().and_then(|settings| settings.user))?;
+        for project in names(&root) {
+            for name in names(&root.join(&project)) {
+                if name.starts_with(UNFINISHED) {
+                    remove(&root.join(&project).join(name));
+                }
+            }
+        }
+        Ok(Self {
+            root,
+            settings,
+            downloads,
+            permits: Semaphore::new(INSTALLATIONS),
+            next: AtomicU64::new(0),
+            settling: Mutex::default(),
+        })
+    }
+
+    /// Whether the operator allows that packages are fetched.
+    pub(crate) fn may_install(&self) -> bool {
+        self.settings.is_some()
+    }
+
+    /// Hands the newest folder of these dependencies to `attach`, which makes it a version's. Whether there is one.
+    ///
+    /// # Errors
+    /// Those of `attach`.
+    pub(crate) fn reuse(
+        &self,
+        project: &ProjectName,
+        key: &Key,
+        attach: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let _settling = self.settling();
+        let found = self.newest(project, key);
+        found.map(|(_, folder)| attach(&folder)).transpose().map(|done| done.is_some())
+    }
+
+    /// Makes a folder with what `order` needs and hands it to `attach`. Dropped, it ends what it has begun.
+    ///
+    /// # Errors
+    /// Why there is none, for the project's author to read.
+    pub(crate) async fn install(
+        &self,
+        mut order: Order<'_>,
+        attach: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Diagnostic> {
+        let failed = |error: anyhow::Error| diagnostic(format!("no packages could be fetched: {error:#}"));
+        let Some(settings) = &self.settings else {
+            return Err(diagnostic("packages are not fetched here (--allow-install)"));
+        };
+        let _permit = self.permits.acquire().await.map_err(|error| failed(error.into()))?;
+        let unfinished = self.unfinished(order.project, settings.user).map_err(failed)?;
+        order.install.folder.clone_from(&unfinished.0);
+        order.install.lock =
+            self.newest(order.project, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
+        let downloads = self.downloads.of(&order.install.private_net).map_err(failed)?;
+        order.install.downloads = Some(downloads);
+        installer::run(settings, order.project, order.install.clone()).await?;
+        let written = unfinished.0.clone();
+        let kept = spawn_blocking(move || {
+            take_over(&written)?;
+            // A folder that is there after a power cut is whole.
+            rustix::fs::syncfs(fs::File::open(written)?).map_err(io::Error::from)
+        });
+        kept.await.map_err(anyhow::Error::from).and_then(|kept| Ok(kept?)).map_err(failed)?;
+        self.settle(&order, &unfinished.0, attach).map_err(|error| failed(error.into()))?;
+        let downloads = self.downloads.clone();
+        // A panic in it is logged, and harms nobody.
+        let _ = spawn_blocking(move || downloads.prune()).await;
+        Ok(())
+    }
+
+    fn settle(
+        &self,
+        order: &Order<'_>,
+        unfinished: &Path,
+        attach: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let _settling = self.settling();
+        let next = self.newest(order.project, &order.key).map_or(0, |(number, _)| number + 1);
+        let folder = self.root.join(order.project.as_str()).join(format!("{}.{next}", order.key));
+        fs::rename(unfinished, &folder)?;
+        attach(&folder)
+    }
+
+    /// Removes the folders of `project` that are not `used`, which is asked while no new one is made.
+    ///
+    /// # Errors
+    /// Those of `used`; nothing is removed then.
+    pub(crate) fn prune(
+        &self,
+        project: &ProjectName,
+        used: impl FnOnce() -> Result<Vec<PathBuf>>,
+    ) -> Result<()> {
+        let dir = self.root.join(project.as_str());
+        let mut gone = Vec::new();
+        {
+            let _settling = self.settling();
+            let used = used()?;
+            for name in names(&dir).into_iter().filter(|name| !name.starts_with(UNFINISHED)) {
+                let folder = dir.join(name);
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let away = dir.join(format!("{UNFINISHED}gone-{number}"));
+                if !used.contains(&folder) && fs::rename(&folder, &away).is_ok() {
+                    gone.push(away);
+                }
+            }
+        }
+        gone.iter().for_each(|folder| remove(folder));
+        // One that still has something in it stays.
+        let _ = fs::remove_dir(dir);
+        Ok(())
+    }
+
+    /// Removes what others than these projects have.
+    pub(crate) fn retain(&self, projects: &BTreeSet<String>) {
+        for name in names(&self.root) {
+            if name != DOWNLOADS && !projects.contains(&name) {
+                remove(&self.root.join(name));
+            }
+        }
+    }
+
+    fn newest(&self, project: &ProjectName, key: &Key) -> Option<(u64, PathBuf)> {
+        let dir = self.root.join(project.as_str());
+        let prefix = format!("{key}.");
+        let numbers = names(&dir).into_iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
+        numbers.max().map(|number: u64| (number, dir.join(format!("{prefix}{number}"))))
+    }
+
+    fn unfinished(&self, project: &ProjectName, user: Option<User>) -> Result<Unfinished> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join(project.as_str()).join(format!("{UNFINISHED}{number}"));
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        let unfinished = Unfinished(path);
+        give(&unfinished.0, user)?;
+        Ok(unfinished)
+    }
+
+    fn settling(&self) -> MutexGuard<'_, ()> {
+        self.settling.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Goes when it was not finished.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let path = std::mem::take(&mut self.0);
+        // It may be large, and this may be the control flow's thread.
+        if path.exists() {
+            std::thread::spawn(move || remove(&path));
+        }
+    }
+}
+
+/// Makes a folder one that only `user` (else the router's own) can enter.
+fn give(dir: &Path, user: Option<User>) -> Result<()> {
+    fs::set_permissions(dir, Permissions::from_mode(0o700))
+        .and_then(|()| user.map_or(Ok(()), |user| user.give(dir)))
+        .with_context(|| format!("protect {}", dir.display()))
+}
+
+/// Makes all that is in a folder the router's, for cells to read: archives say of their files what they like.
+fn take_over(path: &Path) -> io::Result<()> {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let metadata = path.symlink_metadata()?;
+    if (metadata.uid(), metadata.gid()) != own {
+        lchown(path, Some(own.0), Some(own.1))?;
+    }
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(if metadata.is_dir() { 0o755 } else { 0o644 }))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            take_over(&entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn remove(path: &Path) {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("{} cannot be removed: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages(state: &Path) -> (Packages, ProjectName, Key) {
+        let checkout = state.join("checkout");
+        fs::create_dir_all(&checkout).unwrap();
+        let key = Key::of(&checkout, "3f9a1c2b7d4e").unwrap();
+        (Packages::open(state, None).unwrap(), ProjectName::parse("blog").unwrap(), key)
+    }
+
+    fn make(packages: &Packages, project: &ProjectName, name: &str) -> PathBuf {
+        let folder = packages.root.join(project.as_str()).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn the_newest_folder_of_the_same_dependencies_is_used() {
+        let state = tempfile::tempdir().unwrap();
+        let (packages, project, key) = packages(state.path());
+        let mut used = None;
+        assert!(!packages.reuse(&project, &key, |_| Ok(())).unwrap());
+        make(&packages, &project, "other.11");
+        make(&packages, &project, &format!("{key}.9"));
+        let newest = make(&packages, &project, &format!("{key}.10"));
+        let attach = |folder: &Path| {
+            used = Some(folder.to_owned());
+            Ok(())
+        };
+        assert!(packages.reuse(&project, &key, attach).unwrap());
+        assert_eq!(used, Some(newest));
+    }
+
+    #[test]
+    fn what_nobody_uses_goes_and_the_last_takes_the_projects_folder_with_it() {
+        let state = tempfile::tempdir().unwrap();
+        let (packages, project, _) = packages(state.path());
+        let (one, other) = (make(&packages, &project, "a.0"), make(&packages, &project, "a.1"));
+        packages.prune(&project, || Ok(vec![other.clone()])).unwrap();
+        assert!(!one.exists() && other.exists());
+        packages.prune(&project, || Ok(Vec::new())).unwrap();
+        assert!(!other.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn what_archives_say_of_their_files_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("a"), dir.path().join("a/b"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.join("link")).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o6777)).unwrap();
+        take_over(&folder).unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&folder), mode(&file)), (0o755, 0o644));
+    }
+
+    #[test]
+    fn only_what_projects_have_that_are_there_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let (packages, project, _) = packages(state.path());
+        let folder = make(&packages, &project, "a.0");
+        packages.retain(&[project.to_string()].into());
+        assert!(folder.exists());
+        packages.retain(&BTreeSet::new());
+        assert!(!folder.exists() && packages.root.join(DOWNLOADS).exists());
+    }
+
+    #[test]
+    fn what_a_killed_router_left_half_made_goes() {
+        let state = tempfile::tempdir().unwrap();
+        let (first, project, _) = packages(state.path());
+        let half = make(&first, &project, ".new-3");
+        let whole = make(&first, &project, "a.0");
+        packages(state.path());
+        assert!(!half.exists() && whole.exists());
+    }
+}

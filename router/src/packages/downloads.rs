@@ -1,0 +1,111 @@
+//! Tarballs that were downloaded once, for all projects. Only what fetches packages reads and writes them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use switchyard_protocol::Reach;
+
+use super::give;
+use crate::user::User;
+
+/// Bytes: the tarballs of some ten thousand packages.
+const MOST: u64 = 2 << 30;
+
+/// Below the folder of all packages, where no project's name begins with a dot.
+pub(super) const DOWNLOADS: &str = ".downloads";
+
+#[derive(Debug, Clone)]
+pub(super) struct Downloads {
+    dir: PathBuf,
+    /// Whom packages are fetched as; `None`: the router's own user.
+    user: Option<User>,
+}
+
+impl Downloads {
+    /// What another user has put there is not taken over.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn open(root: &Path, user: Option<User>) -> Result<Self> {
+        let dir = root.join(DOWNLOADS);
+        let uid = user.map_or(rustix::process::geteuid().as_raw(), |user| user.uid);
+        if dir.symlink_metadata().is_ok_and(|metadata| metadata.uid() != uid) {
+            fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+        }
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        give(&dir, user)?;
+        Ok(Self { dir, user })
+    }
+
+    /// The folder that projects share that reach the same addresses besides the public ones: what one cannot ask for, it is
+    /// not given.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn of(&self, private_net: &[Reach]) -> Result<PathBuf> {
+        let mut reaches: Vec<_> = private_net.iter().map(ToString::to_string).collect();
+        reaches.sort();
+        let hash = Sha256::digest(reaches.join(" "));
+        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        give(&dir, self.user)?;
+        Ok(dir)
+    }
+
+    /// Removes those that were not used for longest, until the rest is small enough.
+    pub(super) fn prune(&self) {
+        self.prune_to(MOST);
+    }
+
+    fn prune_to(&self, most: u64) {
+        let dirs = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let entries = dirs.flat_map(|dir| fs::read_dir(dir.path()).into_iter().flatten().flatten());
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+            })
+            .collect();
+        files.sort();
+        let mut all: u64 = files.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in files {
+            if all <= most {
+                break;
+            }
+            // One that cannot be removed is counted all the same: the next one goes.
+            let _ = fs::remove_file(path);
+            all -= size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_unused_go_first() {
+        let root = tempfile::tempdir().unwrap();
+        let downloads = Downloads::open(root.path(), None).unwrap();
+        let dir = downloads.of(&[]).unwrap();
+        assert_ne!(dir, downloads.of(&["127.0.0.1:80".parse().unwrap()]).unwrap());
+        for (name, age) in [("old", 20), ("older", 30), ("new", 10)] {
+            let path = dir.join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let used = SystemTime::now() - Duration::from_secs(age);
+            fs::File::options().append(true).open(path).unwrap().set_modified(used).unwrap();
+        }
+        downloads.prune_to(250);
+        let left = |name| dir.join(name).exists();
+        assert_eq!([left("older"), left("old"), left("new")], [false, true, true]);
+        downloads.prune_to(0);
+        assert!(!left("new"));
+    }
+}
