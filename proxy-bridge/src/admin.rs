@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Death, Diagnostic, Timings, Trigger};
 use crate::project::ProjectName;
 
-/// The digest of the files that a checkout's tar has.
+/// The digest of the version that a checkout's tar is of.
 pub const DIGEST: HeaderName = HeaderName::from_static("x-switchyard-digest");
+
+/// The digest of the files that the tar has, when it is another one: it has the project's own files alone.
+pub const OWN_DIGEST: HeaderName = HeaderName::from_static("x-switchyard-own-digest");
 
 /// The version that answered, or that a checkout's tar is of.
 pub const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
@@ -181,6 +184,9 @@ pub struct Report {
     pub outcome: Outcome,
     pub digest: Option<String>,
     pub version: Option<String>,
+    /// The digest of the project's own files, when `digest` is of included ones too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
     pub error: Option<Diagnostic>,
     pub timings_ms: Timings,
 }
@@ -193,6 +199,7 @@ impl Report {
             outcome,
             digest: None,
             version: None,
+            own: None,
             error: None,
             timings_ms: Timings::default(),
         }

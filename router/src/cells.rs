@@ -9,6 +9,7 @@ mod pool;
 mod process;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub(crate) use pool::Cells;
 pub(crate) use process::Cell;
 
 use crate::checkout::Checkout;
+use crate::include::Include;
 use crate::policy::Grant;
 use crate::version::Version;
 
@@ -56,6 +58,8 @@ pub(crate) struct Order {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
     pub(crate) entry: String,
+    /// What of the checkout lies beside the project.
+    pub(crate) include: Vec<Include>,
     pub(crate) grant: Arc<Grant>,
 }
 
@@ -70,11 +74,15 @@ impl Order {
         ];
         let mut env = self.grant.env.clone();
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let dir = &self.checkout.dir;
+        let around = dir.parent().filter(|_| !self.include.is_empty());
         Start {
             project: self.version.project.to_string(),
             version,
-            checkout: self.checkout.dir.clone(),
-            node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
+            checkout: dir.clone(),
+            root: around.unwrap_or(dir).to_owned(),
+            node_modules: dir.join("node_modules").canonicalize().ok(),
+            packages: self.packages_beside(),
             entry: self.entry.clone(),
             socket,
             env,
@@ -83,6 +91,14 @@ impl Order {
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
         }
+    }
+
+    fn packages_beside(&self) -> BTreeMap<String, PathBuf> {
+        let linked = self.include.iter().flat_map(Include::packages).filter_map(|path| {
+            let real = self.checkout.dir.join(&path).canonicalize().ok()?;
+            Some((path.to_string_lossy().into_owned(), real))
+        });
+        linked.collect()
     }
 }
 

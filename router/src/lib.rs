@@ -9,6 +9,7 @@ mod cells;
 mod checkout;
 mod drain;
 mod http;
+mod include;
 mod live;
 mod metrics;
 mod policy;

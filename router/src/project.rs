@@ -7,6 +7,7 @@ use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::routes::Route;
 
+use crate::include::{Include, Included};
 use crate::policy::Asked;
 
 /// What the project's files say of how it is served.
@@ -16,6 +17,7 @@ pub(crate) struct Manifest {
     pub(crate) entry: String,
     pub(crate) routes: Vec<Route>,
     pub(crate) asked: Asked,
+    pub(crate) include: Vec<Include>,
 }
 
 /// Of one file, in bytes: what people write has a thousandth of it, and it is the router that parses it.
@@ -31,8 +33,7 @@ impl Manifest {
     /// # Errors
     /// A configuration that does not parse, a field of a wrong type, an entry that is not there.
     pub(crate) fn read(dir: &Path) -> Result<Self, Diagnostic> {
-        let config = CONFIG_FILES.into_iter().find(|file| dir.join(file).is_file());
-        let config = config.map(|file| Document::read(dir, file)).transpose()?;
+        let config = Document::config(dir)?;
         let package = dir.join("package.json").is_file();
         let package = package.then(|| Document::read(dir, "package.json")).transpose()?;
         let own = config.as_ref().and_then(|config| config.value.get("switchyard"));
@@ -41,6 +42,7 @@ impl Manifest {
             _ => Vec::new(),
         };
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
+        let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
         let named = match (own.and_then(|own| own.get("entry")), &config) {
             (Some(entry), Some(config)) => Some(config.string("switchyard.entry", entry)?),
             _ => config.iter().chain(&package).find_map(Document::main),
@@ -49,8 +51,18 @@ impl Manifest {
             Some(named) => named.checked(dir)?,
             None => conventional_entry(dir)?,
         };
-        Ok(Self { entry, routes, asked })
+        Ok(Self { entry, routes, asked, include })
     }
+}
+
+/// What the project in `dir` includes from beside itself. Nothing while its configuration does not parse: that is for
+/// [`Manifest::read`] to tell.
+///
+/// # Errors
+/// The field is not as it has to be.
+pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
+    let config = Document::config(dir).unwrap_or_default();
+    config.as_ref().map(Document::included).transpose().map(Option::unwrap_or_default)
 }
 
 /// A path that a configuration names, and where it does.
@@ -81,6 +93,12 @@ struct Document {
 }
 
 impl Document {
+    /// The project's deno.json or deno.jsonc, if it has one.
+    fn config(dir: &Path) -> Result<Option<Self>, Diagnostic> {
+        let file = CONFIG_FILES.into_iter().find(|file| dir.join(file).is_file());
+        file.map(|file| Self::read(dir, file)).transpose()
+    }
+
     fn read(dir: &Path, file: &'static str) -> Result<Self, Diagnostic> {
         let mut text = String::new();
         std::fs::File::open(dir.join(file))
@@ -132,6 +150,11 @@ impl Document {
             .map_err(|wrong| in_file(file, format!("\"{}\" in {file} {}", wrong.field, wrong.mend)))
     }
 
+    fn included(&self) -> Result<Included, Diagnostic> {
+        let include = self.value.get("switchyard").and_then(|own| own.get("include"));
+        include.map(|include| Included::read(self.file, include)).transpose().map(Option::unwrap_or_default)
+    }
+
     fn routes(&self, value: &Value) -> Result<Vec<Route>, Diagnostic> {
         let wrong = || {
             in_file(
@@ -171,7 +194,8 @@ pub(crate) fn diagnostic(message: impl Into<String>) -> Diagnostic {
     Diagnostic { message: message.into(), ..Diagnostic::default() }
 }
 
-fn in_file(file: &str, message: String) -> Diagnostic {
+/// A diagnostic of a file, without a place in it.
+pub(crate) fn in_file(file: &str, message: String) -> Diagnostic {
     Diagnostic { file: Some(file.to_owned()), ..diagnostic(message) }
 }
 

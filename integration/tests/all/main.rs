@@ -37,6 +37,7 @@ mod events;
 mod forwarding;
 mod framing;
 mod handlers;
+mod include;
 mod ingress;
 mod language;
 mod listener;

@@ -33,7 +33,10 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
 
 /// A deno.json or package.json that is none. The parsers say where, but only in their text.
 pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic {
-    let message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
+    let mut message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
+    if let Some(member) = missing_member(&message) {
+        message = format!("{message} Add \"{member}\" to \"switchyard.include\" in deno.json.");
+    }
     let after = |word: &str| {
         let (_, rest) = message.rsplit_once(word)?;
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -45,6 +48,13 @@ pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic 
         frame: None,
         message: message.clone(),
     }
+}
+
+/// The member of a workspace that is not there: nothing beside the project is, but what it includes.
+fn missing_member(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("for workspace member in '")?;
+    let (member, _) = rest.split_once('\'')?;
+    member.starts_with("../").then(|| member.trim_end_matches('/'))
 }
 
 /// For what no error was thrown.
@@ -112,7 +122,12 @@ mod tests {
 
     #[test]
     fn the_place_in_a_configuration_file_is_taken_from_the_text() {
-        let names = Names::new(&Roots { checkout: "/c/blog".into(), node_modules: None });
+        let names = Names::new(&Roots {
+            checkout: "/c/blog".into(),
+            root: "/c/blog".into(),
+            node_modules: None,
+            packages: Default::default(),
+        });
         let error = anyhow::anyhow!("Unterminated object on line 3 column 14")
             .context("Failed deserializing config file 'file:///c/blog/deno.json'.");
         let diagnostic = misconfigured(&names, &error);

@@ -102,10 +102,12 @@ fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
 }
 
 fn node_modules(roots: &Roots) -> PathBuf {
-    roots.node_modules.clone().unwrap_or_else(|| roots.checkout.join("node_modules"))
+    let workspace = || roots.packages.get("../node_modules");
+    let found = roots.node_modules.as_ref().or_else(workspace).cloned();
+    found.unwrap_or_else(|| roots.checkout.join("node_modules"))
 }
 
-/// Deno would search all parent directories; the checkout's are none of the project's business.
+/// Deno would search all parent directories; those above the root are none of the project's business.
 fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
     let checkout: &Path = &roots.checkout;
     if !["deno.json", "deno.jsonc", "package.json"].iter().any(|name| checkout.join(name).exists()) {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use switchyard_bridge::digest;
 use switchyard_bridge::event::Diagnostic;
 
-use crate::project::diagnostic;
+use crate::include::{Include, is_beside};
+use crate::project::{diagnostic, included};
 
 /// A project of more files is a mistake (a data set, a package folder by another name), and
 /// reading it would hold up its own reloads for minutes.
@@ -18,7 +19,7 @@ const MAX_FILES: usize = 50_000;
 /// All that counts of a project, at one moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listing {
-    /// By path relative to the project, `/` between, in bytewise order.
+    /// By path relative to the project, `/` between, in bytewise order. What is included begins with `../`.
     pub(crate) files: BTreeMap<String, Stamp>,
     /// The `node_modules` folders, likewise relative.
     pub(crate) node_modules: Vec<String>,
@@ -57,33 +58,89 @@ pub(crate) enum ListError {
     Invalid(Diagnostic),
 }
 
-/// Lists the project in `root`, following symbolic links that stay inside it.
+/// Lists the project in `root` and what it includes from beside itself, following symbolic links that stay inside.
 pub(crate) fn list(root: &Path) -> Result<Listing, ListError> {
+    let volume = root.parent().map(Path::to_owned);
     let root = match root.canonicalize() {
         Ok(root) if root.is_dir() => root,
         Ok(_) => return Err(ListError::Gone),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ListError::Gone),
         Err(error) => return Err(invalid(format!("the project's folder cannot be read: {error}"))),
     };
+    let beside = beside(volume, &root)?;
     let mut walk = Walk {
         listing: Listing { files: BTreeMap::new(), node_modules: Vec::new() },
-        ancestors: vec![root.clone()],
-        root,
+        roots: beside.iter().map(|(_, real)| real).chain([&root]).cloned().collect(),
+        ancestors: Vec::new(),
     };
-    let top = walk.root.clone();
-    walk.directory(&top, "")?;
+    walk.top(root, "")?;
+    for (include, real) in beside {
+        if real.is_dir() {
+            walk.top(real, include.as_str())?;
+        } else {
+            walk.file_beside(&include, &real)?;
+        }
+    }
     walk.listing.node_modules.sort();
+    walk.listing.node_modules.dedup();
     Ok(walk.listing)
 }
 
+/// What the project whose real directory is `root` includes, and where that is on the `volume`.
+fn beside(volume: Option<PathBuf>, root: &Path) -> Result<Vec<(Include, PathBuf)>, ListError> {
+    let included = included(root).map_err(ListError::Invalid)?;
+    let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
+    let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
+    let place = |include: &Include| {
+        let wrong = |why: &str| Err(ListError::Invalid(included.wrong(include, why)));
+        let path = volume.join(include.below_root());
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return wrong("is not there: make it, or take it out");
+            }
+            Err(error) => return wrong(&format!("cannot be read: {error}")),
+        };
+        if real != path {
+            return wrong("leads through a symbolic link: name what that points to, below the projects root");
+        }
+        if real.starts_with(root) || root.starts_with(&real) {
+            return wrong("is the project itself, or part of it: take it out");
+        }
+        if !real.is_dir() && !real.is_file() {
+            return wrong("is neither a folder nor a file: take it out");
+        }
+        Ok((include.clone(), real))
+    };
+    included.entries.iter().map(place).collect()
+}
+
 struct Walk {
-    root: PathBuf,
-    /// The real directories from the root down to where the walk is: a link to one of them is a loop.
+    /// The real places of the project and of what it includes.
+    roots: Vec<PathBuf>,
+    /// The real directories from one of them down to where the walk is: a link to one of them is a loop.
     ancestors: Vec<PathBuf>,
     listing: Listing,
 }
 
 impl Walk {
+    fn top(&mut self, dir: PathBuf, prefix: &str) -> Result<(), ListError> {
+        self.ancestors = vec![dir.clone()];
+        self.directory(&dir, prefix)
+    }
+
+    /// A workspace's root, for one: the packages beside it are its members' too.
+    fn file_beside(&mut self, include: &Include, real: &Path) -> Result<(), ListError> {
+        let path = include.as_str();
+        let metadata = real.metadata().map_err(|error| unreadable(path, &error))?;
+        self.listing.files.insert(path.to_owned(), Stamp::of(&metadata));
+        if real.with_file_name("node_modules").is_dir() {
+            let [_, packages] = include.packages();
+            self.listing.node_modules.push(packages.to_string_lossy().into_owned());
+        }
+        Ok(())
+    }
+
     fn directory(&mut self, dir: &Path, prefix: &str) -> Result<(), ListError> {
         let entries = std::fs::read_dir(dir).map_err(|error| unreadable(prefix, &error))?;
         for entry in entries {
@@ -141,10 +198,13 @@ impl Walk {
 
     fn target(&self, link: &Path, path: &str) -> Result<PathBuf, ListError> {
         match link.canonicalize() {
-            Ok(target) if target.starts_with(&self.root) => Ok(target),
-            Ok(_) => Err(invalid(format!(
-                "the symbolic link {path} leaves the project: replace it by what it points to"
-            ))),
+            Ok(target) if self.roots.iter().any(|root| target.starts_with(root)) => Ok(target),
+            Ok(_) => {
+                let place = if is_beside(path) { "what is included" } else { "the project" };
+                Err(invalid(format!(
+                    "the symbolic link {path} leaves {place}: replace it by what it points to"
+                )))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && link.symlink_metadata().is_ok() => {
                 Err(invalid(format!("the symbolic link {path} points to nothing: mend or remove it")))
             }

@@ -14,7 +14,8 @@ use anyhow::{Context as _, Result};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
-use super::snapshot::{FileHash, Files, HashCache, Snapshot, hash_file, snapshot};
+use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
+use crate::project::included;
 use crate::version::Version;
 
 /// Marks a checkout that is not finished; nothing but its own making reads it.
@@ -37,6 +38,13 @@ pub(crate) struct Kept {
     pub(crate) version: Version,
     pub(crate) files: Arc<Files>,
     pub(crate) checkout: Checkout,
+}
+
+impl Kept {
+    /// The digest of the project's own files, when the version has others: included ones.
+    pub(crate) fn own(&self) -> Option<Digest> {
+        own_digest(&self.files)
+    }
 }
 
 /// Why a checkout was not made.
@@ -80,6 +88,24 @@ impl Store {
         }
         let root = root.canonicalize().context("resolve the state folder")?;
         Ok(Self { root, known: Mutex::default(), next: AtomicU64::new(0) })
+    }
+
+    /// Reads the project in `root` as [`snapshot`] does.
+    ///
+    /// # Errors
+    /// Also when it includes the router's own folder, in which are all projects' data.
+    pub(crate) fn snapshot(&self, root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
+        let included = included(root).map_err(SnapshotError::Invalid)?;
+        let (volume, state) = (root.parent().unwrap_or(root), self.root.parent().unwrap_or(&self.root));
+        for include in &included.entries {
+            let path = volume.join(include.below_root());
+            if path.starts_with(state) || state.starts_with(&path) {
+                let error =
+                    included.wrong(include, "is the router's own (--state), or has it inside: take it out");
+                return Err(SnapshotError::Invalid(error));
+            }
+        }
+        snapshot(root, cache)
     }
 
     /// The checkout of `version`, when it is there and holds what its digest says.
@@ -195,7 +221,7 @@ impl Store {
             let linked =
                 unchanged.is_some_and(|kept| fs::hard_link(kept.checkout.dir.join(path), &to).is_ok());
             if !linked {
-                copy(&snapshot.root.join(path), &to, hash)?;
+                copy(&snapshot.place(path), &to, hash)?;
             }
         }
         relink_node_modules(&dir, snapshot).context("link node_modules")?;
@@ -280,7 +306,7 @@ fn relink_node_modules(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let root = "node_modules".to_owned();
     for path in snapshot.node_modules.iter().chain([&root]) {
         let link = dir.join(path);
-        let target = snapshot.root.join(path);
+        let target = snapshot.place(path);
         if fs::read_link(&link).is_ok_and(|found| found == target) && target.is_dir() {
             continue;
         }

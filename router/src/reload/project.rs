@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
+use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Death, Diagnostic, Trigger};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
@@ -41,6 +42,8 @@ pub(super) struct Project {
     /// Away while the project is read.
     pub(super) cache: HashCache,
     pub(super) on_disk: Option<Version>,
+    /// The digest of its own files, when the version on disk has included ones too.
+    pub(super) own: Option<Digest>,
     /// As they were when the newest attempt failed.
     pub(super) packages: Packages,
     /// What is to be built, or is being built.
@@ -82,7 +85,8 @@ impl Project {
             next: None,
             cache: HashCache::default(),
             on_disk: None,
-            packages: None,
+            packages: Packages::default(),
+            own: None,
             plan: None,
             built: None,
             live_plan: None,
@@ -113,6 +117,7 @@ impl Project {
         }
         self.attempt.snapshot = Some(read.took);
         self.plan = read.plan;
+        self.own = read.own;
         if let Found::Version(version) | Found::Outdated(version) = &read.found {
             self.on_disk = Some(version.clone());
         }
@@ -276,6 +281,7 @@ impl Project {
             outcome,
             digest: version.map(|version| version.digest.to_string()),
             version: version.map(ToString::to_string),
+            own: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
             error,
             timings_ms: self.attempt.timings(),
         }

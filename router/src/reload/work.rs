@@ -1,10 +1,11 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
 //! drain, prune.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
@@ -14,10 +15,11 @@ use tokio::time::{sleep, sleep_until};
 
 use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
-use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store, snapshot};
+use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store};
+use crate::include::Include;
 use crate::live::Running;
 use crate::policy::{Asked, Policy};
-use crate::project::{Manifest, diagnostic};
+use crate::project::{Manifest, diagnostic, included};
 use crate::version::Version;
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
@@ -41,7 +43,7 @@ pub(super) struct Plan {
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let order = Order { version, checkout, entry: manifest.entry, grant };
+        let order = Order { version, checkout, entry: manifest.entry, include: manifest.include, grant };
         Self { order, routes: manifest.routes, asked: Arc::new(manifest.asked) }
     }
 
@@ -66,14 +68,16 @@ pub(super) struct Read {
     pub(super) found: Found,
     /// For a version that is to be built: how to serve it, or why it cannot be.
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
+    /// The digest of its own files, when the version has included ones too.
+    pub(super) own: Option<Digest>,
     pub(super) packages: Packages,
     pub(super) cache: HashCache,
     pub(super) took: Duration,
 }
 
-/// What tells that packages were installed since: they are no part of the digest, but may mend
-/// what failed.
-pub(super) type Packages = Option<(SystemTime, Option<SystemTime>)>;
+/// What tells that packages were installed since, for each of the project's `node_modules`: they are no part of the
+/// digest, but may mend what failed.
+pub(super) type Packages = Vec<(PathBuf, SystemTime, Option<SystemTime>)>;
 
 /// What to read.
 pub(super) struct Place {
@@ -95,15 +99,17 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
     let reading = spawn_blocking(move || {
         let mut cache = cache;
         let packages = packages(&place.path);
-        let (found, plan) = read_blocking(&store, &place, packages, &mut cache);
-        Read { found, plan, packages, cache, took: Duration::ZERO }
+        let mut own = None;
+        let (found, plan) = read_blocking(&store, &place, &packages, &mut own, &mut cache);
+        Read { found, plan, own, packages, cache, took: Duration::ZERO }
     });
     match reading.await {
         Ok(read) => Read { took: began.elapsed(), ..read },
         Err(panic) => Read {
             found: Found::Invalid(diagnostic(format!("the router failed to read the project: {panic}"))),
             plan: None,
-            packages: None,
+            own: None,
+            packages: Packages::default(),
             cache: HashCache::default(),
             took: began.elapsed(),
         },
@@ -113,19 +119,21 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
 fn read_blocking(
     store: &Store,
     place: &Place,
-    packages: Packages,
+    packages: &Packages,
+    own: &mut Option<Digest>,
     cache: &mut HashCache,
 ) -> (Found, Option<Result<Plan, Diagnostic>>) {
     for _ in 0..MAX_COPIES {
-        let snapshot = match snapshot(&place.path, cache) {
+        let snapshot = match store.snapshot(&place.path, cache) {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Gone) => return (Found::Gone, None),
             Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
         };
+        *own = snapshot.own;
         let version = Version::new(&place.project, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
-            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && *with == packages);
+            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == packages);
         let found = match is_live && place.outdated {
             true => Found::Outdated(version.clone()),
             false => Found::Version(version.clone()),
@@ -149,11 +157,16 @@ fn read_blocking(
     (Found::Invalid(diagnostic(error)), None)
 }
 
-fn packages(project: &std::path::Path) -> Packages {
-    let folder = project.join("node_modules");
-    let changed = |path: PathBuf| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    // npm writes this file last.
-    Some((changed(folder.clone())?, changed(folder.join(".package-lock.json"))))
+fn packages(project: &Path) -> Packages {
+    let included = included(project).unwrap_or_default();
+    let beside = included.entries.iter().flat_map(Include::packages);
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let found = [PathBuf::from("node_modules")].into_iter().chain(beside).filter_map(|packages| {
+        let folder = project.join(&packages);
+        // npm writes this file last.
+        Some((packages, changed(&folder)?, changed(&folder.join(".package-lock.json"))))
+    });
+    found.collect()
 }
 
 /// Why a build gave no cell.

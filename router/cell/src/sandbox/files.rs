@@ -103,12 +103,13 @@ impl Rules {
         // A link that a project can set must not lead the rules elsewhere.
         let exactly = libc::RESOLVE_NO_SYMLINKS;
         let permissions = &start.permissions;
-        let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&permissions.read);
+        let packages = || start.node_modules.iter().chain(start.packages.values());
+        let read = [&start.root].into_iter().chain(packages()).chain(&permissions.read);
         for path in read {
             rules = allow(rules, path, exactly, looks())?;
         }
         // A package without a package.json of its own is looked up in the project's: the one beside the packages.
-        if let Some(project) = start.node_modules.as_deref().and_then(Path::parent) {
+        for project in packages().filter_map(|packages| packages.parent()) {
             rules = allow(rules, &project.join("package.json"), exactly, looks())?;
         }
         for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {

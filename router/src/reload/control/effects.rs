@@ -90,7 +90,7 @@ impl Control {
             live: project.machine.live.clone(),
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
-            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
+            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages.clone())),
         };
         let cache = std::mem::take(&mut project.cache);
         let read = work::read(self.parts.store.clone(), place, cache, self.readers.clone());
