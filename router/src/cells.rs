@@ -24,8 +24,8 @@ pub(crate) use pool::Cells;
 pub(crate) use process::Cell;
 
 use crate::checkout::Checkout;
-use crate::include::Include;
 use crate::policy::Grant;
+use crate::project::Include;
 use crate::version::Version;
 
 /// How cells are made.

@@ -1,5 +1,8 @@
 //! What a project's own configuration says of its entry and routes, and what it asks for.
 
+mod include;
+mod upkeep;
+
 use std::io::Read as _;
 use std::path::Path;
 
@@ -7,7 +10,8 @@ use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::routes::Route;
 
-use crate::include::{Include, Included};
+pub(crate) use self::include::{Include, Included, is_beside};
+pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::Asked;
 
 /// What the project's files say of how it is served.
@@ -18,6 +22,7 @@ pub(crate) struct Manifest {
     pub(crate) routes: Vec<Route>,
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
+    pub(crate) upkeep: Upkeep,
 }
 
 /// Of one file, in bytes: what people write has a thousandth of it, and it is the router that parses it.
@@ -51,7 +56,8 @@ impl Manifest {
             Some(named) => named.checked(dir)?,
             None => conventional_entry(dir)?,
         };
-        Ok(Self { entry, routes, asked, include })
+        let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
+        Ok(Self { entry, routes, asked, include, upkeep })
     }
 }
 
@@ -148,6 +154,11 @@ impl Document {
         let file = self.file;
         Asked::read(&self.value)
             .map_err(|wrong| in_file(file, format!("\"{}\" in {file} {}", wrong.field, wrong.mend)))
+    }
+
+    fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
+        let own = self.value.get("switchyard");
+        own.map(|own| Upkeep::read(self.file, own)).transpose().map(Option::unwrap_or_default)
     }
 
     fn included(&self) -> Result<Included, Diagnostic> {

@@ -52,4 +52,5 @@ mod scan;
 mod stopped;
 mod trusted_proxy;
 mod unseen;
+mod upkeep;
 mod walls;

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use switchyard_bridge::digest;
 use switchyard_bridge::event::Diagnostic;
 
-use crate::include::{Include, is_beside};
-use crate::project::{diagnostic, included};
+use crate::project::{Include, diagnostic, included, is_beside};
 
 /// A project of more files is a mistake (a data set, a package folder by another name), and
 /// reading it would hold up its own reloads for minutes.

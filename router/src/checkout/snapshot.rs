@@ -12,8 +12,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 
 use super::scan::{ListError, Listing, Stamp, list, unreadable};
-use crate::include::is_beside;
-use crate::project::diagnostic;
+use crate::project::{diagnostic, is_beside};
 
 /// How often a project that moves while it is read is read again at once. If it still moves
 /// then, the watch will call again.

@@ -9,7 +9,7 @@ use tar::{Builder, Header};
 
 use super::snapshot::FileHash;
 use super::store::Kept;
-use crate::include::is_beside;
+use crate::project::is_beside;
 
 impl Kept {
     /// Writes the tar to `out`.

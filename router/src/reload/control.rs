@@ -19,7 +19,7 @@ use switchyard_bridge::event::Trigger;
 use switchyard_bridge::project::{ProjectName, is_ignored};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use self::scan::misnamed;
 use super::Settings;
@@ -36,6 +36,9 @@ use crate::policy::{Grant, Policy};
 use crate::project::diagnostic;
 use crate::version::Version;
 use crate::watch::Change;
+
+/// How often cells are looked at that are to end when nobody asks them anything: the shortest time that can be set for it.
+const IDLE_LOOKS: Duration = Duration::from_secs(1);
 
 /// What the control flow is made of.
 pub(crate) struct Parts {
@@ -143,11 +146,14 @@ impl Control {
     ) {
         self.scan();
         tokio::pin!(stop);
+        let mut idle_looks = interval(IDLE_LOOKS);
+        idle_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let lease_ends = self.deploys.next_end();
             tokio::select! {
                 () = &mut stop => break,
                 () = until(lease_ends) => self.end_leases(),
+                _ = idle_looks.tick() => self.stop_unused(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
                 Some(ended) = self.tasks.join_next_with_id() => match ended {

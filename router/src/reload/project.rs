@@ -200,6 +200,16 @@ impl Project {
         }
     }
 
+    /// Whether its cell was not asked anything for as long as it wants to be kept without.
+    pub(super) fn is_unused(&self) -> bool {
+        let idle = self.live_plan.as_ref().and_then(|plan| plan.upkeep.idle);
+        let unused = |running: &Arc<Running>| {
+            let since = running.last_used().elapsed();
+            running.in_flight.count() == 0 && idle.is_some_and(|idle| since >= idle)
+        };
+        self.running.as_ref().is_some_and(unused)
+    }
+
     /// Whether this is the live version, and it has no cell.
     pub(super) fn is_without_cell(&self, version: &Version) -> bool {
         self.machine.live.as_ref() == Some(version) && self.running.is_none()

@@ -16,10 +16,10 @@ use tokio::time::{sleep, sleep_until};
 use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store};
-use crate::include::Include;
+use crate::health;
 use crate::live::Running;
 use crate::policy::{Asked, Policy};
-use crate::project::{Manifest, diagnostic, included};
+use crate::project::{Healthcheck, Include, Manifest, Upkeep, diagnostic, included};
 use crate::version::Version;
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
@@ -37,14 +37,17 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: Vec<Route>,
+    pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,
 }
 
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let order = Order { version, checkout, entry: manifest.entry, include: manifest.include, grant };
-        Self { order, routes: manifest.routes, asked: Arc::new(manifest.asked) }
+        let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
+        let order = Order { version, checkout, entry, include, grant };
+        let Manifest { routes, upkeep, asked, .. } = manifest;
+        Self { order, routes, upkeep, asked: Arc::new(asked) }
     }
 
     /// Has it be given what `policy` says. Returns whether that is not what it was.
@@ -189,8 +192,22 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Starts `order` in a cell. `newer` tells that the project has changed again.
-    pub(super) async fn build(&self, order: &Order, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
+    /// Starts a new version in a cell, and has it prove that it is well. `newer` tells that the project has changed again.
+    pub(super) async fn build(&self, plan: &Plan, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
+        self.run(&plan.order, plan.upkeep.healthcheck.as_ref(), newer).await
+    }
+
+    /// Starts a version that was live before in a cell.
+    pub(super) async fn restart(&self, plan: &Plan, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
+        self.run(&plan.order, None, newer).await
+    }
+
+    async fn run(
+        &self,
+        order: &Order,
+        healthcheck: Option<&Healthcheck>,
+        newer: &Notify,
+    ) -> Result<Arc<Cell>, BuildError> {
         let permit = tokio::select! {
             permit = self.permits.clone().acquire_owned() => permit,
             () = newer.notified() => return Err(BuildError::Superseded),
@@ -206,17 +223,24 @@ impl Builder {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            started = self.start(order) => started,
+            started = self.start(order, healthcheck) => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("it never ends"),
         }
     }
 
-    async fn start(&self, order: &Order) -> Result<Arc<Cell>, BuildError> {
+    async fn start(&self, order: &Order, healthcheck: Option<&Healthcheck>) -> Result<Arc<Cell>, BuildError> {
         let began = Instant::now();
         loop {
+            let asked = Instant::now();
             match self.cells.start(order, self.patience).await {
-                Ok(cell) => return Ok(cell),
+                Ok(cell) => {
+                    let Some(healthcheck) = healthcheck else { return Ok(cell) };
+                    let left = self.patience.saturating_sub(asked.elapsed());
+                    let checked = health::check(cell.socket(), &order.version.project, healthcheck, left);
+                    // One that is not well ends with this, its last handle.
+                    return checked.await.map(|()| cell).map_err(BuildError::Failed);
+                }
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic)),
                 Err(StartError::TimedOut(patience)) => return Err(BuildError::Failed(timed_out(patience))),
                 Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {

@@ -11,8 +11,7 @@ use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_deboun
 use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::include::Include;
-use crate::project::included;
+use crate::project::{Include, included};
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {

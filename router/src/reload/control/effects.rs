@@ -117,13 +117,13 @@ impl Control {
             if restoring {
                 let plan = builder.find(version, policy).await;
                 let result = match &plan {
-                    Some(plan) if !lazily => Some(builder.build(&plan.order, &newer).await),
+                    Some(plan) if !lazily => Some(builder.restart(plan, &newer).await),
                     _ => None,
                 };
                 return What::Restored { plan, result, took: began.elapsed() };
             }
             let result = match plan {
-                Some(Ok(plan)) => builder.build(&plan.order, &newer).await,
+                Some(Ok(plan)) => builder.build(&plan, &newer).await,
                 Some(Err(error)) => Err(BuildError::Failed(error)),
                 None => Err(BuildError::Superseded),
             };

@@ -57,7 +57,7 @@ impl Control {
         let builder = self.builder.clone();
         let version = version.clone();
         self.spawn(version.project.clone().as_str(), async move {
-            let result = builder.build(&plan.order, &Default::default()).await;
+            let result = builder.restart(&plan, &Default::default()).await;
             What::Woken { version, result: result.map(|cell| (cell, plan.order.grant)) }
         });
     }
@@ -144,17 +144,34 @@ impl Control {
             if excess == 0 {
                 break;
             }
-            let Some(project) = self.projects.get_mut(&name) else { continue };
-            let (Some(running), Some(version)) = (project.running.take(), project.machine.live.clone())
-            else {
-                continue;
-            };
-            self.parts.live.put(project.entry());
-            self.parts.metrics.cells_evicted.inc();
-            self.drain(&name, version, running, false);
-            self.show(&name);
+            self.stop(&name);
             excess -= 1;
         }
+    }
+
+    /// Stops the cells of projects that want so when nobody has asked them anything for long (`switchyard.idle`).
+    pub(super) fn stop_unused(&mut self) {
+        let unused = self.projects.iter().filter(|(_, project)| project.is_unused());
+        let unused: Vec<_> = unused.map(|(name, _)| name.clone()).collect();
+        for name in unused {
+            tracing::info!(
+                project.name = name,
+                "the process of {name} ends until it is asked for: it was idle"
+            );
+            self.stop(&name);
+        }
+    }
+
+    /// Ends the cell of the live version; the next request starts another one.
+    fn stop(&mut self, name: &str) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        let (Some(running), Some(version)) = (project.running.take(), project.machine.live.clone()) else {
+            return;
+        };
+        self.parts.live.put(project.entry());
+        self.parts.metrics.cells_evicted.inc();
+        self.drain(name, version, running, false);
+        self.show(name);
     }
 
     /// Lets the requests in `running` finish and ends its cell. `retired`: the version is not live

@@ -7,7 +7,7 @@ use switchyard_bridge::digest;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::BRIDGE_FOLDER;
 
-use crate::project::in_file;
+use super::in_file;
 
 /// Each is walked and watched by itself: more of them are a mistake for the folder that they are in.
 const MAX_ENTRIES: usize = 100;
