@@ -38,8 +38,11 @@ pub struct Status {
     pub last_good: Option<VersionName>,
     /// Why the newest version failed, while `live` serves all the same; or else why `live` is stopped.
     pub error: Option<Diagnostic>,
-    /// The process of the live version, while it runs.
+    /// The process of the live version, while it runs; the first one when it has several.
     pub pid: Option<u32>,
+    /// All its processes: as many as its `cells`.
+    #[serde(default)]
+    pub pids: Vec<u32>,
     pub in_flight: usize,
     /// Requests that wait for a place among those in flight.
     #[serde(default)]
@@ -100,6 +103,9 @@ pub struct Limits {
     pub files: u64,
     /// Bytes in `DATA_DIR` and the temporary folder together.
     pub disk: u64,
+    /// Processes of one version.
+    #[serde(default)]
+    pub cells: usize,
     /// Milliseconds until the answer has to begin.
     pub request_ms: u64,
     /// Bytes of a request's body.

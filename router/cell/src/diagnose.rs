@@ -33,10 +33,7 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
 
 /// A deno.json or package.json that is none. The parsers say where, but only in their text.
 pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic {
-    let mut message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
-    if let Some(member) = missing_member(&message) {
-        message = format!("{message} Add \"{member}\" to \"switchyard.include\" in deno.json.");
-    }
+    let message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
     let after = |word: &str| {
         let (_, rest) = message.rsplit_once(word)?;
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -48,13 +45,6 @@ pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic 
         frame: None,
         message: message.clone(),
     }
-}
-
-/// The member of a workspace that is not there: nothing beside the project is, but what it includes.
-fn missing_member(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("for workspace member in '")?;
-    let (member, _) = rest.split_once('\'')?;
-    member.starts_with("../").then(|| member.trim_end_matches('/'))
 }
 
 /// For what no error was thrown.
@@ -110,7 +100,7 @@ fn place(project: &Project, error: &JsError) -> Option<Place> {
         let shown = project.names.file(&file)?;
         let number = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
         let place = Place { file, line: number(frame.line_number), column: number(frame.column_number) };
-        Some((shown.starts_with("node_modules/"), place))
+        Some((shown.contains("node_modules/"), place))
     });
     frames.min_by_key(|(in_package, _)| *in_package).map(|(_, place)| place)
 }

@@ -28,8 +28,9 @@ impl Names {
             add(packages, &format!("{shown}/"));
         }
         add(&roots.checkout, "");
-        if roots.root != roots.checkout {
-            add(&roots.root, "../");
+        // Where what it includes is.
+        if let Some(around) = roots.checkout.parent() {
+            add(around, "../");
         }
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { prefixes }

@@ -41,6 +41,8 @@ pub(crate) struct Project {
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
     pub(crate) factory: ResolverFactory<Sys>,
+    /// Name and folder of the packages of an npm workspace.
+    members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
     /// The file that was last required; V8 compiles it next.
     pub(crate) last_required: Mutex<Option<Url>>,
@@ -51,7 +53,12 @@ impl Project {
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
         let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
-        let factory = resolver_factory(&roots)?;
+        let configuration = find_configuration(&roots)?;
+        let packages = configuration.workspace.package_jsons();
+        let members =
+            packages.filter_map(|package| Some((package.name.clone()?, package.dir_path().to_owned())));
+        let members = members.collect();
+        let factory = resolver_factory(&roots, configuration);
         Ok(Self {
             names,
             limits: start.limits,
@@ -59,10 +66,22 @@ impl Project {
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs: factory.cjs_tracker()?.clone(),
             factory,
+            members,
             failures: Failures::default(),
             last_required: Mutex::default(),
             roots,
         })
+    }
+
+    /// The member of the npm workspace that a module of the project names, and what of it. Its link in node_modules leads to
+    /// the volume, where nothing but packages is read.
+    pub(crate) fn member<'a>(&self, name: &'a str, referrer: &Url) -> Option<(&Path, Option<&'a str>)> {
+        let (folder, rest) = self.members.iter().find_map(|(member, folder)| {
+            let rest = name.strip_prefix(member.as_str())?;
+            (rest.is_empty() || rest.starts_with('/')).then_some((folder, rest))
+        })?;
+        let within = rest.strip_prefix('/').filter(|within| !within.is_empty());
+        (!self.in_package(referrer)).then_some((folder.as_path(), within))
     }
 
     /// Whether the module is part of a package in node_modules.
@@ -72,7 +91,7 @@ impl Project {
     }
 }
 
-fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
+fn resolver_factory(roots: &Roots, configuration: WorkspaceDirectoryRc) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
         roots.checkout.clone(),
@@ -89,8 +108,8 @@ fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
             ..WorkspaceFactoryOptions::default()
         },
     );
-    workspace.set_workspace_directory(find_configuration(roots)?);
-    Ok(ResolverFactory::new(
+    workspace.set_workspace_directory(configuration);
+    ResolverFactory::new(
         Arc::new(workspace),
         ResolverFactoryOptions {
             // A script in a package without "type" is CommonJS, as it is for Node.
@@ -98,7 +117,7 @@ fn resolver_factory(roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
             ..ResolverFactoryOptions::default()
         },
-    ))
+    )
 }
 
 fn node_modules(roots: &Roots) -> PathBuf {

@@ -81,20 +81,20 @@ struct Done {
 enum What {
     Read(Read),
     Built {
-        result: Result<Arc<Cell>, BuildError>,
+        result: Result<Vec<Arc<Cell>>, BuildError>,
         took: Duration,
     },
     /// The last good version of an earlier run, with a cell unless it is left stopped. `plan` is
     /// `None` when there is no checkout of it.
     Restored {
         plan: Option<Plan>,
-        result: Option<Result<Arc<Cell>, BuildError>>,
+        result: Option<Result<Vec<Arc<Cell>>, BuildError>>,
         took: Duration,
     },
     Woken {
         version: Version,
-        /// With what the cell was given.
-        result: Result<(Arc<Cell>, Arc<Grant>), BuildError>,
+        /// With what the cells were given.
+        result: Result<(Vec<Arc<Cell>>, Arc<Grant>), BuildError>,
     },
     Drained {
         version: Version,
@@ -249,16 +249,16 @@ impl Control {
                 let outdated = project.newest().is_some_and(|plan| plan.is_outdated(&self.parts.policy));
                 match result {
                     // The change of the policy waits to be looked at.
-                    Ok(cell) if outdated => {
-                        self.retire(&name, cell);
+                    Ok(cells) if outdated => {
+                        self.retire(&name, cells);
                         self.built(&name, Err(BuildError::Superseded));
                     }
                     result => self.built(&name, result),
                 }
             }
             What::Restored { plan: Some(plan), result, .. } if plan.is_outdated(&self.parts.policy) => {
-                if let Some(Ok(cell)) = result {
-                    self.retire(&name, cell);
+                if let Some(Ok(cells)) = result {
+                    self.retire(&name, cells);
                 }
                 self.build(&name, plan.order.version);
             }
@@ -279,11 +279,11 @@ impl Control {
         }
     }
 
-    fn built(&mut self, name: &str, result: Result<Arc<Cell>, BuildError>) {
+    fn built(&mut self, name: &str, result: Result<Vec<Arc<Cell>>, BuildError>) {
         let Some(project) = self.projects.get_mut(name) else { return };
         let outcome = match result {
-            Ok(cell) => {
-                project.built = Some(cell);
+            Ok(cells) => {
+                project.built = cells;
                 Built::Good
             }
             Err(BuildError::Failed(error) | BuildError::NoProcess(error)) => Built::Bad(error),
@@ -311,7 +311,7 @@ impl Control {
     /// Ends every cell.
     async fn end(mut self) {
         self.tasks.shutdown().await;
-        let running = self.projects.values_mut().filter_map(|project| project.running.take());
+        let running = self.projects.values_mut().flat_map(|project| std::mem::take(&mut project.running));
         futures_util::future::join_all(running.map(|running| async move { running.cell.retire().await }))
             .await;
         self.parts.cells.clear().await;

@@ -18,8 +18,7 @@ use super::restarts::{Rest, Restarts};
 use super::work::{Packages, Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
-use crate::drain::InFlight;
-use crate::live::{Entry, Failure, LiveVersion, Process, Running, Shown};
+use crate::live::{Counters, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, RequestLimits};
 use crate::project::diagnostic;
@@ -49,18 +48,17 @@ pub(super) struct Project {
     /// What is to be built, or is being built.
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
     /// What was built and is about to be published.
-    pub(super) built: Option<Arc<Cell>>,
+    pub(super) built: Vec<Arc<Cell>>,
     /// How to start the live version again.
     pub(super) live_plan: Option<Plan>,
     /// What the newest version asked for and was given, when it failed.
     pub(super) failed_with: Option<(Arc<Asked>, Arc<Grant>)>,
-    pub(super) running: Option<Arc<Running>>,
-    pub(super) started: Instant,
+    pub(super) running: Vec<Arc<Running>>,
     pub(super) waking: bool,
     /// How the live version's cells died, and what follows.
     pub(super) restarts: Restarts,
     pub(super) failure: Option<Failure>,
-    pub(super) draining: Vec<(Version, Arc<InFlight>)>,
+    pub(super) draining: Vec<(Version, Counters)>,
     /// Tells the build under way that something newer waits.
     pub(super) newer: Arc<Notify>,
     /// Who asked for the attempt under way, and for the one after it.
@@ -88,11 +86,10 @@ impl Project {
             packages: Packages::default(),
             own: None,
             plan: None,
-            built: None,
+            built: Vec::new(),
             live_plan: None,
             failed_with: None,
-            running: None,
-            started: Instant::now(),
+            running: Vec::new(),
             waking: false,
             restarts: Restarts::default(),
             failure: None,
@@ -192,32 +189,35 @@ impl Project {
     }
 
     fn process(&self) -> Process {
-        match (&self.running, self.restarts.rest) {
-            (Some(running), _) => Process::Running(running.clone()),
-            (None, Rest::Idle) => Process::Idle,
-            (None, Rest::Restarting) => Process::Restarting,
-            (None, Rest::Stopped) => Process::Stopped,
+        match self.restarts.rest {
+            _ if !self.running.is_empty() => Process::Running(Arc::new(Serving::new(self.running.clone()))),
+            Rest::Idle => Process::Idle,
+            Rest::Restarting => Process::Restarting,
+            Rest::Stopped => Process::Stopped,
         }
     }
 
-    /// Whether its cell was not asked anything for as long as it wants to be kept without.
+    /// Whether its cells were not asked anything for as long as it wants them to be kept without.
     pub(super) fn is_unused(&self) -> bool {
         let idle = self.live_plan.as_ref().and_then(|plan| plan.upkeep.idle);
-        let unused = |running: &Arc<Running>| {
-            let since = running.last_used().elapsed();
-            running.in_flight.count() == 0 && idle.is_some_and(|idle| since >= idle)
-        };
-        self.running.as_ref().is_some_and(unused)
+        idle.zip(self.idle_since()).is_some_and(|(idle, since)| since.elapsed() >= idle)
     }
 
-    /// Whether this is the live version, and it has no cell.
-    pub(super) fn is_without_cell(&self, version: &Version) -> bool {
-        self.machine.live.as_ref() == Some(version) && self.running.is_none()
+    /// When its cells were asked something last, if nothing is in them and there are some.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.running.iter().all(|running| running.in_flight.count() == 0);
+        self.running.iter().map(|running| running.last_used()).max().filter(|_| is_idle)
+    }
+
+    /// How many cells the live version lacks; none when this is not it.
+    pub(super) fn lacks(&self, version: &Version) -> usize {
+        let plan = self.live_plan.as_ref().filter(|_| self.machine.live.as_ref() == Some(version));
+        plan.map_or(0, |plan| plan.cells().saturating_sub(self.running.len()))
     }
 
     /// Whether its live version died too often.
     pub(super) fn is_stopped(&self) -> bool {
-        self.machine.live.is_some() && self.running.is_none() && self.restarts.rest == Rest::Stopped
+        self.machine.live.is_some() && self.running.is_empty() && self.restarts.rest == Rest::Stopped
     }
 
     /// Notes how a cell of its live version ended by itself.
@@ -260,7 +260,8 @@ impl Project {
             last_good: live.clone(),
             live,
             error: failed.map(|failed| failed.error.clone()).or_else(|| self.why_stopped()),
-            pid: self.running.as_ref().map(|running| running.cell.pid()),
+            pid: self.running.first().map(|running| running.cell.pid()),
+            pids: self.running.iter().map(|running| running.cell.pid()).collect(),
             in_flight: 0,
             waiting: 0,
             draining: Vec::new(),
@@ -273,7 +274,7 @@ impl Project {
         };
         Shown {
             status,
-            in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
+            in_flight: self.running.iter().map(|running| running.in_flight.clone()).collect(),
             slots: Some(self.slots.clone()),
             draining: self.draining.clone(),
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
@@ -48,6 +49,11 @@ impl Plan {
         let order = Order { version, checkout, entry, include, grant };
         let Manifest { routes, upkeep, asked, .. } = manifest;
         Self { order, routes, upkeep, asked: Arc::new(asked) }
+    }
+
+    /// How many cells it has.
+    pub(super) fn cells(&self) -> usize {
+        self.order.grant.cells
     }
 
     /// Has it be given what `policy` says. Returns whether that is not what it was.
@@ -192,22 +198,29 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Starts a new version in a cell, and has it prove that it is well. `newer` tells that the project has changed again.
-    pub(super) async fn build(&self, plan: &Plan, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
-        self.run(&plan.order, plan.upkeep.healthcheck.as_ref(), newer).await
+    /// Starts a new version in as many cells as it is to have, and has each prove that it is well. `newer` tells that the
+    /// project has changed again.
+    pub(super) async fn build(&self, plan: &Plan, newer: &Notify) -> Result<Vec<Arc<Cell>>, BuildError> {
+        self.run(&plan.order, plan.upkeep.healthcheck.as_ref(), plan.cells(), newer).await
     }
 
-    /// Starts a version that was live before in a cell.
-    pub(super) async fn restart(&self, plan: &Plan, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
-        self.run(&plan.order, None, newer).await
+    /// Starts a version that was live before in so many cells.
+    pub(super) async fn restart(
+        &self,
+        plan: &Plan,
+        cells: usize,
+        newer: &Notify,
+    ) -> Result<Vec<Arc<Cell>>, BuildError> {
+        self.run(&plan.order, None, cells, newer).await
     }
 
     async fn run(
         &self,
         order: &Order,
         healthcheck: Option<&Healthcheck>,
+        cells: usize,
         newer: &Notify,
-    ) -> Result<Arc<Cell>, BuildError> {
+    ) -> Result<Vec<Arc<Cell>>, BuildError> {
         let permit = tokio::select! {
             permit = self.permits.clone().acquire_owned() => permit,
             () = newer.notified() => return Err(BuildError::Superseded),
@@ -223,7 +236,7 @@ impl Builder {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            started = self.start(order, healthcheck) => started,
+            started = try_join_all((0..cells).map(|_| self.start(order, healthcheck))) => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("it never ends"),
         }

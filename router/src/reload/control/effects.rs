@@ -117,7 +117,7 @@ impl Control {
             if restoring {
                 let plan = builder.find(version, policy).await;
                 let result = match &plan {
-                    Some(plan) if !lazily => Some(builder.restart(plan, &newer).await),
+                    Some(plan) if !lazily => Some(builder.restart(plan, plan.cells(), &newer).await),
                     _ => None,
                 };
                 return What::Restored { plan, result, took: began.elapsed() };
