@@ -9,7 +9,10 @@ SHELL := bash
 CARGO_FLAGS := --release --workspace --locked
 RUN_FLAGS ?= --dev
 
-.PHONY: help deps build run test bench soak lint fmt clean
+# What the examples have of npm.
+PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/projects/*/package-lock.json))
+
+.PHONY: help deps build run test compat bench soak lint fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -20,16 +23,20 @@ deps: ## install what building needs besides Rust (Debian; libclang, for SQLite'
 build: deps ## build switchyard-router, switchyard-cell and switchyard-bridge
 	cargo build $(CARGO_FLAGS)
 
-run: build examples/projects/express/node_modules ## build, and serve examples/projects on http://127.0.0.1:8000
+run: build $(PACKAGES) ## build, and serve examples/projects on http://127.0.0.1:8000
 	target/release/switchyard-router --projects examples/projects --state target/run-state $(RUN_FLAGS)
 
-examples/projects/express/node_modules: examples/projects/express/package-lock.json
-	@if command -v npm >/dev/null; then cd examples/projects/express && npm ci --no-audit --no-fund && touch node_modules; \
-	else echo "npm is not installed: examples/projects/express will not build"; fi
+examples/projects/%/node_modules: examples/projects/%/package-lock.json
+	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \
+	else echo "npm is not installed: $(@D) will not build"; fi
 
-test: build examples/projects/express/node_modules ## run every test (installs nginx and Caddy: Debian packages)
+test: build $(PACKAGES) ## run every test (installs nginx, Caddy and Chromium: Debian packages)
 	@tools/deps test
 	cargo test $(CARGO_FLAGS) --no-fail-fast
+
+compat: build ## run well-known packages of npm as projects, and write docs/compatibility.md (needs the network)
+	@tools/deps compat
+	node --experimental-websocket tools/compat/main.mjs $(ONLY)
 
 bench: build ## measure against deno serve and nginx (installs them: npm, Debian packages)
 	@tools/deps bench

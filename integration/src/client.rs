@@ -124,8 +124,18 @@ impl Client {
     }
 
     pub async fn websocket(&self, path: &str) -> tungstenite::Result<WebSocketStream<TcpStream>> {
+        self.websocket_with(path, HeaderMap::new()).await
+    }
+
+    /// A WebSocket whose request has these headers, in place of its own of those names.
+    pub async fn websocket_with(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+    ) -> tungstenite::Result<WebSocketStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
-        let request = format!("ws://{}{path}", self.address).into_client_request()?;
+        let mut request = format!("ws://{}{path}", self.address).into_client_request()?;
+        request.headers_mut().extend(headers);
         let handshake = tokio_tungstenite::client_async(request, stream);
         Ok(within("the WebSocket opens", handshake).await?.0)
     }

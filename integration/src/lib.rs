@@ -8,8 +8,10 @@ use std::time::Duration;
 
 pub mod admin;
 pub mod bridge;
+pub mod browser;
 pub mod bystander;
 pub mod client;
+pub mod debugger;
 pub mod events;
 pub mod faults;
 pub mod fixtures;

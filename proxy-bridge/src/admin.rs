@@ -303,6 +303,9 @@ pub struct LogLine {
     pub pid: u32,
     /// `stdout` or `stderr`
     pub stream: String,
+    /// The `x-request-id` of the request that it is about, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     pub line: String,
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, header};
 use ipnet::IpNet;
@@ -17,13 +17,13 @@ const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix
 /// Where Deno's server takes the client's address from.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-deno-client-address");
 
-/// RFC 9110, 7.6.1, and the older ones that it mentions.
-const HOP_BY_HOP: [HeaderName; 8] = [
+/// RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is not one of them any more: it announces fields behind
+/// the body, which are passed on.
+const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     HeaderName::from_static("keep-alive"),

@@ -11,9 +11,6 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct ProjectName(Arc<str>);
 
-/// Where the bridge keeps what it needs, on the volume beside the projects: unfinished uploads, records. Routers leave it alone.
-pub const BRIDGE_FOLDER: &str = ".switchyard-bridge";
-
 /// A text that is no project name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no project name: use at most 63 of a-z, 0-9 and -, beginning with a letter or digit")]

@@ -4,6 +4,7 @@
 mod answer;
 mod checkouts;
 mod deploys;
+mod inspect;
 mod logs;
 mod metrics;
 mod stream;
@@ -12,28 +13,36 @@ mod tokens;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
 use switchyard_bridge::admin::Projects;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::answer::{Answer, json, problem, text};
+use self::inspect::Switched;
 use self::target::Target;
 pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
 use crate::checkout::Store;
+use crate::inspect::Inspectable;
 use crate::live::{Board, Commands, Events, Lines, Live};
 use crate::metrics::Metrics;
 
 /// Connections at once; the next one waits to be accepted. Each event follower holds one.
 const MAX_CONNECTIONS: usize = 256;
+
+/// A client whose machine has not answered for so long is gone.
+const LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// What the admin listener tells of, and whom it asks.
 #[derive(Clone)]
@@ -50,6 +59,8 @@ pub(crate) struct Admin {
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// Checkouts that are sent at once.
     pub(crate) sends: Arc<Semaphore>,
+    /// Which projects debuggers may attach to.
+    pub(crate) inspect: Inspectable,
 }
 
 impl Admin {
@@ -80,21 +91,24 @@ impl Admin {
 
     async fn connection(self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
-        let service = service_fn(move |request| {
-            let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.handle(request).await) }
-        });
+        notice_lost_client(&stream);
+        let switched = Switched::default();
+        let service =
+            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &switched).await) });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new());
         // How a connection ends is the client's affair.
-        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        let _ = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        let tunnel = switched.lock().expect("no holder of this lock panics").take();
+        if let Some(tunnel) = tunnel {
+            tunnel.run().await;
+        }
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
+    async fn handle(&self, request: Request<Incoming>, switched: &Switched) -> Answer {
         let (parts, body) = request.into_parts();
         let target = Target::of(parts.uri.path());
-        let is_free = target.is_some_and(Target::is_free);
-        if !is_free && self.tokens.as_ref().is_some_and(|tokens| !tokens.admit(&parts.headers)) {
+        if !self.admits(target, &parts) {
             return unauthorized();
         }
         let Some(target) = target else {
@@ -120,7 +134,21 @@ impl Admin {
             Target::Deploy(id) => self.release(id).await,
             Target::Build(id) => self.build(id).await,
             Target::Publish(id) => self.publish(id).await,
+            Target::Protocol => self.protocol(&parts.headers),
+            Target::Attachable => self.attachable(&parts.headers),
+            Target::Inspect(name, cell) => {
+                let (name, cell) = (name.to_owned(), cell.map(str::to_owned));
+                self.inspect(&name, cell.as_deref(), parts, switched).await
+            }
         }
+    }
+
+    fn admits(&self, target: Option<Target<'_>>, request: &Parts) -> bool {
+        let Some(tokens) = &self.tokens else { return true };
+        let in_query = || request.uri.query().is_some_and(|query| tokens.admit_query(query));
+        target.is_some_and(Target::is_free)
+            || tokens.admit(&request.headers)
+            || (target.is_some_and(Target::takes_token_in_query) && in_query())
     }
 
     fn ready(&self) -> Answer {
@@ -143,6 +171,19 @@ impl Admin {
             Some(status) => json(StatusCode::OK, &status),
             None => unknown(name),
         }
+    }
+}
+
+/// Has the kernel find out when nobody is there any more: a client that is gone without a word would hold its connection for
+/// ever, and what it has stopped.
+fn notice_lost_client(stream: &TcpStream) {
+    let set = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, LOST_AFTER / 2))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, LOST_AFTER / 6))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 3))
+        .and_then(|()| sockopt::set_tcp_user_timeout(stream, LOST_AFTER.as_millis() as u32));
+    if let Err(error) = set {
+        tracing::debug!("a lost client of the admin listener may not be noticed: {error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
+mod caches;
 mod cgroup;
 mod exit;
 mod monitor;
@@ -10,26 +11,32 @@ mod process;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::Start;
+use switchyard_protocol::{ModuleCache, Start};
 
+pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
 pub(crate) use exit::Exit;
-pub(crate) use output::Sink;
+pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
-pub(crate) use process::Cell;
+pub(crate) use process::{Cell, Inspector};
 
 use crate::checkout::Checkout;
+use crate::inspect::Inspectable;
 use crate::policy::Grant;
 use crate::project::Include;
 use crate::version::Version;
 
+/// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
+/// port they name, none is opened.
+const PORT: &str = "8000";
+
 /// How cells are made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     /// `switchyard-cell`
     pub(crate) binary: PathBuf,
@@ -37,10 +44,12 @@ pub(crate) struct Settings {
     pub(crate) run_dir: PathBuf,
     /// Each project has a folder of its own below it, which stays.
     pub(crate) data_dir: PathBuf,
+    pub(crate) caches: Caches,
     pub(crate) spares: usize,
     /// Whom cells run as; `None`: the router's own user.
     pub(crate) user: Option<User>,
     pub(crate) groups: Option<Groups>,
+    pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
 }
@@ -64,7 +73,14 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, socket: PathBuf, tmp: PathBuf, data: PathBuf) -> Start {
+    fn start(
+        &self,
+        socket: PathBuf,
+        inspect: Option<PathBuf>,
+        tmp: PathBuf,
+        data: PathBuf,
+        cache: Option<ModuleCache>,
+    ) -> Start {
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -72,7 +88,8 @@ impl Order {
             ("TMPDIR", tmp.to_string_lossy().into_owned()),
             ("DATA_DIR", data.to_string_lossy().into_owned()),
         ];
-        let mut env = self.grant.env.clone();
+        let mut env = BTreeMap::from([("PORT".to_owned(), PORT.to_owned())]);
+        env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let dir = &self.checkout.dir;
         let around = dir.parent().filter(|_| !self.include.is_empty());
@@ -81,13 +98,15 @@ impl Order {
             version,
             checkout: dir.clone(),
             root: around.unwrap_or(dir).to_owned(),
-            node_modules: dir.join("node_modules").canonicalize().ok(),
+            node_modules: self.packages(Path::new("node_modules")),
             packages: self.packages_beside(),
             entry: self.entry.clone(),
             socket,
+            inspect,
             env,
             tmp,
             data,
+            cache,
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
         }
@@ -95,10 +114,17 @@ impl Order {
 
     fn packages_beside(&self) -> BTreeMap<String, PathBuf> {
         let linked = self.include.iter().flat_map(Include::packages).filter_map(|path| {
-            let real = self.checkout.dir.join(&path).canonicalize().ok()?;
+            let real = self.packages(&path)?;
             Some((path.to_string_lossy().into_owned(), real))
         });
         linked.collect()
+    }
+
+    /// Where the packages at `path` really are: where the checkout's link says, and nowhere else by a link that somebody
+    /// has put there since.
+    fn packages(&self, path: &Path) -> Option<PathBuf> {
+        let place = self.checkout.dir.join(path).read_link().ok()?;
+        place.canonicalize().is_ok_and(|real| real == place).then_some(place)
     }
 }
 

@@ -9,6 +9,8 @@ use switchyard_bridge::command::flags::{Flag, Parsed, Problem, Program, Values, 
 use switchyard_bridge::command::log::LogFormat;
 use switchyard_bridge::forwarded::TrustedProxies;
 
+use crate::inspect::Inspectable;
+
 const PROJECTS: &str = "projects";
 const STATE: &str = "state";
 const LISTEN: &str = "listen";
@@ -22,6 +24,7 @@ const POLL: &str = "poll";
 const SPARES: &str = "spares";
 const MAX_CELLS: &str = "max-cells";
 const KEEP: &str = "keep";
+const MODULE_CACHE: &str = "module-cache";
 const POLICY: &str = "policy";
 const REQUEST_TIMEOUT: &str = "request-timeout";
 const MAX_BODY: &str = "max-body";
@@ -41,6 +44,7 @@ const HEAD_TIMEOUT: &str = "head-timeout";
 const IDLE_TIMEOUT: &str = "idle-timeout";
 const BODY_TIMEOUT: &str = "body-timeout";
 const DEV: &str = "dev";
+const INSPECT: &str = "inspect";
 
 const FLAGS: &[Flag] = &[
     flag(PROJECTS, "DIR", "", "the volume: each directory in it is a project (required)"),
@@ -75,6 +79,8 @@ const FLAGS: &[Flag] = &[
         "versions that run at once; beyond it the least recently used is stopped until its next request",
     ),
     flag(KEEP, "N", "5", "checkouts kept per project besides those in use"),
+    // A React page rendered on the server takes 5 MB, a graph of a thousand modules as much.
+    flag(MODULE_CACHE, "BYTES", "67108864", "compiled modules kept on disk per project; 0: none"),
     flag(
         POLICY,
         "FILE",
@@ -135,6 +141,13 @@ const FLAGS: &[Flag] = &[
         "longest pause of a client within a request body (1 KiB/s on average) or in reading an answer",
     ),
     flag(DEV, "", "", "show build errors to browsers"),
+    flag(
+        INSPECT,
+        "NAME",
+        "",
+        "a project that debuggers may attach to through the admin listener; once for each, or all",
+    )
+    .repeated(),
 ];
 
 /// All settings, valid in themselves. What they name has not been looked at yet.
@@ -156,6 +169,7 @@ pub struct Config {
     pub spares: usize,
     pub max_cells: usize,
     pub keep: usize,
+    pub module_cache: u64,
     pub policy: Option<PathBuf>,
     pub request_timeout: Duration,
     pub max_body: u64,
@@ -173,6 +187,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     pub body_timeout: Duration,
     pub dev: bool,
+    /// Which projects debuggers may attach to.
+    pub inspect: Inspectable,
 }
 
 /// Where events go.
@@ -225,6 +241,7 @@ impl Config {
             spares: values.number(SPARES, 0) as usize,
             max_cells: values.number(MAX_CELLS, 1) as usize,
             keep: values.number(KEEP, 0) as usize,
+            module_cache: values.number(MODULE_CACHE, 0),
             policy: values.optional(POLICY).map(PathBuf::from),
             request_timeout: values.millis(REQUEST_TIMEOUT, 1),
             max_body: values.number(MAX_BODY, 0),
@@ -242,8 +259,16 @@ impl Config {
             idle_timeout: values.millis(IDLE_TIMEOUT, 1),
             body_timeout: values.millis(BODY_TIMEOUT, 1),
             dev: values.switch(DEV),
+            inspect: inspect(values),
         }
     }
+}
+
+fn inspect(values: &mut Values<'_>) -> Inspectable {
+    Inspectable::read(values.all(INSPECT)).unwrap_or_else(|error| {
+        values.problem(INSPECT, error.to_string());
+        Inspectable::default()
+    })
 }
 
 fn events(values: &mut Values<'_>) -> Option<EventTarget> {
@@ -293,12 +318,24 @@ mod tests {
 
     #[test]
     fn every_wrong_setting_is_named_at_once() {
-        let args = ["--debounce", "soon", "--listen", "here", "--projetcs", "/x", "--log-format=xml"];
+        let args = [
+            "--debounce",
+            "soon",
+            "--listen",
+            "here",
+            "--projetcs",
+            "/x",
+            "--log-format=xml",
+            "--inspect",
+            "A",
+        ];
         let problems = parse(&args, &[("SWITCHYARD_KEEP", "-1")]).unwrap_err();
-        for flag in ["--debounce", "--listen", "--projetcs", "--projects", "--log-format", "--keep"] {
+        for flag in
+            ["--debounce", "--listen", "--projetcs", "--projects", "--log-format", "--keep", "--inspect"]
+        {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");
         }
-        assert_eq!(problems.len(), 6, "{problems:?}");
+        assert_eq!(problems.len(), 7, "{problems:?}");
     }
 
     #[test]

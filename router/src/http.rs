@@ -9,6 +9,7 @@ mod framing;
 mod handle;
 mod pool;
 mod problem;
+mod request_id;
 mod server;
 mod tunnel;
 mod wire;

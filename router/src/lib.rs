@@ -2,6 +2,7 @@
 //! it with one pointer swap and forwards requests to it. ARCHITECTURE.md tells how the parts meet.
 
 pub mod config;
+pub mod inspect;
 pub mod server;
 
 mod admin;
@@ -16,5 +17,6 @@ mod policy;
 mod project;
 mod reload;
 mod slots;
+mod tunnel;
 mod version;
 mod watch;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 
 pub(crate) use self::include::{Include, Included, is_beside};
@@ -28,7 +29,7 @@ pub(crate) struct Manifest {
 /// Of one file, in bytes: what people write has a thousandth of it, and it is the router that parses it.
 const MAX_CONFIG: u64 = 1 << 20;
 
-const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
+pub(crate) const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
 const ENTRY_STEMS: [&str; 4] = ["main", "index", "mod", "server"];
 const ENTRY_EXTENSIONS: [&str; 6] = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
 
@@ -41,17 +42,14 @@ impl Manifest {
         let config = Document::config(dir)?;
         let package = dir.join("package.json").is_file();
         let package = package.then(|| Document::read(dir, "package.json")).transpose()?;
-        let own = config.as_ref().and_then(|config| config.value.get("switchyard"));
-        let routes = match (own.and_then(|own| own.get("routes")), &config) {
-            (Some(routes), Some(config)) => config.routes(routes)?,
-            _ => Vec::new(),
-        };
+        let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
-        let named = match (own.and_then(|own| own.get("entry")), &config) {
-            (Some(entry), Some(config)) => Some(config.string("switchyard.entry", entry)?),
-            _ => config.iter().chain(&package).find_map(Document::main),
-        };
+        // It concerns others.
+        config.as_ref().map(Document::share).transpose()?;
+        let named =
+            config.as_ref().and_then(|config| Some(config.string("switchyard.entry", config.own("entry")?)));
+        let named = named.transpose()?.or_else(|| config.iter().chain(&package).find_map(Document::main));
         let entry = match named {
             Some(named) => named.checked(dir)?,
             None => conventional_entry(dir)?,
@@ -69,6 +67,23 @@ impl Manifest {
 pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
     let config = Document::config(dir).unwrap_or_default();
     config.as_ref().map(Document::included).transpose().map(Option::unwrap_or_default)
+}
+
+/// Whether the project in `dir` lets `other` include what is in its folder. Not while its configuration is wrong: that is
+/// for [`Manifest::read`] to tell.
+fn shares(dir: &Path, other: &str) -> bool {
+    let config = Document::config(dir).ok().flatten();
+    match config.and_then(|config| config.share().ok()) {
+        Some(Share::WithAll) => true,
+        Some(Share::With(names)) => names.iter().any(|name| name.as_str() == other),
+        None => false,
+    }
+}
+
+/// Who else may include what is in a project's folder.
+enum Share {
+    WithAll,
+    With(Vec<ProjectName>),
 }
 
 /// A path that a configuration names, and where it does.
@@ -126,6 +141,11 @@ impl Document {
         }
     }
 
+    /// The field of this name that is Switchyard's.
+    fn own(&self, name: &str) -> Option<&Value> {
+        self.value.get("switchyard")?.get(name)
+    }
+
     fn string<'a>(&self, field: &'static str, value: &'a Value) -> Result<Named<'a>, Diagnostic> {
         match value.as_str() {
             Some(path) => Ok(Named { file: self.file, field, path }),
@@ -162,11 +182,27 @@ impl Document {
     }
 
     fn included(&self) -> Result<Included, Diagnostic> {
-        let include = self.value.get("switchyard").and_then(|own| own.get("include"));
-        include.map(|include| Included::read(self.file, include)).transpose().map(Option::unwrap_or_default)
+        let include = self.own("include").map(|include| Included::read(self.file, include));
+        include.transpose().map(Option::unwrap_or_default)
     }
 
-    fn routes(&self, value: &Value) -> Result<Vec<Route>, Diagnostic> {
+    fn share(&self) -> Result<Share, Diagnostic> {
+        let names = |value: &Value| -> Option<Vec<_>> {
+            let names = value.as_array()?.iter();
+            names.map(|name| ProjectName::parse(name.as_str()?).ok()).collect()
+        };
+        match self.own("share") {
+            None => Ok(Share::With(Vec::new())),
+            Some(Value::Bool(true)) => Ok(Share::WithAll),
+            Some(value) => names(value).map(Share::With).ok_or_else(|| {
+                let mend = "must be true or a list of the projects that may include what is here ([\"web\"])";
+                in_file(self.file, format!("\"switchyard.share\" in {} {mend}", self.file))
+            }),
+        }
+    }
+
+    fn routes(&self) -> Result<Vec<Route>, Diagnostic> {
+        let Some(value) = self.own("routes") else { return Ok(Vec::new()) };
         let wrong = || {
             in_file(
                 self.file,

@@ -25,7 +25,7 @@ use tokio::task::spawn_blocking;
 use self::files::{Files, read_policy};
 use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Cells, Groups};
+use crate::cells::{self, Caches, Cells, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
@@ -226,7 +226,20 @@ where
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
     let spares = config.spares;
-    let cells = Cells::new(cells::Settings { binary: cell, run_dir, data_dir, spares, user, groups, sink })?;
+    let caches = Caches::new(config.state.join("cache"), config.module_cache);
+    let inspect = config.inspect.clone();
+    let settings = cells::Settings {
+        binary: cell,
+        run_dir,
+        data_dir,
+        caches,
+        spares,
+        user,
+        groups,
+        inspect: inspect.clone(),
+        sink,
+    };
+    let cells = Cells::new(settings)?;
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
@@ -273,6 +286,7 @@ where
         commands: commands.clone(),
         tokens: tokens.clone(),
         sends: admin::sends(),
+        inspect,
     };
     let files = Files { config: config.clone(), tokens, commands: commands.clone() };
     let reading = files.are_named().then(hangups).transpose()?;

@@ -1,6 +1,6 @@
 export default function page(request: Request): Response {
   const prefix = request.headers.get("x-forwarded-prefix") ?? "";
-  const html = `<!doctype html><meta charset="utf-8"><title>Chat</title>
+  const html = `<!doctype html><meta charset="utf-8"><title>Chat</title><link rel="icon" href="data:,">
 <style>body { font: 1.1rem/1.6 system-ui; max-width: 36rem; margin: 3rem auto } input { font: inherit; width: 100% }</style>
 <ol></ol>
 <form><input autofocus placeholder="Say something"></form>

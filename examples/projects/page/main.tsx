@@ -15,6 +15,7 @@ export default {
         <head>
           <meta charset="utf-8" />
           <title>Departures</title>
+          <link rel="icon" href="data:," />
           <style>{STYLE}</style>
         </head>
         <body>

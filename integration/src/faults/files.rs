@@ -200,21 +200,15 @@ pub(super) const FAULTS: &[Fault] = &[
         "tricks_with_the_environment_of_deno",
         Refused,
         "const set = (name, value) => { Deno.env.set(name, value); process.env[name] = value; };
-         const served = (how) => new Promise((done, fail) => {
-           try {
-             const server = how(done);
-             server?.finished?.catch?.(fail);
-           } catch (error) { fail(error); }
-         });
          return tries({
-           'what the cell was told': () => Deno.env.get('DENO_SERVE_ADDRESS'),
+           'what the cell was told': () => Deno.env.get('DENO_TRUST_PROXY_HEADERS'),
            'a port of its own': () => {
              set('DENO_SERVE_ADDRESS', `tcp:127.0.0.1:${scene.free}`);
-             return served((onListen) => Deno.serve({ onListen, port: scene.free, hostname: '127.0.0.1' }, () => new Response('mine')));
+             return Deno.listen({ port: scene.free, hostname: '127.0.0.1' }).addr;
            },
            'the place of another': () => {
              set('DENO_SERVE_ADDRESS', `unix:${scene.socket}`);
-             return served((onListen) => Deno.serve({ onListen, path: scene.socket }, () => new Response('mine')));
+             return Deno.listen({ transport: 'unix', path: scene.socket }).addr;
            },
            'permissions': () => {
              for (const name of ['DENO_NO_PROMPT', 'DENO_TRACE_PERMISSIONS', 'DENO_PERMISSION_BROKER_PATH', 'DENO_DIR', 'DENO_KV_DB_MODE', 'NODE_OPTIONS', 'LD_PRELOAD']) {

@@ -281,7 +281,8 @@ impl Scene {
 }
 
 impl Outcome {
-    fn has_died(&self) -> bool {
+    /// Whether the cell is another one now.
+    pub fn has_died(&self) -> bool {
         matches!(self, Self::Died(_) | Self::SaidAndDied(..))
     }
 }

@@ -109,6 +109,9 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
     }
     assert_eq!((record.action.as_str(), record.outcome.as_deref()), ("delete", Some("removed")));
     assert!(!volume.path("a").exists());
+    // A router that was told last by the volume itself still looks what became of it.
+    eventually("no router knows of it", || async { bridge.client.get("/projects/a").await.status == 404 })
+        .await;
     bridge.client.get("/projects/a").await.assert_problem(404, "unknown-project");
     let again = bridge.client.send(with_method(http::Method::DELETE, "/projects/a")).await;
     again.assert_problem(404, "unknown-project");

@@ -1,6 +1,7 @@
 //! Others write to the volume too, and volumes fail.
 
 use futures_util::future::join;
+use serde_json::json;
 use switchyard_integration::bridge::mounts::Mounts;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::Tree;
@@ -83,11 +84,14 @@ async fn what_an_editor_writes_into_a_deploy_that_fails_is_not_put_away_with_it(
     phases.until("build").await;
     volume.replace("a/main.ts", hello("editor"));
     let (status, answer) = phases.done().await;
-    assert_eq!(
-        (status, answer["type"].as_str()),
-        (409, Some("urn:switchyard:problem:superseded")),
-        "{answer}"
-    );
+    // Whether a router read the files before the editor wrote is a matter of luck.
+    match answer["type"].as_str() {
+        Some("urn:switchyard:problem:superseded") => assert_eq!(status, 409, "{answer}"),
+        Some("urn:switchyard:problem:build-failed") => {
+            assert_eq!((status, &answer["left"]), (422, &json!(["a"])), "{answer}");
+        }
+        _ => panic!("{status} {answer}"),
+    }
     eventually("the editor's change is served by both", || async {
         routers.texts("/a/").await == ["editor", "editor"]
     })

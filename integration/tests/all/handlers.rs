@@ -1,7 +1,6 @@
 //! The ways in which an entry hands over its handler.
 
 use switchyard_integration::client::post;
-use switchyard_integration::fixtures::examples;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
@@ -118,20 +117,4 @@ async fn the_entry_is_found_by_config_then_by_name() {
     ] {
         assert_eq!(router.public.get(&format!("/{name}/")).await.text(), file, "{name}");
     }
-}
-
-#[tokio::test]
-async fn an_express_app_from_npm_is_served() {
-    let example = examples().join("express");
-    assert!(
-        example.join("node_modules").is_dir(),
-        "express is not installed: run `make test`, or npm ci there"
-    );
-    let volume = Volume::new();
-    volume.copy_in(&example, "express");
-    let router = Router::start(&volume).await;
-    let notes = router.public.get("/express/").await;
-    assert_eq!(notes.status, 200, "{}", notes.text());
-    assert_eq!(notes.json()[0]["text"], "Buy milk");
-    assert_eq!(router.public.get("/express/7").await.status, 404);
 }

@@ -1,7 +1,7 @@
 //! What projects print, as the admin listener tells it.
 
 use switchyard_bridge::admin::LogLine;
-use switchyard_integration::client::{Client, Streaming, request};
+use switchyard_integration::client::{Client, Reply, Streaming, request};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
@@ -125,4 +125,107 @@ async fn a_question_that_is_not_understood_is_a_problem() {
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{problem}");
     }
     router.admin.client.get("/projects/none/logs").await.assert_problem(404, "unknown-project");
+}
+
+/// Sends a request that has an id.
+async fn ask(router: &Router, path: &str, id: &str) -> Reply {
+    let mut asked = request(path);
+    asked.headers_mut().insert("x-request-id", id.parse().expect("it is a value"));
+    router.public.send(asked).await
+}
+
+#[tokio::test]
+async fn lines_say_which_request_they_are_about() {
+    const ASYNC: &str = "console.log('at load');
+        const later = () => new Promise((done) => setTimeout(done, 1));
+        async function inside(path: string) { await later(); console.log(`${path}\\n  more`); console.error('wrong'); }
+        export default { async fetch(request: Request) {
+            const { pathname } = new URL(request.url);
+            await inside(pathname);
+            return new Response(request.headers.get('x-request-id'));
+        } };";
+    let serve = ASYNC.replace(
+        "export default { async fetch(request: Request) {",
+        "Deno.serve(async (request: Request) => {",
+    );
+    let serve = serve.replace("} };", "});");
+    for main in [ASYNC, &serve] {
+        let volume = Volume::with("a", main);
+        let router = Router::start(&volume).await;
+        let (one, two) = tokio::join!(ask(&router, "/a/one", "r-1"), ask(&router, "/a/two", "r-2"));
+        assert_eq!((one.text().as_str(), two.text().as_str()), ("r-1", "r-2"));
+        let mut follower = Follower::start(&router.admin.client, "follow=1&lines=7").await;
+        let mut said = Vec::new();
+        for _ in 0..7 {
+            let LogLine { request, line, .. } = follower.line().await;
+            said.push((request.unwrap_or_default(), line));
+        }
+        said.sort();
+        let expected = [
+            ("", "at load"),
+            ("r-1", "  more"),
+            ("r-1", "/one"),
+            ("r-1", "wrong"),
+            ("r-2", "  more"),
+            ("r-2", "/two"),
+            ("r-2", "wrong"),
+        ];
+        assert_eq!(said, expected.map(|(id, line)| (id.to_owned(), line.to_owned())));
+        let pid = router.admin.project("a").await.pid;
+        let record = router.log.wait_for(|record| record["message"] == "/one").await.unwrap();
+        assert_eq!(record["request.id"], "r-1", "{record}");
+        assert_eq!(record["cell.pid"].as_u64(), pid.map(u64::from), "{record}");
+        // One that has none, or none that could stand in a log, gets one.
+        let made = ask(&router, "/a/three", "r 3").await.text();
+        assert!(made.len() == 16 && router.public.get("/a/").await.text() != made, "{made}");
+    }
+}
+
+#[tokio::test]
+async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files() {
+    const BOOM: &str = "interface Gone { a: string }\n\nexport function boom(gone: Gone | undefined): string {\n\
+         \x20 if (gone === undefined) throw new Error('boom');\n  return gone.a;\n}\n";
+    const THROWS: &str = "import { boom } from './lib/boom.ts';\n\
+         const handler = (request: Request) => {\n\
+           const { pathname } = new URL(request.url);\n\
+           if (pathname === '/rejects') return Promise.resolve().then(() => new Response(boom(undefined)));\n\
+           if (pathname === '/forgets') setTimeout(() => Promise.reject(new Error('forgotten')), 0);\n\
+           if (pathname === '/later') setTimeout(() => boom(undefined), 0);\n\
+           return new Response(pathname === '/throws' ? boom(undefined) : 'ok');\n\
+         };\n";
+    for serve in ["export default { fetch: handler };\n", "Deno.serve(handler);\n"] {
+        let volume = Volume::new();
+        let main = format!("{THROWS}{serve}");
+        volume.project("a").file("lib/boom.ts", BOOM).file("main.ts", main).write();
+        for path in ["/a/throws", "/a/rejects", "/a/later", "/a/forgets"] {
+            // The process of the one before may still be about to end.
+            let router = Router::start(&volume).await;
+            let mut follower = Follower::start(&router.admin.client, "follow=1&lines=0").await;
+            let status = ask(&router, path, path).await.status;
+            let (is_answered, at) = match path {
+                "/a/forgets" => (false, "main.ts:5:"),
+                "/a/later" => (false, "at boom (lib/boom.ts:4:"),
+                _ => (true, "at boom (lib/boom.ts:4:"),
+            };
+            // An error that nobody caught ends the process, maybe before the answer is sent.
+            assert!(!is_answered || status == 500, "{path}: {status}");
+            // A timer's error is not known to be a request's, nor what happens when the request is over.
+            let about = is_answered.then_some(path);
+            let mut text = String::new();
+            while !text.contains(at) {
+                let line = follower.line().await;
+                assert_eq!((line.request.as_deref(), line.stream.as_str()), (about, "stderr"), "{line:?}");
+                text.push_str(&line.line);
+                text.push('\n');
+            }
+            let (message, frame) = match path {
+                "/a/forgets" => ("Error: forgotten", "> 5 | if (pathname === '/forgets')"),
+                _ => ("Error: boom", "> 4 |   if (gone === undefined) throw new Error('boom');"),
+            };
+            let stack = text.find(at).unwrap();
+            let frame = text.find(frame).unwrap_or_else(|| panic!("no frame: {text}"));
+            assert!(text.find(message).unwrap() < frame && frame < stack, "{text}");
+            assert!(!text.contains("checkouts") && !text.contains("switchyard:"), "{text}");
+        }
+    }
 }

@@ -1,10 +1,8 @@
 //! What is served after the start, and when the router calls itself ready.
 
-use std::fs;
-
 use switchyard_bridge::admin::State;
 use switchyard_integration::eventually;
-use switchyard_integration::fixtures::{examples, hello};
+use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
@@ -84,24 +82,4 @@ async fn beyond_the_most_cells_a_version_starts_with_its_next_request() {
         let reply = router.public.get(&format!("/{name}/")).await;
         assert_eq!((reply.status, reply.text().as_str()), (200, *name));
     }
-}
-
-#[tokio::test]
-async fn the_examples_are_served() {
-    let volume = Volume::new();
-    for entry in fs::read_dir(examples()).unwrap() {
-        let entry = entry.unwrap();
-        // npm's part of it has a test of its own.
-        if entry.file_type().unwrap().is_dir() && !entry.path().join("package.json").exists() {
-            volume.copy_in(&entry.path(), &entry.file_name().to_string_lossy());
-        }
-    }
-    let router = Router::start(&volume).await;
-    for (name, project) in router.admin.projects().await {
-        assert_eq!(project.state, State::Live, "{name}: {:?}", project.error);
-        assert_eq!(router.public.get(&format!("/{name}/")).await.status, 200, "{name}");
-    }
-    assert_eq!(router.public.get("/hello/world").await.text(), "Hello from /world\n");
-    assert!(router.public.get("/page/").await.text().contains("<td>Basel &amp; Mulhouse</td>"));
-    assert!(router.public.get("/chat/").await.text().contains("\"/chat/\""));
 }

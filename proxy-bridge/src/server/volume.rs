@@ -25,7 +25,10 @@ use self::journal::Journal;
 pub use self::staging::{PutBack, Staging};
 use super::upload::Tree;
 use crate::digest::Digest;
-use crate::project::{BRIDGE_FOLDER, ProjectName};
+use crate::project::ProjectName;
+
+/// The folder of the bridge's own; routers leave names with a dot alone.
+const OWN: &str = ".switchyard-bridge";
 
 const NEW: &str = "new";
 const OLD: &str = "old";
@@ -78,7 +81,7 @@ impl Volume {
     pub fn open(projects: &Path) -> Result<(Self, Vec<Unfinished>), OpenError> {
         let missing = |source| OpenError::Missing { path: projects.to_owned(), source };
         let projects = projects.canonicalize().map_err(missing)?;
-        let own = projects.join(BRIDGE_FOLDER);
+        let own = projects.join(OWN);
         let path = own.clone();
         let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
         for folder in [&own, &own.join("staging")] {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_protocol::{FromCell, Limit, Start, ToCell};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 
 use crate::bounds;
 use crate::process::exit_now;
@@ -19,7 +19,18 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub(crate) struct Control {
     voice: Voice,
     start: Option<oneshot::Receiver<Start>>,
-    drain: Arc<Notify>,
+    draining: Draining,
+}
+
+/// Tells when the router has sent `Drain`.
+#[derive(Clone)]
+pub(crate) struct Draining(watch::Receiver<bool>);
+
+impl Draining {
+    /// Returns when it has.
+    pub(crate) async fn begun(&self) {
+        let _ = self.0.clone().wait_for(|begun| *begun).await;
+    }
 }
 
 /// What any thread may say to the router.
@@ -45,13 +56,12 @@ impl Control {
     pub(crate) fn listen(socket: UnixStream) -> io::Result<Self> {
         let reader = BufReader::new(socket.try_clone()?);
         let (start_sender, start) = oneshot::channel();
-        let drain = Arc::new(Notify::new());
-        let signal = Arc::clone(&drain);
+        let (drain, draining) = watch::channel(false);
         std::thread::Builder::new()
             .name("control".into())
             .stack_size(128 * 1024)
-            .spawn(move || read(reader, start_sender, &signal))?;
-        Ok(Self { voice: Voice(Arc::new(socket)), start: Some(start), drain })
+            .spawn(move || read(reader, start_sender, &drain))?;
+        Ok(Self { voice: Voice(Arc::new(socket)), start: Some(start), draining: Draining(draining) })
     }
 
     pub(crate) fn send(&self, message: &FromCell) {
@@ -72,13 +82,12 @@ impl Control {
         }
     }
 
-    /// Returns when the router has sent `Drain`.
-    pub(crate) async fn drained(&self) {
-        self.drain.notified().await;
+    pub(crate) fn draining(&self) -> &Draining {
+        &self.draining
     }
 }
 
-fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain: &Notify) -> ! {
+fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain: &watch::Sender<bool>) -> ! {
     let mut start = Some(start);
     let mut line = String::new();
     loop {
@@ -95,7 +104,7 @@ fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain:
             Ok(ToCell::Writable { may }) => bounds::set_writable(may),
             Ok(ToCell::Drain) if start.is_some() => exit_now(0),
             Ok(ToCell::Drain) => {
-                drain.notify_one();
+                drain.send_replace(true);
                 exit_after_goodbye(reader);
             }
             Err(_) => refuse("a line that is no message"),

@@ -1,10 +1,10 @@
 //! The life of a version in its cell: load, evaluate, serve, drain.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deno_core::error::{CoreError, CoreErrorKind};
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, v8};
 use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
 use deno_runtime::fmt_errors::format_js_error;
@@ -15,15 +15,18 @@ use switchyard_protocol::{FromCell, Limit, Start};
 use crate::bounds;
 use crate::control::{Control, Voice};
 use crate::diagnose::{diagnose, misconfigured, plain};
-use crate::handler::DefaultExport;
+use crate::inspector::Inspector;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
 use crate::process::trim_memory;
 use crate::project::Project;
+use crate::requests;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
 use crate::sandbox::{self, Rules};
+use crate::servers::{DefaultExport, Servers};
+use crate::trace::explain;
 use crate::watchdog::Pulse;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
@@ -35,7 +38,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// From `Ready` to the exit status.
 pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
-    let default_export = DefaultExport::prepare(&mut spare.worker);
+    requests::mark(&mut spare.worker);
+    let servers = Servers::prepare(&mut spare.worker.js_runtime);
     let rules = Rules::prepare();
     trim_memory();
     control.send(&FromCell::Ready);
@@ -48,7 +52,12 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Err(error) => return fail(&control, misconfigured(&names, &error)),
     };
     limit_heap(&mut spare.worker.js_runtime, heap(start.limits.memory), control.voice());
-    let mut version = Version { worker: spare.worker, project, control, default_export };
+    let inspector = match let_debuggers_in(&spare, &start, &control, &pulse) {
+        Ok(inspector) => inspector,
+        Err(error) => return fail(&control, misconfigured(&names, &error.into())),
+    };
+    let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket);
+    let mut version = Version { worker: spare.worker, project, control, inspector, default_export };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) => fail(&version.control, diagnostic),
@@ -84,10 +93,26 @@ async fn assign(
     Ok(project)
 }
 
+fn let_debuggers_in(
+    spare: &Spare,
+    start: &Start,
+    control: &Control,
+    pulse: &Pulse,
+) -> io::Result<Option<Inspector>> {
+    let Some(socket) = &start.inspect else { return Ok(None) };
+    Inspector::listen(
+        socket,
+        &start.version,
+        spare.let_debuggers_in(),
+        pulse.clone(),
+        control.draining().clone(),
+    )
+    .map(Some)
+}
+
 fn set_environment(start: &Start) {
     let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
-    let socket = format!("unix:{}", start.socket.display());
-    let ours = [("DENO_SERVE_ADDRESS", socket.as_str()), ("DENO_TRUST_PROXY_HEADERS", "1")];
+    let ours = [("DENO_TRUST_PROXY_HEADERS", "1")];
     let given = start.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     // SAFETY: the other threads are V8's and the control reader, which do not look at the environment.
     #[expect(unsafe_code, reason = "no thread reads the environment yet")]
@@ -110,6 +135,7 @@ struct Version {
     worker: MainWorker,
     project: Arc<Project>,
     control: Control,
+    inspector: Option<Inspector>,
     default_export: DefaultExport,
 }
 
@@ -163,7 +189,12 @@ impl Version {
         loop {
             tokio::select! {
                 biased;
-                () = self.control.drained() => return self.say_goodbye(0),
+                () = self.control.draining().begun() => {
+                    if let Some(inspector) = &mut self.inspector {
+                        inspector.ended().await;
+                    }
+                    return self.say_goodbye(0);
+                }
                 () = &mut settled, if !trimmed => {
                     trimmed = true;
                     let isolate = self.worker.js_runtime.v8_isolate();
@@ -201,11 +232,14 @@ impl Version {
     /// An error that nobody caught ends a version, as it ends a program.
     fn report(&self, error: &CoreError) -> i32 {
         let text = match error.as_kind() {
-            CoreErrorKind::Js(error) => format_js_error(error, None),
+            // The line that it would show is the one of the innermost place, whoever's that is.
+            CoreErrorKind::Js(error) => {
+                let error = JsError { source_line: None, ..(**error).clone() };
+                format_js_error(&error, None)
+            }
             other => other.to_string(),
         };
-        let text = self.project.names.clean(&text);
-        let _ = writeln!(std::io::stderr(), "error: {text}");
+        requests::print(&format!("error: {}", explain(&self.project, &text)));
         1
     }
 }

@@ -3,14 +3,17 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use deno_ast::ModuleKind;
 use deno_core::futures::FutureExt as _;
 use deno_core::url::Url;
 use deno_core::{
     FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader,
-    ModuleResolveResponse, ModuleSource, ModuleType, RequestedModuleType, ResolutionKind, v8,
+    ModuleResolveResponse, ModuleSource, ModuleSourceCode, ModuleType, RequestedModuleType, ResolutionKind,
+    SourceCodeCacheInfo, v8,
 };
 use deno_error::JsErrorBox;
 use deno_media_type::MediaType;
@@ -24,19 +27,23 @@ use deno_runtime::deno_web::{Blob, BlobStoreTrait};
 use node_resolver::NodeResolutionKind;
 use node_resolver::errors::PackageJsonLoadError;
 
+use crate::cache::Maker;
+use crate::code_cache::CodeCache;
 use crate::failures::Place;
 use crate::imports;
-use crate::project::Project;
+use crate::project::{Project, ProjectSlot};
 use crate::source::{self, Code, Loaded};
 
-/// Filled when the cell is given its version.
-pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
+/// What is smaller (in bytes) V8 has compiled by the time that an entry of the cache is read: it leaves functions for when
+/// they are called.
+const WORTH_KEEPING: usize = 8 << 10;
 
 pub(crate) struct Loader {
     pub(crate) project: ProjectSlot,
     pub(crate) blobs: Arc<dyn BlobStoreTrait>,
     /// A worker's own main module: its blob may be revoked before it is loaded.
     pub(crate) main_blob: Option<(Url, Arc<Blob>)>,
+    pub(crate) compiled: Rc<CodeCache>,
 }
 
 impl Loader {
@@ -52,13 +59,15 @@ impl Loader {
     ) -> ModuleLoadResponse {
         let project = Arc::clone(self.project());
         match source::load(&project, specifier, requested) {
-            Ok(Loaded::Code(code)) => ModuleLoadResponse::Sync(Ok(module(specifier, code))),
+            Ok(Loaded::Code(code)) => {
+                ModuleLoadResponse::Sync(Ok(cached(&project, &self.compiled, module(specifier, code))))
+            }
             Ok(Loaded::CommonJs(text)) => {
-                let specifier = specifier.clone();
+                let (specifier, compiled) = (specifier.clone(), Rc::clone(&self.compiled));
                 ModuleLoadResponse::Async(
                     async move {
                         let code = source::wrap_common_js(&project, &specifier, text).await?;
-                        Ok(module(&specifier, code))
+                        Ok(cached(&project, &compiled, module(&specifier, code)))
                     }
                     .boxed_local(),
                 )
@@ -136,6 +145,16 @@ impl ModuleLoader for Loader {
                 ModuleLoadResponse::Sync(Err(error))
             }
         }
+    }
+
+    fn get_code_cache(&self, _specifier: &Url, source: &str) -> Option<SourceCodeCacheInfo> {
+        // A spare has no cache: what it compiles is compiled when the version comes.
+        self.compiled.find(&self.project.get()?.cache, Maker::Builtin, source.as_bytes())
+    }
+
+    fn code_cache_ready(&self, _specifier: Url, hash: u64, code: &[u8]) -> Pin<Box<dyn Future<Output = ()>>> {
+        self.compiled.keep(hash, code);
+        Box::pin(std::future::ready(()))
     }
 
     fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {
@@ -238,14 +257,14 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
                  (npm install {raw}), or give its place in the \"imports\" of deno.json"
             )
         }
-        DenoResolveErrorKind::ResolveNpmReqRef(_) => {
+        _ => {
             let text = error.to_string();
-            match text.split_once(" Ensure you have ") {
+            let advice = [" Ensure you have ", " Deno expects "];
+            match advice.iter().find_map(|advice| text.split_once(advice)) {
                 Some((what, _)) => format!("{what} Install it there (npm install)."),
                 None => text,
             }
         }
-        _ => error.to_string(),
     }
 }
 
@@ -305,6 +324,15 @@ fn from_memory(
             (ModuleType::JavaScript, source::text(text))
         }
     })
+}
+
+fn cached(project: &Project, compiled: &CodeCache, mut module: ModuleSource) -> ModuleSource {
+    if let (ModuleType::JavaScript, ModuleSourceCode::String(text)) = (&module.module_type, &module.code) {
+        if text.len() >= WORTH_KEEPING {
+            module.code_cache = compiled.find(&project.cache, Maker::Module, text.as_bytes());
+        }
+    }
+    module
 }
 
 fn module(specifier: &Url, (kind, code): Code) -> ModuleSource {

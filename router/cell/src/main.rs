@@ -3,12 +3,15 @@
 //! this kernel can confine it with.
 
 mod bounds;
+mod cache;
+mod code_cache;
 mod control;
 mod diagnose;
+mod exports;
 mod failures;
 mod frame;
-mod handler;
 mod imports;
+mod inspector;
 mod life;
 mod loader;
 mod log;
@@ -16,10 +19,13 @@ mod paths;
 mod permissions;
 mod process;
 mod project;
+mod requests;
 mod roots;
 mod runtime;
 mod sandbox;
+mod servers;
 mod source;
+mod trace;
 mod watchdog;
 mod web_worker;
 

@@ -13,7 +13,7 @@ use sys_traits::impls::RealSys;
 use crate::sandbox::{not_public, resolvers};
 
 /// What the environment tells Deno is not for the project to see.
-const OURS: &[&str] = &["DENO_SERVE_ADDRESS", "DENO_TRUST_PROXY_HEADERS"];
+const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
 
 pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
@@ -33,19 +33,22 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
         names.iter().cloned().chain(private).chain([socket]).collect::<Vec<_>>()
     });
     let denied = &granted.denied;
-    let nothing_if_none = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
+    let nothing_if_none = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+    // V8 believes what is in there, so the project has no way to it, whatever it may read and write besides.
+    let cache = start.cache.as_ref().map(|cache| name(&cache.dir));
+    let and_cache = |list: &[String]| nothing_if_none(list.iter().cloned().chain(cache.clone()).collect());
     let options = PermissionsOptions {
         allow_read: Some(read.map(name).collect()),
         allow_write: Some(write.map(name).collect()),
-        deny_read: nothing_if_none(&denied.read),
-        deny_write: nothing_if_none(&denied.write),
+        deny_read: and_cache(&denied.read),
+        deny_write: and_cache(&denied.write),
         allow_net: net.or_else(everything),
         deny_net: Some(closed(granted).into_iter().chain(denied.net.clone()).collect()),
         // It is only what the version was given.
         allow_env: everything(),
         ignore_env: Some(OURS.iter().map(|name| (*name).to_owned()).collect()),
         allow_sys: Some(sys.collect()),
-        deny_sys: nothing_if_none(&denied.sys),
+        deny_sys: nothing_if_none(denied.sys.clone()),
         prompt: false,
         ..PermissionsOptions::default()
     };

@@ -2,7 +2,7 @@
 //! set up for it. Shared by the main thread and its web workers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use deno_config::deno_json::NodeModulesDirMode;
 use deno_config::workspace::{
@@ -19,6 +19,8 @@ use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 use node_resolver::PackageJsonThreadLocalCache;
 use sys_traits::impls::RealSys;
 
+use crate::cache::Cache;
+use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::paths::Names;
 use crate::roots::{Inside, Roots};
@@ -28,15 +30,23 @@ pub(crate) type Sys = RealSys;
 pub(crate) type Checker = DenoInNpmPackageChecker;
 pub(crate) type Npm = NpmResolver<Sys>;
 
-/// Deno keeps caches in a directory of its own. A cell has none: nothing can be made below a file.
+/// Filled when the cell is given its version.
+pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
+
+/// Deno keeps caches in a directory of its own, for who may write there. A cell has another: nothing can be made below a
+/// file.
 const NO_CACHE: &str = "/dev/null/deno";
 
 pub(crate) struct Project {
     pub(crate) roots: Roots,
     pub(crate) limits: Limits,
+    /// Where it is served.
+    pub(crate) socket: PathBuf,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
+    /// Whether debuggers may attach, who want to see the source.
+    pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
     pub(crate) cjs: CjsTrackerRc<Checker, Sys>,
     /// Makes the rest when it is first needed.
@@ -44,6 +54,7 @@ pub(crate) struct Project {
     /// Name and folder of the packages of an npm workspace.
     members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
+    pub(crate) cache: Cache,
     /// The file that was last required; V8 compiles it next.
     pub(crate) last_required: Mutex<Option<Url>>,
 }
@@ -58,16 +69,23 @@ impl Project {
         let members =
             packages.filter_map(|package| Some((package.name.clone()?, package.dir_path().to_owned())));
         let members = members.collect();
-        let factory = resolver_factory(&roots, configuration);
+        let cache = Cache::open(start.cache.as_ref());
+        let exports = Arc::new(Exports::new(cache.clone()));
+        let factory = resolver_factory(&roots, configuration, exports.clone());
+        let cjs = factory.cjs_tracker()?.clone();
+        exports.told_by(&cjs);
         Ok(Self {
             names,
             limits: start.limits,
+            socket: start.socket.clone(),
             main_module,
+            inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
-            cjs: factory.cjs_tracker()?.clone(),
+            cjs,
             factory,
             members,
             failures: Failures::default(),
+            cache,
             last_required: Mutex::default(),
             roots,
         })
@@ -91,7 +109,11 @@ impl Project {
     }
 }
 
-fn resolver_factory(roots: &Roots, configuration: WorkspaceDirectoryRc) -> ResolverFactory<Sys> {
+fn resolver_factory(
+    roots: &Roots,
+    configuration: WorkspaceDirectoryRc,
+    exports: Arc<Exports>,
+) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
         roots.checkout.clone(),
@@ -114,6 +136,7 @@ fn resolver_factory(roots: &Roots, configuration: WorkspaceDirectoryRc) -> Resol
         ResolverFactoryOptions {
             // A script in a package without "type" is CommonJS, as it is for Node.
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
+            node_analysis_cache: Some(exports),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
             ..ResolverFactoryOptions::default()
         },

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
+use deno_core::futures::channel::mpsc::UnboundedSender;
 use deno_core::url::Url;
-use deno_core::{CompiledWasmModuleStore, JsRuntime, SharedArrayBufferStore, v8};
+use deno_core::{CompiledWasmModuleStore, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8};
 use deno_error::JsErrorBox;
 use deno_runtime::colors::ColorLevel;
 use deno_runtime::deno_fs::{FileSystem, RealFs};
+use deno_runtime::deno_inspector_server::MainInspectorSessionChannel;
 use deno_runtime::deno_node::{NodeRequireLoaderRc, NodeResolverRc};
 use deno_runtime::deno_permissions::{Permissions, PermissionsContainer, RuntimePermissionDescriptorParser};
 use deno_runtime::deno_tls::rustls::RootCertStore;
@@ -23,12 +25,14 @@ use deno_runtime::{
 use node_resolver::PackageJsonResolverRc;
 use sys_traits::impls::RealSys;
 
-use crate::loader::{Loader, ProjectSlot};
-use crate::project::{Checker, Npm, Project, Sys};
+use crate::code_cache;
+use crate::loader::Loader;
+use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
+use crate::servers::LAZY_ESM;
 use crate::web_worker::{self, Workers};
 
 /// The Deno release that the pinned crates are of.
-const DENO_VERSION: &str = "2.9.8";
+pub(crate) const DENO_VERSION: &str = "2.9.8";
 
 /// The heap that most versions may have: what a spare is made with.
 const USUAL_MEMORY: u64 = 256 << 20;
@@ -52,6 +56,8 @@ pub(crate) struct Services {
     pub(crate) fs: Arc<dyn FileSystem>,
     /// Web workers that there are.
     pub(crate) workers: Workers,
+    /// Through which debuggers get at web workers, if they may.
+    pub(crate) debuggers: MainInspectorSessionChannel,
     /// Where localStorage, KV and caches are.
     pub(crate) data: PathBuf,
 }
@@ -61,6 +67,7 @@ pub(crate) struct Spare {
     pub(crate) worker: MainWorker,
     loader: Rc<Loader>,
     project: ProjectSlot,
+    debuggers: MainInspectorSessionChannel,
 }
 
 /// To be called before any other thread exists: V8 may protect its memory by thread.
@@ -82,14 +89,17 @@ impl Spare {
             certificates: Arc::new(Certificates::default()),
             fs: Arc::new(RealFs),
             workers: Workers::default(),
+            debuggers: MainInspectorSessionChannel::default(),
             data: std::env::current_dir().unwrap_or_default().join(DATA),
         };
         let loader = Rc::new(Loader {
             project: Arc::clone(&services.project),
             blobs: Arc::clone(&services.blobs),
             main_blob: None,
+            compiled: Rc::default(),
         });
-        Self { worker: main_worker(&services, &loader), loader, project: services.project }
+        let worker = main_worker(&services, &loader);
+        Self { worker, loader, project: services.project, debuggers: services.debuggers }
     }
 
     /// Tells the runtime what it will run.
@@ -98,8 +108,9 @@ impl Spare {
         project: Arc<Project>,
         permissions: PermissionsContainer,
     ) -> anyhow::Result<()> {
-        let state = self.worker.js_runtime.op_state();
-        let mut state = state.borrow_mut();
+        let op_state = self.worker.js_runtime.op_state();
+        let mut state = op_state.borrow_mut();
+        state.put(Arc::clone(&project));
         state.put::<Url>(project.main_module.clone());
         state.put::<PermissionsContainer>(permissions);
         state.put::<Sys>(RealSys);
@@ -113,7 +124,16 @@ impl Spare {
             .v8_isolate()
             .date_time_configuration_change_notification(v8::TimeZoneDetection::Redetect);
         _ = self.project.set(project);
+        code_cache::use_for_scripts(&self.worker.js_runtime, &self.project);
         Ok(())
+    }
+
+    /// Has debuggers, whose sessions go where this returns, find the version's web workers too. V8's inspector is there
+    /// already: an isolate of Deno is made with it.
+    pub(crate) fn let_debuggers_in(&self) -> UnboundedSender<InspectorSessionProxy> {
+        let sessions = self.worker.js_runtime.inspector().get_session_sender();
+        self.debuggers.set(sessions.clone());
+        sessions
     }
 }
 
@@ -137,6 +157,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             fetch_dns_resolver: Default::default(),
             shared_array_buffer_store: Some(services.buffers.clone()),
             compiled_wasm_module_store: Some(services.wasm_modules.clone()),
+            // Given by `assign`, too, by the whole source and not by a hash of it.
             v8_code_cache: None,
             bundle_provider: None,
         },
@@ -146,7 +167,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             skip_op_registration: true,
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
-            residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+            residual_lazy_esm_sources: &LAZY_ESM,
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,
@@ -182,13 +203,13 @@ pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
     }
 }
 
-/// Deno's features that need a flag or `unstable` in deno.json there, and are part of a cell: key-value storage in `DATA_DIR`, and
-/// datagrams.
+/// Deno's features that need a flag or `unstable` in deno.json there, and are part of a cell: key-value storage in `DATA_DIR`, jobs at
+/// set times, and datagrams.
 fn unstable() -> impl Iterator<Item = (&'static str, i32)> {
     UNSTABLE_FEATURES
         .iter()
         .map(|feature| (feature.name, feature.id))
-        .filter(|(name, _)| ["kv", "net"].contains(name))
+        .filter(|(name, _)| ["cron", "kv", "net"].contains(name))
 }
 
 fn features() -> FeatureChecker {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use deno_ast::diagnostics::{Diagnostic as _, DiagnosticLocation, DiagnosticSourcePos};
 use deno_ast::{ModuleKind, ParseDiagnostic, TranspileError};
 use deno_core::url::Url;
@@ -14,7 +15,9 @@ use deno_error::JsErrorBox;
 use deno_media_type::MediaType;
 use deno_resolver::emit::EmitParsedSourceHelperError;
 use node_resolver::analyze::CjsAnalysisSourceProvider;
+use serde_json::{Map, Value};
 
+use crate::cache::{Entry, Maker};
 use crate::failures::Place;
 use crate::project::Project;
 
@@ -153,8 +156,51 @@ pub(crate) fn emit(
             "\"{name}\" is TypeScript in a package: packages in node_modules have to be JavaScript"
         )));
     }
+    // Debuggers are shown the source, which is not part of what is kept.
+    if project.inspected {
+        let shown = source.clone();
+        let (code, map) = emit_with_map(project, specifier, media_type, kind, source)
+            .map_err(|error| emit_error(project, &error))?;
+        return Ok(with_source(code, &map, &shown));
+    }
+    let entry = cached_emit(project, specifier, media_type, kind, &source);
+    if let Some(code) = entry.as_ref().and_then(Entry::read_text) {
+        return Ok(code);
+    }
     let emitted = emit_with_map(project, specifier, media_type, kind, source);
-    emitted.map(|(code, _map)| code).map_err(|error| emit_error(project, &error))
+    let (code, _map) = emitted.map_err(|error| emit_error(project, &error))?;
+    // JSX for development has the file's name in it, which is another one in each version.
+    if let Some(entry) = entry
+        && !project.roots.checkout.to_str().is_some_and(|checkout| code.contains(checkout))
+    {
+        entry.write(code.as_bytes());
+    }
+    Ok(code)
+}
+
+/// Where the emitted code of this module is kept: what is made by the project's code at run time is not.
+fn cached_emit(
+    project: &Project,
+    specifier: &Url,
+    media_type: MediaType,
+    kind: ModuleKind,
+    source: &str,
+) -> Option<Entry> {
+    if specifier.scheme() != "file" {
+        return None;
+    }
+    let options = project.factory.compiler_options_resolver().ok()?.for_specifier(specifier);
+    let options = options.transpile_options().ok()?.pre_computed_hash.to_le_bytes();
+    let how = format!("{media_type:?} {kind:?}");
+    project.cache.entry(Maker::Emitter, &[&options, how.as_bytes(), source.as_bytes()])
+}
+
+/// With what it was made from in a comment behind it, where debuggers look.
+fn with_source(code: String, map: &str, source: &str) -> String {
+    let Ok(mut map) = serde_json::from_str::<Map<String, Value>>(map) else { return code };
+    map.insert("sourcesContent".to_owned(), [source].into());
+    let map = BASE64_STANDARD.encode(Value::from(map).to_string());
+    format!("{code}\n//# sourceMappingURL=data:application/json;base64,{map}\n")
 }
 
 /// From the JavaScript that V8 knows back to the source of this module.

@@ -3,10 +3,11 @@
 //!
 //! JavaScript runs in whichever task of the runtime a request or a timer comes from, so the runtime's thread as a whole is
 //! watched: when it was last seen to make progress since it woke up. A thread that is busy for long is asked to have a task
-//! say so. The watching thread sleeps while the other one does.
+//! say so. The watching thread sleeps while the other one does. While a debugger is attached nothing is ended: it may have stopped
+//! the thread itself.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -32,7 +33,14 @@ struct State {
     asked: Notify,
     watcher_sleeps: AtomicBool,
     watcher: OnceLock<Thread>,
+    /// Debuggers that there are.
+    debuggers: AtomicU32,
+    /// When the last one left, in microseconds since `epoch`.
+    left: AtomicU64,
 }
+
+/// A debugger. While there is one, the thread may stand still.
+pub(crate) struct Attached(Arc<State>);
 
 impl Pulse {
     pub(crate) fn new() -> Self {
@@ -42,6 +50,8 @@ impl Pulse {
             asked: Notify::new(),
             watcher_sleeps: AtomicBool::new(false),
             watcher: OnceLock::new(),
+            debuggers: AtomicU32::new(0),
+            left: AtomicU64::new(0),
         }))
     }
 
@@ -59,6 +69,11 @@ impl Pulse {
         let watcher = builder.spawn(move || state.watch(limit, exceeded))?;
         _ = self.0.watcher.set(watcher.thread().clone());
         Ok(())
+    }
+
+    pub(crate) fn attach(&self) -> Attached {
+        self.0.debuggers.fetch_add(1, Ordering::SeqCst);
+        Attached(Arc::clone(&self.0))
     }
 
     /// `future`, beside which the thread answers when it is asked.
@@ -103,7 +118,7 @@ impl State {
             if awake == 0 && before == 0 {
                 self.sleep();
             } else if awake != 0 {
-                if Duration::from_micros(self.now().saturating_sub(awake)) >= limit {
+                if self.stuck_since(awake).is_some_and(|since| since >= limit) {
                     exceeded();
                 }
                 self.asked.notify_one();
@@ -113,6 +128,15 @@ impl State {
         }
     }
 
+    /// For how long the thread, which is awake since then, has been stuck. `None` while it may be.
+    fn stuck_since(&self, awake: u64) -> Option<Duration> {
+        if self.debuggers.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        let since = awake.max(self.left.load(Ordering::SeqCst));
+        Some(Duration::from_micros(self.now().saturating_sub(since)))
+    }
+
     /// Until the runtime's thread is awake.
     fn sleep(&self) {
         self.watcher_sleeps.store(true, Ordering::SeqCst);
@@ -120,6 +144,14 @@ impl State {
             thread::park();
         }
         self.watcher_sleeps.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // In this order: whoever sees that it has left sees when.
+        self.0.left.store(self.0.now(), Ordering::SeqCst);
+        self.0.debuggers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -147,6 +179,24 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             // Blocks until it is found.
             tokio::spawn(async move { exceeded.recv_timeout(Duration::from_secs(60)).unwrap() }).await
+        };
+        runtime(&pulse).block_on(pulse.beside(task)).unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_a_debugger_has_stopped_is_found_only_once_that_has_left() {
+        let pulse = Pulse::new();
+        let (sender, exceeded) = mpsc::channel();
+        pulse.watch(LIMIT, move || _ = sender.send(())).unwrap();
+        let attached = pulse.attach();
+        let task = async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::spawn(async move {
+                assert!(exceeded.recv_timeout(2 * LIMIT).is_err());
+                drop(attached);
+                exceeded.recv_timeout(Duration::from_secs(60)).unwrap();
+            })
+            .await
         };
         runtime(&pulse).block_on(pulse.beside(task)).unwrap();
     }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use deno_runtime::deno_inspector_server::MainInspectorSessionChannel;
 use deno_runtime::deno_node::NodeExtInitServices;
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::ops::worker_host::{CreateWebWorkerArgs, CreateWebWorkerCb};
@@ -14,9 +13,11 @@ use deno_runtime::{BootstrapOptions, WorkerExecutionMode};
 use sys_traits::impls::RealSys;
 
 use crate::bounds::{self, Room};
+use crate::code_cache;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
+use crate::servers::{LAZY_ESM, Servers};
 
 /// How many of them there are.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +48,8 @@ impl Drop for Counted {
 
 pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
     Arc::new(move |args| {
-        let limit = services.project.get().expect("workers are made by a version").limits.workers;
+        let project = services.project.get().expect("workers are made by a version");
+        let limit = project.limits.workers;
         let Some(counted) = services.workers.enter(limit) else {
             log::warn!(
                 "no worker is started: there are {limit} already, and no more are allowed (limits.workers)"
@@ -59,7 +61,9 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
             WebWorker::from_options(worker_services(&services, &args), worker_options(&services, args))
         });
         THIS.set(Some((counted, room)));
+        code_cache::use_for_scripts(&worker.js_runtime, &services.project);
         worker.bootstrap(&bootstrap);
+        Servers::prepare(&mut worker.js_runtime).listen_at(&mut worker.js_runtime, &project.socket);
         (worker, handle)
     })
 }
@@ -74,6 +78,7 @@ fn worker_services(
         project: Arc::clone(&services.project),
         blobs: Arc::clone(&services.blobs),
         main_blob: main_blob.map(|blob| (args.main_module.clone(), blob)),
+        compiled: Rc::default(),
     });
     let node_resolver = project.factory.node_resolver();
     WebWorkerServiceOptions {
@@ -83,7 +88,7 @@ fn worker_services(
         compiled_wasm_module_store: Some(services.wasm_modules.clone()),
         feature_checker: Arc::clone(&services.features),
         fs: Arc::clone(&services.fs),
-        main_inspector_session_tx: MainInspectorSessionChannel::new(),
+        main_inspector_session_tx: services.debuggers.clone(),
         module_loader: Rc::clone(&loader) as _,
         node_services: Some(NodeExtInitServices {
             node_require_loader: loader,
@@ -113,7 +118,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         extensions: Vec::new(),
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
         residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
-        residual_lazy_esm_sources: deno_snapshots::RESIDUAL_LAZY_ESM,
+        residual_lazy_esm_sources: &LAZY_ESM,
         unsafely_ignore_certificate_errors: None,
         create_params: Some(create_params(memory)),
         seed: None,

@@ -1,6 +1,8 @@
 //! What the router and a cell say to each other: one JSON object a line over the socketpair that
 //! a cell inherits as its standard input. Private to the two, and free to change with them.
 
+mod mark;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +12,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
+
+pub use mark::Mark;
 
 /// From the router to a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,15 +96,31 @@ pub struct Start {
     pub entry: String,
     /// Where to listen, whatever port the code names.
     pub socket: PathBuf,
+    /// Where to listen for debuggers, when any may attach.
+    pub inspect: Option<PathBuf>,
     /// The whole environment that the project sees.
     pub env: BTreeMap<String, String>,
     /// A folder of the cell's own that goes with it: `TMPDIR`.
     pub tmp: PathBuf,
     /// The project's folder for what stays: `DATA_DIR`.
     pub data: PathBuf,
+    /// Where compiled modules are kept for the project's next versions. The cell's own: no project reads or writes it.
+    pub cache: Option<ModuleCache>,
     pub permissions: Permissions,
     pub limits: Limits,
 }
+
+/// A folder for compiled modules, which has one project's and is the cell's user's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleCache {
+    /// Absolute and free of symbolic links.
+    pub dir: PathBuf,
+    /// How much one cell may write there, in bytes on the disk.
+    pub bytes: u64,
+}
+
+/// What the names in a [`ModuleCache`] begin with while they are written.
+pub const MODULE_CACHE_UNFINISHED: &str = ".new-";
 
 /// What a version may reach besides its checkout, `node_modules`, `tmp` and `data`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -50,9 +50,13 @@ pub(super) fn streamed(
 
 /// Nothing to say but that it is done.
 pub(super) fn done() -> Answer {
-    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(nothing());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+pub(super) fn nothing() -> UnsyncBoxBody<Bytes, io::Error> {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// One server-sent event, without an id.

@@ -19,6 +19,10 @@ pub(super) enum Target<'p> {
     Deploy(&'p str),
     Build(&'p str),
     Publish(&'p str),
+    Protocol,
+    Attachable,
+    /// Of a project, its cell if one is named.
+    Inspect(&'p str, Option<&'p str>),
 }
 
 impl<'p> Target<'p> {
@@ -35,6 +39,10 @@ impl<'p> Target<'p> {
             ["projects", name, "checkouts"] => Self::Checkouts(name),
             ["projects", name, "checkouts", short] => Self::Checkout(name, short),
             ["projects", name, "logs"] => Self::Logs(name),
+            ["projects", name, "inspect"] => Self::Inspect(name, None),
+            ["projects", name, "inspect", cell] => Self::Inspect(name, Some(cell)),
+            ["json", "version"] => Self::Protocol,
+            ["json"] | ["json", "list"] => Self::Attachable,
             ["_reload"] => Self::ReloadAll,
             ["_reload", name] => Self::Reload(name),
             ["_deploys"] => Self::Deploys,
@@ -53,6 +61,11 @@ impl<'p> Target<'p> {
             Self::Deploy(_) => Method::DELETE,
             _ => Method::GET,
         }
+    }
+
+    /// Whether its token may stand in the query as well: who opens a WebSocket in a browser can send no header.
+    pub(super) fn takes_token_in_query(self) -> bool {
+        matches!(self, Self::Inspect(..))
     }
 
     /// Whether it is answered without a token: what probes of an orchestrator ask.

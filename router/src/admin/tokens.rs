@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -39,9 +40,19 @@ impl Tokens {
         }
     }
 
-    /// Whether the request has one of the tokens. Compares with all, in the same time whatever is sent.
+    /// Whether the request has one of the tokens.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = bearer(headers) else { return false };
+        bearer(headers).is_some_and(|token| self.know(token))
+    }
+
+    /// The same, of a request whose token may stand in its query: `token=…`.
+    pub(crate) fn admit_query(&self, query: &str) -> bool {
+        let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
+        token.is_some_and(|token| self.know(&percent_decode_str(token).collect::<Vec<_>>()))
+    }
+
+    /// Compares with all, in the same time whatever is sent.
+    fn know(&self, token: &[u8]) -> bool {
         let sent = hash(token);
         let same = self.hashes.load().iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
         same.into()
@@ -104,6 +115,18 @@ mod tests {
             assert!(!tokens.admit(&headers(bad)), "{bad}");
         }
         assert!(!tokens.admit(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_token_may_stand_in_a_query() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        fs::write(&file, "with&a%sign-0123456789\n").unwrap();
+        let tokens = Tokens::read(&file).unwrap();
+        assert!(tokens.admit_query("x=1&token=with%26a%25sign-0123456789"));
+        for bad in ["", "token=", "token=with", "xtoken=with%26a%25sign-0123456789"] {
+            assert!(!tokens.admit_query(bad), "{bad}");
+        }
     }
 
     #[test]

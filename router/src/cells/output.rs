@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use switchyard_protocol::Mark;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,8 +22,18 @@ pub(super) type Given = Arc<OnceLock<Version>>;
 
 /// Takes what versions print. Called for each line, so it must not wait.
 pub(crate) trait Sink: Debug + Send + Sync {
-    /// `stream` is `stdout` or `stderr`.
-    fn line(&self, version: &Version, pid: u32, stream: &'static str, line: &str);
+    fn line(&self, version: &Version, line: &Line<'_>);
+}
+
+/// A line of a cell's output.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) pid: u32,
+    /// `stdout` or `stderr`
+    pub(crate) stream: &'static str,
+    /// The id of the request that it is about.
+    pub(crate) request: Option<&'a str>,
+    pub(crate) text: &'a str,
 }
 
 /// Whose output it is, and who else takes it.
@@ -51,23 +62,32 @@ pub(super) async fn log_lines(
     let mut flow = Flow::new();
     while let Some(line) = next_line(&mut reader).await {
         flow.pace(line.len()).await;
-        source.log(name, &line);
+        let (mark, text) = Mark::split(&line);
+        source.log(&Line { pid: source.pid, stream: name, request: mark.map(Mark::id), text: &text });
         if last.len() == LAST_LINES {
             last.pop_front();
         }
-        last.push_back(line);
+        last.push_back(text.into_owned());
     }
     last.into()
 }
 
 impl Source {
-    fn log(&self, stream: &'static str, line: &str) {
+    fn log(&self, line: &Line<'_>) {
+        let Line { pid, stream, request, text } = *line;
         match self.given.get() {
             Some(version) => {
-                self.sink.line(version, self.pid, stream, line);
-                tracing::info!(project.name = %version.project, project.version = %version, stream, "{line}");
+                self.sink.line(version, line);
+                tracing::info!(
+                    project.name = %version.project,
+                    project.version = %version,
+                    cell.pid = pid,
+                    request.id = request,
+                    stream,
+                    "{text}"
+                );
             }
-            None => tracing::warn!(stream, "a spare cell says: {line}"),
+            None => tracing::warn!(cell.pid = pid, stream, "a spare cell says: {text}"),
         }
     }
 }
@@ -132,8 +152,10 @@ mod tests {
     struct Taken(Mutex<Vec<String>>);
 
     impl Sink for Taken {
-        fn line(&self, version: &Version, pid: u32, stream: &'static str, line: &str) {
-            self.0.lock().unwrap().push(format!("{} {pid} {stream}: {line}", version.project));
+        fn line(&self, version: &Version, line: &Line<'_>) {
+            let Line { pid, stream, request, text } = line;
+            let line = format!("{} {pid} {stream} {}: {text}", version.project, request.unwrap_or("-"));
+            self.0.lock().unwrap().push(line);
         }
     }
 
@@ -148,8 +170,10 @@ mod tests {
         let (source, taken) = source(given.clone());
         log_lines(b"a spare's\n".as_slice(), "stdout", source.clone()).await;
         given.set(Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]))).unwrap();
-        log_lines(b"one\ntwo".as_slice(), "stderr", source).await;
-        assert_eq!(*taken.0.lock().unwrap(), ["blog 7 stderr: one", "blog 7 stderr: two"]);
+        let input = format!("one\n{}two", Mark::parse("3f9a").unwrap());
+        let last = log_lines(input.as_bytes(), "stderr", source).await;
+        assert_eq!(*taken.0.lock().unwrap(), ["blog 7 stderr -: one", "blog 7 stderr 3f9a: two"]);
+        assert_eq!(last, ["one", "two"]);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::monitor::Monitor;
 use super::process::Cell;
-use super::{Order, Settings, StartError};
+use super::{Caches, Order, Settings, StartError};
 
 /// New spares are made once nothing is being started, so that warming one does not slow down the
 /// version that somebody waits for; but not later than this.
@@ -48,6 +48,7 @@ impl Cells {
         let mode = if settings.user.is_some() { 0o711 } else { 0o700 };
         folder(&settings.run_dir, mode)?;
         folder(&settings.data_dir, mode)?;
+        folder(settings.caches.root(), mode)?;
         Ok(Arc::new(Self {
             settings: Arc::new(settings),
             next_id: AtomicU64::new(0),
@@ -115,6 +116,11 @@ impl Cells {
         for spare in spares {
             spare.kill().await;
         }
+    }
+
+    /// What the projects' cells keep of compiled modules.
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.settings.caches
     }
 
     pub(crate) fn spare_count(&self) -> usize {

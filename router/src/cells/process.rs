@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{FromCell, Limit, Limits, ToCell};
+use switchyard_bridge::publisher::Url;
+use switchyard_protocol::{FromCell, Limit, Limits, ModuleCache, ToCell};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -23,9 +24,13 @@ use super::exit::Exit;
 use super::output::{Given, Source, log_lines};
 use super::{Order, Settings, StartError, User};
 use crate::project::diagnostic;
+use crate::version::Version;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
+
+/// The name of the socket for debuggers: as short.
+const INSPECTOR: &str = "cdp";
 
 /// The name of the temporary folder in a cell's directory.
 const TMP: &str = "tmp";
@@ -73,8 +78,18 @@ pub(crate) struct Cell {
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     given: Given,
+    inspector: OnceLock<Inspector>,
     commands: mpsc::Sender<ToOwner>,
     status: watch::Receiver<Status>,
+}
+
+/// Where a debugger gets at the version in a cell.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    /// Takes WebSockets that speak Chrome's DevTools protocol.
+    pub(crate) socket: PathBuf,
+    /// The `file:` URL by which V8 knows the version's entry.
+    pub(crate) entry: String,
 }
 
 impl Cell {
@@ -128,6 +143,7 @@ impl Cell {
             group,
             limits: OnceLock::new(),
             given,
+            inspector: OnceLock::new(),
             commands,
             status,
         })
@@ -155,8 +171,11 @@ impl Cell {
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
         let data = self.settings.data_dir.join(order.version.project.as_str());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
+        let cache = self.cache(&order.version);
         let _ = self.given.set(order.version.clone());
-        let start = ToCell::Start(Box::new(order.start(self.socket.clone(), self.tmp.clone(), data)));
+        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
+        let start = order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache);
+        let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Say(start)).await;
         let mut status = self.status.clone();
         let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
@@ -181,6 +200,31 @@ impl Cell {
         }
         let _ = self.limits.set(*limits);
         Ok(())
+    }
+
+    /// Where the version's compiled modules are kept. Without it they are compiled once more.
+    fn cache(&self, version: &Version) -> Option<ModuleCache> {
+        let cache = self.settings.caches.of(&version.project)?;
+        match create(&cache.dir, self.settings.user) {
+            Ok(()) => Some(cache),
+            Err(error) => {
+                tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error:#}");
+                None
+            }
+        }
+    }
+
+    /// Where debuggers get at `order`, if they may.
+    fn let_debuggers_in(&self, order: &Order) -> Option<&Inspector> {
+        let may = self.settings.inspect.covers(order.version.project.as_str());
+        let entry = Url::from_file_path(order.checkout.dir.join(&order.entry)).ok().filter(|_| may)?;
+        let socket = self.socket.with_file_name(INSPECTOR);
+        Some(self.inspector.get_or_init(|| Inspector { socket, entry: entry.into() }))
+    }
+
+    /// `None`: no debugger may attach to it.
+    pub(crate) fn inspector(&self) -> Option<&Inspector> {
+        self.inspector.get()
     }
 
     /// Those of its version.

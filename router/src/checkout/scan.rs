@@ -46,6 +46,9 @@ impl Stamp {
     }
 }
 
+/// Says why a project may not include this from the projects root, if it may not. Asked at each reading, of just what is read.
+pub(crate) type Gate<'a> = &'a dyn Fn(&Path, &Include) -> Result<(), String>;
+
 /// Why a directory cannot be listed.
 #[derive(Debug)]
 pub(crate) enum ListError {
@@ -57,8 +60,8 @@ pub(crate) enum ListError {
     Invalid(Diagnostic),
 }
 
-/// Lists the project in `root` and what it includes from beside itself, following symbolic links that stay inside.
-pub(crate) fn list(root: &Path) -> Result<Listing, ListError> {
+/// Lists the project in `root` and what `gate` lets it include from beside itself, following symbolic links that stay inside.
+pub(crate) fn list(root: &Path, gate: Gate<'_>) -> Result<Listing, ListError> {
     let volume = root.parent().map(Path::to_owned);
     let root = match root.canonicalize() {
         Ok(root) if root.is_dir() => root,
@@ -66,7 +69,7 @@ pub(crate) fn list(root: &Path) -> Result<Listing, ListError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ListError::Gone),
         Err(error) => return Err(invalid(format!("the project's folder cannot be read: {error}"))),
     };
-    let beside = beside(volume, &root)?;
+    let beside = beside(volume, &root, gate)?;
     let mut walk = Walk {
         listing: Listing { files: BTreeMap::new(), node_modules: Vec::new() },
         roots: beside.iter().map(|(_, real)| real).chain([&root]).cloned().collect(),
@@ -86,12 +89,19 @@ pub(crate) fn list(root: &Path) -> Result<Listing, ListError> {
 }
 
 /// What the project whose real directory is `root` includes, and where that is on the `volume`.
-fn beside(volume: Option<PathBuf>, root: &Path) -> Result<Vec<(Include, PathBuf)>, ListError> {
+fn beside(
+    volume: Option<PathBuf>,
+    root: &Path,
+    gate: Gate<'_>,
+) -> Result<Vec<(Include, PathBuf)>, ListError> {
     let included = included(root).map_err(ListError::Invalid)?;
     let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
     let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
     let place = |include: &Include| {
         let wrong = |why: &str| Err(ListError::Invalid(included.wrong(include, why)));
+        if let Err(why) = gate(&volume, include) {
+            return wrong(&why);
+        }
         let path = volume.join(include.below_root());
         let real = match path.canonicalize() {
             Ok(real) => real,
@@ -133,8 +143,8 @@ impl Walk {
         let path = include.as_str();
         let metadata = real.metadata().map_err(|error| unreadable(path, &error))?;
         self.listing.files.insert(path.to_owned(), Stamp::of(&metadata));
+        let [_, packages] = include.packages();
         if real.with_file_name("node_modules").is_dir() {
-            let [_, packages] = include.packages();
             self.listing.node_modules.push(packages.to_string_lossy().into_owned());
         }
         Ok(())
@@ -231,6 +241,10 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    fn list(root: &Path) -> Result<Listing, ListError> {
+        super::list(root, &|_, _| Ok(()))
+    }
 
     fn paths(root: &Path) -> Vec<String> {
         list(root).unwrap().files.into_keys().collect()

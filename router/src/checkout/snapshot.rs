@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 
-use super::scan::{ListError, Listing, Stamp, list, unreadable};
+use super::scan::{Gate, ListError, Stamp, list, unreadable};
 use crate::project::{diagnostic, is_beside};
 
 /// How often a project that moves while it is read is read again at once. If it still moves
@@ -74,16 +74,20 @@ pub(crate) enum SnapshotError {
 #[derive(Debug, Default)]
 pub(crate) struct HashCache(HashMap<String, (Stamp, FileHash)>);
 
-/// Reads the project in `root`, again while it moves.
+/// Reads the project in `root` and what `gate` lets it include, again while it moves.
 ///
 /// # Errors
 /// [`SnapshotError`]; a project that never stands still is invalid for now.
-pub(crate) fn snapshot(root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
+pub(crate) fn snapshot(
+    root: &Path,
+    gate: Gate<'_>,
+    cache: &mut HashCache,
+) -> Result<Snapshot, SnapshotError> {
     for reading in 0..MAX_READINGS {
         if reading > 0 {
             std::thread::sleep(READING_PAUSE);
         }
-        match read(root, cache) {
+        match read(root, gate, cache) {
             Ok(snapshot) => return Ok(snapshot),
             Err(ListError::Moved) => {}
             Err(ListError::Gone) => return Err(SnapshotError::Gone),
@@ -95,8 +99,8 @@ pub(crate) fn snapshot(root: &Path, cache: &mut HashCache) -> Result<Snapshot, S
     ))))
 }
 
-fn read(root: &Path, cache: &mut HashCache) -> Result<Snapshot, ListError> {
-    let before = list(root)?;
+fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, ListError> {
+    let before = list(root, gate)?;
     let volume = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
     let mut files = BTreeMap::new();
@@ -113,7 +117,9 @@ fn read(root: &Path, cache: &mut HashCache) -> Result<Snapshot, ListError> {
         }
         files.insert(path.clone(), hash);
     }
-    unmoved(root, &before)?;
+    if list(root, gate)? != before {
+        return Err(ListError::Moved);
+    }
     cache.0 = fresh;
     let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
     Ok(Snapshot {
@@ -124,10 +130,6 @@ fn read(root: &Path, cache: &mut HashCache) -> Result<Snapshot, ListError> {
         files: Arc::new(files),
         node_modules: before.node_modules,
     })
-}
-
-fn unmoved(root: &Path, before: &Listing) -> Result<(), ListError> {
-    if list(root)? == *before { Ok(()) } else { Err(ListError::Moved) }
 }
 
 fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {
@@ -154,7 +156,7 @@ mod tests {
     use super::*;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
-        snapshot(root, cache).unwrap().digest
+        snapshot(root, &|_, _| Ok(()), cache).unwrap().digest
     }
 
     #[test]

@@ -15,7 +15,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
-use crate::project::included;
+use crate::project::{Include, diagnostic};
 use crate::version::Version;
 
 /// Marks a checkout that is not finished; nothing but its own making reads it.
@@ -93,19 +93,28 @@ impl Store {
     /// Reads the project in `root` as [`snapshot`] does.
     ///
     /// # Errors
-    /// Also when it includes the router's own folder, in which are all projects' data.
+    /// Also when it includes what it may not: the router's own folder, in which are all projects' data, or a project's that
+    /// does not share.
     pub(crate) fn snapshot(&self, root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
-        let included = included(root).map_err(SnapshotError::Invalid)?;
-        let (volume, state) = (root.parent().unwrap_or(root), self.root.parent().unwrap_or(&self.root));
-        for include in &included.entries {
+        let project = root.file_name().unwrap_or_default().to_string_lossy();
+        let state = self.root.parent().unwrap_or(&self.root);
+        let gate = |volume: &Path, include: &Include| {
             let path = volume.join(include.below_root());
             if path.starts_with(state) || state.starts_with(&path) {
-                let error =
-                    included.wrong(include, "is the router's own (--state), or has it inside: take it out");
-                return Err(SnapshotError::Invalid(error));
+                return Err("is the router's own (--state), or has it inside: take it out".to_owned());
             }
+            include.leave(volume, &project)
+        };
+        let snapshot = snapshot(root, &gate, cache)?;
+        // A cell may read what its packages really are: by a link that would be anything.
+        let linked = snapshot.node_modules.iter().find(|path| snapshot.place(path).is_symlink());
+        match linked {
+            Some(path) => {
+                let error = format!("{path} is a symbolic link: install the packages in its place");
+                Err(SnapshotError::Invalid(diagnostic(error)))
+            }
+            None => Ok(snapshot),
         }
-        snapshot(root, cache)
     }
 
     /// The checkout of `version`, when it is there and holds what its digest says.
@@ -134,7 +143,8 @@ impl Store {
     /// A power cut can leave names without their content: what an earlier process made is believed only
     /// when it hashes to its name.
     fn compare(&self, folder: &Path, dir: &Path, short: &str) -> Option<(Digest, Arc<Files>)> {
-        let found = snapshot(dir, &mut HashCache::default()).ok()?;
+        // What is in it was let in when it was made.
+        let found = snapshot(dir, &|_, _| Ok(()), &mut HashCache::default()).ok()?;
         if found.digest.short() != short {
             remove(folder);
             return None;

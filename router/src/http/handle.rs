@@ -16,6 +16,7 @@ use super::Settings;
 use super::body::{Body, Limited, TooLarge, TooSlow};
 use super::pool::{Pool, SendError};
 use super::problem::Problem;
+use super::request_id::RequestIds;
 use super::tunnel::{self, Held};
 use crate::drain::{Guard, InFlight, NOTICED_WITHIN};
 use crate::live::{Command, Commands, Entry, Live, Process, Running};
@@ -35,6 +36,7 @@ pub(super) struct Worker {
     live: Arc<Live>,
     commands: Commands,
     pool: Rc<Pool>,
+    ids: RequestIds,
 }
 
 /// A place in a running cell.
@@ -47,7 +49,7 @@ struct Place {
 
 impl Worker {
     pub(super) fn new(settings: Settings, live: Arc<Live>, commands: Commands, open: Arc<InFlight>) -> Self {
-        Self { settings, open, live, commands, pool: Rc::default() }
+        Self { settings, open, live, commands, pool: Rc::default(), ids: RequestIds::new() }
     }
 
     /// Closes idle connections to cells. Runs until it is dropped.
@@ -74,7 +76,7 @@ impl Worker {
         let forwarded = async {
             let slot = self.slot(&entry).await?;
             let forwarded = self.forward(request, client, host.authority(), &entry, prefix, slot);
-            timeout(entry.limits.time, forwarded).await.unwrap_or(Err(Problem::Timeout))
+            entry.debuggers.within(entry.limits.time, forwarded).await.unwrap_or(Err(Problem::Timeout))
         };
         match forwarded.await {
             Ok(response) => response,
@@ -123,6 +125,7 @@ impl Worker {
         let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
         forwarded::drop_hop_by_hop(request.headers_mut());
         forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
+        self.ids.set(request.headers_mut());
         let (limit, pause) = (entry.limits.body, self.settings.bounds.body_timeout);
         let mut request = request.map(|body| Limited::new(body, limit, pause));
         let mut place = self.enter(entry).await?;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -10,17 +9,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use switchyard_bridge::forwarded;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
 
 use super::body::{Body, Limited};
 use crate::drain::Guard;
 use crate::slots::Slot;
-
-/// How long a client may take to hang up once the cell has.
-const LINGER: Duration = Duration::from_secs(1);
+use crate::tunnel::carry;
 
 /// What a request that wants to switch holds.
 pub(super) struct Held {
@@ -65,26 +60,4 @@ pub(super) async fn forward(
     forwarded::drop_hop_by_hop(response.headers_mut());
     forwarded::set_upgrade(response.headers_mut(), protocol);
     Ok(response.map(|_| Body::from(Vec::new())))
-}
-
-/// Carries bytes both ways until the cell has no more to say. A client that only stops sending goes on
-/// being told; one that does not hang up once the cell has is not waited for longer than [`LINGER`].
-async fn carry(client: impl AsyncRead + AsyncWrite, cell: impl AsyncRead + AsyncWrite) {
-    let ((mut client_says, mut to_client), (mut cell_says, mut to_cell)) = (split(client), split(cell));
-    // How a tunnel ends is the affair of its two ends.
-    let upwards = async {
-        let _ = copy(&mut client_says, &mut to_cell).await;
-        let _ = to_cell.shutdown().await;
-    };
-    let downwards = async {
-        let _ = copy(&mut cell_says, &mut to_client).await;
-        let _ = to_client.shutdown().await;
-    };
-    tokio::pin!(upwards, downwards);
-    tokio::select! {
-        () = &mut downwards => {
-            let _ = timeout(LINGER, upwards).await;
-        }
-        () = &mut upwards => downwards.await,
-    }
 }

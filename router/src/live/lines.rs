@@ -8,7 +8,7 @@ use switchyard_bridge::admin::LogLine;
 use switchyard_bridge::project::ProjectName;
 use tokio::sync::watch;
 
-use crate::cells::Sink;
+use crate::cells::{Line, Sink};
 use crate::version::Version;
 
 /// Lines kept per project, and the bytes of their text: whichever is less.
@@ -34,6 +34,7 @@ struct Printed {
     version: Version,
     pid: u32,
     stream: &'static str,
+    request: Option<Box<str>>,
     text: Box<str>,
 }
 
@@ -80,11 +81,19 @@ impl Lines {
 }
 
 impl Sink for Lines {
-    fn line(&self, version: &Version, pid: u32, stream: &'static str, line: &str) {
+    fn line(&self, version: &Version, line: &Line<'_>) {
         // The last words of a cell whose project is gone are in the log alone.
         if let Some(ring) = self.lock().get_mut(&version.project) {
             let (at, version) = (Timestamp::now(), version.clone());
-            ring.push(Printed { at, version, pid, stream, text: line.into() });
+            let Line { pid, stream, request, text } = *line;
+            ring.push(Printed {
+                at,
+                version,
+                pid,
+                stream,
+                request: request.map(Into::into),
+                text: text.into(),
+            });
         }
     }
 }
@@ -139,6 +148,7 @@ impl From<&Printed> for LogLine {
             version: line.version.to_string(),
             pid: line.pid,
             stream: line.stream.to_owned(),
+            request: line.request.as_deref().map(str::to_owned),
             line: line.text.to_string(),
         }
     }
@@ -165,7 +175,8 @@ mod tests {
 
         fn print(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
             for line in lines {
-                self.lines.line(&self.version, 7, "stdout", line.as_ref());
+                let (pid, stream, request) = (7, "stdout", Some("3f9a"));
+                self.lines.line(&self.version, &Line { pid, stream, request, text: line.as_ref() });
             }
         }
 
@@ -186,6 +197,7 @@ mod tests {
         let first = reader.news();
         assert_eq!(texts(&first), ["2", "3"]);
         assert_eq!((first.lines[0].pid, first.lines[0].stream.as_str()), (7, "stdout"));
+        assert_eq!(first.lines[0].request.as_deref(), Some("3f9a"));
         assert!(reader.news().lines.is_empty());
         scene.print(["4"]);
         assert_eq!(texts(&reader.news()), ["4"]);

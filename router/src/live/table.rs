@@ -11,6 +11,7 @@ use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{Route, Routes};
 use tokio::sync::watch;
 
+use super::Debuggers;
 use crate::cells::Cell;
 use crate::drain::InFlight;
 use crate::metrics::Requests;
@@ -40,6 +41,7 @@ pub(crate) struct Entry {
     pub(crate) limits: RequestLimits,
     /// The same ones for as long as the project is known: a new version finds them as they are.
     pub(crate) slots: Arc<Slots>,
+    pub(crate) debuggers: Arc<Debuggers>,
 }
 
 /// A version that new requests go to.
@@ -224,6 +226,7 @@ mod tests {
             requests: Arc::default(),
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),
+            debuggers: Arc::default(),
         }
     }
 

@@ -224,7 +224,8 @@ fn env(allowed: &Allowed, asked: &Asked) -> Part<BTreeMap<String, String>> {
         let missing: Vec<_> = missing.filter(|name| !refused.contains(name)).collect();
         refused.extend(missing);
     }
-    let shown = GIVEN.iter().map(|name| (*name).to_owned()).chain(granted.keys().cloned()).collect();
+    let others = granted.keys().filter(|name| !GIVEN.contains(&name.as_str())).cloned();
+    let shown = GIVEN.iter().map(|name| (*name).to_owned()).chain(others).collect();
     Part { granted, shown, refused }
 }
 

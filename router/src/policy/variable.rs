@@ -8,7 +8,8 @@ use std::str::FromStr;
 pub(super) const MAX_VALUE: usize = 64 << 10;
 
 /// What every cell is given by the router.
-pub(super) const GIVEN: [&str; 4] = ["DATA_DIR", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
+pub(super) const GIVEN: [&str; 5] =
+    ["DATA_DIR", "PORT", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
 
 /// The router's, Deno's and Node's own; and what the C library itself does not take from whoever starts a program that has
 /// more rights than they (glibc, `unsecvars.h`).

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use switchyard_bridge::digest;
 use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::BRIDGE_FOLDER;
+use switchyard_bridge::project::is_ignored;
 
-use super::in_file;
+use super::{in_file, shares};
 
 /// Each is walked and watched by itself: more of them are a mistake for the folder that they are in.
 const MAX_ENTRIES: usize = 100;
@@ -73,8 +73,9 @@ impl Include {
                 "leaves the projects root, or is no plain path: name what lies below it, as in \"../shared\"",
             );
         }
-        if below.split('/').any(|part| part == BRIDGE_FOLDER) {
-            return Err("is the bridge's own: take it out");
+        // The bridge's own folder, a router's default one, tokens for registries.
+        if below.starts_with('.') {
+            return Err("is hidden: rename what is for projects, or take it out");
         }
         if !digest::is_counted(below) || digest::check_path(below).is_err() {
             return Err("is never part of a version (history, packages, an editor's leftover): take it out");
@@ -90,6 +91,28 @@ impl Include {
     /// Relative to the projects root.
     pub(crate) fn below_root(&self) -> &Path {
         Path::new(&self.0[3..])
+    }
+
+    /// Whether `project` may have it: what no project has is for all, the rest for whom its owner's deno.json names.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), String> {
+        let owner = self.owner();
+        let folder = volume.join(owner);
+        if is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
+            return Ok(());
+        }
+        Err(format!(
+            "{owner} does not share with {project}: put \"switchyard\": {{\"share\": [\"{project}\"]}} into \
+             {owner}/deno.json, or, if it is no project, give it a name that begins with _"
+        ))
+    }
+
+    /// What of the projects root it is or lies in: a project, unless that is a file or begins with `_`.
+    pub(crate) fn owner(&self) -> &str {
+        let below = &self.0[3..];
+        below.split_once('/').map_or(below, |(owner, _)| owner)
     }
 
     /// Where its packages are if it has some, relative to the project: in the folder, or beside the file.
@@ -133,7 +156,8 @@ mod tests {
             ("../../shared", "leaves"),
             ("../a/../b", "leaves"),
             ("..//a", "leaves"),
-            ("../.switchyard-bridge/records", "is the bridge's"),
+            ("../.switchyard-bridge/records", "is hidden"),
+            ("../.env", "is hidden"),
             ("../node_modules", "is never part"),
             ("../shared/.git", "is never part"),
             ("../a\nb", "is never part"),

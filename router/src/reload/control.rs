@@ -317,7 +317,7 @@ impl Control {
         self.parts.cells.clear().await;
     }
 
-    /// Removes what is remembered of a project, and its checkouts.
+    /// Removes what is remembered of a project, its checkouts and its compiled modules.
     fn forget(&mut self, project: &ProjectName) {
         self.record.remove(project);
         self.prune(project, 0);
@@ -325,8 +325,11 @@ impl Control {
 
     /// Removes the checkouts of `project` that are neither in use nor among the `keep` newest.
     fn prune(&mut self, project: &ProjectName, keep: usize) {
-        let used = self.projects.get(project.as_str()).map(Project::used).unwrap_or_default();
-        let pruned = work::prune(self.parts.store.clone(), project.clone(), keep, used);
+        let known = self.projects.get(project.as_str());
+        let used = known.map(Project::used).unwrap_or_default();
+        let is_gone = known.is_none_or(|project| project.machine.is_absent());
+        let (store, cells) = (self.parts.store.clone(), self.parts.cells.clone());
+        let pruned = work::prune(store, cells, project.clone(), keep, used, is_gone);
         self.spawn(project.as_str(), async move {
             pruned.await;
             What::Nothing

@@ -18,7 +18,7 @@ use super::restarts::{Rest, Restarts};
 use super::work::{Packages, Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
-use crate::live::{Counters, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
+use crate::live::{Counters, Debuggers, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, RequestLimits};
 use crate::project::diagnostic;
@@ -72,6 +72,7 @@ pub(super) struct Project {
     deaths: VecDeque<Died>,
     requests: Arc<Requests>,
     slots: Arc<Slots>,
+    debuggers: Arc<Debuggers>,
 }
 
 impl Project {
@@ -103,6 +104,7 @@ impl Project {
             deaths: VecDeque::new(),
             requests: Arc::default(),
             slots: Arc::new(Slots::new(RequestLimits::default().in_flight)),
+            debuggers: Arc::default(),
         }
     }
 
@@ -185,6 +187,7 @@ impl Project {
             requests: self.requests.clone(),
             limits,
             slots: self.slots.clone(),
+            debuggers: self.debuggers.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
 //! drain, prune.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -222,6 +223,8 @@ impl Builder {
         newer: &Notify,
     ) -> Result<Vec<Arc<Cell>>, BuildError> {
         let permit = tokio::select! {
+            // What can begin at once does, though something newer waits: it may be the same code.
+            biased;
             permit = self.permits.clone().acquire_owned() => permit,
             () = newer.notified() => return Err(BuildError::Superseded),
         };
@@ -293,7 +296,8 @@ fn timed_out(patience: Duration) -> Diagnostic {
 pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     running.in_flight.close();
     let left = running.in_flight.drained(grace).await;
-    if left == 0 {
+    // A cell that stands still for a debugger says goodbye to that one at least.
+    if left == 0 || running.cell.inspector().is_some() {
         running.cell.retire().await;
     } else {
         running.cell.kill().await;
@@ -301,10 +305,32 @@ pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
     left
 }
 
-/// Removes checkouts that nothing needs any more.
-pub(super) async fn prune(store: Arc<Store>, project: ProjectName, keep: usize, used: Vec<Version>) {
-    let pruned = spawn_blocking(move || store.prune(&project, keep, &used)).await;
-    if let Ok(Err(error)) = pruned {
-        tracing::warn!("old checkouts stay: {error:#}");
+/// Removes checkouts and compiled modules that nothing needs any more.
+pub(super) async fn prune(
+    store: Arc<Store>,
+    cells: Arc<Cells>,
+    project: ProjectName,
+    keep: usize,
+    used: Vec<Version>,
+    is_gone: bool,
+) {
+    // A panic in it is logged.
+    let _ = spawn_blocking(move || {
+        if let Err(error) = store.prune(&project, keep, &used) {
+            tracing::warn!("old checkouts stay: {error:#}");
+        }
+        let caches = cells.caches();
+        let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
+        if let Err(error) = pruned {
+            tracing::warn!("old compiled modules stay: {error:#}");
+        }
+    })
+    .await;
+}
+
+/// Removes the compiled modules of others than these projects.
+pub(super) async fn prune_others(cells: Arc<Cells>, projects: BTreeSet<String>) {
+    if let Ok(Err(error)) = spawn_blocking(move || cells.caches().retain(&projects)).await {
+        tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
     }
 }

@@ -11,7 +11,7 @@ use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_deboun
 use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::project::{Include, included};
+use crate::project::{CONFIG_FILES, Include, included};
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {
@@ -168,6 +168,10 @@ impl Tree {
                 path.push(part);
                 below.push(part);
             }
+            // Whether its owner shares.
+            let (folder, beside) = (self.root.join(include.owner()), Path::new("..").join(include.owner()));
+            let leave = CONFIG_FILES.map(|file| (folder.clone(), owner(beside.clone(), Some(file.into()))));
+            all.extend(leave);
             // By a symbolic link nothing is included.
             if path.canonicalize().is_ok_and(|real| real != path) {
                 continue;

@@ -40,7 +40,7 @@ impl Scene {
     }
 
     fn staged(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.root().join(BRIDGE_FOLDER).join("staging")).unwrap();
+        let entries = fs::read_dir(self.root().join(OWN).join("staging")).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 }
@@ -254,7 +254,7 @@ fn a_second_bridge_and_a_folder_that_is_none_are_refused() {
 fn a_folder_of_its_own_that_is_a_link_is_refused_and_nothing_is_written_through_it() {
     let scene = Scene::new(true);
     let elsewhere = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(elsewhere.path(), scene.root().join(BRIDGE_FOLDER)).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), scene.root().join(OWN)).unwrap();
     assert!(matches!(Volume::open(scene.dir.path()), Err(OpenError::OtherDevice { .. })));
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }

@@ -115,6 +115,10 @@ impl Rules {
         for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {
             rules = allow(rules, path, exactly, changes())?;
         }
+        if let Some(cache) = &start.cache {
+            let keeps = looks() | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile;
+            rules = allow(rules, &cache.dir, exactly, keeps)?;
+        }
         if let Some(dir) = start.socket.parent() {
             rules = allow(rules, dir, exactly, AccessFs::MakeSock | AccessFs::RemoveFile)?;
         }

@@ -6,12 +6,13 @@ use std::time::Instant;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::project::{InvalidName, ProjectName, is_ignored};
 
-use super::Control;
+use super::{Control, What};
 use crate::live::Shown;
 use crate::project::diagnostic;
 use crate::reload::attempt::millis;
 use crate::reload::machine::Event;
 use crate::reload::project::Project;
+use crate::reload::work;
 use crate::watch::Change;
 
 impl Control {
@@ -24,6 +25,11 @@ impl Control {
         for project in known.keys().filter(|project| !names.contains(project.as_str())) {
             self.forget(project);
         }
+        let others = work::prune_others(self.parts.cells.clone(), names.clone());
+        self.spawn("", async move {
+            others.await;
+            What::Nothing
+        });
         self.scanning = Some(names.clone());
         for name in &names {
             match known.get(name.as_str()) {

@@ -1,0 +1,1 @@
+document.querySelector("img").addEventListener("click", ({ target }) => target.classList.toggle("turned"));

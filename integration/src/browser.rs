@@ -1,0 +1,161 @@
+//! Headless Chromium, driven by its DevTools protocol: pages are opened as people open them.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use futures_util::{SinkExt, StreamExt};
+use http::Method;
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::client::{Client, with_method};
+use crate::process::is_installed;
+use crate::{eventually, within};
+
+/// Debian's name for it.
+const PROGRAM: &str = "chromium";
+
+/// A running browser. Dropping it ends it, with all of its processes.
+#[derive(Debug)]
+pub struct Browser {
+    process: Child,
+    tools: Client,
+    _profile: TempDir,
+}
+
+/// One open page.
+#[derive(Debug)]
+pub struct Page {
+    tools: WebSocketStream<TcpStream>,
+    calls: u64,
+    errors: Vec<String>,
+}
+
+impl Browser {
+    /// Starts, and returns when pages can be opened.
+    ///
+    /// # Panics
+    /// When it is not installed: what is shown to people is not left untested.
+    pub async fn start() -> Self {
+        assert!(is_installed(PROGRAM), "{PROGRAM} is not installed: run `make test`, which installs it");
+        let profile = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args(["--disable-background-networking", "--remote-debugging-port=0"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .env("HOME", profile.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        if geteuid().is_root() {
+            // It refuses to be root's in one.
+            command.arg("--no-sandbox");
+        }
+        let process = command.arg("about:blank").spawn().expect("a browser can be started");
+        let told = profile.path().join("DevToolsActivePort");
+        let mut port = None;
+        eventually("the browser says where it listens", || {
+            let text = fs::read_to_string(&told).unwrap_or_default();
+            port = text.split_once('\n').and_then(|(port, _)| port.parse().ok());
+            std::future::ready(port.is_some())
+        })
+        .await;
+        let address = ([127, 0, 0, 1], port.expect("it has been waited for")).into();
+        Self { process, tools: Client::new(address), _profile: profile }
+    }
+
+    /// Opens a page, and returns when it and all that belongs to it is loaded.
+    pub async fn open(&self, url: &str) -> Page {
+        let page = self.tools.send(with_method(Method::PUT, "/json/new?about:blank")).await.json();
+        let id = page["id"].as_str().expect("a page has an id");
+        let tools = self.tools.websocket(&format!("/devtools/page/{id}")).await;
+        let tools = tools.expect("a page can be driven");
+        let mut page = Page { tools, calls: 0, errors: Vec::new() };
+        for domain in ["Page", "Runtime", "Log"] {
+            page.call(&format!("{domain}.enable"), json!({})).await;
+        }
+        page.call("Page.navigate", json!({ "url": url })).await;
+        page.until("location.href !== 'about:blank' && document.readyState === 'complete'").await;
+        page
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // A process that has ended has no group any more, or one that is still ending.
+        let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
+        let _ = self.process.wait();
+    }
+}
+
+impl Page {
+    /// What an expression of JavaScript comes to in the page; promises are awaited.
+    ///
+    /// # Panics
+    /// When it throws.
+    pub async fn evaluate(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let got = self.call("Runtime.evaluate", asked).await;
+        assert!(got["exceptionDetails"].is_null(), "{expression}: {got}");
+        got["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    pub async fn until(&mut self, expression: &str) {
+        within(expression, async {
+            while self.evaluate(&format!("Boolean({expression})")).await != true {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
+    /// The text that is shown.
+    pub async fn text(&mut self) -> String {
+        let text = self.evaluate("document.body.innerText").await;
+        text.as_str().expect("a page has a text").to_owned()
+    }
+
+    /// Errors in the page's console so far: of scripts, of the network, and what was printed as one.
+    pub async fn errors(&mut self) -> &[String] {
+        // Those that have come before this answer.
+        self.evaluate("0").await;
+        &self.errors
+    }
+
+    async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.calls += 1;
+        let call = json!({ "id": self.calls, "method": method, "params": params });
+        self.tools.send(Message::text(call.to_string())).await.expect("the browser is there");
+        loop {
+            let message = within(method, self.tools.next()).await.expect("the browser is there");
+            let Ok(Message::Text(text)) = message else { continue };
+            let mut told: Value = serde_json::from_str(&text).expect("the browser speaks JSON");
+            if told["id"] == self.calls {
+                assert!(told["error"].is_null(), "{method}: {told}");
+                return told["result"].take();
+            }
+            self.note(&told);
+        }
+    }
+
+    fn note(&mut self, told: &Value) {
+        let params = &told["params"];
+        let is_error = match told["method"].as_str().unwrap_or_default() {
+            "Runtime.exceptionThrown" => true,
+            "Runtime.consoleAPICalled" => params["type"] == "error",
+            "Log.entryAdded" => params["entry"]["level"] == "error",
+            _ => false,
+        };
+        if is_error {
+            self.errors.push(params.to_string());
+        }
+    }
+}

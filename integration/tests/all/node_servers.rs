@@ -1,0 +1,244 @@
+//! Servers of node:http, as Express, Fastify, ws and all others stand on them: what they are told of themselves, of their
+//! clients, and what passes.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+use switchyard_integration::client::{Upload, post, request, with_header, with_method};
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+use switchyard_integration::{eventually, within};
+
+/// A project with a server of node:http, whose listener for requests this is.
+fn node(listener: &str) -> Volume {
+    let main = format!(
+        "import http from 'node:http';\n\
+         const server = http.createServer({listener});\nserver.listen(3000);\n"
+    );
+    let volume = Volume::new();
+    volume.write("a/main.mjs", main);
+    volume
+}
+
+#[tokio::test]
+async fn the_clients_address_is_the_sockets_and_cannot_be_forged() {
+    let volume = node(
+        "({ socket, headers, rawHeaders }, response) => {
+            const { remoteAddress, remotePort, remoteFamily } = socket;
+            response.end(JSON.stringify({ remoteAddress, remotePort, remoteFamily, headers, rawHeaders }));
+        }",
+    );
+    let router = Router::builder(&volume).flag("trusted-proxy", "127.0.0.1").start().await;
+    let forged = with_header(request("/a/"), "x-deno-client-address", "6.6.6.6:6");
+    let told = router.public.send(forged).await.json();
+    assert_eq!(told["remoteAddress"], "127.0.0.1", "{told}");
+    assert!(told["remotePort"].as_u64().is_some_and(|port| port > 0), "{told}");
+    assert_eq!(told["remoteFamily"], "IPv4", "{told}");
+    assert!(!told.to_string().contains("x-deno-client-address"), "{told}");
+    // One connection to the cell carries requests of many.
+    for (client, family) in [("2001:db8::7", "IPv6"), ("192.0.2.7", "IPv4")] {
+        let told = router.public.send(with_header(request("/a/"), "x-forwarded-for", client)).await.json();
+        assert_eq!((&told["remoteAddress"], &told["remoteFamily"]), (&json!(client), &json!(family)));
+        assert_eq!(told["headers"]["x-forwarded-for"], format!("{client}, 127.0.0.1"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_told_that_it_listens_where_it_asked_to() {
+    let volume = Volume::new();
+    for (name, arguments) in [
+        ("number", "3000"),
+        ("text", "'3000', '127.0.0.1'"),
+        ("options", "{ port: 3000, host: '::1' }"),
+        ("name", "{ port: 3000, host: 'localhost' }"),
+        ("any", "0"),
+        ("nothing", ""),
+        ("environment", "process.env.PORT"),
+        ("path", "'/tmp/own.sock'"),
+    ] {
+        let main = format!(
+            "import http from 'node:http';
+             const server = http.createServer((_, response) => {{
+                 response.end(JSON.stringify({{ before, now: server.address(), listening: server.listening }}));
+             }});
+             const before = server.address();
+             server.listen({arguments});"
+        );
+        volume.write(&format!("{name}/main.mjs"), main);
+    }
+    let router = Router::start(&volume).await;
+    let at = |address: &str, family: &str, port: u16| json!({ "address": address, "family": family, "port": port });
+    for (name, address) in [
+        ("number", at("::", "IPv6", 3000)),
+        ("text", at("127.0.0.1", "IPv4", 3000)),
+        ("options", at("::1", "IPv6", 3000)),
+        ("name", at("127.0.0.1", "IPv4", 3000)),
+        ("any", at("::", "IPv6", 8000)),
+        ("nothing", at("::", "IPv6", 8000)),
+        ("environment", at("::", "IPv6", 8000)),
+        ("path", json!("/tmp/own.sock")),
+    ] {
+        let told = router.public.get(&format!("/{name}/")).await;
+        assert_eq!(told.status, 200, "{name}: {:?}", router.admin.project(name).await.error);
+        assert_eq!(told.json(), json!({ "before": null, "now": address, "listening": true }), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn servers_of_https_are_asked_in_plain_text() {
+    let volume = Volume::new();
+    let main = "import https from 'node:https';
+        https.createServer({}, (request, response) => response.end(request.socket.remoteAddress)).listen(443);";
+    volume.write("a/main.mjs", main);
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/").await.text(), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn each_chunk_comes_back_before_the_next_is_sent() {
+    let volume = node("(request, response) => request.pipe(response)");
+    let router = Router::start(&volume).await;
+    let (upload, request) = Upload::post("/a/");
+    let mut connection = router.public.connect().await;
+    upload.send("0").await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("0"));
+    for index in 1..20 {
+        upload.send(index.to_string()).await;
+        assert_eq!(stream.next().await, Some(index.to_string()));
+    }
+    upload.end();
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn large_bodies_arrive_whole_both_ways() {
+    let volume = node("(request, response) => request.pipe(response)");
+    let router = Router::start(&volume).await;
+    let body: Vec<u8> =
+        (0..8 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let reply = router.public.send(post("/a/", body.clone())).await;
+    assert!(reply.status == 200 && reply.body == body, "{} with {} bytes", reply.status, reply.body.len());
+}
+
+#[tokio::test]
+async fn head_has_the_headers_of_get_and_no_body() {
+    let volume = node("(_, response) => response.setHeader('content-length', 5).end('hello')");
+    let router = Router::start(&volume).await;
+    let mut connection = router.public.connect().await;
+    for _ in 0..3 {
+        let head = connection.send(with_method(Method::HEAD, "/a/")).await;
+        assert_eq!((head.status, head.header("content-length"), head.body.len()), (200, Some("5"), 0));
+        assert_eq!(connection.get("/a/").await.text(), "hello");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
+    let volume = node("(request, response) => request.pipe(response)");
+    let router = Router::start(&volume).await;
+    let mut raw = router.public.open().await;
+    raw.send("POST /a/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await;
+    raw.until("HTTP/1.1 100 Continue\r\n\r\n").await;
+    raw.send("hello").await;
+    let answer = raw.until("hello").await;
+    assert!(answer.contains("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn fields_behind_a_body_pass_both_ways() {
+    let volume = node(
+        "(request, response) => {
+            request.resume().on('end', () => {
+                response.writeHead(200, { trailer: 'x-sum' });
+                response.write(JSON.stringify(request.trailers));
+                response.addTrailers({ 'x-sum': '42' });
+                response.end();
+            });
+        }",
+    );
+    let router = Router::start(&volume).await;
+    let mut raw = router.public.open().await;
+    raw.send("POST /a/ HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nTrailer: x-own\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    raw.send("5\r\nhello\r\n0\r\nx-own: 7\r\n\r\n").await;
+    let answer = raw.until("x-sum: 42\r\n\r\n").await;
+    assert!(answer.contains(r#"{"x-own":"7"}"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_passes_both_ways() {
+    let volume = Volume::new();
+    let main = "import http from 'node:http';
+        const server = http.createServer((_, response) => response.end('plain'));
+        server.on('upgrade', (request, socket, head) => {
+            const { remoteAddress } = request.socket;
+            socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: echo\\r\\nConnection: Upgrade\\r\\n\\r\\n');
+            socket.write(`${remoteAddress} ${request.headers.upgrade}\\n`);
+            if (head.length > 0) socket.write(head);
+            socket.pipe(socket);
+        });
+        server.listen(3000);";
+    volume.write("a/main.mjs", main);
+    let router = Router::start(&volume).await;
+    let mut raw = router.public.open().await;
+    raw.send("GET /a/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    let head = raw.until("127.0.0.1 echo\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    for text in ["one\n", "two\n"] {
+        raw.send(text).await;
+        raw.until(text).await;
+    }
+    assert_eq!(router.public.get("/a/").await.text(), "plain");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_closes_the_request() {
+    let volume = node(
+        "function (request, response) {
+            if (request.url === '/closed') return response.end(String(this.closed ?? 0));
+            response.on('close', () => this.closed = (this.closed ?? 0) + 1);
+            response.write('1');
+        }",
+    );
+    let router = Router::start(&volume).await;
+    let mut connection = router.public.connect().await;
+    let mut stream = connection.stream(request("/a/")).await;
+    assert_eq!(stream.next().await.as_deref(), Some("1"));
+    drop((stream, connection));
+    eventually("the server is told", || async { router.public.get("/a/closed").await.text() == "1" }).await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_a_version_is_replaced_is_finished() {
+    let volume = node("(request, response) => request.resume().on('end', () => response.end('old'))");
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    let (upload, request) = Upload::post("/a/");
+    let mut connection = router.public.connect().await;
+    let asking = tokio::spawn(async move { connection.try_send(request).await });
+    upload.send("x").await;
+    let waiting = || async { router.admin.project("a").await.in_flight == 1 };
+    eventually("the request is there", waiting).await;
+    let main = volume.read("a/main.mjs").replace("'old'", "'new'");
+    volume.replace("a/main.mjs", main);
+    events.wait_live("a").await;
+    upload.end();
+    let reply = within("an answer", asking).await.unwrap().unwrap();
+    assert_eq!(reply.text(), "old");
+    assert_eq!(router.public.send(post("/a/", "x")).await.text(), "new");
+}
+
+#[tokio::test]
+async fn idle_connections_are_kept_by_both_for_the_next_request() {
+    let volume =
+        node("({ socket }, response) => response.end(String(socket.asked = (socket.asked ?? 0) + 1))");
+    let router = Router::start(&volume).await;
+    let mut connection = router.public.connect().await;
+    assert_eq!(connection.get("/a/").await.text(), "1");
+    assert_eq!(connection.get("/a/").await.text(), "2");
+    // Longer than the router keeps one, and less than Node does.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(connection.get("/a/").await.status, 200);
+}

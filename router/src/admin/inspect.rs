@@ -1,0 +1,313 @@
+//! Debugging: what Chrome's DevTools (and whoever else speaks its protocol) asks for to find what it can attach to, and
+//! the way from there to a cell. Who is let in here can run code in a project.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use switchyard_bridge::forwarded;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::Admin;
+use super::answer::{Answer, json, nothing, problem};
+use crate::cells::Inspector;
+use crate::drain::Guard;
+use crate::live::{Attached, Entry, Running};
+use crate::tunnel::carry;
+use crate::version::Version;
+
+/// The version of the protocol that V8 speaks.
+const PROTOCOL: &str = "1.3";
+
+/// A cell takes a debugger at once, on a thread that does nothing else, unless it has as many as it may.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// What a connection becomes once it has switched.
+pub(super) type Switched = Arc<Mutex<Option<Tunnel>>>;
+
+/// A debugger and the cell that it looks at.
+pub(super) struct Tunnel {
+    client: OnUpgrade,
+    cell: Upgraded,
+    version: Version,
+    /// Its version is not retired before the grace is over, nor its cell taken for idle.
+    _in_flight: Guard,
+    _attached: Attached,
+}
+
+impl Tunnel {
+    /// Until one of the two hangs up.
+    pub(super) async fn run(self) {
+        let (project, version) = (&self.version.project, &self.version);
+        if let Ok(client) = self.client.await {
+            tracing::info!(project.name = %project, project.version = %version, "a debugger is attached to {version}");
+            carry(TokioIo::new(client), TokioIo::new(self.cell)).await;
+            tracing::info!(project.name = %project, project.version = %version, "a debugger has left {version}");
+        }
+    }
+}
+
+/// A process that a debugger can attach to.
+struct Attachable<'a> {
+    version: &'a Version,
+    running: &'a Arc<Running>,
+    inspector: &'a Inspector,
+}
+
+impl<'a> Attachable<'a> {
+    /// The live ones of a project, one for each of its cells.
+    fn of(entry: &'a Entry) -> impl Iterator<Item = Self> {
+        let live = entry.live.as_ref().zip(entry.serving());
+        live.into_iter().flat_map(|(live, serving)| {
+            serving.cells().iter().filter_map(|running| {
+                Some(Self { version: &live.version, running, inspector: running.cell.inspector()? })
+            })
+        })
+    }
+
+    /// As the protocol's discovery tells of it, to who has come through `host`.
+    fn described(&self, host: &str) -> Value {
+        let (version, cell) = (self.version, self.running.cell.id());
+        let place = format!("{host}/projects/{}/inspect/{cell}", version.project);
+        json!({
+            "description": "a project of Switchyard",
+            "devtoolsFrontendUrl": format!("devtools://devtools/bundled/js_app.html?experiments=true&v8only=true&ws={place}"),
+            "id": format!("{version}.{cell}"),
+            "title": version.to_string(),
+            "type": "node",
+            "url": self.inspector.entry,
+            "webSocketDebuggerUrl": format!("ws://{place}"),
+        })
+    }
+}
+
+/// Why nobody is let in.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("no project may be debugged: start the router with --inspect NAME")]
+    Off,
+    #[error("{0} may not be debugged: start the router with --inspect {0}")]
+    NotInspectable(String),
+    #[error("web pages may not debug: use DevTools, or no browser")]
+    ForeignOrigin,
+    #[error("connect by an IP address or as localhost: other names could be anybody's")]
+    ForeignHost,
+    #[error("there is no project {0:?}")]
+    UnknownProject(String),
+    #[error(
+        "no such process of {0} is live: /json/list has those that are; one that is idle is started by its next request"
+    )]
+    UnknownProcess(String),
+    #[error("open a WebSocket at this path (RFC 6455)")]
+    NoWebSocket,
+    #[error("as many debuggers as may be are attached to {0}")]
+    TooMany(String),
+    #[error("the process of {0} takes no debugger: it may be ending")]
+    CellDied(String),
+}
+
+impl Refusal {
+    fn answer(&self) -> Answer {
+        let (status, slug) = match self {
+            Self::Off | Self::NotInspectable(_) => (StatusCode::FORBIDDEN, "not-inspectable"),
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign-origin"),
+            Self::ForeignHost => (StatusCode::FORBIDDEN, "foreign-host"),
+            Self::UnknownProject(_) => (StatusCode::NOT_FOUND, "unknown-project"),
+            Self::UnknownProcess(_) => (StatusCode::NOT_FOUND, "unknown-process"),
+            Self::NoWebSocket => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::TooMany(_) => (StatusCode::SERVICE_UNAVAILABLE, "too-many-debuggers"),
+            Self::CellDied(_) => (StatusCode::BAD_GATEWAY, "cell-died"),
+        };
+        problem(status, slug, &self.to_string())
+    }
+}
+
+impl Admin {
+    pub(super) fn protocol(&self, headers: &HeaderMap) -> Answer {
+        let name = concat!("Switchyard/", env!("CARGO_PKG_VERSION"));
+        match self.asked_as(headers) {
+            Ok(_) => json(StatusCode::OK, &json!({ "Browser": name, "Protocol-Version": PROTOCOL })),
+            Err(refusal) => refusal.answer(),
+        }
+    }
+
+    pub(super) fn attachable(&self, headers: &HeaderMap) -> Answer {
+        let host = match self.asked_as(headers) {
+            Ok(host) => host,
+            Err(refusal) => return refusal.answer(),
+        };
+        let table = self.live.load();
+        let all = table.projects().values().flat_map(|entry| Attachable::of(entry));
+        json(StatusCode::OK, &all.map(|attachable| attachable.described(host)).collect::<Vec<_>>())
+    }
+
+    /// Lets a debugger in to the live version of project `name`, if that is in `cell` (any, without one).
+    pub(super) async fn inspect(
+        &self,
+        name: &str,
+        cell: Option<&str>,
+        request: Parts,
+        switched: &Switched,
+    ) -> Answer {
+        match self.attach(name, cell, request).await {
+            Ok((answer, tunnel)) => {
+                *switched.lock().expect("no holder of this lock panics") = Some(tunnel);
+                answer
+            }
+            Err(refusal) => refusal.answer(),
+        }
+    }
+
+    async fn attach(
+        &self,
+        name: &str,
+        cell: Option<&str>,
+        mut request: Parts,
+    ) -> Result<(Answer, Tunnel), Refusal> {
+        self.asked_as(&request.headers)?;
+        let entry = self.live.load().get(name).cloned();
+        let entry = entry.ok_or_else(|| Refusal::UnknownProject(name.to_owned()))?;
+        if !self.inspect.covers(name) {
+            return Err(Refusal::NotInspectable(name.to_owned()));
+        }
+        let (attachable, in_flight) = Attachable::of(&entry)
+            .filter(|found| cell.is_none_or(|cell| cell == found.running.cell.id().to_string()))
+            .find_map(|found| found.running.in_flight.enter().map(|guard| (found, guard)))
+            .ok_or_else(|| Refusal::UnknownProcess(name.to_owned()))?;
+        let client = request.extensions.remove::<OnUpgrade>().filter(|_| wants_websocket(&request.headers));
+        let client = client.ok_or(Refusal::NoWebSocket)?;
+        let attached = entry.debuggers.attach();
+        let handshake = timeout(PATIENCE, switch(&attachable.inspector.socket, &request.headers)).await;
+        let handshake = handshake.map_err(|_| Refusal::TooMany(name.to_owned()))?;
+        let (answer, cell) = handshake.map_err(|error| {
+            tracing::warn!(project.name = name, "a debugger cannot be attached to {name}: {error}");
+            Refusal::CellDied(name.to_owned())
+        })?;
+        let (cell, version) = (cell.ok_or(Refusal::NoWebSocket)?, attachable.version.clone());
+        Ok((answer, Tunnel { client, cell, version, _in_flight: in_flight, _attached: attached }))
+    }
+
+    /// Under which name this listener was asked, by somebody who may debug. A page that a browser shows must not: neither
+    /// by a name of its own that leads here (DNS rebinding), nor by a WebSocket, to which no bounds of origin apply.
+    fn asked_as<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
+        if self.inspect.is_none() {
+            return Err(Refusal::Off);
+        }
+        if headers.get_all(ORIGIN).iter().any(|origin| !origin.as_bytes().starts_with(b"devtools://")) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_address(host));
+        host.ok_or(Refusal::ForeignHost)
+    }
+}
+
+/// An IP address or `localhost`, with or without a port.
+fn is_address(host: &str) -> bool {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            return address.parse::<Ipv6Addr>().is_ok()
+                && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
+        }
+        None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
+    };
+    let known = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    known && port.is_none_or(is_port)
+}
+
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    forwarded::wanted_upgrade(headers)
+        .is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Opens a WebSocket to a cell with the client's own key: nothing else of the client's request goes there. Gives the answer
+/// for the client and, when the cell has switched, what there is to be said.
+async fn switch(socket: &Path, client: &HeaderMap) -> io::Result<(Answer, Option<Upgraded>)> {
+    let mut request = Request::new(Empty::<Bytes>::new());
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_static("cell"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, WEBSOCKET);
+    for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
+        headers.extend(client.get(&name).map(|value| (name, value.clone())));
+    }
+    let stream = UnixStream::connect(socket).await?;
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(io::Error::other)?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).cloned();
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let upgraded = if switched { Some(hyper::upgrade::on(response).await?) } else { None };
+        hyper::Result::Ok((accept, upgraded))
+    };
+    let mut exchange = pin!(exchange);
+    let exchanged = tokio::select! {
+        exchanged = &mut exchange => exchanged,
+        // It ends with the switch, of which the exchange then knows.
+        _ = connection.with_upgrades() => exchange.await,
+    };
+    let (accept, upgraded) = exchanged.map_err(io::Error::other)?;
+    Ok((switching(accept), upgraded))
+}
+
+fn switching(accept: Option<HeaderValue>) -> Answer {
+    let mut response: Answer = Response::new(nothing());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, WEBSOCKET);
+    headers.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_nobody_elses_names() {
+        for host in [
+            "127.0.0.1:8001",
+            "127.0.0.1",
+            "localhost:8001",
+            "LocalHost",
+            "[::1]:8001",
+            "[::1]",
+            "10.1.2.3:1",
+        ] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example:8001",
+            "127.0.0.1.evil.example",
+            "localhost:",
+            "localhost:port",
+            "127.0.0.1:70000",
+            "[::1",
+            "[::1]x",
+            "[evil]:1",
+            "::1",
+        ] {
+            assert!(!is_address(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The compiled modules that cells keep on disk for the next versions of their project: a folder for each project, since
+//! V8 believes what it finds there. A cell writes in its own; here they are kept small, and removed with their project.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use switchyard_bridge::project::ProjectName;
+use switchyard_protocol::{MODULE_CACHE_UNFINISHED, ModuleCache};
+
+/// What no version has needed for so long is not needed for a rollback either.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What is unfinished for longer was left by a cell that was killed.
+const UNFINISHED: Duration = Duration::from_secs(60);
+
+/// The folders of all projects.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    root: PathBuf,
+    /// Bytes that one project may take: half of it is what is kept, and half what a cell may add to that. 0: none has
+    /// anything.
+    limit: u64,
+}
+
+struct Entry {
+    path: PathBuf,
+    bytes: u64,
+    used: SystemTime,
+}
+
+impl Caches {
+    pub(crate) fn new(root: PathBuf, limit: u64) -> Self {
+        Self { root, limit }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The project's; `None` when nothing is to be kept.
+    pub(super) fn of(&self, project: &ProjectName) -> Option<ModuleCache> {
+        let dir = self.root.join(project.as_str());
+        (self.limit > 0).then_some(ModuleCache { dir, bytes: self.limit / 2 })
+    }
+
+    /// Removes what `project` has not used for long, and then what it has used least recently until half its limit is free.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or something in it not be removed.
+    pub(crate) fn prune(&self, project: &ProjectName) -> Result<()> {
+        let folder = self.root.join(project.as_str());
+        let mut entries = match entries(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.with_context(|| format!("read {}", folder.display()))?,
+        };
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+        let mut kept = 0_u64;
+        for Entry { path, bytes, used } in entries {
+            let age = used.elapsed().unwrap_or_default();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_unfinished = name.starts_with(MODULE_CACHE_UNFINISHED);
+            if age > UNUSED
+                || (is_unfinished && age > UNFINISHED)
+                || kept.saturating_add(bytes) > self.limit / 2
+            {
+                remove(&path)?;
+            } else {
+                kept += bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all that `project` has.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub(crate) fn remove(&self, project: &ProjectName) -> Result<()> {
+        remove(&self.root.join(project.as_str()))
+    }
+
+    /// Removes all that others than these projects have.
+    ///
+    /// # Errors
+    /// It cannot be read or removed.
+    pub(crate) fn retain(&self, projects: &BTreeSet<String>) -> Result<()> {
+        let entries = fs::read_dir(&self.root).with_context(|| format!("read {}", self.root.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("read {}", self.root.display()))?;
+            if !projects.contains(entry.file_name().to_string_lossy().as_ref()) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Their folder is a cell's to write in: no link in it is followed.
+fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+    let entries = fs::read_dir(folder)?.map(|entry| {
+        let path = entry?.path();
+        let metadata = path.symlink_metadata()?;
+        Ok(Entry { path, bytes: metadata.blocks() * 512, used: metadata.modified()? })
+    });
+    // One that is gone by now is none.
+    let is_there = |entry: &io::Result<Entry>| {
+        !entry.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound)
+    };
+    entries.filter(is_there).collect()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const LIMIT: u64 = 128 << 10;
+
+    fn names(folder: &Path) -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// A folder of project `a` with entries of 16 KiB, each of which was used so many seconds ago.
+    fn folder(root: &Path, entries: &[(&str, u64)]) -> PathBuf {
+        let folder = root.join("a");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, seconds) in entries {
+            fs::write(folder.join(name), vec![1; 16 << 10]).unwrap();
+            let used = SystemTime::now() - Duration::from_secs(*seconds);
+            File::options().write(true).open(folder.join(name)).unwrap().set_modified(used).unwrap();
+        }
+        folder
+    }
+
+    fn project() -> ProjectName {
+        ProjectName::parse("a").unwrap()
+    }
+
+    #[test]
+    fn what_was_used_least_recently_goes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let month = 31 * 24 * 60 * 60;
+        let used = [("1", 60), ("2", 50), ("3", 40), ("4", 30), ("5", 20), (".new-1", 90), (".new-2", 10)];
+        let folder = folder(root.path(), &used);
+        fs::write(root.path().join("outside"), "").unwrap();
+        symlink(root.path().join("outside"), folder.join("link")).unwrap();
+        Caches::new(root.path().to_owned(), LIMIT).prune(&project()).unwrap();
+        assert_eq!(names(&folder), ["3", "4", "5", ".new-2", "link"].map(str::to_owned).into());
+        let old = [("3", month), ("4", month)];
+        super::tests::folder(root.path(), &old);
+        Caches::new(root.path().to_owned(), LIMIT).prune(&project()).unwrap();
+        assert_eq!(names(&folder), ["5", ".new-2", "link"].map(str::to_owned).into());
+        Caches::new(root.path().to_owned(), 0).prune(&project()).unwrap();
+        assert!(names(&folder).iter().all(|name| name == "link"));
+        assert!(root.path().join("outside").exists());
+    }
+
+    #[test]
+    fn only_what_projects_have_that_are_there_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let caches = Caches::new(root.path().to_owned(), LIMIT);
+        folder(root.path(), &[("1", 0)]);
+        fs::create_dir(root.path().join("gone")).unwrap();
+        caches.retain(&["a".to_owned()].into()).unwrap();
+        assert_eq!(names(root.path()), ["a".to_owned()].into());
+        caches.remove(&project()).unwrap();
+        caches.remove(&project()).unwrap();
+        assert!(names(root.path()).is_empty());
+        caches.prune(&project()).unwrap();
+    }
+}

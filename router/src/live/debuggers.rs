@@ -1,0 +1,85 @@
+//! How many debuggers are attached to a project's processes. What waits for such a process has no time limit meanwhile: at a
+//! breakpoint it stands still.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::pin;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Those of one project, whichever of its versions they look at.
+#[derive(Debug, Default)]
+pub(crate) struct Debuggers(watch::Sender<usize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Attached(Arc<Debuggers>);
+
+impl Debuggers {
+    pub(crate) fn attach(self: &Arc<Self>) -> Attached {
+        self.0.send_modify(|count| *count += 1);
+        Attached(self.clone())
+    }
+
+    /// What `future` gives within `time`. While a debugger is attached that never ends, and it begins anew with
+    /// the last one's leave.
+    pub(crate) async fn within<F: Future>(&self, time: Duration, future: F) -> Option<F::Output> {
+        pin!(future);
+        loop {
+            if let Ok(output) = timeout(time, future.as_mut()).await {
+                return Some(output);
+            }
+            let mut attached = self.0.subscribe();
+            if *attached.borrow() == 0 {
+                return None;
+            }
+            tokio::select! {
+                output = future.as_mut() => return Some(output),
+                _ = attached.wait_for(|count| *count == 0) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn time_runs_out_when_nobody_looks() {
+        assert_eq!(Debuggers::default().within(SHORT, std::future::pending::<()>()).await, None);
+        assert_eq!(Debuggers::default().within(SHORT, async { 1 }).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn it_does_not_while_a_debugger_is_attached() {
+        let debuggers = Arc::new(Debuggers::default());
+        let attached = debuggers.attach();
+        let (answer, answered) = oneshot::channel();
+        let waiting = tokio::spawn({
+            let debuggers = debuggers.clone();
+            async move { debuggers.within(SHORT, answered).await }
+        });
+        tokio::time::sleep(10 * SHORT).await;
+        answer.send(1).unwrap();
+        assert_eq!(waiting.await.unwrap(), Some(Ok(1)));
+        let waiting =
+            tokio::spawn(async move { debuggers.within(SHORT, std::future::pending::<()>()).await });
+        tokio::time::sleep(10 * SHORT).await;
+        assert!(!waiting.is_finished());
+        drop(attached);
+        assert_eq!(waiting.await.unwrap(), None);
+    }
+}

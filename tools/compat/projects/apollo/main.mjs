@@ -1,0 +1,7 @@
+import { ApolloServer } from "@apollo/server";
+import { startStandaloneServer } from "@apollo/server/standalone";
+
+const typeDefs = "type Query { hello(name: String!): String! }";
+const resolvers = { Query: { hello: (_, { name }) => `hello ${name}` } };
+const { url } = await startStandaloneServer(new ApolloServer({ typeDefs, resolvers }), { listen: { port: 4000 } });
+console.log(`told: ${url}`);
