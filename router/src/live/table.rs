@@ -152,7 +152,7 @@ impl Running {
         running
     }
 
-    /// Notes that a request came.
+    /// Notes that it is in use.
     pub(crate) fn touch(&self) {
         let millis = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(millis, Ordering::Relaxed);

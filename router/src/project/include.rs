@@ -93,14 +93,14 @@ impl Include {
         Path::new(&self.0[3..])
     }
 
-    /// Whether `project` may have it: what no project has is for all, the rest for whom its owner's deno.json names.
+    /// Whether `project` may have it: its own and what no project has, yes; else when its owner's deno.json says so.
     ///
     /// # Errors
     /// Why not.
     pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), String> {
         let owner = self.owner();
         let folder = volume.join(owner);
-        if is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
+        if owner == project || is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
             return Ok(());
         }
         Err(format!(

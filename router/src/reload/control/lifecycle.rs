@@ -160,6 +160,11 @@ impl Control {
 
     /// Stops the cells of projects that want so when nobody has asked them anything for long (`switchyard.idle`).
     pub(super) fn stop_unused(&mut self) {
+        let all = self.projects.values().flat_map(|project| &project.running);
+        // What is long under way is use, too.
+        for running in all.filter(|running| running.in_flight.count() > 0) {
+            running.touch();
+        }
         let unused = self.projects.iter().filter(|(_, project)| project.is_unused());
         let unused: Vec<_> = unused.map(|(name, _)| name.clone()).collect();
         for name in unused {
