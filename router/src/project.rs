@@ -45,7 +45,7 @@ impl Manifest {
         let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
-        // It concerns others.
+        // Who includes it reads that; here it has to be right.
         config.as_ref().map(Document::share).transpose()?;
         let named =
             config.as_ref().and_then(|config| Some(config.string("switchyard.entry", config.own("entry")?)));
@@ -230,7 +230,8 @@ fn conventional_entry(dir: &Path) -> Result<String, Diagnostic> {
         }
     }
     Err(diagnostic(format!(
-        "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}",
+        "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; if it is no project, \
+         give the folder a name that begins with _",
         ENTRY_STEMS.join(", "),
         ENTRY_EXTENSIONS.join(" .")
     )))

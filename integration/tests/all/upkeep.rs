@@ -123,7 +123,7 @@ fn three_times(volume: &Volume) {
 }
 
 async fn who(router: &Router) -> u32 {
-    router.public.get("/a/").await.text().parse().unwrap()
+    router.public.get("/a/").await.text().parse().expect("it answers its process")
 }
 
 async fn pids(router: &Router) -> Vec<u32> {

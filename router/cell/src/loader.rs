@@ -327,10 +327,10 @@ fn from_memory(
 }
 
 fn cached(project: &Project, compiled: &CodeCache, mut module: ModuleSource) -> ModuleSource {
-    if let (ModuleType::JavaScript, ModuleSourceCode::String(text)) = (&module.module_type, &module.code) {
-        if text.len() >= WORTH_KEEPING {
-            module.code_cache = compiled.find(&project.cache, Maker::Module, text.as_bytes());
-        }
+    if let (ModuleType::JavaScript, ModuleSourceCode::String(text)) = (&module.module_type, &module.code)
+        && text.len() >= WORTH_KEEPING
+    {
+        module.code_cache = compiled.find(&project.cache, Maker::Module, text.as_bytes());
     }
     module
 }

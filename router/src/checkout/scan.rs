@@ -303,6 +303,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_included_is_listed_by_its_path_from_the_project() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = r#"{"switchyard": {"include": ["../_shared", "../deno.json"]}}"#;
+        for (path, text) in [
+            ("a/deno.json", config),
+            ("a/main.ts", ""),
+            ("_shared/mod.ts", ""),
+            ("_shared/node_modules/x/i.js", ""),
+            ("_other/mod.ts", ""),
+            ("node_modules/x/i.js", ""),
+            ("deno.json", "{}"),
+        ] {
+            std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(path), text).unwrap();
+        }
+        symlink("../a/main.ts", dir.path().join("_shared/link.ts")).unwrap();
+        let project = dir.path().join("a");
+        let included = ["../_shared/link.ts", "../_shared/mod.ts", "../deno.json"];
+        assert_eq!(paths(&project), [&included[..], &["deno.json", "main.ts"]].concat());
+        assert_eq!(list(&project).unwrap().node_modules, ["../_shared/node_modules", "../node_modules"]);
+        symlink("../_other/mod.ts", dir.path().join("_shared/out.ts")).unwrap();
+        assert!(refused(&project).starts_with("the symbolic link ../_shared/out.ts leaves what is included"));
+        let closed = super::list(&project, &|_, include| Err(format!("is {}", include.as_str())));
+        let Err(ListError::Invalid(error)) = closed else { panic!("{closed:?}") };
+        assert!(error.message.ends_with("names \"../_shared\", which is ../_shared"), "{}", error.message);
+    }
+
+    #[test]
     fn what_is_not_there_is_gone() {
         assert!(matches!(list(Path::new("/nonexistent/project")), Err(ListError::Gone)));
     }

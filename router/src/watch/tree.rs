@@ -217,3 +217,44 @@ fn directories(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     });
     found.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_about_all_who_include_the_place_and_about_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let including = |entry: &str| format!(r#"{{"switchyard": {{"include": ["{entry}"]}}}}"#);
+        for (path, text) in [
+            ("a/deno.json", including("../_shared")),
+            ("b/deno.json", including("../shop/lib")),
+            ("c/deno.json", including("../deno.json")),
+            ("_shared/src/mod.ts", String::new()),
+            ("shop/lib/mod.ts", String::new()),
+        ] {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), text).unwrap();
+        }
+        let some = Duration::from_millis(1);
+        let mut tree = Tree::new(&root, some, some, |_| {}).unwrap();
+        tree.sync_all().unwrap();
+        let owners = |path: &str| {
+            let mut found = tree.projects_of(&root.join(path));
+            found.sort();
+            found.into_iter().map(|(name, below)| format!("{name}: {}", below.display())).collect::<Vec<_>>()
+        };
+        assert_eq!(owners("a/main.ts"), ["a: main.ts"]);
+        assert_eq!(owners("_shared/src/mod.ts"), ["a: ../_shared/src/mod.ts"]);
+        assert_eq!(owners("shop/lib/mod.ts"), ["b: ../shop/lib/mod.ts", "shop: lib/mod.ts"]);
+        assert_eq!(owners("shop/main.ts"), ["shop: main.ts"]);
+        assert_eq!(
+            owners("shop/deno.json"),
+            ["b: ../shop/deno.json", "shop: deno.json"],
+            "it may say who may"
+        );
+        assert_eq!(owners("deno.json"), ["c: ../deno.json", "deno.json: "]);
+        assert_eq!(owners("_other"), [""; 0]);
+    }
+}
