@@ -2,6 +2,7 @@
 //! where a mount has no events. Says "look again", never what changed: the digest decides that.
 
 mod mount;
+mod plain;
 mod settle;
 mod tree;
 
@@ -23,7 +24,7 @@ use crate::metrics::Metrics;
 /// notify-debouncer-full wakes up this often, and adds at most this (and [`MERGE`]) to a reload.
 const TICK: Duration = Duration::from_millis(4);
 
-/// How long it holds events back, to join the halves of a rename. What is left of `--debounce` is
+/// How long it holds events back, to join those of one file. What is left of `--debounce` is
 /// kept by [`Settling`], for the project as a whole.
 const MERGE: Duration = Duration::from_millis(5);
 
@@ -267,8 +268,7 @@ fn is_restructuring(kind: &EventKind, path: &Path) -> bool {
         EventKind::Access(_) => false,
         // A symbolic link counts as a file, and may lead to a directory.
         EventKind::Create(CreateKind::File) => path.is_symlink(),
-        EventKind::Create(_) | EventKind::Remove(_) => true,
-        EventKind::Modify(ModifyKind::Name(_)) => true,
+        EventKind::Create(_) | EventKind::Any => true,
         _ => false,
     }
 }

@@ -17,7 +17,7 @@ const PAUSES: [Option<u64>; 8] =
 
 /// Loads, and dies a moment later without having been asked for anything.
 const DIES: &str =
-    "setTimeout(() => Deno.exit(3), 20);\nexport default { fetch: () => new Response('alive') };\n";
+    "setTimeout(() => Deno.exit(3), 500);\nexport default { fetch: () => new Response('alive') };\n";
 
 /// Dies of its requests.
 const DIES_OF_A_REQUEST: &str = "export default { fetch: () => Deno.exit(7) };\n";

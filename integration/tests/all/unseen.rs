@@ -51,6 +51,20 @@ async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_replaced_and_its_old_one_deleted_at_once_is_seen() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::start(&volume).await;
+    router.signal(Signal::STOP);
+    volume.project("_new/a").file("main.ts", hello("two")).write();
+    volume.exchange("_new/a", "a");
+    volume.remove("_new/a");
+    router.signal(Signal::CONT);
+    eventually("the new folder is served", || async { router.public.get("/a/").await.text() == "two" }).await;
+    volume.replace("a/main.ts", hello("three"));
+    eventually("and watched", || async { router.public.get("/a/").await.text() == "three" }).await;
+}
+
+#[tokio::test]
 async fn when_no_more_folders_can_be_watched_the_router_polls_and_says_so() {
     if !can_limit_watches() {
         return; // Containers often forbid it.

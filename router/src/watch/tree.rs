@@ -6,17 +6,18 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify_debouncer_full::notify::{self, Config, Error, ErrorKind, RecommendedWatcher, RecursiveMode};
+use notify_debouncer_full::notify::{self, Config, Error, ErrorKind, RecursiveMode};
 use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_debouncer_opt};
 use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
+use super::plain::PlainWatcher;
 use crate::project::{CONFIG_FILES, Include, included};
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {
     root: PathBuf,
-    debouncer: Debouncer<RecommendedWatcher, NoCache>,
+    debouncer: Debouncer<PlainWatcher, NoCache>,
     /// Directory to the projects that it belongs to: two may link to the same one, or include it.
     watched: HashMap<PathBuf, Vec<Owner>>,
     /// What projects include, those that do.
