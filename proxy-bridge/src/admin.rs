@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Death, Diagnostic, Timings, Trigger};
 use crate::project::ProjectName;
 
-/// The digest of the files that a checkout's tar has.
+/// The digest of the version that a checkout's tar is of.
 pub const DIGEST: HeaderName = HeaderName::from_static("x-switchyard-digest");
+
+/// The digest of the files that the tar has, when it is another one: it has the project's own files alone.
+pub const OWN_DIGEST: HeaderName = HeaderName::from_static("x-switchyard-own-digest");
 
 /// The version that answered, or that a checkout's tar is of.
 pub const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
@@ -35,8 +38,11 @@ pub struct Status {
     pub last_good: Option<VersionName>,
     /// Why the newest version failed, while `live` serves all the same; or else why `live` is stopped.
     pub error: Option<Diagnostic>,
-    /// The process of the live version, while it runs.
+    /// The process of the live version, while it runs; the first one when it has several.
     pub pid: Option<u32>,
+    /// All its processes: as many as its `cells`.
+    #[serde(default)]
+    pub pids: Vec<u32>,
     pub in_flight: usize,
     /// Requests that wait for a place among those in flight.
     #[serde(default)]
@@ -97,6 +103,9 @@ pub struct Limits {
     pub files: u64,
     /// Bytes in `DATA_DIR` and the temporary folder together.
     pub disk: u64,
+    /// Processes of one version.
+    #[serde(default)]
+    pub cells: usize,
     /// Milliseconds until the answer has to begin.
     pub request_ms: u64,
     /// Bytes of a request's body.
@@ -181,6 +190,9 @@ pub struct Report {
     pub outcome: Outcome,
     pub digest: Option<String>,
     pub version: Option<String>,
+    /// The digest of the project's own files, when `digest` is of included ones too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
     pub error: Option<Diagnostic>,
     pub timings_ms: Timings,
 }
@@ -193,6 +205,7 @@ impl Report {
             outcome,
             digest: None,
             version: None,
+            own: None,
             error: None,
             timings_ms: Timings::default(),
         }

@@ -11,7 +11,7 @@ mod process;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub(crate) use process::{Cell, Inspector};
 use crate::checkout::Checkout;
 use crate::inspect::Inspectable;
 use crate::policy::Grant;
+use crate::project::Include;
 use crate::user::User;
 use crate::version::Version;
 
@@ -60,6 +61,8 @@ pub(crate) struct Order {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
     pub(crate) entry: String,
+    /// What of the checkout lies beside the project.
+    pub(crate) include: Vec<Include>,
     pub(crate) grant: Arc<Grant>,
 }
 
@@ -86,7 +89,9 @@ impl Order {
             project: self.version.project.to_string(),
             version,
             checkout: self.checkout.dir.clone(),
-            node_modules: self.checkout.dir.join("node_modules").canonicalize().ok(),
+            root: self.root().to_owned(),
+            node_modules: self.packages(Path::new("node_modules")),
+            packages_beside: self.packages_beside(),
             packages: self.checkout.packages(),
             entry: self.entry.clone(),
             socket,
@@ -98,6 +103,27 @@ impl Order {
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
         }
+    }
+
+    /// All of the checkout that is the version's.
+    pub(crate) fn root(&self) -> &Path {
+        let dir = &self.checkout.dir;
+        dir.parent().filter(|_| !self.include.is_empty()).unwrap_or(dir)
+    }
+
+    pub(crate) fn packages_beside(&self) -> BTreeMap<String, PathBuf> {
+        let linked = self.include.iter().flat_map(Include::packages).filter_map(|path| {
+            let real = self.packages(&path)?;
+            Some((path.to_string_lossy().into_owned(), real))
+        });
+        linked.collect()
+    }
+
+    /// Where the packages at `path` really are: where the checkout's link says, and nowhere else by a link that somebody
+    /// has put there since.
+    fn packages(&self, path: &Path) -> Option<PathBuf> {
+        let place = self.checkout.dir.join(path).read_link().ok()?;
+        place.canonicalize().is_ok_and(|real| real == place).then_some(place)
     }
 }
 

@@ -6,5 +6,5 @@ mod snapshot;
 mod store;
 mod tar;
 
-pub(crate) use snapshot::{HashCache, SnapshotError, snapshot};
+pub(crate) use snapshot::{HashCache, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

@@ -78,7 +78,7 @@ const FLAGS: &[Flag] = &[
         MAX_CELLS,
         "N",
         "100",
-        "versions that run at once; beyond it the least recently used is stopped until its next request",
+        "processes that run at once; beyond that the least recently used are stopped until the next request",
     ),
     flag(KEEP, "N", "5", "checkouts kept per project besides those in use"),
     // A React page rendered on the server takes 5 MB, a graph of a thousand modules as much.

@@ -9,6 +9,7 @@ mod admin;
 mod cells;
 mod checkout;
 mod drain;
+mod health;
 mod http;
 mod live;
 mod metrics;

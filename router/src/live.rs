@@ -8,9 +8,9 @@ mod events;
 mod lines;
 mod table;
 
-pub(crate) use board::{Board, Shown};
+pub(crate) use board::{Board, Counters, Shown};
 pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use debuggers::{Attached, Debuggers};
 pub(crate) use events::{Events, Happened};
 pub(crate) use lines::{Lines, MAX_LINES, News, Reader};
-pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running};
+pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running, Serving};

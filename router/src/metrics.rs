@@ -112,7 +112,7 @@ impl Metrics {
         );
         registry.register(
             "switchyard_cells_evicted",
-            "Cells stopped to stay within --max-cells",
+            "Cells stopped until they are asked for: beyond --max-cells, or idle",
             cells_evicted.clone(),
         );
         registry.register("switchyard_polling", "1 while projects are polled", polling.clone());

@@ -38,6 +38,8 @@ pub(crate) struct Grant {
     pub(crate) limits: Limits,
     /// Of the requests to it.
     pub(crate) requests: RequestLimits,
+    /// How many cells a version of it has.
+    pub(crate) cells: usize,
     /// Secrets among it: shown nowhere.
     pub(crate) env: BTreeMap<String, String>,
     /// As `GET /projects/{name}` tells it.
@@ -81,9 +83,11 @@ impl Policy {
 }
 
 impl Grant {
-    /// Whether a cell could not tell one from the other: what differs is what requests may take at most.
+    /// Whether the cells of one do for the other: what differs is what requests may take at most.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        (&self.permissions, &self.limits, &self.env) == (&other.permissions, &other.limits, &other.env)
+        let of_cells = |grant: &Self| (grant.limits, grant.cells);
+        (&self.permissions, &self.env) == (&other.permissions, &other.env)
+            && of_cells(self) == of_cells(other)
     }
 }
 
@@ -111,6 +115,7 @@ impl fmt::Debug for Grant {
             .field("permissions", &self.permissions)
             .field("limits", &self.limits)
             .field("requests", &self.requests)
+            .field("cells", &self.cells)
             .field("env", &self.env.keys())
             .finish_non_exhaustive()
     }

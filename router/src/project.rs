@@ -1,12 +1,18 @@
 //! What a project's own configuration says of its entry and routes, and what it asks for.
 
+mod include;
+mod upkeep;
+
 use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 
+pub(crate) use self::include::{Include, Included, is_beside};
+pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::Asked;
 
 /// What the project's files say of how it is served.
@@ -16,12 +22,14 @@ pub(crate) struct Manifest {
     pub(crate) entry: String,
     pub(crate) routes: Vec<Route>,
     pub(crate) asked: Asked,
+    pub(crate) include: Vec<Include>,
+    pub(crate) upkeep: Upkeep,
 }
 
 /// Of one file, in bytes: what people write has a thousandth of it, and it is the router that parses it.
 const MAX_CONFIG: u64 = 1 << 20;
 
-const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
+pub(crate) const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
 const ENTRY_STEMS: [&str; 4] = ["main", "index", "mod", "server"];
 const ENTRY_EXTENSIONS: [&str; 6] = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
 
@@ -31,26 +39,51 @@ impl Manifest {
     /// # Errors
     /// A configuration that does not parse, a field of a wrong type, an entry that is not there.
     pub(crate) fn read(dir: &Path) -> Result<Self, Diagnostic> {
-        let config = CONFIG_FILES.into_iter().find(|file| dir.join(file).is_file());
-        let config = config.map(|file| Document::read(dir, file)).transpose()?;
+        let config = Document::config(dir)?;
         let package = dir.join("package.json").is_file();
         let package = package.then(|| Document::read(dir, "package.json")).transpose()?;
-        let own = config.as_ref().and_then(|config| config.value.get("switchyard"));
-        let routes = match (own.and_then(|own| own.get("routes")), &config) {
-            (Some(routes), Some(config)) => config.routes(routes)?,
-            _ => Vec::new(),
-        };
+        let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
-        let named = match (own.and_then(|own| own.get("entry")), &config) {
-            (Some(entry), Some(config)) => Some(config.string("switchyard.entry", entry)?),
-            _ => config.iter().chain(&package).find_map(Document::main),
-        };
+        let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
+        // Who includes it reads that; here it has to be right.
+        config.as_ref().map(Document::share).transpose()?;
+        let named =
+            config.as_ref().and_then(|config| Some(config.string("switchyard.entry", config.own("entry")?)));
+        let named = named.transpose()?.or_else(|| config.iter().chain(&package).find_map(Document::main));
         let entry = match named {
             Some(named) => named.checked(dir)?,
             None => conventional_entry(dir)?,
         };
-        Ok(Self { entry, routes, asked })
+        let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
+        Ok(Self { entry, routes, asked, include, upkeep })
     }
+}
+
+/// What the project in `dir` includes from beside itself. Nothing while its configuration does not parse: that is for
+/// [`Manifest::read`] to tell.
+///
+/// # Errors
+/// The field is not as it has to be.
+pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
+    let config = Document::config(dir).unwrap_or_default();
+    config.as_ref().map(Document::included).transpose().map(Option::unwrap_or_default)
+}
+
+/// Whether the project in `dir` lets `other` include what is in its folder. Not while its configuration is wrong: that is
+/// for [`Manifest::read`] to tell.
+fn shares(dir: &Path, other: &str) -> bool {
+    let config = Document::config(dir).ok().flatten();
+    match config.and_then(|config| config.share().ok()) {
+        Some(Share::WithAll) => true,
+        Some(Share::With(names)) => names.iter().any(|name| name.as_str() == other),
+        None => false,
+    }
+}
+
+/// Who else may include what is in a project's folder.
+enum Share {
+    WithAll,
+    With(Vec<ProjectName>),
 }
 
 /// A path that a configuration names, and where it does.
@@ -81,6 +114,12 @@ struct Document {
 }
 
 impl Document {
+    /// The project's deno.json or deno.jsonc, if it has one.
+    fn config(dir: &Path) -> Result<Option<Self>, Diagnostic> {
+        let file = CONFIG_FILES.into_iter().find(|file| dir.join(file).is_file());
+        file.map(|file| Self::read(dir, file)).transpose()
+    }
+
     fn read(dir: &Path, file: &'static str) -> Result<Self, Diagnostic> {
         let mut text = String::new();
         std::fs::File::open(dir.join(file))
@@ -100,6 +139,11 @@ impl Document {
                 Err(diagnostic)
             }
         }
+    }
+
+    /// The field of this name that is Switchyard's.
+    fn own(&self, name: &str) -> Option<&Value> {
+        self.value.get("switchyard")?.get(name)
     }
 
     fn string<'a>(&self, field: &'static str, value: &'a Value) -> Result<Named<'a>, Diagnostic> {
@@ -132,7 +176,33 @@ impl Document {
             .map_err(|wrong| in_file(file, format!("\"{}\" in {file} {}", wrong.field, wrong.mend)))
     }
 
-    fn routes(&self, value: &Value) -> Result<Vec<Route>, Diagnostic> {
+    fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
+        let own = self.value.get("switchyard");
+        own.map(|own| Upkeep::read(self.file, own)).transpose().map(Option::unwrap_or_default)
+    }
+
+    fn included(&self) -> Result<Included, Diagnostic> {
+        let include = self.own("include").map(|include| Included::read(self.file, include));
+        include.transpose().map(Option::unwrap_or_default)
+    }
+
+    fn share(&self) -> Result<Share, Diagnostic> {
+        let names = |value: &Value| -> Option<Vec<_>> {
+            let names = value.as_array()?.iter();
+            names.map(|name| ProjectName::parse(name.as_str()?).ok()).collect()
+        };
+        match self.own("share") {
+            None => Ok(Share::With(Vec::new())),
+            Some(Value::Bool(true)) => Ok(Share::WithAll),
+            Some(value) => names(value).map(Share::With).ok_or_else(|| {
+                let mend = "must be true or a list of the projects that may include what is here ([\"web\"])";
+                in_file(self.file, format!("\"switchyard.share\" in {} {mend}", self.file))
+            }),
+        }
+    }
+
+    fn routes(&self) -> Result<Vec<Route>, Diagnostic> {
+        let Some(value) = self.own("routes") else { return Ok(Vec::new()) };
         let wrong = || {
             in_file(
                 self.file,
@@ -160,7 +230,8 @@ fn conventional_entry(dir: &Path) -> Result<String, Diagnostic> {
         }
     }
     Err(diagnostic(format!(
-        "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}",
+        "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; if it is no project, \
+         give the folder a name that begins with _",
         ENTRY_STEMS.join(", "),
         ENTRY_EXTENSIONS.join(" .")
     )))
@@ -171,7 +242,8 @@ pub(crate) fn diagnostic(message: impl Into<String>) -> Diagnostic {
     Diagnostic { message: message.into(), ..Diagnostic::default() }
 }
 
-fn in_file(file: &str, message: String) -> Diagnostic {
+/// A diagnostic of a file, without a place in it.
+pub(crate) fn in_file(file: &str, message: String) -> Diagnostic {
     Diagnostic { file: Some(file.to_owned()), ..diagnostic(message) }
 }
 

@@ -153,6 +153,12 @@ impl Watcher {
             }
             let now = Instant::now();
             let mut changes: Vec<_> = self.settling.settled(now);
+            for change in &changes {
+                if let Change::Project { name, .. } = change {
+                    let watched = self.tree.renew(name);
+                    self.watched(watched);
+                }
+            }
             if next_poll.is_some_and(|at| at <= now) {
                 next_poll = None;
                 changes.push(Change::Poll);
@@ -175,10 +181,7 @@ impl Watcher {
             let Some(what) = what(&event.kind) else { continue };
             for path in &event.paths {
                 for (name, below) in self.tree.projects_of(path) {
-                    let leftover = !below.as_os_str().is_empty()
-                        && !digest::is_counted(below.as_os_str().as_encoded_bytes())
-                        && below.as_os_str() != "node_modules";
-                    if leftover {
+                    if is_leftover(&below) {
                         continue;
                     }
                     restructured |= is_restructuring(&event.kind, path);
@@ -236,6 +239,15 @@ impl Watcher {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether nothing that counts has this path relative to a project. Packages do not count either, but may mend what failed.
+fn is_leftover(below: &Path) -> bool {
+    let are_packages = below == Path::new("node_modules")
+        || below.starts_with("..") && below.file_name().is_some_and(|name| name == "node_modules");
+    !below.as_os_str().is_empty()
+        && !are_packages
+        && !digest::is_counted(below.as_os_str().as_encoded_bytes())
 }
 
 /// What an event says of its file; `None` when it says nothing of the content.

@@ -212,6 +212,17 @@ async fn a_symbolic_link_to_another_projects_folder_is_not_built() {
 }
 
 #[tokio::test]
+async fn packages_that_are_a_link_to_another_project_are_not_built() {
+    is_not_built(&[], &[("node_modules", "../victim")]).await;
+}
+
+#[tokio::test]
+async fn another_project_is_not_included_without_its_leave() {
+    let config = r#"{"switchyard": {"include": ["../victim"], "share": true}}"#;
+    is_not_built(&[("deno.json", config)], &[]).await;
+}
+
+#[tokio::test]
 async fn an_import_through_a_linked_package_is_not_built() {
     let main = importing("import secret from 'linked/secret.cjs';");
     let links = [("node_modules/linked", "../../victim")];

@@ -59,6 +59,20 @@ async fn answer(asked: JoinHandle<Reply>) -> Reply {
 }
 
 #[tokio::test]
+async fn each_process_of_a_version_is_a_target_of_its_own() {
+    let volume = greeter();
+    volume.write("a/deno.json", r#"{"switchyard": {"cells": 2}}"#);
+    let router = inspected(&volume).start().await;
+    let mut pids = Vec::new();
+    for target in targets(&router.admin.client).await {
+        let mut debugger = Debugger::attach(&router.admin.client, &target).await;
+        let said = debugger.call("Runtime.evaluate", json!({ "expression": "Deno.pid" })).await;
+        pids.push(said["result"]["value"].clone());
+    }
+    assert_eq!(json!(pids), json!(router.admin.project("a").await.pids));
+}
+
+#[tokio::test]
 async fn a_debugger_stops_a_request_at_a_line_and_lets_it_go_on() {
     let volume = greeter();
     volume.write("b/main.ts", hello("neighbour"));

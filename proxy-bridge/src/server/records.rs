@@ -47,10 +47,20 @@ pub struct Deployed {
     /// `None` when it is taken away.
     pub digest: Option<Digest>,
     pub version: Option<String>,
+    /// The digest of the files that were deployed, when the version has included ones too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Digest>,
     /// What was live before, at the first router that tells of it.
     pub previous: Option<String>,
     pub files: u64,
     pub bytes: u64,
+}
+
+impl Deployed {
+    /// The digest of the files that were deployed.
+    pub fn files_digest(&self) -> Option<Digest> {
+        self.own.or(self.digest)
+    }
 }
 
 /// What one router said.
@@ -207,6 +217,7 @@ pub(super) mod tests {
                 project: ProjectName::parse("blog").unwrap(),
                 digest: Some(Digest::from([7; 32])),
                 version: Some("blog@070707070707".into()),
+                own: None,
                 previous: None,
                 files: 1,
                 bytes: 2,

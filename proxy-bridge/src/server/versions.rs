@@ -189,7 +189,7 @@ pub async fn fetch(
     for router in routers {
         let found = router.checkout(project.as_str(), &digits[..SHORT_LEN.min(digits.len())]).await;
         let (digest, tar) = match found {
-            Ok((digest, tar)) if digest.to_string().starts_with(digits) => (digest, tar),
+            Ok((digest, files, tar)) if digest.to_string().starts_with(digits) => (files, tar),
             Ok(_) | Err(CallError::Answered { status: StatusCode::NOT_FOUND, .. }) => continue,
             Err(error) => {
                 away.push(format!("{}: {error}", router.name()));

@@ -100,7 +100,7 @@ fn place(project: &Project, error: &JsError) -> Option<Place> {
         let shown = project.names.file(&file)?;
         let number = |n: Option<i64>| n.and_then(|n| u32::try_from(n).ok());
         let place = Place { file, line: number(frame.line_number), column: number(frame.column_number) };
-        Some((shown.starts_with("node_modules/"), place))
+        Some((shown.contains("node_modules/"), place))
     });
     frames.min_by_key(|(in_package, _)| *in_package).map(|(_, place)| place)
 }
@@ -112,7 +112,12 @@ mod tests {
 
     #[test]
     fn the_place_in_a_configuration_file_is_taken_from_the_text() {
-        let names = Names::new(&Roots { checkout: "/c/blog".into(), node_modules: None });
+        let names = Names::new(&Roots {
+            checkout: "/c/blog".into(),
+            root: "/c/blog".into(),
+            node_modules: None,
+            packages_beside: Default::default(),
+        });
         let error = anyhow::anyhow!("Unterminated object on line 3 column 14")
             .context("Failed deserializing config file 'file:///c/blog/deno.json'.");
         let diagnostic = misconfigured(&names, &error);

@@ -7,7 +7,7 @@ mod written;
 
 use std::fs;
 use std::io::{self, BufRead as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deno_config::deno_json::{NodeModulesDirMode, NodeModulesLinkerMode};
@@ -82,7 +82,12 @@ fn set_environment(request: &Install) {
 }
 
 async fn install(request: &Install, written: &Arc<Written>) -> Result<Installed, Diagnostic> {
-    let roots = Roots { checkout: request.checkout.clone(), node_modules: request.node_modules.clone() };
+    let roots = Roots {
+        checkout: request.checkout.clone(),
+        root: request.root.clone(),
+        node_modules: request.node_modules.clone(),
+        packages_beside: request.packages_beside.clone(),
+    };
     let names = Names::of_install(&roots, &request.folder);
     log::show_paths_as(names.clone());
     let client = Client::new(request.downloads.clone(), request.authorities.as_deref(), Arc::clone(written));
@@ -185,7 +190,7 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
     let workspace_directory = find_configuration(roots)?;
     let own = workspace_directory.workspace.resolve_lockfile_path()?.filter(|lock| lock.exists());
     let earlier = request.lock.as_ref().filter(|_| own.is_none());
-    let own_node_modules = request.node_modules.clone();
+    let own_node_modules = roots.own_node_modules().map(Path::to_owned);
     let mut workspace = WorkspaceFactory::new(
         RealSys,
         request.checkout.clone(),

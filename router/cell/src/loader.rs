@@ -252,7 +252,21 @@ impl NodeRequireLoader for Loader {
 
 fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> {
     let mode = project.cjs.get_referrer_kind(referrer);
-    match project.resolver.resolve(raw, referrer, mode, NodeResolutionKind::Execution) {
+    let kind = NodeResolutionKind::Execution;
+    let resolved = project.resolver.resolve(raw, referrer, mode, kind);
+    let is_outside = |url: &Url| url.to_file_path().is_ok_and(|path| !project.roots.contain(&path));
+    let member = project.member(raw, referrer);
+    if let Some((folder, within)) =
+        member.filter(|_| resolved.as_ref().map_or(true, |it| is_outside(&it.url)))
+    {
+        let found = project.factory.node_resolver().map_err(|error| error.to_string()).and_then(|resolver| {
+            let found =
+                resolver.resolve_package_subpath_from_deno_module(folder, within, Some(referrer), mode, kind);
+            found.map_err(|error| error.to_string())?.into_url().map_err(|error| error.to_string())
+        });
+        return found.map_err(|message| project.names.clean(&message));
+    }
+    match resolved {
         Ok(resolution) => Ok(resolution.url),
         Err(error) => Err(project.names.clean(&unresolved(raw, &error))),
     }

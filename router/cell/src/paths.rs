@@ -9,33 +9,40 @@ use crate::roots::Roots;
 /// What is written instead of which prefix, the longest first.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
-    prefixes: Vec<(String, &'static str)>,
+    prefixes: Vec<(String, String)>,
 }
 
 impl Names {
     pub(crate) fn new(roots: &Roots) -> Self {
         let mut prefixes = Vec::new();
-        let mut add = |directory: &Path, shown| {
+        let mut add = |directory: &Path, shown: &str| {
             if let Ok(url) = Url::from_directory_path(directory) {
-                prefixes.push((url.into(), shown));
+                prefixes.push((url.into(), shown.to_owned()));
             }
-            prefixes.push((format!("{}/", directory.display()), shown));
+            prefixes.push((format!("{}/", directory.display()), shown.to_owned()));
         };
         if let Some(node_modules) = &roots.node_modules {
             add(node_modules, "node_modules/");
         }
+        for (shown, packages) in &roots.packages_beside {
+            add(packages, &format!("{shown}/"));
+        }
         add(&roots.checkout, "");
+        // Where what it includes is.
+        if let Some(around) = roots.checkout.parent() {
+            add(around, "../");
+        }
         Self::of(prefixes)
     }
 
     /// For what fetches packages into `folder`.
     pub(crate) fn of_install(roots: &Roots, folder: &Path) -> Self {
         let mut prefixes = Self::new(roots).prefixes;
-        prefixes.push((format!("{}/", folder.display()), ""));
+        prefixes.push((format!("{}/", folder.display()), String::new()));
         Self::of(prefixes)
     }
 
-    fn of(mut prefixes: Vec<(String, &'static str)>) -> Self {
+    fn of(mut prefixes: Vec<(String, String)>) -> Self {
         prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Self { prefixes }
     }
@@ -74,15 +81,20 @@ mod tests {
     fn names() -> Names {
         Names::new(&Roots {
             checkout: "/state/checkouts/blog@3f9a/blog".into(),
+            root: "/state/checkouts/blog@3f9a".into(),
             node_modules: Some("/projects/blog/node_modules".into()),
+            packages_beside: [("../shared/node_modules".to_owned(), "/projects/shared/node_modules".into())]
+                .into(),
         })
     }
 
     #[test]
     fn no_path_of_the_router_is_left_in_a_message() {
         let text = "at file:///state/checkouts/blog@3f9a/blog/lib/a.ts:1:2, /state/checkouts/blog@3f9a/blog/b.js, \
-                    file:///projects/blog/node_modules/x/index.js";
-        assert_eq!(names().clean(text), "at lib/a.ts:1:2, b.js, node_modules/x/index.js");
+                    file:///projects/blog/node_modules/x/index.js, file:///state/checkouts/blog@3f9a/shared/c.ts, \
+                    /projects/shared/node_modules/y/index.js";
+        let shown = "at lib/a.ts:1:2, b.js, node_modules/x/index.js, ../shared/c.ts, ../shared/node_modules/y/index.js";
+        assert_eq!(names().clean(text), shown);
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let granted = &start.permissions;
     // The socket, to listen on it.
     let own = [&start.socket, &start.tmp, &start.data];
-    let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(own).chain(&granted.read);
+    let packages = start.node_modules.iter().chain(start.packages_beside.values());
+    let read = [&start.root].into_iter().chain(packages).chain(own).chain(&granted.read);
     let write = own.into_iter().chain(&granted.write);
     let sys = TRIVIAL_SYS.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone());
     let net = granted.net.as_ref().map(|names| {

@@ -54,6 +54,8 @@ pub(crate) struct Project {
     pub(crate) factory: ResolverFactory<Sys>,
     /// Modules that were fetched for the version.
     pub(crate) remote: Option<Remote>,
+    /// Name and folder of the packages of an npm workspace.
+    members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
     /// The file that was last required; V8 compiles it next.
@@ -65,9 +67,14 @@ impl Project {
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
         let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
+        let configuration = find_configuration(&roots)?;
+        let packages = configuration.workspace.package_jsons();
+        let members =
+            packages.filter_map(|package| Some((package.name.clone()?, package.dir_path().to_owned())));
+        let members = members.collect();
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
-        let factory = resolver_factory(&roots, exports.clone())?;
+        let factory = resolver_factory(&roots, configuration, exports.clone());
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
         Ok(Self {
@@ -80,6 +87,7 @@ impl Project {
             cjs,
             factory,
             remote: start.packages.as_deref().map(Remote::open).transpose()?,
+            members,
             failures: Failures::default(),
             cache,
             last_required: Mutex::default(),
@@ -97,6 +105,17 @@ impl Project {
         dependencies.into_iter().any(|named| named.contains_key(name))
     }
 
+    /// The member of the npm workspace that a module of the project names, and what of it. Its link in node_modules leads to
+    /// the volume, where nothing but packages is read.
+    pub(crate) fn member<'a>(&self, name: &'a str, referrer: &Url) -> Option<(&Path, Option<&'a str>)> {
+        let (folder, rest) = self.members.iter().find_map(|(member, folder)| {
+            let rest = name.strip_prefix(member.as_str())?;
+            (rest.is_empty() || rest.starts_with('/')).then_some((folder, rest))
+        })?;
+        let within = rest.strip_prefix('/').filter(|within| !within.is_empty());
+        (!self.in_package(referrer)).then_some((folder.as_path(), within))
+    }
+
     /// Whether the module is part of a package in node_modules.
     pub(crate) fn in_package(&self, specifier: &Url) -> bool {
         use node_resolver::InNpmPackageChecker as _;
@@ -104,7 +123,11 @@ impl Project {
     }
 }
 
-fn resolver_factory(roots: &Roots, exports: Arc<Exports>) -> anyhow::Result<ResolverFactory<Sys>> {
+fn resolver_factory(
+    roots: &Roots,
+    configuration: WorkspaceDirectoryRc,
+    exports: Arc<Exports>,
+) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
         roots.checkout.clone(),
@@ -116,13 +139,15 @@ fn resolver_factory(roots: &Roots, exports: Arc<Exports>) -> anyhow::Result<Reso
             no_lock: true,
             // Packages are taken from the node_modules that is there, as Node does.
             node_modules_dir: Some(NodeModulesDirMode::Manual),
-            root_node_modules_dir_override: Some(node_modules(roots)),
+            root_node_modules_dir_override: Some(
+                roots.own_node_modules().map_or_else(|| roots.checkout.join("node_modules"), Path::to_owned),
+            ),
             vendor: Some(false),
             ..WorkspaceFactoryOptions::default()
         },
     );
-    workspace.set_workspace_directory(find_configuration(roots)?);
-    Ok(ResolverFactory::new(
+    workspace.set_workspace_directory(configuration);
+    ResolverFactory::new(
         Arc::new(workspace),
         ResolverFactoryOptions {
             // A script in a package without "type" is CommonJS, as it is for Node.
@@ -131,14 +156,10 @@ fn resolver_factory(roots: &Roots, exports: Arc<Exports>) -> anyhow::Result<Reso
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
             ..ResolverFactoryOptions::default()
         },
-    ))
+    )
 }
 
-fn node_modules(roots: &Roots) -> PathBuf {
-    roots.node_modules.clone().unwrap_or_else(|| roots.checkout.join("node_modules"))
-}
-
-/// Deno would search all parent directories; the checkout's are none of the project's business.
+/// Deno would search all parent directories; those above the root are none of the project's business.
 pub(crate) fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
     let checkout: &Path = &roots.checkout;
     if !["deno.json", "deno.jsonc", "package.json"].iter().any(|name| checkout.join(name).exists()) {

@@ -1,7 +1,8 @@
-//! The directories that a version may load from: its checkout and its `node_modules`. What the loader reads, and what
+//! The directories that a version may load from: its part of the checkout, and its packages. What the loader reads, and what
 //! the search for configuration files sees, is decided here.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,22 +10,38 @@ use switchyard_protocol::Start;
 use sys_traits::impls::{RealFsDirEntry, RealFsMetadata, RealSys};
 use sys_traits::{BaseFsMetadata, BaseFsRead, BaseFsReadDir};
 
-/// Both free of symbolic links.
+/// All free of symbolic links.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots {
+    /// The project.
     pub(crate) checkout: PathBuf,
+    /// The project and what lies beside it: what it includes. The project alone when it includes nothing.
+    pub(crate) root: PathBuf,
     pub(crate) node_modules: Option<PathBuf>,
+    /// Those of what it includes, by their paths relative to the project.
+    pub(crate) packages_beside: BTreeMap<String, PathBuf>,
 }
 
 impl Roots {
     pub(crate) fn of(start: &Start) -> Self {
-        Self { checkout: start.checkout.clone(), node_modules: start.node_modules.clone() }
+        Self {
+            checkout: start.checkout.clone(),
+            root: start.root.clone(),
+            node_modules: start.node_modules.clone(),
+            packages_beside: start.packages_beside.clone(),
+        }
+    }
+
+    /// Where the project's packages are: its own, or those of the workspace that it is in.
+    pub(crate) fn own_node_modules(&self) -> Option<&Path> {
+        let workspace = || self.packages_beside.get("../node_modules");
+        self.node_modules.as_ref().or_else(workspace).map(PathBuf::as_path)
     }
 
     /// Whether a path that is free of symbolic links lies inside.
     pub(crate) fn contain(&self, path: &Path) -> bool {
-        path.starts_with(&self.checkout)
-            || self.node_modules.as_ref().is_some_and(|modules| path.starts_with(modules))
+        let mut packages = self.node_modules.iter().chain(self.packages_beside.values());
+        path.starts_with(&self.root) || packages.any(|packages| path.starts_with(packages))
     }
 
     /// Follows symbolic links and says where the path leads, if that is inside.
@@ -41,7 +58,7 @@ impl Roots {
     }
 }
 
-/// The file system as the search for deno.json and package.json sees it: nothing exists above the checkout.
+/// The file system as the search for deno.json and package.json sees it: nothing exists above the root.
 pub(crate) struct Inside<'a>(pub(crate) &'a Roots);
 
 impl Inside<'_> {

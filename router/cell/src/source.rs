@@ -98,6 +98,10 @@ pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErro
 pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> JsErrorBox {
     let name = project.names.clean(&path.to_string_lossy());
     JsErrorBox::type_error(match error.kind() {
+        io::ErrorKind::NotFound if name.starts_with("../") => format!(
+            "Module not found: there is no file \"{name}\" in this version: what lies beside the project has to be \
+             named in \"switchyard\": {{\"include\": […]}} in deno.json"
+        ),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             format!("Module not found: there is no file \"{name}\"")
         }

@@ -14,8 +14,12 @@ use crate::Reach;
 pub struct Install {
     /// The project's directory inside the checkout, absolute and free of symbolic links.
     pub checkout: PathBuf,
+    /// As in [`Start`](crate::Start).
+    pub root: PathBuf,
     /// Where the project's own `node_modules` really is: taken as it is, nothing is put into it.
     pub node_modules: Option<PathBuf>,
+    /// As in [`Start`](crate::Start).
+    pub packages_beside: BTreeMap<String, PathBuf>,
     /// The entry, relative to `checkout`, with `/` between.
     pub entry: String,
     /// An empty folder, absolute, for what is fetched.

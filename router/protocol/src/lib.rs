@@ -89,8 +89,13 @@ pub struct Start {
     pub version: String,
     /// The project's directory inside the checkout, absolute and free of symbolic links; the cell's working directory.
     pub checkout: PathBuf,
+    /// All of the checkout that is the version's: `checkout`, or the folder around it when the project includes others
+    /// that lie beside it there. Absolute and free of symbolic links.
+    pub root: PathBuf,
     /// Where the project's `node_modules` really is, when it has one.
     pub node_modules: Option<PathBuf>,
+    /// Where those of what it includes really are, by their paths relative to `checkout` (`../shared/node_modules`).
+    pub packages_beside: BTreeMap<String, PathBuf>,
     /// What was fetched for it, if anything was: see [`fetched`].
     pub packages: Option<PathBuf>,
     /// The entry, relative to `checkout`, with `/` between.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
-use switchyard_bridge::admin::{Checkout, Checkouts, DIGEST, VERSION};
+use switchyard_bridge::admin::{Checkout, Checkouts, DIGEST, OWN_DIGEST, VERSION};
 use switchyard_bridge::project::ProjectName;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -65,6 +65,7 @@ impl Admin {
         };
         let (sender, pieces) = mpsc::channel(CHUNKS);
         let (digest, version) = (header(&kept.version.digest), header(&kept.version));
+        let own = kept.own().map(|own| header(&own));
         let chunks = Chunks { sender, runtime: Handle::current() };
         spawn_blocking(move || {
             let _permit = permit;
@@ -77,6 +78,9 @@ impl Admin {
         let mut answer = streamed("application/x-tar", stream::unfold(Some(pieces), next));
         answer.headers_mut().insert(DIGEST, digest);
         answer.headers_mut().insert(VERSION, version);
+        if let Some(own) = own {
+            answer.headers_mut().insert(OWN_DIGEST, own);
+        }
         answer
     }
 

@@ -71,11 +71,14 @@ struct Attachable<'a> {
 }
 
 impl<'a> Attachable<'a> {
-    /// The live one of a project, if that has one.
-    fn of(entry: &'a Entry) -> Option<Self> {
-        let version = &entry.live.as_ref()?.version;
-        let running = entry.running()?;
-        Some(Self { version, running, inspector: running.cell.inspector()? })
+    /// The live ones of a project, one for each of its cells.
+    fn of(entry: &'a Entry) -> impl Iterator<Item = Self> {
+        let live = entry.live.as_ref().zip(entry.serving());
+        live.into_iter().flat_map(|(live, serving)| {
+            serving.cells().iter().filter_map(|running| {
+                Some(Self { version: &live.version, running, inspector: running.cell.inspector()? })
+            })
+        })
     }
 
     /// As the protocol's discovery tells of it, to who has come through `host`.
@@ -150,7 +153,7 @@ impl Admin {
             Err(refusal) => return refusal.answer(),
         };
         let table = self.live.load();
-        let all = table.projects().values().filter_map(|entry| Attachable::of(entry));
+        let all = table.projects().values().flat_map(|entry| Attachable::of(entry));
         json(StatusCode::OK, &all.map(|attachable| attachable.described(host)).collect::<Vec<_>>())
     }
 
@@ -185,7 +188,7 @@ impl Admin {
         }
         let (attachable, in_flight) = Attachable::of(&entry)
             .filter(|found| cell.is_none_or(|cell| cell == found.running.cell.id().to_string()))
-            .and_then(|found| found.running.in_flight.enter().map(|guard| (found, guard)))
+            .find_map(|found| found.running.in_flight.enter().map(|guard| (found, guard)))
             .ok_or_else(|| Refusal::UnknownProcess(name.to_owned()))?;
         let client = request.extensions.remove::<OnUpgrade>().filter(|_| wants_websocket(&request.headers));
         let client = client.ok_or(Refusal::NoWebSocket)?;

@@ -52,14 +52,15 @@ impl Collector for Now {
                 ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
             }
         }
-        let running = table.projects().values().filter(|entry| entry.running().is_some()).count();
+        let serving = table.projects().values().filter_map(|entry| entry.serving());
+        let running = serving.map(|serving| serving.cells().len()).sum();
         gauge(
             &mut encoder,
             "switchyard_live_projects",
             "Projects that are known to requests",
             table.projects().len(),
         )?;
-        gauge(&mut encoder, "switchyard_running_cells", "Live versions that have a cell", running)?;
+        gauge(&mut encoder, "switchyard_running_cells", "Cells of live versions", running)?;
         gauge(
             &mut encoder,
             "switchyard_spare_cells",

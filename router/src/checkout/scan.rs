@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use switchyard_bridge::digest;
 use switchyard_bridge::event::Diagnostic;
 
-use crate::project::diagnostic;
+use crate::project::{Include, diagnostic, included, is_beside};
 
 /// A project of more files is a mistake (a data set, a package folder by another name), and
 /// reading it would hold up its own reloads for minutes.
@@ -18,7 +18,7 @@ const MAX_FILES: usize = 50_000;
 /// All that counts of a project, at one moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listing {
-    /// By path relative to the project, `/` between, in bytewise order.
+    /// By path relative to the project, `/` between, in bytewise order. What is included begins with `../`.
     pub(crate) files: BTreeMap<String, Stamp>,
     /// The `node_modules` folders, likewise relative.
     pub(crate) node_modules: Vec<String>,
@@ -46,6 +46,9 @@ impl Stamp {
     }
 }
 
+/// Says why a project may not include this from the projects root, if it may not. Asked at each reading, of just what is read.
+pub(crate) type Gate<'a> = &'a dyn Fn(&Path, &Include) -> Result<(), String>;
+
 /// Why a directory cannot be listed.
 #[derive(Debug)]
 pub(crate) enum ListError {
@@ -57,33 +60,96 @@ pub(crate) enum ListError {
     Invalid(Diagnostic),
 }
 
-/// Lists the project in `root`, following symbolic links that stay inside it.
-pub(crate) fn list(root: &Path) -> Result<Listing, ListError> {
+/// Lists the project in `root` and what `gate` lets it include from beside itself, following symbolic links that stay inside.
+pub(crate) fn list(root: &Path, gate: Gate<'_>) -> Result<Listing, ListError> {
+    let volume = root.parent().map(Path::to_owned);
     let root = match root.canonicalize() {
         Ok(root) if root.is_dir() => root,
         Ok(_) => return Err(ListError::Gone),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ListError::Gone),
         Err(error) => return Err(invalid(format!("the project's folder cannot be read: {error}"))),
     };
+    let beside = beside(volume, &root, gate)?;
     let mut walk = Walk {
         listing: Listing { files: BTreeMap::new(), node_modules: Vec::new() },
-        ancestors: vec![root.clone()],
-        root,
+        roots: beside.iter().map(|(_, real)| real).chain([&root]).cloned().collect(),
+        ancestors: Vec::new(),
     };
-    let top = walk.root.clone();
-    walk.directory(&top, "")?;
+    walk.top(root, "")?;
+    for (include, real) in beside {
+        if real.is_dir() {
+            walk.top(real, include.as_str())?;
+        } else {
+            walk.file_beside(&include, &real)?;
+        }
+    }
     walk.listing.node_modules.sort();
+    walk.listing.node_modules.dedup();
     Ok(walk.listing)
 }
 
+/// What the project whose real directory is `root` includes, and where that is on the `volume`.
+fn beside(
+    volume: Option<PathBuf>,
+    root: &Path,
+    gate: Gate<'_>,
+) -> Result<Vec<(Include, PathBuf)>, ListError> {
+    let included = included(root).map_err(ListError::Invalid)?;
+    let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
+    let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
+    let place = |include: &Include| {
+        let wrong = |why: &str| Err(ListError::Invalid(included.wrong(include, why)));
+        if let Err(why) = gate(&volume, include) {
+            return wrong(&why);
+        }
+        let path = volume.join(include.below_root());
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return wrong("is not there: make it, or take it out");
+            }
+            Err(error) => return wrong(&format!("cannot be read: {error}")),
+        };
+        if real != path {
+            return wrong("leads through a symbolic link: name what that points to, below the projects root");
+        }
+        if real.starts_with(root) || root.starts_with(&real) {
+            return wrong("is the project itself, or part of it: take it out");
+        }
+        if !real.is_dir() && !real.is_file() {
+            return wrong("is neither a folder nor a file: take it out");
+        }
+        Ok((include.clone(), real))
+    };
+    included.entries.iter().map(place).collect()
+}
+
 struct Walk {
-    root: PathBuf,
-    /// The real directories from the root down to where the walk is: a link to one of them is a loop.
+    /// The real places of the project and of what it includes.
+    roots: Vec<PathBuf>,
+    /// The real directories from one of them down to where the walk is: a link to one of them is a loop.
     ancestors: Vec<PathBuf>,
     listing: Listing,
 }
 
 impl Walk {
+    fn top(&mut self, dir: PathBuf, prefix: &str) -> Result<(), ListError> {
+        self.ancestors = vec![dir.clone()];
+        self.directory(&dir, prefix)
+    }
+
+    /// A workspace's root, for one: the packages beside it are its members' too.
+    fn file_beside(&mut self, include: &Include, real: &Path) -> Result<(), ListError> {
+        let path = include.as_str();
+        let metadata = real.metadata().map_err(|error| unreadable(path, &error))?;
+        self.listing.files.insert(path.to_owned(), Stamp::of(&metadata));
+        let [_, packages] = include.packages();
+        if real.with_file_name("node_modules").is_dir() {
+            self.listing.node_modules.push(packages.to_string_lossy().into_owned());
+        }
+        Ok(())
+    }
+
     fn directory(&mut self, dir: &Path, prefix: &str) -> Result<(), ListError> {
         let entries = std::fs::read_dir(dir).map_err(|error| unreadable(prefix, &error))?;
         for entry in entries {
@@ -141,10 +207,13 @@ impl Walk {
 
     fn target(&self, link: &Path, path: &str) -> Result<PathBuf, ListError> {
         match link.canonicalize() {
-            Ok(target) if target.starts_with(&self.root) => Ok(target),
-            Ok(_) => Err(invalid(format!(
-                "the symbolic link {path} leaves the project: replace it by what it points to"
-            ))),
+            Ok(target) if self.roots.iter().any(|root| target.starts_with(root)) => Ok(target),
+            Ok(_) => {
+                let place = if is_beside(path) { "what is included" } else { "the project" };
+                Err(invalid(format!(
+                    "the symbolic link {path} leaves {place}: replace it by what it points to"
+                )))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && link.symlink_metadata().is_ok() => {
                 Err(invalid(format!("the symbolic link {path} points to nothing: mend or remove it")))
             }
@@ -172,6 +241,10 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    fn list(root: &Path) -> Result<Listing, ListError> {
+        super::list(root, &|_, _| Ok(()))
+    }
 
     fn paths(root: &Path) -> Vec<String> {
         list(root).unwrap().files.into_keys().collect()
@@ -227,6 +300,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a\nb"), "").unwrap();
         assert!(refused(dir.path()).contains("control character"));
+    }
+
+    #[test]
+    fn what_is_included_is_listed_by_its_path_from_the_project() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = r#"{"switchyard": {"include": ["../_shared", "../deno.json"]}}"#;
+        for (path, text) in [
+            ("a/deno.json", config),
+            ("a/main.ts", ""),
+            ("_shared/mod.ts", ""),
+            ("_shared/node_modules/x/i.js", ""),
+            ("_other/mod.ts", ""),
+            ("node_modules/x/i.js", ""),
+            ("deno.json", "{}"),
+        ] {
+            std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(path), text).unwrap();
+        }
+        symlink("../a/main.ts", dir.path().join("_shared/link.ts")).unwrap();
+        let project = dir.path().join("a");
+        let included = ["../_shared/link.ts", "../_shared/mod.ts", "../deno.json"];
+        assert_eq!(paths(&project), [&included[..], &["deno.json", "main.ts"]].concat());
+        assert_eq!(list(&project).unwrap().node_modules, ["../_shared/node_modules", "../node_modules"]);
+        symlink("../_other/mod.ts", dir.path().join("_shared/out.ts")).unwrap();
+        assert!(refused(&project).starts_with("the symbolic link ../_shared/out.ts leaves what is included"));
+        let closed = super::list(&project, &|_, include| Err(format!("is {}", include.as_str())));
+        let Err(ListError::Invalid(error)) = closed else { panic!("{closed:?}") };
+        assert!(error.message.ends_with("names \"../_shared\", which is ../_shared"), "{}", error.message);
     }
 
     #[test]

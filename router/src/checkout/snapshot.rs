@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 
-use super::scan::{ListError, Listing, Stamp, list, unreadable};
-use crate::project::diagnostic;
+use super::scan::{Gate, ListError, Stamp, list, unreadable};
+use crate::project::{diagnostic, is_beside};
 
 /// How often a project that moves while it is read is read again at once. If it still moves
 /// then, the watch will call again.
@@ -26,18 +26,39 @@ const READING_PAUSE: Duration = Duration::from_millis(20);
 const RACY: Duration = Duration::from_secs(2);
 
 pub(crate) type FileHash = [u8; 32];
-/// By path relative to the project.
+/// By path relative to the project; what is included begins with `../`.
 pub(crate) type Files = BTreeMap<String, FileHash>;
 
 /// A project's files at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// The real directory.
-    pub(crate) root: PathBuf,
+    root: PathBuf,
+    /// The one that what is included lies below.
+    volume: PathBuf,
     pub(crate) digest: Digest,
+    /// Of the project's own files, when there are others.
+    pub(crate) own: Option<Digest>,
     pub(crate) files: Arc<Files>,
     /// The `node_modules` folders, relative.
     pub(crate) node_modules: Vec<String>,
+}
+
+impl Snapshot {
+    /// Where on the volume `path` is, which is relative to the project.
+    pub(super) fn place(&self, path: &str) -> PathBuf {
+        place(&self.root, &self.volume, path)
+    }
+}
+
+fn place(root: &Path, volume: &Path, path: &str) -> PathBuf {
+    path.strip_prefix("../").map_or_else(|| root.join(path), |below| volume.join(below))
+}
+
+/// The digest of the project's own files, when `files` has others.
+pub(super) fn own_digest(files: &Files) -> Option<Digest> {
+    let own = || files.iter().filter(|(path, _)| !is_beside(path));
+    (own().count() < files.len()).then(|| Digest::of_files(own().map(|(path, hash)| (path.as_str(), *hash))))
 }
 
 /// Why there is no snapshot.
@@ -53,16 +74,20 @@ pub(crate) enum SnapshotError {
 #[derive(Debug, Default)]
 pub(crate) struct HashCache(HashMap<String, (Stamp, FileHash)>);
 
-/// Reads the project in `root`, again while it moves.
+/// Reads the project in `root` and what `gate` lets it include, again while it moves.
 ///
 /// # Errors
 /// [`SnapshotError`]; a project that never stands still is invalid for now.
-pub(crate) fn snapshot(root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
+pub(crate) fn snapshot(
+    root: &Path,
+    gate: Gate<'_>,
+    cache: &mut HashCache,
+) -> Result<Snapshot, SnapshotError> {
     for reading in 0..MAX_READINGS {
         if reading > 0 {
             std::thread::sleep(READING_PAUSE);
         }
-        match read(root, cache) {
+        match read(root, gate, cache) {
             Ok(snapshot) => return Ok(snapshot),
             Err(ListError::Moved) => {}
             Err(ListError::Gone) => return Err(SnapshotError::Gone),
@@ -74,8 +99,9 @@ pub(crate) fn snapshot(root: &Path, cache: &mut HashCache) -> Result<Snapshot, S
     ))))
 }
 
-fn read(root: &Path, cache: &mut HashCache) -> Result<Snapshot, ListError> {
-    let before = list(root)?;
+fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, ListError> {
+    let before = list(root, gate)?;
+    let volume = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
     let mut files = BTreeMap::new();
     let mut fresh = HashMap::new();
@@ -84,21 +110,26 @@ fn read(root: &Path, cache: &mut HashCache) -> Result<Snapshot, ListError> {
         let read_at = SystemTime::now();
         let hash = match known {
             Some(hash) => hash,
-            None => hash_file(&real.join(path)).map_err(|error| unreadable(path, &error))?,
+            None => hash_file(&place(&real, volume, path)).map_err(|error| unreadable(path, &error))?,
         };
         if known.is_some() || is_settled(*stamp, read_at) {
             fresh.insert(path.clone(), (*stamp, hash));
         }
         files.insert(path.clone(), hash);
     }
-    unmoved(root, &before)?;
+    if list(root, gate)? != before {
+        return Err(ListError::Moved);
+    }
     cache.0 = fresh;
     let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
-    Ok(Snapshot { root: real, digest, files: Arc::new(files), node_modules: before.node_modules })
-}
-
-fn unmoved(root: &Path, before: &Listing) -> Result<(), ListError> {
-    if list(root)? == *before { Ok(()) } else { Err(ListError::Moved) }
+    Ok(Snapshot {
+        root: real,
+        volume: volume.to_owned(),
+        digest,
+        own: own_digest(&files),
+        files: Arc::new(files),
+        node_modules: before.node_modules,
+    })
 }
 
 fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {
@@ -125,7 +156,7 @@ mod tests {
     use super::*;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
-        snapshot(root, cache).unwrap().digest
+        snapshot(root, &|_, _| Ok(()), cache).unwrap().digest
     }
 
     #[test]

@@ -14,7 +14,8 @@ use anyhow::{Context as _, Result};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
-use super::snapshot::{FileHash, Files, HashCache, Snapshot, hash_file, snapshot};
+use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
+use crate::project::{Include, diagnostic};
 use crate::version::Version;
 
 const NODE_MODULES: &str = "node_modules";
@@ -89,6 +90,13 @@ pub(crate) struct Kept {
     pub(crate) checkout: Checkout,
 }
 
+impl Kept {
+    /// The digest of the project's own files, when the version has others: included ones.
+    pub(crate) fn own(&self) -> Option<Digest> {
+        own_digest(&self.files)
+    }
+}
+
 /// Why a checkout was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckoutError {
@@ -132,6 +140,33 @@ impl Store {
         Ok(Self { root, known: Mutex::default(), next: AtomicU64::new(0) })
     }
 
+    /// Reads the project in `root` as [`snapshot`] does.
+    ///
+    /// # Errors
+    /// Also when it includes what it may not: the router's own folder, in which are all projects' data, or a project's that
+    /// does not share.
+    pub(crate) fn snapshot(&self, root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
+        let project = root.file_name().unwrap_or_default().to_string_lossy();
+        let state = self.root.parent().unwrap_or(&self.root);
+        let gate = |volume: &Path, include: &Include| {
+            let path = volume.join(include.below_root());
+            if path.starts_with(state) || state.starts_with(&path) {
+                return Err("is the router's own (--state), or has it inside: take it out".to_owned());
+            }
+            include.leave(volume, &project)
+        };
+        let snapshot = snapshot(root, &gate, cache)?;
+        // A cell may read what its packages really are: by a link that would be anything.
+        let linked = snapshot.node_modules.iter().find(|path| snapshot.place(path).is_symlink());
+        match linked {
+            Some(path) => {
+                let error = format!("{path} is a symbolic link: install the packages in its place");
+                Err(SnapshotError::Invalid(diagnostic(error)))
+            }
+            None => Ok(snapshot),
+        }
+    }
+
     /// The checkout of `version`, when it is there and holds what its digest says.
     pub(crate) fn find(&self, version: &Version) -> Option<Checkout> {
         let kept = self.kept(&version.project, &version.digest.short())?;
@@ -158,7 +193,8 @@ impl Store {
     /// A power cut can leave names without their content: what an earlier process made is believed only
     /// when it hashes to its name.
     fn compare(&self, folder: &Path, dir: &Path, short: &str) -> Option<(Digest, Arc<Files>)> {
-        let found = snapshot(dir, &mut HashCache::default()).ok()?;
+        // What is in it was let in when it was made.
+        let found = snapshot(dir, &|_, _| Ok(()), &mut HashCache::default()).ok()?;
         if found.digest.short() != short {
             remove(folder);
             return None;
@@ -245,7 +281,7 @@ impl Store {
             let linked =
                 unchanged.is_some_and(|kept| fs::hard_link(kept.checkout.dir.join(path), &to).is_ok());
             if !linked {
-                copy(&snapshot.root.join(path), &to, hash)?;
+                copy(&snapshot.place(path), &to, hash)?;
             }
         }
         relink_node_modules(&dir, snapshot).context("link node_modules")?;
@@ -341,7 +377,7 @@ fn relink_node_modules(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let root = NODE_MODULES.to_owned();
     for path in snapshot.node_modules.iter().chain([&root]) {
         let link = dir.join(path);
-        let target = snapshot.root.join(path);
+        let target = snapshot.place(path);
         if fs::read_link(&link).is_ok_and(|found| found == target) && target.is_dir() {
             continue;
         }

@@ -1,5 +1,5 @@
-//! A checkout as a tar: the files that count, nothing of who owns them or when they were written, so that
-//! the same content is always the same bytes.
+//! A checkout as a tar: the project's own files that count (not what it includes), nothing of who owns them or when they
+//! were written, so that the same content is always the same bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,6 +9,7 @@ use tar::{Builder, Header};
 
 use super::snapshot::FileHash;
 use super::store::Kept;
+use crate::project::is_beside;
 
 impl Kept {
     /// Writes the tar to `out`.
@@ -17,7 +18,7 @@ impl Kept {
     /// `out` takes no more, or a file is no longer what its version says: then the tar has no end.
     pub(crate) fn write_tar(&self, out: impl Write) -> io::Result<()> {
         let mut tar = Builder::new(Gate { out, open: true });
-        for (path, hash) in &*self.files {
+        for (path, hash) in self.files.iter().filter(|(path, _)| !is_beside(path)) {
             let written = self.append(&mut tar, path, hash);
             // Dropped, it would write the end of a whole tar.
             tar.get_mut().open = written.is_ok();
@@ -78,7 +79,7 @@ mod tests {
 
     use switchyard_bridge::project::ProjectName;
 
-    use super::super::{HashCache, Store, snapshot};
+    use super::super::{HashCache, Store};
     use super::*;
     use crate::version::Version;
 
@@ -92,7 +93,7 @@ mod tests {
         }
         fs::create_dir(project.join("node_modules")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
-        let snapshot = snapshot(&project, &mut HashCache::default()).unwrap();
+        let snapshot = store.snapshot(&project, &mut HashCache::default()).unwrap();
         let version = Version::new(&ProjectName::parse("blog").unwrap(), snapshot.digest);
         store.make(&version, &snapshot, None).unwrap();
         let kept = store.kept(&version.project, &version.digest.short()).unwrap();

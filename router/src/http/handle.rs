@@ -178,19 +178,16 @@ impl Worker {
 
     /// A place in the cell of the project's live version, which is started if it is stopped.
     async fn enter(&self, entry: &Arc<Entry>) -> Result<Place, Problem> {
-        match self.place(entry) {
+        match self.place(entry, None) {
             Some(place) => Ok(place),
             // The rare ways are kept out of every request's future.
             None => Box::pin(self.wait_to_enter(entry.clone())).await,
         }
     }
 
-    /// A place in the cell of the live version, if that runs and takes requests.
-    fn place(&self, entry: &Arc<Entry>) -> Option<Place> {
-        let running = entry.running()?;
-        if running.in_flight.is_in_doubt() {
-            return None;
-        }
+    /// A place in a cell of the live version that takes requests, and is not `but`.
+    fn place(&self, entry: &Arc<Entry>, but: Option<&Arc<Running>>) -> Option<Place> {
+        let running = entry.serving()?.choose(but)?;
         let guard = running.in_flight.enter()?;
         running.touch();
         let version = entry.live.as_ref()?.header.clone();
@@ -207,12 +204,12 @@ impl Worker {
             };
             asked &= matches!(live.process, Process::Idle);
             let news = match &live.process {
-                Process::Running(running) => {
-                    if let Some(place) = self.place(&entry) {
+                Process::Running(serving) => {
+                    if let Some(place) = self.place(&entry, None) {
                         return Ok(place);
                     }
                     // Without a doubt it was replaced since the look at the table.
-                    let doubt = running.in_flight.doubt(Instant::now().into_std()).unwrap_or_default();
+                    let doubt = serving.doubt(Instant::now().into_std()).unwrap_or_default();
                     timeout(doubt, changed.changed()).await.unwrap_or(Ok(()))
                 }
                 Process::Idle => {
@@ -246,8 +243,11 @@ impl Worker {
         let noticed_by = Instant::now() + NOTICED_WITHIN;
         loop {
             let now = self.now(&entry)?;
-            if now.running().is_none_or(|now| !Arc::ptr_eq(now, &running)) {
+            if now.serving().is_none_or(|serving| !serving.has(&running)) {
                 return self.enter(&now).await;
+            }
+            if let Some(place) = self.place(&now, Some(&running)) {
+                return Ok(place);
             }
             // Unless its process is there, and its socket takes nothing all the same.
             let noticed = timeout_at(noticed_by, changed.changed()).await;

@@ -24,10 +24,13 @@ pub(crate) struct Board {
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) status: Status,
-    pub(crate) in_flight: Option<Arc<InFlight>>,
+    pub(crate) in_flight: Counters,
     pub(crate) slots: Option<Arc<Slots>>,
-    pub(crate) draining: Vec<(Version, Arc<InFlight>)>,
+    pub(crate) draining: Vec<(Version, Counters)>,
 }
+
+/// Of the requests in a version: one for each of its cells.
+pub(crate) type Counters = Vec<Arc<InFlight>>;
 
 impl From<&Version> for VersionName {
     fn from(version: &Version) -> Self {
@@ -97,6 +100,7 @@ impl Shown {
             last_good: None,
             error: Some(error),
             pid: None,
+            pids: Vec::new(),
             in_flight: 0,
             waiting: 0,
             draining: Vec::new(),
@@ -107,16 +111,17 @@ impl Shown {
             grants: None,
             deaths: Vec::new(),
         };
-        Self { status, in_flight: None, slots: None, draining: Vec::new() }
+        Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }
 
     /// With the in-flight counts of this moment.
     fn counted(&self) -> Status {
+        let count = |counters: &Counters| counters.iter().map(|counter| counter.count()).sum();
         let draining = self
             .draining
             .iter()
-            .map(|(version, left)| Draining { version: version.to_string(), in_flight: left.count() });
-        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.count());
+            .map(|(version, left)| Draining { version: version.to_string(), in_flight: count(left) });
+        let in_flight = count(&self.in_flight);
         let waiting = self.slots.as_ref().map_or(0, |slots| slots.waiting());
         Status { in_flight, waiting, draining: draining.collect(), ..self.status.clone() }
     }

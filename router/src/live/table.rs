@@ -2,7 +2,7 @@
 //! reader takes one pointer and holds no lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -56,7 +56,7 @@ pub(crate) struct LiveVersion {
 /// Whether a live version has a cell, or when it will.
 #[derive(Debug, Clone)]
 pub(crate) enum Process {
-    Running(Arc<Running>),
+    Running(Arc<Serving>),
     /// It was not used for long: the next request has one started.
     Idle,
     /// It died: another one comes without being asked for.
@@ -75,7 +75,15 @@ pub(crate) struct Failure {
     pub(crate) error: Diagnostic,
 }
 
-/// A version's cell and the requests that are in it.
+/// The cells of a version that serve, of which there is one at least.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    cells: Vec<Arc<Running>>,
+    /// Whose turn it is when there is nothing to choose between.
+    turn: AtomicUsize,
+}
+
+/// One of a version's cells and the requests that are in it.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) cell: Arc<Cell>,
@@ -103,6 +111,39 @@ fn header(text: &str) -> http::HeaderValue {
     http::HeaderValue::from_str(text).expect("project names and digests are visible ASCII")
 }
 
+impl Serving {
+    pub(crate) fn new(cells: Vec<Arc<Running>>) -> Self {
+        Self { cells, turn: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn cells(&self) -> &[Arc<Running>] {
+        &self.cells
+    }
+
+    pub(crate) fn has(&self, cell: &Arc<Running>) -> bool {
+        self.cells.iter().any(|other| Arc::ptr_eq(other, cell))
+    }
+
+    /// The cell with the fewest requests in it, of those that are not in doubt and not `but`; by turns among equals.
+    pub(crate) fn choose(&self, but: Option<&Arc<Running>>) -> Option<&Arc<Running>> {
+        let may = |cell: &&Arc<Running>| {
+            !cell.in_flight.is_in_doubt() && but.is_none_or(|but| !Arc::ptr_eq(cell, but))
+        };
+        if let [only] = self.cells.as_slice() {
+            return Some(only).filter(may);
+        }
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.cells.len().max(1);
+        let (before, from) = self.cells.split_at(first);
+        from.iter().chain(before).filter(may).min_by_key(|cell| cell.in_flight.count())
+    }
+
+    /// For how long every one of them is in doubt still.
+    pub(crate) fn doubt(&self, now: Instant) -> Option<Duration> {
+        let doubts: Vec<_> = self.cells.iter().map(|cell| cell.in_flight.doubt(now)).collect();
+        doubts.into_iter().min().flatten()
+    }
+}
+
 impl Running {
     pub(crate) fn new(cell: Arc<Cell>) -> Self {
         let running =
@@ -111,10 +152,15 @@ impl Running {
         running
     }
 
-    /// Notes that a request came.
+    /// Notes that it is in use.
     pub(crate) fn touch(&self) {
         let millis = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(millis, Ordering::Relaxed);
+    }
+
+    /// Since when it serves.
+    pub(crate) fn began(&self) -> Instant {
+        self.epoch
     }
 
     pub(crate) fn last_used(&self) -> Instant {
@@ -123,9 +169,9 @@ impl Running {
 }
 
 impl Entry {
-    pub(crate) fn running(&self) -> Option<&Arc<Running>> {
+    pub(crate) fn serving(&self) -> Option<&Arc<Serving>> {
         match &self.live.as_ref()?.process {
-            Process::Running(running) => Some(running),
+            Process::Running(serving) => Some(serving),
             _ => None,
         }
     }

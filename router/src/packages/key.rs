@@ -32,11 +32,12 @@ const MAX_FILE: u64 = 64 << 20;
 pub(crate) struct Key(String);
 
 impl Key {
-    /// Of the version in `checkout`, shown as `short`.
+    /// Of the version in `checkout`, shown as `short`, which is all of it or `!is_alone`: what lies beside it may name
+    /// dependencies too.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn of(checkout: &Path, short: &str) -> io::Result<Self> {
+    pub(crate) fn of(checkout: &Path, short: &str, is_alone: bool) -> io::Result<Self> {
         let mut hash = Sha256::new();
         for name in FILES {
             let Some(text) = read(&checkout.join(name))? else { continue };
@@ -50,6 +51,9 @@ impl Key {
                     hash.update(short);
                 }
             }
+        }
+        if !is_alone {
+            hash.update(short);
         }
         let digits = hash.finalize();
         Ok(Self(digits.iter().take(8).map(|byte| format!("{byte:02x}")).collect()))
@@ -91,7 +95,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        Key::of(dir.path(), short).unwrap()
+        Key::of(dir.path(), short, true).unwrap()
     }
 
     #[test]
@@ -107,6 +111,13 @@ mod tests {
     fn dependencies_that_are_files_are_the_versions_own() {
         let package = ("package.json", r#"{"dependencies": {"a": "file:./a"}}"#);
         assert_ne!(key(&[package], "1"), key(&[package], "2"));
+    }
+
+    #[test]
+    fn those_of_what_lies_beside_it_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = |short| Key::of(dir.path(), short, false).unwrap();
+        assert_ne!(key("1"), key("2"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) struct Allowed {
     pub(super) own_env: Extent<Names>,
     pub(super) limits: Limits,
     pub(super) requests: RequestLimits,
+    pub(super) cells: usize,
     /// What it is given, unless it asks for less. Secrets among it.
     pub(super) env: BTreeMap<String, String>,
 }
@@ -42,6 +43,7 @@ impl Allowed {
             own_env: Extent::All,
             limits: Limits { memory: 256 << 20, event_loop: 5_000, workers: 16, files: 1024, disk: 1 << 30 },
             requests,
+            cells: 4,
             env: BTreeMap::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::extent::Extent;
+use super::limits::MOST_CELLS;
 use super::net::Target;
 use super::resolve::SYS_KINDS;
 use super::variable::{Names, check_name, check_value};
@@ -24,6 +25,8 @@ pub(crate) struct Asked {
     /// `None`: all that the operator allows.
     pub(super) rights: Option<Set>,
     pub(super) env: BTreeMap<String, Own>,
+    /// How many processes it wants.
+    pub(super) cells: Option<usize>,
 }
 
 /// The set of permissions that is called `default`.
@@ -75,11 +78,13 @@ impl Asked {
                 sets.get("default").map(|set| read_set("permissions.default", set)).transpose()?
             }
         };
-        let env = match config.get("switchyard").and_then(|own| own.get("env")) {
+        let own = |name: &str| config.get("switchyard").and_then(|own| own.get(name));
+        let env = match own("env") {
             None => BTreeMap::new(),
             Some(env) => read_env("switchyard.env", env)?,
         };
-        Ok(Self { rights, env })
+        let cells = own("cells").map(read_cells).transpose()?;
+        Ok(Self { rights, env, cells })
     }
 }
 
@@ -205,6 +210,14 @@ fn read_env(field: &str, value: &Value) -> Result<BTreeMap<String, Own>, Wrong> 
     variables.iter().map(variable).collect()
 }
 
+fn read_cells(value: &Value) -> Result<usize, Wrong> {
+    let count = value.as_u64().filter(|count| (1..=MOST_CELLS).contains(count));
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| {
+        wrong("switchyard.cells", format!("must be a whole number of processes, 1 to {MOST_CELLS}"))
+    })
+}
+
 fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Wrong> {
     value.as_object().ok_or_else(|| wrong(field, "must be an object"))
 }
@@ -215,7 +228,9 @@ fn wrong(field: &str, mend: impl Into<String>) -> Wrong {
 
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asked").field("rights", &self.rights).field("env", &self.env.keys()).finish()
+        let Self { rights, env, cells } = self;
+        let mut shown = f.debug_struct("Asked");
+        shown.field("rights", rights).field("env", &env.keys()).field("cells", cells).finish()
     }
 }
 
@@ -285,6 +300,10 @@ mod tests {
             (env(json!({"A=B": "x"})), "switchyard.env"),
             (env(json!({"A": false})), "switchyard.env.A"),
             (env(json!({"A": "\0"})), "switchyard.env.A"),
+            (json!({"switchyard": {"cells": 0}}), "switchyard.cells"),
+            (json!({"switchyard": {"cells": 17}}), "switchyard.cells"),
+            (json!({"switchyard": {"cells": "2"}}), "switchyard.cells"),
+            (json!({"switchyard": {"cells": 1.5}}), "switchyard.cells"),
         ] {
             assert_eq!(Asked::read(&config).unwrap_err().field, field, "{config}");
         }

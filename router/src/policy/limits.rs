@@ -34,6 +34,9 @@ const fn bound(value: u64, text: &'static str, why: &'static str) -> Bound {
     Bound { value, text, why }
 }
 
+/// Processes of one version.
+pub(super) const MOST_CELLS: u64 = 16;
+
 const NONE: Bound = bound(0, "0", "");
 const A_DAY: Bound = bound(86_400_000, "24h", "beyond a day it is no limit");
 const A_HUNDRED_THOUSAND: Bound = bound(100_000, "100000", "each holds memory of the router");
@@ -73,6 +76,13 @@ pub(super) const LIMITS: &[Limit] = &[
         least: bound(1_000_000, "1MB", "an empty database of localStorage needs some of it"),
         most: bound(1_000_000_000_000_000, "1PB", "beyond that it is no limit"),
         set: |allowed, value| allowed.limits.disk = value,
+    },
+    Limit {
+        name: "cells",
+        kind: Kind::Count,
+        least: bound(1, "1", "without one nothing answers"),
+        most: bound(MOST_CELLS, "16", "each is a process with a V8 of its own"),
+        set: |allowed, value| allowed.cells = usize::try_from(value).unwrap_or(usize::MAX),
     },
     Limit {
         name: "request_time",

@@ -93,6 +93,7 @@ pub(super) fn grant(allowed: &Allowed, asked: &Asked) -> Grant {
         },
         limits: allowed.limits,
         requests: allowed.requests,
+        cells: asked.cells.unwrap_or(1).clamp(1, allowed.cells),
         env: env.granted,
         shown,
     }
@@ -254,7 +255,7 @@ fn shown(asked: &Asked) -> Rights {
 }
 
 fn limits(allowed: &Allowed) -> ShownLimits {
-    let Allowed { limits, requests, .. } = allowed;
+    let Allowed { limits, requests, cells, .. } = allowed;
     let RequestLimits { time, body, in_flight, queue, patience } = *requests;
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ShownLimits {
@@ -263,6 +264,7 @@ fn limits(allowed: &Allowed) -> ShownLimits {
         workers: limits.workers,
         files: limits.files,
         disk: limits.disk,
+        cells: *cells,
         request_ms: millis(time),
         body,
         in_flight,

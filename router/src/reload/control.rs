@@ -19,7 +19,7 @@ use switchyard_bridge::event::Trigger;
 use switchyard_bridge::project::{ProjectName, is_ignored};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use self::scan::misnamed;
 use super::Settings;
@@ -40,6 +40,8 @@ use crate::watch::Change;
 
 /// More of what is slow than this waits to be told.
 const FETCHING: usize = 16;
+/// How often cells are looked at that are to end when nobody asks them anything: the shortest time that can be set for it.
+const IDLE_LOOKS: Duration = Duration::from_secs(1);
 
 /// What the control flow is made of.
 pub(crate) struct Parts {
@@ -85,20 +87,20 @@ struct Done {
 enum What {
     Read(Read),
     Built {
-        result: Result<Arc<Cell>, BuildError>,
+        result: Result<Vec<Arc<Cell>>, BuildError>,
         took: Duration,
     },
     /// The last good version of an earlier run, with a cell unless it is left stopped. `plan` is
     /// `None` when there is no checkout of it.
     Restored {
         plan: Option<Plan>,
-        result: Option<Result<Arc<Cell>, BuildError>>,
+        result: Option<Result<Vec<Arc<Cell>>, BuildError>>,
         took: Duration,
     },
     Woken {
         version: Version,
-        /// With what the cell was given.
-        result: Result<(Arc<Cell>, Arc<Grant>), BuildError>,
+        /// With what the cells were given.
+        result: Result<(Vec<Arc<Cell>>, Arc<Grant>), BuildError>,
     },
     Drained {
         version: Version,
@@ -154,11 +156,14 @@ impl Control {
     ) {
         self.scan();
         tokio::pin!(stop);
+        let mut idle_looks = interval(IDLE_LOOKS);
+        idle_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let lease_ends = self.deploys.next_end();
             tokio::select! {
                 () = &mut stop => break,
                 () = until(lease_ends) => self.end_leases(),
+                _ = idle_looks.tick() => self.stop_unused(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
                 Some(project) = self.fetching.recv() => self.scanned(Some(project.as_str())),
@@ -255,16 +260,16 @@ impl Control {
                 let outdated = project.newest().is_some_and(|plan| plan.is_outdated(&self.parts.policy));
                 match result {
                     // The change of the policy waits to be looked at.
-                    Ok(cell) if outdated => {
-                        self.retire(&name, cell);
+                    Ok(cells) if outdated => {
+                        self.retire(&name, cells);
                         self.built(&name, Err(BuildError::Superseded));
                     }
                     result => self.built(&name, result),
                 }
             }
             What::Restored { plan: Some(plan), result, .. } if plan.is_outdated(&self.parts.policy) => {
-                if let Some(Ok(cell)) = result {
-                    self.retire(&name, cell);
+                if let Some(Ok(cells)) = result {
+                    self.retire(&name, cells);
                 }
                 self.build(&name, plan.order.version);
             }
@@ -285,11 +290,11 @@ impl Control {
         }
     }
 
-    fn built(&mut self, name: &str, result: Result<Arc<Cell>, BuildError>) {
+    fn built(&mut self, name: &str, result: Result<Vec<Arc<Cell>>, BuildError>) {
         let Some(project) = self.projects.get_mut(name) else { return };
         let outcome = match result {
-            Ok(cell) => {
-                project.built = Some(cell);
+            Ok(cells) => {
+                project.built = cells;
                 Built::Good
             }
             Err(BuildError::Failed(error) | BuildError::NoProcess(error)) => Built::Bad(error),
@@ -317,7 +322,7 @@ impl Control {
     /// Ends every cell.
     async fn end(mut self) {
         self.tasks.shutdown().await;
-        let running = self.projects.values_mut().filter_map(|project| project.running.take());
+        let running = self.projects.values_mut().flat_map(|project| std::mem::take(&mut project.running));
         futures_util::future::join_all(running.map(|running| async move { running.cell.retire().await }))
             .await;
         self.parts.cells.clear().await;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
+use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Death, Diagnostic, Trigger};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
@@ -17,8 +18,7 @@ use super::restarts::{Rest, Restarts};
 use super::work::{Packages, Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
-use crate::drain::InFlight;
-use crate::live::{Debuggers, Entry, Failure, LiveVersion, Process, Running, Shown};
+use crate::live::{Counters, Debuggers, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, RequestLimits};
 use crate::project::diagnostic;
@@ -41,23 +41,24 @@ pub(super) struct Project {
     /// Away while the project is read.
     pub(super) cache: HashCache,
     pub(super) on_disk: Option<Version>,
+    /// The digest of its own files, when the version on disk has included ones too.
+    pub(super) own: Option<Digest>,
     /// As they were when the newest attempt failed.
     pub(super) packages: Packages,
     /// What is to be built, or is being built.
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
     /// What was built and is about to be published.
-    pub(super) built: Option<Arc<Cell>>,
+    pub(super) built: Vec<Arc<Cell>>,
     /// How to start the live version again.
     pub(super) live_plan: Option<Plan>,
     /// What the newest version asked for and was given, when it failed.
     pub(super) failed_with: Option<(Arc<Asked>, Arc<Grant>)>,
-    pub(super) running: Option<Arc<Running>>,
-    pub(super) started: Instant,
+    pub(super) running: Vec<Arc<Running>>,
     pub(super) waking: bool,
     /// How the live version's cells died, and what follows.
     pub(super) restarts: Restarts,
     pub(super) failure: Option<Failure>,
-    pub(super) draining: Vec<(Version, Arc<InFlight>)>,
+    pub(super) draining: Vec<(Version, Counters)>,
     /// Tells the build under way that something newer waits.
     pub(super) newer: Arc<Notify>,
     /// Who asked for the attempt under way, and for the one after it.
@@ -83,13 +84,13 @@ impl Project {
             next: None,
             cache: HashCache::default(),
             on_disk: None,
-            packages: None,
+            packages: Packages::default(),
+            own: None,
             plan: None,
-            built: None,
+            built: Vec::new(),
             live_plan: None,
             failed_with: None,
-            running: None,
-            started: Instant::now(),
+            running: Vec::new(),
             waking: false,
             restarts: Restarts::default(),
             failure: None,
@@ -115,6 +116,7 @@ impl Project {
         }
         self.attempt.snapshot = Some(read.took);
         self.plan = read.plan;
+        self.own = read.own;
         if let Found::Version(version) | Found::Outdated(version) = &read.found {
             self.on_disk = Some(version.clone());
         }
@@ -190,22 +192,35 @@ impl Project {
     }
 
     fn process(&self) -> Process {
-        match (&self.running, self.restarts.rest) {
-            (Some(running), _) => Process::Running(running.clone()),
-            (None, Rest::Idle) => Process::Idle,
-            (None, Rest::Restarting) => Process::Restarting,
-            (None, Rest::Stopped) => Process::Stopped,
+        match self.restarts.rest {
+            _ if !self.running.is_empty() => Process::Running(Arc::new(Serving::new(self.running.clone()))),
+            Rest::Idle => Process::Idle,
+            Rest::Restarting => Process::Restarting,
+            Rest::Stopped => Process::Stopped,
         }
     }
 
-    /// Whether this is the live version, and it has no cell.
-    pub(super) fn is_without_cell(&self, version: &Version) -> bool {
-        self.machine.live.as_ref() == Some(version) && self.running.is_none()
+    /// Whether its cells were not asked anything for as long as it wants them to be kept without.
+    pub(super) fn is_unused(&self) -> bool {
+        let idle = self.live_plan.as_ref().and_then(|plan| plan.upkeep.idle);
+        idle.zip(self.idle_since()).is_some_and(|(idle, since)| since.elapsed() >= idle)
+    }
+
+    /// When its cells were asked something last, if nothing is in them and there are some.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.running.iter().all(|running| running.in_flight.count() == 0);
+        self.running.iter().map(|running| running.last_used()).max().filter(|_| is_idle)
+    }
+
+    /// How many cells the live version lacks; none when this is not it.
+    pub(super) fn lacks(&self, version: &Version) -> usize {
+        let plan = self.live_plan.as_ref().filter(|_| self.machine.live.as_ref() == Some(version));
+        plan.map_or(0, |plan| plan.cells().saturating_sub(self.running.len()))
     }
 
     /// Whether its live version died too often.
     pub(super) fn is_stopped(&self) -> bool {
-        self.machine.live.is_some() && self.running.is_none() && self.restarts.rest == Rest::Stopped
+        self.machine.live.is_some() && self.running.is_empty() && self.restarts.rest == Rest::Stopped
     }
 
     /// Notes how a cell of its live version ended by itself.
@@ -248,7 +263,8 @@ impl Project {
             last_good: live.clone(),
             live,
             error: failed.map(|failed| failed.error.clone()).or_else(|| self.why_stopped()),
-            pid: self.running.as_ref().map(|running| running.cell.pid()),
+            pid: self.running.first().map(|running| running.cell.pid()),
+            pids: self.running.iter().map(|running| running.cell.pid()).collect(),
             in_flight: 0,
             waiting: 0,
             draining: Vec::new(),
@@ -261,7 +277,7 @@ impl Project {
         };
         Shown {
             status,
-            in_flight: self.running.as_ref().map(|running| running.in_flight.clone()),
+            in_flight: self.running.iter().map(|running| running.in_flight.clone()).collect(),
             slots: Some(self.slots.clone()),
             draining: self.draining.clone(),
         }
@@ -279,6 +295,7 @@ impl Project {
             outcome,
             digest: version.map(|version| version.digest.to_string()),
             version: version.map(ToString::to_string),
+            own: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
             error,
             timings_ms: self.attempt.timings(),
         }

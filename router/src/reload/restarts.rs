@@ -56,9 +56,9 @@ impl Restarts {
         Self { deaths: 0, rest: Rest::Restarting }
     }
 
-    /// Another cell serves.
-    pub(super) fn started(&mut self) {
-        self.rest = Rest::Idle;
+    /// Another cell serves; `more` are to come.
+    pub(super) fn started(&mut self, more: bool) {
+        self.rest = if more { Rest::Restarting } else { Rest::Idle };
     }
 
     /// In a row.
@@ -90,7 +90,7 @@ mod tests {
         let mut restarts = Restarts::default();
         for _ in 1..MOST {
             assert!(restarts.died(SHORT).is_some());
-            restarts.started();
+            restarts.started(false);
         }
         assert_eq!(millis(&mut restarts, STABLE), Some(0));
         assert_eq!(millis(&mut restarts, SHORT), Some(100));
@@ -101,7 +101,7 @@ mod tests {
         let mut restarts = Restarts::default();
         assert_eq!(millis(&mut restarts, SHORT), Some(0));
         assert_eq!(restarts.rest, Rest::Restarting);
-        restarts.started();
+        restarts.started(false);
         assert_eq!(restarts.rest, Rest::Idle);
         assert_eq!(millis(&mut restarts, Duration::ZERO), Some(100));
     }

@@ -2,10 +2,12 @@
 //! drain, prune.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::try_join_all;
+use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
@@ -16,11 +18,12 @@ use tokio::time::{sleep, sleep_until};
 
 use super::machine::Found;
 use crate::cells::{Cell, Cells, Order, StartError};
-use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store, snapshot};
+use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store};
+use crate::health;
 use crate::live::Running;
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
-use crate::project::{Manifest, diagnostic};
+use crate::project::{Healthcheck, Include, Manifest, Upkeep, diagnostic, included};
 use crate::version::Version;
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
@@ -38,14 +41,22 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: Vec<Route>,
+    pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,
 }
 
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let order = Order { version, checkout, entry: manifest.entry, grant };
-        Self { order, routes: manifest.routes, asked: Arc::new(manifest.asked) }
+        let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
+        let order = Order { version, checkout, entry, include, grant };
+        let Manifest { routes, upkeep, asked, .. } = manifest;
+        Self { order, routes, upkeep, asked: Arc::new(asked) }
+    }
+
+    /// How many cells it has.
+    pub(super) fn cells(&self) -> usize {
+        self.order.grant.cells
     }
 
     /// Has it be given what `policy` says. Returns whether that is not what it was.
@@ -69,14 +80,16 @@ pub(super) struct Read {
     pub(super) found: Found,
     /// For a version that is to be built: how to serve it, or why it cannot be.
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
+    /// The digest of its own files, when the version has included ones too.
+    pub(super) own: Option<Digest>,
     pub(super) packages: Packages,
     pub(super) cache: HashCache,
     pub(super) took: Duration,
 }
 
-/// What tells that packages were installed since: they are no part of the digest, but may mend
-/// what failed.
-pub(super) type Packages = Option<(SystemTime, Option<SystemTime>)>;
+/// What tells that packages were installed since, for each of the project's `node_modules`: they are no part of the
+/// digest, but may mend what failed.
+pub(super) type Packages = Vec<(PathBuf, SystemTime, Option<SystemTime>)>;
 
 /// What to read.
 pub(super) struct Place {
@@ -98,15 +111,17 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
     let reading = spawn_blocking(move || {
         let mut cache = cache;
         let packages = packages(&place.path);
-        let (found, plan) = read_blocking(&store, &place, packages, &mut cache);
-        Read { found, plan, packages, cache, took: Duration::ZERO }
+        let mut own = None;
+        let (found, plan) = read_blocking(&store, &place, &packages, &mut own, &mut cache);
+        Read { found, plan, own, packages, cache, took: Duration::ZERO }
     });
     match reading.await {
         Ok(read) => Read { took: began.elapsed(), ..read },
         Err(panic) => Read {
             found: Found::Invalid(diagnostic(format!("the router failed to read the project: {panic}"))),
             plan: None,
-            packages: None,
+            own: None,
+            packages: Packages::default(),
             cache: HashCache::default(),
             took: began.elapsed(),
         },
@@ -116,19 +131,21 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
 fn read_blocking(
     store: &Store,
     place: &Place,
-    packages: Packages,
+    packages: &Packages,
+    own: &mut Option<Digest>,
     cache: &mut HashCache,
 ) -> (Found, Option<Result<Plan, Diagnostic>>) {
     for _ in 0..MAX_COPIES {
-        let snapshot = match snapshot(&place.path, cache) {
+        let snapshot = match store.snapshot(&place.path, cache) {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Gone) => return (Found::Gone, None),
             Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
         };
+        *own = snapshot.own;
         let version = Version::new(&place.project, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
-            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && *with == packages);
+            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == packages);
         let found = match is_live && place.outdated {
             true => Found::Outdated(version.clone()),
             false => Found::Version(version.clone()),
@@ -152,11 +169,21 @@ fn read_blocking(
     (Found::Invalid(diagnostic(error)), None)
 }
 
-fn packages(project: &std::path::Path) -> Packages {
-    let folder = project.join("node_modules");
-    let changed = |path: PathBuf| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    // npm writes this file last.
-    Some((changed(folder.clone())?, changed(folder.join(".package-lock.json"))))
+fn packages(project: &Path) -> Packages {
+    let included = included(project).unwrap_or_default();
+    let beside = included.entries.iter().flat_map(Include::packages);
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let found = [PathBuf::from("node_modules")].into_iter().chain(beside).filter_map(|packages| {
+        let folder = project.join(&packages);
+        // npm writes this file last.
+        Some((packages, changed(&folder)?, changed(&folder.join(".package-lock.json"))))
+    });
+    found.collect()
+}
+
+fn key(order: &Order) -> std::io::Result<Key> {
+    let version = order.version.digest.short();
+    Key::of(&order.checkout.dir, &version, order.include.is_empty())
 }
 
 /// Why a build gave no cell.
@@ -182,8 +209,29 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Starts `order` in a cell. `newer` tells that the project has changed again.
-    pub(super) async fn build(&self, order: &Order, newer: &Notify) -> Result<Arc<Cell>, BuildError> {
+    /// Starts a new version in as many cells as it is to have, and has each prove that it is well. `newer` tells that the
+    /// project has changed again.
+    pub(super) async fn build(&self, plan: &Plan, newer: &Notify) -> Result<Vec<Arc<Cell>>, BuildError> {
+        self.run(&plan.order, plan.upkeep.healthcheck.as_ref(), plan.cells(), newer).await
+    }
+
+    /// Starts a version that was live before in so many cells.
+    pub(super) async fn restart(
+        &self,
+        plan: &Plan,
+        cells: usize,
+        newer: &Notify,
+    ) -> Result<Vec<Arc<Cell>>, BuildError> {
+        self.run(&plan.order, None, cells, newer).await
+    }
+
+    async fn run(
+        &self,
+        order: &Order,
+        healthcheck: Option<&Healthcheck>,
+        cells: usize,
+        newer: &Notify,
+    ) -> Result<Vec<Arc<Cell>>, BuildError> {
         let permit = tokio::select! {
             // What can begin at once does, though something newer waits: it may be the same code.
             biased;
@@ -201,23 +249,29 @@ impl Builder {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            started = self.start(order) => started,
+            started = self.start(order, healthcheck, cells) => started,
             () = superseded => Err(BuildError::Superseded),
             () = make_room => unreachable!("it never ends"),
         }
     }
 
-    async fn start(&self, order: &Order) -> Result<Arc<Cell>, BuildError> {
+    /// Starts the version's cells, with what they need fetched first if that may be.
+    async fn start(
+        &self,
+        order: &Order,
+        healthcheck: Option<&Healthcheck>,
+        cells: usize,
+    ) -> Result<Vec<Arc<Cell>>, BuildError> {
         let may_install = self.packages.may_install();
         let has_packages = self.find_packages(order).await?;
         if may_install && !has_packages {
             self.install(order).await?;
         }
-        match self.run(order).await? {
-            Ok(cell) => Ok(cell),
+        match self.start_cells(order, healthcheck, cells).await? {
+            Ok(cells) => Ok(cells),
             Err(_) if may_install && has_packages => {
                 self.install(order).await?;
-                self.run(order).await?.map_err(BuildError::Failed)
+                self.start_cells(order, healthcheck, cells).await?.map_err(BuildError::Failed)
             }
             Err(missing) if may_install => Err(BuildError::Failed(missing)),
             Err(missing) => {
@@ -231,13 +285,13 @@ impl Builder {
     /// what was fetched for it or another version before.
     async fn find_packages(&self, order: &Order) -> Result<bool, BuildError> {
         let packages = Arc::clone(&self.packages);
-        let Order { version, checkout, .. } = order.clone();
+        let order = order.clone();
         let found = spawn_blocking(move || {
+            let Order { version, checkout, .. } = &order;
             if checkout.packages().is_some() {
                 return Ok(true);
             }
-            let key = Key::of(&checkout.dir, &version.digest.short())?;
-            let reused = packages.reuse(&version.project, &key, |folder| checkout.attach(folder))?;
+            let reused = packages.reuse(&version.project, &key(&order)?, |folder| checkout.attach(folder))?;
             Ok(reused || checkout.has_node_modules() || !packages::has_dependencies(&checkout.dir))
         });
         let found = found.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
@@ -248,13 +302,15 @@ impl Builder {
 
     /// Fetches what the version needs.
     async fn install(&self, order: &Order) -> Result<(), BuildError> {
-        let Order { version, checkout, entry, grant } = order;
-        let key = Key::of(&checkout.dir, &version.digest.short()).map_err(|error| {
+        let Order { version, checkout, entry, grant, .. } = order;
+        let key = key(order).map_err(|error| {
             BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
         })?;
         let install = Install {
             checkout: checkout.dir.clone(),
+            root: order.root().to_owned(),
             node_modules: checkout.own_node_modules(),
+            packages_beside: order.packages_beside(),
             entry: entry.clone(),
             folder: PathBuf::new(),
             downloads: None,
@@ -279,12 +335,33 @@ impl Builder {
         }
     }
 
-    /// Gives a cell, or what it could not do without.
-    async fn run(&self, order: &Order) -> Result<Result<Arc<Cell>, Diagnostic>, BuildError> {
+    /// Gives the cells, or what they could not do without.
+    async fn start_cells(
+        &self,
+        order: &Order,
+        healthcheck: Option<&Healthcheck>,
+        cells: usize,
+    ) -> Result<Result<Vec<Arc<Cell>>, Diagnostic>, BuildError> {
+        let started = try_join_all((0..cells).map(|_| self.start_cell(order, healthcheck))).await?;
+        Ok(started.into_iter().collect())
+    }
+
+    async fn start_cell(
+        &self,
+        order: &Order,
+        healthcheck: Option<&Healthcheck>,
+    ) -> Result<Result<Arc<Cell>, Diagnostic>, BuildError> {
         let began = Instant::now();
         loop {
+            let asked = Instant::now();
             match self.cells.start(order, self.patience).await {
-                Ok(cell) => return Ok(Ok(cell)),
+                Ok(cell) => {
+                    let Some(healthcheck) = healthcheck else { return Ok(Ok(cell)) };
+                    let left = self.patience.saturating_sub(asked.elapsed());
+                    let checked = health::check(cell.socket(), &order.version.project, healthcheck, left);
+                    // One that is not well ends with this, its last handle.
+                    return checked.await.map(|()| Ok(cell)).map_err(BuildError::Failed);
+                }
                 Err(StartError::Missing(diagnostic)) => return Ok(Err(diagnostic)),
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic)),
                 Err(StartError::TimedOut(patience)) => return Err(BuildError::Failed(timed_out(patience))),

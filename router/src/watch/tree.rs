@@ -1,7 +1,8 @@
-//! The directories that are watched: the root, and every directory of every project but those that
-//! never count (history, packages). One watch a directory, so that a big `node_modules` costs none.
+//! The directories that are watched: the root, and every directory of every project and of what it includes but those
+//! that never count (history, packages). One watch a directory, so that a big `node_modules` costs none.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,14 +12,32 @@ use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
 use super::plain::PlainWatcher;
+use crate::project::{CONFIG_FILES, Include, included};
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {
     root: PathBuf,
     debouncer: Debouncer<PlainWatcher, NoCache>,
-    /// Directory to the projects that it belongs to (two may link to the same one), and its path
-    /// below each.
-    watched: HashMap<PathBuf, Vec<(String, PathBuf)>>,
+    /// Directory to the projects that it belongs to: two may link to the same one, or include it.
+    watched: HashMap<PathBuf, Vec<Owner>>,
+    /// What projects include, those that do.
+    included: HashMap<String, Vec<Include>>,
+}
+
+/// A project that a watched directory belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    project: String,
+    /// The directory's path, relative to the project.
+    below: PathBuf,
+    /// Not all in it is the project's, but what has this name: the directory is on the way to something included.
+    only: Option<OsString>,
+}
+
+impl Owner {
+    fn has(&self, name: &OsStr) -> bool {
+        self.only.as_ref().is_none_or(|only| only == name)
+    }
 }
 
 impl Tree {
@@ -29,7 +48,7 @@ impl Tree {
         handler: impl DebounceEventHandler,
     ) -> notify::Result<Self> {
         let debouncer = new_debouncer_opt(merge, Some(tick), handler, NoCache, Config::default())?;
-        Ok(Self { root: root.to_owned(), debouncer, watched: HashMap::new() })
+        Ok(Self { root: root.to_owned(), debouncer, watched: HashMap::new(), included: HashMap::new() })
     }
 
     /// How many directories are watched.
@@ -37,22 +56,27 @@ impl Tree {
         self.watched.len()
     }
 
-    /// The projects that an event of `path` is about, and its path below each of them.
+    /// The projects that an event of `path` is about, and its path relative to each of them.
     pub(super) fn projects_of(&self, path: &Path) -> Vec<(String, PathBuf)> {
-        if path.parent() == Some(&self.root) {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            return name
-                .filter(|name| !project::is_ignored(name))
-                .map(|name| (name, PathBuf::new()))
-                .into_iter()
-                .collect();
-        }
-        if let Some(owners) = self.watched.get(path).filter(|owners| !owners.is_empty()) {
-            return owners.clone();
-        }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
-        let owners = self.watched.get(parent).map(Vec::as_slice).unwrap_or_default();
-        owners.iter().map(|(project, below)| (project.clone(), below.join(name))).collect()
+        let itself = self.owners(path).filter(|owner| owner.only.is_none());
+        let itself = itself.map(|owner| (owner.project.clone(), owner.below.clone()));
+        let inside = self.owners(parent).filter(|owner| owner.has(name));
+        let inside = inside.map(|owner| (owner.project.clone(), owner.below.join(name)));
+        let shown = name.to_string_lossy();
+        let is_project = parent == self.root && !project::is_ignored(&shown);
+        let project = is_project.then(|| (shown.into_owned(), PathBuf::new()));
+        let mut found = Vec::new();
+        for owner in project.into_iter().chain(itself).chain(inside) {
+            if !found.contains(&owner) {
+                found.push(owner);
+            }
+        }
+        found
+    }
+
+    fn owners(&self, directory: &Path) -> impl Iterator<Item = &Owner> {
+        self.watched.get(directory).into_iter().flatten()
     }
 
     /// Makes the watches fit what is there, for all projects.
@@ -60,11 +84,31 @@ impl Tree {
         let root = self.root.clone();
         self.debouncer.watch(&root, RecursiveMode::NonRecursive)?;
         let mut names: HashSet<String> =
-            self.watched.values().flatten().map(|(name, _)| name.clone()).collect();
+            self.watched.values().flatten().map(|owner| owner.project.clone()).collect();
         let entries = std::fs::read_dir(&root).map_err(Error::io)?;
         names.extend(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()));
         let names: Vec<_> = names.into_iter().filter(|name| !project::is_ignored(name)).collect();
+        for name in &names {
+            self.learn(name);
+        }
         self.sync(&names)
+    }
+
+    /// Reads again what the project `name` includes, and makes the watches fit that. Only for one that is quiet: a
+    /// configuration that is being written would look as if it was opened by its writer.
+    pub(super) fn renew(&mut self, name: &str) -> notify::Result<()> {
+        if self.learn(name) { self.sync(&[name.to_owned()]) } else { Ok(()) }
+    }
+
+    /// Returns whether it includes something else than before.
+    fn learn(&mut self, name: &str) -> bool {
+        let included = included(&self.root.join(name)).unwrap_or_default().entries;
+        let before = self.included.remove(name).unwrap_or_default();
+        let differs = before != included;
+        if !included.is_empty() {
+            self.included.insert(name.to_owned(), included);
+        }
+        differs
     }
 
     /// Makes the watches fit what is there, for the projects `names`.
@@ -75,22 +119,24 @@ impl Tree {
         let names: HashSet<&str> = names.iter().map(String::as_str).collect();
         let before: HashSet<PathBuf> = self.watched.keys().cloned().collect();
         for owners in self.watched.values_mut() {
-            owners.retain(|(name, _)| !names.contains(name.as_str()));
+            owners.retain(|owner| !names.contains(owner.project.as_str()));
         }
         for name in &names {
-            for (directory, below) in directories(&self.root.join(name)) {
-                self.watched.entry(directory).or_default().push(((*name).to_owned(), below));
+            for (directory, owner) in self.directories_of(name) {
+                self.watched.entry(directory).or_default().push(owner);
             }
         }
         self.watched.retain(|_, owners| !owners.is_empty());
-        for gone in before.iter().filter(|directory| !self.watched.contains_key(*directory)) {
+        let is_gone_now =
+            |directory: &&PathBuf| !self.watched.contains_key(*directory) && **directory != self.root;
+        for gone in before.iter().filter(is_gone_now) {
             // Its watch may have ended with the directory.
             let _ = self.debouncer.unwatch(gone);
         }
         let mut result = Ok(());
         let mut unwatched = Vec::new();
         for (directory, owners) in &self.watched {
-            let affected = owners.iter().any(|(name, _)| names.contains(name.as_str()));
+            let affected = owners.iter().any(|owner| names.contains(owner.project.as_str()));
             if !affected {
                 continue;
             }
@@ -109,6 +155,37 @@ impl Tree {
             self.watched.remove(&directory);
         }
         result
+    }
+
+    /// All that the project `name` has to hear of.
+    fn directories_of(&self, name: &str) -> Vec<(PathBuf, Owner)> {
+        let owner = |below, only| Owner { project: name.to_owned(), below, only };
+        let own = directories(&self.root.join(name)).into_iter();
+        let mut all: Vec<_> = own.map(|(directory, below)| (directory, owner(below, None))).collect();
+        for include in self.included.get(name).into_iter().flatten() {
+            let (mut path, mut below) = (self.root.clone(), PathBuf::from(".."));
+            for part in include.below_root() {
+                all.push((path.clone(), owner(below.clone(), Some(part.to_owned()))));
+                path.push(part);
+                below.push(part);
+            }
+            // Whether its owner shares.
+            let (folder, beside) = (self.root.join(include.owner()), Path::new("..").join(include.owner()));
+            let leave = CONFIG_FILES.map(|file| (folder.clone(), owner(beside.clone(), Some(file.into()))));
+            all.extend(leave);
+            // By a symbolic link nothing is included.
+            if path.canonicalize().is_ok_and(|real| real != path) {
+                continue;
+            }
+            if let (Some(folder), Some(beside), true) = (path.parent(), below.parent(), path.is_file()) {
+                all.push((folder.to_owned(), owner(beside.to_owned(), Some("node_modules".into()))));
+            }
+            let included = directories(&path).into_iter();
+            all.extend(included.map(|(directory, within)| (directory, owner(below.join(within), None))));
+        }
+        // A way that ends early is watched as far as it goes.
+        all.retain(|(directory, _)| directory.is_dir());
+        all
     }
 }
 
@@ -140,4 +217,45 @@ fn directories(path: &Path) -> Vec<(PathBuf, PathBuf)> {
         Some((entry.path().canonicalize().ok()?, below))
     });
     found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_about_all_who_include_the_place_and_about_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let including = |entry: &str| format!(r#"{{"switchyard": {{"include": ["{entry}"]}}}}"#);
+        for (path, text) in [
+            ("a/deno.json", including("../_shared")),
+            ("b/deno.json", including("../shop/lib")),
+            ("c/deno.json", including("../deno.json")),
+            ("_shared/src/mod.ts", String::new()),
+            ("shop/lib/mod.ts", String::new()),
+        ] {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), text).unwrap();
+        }
+        let some = Duration::from_millis(1);
+        let mut tree = Tree::new(&root, some, some, |_| {}).unwrap();
+        tree.sync_all().unwrap();
+        let owners = |path: &str| {
+            let mut found = tree.projects_of(&root.join(path));
+            found.sort();
+            found.into_iter().map(|(name, below)| format!("{name}: {}", below.display())).collect::<Vec<_>>()
+        };
+        assert_eq!(owners("a/main.ts"), ["a: main.ts"]);
+        assert_eq!(owners("_shared/src/mod.ts"), ["a: ../_shared/src/mod.ts"]);
+        assert_eq!(owners("shop/lib/mod.ts"), ["b: ../shop/lib/mod.ts", "shop: lib/mod.ts"]);
+        assert_eq!(owners("shop/main.ts"), ["shop: main.ts"]);
+        assert_eq!(
+            owners("shop/deno.json"),
+            ["b: ../shop/deno.json", "shop: deno.json"],
+            "it may say who may"
+        );
+        assert_eq!(owners("deno.json"), ["c: ../deno.json", "deno.json: "]);
+        assert_eq!(owners("_other"), [""; 0]);
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::admin::Report;
 use crate::server::problem::Problem;
 use crate::server::records::{Deployed, Outcome, Phase, Record, Told};
 
@@ -64,6 +65,22 @@ impl Job {
         self.state.send_modify(|state| {
             state.record.projects = projects;
             state.record.message = message;
+        });
+    }
+
+    /// Notes which versions routers make of what was deployed: those of projects that include others have more in them.
+    pub(super) fn built(&self, reports: &[Report]) {
+        self.state.send_modify(|state| {
+            for report in reports {
+                let Some(own) = report.own.as_ref().and_then(|own| own.parse().ok()) else { continue };
+                let projects = &mut state.record.projects;
+                let deployed = projects.iter_mut().find(|one| one.project.as_str() == report.project);
+                if let Some(deployed) = deployed {
+                    deployed.own = Some(own);
+                    deployed.digest = report.digest.as_ref().and_then(|digest| digest.parse().ok());
+                    deployed.version.clone_from(&report.version);
+                }
+            }
         });
     }
 

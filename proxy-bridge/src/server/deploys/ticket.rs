@@ -43,7 +43,8 @@ impl Ticket {
     ) -> Result<Arc<Job>, Problem> {
         let projects = deployed(&changes);
         if let Some(earlier) = &self.earlier {
-            let same = |a: &Deployed, b: &Deployed| (&a.project, a.digest) == (&b.project, b.digest);
+            let same =
+                |a: &Deployed, b: &Deployed| (&a.project, a.files_digest()) == (&b.project, b.files_digest());
             let before = earlier.record().projects;
             if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
                 return Ok(earlier.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, future};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Router;
-use crate::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
+use crate::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports, Status};
 use crate::digest::Digest;
 use crate::server::sse::{self, Broken, Said, SseEvent};
 
@@ -148,7 +148,8 @@ impl Router {
         json(self.request(Method::GET, &["projects", project, "checkouts"]), SOON).await
     }
 
-    /// The files of a version as a tar, and their digest. `short` is the digest's first 12 digits. The
+    /// The project's own files of a version as a tar, the version's digest and that of these files. `short` is the first
+    /// 12 digits of the former. The
     /// stream ends in an error when the router falls silent.
     ///
     /// # Errors
@@ -158,16 +159,17 @@ impl Router {
         project: &str,
         short: &str,
     ) -> Result<
-        (Digest, impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + 'static + use<>),
+        (Digest, Digest, impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + 'static + use<>),
         CallError,
     > {
         let request = self.request(Method::GET, &["projects", project, "checkouts", short]);
         let response = head(request, PIECE).await?;
-        let digest = response.headers().get("x-switchyard-digest").and_then(|digest| digest.to_str().ok());
-        let digest = digest.and_then(|digest| digest.parse().ok()).ok_or_else(|| {
+        let digest = |name: &HeaderName| response.headers().get(name)?.to_str().ok()?.parse::<Digest>().ok();
+        let of_version = digest(&DIGEST).ok_or_else(|| {
             CallError::NotUnderstood("it has no x-switchyard-digest of 64 hex digits".to_owned())
         })?;
-        Ok((digest, pieces(response, PIECE)))
+        let of_files = digest(&OWN_DIGEST).unwrap_or(of_version);
+        Ok((of_version, of_files, pieces(response, PIECE)))
     }
 
     /// The last `lines` that the project's processes printed and, with `follow`, all that come, for as

@@ -191,6 +191,7 @@ fn unknown(name: &str) -> Status {
         last_good: None,
         error: None,
         pid: None,
+        pids: Vec::new(),
         in_flight: 0,
         waiting: 0,
         draining: Vec::new(),

@@ -232,6 +232,7 @@ impl Told {
             last_good: None,
             error: None,
             pid: None,
+            pids: Vec::new(),
             in_flight: 0,
             waiting: 0,
             draining: Vec::new(),

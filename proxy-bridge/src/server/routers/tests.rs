@@ -261,7 +261,7 @@ async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
     let routers = following(&[&fake]);
     let router = routers.all()[0].clone();
     fake.script("GET /projects/blog/checkouts/aaaaaaaaaaaa", 200, "a tar");
-    let (found, tar) = router.checkout("blog", "aaaaaaaaaaaa").await.unwrap();
+    let (found, _, tar) = router.checkout("blog", "aaaaaaaaaaaa").await.unwrap();
     assert_eq!(found.to_string(), digest('a'));
     assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
     fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");

@@ -104,12 +104,13 @@ impl Rules {
     pub(super) fn of(self, start: &Start) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
         let permissions = &start.permissions;
-        let read = [&start.checkout].into_iter().chain(&start.node_modules).chain(&start.packages);
+        let packages = || start.node_modules.iter().chain(start.packages_beside.values());
+        let read = [&start.root].into_iter().chain(packages()).chain(&start.packages);
         for path in read.chain(&permissions.read) {
             rules = allow(rules, path, EXACTLY, looks())?;
         }
         // A package without a package.json of its own is looked up in the project's: the one beside the packages.
-        if let Some(project) = start.node_modules.as_deref().and_then(Path::parent) {
+        for project in packages().filter_map(|packages| packages.parent()) {
             rules = allow(rules, &project.join("package.json"), EXACTLY, looks())?;
         }
         for path in [&start.tmp, &start.data].into_iter().chain(&permissions.write) {

@@ -20,8 +20,30 @@ impl Volume {
         fs::write(self.dir.path().join("blog").join(path), text).unwrap();
     }
 
+    /// Beside the project.
+    fn beside(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn includes(&self, entry: &str) {
+        self.write("deno.json", &format!(r#"{{"switchyard": {{"include": ["{entry}"]}}}}"#));
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        self.store.snapshot(&self.dir.path().join("blog"), &mut HashCache::default())
+    }
+
+    fn refused(&self) -> String {
+        match self.snapshot() {
+            Err(SnapshotError::Invalid(diagnostic)) => diagnostic.message,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn take(&self, previous: Option<&Version>) -> (Version, Checkout) {
-        let snapshot = snapshot(&self.dir.path().join("blog"), &mut HashCache::default()).unwrap();
+        let snapshot = self.snapshot().unwrap();
         let version = Version::new(&self.name, snapshot.digest);
         let checkout = self.store.make(&version, &snapshot, previous).unwrap();
         (version, checkout)
@@ -86,7 +108,7 @@ fn a_checkout_of_an_earlier_process_is_believed_only_when_it_hashes_to_its_name(
 fn a_file_that_changed_since_the_snapshot_is_not_copied() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
-    let snapshot = snapshot(&volume.dir.path().join("blog"), &mut HashCache::default()).unwrap();
+    let snapshot = volume.snapshot().unwrap();
     volume.write("main.ts", "2");
     let version = Version::new(&volume.name, snapshot.digest);
     let made = volume.store.make(&version, &snapshot, None);
@@ -139,4 +161,71 @@ fn checkouts_are_listed_with_the_newest_first() {
     assert_eq!(listed, versions.map(|version| version.digest.short()));
     assert!(volume.store.list(&ProjectName::parse("blo").unwrap()).unwrap().is_empty());
     assert!(volume.store.kept(&volume.name, "../blog").is_none());
+}
+
+#[test]
+fn what_is_included_lies_beside_the_project_in_the_checkout_and_counts() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    let (alone, _) = volume.take(None);
+    for (entry, file) in [("../_shared", "_shared/mod.ts"), ("../deno.json", "deno.json")] {
+        volume.includes(entry);
+        volume.beside(file, "{}");
+        let (first, checkout) = volume.take(None);
+        assert_eq!(fs::read_to_string(checkout.dir.parent().unwrap().join(file)).unwrap(), "{}");
+        volume.beside(file, "{ }");
+        let (second, _) = volume.take(Some(&first));
+        assert!(second != first && first != alone, "{entry}");
+        let own = volume.store.kept(&volume.name, &second.digest.short()).unwrap().own();
+        assert_eq!(own, volume.store.kept(&volume.name, &first.digest.short()).unwrap().own());
+    }
+}
+
+#[test]
+fn what_is_a_projects_is_included_by_its_leave_alone() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    volume.beside("shop/lib/mod.ts", "1");
+    for entry in ["../shop", "../shop/lib", "../shop/lib/mod.ts", "../shop/gone"] {
+        volume.includes(entry);
+        for config in [
+            "{}",
+            r#"{"switchyard": {"share": ["web", "blo"]}}"#,
+            r#"{"switchyard": {"share": "blog"}}"#,
+            "{",
+        ] {
+            volume.beside("shop/deno.json", config);
+            let begin = format!(
+                "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: put \"switchyard\": \
+                 {{\"share\": [\"blog\"]}} into shop/deno.json"
+            );
+            assert!(volume.refused().starts_with(&begin), "{config}: {}", volume.refused());
+        }
+    }
+    volume.includes("../shop/lib");
+    for config in [r#"{"switchyard": {"share": true}}"#, r#"{"switchyard": {"share": ["web", "blog"]}}"#] {
+        volume.beside("shop/deno.json", config);
+        let (version, _) = volume.take(None);
+        volume.beside("shop/deno.json", "{}");
+        assert!(volume.refused().contains("share"));
+        let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
+        assert!(reopened.find(&version).is_some(), "what was made by its leave stays");
+    }
+}
+
+#[test]
+fn the_routers_own_folder_is_included_by_nobody() {
+    let volume = Volume::new();
+    for entry in ["../state", "../state/data/shop"] {
+        volume.includes(entry);
+        assert!(volume.refused().contains("is the router's own"), "{}", volume.refused());
+    }
+}
+
+#[test]
+fn packages_that_are_a_link_are_refused() {
+    let volume = Volume::new();
+    volume.beside("shop/secret.txt", "1");
+    std::os::unix::fs::symlink("../shop", volume.dir.path().join("blog/node_modules")).unwrap();
+    assert!(volume.refused().starts_with("node_modules is a symbolic link"), "{}", volume.refused());
 }

@@ -163,8 +163,9 @@ impl Control {
         let Some(project) = self.projects.get_mut(name) else { return };
         project.plan = None;
         let project_name = project.name.clone();
-        if let Some(cell) = project.built.take() {
-            self.retire(name, cell);
+        let built = std::mem::take(&mut project.built);
+        if !built.is_empty() {
+            self.retire(name, built);
         }
         self.prune(&project_name, self.settings.keep);
     }

@@ -90,7 +90,7 @@ impl Control {
             live: project.machine.live.clone(),
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
-            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
+            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages.clone())),
         };
         let cache = std::mem::take(&mut project.cache);
         let read = work::read(self.parts.store.clone(), place, cache, self.readers.clone());
@@ -117,13 +117,13 @@ impl Control {
             if restoring {
                 let plan = builder.find(version, policy).await;
                 let result = match &plan {
-                    Some(plan) if !lazily => Some(builder.build(&plan.order, &newer).await),
+                    Some(plan) if !lazily => Some(builder.restart(plan, plan.cells(), &newer).await),
                     _ => None,
                 };
                 return What::Restored { plan, result, took: began.elapsed() };
             }
             let result = match plan {
-                Some(Ok(plan)) => builder.build(&plan.order, &newer).await,
+                Some(Ok(plan)) => builder.build(&plan, &newer).await,
                 Some(Err(error)) => Err(BuildError::Failed(error)),
                 None => Err(BuildError::Superseded),
             };

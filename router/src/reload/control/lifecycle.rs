@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use switchyard_bridge::event::{Death, DeathReason, EventType, Trigger};
 
 use super::{Control, What};
@@ -13,7 +14,7 @@ use crate::policy::Grant;
 use crate::reload::machine::Work;
 use crate::reload::project::Project;
 use crate::reload::restarts::{Rest, Restarts};
-use crate::reload::work::{self, BuildError};
+use crate::reload::work::{self, BuildError, Plan};
 use crate::version::Version;
 
 /// A machine that had no process to give is asked again after this pause: nothing else of the project
@@ -21,18 +22,21 @@ use crate::version::Version;
 const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// How many versions have a cell.
+    /// How many cells live versions have.
     pub(super) fn running_count(&self) -> usize {
-        self.projects.values().filter(|project| project.running.is_some()).count()
+        self.projects.values().map(|project| project.running.len()).sum()
     }
 
-    /// How many versions have a cell or are about to have one.
+    /// How many cells there are, with those that are about to be.
     pub(super) fn cell_count(&self) -> usize {
         let building = |work: &Work| matches!(work, Work::Building(..) | Work::Restoring(..));
-        let has_cell = |project: &&Project| {
-            project.running.is_some() || project.built.is_some() || building(&project.machine.work)
+        let coming = |project: &Project| project.newest().map_or(1, Plan::cells);
+        let count = |project: &Project| {
+            let (running, built) = (project.running.len(), project.built.len());
+            let coming = if building(&project.machine.work) { coming(project) } else { 0 };
+            running.max(built).max(coming)
         };
-        self.projects.values().filter(has_cell).count()
+        self.projects.values().map(count).sum()
     }
 
     /// Starts a live version that is idle.
@@ -40,25 +44,26 @@ impl Control {
         self.start(version, Rest::Idle);
     }
 
-    /// Starts a live version whose cell has died.
+    /// Starts what a live version lacks because cells of it have died.
     pub(super) fn restart(&mut self, version: &Version) {
         self.start(version, Rest::Restarting);
     }
 
-    /// Starts a live version that has no cell for this reason.
+    /// Starts the cells that a live version lacks for this reason.
     fn start(&mut self, version: &Version, rest: Rest) {
         let name = version.project.as_str();
         let Some(project) = self.projects.get_mut(name) else { return };
-        let wanted = project.is_without_cell(version) && project.restarts.rest == rest;
-        let Some(plan) = project.live_plan.as_mut().filter(|_| wanted && !project.waking) else { return };
+        let missing = project.lacks(version);
+        let wanted = missing > 0 && project.restarts.rest == rest && !project.waking;
+        let Some(plan) = project.live_plan.as_mut().filter(|_| wanted) else { return };
         project.waking = true;
         plan.renew(&self.parts.policy);
         let plan = plan.clone();
         let builder = self.builder.clone();
         let version = version.clone();
         self.spawn(version.project.clone().as_str(), async move {
-            let result = builder.build(&plan.order, &Default::default()).await;
-            What::Woken { version, result: result.map(|cell| (cell, plan.order.grant)) }
+            let result = builder.restart(&plan, missing, &Default::default()).await;
+            What::Woken { version, result: result.map(|cells| (cells, plan.order.grant)) }
         });
     }
 
@@ -78,27 +83,31 @@ impl Control {
         &mut self,
         name: &str,
         version: &Version,
-        result: Result<(Arc<Cell>, Arc<Grant>), BuildError>,
+        result: Result<(Vec<Arc<Cell>>, Arc<Grant>), BuildError>,
     ) {
         let Some(project) = self.projects.get_mut(name) else { return };
         project.waking = false;
-        let wanted = project.is_without_cell(version);
+        let wanted = project.lacks(version) > 0;
         match result {
-            Ok((cell, grant)) if wanted && project.outgrows(&grant, &self.parts.policy) => {
+            Ok((cells, grant)) if wanted && project.outgrows(&grant, &self.parts.policy) => {
                 let rest = project.restarts.rest;
-                self.retire(name, cell);
+                self.retire(name, cells);
                 self.start(version, rest);
             }
-            Ok((cell, _)) if wanted => {
-                let running = Arc::new(Running::new(cell));
-                project.started = Instant::now();
-                project.restarts.started();
-                project.running = Some(running.clone());
+            Ok((cells, _)) if wanted => {
+                let died_meanwhile = project.lacks(version) > cells.len();
+                project.restarts.started(died_meanwhile);
+                project.running.extend(cells.iter().map(|cell| Arc::new(Running::new(cell.clone()))));
                 self.parts.live.put(project.entry());
-                self.watch_over(name, running.cell.clone());
+                for cell in cells {
+                    self.watch_over(name, cell);
+                }
+                if died_meanwhile {
+                    self.restart(version);
+                }
                 self.evict(name);
             }
-            Ok((cell, _)) => self.retire(name, cell),
+            Ok((cells, _)) => self.retire(name, cells),
             Err(BuildError::Failed(error)) if wanted => self.lost(name, Duration::ZERO, |restart_ms| Death {
                 reason: DeathReason::Load,
                 message: error.message,
@@ -135,37 +144,64 @@ impl Control {
             return;
         }
         let idle = self.projects.iter().filter_map(|(name, project)| {
-            let running = project.running.as_ref()?;
-            (name != but && running.in_flight.count() == 0).then(|| (running.last_used(), name.clone()))
+            let since = project.idle_since().filter(|_| name != but)?;
+            Some((since, project.running.len(), name.clone()))
         });
         let mut idle: Vec<_> = idle.collect();
         idle.sort();
-        for (_, name) in idle {
+        for (_, cells, name) in idle {
             if excess == 0 {
                 break;
             }
-            let Some(project) = self.projects.get_mut(&name) else { continue };
-            let (Some(running), Some(version)) = (project.running.take(), project.machine.live.clone())
-            else {
-                continue;
-            };
-            self.parts.live.put(project.entry());
-            self.parts.metrics.cells_evicted.inc();
-            self.drain(&name, version, running, false);
-            self.show(&name);
-            excess -= 1;
+            self.stop(&name);
+            excess = excess.saturating_sub(cells);
         }
     }
 
-    /// Lets the requests in `running` finish and ends its cell. `retired`: the version is not live
+    /// Stops the cells of projects that want so when nobody has asked them anything for long (`switchyard.idle`).
+    pub(super) fn stop_unused(&mut self) {
+        let all = self.projects.values().flat_map(|project| &project.running);
+        // What is long under way is use, too.
+        for running in all.filter(|running| running.in_flight.count() > 0) {
+            running.touch();
+        }
+        let unused = self.projects.iter().filter(|(_, project)| project.is_unused());
+        let unused: Vec<_> = unused.map(|(name, _)| name.clone()).collect();
+        for name in unused {
+            tracing::info!(
+                project.name = name,
+                "the process of {name} ends until it is asked for: it was idle"
+            );
+            self.stop(&name);
+        }
+    }
+
+    /// Ends the cells of the live version; the next request starts others.
+    fn stop(&mut self, name: &str) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        let Some(version) = project.machine.live.clone() else { return };
+        let running = std::mem::take(&mut project.running);
+        project.restarts.rest = Rest::Idle;
+        self.parts.live.put(project.entry());
+        self.parts.metrics.cells_evicted.inc_by(running.len() as u64);
+        self.drain(name, version, running, false);
+        self.show(name);
+    }
+
+    /// Lets the requests in `running` finish and ends these cells. `retired`: the version is not live
     /// any more.
-    pub(super) fn drain(&mut self, name: &str, version: Version, running: Arc<Running>, retired: bool) {
+    pub(super) fn drain(&mut self, name: &str, version: Version, running: Vec<Arc<Running>>, retired: bool) {
+        if running.is_empty() {
+            return;
+        }
         let grace = self.settings.grace;
         if let Some(project) = self.projects.get_mut(name) {
-            project.draining.push((version.clone(), running.in_flight.clone()));
+            let counters = running.iter().map(|running| running.in_flight.clone());
+            project.draining.push((version.clone(), counters.collect()));
         }
         self.spawn(name, async move {
-            let cut_off = work::drain(running, grace).await;
+            let drained = join_all(running.into_iter().map(|running| work::drain(running, grace)));
+            let cut_off = drained.await.into_iter().sum();
             What::Drained { version, cut_off, retired }
         });
     }
@@ -197,15 +233,16 @@ impl Control {
     pub(super) fn died(&mut self, name: &str, cell: u64, exit: &Exit) {
         let Some(project) = self.projects.get_mut(name) else { return };
         // One that was to end is none of this.
-        let Some(running) = project.running.take_if(|running| running.cell.id() == cell) else { return };
+        let Some(at) = project.running.iter().position(|running| running.cell.id() == cell) else { return };
+        let running = project.running.remove(at);
         let in_flight = running.in_flight.at_death(Instant::now());
-        let lived = project.started.elapsed();
+        let lived = running.began().elapsed();
         self.lost(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
         running.in_flight.close();
         self.show(name);
     }
 
-    /// Tells that the live version's cell ended by itself, and has another one follow unless that has happened
+    /// Tells that a cell of the live version ended by itself, and has another one follow unless that has happened
     /// too often.
     fn lost(&mut self, name: &str, lived: Duration, death: impl FnOnce(Option<u64>) -> Death) {
         let Some(project) = self.projects.get_mut(name) else { return };
@@ -229,7 +266,7 @@ impl Control {
             in_flight = death.in_flight,
             deaths,
             restart_ms,
-            "the cell of {version} ended by itself: {}; {follows}",
+            "a cell of {version} ended by itself: {}; {follows}",
             death.message
         );
         self.parts.metrics.cells_died.get_or_create(&DeathLabels { reason: death.reason.as_str() }).inc();

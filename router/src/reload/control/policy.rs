@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use switchyard_bridge::event::Trigger;
 
 use super::{Control, What};
@@ -28,10 +29,10 @@ impl Control {
         tracing::info!(built_again = ?touched, "the policy holds");
     }
 
-    /// Ends a cell that was given what it would not be given now.
-    pub(super) fn retire(&mut self, name: &str, cell: Arc<Cell>) {
+    /// Ends cells that are not wanted, or were given what they would not be given now.
+    pub(super) fn retire(&mut self, name: &str, cells: Vec<Arc<Cell>>) {
         self.spawn(name, async move {
-            cell.retire().await;
+            join_all(cells.iter().map(|cell| cell.retire())).await;
             What::Nothing
         });
     }

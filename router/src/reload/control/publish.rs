@@ -17,7 +17,7 @@ use crate::version::Version;
 /// What was there before a change.
 struct Before {
     was_known: bool,
-    running: Option<Arc<Running>>,
+    running: Vec<Arc<Running>>,
 }
 
 impl Control {
@@ -29,7 +29,7 @@ impl Control {
         let mut before = Vec::new();
         for (name, effect) in &effects {
             let was_known = self.parts.live.load().get(name.as_str()).is_some();
-            let mut running = None;
+            let mut running = Vec::new();
             if let Some(project) = self.projects.get_mut(name) {
                 running = change(project, effect);
                 changes.extend(entry(project, effect).map(|entry| (project.name.clone(), entry)));
@@ -39,7 +39,7 @@ impl Control {
         if !changes.is_empty() {
             self.parts.live.change(changes);
         }
-        for running in before.iter().filter_map(|before| before.running.as_ref()) {
+        for running in before.iter().flat_map(|before| &before.running) {
             running.in_flight.close();
         }
         let told = effects.into_iter().zip(before).filter_map(|((name, effect), before)| match effect {
@@ -59,7 +59,7 @@ impl Control {
         name: &str,
         version: &Version,
         previous: Option<Version>,
-        before: Option<Arc<Running>>,
+        before: Vec<Arc<Running>>,
         began: Instant,
     ) -> Option<Report> {
         let project = self.projects.get_mut(name)?;
@@ -95,13 +95,13 @@ impl Control {
                 "it will not be remembered as the last good version: {error:#}"
             );
         }
-        if let (Some(before), Some(previous)) = (before, previous) {
+        if let Some(previous) = previous {
             self.drain(name, previous, before, true);
         }
-        if let Some(running) = running {
+        for running in running {
             self.watch_over(name, running.cell.clone());
-            self.evict(name);
         }
+        self.evict(name);
         self.prune(&version.project, self.settings.keep);
         Some(report)
     }
@@ -146,30 +146,29 @@ impl Control {
             self.parts.events.tell(EventType::ProjectRemoved, &project, happened);
             self.count(OutcomeLabel::removed);
         }
-        if let (Some(before), Some(previous)) = (before.running, previous) {
-            self.drain(name, previous, before, true);
+        if let Some(previous) = previous {
+            self.drain(name, previous, before.running, true);
         }
         self.forget(&project);
         Some(report)
     }
 }
 
-/// Makes the project what it is after `effect`, and gives the cell that was running until then.
-fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
+/// Makes the project what it is after `effect`, and gives the cells that were running until then.
+fn change(project: &mut Project, effect: &Effect) -> Vec<Arc<Running>> {
     match effect {
         Effect::Publish { .. } => {
             project.live_plan = project.plan.take().and_then(Result::ok);
             project.failed_with = None;
             project.failure = None;
             project.restarts = Restarts::default();
-            project.started = Instant::now();
-            let built = project.built.take().map(|cell| Arc::new(Running::new(cell)));
+            let built = project.built.drain(..).map(|cell| Arc::new(Running::new(cell))).collect();
             std::mem::replace(&mut project.running, built)
         }
         Effect::Settle => {
             project.failure = None;
             project.failed_with = None;
-            None
+            Vec::new()
         }
         Effect::Remove { .. } => {
             project.on_disk = None;
@@ -177,9 +176,9 @@ fn change(project: &mut Project, effect: &Effect) -> Option<Arc<Running>> {
             project.restarts = Restarts::default();
             project.live_plan = None;
             project.failed_with = None;
-            project.running.take()
+            std::mem::take(&mut project.running)
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::verdict::{Verdict, build_failed};
 use super::{End, Run};
 use crate::admin::{self, Hold, Report};
-use crate::event::Timings;
+use crate::digest::Digest;
 use crate::server::deploys::rounds::{Refusal, Round, ask, insist};
 use crate::server::problem::Problem;
 use crate::server::records::{Outcome, Phase, Told};
@@ -76,6 +76,7 @@ impl Run {
             for (router, verdict) in round.answers.drain(..) {
                 match verdict {
                     Verdict::Good(reports) => {
+                        self.job.built(&reports);
                         self.tell(&router, reports, None, "built");
                         self.built.push(router);
                     }
@@ -158,7 +159,8 @@ impl Run {
         for router in self.shared.routers.all() {
             if !round.answers.iter().any(|(other, ())| Arc::ptr_eq(other, &router)) {
                 for change in self.changes.iter() {
-                    self.shared.routers.lag(&router, change.project(), change.digest());
+                    let published = self.published(change);
+                    self.shared.routers.lag(&router, change.project(), published.as_ref());
                 }
             }
         }
@@ -198,8 +200,9 @@ impl Run {
         let one = |change: &Change| {
             let status = router.status(change.project().as_str());
             let (digest, version, outcome) = match change {
-                Change::Put(tree) => {
-                    let live = status?.live.filter(|live| live.digest == tree.digest.to_string())?;
+                Change::Put(_) => {
+                    let published = self.published(change)?.to_string();
+                    let live = status?.live.filter(|live| live.digest == published)?;
                     (Some(live.digest), Some(live.version), admin::Outcome::Live)
                 }
                 Change::Remove(_) if router.is_ready() && status.is_none() => {
@@ -208,9 +211,16 @@ impl Run {
                 Change::Remove(_) => return None,
             };
             let project = change.project().to_string();
-            Some(Report { project, outcome, digest, version, error: None, timings_ms: Timings::default() })
+            Some(Report { digest, version, ..Report::of(&project, outcome) })
         };
         self.changes.iter().map(one).collect()
+    }
+
+    /// The digest of the version that routers make of `change`, as far as they have said.
+    fn published(&self, change: &Change) -> Option<Digest> {
+        let digest = change.digest()?;
+        let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project());
+        known.and_then(|one| one.digest).or(Some(*digest))
     }
 
     /// # Errors

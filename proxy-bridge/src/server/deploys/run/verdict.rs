@@ -25,7 +25,8 @@ impl Verdict {
             };
             let as_deployed = match change {
                 Change::Put(tree) => {
-                    report.digest.as_ref().is_none_or(|digest| *digest == tree.digest.to_string())
+                    let read = report.own.as_ref().or(report.digest.as_ref());
+                    read.is_none_or(|digest| *digest == tree.digest.to_string())
                 }
                 Change::Remove(_) => report.outcome == admin::Outcome::Removed,
             };

@@ -1,0 +1,67 @@
+//! Asks a cell whether it is well: one request on its socket, as it would come from a client.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::forwarded::{Client, TrustedProxies, set_forwarded};
+use switchyard_bridge::project::ProjectName;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::project::{Healthcheck, in_file};
+
+const AGENT: HeaderValue = HeaderValue::from_static("switchyard-healthcheck");
+
+/// Asks the cell of `project` that listens on `socket`.
+///
+/// # Errors
+/// It does not answer 2xx within `patience`; says what it did.
+pub(crate) async fn check(
+    socket: &Path,
+    project: &ProjectName,
+    healthcheck: &Healthcheck,
+    patience: Duration,
+) -> Result<(), Diagnostic> {
+    let what = match timeout(patience, ask(socket, project, healthcheck)).await {
+        Ok(Ok(status)) if status.is_success() => return Ok(()),
+        Ok(Ok(status)) => format!("answered {status}"),
+        Ok(Err(error)) => format!("was not answered: {error:#}"),
+        Err(_) => {
+            format!(
+                "was not answered within the {} ms that were left of --build-timeout",
+                patience.as_millis()
+            )
+        }
+    };
+    let Healthcheck { file, path } = healthcheck;
+    let message = format!(
+        "the health check GET {path} {what}; a new version is published when it answers 2xx (\"switchyard.healthcheck\" in {file})"
+    );
+    Err(in_file(file, message))
+}
+
+async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) -> anyhow::Result<StatusCode> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(UnixStream::connect(socket).await?)).await?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = healthcheck.path.clone().into();
+    let host = HeaderValue::from_str(&format!("{project}.localhost"))?;
+    let itself = Client::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &TrustedProxies::default());
+    set_forwarded(request.headers_mut(), &itself, &host, "");
+    request.headers_mut().insert(USER_AGENT, AGENT);
+    let mut answer = pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        // What it has brought by its end is there to be had.
+        _ = connection => answer.await,
+    };
+    Ok(answer?.status())
+}

@@ -1,0 +1,109 @@
+//! How a project wants its process to be looked after: what has to answer before a version is published, and how long a
+//! process that nobody asks is kept.
+
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use jiff::SignedDuration;
+use serde_json::Value;
+use switchyard_bridge::event::Diagnostic;
+
+use super::in_file;
+
+/// With less, a process would go away between the requests of one page.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
+/// What the configuration says of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Upkeep {
+    pub(crate) healthcheck: Option<Healthcheck>,
+    /// Without a request for so long, the process ends until the next one.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// What a new version has to answer with 2xx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Healthcheck {
+    /// The configuration that names it.
+    pub(crate) file: &'static str,
+    pub(crate) path: PathAndQuery,
+}
+
+impl Upkeep {
+    /// Reads what the configuration `file` has in `switchyard`.
+    ///
+    /// # Errors
+    /// A field is not as it has to be.
+    pub(crate) fn read(file: &'static str, own: &Value) -> Result<Self, Diagnostic> {
+        let wrong = |name: &str, shape: &str| {
+            in_file(file, format!("\"switchyard.{name}\" in {file} must be {shape}"))
+        };
+        let path = own.get("healthcheck").map(|value| {
+            path(value).ok_or_else(|| wrong("healthcheck", "a path of the project's own, as in \"/healthz\""))
+        });
+        let idle = own.get("idle").map(|value| {
+            idle(value).ok_or_else(|| {
+                wrong("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, a second at least")
+            })
+        });
+        let healthcheck = path.transpose()?.map(|path| Healthcheck { file, path });
+        Ok(Self { healthcheck, idle: idle.transpose()? })
+    }
+}
+
+fn path(value: &Value) -> Option<PathAndQuery> {
+    let text = value.as_str().filter(|text| text.starts_with('/') && !text.contains('#'))?;
+    text.parse().ok()
+}
+
+fn idle(value: &Value) -> Option<Duration> {
+    let time = match value {
+        Value::String(text) => Duration::try_from(text.parse::<SignedDuration>().ok()?).ok(),
+        Value::Number(seconds) => Duration::try_from_secs_f64(seconds.as_f64()?).ok(),
+        _ => None,
+    };
+    time.filter(|time| *time >= SHORTEST_IDLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(own: &Value) -> Result<Upkeep, Diagnostic> {
+        Upkeep::read("deno.jsonc", own)
+    }
+
+    #[test]
+    fn times_are_texts_or_seconds() {
+        for (value, seconds) in
+            [(json!("10m"), 600), (json!("1h 30m"), 5400), (json!("1s"), 1), (json!(90), 90)]
+        {
+            let upkeep = read(&json!({ "idle": value })).unwrap();
+            assert_eq!(upkeep.idle, Some(Duration::from_secs(seconds)));
+        }
+        assert_eq!(read(&json!({})).unwrap(), Upkeep::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_and_field() {
+        for (own, field) in [
+            (json!({"idle": "soon"}), "idle"),
+            (json!({"idle": "-10m"}), "idle"),
+            (json!({"idle": 0}), "idle"),
+            (json!({"idle": true}), "idle"),
+            (json!({"idle": 1e300}), "idle"),
+            (json!({"healthcheck": "healthz"}), "healthcheck"),
+            (json!({"healthcheck": "http://a/healthz"}), "healthcheck"),
+            (json!({"healthcheck": "/a b"}), "healthcheck"),
+            (json!({"healthcheck": "/a#b"}), "healthcheck"),
+            (json!({"healthcheck": true}), "healthcheck"),
+        ] {
+            let error = read(&own).unwrap_err();
+            assert_eq!(error.file.as_deref(), Some("deno.jsonc"));
+            let begin = format!("\"switchyard.{field}\" in deno.jsonc must be ");
+            assert!(error.message.starts_with(&begin), "{}", error.message);
+        }
+    }
+}
