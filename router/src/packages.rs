@@ -285,7 +285,7 @@ mod tests {
     fn packages(state: &Path) -> (Packages, ProjectName, Key) {
         let checkout = state.join("checkout");
         fs::create_dir_all(&checkout).unwrap();
-        let key = Key::of(&checkout, "3f9a1c2b7d4e").unwrap();
+        let key = Key::of(&checkout, "3f9a1c2b7d4e", true).unwrap();
         (Packages::open(state, None).unwrap(), ProjectName::parse("blog").unwrap(), key)
     }
 
