@@ -251,7 +251,13 @@ async fn ten_thousand_clients_that_hang_up_in_mid_request_leave_nothing_behind()
     ];
     let volume = Volume::with("a", ABORTS);
     volume.project("bystander").file("main.ts", hello("here")).write();
-    let router = Router::builder(&volume).flag("max-client-connections", 10_000).start().await;
+    // A handler that never answers has its connection for ever.
+    volume.write("_policy.toml", "[projects.a.limits]\nfiles = 20000");
+    let router = Router::builder(&volume)
+        .flag("max-client-connections", 10_000)
+        .flag("policy", volume.path("_policy.toml").display())
+        .start()
+        .await;
     let mut bystander = router.public.connect().await;
     assert_eq!(bystander.get("/bystander/").await.text(), "here");
     assert_eq!(router.public.get("/a/counts").await.text(), "0 0");
