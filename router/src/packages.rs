@@ -136,8 +136,12 @@ impl Packages {
         order.install.folder.clone_from(&unfinished.0);
         order.install.lock =
             self.newest(order.project, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
-        let downloads = self.downloads.of(&order.install.private_net).map_err(failed)?;
-        order.install.downloads = Some(downloads);
+        // What a project's own proxy says is for that project.
+        let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
+        if !order.install.env.keys().any(is_proxy) {
+            let downloads = self.downloads.of(&order.install.private_net).map_err(failed)?;
+            order.install.downloads = Some(downloads);
+        }
         installer::run(settings, order.project, order.install.clone()).await?;
         let written = unfinished.0.clone();
         let kept = spawn_blocking(move || {

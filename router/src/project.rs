@@ -3,9 +3,11 @@
 mod include;
 mod upkeep;
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
@@ -108,6 +110,17 @@ impl Named<'_> {
     }
 }
 
+/// Opens what must be a plain file: anything else on the volume could keep who reads it for ever.
+///
+/// # Errors
+/// Also when it is none.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let nonblocking = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, nonblocking, Mode::empty())?);
+    // Files of /proc say that they are plain, and wait for what is to be read.
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 struct Document {
     file: &'static str,
     value: Value,
@@ -122,7 +135,7 @@ impl Document {
 
     fn read(dir: &Path, file: &'static str) -> Result<Self, Diagnostic> {
         let mut text = String::new();
-        std::fs::File::open(dir.join(file))
+        open_file(&dir.join(file))
             .and_then(|opened| opened.take(MAX_CONFIG + 1).read_to_string(&mut text))
             .map_err(|error| in_file(file, format!("{file} cannot be read: {error}")))?;
         if text.len() as u64 > MAX_CONFIG {

@@ -359,6 +359,18 @@ async fn a_deno_workspace_is_resolved_by_the_names_of_its_members() {
 }
 
 #[tokio::test]
+async fn an_included_folder_without_files_is_refused() {
+    let volume = Volume::new();
+    std::fs::create_dir(volume.path("_shared")).unwrap();
+    volume.project("a").file("main.ts", hello("a")).file("deno.json", including(&["../_shared"])).write();
+    let router = Router::builder(&volume).unwatched().start().await;
+    let error = router.admin.project("a").await.error.expect("it fails");
+    assert!(error.message.contains("../_shared has no files"), "{error:?}");
+    volume.write("_shared/mod.ts", "");
+    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+}
+
+#[tokio::test]
 async fn a_workspace_of_package_json_shares_members_and_packages() {
     let volume = Volume::new();
     volume.write("package.json", r#"{"private": true, "workspaces": ["a", "_shared"]}"#);

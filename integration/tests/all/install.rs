@@ -370,6 +370,29 @@ async fn packages_on_the_volume_are_used_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_project_that_includes_others_gets_its_packages_and_theirs() {
+    let (registry, volume) = (registry().await, greeting());
+    volume.write("_shared/mod.ts", "export { default as word } from 'npm:word';\n");
+    volume.write("a/deno.json", r#"{"switchyard": {"include": ["../_shared"]}}"#);
+    let main = "import greeting from 'greeting';\nimport { word } from '../_shared/mod.ts';\nexport default { fetch: () => new Response(`${greeting} ${word}`) };\n";
+    volume.write("a/main.ts", main);
+    let router = registry.router(&volume).start().await;
+    serves(&router, "hello hello").await;
+}
+
+#[tokio::test]
+async fn packages_of_a_workspace_on_the_volume_are_used_as_they_are() {
+    let (registry, volume) = (registry().await, greeting());
+    volume.write("package.json", r#"{"private": true, "workspaces": ["a"]}"#);
+    volume.write("a/deno.json", r#"{"switchyard": {"include": ["../package.json"]}}"#);
+    volume.write("node_modules/greeting/package.json", r#"{"name": "greeting", "version": "1.0.0"}"#);
+    volume.write("node_modules/greeting/index.js", exports("hoisted"));
+    let router = registry.router(&volume).start().await;
+    serves(&router, "hoisted").await;
+    assert_eq!(registry.take_requests(), [""; 0]);
+}
+
+#[tokio::test]
 async fn modules_are_imported_by_their_url() {
     let (registry, volume) = (registry().await, Volume::new());
     registry.redirect("/lib", "/lib@1/mod.ts");

@@ -37,7 +37,7 @@ fn place(project: &Project, text: &str) -> Option<(Url, u32, u32)> {
     let places = text.split(AT).skip(1).filter_map(|line| {
         let (file, line, column) = location(line.split('\n').next()?)?;
         let shown = project.names.file(file)?;
-        Some((shown.starts_with("node_modules/"), (Url::parse(file).ok()?, line, column)))
+        Some((shown.contains("node_modules/"), (Url::parse(file).ok()?, line, column)))
     });
     places.min_by_key(|(in_package, _)| *in_package).map(|(_, place)| place)
 }

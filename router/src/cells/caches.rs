@@ -42,10 +42,11 @@ impl Caches {
         &self.root
     }
 
-    /// The project's; `None` when nothing is to be kept.
-    pub(super) fn of(&self, project: &ProjectName) -> Option<ModuleCache> {
+    /// The project's, for one of so many cells; `None` when nothing is to be kept.
+    pub(super) fn of(&self, project: &ProjectName, cells: usize) -> Option<ModuleCache> {
         let dir = self.root.join(project.as_str());
-        (self.limit > 0).then_some(ModuleCache { dir, bytes: self.limit / 2 })
+        let share = self.limit / 2 / u64::try_from(cells.max(1)).unwrap_or(u64::MAX);
+        (self.limit > 0).then_some(ModuleCache { dir, bytes: share })
     }
 
     /// Removes what `project` has not used for long, and then what it has used least recently until half its limit is free.

@@ -25,7 +25,6 @@ use super::output::{Given, Source, log_lines};
 use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
 use crate::user::User;
-use crate::version::Version;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
@@ -179,7 +178,7 @@ impl Cell {
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
         let data = self.settings.data_dir.join(order.version.project.as_str());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
-        let cache = self.cache(&order.version);
+        let cache = self.cache(order);
         let _ = self.given.set(order.version.clone());
         let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
         let start = order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache);
@@ -213,8 +212,8 @@ impl Cell {
     }
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
-    fn cache(&self, version: &Version) -> Option<ModuleCache> {
-        let cache = self.settings.caches.of(&version.project)?;
+    fn cache(&self, Order { version, grant, .. }: &Order) -> Option<ModuleCache> {
+        let cache = self.settings.caches.of(&version.project, grant.cells)?;
         match create(&cache.dir, self.settings.user) {
             Ok(()) => Some(cache),
             Err(error) => {

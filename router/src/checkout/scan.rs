@@ -78,7 +78,11 @@ pub(crate) fn list(root: &Path, gate: Gate<'_>) -> Result<Listing, ListError> {
     walk.top(root, "")?;
     for (include, real) in beside {
         if real.is_dir() {
+            let before = walk.listing.files.len();
             walk.top(real, include.as_str())?;
+            if walk.listing.files.len() == before {
+                return Err(invalid(format!("the included {} has no files: take it out", include.as_str())));
+            }
         } else {
             walk.file_beside(&include, &real)?;
         }

@@ -1,7 +1,6 @@
 //! One consistent reading of a project: its listing and the hash of every file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 
 use super::scan::{Gate, ListError, Stamp, list, unreadable};
-use crate::project::{diagnostic, is_beside};
+use crate::project::{diagnostic, is_beside, open_file};
 
 /// How often a project that moves while it is read is read again at once. If it still moves
 /// then, the watch will call again.
@@ -140,7 +139,7 @@ fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {
 
 /// SHA-256 of a file's content.
 pub(super) fn hash_file(path: &Path) -> io::Result<FileHash> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -153,6 +152,8 @@ pub(super) fn hash_file(path: &Path) -> io::Result<FileHash> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {

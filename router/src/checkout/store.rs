@@ -52,7 +52,9 @@ impl Checkout {
     pub(crate) fn own_node_modules(&self) -> Option<PathBuf> {
         let fetched = linked_packages(&self.dir).map(|folder| folder.join(NODE_MODULES));
         let found = fs::read_link(self.dir.join(NODE_MODULES)).ok()?;
-        (Some(&found) != fetched.as_ref()).then(|| found.canonicalize().ok())?
+        // Not by a link that somebody has put there since it was read.
+        let is_there = || found.canonicalize().is_ok_and(|real| real == found);
+        (Some(&found) != fetched.as_ref() && is_there()).then_some(found)
     }
 
     /// Makes `folder` what was fetched for it; its `node_modules` is the project's if that has none.
@@ -63,8 +65,11 @@ impl Checkout {
         let node_modules = self.dir.join(NODE_MODULES);
         let earlier = linked_packages(&self.dir).map(|earlier| earlier.join(NODE_MODULES));
         let is_earlier = fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
-        if is_earlier || !node_modules.is_dir() {
-            self.relink(&folder.join(NODE_MODULES), &node_modules)?;
+        let fetched = folder.join(NODE_MODULES);
+        // An empty one would stand before those of a workspace that the project is in.
+        let is_wanted = !node_modules.is_dir() && fs::read_dir(&fetched)?.next().is_some();
+        if is_earlier || is_wanted {
+            self.relink(&fetched, &node_modules)?;
         }
         self.relink(folder, &self.dir.with_file_name(PACKAGES))
     }
@@ -194,11 +199,14 @@ impl Store {
     /// when it hashes to its name.
     fn compare(&self, folder: &Path, dir: &Path, short: &str) -> Option<(Digest, Arc<Files>)> {
         // What is in it was let in when it was made.
-        let found = snapshot(dir, &|_, _| Ok(()), &mut HashCache::default()).ok()?;
-        if found.digest.short() != short {
-            remove(folder);
-            return None;
-        }
+        let found = match snapshot(dir, &|_, _| Ok(()), &mut HashCache::default()) {
+            Ok(found) if found.digest.short() == short => found,
+            Err(SnapshotError::Gone) => return None,
+            _ => {
+                remove(folder);
+                return None;
+            }
+        };
         let trusted = (found.digest, found.files);
         self.known().trusted.insert(folder.to_owned(), trusted.clone());
         Some(trusted)

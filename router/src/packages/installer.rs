@@ -51,7 +51,8 @@ pub(super) async fn run(
             Ok(())
         }
         Installed::Failed(diagnostic) => {
-            Err(Diagnostic { message: secrets.hidden(&diagnostic.message), ..diagnostic })
+            let frame = diagnostic.frame.map(|frame| secrets.hidden(&frame));
+            Err(Diagnostic { message: secrets.hidden(&diagnostic.message), frame, ..diagnostic })
         }
     }
 }

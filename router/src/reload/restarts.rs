@@ -33,19 +33,20 @@ pub(super) enum Rest {
 }
 
 impl Restarts {
-    /// Notes a death after so long a life. Returns how long the next cell has to wait, or none when
-    /// there will be no next one.
-    pub(super) fn died(&mut self, lived: Duration) -> Option<Duration> {
+    /// Notes a death after so long a life of one of so many cells, which are likely to die together. Returns how long the
+    /// next cell has to wait, or none when there will be no next one.
+    pub(super) fn died(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
         if lived >= STABLE {
             self.deaths = 0;
         }
         self.deaths += 1;
-        if self.deaths >= MOST {
+        let in_a_row = self.deaths.div_ceil(u32::try_from(cells.max(1)).unwrap_or(u32::MAX));
+        if in_a_row >= MOST {
             self.rest = Rest::Stopped;
             return None;
         }
         self.rest = Rest::Restarting;
-        Some(match self.deaths {
+        Some(match in_a_row {
             1 => Duration::ZERO,
             deaths => PAUSE * 2_u32.pow(deaths - 2),
         })
@@ -74,7 +75,7 @@ mod tests {
     const SHORT: Duration = Duration::from_secs(59);
 
     fn millis(restarts: &mut Restarts, lived: Duration) -> Option<u128> {
-        restarts.died(lived).map(|pause| pause.as_millis())
+        restarts.died(lived, 1).map(|pause| pause.as_millis())
     }
 
     #[test]
@@ -89,11 +90,20 @@ mod tests {
     fn a_cell_that_lived_long_enough_makes_the_next_death_a_first_one() {
         let mut restarts = Restarts::default();
         for _ in 1..MOST {
-            assert!(restarts.died(SHORT).is_some());
+            assert!(restarts.died(SHORT, 1).is_some());
             restarts.started(false);
         }
         assert_eq!(millis(&mut restarts, STABLE), Some(0));
         assert_eq!(millis(&mut restarts, SHORT), Some(100));
+    }
+
+    #[test]
+    fn cells_that_die_together_are_counted_as_one() {
+        let mut restarts = Restarts::default();
+        let pauses: Vec<_> =
+            std::iter::from_fn(|| restarts.died(SHORT, 4)).map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses[..9], [0, 0, 0, 0, 100, 100, 100, 100, 200]);
+        assert_eq!(pauses.len(), 4 * 7);
     }
 
     #[test]

@@ -292,7 +292,9 @@ impl Builder {
                 return Ok(true);
             }
             let reused = packages.reuse(&version.project, &key(&order)?, |folder| checkout.attach(folder))?;
-            Ok(reused || checkout.has_node_modules() || !packages::has_dependencies(&checkout.dir))
+            let has_node_modules =
+                || checkout.has_node_modules() || order.packages_beside().contains_key("../node_modules");
+            Ok(reused || has_node_modules() || !packages::has_dependencies(&checkout.dir))
         });
         let found = found.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         found.map_err(|error| {

@@ -129,7 +129,8 @@ impl Rules {
     /// With what `install` may touch.
     pub(super) fn of_install(self, install: &Install) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
-        for path in [&install.checkout].into_iter().chain(&install.node_modules).chain(&install.lock) {
+        let packages = install.node_modules.iter().chain(install.packages_beside.values());
+        for path in [&install.root].into_iter().chain(packages).chain(&install.lock) {
             rules = allow(rules, path, EXACTLY, looks())?;
         }
         for path in [&install.folder].into_iter().chain(&install.downloads) {

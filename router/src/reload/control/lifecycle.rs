@@ -71,7 +71,9 @@ impl Control {
     pub(super) fn revive(&mut self, name: &str) {
         let Some(project) = self.projects.get_mut(name) else { return };
         let asked = matches!(project.attempt.trigger, Trigger::Request | Trigger::Policy);
-        let Some(version) = project.machine.live.clone().filter(|_| asked && project.is_stopped()) else {
+        let Some(version) =
+            project.machine.live.clone().filter(|_| asked && project.restarts.rest == Rest::Stopped)
+        else {
             return;
         };
         project.restarts = Restarts::anew();
@@ -106,6 +108,7 @@ impl Control {
                     self.restart(version);
                 }
                 self.evict(name);
+                self.prune(&version.project, self.settings.keep);
             }
             Ok((cells, _)) => self.retire(name, cells),
             Err(BuildError::Failed(error)) if wanted => self.lost(name, Duration::ZERO, |restart_ms| Death {
@@ -123,6 +126,11 @@ impl Control {
                 self.restart_after(NO_PROCESS_PAUSE, version.clone());
             }
             Err(_) => {}
+        }
+        // Cells of a newer one may have died meanwhile.
+        let live = self.projects.get(name).and_then(|project| project.machine.live.clone());
+        if let Some(live) = live.filter(|live| live != version) {
+            self.restart(&live);
         }
         self.show(name);
     }
@@ -247,7 +255,7 @@ impl Control {
     fn lost(&mut self, name: &str, lived: Duration, death: impl FnOnce(Option<u64>) -> Death) {
         let Some(project) = self.projects.get_mut(name) else { return };
         let Some(version) = project.machine.live.clone() else { return };
-        let pause = project.restarts.died(lived);
+        let pause = project.restarts.died(lived, project.live_plan.as_ref().map_or(1, Plan::cells));
         let restart_ms = pause.and_then(|pause| u64::try_from(pause.as_millis()).ok());
         self.parts.live.put(project.entry());
         let death = death(restart_ms);
