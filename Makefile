@@ -38,7 +38,7 @@ compat: build ## run well-known packages of npm as projects, and write docs/comp
 	@tools/deps compat
 	node --experimental-websocket tools/compat/main.mjs $(ONLY)
 
-bench: build ## measure against deno serve and nginx (installs them: npm, Debian packages)
+bench: build $(PACKAGES) ## measure against deno serve and nginx (installs them: npm, Debian packages)
 	@tools/deps bench
 	cargo bench --workspace --locked --bench all
 

@@ -2,6 +2,7 @@
 //! (`cargo bench --workspace --bench all -- reload`). Each compares side by side in one run, and
 //! prints medians and ratios as a table.
 
+mod builds;
 mod containment;
 mod deploy;
 mod latency;
@@ -20,6 +21,9 @@ fn main() -> anyhow::Result<()> {
         let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
         if is_wanted("reload") {
             reload::run().await;
+        }
+        if is_wanted("builds") {
+            builds::run().await?;
         }
         if is_wanted("deploy") {
             deploy::run().await;

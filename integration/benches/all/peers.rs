@@ -31,7 +31,7 @@ impl Peer {
             if began.elapsed() > PATIENCE {
                 bail!("nothing listens on {}", self.address);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(self)
     }
@@ -59,6 +59,16 @@ pub(crate) fn deno_serve(main: &Path) -> Result<Peer> {
     let mut command = Command::new(deno());
     command.args(["serve", "--allow-all", "--host", "127.0.0.1", "--port"]);
     command.arg(address.port().to_string()).arg(main);
+    Peer::start(command, address)?.answering()
+}
+
+/// The same, which keeps what it compiles in `cache` alone.
+pub(crate) fn deno_serve_with_cache(main: &Path, cache: &Path) -> Result<Peer> {
+    let address = free_address()?;
+    let mut command = Command::new(deno());
+    command.args(["serve", "--allow-all", "--host", "127.0.0.1", "--port"]);
+    command.arg(address.port().to_string()).arg(main).env("DENO_DIR", cache);
+    command.current_dir(main.parent().context("find the project")?);
     Peer::start(command, address)?.answering()
 }
 
