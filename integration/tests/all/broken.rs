@@ -181,3 +181,20 @@ async fn a_failure_is_told_once_and_not_built_again_until_something_changes() {
     // A reload that was asked for may build again; the write of the same bytes may not.
     assert!(told <= 2, "told {told} times");
 }
+
+#[tokio::test]
+async fn an_import_map_that_leads_nowhere_is_named_with_what_is_right() {
+    let volume = Volume::new();
+    volume
+        .project("a")
+        .file("deno.json", r#"{"imports": {"x": "x.ts"}}"#)
+        .file("main.ts", "\nimport x from 'x';\nexport default { fetch: () => new Response(x) };\n")
+        .write();
+    let router = Router::start(&volume).await;
+    let error = router.admin.project("a").await.error.expect("it fails");
+    assert!(
+        error.message.contains("\"x\" leads nowhere") && error.message.contains("deno.json"),
+        "{error:?}"
+    );
+    assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(2)));
+}

@@ -286,6 +286,12 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
         }
         _ => {
             let text = error.to_string();
+            if text.starts_with("Blocked by null entry") {
+                return format!(
+                    "\"{raw}\" leads nowhere: its entry in the \"imports\" of deno.json has to begin with \"./\", \"../\", \"npm:\" or \
+                     the like"
+                );
+            }
             let advice = [" Ensure you have ", " Deno expects "];
             match advice.iter().find_map(|advice| text.split_once(advice)) {
                 Some((what, _)) => format!("{what} Install it into the project's node_modules (npm install)"),
