@@ -10,6 +10,7 @@
 //! - [`routes`]: which project a request is for
 //! - [`target`]: what a request asks for, in one form only
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
+//! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
 
@@ -26,4 +27,5 @@ pub mod secret;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod target;
+pub mod tunnel;
 pub mod verifier;

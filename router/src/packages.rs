@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use self::downloads::{DOWNLOADS, Downloads};
+use crate::folder::remove;
 use crate::project::diagnostic;
 use crate::user::User;
 
@@ -271,15 +272,6 @@ fn take_over(path: &Path) -> io::Result<()> {
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
-fn remove(path: &Path) {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!("{} cannot be removed: {error}", path.display());
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use switchyard_bridge::forwarded;
+use switchyard_bridge::tunnel::carry;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -27,7 +28,6 @@ use super::answer::{Answer, json, nothing, problem};
 use crate::cells::Inspector;
 use crate::drain::Guard;
 use crate::live::{Attached, Entry, Running};
-use crate::tunnel::carry;
 use crate::version::Version;
 
 /// The version of the protocol that V8 speaks.

@@ -15,6 +15,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
+use crate::folder::remove;
 use crate::project::{Include, diagnostic};
 use crate::version::Version;
 
@@ -351,15 +352,6 @@ fn names(dir: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     names.collect::<io::Result<_>>().with_context(|| format!("read {}", dir.display()))
-}
-
-fn remove(path: &Path) {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!("{} cannot be removed: {error}", path.display());
-        }
-        _ => {}
-    }
 }
 
 fn copy(from: &Path, to: &Path, hash: &FileHash) -> Result<(), CheckoutError> {

@@ -9,13 +9,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use switchyard_bridge::forwarded;
+use switchyard_bridge::tunnel::carry;
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 
 use super::body::{Body, Limited};
 use crate::drain::Guard;
 use crate::slots::Slot;
-use crate::tunnel::carry;
 
 /// What a request that wants to switch holds.
 pub(super) struct Held {

@@ -40,6 +40,7 @@ use crate::watch::Change;
 
 /// More of what is slow than this waits to be told.
 const FETCHING: usize = 16;
+
 /// How often cells are looked at that are to end when nobody asks them anything: the shortest time that can be set for it.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
 
