@@ -16,7 +16,7 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 CARGO := tools/cargo
 DEPS := deps-build deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build native run test compat bench soak lint fmt fresh clean
+.PHONY: help deps $(DEPS) build native run test compat bench soak lint fmt fresh fresh-native clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -67,6 +67,10 @@ fmt: ## format all code
 FRESH ?= make build test
 fresh: ## build and test a fresh clone in a bare Debian root (as root; WITH="PACKAGES" adds some, FRESH="…" runs something else)
 	tools/fresh $(FRESH)
+
+# libclang-cpp looks like libclang and is not it.
+fresh-native: ## the cheap half of it: the dependencies, and the crates that fail first where one is missing
+	WITH=$$(apt-cache pkgnames libclang-cpp | grep -xE 'libclang-cpp[0-9]+' | sort -V | head -1) tools/fresh make native
 
 clean: ## remove what was built
 	cargo clean
