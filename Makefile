@@ -14,9 +14,9 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 
 # Each target's needs are checked and installed before anything is built for it.
 CARGO := tools/cargo
-DEPS := deps-build deps-test deps-lint deps-bench deps-compat
+DEPS := deps-build deps-bridge deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build native run test compat bench soak lint fmt fresh fresh-native clean
+.PHONY: help deps $(DEPS) build bridge native run test compat bench soak lint fmt fresh fresh-native clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -28,6 +28,10 @@ $(DEPS): deps-%:
 
 build: deps-build ## build switchyard-router, switchyard-cell and switchyard-bridge
 	$(CARGO) build $(CARGO_FLAGS)
+
+# In a target folder of its own, since its features are not those of the whole workspace.
+bridge: deps-bridge ## build switchyard-bridge alone, with its commands: without Deno, V8 and libclang
+	$(CARGO) build --release --locked --target-dir target/bridge -p switchyard-bridge --features server
 
 # The crates with C code or bindings that are generated.
 NATIVE := aws-lc-sys@0.40.0 aws-lc-sys@0.47.0 libffi-sys libsqlite3-sys zstd-sys v8
