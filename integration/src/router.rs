@@ -174,6 +174,14 @@ impl Builder {
         process.ended(log).await
     }
 
+    /// Starts a router that logs as text, ends it once that is in its log, and gives the lines.
+    pub async fn text_log_until(self, text: &str) -> Vec<String> {
+        let (mut process, log) = self.flag("log-format", "text").spawn();
+        eventually("the text is logged", || std::future::ready(log.text().contains(text))).await;
+        process.signal(Signal::TERM);
+        process.ended(log).await.log.lines()
+    }
+
     fn spawn(&self) -> (Process, Log) {
         let mut command = match (self.watch_limit, &self.mounts) {
             (Some(watches), _) => with_watch_limit(watches),

@@ -23,6 +23,9 @@ pub const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
 pub struct Projects {
     /// Which router says so: another one after each of its starts.
     pub router: String,
+    /// It fetches packages that projects name and the volume lacks (`--allow-install`).
+    #[serde(default)]
+    pub installs: bool,
     pub projects: Vec<Status>,
 }
 

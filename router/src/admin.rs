@@ -61,6 +61,8 @@ pub(crate) struct Admin {
     pub(crate) sends: Arc<Semaphore>,
     /// Which projects debuggers may attach to.
     pub(crate) inspect: Inspectable,
+    /// Packages are fetched here (`--allow-install`).
+    pub(crate) installs: bool,
 }
 
 impl Admin {
@@ -163,7 +165,7 @@ impl Admin {
 
     fn projects(&self) -> Answer {
         let router = self.events.router().to_owned();
-        json(StatusCode::OK, &Projects { router, projects: self.board.all() })
+        json(StatusCode::OK, &Projects { router, installs: self.installs, projects: self.board.all() })
     }
 
     fn project(&self, name: &str) -> Answer {

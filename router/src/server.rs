@@ -321,6 +321,7 @@ where
         tokens: tokens.clone(),
         sends: admin::sends(),
         inspect,
+        installs: config.allow_install,
     };
     let files = Files { config: config.clone(), tokens, commands: commands.clone() };
     let reading = files.are_named().then(hangups).transpose()?;

@@ -159,6 +159,7 @@ impl Api {
             ["deploys"] if get => Ok(self.all_deploys(&caller)),
             ["deploys", id] if get => self.one_deploy(&caller, id),
             ["projects"] if get => Ok(projects::all(self, &caller)),
+            ["routers"] if get => Ok(projects::routers(self)),
             ["projects", name] if get => projects::one(self, &caller, &project(name)?),
             ["projects", name] if parts.method == Method::DELETE => {
                 self.remove(parts, &caller, project(name)?).await
@@ -227,7 +228,7 @@ fn project(name: &str) -> Result<ProjectName, Problem> {
 
 fn nothing_here(segments: &[&str]) -> Problem {
     let allowed = match segments {
-        ["healthz" | "readyz" | "metrics" | "deploys"]
+        ["healthz" | "readyz" | "metrics" | "deploys" | "routers"]
         | ["deploys", _]
         | ["projects"]
         | ["projects", _, "versions" | "logs"] => "GET",

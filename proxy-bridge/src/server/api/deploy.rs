@@ -17,7 +17,7 @@ use crate::server::deploys::{Begun, Job, Order, Ticket};
 use crate::server::problem::Problem;
 use crate::server::records::Record;
 use crate::server::tokens::{Action, Caller};
-use crate::server::upload::{self, Shape};
+use crate::server::upload::{self, Shape, Tree};
 use crate::server::versions::{self, unknown_project};
 use crate::server::volume::{Change, Staging, VolumeError};
 
@@ -35,6 +35,7 @@ impl Api {
     ) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
         let keep = switch(parts.uri.query(), "keep", false)?;
+        let packages = switch(parts.uri.query(), "packages", true)?;
         if let Some(project) = &project {
             caller.check(Action::Deploy, project)?;
         }
@@ -66,7 +67,8 @@ impl Api {
         for tree in &received.trees {
             caller.check(Action::Deploy, &tree.project)?;
         }
-        let changes = received.trees.into_iter().map(Change::Put).collect();
+        let put = |tree| Change::Put(Tree { carries_packages: packages, ..tree });
+        let changes = received.trees.into_iter().map(put).collect();
         let job = ticket.start(staging, changes, received.message, keep)?;
         Ok(self.answer(parts, job, wait).await)
     }

@@ -56,16 +56,22 @@ pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
         routers.iter().flat_map(|router| router.statuses()).map(|status| status.name.clone()).collect();
     let names = names.iter().filter(|name| caller.may(Action::Read, name));
     let projects: Vec<_> = names.map(|name| project(name, &routers)).collect();
-    let told: Vec<_> = routers
-        .iter()
-        .map(|router| {
-            json!({
-                "router": router.name(), "public": router.public(), "ready": router.is_ready(),
-                "reachable": router.is_reachable(), "lagging": router.lagging(),
-            })
+    json(StatusCode::OK, &json!({ "projects": projects, "routers": states(&routers) }))
+}
+
+/// The routers without their projects.
+pub(super) fn routers(api: &Api) -> Answer {
+    json(StatusCode::OK, &json!({ "routers": states(&api.routers.all()) }))
+}
+
+fn states(routers: &[Arc<Router>]) -> Vec<Value> {
+    let state = |router: &Arc<Router>| {
+        json!({
+            "router": router.name(), "public": router.public(), "ready": router.is_ready(),
+            "reachable": router.is_reachable(), "lagging": router.lagging(), "installs": router.installs(),
         })
-        .collect();
-    json(StatusCode::OK, &json!({ "projects": projects, "routers": told }))
+    };
+    routers.iter().map(state).collect()
 }
 
 pub(super) fn one(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {

@@ -112,6 +112,15 @@ pub(super) struct Router {
     pub(super) router: String,
     #[serde(default = "yes")]
     pub(super) reachable: bool,
+    /// It fetches packages that the volume lacks.
+    #[serde(default)]
+    pub(super) installs: bool,
+}
+
+/// `GET /routers`
+#[derive(Debug, Deserialize)]
+pub(super) struct Routers {
+    pub(super) routers: Vec<Router>,
 }
 
 fn yes() -> bool {

@@ -4,6 +4,7 @@ use super::Console;
 use super::answers::{Deployed, Problem, Record, Told};
 use super::bridge::{Answer, CallError};
 use super::failure::{Failure, exit_of};
+use crate::visible;
 
 /// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
 /// Returns the exit status.
@@ -12,7 +13,7 @@ pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Re
     let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
     let exit = exit_of(answer.status, kind);
     match problem {
-        Ok(_) if json => writeln!(console.out, "{}", answer.body.trim_end())?,
+        Ok(_) if json => console.print_json(&answer.body)?,
         Ok(problem) => console.complain(&describe(&problem, answer))?,
         Err(_) => {
             console.complain(&format!("the bridge, or what is in front of it, answered {}", answer.status))?
@@ -29,18 +30,18 @@ pub(super) fn record(answer: &Answer) -> Result<Record, Failure> {
 /// One line for each project, and one for each router that is behind.
 pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), Failure> {
     for project in &record.projects {
-        writeln!(console.out, "{}", outcome(record, project))?;
+        console.print(&outcome(record, project))?;
     }
     console.complain(&silent_routers(&record.routers))?;
     Ok(())
 }
 
 fn outcome(record: &Record, deployed: &Deployed) -> String {
-    let version = deployed.version.as_deref().unwrap_or(&deployed.project);
+    let version = visible::word(deployed.version.as_deref().unwrap_or(&deployed.project));
     let (what, through) = match record.outcome.as_deref() {
         Some("removed") => ("removed from", ["removed", "unknown"]),
         Some(_) => ("live on", ["live", "unchanged"]),
-        None => return format!("{version} is under way: deploy {}", record.deploy),
+        None => return format!("{version} is under way: deploy {}", visible::word(&record.deploy)),
     };
     let reports = record.routers.iter().filter(|told| {
         let mut own = told.reports.iter().filter(|report| report.project == deployed.project);
@@ -58,8 +59,10 @@ fn outcome(record: &Record, deployed: &Deployed) -> String {
 
 fn silent_routers(routers: &[Told]) -> String {
     let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
-    let lines =
-        silent.map(|told| format!("  {}: {}", told.router, told.error.as_deref().unwrap_or("said nothing")));
+    let lines = silent.map(|told| {
+        let error = told.error.as_deref().unwrap_or("said nothing");
+        format!("  {}: {}", visible::word(&told.router), visible::line(error))
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -85,7 +88,8 @@ fn describe(problem: &Problem, answer: &Answer) -> String {
 
 /// `main.ts:3:12: message`, and the lines around the place.
 pub(super) fn diagnostic(error: &crate::event::Diagnostic) -> String {
-    let place: Vec<_> = [error.file.clone()]
+    let file = error.file.as_deref().map(|file| visible::word(file).into_owned());
+    let place: Vec<_> = [file]
         .into_iter()
         .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
         .map_while(|part| part)

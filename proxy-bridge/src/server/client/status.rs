@@ -6,6 +6,7 @@ use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure};
 use super::report;
 use crate::project::ProjectName;
+use crate::visible;
 
 /// Returns the exit status.
 pub(super) async fn status(
@@ -20,7 +21,7 @@ pub(super) async fn status(
         return report::tell(console, json, &answer);
     }
     let said = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
-    console.out.write_all(table(&said).as_bytes())?;
+    console.print(table(&said).trim_end())?;
     Ok(DONE)
 }
 
@@ -39,14 +40,14 @@ fn table(said: &Projects) -> String {
     }
     let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
     for router in said.routers.iter().filter(|router| !router.reachable) {
-        text.push_str(&format!("{} cannot be reached\n", router.router));
+        text.push_str(&format!("{} cannot be reached\n", visible::word(&router.router)));
     }
     text
 }
 
 /// One row where all routers say the same, else one more for each router.
 fn project_rows(project: &Project) -> Vec<[String; 4]> {
-    let name = project.project.clone();
+    let name = visible::word(&project.project).into_owned();
     match project.routers.as_slice() {
         [] => vec![[name, "-".into(), "-".into(), String::new()]],
         [first, rest @ ..] if rest.iter().all(|said| facts(said) == facts(first)) => vec![row(name, first)],
@@ -54,7 +55,7 @@ fn project_rows(project: &Project) -> Vec<[String; 4]> {
             let note = if project.skew { "the routers serve different versions" } else { "" };
             let state = if project.skew { "skew" } else { "differs" };
             let head = [name, state.to_owned(), "-".to_owned(), note.to_owned()];
-            let routers = all.iter().map(|said| row(format!("  {}", said.router), said));
+            let routers = all.iter().map(|said| row(format!("  {}", visible::word(&said.router)), said));
             std::iter::once(head).chain(routers).collect()
         }
     }
@@ -70,7 +71,7 @@ fn facts(said: &Said) -> [String; 3] {
         None if said.lags => "lags: gets no requests until it serves what was deployed",
         None => "",
     };
-    [state, version, note].map(str::to_owned)
+    [state, version, note].map(|fact| visible::word(fact).into_owned())
 }
 
 fn row(name: String, said: &Said) -> [String; 4] {
@@ -138,6 +139,24 @@ mod tests {
             "  r1     live   blog@1",
             "  r2     live   blog@2   lags: gets no requests until it serves what was deployed",
             "r3 cannot be reached",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_others_wrote_keeps_the_table_as_it_is() {
+        let error = json!({"message": "\u{1b}]0;x\u{7}\tno", "file": "a\u{202e}.ts"});
+        let shown = shown(
+            json!([{"project": "b\u{1b}[2J", "skew": false, "routers": [
+                said("r1", "failed", Some("b\n@1"), error.clone()), said("r\r2", "live", None, error)]}]),
+            json!([{"router": "r\u{9b}3", "reachable": false}]),
+        );
+        let expected = [
+            "PROJECT  STATE    VERSION",
+            "b␛[2J    differs  -",
+            r"  r1     failed   b␊@1     a\u{202e}.ts: ␛]0;x␇␉no",
+            r"  r␍2    live     -        a\u{202e}.ts: ␛]0;x␇␉no",
+            r"r\u{9b}3 cannot be reached",
         ];
         assert_eq!(shown, expected);
     }

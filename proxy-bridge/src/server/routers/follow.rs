@@ -237,8 +237,9 @@ impl<'r> Session<'r> {
                 false
             }
             Answer::All { projects, .. } if projects.router != self.id => return Err(End::Another),
-            Answer::All { projects: Projects { projects, .. }, asked, complete } => {
+            Answer::All { projects: Projects { projects, installs, .. }, asked, complete } => {
                 self.pulled = true;
+                router.says_installs(installs);
                 let behind = {
                     let state = router.state();
                     projects.iter().any(|status| state.is_ahead_of(status)).then_some(Wanted::All)

@@ -40,6 +40,8 @@ pub struct Router {
     reachable: AtomicBool,
     /// All projects were told once: a copy of what `state` knows, for every request to read.
     pulled: AtomicBool,
+    /// It said that it fetches packages.
+    installs: AtomicBool,
     state: Mutex<State>,
     /// Has all projects asked for.
     pub(super) ask_all: Notify,
@@ -62,6 +64,7 @@ impl Router {
             takes_requests: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
             pulled: AtomicBool::new(false),
+            installs: AtomicBool::new(false),
             state: Mutex::default(),
             ask_all: Notify::new(),
             in_flight: AtomicUsize::new(0),
@@ -88,6 +91,15 @@ impl Router {
     /// Whether its admin listener answered when it was last asked.
     pub fn is_reachable(&self) -> bool {
         self.reachable.load(Relaxed)
+    }
+
+    /// Whether it fetches packages that the volume lacks. `false` until it has said so.
+    pub fn installs(&self) -> bool {
+        self.installs.load(Relaxed)
+    }
+
+    pub(super) fn says_installs(&self, installs: bool) {
+        self.installs.store(installs, Relaxed);
     }
 
     /// What it last told of a project; `None` when it knows no such project, or has not told yet.

@@ -331,7 +331,7 @@ impl Shared {
             "/projects" => {
                 told.pulls += 1;
                 let projects = told.projects.values().cloned().collect();
-                let projects = Projects { router: told.id.clone(), projects };
+                let projects = Projects { router: told.id.clone(), installs: false, projects };
                 answer(200, serde_json::to_string(&projects).unwrap())
             }
             _ => match told.projects.get(path.strip_prefix("/projects/")?) {

@@ -105,6 +105,8 @@ impl Journal {
                 digest: put.digest,
                 files: put.files,
                 bytes: put.bytes,
+                // What is in the journal has what it needs already.
+                carries_packages: true,
             }),
             None => Change::Remove(entry.project.clone()),
         };

@@ -67,7 +67,7 @@ impl Staging {
             self.check_plain(change.project())?;
             let old = self.place(change.project());
             if let (Change::Put(tree), true) = (change, old.is_dir()) {
-                carry_over(&old, &tree.dir)
+                carry_over(&old, &tree.dir, tree.carries_packages)
                     .map_err(|source| VolumeError::io("carry packages over", source))?;
             }
         }

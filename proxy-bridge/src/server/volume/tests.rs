@@ -71,7 +71,8 @@ fn put(staging: &Staging, project: &str, text: &str) -> Change {
     let dir = staging.incoming().join(project);
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("main.ts"), text).unwrap();
-    Change::Put(Tree { project: name(project), dir, digest: Digest::from([1; 32]), files: 1, bytes: 1 })
+    let (digest, carries_packages) = (Digest::from([1; 32]), true);
+    Change::Put(Tree { project: name(project), dir, digest, files: 1, bytes: 1, carries_packages })
 }
 
 /// With folders that can be exchanged, and without.
