@@ -21,6 +21,7 @@ const EVENT_SECRET_FILE: &str = "event-secret-file";
 const GRACE: &str = "grace";
 const BUILD_TIMEOUT: &str = "build-timeout";
 const POLL: &str = "poll";
+const COMPARE: &str = "compare";
 const SPARES: &str = "spares";
 const MAX_CELLS: &str = "max-cells";
 const KEEP: &str = "keep";
@@ -70,7 +71,19 @@ const FLAGS: &[Flag] = &[
         "after SIGTERM, how long requests are still taken while /readyz says 503 already",
     ),
     flag(BUILD_TIMEOUT, "MS", "10000", "how long a version may take to load and serve"),
-    flag(POLL, "MS", "", "read all projects again this often (by itself where the mount has no events)"),
+    flag(
+        POLL,
+        "MS",
+        "",
+        "compare all files this often, without waiting for events (by itself where the mount has none)",
+    ),
+    // 1,000 projects of ten files took 0.3 s of one core, spread over 16 s.
+    flag(
+        COMPARE,
+        "MS",
+        "30000",
+        "pause between comparisons of all files, which find changes without a file event; 0: none",
+    ),
     // Two: one for the edit under way and one for its neighbour's; each costs a warmed V8's memory.
     flag(SPARES, "N", "2", "warmed cells kept ready"),
     // A hundred hello worlds are about 1.5 GB.
@@ -171,6 +184,8 @@ pub struct Config {
     pub build_timeout: Duration,
     /// `None`: only where the mount has no events of its own.
     pub poll: Option<Duration>,
+    /// Zero: never.
+    pub compare: Duration,
     pub spares: usize,
     pub max_cells: usize,
     pub keep: usize,
@@ -245,6 +260,7 @@ impl Config {
             drain_delay: values.millis(DRAIN_DELAY, 0),
             build_timeout: values.millis(BUILD_TIMEOUT, 1),
             poll: values.optional(POLL).map(|_| values.millis(POLL, 10)),
+            compare: values.millis(COMPARE, 0),
             spares: values.number(SPARES, 0) as usize,
             max_cells: values.number(MAX_CELLS, 1) as usize,
             keep: values.number(KEEP, 0) as usize,

@@ -38,6 +38,10 @@ pub(crate) struct Metrics {
     /// 1 while projects are polled because file events are missing, or by `--poll`.
     pub(crate) polling: Gauge,
     pub(crate) lost_events: Counter,
+    /// Changes that were found by comparison, and of which no file event told.
+    pub(crate) unseen_changes: Counter,
+    /// Times that the projects root became another folder.
+    pub(crate) root_changes: Counter,
     pub(crate) watches: Gauge,
     /// Of clients, at the public listener.
     pub(crate) connections: Gauge,
@@ -120,6 +124,16 @@ impl Metrics {
             "switchyard_lost_events",
             "Times that file events were lost and all projects were read again",
             lost_events.clone(),
+        );
+        registry.register(
+            "switchyard_unseen_changes",
+            "Changes of projects without a file event, found by comparison",
+            self.unseen_changes.clone(),
+        );
+        registry.register(
+            "switchyard_root_changes",
+            "Times that the projects root became another folder",
+            self.root_changes.clone(),
         );
         registry.register("switchyard_watched_directories", "Directories that are watched", watches.clone());
         let Self { connections, connections_refused, requests_refused, .. } = self;

@@ -1,6 +1,7 @@
 //! What a project's own configuration says of its entry and routes, and what it asks for.
 
 mod include;
+mod installed;
 mod upkeep;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 
 pub(crate) use self::include::{Include, Included, is_beside};
+pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::Asked;
 pub(crate) use switchyard_bridge::entry::CONFIG_FILES;

@@ -8,6 +8,7 @@ mod machine;
 mod project;
 mod record;
 mod restarts;
+mod retries;
 mod work;
 
 use std::path::PathBuf;
@@ -15,11 +16,13 @@ use std::time::Duration;
 
 pub(crate) use control::{Control, Parts};
 
+use crate::root::Root;
+
 /// What the control flow is told at start.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The volume.
-    pub(crate) projects: PathBuf,
+    pub(crate) root: Root,
     pub(crate) state: PathBuf,
     pub(crate) grace: Duration,
     pub(crate) build_timeout: Duration,

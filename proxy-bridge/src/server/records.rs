@@ -182,6 +182,8 @@ impl Records {
     pub fn put(&self, record: &Record) -> io::Result<()> {
         let path = self.path(&record.deploy);
         let unfinished = path.with_extension("new");
+        // The volume may be another one since the start.
+        fs::create_dir_all(&self.folder)?;
         fs::write(&unfinished, serde_json::to_vec(record)?)?;
         fs::rename(unfinished, path)
     }

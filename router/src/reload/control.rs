@@ -114,6 +114,11 @@ enum What {
     },
     /// The pause after the death of a cell of this version is over.
     RestartDue(Version),
+    /// The pause after the failure with this number is over.
+    RetryDue {
+        pause: Duration,
+        number: u64,
+    },
     Nothing,
 }
 
@@ -214,7 +219,7 @@ impl Control {
     }
 
     fn reload(&mut self, name: &str, answer: oneshot::Sender<Report>) {
-        let there = !is_ignored(name) && self.settings.projects.join(name).is_dir();
+        let there = !is_ignored(name) && self.settings.root.project(name).is_dir();
         let report = match ProjectName::parse(name) {
             Ok(project) if there || self.projects.contains_key(name) => {
                 let project = self.project(&project);
@@ -288,6 +293,7 @@ impl Control {
             What::Drained { version, cut_off, retired } => self.drained(&name, &version, cut_off, retired),
             What::Died { cell, exit } => self.died(&name, cell, &exit),
             What::RestartDue(version) => self.restart(&version),
+            What::RetryDue { pause, number } => self.retry(&name, pause, number),
         }
     }
 

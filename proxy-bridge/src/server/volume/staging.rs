@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{RenameFlags, syncfs};
 
 use super::carry::carry_over;
+use super::folder::Folder;
 use super::journal::{Entry, Identity, Journal, listing};
 use super::{Change, NEW, OLD, VolumeError, rename, sync_folder};
 use crate::project::ProjectName;
@@ -23,6 +25,8 @@ pub struct Staging {
     pub(super) dir: PathBuf,
     incoming: PathBuf,
     can_exchange: bool,
+    /// The projects root by name, and the folder that it was. `None` for a deploy of an earlier process.
+    pub(super) root: Option<(PathBuf, Arc<Folder>)>,
     /// What is being done to the volume.
     pub(super) journal: Option<Journal>,
     /// Not all old trees are back: what is here is needed by the next start.
@@ -37,9 +41,15 @@ pub struct PutBack {
 }
 
 impl Staging {
-    pub(super) fn new(projects: PathBuf, dir: PathBuf, can_exchange: bool) -> Self {
+    pub(super) fn of(name: PathBuf, folder: Arc<Folder>, dir: PathBuf) -> Self {
+        let mut staging = Self::new(folder.projects.clone(), dir, folder.can_exchange);
+        staging.root = Some((name, folder));
+        staging
+    }
+
+    fn new(projects: PathBuf, dir: PathBuf, can_exchange: bool) -> Self {
         let incoming = dir.join(NEW);
-        Self { projects, dir, incoming, can_exchange, journal: None, stranded: false }
+        Self { projects, dir, incoming, can_exchange, root: None, journal: None, stranded: false }
     }
 
     pub(super) fn again(projects: PathBuf, dir: PathBuf, can_exchange: bool, journal: Journal) -> Self {
@@ -87,6 +97,9 @@ impl Staging {
     /// # Errors
     /// The volume fails; nothing has changed.
     pub fn swap(&mut self, changes: &[Change]) -> Result<(), VolumeError> {
+        if self.root.as_ref().is_some_and(|(name, folder)| !folder.is_behind(name)) {
+            return Err(VolumeError::Replaced);
+        }
         let journal = Journal::of(changes, &self.projects)
             .and_then(|journal| journal.write(&self.dir).map(|()| journal))
             .map_err(|source| VolumeError::io("write the journal", source))?;
