@@ -20,6 +20,7 @@ pub mod command;
 pub mod digest;
 pub mod event;
 pub mod forwarded;
+mod jitter;
 pub mod project;
 pub mod publisher;
 pub mod routes;
