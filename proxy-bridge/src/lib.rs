@@ -23,6 +23,7 @@ pub mod digest;
 pub mod entry;
 pub mod event;
 pub mod forwarded;
+mod jitter;
 pub mod project;
 pub mod publisher;
 pub mod routes;

@@ -229,12 +229,24 @@ async fn refusals_exit_with_2_and_no_answer_with_3() {
 async fn routers_that_do_not_answer_in_time_exit_with_3() {
     let (volume, source, mut routers, bridge) = start().await;
     bridge.stop().await;
-    let bridge = routers.bridge().flag("deploy-timeout", 1000).start().await;
+    let bridge = routers.bridge().flag("quorum", 2).flag("deploy-timeout", 1000).start().await;
     routers.kill(1).await;
     let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
     assert_eq!(outcome.code, Some(3), "{outcome:#?}");
     assert!(outcome.stderr.contains(&routers.admin_url(1)), "{outcome:#?}");
     assert!(volume.root().exists());
+}
+
+#[tokio::test]
+async fn a_router_that_is_away_is_named_and_the_deploy_is_done() {
+    let (_volume, source, mut routers, bridge) = start().await;
+    routers.kill(1).await;
+    let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert!(outcome.stdout.contains("is live on 1 of 2 routers"), "{outcome:#?}");
+    let named =
+        outcome.stderr.lines().find(|line| line.contains(&routers.admin_url(1)) && line.contains("away"));
+    assert!(named.is_some_and(|line| line.contains("gets no requests until")), "{outcome:#?}");
 }
 
 #[tokio::test]

@@ -29,6 +29,10 @@ pub struct Record {
     pub message: Option<String>,
     pub projects: Vec<Deployed>,
     pub routers: Vec<Told>,
+    /// The routers (admin URLs) that did not serve it yet when it was answered 200: they get no
+    /// forwarded request of its projects until they do.
+    #[serde(default)]
+    pub behind: Vec<String>,
     /// By phase, and `total`.
     #[serde(default)]
     pub timings_ms: BTreeMap<String, f64>,
@@ -95,7 +99,7 @@ pub enum Outcome {
     /// The upload or the request was not accepted.
     Refused,
     /// Too few routers answered.
-    Silent,
+    Unreachable,
     /// Somebody else changed the project meanwhile.
     Superseded,
 }
@@ -120,7 +124,7 @@ impl Outcome {
             Self::Removed => "removed",
             Self::Failed => "failed",
             Self::Refused => "refused",
-            Self::Silent => "silent",
+            Self::Unreachable => "unreachable",
             Self::Superseded => "superseded",
         }
     }
@@ -225,6 +229,7 @@ pub(super) mod tests {
                 bytes: 2,
             }],
             routers: Vec::new(),
+            behind: Vec::new(),
             timings_ms: BTreeMap::from([("total".to_owned(), 12.5)]),
             status: Some(200),
             problem: None,

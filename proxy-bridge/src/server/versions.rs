@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::records::{Outcome, Record};
-use super::routers::{CallError, Router};
+use super::routers::{CallError, Presence, Router};
 use super::upload::{self, Limits, Tree};
 use crate::admin::{self, Checkout, State};
 use crate::project::ProjectName;
@@ -113,7 +113,8 @@ fn deploys<'r>(
 }
 
 async fn checkouts(project: &ProjectName, routers: &[Arc<Router>]) -> Vec<(Arc<Router>, Vec<Checkout>)> {
-    let lists = routers.iter().map(|router| async move {
+    let there = routers.iter().filter(|router| router.presence() != Presence::Away);
+    let lists = there.map(|router| async move {
         let listed = timeout(LIST_WITHIN, router.checkouts(project.as_str())).await;
         let kept = listed.ok()?.ok()?.checkouts;
         Some((router.clone(), kept))
@@ -187,6 +188,10 @@ pub async fn fetch(
 ) -> Result<Tree, Problem> {
     let mut away = Vec::new();
     for router in routers {
+        if router.presence() == Presence::Away {
+            away.push(format!("{}: {}", router.name(), router.why_away()));
+            continue;
+        }
         let found = router.checkout(project.as_str(), &digits[..SHORT_LEN.min(digits.len())]).await;
         let (digest, tar) = match found {
             Ok((digest, files, tar)) if digest.to_string().starts_with(digits) => (files, tar),

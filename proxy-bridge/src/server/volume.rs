@@ -3,6 +3,7 @@
 //! ```text
 //! <projects>/<project>/…                                      what routers serve
 //! <projects>/.switchyard-bridge/lock                          held by the one bridge of the volume
+//! <projects>/.switchyard-bridge/behind/<project>.json          which routers serve an older version than was deployed
 //! <projects>/.switchyard-bridge/staging/<deploy>/new/<project> what is put on the volume; after the swap, what was there
 //! <projects>/.switchyard-bridge/staging/<deploy>/old/<project> what was there, where folders cannot be exchanged
 //! <projects>/.switchyard-bridge/staging/<deploy>/journal.json there while the swap may have begun and is not settled

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -20,7 +21,7 @@ use crate::admin::{State, VersionName};
 use crate::event::Diagnostic;
 use crate::project::ProjectName;
 use crate::server::problem::Problem;
-use crate::server::routers::{Router, Routers};
+use crate::server::routers::{Presence, Router, Routers};
 use crate::server::tokens::{Action, Caller};
 use crate::server::versions::{self, unknown_project};
 
@@ -47,7 +48,7 @@ struct Said {
     on_disk: Option<VersionName>,
     error: Option<Diagnostic>,
     /// Whether it is kept from the project's requests because it serves an older version than was deployed.
-    lags: bool,
+    behind: bool,
 }
 
 pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
@@ -68,7 +69,7 @@ fn states(routers: &[Arc<Router>]) -> Vec<Value> {
     let state = |router: &Arc<Router>| {
         json!({
             "router": router.name(), "public": router.public(), "ready": router.is_ready(),
-            "reachable": router.is_reachable(), "lagging": router.lagging(), "installs": router.installs(),
+            "reachable": router.is_reachable(), "behind": router.behind(), "installs": router.installs(),
         })
     };
     routers.iter().map(state).collect()
@@ -91,7 +92,7 @@ fn project(name: &str, routers: &[Arc<Router>]) -> Project {
             Some(status) => (status.live, status.on_disk, status.error),
             None => (None, None, None),
         };
-        Said { router: router.name().to_owned(), state, live, on_disk, error, lags: router.lags(name) }
+        Said { router: router.name().to_owned(), state, live, on_disk, error, behind: router.is_behind(name) }
     });
     let said: Vec<_> = said.collect();
     let reachable = routers.iter().zip(&said).filter(|(router, _)| router.is_reachable());
@@ -131,10 +132,15 @@ pub(super) async fn logs(
     }
     let opened = routers.iter().map(|router| async move {
         let label = router.name().to_owned();
-        match router.logs(name.as_str(), lines, follow).await {
+        // The lines of the others do not wait for one that hangs.
+        let asked = match router.presence() {
+            Presence::Away => Err(router.why_away()),
+            _ => router.logs(name.as_str(), lines, follow).await.map_err(|error| error.to_string()),
+        };
+        match asked {
             Ok(events) => events.map(move |event| labelled(&event.kind, &event.data, &label)).boxed(),
             Err(error) => {
-                let data = json!({ "error": error.to_string() }).to_string();
+                let data = json!({ "error": error }).to_string();
                 stream::iter([labelled("error", &data, &label)]).boxed()
             }
         }
@@ -175,16 +181,28 @@ pub(super) fn metrics(api: &Api) -> Answer {
 /// What is read off the moment it is asked for.
 fn register_routers(routers: &Routers, registry: &mut Registry) {
     let ready = Family::<[(&str, String); 1], Gauge>::default();
-    let lagging = Family::<[(&str, String); 1], Gauge>::default();
+    let behind = Family::<[(&str, String); 1], Gauge>::default();
+    let statuses = Family::<[(&str, String); 1], Counter>::default();
     for router in routers.all() {
         let label = [("router", router.name().to_owned())];
         ready.get_or_create(&label).set(router.is_ready().into());
-        lagging.get_or_create(&label).set(i64::try_from(router.lagging().len()).unwrap_or(i64::MAX));
+        behind.get_or_create(&label).set(i64::try_from(router.behind().len()).unwrap_or(i64::MAX));
+        statuses.get_or_create(&label).inc_by(router.statuses_received());
     }
     registry.register("switchyard_bridge_router_ready", "1 while the router takes requests", ready);
     registry.register(
-        "switchyard_bridge_router_lagging_projects",
+        "switchyard_bridge_router_behind_projects",
         "Projects of which the router serves an older version than was deployed",
-        lagging,
+        behind,
+    );
+    registry.register(
+        "switchyard_bridge_router_statuses",
+        "Statuses of projects in the router's answers",
+        statuses,
+    );
+    registry.register(
+        "switchyard_bridge_routes_made",
+        "How often the routes of a project were worked out",
+        ConstCounter::new(routers.routes_made()),
     );
 }

@@ -31,6 +31,9 @@ pub(super) struct Record {
     pub(super) projects: Vec<Deployed>,
     #[serde(default)]
     pub(super) routers: Vec<Told>,
+    /// Routers that get no requests until they serve it.
+    #[serde(default)]
+    pub(super) behind: Vec<String>,
     #[serde(default)]
     pub(super) timings_ms: Timings,
 }
@@ -104,7 +107,7 @@ pub(super) struct Said {
     pub(super) error: Option<Diagnostic>,
     /// It gets no request of the project until it serves what was deployed.
     #[serde(default)]
-    pub(super) lags: bool,
+    pub(super) behind: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -32,7 +32,7 @@ pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), 
     for project in &record.projects {
         console.print(&outcome(record, project))?;
     }
-    console.complain(&silent_routers(&record.routers))?;
+    console.complain(&silent_routers(&record.routers, &record.behind))?;
     Ok(())
 }
 
@@ -57,11 +57,13 @@ fn outcome(record: &Record, deployed: &Deployed) -> String {
     format!("{version} is {what} {routers}{took}")
 }
 
-fn silent_routers(routers: &[Told]) -> String {
+fn silent_routers(routers: &[Told], behind: &[String]) -> String {
     let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
     let lines = silent.map(|told| {
         let error = told.error.as_deref().unwrap_or("said nothing");
-        format!("  {}: {}", visible::word(&told.router), visible::line(error))
+        let is_behind = behind.contains(&told.router);
+        let until = if is_behind { "; it gets no requests until it serves what was deployed" } else { "" };
+        format!("  {}: {}{until}", visible::word(&told.router), visible::line(error))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -81,7 +83,7 @@ fn describe(problem: &Problem, answer: &Answer) -> String {
         }
     }
     lines.push(sentence);
-    lines.push(silent_routers(&problem.routers));
+    lines.push(silent_routers(&problem.routers, &[]));
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
 }

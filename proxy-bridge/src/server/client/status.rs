@@ -68,7 +68,7 @@ fn facts(said: &Said) -> [String; 3] {
     let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
     let note = match error.lines().next() {
         Some(error) => error,
-        None if said.lags => "lags: gets no requests until it serves what was deployed",
+        None if said.behind => "behind: gets no requests until it serves what was deployed",
         None => "",
     };
     [state, version, note].map(|fact| visible::word(fact).into_owned())
@@ -102,7 +102,7 @@ mod tests {
 
     fn said(router: &str, state: &str, live: Option<&str>, error: Value) -> Value {
         let live = live.map(|version| json!({"digest": "ab", "version": version}));
-        json!({"router": router, "state": state, "live": live, "error": error, "lags": false})
+        json!({"router": router, "state": state, "live": live, "error": error, "behind": false})
     }
 
     #[test]
@@ -126,18 +126,18 @@ mod tests {
 
     #[test]
     fn routers_that_differ_have_a_row_each() {
-        let mut lagging = said("r2", "live", Some("blog@2"), Value::Null);
-        lagging["lags"] = true.into();
+        let mut late = said("r2", "live", Some("blog@2"), Value::Null);
+        late["behind"] = true.into();
         let shown = shown(
             json!([{"project": "blog", "skew": true, "routers": [
-                said("r1", "live", Some("blog@1"), Value::Null), lagging]}]),
+                said("r1", "live", Some("blog@1"), Value::Null), late]}]),
             json!([{"router": "r3", "reachable": false}, {"router": "r1", "reachable": true}]),
         );
         let expected = [
             "PROJECT  STATE  VERSION",
             "blog     skew   -        the routers serve different versions",
             "  r1     live   blog@1",
-            "  r2     live   blog@2   lags: gets no requests until it serves what was deployed",
+            "  r2     live   blog@2   behind: gets no requests until it serves what was deployed",
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);

@@ -9,7 +9,8 @@ use http::StatusCode;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Job, Shared};
+use super::rounds::{Quorum, any_reachable};
+use super::{Job, Shared, lost};
 use crate::server::problem::Problem;
 use crate::server::records::{Outcome, Phase};
 use crate::server::routers::Router;
@@ -26,7 +27,9 @@ pub(super) struct Run {
     keep: bool,
     until: Instant,
     /// How many routers must answer; by those that were known when they were asked to hold.
-    quorum: usize,
+    quorum: Quorum,
+    /// The routers that were asked to hold the projects, and have not been let go since.
+    asked: Vec<Arc<Router>>,
     /// The routers that hold the projects.
     held: Vec<Arc<Router>>,
     /// Those of them that have built what was deployed.
@@ -45,7 +48,7 @@ impl Run {
         keep: bool,
     ) -> Self {
         let until = Instant::now() + shared.settings.timeout;
-        let (held, built) = Default::default();
+        let (asked, held, built) = Default::default();
         Self {
             shared,
             job,
@@ -53,7 +56,8 @@ impl Run {
             changes: changes.into(),
             keep,
             until,
-            quorum: 1,
+            quorum: Quorum::Reachable,
+            asked,
             held,
             built,
         }
@@ -93,13 +97,15 @@ impl Run {
         self.clean().await;
     }
 
-    /// Waits until a router is known: those that have a name in common are looked up first.
+    /// Waits until a router can be reached: those that have a name in common are looked up first,
+    /// and all of them may be starting together with the bridge.
     async fn some_router(&self) {
-        let mut changed = self.shared.routers.changed();
-        let known =
-            async { while self.shared.routers.all().is_empty() && changed.changed().await.is_ok() {} };
+        let routers = &self.shared.routers;
+        let mut changed = routers.changed();
+        let known = async { while routers.all().is_empty() && changed.changed().await.is_ok() {} };
         // Without any, asking them to hold says so.
         let _ = timeout_at(self.until, known).await;
+        any_reachable(routers, &routers.all(), self.until).await;
     }
 
     async fn phases(&mut self) -> Result<Outcome, End> {
@@ -170,6 +176,11 @@ impl Run {
         self.shared.end(&self.job, end);
         // Behind the answer: those who were too slow for it, and old trees, which can be large.
         self.release().await;
+        let left = std::mem::take(&mut self.asked);
+        if !left.is_empty() {
+            let (routers, id) = (self.shared.routers.clone(), self.staging_id());
+            self.shared.chore(lost::let_go_when_back(routers, left, id));
+        }
         self.clean().await;
     }
 
@@ -214,7 +225,9 @@ impl Run {
         let routers = self.shared.routers.all();
         let mut projects = self.job.record().projects;
         for deployed in &mut projects {
-            let live = routers.iter().find_map(|router| router.status(deployed.project.as_str())?.live);
+            let name = deployed.project.as_str();
+            let current = routers.iter().filter(|router| !router.is_behind(name));
+            let live = current.into_iter().find_map(|router| router.status(name)?.live);
             deployed.previous = live.map(|live| live.version);
         }
         let message = self.job.record().message;

@@ -61,10 +61,7 @@ impl Worker {
     /// Looks at the request, and makes it what a router is to get.
     fn order(&self, mut request: Request<Incoming>, caller: &Caller) -> Result<Order, Problem> {
         let host = target::canonical(&mut request).map_err(|wrong| Problem::BadRequest(wrong.rule()))?;
-        let project = {
-            let table = self.routers.table();
-            table.find(host.name(), request.uri().path()).map(|(claim, _)| claim.project.clone())
-        };
+        let project = self.routers.find(host.name(), request.uri().path());
         *request.version_mut() = Version::HTTP_11;
         let protocol = forwarded::wanted_upgrade(request.headers());
         let upgrade = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
@@ -136,15 +133,15 @@ impl Worker {
         self.pass(answer, &router, in_flight, upgrade, caller)
     }
 
-    /// The router that gets a request of `project`: of those that are ready and do not lag in it, the one with the
-    /// fewest in flight.
+    /// The router that gets a request of `project`: of those that are ready and not behind in it,
+    /// the one with the fewest in flight.
     fn pick(&self, project: Option<&ProjectName>, tried: &[Arc<Router>]) -> Option<Arc<Router>> {
         let routers = self.routers.list();
         let (before, after) = routers.split_at(self.turn.fetch_add(1, Relaxed) % routers.len().max(1));
         let fit = |router: &&Arc<Router>| {
             router.is_ready()
                 && !tried.iter().any(|other| Arc::ptr_eq(other, router))
-                && !project.is_some_and(|project| router.lags(project.as_str()))
+                && !project.is_some_and(|project| router.is_behind(project.as_str()))
         };
         after.iter().chain(before).filter(fit).min_by_key(|router| router.in_flight()).cloned()
     }
