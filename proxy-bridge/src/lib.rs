@@ -11,6 +11,7 @@
 //! - [`target`]: what a request asks for, in one form only
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
 //! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
+//! - [`edge`]: the HTTP parts that both public listeners share
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
 
@@ -18,6 +19,8 @@ pub mod admin;
 #[cfg(feature = "command")]
 pub mod command;
 pub mod digest;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod event;
 pub mod forwarded;
 pub mod project;

@@ -41,6 +41,7 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: Vec<Route>,
+    pub(super) strip_prefix: bool,
     pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,
 }
@@ -50,8 +51,8 @@ impl Plan {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
         let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
         let order = Order { version, checkout, entry, include, grant };
-        let Manifest { routes, upkeep, asked, .. } = manifest;
-        Self { order, routes, upkeep, asked: Arc::new(asked) }
+        let Manifest { routes, strip_prefix, upkeep, asked, .. } = manifest;
+        Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked) }
     }
 
     /// How many cells it has.
