@@ -13,6 +13,7 @@
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
 //! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
 //! - [`visible`]: text of others, made safe to print
+//! - [`edge`]: the HTTP parts that both public listeners share
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
 
@@ -20,6 +21,8 @@ pub mod admin;
 #[cfg(feature = "command")]
 pub mod command;
 pub mod digest;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod entry;
 pub mod event;
 pub mod forwarded;

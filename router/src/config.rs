@@ -103,7 +103,12 @@ const FLAGS: &[Flag] = &[
         "what projects may do, what they may use and their environment; read again on SIGHUP",
     ),
     // The policy overrides these three, for all projects or for some.
-    flag(REQUEST_TIMEOUT, "MS", "30000", "how long a project may take to begin its answer"),
+    flag(
+        REQUEST_TIMEOUT,
+        "MS",
+        "30000",
+        "how long a project may take to begin its answer, from the end of the request",
+    ),
     flag(MAX_BODY, "BYTES", "10485760", "largest request body"),
     flag(
         MAX_IN_FLIGHT,
@@ -138,7 +143,12 @@ const FLAGS: &[Flag] = &[
     // So that connections move on to other routers in the end; rare enough to cost nothing.
     flag(MAX_CONNECTION_REQUESTS, "N", "10000", "requests on one connection, which is closed then"),
     // Cookies and tokens of 8 KB are common, ten times that are an error; proxies take 8 to 64 KB.
-    flag(MAX_HEAD, "BYTES", "65536", "largest request head (method, path and headers)"),
+    flag(
+        MAX_HEAD,
+        "BYTES",
+        "65536",
+        "largest head (first line and headers) of a request, and of a project's answer",
+    ),
     // A head is a few packets: ten seconds are several retransmissions.
     flag(
         HEAD_TIMEOUT,

@@ -27,6 +27,8 @@ pub(crate) struct Manifest {
     /// Relative to the project's directory, `/` between.
     pub(crate) entry: String,
     pub(crate) routes: Vec<Route>,
+    /// Whether a path prefix that led to the project is taken off its requests' paths.
+    pub(crate) strip_prefix: bool,
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
@@ -42,6 +44,7 @@ impl Manifest {
         let package = dir.join(PACKAGE_FILE).is_file();
         let package = package.then(|| Document::read(dir, PACKAGE_FILE)).transpose()?;
         let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
+        let strip_prefix = config.as_ref().map_or(Ok(true), Document::strip_prefix)?;
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
         // Who includes it reads that; here it has to be right.
@@ -50,7 +53,7 @@ impl Manifest {
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
         let entry = entry::find(dir, config_file, package_file)?;
         let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
-        Ok(Self { entry, routes, asked, include, upkeep })
+        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep })
     }
 }
 
@@ -155,6 +158,14 @@ impl Document {
         }
     }
 
+    fn strip_prefix(&self) -> Result<bool, Diagnostic> {
+        let wrong = || {
+            let fix = "must be true or false: false keeps \"/blog\" in the path of a request for /blog/x";
+            in_file(self.file, format!("\"switchyard.stripPrefix\" in {} {fix}", self.file))
+        };
+        self.own("stripPrefix").map_or(Ok(true), |value| value.as_bool().ok_or_else(wrong))
+    }
+
     fn routes(&self) -> Result<Vec<Route>, Diagnostic> {
         let Some(value) = self.own("routes") else { return Ok(Vec::new()) };
         let wrong = || {
@@ -210,6 +221,20 @@ mod tests {
         assert_eq!(entry(&[deno, package]), "mod.ts");
         assert_eq!(entry(&[package]), "index.js");
         assert_eq!(entry(&[]), "main.ts");
+    }
+
+    #[test]
+    fn the_prefix_is_taken_off_unless_the_project_wants_to_keep_it() {
+        let read = |own: &str| {
+            let config = format!("{{\"switchyard\": {{{own}}}}}");
+            read(&[("deno.json", &config), ("main.ts", "")]).map(|manifest| manifest.strip_prefix)
+        };
+        assert!(read("").unwrap());
+        assert!(read("\"stripPrefix\": true").unwrap());
+        assert!(!read("\"stripPrefix\": false").unwrap());
+        let error = read("\"stripPrefix\": \"no\"").unwrap_err();
+        assert_eq!(error.file.as_deref(), Some("deno.json"));
+        assert!(error.message.contains("switchyard.stripPrefix"), "{}", error.message);
     }
 
     #[test]

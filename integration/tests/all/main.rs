@@ -41,6 +41,7 @@ mod events;
 mod examples;
 mod forwarding;
 mod framing;
+mod gateway;
 mod handlers;
 mod include;
 mod ingress;

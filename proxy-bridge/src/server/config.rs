@@ -60,7 +60,7 @@ const FLAGS: &[Flag] = &[
         REQUEST_TIMEOUT,
         "MS",
         "60000",
-        "how long a router may take to begin its answer to a forwarded request",
+        "how long a router may take to begin its answer to a forwarded request, from its end",
     ),
     flag(GRACE, "MS", "30000", "how long deploys and requests may take to finish when the bridge stops"),
     // Each holds a connection, a staging folder and a few hundred kilobytes of buffers.

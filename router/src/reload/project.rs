@@ -192,6 +192,7 @@ impl Project {
             live,
             failed: self.failure.clone(),
             routes: self.routes().to_vec(),
+            strip_prefix: self.live_plan.as_ref().is_none_or(|plan| plan.strip_prefix),
             requests: self.requests.clone(),
             limits,
             slots: self.slots.clone(),

@@ -42,6 +42,7 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: Vec<Route>,
+    pub(super) strip_prefix: bool,
     pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,
     /// The packages on the volume that it was made with; `None` when it is one of an earlier run.
@@ -53,8 +54,8 @@ impl Plan {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
         let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
         let order = Order { version, checkout, entry, include, grant };
-        let Manifest { routes, upkeep, asked, .. } = manifest;
-        Self { order, routes, upkeep, asked: Arc::new(asked), installed: None }
+        let Manifest { routes, strip_prefix, upkeep, asked, .. } = manifest;
+        Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
     }
 
     /// How many cells it has.

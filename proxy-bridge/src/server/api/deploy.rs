@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
 
 use super::answer::{self, Answer, json};
-use super::{Answered, Api, discard, query, readable, stream, switch};
+use super::{Answered, Api, query, readable, stream, switch};
 use crate::project::ProjectName;
 use crate::server::deploys::{Begun, Job, Order, Ticket};
 use crate::server::problem::Problem;
@@ -42,12 +42,7 @@ impl Api {
         let ticket =
             match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
                 Begun::New(ticket) => ticket,
-                Begun::Known(job) => {
-                    if let Some(body) = body.take() {
-                        discard(&parts.headers, body).await;
-                    }
-                    return Ok(self.answer(parts, job, wait).await);
-                }
+                Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
             };
         let Some(body) = body.take() else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-upload", "the request has no body"));
