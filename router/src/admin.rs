@@ -26,7 +26,7 @@ use rustix::net::sockopt;
 use switchyard_bridge::admin::Projects;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use self::answer::{Answer, json, problem, text};
 use self::inspect::Switched;
@@ -121,9 +121,9 @@ impl Admin {
         match target {
             Target::Health => text(StatusCode::OK, "ok\n"),
             Target::Ready => self.ready(),
-            Target::Metrics => metrics::answer(self),
+            Target::Metrics => self.beside(metrics::answer).await,
             Target::Events => stream::follow(&self.events, &parts.headers),
-            Target::Projects => self.projects(),
+            Target::Projects => self.beside(Self::projects).await,
             Target::Project(name) => self.project(name),
             Target::Checkouts(name) => self.checkouts(name).await,
             Target::Checkout(name, short) => self.checkout(name, short).await,
@@ -159,6 +159,15 @@ impl Admin {
             }
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         }
+    }
+
+    /// Has an answer made beside this thread: one about all projects takes a while.
+    async fn beside(&self, answer: fn(&Self) -> Answer) -> Answer {
+        let admin = self.clone();
+        let made = spawn_blocking(move || answer(&admin)).await;
+        made.unwrap_or_else(|panic| {
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &panic.to_string())
+        })
     }
 
     fn projects(&self) -> Answer {

@@ -14,7 +14,7 @@ use crate::version::Version;
 /// The state of every project, written by the control flow, read at `GET /projects`.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    projects: Mutex<BTreeMap<String, Shown>>,
+    projects: Mutex<BTreeMap<String, Arc<Shown>>>,
     ready: AtomicBool,
     stopping: AtomicBool,
     lacks: OnceLock<Vec<String>>,
@@ -40,7 +40,7 @@ impl From<&Version> for VersionName {
 
 impl Board {
     pub(crate) fn put(&self, shown: Shown) {
-        self.lock().insert(shown.status.name.clone(), shown);
+        self.lock().insert(shown.status.name.clone(), Arc::new(shown));
     }
 
     pub(crate) fn remove(&self, name: &str) {
@@ -49,11 +49,14 @@ impl Board {
 
     /// All projects, by name.
     pub(crate) fn all(&self) -> Vec<Status> {
-        self.lock().values().map(Shown::counted).collect()
+        // The control flow does not wait for so many to be counted.
+        let projects: Vec<_> = self.lock().values().cloned().collect();
+        projects.iter().map(|shown| shown.counted()).collect()
     }
 
     pub(crate) fn one(&self, name: &str) -> Option<Status> {
-        self.lock().get(name).map(Shown::counted)
+        let shown = self.lock().get(name).cloned();
+        shown.map(|shown| shown.counted())
     }
 
     /// Whether requests may come, or why they should not.
@@ -84,7 +87,7 @@ impl Board {
         self.ready.store(true, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Shown>>> {
         self.projects.lock().expect("no holder of this lock panics")
     }
 }
