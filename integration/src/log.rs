@@ -1,7 +1,7 @@
 //! What the router wrote to standard error, line by line, while it runs.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -11,6 +11,26 @@ use tokio::sync::watch;
 pub struct Log {
     lines: Arc<Mutex<Vec<String>>>,
     count: watch::Receiver<usize>,
+    gate: Arc<Gate>,
+}
+
+/// Whether nothing is read for now.
+#[derive(Debug, Default)]
+struct Gate {
+    is_closed: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn set(&self, is_closed: bool) {
+        *self.is_closed.lock().unwrap_or_else(PoisonError::into_inner) = is_closed;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(is_closed, |is_closed| *is_closed));
+    }
 }
 
 impl Log {
@@ -19,14 +39,28 @@ impl Log {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (counter, count) = watch::channel(0);
         let written = lines.clone();
+        let gate = Arc::new(Gate::default());
+        let reading = gate.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 let mut lines = written.lock().unwrap_or_else(PoisonError::into_inner);
                 lines.push(line);
                 counter.send_replace(lines.len());
+                drop(lines);
+                reading.pass();
             }
         });
-        Self { lines, count }
+        Self { lines, count, gate }
+    }
+
+    /// Reads nothing from the next line on: what the server writes stays in its pipe.
+    pub fn pause(&self) {
+        self.gate.set(true);
+    }
+
+    /// Reads on.
+    pub fn resume(&self) {
+        self.gate.set(false);
     }
 
     /// All lines so far.

@@ -120,6 +120,9 @@ pub struct Limits {
     pub files: u64,
     /// Bytes in `DATA_DIR` and the temporary folder together.
     pub disk: u64,
+    /// Files, folders and links in both, each by its name.
+    #[serde(default)]
+    pub disk_files: u64,
     /// Processes of one version.
     #[serde(default)]
     pub cells: usize,
@@ -323,6 +326,9 @@ pub struct LogLine {
     /// The `x-request-id` of the request that it is about, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// The line was longer than 64 KiB: what follows of it is the next line of the same process and stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
     pub line: String,
 }
 

@@ -102,6 +102,8 @@ pub enum DeathReason {
     Memory,
     /// Its event loop was blocked for longer than its limit.
     EventLoop,
+    /// Its folders went on growing beyond its limits of disk.
+    Disk,
     /// It exited: by `Deno.exit`, or by an error that nobody caught.
     Exit,
     /// V8, the runtime or the project aborted it; the message says why, where that was printed.
@@ -120,6 +122,7 @@ impl DeathReason {
         match self {
             Self::Memory => "memory",
             Self::EventLoop => "event-loop",
+            Self::Disk => "disk",
             Self::Exit => "exit",
             Self::Abort => "abort",
             Self::Signal => "signal",

@@ -27,7 +27,12 @@ fn main() -> ExitCode {
         }
         Err(problems) => return usage(&problems),
     };
-    log::init(config.log_format);
+    let _log = match log::init(config.log_format) {
+        Ok(guard) => guard,
+        Err(error) => {
+            return usage(&[flags::Problem::new("log-format", format!("there can be no log: {error}"))]);
+        }
+    };
     let ready = match start::prepare(config) {
         Ok(ready) => ready,
         Err(problems) => return usage(&problems),

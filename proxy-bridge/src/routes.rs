@@ -2,14 +2,21 @@
 //! first segment of its path. One rule for the routers and for whoever forwards to them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
+use self::prefixes::Prefixes;
 use crate::project::ProjectName;
+
+mod prefixes;
+
+/// Segments of a prefix that a project claims: each is a level of a tree.
+const MAX_SEGMENTS: usize = 32;
 
 /// One more way to a project than its name. Its text is as in `switchyard.routes` and in
 /// [`crate::admin::Status::routes`].
@@ -23,7 +30,10 @@ pub enum Route {
 
 /// A text that is no route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no route: write a host (\"www.example.com\") or a prefix (\"/shop\")")]
+#[error(
+    "invalid route {0:?}: expected a host (\"www.example.com\") or a prefix (\"/shop\") of at most \
+     {MAX_SEGMENTS} segments"
+)]
 pub struct InvalidRoute(String);
 
 impl FromStr for Route {
@@ -33,7 +43,8 @@ impl FromStr for Route {
         let invalid = || InvalidRoute(text.to_owned());
         if let Some(rest) = text.strip_prefix('/') {
             let rest = rest.trim_end_matches('/');
-            return if rest.is_empty() { Err(invalid()) } else { Ok(Self::Prefix(format!("/{rest}"))) };
+            let is_prefix = !rest.is_empty() && rest.split('/').count() <= MAX_SEGMENTS;
+            return if is_prefix { Ok(Self::Prefix(format!("/{rest}"))) } else { Err(invalid()) };
         }
         let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'.';
         if text.is_empty() || !text.bytes().all(plain) {
@@ -50,103 +61,104 @@ impl fmt::Display for Route {
     }
 }
 
-/// The projects that are known, each with what is held of it, and the ways to them. Of two projects
-/// that claim the same route, the first by name has it.
+/// The projects that are known, each with what is held of it, and the ways to them. A clone shares all with the original: it
+/// costs nothing, and a change of one project no more among thousands than among a few.
 #[derive(Debug, Clone)]
 pub struct Routes<T> {
-    projects: HashMap<ProjectName, T>,
-    /// The routes of each project that claims any.
-    claimed: HashMap<ProjectName, Vec<Route>>,
-    hosts: HashMap<String, BTreeSet<ProjectName>>,
-    prefixes: HashMap<String, BTreeSet<ProjectName>>,
-    /// The lengths of all prefixes, and how many have each.
-    lengths: BTreeMap<usize, usize>,
+    projects: HashTrieMapSync<ProjectName, Arc<Known<T>>>,
+    hosts: HashTrieMapSync<String, Claimants>,
+    prefixes: Prefixes,
 }
+
+#[derive(Debug)]
+struct Known<T> {
+    value: T,
+    routes: Box<[Route]>,
+}
+
+/// The projects that claim a route. The first by name has it.
+type Claimants = RedBlackTreeSetSync<ProjectName>;
 
 impl<T> Default for Routes<T> {
     fn default() -> Self {
         Self {
-            projects: HashMap::new(),
-            claimed: HashMap::new(),
-            hosts: HashMap::new(),
-            prefixes: HashMap::new(),
-            lengths: BTreeMap::new(),
+            projects: HashTrieMapSync::new_sync(),
+            hosts: HashTrieMapSync::new_sync(),
+            prefixes: Prefixes::default(),
         }
     }
 }
 
 impl<T> Routes<T> {
-    /// `routes` gives the routes that a project claims.
-    pub fn new(projects: HashMap<ProjectName, T>, routes: impl Fn(&T) -> &[Route]) -> Self {
+    /// `routes` gives the routes that a project claims. Of two that claim the same one, the first by
+    /// name has it.
+    pub fn new(
+        projects: impl IntoIterator<Item = (ProjectName, T)>,
+        routes: impl Fn(&T) -> &[Route],
+    ) -> Self {
         let mut all = Self::default();
         for (name, project) in projects {
-            let claims = routes(&project).to_vec();
-            all.put(name, project, claims);
+            let routes = routes(&project).to_vec();
+            all.insert(name, project, &routes);
         }
         all
     }
 
-    /// Puts a project, with the routes that it claims, in the place of what was known of it. The
-    /// cost does not grow with the number of other projects.
-    pub fn put(&mut self, name: ProjectName, project: T, routes: Vec<Route>) {
-        self.unclaim(&name);
-        for route in &routes {
-            self.claim(route, &name);
+    /// Puts a project in the place of what is known of it.
+    pub fn insert(&mut self, project: ProjectName, value: T, routes: &[Route]) {
+        let before = self.projects.get(&project).cloned();
+        let had = before.as_ref().map_or(&[][..], |known| &known.routes);
+        if had != routes {
+            had.iter().for_each(|route| self.claim(route, |claimants| _ = claimants.remove_mut(&project)));
+            for route in routes {
+                self.claim(route, |claimants| claimants.insert_mut(project.clone()));
+            }
         }
-        if !routes.is_empty() {
-            self.claimed.insert(name.clone(), routes);
-        }
-        self.projects.insert(name, project);
+        self.projects.insert_mut(project, Arc::new(Known { value, routes: routes.into() }));
     }
 
-    /// Takes a project out, and its routes with it.
-    pub fn remove(&mut self, name: &ProjectName) {
-        self.unclaim(name);
-        self.projects.remove(name);
+    /// Takes out a project and its claims, if it is known.
+    pub fn remove(&mut self, project: &ProjectName) {
+        let Some(known) = self.projects.get(project).cloned() else { return };
+        self.projects.remove_mut(project);
+        for route in &known.routes {
+            self.claim(route, |claimants| _ = claimants.remove_mut(project));
+        }
     }
 
-    fn claim(&mut self, route: &Route, name: &ProjectName) {
+    /// Changes who claims a route.
+    fn claim(&mut self, route: &Route, change: impl FnOnce(&mut Claimants)) {
         match route {
+            Route::Prefix(prefix) => self.prefixes.change(prefix, change),
             Route::Host(host) => {
-                self.hosts.entry(host.clone()).or_default().insert(name.clone());
-            }
-            Route::Prefix(prefix) => {
-                let names = self.prefixes.entry(prefix.clone()).or_default();
-                if names.is_empty() {
-                    *self.lengths.entry(prefix.len()).or_default() += 1;
-                }
-                names.insert(name.clone());
-            }
-        }
-    }
-
-    fn unclaim(&mut self, name: &ProjectName) {
-        for route in self.claimed.remove(name).unwrap_or_default() {
-            match route {
-                Route::Host(host) => {
-                    leave(&mut self.hosts, &host, name);
-                }
-                Route::Prefix(prefix) => {
-                    if leave(&mut self.prefixes, &prefix, name)
-                        && let Some(count) = self.lengths.get_mut(&prefix.len())
-                    {
-                        *count -= 1;
-                        if *count == 0 {
-                            self.lengths.remove(&prefix.len());
-                        }
-                    }
+                let mut claimants = self.hosts.get(host).cloned().unwrap_or_else(Claimants::new_sync);
+                change(&mut claimants);
+                if claimants.is_empty() {
+                    self.hosts.remove_mut(host);
+                } else {
+                    self.hosts.insert_mut(host.clone(), claimants);
                 }
             }
         }
     }
 
     pub fn get(&self, project: &str) -> Option<&T> {
-        self.projects.get(project)
+        self.projects.get(project).map(|known| &known.value)
     }
 
-    /// All projects, by name.
-    pub fn projects(&self) -> &HashMap<ProjectName, T> {
-        &self.projects
+    /// All projects, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.projects.values().map(|known| &known.value)
+    }
+
+    /// How many projects there are.
+    pub fn len(&self) -> usize {
+        self.projects.size()
+    }
+
+    /// Whether no project is known.
+    pub fn is_empty(&self) -> bool {
+        self.projects.is_empty()
     }
 
     /// The project that a request is for, and the path prefix that is taken off before it is handed
@@ -155,42 +167,19 @@ impl<T> Routes<T> {
     pub fn find<'p>(&self, host: &str, path: &'p str) -> Option<(&T, &'p str)> {
         let by_host = || {
             let label = host.split('.').next().unwrap_or(host);
-            let name = first(&self.hosts, host).map_or(label, ProjectName::as_str);
-            Some((self.projects.get(name)?, ""))
+            let name = self.hosts.get(host).and_then(Claimants::first).map_or(label, ProjectName::as_str);
+            Some((self.get(name)?, ""))
         };
         let by_prefix = || {
-            let longest = self.lengths.range(..=path.len()).rev().map(|(length, _)| *length);
-            longest
-                .filter_map(|length| prefix(path, length))
-                .find_map(|prefix| Some((self.projects.get(first(&self.prefixes, prefix)?)?, prefix)))
+            let (name, length) = self.prefixes.longest(path)?;
+            Some((self.get(name.as_str())?, &path[..length]))
         };
         let by_segment = || {
             let name = path.strip_prefix('/')?.split('/').next()?;
-            Some((self.projects.get(name)?, &path[..=name.len()]))
+            Some((self.get(name)?, &path[..=name.len()]))
         };
         by_host().or_else(by_prefix).or_else(by_segment)
     }
-}
-
-/// The project that has a route.
-fn first<'r>(claims: &'r HashMap<String, BTreeSet<ProjectName>>, route: &str) -> Option<&'r ProjectName> {
-    claims.get(route)?.first()
-}
-
-/// Takes a claim back. Returns whether it was there and the last one of the route.
-fn leave(claims: &mut HashMap<String, BTreeSet<ProjectName>>, route: &str, name: &ProjectName) -> bool {
-    let Some(names) = claims.get_mut(route) else { return false };
-    let left = names.remove(name) && names.is_empty();
-    if left {
-        claims.remove(route);
-    }
-    left
-}
-
-/// The first `length` bytes of the path, when whole segments end there.
-fn prefix(path: &str, length: usize) -> Option<&str> {
-    let (prefix, rest) = path.split_at_checked(length)?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(prefix)
 }
 
 /// The path and query behind `prefix`, in origin form: `/blog/x?y` behind `/blog` is `/x?y`.

@@ -26,7 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use self::answer::{Answer, problem, text};
 use self::inspect::Switched;
@@ -123,9 +123,12 @@ impl Admin {
         match target {
             Target::Health => text(StatusCode::OK, "ok\n"),
             Target::Ready => self.ready(),
-            Target::Metrics => metrics::answer(self),
+            Target::Metrics => self.beside(metrics::answer).await,
             Target::Events => stream::follow(&self.events, &parts.headers),
-            Target::Projects => self.projects(parts.uri.query()),
+            Target::Projects => {
+                let query = parts.uri.query().unwrap_or_default().to_owned();
+                self.beside(move |admin| admin.projects(&query)).await
+            }
             Target::Project(name) => self.project(name),
             Target::Checkouts(name) => self.checkouts(name).await,
             Target::Checkout(name, short) => self.checkout(name, short).await,
@@ -161,6 +164,15 @@ impl Admin {
             }
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         }
+    }
+
+    /// Has an answer made beside this thread: one about all projects takes a while.
+    async fn beside(&self, answer: impl FnOnce(&Self) -> Answer + Send + 'static) -> Answer {
+        let admin = self.clone();
+        let made = spawn_blocking(move || answer(&admin)).await;
+        made.unwrap_or_else(|panic| {
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &panic.to_string())
+        })
     }
 }
 

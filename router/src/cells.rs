@@ -4,10 +4,12 @@
 mod caches;
 mod cgroup;
 mod exit;
+mod lines;
 mod monitor;
 mod output;
 mod pool;
 mod process;
+mod throttle;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -24,8 +26,10 @@ pub(crate) use exit::Exit;
 pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
 pub(crate) use process::{Cell, Inspector};
+pub(crate) use throttle::Volume;
 
 use crate::checkout::Checkout;
+use crate::folder::Trash;
 use crate::inspect::Inspectable;
 use crate::policy::Grant;
 use crate::project::Include;
@@ -53,6 +57,10 @@ pub(crate) struct Settings {
     pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
     pub(crate) sink: Arc<dyn Sink>,
+    /// Bytes that a project may print into the log in a minute.
+    pub(crate) log_limit: u64,
+    /// Takes what cells leave behind.
+    pub(crate) trash: Trash,
 }
 
 /// What a cell is to run.

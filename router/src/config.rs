@@ -31,6 +31,7 @@ const REQUEST_TIMEOUT: &str = "request-timeout";
 const MAX_BODY: &str = "max-body";
 const MAX_IN_FLIGHT: &str = "max-in-flight";
 const LOG_FORMAT: &str = "log-format";
+const PROJECT_LOG: &str = "project-log";
 const ADMIN_TOKEN_FILE: &str = "admin-token-file";
 const DRAIN_DELAY: &str = "drain-delay";
 const TRUSTED_PROXY: &str = "trusted-proxy";
@@ -117,6 +118,13 @@ const FLAGS: &[Flag] = &[
         "requests in flight per project; another 100 wait up to 10 s, more get 503",
     ),
     flag(LOG_FORMAT, "FORMAT", "text", "text or json"),
+    // Two hundred lines a second without end; a disk of 10 GB takes five hours of as much as all projects may log.
+    flag(
+        PROJECT_LOG,
+        "BYTES",
+        "4194304",
+        "what a project may print into the log in a minute; all together may print eight times that",
+    ),
     flag(
         TRUSTED_PROXY,
         "CIDR,…",
@@ -205,6 +213,8 @@ pub struct Config {
     pub max_body: u64,
     pub max_in_flight: usize,
     pub log_format: LogFormat,
+    /// Bytes that one project may print into the log in a minute.
+    pub project_log: u64,
     pub trusted_proxies: TrustedProxies,
     pub require_sandbox: bool,
     pub cell_user: Option<String>,
@@ -280,6 +290,7 @@ impl Config {
             max_body: values.number(MAX_BODY, 0),
             max_in_flight: values.number(MAX_IN_FLIGHT, 1) as usize,
             log_format: values.parsed(LOG_FORMAT, LogFormat::Text),
+            project_log: values.number(PROJECT_LOG, 1 << 20),
             trusted_proxies: values.parsed(TRUSTED_PROXY, TrustedProxies::default()),
             require_sandbox: values.switch(REQUIRE_SANDBOX),
             cell_user: values.optional(CELL_USER),

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -65,8 +65,8 @@ pub(crate) struct Packages {
 
 /// For whom.
 #[derive(Debug)]
-pub(crate) struct Order<'a> {
-    pub(crate) project: &'a ProjectName,
+pub(crate) struct Order {
+    pub(crate) project: ProjectName,
     /// Its folder of packages is left out: it is made here.
     pub(crate) install: Install,
     pub(crate) key: Key,
@@ -124,8 +124,8 @@ impl Packages {
     /// # Errors
     /// Why there is none, for the project's author to read.
     pub(crate) async fn install(
-        &self,
-        mut order: Order<'_>,
+        self: &Arc<Self>,
+        mut order: Order,
         attach: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Diagnostic> {
         let failed = |error: anyhow::Error| diagnostic(format!("no packages could be fetched: {error:#}"));
@@ -133,58 +133,60 @@ impl Packages {
             return Err(diagnostic("packages are not fetched here (--allow-install)"));
         };
         let _permit = self.permits.acquire().await.map_err(|error| failed(error.into()))?;
-        let unfinished = self.unfinished(order.project, settings.user).map_err(failed)?;
+        let (packages, user) = (self.clone(), settings.user);
+        let prepared = spawn_blocking(move || {
+            let unfinished = packages.prepare(&mut order, user)?;
+            anyhow::Ok((order, unfinished))
+        });
+        let (order, unfinished) = prepared.await.map_err(anyhow::Error::from).flatten().map_err(failed)?;
+        installer::run(settings, &order.project, order.install.clone()).await?;
+        let packages = self.clone();
+        let kept = spawn_blocking(move || {
+            let Unfinished(written) = &unfinished;
+            take_over(written)?;
+            // A folder that is there after a power cut is whole.
+            rustix::fs::syncfs(fs::File::open(written)?)?;
+            packages.settle(&order, written, attach)?;
+            packages.downloads.prune();
+            io::Result::Ok(())
+        });
+        kept.await.map_err(anyhow::Error::from).and_then(|kept| Ok(kept?)).map_err(failed)
+    }
+
+    /// Makes the folder to be filled, and says in `order` what there is to fill it with.
+    fn prepare(&self, order: &mut Order, user: Option<User>) -> Result<Unfinished> {
+        let unfinished = self.unfinished(&order.project, user)?;
         order.install.folder.clone_from(&unfinished.0);
         order.install.lock =
-            self.newest(order.project, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
+            self.newest(&order.project, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
         // What a project's own proxy says is for that project.
         let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
         if !order.install.env.keys().any(is_proxy) {
-            let downloads = self.downloads.of(&order.install.private_net).map_err(failed)?;
-            order.install.downloads = Some(downloads);
+            order.install.downloads = Some(self.downloads.of(&order.install.private_net)?);
         }
-        installer::run(settings, order.project, order.install.clone()).await?;
-        let written = unfinished.0.clone();
-        let kept = spawn_blocking(move || {
-            take_over(&written)?;
-            // A folder that is there after a power cut is whole.
-            rustix::fs::syncfs(fs::File::open(written)?).map_err(io::Error::from)
-        });
-        kept.await.map_err(anyhow::Error::from).and_then(|kept| Ok(kept?)).map_err(failed)?;
-        self.settle(&order, &unfinished.0, attach).map_err(|error| failed(error.into()))?;
-        let downloads = self.downloads.clone();
-        // A panic in it is logged, and harms nobody.
-        let _ = spawn_blocking(move || downloads.prune()).await;
-        Ok(())
+        Ok(unfinished)
     }
 
     fn settle(
         &self,
-        order: &Order<'_>,
+        order: &Order,
         unfinished: &Path,
         attach: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
         let _settling = self.settling();
-        let next = self.newest(order.project, &order.key).map_or(0, |(number, _)| number + 1);
+        let next = self.newest(&order.project, &order.key).map_or(0, |(number, _)| number + 1);
         let folder = self.root.join(order.project.as_str()).join(format!("{}.{next}", order.key));
         fs::rename(unfinished, &folder)?;
         attach(&folder)
     }
 
     /// Removes the folders of `project` that are not `used`, which is asked while no new one is made.
-    ///
-    /// # Errors
-    /// Those of `used`; nothing is removed then.
-    pub(crate) fn prune(
-        &self,
-        project: &ProjectName,
-        used: impl FnOnce() -> Result<Vec<PathBuf>>,
-    ) -> Result<()> {
+    pub(crate) fn prune(&self, project: &ProjectName, used: impl FnOnce() -> Vec<PathBuf>) {
         let dir = self.root.join(project.as_str());
         let mut gone = Vec::new();
         {
             let _settling = self.settling();
-            let used = used()?;
+            let used = used();
             for name in names(&dir).into_iter().filter(|name| !name.starts_with(UNFINISHED)) {
                 let folder = dir.join(name);
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +199,6 @@ impl Packages {
         gone.iter().for_each(|folder| remove(folder));
         // One that still has something in it stays.
         let _ = fs::remove_dir(dir);
-        Ok(())
     }
 
     /// Removes what others than these projects have.
@@ -313,9 +314,9 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (packages, project, _) = packages(state.path());
         let (one, other) = (make(&packages, &project, "a.0"), make(&packages, &project, "a.1"));
-        packages.prune(&project, || Ok(vec![other.clone()])).unwrap();
+        packages.prune(&project, || vec![other.clone()]);
         assert!(!one.exists() && other.exists());
-        packages.prune(&project, || Ok(Vec::new())).unwrap();
+        packages.prune(&project, Vec::new);
         assert!(!other.parent().unwrap().exists());
     }
 

@@ -5,6 +5,7 @@ mod attempt;
 mod control;
 mod deploys;
 mod machine;
+mod population;
 mod project;
 mod record;
 mod restarts;

@@ -28,6 +28,7 @@ use crate::admin::{self, Admin, Tokens};
 use crate::cells::{self, Caches, Cells, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
+use crate::folder::Trash;
 use crate::http;
 use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
@@ -275,6 +276,7 @@ where
         authorities,
     });
     let packages = Arc::new(Packages::open(&config.state, install)?);
+    let trash = Trash::open(&config.state.join("trash")).context("make the folder for what is removed")?;
     let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
@@ -291,6 +293,8 @@ where
         groups,
         inspect: inspect.clone(),
         sink,
+        log_limit: config.project_log,
+        trash,
     };
     let cells = Cells::new(settings)?;
     let (commands, commanded) = commands();
@@ -326,7 +330,9 @@ where
     };
     let control = Control::new(settings, parts)?;
     let (end_control, control_ended) = oneshot::channel::<()>();
-    let control = tokio::spawn(control.run(changes, commanded, async {
+    // Before anybody is served: what is on the volume is known from the first request on.
+    let start = control.look_around().await;
+    let control = tokio::spawn(control.run(start, changes, commanded, async {
         let _ = control_ended.await;
     }));
 

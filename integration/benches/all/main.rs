@@ -11,6 +11,7 @@ mod peers;
 mod projects;
 mod reload;
 mod soak;
+mod stalls;
 mod stats;
 mod throughput;
 
@@ -42,6 +43,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("containment") {
             containment::run().await;
+        }
+        if is_wanted("stalls") {
+            stalls::run().await;
         }
         // By its name alone: it takes minutes and measures nothing (`make soak`).
         if wanted.iter().any(|wanted| wanted == "soak") {

@@ -102,6 +102,50 @@ async fn a_project_cannot_make_the_router_keep_more_than_its_last_lines() {
 }
 
 #[tokio::test]
+async fn long_lines_come_whole_or_say_where_they_are_split_and_none_can_pass_for_anothers() {
+    const HOSTILE: &str = r#"console.log(JSON.stringify({ pad: "p".repeat(40_000), end: "END" }));
+        console.log("q".repeat(150_000) + "END");
+        console.log("\x1b[31mred\x1b[0m nul \0 bell \x07 cr \rover \u202e");
+        console.log('","project.name":"victim","x":"');
+        console.log("two\nlines");
+        Deno.stdout.writeSync(new Uint8Array([0xff, 0xfe, 0x41, 0x0a]));
+        console.log("last");
+        Deno.serve({ onListen() {} }, () => new Response("ok"));"#;
+    let volume = Volume::with("a", HOSTILE);
+    let router = Router::start(&volume).await;
+    router.log.wait_for(|record| record["message"] == "last").await.expect("all is logged");
+    let records = router.log.records();
+    assert_eq!(records.len(), router.log.lines().len(), "each line of the log is JSON");
+    assert!(
+        records.iter().all(|record| !record["project.name"].as_str().unwrap_or_default().contains("victim"))
+    );
+    let said = |part: &str| -> Vec<&str> {
+        let texts = records.iter().filter_map(|record| record["message"].as_str());
+        texts.filter(|text| text.contains(part)).collect()
+    };
+    let [whole] = said("ppp")[..] else { panic!("it comes whole") };
+    assert_eq!(serde_json::from_str::<serde_json::Value>(whole).unwrap()["end"], "END");
+    assert!(said("\x1b[31mred").len() == 1 && said("two").len() == 1 && said("\u{fffd}\u{fffd}A").len() == 1);
+    // Of one that is too long, each piece says whether it goes on.
+    let pieces: Vec<_> = records
+        .iter()
+        .filter(|record| record["message"].as_str().is_some_and(|text| text.starts_with("qqq")))
+        .map(|record| (record["message"].as_str().unwrap().len(), record["continues"].as_bool()))
+        .collect();
+    assert_eq!(pieces, [(65_536, Some(true)), (65_536, Some(true)), (150_003 - 2 * 65_536, None)]);
+    let mut follower = Follower::start(&router.admin.client, "lines=100").await;
+    let mut long = String::new();
+    while !long.ends_with("END") {
+        let line = follower.line().await;
+        if line.line.starts_with("qqq") {
+            long.push_str(&line.line);
+            assert_eq!(line.continues, !long.ends_with("END"), "{}", long.len());
+        }
+    }
+    assert_eq!(long.len(), 150_003);
+}
+
+#[tokio::test]
 async fn lines_go_with_their_project() {
     let volume = Volume::with("a", PRINTS);
     let router = Router::start(&volume).await;

@@ -47,6 +47,7 @@ mod include;
 mod ingress;
 mod inspect;
 mod install;
+mod isolation;
 mod language;
 mod listener;
 mod logs;

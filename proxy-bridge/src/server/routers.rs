@@ -308,7 +308,7 @@ impl Shared {
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if is_known {
-            table.put(project.clone(), project, routes);
+            table.insert(project.clone(), project, &routes);
         } else {
             table.remove(&project);
         }

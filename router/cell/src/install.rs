@@ -40,7 +40,8 @@ use client::Client;
 use written::Written;
 
 /// Large registries' lists of versions and the largest packages are held in memory, several at once.
-const LIMITS: Limits = Limits { memory: 1 << 30, event_loop: 0, workers: 0, files: 1024, disk: 512 << 20 };
+const LIMITS: Limits =
+    Limits { memory: 1 << 30, event_loop: 0, workers: 0, files: 1024, disk: 512 << 20, disk_files: u64::MAX };
 
 /// Several tarballs are unpacked at once; more would only wait for the same disk.
 const BLOCKING_THREADS: usize = 8;

@@ -53,6 +53,8 @@ pub enum Limit {
     Memory,
     /// One turn of the event loop went on for too long.
     EventLoop,
+    /// Its folders went on growing when they were full.
+    Disk,
 }
 
 /// What `switchyard-cell --walls` prints: which walls of the operating system a cell can have on this kernel.
@@ -184,6 +186,8 @@ pub struct Limits {
     pub files: u64,
     /// Bytes in `data` and `tmp` together.
     pub disk: u64,
+    /// Files, folders and links in `data` and `tmp` together.
+    pub disk_files: u64,
 }
 
 /// A network, or one address of it, and a port if not all: `10.1.2.0/24`, `127.0.0.1:5432`, `[::1]:6379`.

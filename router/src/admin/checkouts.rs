@@ -32,11 +32,11 @@ impl Admin {
     pub(super) async fn checkouts(&self, name: &str) -> Answer {
         let Some(project) = self.known(name) else { return unknown(name) };
         let (store, asked) = (self.store.clone(), project.clone());
-        let listed = spawn_blocking(move || store.list(&asked)).await.map_err(anyhow::Error::new).flatten();
+        let listed = spawn_blocking(move || store.list(&asked)).await;
         let listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
-                let detail = format!("the checkouts cannot be listed: {error:#}");
+                let detail = format!("the checkouts cannot be listed: {error}");
                 return problem(StatusCode::INTERNAL_SERVER_ERROR, "checkouts", &detail);
             }
         };

@@ -153,7 +153,7 @@ impl Admin {
             Err(refusal) => return refusal.answer(),
         };
         let table = self.live.load();
-        let all = table.projects().values().flat_map(|entry| Attachable::of(entry));
+        let all = table.values().flat_map(|entry| Attachable::of(entry));
         json(StatusCode::OK, &all.map(|attachable| attachable.described(host)).collect::<Vec<_>>())
     }
 

@@ -1,15 +1,21 @@
 //! `GET /projects/{name}/logs`: what a project's cells print, as server-sent events.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Answer, server_sent, streamed};
 use super::deploys::bad_request;
 use super::stream::{BEAT, HEARTBEAT};
 use super::{Admin, unknown};
 use crate::live::{MAX_LINES, News, Reader};
+
+/// New lines are sent together no more often than this: a project that prints without pause does not have the admin listener
+/// send without pause.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// As many as a screen or two have.
 const LINES: usize = 100;
@@ -22,7 +28,7 @@ impl Admin {
         };
         let Some(mut reader) = self.lines.read(name, lines) else { return unknown(name) };
         let first = bytes_of(&reader.news());
-        let later = stream::unfold(reader, next).take(if follow { usize::MAX } else { 0 });
+        let later = stream::unfold((reader, Instant::now()), next).take(if follow { usize::MAX } else { 0 });
         streamed("text/event-stream", stream::iter([first]).chain(later).map(Ok))
     }
 }
@@ -53,11 +59,15 @@ impl Query {
     }
 }
 
-async fn next(mut reader: Reader) -> Option<(Bytes, Reader)> {
+/// `due`: nothing is sent before.
+async fn next((mut reader, due): (Reader, Instant)) -> Option<(Bytes, (Reader, Instant))> {
     match timeout(HEARTBEAT, reader.more()).await {
-        Ok(true) => Some((bytes_of(&reader.news()), reader)),
+        Ok(true) => {
+            sleep_until(due).await;
+            Some((bytes_of(&reader.news()), (reader, Instant::now() + TOGETHER)))
+        }
         Ok(false) => None,
-        Err(_) => Some((Bytes::from_static(BEAT), reader)),
+        Err(_) => Some((Bytes::from_static(BEAT), (reader, due))),
     }
 }
 

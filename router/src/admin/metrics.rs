@@ -6,6 +6,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use switchyard_bridge::command::log;
+use switchyard_bridge::project::ProjectName;
 
 use super::Admin;
 use super::answer::{Answer, problem, whole};
@@ -44,7 +46,7 @@ impl Collector for Now {
             None,
             kind,
         )?;
-        for entry in table.projects().values() {
+        for entry in table.values() {
             for (class, count) in
                 entry.requests.counts().into_iter().enumerate().filter(|(_, count)| *count > 0)
             {
@@ -52,24 +54,37 @@ impl Collector for Now {
                 ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
             }
         }
-        let mut bad = encoder.encode_descriptor(
+        per_project(
+            &mut encoder,
             "switchyard_bad_answers",
             "Responses of a project's process that were no HTTP response, too large, or cut off",
-            None,
-            kind,
+            table
+                .values()
+                .map(|entry| (&entry.project, entry.requests.bad_answers()))
+                .filter(|(_, n)| *n > 0),
         )?;
-        for entry in table.projects().values().filter(|entry| entry.requests.bad_answers() > 0) {
-            let labels = [("project", entry.project.to_string())];
-            ConstCounter::new(entry.requests.bad_answers()).encode(bad.encode_family(&labels)?)?;
-        }
-        let serving = table.projects().values().filter_map(|entry| entry.serving());
-        let running = serving.map(|serving| serving.cells().len()).sum();
-        gauge(
+        let dropped = admin.cells.dropped_lines();
+        per_project(
             &mut encoder,
-            "switchyard_live_projects",
-            "Projects that are known to requests",
-            table.projects().len(),
+            "switchyard_log_dropped_lines",
+            "Lines of a project that are not in the log: more than --project-log",
+            dropped.iter().map(|(project, volume)| (project, volume.lines)),
         )?;
+        per_project(
+            &mut encoder,
+            "switchyard_log_dropped_bytes",
+            "The bytes of those lines",
+            dropped.iter().map(|(project, volume)| (project, volume.bytes)),
+        )?;
+        counter(
+            &mut encoder,
+            "switchyard_log_lost_records",
+            "Records of the log that were dropped because it was not read fast enough",
+            log::lost().records,
+        )?;
+        let serving = table.values().filter_map(|entry| entry.serving());
+        let running = serving.map(|serving| serving.cells().len()).sum();
+        gauge(&mut encoder, "switchyard_live_projects", "Projects that are known to requests", table.len())?;
         gauge(&mut encoder, "switchyard_running_cells", "Cells of live versions", running)?;
         gauge(
             &mut encoder,
@@ -106,6 +121,20 @@ impl Collector for Now {
         }
         Ok(())
     }
+}
+
+fn per_project<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (&'a ProjectName, u64)>,
+) -> Result<(), std::fmt::Error> {
+    let kind = prometheus_client::metrics::MetricType::Counter;
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    for (project, value) in values {
+        ConstCounter::new(value).encode(family.encode_family(&[("project", project.to_string())])?)?;
+    }
+    Ok(())
 }
 
 fn gauge(

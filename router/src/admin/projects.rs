@@ -9,8 +9,8 @@ use super::{Admin, unknown};
 use crate::live::Changed;
 
 impl Admin {
-    pub(super) fn projects(&self, query: Option<&str>) -> Answer {
-        let since = match Since::parse(query.unwrap_or_default()) {
+    pub(super) fn projects(&self, query: &str) -> Answer {
+        let since = match Since::parse(query) {
             Ok(since) => since,
             Err(wrong) => return bad_request(&wrong),
         };

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result};
 use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::{MODULE_CACHE_UNFINISHED, ModuleCache};
 
+use crate::folder::try_remove;
+
 /// What no version has needed for so long is not needed for a rollback either.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -116,12 +118,7 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
+    match try_remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", path.display()))
         }

@@ -76,6 +76,7 @@ impl Exit {
             Reason::Abort(signal, _) => (DeathReason::Abort, None, Some(*signal)),
             Reason::Limit(Limit::Memory) => (DeathReason::Memory, None, None),
             Reason::Limit(Limit::EventLoop) => (DeathReason::EventLoop, None, None),
+            Reason::Limit(Limit::Disk) => (DeathReason::Disk, None, None),
             Reason::Unknown => (DeathReason::Unknown, None, None),
         };
         Death { reason, message: self.to_string(), code, signal, in_flight, restart_ms }
@@ -90,6 +91,9 @@ impl fmt::Display for Exit {
             Reason::Abort(signal, words) => write!(f, "signal {signal}: {words}"),
             Reason::Limit(Limit::Memory) => f.write_str("out of memory"),
             Reason::Limit(Limit::EventLoop) => f.write_str("its event loop was blocked for too long"),
+            Reason::Limit(Limit::Disk) => {
+                f.write_str("DATA_DIR and TMPDIR went on growing beyond limits.disk or limits.disk_files")
+            }
             Reason::Unknown => f.write_str("reason unknown"),
         }
     }

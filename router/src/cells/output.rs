@@ -1,21 +1,37 @@
-//! What a cell prints: each line logged with project and version, the last ones kept.
+//! What cells print: read on a thread of its own, the last lines kept, each line logged with project and version while its
+//! project keeps to its share of the log.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::sync::{Arc, OnceLock};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::Mark;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::time::{Instant, sleep_until};
+use tokio::io::AsyncRead;
+use tokio::net::unix::pipe::Receiver;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, sleep_until};
 
+use super::lines::{LineReader, Piece};
+use super::throttle::{Throttle, Volume};
 use crate::version::Version;
 
-/// A longer line is logged in pieces: a project cannot make the router hold more than this.
-const MAX_LINE: usize = 8 * 1024;
+/// A longer line comes in pieces that say so: a project cannot make the router hold more than this. Lines of JSON with a stack
+/// or a request in them are tens of kilobytes.
+const MAX_LINE: usize = 64 * 1024;
 
 /// Enough for V8's last words before the stack of C++ that it prints after them.
 const LAST_LINES: usize = 64;
+
+/// As much of each of them: what V8 says is far less.
+const LAST_LINE: usize = 1024;
+
+/// How often it is said what was dropped.
+const REPORTS: Duration = Duration::from_secs(5);
 
 /// Set when a spare is given its version.
 pub(super) type Given = Arc<OnceLock<Version>>;
@@ -33,62 +49,172 @@ pub(crate) struct Line<'a> {
     pub(crate) stream: &'static str,
     /// The id of the request that it is about.
     pub(crate) request: Option<&'a str>,
+    /// It was too long and goes on in the next line of the same process and stream.
+    pub(crate) continues: bool,
     pub(crate) text: &'a str,
 }
 
-/// Whose output it is, and who else takes it.
-#[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub(super) given: Given,
-    pub(super) pid: u32,
-    pub(super) sink: Arc<dyn Sink>,
+/// The thread that reads all output, and what it shares with the other threads.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Away when it is dropped.
+    runtime: Option<Runtime>,
+    shared: Arc<Shared>,
 }
 
-/// What is read of one stream in a [`WINDOW`]: 20,000 lines or 10 MB a second, a tenth of what the control thread could
-/// do. A cell that prints more waits for its output to be read, as it would for a slow terminal.
+#[derive(Debug)]
+struct Shared {
+    sink: Arc<dyn Sink>,
+    throttle: Mutex<Throttle>,
+}
+
+/// Whose output it is, and who takes it.
+#[derive(Debug, Clone)]
+struct Source {
+    given: Given,
+    pid: u32,
+    shared: Arc<Shared>,
+}
+
+impl Output {
+    /// Starts the thread. `limit`: bytes that a project may log in a minute.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(super) fn start(sink: Arc<dyn Sink>, limit: u64) -> io::Result<Self> {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("output").enable_all().build()?;
+        let throttle = Mutex::new(Throttle::new(limit, std::time::Instant::now()));
+        let shared = Arc::new(Shared { sink, throttle });
+        runtime.spawn(report(shared.clone()));
+        Ok(Self { runtime: Some(runtime), shared })
+    }
+
+    /// Reads `stream`, which is called `name`, to its end. The task returns its last lines.
+    pub(super) fn read(
+        &self,
+        stream: OwnedFd,
+        name: &'static str,
+        pid: u32,
+        given: Given,
+    ) -> Option<JoinHandle<Vec<String>>> {
+        let source = Source { given, pid, shared: self.shared.clone() };
+        let read = async move {
+            match Receiver::from_owned_fd(stream) {
+                Ok(stream) => log_lines(stream, name, source).await,
+                Err(error) => {
+                    tracing::error!(cell.pid = pid, "what a cell prints cannot be read: {error}");
+                    Vec::new()
+                }
+            }
+        };
+        self.runtime.as_ref().map(|runtime| runtime.spawn(read))
+    }
+
+    /// What was not logged of each project.
+    pub(super) fn dropped(&self) -> Vec<(ProjectName, Volume)> {
+        self.shared.throttle().dropped()
+    }
+
+    /// The project is gone.
+    pub(super) fn forget(&self, project: &ProjectName) {
+        self.shared.throttle().forget(project);
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Says from time to time what was not logged. Runs until it is dropped.
+async fn report(shared: Arc<Shared>) {
+    let mut reports = interval(REPORTS);
+    loop {
+        reports.tick().await;
+        let dropped = shared.throttle().report();
+        for (project, Volume { lines, bytes }) in dropped {
+            tracing::warn!(
+                project.name = %project,
+                dropped_lines = lines,
+                dropped_bytes = bytes,
+                "{project} prints more than --project-log: {lines} lines of it are not in this log"
+            );
+        }
+    }
+}
+
+/// What is read of one stream in a [`WINDOW`]: 20,000 lines or 10 MB a second. A cell that prints more waits for its output to
+/// be read, as it would for a slow terminal.
 const LINES: usize = 2_000;
 const BYTES: usize = 1 << 20;
 
 const WINDOW: Duration = Duration::from_millis(100);
 
 /// Logs `stream` to its end and returns its last lines.
-pub(super) async fn log_lines(
-    stream: impl AsyncRead + Unpin,
-    name: &'static str,
-    source: Source,
-) -> Vec<String> {
-    let mut reader = BufReader::with_capacity(MAX_LINE, stream);
+async fn log_lines(stream: impl AsyncRead + Unpin, name: &'static str, source: Source) -> Vec<String> {
+    let mut reader = LineReader::new(stream, MAX_LINE);
     let mut last = VecDeque::with_capacity(LAST_LINES);
     let mut flow = Flow::new();
-    while let Some(line) = next_line(&mut reader).await {
-        flow.pace(line.len()).await;
-        let (mark, text) = Mark::split(&line);
-        source.log(&Line { pid: source.pid, stream: name, request: mark.map(Mark::id), text: &text });
+    // The request of a line that goes on.
+    let mut begun: Option<Option<String>> = None;
+    while let Some(Piece { bytes, continues }) = reader.next().await {
+        flow.pace(bytes.len()).await;
+        let printed = String::from_utf8_lossy(&bytes);
+        let printed = if continues { &printed } else { printed.trim_end_matches('\r') };
+        let (request, text) = match begun.take() {
+            // A mark stands at the beginning of a line alone.
+            Some(request) => (request, printed.into()),
+            None => {
+                let (mark, text) = Mark::split(printed);
+                (mark.map(|mark| mark.id().to_owned()), text)
+            }
+        };
+        source.log(&Line {
+            pid: source.pid,
+            stream: name,
+            request: request.as_deref(),
+            continues,
+            text: &text,
+        });
+        begun = continues.then_some(request);
         if last.len() == LAST_LINES {
             last.pop_front();
         }
-        last.push_back(text.into_owned());
+        last.push_back(text[..text.floor_char_boundary(LAST_LINE)].to_owned());
     }
     last.into()
 }
 
+impl Shared {
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().expect("no holder of this lock panics")
+    }
+}
+
 impl Source {
     fn log(&self, line: &Line<'_>) {
-        let Line { pid, stream, request, text } = *line;
-        match self.given.get() {
-            Some(version) => {
-                self.sink.line(version, line);
-                tracing::info!(
-                    project.name = %version.project,
-                    project.version = %version,
-                    cell.pid = pid,
-                    request.id = request,
-                    stream,
-                    "{text}"
-                );
-            }
-            None => tracing::warn!(cell.pid = pid, stream, "a spare cell says: {text}"),
+        let Line { pid, stream, request, continues, text } = *line;
+        let Some(version) = self.given.get() else {
+            return tracing::warn!(cell.pid = pid, stream, "a spare cell says: {text}");
+        };
+        self.shared.sink.line(version, line);
+        let now = std::time::Instant::now();
+        if !self.shared.throttle().admits(&version.project, text.len(), now) {
+            return;
         }
+        tracing::info!(
+            project.name = %version.project,
+            project.version = %version,
+            cell.pid = pid,
+            request.id = request,
+            stream,
+            continues = continues.then_some(true),
+            "{text}"
+        );
     }
 }
 
@@ -117,34 +243,9 @@ impl Flow {
     }
 }
 
-async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
-    let mut line = Vec::new();
-    loop {
-        let buffer = reader.fill_buf().await.ok().filter(|buffer| !buffer.is_empty());
-        let Some(buffer) = buffer else {
-            return (!line.is_empty()).then(|| text(&line));
-        };
-        let room = &buffer[..buffer.len().min(MAX_LINE - line.len())];
-        let end = room.iter().position(|byte| *byte == b'\n');
-        line.extend_from_slice(&room[..end.unwrap_or(room.len())]);
-        let used = end.map_or(room.len(), |end| end + 1);
-        reader.consume(used);
-        if end.is_some() || line.len() == MAX_LINE {
-            return Some(text(&line));
-        }
-    }
-}
-
-fn text(line: &[u8]) -> String {
-    String::from_utf8_lossy(line).trim_end_matches('\r').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use switchyard_bridge::digest::Digest;
-    use switchyard_bridge::project::ProjectName;
 
     use super::*;
 
@@ -153,47 +254,59 @@ mod tests {
 
     impl Sink for Taken {
         fn line(&self, version: &Version, line: &Line<'_>) {
-            let Line { pid, stream, request, text } = line;
-            let line = format!("{} {pid} {stream} {}: {text}", version.project, request.unwrap_or("-"));
+            let Line { pid, stream, request, continues, text } = line;
+            let more = if *continues { "…" } else { "" };
+            let line = format!("{} {pid} {stream} {}: {text}{more}", version.project, request.unwrap_or("-"));
             self.0.lock().unwrap().push(line);
         }
     }
 
     fn source(given: Given) -> (Source, Arc<Taken>) {
         let taken = Arc::new(Taken::default());
-        (Source { given, pid: 7, sink: taken.clone() }, taken)
+        let throttle = Mutex::new(Throttle::new(1 << 20, std::time::Instant::now()));
+        (Source { given, pid: 7, shared: Arc::new(Shared { sink: taken.clone(), throttle }) }, taken)
+    }
+
+    fn given() -> Given {
+        let given = Given::default();
+        given.set(Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]))).unwrap();
+        given
     }
 
     #[tokio::test]
     async fn what_a_version_prints_goes_to_the_sink_too() {
-        let given = Given::default();
-        let (source, taken) = source(given.clone());
-        log_lines(b"a spare's\n".as_slice(), "stdout", source.clone()).await;
-        given.set(Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]))).unwrap();
+        let (spare, taken) = source(Given::default());
+        log_lines(b"a spare's\n".as_slice(), "stdout", spare.clone()).await;
         let input = format!("one\n{}two", Mark::parse("3f9a").unwrap());
-        let last = log_lines(input.as_bytes(), "stderr", source).await;
+        let last = log_lines(input.as_bytes(), "stderr", Source { given: given(), ..spare }).await;
         assert_eq!(*taken.0.lock().unwrap(), ["blog 7 stderr -: one", "blog 7 stderr 3f9a: two"]);
         assert_eq!(last, ["one", "two"]);
     }
 
     #[tokio::test]
-    async fn lines_are_told_apart_and_long_ones_cut() {
-        let long = "x".repeat(MAX_LINE + 5);
-        let input = format!("one\r\n\n{long}\nend");
-        let lines = log_lines(input.as_bytes(), "stdout", source(Given::default()).0).await;
-        assert_eq!(lines, ["one", "", &long[..MAX_LINE], "xxxxx", "end"]);
+    async fn a_line_that_is_too_long_is_marked_where_it_is_split_and_keeps_its_request() {
+        let (source, taken) = source(given());
+        let (mark, long) = (Mark::parse("3f9a").unwrap(), "x".repeat(MAX_LINE));
+        // What looks like a mark in the middle of a line is a part of it.
+        let input = format!("{mark}{long}{mark}y\r\nend");
+        let last = log_lines(input.as_bytes(), "stdout", source).await;
+        let taken = taken.0.lock().unwrap();
+        let split = MAX_LINE - mark.to_string().len();
+        assert_eq!(taken[0], format!("blog 7 stdout 3f9a: {}…", &long[..split]));
+        assert_eq!(taken[1], format!("blog 7 stdout 3f9a: {}{mark}y", &long[split..]));
+        assert_eq!(taken[2], "blog 7 stdout -: end");
+        assert_eq!(last[0].len(), LAST_LINE);
     }
 
     #[tokio::test]
     async fn a_flood_is_read_at_a_bounded_rate_and_to_its_end() {
         const FLOOD: usize = 3 * LINES;
-        let (source, taken) = source(Given::default());
-        let version = Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]));
-        source.given.set(version).unwrap();
+        let (source, taken) = source(given());
         let began = Instant::now();
-        log_lines("x\n".repeat(FLOOD).as_bytes(), "stdout", source).await;
+        log_lines("x\n".repeat(FLOOD).as_bytes(), "stdout", source.clone()).await;
         assert!(began.elapsed() >= 2 * WINDOW);
         assert_eq!(taken.0.lock().unwrap().len(), FLOOD);
+        assert!(source.shared.throttle().dropped()[0].1.lines > 0);
     }
 
     #[tokio::test]

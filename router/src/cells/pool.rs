@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use switchyard_bridge::project::ProjectName;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::monitor::Monitor;
+use super::output::Output;
 use super::process::Cell;
-use super::{Caches, Order, Settings, StartError};
+use super::{Caches, Order, Settings, StartError, Volume};
 
 /// New spares are made once nothing is being started, so that warming one does not slow down the
 /// version that somebody waits for; but not later than this.
@@ -29,6 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Cells {
     settings: Arc<Settings>,
+    output: Output,
     next_id: AtomicU64,
     spares: Mutex<VecDeque<Cell>>,
     starting: AtomicUsize,
@@ -38,19 +41,22 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// Clears away what a killed router left in the run folder.
+    /// Takes what a killed router left in the run folder out of the way.
     ///
     /// # Errors
-    /// The run folder cannot be made.
+    /// A folder or the thread that reads output cannot be made.
     pub(crate) fn new(settings: Settings) -> Result<Arc<Self>> {
-        clear(&settings.run_dir)?;
+        clear(&settings)?;
         // A user of their own goes through to what is theirs, and sees nothing else.
         let mode = if settings.user.is_some() { 0o711 } else { 0o700 };
         folder(&settings.run_dir, mode)?;
         folder(&settings.data_dir, mode)?;
         folder(settings.caches.root(), mode)?;
+        let output = Output::start(settings.sink.clone(), settings.log_limit)
+            .context("start the thread that reads what cells print")?;
         Ok(Arc::new(Self {
             settings: Arc::new(settings),
+            output,
             next_id: AtomicU64::new(0),
             spares: Mutex::default(),
             starting: AtomicUsize::new(0),
@@ -76,7 +82,7 @@ impl Cells {
                 let _ = timeout(REFILL_AT_LATEST, changed).await;
             }
             sleep(AFTER_A_START).await;
-            match self.spawn() {
+            match self.spawn().await {
                 Ok(spare) => self.spares().push_back(spare),
                 Err(error) => {
                     tracing::error!("no spare cell: {error:#}");
@@ -102,7 +108,7 @@ impl Cells {
         };
         let cell = match spare {
             Some(spare) => spare,
-            None => self.spawn().map_err(StartError::NoProcess)?,
+            None => self.spawn().await.map_err(StartError::NoProcess)?,
         };
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
@@ -123,13 +129,23 @@ impl Cells {
         &self.settings.caches
     }
 
+    /// What projects printed that is not in the log, because it was too much.
+    pub(crate) fn dropped_lines(&self) -> Vec<(ProjectName, Volume)> {
+        self.output.dropped()
+    }
+
+    /// The project is gone: what is counted of it is forgotten.
+    pub(crate) fn forget(&self, project: &ProjectName) {
+        self.output.forget(project);
+    }
+
     pub(crate) fn spare_count(&self) -> usize {
         self.spares().len()
     }
 
-    fn spawn(&self) -> Result<Cell> {
+    async fn spawn(&self) -> Result<Cell> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Cell::spawn(&self.settings, id)
+        Cell::spawn(&self.settings, &self.output, id).await
     }
 
     fn spares(&self) -> std::sync::MutexGuard<'_, VecDeque<Cell>> {
@@ -147,13 +163,19 @@ impl Drop for Ended<'_> {
     }
 }
 
-fn clear(run_dir: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(run_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("clear {}", run_dir.display()))
-        }
-        _ => Ok(()),
+/// Takes away what cells of an earlier process had: the run folder, or all in it where that is a mount of its own.
+fn clear(settings: &Settings) -> Result<()> {
+    let run_dir = &settings.run_dir;
+    if settings.trash.take(run_dir).is_ok() {
+        return Ok(());
     }
+    let clear = || {
+        for entry in std::fs::read_dir(run_dir)? {
+            settings.trash.take(&entry?.path())?;
+        }
+        std::io::Result::Ok(())
+    };
+    clear().with_context(|| format!("clear {}", run_dir.display()))
 }
 
 /// One that exists already is made to have this mode too.

@@ -1,4 +1,6 @@
-//! One cell process and the task that owns it: reads what it says, tells how it ended, reaps it.
+//! One cell process, as those hold it who have it start, retire or end. Its task is in `owner`.
+
+mod owner;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -11,18 +13,18 @@ use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::publisher::Url;
-use switchyard_protocol::{FromCell, Limit, Limits, ModuleCache, ToCell};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use switchyard_protocol::{Limit, Limits, ModuleCache, Start, ToCell};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use self::owner::{LONGEST_MESSAGE, Owner};
 use super::cgroup::Group;
 use super::exit::Exit;
-use super::output::{Given, Source, log_lines};
+use super::lines::LineReader;
+use super::output::{Given, Output};
 use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
 use crate::user::User;
@@ -41,13 +43,6 @@ const DATA: &str = "data";
 
 /// How long a cell may take for its goodbyes before it is killed.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// A cell that does not take a line of control in this time is stuck beyond repair.
-const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
-
-/// After a cell's end its pipes may be held open by children of its own; its output is awaited
-/// only so long.
-const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How often an ending process is looked at.
 const LOOK: Duration = Duration::from_millis(5);
@@ -106,19 +101,19 @@ pub(crate) struct Inspector {
 impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
-    pub(super) fn spawn(settings: &Arc<Settings>, id: u64) -> Result<Self> {
-        let Settings { binary, run_dir, user, sink, .. } = settings.as_ref();
+    pub(super) async fn spawn(settings: &Arc<Settings>, output: &Output, id: u64) -> Result<Self> {
+        let Settings { binary, run_dir, user, .. } = settings.as_ref();
         let dir = run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
-        create(&dir, *user)?;
-        create(&tmp, *user)?;
+        let (made, user) = ([dir.clone(), tmp.clone()], *user);
+        spawn_blocking(move || made.iter().try_for_each(|dir| create(dir, user))).await??;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
         let mut command = Command::new(binary);
         if let Some(user) = user {
             command.uid(user.uid).gid(user.gid);
         }
-        let child = command
+        let mut child = command
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
@@ -135,16 +130,23 @@ impl Cell {
         let (commands, received) = mpsc::channel(3);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
+        let stdout = child.stdout.take().context("standard output is piped")?.into_owned_fd()?;
+        let stderr = child.stderr.take().context("standard error is piped")?.into_owned_fd()?;
+        let logs = [(stdout, "stdout"), (stderr, "stderr")];
+        let logs = logs.map(|(stream, name)| output.read(stream, name, pid, given.clone()));
         let owner = Owner {
             dir: dir.clone(),
             group: group.clone(),
+            trash: settings.trash.clone(),
+            logs,
             child,
             control: write,
             commands: received,
+            messages: 0,
+            is_flooding: false,
             status: status_sender,
         };
-        let source = Source { given: given.clone(), pid, sink: sink.clone() };
-        tokio::spawn(owner.run(BufReader::new(read).lines(), source));
+        tokio::spawn(owner.run(LineReader::new(read, LONGEST_MESSAGE)));
         Ok(Self {
             id,
             pid,
@@ -198,13 +200,17 @@ impl Cell {
     }
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
-    pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
-        let data = self.settings.data_dir.join(order.version.project.as_str());
-        self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
-        let cache = self.cache(order);
+    pub(super) async fn start(self: &Arc<Self>, order: &Order, patience: Duration) -> Result<(), StartError> {
+        // It asks the volume where packages are, which may be slow.
+        let prepared = spawn_blocking({
+            let (cell, order) = (self.clone(), order.clone());
+            move || cell.prepare(&order)
+        });
+        let Ok(prepared) = timeout(patience, prepared).await else {
+            return Err(StartError::TimedOut(patience));
+        };
+        let start = prepared.map_err(anyhow::Error::from).flatten().map_err(StartError::NoProcess)?;
         let _ = self.given.set(order.version.clone());
-        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
-        let start = order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache);
         let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Say(start)).await;
         let mut status = self.status.clone();
@@ -221,17 +227,21 @@ impl Cell {
         }
     }
 
-    /// Bounds the process, and lets it have the project's folder.
-    fn prepare(&self, data: &Path, limits: &Limits) -> Result<()> {
-        create(data, self.settings.user)?;
+    /// Bounds the process, lets it have the project's folders, and gives what it is to be told. May take long.
+    fn prepare(&self, order: &Order) -> Result<Start> {
+        let limits = &order.grant.limits;
+        let data = self.settings.data_dir.join(order.version.project.as_str());
+        create(&data, self.settings.user)?;
         // The runtime was told where it will find it before the project was known.
-        std::os::unix::fs::symlink(data, self.socket.with_file_name(DATA))
+        std::os::unix::fs::symlink(&data, self.socket.with_file_name(DATA))
             .context("link the project's folder")?;
         if let (Some(groups), Some(group)) = (&self.settings.groups, &self.group) {
             groups.limit(group, limits).context("bound a cell's control group")?;
         }
         let _ = self.limits.set(*limits);
-        Ok(())
+        let cache = self.cache(order);
+        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
+        Ok(order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache))
     }
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
@@ -262,6 +272,11 @@ impl Cell {
     /// Those of its version.
     pub(super) fn limits(&self) -> Option<Limits> {
         self.limits.get().copied()
+    }
+
+    /// The name of its version's project; none of a spare.
+    pub(super) fn project(&self) -> Option<&str> {
+        self.given.get().map(|version| version.project.as_str())
     }
 
     /// Where it may write.
@@ -323,102 +338,4 @@ fn ended_in_load(exit: &Exit) -> Diagnostic {
         message.push_str(line);
     }
     diagnostic(message)
-}
-
-/// Owns the process: reads its control lines and output until it ends, then clears up after it.
-struct Owner {
-    dir: PathBuf,
-    group: Option<Arc<Group>>,
-    child: Child,
-    control: OwnedWriteHalf,
-    commands: mpsc::Receiver<ToOwner>,
-    status: watch::Sender<Status>,
-}
-
-impl Owner {
-    async fn run(mut self, mut lines: Lines<BufReader<OwnedReadHalf>>, source: Source) {
-        let stdout =
-            self.child.stdout.take().map(|out| tokio::spawn(log_lines(out, "stdout", source.clone())));
-        let stderr = self.child.stderr.take().map(|err| tokio::spawn(log_lines(err, "stderr", source)));
-        let mut control_open = true;
-        let ended = loop {
-            tokio::select! {
-                ended = self.child.wait() => break ended.ok(),
-                line = lines.next_line(), if control_open => match line {
-                    Ok(Some(line)) => self.heard(&line),
-                    _ => control_open = false,
-                },
-                command = self.commands.recv() => match command {
-                    Some(ToOwner::Say(line)) => self.say(&line).await,
-                    Some(ToOwner::Exceed(limit)) => {
-                        self.exceeded(limit);
-                        self.kill();
-                    }
-                    Some(ToOwner::Kill) => self.kill(),
-                    None => {
-                        self.kill();
-                        break self.child.wait().await.ok();
-                    }
-                },
-            }
-        };
-        // What it said last may still be in the socket.
-        while let Ok(Ok(Some(line))) = timeout(OUTPUT_PATIENCE, lines.next_line()).await {
-            self.heard(&line);
-        }
-        let last_words = end_output(stdout, stderr).await;
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            tracing::warn!("{} cannot be removed: {error}", self.dir.display());
-        }
-        let out_of_memory = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
-        self.status.send_modify(|status| {
-            let exceeded = status.exceeded.or(out_of_memory.then_some(Limit::Memory));
-            status.exit = Some(Exit::new(ended, exceeded, last_words));
-        });
-    }
-
-    fn heard(&self, line: &str) {
-        let outcome = match serde_json::from_str(line) {
-            Ok(FromCell::Ready) => return,
-            Ok(FromCell::Serving) => Outcome::Serves,
-            Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
-            Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
-            Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
-            Err(error) => return tracing::warn!("a cell says what is not understood: {error}"),
-        };
-        self.status.send_modify(|status| {
-            status.outcome.get_or_insert(outcome);
-        });
-    }
-
-    fn exceeded(&self, limit: Limit) {
-        self.status.send_modify(|status| status.exceeded = Some(limit));
-    }
-
-    async fn say(&mut self, line: &ToCell) {
-        let mut text = serde_json::to_vec(line).expect("a line of control is plain data");
-        text.push(b'\n');
-        // A cell that has ended is told by its exit, not by this write.
-        if timeout(CONTROL_PATIENCE, self.control.write_all(&text)).await.is_err() {
-            self.kill();
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Err(error) = self.child.start_kill() {
-            tracing::warn!("a cell cannot be killed: {error}");
-        }
-    }
-}
-
-/// Awaits what is left of the output, and returns the last lines of standard error.
-async fn end_output(stdout: Option<Log>, stderr: Option<Log>) -> Vec<String> {
-    let mut last_words = Vec::new();
-    for mut log in [stdout, stderr].into_iter().flatten() {
-        match timeout(OUTPUT_PATIENCE, &mut log).await {
-            Ok(lines) => last_words = lines.unwrap_or_default(),
-            Err(_) => log.abort(),
-        }
-    }
-    last_words
 }

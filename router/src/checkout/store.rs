@@ -1,7 +1,7 @@
 //! The checkouts on disk: `<state>/checkouts/<project>@<12 hex>/<project>/…`.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -26,6 +26,9 @@ const UNFINISHED: &str = ".new-";
 
 /// Beside the project's directory in a checkout: a link to what was fetched for it.
 const PACKAGES: &str = ".packages";
+
+/// So few pins are not worth a look at all of them.
+const PINS: usize = 64;
 
 /// A version's read-only copy. It is not pruned while somebody has one of these.
 #[derive(Debug, Clone)]
@@ -127,6 +130,10 @@ struct Known {
     /// Those that it made or has compared with their digest, and what is in them.
     trusted: HashMap<PathBuf, (Digest, Arc<Files>)>,
     pins: HashMap<PathBuf, Weak<Pin>>,
+    /// Pins that nobody has any more are let go of when there are so many.
+    most_pins: usize,
+    /// The names of all folders.
+    folders: BTreeSet<String>,
 }
 
 impl Store {
@@ -137,13 +144,13 @@ impl Store {
     pub(crate) fn open(state: &Path) -> Result<Self> {
         let root = state.join("checkouts");
         fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
-        for name in names(&root)? {
-            if name.starts_with(UNFINISHED) {
-                remove(&root.join(name));
-            }
+        let mut folders: BTreeSet<_> = names(&root)?.into_iter().collect();
+        for name in folders.extract_if(.., |name| name.starts_with(UNFINISHED)) {
+            remove(&root.join(name));
         }
         let root = root.canonicalize().context("resolve the state folder")?;
-        Ok(Self { root, known: Mutex::default(), next: AtomicU64::new(0) })
+        let known = Known { folders, ..Known::default() };
+        Ok(Self { root, known: Mutex::new(known), next: AtomicU64::new(0) })
     }
 
     /// Reads the project in `root` as [`snapshot`] does.
@@ -202,9 +209,13 @@ impl Store {
         // What is in it was let in when it was made.
         let found = match snapshot(dir, &|_, _| Ok(()), &mut HashCache::default()) {
             Ok(found) if found.digest.short() == short => found,
-            Err(SnapshotError::Gone) => return None,
+            Err(SnapshotError::Gone) => {
+                self.known().folders.remove(name(folder));
+                return None;
+            }
             _ => {
                 remove(folder);
+                self.known().folders.remove(name(folder));
                 return None;
             }
         };
@@ -216,27 +227,31 @@ impl Store {
     /// The checkout in `folder`, whether it is there or not yet; from now on it is not pruned.
     fn pinned(&self, folder: &Path, project: &ProjectName) -> Checkout {
         let mut known = self.known();
-        known.pins.retain(|_, pin| pin.strong_count() > 0);
+        if known.pins.len() >= known.most_pins {
+            known.pins.retain(|_, pin| pin.strong_count() > 0);
+            // Looking at all of them costs each no more than twice.
+            known.most_pins = 2 * known.pins.len().max(PINS);
+        }
         let pin = known.pins.get(folder).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(Pin));
         known.pins.insert(folder.to_owned(), Arc::downgrade(&pin));
         Checkout { dir: folder.join(project.as_str()), _pin: pin }
     }
 
     /// The digits of the checkouts of `project`, and when each was made. The newest first.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub(crate) fn list(&self, project: &ProjectName) -> Result<Vec<(String, SystemTime)>> {
-        let mut found = Vec::new();
-        for name in names(&self.root)? {
-            let Some(short) = name.strip_prefix(project.as_str()).and_then(|rest| rest.strip_prefix('@'))
-            else {
-                continue;
-            };
-            found.push((short.to_owned(), made(&self.root.join(&name))));
-        }
+    pub(crate) fn list(&self, project: &ProjectName) -> Vec<(String, SystemTime)> {
+        let prefix = format!("{project}@");
+        let shorts: Vec<_> = {
+            let known = self.known();
+            let names = known.folders.range(prefix.clone()..);
+            names.map_while(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
+        };
+        let made = |short: String| {
+            let made = made(&self.root.join(format!("{prefix}{short}")))?;
+            Some((short, made))
+        };
+        let mut found: Vec<_> = shorts.into_iter().filter_map(made).collect();
         found.sort_by_key(|(_, made)| Reverse(*made));
-        Ok(found)
+        found
     }
 
     /// The checkout of `snapshot`, made if it is not there. What is unchanged since `previous`
@@ -259,7 +274,10 @@ impl Store {
             remove(&unfinished);
         }
         made?;
-        self.known().trusted.insert(folder, (version.digest, snapshot.files.clone()));
+        let mut known = self.known();
+        known.folders.insert(name(&folder).to_owned());
+        known.trusted.insert(folder, (version.digest, snapshot.files.clone()));
+        drop(known);
         Ok(checkout)
     }
 
@@ -301,9 +319,9 @@ impl Store {
 
     /// Removes the checkouts of `project` but the `keep` newest, those of `used`, and those that somebody
     /// has.
-    pub(crate) fn prune(&self, project: &ProjectName, keep: usize, used: &[Version]) -> Result<()> {
+    pub(crate) fn prune(&self, project: &ProjectName, keep: usize, used: &[Version]) {
         let used: HashSet<String> = used.iter().map(|version| version.digest.short()).collect();
-        let mut found = self.list(project)?;
+        let mut found = self.list(project);
         found.retain(|(short, _)| !used.contains(short));
         for (short, _) in found.into_iter().skip(keep) {
             let folder = self.root.join(format!("{project}@{short}"));
@@ -315,24 +333,24 @@ impl Store {
                 if !pinned {
                     known.trusted.remove(&folder);
                 }
-                !pinned && fs::rename(&folder, &gone).is_ok()
+                let taken = !pinned && fs::rename(&folder, &gone).is_ok();
+                if taken {
+                    known.folders.remove(name(&folder));
+                }
+                taken
             };
             if taken {
                 remove(&gone);
             }
         }
-        Ok(())
     }
 
     /// What was fetched for the checkouts of `project`.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub(crate) fn packages(&self, project: &ProjectName) -> Result<Vec<PathBuf>> {
-        let found = self.list(project)?.into_iter().filter_map(|(short, _)| {
+    pub(crate) fn packages(&self, project: &ProjectName) -> Vec<PathBuf> {
+        let found = self.list(project).into_iter().filter_map(|(short, _)| {
             linked_packages(&self.root.join(format!("{project}@{short}")).join(project.as_str()))
         });
-        Ok(found.collect())
+        found.collect()
     }
 
     fn folder(&self, version: &Version) -> PathBuf {
@@ -344,8 +362,12 @@ impl Store {
     }
 }
 
-fn made(folder: &Path) -> SystemTime {
-    folder.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+fn name(folder: &Path) -> &str {
+    folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn made(folder: &Path) -> Option<SystemTime> {
+    folder.metadata().and_then(|metadata| metadata.modified()).ok()
 }
 
 fn names(dir: &Path) -> Result<Vec<String>> {

@@ -16,7 +16,7 @@ use crate::version::Version;
 /// The state of every project, written by the control flow, read at `GET /projects`.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    projects: Mutex<Revisions<Shown>>,
+    projects: Mutex<Revisions<Arc<Shown>>>,
     ready: AtomicBool,
     stopping: AtomicBool,
     lacks: OnceLock<Vec<String>>,
@@ -54,7 +54,7 @@ impl From<&Version> for VersionName {
 impl Board {
     pub(crate) fn put(&self, shown: Shown) {
         let name = shown.status.name.clone();
-        self.lock().put(&name, shown, Shown::is_same);
+        self.lock().put(&name, Arc::new(shown), |one, other| one.is_same(other));
     }
 
     pub(crate) fn remove(&self, name: &str) {
@@ -64,26 +64,26 @@ impl Board {
     /// What has changed after the revision `since`; all projects where that is not known, or none
     /// is named.
     pub(crate) fn changed(&self, since: Option<u64>) -> Changed {
+        let (revision, since, projects, removed) = self.shown_since(since);
+        // The control flow does not wait for so many to be counted.
+        let projects = projects.iter().map(|shown| shown.counted()).collect();
+        Changed { revision, since, projects, removed }
+    }
+
+    fn shown_since(&self, since: Option<u64>) -> (u64, Option<u64>, Vec<Arc<Shown>>, Vec<String>) {
         let projects = self.lock();
         let revision = projects.last();
         match since.and_then(|since| projects.since(since)) {
-            Some(changes) => Changed {
-                revision,
-                since,
-                projects: changes.values.into_iter().map(Shown::counted).collect(),
-                removed: changes.removed,
-            },
-            None => Changed {
-                revision,
-                since: None,
-                projects: projects.all().map(Shown::counted).collect(),
-                removed: Vec::new(),
-            },
+            Some(changes) => {
+                (revision, since, changes.values.into_iter().cloned().collect(), changes.removed)
+            }
+            None => (revision, None, projects.all().cloned().collect(), Vec::new()),
         }
     }
 
     pub(crate) fn one(&self, name: &str) -> Option<Status> {
-        self.lock().get(name).map(Shown::counted)
+        let shown = self.lock().get(name).cloned();
+        shown.map(|shown| shown.counted())
     }
 
     /// Whether requests may come, or why they should not.
@@ -114,7 +114,7 @@ impl Board {
         self.ready.store(true, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Revisions<Shown>> {
+    fn lock(&self) -> MutexGuard<'_, Revisions<Arc<Shown>>> {
         self.projects.lock().expect("no holder of this lock panics")
     }
 }

@@ -35,6 +35,7 @@ struct Printed {
     pid: u32,
     stream: &'static str,
     request: Option<Box<str>>,
+    continues: bool,
     text: Box<str>,
 }
 
@@ -85,13 +86,14 @@ impl Sink for Lines {
         // The last words of a cell whose project is gone are in the log alone.
         if let Some(ring) = self.lock().get_mut(&version.project) {
             let (at, version) = (Timestamp::now(), version.clone());
-            let Line { pid, stream, request, text } = *line;
+            let Line { pid, stream, request, continues, text } = *line;
             ring.push(Printed {
                 at,
                 version,
                 pid,
                 stream,
                 request: request.map(Into::into),
+                continues,
                 text: text.into(),
             });
         }
@@ -149,6 +151,7 @@ impl From<&Printed> for LogLine {
             pid: line.pid,
             stream: line.stream.to_owned(),
             request: line.request.as_deref().map(str::to_owned),
+            continues: line.continues,
             line: line.text.to_string(),
         }
     }
@@ -176,7 +179,8 @@ mod tests {
         fn print(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
             for line in lines {
                 let (pid, stream, request) = (7, "stdout", Some("3f9a"));
-                self.lines.line(&self.version, &Line { pid, stream, request, text: line.as_ref() });
+                let line = Line { pid, stream, request, continues: false, text: line.as_ref() };
+                self.lines.line(&self.version, &line);
             }
         }
 

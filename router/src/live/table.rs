@@ -202,14 +202,17 @@ impl Live {
     /// Puts or (`None`) takes out each of these projects in one swap: whoever loads the table sees all
     /// of it or nothing. For the one writer.
     pub(crate) fn change(&self, changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>) {
-        let mut projects = self.table.load().projects().clone();
+        let mut table = Table::clone(&self.table.load());
         for (project, entry) in changes {
             match entry {
-                Some(entry) => projects.insert(project, Arc::new(entry)),
-                None => projects.remove(&project),
-            };
+                Some(entry) => {
+                    let entry = Arc::new(entry);
+                    table.insert(project, entry.clone(), &entry.routes);
+                }
+                None => table.remove(&project),
+            }
         }
-        self.table.store(Arc::new(Table::new(projects, |entry| &entry.routes)));
+        self.table.store(Arc::new(table));
         self.changed.send_replace(());
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use switchyard_protocol::Reach;
 
 use super::give;
+use crate::folder::try_remove;
 use crate::user::User;
 
 /// Bytes: the tarballs of some ten thousand packages.
@@ -34,7 +35,7 @@ impl Downloads {
         let dir = root.join(DOWNLOADS);
         let uid = user.map_or(rustix::process::geteuid().as_raw(), |user| user.uid);
         if dir.symlink_metadata().is_ok_and(|metadata| metadata.uid() != uid) {
-            fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+            try_remove(&dir).with_context(|| format!("remove {}", dir.display()))?;
         }
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         give(&dir, user)?;

@@ -41,7 +41,15 @@ impl Allowed {
             private_net: Vec::new(),
             sys: Vec::new(),
             own_env: Extent::All,
-            limits: Limits { memory: 256 << 20, event_loop: 5_000, workers: 16, files: 1024, disk: 1 << 30 },
+            limits: Limits {
+                memory: 256 << 20,
+                event_loop: 5_000,
+                workers: 16,
+                files: 1024,
+                disk: 1 << 30,
+                // Counting as many takes a tenth of a second, and removing them a second or two.
+                disk_files: 100_000,
+            },
             requests,
             cells: 4,
             env: BTreeMap::new(),

@@ -78,6 +78,13 @@ pub(super) const LIMITS: &[Limit] = &[
         set: |allowed, value| allowed.limits.disk = value,
     },
     Limit {
+        name: "disk_files",
+        kind: Kind::Count,
+        least: bound(100, "100", "databases of localStorage, KV and caches need some of them"),
+        most: bound(1_000_000_000, "1000000000", "beyond that it is no limit"),
+        set: |allowed, value| allowed.limits.disk_files = value,
+    },
+    Limit {
         name: "cells",
         kind: Kind::Count,
         least: bound(1, "1", "without one nothing answers"),

@@ -264,6 +264,7 @@ fn limits(allowed: &Allowed) -> ShownLimits {
         workers: limits.workers,
         files: limits.files,
         disk: limits.disk,
+        disk_files: limits.disk_files,
         cells: *cells,
         request_ms: millis(time),
         body,

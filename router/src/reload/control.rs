@@ -14,17 +14,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchyard_bridge::admin::{Outcome, Report};
+use switchyard_bridge::admin::Report;
 use switchyard_bridge::event::Trigger;
-use switchyard_bridge::project::{ProjectName, is_ignored};
+use switchyard_bridge::project::ProjectName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use self::scan::misnamed;
+use self::scan::{Listing, Purpose, Start};
 use super::Settings;
 use super::deploys::Deploys;
 use super::machine::{Event, Found, Outcome as Built, Work};
+use super::population::Population;
 use super::project::Project;
 use super::record::Record;
 use super::work::{BuildError, Builder, Plan, Read};
@@ -64,6 +65,7 @@ pub(crate) struct Control {
     builder: Builder,
     record: Record,
     projects: BTreeMap<String, Project>,
+    population: Population,
     deploys: Deploys,
     /// Folders whose names are no project names.
     misnamed: BTreeSet<String>,
@@ -87,6 +89,13 @@ struct Done {
 
 enum What {
     Read(Read),
+    /// The folders on the volume.
+    Listed(Listing, Purpose),
+    /// Whether there is a folder of that name, and who wants it reloaded.
+    Probed {
+        is_there: bool,
+        answer: Option<oneshot::Sender<Report>>,
+    },
     Built {
         result: Result<Vec<Arc<Cell>>, BuildError>,
         took: Duration,
@@ -142,6 +151,7 @@ impl Control {
             parts,
             builder,
             projects: BTreeMap::new(),
+            population: Population::default(),
             deploys: Deploys::default(),
             misnamed: BTreeSet::new(),
             scanning: None,
@@ -153,14 +163,15 @@ impl Control {
         })
     }
 
-    /// Scans, then follows changes and commands until `stop`; ends every cell then.
+    /// Takes what there is at `start`, then follows changes and commands until `stop`; ends every cell then.
     pub(crate) async fn run(
         mut self,
+        start: Start,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<Command>,
         stop: impl Future<Output = ()>,
     ) {
-        self.scan();
+        self.scan(start);
         tokio::pin!(stop);
         let mut idle_looks = interval(IDLE_LOOKS);
         idle_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -195,20 +206,7 @@ impl Control {
     fn command(&mut self, command: Command) {
         match command {
             Command::Reload { project, answer } => self.reload(&project, answer),
-            Command::ReloadAll { answer } => {
-                let mut answers = Vec::new();
-                for name in self.all_names() {
-                    let (sender, receiver) = oneshot::channel();
-                    self.reload(&name, sender);
-                    answers.push(receiver);
-                }
-                self.spawn("", async move {
-                    let reports = futures_util::future::join_all(answers).await;
-                    // Whoever asked may have gone.
-                    let _ = answer.send(reports.into_iter().flatten().collect());
-                    What::Nothing
-                });
-            }
+            Command::ReloadAll { answer } => self.list(Purpose::Reload(answer)),
             Command::Wake(version) => self.wake(&version),
             Command::Policy(policy) => self.follow_policy(policy),
             Command::Hold { hold, answer } => self.hold(&hold, answer),
@@ -218,24 +216,11 @@ impl Control {
         }
     }
 
+    /// Has a project read for somebody who waits for what comes of it.
     fn reload(&mut self, name: &str, answer: oneshot::Sender<Report>) {
-        let there = !is_ignored(name) && self.settings.root.project(name).is_dir();
-        let report = match ProjectName::parse(name) {
-            Ok(project) if there || self.projects.contains_key(name) => {
-                let project = self.project(&project);
-                if project.machine.is_busy() {
-                    project.waiting_next.push(answer);
-                } else {
-                    project.waiting.push(answer);
-                }
-                return self.look(name, Trigger::Request, Instant::now());
-            }
-            Err(error) if there => {
-                Report { error: Some(misnamed(&error)), ..Report::of(name, Outcome::Failed) }
-            }
-            _ => Report::of(name, Outcome::Unknown),
-        };
-        let _ = answer.send(report);
+        let Some(project) = self.projects.get_mut(name) else { return self.probe(name, Some(answer)) };
+        project.wait(answer);
+        self.look(name, Trigger::Request, Instant::now());
     }
 
     /// The project of this name, which is new if nothing was known of it.
@@ -248,10 +233,15 @@ impl Control {
 
     fn done(&mut self, done: Done) {
         let Done { project: name, what } = done;
+        let what = match what {
+            What::Listed(listing, purpose) => return self.listed(&listing, purpose),
+            What::Probed { is_there, answer } => return self.probed(&name, is_there, answer),
+            what => what,
+        };
         let Some(project) = self.projects.get_mut(&name) else { return };
         let now = Instant::now();
         match what {
-            What::Nothing => {}
+            What::Nothing | What::Listed(..) | What::Probed { .. } => {}
             What::Read(mut read) => {
                 if let Some(Ok(plan)) = &mut read.plan {
                     plan.renew(&self.parts.policy);
@@ -333,6 +323,13 @@ impl Control {
         futures_util::future::join_all(running.map(|running| async move { running.cell.retire().await }))
             .await;
         self.parts.cells.clear().await;
+        self.record.finish().await;
+    }
+
+    /// Counts the cells of a project anew.
+    fn count_cells(&mut self, name: &str) {
+        let cells = self.projects.get(name).map(Project::cells).unwrap_or_default();
+        self.population.set(name, cells);
     }
 
     /// Removes what is remembered of a project, its checkouts and its compiled modules.

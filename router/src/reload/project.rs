@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Attempt;
 use super::machine::{Event, Found, Machine, Work};
+use super::population::Cells;
 use super::restarts::{Rest, Restarts};
 use super::retries::Retries;
 use super::work::{Plan, Read};
@@ -129,6 +130,22 @@ impl Project {
             self.on_disk = Some(version.clone());
         }
         Event::Read { found: read.found, retry }
+    }
+
+    /// Has `answer` told what comes of the next attempt, or of this one if it has not begun.
+    pub(super) fn wait(&mut self, answer: oneshot::Sender<Report>) {
+        let waiting = if self.machine.is_busy() { &mut self.waiting_next } else { &mut self.waiting };
+        waiting.push(answer);
+    }
+
+    /// The cells that it has, or is about to have.
+    pub(super) fn cells(&self) -> Cells {
+        let (running, built) = (self.running.len(), self.built.len());
+        let coming = match self.machine.work {
+            Work::Building(..) | Work::Restoring(..) => self.newest().map_or(1, Plan::cells),
+            _ => 0,
+        };
+        Cells { running, all: running.max(built).max(coming) }
     }
 
     /// Whether nothing is left of it.

@@ -200,6 +200,24 @@ fn key(order: &Order) -> std::io::Result<Key> {
     Key::of(&order.checkout.dir, &version, order.include.is_empty())
 }
 
+/// What the process that fetches packages is asked for.
+fn installation(order: &Order) -> Install {
+    let Order { checkout, entry, grant, .. } = order;
+    Install {
+        checkout: checkout.dir.clone(),
+        root: order.root().to_owned(),
+        node_modules: checkout.own_node_modules(),
+        packages_beside: order.packages_beside(),
+        entry: entry.clone(),
+        folder: PathBuf::new(),
+        downloads: None,
+        lock: None,
+        env: grant.env.clone(),
+        private_net: grant.permissions.private_net.clone(),
+        authorities: None,
+    }
+}
+
 /// Why a build gave no cell.
 #[derive(Debug)]
 pub(super) enum BuildError {
@@ -318,25 +336,15 @@ impl Builder {
 
     /// Fetches what the version needs.
     async fn install(&self, order: &Order) -> Result<(), BuildError> {
-        let Order { version, checkout, entry, grant, .. } = order;
-        let key = key(order).map_err(|error| {
-            BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
-        })?;
-        let install = Install {
-            checkout: checkout.dir.clone(),
-            root: order.root().to_owned(),
-            node_modules: checkout.own_node_modules(),
-            packages_beside: order.packages_beside(),
-            entry: entry.clone(),
-            folder: PathBuf::new(),
-            downloads: None,
-            lock: None,
-            env: grant.env.clone(),
-            private_net: grant.permissions.private_net.clone(),
-            authorities: None,
-        };
+        let Order { version, checkout, .. } = order;
+        let own = order.clone();
+        let asked = spawn_blocking(move || Ok((installation(&own), key(&own)?))).await;
+        let (install, key) =
+            asked.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(|error| {
+                BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
+            })?;
         let checkout = checkout.clone();
-        let order = packages::Order { project: &version.project, install, key };
+        let order = packages::Order { project: version.project.clone(), install, key };
         let takes_long = async {
             sleep(self.patience).await;
             // Whoever listens may have gone.
@@ -408,12 +416,8 @@ impl Builder {
     pub(super) async fn prune(self, project: ProjectName, keep: usize, used: Vec<Version>, is_gone: bool) {
         let pruned = spawn_blocking(move || {
             let Self { store, packages, cells, .. } = self;
-            if let Err(error) = store.prune(&project, keep, &used) {
-                tracing::warn!("old checkouts stay: {error:#}");
-            }
-            if let Err(error) = packages.prune(&project, || store.packages(&project)) {
-                tracing::warn!("old packages stay: {error:#}");
-            }
+            store.prune(&project, keep, &used);
+            packages.prune(&project, || store.packages(&project));
             let caches = cells.caches();
             let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
             if let Err(error) = pruned {

@@ -24,7 +24,9 @@ impl Control {
         if changed && project.machine.is_busy() {
             project.next.get_or_insert((since, Instant::now()));
         }
-        for effect in project.machine.on(event) {
+        let effects = project.machine.on(event);
+        self.count_cells(name);
+        for effect in effects {
             self.perform(name, effect, since);
         }
         self.show(name);
@@ -32,6 +34,7 @@ impl Control {
 
     /// Shows the project on the board, and lets go of one that is over.
     pub(super) fn show(&mut self, name: &str) {
+        self.count_cells(name);
         let Some(project) = self.projects.get(name) else { return };
         if project.machine.work == Work::Idle {
             self.scanned(Some(name));
@@ -39,6 +42,7 @@ impl Control {
         let Some(project) = self.projects.get(name) else { return };
         if project.is_over() {
             self.parts.lines.close(&project.name);
+            self.parts.cells.forget(&project.name);
             self.projects.remove(name);
         } else if !project.machine.is_absent() {
             self.parts.board.put(project.shown());
@@ -102,7 +106,7 @@ impl Control {
 
     pub(super) fn build(&mut self, name: &str, version: Version) {
         // This version is one of those that are counted.
-        let lazily = self.cell_count() > self.settings.max_cells;
+        let lazily = self.population.total().all > self.settings.max_cells;
         let Some(project) = self.projects.get_mut(name) else { return };
         // A notice for the build before this one is not for this one.
         project.newer = Arc::default();

@@ -11,8 +11,6 @@ use crate::cells::{Cell, Exit};
 use crate::live::{Happened, Running};
 use crate::metrics::DeathLabels;
 use crate::policy::Grant;
-use crate::reload::machine::Work;
-use crate::reload::project::Project;
 use crate::reload::restarts::{Rest, Restarts};
 use crate::reload::work::{self, BuildError, Plan};
 use crate::version::Version;
@@ -22,23 +20,6 @@ use crate::version::Version;
 const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Control {
-    /// How many cells live versions have.
-    pub(super) fn running_count(&self) -> usize {
-        self.projects.values().map(|project| project.running.len()).sum()
-    }
-
-    /// How many cells there are, with those that are about to be.
-    pub(super) fn cell_count(&self) -> usize {
-        let building = |work: &Work| matches!(work, Work::Building(..) | Work::Restoring(..));
-        let coming = |project: &Project| project.newest().map_or(1, Plan::cells);
-        let count = |project: &Project| {
-            let (running, built) = (project.running.len(), project.built.len());
-            let coming = if building(&project.machine.work) { coming(project) } else { 0 };
-            running.max(built).max(coming)
-        };
-        self.projects.values().map(count).sum()
-    }
-
     /// Starts a live version that is idle.
     pub(super) fn wake(&mut self, version: &Version) {
         self.start(version, Rest::Idle);
@@ -107,6 +88,7 @@ impl Control {
                 if died_meanwhile {
                     self.restart(version);
                 }
+                self.count_cells(name);
                 self.evict(name);
                 self.prune(&version.project, self.settings.keep);
             }
@@ -147,13 +129,13 @@ impl Control {
     /// Stops the least recently used idle cells while there are more than `--max-cells`; `but` was
     /// just wanted.
     pub(super) fn evict(&mut self, but: &str) {
-        let mut excess = self.running_count().saturating_sub(self.settings.max_cells);
+        let mut excess = self.population.total().running.saturating_sub(self.settings.max_cells);
         if excess == 0 {
             return;
         }
-        let idle = self.projects.iter().filter_map(|(name, project)| {
-            let since = project.idle_since().filter(|_| name != but)?;
-            Some((since, project.running.len(), name.clone()))
+        let idle = self.population.running().filter(|name| *name != but).filter_map(|name| {
+            let project = self.projects.get(name)?;
+            Some((project.idle_since()?, project.running.len(), name.to_owned()))
         });
         let mut idle: Vec<_> = idle.collect();
         idle.sort();
@@ -168,13 +150,14 @@ impl Control {
 
     /// Stops the cells of projects that want so when nobody has asked them anything for long (`switchyard.idle`).
     pub(super) fn stop_unused(&mut self) {
-        let all = self.projects.values().flat_map(|project| &project.running);
+        let projects = || self.population.running().filter_map(|name| self.projects.get(name));
+        let all = projects().flat_map(|project| &project.running);
         // What is long under way is use, too.
         for running in all.filter(|running| running.in_flight.count() > 0) {
             running.touch();
         }
-        let unused = self.projects.iter().filter(|(_, project)| project.is_unused());
-        let unused: Vec<_> = unused.map(|(name, _)| name.clone()).collect();
+        let unused = projects().filter(|project| project.is_unused());
+        let unused: Vec<_> = unused.map(|project| project.name.to_string()).collect();
         for name in unused {
             tracing::info!(
                 project.name = name,

@@ -34,6 +34,7 @@ impl Control {
                 running = change(project, effect);
                 changes.extend(entry(project, effect).map(|entry| (project.name.clone(), entry)));
             }
+            self.count_cells(name);
             before.push(Before { was_known, running });
         }
         if !changes.is_empty() {
@@ -89,12 +90,7 @@ impl Control {
         let report = project.report(Outcome::Live, Some(version));
         let running = project.running.clone();
         self.count(OutcomeLabel::live);
-        if let Err(error) = self.record.put(version) {
-            tracing::error!(
-                project.name = name,
-                "it will not be remembered as the last good version: {error:#}"
-            );
-        }
+        self.record.put(version);
         if let Some(previous) = previous {
             self.drain(name, previous, before, true);
         }

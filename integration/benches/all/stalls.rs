@@ -1,0 +1,143 @@
+//! What the admin listener and a neighbour's edits notice of projects that print, leave files behind or fill the log: each beside
+//! a steady probe of `/healthz` and edits one after the other.
+
+use std::time::{Duration, Instant};
+
+use switchyard_bridge::event::EventType;
+use switchyard_integration::client::{Client, request};
+use switchyard_integration::events::Events;
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+use crate::say;
+use crate::stats::{median, percentile};
+
+const OFFENDERS: usize = 4;
+const PHASE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
+const BETWEEN_EDITS: Duration = Duration::from_millis(100);
+
+/// Each works for half a second when it is asked; `/files` leaves 50,000 of them to whoever removes them.
+const OFFENDER: &str = "const line = 'x'.repeat(100), tmp = Deno.env.get('TMPDIR');
+const deeds = { '/busy'() {}, '/print'() { console.log(line); } };
+Deno.serve({ onListen() {} }, async (request) => {
+  const deed = new URL(request.url).pathname;
+  if (deed === '/files') {
+    for (let n = 0; n < 50_000; n++) {
+      Deno.createSync(`${tmp}/${n}`).close();
+      if (n % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    setTimeout(() => Deno.exit(0), 0);
+    return new Response('done');
+  }
+  const end = performance.now() + 500;
+  for (let n = 1; performance.now() < end; n++) {
+    deeds[deed]?.();
+    if (n % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  return new Response('done');
+});
+";
+
+/// What offenders are asked for in a phase, how many of them, and whether the log is read.
+struct Phase {
+    name: &'static str,
+    deed: &'static str,
+    offenders: usize,
+    log_is_read: bool,
+}
+
+const PHASES: [Phase; 5] = [
+    Phase { name: "alone", deed: "", offenders: 0, log_is_read: true },
+    Phase { name: "four that are busy and harmless", deed: "busy", offenders: 4, log_is_read: true },
+    Phase { name: "four that print without pause", deed: "print", offenders: 4, log_is_read: true },
+    Phase { name: "the same, and nobody reads the log", deed: "print", offenders: 4, log_is_read: false },
+    Phase {
+        name: "50,000 files left behind, again and again",
+        deed: "files",
+        offenders: 1,
+        log_is_read: true,
+    },
+];
+
+pub(crate) async fn run() {
+    let volume = Volume::with("b", hello("0"));
+    for n in 0..OFFENDERS {
+        volume.write(&format!("a{n}/main.ts"), OFFENDER);
+    }
+    let router = Router::builder(&volume).flag("debounce", 20).flag("spares", 2).start().await;
+    say("## One project beside the others: the admin listener and a neighbour's edits\n");
+    say(format!(
+        "{PHASE:?} each: `/healthz` every {PAUSE:?}, a save of a neighbour every {BETWEEN_EDITS:?}.\n"
+    ));
+    say(
+        "| beside | healthz p50 ms | p99 | most | edit to live p50 ms | p99 | healthz p99 to alone | to harmless |",
+    );
+    say("|---|---:|---:|---:|---:|---:|---:|---:|");
+    let mut p99s = Vec::new();
+    for Phase { name, deed, offenders, log_is_read } in PHASES {
+        if !log_is_read {
+            router.log.pause();
+        }
+        let offending: Vec<_> = (0..offenders)
+            .map(|n| tokio::spawn(ask_on(router.public.clone(), format!("/a{n}/{deed}"))))
+            .collect();
+        let probe = tokio::spawn(probe(router.admin.client.clone()));
+        let edits = edit(&router, &volume).await;
+        let times = probe.await.expect("the probe does not panic");
+        offending.iter().for_each(|task| task.abort());
+        router.log.resume();
+        let p99 = percentile(&times, 99.0);
+        p99s.push(p99);
+        let harmless = p99s.get(1).map_or("".to_owned(), |harmless| format!("{:.2}", p99 / harmless));
+        say(format!(
+            "| {name} | {:.2} | {p99:.2} | {:.1} | {:.0} | {:.0} | {:.2} | {harmless} |",
+            median(&times),
+            percentile(&times, 100.0),
+            median(&edits),
+            percentile(&edits, 99.0),
+            p99 / p99s[0],
+        ));
+        // What was printed and left is dealt with before the next one.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    say("");
+}
+
+async fn ask_on(public: Client, path: String) {
+    loop {
+        let connection = public.try_connect().await;
+        if let Ok(mut connection) = connection {
+            // One that has ended is started again.
+            let _ = connection.try_send(request(&path)).await;
+        }
+    }
+}
+
+/// Milliseconds that answers of `/healthz` took.
+async fn probe(admin: Client) -> Vec<f64> {
+    let (began, mut times) = (Instant::now(), Vec::new());
+    let mut connection = admin.connect().await;
+    while began.elapsed() < PHASE {
+        let asked = Instant::now();
+        connection.get("/healthz").await;
+        times.push(asked.elapsed().as_secs_f64() * 1e3);
+        tokio::time::sleep(PAUSE).await;
+    }
+    times
+}
+
+/// Milliseconds from a save to the event that it is live.
+async fn edit(router: &Router, volume: &Volume) -> Vec<f64> {
+    let (began, mut times) = (Instant::now(), Vec::new());
+    let mut events = Events::follow(&router.admin.client, None).await;
+    while began.elapsed() < PHASE {
+        let saved = Instant::now();
+        volume.replace("b/main.ts", hello(&format!("{saved:?}")));
+        events.wait_for(EventType::ReloadLive, "b").await;
+        times.push(saved.elapsed().as_secs_f64() * 1e3);
+        tokio::time::sleep(BETWEEN_EDITS).await;
+    }
+    times
+}

@@ -1,0 +1,142 @@
+//! The task that owns a cell's process: carries messages both ways until it ends, then clears up after it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchyard_protocol::{FromCell, Limit, ToCell};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::{Log, Outcome, Status, ToOwner};
+use crate::cells::cgroup::Group;
+use crate::cells::exit::Exit;
+use crate::cells::lines::{LineReader, Piece};
+use crate::folder::Trash;
+
+/// A cell that does not take a line of control in this time is stuck beyond repair.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// After a cell's end its pipes may be held open by children of its own; its output is awaited
+/// only so long.
+const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The longest message of a cell, and how many of them there may be: it says that it is ready, that it serves or why not, and
+/// which limit it went over. A cell that says more is not to be trusted with the router's memory and time.
+pub(super) const LONGEST_MESSAGE: usize = 1 << 20;
+const MOST_MESSAGES: usize = 16;
+
+/// Owns the process: reads its control lines and output until it ends, then clears up after it.
+pub(super) struct Owner {
+    pub(super) dir: PathBuf,
+    pub(super) group: Option<Arc<Group>>,
+    pub(super) trash: Trash,
+    /// Of its standard output and standard error.
+    pub(super) logs: [Option<Log>; 2],
+    pub(super) child: Child,
+    pub(super) control: OwnedWriteHalf,
+    pub(super) commands: mpsc::Receiver<ToOwner>,
+    /// How many it has sent, and whether those were too many.
+    pub(super) messages: usize,
+    pub(super) is_flooding: bool,
+    pub(super) status: watch::Sender<Status>,
+}
+
+impl Owner {
+    pub(super) async fn run(mut self, mut lines: LineReader<OwnedReadHalf>) {
+        let mut control_open = true;
+        let ended = loop {
+            tokio::select! {
+                ended = self.child.wait() => break ended.ok(),
+                line = lines.next(), if control_open => match line {
+                    Some(line) => self.heard(&line),
+                    None => control_open = false,
+                },
+                command = self.commands.recv() => match command {
+                    Some(ToOwner::Say(line)) => self.say(&line).await,
+                    Some(ToOwner::Exceed(limit)) => {
+                        self.exceeded(limit);
+                        self.kill();
+                    }
+                    Some(ToOwner::Kill) => self.kill(),
+                    None => {
+                        self.kill();
+                        break self.child.wait().await.ok();
+                    }
+                },
+            }
+        };
+        // What it said last may still be in the socket.
+        while let Ok(Some(line)) = timeout(OUTPUT_PATIENCE, lines.next()).await {
+            self.heard(&line);
+        }
+        let last_words = end_output(std::mem::take(&mut self.logs)).await;
+        if let Err(error) = self.trash.take(&self.dir) {
+            tracing::warn!("{} cannot be removed: {error}", self.dir.display());
+        }
+        let out_of_memory = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
+        self.status.send_modify(|status| {
+            let exceeded = status.exceeded.or(out_of_memory.then_some(Limit::Memory));
+            status.exit = Some(Exit::new(ended, exceeded, last_words));
+        });
+    }
+
+    fn heard(&mut self, line: &Piece) {
+        self.messages += 1;
+        if line.continues || self.messages > MOST_MESSAGES {
+            if !self.is_flooding {
+                tracing::warn!(cell.pid = self.child.id(), "a cell is ended: it floods its control socket");
+            }
+            self.is_flooding = true;
+            return self.kill();
+        }
+        let outcome = match serde_json::from_slice(&line.bytes) {
+            Ok(FromCell::Ready) => return,
+            Ok(FromCell::Serving) => Outcome::Serves,
+            Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
+            Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
+            Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
+            Err(error) => {
+                tracing::warn!("a cell is ended: it says what is not understood: {error}");
+                return self.kill();
+            }
+        };
+        self.status.send_modify(|status| {
+            status.outcome.get_or_insert(outcome);
+        });
+    }
+
+    fn exceeded(&self, limit: Limit) {
+        self.status.send_modify(|status| status.exceeded = Some(limit));
+    }
+
+    async fn say(&mut self, line: &ToCell) {
+        let mut text = serde_json::to_vec(line).expect("a line of control is plain data");
+        text.push(b'\n');
+        // A cell that has ended is told by its exit, not by this write.
+        if timeout(CONTROL_PATIENCE, self.control.write_all(&text)).await.is_err() {
+            self.kill();
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Err(error) = self.child.start_kill() {
+            tracing::warn!("a cell cannot be killed: {error}");
+        }
+    }
+}
+
+/// Awaits what is left of the output, and returns the last lines of standard error.
+async fn end_output(logs: [Option<Log>; 2]) -> Vec<String> {
+    let mut last_words = Vec::new();
+    for mut log in logs.into_iter().flatten() {
+        match timeout(OUTPUT_PATIENCE, &mut log).await {
+            Ok(lines) => last_words = lines.unwrap_or_default(),
+            Err(_) => log.abort(),
+        }
+    }
+    last_words
+}
