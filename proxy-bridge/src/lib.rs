@@ -10,6 +10,8 @@
 //! - [`routes`]: which project a request is for
 //! - [`target`]: what a request asks for, in one form only
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
+//! - [`gate`]: the checks in front of the listeners that take commands
+//! - [`connections`]: the connections of those listeners, with room for health checks
 //! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
@@ -17,9 +19,11 @@
 pub mod admin;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod connections;
 pub mod digest;
 pub mod event;
 pub mod forwarded;
+pub mod gate;
 pub mod project;
 pub mod publisher;
 pub mod routes;

@@ -1,6 +1,7 @@
 //! What a project's own configuration says of its entry and routes, and what it asks for.
 
 mod include;
+mod keys;
 mod upkeep;
 
 use std::fs::File;
@@ -15,7 +16,7 @@ use switchyard_bridge::routes::Route;
 
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
-use crate::policy::Asked;
+use crate::policy::{Asked, Wrong};
 
 /// What the project's files say of how it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ impl Manifest {
         let config = Document::config(dir)?;
         let package = dir.join("package.json").is_file();
         let package = package.then(|| Document::read(dir, "package.json")).transpose()?;
+        config.as_ref().map(Document::check).transpose()?;
+        package.as_ref().map(Document::check_package).transpose()?;
         let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
@@ -123,6 +126,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 
 struct Document {
     file: &'static str,
+    text: String,
     value: Value,
 }
 
@@ -143,7 +147,7 @@ impl Document {
         }
         let value = jsonc_parser::parse_to_serde_value::<Value>(&text, &Default::default());
         match value {
-            Ok(value) if value.is_object() => Ok(Self { file, value }),
+            Ok(value) if value.is_object() => Ok(Self { file, text, value }),
             Ok(_) => Err(in_file(file, format!("{file} must hold one JSON object"))),
             Err(error) => {
                 let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
@@ -154,8 +158,28 @@ impl Document {
         }
     }
 
+    fn check(&self) -> Result<(), Diagnostic> {
+        keys::check(&self.value).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    /// Whoever has no deno.json may look for it in package.json.
+    fn check_package(&self) -> Result<(), Diagnostic> {
+        match self.value.get("switchyard") {
+            None => Ok(()),
+            Some(_) => Err(self.wrong(&Wrong::new("switchyard", "is not read: put it into deno.json"))),
+        }
+    }
+
+    fn wrong(&self, wrong: &Wrong) -> Diagnostic {
+        let Wrong { field, fix } = wrong;
+        let (line, column) = keys::place(&self.text, field).unzip();
+        let message = format!("\"{field}\" in {} {fix}", self.file);
+        Diagnostic { line, column, ..in_file(self.file, message) }
+    }
+
     /// The field of this name that is Switchyard's.
     fn own(&self, name: &str) -> Option<&Value> {
+        debug_assert!(keys::OWN.contains(&name), "{name} is missing in the list of keys");
         self.value.get("switchyard")?.get(name)
     }
 
@@ -184,9 +208,7 @@ impl Document {
     }
 
     fn asked(&self) -> Result<Asked, Diagnostic> {
-        let file = self.file;
-        Asked::read(&self.value)
-            .map_err(|wrong| in_file(file, format!("\"{}\" in {file} {}", wrong.field, wrong.mend)))
+        Asked::read(&self.value).map_err(|wrong| self.wrong(&wrong))
     }
 
     fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
@@ -314,6 +336,26 @@ mod tests {
             "{}",
             error.message
         );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
+        for (file, text, place, says) in [
+            ("deno.json", "{\n  \"permisions\": {}\n}", (2, 3), "did you mean \"permissions\"?"),
+            ("deno.jsonc", "{\"switchyard\": {\n\"entyr\": \"x\"}}", (2, 1), "did you mean \"entry\"?"),
+            (
+                "deno.json",
+                "{\"permissions\": {\"default\": {\"ne\": false}}}",
+                (1, 30),
+                "did you mean \"net\"?",
+            ),
+            ("package.json", "{\n\"switchyard\": {}}", (2, 1), "put it into deno.json"),
+        ] {
+            let error = read(&[("main.ts", ""), (file, text)]).unwrap_err();
+            assert_eq!(error.file.as_deref(), Some(file));
+            assert_eq!(error.line.zip(error.column), Some(place), "{text}");
+            assert!(error.message.contains(says), "{}", error.message);
+        }
     }
 
     #[test]

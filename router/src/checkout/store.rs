@@ -15,6 +15,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
+use super::times;
 use crate::folder::remove;
 use crate::project::{Include, diagnostic};
 use crate::version::Version;
@@ -127,6 +128,8 @@ struct Known {
     /// Those that it made or has compared with their digest, and what is in them.
     trusted: HashMap<PathBuf, (Digest, Arc<Files>)>,
     pins: HashMap<PathBuf, Weak<Pin>>,
+    /// Of which times the files have: see [`times::fingerprint`].
+    timed: HashMap<PathBuf, u64>,
 }
 
 impl Store {
@@ -249,6 +252,7 @@ impl Store {
     ) -> Result<Checkout, CheckoutError> {
         if let Some(found) = self.find(version) {
             relink_node_modules(&found.dir, snapshot).context("link node_modules")?;
+            self.retime(version, snapshot);
             return Ok(found);
         }
         let folder = self.folder(version);
@@ -260,7 +264,23 @@ impl Store {
         }
         made?;
         self.known().trusted.insert(folder, (version.digest, snapshot.files.clone()));
+        self.retime(version, snapshot);
         Ok(checkout)
+    }
+
+    /// Gives the files of the version's checkout the times that they have on the volume now: somebody may
+    /// have written the same content again.
+    pub(crate) fn retime(&self, version: &Version, snapshot: &Snapshot) {
+        let (folder, wanted) = (self.folder(version), times::fingerprint(snapshot));
+        if self.known().timed.get(&folder) == Some(&wanted) {
+            return;
+        }
+        match times::apply(&folder.join(version.project.as_str()), snapshot) {
+            Ok(()) => {
+                self.known().timed.insert(folder, wanted);
+            }
+            Err(error) => tracing::debug!("the files of {version} keep other times: {error}"),
+        }
     }
 
     /// A new name for what is no checkout (yet, or any more).
@@ -314,6 +334,7 @@ impl Store {
                 let pinned = known.pins.get(&folder).is_some_and(|pin| pin.strong_count() > 0);
                 if !pinned {
                     known.trusted.remove(&folder);
+                    known.timed.remove(&folder);
                 }
                 !pinned && fs::rename(&folder, &gone).is_ok()
             };

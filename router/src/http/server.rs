@@ -23,7 +23,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::conversation::{Answer, Conversation, Turn};
 use super::door::{Door, Flood, Permit};
 use super::handle::Worker;
-use super::problem::Problem;
+use super::problem::{Audience, Problem};
 use super::wire::{Signs, Wire};
 use super::{Bounds, Settings};
 use crate::drain::InFlight;
@@ -286,7 +286,7 @@ impl Host {
         }
         if let Some(refusal) = self.signs.refusal(turn.number) {
             self.metrics.requests_refused.inc();
-            let response = Problem::Refused(refusal).answer(None, request.headers(), false);
+            let response = Problem::Refused(refusal).answer(None, request.headers(), Audience::Anybody);
             return response.map(|body| turn.answer(body));
         }
         let is_last = self.is_last(&turn);

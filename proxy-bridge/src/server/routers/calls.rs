@@ -185,7 +185,7 @@ impl Router {
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
         let mut url = self.url(&["projects", project, "logs"]);
         url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let said = sse::said(pieces(head(self.common.client.get(url), SOON).await?, QUIET));
+        let said = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
         Ok(Box::pin(said.filter_map(|said| {
             future::ready(match said {
                 Ok(Said::Event(event)) => Some(event),
@@ -228,7 +228,7 @@ impl Router {
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.common.client.request(method, self.url(path))
+        self.common.client().request(method, self.url(path))
     }
 
     fn url(&self, path: &[&str]) -> Url {
