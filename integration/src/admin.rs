@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use switchyard_bridge::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
 use switchyard_bridge::project::ProjectName;
 
-use crate::client::{Client, Reply, post, with_method};
+use crate::client::{Client, Reply, json_body, post, with_method};
 
 #[derive(Debug, Clone)]
 pub struct Admin {
@@ -55,7 +55,7 @@ impl Admin {
         let projects = projects.iter().map(|name| ProjectName::parse(name).expect("it is a name"));
         let hold = Hold { id: id.to_owned(), projects: projects.collect(), lease_ms };
         let body = serde_json::to_vec(&hold).expect("a hold is plain data");
-        self.client.send(post("/_deploys", body)).await
+        self.client.send(json_body(post("/_deploys", body))).await
     }
 
     /// Holds projects for a deploy.

@@ -246,6 +246,11 @@ pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Body> {
     with_method(Method::POST, path).map(|_| Full::new(body.into()).boxed())
 }
 
+/// Says that the body is JSON.
+pub fn json_body(request: Request<Body>) -> Request<Body> {
+    with_header(request, "content-type", "application/json")
+}
+
 /// Adds or replaces a header.
 pub fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
     request.headers_mut().insert(name, value.parse().expect("the test's header is one"));

@@ -1,5 +1,8 @@
-//! What the programs of the workspace have in common as commands: flags, log and signals.
+//! The parts that the programs of the workspace share as commands: flags, log, signals,
+//! places in files, and suggestions for misspelt words.
 
 pub mod flags;
 pub mod log;
+pub mod position;
 pub mod signal;
+pub mod suggest;

@@ -11,6 +11,8 @@
 //! - [`routes`]: which project a request is for
 //! - [`target`]: what a request asks for, in one form only
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
+//! - [`gate`]: the checks in front of the listeners that take commands
+//! - [`connections`]: the connections of those listeners, with room for health checks
 //! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
 //! - [`visible`]: text of others, made safe to print
 //! - [`edge`]: the HTTP parts that both public listeners share
@@ -20,12 +22,14 @@
 pub mod admin;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod connections;
 pub mod digest;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod entry;
 pub mod event;
 pub mod forwarded;
+pub mod gate;
 mod jitter;
 pub mod project;
 pub mod publisher;

@@ -33,11 +33,20 @@ fn main() -> ExitCode {
             return usage(&[flags::Problem::new("log-format", format!("there can be no log: {error}"))]);
         }
     };
+    // Before anything that takes time: SIGHUP must not end the process then either.
+    let started = runtime().and_then(|runtime| {
+        let reloads = runtime.block_on(async { signal::Reloads::catch() })?;
+        Ok((runtime, reloads))
+    });
+    let (runtime, reloads) = match started {
+        Ok(started) => started,
+        Err(error) => return fail(&error),
+    };
     let ready = match start::prepare(config) {
         Ok(ready) => ready,
         Err(problems) => return usage(&problems),
     };
-    match runtime().and_then(|runtime| runtime.block_on(start::run(ready, signal::on_signal))) {
+    match runtime.block_on(start::run(ready, reloads, signal::on_signal)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::secret::Secret;
 use outbox::Outbox;
 
 pub use config::{Config, Limits, Retry};
@@ -28,6 +29,7 @@ mod task;
 #[derive(Debug, Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
+    sender: Arc<delivery::Sender>,
     /// Closed when the task has ended.
     ended: watch::Receiver<()>,
 }
@@ -74,6 +76,7 @@ impl Publisher {
         let Config { url, secret, request_timeout, in_flight, retry, limits } = config;
         let sender = delivery::Sender::new(url, secret, request_timeout)
             .context("make the HTTP client that posts events")?;
+        let sender = Arc::new(sender);
         let shared = Arc::new(Shared {
             state: Mutex::new(State { outbox: Outbox::new(limits, retry), ends: None }),
             changed: Notify::new(),
@@ -83,8 +86,8 @@ impl Publisher {
             dropped: AtomicU64::new(0),
         });
         let (running, ended) = watch::channel(());
-        let task = task::run(shared.clone(), sender, in_flight.max(1), running);
-        Ok((Self { shared, ended }, tokio::spawn(task)))
+        let task = task::run(shared.clone(), sender.clone(), in_flight.max(1), running);
+        Ok((Self { shared, sender, ended }, tokio::spawn(task)))
     }
 
     /// Queues an event. Never waits and never fails.
@@ -112,6 +115,11 @@ impl Publisher {
             );
         }
         self.shared.changed.notify_one();
+    }
+
+    /// Signs with `secret` from the next try on.
+    pub fn set_secret(&self, secret: Secret) {
+        self.sender.set_secret(secret);
     }
 
     /// What became of the events so far.

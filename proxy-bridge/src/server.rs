@@ -5,6 +5,7 @@ pub mod api;
 pub mod client;
 pub mod config;
 pub mod deploys;
+mod files;
 pub mod forward;
 pub mod metrics;
 pub mod problem;

@@ -1,5 +1,7 @@
 //! Tells an event that a router signed from one that anybody sent.
 
+use std::sync::{PoisonError, RwLock};
+
 use http::HeaderMap;
 use standardwebhooks::WebhookError;
 
@@ -9,7 +11,7 @@ use crate::secret::Secret;
 /// Checks what is posted to the ingress, by the Standard Webhooks scheme.
 #[derive(Debug)]
 pub struct Verifier {
-    secrets: Vec<Secret>,
+    secrets: RwLock<Vec<Secret>>,
 }
 
 /// An event that is as its router sent it.
@@ -42,13 +44,19 @@ impl Verifier {
     /// With several secrets an event is believed when one of them signed it: add the new one here,
     /// then change it at the routers, then remove the old one. With none, no event is believed.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        Self { secrets: secrets.into_iter().collect() }
+        Self { secrets: RwLock::new(secrets.into_iter().collect()) }
+    }
+
+    /// Believes what these secrets sign, and nothing else any more.
+    pub fn replace(&self, secrets: impl IntoIterator<Item = Secret>) {
+        let secrets = secrets.into_iter().collect();
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
     /// Gives the event in `body`, which must be the very bytes that were received.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Verified, VerifyError> {
         let mut outcome = Err(VerifyError::NoMatchingSignature);
-        for secret in &self.secrets {
+        for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
             outcome = secret.webhook().verify(body, headers).map_err(VerifyError::from);
             // What else can be wrong is wrong with every secret.
             if !matches!(outcome, Err(VerifyError::NoMatchingSignature)) {
@@ -128,6 +136,14 @@ mod tests {
         }
         let error = verifier.verify(&signed("older", now(), &body()), &body()).unwrap_err();
         assert!(matches!(error, VerifyError::NoMatchingSignature));
+    }
+
+    #[test]
+    fn a_secret_that_was_replaced_is_no_longer_believed() {
+        let verifier = Verifier::new([secret("old")]);
+        verifier.replace([secret("new")]);
+        assert!(verifier.verify(&signed("new", now(), &body()), &body()).is_ok());
+        assert!(verifier.verify(&signed("old", now(), &body()), &body()).is_err());
     }
 
     #[test]

@@ -16,14 +16,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::WWW_AUTHENTICATE;
+use http::header::{ALLOW, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
+use switchyard_bridge::connections::{Connection, Connections, Held, Kind, Limits, Permit};
+use switchyard_bridge::gate::{self, Gate};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -38,8 +41,12 @@ use crate::inspect::Inspectable;
 use crate::live::{Board, Commands, Events, Lines, Live};
 use crate::metrics::Metrics;
 
-/// Connections at once; the next one waits to be accepted. Each event follower holds one.
-const MAX_CONNECTIONS: usize = 256;
+/// A connection costs some 20 KB. A bridge follows one stream and asks one thing for each deploy that is
+/// under way; the rest are people and tools.
+const LIMITS: Limits = Limits { streams: 256, requests: 224, reserve: 32 };
+
+/// A moment for descriptors to come free, when no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A client whose machine has not answered for so long is gone.
 const LOST_AFTER: Duration = Duration::from_secs(60);
@@ -55,6 +62,8 @@ pub(crate) struct Admin {
     pub(crate) cells: Arc<Cells>,
     pub(crate) metrics: Metrics,
     pub(crate) commands: Commands,
+    /// Keeps out requests that web pages of other sites send.
+    pub(crate) gate: Arc<Gate>,
     /// `None`: everybody who can connect may ask.
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// Checkouts that are sent at once.
@@ -68,58 +77,84 @@ pub(crate) struct Admin {
 impl Admin {
     /// Serves `listener` until it is dropped, and all its connections with it.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
+        let connections = Connections::new(LIMITS);
+        let mut tasks = JoinSet::new();
         loop {
-            let permit = permits.clone().acquire_owned().await;
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let admin = self.clone();
-                        connections.spawn(async move {
-                            admin.connection(stream).await;
-                            drop(permit);
-                        });
+                        tasks.spawn(self.clone().connection(stream, connections.enter()));
                     }
                     Err(error) => {
                         tracing::warn!("no admin connection can be accepted: {error}");
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
-                Some(_) = connections.join_next() => {}
+                Some(_) = tasks.join_next() => {}
             }
         }
     }
 
-    async fn connection(self, stream: TcpStream) {
+    async fn connection(self, stream: TcpStream, open: Connection) {
         let _ = stream.set_nodelay(true);
         notice_lost_client(&stream);
         let switched = Switched::default();
         let service =
-            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &switched).await) });
+            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &open, &switched).await) });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new());
+        let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         // How a connection ends is the client's affair.
-        let _ = builder.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        tokio::select! {
+            _ = served => {}
+            () = open.evicted() => return,
+        }
         let tunnel = switched.lock().expect("no holder of this lock panics").take();
         if let Some(tunnel) = tunnel {
             tunnel.run().await;
         }
     }
 
-    async fn handle(&self, request: Request<Incoming>, switched: &Switched) -> Answer {
+    async fn handle(&self, request: Request<Incoming>, open: &Connection, switched: &Switched) -> Answer {
         let (parts, body) = request.into_parts();
-        let target = Target::of(parts.uri.path());
-        if !self.admits(target, &parts) {
-            return unauthorized();
+        let path = parts.uri.path().to_owned();
+        let target = Target::of(&path);
+        if let Some(refused) = self.refusal(target, &parts) {
+            return refused;
         }
         let Some(target) = target else {
             return problem(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path");
         };
         let allowed = target.method();
         if parts.method != allowed {
-            return problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &format!("use {allowed}"));
+            return wrong_method(&allowed);
         }
+        if let Err(refusal) = target.body_kind().check(&parts) {
+            return refused(&refusal);
+        }
+        let kind = match target {
+            Target::Health => return text(StatusCode::OK, "ok\n"),
+            Target::Ready => return self.ready(),
+            _ if target.is_stream() => Kind::Stream,
+            _ => Kind::Request,
+        };
+        match open.permit(kind).map(Arc::new) {
+            Ok(permit) => {
+                let answer = self.answer(target, parts, body, &permit, switched).await;
+                answer.map(|body| Held::new(body, permit).boxed_unsync())
+            }
+            Err(busy) => deploys::busy(&busy.to_string()),
+        }
+    }
+
+    async fn answer(
+        &self,
+        target: Target<'_>,
+        parts: Parts,
+        body: Incoming,
+        permit: &Arc<Permit>,
+        switched: &Switched,
+    ) -> Answer {
         match target {
             Target::Health => text(StatusCode::OK, "ok\n"),
             Target::Ready => self.ready(),
@@ -139,21 +174,32 @@ impl Admin {
             Target::Deploy(id) => self.release(id).await,
             Target::Build(id) => self.build(id).await,
             Target::Publish(id) => self.publish(id).await,
-            Target::Protocol => self.protocol(&parts.headers),
-            Target::Attachable => self.attachable(&parts.headers),
+            Target::Protocol => self.protocol(&parts),
+            Target::Attachable => self.attachable(&parts),
             Target::Inspect(name, cell) => {
                 let (name, cell) = (name.to_owned(), cell.map(str::to_owned));
-                self.inspect(&name, cell.as_deref(), parts, switched).await
+                self.inspect(&name, cell.as_deref(), parts, permit, switched).await
             }
         }
     }
 
-    fn admits(&self, target: Option<Target<'_>>, request: &Parts) -> bool {
+    /// The answer to a request that does not come from whoever may send it. Health is answered to
+    /// everybody: it says nothing that is secret, and probes come under any name.
+    fn refusal(&self, target: Option<Target<'_>>, request: &Parts) -> Option<Answer> {
+        if target.is_some_and(Target::is_free) {
+            return None;
+        }
+        if !self.has_token(target, request) {
+            return Some(unauthorized());
+        }
+        self.gate.check(request, self.tokens.is_some()).err().map(|refusal| refused(&refusal))
+    }
+
+    /// Whether the request has a token, where one is needed.
+    fn has_token(&self, target: Option<Target<'_>>, request: &Parts) -> bool {
         let Some(tokens) = &self.tokens else { return true };
         let in_query = || request.uri.query().is_some_and(|query| tokens.admit_query(query));
-        target.is_some_and(Target::is_free)
-            || tokens.admit(&request.headers)
-            || (target.is_some_and(Target::takes_token_in_query) && in_query())
+        tokens.admit(&request.headers) || (target.is_some_and(Target::takes_token_in_query) && in_query())
     }
 
     fn ready(&self) -> Answer {
@@ -196,6 +242,17 @@ pub(crate) fn sends() -> Arc<Semaphore> {
 
 fn unknown(name: &str) -> Answer {
     problem(StatusCode::NOT_FOUND, "unknown-project", &format!("there is no project {name:?}"))
+}
+
+fn refused(refusal: &gate::Refusal) -> Answer {
+    problem(refusal.status(), refusal.slug(), &refusal.to_string())
+}
+
+fn wrong_method(allowed: &Method) -> Answer {
+    let detail = format!("use {allowed}");
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &detail);
+    answer.headers_mut().extend(HeaderValue::from_str(allowed.as_str()).ok().map(|allow| (ALLOW, allow)));
+    answer
 }
 
 fn unauthorized() -> Answer {

@@ -5,6 +5,7 @@ mod scan;
 mod snapshot;
 mod store;
 mod tar;
+mod times;
 
 pub(crate) use snapshot::{HashCache, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

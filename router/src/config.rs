@@ -8,6 +8,7 @@ use std::time::Duration;
 use switchyard_bridge::command::flags::{Flag, Parsed, Problem, Program, Values, flag};
 use switchyard_bridge::command::log::LogFormat;
 use switchyard_bridge::forwarded::TrustedProxies;
+use switchyard_bridge::gate::PublicHost;
 
 use crate::inspect::Inspectable;
 
@@ -15,6 +16,7 @@ const PROJECTS: &str = "projects";
 const STATE: &str = "state";
 const LISTEN: &str = "listen";
 const ADMIN: &str = "admin";
+const PUBLIC_HOST: &str = "public-host";
 const DEBOUNCE: &str = "debounce";
 const EVENT_URL: &str = "event-url";
 const EVENT_SECRET_FILE: &str = "event-secret-file";
@@ -61,6 +63,13 @@ const FLAGS: &[Flag] = &[
         "",
         "tokens that the admin listener takes, one a line; without it --admin must be a loopback address",
     ),
+    flag(
+        PUBLIC_HOST,
+        "NAME",
+        "",
+        "a name besides localhost under which --admin may be asked without a token; once for each",
+    )
+    .repeated(),
     flag(DEBOUNCE, "MS", "500", "quiet time after the last change of a project before it is read"),
     flag(EVENT_URL, "URL", "", "where events are posted (with --event-secret-file)"),
     flag(EVENT_SECRET_FILE, "FILE", "", "the secret that events are signed with"),
@@ -195,6 +204,7 @@ pub struct Config {
     pub admin: SocketAddr,
     /// `None`: whoever can connect may ask; a loopback address then.
     pub admin_token_file: Option<PathBuf>,
+    pub public_hosts: Vec<PublicHost>,
     pub debounce: Duration,
     pub events: Option<EventTarget>,
     pub grace: Duration,
@@ -274,6 +284,7 @@ impl Config {
             listen: values.address(LISTEN),
             admin,
             admin_token_file,
+            public_hosts: values.parsed_all(PUBLIC_HOST),
             debounce: values.millis(DEBOUNCE, 0),
             events: events(values),
             grace: values.millis(GRACE, 0),

@@ -3,6 +3,7 @@
 
 mod body;
 mod conversation;
+mod cors;
 mod dev_page;
 mod door;
 mod handle;

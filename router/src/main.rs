@@ -20,17 +20,28 @@ fn main() -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return usage(&[Problem::new("log-format", format!("there can be no log: {error}"))]),
     };
+    // Before anything that takes time: SIGHUP must not end the process then either.
+    let started = server::runtime().and_then(|runtime| {
+        let reloads = runtime.block_on(async { signal::Reloads::catch() })?;
+        Ok((runtime, reloads))
+    });
+    let (runtime, reloads) = match started {
+        Ok(started) => started,
+        Err(error) => return fail(&error),
+    };
     let ready = match server::prepare(config) {
         Ok(ready) => ready,
         Err(problems) => return usage(&problems),
     };
-    match server::run(ready, signal::on_signal) {
+    match server::run(runtime, ready, reloads, signal::on_signal) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the router stopped: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    tracing::error!("the router stopped: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn usage(problems: &[Problem]) -> ExitCode {

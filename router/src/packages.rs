@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -47,7 +47,25 @@ pub(crate) struct Settings {
     /// What the operator's own environment says of registries: their URLs.
     pub(crate) registries: Vec<(String, String)>,
     /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
-    pub(crate) authorities: Option<String>,
+    pub(crate) authorities: Authorities,
+}
+
+/// Certificates (PEM) that may be read again while the router runs. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Authorities(Arc<RwLock<Option<String>>>);
+
+impl Authorities {
+    pub(crate) fn new(certificates: Option<String>) -> Self {
+        Self(Arc::new(RwLock::new(certificates)))
+    }
+
+    pub(crate) fn set(&self, certificates: Option<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certificates;
+    }
+
+    fn get(&self) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// All folders of packages.

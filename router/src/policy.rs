@@ -21,7 +21,7 @@ use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::{Limits, Permissions};
 
 use self::allowed::Allowed;
-pub(crate) use self::asked::Asked;
+pub(crate) use self::asked::{Asked, Wrong};
 
 /// What the operator allows: to all projects, and to some of them in other ways.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod include;
 mod installed;
+mod keys;
 mod upkeep;
 
 use std::fs::File;
@@ -18,7 +19,7 @@ use switchyard_bridge::routes::Route;
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
-use crate::policy::Asked;
+use crate::policy::{Asked, Wrong};
 pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
 
 /// What the project's files say of how it is served.
@@ -43,6 +44,8 @@ impl Manifest {
         let config = Document::config(dir)?;
         let package = dir.join(PACKAGE_FILE).is_file();
         let package = package.then(|| Document::read(dir, PACKAGE_FILE)).transpose()?;
+        config.as_ref().map(Document::check).transpose()?;
+        package.as_ref().map(Document::check_package).transpose()?;
         let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
         let strip_prefix = config.as_ref().map_or(Ok(true), Document::strip_prefix)?;
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
@@ -97,6 +100,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 
 struct Document {
     file: &'static str,
+    text: String,
     value: Value,
 }
 
@@ -115,22 +119,41 @@ impl Document {
         if text.len() as u64 > MAX_CONFIG {
             return Err(in_file(file, format!("{file} is too large: {MAX_CONFIG} bytes are the most")));
         }
-        Ok(Self { file, value: entry::parse(file, &text)? })
+        let value = entry::parse(file, &text)?;
+        Ok(Self { file, text, value })
     }
 
     fn as_config(&self) -> Config<'_> {
         Config { file: self.file, value: &self.value }
     }
 
+    fn check(&self) -> Result<(), Diagnostic> {
+        keys::check(&self.value).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    /// Whoever has no deno.json may look for it in package.json.
+    fn check_package(&self) -> Result<(), Diagnostic> {
+        match self.value.get("switchyard") {
+            None => Ok(()),
+            Some(_) => Err(self.wrong(&Wrong::new("switchyard", "is not read: put it into deno.json"))),
+        }
+    }
+
+    fn wrong(&self, wrong: &Wrong) -> Diagnostic {
+        let Wrong { field, fix } = wrong;
+        let (line, column) = keys::place(&self.text, field).unzip();
+        let message = format!("\"{field}\" in {} {fix}", self.file);
+        Diagnostic { line, column, ..in_file(self.file, message) }
+    }
+
     /// The field of this name that is Switchyard's.
     fn own(&self, name: &str) -> Option<&Value> {
+        debug_assert!(keys::OWN.contains(&name), "{name} is missing in the list of keys");
         self.value.get("switchyard")?.get(name)
     }
 
     fn asked(&self) -> Result<Asked, Diagnostic> {
-        let file = self.file;
-        Asked::read(&self.value)
-            .map_err(|wrong| in_file(file, format!("\"{}\" in {file} {}", wrong.field, wrong.mend)))
+        Asked::read(&self.value).map_err(|wrong| self.wrong(&wrong))
     }
 
     fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
@@ -263,6 +286,26 @@ mod tests {
             "{}",
             error.message
         );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
+        for (file, text, place, says) in [
+            ("deno.json", "{\n  \"permisions\": {}\n}", (2, 3), "did you mean \"permissions\"?"),
+            ("deno.jsonc", "{\"switchyard\": {\n\"entyr\": \"x\"}}", (2, 1), "did you mean \"entry\"?"),
+            (
+                "deno.json",
+                "{\"permissions\": {\"default\": {\"ne\": false}}}",
+                (1, 30),
+                "did you mean \"net\"?",
+            ),
+            ("package.json", "{\n\"switchyard\": {}}", (2, 1), "put it into deno.json"),
+        ] {
+            let error = read(&[("main.ts", ""), (file, text)]).unwrap_err();
+            assert_eq!(error.file.as_deref(), Some(file));
+            assert_eq!(error.line.zip(error.column), Some(place), "{text}");
+            assert!(error.message.contains(says), "{}", error.message);
+        }
     }
 
     #[test]

@@ -16,13 +16,15 @@ use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchyard_bridge::command::flags::Problem;
-use switchyard_bridge::command::signal::hangups;
+use switchyard_bridge::command::signal::Reloads;
+use switchyard_bridge::gate::Gate;
 use switchyard_bridge::publisher::{self, Publisher, Url};
 use switchyard_bridge::secret::Secret;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use self::files::{Files, read_policy};
+use self::files::{Files, read_authorities, read_policy};
 use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
 use crate::cells::{self, Caches, Cells, Groups};
@@ -32,7 +34,7 @@ use crate::folder::Trash;
 use crate::http;
 use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
-use crate::packages::{self, Packages};
+use crate::packages::{self, Authorities, Packages};
 use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
 use crate::root::Root;
@@ -86,7 +88,7 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let user = config.cell_user.as_deref().map(|name| walls::user(name, &config.state, cell.as_deref()));
     let user = problems.of("cell-user", user.transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
-    let authorities = problems.of("allow-install", authorities(config.allow_install));
+    let authorities = problems.of("allow-install", read_authorities(config.allow_install));
     let ready = || {
         let (state, lock) = state?;
         let projects = projects?;
@@ -198,20 +200,6 @@ fn registries() -> Vec<(String, String)> {
     ["NPM_CONFIG_REGISTRY", "JSR_URL"].into_iter().filter_map(told).collect()
 }
 
-/// Whom OpenSSL and what follows it would believe.
-fn authorities(allow_install: bool) -> Result<Option<String>, String> {
-    const FILE: &str = "SSL_CERT_FILE";
-    let Some(file) = std::env::var_os(FILE).filter(|file| allow_install && !file.is_empty()) else {
-        return Ok(None);
-    };
-    let wrong = |error| format!("{FILE} names {}: {error}", Path::new(&file).display());
-    let text = fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
-    if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(wrong("no certificate is in it (PEM)".into()));
-    }
-    Ok(Some(text))
-}
-
 /// As many descriptors as the kernel lets the router have: a shell's 1024 are few for connections.
 fn raise_descriptors(max_connections: usize) {
     let limit = getrlimit(Resource::Nofile);
@@ -230,25 +218,31 @@ fn raise_descriptors(max_connections: usize) {
     }
 }
 
+/// The runtime of the main thread. It has one thread, which makes the cells: they end with the thread
+/// that made them.
+///
+/// # Errors
+/// The kernel has no room for it.
+pub fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("make a runtime")
+}
+
 /// Serves until `stop` resolves, then lets requests finish within the grace, unless `stop` resolves
 /// once more.
 ///
 /// # Errors
 /// A part cannot be built, or `stop` fails.
-pub fn run<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
+pub fn run<S>(runtime: Runtime, ready: Ready, reloads: Reloads, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    // One thread: it makes the cells, and they end with the thread that made them.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("make a runtime")?;
-    let result = runtime.block_on(serve(ready, stop));
+    let result = runtime.block_on(serve(ready, reloads, stop));
     // After a second signal there may be threads that still wait for requests.
     runtime.shutdown_background();
     result
 }
 
-async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
+async fn serve<S>(ready: Ready, reloads: Reloads, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
@@ -257,6 +251,7 @@ where
     let first = stop();
     raise_descriptors(config.max_connections);
     projects.remember(&config.state);
+    let authorities = Authorities::new(authorities);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
@@ -273,7 +268,7 @@ where
         patience: config.install_timeout,
         user: walls.user,
         registries: registries(),
-        authorities,
+        authorities: authorities.clone(),
     });
     let packages = Arc::new(Packages::open(&config.state, install)?);
     let trash = Trash::open(&config.state.join("trash")).context("make the folder for what is removed")?;
@@ -348,14 +343,20 @@ where
         cells,
         metrics: metrics.clone(),
         commands: commands.clone(),
+        gate: Arc::new(Gate::new(config.public_hosts.clone())),
         tokens: tokens.clone(),
         sends: admin::sends(),
         inspect,
         installs: config.allow_install,
     };
-    let files = Files { config: config.clone(), tokens, commands: commands.clone() };
-    let reading = files.are_named().then(hangups).transpose()?;
-    let reading = reading.map(|hangups| tokio::spawn(files.read_again(hangups)));
+    let files = Files {
+        config: config.clone(),
+        tokens,
+        publisher: publisher.clone(),
+        authorities,
+        commands: commands.clone(),
+    };
+    let reading = tokio::spawn(files.read_again(reloads));
     let admin = tokio::spawn(telling.serve(admin_listener));
     let settings = http::Settings {
         dev: config.dev,
@@ -398,9 +399,7 @@ where
         let _ = end_control.send(());
         control.await.context("stop the control flow")?;
         admin.abort();
-        if let Some(reading) = reading {
-            reading.abort();
-        }
+        reading.abort();
         if let (Some(publisher), Some(publishing)) = (publisher, publishing) {
             publisher.shutdown(LAST_EVENTS).await;
             let _ = publishing.await;

@@ -22,9 +22,9 @@ async fn a_browsers_form_is_taken_from_the_bridges_own_pages_only() {
     for origin in
         ["https://elsewhere.test", "null", &format!("http://elsewhere.test/{host}"), "http://127.0.0.1"]
     {
-        bridge.client.send(form(origin)).await.assert_problem(403, "forbidden");
+        bridge.client.send(form(origin)).await.assert_problem(403, "foreign-origin");
         let removal = with_header(with_method(Method::DELETE, "/projects/a"), "origin", origin);
-        bridge.client.send(removal).await.assert_problem(403, "forbidden");
+        bridge.client.send(removal).await.assert_problem(403, "foreign-origin");
     }
     bridge.clean().await;
     assert_eq!(Tree::of_projects(volume.root()), tree);

@@ -88,7 +88,7 @@ async fn an_event_that_is_not_signed_rightly_or_is_old_is_refused() {
         ("ten minutes old", signed(SECRET, now() - 600)),
         ("ten minutes ahead", signed(SECRET, now() + 600)),
         ("another id", with_header(signed(SECRET, now()), "webhook-id", "evt_2")),
-        ("not signed", post("/events", "{}")),
+        ("not signed", with_header(post("/events", "{}"), "content-type", "application/json")),
     ] {
         let reply = bridge.client.send(request).await;
         assert_eq!(reply.status, 401, "{what}: {}", reply.text());

@@ -104,9 +104,18 @@ async fn a_bomb_is_refused_before_it_is_unpacked() {
 async fn what_is_no_form_is_refused() {
     let (volume, _routers, bridge) = small().await;
     let tree = Tree::of_projects(volume.root());
-    for content_type in ["application/json", "text/plain", "application/x-tar"] {
+    for content_type in ["application/json", "text/plain", "application/x-www-form-urlencoded"] {
         let request = with_header(post("/deploy/a", "{}"), "content-type", content_type);
-        bridge.client.send(request).await.assert_problem(415, "unsupported-media-type");
+        let problem = bridge.client.send(request).await.assert_problem(415, "unsupported-media-type");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        for works in ["curl -X POST -F 'file=@", "-H 'content-type: application/x-tar' --data-binary @"] {
+            assert!(detail.contains(works), "{detail}");
+        }
+        assert!(detail.contains(&format!("http://{}/deploy/a", bridge.client.address)), "{detail}");
+    }
+    for body in ["", "{}", "no archive at all"] {
+        let request = with_header(post("/deploy/a", body), "content-type", "application/x-tar");
+        bridge.client.send(request).await.assert_problem(400, "bad-upload");
     }
     bridge.client.send(post("/deploy/a", "{}")).await.assert_problem(415, "unsupported-media-type");
     let whole = Upload::main(hello("two"));

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use switchyard_bridge::admin::{Outcome, State};
 use switchyard_bridge::event::{EventType, Trigger};
-use switchyard_integration::client::{post, with_method};
+use switchyard_integration::client::{json_body, post, with_method};
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
@@ -291,11 +291,12 @@ async fn a_call_that_comes_to_nothing_says_why() {
         (r#"{"id": "d3", "projects": ["b"], "lease_ms": 10}"#, "600000"),
         ("what?", "line 1"),
     ] {
-        let problem = admin.client.send(post("/_deploys", body)).await.assert_problem(400, "bad-request");
+        let problem =
+            admin.client.send(json_body(post("/_deploys", body))).await.assert_problem(400, "bad-request");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{says}: {problem}");
     }
     let large = format!("{{\"id\": {:?}", "x".repeat(70_000));
-    admin.client.send(post("/_deploys", large)).await.assert_problem(413, "body-too-large");
+    admin.client.send(json_body(post("/_deploys", large))).await.assert_problem(413, "body-too-large");
 }
 
 #[tokio::test]

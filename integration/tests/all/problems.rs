@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use switchyard_integration::client::{Upload, post, request, with_header};
+use http::Method;
+use switchyard_integration::client::{Upload, post, request, with_header, with_method};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{ABORTS, hello, lasting};
 use switchyard_integration::router::Router;
@@ -91,4 +92,52 @@ async fn what_is_no_http_is_a_400() {
         assert!(answer.starts_with("HTTP/1.1 400 "), "{bytes:?}: {answer:?}");
     }
     assert_eq!(router.public.get("/a/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn with_dev_a_page_of_another_origin_can_read_why_a_project_does_not_answer() {
+    let volume = Volume::with("a", SYNTAX_ERROR);
+    volume.write("b/main.ts", hello("one"));
+    let router = Router::builder(&volume).flag("dev", "").start().await;
+    let origin = "http://localhost:5173";
+    let of = |request, origin: &str| router.public.send(with_header(request, "origin", origin));
+    for (path, status, slug) in [("/a/", 503, "no-good-version"), ("/none/", 404, "unknown-project")] {
+        let reply = of(request(path), origin).await;
+        reply.assert_problem(status, slug);
+        assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
+        assert_eq!(reply.header("vary"), Some("origin"));
+        let preflight =
+            with_header(with_method(Method::OPTIONS, path), "access-control-request-method", "PUT");
+        let preflight = with_header(preflight, "access-control-request-headers", "x-a, content-type");
+        let reply = of(preflight, origin).await;
+        assert_eq!((reply.status, reply.text().as_str()), (204, ""), "{path}");
+        assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
+        assert_eq!(reply.header("access-control-allow-methods"), Some("PUT"));
+        assert_eq!(reply.header("access-control-allow-headers"), Some("x-a, content-type"));
+    }
+    let local = of(request("/a/"), origin).await.json();
+    assert_eq!(local["error"]["file"], "main.ts");
+    let elsewhere = of(request("/a/"), "https://elsewhere.test").await;
+    assert_eq!(elsewhere.header("access-control-allow-origin"), Some("https://elsewhere.test"));
+    assert!(elsewhere.json()["error"].is_null(), "no code for pages that are not this machine's");
+
+    let served = of(request("/b/"), origin).await;
+    assert_eq!((served.status, served.header("access-control-allow-origin")), (200, None));
+    let preflight = with_header(with_method(Method::OPTIONS, "/b/"), "access-control-request-method", "PUT");
+    let answered = of(preflight, origin).await;
+    assert_eq!((answered.status, answered.text().as_str()), (200, "one"), "it is the project's to answer");
+}
+
+#[tokio::test]
+async fn without_dev_a_page_of_another_origin_reads_nothing_of_the_routers() {
+    let volume = Volume::with("a", SYNTAX_ERROR);
+    let router = Router::start(&volume).await;
+    let asked = with_header(request("/a/"), "origin", "http://localhost:5173");
+    let reply = router.public.send(asked).await;
+    reply.assert_problem(503, "no-good-version");
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+    let preflight = with_header(with_method(Method::OPTIONS, "/a/"), "access-control-request-method", "PUT");
+    let preflight = with_header(preflight, "origin", "http://localhost:5173");
+    router.public.send(preflight).await.assert_problem(503, "no-good-version");
 }

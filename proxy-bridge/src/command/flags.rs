@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::suggest::nearest;
 use crate::visible;
 
 /// `EX_USAGE` of sysexits.h: the settings are wrong, and starting again will not help.
@@ -221,8 +222,9 @@ impl Values<'_> {
     }
 
     fn unknown(&mut self, name: &str) {
-        let names = self.program.flags.iter().map(|flag| flag.name);
-        let near = names.into_iter().find(|known| known.starts_with(name) || name.starts_with(known));
+        let names: Vec<_> = self.program.flags.iter().map(|flag| flag.name).collect();
+        let extends = |known: &&str| known.starts_with(name) || name.starts_with(known);
+        let near = nearest(name, &names).or_else(|| names.iter().copied().find(extends));
         let hint = near.map(|near| format!("; did you mean --{near}?")).unwrap_or_default();
         self.problem(name, format!("unknown flag{hint}"));
     }
@@ -275,6 +277,23 @@ impl Values<'_> {
                 harmless
             }
         }
+    }
+
+    /// Every value of a flag that may be repeated as a `T`, whose error says what is wrong with it.
+    pub fn parsed_all<T>(&mut self, name: &str) -> Vec<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let (mut good, mut wrong) = (Vec::new(), Vec::new());
+        for text in self.all(name) {
+            match text.parse::<T>() {
+                Ok(value) => good.push(value),
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        wrong.into_iter().for_each(|message| self.problem(name, message));
+        good
     }
 
     /// A whole number of at least `least`.

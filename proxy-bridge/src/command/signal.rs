@@ -1,25 +1,72 @@
-//! What the process is told by signals: to stop (SIGTERM, SIGINT), to read its files again (SIGHUP).
+//! The signals of the process: to stop (SIGTERM, SIGINT, SIGQUIT), to read its files again (SIGHUP),
+//! and those that must not end it.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Resolves with the signal's name at the first SIGTERM or SIGINT.
+/// Resolves with the signal's name at the first SIGTERM, SIGINT or SIGQUIT.
 ///
 /// # Errors
 /// The handlers cannot be installed.
 pub async fn on_signal() -> Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT")?;
+    let mut quit = signal(SignalKind::quit()).context("handle SIGQUIT")?;
     Ok(tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        _ = quit.recv() => "SIGQUIT",
     })
 }
 
-/// The SIGHUPs that come from now on; without it the first would end the process.
-///
-/// # Errors
-/// The handler cannot be installed.
-pub fn hangups() -> Result<Signal> {
-    signal(SignalKind::hangup()).context("handle SIGHUP")
+/// The signals by which the kernel would end the process though whoever sends them wants something
+/// else: SIGHUP to reload, SIGUSR1 and SIGUSR2 to reopen logs or to upgrade. SIGPIPE is ignored by
+/// Rust's runtime already.
+#[derive(Debug)]
+pub struct Reloads {
+    hangups: Signal,
+    first_user: Signal,
+    second_user: Signal,
+}
+
+impl Reloads {
+    /// Takes these signals from now on, so it belongs at the very start of the process. Called in the
+    /// context of the runtime that will wait for them.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub fn catch() -> Result<Self> {
+        Ok(Self {
+            hangups: signal(SignalKind::hangup()).context("handle SIGHUP")?,
+            first_user: signal(SignalKind::user_defined1()).context("handle SIGUSR1")?,
+            second_user: signal(SignalKind::user_defined2()).context("handle SIGUSR2")?,
+        })
+    }
+
+    /// Resolves at the next SIGHUP. The other signals are logged and have no effect.
+    pub async fn next(&mut self) {
+        loop {
+            let ignored = tokio::select! {
+                _ = self.hangups.recv() => return,
+                _ = self.first_user.recv() => "SIGUSR1",
+                _ = self.second_user.recv() => "SIGUSR2",
+            };
+            tracing::info!(
+                signal = ignored,
+                "{ignored} has no effect: SIGHUP reads the files again, SIGTERM stops"
+            );
+        }
+    }
+}
+
+/// One file that SIGHUP reads again: its flag, and what came of it. Logs it.
+pub fn log_reload(flag: &str, result: Result<String, Vec<String>>) {
+    match result {
+        Ok(what) => tracing::info!(audit = true, flag, "SIGHUP: --{flag} was read again: {what}"),
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(flag, "SIGHUP: --{flag} is refused, what was read before stays: {problem}");
+            }
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! One try: sign the event, post it, and judge the answer.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
-use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError};
 
 use super::outbox::Verdict;
 use crate::event::Event;
@@ -17,7 +18,7 @@ use crate::secret::Secret;
 pub(super) struct Sender {
     client: Client,
     url: Url,
-    secret: Secret,
+    secret: RwLock<Secret>,
 }
 
 impl Sender {
@@ -30,7 +31,15 @@ impl Sender {
             .redirect(redirect::Policy::none())
             .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, url, secret })
+        Ok(Self { client, url, secret: RwLock::new(secret) })
+    }
+
+    pub(super) fn set_secret(&self, secret: Secret) {
+        *self.secret.write().unwrap_or_else(PoisonError::into_inner) = secret;
+    }
+
+    fn sign(&self, id: &str, now: i64, body: &[u8]) -> Result<String, WebhookError> {
+        self.secret.read().unwrap_or_else(PoisonError::into_inner).webhook().sign(id, now, body)
     }
 
     pub(super) async fn try_once(&self, event: &Event) -> Verdict {
@@ -40,7 +49,7 @@ impl Sender {
         };
         let id = event_id(&body);
         let now = Timestamp::now().as_second();
-        let signature = match self.secret.webhook().sign(&id, now, &body) {
+        let signature = match self.sign(&id, now, &body) {
             Ok(signature) => signature,
             Err(error) => return refused(event, &error.to_string()),
         };

@@ -17,8 +17,13 @@ use crate::jitter::jitter;
 
 /// Runs until `shutdown` was called and nothing is left, or its time is over. `_running` is dropped at
 /// the end, however it comes.
-pub(super) async fn run(shared: Arc<Shared>, sender: Sender, in_flight: usize, _running: watch::Sender<()>) {
-    let mut task = Task { shared, sender: Arc::new(sender), tries: JoinSet::new(), events: HashMap::new() };
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    sender: Arc<Sender>,
+    in_flight: usize,
+    _running: watch::Sender<()>,
+) {
+    let mut task = Task { shared, sender, tries: JoinSet::new(), events: HashMap::new() };
     loop {
         while task.tries.len() < in_flight && task.start_one() {}
         let (next_due, ends) = {

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -30,12 +31,15 @@ use super::problem::Problem;
 use super::routers::{Routers, Taken};
 use super::tokens::{Caller, Tokens};
 use super::upload::Limits;
+use crate::connections::{self, Connection, Connections, Held, Kind, Permit};
 use crate::edge::lingering::{Lingering, Unread};
+use crate::gate::{BodyKind, Gate};
 use crate::project::ProjectName;
 use crate::verifier::Verifier;
 
-/// Connections at once; the next one waits to be accepted. Each deploy and each follower holds one.
-const MAX_CONNECTIONS: usize = 1024;
+/// A connection costs some 20 KB. Each deploy has a request under way, and each router while it posts an
+/// event; whoever follows logs has a stream.
+const LIMITS: connections::Limits = connections::Limits { streams: 512, requests: 448, reserve: 64 };
 
 /// A head that takes longer is no client's that means well. It also is how long a connection may be idle: longer than
 /// the 20 s that the proxies in examples/ingress keep one, so that theirs is the end that closes.
@@ -54,6 +58,8 @@ const EVENT_WITHIN: Duration = Duration::from_secs(10);
 pub struct Api {
     pub deploys: Deploys,
     pub routers: Routers,
+    /// Keeps out requests that web pages of other sites send.
+    pub gate: Arc<Gate>,
     pub tokens: Arc<Tokens>,
     pub verifier: Arc<Verifier>,
     pub metrics: Metrics,
@@ -69,48 +75,38 @@ type Answered = Result<Answer, Problem>;
 impl Api {
     /// Serves `listener` until the bridge stops; answers that are due then are still given, for a while.
     pub async fn serve(self, listener: TcpListener) {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
+        let connections = Connections::new(LIMITS);
+        let mut tasks = JoinSet::new();
         let mut stop = self.stopping.clone();
         loop {
-            let accepted = async {
-                let permit = permits.clone().acquire_owned().await;
-                (permit, listener.accept().await)
-            };
             tokio::select! {
                 () = told(&mut stop) => break,
-                (permit, accepted) = accepted => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        let api = self.clone();
-                        connections.spawn(async move {
-                            api.connection(stream).await;
-                            drop(permit);
-                        });
+                        tasks.spawn(self.clone().connection(stream, connections.enter()));
                     }
                     Err(error) => {
                         tracing::warn!("no connection can be accepted: {error}");
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                 },
-                Some(_) = connections.join_next() => {}
+                Some(_) = tasks.join_next() => {}
             }
         }
         drop(listener);
-        let ended = async { while connections.join_next().await.is_some() {} };
+        let ended = async { while tasks.join_next().await.is_some() {} };
         // Whoever does not read does not come to an end.
         let _ = timeout(LAST_ANSWERS, ended).await;
     }
 
-    async fn connection(self, stream: TcpStream) {
+    async fn connection(self, stream: TcpStream, open: Connection) {
         let mut stop = self.stopping.clone();
         // Latency only.
         let _ = stream.set_nodelay(true);
         // A sender whose upload is refused gets to read why.
         let (stream, unread) = Lingering::new(stream);
-        let service = service_fn(move |request| {
-            let (api, unread) = (self.clone(), unread.clone());
-            async move { Ok::<_, Infallible>(api.handle(request, &unread).await) }
-        });
+        let service =
+            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &open, &unread).await) });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -118,28 +114,31 @@ impl Api {
         // How a connection ends is the client's affair.
         tokio::select! {
             _ = connection.as_mut() => return,
+            () = open.evicted() => return,
             () = told(&mut stop) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
     }
 
-    async fn handle(&self, request: Request<Incoming>, unread: &Unread) -> Answer {
+    async fn handle(&self, request: Request<Incoming>, open: &Connection, unread: &Unread) -> Answer {
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
-        let answered = self.route(&parts, &mut Some(body)).await;
-        answered.unwrap_or_else(|problem| {
+        let mut body = Some(body);
+        let answered = self.route(&parts, &mut body, open).await;
+        let is_unread = has_body && (answered.is_err() || body.is_some());
+        let mut answer = answered.unwrap_or_else(|problem| {
             tracing::debug!(status = problem.status.as_u16(), "refused: {}", problem.detail());
-            let mut answer = answer::problem(&problem);
-            if has_body {
-                unread.note();
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer
-        })
+            answer::problem(&problem)
+        });
+        if is_unread {
+            unread.note();
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 
     /// Whoever needs the body takes it.
-    async fn route(&self, parts: &http::request::Parts, body: &mut Option<Incoming>) -> Answered {
+    async fn route(&self, parts: &Parts, body: &mut Option<Incoming>, open: &Connection) -> Answered {
         let path = parts.uri.path();
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         let get = parts.method == Method::GET;
@@ -147,12 +146,18 @@ impl Api {
         match segments[..] {
             ["healthz"] if get => return Ok(text(StatusCode::OK, "ok\n")),
             ["readyz"] if get => return Ok(self.ready()),
-            ["events"] if post => return self.event(&parts.headers, body.take()).await,
+            // Its signature says who sends it, and routers come under the bridge's name among them.
+            ["events"] if post => {
+                let permit = open.permit(Kind::Request)?;
+                return self.event(parts, body.take()).await.map(|answer| held(answer, permit));
+            }
             _ => {}
         }
-        same_site(&parts.headers)?;
         let caller = self.tokens.caller(&parts.headers)?;
-        match segments[..] {
+        self.gate.check(parts, caller.name().is_some())?;
+        let kind = if matches!(segments[..], ["projects", _, "logs"]) { Kind::Stream } else { Kind::Request };
+        let permit = open.permit(kind)?;
+        let answered = match segments[..] {
             ["metrics"] if get => Ok(projects::metrics(self)),
             ["deploy"] if post => self.upload(parts, body, &caller, None).await,
             ["deploy", name] if post => self.upload(parts, body, &caller, Some(project(name)?)).await,
@@ -170,7 +175,8 @@ impl Api {
                 projects::logs(self, &caller, &project(name)?, parts.uri.query()).await
             }
             _ => Err(nothing_here(&segments)),
-        }
+        };
+        answered.map(|answer| held(answer, permit))
     }
 
     fn ready(&self) -> Answer {
@@ -181,11 +187,12 @@ impl Api {
         }
     }
 
-    async fn event(&self, headers: &HeaderMap, body: Option<Incoming>) -> Answered {
+    async fn event(&self, parts: &Parts, body: Option<Incoming>) -> Answered {
         let refuse = |status, slug, detail: String| {
             self.metrics.event(EventOutcome::refused);
             Problem::new(status, slug, detail)
         };
+        BodyKind::Json("EVENT").check(parts).inspect_err(|_| self.metrics.event(EventOutcome::refused))?;
         let body = body.map(|body| Limited::new(body, MAX_EVENT).collect());
         let Some(body) = body else { return Ok(answer::empty(StatusCode::BAD_REQUEST)) };
         let body: Bytes = match timeout(EVENT_WITHIN, body).await {
@@ -202,7 +209,7 @@ impl Api {
                 ));
             }
         };
-        let verified = self.verifier.verify(headers, &body).map_err(|error| {
+        let verified = self.verifier.verify(&parts.headers, &body).map_err(|error| {
             tracing::warn!("an event is not believed: {error}");
             refuse(StatusCode::UNAUTHORIZED, "unauthorized", format!("the event is not believed: {error}"))
         })?;
@@ -213,6 +220,11 @@ impl Api {
         });
         Ok(answer::empty(StatusCode::NO_CONTENT))
     }
+}
+
+/// The answer, which keeps its permit until the last of it is out.
+fn held(answer: Answer, permit: Permit) -> Answer {
+    answer.map(|body| Held::new(body, permit).boxed_unsync())
 }
 
 /// Resolves when `stop` says so, or whoever could say so is gone.
@@ -238,18 +250,6 @@ fn nothing_here(segments: &[&str]) -> Problem {
     };
     let detail = format!("use {}", allowed.replace(", ", " or "));
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with("allow", allowed)
-}
-
-/// A page of another site can have a visitor's browser send a form here; without tokens that would be a deploy.
-fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    if from.is_some() && from == host {
-        return Ok(());
-    }
-    let detail = "this is a browser's request from another site: send it from the bridge's own address, or without a browser";
-    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).with("field", "origin"))
 }
 
 /// The value of `name` in a query, percent-decoded.
@@ -291,21 +291,5 @@ mod tests {
         assert_eq!(switch(text, "keep", false), Ok(true));
         assert_eq!(switch(None, "wait", true), Ok(true));
         assert!(switch(Some("wait=maybe"), "wait", true).is_err());
-    }
-
-    #[test]
-    fn a_form_on_another_site_is_refused() {
-        let headers = |origin: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, "127.0.0.1:9000".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(ORIGIN, origin.parse().unwrap());
-            }
-            headers
-        };
-        assert!(same_site(&headers(None)).is_ok());
-        assert!(same_site(&headers(Some("http://127.0.0.1:9000"))).is_ok());
-        assert!(same_site(&headers(Some("https://example.com"))).is_err());
-        assert!(same_site(&headers(Some("null"))).is_err());
     }
 }

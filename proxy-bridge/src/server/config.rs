@@ -9,10 +9,12 @@ use super::upload::Limits;
 use crate::command::flags::{Flag, Program, Values, flag};
 use crate::command::log::LogFormat;
 use crate::forwarded::TrustedProxies;
+use crate::gate::PublicHost;
 
 const PROJECTS: &str = "projects";
 const LISTEN: &str = "listen";
 const TOKEN_FILE: &str = "token-file";
+const PUBLIC_HOST: &str = "public-host";
 const ROUTER: &str = "router";
 const ROUTERS: &str = "routers";
 const ADMIN_TOKEN_FILE: &str = "admin-token-file";
@@ -38,6 +40,13 @@ const FLAGS: &[Flag] = &[
     flag(PROJECTS, "DIR", "", "the volume that the routers serve (required)"),
     flag(LISTEN, "ADDR", "127.0.0.1:9000", "where deploys and events come in"),
     flag(TOKEN_FILE, "FILE", "", "who may do what (TOML); without it only a loopback address is listened on"),
+    flag(
+        PUBLIC_HOST,
+        "NAME",
+        "",
+        "a name besides localhost under which --listen may be asked without a token; once for each",
+    )
+    .repeated(),
     flag(ROUTER, "PUBLIC,ADMIN", "", "a router's two URLs; once for each replica").repeated(),
     flag(
         ROUTERS,
@@ -93,6 +102,7 @@ pub struct Config {
     pub projects: PathBuf,
     pub listen: SocketAddr,
     pub token_file: Option<PathBuf>,
+    pub public_hosts: Vec<PublicHost>,
     pub routers: Vec<RouterAddress>,
     pub dns: Option<Dns>,
     pub admin_token_file: Option<PathBuf>,
@@ -125,6 +135,7 @@ impl Config {
             projects: values.required(PROJECTS, "the directory that holds the projects").into(),
             listen: values.address(LISTEN),
             token_file: values.optional(TOKEN_FILE).map(PathBuf::from),
+            public_hosts: values.parsed_all(PUBLIC_HOST),
             routers,
             dns,
             admin_token_file: values.optional(ADMIN_TOKEN_FILE).map(PathBuf::from),

@@ -3,6 +3,9 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::connections::Busy;
+use crate::gate::Refusal;
+
 /// What went wrong, and how to mend it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -50,6 +53,18 @@ impl Problem {
 
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(busy: Busy) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", busy.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status(), refusal.slug(), refusal.to_string()).with("field", refusal.field())
     }
 }
 

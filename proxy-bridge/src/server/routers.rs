@@ -113,7 +113,7 @@ impl Routers {
         };
         let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
         let shared = Arc::new(Shared {
-            common: Arc::new(Common { client, behind, changed }),
+            common: Arc::new(Common { client: RwLock::new(client), behind, changed }),
             list: RwLock::new(Arc::new([])),
             table: RwLock::default(),
             making: Mutex::default(),
@@ -123,6 +123,16 @@ impl Routers {
         let owner = Owner::new(shared.clone(), settings.fixed, settings.dns);
         let task = tokio::spawn(owner.run(stop.subscribe()));
         Ok((Self { shared, stop: Arc::new(stop) }, task))
+    }
+
+    /// Asks the routers with this token from the next request on.
+    ///
+    /// # Errors
+    /// As for [`Routers::start`]; the token stays as it was.
+    pub fn set_admin_token(&self, token: Option<&str>) -> anyhow::Result<()> {
+        let client = calls::client(token)?;
+        *self.shared.common.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
     }
 
     /// Has the task end.

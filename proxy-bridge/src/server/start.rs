@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::api::Api;
 use super::config::Config;
 use super::deploys::{self, Deploys};
+use super::files::{Files, admin_token};
 use super::forward;
 use super::metrics::Metrics;
 use super::records::{Record, Records};
@@ -19,7 +20,8 @@ use super::routers::{self, Routers};
 use super::tokens::Tokens;
 use super::volume::{Unfinished, Volume};
 use crate::command::flags::Problem;
-use crate::command::signal::hangups;
+use crate::command::signal::Reloads;
+use crate::gate::Gate;
 use crate::secret::Secret;
 use crate::verifier::Verifier;
 
@@ -112,22 +114,11 @@ fn verifier(file: Option<&Path>) -> Result<Verifier, String> {
         .map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// The first token of a file as the routers' `--admin-token-file` has it.
-fn admin_token(file: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let token = lines.next().ok_or_else(|| format!("{} holds no token", file.display()))?;
-    let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-    plain
-        .then(|| token.to_owned())
-        .ok_or_else(|| format!("{}: the token has blanks or characters beyond ASCII", file.display()))
-}
-
 /// Serves until `stop` resolves, then lets deploys and requests finish within the grace, unless `stop` resolves once more.
 ///
 /// # Errors
 /// A part cannot be built, or `stop` fails.
-pub async fn run<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
+pub async fn run<S>(ready: Ready, reloads: Reloads, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
@@ -172,13 +163,15 @@ where
         })
         .transpose()
         .context("start to forward")?;
-    let tokens = Arc::new(tokens);
+    let (tokens, verifier) = (Arc::new(tokens), Arc::new(verifier));
+    let files = Files::new(&config, &tokens, &verifier, &routers);
     let (stop_api, stopping) = watch::channel(false);
     let api = Api {
         deploys: deploys.clone(),
         routers: routers.clone(),
-        tokens: tokens.clone(),
-        verifier: Arc::new(verifier),
+        gate: Arc::new(Gate::new(config.public_hosts.clone())),
+        tokens,
+        verifier,
         metrics,
         forward: forward.as_ref().map(forward::Server::metrics),
         limits: config.limits,
@@ -192,7 +185,7 @@ where
         "listening"
     );
     let api = tokio::spawn(api.serve(listener));
-    let rereading = tokio::spawn(reread(tokens));
+    let rereading = tokio::spawn(files.read_again(reloads));
 
     let signal = first.await?;
     tracing::info!(signal, "stopping: no new deploys and connections; those under way may finish");
@@ -212,23 +205,4 @@ where
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Reads the token file again at each SIGHUP.
-async fn reread(tokens: Arc<Tokens>) {
-    let mut hangups = match hangups() {
-        Ok(hangups) => hangups,
-        Err(error) => return tracing::error!("the token file is not read again: {error:#}"),
-    };
-    while hangups.recv().await.is_some() {
-        match tokens.reload() {
-            Ok(count) => tracing::info!(audit = true, tokens = count, "the token file was read again"),
-            Err(problems) => {
-                tracing::error!(
-                    "the token file is refused, the tokens stay as they were: {}",
-                    problems.join("; ")
-                );
-            }
-        }
-    }
 }

@@ -8,6 +8,8 @@
 //! actions = ["deploy", "rollback"]     # also: delete, read; "*" for all
 //! ```
 
+mod file;
+
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use self::file::Entry;
 use super::problem::Problem;
 use crate::project::ProjectName;
 
@@ -173,33 +176,18 @@ impl Pattern {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    token: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    name: String,
-    token: Option<String>,
-    sha256: Option<String>,
-    projects: Vec<String>,
-    actions: Vec<String>,
-}
-
 fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
-    let wrong = |what: &dyn fmt::Display| vec![format!("{}: {what}", path.display())];
-    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    let file: File = toml::from_str(&text).map_err(|error| wrong(&error))?;
+    let text = fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    let placed = |what: Vec<String>| -> Vec<String> {
+        what.iter().map(|what| format!("{}:{what}", path.display())).collect()
+    };
+    let entries = file::entries(&text).map_err(placed)?;
     let mut problems = Vec::new();
-    if file.token.is_empty() {
+    if entries.is_empty() {
         problems.push("holds no [[token]]: nobody could do anything".to_owned());
     }
     let mut grants: Vec<Arc<Grant>> = Vec::new();
-    for entry in &file.token {
+    for entry in &entries {
         match entry.grant() {
             Ok(grant) if grants.iter().any(|other| other.name == grant.name) => {
                 problems.push(format!("token {:?}: the name comes twice", grant.name));

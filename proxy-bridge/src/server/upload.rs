@@ -7,6 +7,7 @@ mod archive;
 mod disposition;
 mod multipart;
 mod paths;
+mod raw;
 mod refused;
 mod sink;
 mod tarball;
@@ -101,7 +102,7 @@ pub struct Received {
     pub left_out: u64,
 }
 
-/// Receives a multipart body. Each tree ends at `into/<project>`; `into` is there and empty, and the caller's to remove
+/// Receives a body of files (multipart) or of one archive. Each tree ends at `into/<project>`; `into` is there and empty, and the caller's to remove
 /// after an error.
 ///
 /// # Errors
@@ -117,9 +118,13 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
 {
-    let boundary = multipart::boundary(headers, limits)?;
-    let sink = Sink::new(into.join(RECEIVED), limits)?;
-    let (sink, message) = multipart::receive(body, boundary, sink, limits).await?;
+    let sink = || Sink::new(into.join(RECEIVED), limits);
+    let (sink, message) = if raw::is_archive(headers) {
+        (raw::receive(headers, body, sink()?, limits).await?, None)
+    } else {
+        let boundary = multipart::boundary(headers, limits)?;
+        multipart::receive(body, boundary, sink()?, limits).await?
+    };
     let (into, shape, limits) = (into.to_owned(), shape.clone(), *limits);
     let placed = spawn_blocking(move || {
         let Some((kind, file)) = archive::kind_of(&sink) else { return sink.place(&shape, &into) };

@@ -2,7 +2,6 @@
 //! the way from there to a cell. Who is let in here can run code in a project.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -18,7 +17,9 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use switchyard_bridge::connections::Permit;
 use switchyard_bridge::forwarded;
+use switchyard_bridge::gate::{self, Authority};
 use switchyard_bridge::tunnel::carry;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -49,6 +50,8 @@ pub(super) struct Tunnel {
     /// Its version is not retired before the grace is over, nor its cell taken for idle.
     _in_flight: Guard,
     _attached: Attached,
+    /// The answer that switches is over at once; its connection is busy all the same.
+    _permit: Arc<Permit>,
 }
 
 impl Tunnel {
@@ -81,8 +84,9 @@ impl<'a> Attachable<'a> {
         })
     }
 
-    /// As the protocol's discovery tells of it, to who has come through `host`.
-    fn described(&self, host: &str) -> Value {
+    /// The target as the protocol's discovery lists it, for a client that reached this listener as
+    /// `host`.
+    fn described(&self, host: &Authority) -> Value {
         let (version, cell) = (self.version, self.running.cell.id());
         let place = format!("{host}/projects/{}/inspect/{cell}", version.project);
         json!({
@@ -106,8 +110,8 @@ enum Refusal {
     NotInspectable(String),
     #[error("web pages may not debug: use DevTools, or no browser")]
     ForeignOrigin,
-    #[error("connect by an IP address or as localhost: other names could be anybody's")]
-    ForeignHost,
+    #[error("name the host that you connect to, as HTTP/1.1 does")]
+    NoHost,
     #[error("there is no project {0:?}")]
     UnknownProject(String),
     #[error(
@@ -127,10 +131,9 @@ impl Refusal {
         let (status, slug) = match self {
             Self::Off | Self::NotInspectable(_) => (StatusCode::FORBIDDEN, "not-inspectable"),
             Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign-origin"),
-            Self::ForeignHost => (StatusCode::FORBIDDEN, "foreign-host"),
             Self::UnknownProject(_) => (StatusCode::NOT_FOUND, "unknown-project"),
             Self::UnknownProcess(_) => (StatusCode::NOT_FOUND, "unknown-process"),
-            Self::NoWebSocket => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::NoHost | Self::NoWebSocket => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::TooMany(_) => (StatusCode::SERVICE_UNAVAILABLE, "too-many-debuggers"),
             Self::CellDied(_) => (StatusCode::BAD_GATEWAY, "cell-died"),
         };
@@ -139,22 +142,23 @@ impl Refusal {
 }
 
 impl Admin {
-    pub(super) fn protocol(&self, headers: &HeaderMap) -> Answer {
+    pub(super) fn protocol(&self, request: &Parts) -> Answer {
         let name = concat!("Switchyard/", env!("CARGO_PKG_VERSION"));
-        match self.asked_as(headers) {
-            Ok(_) => json(StatusCode::OK, &json!({ "Browser": name, "Protocol-Version": PROTOCOL })),
+        match self.may_debug(request) {
+            Ok(()) => json(StatusCode::OK, &json!({ "Browser": name, "Protocol-Version": PROTOCOL })),
             Err(refusal) => refusal.answer(),
         }
     }
 
-    pub(super) fn attachable(&self, headers: &HeaderMap) -> Answer {
-        let host = match self.asked_as(headers) {
+    pub(super) fn attachable(&self, request: &Parts) -> Answer {
+        let named = || gate::authority(request).ok().flatten().ok_or(Refusal::NoHost);
+        let host = match self.may_debug(request).and_then(|()| named()) {
             Ok(host) => host,
             Err(refusal) => return refusal.answer(),
         };
         let table = self.live.load();
         let all = table.values().flat_map(|entry| Attachable::of(entry));
-        json(StatusCode::OK, &all.map(|attachable| attachable.described(host)).collect::<Vec<_>>())
+        json(StatusCode::OK, &all.map(|attachable| attachable.described(&host)).collect::<Vec<_>>())
     }
 
     /// Lets a debugger in to the live version of project `name`, if that is in `cell` (any, without one).
@@ -163,9 +167,10 @@ impl Admin {
         name: &str,
         cell: Option<&str>,
         request: Parts,
+        permit: &Arc<Permit>,
         switched: &Switched,
     ) -> Answer {
-        match self.attach(name, cell, request).await {
+        match self.attach(name, cell, request, permit.clone()).await {
             Ok((answer, tunnel)) => {
                 *switched.lock().expect("no holder of this lock panics") = Some(tunnel);
                 answer
@@ -179,8 +184,9 @@ impl Admin {
         name: &str,
         cell: Option<&str>,
         mut request: Parts,
+        permit: Arc<Permit>,
     ) -> Result<(Answer, Tunnel), Refusal> {
-        self.asked_as(&request.headers)?;
+        self.may_debug(&request)?;
         let entry = self.live.load().get(name).cloned();
         let entry = entry.ok_or_else(|| Refusal::UnknownProject(name.to_owned()))?;
         if !self.inspect.covers(name) {
@@ -201,35 +207,22 @@ impl Admin {
             Refusal::CellDied(name.to_owned())
         })?;
         let (cell, version) = (cell.ok_or(Refusal::NoWebSocket)?, attachable.version.clone());
-        Ok((answer, Tunnel { client, cell, version, _in_flight: in_flight, _attached: attached }))
+        let tunnel =
+            Tunnel { client, cell, version, _in_flight: in_flight, _attached: attached, _permit: permit };
+        Ok((answer, tunnel))
     }
 
-    /// Under which name this listener was asked, by somebody who may debug. A page that a browser shows must not: neither
-    /// by a name of its own that leads here (DNS rebinding), nor by a WebSocket, to which no bounds of origin apply.
-    fn asked_as<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Refusal> {
+    /// Refuses every web page, of this listener's own address too: no bounds of origin apply to
+    /// WebSockets, and who debugs runs code. The gate has checked the host.
+    fn may_debug(&self, request: &Parts) -> Result<(), Refusal> {
         if self.inspect.is_none() {
             return Err(Refusal::Off);
         }
-        if headers.get_all(ORIGIN).iter().any(|origin| !origin.as_bytes().starts_with(b"devtools://")) {
-            return Err(Refusal::ForeignOrigin);
+        if request.headers.get_all(ORIGIN).iter().all(gate::is_of_devtools) {
+            return Ok(());
         }
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_address(host));
-        host.ok_or(Refusal::ForeignHost)
+        Err(Refusal::ForeignOrigin)
     }
-}
-
-/// An IP address or `localhost`, with or without a port.
-fn is_address(host: &str) -> bool {
-    let is_port = |port: &str| port.parse::<u16>().is_ok();
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, rest)) => {
-            return address.parse::<Ipv6Addr>().is_ok()
-                && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
-        }
-        None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
-    };
-    let known = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
-    known && port.is_none_or(is_port)
 }
 
 /// Opens a WebSocket to a cell with the client's own key: nothing else of the client's request goes there. Gives the answer
@@ -271,39 +264,4 @@ fn switching(accept: Option<HeaderValue>) -> Answer {
     headers.insert(UPGRADE, WEBSOCKET);
     headers.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_and_localhost_are_nobody_elses_names() {
-        for host in [
-            "127.0.0.1:8001",
-            "127.0.0.1",
-            "localhost:8001",
-            "LocalHost",
-            "[::1]:8001",
-            "[::1]",
-            "10.1.2.3:1",
-        ] {
-            assert!(is_address(host), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example:8001",
-            "127.0.0.1.evil.example",
-            "localhost:",
-            "localhost:port",
-            "127.0.0.1:70000",
-            "[::1",
-            "[::1]x",
-            "[evil]:1",
-            "::1",
-        ] {
-            assert!(!is_address(host), "{host}");
-        }
-    }
 }

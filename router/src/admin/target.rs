@@ -1,6 +1,10 @@
 //! What a request to the admin listener is for.
 
 use http::Method;
+use switchyard_bridge::gate::BodyKind;
+
+/// The body of `POST /_deploys`, for whoever sends something else.
+const HOLD: &str = r#"{"id": "d1", "projects": ["blog"], "lease_ms": 30000}"#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target<'p> {
@@ -60,6 +64,19 @@ impl<'p> Target<'p> {
             }
             Self::Deploy(_) => Method::DELETE,
             _ => Method::GET,
+        }
+    }
+
+    /// Whether its answer has no end of its own.
+    pub(super) fn is_stream(self) -> bool {
+        matches!(self, Self::Events | Self::Logs(_) | Self::Inspect(..))
+    }
+
+    /// The body that is read.
+    pub(super) fn body_kind(self) -> BodyKind {
+        match self {
+            Self::Deploys => BodyKind::Json(HOLD),
+            _ => BodyKind::None,
         }
     }
 

@@ -29,15 +29,15 @@ impl Tokens {
         Ok(Self { file: file.to_owned(), hashes: ArcSwap::from_pointee(read(file)?) })
     }
 
-    /// Reads the file again; what was read before stays when it is wrong.
-    pub(crate) fn read_again(&self) {
-        match read(&self.file) {
-            Ok(hashes) => {
-                tracing::info!(count = hashes.len(), "the admin tokens were read again");
-                self.hashes.store(hashes.into());
-            }
-            Err(error) => tracing::error!("the admin tokens stay as they were: {error}"),
-        }
+    /// Reads the file again. Returns how many tokens there are.
+    ///
+    /// # Errors
+    /// As for [`Tokens::read`]; the tokens stay as they were.
+    pub(crate) fn read_again(&self) -> Result<usize, String> {
+        let hashes = read(&self.file)?;
+        let count = hashes.len();
+        self.hashes.store(hashes.into());
+        Ok(count)
     }
 
     /// Whether the request has one of the tokens.
@@ -141,10 +141,10 @@ mod tests {
         fs::write(&file, ONE).unwrap();
         let tokens = Tokens::read(&file).unwrap();
         fs::write(&file, "short").unwrap();
-        tokens.read_again();
+        assert!(tokens.read_again().is_err());
         assert!(tokens.admit(&headers(&format!("Bearer {ONE}"))));
         fs::write(&file, TWO).unwrap();
-        tokens.read_again();
+        assert_eq!(tokens.read_again(), Ok(1));
         assert!(!tokens.admit(&headers(&format!("Bearer {ONE}"))));
         assert!(tokens.admit(&headers(&format!("Bearer {TWO}"))));
     }

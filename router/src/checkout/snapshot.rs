@@ -39,6 +39,8 @@ pub(crate) struct Snapshot {
     /// Of the project's own files, when there are others.
     pub(crate) own: Option<Digest>,
     pub(crate) files: Arc<Files>,
+    /// When each file was last modified on the volume, in seconds since 1970.
+    pub(super) modified: BTreeMap<String, i64>,
     /// The `node_modules` folders, relative.
     pub(crate) node_modules: Vec<String>,
 }
@@ -133,6 +135,7 @@ fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, 
         digest,
         own: own_digest(&files),
         files: Arc::new(files),
+        modified: before.files.into_iter().map(|(path, stamp)| (path, stamp.modified.0)).collect(),
         node_modules: before.node_modules,
     })
 }

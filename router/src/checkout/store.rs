@@ -15,6 +15,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
+use super::times;
 use crate::folder::remove;
 use crate::project::{Include, diagnostic};
 use crate::version::Version;
@@ -134,6 +135,8 @@ struct Known {
     most_pins: usize,
     /// The names of all folders.
     folders: BTreeSet<String>,
+    /// Of which times the files have: see [`times::fingerprint`].
+    timed: HashMap<PathBuf, u64>,
 }
 
 impl Store {
@@ -264,6 +267,7 @@ impl Store {
     ) -> Result<Checkout, CheckoutError> {
         if let Some(found) = self.find(version) {
             relink_node_modules(&found.dir, snapshot).context("link node_modules")?;
+            self.retime(version, snapshot);
             return Ok(found);
         }
         let folder = self.folder(version);
@@ -278,7 +282,23 @@ impl Store {
         known.folders.insert(name(&folder).to_owned());
         known.trusted.insert(folder, (version.digest, snapshot.files.clone()));
         drop(known);
+        self.retime(version, snapshot);
         Ok(checkout)
+    }
+
+    /// Gives the files of the version's checkout the times that they have on the volume now: somebody may
+    /// have written the same content again.
+    pub(crate) fn retime(&self, version: &Version, snapshot: &Snapshot) {
+        let (folder, wanted) = (self.folder(version), times::fingerprint(snapshot));
+        if self.known().timed.get(&folder) == Some(&wanted) {
+            return;
+        }
+        match times::apply(&folder.join(version.project.as_str()), snapshot) {
+            Ok(()) => {
+                self.known().timed.insert(folder, wanted);
+            }
+            Err(error) => tracing::debug!("the files of {version} keep other times: {error}"),
+        }
     }
 
     /// A new name for what is no checkout (yet, or any more).
@@ -332,6 +352,7 @@ impl Store {
                 let pinned = known.pins.get(&folder).is_some_and(|pin| pin.strong_count() > 0);
                 if !pinned {
                     known.trusted.remove(&folder);
+                    known.timed.remove(&folder);
                 }
                 let taken = !pinned && fs::rename(&folder, &gone).is_ok();
                 if taken {

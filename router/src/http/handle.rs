@@ -15,9 +15,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
 use super::body::Body;
+use super::cors::Cors;
 use super::lease::CellLease;
 use super::pool::{Pool, SendError};
-use super::problem::Problem;
+use super::problem::{Audience, Problem};
 use super::request_id::RequestIds;
 use super::tunnel;
 use crate::drain::{InFlight, NOTICED_WITHIN};
@@ -51,19 +52,22 @@ impl Worker {
     }
 
     pub(super) async fn handle(&self, mut request: Request<Incoming>, client: &Client) -> Response<Body> {
+        let cors = self.settings.dev.then(|| Cors::of(&request)).flatten();
         let host = match target::canonical(&mut request, client.local()) {
             Ok(host) => host,
-            Err(wrong) => return self.problem(Problem::BadRequest(wrong.rule()), None, request.headers()),
+            Err(wrong) => {
+                return self.problem(Problem::BadRequest(wrong.rule()), None, request.headers(), cors);
+            }
         };
         let routed = {
             let table = self.live.load();
             table.find(host.name(), request.uri().path()).map(|(entry, prefix)| (entry.clone(), prefix.len()))
         };
         let Some((entry, prefix)) = routed else {
-            return self.problem(Problem::UnknownProject, None, request.headers());
+            return self.problem(Problem::UnknownProject, None, request.headers(), cors);
         };
         if length(request.headers()).is_some_and(|length| length > entry.limits.body) {
-            return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers());
+            return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers(), cors);
         }
         let (limits, pause) = (&entry.limits, self.settings.bounds.body_timeout);
         let request = request.map(|body| Upload::new(body, limits.body, pause));
@@ -88,13 +92,28 @@ impl Worker {
                 let headers = accept.into_iter().map(|accept| (http::header::ACCEPT, accept)).collect();
                 // As it is now: what the request waited for may have failed.
                 let now = self.now(&entry).ok();
-                self.problem(problem, Some(now.as_ref().unwrap_or(&entry)), &headers)
+                self.problem(problem, Some(now.as_ref().unwrap_or(&entry)), &headers, cors)
             }
         }
     }
 
-    fn problem(&self, problem: Problem, entry: Option<&Entry>, headers: &HeaderMap) -> Response<Body> {
-        let response = problem.answer(entry, headers, self.settings.dev);
+    fn problem(
+        &self,
+        problem: Problem,
+        entry: Option<&Entry>,
+        headers: &HeaderMap,
+        cors: Option<Cors>,
+    ) -> Response<Body> {
+        let audience = match &cors {
+            Some(cors) if !cors.is_local() => Audience::Elsewhere,
+            _ if self.settings.dev => Audience::Developer,
+            _ => Audience::Anybody,
+        };
+        let response = problem.answer(entry, headers, audience);
+        let response = match cors {
+            Some(cors) => cors.allow(response),
+            None => response,
+        };
         if let Some(entry) = entry {
             entry.requests.count(response.status());
         }

@@ -38,6 +38,17 @@ pub(super) enum Problem {
     BodyTooSlow,
 }
 
+/// Whoever an answer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Browsers (by `Accept`) are not shown the project's build error, other clients are.
+    Anybody,
+    /// With `--dev`: browsers are shown it as a page.
+    Developer,
+    /// With `--dev`, a page of an origin that is not this machine's: it is not shown the build error.
+    Elsewhere,
+}
+
 /// In seconds: about as long as a build takes.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 
@@ -137,12 +148,17 @@ impl Problem {
         }
     }
 
-    /// The answer. `entry` is the project, when it is known; a browser (by `Accept`) is shown the
-    /// project's build error only when `dev`.
-    pub(super) fn answer(self, entry: Option<&Entry>, headers: &HeaderMap, dev: bool) -> Response<Body> {
+    /// The answer. `entry` is the project, when it is known.
+    pub(super) fn answer(
+        self,
+        entry: Option<&Entry>,
+        headers: &HeaderMap,
+        audience: Audience,
+    ) -> Response<Body> {
         let failed = entry.and_then(|entry| entry.failed.as_ref()).filter(|_| self == Self::NoGoodVersion);
         let browser = accepts_html(headers);
-        if let (true, true, Some(entry), Some(failed)) = (browser, dev, entry, failed) {
+        let is_shown = browser && audience == Audience::Developer;
+        if let (true, Some(entry), Some(failed)) = (is_shown, entry, failed) {
             return self.respond(
                 "text/html; charset=utf-8",
                 dev_page::render(entry.project.as_str(), failed).into(),
@@ -151,7 +167,7 @@ impl Problem {
         let document = Document {
             project: entry.map(|entry| entry.project.as_str()),
             version: failed.and_then(|failed| failed.version.as_ref()).map(ToString::to_string),
-            error: failed.map(|failed| &failed.error).filter(|_| !browser),
+            error: failed.map(|failed| &failed.error).filter(|_| !browser && audience != Audience::Elsewhere),
             ..self.document()
         };
         let text = serde_json::to_vec(&document).expect("a problem is plain data");

@@ -25,7 +25,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::conversation::{Answer, Conversation, Turn};
 use super::door::{Door, Flood, Permit};
 use super::handle::Worker;
-use super::problem::Problem;
+use super::problem::{Audience, Problem};
 use super::{Bounds, Settings};
 use crate::drain::InFlight;
 use crate::live::{Commands, Live};
@@ -293,7 +293,7 @@ impl Host {
         }
         if let Some(refusal) = self.state.refusal(turn.number) {
             self.metrics.requests_refused.inc();
-            let response = Problem::Refused(refusal).answer(None, request.headers(), false);
+            let response = Problem::Refused(refusal).answer(None, request.headers(), Audience::Anybody);
             return response.map(|body| turn.answer(body));
         }
         let is_last = self.is_last(&turn);

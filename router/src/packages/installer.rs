@@ -30,7 +30,7 @@ pub(super) async fn run(
     let secrets = Secrets(install.env.clone());
     let given = settings.registries.iter().filter(|(name, _)| !secrets.0.contains_key(name));
     install.env.extend(given.cloned());
-    install.authorities.clone_from(&settings.authorities);
+    install.authorities = settings.authorities.get();
     tracing::info!(project.name = %project, "the packages of {project} are fetched");
     let result = match timeout(settings.patience, ask(settings, project, install, &secrets)).await {
         Ok(Ok(installed)) => installed,

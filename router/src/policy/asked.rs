@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
+use switchyard_bridge::command::suggest::{did_you_mean, nearest};
 
 use super::extent::Extent;
 use super::limits::MOST_CELLS;
@@ -58,11 +59,19 @@ pub(super) enum Own {
     Operators,
 }
 
-/// Something is not as it has to be: which field, and what would be right.
+/// A field that is not as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
+    /// Its path: `permissions.default.net`.
     pub(crate) field: String,
-    pub(crate) mend: String,
+    /// The rest of the sentence, with what would be right.
+    pub(crate) fix: String,
+}
+
+impl Wrong {
+    pub(crate) fn new(field: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { field: field.into(), fix: fix.into() }
+    }
 }
 
 impl Asked {
@@ -73,10 +82,7 @@ impl Asked {
     pub(crate) fn read(config: &Value) -> Result<Self, Wrong> {
         let rights = match config.get("permissions") {
             None => None,
-            Some(sets) => {
-                let sets = object("permissions", sets)?;
-                sets.get("default").map(|set| read_set("permissions.default", set)).transpose()?
-            }
+            Some(sets) => default_set(object("permissions", sets)?)?,
         };
         let own = |name: &str| config.get("switchyard").and_then(|own| own.get(name));
         let env = match own("env") {
@@ -88,12 +94,39 @@ impl Asked {
     }
 }
 
+const DEFAULT: &str = "default";
+
 const KEYS: [&str; 9] = ["all", "read", "write", "net", "env", "sys", "run", "ffi", "import"];
+
+/// The keys of one permission that is written as an object.
+const PARTS: [&str; 3] = ["allow", "deny", "ignore"];
+
+/// The set of permissions that a project has without being asked which. The others are Deno's for
+/// `-P=NAME`; they are checked all the same, as Deno does, so that a misspelt `default` is noticed.
+fn default_set(sets: &Map<String, Value>) -> Result<Option<Set>, Wrong> {
+    let mut default = None;
+    for (name, set) in sets {
+        let field = format!("permissions.{name}");
+        if KEYS.contains(&name.as_str()) {
+            let fix = format!("is a permission, not a set of them: write {{\"default\": {{{name:?}: …}}}}");
+            return Err(wrong(&field, fix));
+        }
+        let read = read_set(&field, set)?;
+        match name.as_str() {
+            DEFAULT => default = Some(read),
+            _ if nearest(name, &[DEFAULT]).is_some() => {
+                return Err(wrong(&field, format!("is unknown{}", did_you_mean(name, &[DEFAULT]))));
+            }
+            _ => {}
+        }
+    }
+    Ok(default)
+}
 
 fn read_set(field: &str, value: &Value) -> Result<Set, Wrong> {
     let set = object(field, value)?;
     if let Some(unknown) = set.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(wrong(&format!("{field}.{unknown}"), format!("is none of {}", KEYS.join(", "))));
+        return Err(unknown_key(field, unknown, &KEYS));
     }
     let all = match set.get("all") {
         None => false,
@@ -106,8 +139,8 @@ fn read_set(field: &str, value: &Value) -> Result<Set, Wrong> {
             .map_err(|error| wrong(&format!("{field}.net"), format!("is wrong: {error}")))?;
     }
     if let Some(unknown) = sys.texts().find(|kind| !SYS_KINDS.contains(&kind.as_str())) {
-        let mend = format!("is wrong: {unknown:?} is none of {}", SYS_KINDS.join(", "));
-        return Err(wrong(&format!("{field}.sys"), mend));
+        let fix = format!("is wrong: {unknown:?} is none of {}", SYS_KINDS.join(", "));
+        return Err(wrong(&format!("{field}.sys"), fix));
     }
     let name = |text: String| {
         text.parse().map_err(|error| wrong(&format!("{field}.env"), format!("is wrong: {error}")))
@@ -130,9 +163,8 @@ impl Right<String> {
         let Some(object) = value.as_object() else {
             return Ok(Self { allow: extent(field, value)?, deny: Vec::new() });
         };
-        if let Some(unknown) = object.keys().find(|key| !["allow", "deny", "ignore"].contains(&key.as_str()))
-        {
-            return Err(wrong(&format!("{field}.{unknown}"), "is none of allow, deny, ignore"));
+        if let Some(unknown) = object.keys().find(|key| !PARTS.contains(&key.as_str())) {
+            return Err(unknown_key(field, unknown, &PARTS));
         }
         let part = |name: &str, missing: bool| match object.get(name) {
             Some(value) => extent(&format!("{field}.{name}"), value),
@@ -222,8 +254,13 @@ fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, W
     value.as_object().ok_or_else(|| wrong(field, "must be an object"))
 }
 
-fn wrong(field: &str, mend: impl Into<String>) -> Wrong {
-    Wrong { field: field.to_owned(), mend: mend.into() }
+fn unknown_key(field: &str, key: &str, known: &[&str]) -> Wrong {
+    let fix = format!("is none of {}{}", known.join(", "), did_you_mean(key, known));
+    wrong(&format!("{field}.{key}"), fix)
+}
+
+fn wrong(field: &str, fix: impl Into<String>) -> Wrong {
+    Wrong::new(field, fix)
 }
 
 impl fmt::Debug for Asked {
@@ -286,6 +323,12 @@ mod tests {
         let env = |value: Value| json!({"switchyard": {"env": value}});
         for (config, field) in [
             (json!({"permissions": []}), "permissions"),
+            (json!({"permissions": {"net": false}}), "permissions.net"),
+            (json!({"permissions": {"net": {"allow": []}}}), "permissions.net"),
+            (json!({"permissions": {"Default": {"net": false}}}), "permissions.Default"),
+            (json!({"permissions": {"defualt": {"net": false}}}), "permissions.defualt"),
+            (json!({"permissions": {"other": {"nett": false}}}), "permissions.other.nett"),
+            (json!({"permissions": {"other": true}}), "permissions.other"),
             (set(json!(true)), "permissions.default"),
             (set(json!({"nets": true})), "permissions.default.nets"),
             (set(json!({"all": 1})), "permissions.default.all"),
@@ -306,6 +349,18 @@ mod tests {
             (json!({"switchyard": {"cells": 1.5}}), "switchyard.cells"),
         ] {
             assert_eq!(Asked::read(&config).unwrap_err().field, field, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_permission_is_named_with_the_right_one() {
+        for (set, near) in [
+            (json!({"nets": true}), "did you mean \"net\"?"),
+            (json!({"wirte": true}), "did you mean \"write\"?"),
+            (json!({"net": {"alow": []}}), "did you mean \"allow\"?"),
+        ] {
+            let wrong = Asked::read(&json!({"permissions": {"default": set}})).unwrap_err();
+            assert!(wrong.fix.contains(near), "{}", wrong.fix);
         }
     }
 

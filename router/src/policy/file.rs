@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use jiff::SignedDuration;
+use switchyard_bridge::command::position::line_and_column;
+use switchyard_bridge::command::suggest::did_you_mean;
 use switchyard_bridge::project::ProjectName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -206,13 +208,14 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, entry: &Entry<'_>, known: &[&str]) {
-        self.problem(entry.at.clone(), &entry.key, format!("unknown key; there are {}", known.join(", ")));
+        let name = entry.key.rsplit('.').next().unwrap_or_default();
+        let hint = did_you_mean(name, known);
+        let what = format!("unknown key; there are {}{hint}", known.join(", "));
+        self.problem(entry.at.clone(), &entry.key, what);
     }
 
     fn problem(&mut self, at: Range<usize>, key: &str, what: impl Display) {
-        let before = self.text.get(..at.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let (line, column) = line_and_column(self.text, at.start);
         self.problems.push(format!("{}:{line}:{column}: {key}: {what}", self.file.display()));
     }
 }

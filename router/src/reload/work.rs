@@ -175,7 +175,11 @@ fn read_blocking(
             true => Found::Outdated(version.clone()),
             false => Found::Version(version.clone()),
         };
-        if (is_live && !is_outdated) || has_failed {
+        if is_live && !is_outdated {
+            store.retime(&version, &snapshot);
+            return (found, None);
+        }
+        if has_failed {
             return (found, None);
         }
         match store.make(&version, &snapshot, place.live.as_ref()) {

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream, switch};
+use crate::gate::BodyKind;
 use crate::project::ProjectName;
 use crate::server::deploys::{Begun, Job, Order, Ticket};
 use crate::server::problem::Problem;
@@ -39,6 +40,7 @@ impl Api {
         if let Some(project) = &project {
             caller.check(Action::Deploy, project)?;
         }
+        BodyKind::Upload.check(parts)?;
         let ticket =
             match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
                 Begun::New(ticket) => ticket,
@@ -71,6 +73,7 @@ impl Api {
     pub(super) async fn rollback(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
         caller.check(Action::Rollback, &project)?;
+        BodyKind::None.check(parts)?;
         let ticket = match self.deploys.begin(order(
             Action::Rollback,
             caller,
@@ -94,6 +97,7 @@ impl Api {
     pub(super) async fn remove(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
         caller.check(Action::Delete, &project)?;
+        BodyKind::None.check(parts)?;
         let ticket = match self.deploys.begin(order(
             Action::Delete,
             caller,

@@ -186,7 +186,7 @@ impl Router {
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
         let mut url = self.url(&["projects", project, "logs"]);
         url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let said = sse::said(pieces(head(self.common.client.get(url), SOON).await?, QUIET));
+        let said = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
         Ok(Box::pin(said.filter_map(|said| {
             future::ready(match said {
                 Ok(Said::Event(event)) => Some(event),
@@ -218,7 +218,7 @@ impl Router {
         if let Some((router, revision)) = since {
             url.query_pairs_mut().append_pair("since", &revision.to_string()).append_pair("router", &router);
         }
-        let projects: Projects = json(self.common.client.get(url), SOON).await?;
+        let projects: Projects = json(self.common.client().get(url), SOON).await?;
         self.statuses.fetch_add(projects.projects.len() as u64, Relaxed);
         Ok(projects)
     }
@@ -233,7 +233,7 @@ impl Router {
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.common.client.request(method, self.url(path))
+        self.common.client().request(method, self.url(path))
     }
 
     fn url(&self, path: &[&str]) -> Url {

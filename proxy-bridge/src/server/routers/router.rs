@@ -1,7 +1,7 @@
 //! One router: whether it takes requests, and what it serves.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use http::StatusCode;
 use reqwest::Client;
@@ -15,13 +15,17 @@ use crate::admin::Status;
 /// What all routers share.
 #[derive(Debug)]
 pub(super) struct Common {
-    pub(super) client: Client,
+    pub(super) client: RwLock<Client>,
     pub(super) behind: Behind,
     /// Counts the changes of any router.
     pub(super) changed: watch::Sender<u64>,
 }
 
 impl Common {
+    pub(super) fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn tell(&self) {
         self.changed.send_modify(|count| *count += 1);
     }

@@ -291,7 +291,7 @@ async fn an_upload_that_takes_too_long_is_refused() {
 async fn other_kinds_of_bodies_are_unsupported_and_a_missing_boundary_is_told() {
     for (kind, status) in [
         ("application/json", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        ("application/x-tar", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("application/x-www-form-urlencoded", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("multipart/form-data", StatusCode::BAD_REQUEST),
     ] {
         let refused = Upload { kind: kind.into(), ..Upload::of(&["main.ts"]) }.refused().await;

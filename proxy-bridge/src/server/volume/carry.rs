@@ -1,11 +1,16 @@
-//! What an upload does not bring and no digest counts is carried over from the tree on the volume.
+//! Carries over from the tree on the volume what an upload does not bring and no digest counts, and the
+//! times of files that it brings unchanged.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::digest::is_entered;
+
+/// Of each of the two files that are compared at a time, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// Links the top `.git` of `old` into `new`, and if `packages` `node_modules` (at any depth at which the new tree has
 /// its parent folder), where that has none of its own.
@@ -26,9 +31,47 @@ fn carry(old: &Path, new: &Path, packages: bool, top: bool) -> io::Result<()> {
             }
         } else if is_folder && to.is_dir() {
             carry(&entry.path(), &to, packages, false)?;
+        } else if to.symlink_metadata().is_ok() {
+            keep_time(&entry.path(), &to);
         }
     }
     Ok(())
+}
+
+/// Gives the file `new` the time of `old` when it has the same content: servers make validators of it, so
+/// that browsers would load every file again after each deploy. Where it cannot, they do.
+fn keep_time(old: &Path, new: &Path) {
+    let kept = unchanged_since(old, new).and_then(|time| match time {
+        Some(time) => File::open(new)?.set_modified(time),
+        None => Ok(()),
+    });
+    if let Err(error) = kept {
+        tracing::debug!("the time of {} is not kept: {error}", old.display());
+    }
+}
+
+/// When `old` was written, if `new` is a file with the same content.
+fn unchanged_since(old: &Path, new: &Path) -> io::Result<Option<SystemTime>> {
+    let (before, after) = (old.symlink_metadata()?, new.symlink_metadata()?);
+    let may_be = before.is_file() && after.is_file() && before.len() == after.len();
+    if may_be && is_same(old, new)? { before.modified().map(Some) } else { Ok(None) }
+}
+
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let mut one = BufReader::with_capacity(BUFFER, File::open(one)?);
+    let mut other = BufReader::with_capacity(BUFFER, File::open(other)?);
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 /// A copy in which files are hard links, so that it costs no space and the old tree stays as it is.

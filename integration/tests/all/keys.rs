@@ -1,0 +1,62 @@
+//! Misspelt keys in deno.json: errors with the right one, and nothing is left open by them.
+
+use switchyard_bridge::admin::Outcome;
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::router::Router;
+use switchyard_integration::volume::Volume;
+
+#[tokio::test]
+async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::builder(&volume).unwatched().start().await;
+    for (text, line, says) in [
+        (
+            "{\n  \"permisions\": {\"default\": {\"net\": false}}\n}",
+            2,
+            "\"permisions\" in deno.json is unknown; did you mean \"permissions\"?",
+        ),
+        (
+            "{ \"permissions\": {\"defualt\": {\"net\": false}} }",
+            1,
+            "\"permissions.defualt\" in deno.json is unknown; did you mean \"default\"?",
+        ),
+        ("{ \"permissions\": {\"default\": {\n\"nett\": false}} }", 2, "did you mean \"net\"?"),
+        (
+            "{ \"permissions\": {\"net\": false} }",
+            1,
+            "\"permissions.net\" in deno.json is a permission, not a set",
+        ),
+        ("{ \"switchyard\": {\n\n\"healthcheckk\": \"/h\"} }", 3, "did you mean \"healthcheck\"?"),
+        (
+            "{ \"switchyard\": {\"colour\": 1} }",
+            1,
+            "\"switchyard.colour\" in deno.json is unknown; there are ",
+        ),
+        ("{ \"switchyard\": [] }", 1, "\"switchyard\" in deno.json must be an object"),
+        ("{ \"swichyard\": {} }", 1, "did you mean \"switchyard\"?"),
+        ("{ \"import\": {} }", 1, "did you mean \"imports\"?"),
+    ] {
+        volume.write("a/deno.json", text);
+        let report = router.admin.reload("a").await;
+        let error = report.error.unwrap_or_else(|| panic!("{text} is taken"));
+        assert_eq!((report.outcome, error.file.as_deref()), (Outcome::Failed, Some("deno.json")), "{text}");
+        assert_eq!(error.line, Some(line), "{text}");
+        assert!(error.message.contains(says), "{text}: {}", error.message);
+        assert_eq!(router.public.get("/a/").await.text(), "one", "the last good version goes on");
+    }
+    volume.write(
+        "a/deno.json",
+        r#"{ "description": "Deno ignores this", "tasks": {"x": "y"}, "author": "me" }"#,
+    );
+    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+}
+
+#[tokio::test]
+async fn switchyards_keys_in_package_json_are_not_passed_over() {
+    let volume = Volume::with("a", hello("one"));
+    volume.write("a/package.json", r#"{ "switchyard": {"entry": "main.ts"} }"#);
+    let router = Router::builder(&volume).unwatched().start().await;
+    let error = router.admin.project("a").await.error.expect("it fails");
+    assert_eq!(error.file.as_deref(), Some("package.json"));
+    assert!(error.message.contains("put it into deno.json"), "{}", error.message);
+}

@@ -1,0 +1,113 @@
+//! Signals that a supervisor sends: some reload, some stop, none ends a server by surprise.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use switchyard_integration::bridge::place::SECRET;
+use switchyard_integration::bridge::replicas::Replicas;
+use switchyard_integration::bridge::signed;
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::log::Log;
+use switchyard_integration::receiver::Receiver;
+use switchyard_integration::router::Router;
+use switchyard_integration::upload::Upload;
+use switchyard_integration::volume::Volume;
+use switchyard_integration::within;
+
+const OTHER: &str = "whsec_b3RoZXIgc2VjcmV0IG90aGVyIHNlY3JldA==";
+
+async fn logged(log: &Log, text: &str) {
+    let says = |record: &Value| record["message"].as_str().is_some_and(|message| message.contains(text));
+    assert!(within(text, log.wait_for(says)).await.is_some(), "the log ended without {text:?}");
+}
+
+#[tokio::test]
+async fn signals_that_mean_something_else_elsewhere_end_neither_router_nor_bridge() {
+    let volume = Volume::with("a", hello("one"));
+    let routers = Replicas::start(&volume, 1).await;
+    // Without a file that could be read again.
+    let router = Router::start(&volume).await;
+    let bridge = routers.start_bridge().await;
+    for signal in [Signal::USR1, Signal::USR2, Signal::PIPE, Signal::HUP] {
+        router.signal(signal);
+        bridge.signal(signal);
+    }
+    for log in [&router.log, &bridge.log] {
+        logged(log, "SIGUSR1 has no effect").await;
+        logged(log, "SIGUSR2 has no effect").await;
+        logged(log, "SIGHUP: ").await;
+    }
+    logged(&router.log, "no file is named that could be read again").await;
+    assert_eq!(router.public.get("/a/").await.text(), "one");
+    bridge.deploy_live("a", &Upload::main(hello("two"))).await;
+}
+
+#[tokio::test]
+async fn sigquit_stops_as_sigterm_does() {
+    let volume = Volume::with("a", hello("one"));
+    let routers = Replicas::start(&volume, 1).await;
+    let router = Router::start(&volume).await;
+    let bridge = routers.start_bridge().await;
+    router.signal(Signal::QUIT);
+    assert!(router.ended().await.status.success());
+    bridge.signal(Signal::QUIT);
+    assert!(bridge.ended().await.status.success());
+}
+
+#[tokio::test]
+async fn sighup_has_a_router_sign_its_events_with_the_secret_as_it_is_now() {
+    let mut receiver = Receiver::start().await;
+    let volume = Volume::with("a", hello("one"));
+    volume.write("_secret", OTHER);
+    let router = Router::builder(&volume)
+        .flag("event-url", &receiver.url)
+        .flag("event-secret-file", volume.path("_secret").display());
+    let router = router.start().await;
+    logged(&router.log, "event refused").await;
+    volume.write("_secret", "");
+    router.signal(Signal::HUP);
+    logged(&router.log, "--event-secret-file is refused, what was read before stays").await;
+    volume.write("_secret", SECRET);
+    router.signal(Signal::HUP);
+    logged(&router.log, "--event-secret-file was read again").await;
+    volume.write("a/main.ts", hello("two"));
+    let event = receiver.next().await.event;
+    assert_eq!(event.data.project, "a");
+}
+
+#[tokio::test]
+async fn sighup_has_a_bridge_ask_the_routers_with_the_token_as_it_is_now() {
+    let volume = Volume::with("a", hello("one"));
+    volume.write("_admin", "old-admin-token-0123456789\n");
+    let admin = volume.path("_admin").display().to_string();
+    let routers =
+        Replicas::start_each(volume.root(), 1, |_, router| router.flag("admin-token-file", &admin)).await;
+    let bridge = routers.bridge().flag("admin-token-file", &admin).start().await;
+    bridge.asks_all().await;
+    let record = bridge.deploy_live("a", &Upload::main(hello("two"))).await;
+
+    volume.write("_admin", "new-admin-token-0123456789\n");
+    routers[0].signal(Signal::HUP);
+    logged(&routers[0].log, "--admin-token-file was read again").await;
+    bridge.signal(Signal::HUP);
+    logged(&bridge.log, "--admin-token-file was read again").await;
+    bridge.asks_all().await;
+    let next = bridge.deploy_live("a", &Upload::main(hello("three"))).await;
+    assert_ne!(next.version(), record.version());
+}
+
+#[tokio::test]
+async fn a_bridge_believes_events_by_the_secret_as_it_is_now() {
+    let volume = Volume::with("a", hello("one"));
+    volume.write("_secret", SECRET);
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.bridge().flag("event-secret-file", volume.path("_secret").display()).start().await;
+    let mut events = routers[0].events().await;
+    let event = events.wait_live("a").await;
+    let post = |id: &str, secret| bridge.client.send(signed::event(&event, id, secret, signed::now()));
+    assert_eq!(post("evt_1", SECRET).await.status, 204);
+    volume.write("_secret", OTHER);
+    bridge.signal(Signal::HUP);
+    logged(&bridge.log, "--event-secret-file was read again").await;
+    assert_eq!(post("evt_2", OTHER).await.status, 204);
+    assert_eq!(post("evt_3", SECRET).await.status, 401);
+}

@@ -1,0 +1,43 @@
+//! The times of a checkout's files. Servers make validators of them (`ETag`, `Last-Modified`), so they
+//! must be the same on every router and after every restart while a file's content is the same, and
+//! others when it changes.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
+
+use super::snapshot::{FileHash, Snapshot};
+
+/// A number that changes with the times that a snapshot gives to its checkout's files.
+pub(super) fn fingerprint(snapshot: &Snapshot) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    snapshot.modified.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Gives the checkout in `dir` the times of `snapshot`.
+///
+/// # Errors
+/// One of the files is gone, or the file system keeps no times.
+pub(super) fn apply(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
+    for (path, hash) in &*snapshot.files {
+        if let Some(seconds) = snapshot.modified.get(path) {
+            set(&dir.join(path), *seconds, hash)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the seconds from the volume, which all routers share: `Last-Modified` then never goes back when
+/// a file is edited. The milliseconds are made of the content, so that an `ETag` changes with it also
+/// where a tool writes every file with the same time.
+fn set(path: &Path, seconds: i64, hash: &FileHash) -> io::Result<()> {
+    let millis = i64::from(u16::from_be_bytes([hash[0], hash[1]]) % 1000);
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: millis * 1_000_000 },
+    };
+    Ok(utimensat(CWD, path, &times, AtFlags::empty())?)
+}

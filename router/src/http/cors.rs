@@ -1,0 +1,70 @@
+//! Cross-origin access to the router's own answers, with `--dev`: a front end on another origin can read
+//! why its project does not answer, instead of a browser's note about CORS. What a project answers has the
+//! headers that the project sets.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use switchyard_bridge::gate::Authority;
+
+use super::body::Body;
+
+/// The part of a request that says which page of another origin sends it.
+pub(super) struct Cors {
+    origin: HeaderValue,
+    /// For a preflight: the method and headers of the request that is to follow.
+    preflight: Option<(HeaderValue, Option<HeaderValue>)>,
+}
+
+impl Cors {
+    /// `None` for a request that no page sends.
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let origin = headers.get(ORIGIN)?.clone();
+        let method =
+            headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS);
+        let preflight =
+            method.map(|method| (method.clone(), headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned()));
+        Some(Self { origin, preflight })
+    }
+
+    /// Whether the page is one of this machine's, which may see code: any other would see through this
+    /// what its visitor works on.
+    pub(super) fn is_local(&self) -> bool {
+        let origin = self.origin.to_str().ok().and_then(Authority::of_origin);
+        origin.is_some_and(|origin| origin.is_loopback())
+    }
+
+    /// Lets the page read an answer of the router's own. A preflight is granted what it asks for, so that
+    /// the request itself is sent and its answer can be read.
+    pub(super) fn allow(self, mut answer: Response<Body>) -> Response<Body> {
+        if self.preflight.is_some() {
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            *answer.body_mut() = Body::from(bytes::Bytes::new());
+            answer.headers_mut().remove(CONTENT_TYPE);
+        }
+        let headers = answer.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin);
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        match self.preflight {
+            Some((method, asked)) => grant(headers, method, asked),
+            None => {
+                let exposed =
+                    HeaderValue::from_static("retry-after, x-switchyard-version, x-switchyard-stale");
+                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+                headers.append(VARY, HeaderValue::from_static("origin"));
+            }
+        }
+        answer
+    }
+}
+
+fn grant(headers: &mut HeaderMap, method: HeaderValue, asked: Option<HeaderValue>) {
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method);
+    headers.extend(asked.map(|asked| (ACCESS_CONTROL_ALLOW_HEADERS, asked)));
+    let all = "origin, access-control-request-method, access-control-request-headers";
+    headers.append(VARY, HeaderValue::from_static(all));
+}
