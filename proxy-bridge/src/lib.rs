@@ -2,6 +2,7 @@
 //!
 //! - [`digest`]: which content a project has, as anybody with coreutils can compute it
 //! - [`project`]: what a project may be called
+//! - [`incarnation`]: which data is a project's, over its removals
 //! - [`event`]: what happened to a project, as JSON
 //! - [`publisher`]: the router's side, which posts events to the ingress
 //! - [`verifier`]: the ingress's side, which believes only what its router signed
@@ -20,6 +21,7 @@ pub mod command;
 pub mod digest;
 pub mod event;
 pub mod forwarded;
+pub mod incarnation;
 pub mod project;
 pub mod publisher;
 pub mod routes;

@@ -13,3 +13,9 @@ pub(crate) fn remove(path: &Path) {
         _ => {}
     }
 }
+
+/// The names in a folder; none when it cannot be read.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

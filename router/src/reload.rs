@@ -6,6 +6,7 @@ mod control;
 mod deploys;
 mod machine;
 mod project;
+mod prune;
 mod record;
 mod restarts;
 mod work;

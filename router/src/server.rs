@@ -25,7 +25,7 @@ use tokio::task::spawn_blocking;
 use self::files::{Files, read_policy};
 use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Caches, Cells, Groups};
+use crate::cells::{self, Caches, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::http;
@@ -255,7 +255,8 @@ where
         authorities,
     });
     let packages = Arc::new(Packages::open(&config.state, install)?);
-    let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
+    let run_dir = config.state.join("run");
+    let data = DataFolders::new(config.state.join("data"));
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
     let spares = config.spares;
@@ -264,7 +265,7 @@ where
     let settings = cells::Settings {
         binary: cell,
         run_dir,
-        data_dir,
+        data,
         caches,
         spares,
         user,

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::digest::Digest;
 use crate::event::Event;
+use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 use crate::routes::{Route, Routes};
 use crate::verifier::Verified;
@@ -160,9 +161,11 @@ impl Routers {
     /// Marks a router that did not say that it has published a deploy which is over all the same: it gets no
     /// request of this project until it tells of another version than before. `published` is what
     /// the deploy made of it, `None` when it was removed.
-    pub fn lag(&self, router: &Router, project: &ProjectName, published: Option<&Digest>) {
+    pub fn lag(&self, router: &Router, project: &ProjectName, published: Option<(&Digest, Incarnation)>) {
         let name = project.as_str();
-        let published = published.map_or(Serves::Nothing, |digest| Serves::Digest(digest.to_string()));
+        let published = published.map_or(Serves::Nothing, |(digest, incarnation)| {
+            Serves::version(&digest.to_string(), incarnation)
+        });
         let serves = router.state().serves(name);
         let list = self.shared.list();
         let others: Vec<_> = list.iter().map(|other| other.state().serves(name)).collect();

@@ -3,6 +3,7 @@
 //! ```text
 //! <projects>/<project>/…                                      what routers serve
 //! <projects>/.switchyard-bridge/lock                          held by the one bridge of the volume
+//! <projects>/.switchyard-bridge/incarnations/<project>.json   whose data a project has, once the name was removed
 //! <projects>/.switchyard-bridge/staging/<deploy>/new/<project> what is put on the volume; after the swap, what was there
 //! <projects>/.switchyard-bridge/staging/<deploy>/old/<project> what was there, where folders cannot be exchanged
 //! <projects>/.switchyard-bridge/staging/<deploy>/journal.json there while the swap may have begun and is not settled
@@ -11,6 +12,7 @@
 mod carry;
 mod error;
 mod journal;
+mod register;
 mod staging;
 
 use std::fs::{self, File};
@@ -22,9 +24,11 @@ use rustix::fs::{FlockOperation, RenameFlags, flock};
 
 pub use self::error::{OpenError, VolumeError};
 use self::journal::Journal;
-pub use self::staging::{PutBack, Staging};
+pub use self::register::{MAX_ENDED, Register};
+pub use self::staging::{Ending, PutBack, Staging};
 use super::upload::Tree;
 use crate::digest::Digest;
+use crate::incarnation::{Data, Incarnation};
 use crate::project::ProjectName;
 
 /// The folder of the bridge's own; routers leave names with a dot alone.
@@ -39,6 +43,7 @@ pub struct Volume {
     projects: PathBuf,
     own: PathBuf,
     can_exchange: bool,
+    register: Register,
     _lock: File,
 }
 
@@ -46,7 +51,9 @@ pub struct Volume {
 #[derive(Debug, Clone)]
 pub enum Change {
     Put(Tree),
-    Remove(ProjectName),
+    /// Files of an incarnation that a removal had ended, and that this brings back.
+    BringBack(Tree, Incarnation),
+    Remove(ProjectName, Data),
 }
 
 /// A deploy in which a bridge was killed.
@@ -59,17 +66,22 @@ pub struct Unfinished {
 impl Change {
     pub fn project(&self) -> &ProjectName {
         match self {
-            Self::Put(tree) => &tree.project,
-            Self::Remove(project) => project,
+            Self::Put(tree) | Self::BringBack(tree, _) => &tree.project,
+            Self::Remove(project, _) => project,
+        }
+    }
+
+    /// The tree that is put on the volume; `None` when the project is taken away.
+    pub fn tree(&self) -> Option<&Tree> {
+        match self {
+            Self::Put(tree) | Self::BringBack(tree, _) => Some(tree),
+            Self::Remove(..) => None,
         }
     }
 
     /// What becomes of the project; `None` when it is taken away.
     pub fn digest(&self) -> Option<&Digest> {
-        match self {
-            Self::Put(tree) => Some(&tree.digest),
-            Self::Remove(_) => None,
-        }
+        self.tree().map(|tree| &tree.digest)
     }
 }
 
@@ -99,7 +111,8 @@ impl Volume {
             _ => unwritable(error),
         })?;
         let can_exchange = can_exchange(&own).map_err(unwritable)?;
-        let volume = Self { projects, own, can_exchange, _lock: lock };
+        let register = Register::open(&projects).map_err(unwritable)?;
+        let volume = Self { projects, own, can_exchange, register, _lock: lock };
         let unfinished = volume.sweep().map_err(unwritable)?;
         Ok((volume, unfinished))
     }
@@ -128,7 +141,16 @@ impl Volume {
         let dir = self.own.join("staging").join(deploy);
         let io = |source| VolumeError::io("make the staging folder", source);
         fs::create_dir_all(dir.join(NEW)).map_err(io)?;
-        Ok(Staging::new(self.projects.clone(), dir, self.can_exchange))
+        Ok(self.staging(dir))
+    }
+
+    /// Which incarnation each name is in.
+    pub fn register(&self) -> &Register {
+        &self.register
+    }
+
+    fn staging(&self, dir: PathBuf) -> Staging {
+        Staging::new(self.projects.clone(), dir, self.can_exchange, self.register.clone())
     }
 
     fn sweep(&self) -> io::Result<Vec<Unfinished>> {
@@ -138,7 +160,7 @@ impl Volume {
             match Journal::read(&dir) {
                 Ok(Some(journal)) => {
                     let changes = journal.changes(&dir.join(NEW));
-                    let staging = Staging::again(self.projects.clone(), dir, self.can_exchange, journal);
+                    let staging = self.staging(dir).again(journal);
                     unfinished.push(Unfinished { staging, changes });
                 }
                 Ok(None) => fs::remove_dir_all(&dir)?,

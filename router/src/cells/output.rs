@@ -147,6 +147,7 @@ mod tests {
     use switchyard_bridge::project::ProjectName;
 
     use super::*;
+    use crate::version::Tenant;
 
     #[derive(Debug, Default)]
     struct Taken(Mutex<Vec<String>>);
@@ -169,7 +170,9 @@ mod tests {
         let given = Given::default();
         let (source, taken) = source(given.clone());
         log_lines(b"a spare's\n".as_slice(), "stdout", source.clone()).await;
-        given.set(Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]))).unwrap();
+        given
+            .set(Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), Digest::from([1; 32])))
+            .unwrap();
         let input = format!("one\n{}two", Mark::parse("3f9a").unwrap());
         let last = log_lines(input.as_bytes(), "stderr", source).await;
         assert_eq!(*taken.0.lock().unwrap(), ["blog 7 stderr -: one", "blog 7 stderr 3f9a: two"]);
@@ -188,7 +191,8 @@ mod tests {
     async fn a_flood_is_read_at_a_bounded_rate_and_to_its_end() {
         const FLOOD: usize = 3 * LINES;
         let (source, taken) = source(Given::default());
-        let version = Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]));
+        let version =
+            Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), Digest::from([1; 32]));
         source.given.set(version).unwrap();
         let began = Instant::now();
         log_lines("x\n".repeat(FLOOD).as_bytes(), "stdout", source).await;

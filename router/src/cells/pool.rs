@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::monitor::Monitor;
 use super::process::Cell;
-use super::{Caches, Order, Settings, StartError};
+use super::{Caches, DataFolders, Order, Settings, StartError};
 
 /// New spares are made once nothing is being started, so that warming one does not slow down the
 /// version that somebody waits for; but not later than this.
@@ -47,7 +47,8 @@ impl Cells {
         // A user of their own goes through to what is theirs, and sees nothing else.
         let mode = if settings.user.is_some() { 0o711 } else { 0o700 };
         folder(&settings.run_dir, mode)?;
-        folder(&settings.data_dir, mode)?;
+        folder(settings.data.root(), mode)?;
+        settings.data.finish_removals();
         folder(settings.caches.root(), mode)?;
         Ok(Arc::new(Self {
             settings: Arc::new(settings),
@@ -121,6 +122,11 @@ impl Cells {
     /// What the projects' cells keep of compiled modules.
     pub(crate) fn caches(&self) -> &Caches {
         &self.settings.caches
+    }
+
+    /// The data of all projects.
+    pub(crate) fn data(&self) -> &DataFolders {
+        &self.settings.data
     }
 
     pub(crate) fn spare_count(&self) -> usize {

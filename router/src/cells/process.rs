@@ -176,7 +176,7 @@ impl Cell {
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
     pub(super) async fn start(&self, order: &Order, patience: Duration) -> Result<(), StartError> {
-        let data = self.settings.data_dir.join(order.version.project.as_str());
+        let data = self.settings.data.of(&order.version.tenant());
         self.prepare(&data, &order.grant.limits).map_err(StartError::NoProcess)?;
         let cache = self.cache(order);
         let _ = self.given.set(order.version.clone());
@@ -213,7 +213,7 @@ impl Cell {
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
     fn cache(&self, Order { version, grant, .. }: &Order) -> Option<ModuleCache> {
-        let cache = self.settings.caches.of(&version.project, grant.cells)?;
+        let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
         match create(&cache.dir, self.settings.user) {
             Ok(()) => Some(cache),
             Err(error) => {
@@ -243,7 +243,7 @@ impl Cell {
 
     /// Where it may write.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let data = self.given.get().map(|version| self.settings.data_dir.join(version.project.as_str()));
+        let data = self.given.get().map(|version| self.settings.data.of(&version.tenant()));
         data.into_iter().chain([self.tmp.clone()]).collect()
     }
 

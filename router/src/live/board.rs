@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use switchyard_bridge::admin::{Draining, State, Status, VersionName};
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::incarnation::Incarnation;
 
 use crate::drain::InFlight;
 use crate::slots::Slots;
@@ -110,6 +111,7 @@ impl Shown {
             sequence: 0,
             grants: None,
             deaths: Vec::new(),
+            incarnation: Incarnation::FIRST,
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }

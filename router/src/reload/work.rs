@@ -1,7 +1,6 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
-//! drain, prune.
+//! drain.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use switchyard_protocol::Install;
@@ -24,7 +24,7 @@ use crate::live::Running;
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
 use crate::project::{Healthcheck, Include, Manifest, Upkeep, diagnostic, included};
-use crate::version::Version;
+use crate::version::{Tenant, Version};
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
 /// version when that is waiting. Only what hangs takes so long.
@@ -96,6 +96,8 @@ pub(super) struct Place {
     pub(super) project: ProjectName,
     pub(super) path: PathBuf,
     pub(super) live: Option<Version>,
+    /// The project's incarnation at the last look.
+    pub(super) incarnation: Option<Incarnation>,
     /// Whether that would be given something else now.
     pub(super) outdated: bool,
     pub(super) policy: Arc<Policy>,
@@ -136,13 +138,22 @@ fn read_blocking(
     cache: &mut HashCache,
 ) -> (Found, Option<Result<Plan, Diagnostic>>) {
     for _ in 0..MAX_COPIES {
+        let tenant = match place.tenant() {
+            Ok(tenant) => tenant,
+            Err(error) => return (Found::Invalid(error), None),
+        };
         let snapshot = match store.snapshot(&place.path, cache) {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Gone) => return (Found::Gone, None),
             Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
         };
+        // Files that were put here by a deploy after a removal are not those of the incarnation
+        // before it.
+        if place.tenant().ok().as_ref() != Some(&tenant) {
+            continue;
+        }
         *own = snapshot.own;
-        let version = Version::new(&place.project, snapshot.digest);
+        let version = Version::new(&tenant, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
             place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == packages);
@@ -167,6 +178,28 @@ fn read_blocking(
     }
     let error = "the files change faster than they can be copied: keep what is written all the time outside the project";
     (Found::Invalid(diagnostic(error)), None)
+}
+
+impl Place {
+    /// Returns the owner of the files that are there now.
+    fn tenant(&self) -> Result<Tenant, Diagnostic> {
+        let volume = self.path.parent().unwrap_or(&self.path);
+        let read = incarnation(volume, &self.project, self.incarnation);
+        read.map(|incarnation| Tenant::new(&self.project, incarnation))
+    }
+}
+
+/// The current incarnation of `project`; without a word on the volume, the one that is `known`.
+fn incarnation(
+    volume: &Path,
+    project: &ProjectName,
+    known: Option<Incarnation>,
+) -> Result<Incarnation, Diagnostic> {
+    match Incarnations::read(volume, project) {
+        Ok(Some(incarnations)) => Ok(incarnations.current),
+        Ok(None) => Ok(known.unwrap_or_default()),
+        Err(error) => Err(diagnostic(error.to_string())),
+    }
 }
 
 fn packages(project: &Path) -> Packages {
@@ -198,6 +231,8 @@ pub(super) enum BuildError {
 /// What builds need.
 #[derive(Debug, Clone)]
 pub(super) struct Builder {
+    /// The volume.
+    pub(super) projects: PathBuf,
     pub(super) cells: Arc<Cells>,
     pub(super) store: Arc<Store>,
     pub(super) packages: Arc<packages::Packages>,
@@ -291,7 +326,8 @@ impl Builder {
             if checkout.packages().is_some() {
                 return Ok(true);
             }
-            let reused = packages.reuse(&version.project, &key(&order)?, |folder| checkout.attach(folder))?;
+            let reused =
+                packages.reuse(&version.tenant(), &key(&order)?, |folder| checkout.attach(folder))?;
             let has_node_modules =
                 || checkout.has_node_modules() || order.packages_beside().contains_key("../node_modules");
             Ok(reused || has_node_modules() || !packages::has_dependencies(&checkout.dir))
@@ -322,7 +358,7 @@ impl Builder {
             authorities: None,
         };
         let checkout = checkout.clone();
-        let order = packages::Order { project: &version.project, install, key };
+        let order = packages::Order { tenant: version.tenant(), install, key };
         let takes_long = async {
             sleep(self.patience).await;
             // Whoever listens may have gone.
@@ -381,44 +417,17 @@ impl Builder {
 
     /// Finds the checkout of an earlier run's last good version.
     pub(super) async fn find(&self, version: Version, policy: Arc<Policy>) -> Option<Plan> {
-        let store = self.store.clone();
+        let (store, projects) = (self.store.clone(), self.projects.clone());
         let found = spawn_blocking(move || {
+            let current = incarnation(&projects, &version.project, Some(version.incarnation)).ok()?;
+            if current != version.incarnation {
+                return None;
+            }
             let checkout = store.find(&version)?;
             let manifest = Manifest::read(&checkout.dir).ok()?;
             Some(Plan::new(version, checkout, manifest, &policy))
         });
         found.await.ok().flatten()
-    }
-
-    /// Removes checkouts that nothing needs any more, what was fetched for them, and compiled modules.
-    pub(super) async fn prune(self, project: ProjectName, keep: usize, used: Vec<Version>, is_gone: bool) {
-        let pruned = spawn_blocking(move || {
-            let Self { store, packages, cells, .. } = self;
-            if let Err(error) = store.prune(&project, keep, &used) {
-                tracing::warn!("old checkouts stay: {error:#}");
-            }
-            if let Err(error) = packages.prune(&project, || store.packages(&project)) {
-                tracing::warn!("old packages stay: {error:#}");
-            }
-            let caches = cells.caches();
-            let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
-            if let Err(error) = pruned {
-                tracing::warn!("old compiled modules stay: {error:#}");
-            }
-        });
-        // A panic in it is logged.
-        let _ = pruned.await;
-    }
-
-    /// Removes the compiled modules of others than these projects, and what was fetched for them.
-    pub(super) async fn prune_others(self, projects: BTreeSet<String>) {
-        let pruned = spawn_blocking(move || {
-            self.packages.retain(&projects);
-            self.cells.caches().retain(&projects)
-        });
-        if let Ok(Err(error)) = pruned.await {
-            tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
-        }
     }
 }
 

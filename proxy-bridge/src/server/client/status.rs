@@ -47,6 +47,11 @@ fn table(said: &Projects) -> String {
 /// One row where all routers say the same, else one more for each router.
 fn project_rows(project: &Project) -> Vec<[String; 4]> {
     let name = project.project.clone();
+    if let Some(removed) = &project.removed {
+        let version = removed.version.clone().unwrap_or_else(|| "-".to_owned());
+        let note = format!("rollback brings it back until {}", report::day(removed.until));
+        return vec![[name, "removed".to_owned(), version, note]];
+    }
     match project.routers.as_slice() {
         [] => vec![[name, "-".into(), "-".into(), String::new()]],
         [first, rest @ ..] if rest.iter().all(|said| facts(said) == facts(first)) => vec![row(name, first)],
@@ -140,6 +145,15 @@ mod tests {
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_removed_project_shows_until_when_it_can_be_brought_back() {
+        let removed = json!({"at": "2026-11-01T10:00:00Z", "until": "2026-12-01T10:00:00Z", "version": "blog@1",
+            "data": "keep"});
+        let shown =
+            shown(json!([{"project": "blog", "skew": false, "removed": removed, "routers": []}]), json!([]));
+        assert_eq!(shown[1], "blog     removed  blog@1   rollback brings it back until 2026-12-01 10:00 UTC");
     }
 
     #[test]

@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Job, Shared};
 use crate::server::problem::Problem;
-use crate::server::records::{Outcome, Phase};
+use crate::server::records::{Outcome, Phase, Removal};
 use crate::server::routers::Router;
-use crate::server::volume::{Change, Staging, VolumeError};
+use crate::server::volume::{Change, Ending, Staging, VolumeError};
 
 /// A deploy that goes through its phases.
 pub(super) struct Run {
@@ -123,16 +123,40 @@ impl Run {
     }
 
     async fn build_and_publish(&mut self) -> Result<Outcome, End> {
-        if let Err(end) = self.build().await {
+        let ready = async {
+            self.build().await?;
+            self.commit().await
+        };
+        if let Err(end) = ready.await {
             return Err(self.undo(end).await);
         }
         self.publish().await?;
-        let removed = self.changes.iter().all(|change| matches!(change, Change::Remove(_)));
+        let removed = self.changes.iter().all(|change| change.tree().is_none());
         Ok(if removed { Outcome::Removed } else { Outcome::Live })
     }
 
-    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem.
+    /// Notes on the volume what ends and what begins with this deploy.
+    async fn commit(&mut self) -> Result<(), End> {
+        let previous = self.job.record().projects.into_iter();
+        let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
+        let ending = Ending { keep: self.shared.settings.keep_removed, versions: versions.collect() };
+        self.blocking(move |staging, _| staging.commit(&ending)).await?;
+        let record = self.job.record();
+        let mut projects = record.projects;
+        for deployed in projects.iter_mut().filter(|deployed| deployed.digest.is_none()) {
+            let incarnations = self.shared.volume.register().of(&deployed.project).ok();
+            deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
+        }
+        self.job.received(projects, record.message);
+        Ok(())
+    }
+
+    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem. What
+    /// is committed stays.
     async fn undo(&mut self, end: End) -> End {
+        if matches!(self.blocking(|staging, _| Ok(staging.is_committed())).await, Ok(true)) {
+            return end;
+        }
         let left = self.put_back(&end).await;
         self.release().await;
         let (outcome, problem) = end;
@@ -216,6 +240,12 @@ impl Run {
         for deployed in &mut projects {
             let live = routers.iter().find_map(|router| router.status(deployed.project.as_str())?.live);
             deployed.previous = live.map(|live| live.version);
+            let change = self.changes.iter().find(|change| *change.project() == deployed.project);
+            deployed.incarnation = match change {
+                Some(Change::BringBack(_, incarnation)) => *incarnation,
+                // One that cannot be read ends the deploy when it is written.
+                _ => self.shared.volume.register().of(&deployed.project).unwrap_or_default().current,
+            };
         }
         let message = self.job.record().message;
         self.job.received(projects, message);

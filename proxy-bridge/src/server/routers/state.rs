@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::admin::{State as ProjectState, Status, VersionName};
 use crate::event::{Event, EventType};
+use crate::incarnation::Incarnation;
 
 /// What is known of a router's projects.
 #[derive(Debug, Default)]
@@ -46,6 +47,17 @@ pub(super) enum Serves {
     Unknown,
     Nothing,
     Digest(String),
+}
+
+impl Serves {
+    /// The same files in another incarnation are something else: they have other data.
+    pub(super) fn version(digest: &str, incarnation: Incarnation) -> Self {
+        if incarnation.is_first() {
+            Self::Digest(digest.to_owned())
+        } else {
+            Self::Digest(format!("{digest}.{incarnation}"))
+        }
+    }
 }
 
 impl State {
@@ -93,7 +105,8 @@ impl State {
     pub(super) fn serves(&self, project: &str) -> Serves {
         match self.projects.get(project) {
             Some(status) => {
-                status.live.as_ref().map_or(Serves::Unknown, |live| Serves::Digest(live.digest.clone()))
+                let live = status.live.as_ref();
+                live.map_or(Serves::Unknown, |live| Serves::version(&live.digest, status.incarnation))
             }
             None if self.complete => Serves::Nothing,
             None => Serves::Unknown,
@@ -125,6 +138,7 @@ impl State {
         status.error.clone_from(&data.error);
         if event.kind == EventType::ReloadLive {
             status.state = ProjectState::Live;
+            status.incarnation = data.incarnation;
             status.live = version(event);
             status.last_good = version(event);
         } else {
@@ -201,6 +215,7 @@ fn unknown(name: &str) -> Status {
         sequence: 0,
         grants: None,
         deaths: Vec::new(),
+        incarnation: Incarnation::FIRST,
     }
 }
 

@@ -88,6 +88,7 @@ impl Control {
             project: project.name.clone(),
             path: self.settings.projects.join(name),
             live: project.machine.live.clone(),
+            incarnation: project.incarnation,
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
             failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages.clone())),
@@ -165,7 +166,7 @@ impl Control {
         let project = project.name.clone();
         self.revive(name);
         self.count(OutcomeLabel::failed);
-        self.prune(&project, self.settings.keep);
+        self.prune(&project);
     }
 
     pub(super) fn count(&self, outcome: OutcomeLabel) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::project::{InvalidName, ProjectName, is_ignored};
 
-use super::{Control, What};
+use super::Control;
 use crate::live::Shown;
 use crate::project::diagnostic;
 use crate::reload::attempt::millis;
@@ -24,15 +24,13 @@ impl Control {
         for project in known.keys().filter(|project| !names.contains(project.as_str())) {
             self.forget(project);
         }
-        let others = self.builder.clone().prune_others(names.clone());
-        self.spawn("", async move {
-            others.await;
-            What::Nothing
-        });
         self.scanning = Some(names.clone());
         for name in &names {
             match known.get(name.as_str()) {
-                Some(version) => self.step(name, Event::Known(version.clone()), Instant::now()),
+                Some(version) => {
+                    self.project(&version.project).incarnation = Some(version.incarnation);
+                    self.step(name, Event::Known(version.clone()), Instant::now());
+                }
                 None => self.look(name, Trigger::Scan, Instant::now()),
             }
         }
