@@ -12,16 +12,33 @@ RUN_FLAGS ?= --dev
 # What the examples have of npm.
 PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/projects/*/package-lock.json))
 
-.PHONY: help deps build run test compat bench soak lint fmt clean
+# Each target's needs are checked and installed before anything is built for it.
+CARGO := tools/cargo
+DEPS := deps-build deps-bridge deps-test deps-lint deps-bench deps-compat
+
+.PHONY: help deps $(DEPS) build bridge native run test compat bench soak lint fmt fresh fresh-native clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
-deps: ## install what building needs besides Rust (Debian; libclang, for SQLite's bindings)
-	@tools/deps build
+deps: deps-build ## check that building can work, and install what is missing (libclang, for SQLite's bindings)
 
-build: deps ## build switchyard-router, switchyard-cell and switchyard-bridge
-	cargo build $(CARGO_FLAGS)
+$(DEPS): deps-%:
+	@tools/deps $*
+
+build: deps-build ## build switchyard-router, switchyard-cell and switchyard-bridge
+	$(CARGO) build $(CARGO_FLAGS)
+
+# In a target folder of its own, since its features are not those of the whole workspace.
+bridge: deps-bridge ## build switchyard-bridge alone, with its commands: without Deno, V8 and libclang
+	$(CARGO) build --release --locked --target-dir target/bridge -p switchyard-bridge --features server
+
+# The crates with C code or bindings that are generated.
+NATIVE := aws-lc-sys@0.40.0 aws-lc-sys@0.47.0 libffi-sys libsqlite3-sys zstd-sys v8
+
+# Other features than in the whole workspace, so a target folder of its own.
+native: deps-build ## build the crates that need a C compiler or libclang, which fail first where something is missing
+	$(CARGO) build --release --locked --target-dir target/native $(NATIVE:%=-p %)
 
 run: build $(PACKAGES) ## build, and serve examples/projects on http://127.0.0.1:8000
 	target/release/switchyard-router --projects examples/projects --state target/run-state $(RUN_FLAGS)
@@ -30,30 +47,34 @@ examples/projects/%/node_modules: examples/projects/%/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \
 	else echo "npm is not installed: $(@D) will not build"; fi
 
-test: build $(PACKAGES) ## run every test (installs nginx, Caddy and Chromium: Debian packages)
-	@tools/deps test
-	cargo test $(CARGO_FLAGS) --no-fail-fast
+test: deps-test build $(PACKAGES) ## run every test (installs nginx, Caddy, Chromium, npm: Debian packages)
+	$(CARGO) test $(CARGO_FLAGS) --no-fail-fast
 
-compat: build ## run well-known packages of npm as projects, and write docs/compatibility.md (needs the network)
-	@tools/deps compat
+compat: deps-compat build ## run well-known packages of npm as projects, and write docs/compatibility.md (needs the network)
 	node --experimental-websocket tools/compat/main.mjs $(ONLY)
 
-bench: build $(PACKAGES) ## measure against deno serve and nginx (installs them: npm, Debian packages)
-	@tools/deps bench
-	cargo bench --workspace --locked --bench all
+bench: deps-bench build $(PACKAGES) ## measure against deno serve and nginx (installs them: npm, Debian packages)
+	$(CARGO) bench --workspace --locked --bench all
 
 soak: build ## faults of all kinds for SOAK_SECONDS (120), then nothing may be left of them
-	cargo bench --workspace --locked --bench all -- soak
+	$(CARGO) bench --workspace --locked --bench all -- soak
 
-lint: deps ## formatting, clippy with the lint table, licences, bans and sources, the manifests in examples/deploy
+lint: deps-lint ## formatting, clippy with the lint table, licences, bans and sources, the manifests in examples/deploy
 	cargo fmt --all --check
 	tools/clippy $(CARGO_FLAGS) --all-targets
-	@tools/deps lint
 	cargo deny --log-level error check bans licenses sources
 	tools/manifests
 
 fmt: ## format all code
 	cargo fmt --all
+
+FRESH ?= make build test
+fresh: ## build and test a fresh clone in a bare Debian root (as root; WITH="PACKAGES" adds some, FRESH="…" runs something else)
+	tools/fresh $(FRESH)
+
+# libclang-cpp looks like libclang and is not it.
+fresh-native: ## the cheap half of it: the dependencies, and the crates that fail first where one is missing
+	WITH=$$(apt-cache pkgnames libclang-cpp | grep -xE 'libclang-cpp[0-9]+' | sort -V | head -1) tools/fresh make native
 
 clean: ## remove what was built
 	cargo clean

@@ -35,6 +35,17 @@ impl Admin {
         all.projects.into_iter().map(|project| (project.name.clone(), project)).collect()
     }
 
+    /// What has changed after an earlier answer.
+    pub async fn changes(&self, earlier: &Projects) -> Projects {
+        let Projects { router, revision, .. } = earlier;
+        parse(self.client.get(&format!("/projects?since={revision}&router={router}")).await)
+    }
+
+    /// All projects, with the revision that changes can be asked for after.
+    pub async fn all(&self) -> Projects {
+        parse(self.client.get("/projects").await)
+    }
+
     /// Asks for a hold of projects, on a lease that outlasts any test.
     pub async fn try_hold(&self, id: &str, projects: &[&str]) -> Reply {
         self.try_hold_for(id, projects, 600_000).await

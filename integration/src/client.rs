@@ -27,6 +27,9 @@ pub use stream::{Streaming, Upload};
 mod raw;
 mod stream;
 
+/// More than hyper takes by itself, and than any test sends.
+const MAX_HEADERS: usize = 10_000;
+
 pub type Body = BoxBody<Bytes, Infallible>;
 
 /// One listener. Each request is made on a connection of its own, see [`Client::connect`] for others.
@@ -100,7 +103,8 @@ impl Client {
     pub async fn try_connect(&self) -> anyhow::Result<Connection> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let handshake = http1::Builder::new().max_headers(MAX_HEADERS).handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await?;
         let driver = Driver::start(connection.with_upgrades());
         Ok(Connection { address: self.address, sender: Sender::Http1(sender), driver })
     }

@@ -45,7 +45,8 @@ pub struct Builder {
     state: State,
     flags: Vec<(String, String)>,
     env: Vec<(String, String)>,
-    watch_limit: Option<usize>,
+    /// A file below `/proc/sys/user`, and what is in it.
+    watch_limit: Option<(&'static str, usize)>,
     mounts: Option<Mounts>,
 }
 
@@ -127,12 +128,18 @@ impl Builder {
 
     /// Without an eye for file events: what reloads is then a request or a poll, and never both at once.
     pub fn unwatched(self) -> Self {
-        self.flag("debounce", 3_600_000)
+        self.flag("debounce", 3_600_000).flag("compare", 0)
     }
 
     /// In a user namespace in which no more folders than that can be watched: see [`can_limit_watches`].
     pub fn watch_limit(mut self, watches: usize) -> Self {
-        self.watch_limit = Some(watches);
+        self.watch_limit = Some(("max_inotify_watches", watches));
+        self
+    }
+
+    /// In a user namespace in which nothing can be watched: see [`can_limit_watches`].
+    pub fn without_inotify(mut self) -> Self {
+        self.watch_limit = Some(("max_inotify_instances", 0));
         self
     }
 
@@ -174,9 +181,17 @@ impl Builder {
         process.ended(log).await
     }
 
+    /// Starts a router that logs as text, ends it once that is in its log, and gives the lines.
+    pub async fn text_log_until(self, text: &str) -> Vec<String> {
+        let (mut process, log) = self.flag("log-format", "text").spawn();
+        eventually("the text is logged", || std::future::ready(log.text().contains(text))).await;
+        process.signal(Signal::TERM);
+        process.ended(log).await.log.lines()
+    }
+
     fn spawn(&self) -> (Process, Log) {
         let mut command = match (self.watch_limit, &self.mounts) {
-            (Some(watches), _) => with_watch_limit(watches),
+            (Some((file, limit)), _) => with_watch_limit(file, limit),
             (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
             (None, None) => Command::new(binary("switchyard-router")),
         };
@@ -204,9 +219,9 @@ impl Router {
 }
 
 /// The arguments of what it returns are the router's.
-fn with_watch_limit(watches: usize) -> Command {
+fn with_watch_limit(file: &str, limit: usize) -> Command {
     let mut command = Command::new("unshare");
-    let script = format!("echo {watches} > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"");
+    let script = format!("echo {limit} > /proc/sys/user/{file} && exec \"$0\" \"$@\"");
     command.args(["--user", "--map-root-user", "sh", "-c", &script]).arg(binary("switchyard-router"));
     command
 }

@@ -19,12 +19,29 @@ pub const OWN_DIGEST: HeaderName = HeaderName::from_static("x-switchyard-own-dig
 /// The version that answered, or that a checkout's tar is of.
 pub const VERSION: HeaderName = HeaderName::from_static("x-switchyard-version");
 
-/// `GET /projects`
+/// `GET /projects`: every project. With `?since=REVISION&router=ID`, both from an earlier answer:
+/// the projects whose status has changed since then, and those that were removed. The router
+/// answers with every project all the same (and without `since`) when `ID` is another router's, or
+/// when it has forgotten removals since then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Projects {
-    /// Which router says so: another one after each of its starts.
+    /// The router's id: another one after each of its starts.
     pub router: String,
+    /// It fetches packages that projects name and the volume lacks (`--allow-install`).
+    #[serde(default)]
+    pub installs: bool,
+    /// The number of the last change of any project's status. Counts (`in_flight`, `waiting`) alone
+    /// are no change.
+    #[serde(default)]
+    pub revision: u64,
+    /// The revision that this answer tells the changes after. `None`: it has every project.
+    #[serde(default)]
+    pub since: Option<u64>,
+    /// By name.
     pub projects: Vec<Status>,
+    /// The names of the projects that were removed after `since`, each once. Empty without `since`.
+    #[serde(default)]
+    pub removed: Vec<String>,
 }
 
 /// One project, as in `GET /projects` and `GET /projects/{name}`.

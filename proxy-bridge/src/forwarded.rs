@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, Request, Version, header};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -19,7 +19,7 @@ const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-deno-client-addres
 
 /// RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is not one of them any more: it announces fields behind
 /// the body, which are passed on.
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -27,6 +27,9 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     TRANSFER_ENCODING,
     UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    // RFC 7540, 3.2.1: part of an offer to upgrade.
+    HeaderName::from_static("http2-settings"),
 ];
 
 /// Takes out what is meant for the next hop only, and what `Connection` names as such.
@@ -41,19 +44,32 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    headers.remove("proxy-connection");
 }
 
-/// The protocol that the client wants to switch to (`websocket`), if any.
-pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let named = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    if named { headers.get(UPGRADE).cloned() } else { None }
+/// Whether a request asks to become a WebSocket (RFC 6455, 4.1). Offers of other protocols (`h2c`) are ignored, as
+/// RFC 9110, 7.8 allows; so are those of requests with a body, which would have to be read first.
+pub fn wants_websocket<B>(request: &Request<B>, has_body: bool) -> bool {
+    request.headers().contains_key(UPGRADE)
+        && request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && !has_body
+        && names_websocket(request.headers())
 }
 
-/// Puts back what a switch of protocols needs, behind [`drop_hop_by_hop`].
-pub fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+/// Whether `Connection` and `Upgrade` of a request ask for WebSocket.
+pub fn names_websocket(headers: &HeaderMap) -> bool {
+    tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) && is_websocket(headers)
+}
+
+/// Whether `Upgrade` names WebSocket, in a request or in the answer 101 to it.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    tokens(headers, &UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"))
+}
+
+/// Puts back what a switch to WebSocket needs, behind [`drop_hop_by_hop`].
+pub fn set_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocol);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
@@ -96,6 +112,7 @@ impl TrustedProxies {
 #[derive(Debug, Clone)]
 pub struct Client {
     peer: SocketAddr,
+    local: SocketAddr,
     ip: HeaderValue,
     address: HeaderValue,
     /// Whom else to believe, when the peer itself is believed.
@@ -103,9 +120,15 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(peer: SocketAddr, trusted: &TrustedProxies) -> Self {
+    /// `local` is the address that it has connected to.
+    pub fn new(peer: SocketAddr, local: SocketAddr, trusted: &TrustedProxies) -> Self {
         let believed = trusted.contains(peer.ip()).then(|| trusted.clone());
-        Self { peer, ip: ascii(&peer.ip().to_string()), address: ascii(&peer.to_string()), believed }
+        Self { peer, local, ip: ascii(&peer.ip().to_string()), address: ascii(&peer.to_string()), believed }
+    }
+
+    /// The address that it has connected to.
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 }
 
@@ -125,8 +148,14 @@ pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValu
     headers.insert(header::HOST, host.clone());
     headers.remove(header::FORWARDED);
     headers.remove("x-real-ip");
-    // It has been answered by the time that the body is read.
-    headers.remove(header::EXPECT);
+    // That is answered here, by the time that the body is read. What else a client expects is for the receiver to know.
+    if headers
+        .get_all(header::EXPECT)
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        headers.remove(header::EXPECT);
+    }
     match HeaderValue::from_str(prefix) {
         Ok(value) if !prefix.is_empty() => headers.insert(FORWARDED_PREFIX, value),
         _ => headers.remove(FORWARDED_PREFIX),

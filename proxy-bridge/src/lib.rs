@@ -1,6 +1,7 @@
 //! What a router and the ingress in front of it say to each other, and the bridge: an ingress of our own.
 //!
 //! - [`digest`]: which content a project has, as anybody with coreutils can compute it
+//! - [`entry`]: which file of a project is its entry
 //! - [`project`]: what a project may be called
 //! - [`incarnation`]: which data is a project's, over its removals
 //! - [`event`]: what happened to a project, as JSON
@@ -12,6 +13,8 @@
 //! - [`target`]: what a request asks for, in one form only
 //! - [`forwarded`]: the headers that end at a hop, and those that say where a request came from
 //! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
+//! - [`visible`]: text of others, made safe to print
+//! - [`edge`]: the HTTP parts that both public listeners share
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
 
@@ -19,9 +22,13 @@ pub mod admin;
 #[cfg(feature = "command")]
 pub mod command;
 pub mod digest;
+#[cfg(feature = "edge")]
+pub mod edge;
+pub mod entry;
 pub mod event;
 pub mod forwarded;
 pub mod incarnation;
+mod jitter;
 pub mod project;
 pub mod publisher;
 pub mod routes;
@@ -31,3 +38,4 @@ pub mod server;
 pub mod target;
 pub mod tunnel;
 pub mod verifier;
+pub mod visible;

@@ -2,7 +2,7 @@
 //! first segment of its path. One rule for the routers and for whoever forwards to them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -50,41 +50,94 @@ impl fmt::Display for Route {
     }
 }
 
-/// The projects that are known, each with what is held of it, and the ways to them.
+/// The projects that are known, each with what is held of it, and the ways to them. Of two projects
+/// that claim the same route, the first by name has it.
 #[derive(Debug, Clone)]
 pub struct Routes<T> {
     projects: HashMap<ProjectName, T>,
-    hosts: HashMap<String, ProjectName>,
-    /// The longest first.
-    prefixes: Vec<(String, ProjectName)>,
+    /// The routes of each project that claims any.
+    claimed: HashMap<ProjectName, Vec<Route>>,
+    hosts: HashMap<String, BTreeSet<ProjectName>>,
+    prefixes: HashMap<String, BTreeSet<ProjectName>>,
+    /// The lengths of all prefixes, and how many have each.
+    lengths: BTreeMap<usize, usize>,
 }
 
 impl<T> Default for Routes<T> {
     fn default() -> Self {
-        Self { projects: HashMap::new(), hosts: HashMap::new(), prefixes: Vec::new() }
+        Self {
+            projects: HashMap::new(),
+            claimed: HashMap::new(),
+            hosts: HashMap::new(),
+            prefixes: HashMap::new(),
+            lengths: BTreeMap::new(),
+        }
     }
 }
 
 impl<T> Routes<T> {
-    /// `routes` gives the routes that a project claims. Of two that claim the same one, the first by
-    /// name has it.
+    /// `routes` gives the routes that a project claims.
     pub fn new(projects: HashMap<ProjectName, T>, routes: impl Fn(&T) -> &[Route]) -> Self {
-        let mut claims: Vec<_> = projects.iter().map(|(name, project)| (name, routes(project))).collect();
-        claims.retain(|(_, routes)| !routes.is_empty());
-        claims.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let mut hosts = HashMap::new();
-        let mut prefixes = HashMap::new();
-        for (name, routes) in claims {
-            for route in routes {
-                match route {
-                    Route::Host(host) => hosts.insert(host.clone(), name.clone()),
-                    Route::Prefix(prefix) => prefixes.insert(prefix.clone(), name.clone()),
-                };
+        let mut all = Self::default();
+        for (name, project) in projects {
+            let claims = routes(&project).to_vec();
+            all.put(name, project, claims);
+        }
+        all
+    }
+
+    /// Puts a project, with the routes that it claims, in the place of what was known of it. The
+    /// cost does not grow with the number of other projects.
+    pub fn put(&mut self, name: ProjectName, project: T, routes: Vec<Route>) {
+        self.unclaim(&name);
+        for route in &routes {
+            self.claim(route, &name);
+        }
+        if !routes.is_empty() {
+            self.claimed.insert(name.clone(), routes);
+        }
+        self.projects.insert(name, project);
+    }
+
+    /// Takes a project out, and its routes with it.
+    pub fn remove(&mut self, name: &ProjectName) {
+        self.unclaim(name);
+        self.projects.remove(name);
+    }
+
+    fn claim(&mut self, route: &Route, name: &ProjectName) {
+        match route {
+            Route::Host(host) => {
+                self.hosts.entry(host.clone()).or_default().insert(name.clone());
+            }
+            Route::Prefix(prefix) => {
+                let names = self.prefixes.entry(prefix.clone()).or_default();
+                if names.is_empty() {
+                    *self.lengths.entry(prefix.len()).or_default() += 1;
+                }
+                names.insert(name.clone());
             }
         }
-        let mut prefixes: Vec<_> = prefixes.into_iter().collect();
-        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Self { projects, hosts, prefixes }
+    }
+
+    fn unclaim(&mut self, name: &ProjectName) {
+        for route in self.claimed.remove(name).unwrap_or_default() {
+            match route {
+                Route::Host(host) => {
+                    leave(&mut self.hosts, &host, name);
+                }
+                Route::Prefix(prefix) => {
+                    if leave(&mut self.prefixes, &prefix, name)
+                        && let Some(count) = self.lengths.get_mut(&prefix.len())
+                    {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.lengths.remove(&prefix.len());
+                        }
+                    }
+                }
+            }
+        }
     }
 
     pub fn get(&self, project: &str) -> Option<&T> {
@@ -102,12 +155,14 @@ impl<T> Routes<T> {
     pub fn find<'p>(&self, host: &str, path: &'p str) -> Option<(&T, &'p str)> {
         let by_host = || {
             let label = host.split('.').next().unwrap_or(host);
-            let name = self.hosts.get(host).map_or(label, ProjectName::as_str);
+            let name = first(&self.hosts, host).map_or(label, ProjectName::as_str);
             Some((self.projects.get(name)?, ""))
         };
         let by_prefix = || {
-            let (prefix, name) = self.prefixes.iter().find(|(prefix, _)| is_below(path, prefix))?;
-            Some((self.projects.get(name)?, &path[..prefix.len()]))
+            let longest = self.lengths.range(..=path.len()).rev().map(|(length, _)| *length);
+            longest
+                .filter_map(|length| prefix(path, length))
+                .find_map(|prefix| Some((self.projects.get(first(&self.prefixes, prefix)?)?, prefix)))
         };
         let by_segment = || {
             let name = path.strip_prefix('/')?.split('/').next()?;
@@ -117,8 +172,25 @@ impl<T> Routes<T> {
     }
 }
 
-fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// The project that has a route.
+fn first<'r>(claims: &'r HashMap<String, BTreeSet<ProjectName>>, route: &str) -> Option<&'r ProjectName> {
+    claims.get(route)?.first()
+}
+
+/// Takes a claim back. Returns whether it was there and the last one of the route.
+fn leave(claims: &mut HashMap<String, BTreeSet<ProjectName>>, route: &str, name: &ProjectName) -> bool {
+    let Some(names) = claims.get_mut(route) else { return false };
+    let left = names.remove(name) && names.is_empty();
+    if left {
+        claims.remove(route);
+    }
+    left
+}
+
+/// The first `length` bytes of the path, when whole segments end there.
+fn prefix(path: &str, length: usize) -> Option<&str> {
+    let (prefix, rest) = path.split_at_checked(length)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(prefix)
 }
 
 /// The path and query behind `prefix`, in origin form: `/blog/x?y` behind `/blog` is `/x?y`.

@@ -1,6 +1,8 @@
 //! What a request asks for, in one form only: computed once, routed by, and handed on. Two spellings of one
 //! host or path could otherwise be one thing to who routes and another to who answers.
 
+use std::net::SocketAddr;
+
 use http::header::HOST;
 use http::uri::{Parts, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
@@ -12,12 +14,18 @@ const MAX_HOST: usize = 262;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     text: HeaderValue,
-    /// How long it is without the port.
+    /// How long it is without the port. 0: the request named none.
     name: usize,
 }
 
 impl Host {
-    /// Without the port: what routes are looked up by.
+    fn unnamed(local: SocketAddr) -> Self {
+        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+        let text = HeaderValue::from_str(&local.to_string()).expect("addresses are visible ASCII");
+        Self { text, name: 0 }
+    }
+
+    /// Without the port: what routes are looked up by. Empty when the request named none.
     pub fn name(&self) -> &str {
         self.text.to_str().map_or("", |text| &text[..self.name])
     }
@@ -62,16 +70,21 @@ impl Unclear {
 /// (or `*`), the path without dot segments, and without percent signs where none are needed. An encoded slash
 /// stays encoded, and the query is left as it is.
 ///
+/// A request of HTTP/1.0 need not name a host: it is the one that the client has connected to, at `local`.
+///
 /// # Errors
 /// The request does not say for sure what it asks for: it is to be answered 400.
-pub fn canonical<B>(request: &mut Request<B>) -> Result<Host, Unclear> {
+pub fn canonical<B>(request: &mut Request<B>, local: SocketAddr) -> Result<Host, Unclear> {
     if request.method() == Method::CONNECT {
         return Err(Unclear::Tunnel);
     }
     if request.uri().path() == "*" && request.method() != Method::OPTIONS {
         return Err(Unclear::Form);
     }
-    let host = host(request.uri(), request.headers(), request.version())?;
+    let host = match host(request.uri(), request.headers(), request.version()) {
+        Err(Unclear::NoHost) if request.version() == Version::HTTP_10 => Host::unnamed(local),
+        host => host?,
+    };
     let uri = request.uri();
     let path = path(uri.path())?;
     if path.is_some() || uri.authority().is_some() {

@@ -7,6 +7,7 @@ mod deploys;
 mod inspect;
 mod logs;
 mod metrics;
+mod projects;
 mod stream;
 mod target;
 mod tokens;
@@ -23,12 +24,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
-use switchyard_bridge::admin::Projects;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use self::answer::{Answer, json, problem, text};
+use self::answer::{Answer, problem, text};
 use self::inspect::Switched;
 use self::target::Target;
 pub(crate) use self::tokens::Tokens;
@@ -61,6 +61,8 @@ pub(crate) struct Admin {
     pub(crate) sends: Arc<Semaphore>,
     /// Which projects debuggers may attach to.
     pub(crate) inspect: Inspectable,
+    /// Packages are fetched here (`--allow-install`).
+    pub(crate) installs: bool,
 }
 
 impl Admin {
@@ -123,7 +125,7 @@ impl Admin {
             Target::Ready => self.ready(),
             Target::Metrics => metrics::answer(self),
             Target::Events => stream::follow(&self.events, &parts.headers),
-            Target::Projects => self.projects(),
+            Target::Projects => self.projects(parts.uri.query()),
             Target::Project(name) => self.project(name),
             Target::Checkouts(name) => self.checkouts(name, parts.uri.query()).await,
             Target::Checkout(name, short) => self.checkout(name, short, parts.uri.query()).await,
@@ -158,18 +160,6 @@ impl Admin {
                 text(StatusCode::OK, format!("ready\n{}", lacks.collect::<String>()))
             }
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        }
-    }
-
-    fn projects(&self) -> Answer {
-        let router = self.events.router().to_owned();
-        json(StatusCode::OK, &Projects { router, projects: self.board.all() })
-    }
-
-    fn project(&self, name: &str) -> Answer {
-        match self.board.one(name) {
-            Some(status) => json(StatusCode::OK, &status),
-            None => unknown(name),
         }
     }
 }

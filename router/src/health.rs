@@ -54,7 +54,8 @@ async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) ->
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = healthcheck.path.clone().into();
     let host = HeaderValue::from_str(&format!("{project}.localhost"))?;
-    let itself = Client::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &TrustedProxies::default());
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let itself = Client::new(local, local, &TrustedProxies::default());
     set_forwarded(request.headers_mut(), &itself, &host, "");
     request.headers_mut().insert(USER_AGENT, AGENT);
     let mut answer = pin!(sender.send_request(request));

@@ -5,14 +5,13 @@ mod body;
 mod conversation;
 mod dev_page;
 mod door;
-mod framing;
 mod handle;
+mod lease;
 mod pool;
 mod problem;
 mod request_id;
 mod server;
 mod tunnel;
-mod wire;
 
 use std::time::Duration;
 

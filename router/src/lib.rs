@@ -18,6 +18,7 @@ mod packages;
 mod policy;
 mod project;
 mod reload;
+mod root;
 mod slots;
 mod user;
 mod version;

@@ -8,7 +8,7 @@ mod events;
 mod lines;
 mod table;
 
-pub(crate) use board::{Board, Counters, Shown};
+pub(crate) use board::{Board, Changed, Counters, Shown};
 pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use debuggers::{Attached, Debuggers};
 pub(crate) use events::{Events, Happened};

@@ -1,6 +1,8 @@
 //! What is counted, for `GET /metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -12,19 +14,45 @@ use prometheus_client::registry::Registry;
 /// From a hello world (milliseconds) to the default build timeout, in seconds.
 const BUILD_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Minimum interval between two log lines about wrong answers of one project.
+const BAD_ANSWERS_LOGGED: Duration = Duration::from_secs(1);
+
 /// The answers of one project by class of status. On the path of every request: a relaxed add.
 #[derive(Debug, Default)]
-pub(crate) struct Requests([AtomicU64; 5]);
+pub(crate) struct Requests {
+    classes: [AtomicU64; 5],
+    bad_answers: AtomicU64,
+    /// How many wrong answers the log does not have yet, and when it last got some.
+    unlogged: Mutex<(u64, Option<Instant>)>,
+}
 
 impl Requests {
     pub(crate) fn count(&self, status: http::StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.0[class].fetch_add(1, Relaxed);
+        self.classes[class].fetch_add(1, Relaxed);
     }
 
     /// By class, from 1xx to 5xx.
     pub(crate) fn counts(&self) -> [u64; 5] {
-        std::array::from_fn(|class| self.0[class].load(Relaxed))
+        std::array::from_fn(|class| self.classes[class].load(Relaxed))
+    }
+
+    /// Counts what a cell sent in place of an answer. Returns how many of them are to be logged now, if it is
+    /// time for that.
+    pub(crate) fn bad_answer(&self) -> Option<u64> {
+        self.bad_answers.fetch_add(1, Relaxed);
+        let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, logged) = &mut *unlogged;
+        *count += 1;
+        if logged.is_some_and(|at| at.elapsed() < BAD_ANSWERS_LOGGED) {
+            return None;
+        }
+        *logged = Some(Instant::now());
+        Some(std::mem::take(count))
+    }
+
+    pub(crate) fn bad_answers(&self) -> u64 {
+        self.bad_answers.load(Relaxed)
     }
 }
 
@@ -38,6 +66,10 @@ pub(crate) struct Metrics {
     /// 1 while projects are polled because file events are missing, or by `--poll`.
     pub(crate) polling: Gauge,
     pub(crate) lost_events: Counter,
+    /// Changes that were found by comparison, and of which no file event told.
+    pub(crate) unseen_changes: Counter,
+    /// Times that the projects root became another folder.
+    pub(crate) root_changes: Counter,
     pub(crate) watches: Gauge,
     /// Of clients, at the public listener.
     pub(crate) connections: Gauge,
@@ -120,6 +152,16 @@ impl Metrics {
             "switchyard_lost_events",
             "Times that file events were lost and all projects were read again",
             lost_events.clone(),
+        );
+        registry.register(
+            "switchyard_unseen_changes",
+            "Changes of projects without a file event, found by comparison",
+            self.unseen_changes.clone(),
+        );
+        registry.register(
+            "switchyard_root_changes",
+            "Times that the projects root became another folder",
+            self.root_changes.clone(),
         );
         registry.register("switchyard_watched_directories", "Directories that are watched", watches.clone());
         let Self { connections, connections_refused, requests_refused, .. } = self;

@@ -1,6 +1,7 @@
 //! What a project's own configuration says of its entry and routes, and what it asks for.
 
 mod include;
+mod installed;
 mod upkeep;
 
 use std::fs::File;
@@ -9,13 +10,16 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
+use switchyard_bridge::entry::{self, Config, MAX_CONFIG, PACKAGE_FILE};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 
 pub(crate) use self::include::{Include, Included, is_beside};
+pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::Asked;
+pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
 
 /// What the project's files say of how it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,17 +27,12 @@ pub(crate) struct Manifest {
     /// Relative to the project's directory, `/` between.
     pub(crate) entry: String,
     pub(crate) routes: Vec<Route>,
+    /// Whether a path prefix that led to the project is taken off its requests' paths.
+    pub(crate) strip_prefix: bool,
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
 }
-
-/// Of one file, in bytes: what people write has a thousandth of it, and it is the router that parses it.
-const MAX_CONFIG: u64 = 1 << 20;
-
-pub(crate) const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
-const ENTRY_STEMS: [&str; 4] = ["main", "index", "mod", "server"];
-const ENTRY_EXTENSIONS: [&str; 6] = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
 
 impl Manifest {
     /// Reads what the project in `dir` says of itself.
@@ -42,22 +41,19 @@ impl Manifest {
     /// A configuration that does not parse, a field of a wrong type, an entry that is not there.
     pub(crate) fn read(dir: &Path) -> Result<Self, Diagnostic> {
         let config = Document::config(dir)?;
-        let package = dir.join("package.json").is_file();
-        let package = package.then(|| Document::read(dir, "package.json")).transpose()?;
+        let package = dir.join(PACKAGE_FILE).is_file();
+        let package = package.then(|| Document::read(dir, PACKAGE_FILE)).transpose()?;
         let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
+        let strip_prefix = config.as_ref().map_or(Ok(true), Document::strip_prefix)?;
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
         let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
         // Who includes it reads that; here it has to be right.
         config.as_ref().map(Document::share).transpose()?;
-        let named =
-            config.as_ref().and_then(|config| Some(config.string("switchyard.entry", config.own("entry")?)));
-        let named = named.transpose()?.or_else(|| config.iter().chain(&package).find_map(Document::main));
-        let entry = match named {
-            Some(named) => named.checked(dir)?,
-            None => conventional_entry(dir)?,
-        };
+        let [config_file, package_file] =
+            [&config, &package].map(|file| file.as_ref().map(Document::as_config));
+        let entry = entry::find(dir, config_file, package_file)?;
         let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
-        Ok(Self { entry, routes, asked, include, upkeep })
+        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep })
     }
 }
 
@@ -86,28 +82,6 @@ fn shares(dir: &Path, other: &str) -> bool {
 enum Share {
     WithAll,
     With(Vec<ProjectName>),
-}
-
-/// A path that a configuration names, and where it does.
-struct Named<'a> {
-    file: &'a str,
-    field: &'static str,
-    path: &'a str,
-}
-
-impl Named<'_> {
-    fn checked(&self, dir: &Path) -> Result<String, Diagnostic> {
-        let path = self.path.strip_prefix("./").unwrap_or(self.path);
-        let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
-        if inside && dir.join(path).is_file() {
-            return Ok(path.to_owned());
-        }
-        let what = if inside { "is not there" } else { "is outside the project" };
-        Err(in_file(
-            self.file,
-            format!("the entry {:?} {what}: mend \"{}\" in {}", self.path, self.field, self.file),
-        ))
-    }
 }
 
 /// Opens what must be a plain file: anything else on the volume could keep who reads it for ever.
@@ -141,46 +115,16 @@ impl Document {
         if text.len() as u64 > MAX_CONFIG {
             return Err(in_file(file, format!("{file} is too large: {MAX_CONFIG} bytes are the most")));
         }
-        let value = jsonc_parser::parse_to_serde_value::<Value>(&text, &Default::default());
-        match value {
-            Ok(value) if value.is_object() => Ok(Self { file, value }),
-            Ok(_) => Err(in_file(file, format!("{file} must hold one JSON object"))),
-            Err(error) => {
-                let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
-                diagnostic.line = u32::try_from(error.line_display()).ok();
-                diagnostic.column = u32::try_from(error.column_display()).ok();
-                Err(diagnostic)
-            }
-        }
+        Ok(Self { file, value: entry::parse(file, &text)? })
+    }
+
+    fn as_config(&self) -> Config<'_> {
+        Config { file: self.file, value: &self.value }
     }
 
     /// The field of this name that is Switchyard's.
     fn own(&self, name: &str) -> Option<&Value> {
         self.value.get("switchyard")?.get(name)
-    }
-
-    fn string<'a>(&self, field: &'static str, value: &'a Value) -> Result<Named<'a>, Diagnostic> {
-        match value.as_str() {
-            Some(path) => Ok(Named { file: self.file, field, path }),
-            None => Err(in_file(self.file, format!("\"{field}\" in {} must be a string", self.file))),
-        }
-    }
-
-    /// `exports` (a string, or its `"."`), else `main`.
-    fn main(&self) -> Option<Named<'_>> {
-        let exports = self.value.get("exports").and_then(|exports| {
-            let root = exports.get(".").unwrap_or(exports);
-            ["import", "default"]
-                .into_iter()
-                .find_map(|condition| root.get(condition))
-                .unwrap_or(root)
-                .as_str()
-        });
-        if let Some(path) = exports {
-            return Some(Named { file: self.file, field: "exports", path });
-        }
-        let path = self.value.get("main")?.as_str()?;
-        Some(Named { file: self.file, field: "main", path })
     }
 
     fn asked(&self) -> Result<Asked, Diagnostic> {
@@ -214,6 +158,14 @@ impl Document {
         }
     }
 
+    fn strip_prefix(&self) -> Result<bool, Diagnostic> {
+        let wrong = || {
+            let fix = "must be true or false: false keeps \"/blog\" in the path of a request for /blog/x";
+            in_file(self.file, format!("\"switchyard.stripPrefix\" in {} {fix}", self.file))
+        };
+        self.own("stripPrefix").map_or(Ok(true), |value| value.as_bool().ok_or_else(wrong))
+    }
+
     fn routes(&self) -> Result<Vec<Route>, Diagnostic> {
         let Some(value) = self.own("routes") else { return Ok(Vec::new()) };
         let wrong = || {
@@ -231,23 +183,6 @@ impl Document {
             .map(|route| route.as_str().and_then(|route| route.parse().ok()).ok_or_else(wrong))
             .collect()
     }
-}
-
-fn conventional_entry(dir: &Path) -> Result<String, Diagnostic> {
-    let names = ENTRY_STEMS
-        .iter()
-        .flat_map(|stem| ENTRY_EXTENSIONS.iter().map(move |extension| format!("{stem}.{extension}")));
-    for name in names {
-        if dir.join(&name).is_file() {
-            return Ok(name);
-        }
-    }
-    Err(diagnostic(format!(
-        "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; if it is no project, \
-         give the folder a name that begins with _",
-        ENTRY_STEMS.join(", "),
-        ENTRY_EXTENSIONS.join(" .")
-    )))
 }
 
 /// A diagnostic without a place.
@@ -286,6 +221,20 @@ mod tests {
         assert_eq!(entry(&[deno, package]), "mod.ts");
         assert_eq!(entry(&[package]), "index.js");
         assert_eq!(entry(&[]), "main.ts");
+    }
+
+    #[test]
+    fn the_prefix_is_taken_off_unless_the_project_wants_to_keep_it() {
+        let read = |own: &str| {
+            let config = format!("{{\"switchyard\": {{{own}}}}}");
+            read(&[("deno.json", &config), ("main.ts", "")]).map(|manifest| manifest.strip_prefix)
+        };
+        assert!(read("").unwrap());
+        assert!(read("\"stripPrefix\": true").unwrap());
+        assert!(!read("\"stripPrefix\": false").unwrap());
+        let error = read("\"stripPrefix\": \"no\"").unwrap_err();
+        assert_eq!(error.file.as_deref(), Some("deno.json"));
+        assert!(error.message.contains("switchyard.stripPrefix"), "{}", error.message);
     }
 
     #[test]

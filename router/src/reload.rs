@@ -9,6 +9,7 @@ mod project;
 mod prune;
 mod record;
 mod restarts;
+mod retries;
 mod work;
 
 use std::path::PathBuf;
@@ -16,11 +17,13 @@ use std::time::Duration;
 
 pub(crate) use control::{Control, Parts};
 
+use crate::root::Root;
+
 /// What the control flow is told at start.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The volume.
-    pub(crate) projects: PathBuf,
+    pub(crate) root: Root,
     pub(crate) state: PathBuf,
     pub(crate) grace: Duration,
     pub(crate) build_timeout: Duration,

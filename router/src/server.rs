@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::packages::{self, Packages};
 use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
+use crate::root::Root;
 use crate::watch::{self, Watch};
 
 /// `sun_path` has 108 bytes, one of them the closing NUL.
@@ -48,6 +49,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(2);
 /// Everything that can be wrong with a start has been looked at.
 pub struct Ready {
     config: Config,
+    projects: Root,
     /// `switchyard-cell`
     cell: PathBuf,
     walls: Walled,
@@ -86,7 +88,7 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let authorities = problems.of("allow-install", authorities(config.allow_install));
     let ready = || {
         let (state, lock) = state?;
-        config.projects = projects?;
+        let projects = projects?;
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
         let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
@@ -94,7 +96,19 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
         let mut lacks = lacks?;
         lacks.extend(groups.iter().flat_map(Groups::missing));
         let walls = Walled { user, groups, lacks };
-        Some(Ready { config, cell, walls, listener, admin, tokens, policy, events, authorities, _lock: lock })
+        Some(Ready {
+            config,
+            projects,
+            cell,
+            walls,
+            listener,
+            admin,
+            tokens,
+            policy,
+            events,
+            authorities,
+            _lock: lock,
+        })
     };
     ready().ok_or(problems.0)
 }
@@ -114,11 +128,15 @@ impl Problems {
     }
 }
 
-fn projects(path: &Path) -> Result<PathBuf, String> {
-    let mend = "create it, or name the folder that holds the projects";
-    let real = path.canonicalize().map_err(|error| format!("{}: {error}; {mend}", path.display()))?;
-    fs::read_dir(&real).map_err(|error| format!("{} cannot be read: {error}; {mend}", path.display()))?;
-    Ok(real)
+/// Not resolved: what the name leads to may change.
+fn projects(path: &Path) -> Result<Root, String> {
+    let fix = "create it, or name the folder that holds the projects";
+    let root = Root::open(path).map_err(|error| {
+        let target = fs::read_link(path).map(|to| format!(" (a symbolic link to {})", to.display()));
+        format!("{}{}: {error}; {fix}", path.display(), target.unwrap_or_default())
+    })?;
+    fs::read_dir(path).map_err(|error| format!("{} cannot be read: {error}; {fix}", path.display()))?;
+    Ok(root)
 }
 
 /// The state folder, made if need be, and the lock that keeps a second router out of it.
@@ -233,9 +251,11 @@ async fn serve<S>(ready: Ready, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, cell, walls, listener, admin, tokens, policy, events, authorities, _lock } = ready;
+    let Ready { config, projects, cell, walls, listener, admin, tokens, policy, events, authorities, _lock } =
+        ready;
     let first = stop();
     raise_descriptors(config.max_connections);
+    projects.remember(&config.state);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
@@ -277,13 +297,17 @@ where
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
-    let watched =
-        watch::Settings { root: config.projects.clone(), debounce: config.debounce, poll: config.poll };
+    let watched = watch::Settings {
+        root: projects.clone(),
+        debounce: config.debounce,
+        poll: config.poll,
+        compare: config.compare,
+    };
     let watch = Watch::start(watched, metrics.clone(), changed)?;
     let filling = tokio::spawn(cells.clone().keep_filled());
     let limiting = tokio::spawn(cells.clone().keep_within_limits());
     let settings = reload::Settings {
-        projects: config.projects.clone(),
+        root: projects.clone(),
         state: config.state.clone(),
         grace: config.grace,
         build_timeout: config.build_timeout,
@@ -322,6 +346,7 @@ where
         tokens: tokens.clone(),
         sends: admin::sends(),
         inspect,
+        installs: config.allow_install,
     };
     let files = Files { config: config.clone(), tokens, commands: commands.clone() };
     let reading = files.are_named().then(hangups).transpose()?;
@@ -347,7 +372,7 @@ where
     tracing::info!(
         listen = %address,
         admin = %admin_address,
-        projects = %config.projects.display(),
+        projects = %projects.path().display(),
         state = %config.state.display(),
         "listening"
     );

@@ -1,12 +1,16 @@
-//! Tells which projects may have changed: from file events, once they are quiet, or by the clock
-//! where a mount has no events. Says "look again", never what changed: the digest decides that.
+//! Reports which projects may have changed: from file events, once they are quiet, and by comparison for what no event
+//! tells. Says "look again", never what changed: the digest decides that.
 
+mod compare;
+mod follow;
 mod mount;
 mod plain;
 mod settle;
+mod stamp;
 mod tree;
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,10 +20,15 @@ use notify_debouncer_full::notify::event::{AccessKind, AccessMode, CreateKind, M
 use notify_debouncer_full::notify::{Error, ErrorKind, EventKind};
 use notify_debouncer_full::{DebounceEventResult, DebouncedEvent};
 use switchyard_bridge::digest;
+use switchyard_bridge::event::Trigger;
 
-use self::settle::{Settling, What};
+use self::compare::{Comparison, Difference, Pace};
+use self::follow::{Follower, News};
+use self::settle::{Packages, Settled, Settling, What};
 use self::tree::Tree;
 use crate::metrics::Metrics;
+use crate::project::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
+use crate::root::Root;
 
 /// notify-debouncer-full wakes up this often, and adds at most this (and [`MERGE`]) to a reload.
 const TICK: Duration = Duration::from_millis(4);
@@ -28,30 +37,56 @@ const TICK: Duration = Duration::from_millis(4);
 /// kept by [`Settling`], for the project as a whole.
 const MERGE: Duration = Duration::from_millis(5);
 
-/// How often projects are polled where the mount has no events and `--poll` does not say.
+/// How often projects are compared where the mount has no events and `--poll` does not say.
 const POLL_WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+
+/// The pause after each project, in times that its comparison took: a fiftieth of one core beside
+/// events, a fifth where there are none and changes are waited for.
+const REST: u32 = 49;
+const REST_WITHOUT_EVENTS: u32 = 4;
+
+/// An event is on its way to here for about ten milliseconds. A change of which none has come in
+/// this time was not reported.
+const EVENTS_TAKE: Duration = Duration::from_secs(1);
+
+/// Packages of an unknown installer are complete when nothing has come for so long...
+const UNMARKED_QUIET: Duration = Duration::from_secs(1);
+
+/// ... and those of one that marks the end, without a mark: it may be waiting for a slow registry.
+const MARKED_QUIET: Duration = Duration::from_secs(10);
+
+/// Packages that are being installed are looked at again this often.
+const INSTALLING_LOOKS: Duration = Duration::from_millis(500);
+
+/// A project whose packages keep changing is read so long after its first change: installations of
+/// large applications take a minute or two.
+const MAX_INSTALLING: Duration = Duration::from_secs(180);
+
+/// More names of projects with events than this are forgotten once they are of no use.
+const MAX_SEEN: usize = 10_000;
 
 /// Changed projects wait here for the control flow; when it is full the watch waits, and the
 /// kernel's queue behind it overflows into a rescan at worst.
 pub(crate) const QUEUE: usize = 256;
 
-/// What the watch has to say.
+/// What the watch reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The project of this name (a directory's name, valid or not) may have changed; `since` is
     /// the first sign of it.
-    Project { name: String, since: Instant },
-    /// Events were lost: any project may have changed.
+    Project { name: String, since: Instant, trigger: Trigger },
+    /// The projects root is another folder, and complete: projects that are not in it are gone.
     All,
-    /// The clock of `--poll`.
-    Poll,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) root: PathBuf,
+    pub(crate) root: Root,
     pub(crate) debounce: Duration,
+    /// How often projects are compared in place of file events.
     pub(crate) poll: Option<Duration>,
+    /// How often they are compared beside events; zero: never.
+    pub(crate) compare: Duration,
 }
 
 /// The running watch. Dropping it ends its threads.
@@ -62,6 +97,7 @@ pub(crate) struct Watch {
 
 enum Message {
     Events(DebounceEventResult),
+    Differs(Difference),
     Stop,
 }
 
@@ -69,28 +105,37 @@ impl Watch {
     /// Watches the projects in `settings.root`, and what is below them.
     ///
     /// # Errors
-    /// The root cannot be watched for a reason that polling would not mend.
+    /// There is no thread to be had.
     pub(crate) fn start(
         settings: Settings,
         metrics: Metrics,
         changes: tokio::sync::mpsc::Sender<Change>,
     ) -> Result<Self> {
         let (sender, messages) = mpsc::channel();
-        let events = sender.clone();
-        let tree = Tree::new(&settings.root, TICK, MERGE, move |result: DebounceEventResult| {
+        let (events, differences) = (sender.clone(), sender.clone());
+        let follower = Follower::new(settings.root.clone());
+        let folder = follower.folder().cloned().unwrap_or_else(|| settings.root.path().to_owned());
+        let (tree, watching) = Tree::new(&folder, TICK, MERGE, move |result: DebounceEventResult| {
             // The watch has ended when nobody receives.
             let _ = events.send(Message::Events(result));
+        });
+        let comparison = Comparison::start(settings.root.clone(), move |difference| {
+            differences.send(Message::Differs(difference)).is_ok()
         })
-        .context("watch the projects")?;
+        .context("start the thread that compares projects")?;
         let mut watcher = Watcher {
             poll: settings.poll,
             settling: Settling::new(settings.debounce),
             settings,
             metrics,
             tree,
+            follower,
+            comparison,
+            seen: HashMap::new(),
+            suspects: Vec::new(),
             changes,
         };
-        watcher.begin();
+        watcher.begin(watching);
         let thread = std::thread::Builder::new()
             .name("watch".to_owned())
             .spawn(move || watcher.run(&messages))
@@ -114,54 +159,59 @@ struct Watcher {
     poll: Option<Duration>,
     metrics: Metrics,
     tree: Tree,
+    follower: Follower,
+    comparison: Comparison,
     settling: Settling,
+    /// The newest event of each project.
+    seen: HashMap<String, Instant>,
+    /// Differences whose events may still be on their way, and until when.
+    suspects: Vec<(Difference, Instant)>,
     changes: tokio::sync::mpsc::Sender<Change>,
 }
 
 impl Watcher {
-    fn begin(&mut self) {
+    fn begin(&mut self, watching: Result<(), Error>) {
         if let Some(poll) = self.poll {
             self.metrics.polling.set(1);
             tracing::info!(poll_ms = millis(poll), "projects are polled every {poll:?}, as --poll says");
         }
-        if let Some(kind) = mount::without_events(&self.settings.root) {
-            self.poll_instead(&format!(
-                "{} is on {kind}, which does not tell all changes",
-                self.settings.root.display()
-            ));
+        if let Err(error) = watching {
+            let max = "raise fs.inotify.max_user_instances";
+            self.poll_instead(&format!("file events are not to be had ({error}); {max}"));
         }
+        self.check_mount();
         let watched = self.tree.sync_all();
         self.watched(watched);
+        self.set_pace();
+    }
+
+    fn check_mount(&mut self) {
+        if let Some(kind) = mount::without_events(self.tree.root()) {
+            let root = self.settings.root.path().display();
+            self.poll_instead(&format!("{root} is on {kind}, which does not report all changes"));
+        }
     }
 
     fn run(mut self, messages: &mpsc::Receiver<Message>) {
-        let mut next_poll = self.poll.map(|poll| Instant::now() + poll);
+        let mut next_look = Instant::now() + follow::LOOKS;
         loop {
-            if next_poll.is_none() {
-                next_poll = self.poll.map(|poll| Instant::now() + poll);
-            }
-            let due = [self.settling.due(), next_poll].into_iter().flatten().min();
-            let message = match due {
-                Some(due) => messages.recv_timeout(due.saturating_duration_since(Instant::now())),
-                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match message {
+            let due = self.settling.due().map_or(next_look, |due| due.min(next_look));
+            match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Message::Events(Ok(events))) => self.events(&events),
                 Ok(Message::Events(Err(errors))) => self.errors(&errors),
+                Ok(Message::Differs(difference)) => self.differs(difference),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
-            let mut changes: Vec<_> = self.settling.settled(now);
-            for change in &changes {
-                if let Change::Project { name, .. } = change {
-                    let watched = self.tree.renew(name);
-                    self.watched(watched);
-                }
+            let mut changes = Vec::new();
+            if next_look <= now {
+                next_look = now + follow::LOOKS;
+                changes.extend(self.follow(now));
+                self.judge(now);
             }
-            if next_poll.is_some_and(|at| at <= now) {
-                next_poll = None;
-                changes.push(Change::Poll);
+            for settled in self.settling.settled(now) {
+                changes.extend(self.settled(settled, now));
             }
             for change in changes {
                 if self.changes.blocking_send(change).is_err() {
@@ -169,6 +219,119 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Looks at the root.
+    fn follow(&mut self, now: Instant) -> Option<Change> {
+        let root = self.settings.root.path().display();
+        match self.follower.look(now)? {
+            News::Missing => {
+                tracing::warn!("{root} is missing: all projects are served as they were until it is back");
+            }
+            News::Replaced(folder) => {
+                tracing::info!(folder = %folder.display(), "{root} is another folder now: all projects are read again");
+                self.metrics.root_changes.inc();
+                self.note_all(|tree| tree.move_to(&folder), now);
+                self.check_mount();
+            }
+            News::Filled => return Some(Change::All),
+        }
+        None
+    }
+
+    /// Notes all projects that are there, or were before `renew`.
+    fn note_all(&mut self, renew: impl FnOnce(&mut Tree) -> Result<(), Error>, now: Instant) {
+        let mut names = self.tree.names();
+        let watched = renew(&mut self.tree);
+        self.watched(watched);
+        names.extend(self.tree.names());
+        for name in names {
+            let path = self.tree.root().join(&name);
+            self.note(&name, &path, What::Other, now);
+        }
+    }
+
+    fn note(&mut self, name: &str, path: &Path, what: What, at: Instant) {
+        self.settling.note(name, path, what, at);
+        // The comparison opens folders, too.
+        if what == What::Opened {
+            return;
+        }
+        if self.seen.len() >= MAX_SEEN {
+            let age = 2 * self.settings.compare.max(EVENTS_TAKE);
+            self.seen.retain(|_, seen| seen.elapsed() < age);
+        }
+        self.seen.insert(name.to_owned(), at);
+    }
+
+    /// Says what a project that is quiet is to have done; nothing while its packages are being installed.
+    fn settled(&mut self, mut settled: Settled, now: Instant) -> Option<Change> {
+        let watched = self.tree.renew(&settled.name);
+        self.watched(watched);
+        if let Some(until) = self.installing(&mut settled, now) {
+            self.settling.put_back(settled, until);
+            return None;
+        }
+        let Settled { name, since, trigger, .. } = settled;
+        Some(Change::Project { name, since, trigger })
+    }
+
+    /// When to look again at packages that are not complete.
+    fn installing(&self, settled: &mut Settled, now: Instant) -> Option<Instant> {
+        let packages = settled.packages.as_mut()?;
+        let installed = Installed::of(self.tree.packages_of(&settled.name));
+        // Below a package's folder there are no events.
+        let at =
+            if packages.stamp.is_some_and(|stamp| stamp != installed.stamp()) { now } else { packages.at };
+        *packages = Packages { at, stamp: Some(installed.stamp()) };
+        let quiet = match installed.progress {
+            Progress::Complete => return None,
+            Progress::Unmarked => UNMARKED_QUIET,
+            Progress::Awaited => MARKED_QUIET,
+        };
+        let until = (at + quiet).min(settled.since + MAX_INSTALLING);
+        (until > now).then(|| until.min(now + INSTALLING_LOOKS))
+    }
+
+    fn differs(&mut self, difference: Difference) {
+        let now = Instant::now();
+        if self.poll.is_some() {
+            self.found(&difference, now);
+        }
+        self.suspects.push((difference, now + EVENTS_TAKE));
+    }
+
+    /// Counts the differences of which no event has told, and has them read.
+    fn judge(&mut self, now: Instant) {
+        let seen = &self.seen;
+        let was_seen = |difference: &Difference| {
+            let seen = seen.get(&difference.name).zip(difference.since);
+            seen.is_some_and(|(seen, since)| *seen >= since)
+        };
+        let due: Vec<_> = self.suspects.extract_if(.., |(_, until)| *until <= now).collect();
+        let unseen: Vec<_> = due.into_iter().filter(|(difference, _)| !was_seen(difference)).collect();
+        for (difference, _) in unseen {
+            let name = &difference.name;
+            if difference.since.is_some() {
+                self.metrics.unseen_changes.inc();
+                tracing::info!(project.name = name, "{name} has changed without a file event");
+            }
+            if self.poll.is_none() {
+                self.found(&difference, now);
+            }
+        }
+    }
+
+    /// Has a project read that was found to differ.
+    fn found(&mut self, difference: &Difference, now: Instant) {
+        let Difference { name, packages, .. } = difference;
+        // Its folders may be others under the same names.
+        let watched = self.tree.sync(std::slice::from_ref(name));
+        self.watched(watched);
+        if *packages {
+            self.settling.note_packages(name, now);
+        }
+        self.settling.found(name, now);
     }
 
     fn events(&mut self, events: &[DebouncedEvent]) {
@@ -180,12 +343,21 @@ impl Watcher {
             }
             let Some(what) = what(&event.kind) else { continue };
             for path in &event.paths {
+                if path == self.tree.root() && event.kind == EventKind::Any {
+                    self.follower.doubt();
+                }
                 for (name, below) in self.tree.projects_of(path) {
-                    if is_leftover(&below) {
-                        continue;
+                    match Place::of(&below) {
+                        Place::Leftover => continue,
+                        Place::Counted => restructured |= is_restructuring(&event.kind, path),
+                        Place::Packages { has_packages } => {
+                            restructured |= has_packages && is_restructuring(&event.kind, path);
+                            if what != What::Opened {
+                                self.settling.note_packages(&name, event.time);
+                            }
+                        }
                     }
-                    restructured |= is_restructuring(&event.kind, path);
-                    self.settling.note(&name, path, what, event.time);
+                    self.note(&name, path, what, event.time);
                 }
             }
         }
@@ -208,9 +380,7 @@ impl Watcher {
     fn rescan(&mut self, why: &str) {
         self.metrics.lost_events.inc();
         tracing::warn!("{why}: all projects are read again");
-        let watched = self.tree.sync_all();
-        self.watched(watched);
-        self.settling.note_all();
+        self.note_all(Tree::sync_all, Instant::now());
     }
 
     fn watched(&mut self, result: Result<(), Error>) {
@@ -234,6 +404,19 @@ impl Watcher {
         self.poll = Some(poll);
         self.metrics.polling.set(1);
         tracing::warn!(poll_ms = millis(poll), "{why}: projects are polled every {poll:?}");
+        self.set_pace();
+    }
+
+    fn set_pace(&self) {
+        let compare = Some(self.settings.compare).filter(|compare| !compare.is_zero());
+        let pace = match self.poll {
+            Some(period) => Pace { period, rest: REST_WITHOUT_EVENTS, has_events: false },
+            None => match compare {
+                Some(period) => Pace { period, rest: REST, has_events: true },
+                None => return,
+            },
+        };
+        self.comparison.set(pace);
     }
 }
 
@@ -241,13 +424,32 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether nothing that counts has this path relative to a project. Packages do not count either, but may mend what failed.
-fn is_leftover(below: &Path) -> bool {
-    let are_packages = below == Path::new("node_modules")
-        || below.starts_with("..") && below.file_name().is_some_and(|name| name == "node_modules");
-    !below.as_os_str().is_empty()
-        && !are_packages
-        && !digest::is_counted(below.as_os_str().as_encoded_bytes())
+/// What an event of a path relative to a project is about.
+enum Place {
+    Leftover,
+    Packages {
+        /// It is a folder of packages itself: all of them, a scope or a store.
+        has_packages: bool,
+    },
+    Counted,
+}
+
+impl Place {
+    fn of(below: &Path) -> Self {
+        let parts: Vec<_> = below.iter().collect();
+        if let Some(at) = parts.iter().position(|part| *part == NODE_MODULES) {
+            let inside = parts.get(at + 1).map(|name| name.to_string_lossy());
+            return match inside {
+                Some(name) if !is_of_packages(&name) => Self::Leftover,
+                Some(name) => Self::Packages { has_packages: has_packages(&name) && parts.len() == at + 2 },
+                None => Self::Packages { has_packages: true },
+            };
+        }
+        if !parts.is_empty() && !digest::is_counted(below.as_os_str().as_encoded_bytes()) {
+            return Self::Leftover;
+        }
+        Self::Counted
+    }
 }
 
 /// What an event says of its file; `None` when it says nothing of the content.

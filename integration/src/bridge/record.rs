@@ -16,13 +16,15 @@ pub struct Record {
     pub action: String,
     /// `receive`, `store`, `hold`, `build`, `publish` or `done`.
     pub phase: String,
-    /// `live`, `removed`, `failed`, `refused`, `silent` or `superseded`; none until it is done.
+    /// `live`, `removed`, `failed`, `refused`, `unreachable` or `superseded`; none until it is done.
     pub outcome: Option<String>,
     pub by: Option<String>,
     pub at: String,
     pub message: Option<String>,
     pub projects: Vec<Deployed>,
     pub routers: Vec<Told>,
+    /// Routers (admin URLs) that did not serve it yet when it was answered 200.
+    pub behind: Vec<String>,
     pub timings_ms: BTreeMap<String, f64>,
     pub status: Option<u16>,
     pub problem: Option<Value>,

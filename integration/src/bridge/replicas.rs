@@ -10,7 +10,7 @@ use super::{Bridge, Builder};
 use crate::client::Client;
 use crate::router::{self, Router};
 use crate::volume::Volume;
-use crate::within;
+use crate::{eventually, within};
 
 /// Each has a state and ports of its own, which it keeps when it starts again.
 #[derive(Debug)]
@@ -94,9 +94,38 @@ impl Replicas {
         router.ended().await;
     }
 
+    /// Has one hang: its listeners take connections, and nobody answers on them. Returns when the
+    /// bridge has found it out.
+    pub async fn hang(&self, index: usize, bridge: &Bridge) {
+        self[index].signal(rustix::process::Signal::STOP);
+        self.found_away(index, bridge).await;
+    }
+
+    /// Waits until the bridge knows that one cannot be reached.
+    pub async fn found_away(&self, index: usize, bridge: &Bridge) {
+        let url = self.admin_url(index);
+        eventually("the bridge knows that it is away", || async {
+            let projects = bridge.client.get("/projects").await.json();
+            let routers = projects["routers"].as_array().expect("there are routers");
+            routers.iter().any(|router| router["router"] == url && router["reachable"] == false)
+        })
+        .await;
+    }
+
+    /// Has one go on that hung.
+    pub fn go_on(&self, index: usize) {
+        self[index].signal(rustix::process::Signal::CONT);
+    }
+
     /// Starts one again that was taken or killed, on what it left.
     pub async fn start_again(&mut self, index: usize) {
         self.replicas[index].start().await;
+    }
+
+    /// The same, and returns when it listens.
+    pub async fn start_unready(&mut self, index: usize) {
+        let replica = &mut self.replicas[index];
+        replica.router = Some(replica.builder.clone().start_unready().await);
     }
 
     /// What every router answers at a path, with the version that answered.

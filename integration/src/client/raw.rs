@@ -30,6 +30,11 @@ impl Raw {
         self.0.write_all(bytes.as_ref()).await
     }
 
+    /// Sends no more, and goes on reading.
+    pub async fn end(&mut self) {
+        self.0.shutdown().await.expect("a connection can be ended");
+    }
+
     /// Reads until that comes, and gives all up to there and what came with it.
     pub async fn until(&mut self, end: &str) -> String {
         let mut text = String::new();

@@ -103,9 +103,7 @@ mod tests {
 
     #[test]
     fn tar_lists_what_was_put_in() {
-        if !is_installed("tar") {
-            return;
-        }
+        assert!(is_installed("tar"), "tar is not installed: run `make test`, which installs it");
         let folder = tempfile::tempdir().unwrap();
         let plain = tar(&FILES);
         for (name, content) in [("a.tar", plain.clone()), ("a.tar.gz", gzip(&plain))] {

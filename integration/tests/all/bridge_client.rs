@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use switchyard_integration::bridge::cli::{run, run_with};
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::{self, Tree};
 use switchyard_integration::bridge::{Bridge, place};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
+use switchyard_integration::registry::Registry;
 use switchyard_integration::volume::Volume;
 
 async fn start() -> (Volume, Volume, Replicas, Bridge) {
@@ -83,6 +85,103 @@ async fn what_is_ignored_is_not_sent() {
 }
 
 #[tokio::test]
+async fn what_git_ignores_and_environments_are_not_sent_but_the_folder_of_the_entry_is() {
+    let (volume, source, routers, bridge) = start().await;
+    let folder = source.path("site");
+    std::fs::remove_file(folder.join("main.ts")).unwrap();
+    source.write("site/package.json", r#"{"main": "dist/server.js", "type": "module"}"#);
+    source.write("site/.gitignore", "dist/\nnode_modules/\n*.log\n");
+    source.write(
+        "site/dist/server.js",
+        "import x from 'x';\nexport default { fetch: () => new Response(x) };\n",
+    );
+    source.write("site/node_modules/x/package.json", r#"{"name": "x", "main": "dist/i.js"}"#);
+    source.write("site/node_modules/x/dist/i.js", "module.exports = 'packed';\n");
+    for path in [".env", ".env.production", "a.log", "dist/.env", "dist/.gitignore"] {
+        source.write(&format!("site/{path}"), "*");
+    }
+    let dry = run_with(&["deploy", text(&folder), "--dry-run", "--json"], &[]).await;
+    assert_eq!(dry.code, Some(0), "{dry:#?}");
+    assert!(!volume.path("site").exists());
+    let outcome = run(&bridge, &["deploy", text(&folder)]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert!(
+        outcome.stderr.contains("left out, 3 (.env*): .env, .env.production, dist/.env\n"),
+        "{outcome:#?}"
+    );
+    assert!(outcome.stderr.contains("left out, 1 (.gitignore): a.log\n"), "{outcome:#?}");
+    assert_eq!(routers.texts("/site/").await, ["packed", "packed"]);
+    let sent = dry.json()["projects"][0]["files"].clone();
+    let sent: Vec<_> = sent.as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    let mut stored = Tree::of(&volume.path("site")).files();
+    stored.sort();
+    let counted: Vec<_> = sent.into_iter().filter(|path| !path.starts_with("node_modules/")).collect();
+    stored.retain(|path| !path.starts_with("node_modules/"));
+    assert_eq!(stored, counted);
+    assert_eq!(dry.json()["projects"][0]["digest"], tree::digest(&volume.path("site")));
+}
+
+#[tokio::test]
+async fn packages_are_left_to_routers_that_install_them_and_older_ones_do_not_stay() {
+    let registry = Registry::start().await;
+    registry.publish("word", "2.0.0", json!({}), &[("index.js", "module.exports = 'installed';\n")]);
+    let (volume, source) = (Volume::new(), Volume::new());
+    let main = "import word from 'word';\nexport default { fetch: () => new Response(word) };\n";
+    let package = r#"{"dependencies": {"word": "^2.0.0"}}"#;
+    source.project("site").file("main.ts", main).file("package.json", package).write();
+    source.write("site/node_modules/word/index.js", "module.exports = 'sent';\n");
+    volume.write("site/node_modules/word/index.js", "module.exports = 'old';\n");
+    let router = registry.router(&volume).start().await;
+    let bridge = Bridge::builder(&volume).router(&router).start().await;
+    bridge.asks_all().await;
+    let folder = source.path("site");
+    let outcome = run(&bridge, &["deploy", text(&folder)]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let told = "left out, 1 (the routers install packages): node_modules/\n";
+    assert!(outcome.stderr.contains(told), "{outcome:#?}");
+    assert_eq!(router.public.get("/site/").await.text(), "installed");
+    assert!(!volume.path("site/node_modules").exists());
+    assert_eq!(bridge.client.get("/routers").await.json()["routers"][0]["installs"], true);
+
+    let outcome = run(&bridge, &["deploy", text(&folder), "--send-packages"]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert!(volume.path("site/node_modules/word/index.js").exists());
+}
+
+#[tokio::test]
+async fn nothing_that_a_project_wrote_reaches_the_terminal_as_a_command() {
+    let (_volume, source, _routers, bridge) = start().await;
+    let evil = "console.log('\\x1b]0;title\\x07 \\x9b2J \\u202e end');\n";
+    source.write("site/main.ts", format!("{evil}{}", hello("two")));
+    let folder = source.path("site");
+    let harmless = |text: &str| !text.contains(|c: char| c == '\u{202e}' || (c.is_control() && c != '\n'));
+    let outcome = run(&bridge, &["deploy", text(&folder)]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    for args in [&["logs", "site"][..], &["logs", "site", "--json"]] {
+        let outcome = run(&bridge, args).await;
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        assert!(harmless(&outcome.stdout), "{outcome:#?}");
+        assert!(outcome.stdout.contains(" end"), "{outcome:#?}");
+    }
+    assert!(run(&bridge, &["logs", "site"]).await.stdout.contains(r"␛]0;title␇ \u{9b}2J \u{202e} end"));
+
+    // Deno takes the sequences of terminals that it knows out of what it throws.
+    let shown = r"Error: \u{9b}31m\u{202e}␍ forged";
+    source.write("site/main.ts", "throw new Error('\\x1b[2J\\x9b31m\\u202e' + '\\r forged');\n");
+    let outcome = run(&bridge, &["deploy", text(&folder)]).await;
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    assert!(harmless(&outcome.stderr) && outcome.stderr.contains(shown), "{outcome:#?}");
+    let outcome = run(&bridge, &["deploy", text(&folder), "--keep"]).await;
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    eventually("the status has the error", || async {
+        let outcome = run(&bridge, &["status"]).await;
+        assert!(harmless(&outcome.stdout), "{outcome:#?}");
+        outcome.stdout.contains(shown)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_link_is_refused_with_its_name_or_left_out_but_never_followed() {
     let (volume, source, _routers, bridge) = start().await;
     let secret = tempfile::NamedTempFile::new().unwrap();
@@ -130,12 +229,24 @@ async fn refusals_exit_with_2_and_no_answer_with_3() {
 async fn routers_that_do_not_answer_in_time_exit_with_3() {
     let (volume, source, mut routers, bridge) = start().await;
     bridge.stop().await;
-    let bridge = routers.bridge().flag("deploy-timeout", 1000).start().await;
+    let bridge = routers.bridge().flag("quorum", 2).flag("deploy-timeout", 1000).start().await;
     routers.kill(1).await;
     let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
     assert_eq!(outcome.code, Some(3), "{outcome:#?}");
     assert!(outcome.stderr.contains(&routers.admin_url(1)), "{outcome:#?}");
     assert!(volume.root().exists());
+}
+
+#[tokio::test]
+async fn a_router_that_is_away_is_named_and_the_deploy_is_done() {
+    let (_volume, source, mut routers, bridge) = start().await;
+    routers.kill(1).await;
+    let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert!(outcome.stdout.contains("is live on 1 of 2 routers"), "{outcome:#?}");
+    let named =
+        outcome.stderr.lines().find(|line| line.contains(&routers.admin_url(1)) && line.contains("away"));
+    assert!(named.is_some_and(|line| line.contains("gets no requests until")), "{outcome:#?}");
 }
 
 #[tokio::test]

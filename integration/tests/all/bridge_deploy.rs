@@ -117,9 +117,7 @@ async fn however_the_files_come_they_are_the_same_version() {
 
 #[tokio::test]
 async fn what_tar_itself_makes_is_unpacked_also_with_long_names() {
-    if !is_installed("tar") {
-        return;
-    }
+    assert!(is_installed("tar"), "tar is not installed: run `make test`, which installs it");
     let source = Volume::new();
     let long = format!("{}/{}.txt", "folder-".repeat(20), "name-".repeat(30));
     source.project("site").file("main.ts", hello("one")).file(&long, "deep").file("é.txt", "é").write();
@@ -141,9 +139,7 @@ async fn what_tar_itself_makes_is_unpacked_also_with_long_names() {
 
 #[tokio::test]
 async fn curl_deploys_a_project() {
-    if !is_installed("curl") {
-        return;
-    }
+    assert!(is_installed("curl"), "curl is not installed: run `make test`, which installs it");
     let folder = tempdir().unwrap();
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;

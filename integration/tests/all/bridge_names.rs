@@ -126,7 +126,7 @@ async fn names_that_some_file_system_takes_for_one_are_refused() {
 }
 
 #[tokio::test]
-async fn links_devices_and_set_user_ids_in_a_tar_are_refused() {
+async fn links_that_lead_out_devices_and_set_user_ids_in_a_tar_are_refused() {
     let main = || Tar::new().file("main.ts", hello("two"));
     let device = |kind| {
         main().entry("x", kind, "", |header| {
@@ -137,9 +137,10 @@ async fn links_devices_and_set_user_ids_in_a_tar_are_refused() {
     let tars = [
         ("a link out", main().link("x", EntryType::Symlink, "../b")),
         ("a link to a path", main().link("x", EntryType::Symlink, "/etc/passwd")),
-        ("a link inside", main().link("x", EntryType::Symlink, "main.ts")),
+        ("a link to nothing", main().link("x", EntryType::Symlink, "gone")),
+        ("a link to itself", main().link("x", EntryType::Symlink, "x")),
+        ("a link to its folder", main().link("lib/x", EntryType::Symlink, "../lib")),
         ("a file through a link", main().link("x", EntryType::Symlink, "/tmp").file("x/y", "")),
-        ("a hard link", main().link("x", EntryType::Link, "main.ts")),
         ("a hard link out", main().link("x", EntryType::Link, "../b/main.ts")),
         ("a character device", device(EntryType::Char)),
         ("a block device", device(EntryType::Block)),
@@ -153,7 +154,7 @@ async fn links_devices_and_set_user_ids_in_a_tar_are_refused() {
 }
 
 #[tokio::test]
-async fn links_and_set_user_ids_in_a_zip_are_refused() {
+async fn links_that_lead_out_and_set_user_ids_in_a_zip_are_refused() {
     let options = SimpleFileOptions::default();
     let link = zip_with(|zip| {
         zip.add_symlink("x", "../b", options).unwrap();
@@ -170,6 +171,98 @@ async fn links_and_set_user_ids_in_a_zip_are_refused() {
         ("set user id".to_owned(), Upload::archive("a.zip", set_user_id)),
     ])
     .await;
+}
+
+/// Imports what a package exports that is found by a link, as npm makes them for workspaces.
+const IMPORTS: &str = "import left from 'left';\nimport ui from '@me/ui';\n\
+    export default { fetch: () => new Response(left + ui) };\n";
+
+#[tokio::test]
+async fn an_archive_of_a_project_with_its_packages_is_live_with_what_its_links_point_to() {
+    let package = |name: &str| format!(r#"{{"name": "{name}", "type": "module", "exports": "./i.js"}}"#);
+    let files = [
+        ("./main.ts", IMPORTS.to_owned()),
+        (
+            "./package.json",
+            r#"{"type": "module", "dependencies": {"left": "1"}, "workspaces": ["ui"]}"#.to_owned(),
+        ),
+        ("./node_modules/left/package.json", package("left")),
+        ("./node_modules/left/i.js", "export default 'ok';".to_owned()),
+        ("./ui/package.json", package("@me/ui")),
+        ("./ui/i.js", "export default ' too';".to_owned()),
+    ];
+    let links = [
+        ("./node_modules/.bin/left", "../left/c.js"),
+        ("./node_modules/.bin/global", "/usr/lib/node_modules/x/c.js"),
+        ("./node_modules/@me/ui", "../../ui"),
+    ];
+    let tar = files.iter().fold(Tar::new(), |tar, (path, content)| tar.file(path, content));
+    let tar = links.iter().fold(tar, |tar, (path, target)| tar.link(path, EntryType::Symlink, target));
+    let tar = tar.link("./also.ts", EntryType::Link, "./main.ts");
+    let options = SimpleFileOptions::default();
+    let zip = zip_with(|zip| {
+        for (path, content) in &files {
+            zip.start_file(path.trim_start_matches("./"), options).unwrap();
+            zip.write_all(content.as_bytes()).unwrap();
+        }
+        for (path, target) in links {
+            zip.add_symlink(path.trim_start_matches("./"), target, options).unwrap();
+        }
+    });
+    let volume = Volume::new();
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    for (project, name, content) in [("a", "a.tar", tar.end()), ("b", "b.zip", zip)] {
+        bridge.deploy_live(project, &Upload::archive(name, content)).await;
+        assert_eq!(routers.texts(&format!("/{project}/")).await, ["ok too"]);
+        let packages = volume.path(&format!("{project}/node_modules"));
+        assert!(!packages.join(".bin").exists());
+        assert!(packages.join("@me/ui").symlink_metadata().unwrap().is_dir());
+    }
+    assert_eq!(volume.read("a/also.ts"), IMPORTS);
+}
+
+#[tokio::test]
+async fn names_are_stored_as_clients_mean_them_or_refused() {
+    let forms: [(&[u8], Option<&str>); 15] = [
+        (b"filename*=utf-8''gr%C3%BC%C3%9Fe.txt", Some("grüße.txt")),
+        (b"filename=\"gr__e.txt\"; filename*=UTF-8''gr%C3%BC%C3%9Fe.txt", Some("grüße.txt")),
+        ("filename=\"grüße.txt\"".as_bytes(), Some("grüße.txt")),
+        (b"filename=plain.txt", Some("plain.txt")),
+        (b"filename=\"lib/deep/x.txt\"", Some("lib/deep/x.txt")),
+        (b"filename=\"./y.txt\"", Some("y.txt")),
+        (
+            b"filename=\"=?utf-8?B?Z3LDvMOfZS50eHQ=?=\"; filename*=utf-8''gr%C3%BC%C3%9Fe.txt",
+            Some("grüße.txt"),
+        ),
+        (b"filename=z.txt; filename*=utf-8''z.txt", Some("z.txt")),
+        (b"filename=\"a%22b.txt\"", Some("a\"b.txt")),
+        (b"filename=\"100%25.txt\"", Some("100%25.txt")),
+        (b"filename=\".well-known/x.txt\"", Some(".well-known/x.txt")),
+        (b"filename=\"=?utf-8?B?Z3LDvMOfZS50eHQ=?=\"", None),
+        (b"filename=\"lib%2Fx.txt\"", None),
+        (b"filename=\"gr%C3%BC%C3%9Fe.txt\"", None),
+        (b"filename=\"gr\xfc.txt\"", None),
+    ];
+    let volume = Volume::new();
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    for (form, stored) in forms {
+        let shown = String::from_utf8_lossy(form);
+        let head = [b"Content-Disposition: form-data; name=\"file\"; ", form].concat();
+        let upload = Upload::main(hello("one")).and(&Part::raw(&[head], "hi"));
+        let reply = bridge.deploy("a", &upload).await;
+        let Some(stored) = stored else {
+            let problem = reply.assert_problem(400, "bad-upload");
+            assert_eq!(problem["field"], "filename", "{shown}: {problem}");
+            assert!(problem["part"].is_string(), "{shown}: {problem}");
+            continue;
+        };
+        assert_eq!(reply.status, 200, "{shown}: {}", reply.text());
+        let mut files = Tree::of(&volume.path("a")).files();
+        files.retain(|path| path != "main.ts");
+        assert_eq!(files, [stored], "{shown}");
+    }
 }
 
 #[tokio::test]

@@ -237,12 +237,15 @@ async fn a_deploy_while_another_of_the_project_is_under_way_is_told_so() {
 async fn without_a_router_there_is_no_deploy() {
     let volume = Volume::with("a", hello("one"));
     let mut routers = Replicas::start(&volume, 1).await;
-    let bridge = routers.bridge().flag("deploy-timeout", 1000).start().await;
+    let bridge = routers.start_bridge().await;
     routers.kill(0).await;
     let tree = Tree::of_projects(volume.root());
-    eventually("the bridge knows", || async { bridge.client.get("/readyz").await.status == 503 }).await;
+    routers.found_away(0, &bridge).await;
     let reply = bridge.deploy("a", &Upload::main(hello("two"))).await;
-    reply.assert_problem(504, "routers-silent");
+    let problem = reply.assert_problem(503, "no-routers");
+    assert!(reply.header("retry-after").is_some(), "{:?}", reply.headers);
+    assert!(problem["detail"].as_str().is_some_and(|it| it.contains(&routers.admin_url(0))), "{problem}");
+    assert_eq!(routers.admin_url(0), problem["routers"][0]["router"], "{problem}");
     unchanged(&volume, &bridge, &tree).await;
     routers.start_again(0).await;
     bridge.ready().await;

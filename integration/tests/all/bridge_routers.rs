@@ -17,10 +17,10 @@ async fn mid_deploy(bridge: &Bridge) -> Phases {
 }
 
 #[tokio::test]
-async fn a_router_killed_in_mid_deploy_is_named_in_a_504() {
+async fn with_a_quorum_of_all_a_router_killed_in_mid_deploy_is_named_in_a_504() {
     let volume = Volume::with("a", hello("old"));
     let mut routers = Replicas::start(&volume, 2).await;
-    let bridge = routers.bridge().flag("deploy-timeout", 4000).start().await;
+    let bridge = routers.bridge().flag("quorum", 2).flag("deploy-timeout", 4000).start().await;
     let probe = Probe::start(&routers[0].public, "/a/").await;
     let mut phases = mid_deploy(&bridge).await;
     routers.kill(1).await;

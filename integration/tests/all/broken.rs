@@ -198,3 +198,18 @@ async fn an_import_map_that_leads_nowhere_is_named_with_what_is_right() {
     );
     assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(2)));
 }
+
+#[tokio::test]
+async fn what_failed_for_lack_of_a_file_that_does_not_count_is_tried_again_when_that_is_there() {
+    let volume = Volume::new();
+    let main = "const text = Deno.readTextFileSync(`${Deno.env.get('DATA_DIR')}/text`);\n\
+                export default { fetch: () => new Response(text) };\n";
+    volume.project("a").file("main.ts", main).write();
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    events.wait_failed("a").await;
+    std::fs::write(router.state.path().join("data/a/text"), "there").unwrap();
+    events.wait_live("a").await;
+    assert_eq!(router.public.get("/a/").await.text(), "there");
+    assert_eq!(events.count(EventType::ReloadFailed, "a"), 1, "a retry that fails as before is not reported");
+}

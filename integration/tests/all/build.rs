@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use switchyard_integration::router::binary;
 
 /// deno_snapshots' build script runs deno_runtime: without levelled features and profiles Cargo compiles
 /// it, and all below it, once for the host and once for the cell.
@@ -27,4 +28,15 @@ fn nothing_is_compiled_twice() {
     assert!(compiled.keys().any(|unit| unit.contains("deno_runtime")), "the graph is the whole workspace's");
     let twins: Vec<_> = compiled.into_iter().filter(|(_, count)| *count > 1).collect();
     assert!(twins.is_empty(), "level their features in router/cell/Cargo.toml: {twins:#?}");
+}
+
+#[test]
+fn binaries_have_no_debug_information() {
+    for name in ["switchyard-router", "switchyard-cell", "switchyard-bridge"] {
+        let output = Command::new("readelf").args(["--section-headers", "--wide"]).arg(binary(name)).output();
+        let output = output.expect("readelf comes with the linker");
+        let sections = String::from_utf8_lossy(&output.stdout);
+        assert!(sections.contains(".symtab"), "{name}: {sections}");
+        assert!(!sections.contains(".debug_"), "{name}: {sections}");
+    }
 }

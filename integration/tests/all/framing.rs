@@ -164,7 +164,9 @@ async fn a_head_that_is_too_large_is_refused() {
     let with = |header: String| format!("GET /a/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{header}\r\n");
     let fits = router.public.raw(with(format!("X: {}\r\n", "x".repeat(1900)))).await;
     assert!(fits.starts_with("HTTP/1.1 200"), "{fits}");
-    for header in [format!("X: {}\r\n", "x".repeat(4000)), "X: y\r\n".repeat(101)] {
+    let many = router.public.raw(with("X: y\r\n".repeat(101))).await;
+    assert!(many.starts_with("HTTP/1.1 200"), "{many}");
+    for header in [format!("X: {}\r\n", "x".repeat(4000)), "X: y\r\n".repeat(400)] {
         let answer = router.public.raw(with(header)).await;
         assert_is_refusal(&answer, 431, "problem:head-too-large", "a large head");
     }
@@ -176,13 +178,10 @@ async fn a_head_that_is_too_large_is_refused() {
 async fn nothing_behind_an_upgrade_that_is_refused_is_read_as_a_request() {
     let volume = Volume::with("a", ABORTS);
     let router = Router::start(&volume).await;
-    for connection in ["Connection: upgrade\r\n", ""] {
-        let upgrade =
-            format!("GET /a/counts HTTP/1.1\r\nHost: h\r\n{connection}Upgrade: other\r\n\r\n{SMUGGLED}");
-        let answer = router.public.raw(upgrade).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("0 0"), "{answer}");
-        assert!(answer.contains("connection: close"), "{answer}");
-    }
+    let upgrade = "GET /a/counts HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let answer = router.public.raw(format!("{upgrade}{SMUGGLED}")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("0 0"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
     assert_eq!(router.public.get("/a/counts").await.text(), "0 0");
 }
 
@@ -225,6 +224,10 @@ async fn the_bridge_and_the_router_read_a_path_alike() {
         let answer = bridge.forward.raw(get(path, "H.test.")).await;
         assert!(answer.contains("\"path\":\"/y\""), "{path}: {answer}");
         assert!(answer.contains("\"host\":\"h.test\""), "{path}: {answer}");
+    }
+    for (request, rule) in REFUSED {
+        let answer = bridge.forward.raw(format!("{}{SMUGGLED}", request.replace("/a/", "/blog/"))).await;
+        assert_is_refusal(&answer, 400, rule, request);
     }
     for (path, host) in [("/blog/%5c", "h"), ("http://b/blog/", "h"), ("/blog/", "a b"), ("/blog/", "")] {
         let answer = bridge.forward.raw(get(path, host)).await;

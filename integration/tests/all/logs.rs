@@ -229,3 +229,29 @@ async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files
         }
     }
 }
+
+#[tokio::test]
+async fn in_a_log_of_text_a_project_can_forge_neither_lines_nor_fields_nor_commands() {
+    let prints = "console.log('one project.name=\"forged\" \\x1b[2J\\x9b\\u202e\\rINFO two');\n\
+        console.log('plain text');\n\
+        throw new Error('line one\\nINFO forged project.name=\"other\"');\n";
+    let volume = Volume::with("a", prints);
+    let lines = Router::builder(&volume).text_log_until("a failed").await;
+    let told = |text: &str| {
+        let mut told = lines.iter().filter(|line| line.contains(text));
+        match (told.next(), told.next()) {
+            (Some(line), None) => line.clone(),
+            _ => panic!("{text:?} is not in one line of {lines:#?}"),
+        }
+    };
+    let line = told("forged\\\" ");
+    let message = r#"INFO "one project.name=\"forged\" ␛[2J\\u{9b}\\u{202e}␍INFO two" project.name=a "#;
+    assert!(line.contains(message), "{line}");
+    assert!(told("plain text").contains("INFO plain text project.name=a "), "{lines:#?}");
+    let failed = told("a failed");
+    assert!(failed.contains(r#"␊INFO forged project.name=\"other\""#), "{failed}");
+    for line in &lines {
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+        assert!(line.starts_with("20"), "a line begins with its time: {line:?}");
+    }
+}

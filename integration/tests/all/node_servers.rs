@@ -173,7 +173,7 @@ async fn a_switch_of_protocols_passes_both_ways() {
         const server = http.createServer((_, response) => response.end('plain'));
         server.on('upgrade', (request, socket, head) => {
             const { remoteAddress } = request.socket;
-            socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: echo\\r\\nConnection: Upgrade\\r\\n\\r\\n');
+            socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n');
             socket.write(`${remoteAddress} ${request.headers.upgrade}\\n`);
             if (head.length > 0) socket.write(head);
             socket.pipe(socket);
@@ -182,8 +182,8 @@ async fn a_switch_of_protocols_passes_both_ways() {
     volume.write("a/main.mjs", main);
     let router = Router::start(&volume).await;
     let mut raw = router.public.open().await;
-    raw.send("GET /a/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await;
-    let head = raw.until("127.0.0.1 echo\n").await;
+    raw.send("GET /a/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    let head = raw.until("127.0.0.1 websocket\n").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     for text in ["one\n", "two\n"] {
         raw.send(text).await;

@@ -111,7 +111,7 @@ async fn what_does_not_count_builds_nothing() {
     for leftover in ["a/.git/HEAD", "a/main.ts~", "a/.#main.ts", "a/.main.ts.swp", "a/4913", "a/.DS_Store"] {
         volume.write(leftover, "x");
     }
-    volume.write("a/node_modules/x/index.js", "x");
+    volume.write("a/node_modules/.cache/x.js", "x");
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);
     volume.write("a/package-lock.json", "{}");
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);

@@ -89,3 +89,48 @@ async fn when_no_more_folders_can_be_watched_the_router_polls_and_says_so() {
         .wait_for(|record| record["level"] == "WARN" && record.to_string().contains("max_user_watches"));
     assert!(switchyard_integration::within("the log says so", said).await.is_some());
 }
+
+#[tokio::test]
+async fn a_change_without_a_file_event_is_found_by_comparison_and_counted() {
+    let volume = Volume::with("a", hello("one"));
+    volume.project("b").file("main.ts", hello("one")).write();
+    // Of what is written by the other name of a file, no event comes to the folder of this one.
+    volume.write("_outside/main.ts", hello("one"));
+    volume.remove("a/main.ts");
+    fs::hard_link(volume.path("_outside/main.ts"), volume.path("a/main.ts")).unwrap();
+    let router = Router::builder(&volume).flag("compare", 100).start().await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    events.wait_live("b").await;
+    volume.replace("b/main.ts", hello("two"));
+    assert_eq!(events.wait_live("b").await.data.trigger, Some(Trigger::Watch));
+    let probe = Probe::start(&router.public, "/a/").await;
+    let mut counted = Vec::new();
+    for label in ["two", "three", "four"] {
+        volume.write("_outside/main.ts", hello(label));
+        assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Poll));
+        counted.extend(router.admin.metric("switchyard_unseen_changes_total", "").await);
+    }
+    // The first may have come before there was anything to compare with.
+    assert!(counted == [0.0, 1.0, 2.0] || counted == [1.0, 2.0, 3.0], "{counted:?}");
+    assert_eq!(router.admin.metric("switchyard_polling", "").await, Some(0.0));
+    probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two", "three", "four"]);
+}
+
+#[tokio::test]
+async fn without_inotify_the_router_polls_and_says_which_limit_to_raise() {
+    if !can_limit_watches() {
+        return; // Containers often forbid it.
+    }
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::builder(&volume).without_inotify().start().await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    volume.replace("a/main.ts", hello("two"));
+    events.wait_live("a").await;
+    assert_eq!(router.public.get("/a/").await.text(), "two");
+    let said = router
+        .log
+        .wait_for(|record| record["level"] == "WARN" && record.to_string().contains("max_user_instances"));
+    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+}

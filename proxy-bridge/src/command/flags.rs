@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::visible;
+
 /// `EX_USAGE` of sysexits.h: the settings are wrong, and starting again will not help.
 pub const EXIT_USAGE: u8 = 64;
 
@@ -340,7 +342,7 @@ pub fn print(text: &str) {
 #[expect(clippy::print_stderr, reason = "wrong settings are told before there is a log")]
 pub fn complain(name: &str, problems: &[Problem]) {
     for problem in problems {
-        eprintln!("{name}: {problem}");
+        eprintln!("{name}: {}", visible::block(&problem.to_string()));
     }
     eprintln!("{name}: --help lists every flag");
 }

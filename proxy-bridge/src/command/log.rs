@@ -1,8 +1,12 @@
 //! Where log lines go: standard error, as text for people or as JSON for machines.
 
+mod shown;
+
 use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
+
+use self::shown::{JsonLine, TextFields};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -29,7 +33,10 @@ pub fn init(format: LogFormat) {
         .with_target(false)
         .with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .fmt_fields(TextFields)
+            .init(),
+        LogFormat::Json => builder.json().flatten_event(true).map_event_format(JsonLine).init(),
     }
 }

@@ -11,7 +11,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 fn carried(peer: &str, pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     let trusted = "10.0.0.0/8, fd00::1".parse().unwrap();
     let mut map = headers(pairs);
-    let client = Client::new(peer.parse().unwrap(), &trusted);
+    let client = Client::new(peer.parse().unwrap(), local(), &trusted);
     set_forwarded(&mut map, &client, &HeaderValue::from_static("blog.test"), "");
     map
 }
@@ -29,11 +29,34 @@ fn what_connection_names_ends_here() {
     assert_eq!(map, headers(&[("accept", "*/*")]));
 }
 
+fn local() -> SocketAddr {
+    "127.0.0.1:8000".parse().unwrap()
+}
+
 #[test]
-fn an_upgrade_must_be_named_by_connection() {
-    assert!(wanted_upgrade(&headers(&[("upgrade", "websocket")])).is_none());
-    let map = headers(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
-    assert_eq!(wanted_upgrade(&map).unwrap(), "websocket");
+fn only_a_websocket_is_an_upgrade_and_connection_names_it() {
+    let asked = |method: Method, pairs: &[(&'static str, &'static str)], has_body: bool| {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.headers_mut() = headers(pairs);
+        wants_websocket(&request, has_body)
+    };
+    let named = ("connection", "keep-alive, Upgrade");
+    assert!(asked(Method::GET, &[("upgrade", "WebSocket"), named], false));
+    assert!(asked(Method::GET, &[("upgrade", "x, websocket"), named], false));
+    assert!(!asked(Method::GET, &[("upgrade", "websocket")], false));
+    assert!(!asked(Method::GET, &[("upgrade", "websocket"), named], true));
+    assert!(!asked(Method::POST, &[("upgrade", "websocket"), named], false));
+    for other in ["h2c", "TLS/1.0", "websocket2", ""] {
+        assert!(!asked(Method::GET, &[("upgrade", other), named], false), "{other}");
+    }
+}
+
+#[test]
+fn a_client_is_told_to_go_on_here_and_expects_other_things_of_the_receiver() {
+    let expect = |value: &'static str| carried("127.0.0.1:99", &[("expect", value)]).remove("expect");
+    assert_eq!(expect("100-Continue"), None);
+    assert_eq!(expect("x").unwrap(), "x");
 }
 
 #[test]
@@ -47,7 +70,7 @@ fn a_client_cannot_say_where_it_is() {
         ("forwarded", "for=1.2.3.4"),
     ]);
     let host = HeaderValue::from_static("blog.test");
-    let client = Client::new("127.0.0.1:99".parse().unwrap(), &TrustedProxies::default());
+    let client = Client::new("127.0.0.1:99".parse().unwrap(), local(), &TrustedProxies::default());
     set_forwarded(&mut map, &client, &host, "");
     assert_eq!(map["x-forwarded-for"], "127.0.0.1");
     assert_eq!(map["x-forwarded-proto"], "http");

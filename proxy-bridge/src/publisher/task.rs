@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +13,7 @@ use super::Shared;
 use super::delivery::Sender;
 use super::outbox::{Settled, Verdict};
 use crate::event::Event;
+use crate::jitter::jitter;
 
 /// Runs until `shutdown` was called and nothing is left, or its time is over. `_running` is dropped at
 /// the end, however it comes.
@@ -108,9 +108,4 @@ async fn until(instant: Option<Instant>) {
         Some(instant) => sleep_until(instant).await,
         None => pending().await,
     }
-}
-
-/// From 0 to 1. The keys of a new `RandomState` are as random as spreading out retries needs.
-fn jitter() -> f64 {
-    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }

@@ -37,6 +37,41 @@ fn a_project_can_claim_hosts_and_prefixes_and_the_first_by_name_wins() {
 }
 
 #[test]
+fn a_project_that_changes_its_routes_or_goes_leaves_them_to_the_next_by_name() {
+    let mut routes = routes();
+    let name = |name| ProjectName::parse(name).unwrap();
+    let found = |routes: &Routes<(&'static str, Vec<Route>)>, host, path| {
+        routes.find(host, path).map(|((name, _), prefix)| (*name, prefix.to_owned()))
+    };
+    routes.put(name("shop"), ("shop", Vec::new()), vec!["/kiosk".parse().unwrap()]);
+    assert_eq!(found(&routes, "localhost", "/store/old/x"), Some(("zoo", "/store".to_owned())));
+    assert_eq!(found(&routes, "localhost", "/kiosk/x"), Some(("shop", "/kiosk".to_owned())));
+    routes.remove(&name("zoo"));
+    assert_eq!(found(&routes, "localhost", "/store/x"), None);
+    routes.put(name("abc"), ("abc", Vec::new()), vec!["www.example.com".parse().unwrap()]);
+    assert_eq!(found(&routes, "www.example.com", "/").unwrap().0, "abc");
+    routes.remove(&name("abc"));
+    assert_eq!(found(&routes, "www.example.com", "/").unwrap().0, "blog");
+    for left in ["blog", "shop"] {
+        routes.remove(&name(left));
+    }
+    assert!(routes.hosts.is_empty() && routes.prefixes.is_empty() && routes.lengths.is_empty());
+    assert!(routes.claimed.is_empty() && routes.projects.is_empty());
+}
+
+#[test]
+fn a_prefix_that_a_project_claims_twice_is_one_claim() {
+    let mut routes = Routes::default();
+    let shop = ProjectName::parse("shop").unwrap();
+    let twice = || vec!["/store".parse().unwrap(), "/store/".parse().unwrap()];
+    routes.put(shop.clone(), "shop", twice());
+    routes.put(shop.clone(), "shop", twice());
+    assert_eq!(routes.find("localhost", "/store"), Some((&"shop", "/store")));
+    routes.remove(&shop);
+    assert!(routes.lengths.is_empty() && routes.prefixes.is_empty());
+}
+
+#[test]
 fn a_route_is_a_host_or_a_prefix_and_shows_as_it_is_parsed() {
     for (text, shown) in [("WWW.Example.com", "www.example.com"), ("/shop/", "/shop"), ("/a/b", "/a/b")] {
         let route: Route = text.parse().unwrap();

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{EXPECT, HOST, ORIGIN};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{CONNECTION, HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,6 +30,7 @@ use super::problem::Problem;
 use super::routers::{Routers, Taken};
 use super::tokens::{Caller, Tokens};
 use super::upload::Limits;
+use crate::edge::lingering::{Lingering, Unread};
 use crate::project::ProjectName;
 use crate::verifier::Verifier;
 
@@ -47,11 +48,6 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 const MAX_EVENT: usize = 256 * 1024;
 
 const EVENT_WITHIN: Duration = Duration::from_secs(10);
-
-/// What is read and thrown away of a body that is refused, so that its sender gets to read why.
-const MAX_DISCARDED: usize = 8 * 1024 * 1024;
-
-const DISCARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the API tells of, and whom it asks.
 #[derive(Debug, Clone)]
@@ -109,9 +105,11 @@ impl Api {
         let mut stop = self.stopping.clone();
         // Latency only.
         let _ = stream.set_nodelay(true);
+        // A sender whose upload is refused gets to read why.
+        let (stream, unread) = Lingering::new(stream);
         let service = service_fn(move |request| {
-            let api = self.clone();
-            async move { Ok::<_, Infallible>(api.handle(request).await) }
+            let (api, unread) = (self.clone(), unread.clone());
+            async move { Ok::<_, Infallible>(api.handle(request, &unread).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
@@ -125,17 +123,19 @@ impl Api {
         let _ = connection.await;
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Answer {
+    async fn handle(&self, request: Request<Incoming>, unread: &Unread) -> Answer {
         let (parts, body) = request.into_parts();
-        let mut body = Some(body);
-        let answered = self.route(&parts, &mut body).await;
-        if let Err(refused) = &answered
-            && let Some(body) = body
-        {
-            tracing::debug!(status = refused.status.as_u16(), "refused: {}", refused.detail());
-            discard(&parts.headers, body).await;
-        }
-        answered.unwrap_or_else(|problem| answer::problem(&problem))
+        let has_body = !body.is_end_stream();
+        let answered = self.route(&parts, &mut Some(body)).await;
+        answered.unwrap_or_else(|problem| {
+            tracing::debug!(status = problem.status.as_u16(), "refused: {}", problem.detail());
+            let mut answer = answer::problem(&problem);
+            if has_body {
+                unread.note();
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
+        })
     }
 
     /// Whoever needs the body takes it.
@@ -159,6 +159,7 @@ impl Api {
             ["deploys"] if get => Ok(self.all_deploys(&caller)),
             ["deploys", id] if get => self.one_deploy(&caller, id),
             ["projects"] if get => Ok(projects::all(self, &caller)),
+            ["routers"] if get => Ok(projects::routers(self)),
             ["projects", name] if get => projects::one(self, &caller, &project(name)?),
             ["projects", name] if parts.method == Method::DELETE => {
                 self.remove(parts, &caller, project(name)?).await
@@ -227,7 +228,7 @@ fn project(name: &str) -> Result<ProjectName, Problem> {
 
 fn nothing_here(segments: &[&str]) -> Problem {
     let allowed = match segments {
-        ["healthz" | "readyz" | "metrics" | "deploys"]
+        ["healthz" | "readyz" | "metrics" | "deploys" | "routers"]
         | ["deploys", _]
         | ["projects"]
         | ["projects", _, "versions" | "logs"] => "GET",
@@ -249,13 +250,6 @@ fn same_site(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = "this is a browser's request from another site: send it from the bridge's own address, or without a browser";
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).with("field", "origin"))
-}
-
-/// A sender who asked first whether to send has not begun.
-async fn discard(headers: &HeaderMap, body: Incoming) {
-    if !headers.contains_key(EXPECT) {
-        let _ = timeout(DISCARD_WITHIN, Limited::new(body, MAX_DISCARDED).collect()).await;
-    }
 }
 
 /// The value of `name` in a query, percent-decoded.

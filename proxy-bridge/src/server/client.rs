@@ -14,6 +14,7 @@ use self::bridge::Bridge;
 use self::failure::{DONE, Failure, NO_ANSWER, USAGE};
 use self::logs::Wanted;
 use self::orders::{Order, carry_out};
+use crate::visible;
 
 mod answers;
 mod args;
@@ -42,8 +43,18 @@ pub struct Console<'a> {
 }
 
 impl Console<'_> {
+    /// Prints a result.
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", visible::block(text))
+    }
+
+    /// Prints a result that is JSON, on one line.
+    fn print_json(&mut self, json: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", visible::json(json.trim()))
+    }
+
     fn complain(&mut self, text: &str) -> io::Result<()> {
-        if text.is_empty() { Ok(()) } else { writeln!(self.err, "{text}") }
+        if text.is_empty() { Ok(()) } else { writeln!(self.err, "{}", visible::block(text)) }
     }
 }
 
@@ -71,7 +82,7 @@ async fn run_within(
     console: &mut Console<'_>,
 ) -> u8 {
     let ended = match args::parse(args, env) {
-        Ok(Parsed::Print(text)) => writeln!(console.out, "{text}").map(|()| DONE).map_err(Failure::from),
+        Ok(Parsed::Print(text)) => console.print(&text).map(|()| DONE).map_err(Failure::from),
         Ok(Parsed::Run(command)) => carry(*command, silence, console).await,
         Err(problems) => Err(Failure::new(USAGE, usage(&problems))),
     };
@@ -86,9 +97,16 @@ async fn run_within(
 
 async fn carry(command: Command, silence: Duration, console: &mut Console<'_>) -> Result<u8, Failure> {
     let Command { action, to, authorization, json } = command;
-    let bridge = Bridge::new(to, authorization, silence);
+    let bridge = to.map(|to| Bridge::new(to, authorization, silence)).transpose();
     let bridge =
         bridge.map_err(|error| Failure::new(NO_ANSWER, format!("no HTTP client can be made: {error}")))?;
+    let action = match action {
+        Action::Deploy(deploy) if deploy.dry_run => {
+            return deploy::preview(bridge.as_ref(), deploy, json, console).await;
+        }
+        other => other,
+    };
+    let Some(bridge) = bridge else { return Err(Failure::new(USAGE, "--to is required")) };
     match action {
         Action::Deploy(deploy) => deploy::deploy(&bridge, deploy, json, console).await,
         Action::Status(project) => status::status(&bridge, project.as_ref(), json, console).await,

@@ -48,7 +48,12 @@ const FLAGS: &[Flag] = &[
     ),
     flag(ADMIN_TOKEN_FILE, "FILE", "", "the token that the routers' admin listeners ask for"),
     flag(EVENT_SECRET_FILE, "FILE", "", "the secret that the routers sign their events with"),
-    flag(QUORUM, "N", "", "how many routers must serve a deploy before it is answered 200 [all]"),
+    flag(
+        QUORUM,
+        "N",
+        "",
+        "how many routers must serve a deploy before it is answered 200 [all that can be reached]",
+    ),
     flag(DEPLOY_TIMEOUT, "MS", "30000", "from the received upload to the answer"),
     flag(FORWARD, "ADDR", "", "where requests for projects come in and are forwarded to routers [off]"),
     flag(TRUSTED_PROXY, "CIDR,...", "", "who may say where a forwarded request came from"),
@@ -56,7 +61,7 @@ const FLAGS: &[Flag] = &[
         REQUEST_TIMEOUT,
         "MS",
         "60000",
-        "how long a router may take to begin its answer to a forwarded request",
+        "how long a router may take to begin its answer to a forwarded request, from its end",
     ),
     flag(GRACE, "MS", "30000", "how long deploys and requests may take to finish when the bridge stops"),
     // Each holds a connection, a staging folder and a few hundred kilobytes of buffers.

@@ -32,12 +32,16 @@ use super::volume::{Change, Unfinished, Volume};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 
+/// Routers that hang are waited for in so many deploys at once. They let go by themselves when
+/// their leases are over.
+const MAX_CHORES: usize = 100;
+
 /// How deploys are done.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// From the received upload to the answer.
     pub timeout: Duration,
-    /// How many routers must publish; `None`: all.
+    /// How many routers must publish; `None`: all that can be reached.
     pub quorum: Option<usize>,
     /// Uploads at once.
     pub max_uploads: usize,
@@ -59,6 +63,8 @@ struct Shared {
     uploads: Arc<Semaphore>,
     jobs: Mutex<Jobs>,
     tasks: Mutex<JoinSet<()>>,
+    /// Work that nobody waits for, also when the bridge stops.
+    chores: Mutex<JoinSet<()>>,
     stopping: AtomicBool,
 }
 
@@ -99,6 +105,7 @@ impl Deploys {
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
             jobs: Mutex::default(),
             tasks: Mutex::default(),
+            chores: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
         let deploys = Self(Arc::new(shared));
@@ -116,7 +123,7 @@ impl Deploys {
         }
         if !lost.is_empty() {
             let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
-            spawn(&mut deploys.tasks(), lost::let_go(routers, records, lost, settings.timeout));
+            deploys.0.chore(lost::let_go(routers, records, lost, settings.timeout));
         }
         deploys
     }
@@ -157,6 +164,7 @@ impl Deploys {
             message: None,
             projects: Vec::new(),
             routers: Vec::new(),
+            behind: Vec::new(),
             timings_ms: Default::default(),
             status: None,
             problem: None,
@@ -202,6 +210,7 @@ impl Deploys {
                 message: None,
                 projects: deployed(&changes),
                 routers: Vec::new(),
+                behind: Vec::new(),
                 timings_ms: Default::default(),
                 status: None,
                 problem: None,
@@ -222,6 +231,7 @@ impl Deploys {
     pub async fn stop(&self, grace: Duration) {
         self.0.stopping.store(true, Ordering::Relaxed);
         let mut tasks = std::mem::take(&mut *self.tasks());
+        self.0.chores().abort_all();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!("deploys under way are cut off: the next start takes them up");
@@ -247,6 +257,19 @@ impl Deploys {
 }
 
 impl Shared {
+    /// Has `chore` done behind all answers; not at all when there is too much of this kind.
+    fn chore(&self, chore: impl Future<Output = ()> + Send + 'static) {
+        let mut chores = self.chores();
+        while chores.try_join_next().is_some() {}
+        if chores.len() < MAX_CHORES {
+            chores.spawn(chore);
+        }
+    }
+
+    fn chores(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Held for a few map operations, never over an await.
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)

@@ -23,7 +23,6 @@ pub use metrics::Metrics;
 mod body;
 mod connection;
 mod handle;
-mod head_time;
 mod metrics;
 mod pool;
 mod problem;
@@ -43,7 +42,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Whose word on where a request came from is taken.
     pub trusted: TrustedProxies,
-    /// From the end of a request's head to the beginning of its answer.
+    /// From the end of a request (or the last piece of its body that a router takes) to the beginning of its answer.
     pub request_timeout: Duration,
     /// Connections of clients at once; the next one waits to be accepted.
     pub max_connections: usize,
@@ -51,6 +50,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long a connection is kept without a request.
     pub idle_timeout: Duration,
+    /// The longest pause of a client that sends a request's body, or that reads an answer.
+    pub body_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -63,6 +64,7 @@ impl Default for Settings {
             max_connections: 10_000,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
         }
     }
 }

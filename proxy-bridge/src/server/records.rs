@@ -30,6 +30,10 @@ pub struct Record {
     pub message: Option<String>,
     pub projects: Vec<Deployed>,
     pub routers: Vec<Told>,
+    /// The routers (admin URLs) that did not serve it yet when it was answered 200: they get no
+    /// forwarded request of its projects until they do.
+    #[serde(default)]
+    pub behind: Vec<String>,
     /// By phase, and `total`.
     #[serde(default)]
     pub timings_ms: BTreeMap<String, f64>,
@@ -120,7 +124,7 @@ pub enum Outcome {
     /// The upload or the request was not accepted.
     Refused,
     /// Too few routers answered.
-    Silent,
+    Unreachable,
     /// Somebody else changed the project meanwhile.
     Superseded,
 }
@@ -145,7 +149,7 @@ impl Outcome {
             Self::Removed => "removed",
             Self::Failed => "failed",
             Self::Refused => "refused",
-            Self::Silent => "silent",
+            Self::Unreachable => "unreachable",
             Self::Superseded => "superseded",
         }
     }
@@ -207,6 +211,8 @@ impl Records {
     pub fn put(&self, record: &Record) -> io::Result<()> {
         let path = self.path(&record.deploy);
         let unfinished = path.with_extension("new");
+        // The volume may be another one since the start.
+        fs::create_dir_all(&self.folder)?;
         fs::write(&unfinished, serde_json::to_vec(record)?)?;
         fs::rename(unfinished, path)
     }
@@ -250,6 +256,7 @@ pub(super) mod tests {
                 bytes: 2,
             }],
             routers: Vec::new(),
+            behind: Vec::new(),
             timings_ms: BTreeMap::from([("total".to_owned(), 12.5)]),
             status: Some(200),
             problem: None,

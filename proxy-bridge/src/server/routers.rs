@@ -4,7 +4,10 @@
 //! Two sources tell of the same: the stream of events that is followed and the events that are posted
 //! ([`Routers::take`]); numbers tell which is newer, so either may be late, twice, or missing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::Context as _;
@@ -17,21 +20,21 @@ use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 use crate::routes::{Route, Routes};
 use crate::verifier::Verified;
-use lag::Lags;
+use behind::Behind;
 use owner::Owner;
 use router::Common;
 use seen::Seen;
-use state::Serves;
+use state::Changed;
 
 pub use address::{Dns, InvalidAddress, RouterAddress};
 pub use calls::CallError;
 pub(crate) use router::InFlight;
-pub use router::Router;
+pub use router::{Presence, Router};
 
 mod address;
+mod behind;
 mod calls;
 mod follow;
-mod lag;
 mod owner;
 mod router;
 mod seen;
@@ -41,8 +44,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// Marks of routers that have gone are kept up to this many routers, for those that come back.
-const MAX_LAGGING: usize = 1000;
+/// Marks of routers that have gone are kept up to this many routers in a project, for those that
+/// come back.
+const MAX_BEHIND: usize = 1000;
 
 /// Where routers are.
 #[derive(Clone, Default)]
@@ -53,6 +57,8 @@ pub struct Settings {
     pub dns: Option<Dns>,
     /// What their admin listeners ask for: visible ASCII.
     pub admin_token: Option<String>,
+    /// The folder that remembers which routers are behind. `None`: that ends with the process.
+    pub behind: Option<PathBuf>,
 }
 
 /// All routers. Cheap to clone; all clones are the same. The task that follows the routers ends when the last
@@ -74,24 +80,18 @@ pub enum Taken {
     UnknownRouter,
 }
 
-/// The ways to projects, over all routers.
-pub(crate) type Table = Routes<Claim>;
-
-/// A project that a router has told of, and the routes that one of them gives to it.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    pub(crate) project: ProjectName,
-    routes: Vec<Route>,
-}
-
 /// What the tasks and the outside share.
 #[derive(Debug)]
 struct Shared {
     common: Arc<Common>,
     list: RwLock<Arc<[Arc<Router>]>>,
-    table: RwLock<Arc<Table>>,
-    /// Held while the table is made anew, so that an older one does not replace a newer.
+    /// The ways to the projects that any router has reported.
+    table: RwLock<Routes<ProjectName>>,
+    /// Held while a project's entry in the table is made, so that an older one does not replace a
+    /// newer.
     making: Mutex<()>,
+    /// How many entries of the table have been made.
+    made: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -100,16 +100,25 @@ impl Routers {
     /// [`Routers::shutdown`], or when nothing of the `Routers` is left.
     ///
     /// # Errors
-    /// The HTTP client cannot be made, as with an unreadable token.
+    /// The HTTP client cannot be made, as with an unreadable token; the folder of `behind` cannot
+    /// be read or written.
     pub fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let client = calls::client(settings.admin_token.as_deref())
             .context("make the HTTP client that asks routers")?;
+        let known = |name: &str| settings.fixed.iter().any(|router| router.name() == name);
+        let behind = match settings.behind {
+            // Those that have a name in common may be found again at their addresses.
+            Some(folder) => Behind::open(folder.clone(), |name| settings.dns.is_some() || known(name))
+                .with_context(|| format!("read which routers are behind, in {}", folder.display()))?,
+            None => Behind::default(),
+        };
         let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
         let shared = Arc::new(Shared {
-            common: Arc::new(Common { client, lags: Lags::default(), changed }),
+            common: Arc::new(Common { client, behind, changed }),
             list: RwLock::new(Arc::new([])),
             table: RwLock::default(),
             making: Mutex::default(),
+            made: AtomicU64::new(0),
             seen: Mutex::default(),
         });
         let owner = Owner::new(shared.clone(), settings.fixed, settings.dns);
@@ -132,9 +141,15 @@ impl Routers {
         self.shared.list()
     }
 
-    /// The ways to projects at this moment.
-    pub(crate) fn table(&self) -> Arc<Table> {
-        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The project that a request is for, if it is one that a router has reported.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<ProjectName> {
+        let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.find(host, path).map(|(project, _)| project.clone())
+    }
+
+    /// How often the ways to a project have been worked out since the start.
+    pub fn routes_made(&self) -> u64 {
+        self.shared.made.load(Relaxed)
     }
 
     /// Counts up after every change of any router: one comes or goes, is ready or not, tells something
@@ -161,30 +176,44 @@ impl Routers {
     /// Marks a router that did not say that it has published a deploy which is over all the same: it gets no
     /// request of this project until it tells of another version than before. `published` is what
     /// the deploy made of it, `None` when it was removed.
-    pub fn lag(&self, router: &Router, project: &ProjectName, published: Option<(&Digest, Incarnation)>) {
+    ///
+    /// The mark outlives the bridge once [`Routers::save_behind`] has returned.
+    pub fn mark_behind(
+        &self,
+        router: &Router,
+        project: &ProjectName,
+        published: Option<(Digest, Incarnation)>,
+    ) {
         let name = project.as_str();
-        let published = published.map_or(Serves::Nothing, |(digest, incarnation)| {
-            Serves::version(&digest.to_string(), incarnation)
-        });
+        let published =
+            published.map(|(digest, incarnation)| state::version_of(&digest.to_string(), incarnation));
         let serves = router.state().serves(name);
         let list = self.shared.list();
         let others: Vec<_> = list.iter().map(|other| other.state().serves(name)).collect();
-        let lags = &self.shared.common.lags;
-        lags.mark(router.name(), name, published, serves, others);
-        // It may have told of the deploy in between.
-        lags.settle(router.name(), |project| router.state().serves(project));
-        if lags.len() > MAX_LAGGING {
-            lags.keep(|name| list.iter().any(|router| router.name() == name));
+        let behind = &self.shared.common.behind;
+        behind.mark(router.name(), name, published, serves, others);
+        // It may have reported the deploy in between.
+        self.shared.settle(name);
+        if behind.routers(name).len() > MAX_BEHIND {
+            behind.keep(|name| list.iter().any(|router| router.name() == name));
         }
-        self.shared.make_table();
+        self.shared.make_routes(name);
         self.shared.common.tell();
     }
 
-    /// The names of the routers that lag in any project.
-    pub fn lagging(&self) -> Vec<String> {
+    /// Returns when it is on disk which routers are behind.
+    ///
+    /// # Errors
+    /// It cannot be written; it is tried again, without anybody waiting.
+    pub async fn save_behind(&self) -> io::Result<()> {
+        self.shared.common.behind.save().await
+    }
+
+    /// The names of the routers that are behind in any project.
+    pub fn behind(&self) -> Vec<String> {
         let list = self.shared.list();
-        let lagging = list.iter().filter(|router| !router.lagging().is_empty());
-        lagging.map(|router| router.name().to_owned()).collect()
+        let behind = list.iter().filter(|router| !router.behind().is_empty());
+        behind.map(|router| router.name().to_owned()).collect()
     }
 
     /// The projects of which routers serve different versions: which router (by name) serves which digest,
@@ -217,45 +246,78 @@ impl Shared {
     }
 
     fn set_list(&self, routers: Vec<Arc<Router>>) {
+        // Also those that only a router that is leaving has.
+        let mut projects: BTreeSet<_> = self.common.behind.projects().into_iter().collect();
+        let before = self.list();
+        for router in before.iter().chain(&routers) {
+            projects.extend(router.state().all().map(|status| status.name.clone()));
+        }
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = routers.into();
-        self.make_table();
+        projects.iter().for_each(|project| self.make_routes(project));
         self.common.tell();
     }
 
     /// Applies an event that is of this router.
     fn heard(&self, router: &Router, event: &Event) {
         if router.change(|state| state.is_of(&event.data.router) && state.event(event)) {
-            self.told(router);
+            let projects = BTreeSet::from([event.data.project.clone()]);
+            self.told(Changed { projects, ..Changed::default() });
         }
     }
 
-    /// Draws the conclusions from what `router` has told: they are drawn when anybody is told of it.
-    fn told(&self, router: &Router) {
-        self.common.lags.settle(router.name(), |project| router.state().serves(project));
-        self.make_table();
+    /// Updates what follows from a report of a router, and then notifies subscribers. The work
+    /// grows with the projects that have changed and the number of routers, not with all projects.
+    fn told(&self, changed: Changed) {
+        let Changed { mut projects, others, .. } = changed;
+        if others {
+            projects.extend(self.common.behind.projects());
+        } else if projects.is_empty() {
+            return;
+        }
+        for project in &projects {
+            self.settle(project);
+            self.make_routes(project);
+        }
         self.common.tell();
     }
 
-    /// Projects that a router lags in are in the table also before anybody has told of them: those that have them
-    /// and those that do not are to be told apart.
-    fn make_table(&self) {
+    /// Finds out which of the routers that are behind in a project have caught up.
+    fn settle(&self, project: &str) {
+        let behind = self.common.behind.routers(project);
+        if behind.is_empty() {
+            return;
+        }
+        let list = self.list();
+        let is_behind = |router: &&Arc<Router>| behind.iter().any(|name| name == router.name());
+        let (late, others): (Vec<_>, Vec<_>) = list.iter().partition(is_behind);
+        let current: Vec<_> = others.iter().map(|router| router.state().serves_surely(project)).collect();
+        for router in late {
+            let serves = router.state().serves(project);
+            self.common.behind.settle(router.name(), project, serves, &current);
+        }
+    }
+
+    /// Makes the table's entry of one project: with the routes that any router gives to it, or none
+    /// when no router has it. A project that a router is behind in is in the table also before any
+    /// router has reported it: those that have it and those that do not are to be told apart.
+    fn make_routes(&self, name: &str) {
+        // A folder may be called as no project can be.
+        let Ok(project) = ProjectName::parse(name) else { return };
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut claims: HashMap<ProjectName, Claim> = HashMap::new();
-        let mut claim = |name: &str, routes: &[String]| {
-            // A folder may be called as no project can be.
-            let Ok(project) = ProjectName::parse(name) else { return };
-            let claim = claims.entry(project.clone()).or_insert(Claim { project, routes: Vec::new() });
-            claim.routes.extend(routes.iter().filter_map(|route| route.parse::<Route>().ok()));
-        };
+        self.made.fetch_add(1, Relaxed);
+        let mut is_known = self.common.behind.is_any(name);
+        let mut routes = Vec::new();
         for router in self.list().iter() {
-            for status in router.state().all() {
-                claim(&status.name, &status.routes);
-            }
+            let state = router.state();
+            let Some(status) = state.get(name) else { continue };
+            is_known = true;
+            routes.extend(status.routes.iter().filter_map(|route| route.parse::<Route>().ok()));
         }
-        for project in self.common.lags.projects() {
-            claim(&project, &[]);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if is_known {
+            table.put(project.clone(), project, routes);
+        } else {
+            table.remove(&project);
         }
-        let table = Table::new(claims, |claim| &claim.routes);
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 }

@@ -148,8 +148,13 @@ where
         );
     }
     let metrics = Metrics::default();
-    let settings = routers::Settings { fixed: config.routers.clone(), dns: config.dns.clone(), admin_token };
-    let (routers, watching) = Routers::start(settings).context("make the HTTP client that asks routers")?;
+    let settings = routers::Settings {
+        fixed: config.routers.clone(),
+        dns: config.dns.clone(),
+        admin_token,
+        behind: Some(volume.state_dir().join("behind")),
+    };
+    let (routers, watching) = Routers::start(settings).context("start to follow the routers")?;
     let settings = deploys::Settings {
         timeout: config.deploy_timeout,
         quorum: config.quorum,

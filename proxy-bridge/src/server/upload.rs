@@ -4,6 +4,7 @@
 //! does not refuses the whole upload.
 
 mod archive;
+mod disposition;
 mod multipart;
 mod paths;
 mod refused;
@@ -87,6 +88,8 @@ pub struct Tree {
     /// Those that count.
     pub files: u64,
     pub bytes: u64,
+    /// It gets the `node_modules` that are on the volume where it has none of its own.
+    pub carries_packages: bool,
 }
 
 /// An upload that was accepted.

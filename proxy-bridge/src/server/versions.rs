@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::records::{Outcome, Record};
-use super::routers::{CallError, Router};
+use super::routers::{CallError, Presence, Router};
 use super::upload::{self, Limits, Tree};
 use crate::admin::{self, Checkout, State};
 use crate::incarnation::{Ended, Incarnation};
@@ -135,7 +135,8 @@ async fn checkouts(
     incarnation: Incarnation,
     routers: &[Arc<Router>],
 ) -> Vec<(Arc<Router>, Vec<Checkout>)> {
-    let lists = routers.iter().map(|router| async move {
+    let there = routers.iter().filter(|router| router.presence() != Presence::Away);
+    let lists = there.map(|router| async move {
         let listed = timeout(LIST_WITHIN, router.checkouts(project.as_str(), incarnation)).await;
         let kept = listed.ok()?.ok()?.checkouts;
         Some((router.clone(), kept))
@@ -213,7 +214,9 @@ pub fn rollback_target(
     records: &[Record],
     routers: &[Arc<Router>],
 ) -> Result<String, Problem> {
-    let statuses: Vec<_> = routers.iter().filter_map(|router| router.status(project.as_str())).collect();
+    let statuses = routers.iter().filter_map(|router| router.status(project.as_str()));
+    // A router that is away may have reported a removed project last.
+    let statuses: Vec<_> = statuses.filter(|status| status.incarnation == incarnation).collect();
     if statuses.is_empty() && !was_deployed(project, incarnation, records) {
         return Err(unknown_project(project));
     }
@@ -257,6 +260,10 @@ pub async fn fetch(
     let Target { digits, incarnation } = target;
     let mut away = Vec::new();
     for router in routers {
+        if router.presence() == Presence::Away {
+            away.push(format!("{}: {}", router.name(), router.why_away()));
+            continue;
+        }
         let short = &digits[..SHORT_LEN.min(digits.len())];
         let found = router.checkout(project.as_str(), *incarnation, short).await;
         let (digest, tar) = match found {

@@ -4,6 +4,7 @@
 //! <projects>/<project>/…                                      what routers serve
 //! <projects>/.switchyard-bridge/lock                          held by the one bridge of the volume
 //! <projects>/.switchyard-bridge/incarnations/<project>.json   whose data a project has, once the name was removed
+//! <projects>/.switchyard-bridge/behind/<project>.json          which routers serve an older version than was deployed
 //! <projects>/.switchyard-bridge/staging/<deploy>/new/<project> what is put on the volume; after the swap, what was there
 //! <projects>/.switchyard-bridge/staging/<deploy>/old/<project> what was there, where folders cannot be exchanged
 //! <projects>/.switchyard-bridge/staging/<deploy>/journal.json there while the swap may have begun and is not settled
@@ -11,19 +12,20 @@
 
 mod carry;
 mod error;
+mod folder;
 mod journal;
 mod register;
 mod staging;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustix::fs::{FlockOperation, RenameFlags, flock};
+use rustix::fs::RenameFlags;
 
 pub use self::error::{OpenError, VolumeError};
-use self::journal::Journal;
+use self::folder::Folder;
 pub use self::register::{MAX_ENDED, Register};
 pub use self::staging::{Ending, PutBack, Staging};
 use super::upload::Tree;
@@ -37,14 +39,14 @@ const OWN: &str = ".switchyard-bridge";
 const NEW: &str = "new";
 const OLD: &str = "old";
 
-/// The projects' folder, held by this process alone.
+/// The projects root: a name, which is resolved anew for each deploy. The folder behind it may be replaced: a link is
+/// swapped, the folder is made again, something is mounted over it.
 #[derive(Debug)]
 pub struct Volume {
-    projects: PathBuf,
+    /// Absolute, not resolved.
+    name: PathBuf,
     own: PathBuf,
-    can_exchange: bool,
-    register: Register,
-    _lock: File,
+    folder: Mutex<Arc<Folder>>,
 }
 
 /// What a deploy does to a project.
@@ -92,32 +94,13 @@ impl Volume {
     /// The folder is not there, cannot be written, or is another bridge's.
     pub fn open(projects: &Path) -> Result<(Self, Vec<Unfinished>), OpenError> {
         let missing = |source| OpenError::Missing { path: projects.to_owned(), source };
-        let projects = projects.canonicalize().map_err(missing)?;
-        let own = projects.join(OWN);
-        let path = own.clone();
-        let unwritable = |source| OpenError::Unwritable { path: path.clone(), source };
-        for folder in [&own, &own.join("staging")] {
-            match fs::create_dir(folder) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unwritable(error)),
-                _ => {}
-            }
-            let there = folder.symlink_metadata().map_err(unwritable)?;
-            if !there.is_dir() || there.dev() != projects.metadata().map_err(missing)?.dev() {
-                return Err(OpenError::OtherDevice { path: folder.clone() });
-            }
-        }
-        let lock = lock(&own.join("lock")).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OpenError::InUse(projects.clone()),
-            _ => unwritable(error),
-        })?;
-        let can_exchange = can_exchange(&own).map_err(unwritable)?;
-        let register = Register::open(&projects).map_err(unwritable)?;
-        let volume = Self { projects, own, can_exchange, register, _lock: lock };
-        let unfinished = volume.sweep().map_err(unwritable)?;
-        Ok((volume, unfinished))
+        let name = std::path::absolute(projects).map_err(missing)?;
+        let (folder, unfinished) = Folder::open(&name)?;
+        let own = name.join(OWN);
+        Ok((Self { name, own, folder: Mutex::new(Arc::new(folder)) }, unfinished))
     }
 
-    /// The bridge's own folder on the volume.
+    /// The bridge's own folder on the volume, not resolved.
     pub fn state_dir(&self) -> &Path {
         &self.own
     }
@@ -125,84 +108,53 @@ impl Volume {
     /// Whether two folders can change places in one step. On NFS and some others they cannot: there a project that
     /// is replaced has no folder between two renames.
     pub fn can_exchange(&self) -> bool {
-        self.can_exchange
+        self.folder().can_exchange
     }
 
-    /// Whether there is a folder of that name.
+    /// Whether there is a folder of that name. Also while the whole volume is missing: [`Volume::stage`] reports that.
     pub fn has(&self, project: &ProjectName) -> bool {
-        self.projects.join(project.as_str()).symlink_metadata().is_ok()
+        self.name.join(project.as_str()).symlink_metadata().is_ok() || !self.name.is_dir()
     }
 
     /// Makes the staging folder of a deploy.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The volume is missing, or cannot be written.
     pub fn stage(&self, deploy: &str) -> Result<Staging, VolumeError> {
-        let dir = self.own.join("staging").join(deploy);
+        let folder = self.current()?;
+        let dir = folder.own.join("staging").join(deploy);
         let io = |source| VolumeError::io("make the staging folder", source);
         fs::create_dir_all(dir.join(NEW)).map_err(io)?;
-        Ok(self.staging(dir))
+        Ok(Staging::of(self.name.clone(), folder, dir))
     }
 
-    /// Which incarnation each name is in.
-    pub fn register(&self) -> &Register {
-        &self.register
+    /// Which incarnation each name is in, in the folder that was there at the last [`Volume::stage`].
+    pub fn register(&self) -> Register {
+        self.folder().register.clone()
     }
 
-    fn staging(&self, dir: PathBuf) -> Staging {
-        Staging::new(self.projects.clone(), dir, self.can_exchange, self.register.clone())
-    }
-
-    fn sweep(&self) -> io::Result<Vec<Unfinished>> {
-        let mut unfinished = Vec::new();
-        for entry in fs::read_dir(self.own.join("staging"))? {
-            let dir = entry?.path();
-            match Journal::read(&dir) {
-                Ok(Some(journal)) => {
-                    let changes = journal.changes(&dir.join(NEW));
-                    let staging = self.staging(dir).again(journal);
-                    unfinished.push(Unfinished { staging, changes });
-                }
-                Ok(None) => fs::remove_dir_all(&dir)?,
-                Err(error) => {
-                    tracing::error!(
-                        "{} is left as it is: its journal cannot be read: {error}",
-                        dir.display()
-                    );
-                }
-            }
+    /// The folder that the name leads to now, opened if it is another one than before.
+    fn current(&self) -> Result<Arc<Folder>, VolumeError> {
+        let mut held = self.folder();
+        if held.is_behind(&self.name) {
+            return Ok(held.clone());
         }
-        Ok(unfinished)
-    }
-}
-
-/// Locks the file for this process alone; `WouldBlock` while another one has it.
-fn lock(path: &Path) -> io::Result<File> {
-    let writable = File::options().create(true).append(true).open(path)?;
-    // Held open for reading only where that will do, so that the volume can be remounted read-only.
-    let readable = File::open(path)?;
-    match flock(&readable, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(readable),
-        // NFS locks only what is open for writing.
-        Err(rustix::io::Errno::BADF) => {
-            flock(&writable, FlockOperation::NonBlockingLockExclusive)?;
-            Ok(writable)
+        let (folder, unfinished) = Folder::open(&self.name)?;
+        tracing::info!(folder = %folder.projects.display(), "{} is another folder now", self.name.display());
+        for one in unfinished {
+            let deploy = one.staging.deploy();
+            tracing::warn!(
+                deploy,
+                "a deploy that was not finished in this folder waits for the bridge's next start"
+            );
         }
-        Err(error) => Err(error.into()),
+        *held = Arc::new(folder);
+        Ok(held.clone())
     }
-}
 
-/// Tries it with two folders of its own.
-fn can_exchange(own: &Path) -> io::Result<bool> {
-    let folders = [own.join("staging/.exchange-a"), own.join("staging/.exchange-b")];
-    for folder in &folders {
-        fs::create_dir_all(folder)?;
+    fn folder(&self) -> MutexGuard<'_, Arc<Folder>> {
+        self.folder.lock().expect("no holder of this lock panics")
     }
-    let exchanged = rename(&folders[0], &folders[1], RenameFlags::EXCHANGE).is_ok();
-    for folder in &folders {
-        fs::remove_dir(folder)?;
-    }
-    Ok(exchanged)
 }
 
 fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {

@@ -1,4 +1,8 @@
+use std::net::Ipv4Addr;
+
 use super::*;
+
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 fn request(target: &str, hosts: &[&str]) -> Request<()> {
     let mut request = Request::builder().uri(target).body(()).unwrap();
@@ -10,7 +14,7 @@ fn request(target: &str, hosts: &[&str]) -> Request<()> {
 
 fn asked(target: &str, hosts: &[&str]) -> Result<(String, String), Unclear> {
     let mut request = request(target, hosts);
-    let host = canonical(&mut request)?;
+    let host = canonical(&mut request, LOCAL)?;
     Ok((host.authority().to_str().unwrap().to_owned(), request.uri().to_string()))
 }
 
@@ -31,7 +35,7 @@ fn a_host_is_lower_case_without_the_last_dot_and_keeps_its_port() {
         ("[FE80::1]", "[fe80::1]", "[fe80::1]"),
         ("127.0.0.1:1", "127.0.0.1:1", "127.0.0.1"),
     ] {
-        let host = super::canonical(&mut request("/", &[written])).unwrap();
+        let host = super::canonical(&mut request("/", &[written]), LOCAL).unwrap();
         assert_eq!((host.authority().to_str().unwrap(), host.name()), (canonical, name), "{written}");
     }
 }
@@ -75,7 +79,23 @@ fn a_request_names_exactly_one_host() {
     assert_eq!(asked("http://a/", &[]), Err(Unclear::NoHost), "HTTP/1.1 wants it said twice");
     let mut stream = request("http://a/x", &[]);
     *stream.version_mut() = Version::HTTP_2;
-    assert_eq!(canonical(&mut stream).unwrap().name(), "a");
+    assert_eq!(canonical(&mut stream, LOCAL).unwrap().name(), "a");
+}
+
+#[test]
+fn a_request_of_http_1_0_need_not_name_a_host() {
+    let old = |target: &str, hosts: &[&str]| {
+        let mut request = request(target, hosts);
+        *request.version_mut() = Version::HTTP_10;
+        let host = canonical(&mut request, LOCAL)?;
+        Ok((host.name().to_owned(), host.authority().to_str().unwrap().to_owned()))
+    };
+    let named = |name: &str, authority: &str| Ok((name.to_owned(), authority.to_owned()));
+    assert_eq!(old("/a/x", &[]), named("", "127.0.0.1:8000"));
+    assert_eq!(old("/", &["a:81"]), named("a", "a:81"));
+    assert_eq!(old("http://a/", &[]), named("a", "a"));
+    assert_eq!(old("/", &["a", "a"]), Err(Unclear::SeveralHosts));
+    assert_eq!(old("/", &[""]), Err(Unclear::InvalidHost));
 }
 
 #[test]
@@ -91,11 +111,11 @@ fn a_target_with_a_host_agrees_with_host() {
     assert_eq!(asked("*", &["a"]), Err(Unclear::Form));
     let mut options = request("*", &["a"]);
     *options.method_mut() = Method::OPTIONS;
-    assert!(canonical(&mut options).is_ok_and(|host| host.name() == "a"));
+    assert!(canonical(&mut options, LOCAL).is_ok_and(|host| host.name() == "a"));
     assert_eq!(options.uri(), "*");
     let mut connect = request("a:80", &["a:80"]);
     *connect.method_mut() = Method::CONNECT;
-    assert_eq!(canonical(&mut connect), Err(Unclear::Tunnel));
+    assert_eq!(canonical(&mut connect, LOCAL), Err(Unclear::Tunnel));
 }
 
 #[test]

@@ -190,7 +190,8 @@ impl Admin {
             .filter(|found| cell.is_none_or(|cell| cell == found.running.cell.id().to_string()))
             .find_map(|found| found.running.in_flight.enter().map(|guard| (found, guard)))
             .ok_or_else(|| Refusal::UnknownProcess(name.to_owned()))?;
-        let client = request.extensions.remove::<OnUpgrade>().filter(|_| wants_websocket(&request.headers));
+        let client =
+            request.extensions.remove::<OnUpgrade>().filter(|_| forwarded::names_websocket(&request.headers));
         let client = client.ok_or(Refusal::NoWebSocket)?;
         let attached = entry.debuggers.attach();
         let handshake = timeout(PATIENCE, switch(&attachable.inspector.socket, &request.headers)).await;
@@ -229,11 +230,6 @@ fn is_address(host: &str) -> bool {
     };
     let known = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
     known && port.is_none_or(is_port)
-}
-
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    forwarded::wanted_upgrade(headers)
-        .is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Opens a WebSocket to a cell with the client's own key: nothing else of the client's request goes there. Gives the answer

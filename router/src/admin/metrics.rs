@@ -52,6 +52,16 @@ impl Collector for Now {
                 ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
             }
         }
+        let mut bad = encoder.encode_descriptor(
+            "switchyard_bad_answers",
+            "Responses of a project's process that were no HTTP response, too large, or cut off",
+            None,
+            kind,
+        )?;
+        for entry in table.projects().values().filter(|entry| entry.requests.bad_answers() > 0) {
+            let labels = [("project", entry.project.to_string())];
+            ConstCounter::new(entry.requests.bad_answers()).encode(bad.encode_family(&labels)?)?;
+        }
         let serving = table.projects().values().filter_map(|entry| entry.serving());
         let running = serving.map(|serving| serving.cells().len()).sum();
         gauge(

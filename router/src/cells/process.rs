@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::publisher::Url;
 use switchyard_protocol::{FromCell, Limit, Limits, ModuleCache, ToCell};
@@ -17,7 +18,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::cgroup::Group;
 use super::exit::Exit;
@@ -47,6 +48,9 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 /// After a cell's end its pipes may be held open by children of its own; its output is awaited
 /// only so long.
 const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How often an ending process is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How far a cell is. What it said stays known when it has ended.
 #[derive(Debug, Clone, Default)]
@@ -172,6 +176,25 @@ impl Cell {
 
     pub(crate) fn has_exited(&self) -> bool {
         self.status.borrow().exit.is_some()
+    }
+
+    /// Whether the process ends within `time`. It is known before [`Cell::has_exited`], which waits for its last output.
+    pub(crate) async fn ends_within(&self, time: Duration) -> bool {
+        let ended = async {
+            while !self.has_ended() {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(time, ended).await.is_ok()
+    }
+
+    fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let running = || {
+            let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?)?;
+            Some(matches!(waitid(WaitId::Pid(pid), look), Ok(None)))
+        };
+        self.has_exited() || !running().unwrap_or(false)
     }
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.

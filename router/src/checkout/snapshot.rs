@@ -44,6 +44,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Where on the volume its `node_modules` folders are.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = PathBuf> {
+        self.node_modules.iter().map(|path| self.place(path))
+    }
+
     /// Where on the volume `path` is, which is relative to the project.
     pub(super) fn place(&self, path: &str) -> PathBuf {
         place(&self.root, &self.volume, path)
@@ -99,6 +104,7 @@ pub(crate) fn snapshot(
 }
 
 fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, ListError> {
+    let root = &resolve(root)?;
     let before = list(root, gate)?;
     let volume = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
@@ -129,6 +135,17 @@ fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, 
         files: Arc::new(files),
         node_modules: before.node_modules,
     })
+}
+
+/// The project's path with that of the volume resolved: what the volume's name leads to may change while the project is
+/// read, and one reading is of one folder.
+fn resolve(root: &Path) -> Result<PathBuf, ListError> {
+    let (Some(volume), Some(name)) = (root.parent(), root.file_name()) else { return Ok(root.to_owned()) };
+    match volume.canonicalize() {
+        Ok(volume) => Ok(volume.join(name)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ListError::Gone),
+        Err(error) => Err(unreadable("", &error)),
+    }
 }
 
 fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {

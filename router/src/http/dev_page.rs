@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use switchyard_bridge::visible;
+
 use crate::live::Failure;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:4rem auto;padding:0 1rem;\
@@ -36,7 +38,7 @@ pub(super) fn render(project: &str, failed: &Failure) -> String {
 
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in visible::block(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -67,5 +69,19 @@ mod tests {
         let page = render("blog", &Failure::new(&ProjectName::parse("blog").unwrap(), None, error));
         assert!(page.contains("main.ts:3:7") && page.contains("3 | let x = ;"));
         assert!(!page.contains("<script>"));
+    }
+
+    #[test]
+    fn nothing_of_the_project_hides_in_the_page() {
+        let error = Diagnostic {
+            message: "a\u{202e}b\x1b\r\nc".into(),
+            file: Some("\u{200b}main.ts".into()),
+            frame: Some("1 |\tx\n\u{9b}".into()),
+            ..Diagnostic::default()
+        };
+        let page = render("blog", &Failure::new(&ProjectName::parse("blog").unwrap(), None, error));
+        for shown in [r"a\u{202e}b␛␍", r"\u{200b}main.ts", "1 |\tx\n", r"\u{9b}"] {
+            assert!(page.contains(shown), "{shown:?} in {page:?}");
+        }
     }
 }

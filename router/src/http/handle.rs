@@ -3,26 +3,26 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use switchyard_bridge::admin::VERSION;
+use switchyard_bridge::edge::upload::Upload;
+use switchyard_bridge::edge::upstream::BadAnswer;
 use switchyard_bridge::forwarded::{self, Client};
 use switchyard_bridge::{routes, target};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;
-use super::body::{Body, Limited, TooLarge, TooSlow};
+use super::body::Body;
+use super::lease::CellLease;
 use super::pool::{Pool, SendError};
 use super::problem::Problem;
 use super::request_id::RequestIds;
-use super::tunnel::{self, Held};
-use crate::drain::{Guard, InFlight, NOTICED_WITHIN};
+use super::tunnel;
+use crate::drain::{InFlight, NOTICED_WITHIN};
 use crate::live::{Command, Commands, Entry, Live, Process, Running};
 use crate::slots::Slot;
-
-const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
 /// How often a request that a cell never got is sent to the next one: a cell dies, another is
 /// started, and that might die too.
@@ -39,17 +39,10 @@ pub(super) struct Worker {
     ids: RequestIds,
 }
 
-/// A place in a running cell.
-struct Place {
-    entry: Arc<Entry>,
-    version: HeaderValue,
-    running: Arc<Running>,
-    guard: Guard,
-}
-
 impl Worker {
     pub(super) fn new(settings: Settings, live: Arc<Live>, commands: Commands, open: Arc<InFlight>) -> Self {
-        Self { settings, open, live, commands, pool: Rc::default(), ids: RequestIds::new() }
+        let pool = Rc::new(Pool::new(settings.bounds.max_head));
+        Self { settings, open, live, commands, pool, ids: RequestIds::new() }
     }
 
     /// Closes idle connections to cells. Runs until it is dropped.
@@ -58,7 +51,7 @@ impl Worker {
     }
 
     pub(super) async fn handle(&self, mut request: Request<Incoming>, client: &Client) -> Response<Body> {
-        let host = match target::canonical(&mut request) {
+        let host = match target::canonical(&mut request, client.local()) {
             Ok(host) => host,
             Err(wrong) => return self.problem(Problem::BadRequest(wrong.rule()), None, request.headers()),
         };
@@ -72,14 +65,25 @@ impl Worker {
         if length(request.headers()).is_some_and(|length| length > entry.limits.body) {
             return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers());
         }
+        let (limits, pause) = (&entry.limits, self.settings.bounds.body_timeout);
+        let request = request.map(|body| Upload::new(body, limits.body, pause));
+        let upload = request.body().progress().cloned();
+        let left = || upload.as_ref().and_then(|upload| upload.time_left(limits.time));
         let accept = request.headers().get(http::header::ACCEPT).cloned();
         let forwarded = async {
             let slot = self.slot(&entry).await?;
             let forwarded = self.forward(request, client, host.authority(), &entry, prefix, slot);
-            entry.debuggers.within(entry.limits.time, forwarded).await.unwrap_or(Err(Problem::Timeout))
+            let answered = entry.debuggers.within(limits.time, left, forwarded).await;
+            answered.unwrap_or(Err(Problem::Timeout))
         };
         match forwarded.await {
-            Ok(response) => response,
+            Ok(mut response) => {
+                if upload.as_ref().is_some_and(|upload| !upload.is_over()) {
+                    // If the rest of the body is not wanted, the connection ends with the answer.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            }
             Err(problem) => {
                 let headers = accept.into_iter().map(|accept| (http::header::ACCEPT, accept)).collect();
                 // As it is now: what the request waited for may have failed.
@@ -108,7 +112,7 @@ impl Worker {
 
     async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Upload>,
         client: &Client,
         authority: &HeaderValue,
         entry: &Arc<Entry>,
@@ -116,42 +120,38 @@ impl Worker {
         slot: Slot,
     ) -> Result<Response<Body>, Problem> {
         let bad_path = Problem::BadRequest("the path is not understood");
+        let prefix = if entry.strip_prefix { prefix } else { 0 };
         let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?.to_owned();
         if !prefix.is_empty() || request.uri().authority().is_some() {
             *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
         }
+        let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
+        let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         *request.version_mut() = Version::HTTP_11;
-        let upgrade = forwarded::wanted_upgrade(request.headers());
-        let on_upgrade = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
         forwarded::drop_hop_by_hop(request.headers_mut());
         forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
         self.ids.set(request.headers_mut());
-        let (limit, pause) = (entry.limits.body, self.settings.bounds.body_timeout);
-        let mut request = request.map(|body| Limited::new(body, limit, pause));
-        let mut place = self.enter(entry).await?;
-        if let (Some(protocol), Some(client)) = (upgrade, on_upgrade) {
-            return Box::pin(self.switch(request, protocol, client, place, slot)).await;
+        let mut lease = self.enter(entry).await?;
+        if let Some(client) = upgrade {
+            return Box::pin(self.switch(request, client, lease, slot)).await;
         }
         for _ in 0..MAX_SENDS {
-            let cell = &place.running.cell;
+            let cell = &lease.running.cell;
             match self.pool.send(cell.id(), cell.socket(), request).await {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(lease.answered_badly(BadAnswer::Switch));
+                }
                 Ok(mut response) => {
                     forwarded::drop_hop_by_hop(response.headers_mut());
-                    place.entry.requests.count(response.status());
-                    mark(response.headers_mut(), &place.entry, place.version);
-                    let guard = Some(place.guard);
-                    return Ok(response.map(|exchange| Body::Proxied { exchange, guard, _slot: slot }));
+                    lease.entry.requests.count(response.status());
+                    lease.mark(response.headers_mut());
+                    let lease = Some(lease);
+                    return Ok(response.map(|exchange| Body::Proxied { exchange, lease, _slot: slot }));
                 }
-                Err(SendError::Failed(error)) => {
-                    // What breaks off on the client's side says nothing of the cell.
-                    if !error.is_user() {
-                        place.guard.broke();
-                    }
-                    return Err(blame(&error));
-                }
+                Err(SendError::Failed(error)) => return Err(Box::pin(lease.blame(&error)).await),
                 Err(SendError::NotSent(unsent)) => {
                     request = *unsent;
-                    place = Box::pin(self.enter_another(place)).await?;
+                    lease = Box::pin(self.enter_another(lease)).await?;
                 }
             }
         }
@@ -160,24 +160,44 @@ impl Worker {
 
     async fn switch(
         &self,
-        request: Request<Limited>,
-        protocol: HeaderValue,
+        mut request: Request<Upload>,
         client: OnUpgrade,
-        place: Place,
+        mut lease: CellLease,
         slot: Slot,
     ) -> Result<Response<Body>, Problem> {
         let open = self.open.enter().ok_or(Problem::CellDied)?;
-        let socket = place.running.cell.socket();
-        let held = Held { in_flight: place.guard, open, slot };
-        let tunnel = tunnel::forward(socket, request, protocol, client, held);
-        let mut response = tunnel.await.map_err(|_| Problem::CellDied)?;
-        place.entry.requests.count(response.status());
-        mark(response.headers_mut(), &place.entry, place.version);
+        forwarded::set_upgrade(request.headers_mut());
+        let mut sends = 0;
+        let mut response = loop {
+            sends += 1;
+            let socket = lease.running.cell.socket();
+            match tunnel::send(socket, self.settings.bounds.max_head, request).await {
+                Ok(response) => break response,
+                Err(SendError::Failed(error)) => return Err(lease.blame(&error).await),
+                Err(SendError::NotSent(_)) if sends == MAX_SENDS => return Err(Problem::CellDied),
+                Err(SendError::NotSent(unsent)) => {
+                    request = *unsent;
+                    lease = self.enter_another(lease).await?;
+                }
+            }
+        };
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !forwarded::is_websocket(response.headers()) {
+            return Err(lease.answered_badly(BadAnswer::Switch));
+        }
+        lease.entry.requests.count(response.status());
+        forwarded::drop_hop_by_hop(response.headers_mut());
+        lease.mark(response.headers_mut());
+        if !switches {
+            return Ok(response.map(|body| Body::Refused { body, _lease: lease, _slot: slot }));
+        }
+        let response = tunnel::open(response, client, (lease, open));
+        drop(slot);
         Ok(response)
     }
 
     /// A place in the cell of the project's live version, which is started if it is stopped.
-    async fn enter(&self, entry: &Arc<Entry>) -> Result<Place, Problem> {
+    async fn enter(&self, entry: &Arc<Entry>) -> Result<CellLease, Problem> {
         match self.place(entry, None) {
             Some(place) => Ok(place),
             // The rare ways are kept out of every request's future.
@@ -186,15 +206,15 @@ impl Worker {
     }
 
     /// A place in a cell of the live version that takes requests, and is not `but`.
-    fn place(&self, entry: &Arc<Entry>, but: Option<&Arc<Running>>) -> Option<Place> {
+    fn place(&self, entry: &Arc<Entry>, but: Option<&Arc<Running>>) -> Option<CellLease> {
         let running = entry.serving()?.choose(but)?;
         let guard = running.in_flight.enter()?;
         running.touch();
         let version = entry.live.as_ref()?.header.clone();
-        Some(Place { entry: entry.clone(), version, running: running.clone(), guard })
+        Some(CellLease { entry: entry.clone(), version, running: running.clone(), guard })
     }
 
-    async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<Place, Problem> {
+    async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<CellLease, Problem> {
         let mut changed = self.live.subscribe();
         let (mut asked, mut restarted_by) = (false, None);
         loop {
@@ -235,10 +255,9 @@ impl Worker {
         self.live.load().get(entry.project.as_str()).cloned().ok_or(Problem::UnknownProject)
     }
 
-    /// A place in another cell than `place`'s, which has ended without anybody having noticed yet.
-    async fn enter_another(&self, place: Place) -> Result<Place, Problem> {
-        let Place { entry, running, guard, .. } = place;
-        drop(guard);
+    /// A place in another cell than that of `lease`, which has ended without anybody having noticed yet.
+    async fn enter_another(&self, lease: CellLease) -> Result<CellLease, Problem> {
+        let (entry, running) = (lease.entry.clone(), lease.running.clone());
         let mut changed = self.live.subscribe();
         let noticed_by = Instant::now() + NOTICED_WITHIN;
         loop {
@@ -249,34 +268,12 @@ impl Worker {
             if let Some(place) = self.place(&now, Some(&running)) {
                 return Ok(place);
             }
-            // Unless its process is there, and its socket takes nothing all the same.
             let noticed = timeout_at(noticed_by, changed.changed()).await;
-            noticed.map_err(|_| Problem::CellDied)?.map_err(|_| Problem::CellDied)?;
+            // Its process is there, and its socket takes nothing all the same.
+            let deaf = noticed.map_err(|_| lease.answered_badly(BadAnswer::NoConnection));
+            deaf?.map_err(|_| Problem::CellDied)?;
         }
     }
-}
-
-/// Says which version answered.
-fn mark(headers: &mut HeaderMap, entry: &Entry, version: HeaderValue) {
-    headers.insert(VERSION, version);
-    match &entry.failed {
-        Some(failed) => headers.insert(STALE, failed.header.clone()),
-        None => headers.remove(STALE),
-    };
-}
-
-fn blame(error: &hyper::Error) -> Problem {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<TooLarge>() {
-            return Problem::BodyTooLarge;
-        }
-        if error.is::<TooSlow>() {
-            return Problem::BodyTooSlow;
-        }
-        cause = error.source();
-    }
-    Problem::CellDied
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

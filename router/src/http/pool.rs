@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,10 @@ use http::{Request, Response};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use switchyard_bridge::edge::MAX_HEADERS;
+use switchyard_bridge::edge::upload::{Progress, Upload};
+use switchyard_bridge::edge::upstream::ReadsOn;
 use tokio::net::UnixStream;
-
-use super::body::Limited;
 
 /// node:http servers hang up after five idle seconds (`keepAliveTimeout`); a connection that is
 /// not used for this long is closed before that can cross a request.
@@ -31,9 +33,11 @@ const MAX_IDLE_COUNT: usize = 256;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// The idle connections of one thread, by the cell's number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     idle: RefCell<HashMap<u64, Vec<Idle>>>,
+    /// The largest head of an answer, in bytes.
+    max_head: usize,
 }
 
 #[derive(Debug)]
@@ -44,8 +48,8 @@ struct Idle {
 
 /// An HTTP/1.1 connection to a cell. Boxed, because it changes hands several times a request.
 struct Link {
-    sender: SendRequest<Limited>,
-    connection: Connection<TokioIo<UnixStream>, Limited>,
+    sender: SendRequest<Upload>,
+    connection: Connection<TokioIo<ReadsOn<UnixStream>>, Upload>,
     open: bool,
 }
 
@@ -59,29 +63,34 @@ impl std::fmt::Debug for Link {
 #[derive(Debug)]
 pub(super) enum SendError {
     /// The request never reached it, and is given back.
-    NotSent(Box<Request<Limited>>),
+    NotSent(Box<Request<Upload>>),
     /// It may have.
     Failed(hyper::Error),
 }
 
 impl Pool {
+    pub(super) fn new(max_head: usize) -> Self {
+        Self { idle: RefCell::default(), max_head }
+    }
+
     /// Sends `request` to cell number `id` and waits for the head of its answer.
     pub(super) async fn send(
         self: &Rc<Self>,
         id: u64,
         socket: &Path,
-        request: Request<Limited>,
+        request: Request<Upload>,
     ) -> Result<Response<Exchange>, SendError> {
         let mut link = match self.take(id).await {
             Some(link) => link,
-            None => match Box::pin(connect(socket)).await {
+            None => match Box::pin(connect(socket, self.max_head)).await {
                 Ok(link) => link,
                 Err(_) => return Err(SendError::NotSent(Box::new(request))),
             },
         };
+        let upload = request.body().progress().cloned();
         let response = link.exchange(request).await?;
         let pool = self.clone();
-        Ok(response.map(|body| Exchange { link: Some(link), body, pool, id }))
+        Ok(response.map(|body| Exchange { link: Some(link), body, upload, pool, id }))
     }
 
     /// An idle connection that is still good.
@@ -115,11 +124,18 @@ impl Pool {
     }
 }
 
-async fn connect(socket: &Path) -> io::Result<Box<Link>> {
-    let stream = UnixStream::connect(socket).await?;
-    let handshake = http1::Builder::new().writev(false).handshake(TokioIo::new(stream));
-    let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+async fn connect(socket: &Path, max_head: usize) -> io::Result<Box<Link>> {
+    let stream = ReadsOn::new(UnixStream::connect(socket).await?);
+    let (sender, connection) =
+        answers(max_head).writev(false).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     Ok(Box::new(Link { sender, connection, open: true }))
+}
+
+/// How the answers of cells are read.
+pub(super) fn answers(max_head: usize) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MAX_HEADERS).max_header_size(max_head);
+    builder
 }
 
 impl Link {
@@ -139,7 +155,7 @@ impl Link {
         .await
     }
 
-    async fn exchange(&mut self, request: Request<Limited>) -> Result<Response<Incoming>, SendError> {
+    async fn exchange(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
         let mut response = pin!(self.sender.try_send_request(request));
         let (connection, open) = (&mut self.connection, &mut self.open);
         let answered = poll_fn(|cx| {
@@ -162,6 +178,8 @@ impl Link {
 pub(super) struct Exchange {
     link: Option<Box<Link>>,
     body: Incoming,
+    /// Of the request. `None`: it has no body.
+    upload: Option<Arc<Progress>>,
     pool: Rc<Pool>,
     id: u64,
 }
@@ -186,6 +204,16 @@ impl Exchange {
         }
     }
 
+    /// Whether what went wrong is the client's part.
+    pub(super) fn upload_failed(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.has_failed())
+    }
+
+    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
+    fn is_complete(&self) -> bool {
+        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
@@ -197,7 +225,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take().filter(|link| link.open && self.body.is_end_stream()) {
+        if let Some(link) = self.link.take().filter(|link| link.open && self.is_complete()) {
             self.pool.put(self.id, link);
         }
     }

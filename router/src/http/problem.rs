@@ -4,11 +4,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use switchyard_bridge::edge::refusal::Refusal;
+use switchyard_bridge::edge::upstream::BadAnswer;
 use switchyard_bridge::event::Diagnostic;
 
 use super::body::Body;
 use super::dev_page;
-use super::framing::Refusal;
 use crate::live::Entry;
 
 /// What can go wrong before a project's own answer begins.
@@ -24,6 +25,8 @@ pub(super) enum Problem {
     NotReady,
     Timeout,
     CellDied,
+    /// The cell goes on, and what it sent is no answer.
+    BadAnswer(BadAnswer),
     /// The live version's process ended, and another one does not come soon enough.
     Restarting,
     /// The live version's processes ended again and again.
@@ -57,15 +60,15 @@ struct Document<'a> {
 impl Problem {
     fn status(self) -> StatusCode {
         match self {
-            Self::BodyTooSlow | Self::Refused(Refusal::HeadTooSlow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Refused(Refusal::HeadTooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::BadRequest(_) | Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::Refused(refusal) => refusal.status(),
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::UnknownProject => StatusCode::NOT_FOUND,
             Self::NoGoodVersion | Self::NotReady | Self::Restarting | Self::Stopped | Self::Overloaded => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::CellDied => StatusCode::BAD_GATEWAY,
+            Self::CellDied | Self::BadAnswer(_) => StatusCode::BAD_GATEWAY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
@@ -73,13 +76,13 @@ impl Problem {
     fn slug(self) -> &'static str {
         match self {
             Self::BodyTooSlow => "body-timeout",
-            Self::Refused(Refusal::HeadTooSlow) => "head-timeout",
-            Self::Refused(Refusal::HeadTooLarge) => "head-too-large",
-            Self::BadRequest(_) | Self::Refused(_) => "bad-request",
+            Self::Refused(refusal) => refusal.slug(),
+            Self::BadRequest(_) => "bad-request",
             Self::UnknownProject => "unknown-project",
             Self::NoGoodVersion | Self::NotReady => "no-good-version",
             Self::Timeout => "timeout",
             Self::CellDied => "cell-died",
+            Self::BadAnswer(_) => "bad-answer",
             Self::Restarting => "restarting",
             Self::Stopped => "stopped",
             Self::Overloaded => "overloaded",
@@ -90,13 +93,13 @@ impl Problem {
     fn title(self) -> &'static str {
         match self {
             Self::BodyTooSlow => "Body too slow",
-            Self::Refused(Refusal::HeadTooSlow) => "Head too slow",
-            Self::Refused(Refusal::HeadTooLarge) => "Head too large",
-            Self::BadRequest(_) | Self::Refused(_) => "Bad request",
+            Self::Refused(refusal) => refusal.title(),
+            Self::BadRequest(_) => "Bad request",
             Self::UnknownProject => "Unknown project",
             Self::NoGoodVersion | Self::NotReady => "No good version",
             Self::Timeout => "No answer in time",
             Self::CellDied => "The project's process ended",
+            Self::BadAnswer(_) => "The project answered wrongly",
             Self::Restarting => "The project is being restarted",
             Self::Stopped => "The project is stopped",
             Self::Overloaded => "Overloaded",
@@ -104,7 +107,7 @@ impl Problem {
         }
     }
 
-    fn detail(self) -> &'static str {
+    pub(super) fn detail(self) -> &'static str {
         match self {
             Self::BadRequest(what) => what,
             Self::Refused(refusal) => refusal.rule(),
@@ -114,6 +117,17 @@ impl Problem {
             Self::NotReady => "the project is being built for the first time",
             Self::Timeout => "the project did not begin its answer in time",
             Self::CellDied => "the project's process ended before it answered",
+            Self::BadAnswer(BadAnswer::Invalid) => "what the project's process sent is not an HTTP response",
+            Self::BadAnswer(BadAnswer::HeadTooLarge) => {
+                "the headers of the project's response are larger, or more, than is allowed (--max-head)"
+            }
+            Self::BadAnswer(BadAnswer::ClosedEarly) => {
+                "the project's process closed the connection before its response was complete"
+            }
+            Self::BadAnswer(BadAnswer::Switch) => {
+                "the project's process switched to another protocol than the request asked for"
+            }
+            Self::BadAnswer(BadAnswer::NoConnection) => "the project's process takes no connections",
             Self::Restarting => "the project's process ended, and another one is not there yet",
             Self::Stopped => {
                 "the project's processes ended again and again: it is stopped until it is changed"
@@ -142,17 +156,6 @@ impl Problem {
         };
         let text = serde_json::to_vec(&document).expect("a problem is plain data");
         self.respond("application/problem+json", text.into())
-    }
-
-    /// The answer as bytes, for a connection that hyper has given up.
-    pub(super) fn to_http(self) -> Vec<u8> {
-        let text = serde_json::to_string(&self.document()).expect("a problem is plain data");
-        let (status, length) = (self.status(), text.len());
-        format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
-             connection: close\r\ncontent-length: {length}\r\n\r\n{text}"
-        )
-        .into_bytes()
     }
 
     fn document(self) -> Document<'static> {

@@ -11,10 +11,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use switchyard_bridge::edge::MAX_HEADERS;
+use switchyard_bridge::edge::guarded::{ConnState, GuardedStream, Limits};
 use switchyard_bridge::forwarded::Client;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +26,6 @@ use super::conversation::{Answer, Conversation, Turn};
 use super::door::{Door, Flood, Permit};
 use super::handle::Worker;
 use super::problem::Problem;
-use super::wire::{Signs, Wire};
 use super::{Bounds, Settings};
 use crate::drain::InFlight;
 use crate::live::{Commands, Live};
@@ -224,11 +225,17 @@ async fn connection(
     // A proxied answer is written when it is there; waiting for more would only add latency.
     let _ = stream.set_nodelay(true);
     let bounds = worker.settings.bounds.clone();
-    let (wire, signs) = Wire::new(stream, permit, &bounds);
+    let Ok(local) = stream.local_addr() else { return };
+    let limits = Limits {
+        max_head: bounds.max_head,
+        head_timeout: bounds.head_timeout,
+        write_timeout: bounds.body_timeout,
+    };
+    let (guarded, state) = GuardedStream::new(stream, limits, permit);
     let conversation = Conversation::new();
     let service = {
-        let client = Client::new(client, &worker.settings.trusted_proxies);
-        let host = Rc::new(Host { worker, client, signs, metrics, conversation: conversation.clone() });
+        let client = Client::new(client, local, &worker.settings.trusted_proxies);
+        let host = Rc::new(Host { worker, client, state, metrics, conversation: conversation.clone() });
         service_fn(move |request| {
             let host = host.clone();
             let turn = host.conversation.begin();
@@ -236,7 +243,7 @@ async fn connection(
         })
     };
     let builder = builder(&bounds);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(guarded), service);
     tokio::pin!(connection);
     // How a connection ends (reset, bad request, hung up) is the client's affair.
     tokio::select! {
@@ -255,9 +262,9 @@ async fn connection(
 
 fn builder(bounds: &Bounds) -> auto::Builder<LocalExecutor> {
     let mut builder = auto::Builder::new(LocalExecutor);
-    // Heads are timed and measured by the wire, idleness by the conversation.
+    // Heads are timed and measured by the guarded stream, idleness by the conversation.
     // Head and body are copied together: for the small answers that most are, one buffer costs the kernel less.
-    builder.http1().header_read_timeout(None).writev(false);
+    builder.http1().header_read_timeout(None).writev(false).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -274,7 +281,7 @@ fn builder(bounds: &Bounds) -> auto::Builder<LocalExecutor> {
 struct Host {
     worker: Rc<Worker>,
     client: Client,
-    signs: Arc<Signs>,
+    state: Arc<ConnState>,
     metrics: Rc<Metrics>,
     conversation: Rc<Conversation>,
 }
@@ -284,7 +291,7 @@ impl Host {
         if request.version() == Version::HTTP_2 {
             return self.answer_stream(request, turn).await;
         }
-        if let Some(refusal) = self.signs.refusal(turn.number) {
+        if let Some(refusal) = self.state.refusal(turn.number) {
             self.metrics.requests_refused.inc();
             let response = Problem::Refused(refusal).answer(None, request.headers(), false);
             return response.map(|body| turn.answer(body));
@@ -292,13 +299,15 @@ impl Host {
         let is_last = self.is_last(&turn);
         // What is behind it on the connection belongs to another protocol.
         let leads_away = request.headers().contains_key(UPGRADE);
+        let has_body = !request.body().is_end_stream();
         let mut response = self.worker.handle(request, &self.client).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.signs.switch();
-        } else if is_last || leads_away {
+            self.state.switch();
+        } else if is_last || leads_away || has_body && response.body().is_own() {
+            // In the last case the body may not have been read to its end.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.signs.answer();
+        self.state.answer();
         response.map(|body| turn.answer(body))
     }
 

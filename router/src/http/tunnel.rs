@@ -1,63 +1,52 @@
-//! A switch of protocols (WebSocket): forwarded on a connection of its own, then bytes both ways.
+//! A WebSocket: asked for on a connection of its own, then bytes both ways.
 
-use std::io;
 use std::path::Path;
 
-use http::header::UPGRADE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use switchyard_bridge::edge::upload::Upload;
 use switchyard_bridge::forwarded;
 use switchyard_bridge::tunnel::carry;
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 
-use super::body::{Body, Limited};
+use super::body::Body;
+use super::lease::CellLease;
+use super::pool::{SendError, answers};
 use crate::drain::Guard;
-use crate::slots::Slot;
 
-/// What a request that wants to switch holds.
-pub(super) struct Held {
-    /// Both until the tunnel is closed: its version is not retired before, nor the router stopped.
-    pub(super) in_flight: Guard,
-    pub(super) open: Guard,
-    /// Until it has switched: a tunnel may last for days, in which it asks for little.
-    pub(super) slot: Slot,
-}
-
-/// Forwards `request`, whose client is to be had through `client` once it has switched.
-pub(super) async fn forward(
+/// Sends `request` to a cell, and waits for the head of its answer, of at most `max_head` bytes.
+pub(super) async fn send(
     socket: &Path,
-    mut request: Request<Limited>,
-    protocol: HeaderValue,
-    client: OnUpgrade,
-    held: Held,
-) -> io::Result<Response<Body>> {
-    forwarded::set_upgrade(request.headers_mut(), protocol);
-    let stream = UnixStream::connect(socket).await?;
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(io::Error::other)?;
+    max_head: usize,
+    request: Request<Upload>,
+) -> Result<Response<Incoming>, SendError> {
+    let Ok(stream) = UnixStream::connect(socket).await else {
+        return Err(SendError::NotSent(Box::new(request)));
+    };
+    let handshake = answers(max_head).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(SendError::Failed)?;
     // Ends with the exchange: when the cell hangs up, or when both ends of the tunnel have.
     spawn_local(connection.with_upgrades());
-    let mut response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let Held { in_flight, open, slot } = held;
-    let switched = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
-        .then(|| response.headers().get(UPGRADE).cloned())
-        .flatten();
-    let Some(protocol) = switched else {
-        forwarded::drop_hop_by_hop(response.headers_mut());
-        return Ok(response.map(|body: Incoming| Body::Refused { body, _guard: in_flight, _slot: slot }));
-    };
-    drop(slot);
+    sender.send_request(request).await.map_err(SendError::Failed)
+}
+
+/// Opens the tunnel between `client` and the cell, which has sent `response` and switched. Until it is closed `held` is
+/// kept: the version is not retired before, nor the router stopped.
+pub(super) fn open(
+    mut response: Response<Incoming>,
+    client: OnUpgrade,
+    held: (CellLease, Guard),
+) -> Response<Body> {
     let cell = hyper::upgrade::on(&mut response);
     spawn_local(async move {
         if let (Ok(client), Ok(cell)) = (client.await, cell.await) {
             carry(TokioIo::new(client), TokioIo::new(cell)).await;
         }
-        drop((in_flight, open));
+        drop(held);
     });
-    forwarded::drop_hop_by_hop(response.headers_mut());
-    forwarded::set_upgrade(response.headers_mut(), protocol);
-    Ok(response.map(|_| Body::from(Vec::new())))
+    forwarded::set_upgrade(response.headers_mut());
+    response.map(|_| Body::from(Vec::new()))
 }

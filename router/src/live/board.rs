@@ -1,6 +1,7 @@
 //! What the control flow tells of each project to whoever asks: the admin listener.
 
-use std::collections::BTreeMap;
+mod revisions;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -8,6 +9,7 @@ use switchyard_bridge::admin::{Draining, State, Status, VersionName};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::incarnation::Incarnation;
 
+use self::revisions::Revisions;
 use crate::drain::InFlight;
 use crate::slots::Slots;
 use crate::version::Version;
@@ -15,7 +17,7 @@ use crate::version::Version;
 /// The state of every project, written by the control flow, read at `GET /projects`.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    projects: Mutex<BTreeMap<String, Shown>>,
+    projects: Mutex<Revisions<Shown>>,
     ready: AtomicBool,
     stopping: AtomicBool,
     lacks: OnceLock<Vec<String>>,
@@ -30,6 +32,17 @@ pub(crate) struct Shown {
     pub(crate) draining: Vec<(Version, Counters)>,
 }
 
+/// What has changed since a revision, or all there is.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    /// The revision that it leads to.
+    pub(crate) revision: u64,
+    /// The one that it leads on from; `None` when it is all there is.
+    pub(crate) since: Option<u64>,
+    pub(crate) projects: Vec<Status>,
+    pub(crate) removed: Vec<String>,
+}
+
 /// Of the requests in a version: one for each of its cells.
 pub(crate) type Counters = Vec<Arc<InFlight>>;
 
@@ -41,16 +54,33 @@ impl From<&Version> for VersionName {
 
 impl Board {
     pub(crate) fn put(&self, shown: Shown) {
-        self.lock().insert(shown.status.name.clone(), shown);
+        let name = shown.status.name.clone();
+        self.lock().put(&name, shown, Shown::is_same);
     }
 
     pub(crate) fn remove(&self, name: &str) {
         self.lock().remove(name);
     }
 
-    /// All projects, by name.
-    pub(crate) fn all(&self) -> Vec<Status> {
-        self.lock().values().map(Shown::counted).collect()
+    /// What has changed after the revision `since`; all projects where that is not known, or none
+    /// is named.
+    pub(crate) fn changed(&self, since: Option<u64>) -> Changed {
+        let projects = self.lock();
+        let revision = projects.last();
+        match since.and_then(|since| projects.since(since)) {
+            Some(changes) => Changed {
+                revision,
+                since,
+                projects: changes.values.into_iter().map(Shown::counted).collect(),
+                removed: changes.removed,
+            },
+            None => Changed {
+                revision,
+                since: None,
+                projects: projects.all().map(Shown::counted).collect(),
+                removed: Vec::new(),
+            },
+        }
     }
 
     pub(crate) fn one(&self, name: &str) -> Option<Status> {
@@ -85,7 +115,7 @@ impl Board {
         self.ready.store(true, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+    fn lock(&self) -> MutexGuard<'_, Revisions<Shown>> {
         self.projects.lock().expect("no holder of this lock panics")
     }
 }
@@ -114,6 +144,12 @@ impl Shown {
             incarnation: Incarnation::FIRST,
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
+    }
+
+    /// Whether it shows the same, but for the counts.
+    fn is_same(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.draining.iter(), other.draining.iter());
+        self.status == other.status && ours.map(|(version, _)| version).eq(theirs.map(|(version, _)| version))
     }
 
     /// With the in-flight counts of this moment.

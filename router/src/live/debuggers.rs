@@ -23,14 +23,25 @@ impl Debuggers {
         Attached(self.clone())
     }
 
-    /// What `future` gives within `time`. While a debugger is attached that never ends, and it begins anew with
-    /// the last one's leave.
-    pub(crate) async fn within<F: Future>(&self, time: Duration, future: F) -> Option<F::Output> {
+    /// The output of `future`, if it is there within `time`, and within what `left` says is left whenever that is over. While a
+    /// debugger is attached the time never ends, and it begins anew with the last one's leave.
+    pub(crate) async fn within<F: Future>(
+        &self,
+        time: Duration,
+        left: impl Fn() -> Option<Duration>,
+        future: F,
+    ) -> Option<F::Output> {
         pin!(future);
+        let mut wait = time;
         loop {
-            if let Ok(output) = timeout(time, future.as_mut()).await {
+            if let Ok(output) = timeout(wait, future.as_mut()).await {
                 return Some(output);
             }
+            if let Some(left) = left() {
+                wait = left;
+                continue;
+            }
+            wait = time;
             let mut attached = self.0.subscribe();
             if *attached.borrow() == 0 {
                 return None;
@@ -59,8 +70,8 @@ mod tests {
 
     #[tokio::test]
     async fn time_runs_out_when_nobody_looks() {
-        assert_eq!(Debuggers::default().within(SHORT, std::future::pending::<()>()).await, None);
-        assert_eq!(Debuggers::default().within(SHORT, async { 1 }).await, Some(1));
+        assert_eq!(Debuggers::default().within(SHORT, || None, std::future::pending::<()>()).await, None);
+        assert_eq!(Debuggers::default().within(SHORT, || None, async { 1 }).await, Some(1));
     }
 
     #[tokio::test]
@@ -70,13 +81,13 @@ mod tests {
         let (answer, answered) = oneshot::channel();
         let waiting = tokio::spawn({
             let debuggers = debuggers.clone();
-            async move { debuggers.within(SHORT, answered).await }
+            async move { debuggers.within(SHORT, || None, answered).await }
         });
         tokio::time::sleep(10 * SHORT).await;
         answer.send(1).unwrap();
         assert_eq!(waiting.await.unwrap(), Some(Ok(1)));
         let waiting =
-            tokio::spawn(async move { debuggers.within(SHORT, std::future::pending::<()>()).await });
+            tokio::spawn(async move { debuggers.within(SHORT, || None, std::future::pending::<()>()).await });
         tokio::time::sleep(10 * SHORT).await;
         assert!(!waiting.is_finished());
         drop(attached);

@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     /// The newest version, when it failed.
     pub(crate) failed: Option<Failure>,
     pub(crate) routes: Vec<Route>,
+    /// Whether a path prefix that led to the project is taken off.
+    pub(crate) strip_prefix: bool,
     pub(crate) requests: Arc<Requests>,
     pub(crate) limits: RequestLimits,
     /// The same ones for as long as the project is known: a new version finds them as they are.
@@ -223,6 +225,7 @@ mod tests {
             live: None,
             failed: None,
             routes: Vec::new(),
+            strip_prefix: true,
             requests: Arc::default(),
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),

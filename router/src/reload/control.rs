@@ -123,6 +123,11 @@ enum What {
     RestartDue(Version),
     /// The tenants in the state folder whose projects are gone or were removed before.
     Leftovers(BTreeMap<ProjectName, BTreeSet<Incarnation>>),
+    /// The pause after the failure with this number is over.
+    RetryDue {
+        pause: Duration,
+        number: u64,
+    },
     Nothing,
 }
 
@@ -134,14 +139,14 @@ impl Control {
         let (slow, fetching) = mpsc::channel(FETCHING);
         let record = Record::open(&settings.state)?;
         let pruner = Pruner {
-            projects: settings.projects.clone(),
+            root: settings.root.clone(),
             store: parts.store.clone(),
             packages: parts.packages.clone(),
             cells: parts.cells.clone(),
             record: record.clone(),
         };
         let builder = Builder {
-            projects: settings.projects.clone(),
+            root: settings.root.clone(),
             cells: parts.cells.clone(),
             store: parts.store.clone(),
             packages: parts.packages.clone(),
@@ -237,7 +242,7 @@ impl Control {
     }
 
     fn reload(&mut self, name: &str, answer: oneshot::Sender<Report>) {
-        let there = !is_ignored(name) && self.settings.projects.join(name).is_dir();
+        let there = !is_ignored(name) && self.settings.root.project(name).is_dir();
         let report = match ProjectName::parse(name) {
             Ok(project) if there || self.projects.contains_key(name) => {
                 let project = self.project(&project);
@@ -314,6 +319,7 @@ impl Control {
             What::Drained { version, cut_off, retired } => self.drained(&name, &version, cut_off, retired),
             What::Died { cell, exit } => self.died(&name, cell, &exit),
             What::RestartDue(version) => self.restart(&version),
+            What::RetryDue { pause, number } => self.retry(&name, pause, number),
         }
     }
 

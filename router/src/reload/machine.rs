@@ -92,8 +92,10 @@ pub(crate) enum Found {
     Gone,
     Invalid(Diagnostic),
     Version(Version),
-    /// The live version, which would be given something else now.
+    /// The live version, which would be given something else now, or has other packages.
     Outdated(Version),
+    /// The projects root is missing, or may still be filled: nothing is known of the project.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,6 +216,7 @@ impl Machine {
                 self.failed = None;
                 Effect::Remove { previous: self.live.take() }
             }
+            Found::Unknown => Effect::Unchanged,
             Found::Invalid(error) => {
                 let failed = Failed { version: None, error };
                 if self.failed.as_ref() == Some(&failed) && !retry {

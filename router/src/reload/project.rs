@@ -16,13 +16,14 @@ use tokio::sync::{Notify, oneshot};
 use super::attempt::Attempt;
 use super::machine::{Event, Found, Machine, Work};
 use super::restarts::{Rest, Restarts};
-use super::work::{Packages, Plan, Read};
+use super::retries::Retries;
+use super::work::{Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
 use crate::live::{Counters, Debuggers, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, RequestLimits};
-use crate::project::diagnostic;
+use crate::project::{Installed, diagnostic};
 use crate::slots::Slots;
 use crate::version::Version;
 
@@ -47,7 +48,7 @@ pub(super) struct Project {
     /// The digest of its own files, when the version on disk has included ones too.
     pub(super) own: Option<Digest>,
     /// As they were when the newest attempt failed.
-    pub(super) packages: Packages,
+    pub(super) packages: Installed,
     /// What is to be built, or is being built.
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
     /// What was built and is about to be published.
@@ -60,6 +61,8 @@ pub(super) struct Project {
     pub(super) waking: bool,
     /// How the live version's cells died, and what follows.
     pub(super) restarts: Restarts,
+    /// When what failed is tried again.
+    pub(super) retries: Retries,
     pub(super) failure: Option<Failure>,
     pub(super) draining: Vec<(Version, Counters)>,
     /// Tells the build under way that something newer waits.
@@ -88,7 +91,7 @@ impl Project {
             cache: HashCache::default(),
             on_disk: None,
             incarnation: None,
-            packages: Packages::default(),
+            packages: Installed::default(),
             own: None,
             plan: None,
             built: Vec::new(),
@@ -97,6 +100,7 @@ impl Project {
             running: Vec::new(),
             waking: false,
             restarts: Restarts::default(),
+            retries: Retries::default(),
             failure: None,
             draining: Vec::new(),
             newer: Arc::default(),
@@ -115,8 +119,12 @@ impl Project {
     /// Takes what reading it gave. `retry`: what failed before is worth another attempt.
     pub(super) fn was_read(&mut self, read: Read, retry: bool) -> Event {
         self.cache = read.cache;
-        if self.machine.hold.is_none() {
-            self.packages = read.packages;
+        if self.machine.hold.is_none() && read.found != Found::Unknown {
+            self.packages = read.installed;
+        }
+        let live = self.machine.live.clone().map(Found::Version);
+        if let Some(plan) = self.live_plan.as_mut().filter(|_| live.as_ref() == Some(&read.found)) {
+            plan.installed.get_or_insert(read.installed);
         }
         self.attempt.snapshot = Some(read.took);
         self.plan = read.plan;
@@ -201,6 +209,7 @@ impl Project {
             live,
             failed: self.failure.clone(),
             routes: self.routes().to_vec(),
+            strip_prefix: self.live_plan.as_ref().is_none_or(|plan| plan.strip_prefix),
             requests: self.requests.clone(),
             limits,
             slots: self.slots.clone(),

@@ -3,7 +3,6 @@
 //! control flow's thread.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +14,7 @@ use super::record::{Gone, Record};
 use crate::cells::Cells;
 use crate::checkout::Store;
 use crate::packages::Packages;
+use crate::root::Root;
 use crate::version::{Tenant, Version};
 
 /// How long the versions of a project are kept whose folder vanished without a removal: a folder
@@ -28,8 +28,7 @@ const CLOCK_MARGIN: SignedDuration = SignedDuration::from_hours(1);
 /// Removes what nothing needs any more.
 #[derive(Debug, Clone)]
 pub(super) struct Pruner {
-    /// The volume.
-    pub(super) projects: PathBuf,
+    pub(super) root: Root,
     pub(super) store: Arc<Store>,
     pub(super) packages: Arc<Packages>,
     pub(super) cells: Arc<Cells>,
@@ -59,12 +58,16 @@ impl Pruner {
 
     /// The projects that have something in the state folder which no event of theirs may ever
     /// prune: their folder is gone, or they were removed before. With the incarnations that were
-    /// found.
+    /// found. None while the projects root is missing or may still be filled: nothing is known to be
+    /// gone then.
     pub(super) async fn leftovers(self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
         spawn_blocking(move || self.find_leftovers()).await.unwrap_or_default()
     }
 
     fn find_leftovers(&self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
+        if !self.root.is_there() {
+            return BTreeMap::new();
+        }
         let checkouts = self.store.tenants().unwrap_or_else(|error| {
             tracing::warn!("old checkouts stay: {error:#}");
             BTreeSet::new()
@@ -76,14 +79,15 @@ impl Pruner {
             found.entry(tenant.project).or_default().insert(tenant.incarnation);
         }
         found.retain(|project, _| {
-            !self.projects.join(project.as_str()).is_dir()
-                || Incarnations::path(&self.projects, project).exists()
+            self.root.lacks(project.as_str()) || Incarnations::path(self.root.path(), project).exists()
         });
         found
     }
 
     fn prune(&self, scope: &Scope) {
-        let record = match Incarnations::read(&self.projects, &scope.project) {
+        let record = match Incarnations::read(self.root.path(), &scope.project) {
+            // A root that is missing tells nothing of what ended and what is kept.
+            Ok(None) if !self.root.is_there() => return,
             Ok(record) => record,
             Err(error) => return tracing::warn!(project.name = %scope.project, "nothing is pruned: {error}"),
         };

@@ -1,13 +1,13 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
 //! drain.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
@@ -23,7 +23,8 @@ use crate::health;
 use crate::live::Running;
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
-use crate::project::{Healthcheck, Include, Manifest, Upkeep, diagnostic, included};
+use crate::project::{Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
+use crate::root::Root;
 use crate::version::{Tenant, Version};
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
@@ -41,8 +42,11 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: Vec<Route>,
+    pub(super) strip_prefix: bool,
     pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,
+    /// The packages on the volume that it was made with; `None` when it is one of an earlier run.
+    pub(super) installed: Option<Installed>,
 }
 
 impl Plan {
@@ -50,8 +54,8 @@ impl Plan {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
         let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
         let order = Order { version, checkout, entry, include, grant };
-        let Manifest { routes, upkeep, asked, .. } = manifest;
-        Self { order, routes, upkeep, asked: Arc::new(asked) }
+        let Manifest { routes, strip_prefix, upkeep, asked, .. } = manifest;
+        Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
     }
 
     /// How many cells it has.
@@ -82,28 +86,47 @@ pub(super) struct Read {
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
     /// The digest of its own files, when the version has included ones too.
     pub(super) own: Option<Digest>,
-    pub(super) packages: Packages,
+    pub(super) installed: Installed,
     pub(super) cache: HashCache,
     pub(super) took: Duration,
 }
 
-/// What tells that packages were installed since, for each of the project's `node_modules`: they are no part of the
-/// digest, but may mend what failed.
-pub(super) type Packages = Vec<(PathBuf, SystemTime, Option<SystemTime>)>;
-
 /// What to read.
 pub(super) struct Place {
     pub(super) project: ProjectName,
-    pub(super) path: PathBuf,
+    pub(super) root: Root,
     pub(super) live: Option<Version>,
     /// The project's incarnation at the last look.
     pub(super) incarnation: Option<Incarnation>,
+    /// The packages that it was made with.
+    pub(super) live_with: Option<Installed>,
     /// Whether that would be given something else now.
     pub(super) outdated: bool,
     pub(super) policy: Arc<Policy>,
     /// What failed before, and the packages that it failed with; not worth another attempt while
     /// both are the same. `None` when somebody asks for one.
-    pub(super) failed: Option<(Version, Packages)>,
+    pub(super) failed: Option<(Version, Installed)>,
+    pub(super) trigger: Trigger,
+}
+
+impl Place {
+    /// The owner of the files that are there now.
+    fn tenant(&self) -> Result<Tenant, Diagnostic> {
+        let read = incarnation(&self.root, &self.project, self.incarnation);
+        read.map(|incarnation| Tenant::new(&self.project, incarnation))
+    }
+
+    /// Whether the live version was made with other packages than these.
+    fn has_others(&self, installed: Installed) -> bool {
+        self.live_with.is_some_and(|with| with != installed)
+    }
+
+    /// Whether packages may be half installed. The watch waits until they are complete, and whoever asks for a reload
+    /// knows it; other looks come at any time.
+    fn may_be_half(&self, installed: Installed) -> bool {
+        let at_any_time = matches!(self.trigger, Trigger::Scan | Trigger::Policy);
+        at_any_time && installed.progress != Progress::Complete
+    }
 }
 
 /// Reads a project and, when it is new, makes its checkout.
@@ -112,10 +135,9 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
     let _permit = permits.acquire_owned().await;
     let reading = spawn_blocking(move || {
         let mut cache = cache;
-        let packages = packages(&place.path);
-        let mut own = None;
-        let (found, plan) = read_blocking(&store, &place, &packages, &mut own, &mut cache);
-        Read { found, plan, own, packages, cache, took: Duration::ZERO }
+        let (mut own, mut installed) = (None, Installed::default());
+        let (found, plan) = read_blocking(&store, &place, &mut installed, &mut own, &mut cache);
+        Read { found, plan, own, installed, cache, took: Duration::ZERO }
     });
     match reading.await {
         Ok(read) => Read { took: began.elapsed(), ..read },
@@ -123,7 +145,7 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
             found: Found::Invalid(diagnostic(format!("the router failed to read the project: {panic}"))),
             plan: None,
             own: None,
-            packages: Packages::default(),
+            installed: Installed::default(),
             cache: HashCache::default(),
             took: began.elapsed(),
         },
@@ -133,7 +155,7 @@ pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, perm
 fn read_blocking(
     store: &Store,
     place: &Place,
-    packages: &Packages,
+    installed: &mut Installed,
     own: &mut Option<Digest>,
     cache: &mut HashCache,
 ) -> (Found, Option<Result<Plan, Diagnostic>>) {
@@ -142,9 +164,12 @@ fn read_blocking(
             Ok(tenant) => tenant,
             Err(error) => return (Found::Invalid(error), None),
         };
-        let snapshot = match store.snapshot(&place.path, cache) {
+        let snapshot = match store.snapshot(&place.root.project(place.project.as_str()), cache) {
             Ok(snapshot) => snapshot,
-            Err(SnapshotError::Gone) => return (Found::Gone, None),
+            Err(SnapshotError::Gone) if place.root.lacks(place.project.as_str()) => {
+                return (Found::Gone, None);
+            }
+            Err(SnapshotError::Gone) => return (Found::Unknown, None),
             Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
         };
         // Files that were put here by a deploy after a removal are not those of the incarnation
@@ -153,21 +178,28 @@ fn read_blocking(
             continue;
         }
         *own = snapshot.own;
+        *installed = Installed::of(snapshot.packages());
         let version = Version::new(&tenant, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
-            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == packages);
-        let found = match is_live && place.outdated {
+            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == installed);
+        let has_others = is_live && place.has_others(*installed);
+        if has_others && !place.outdated && place.may_be_half(*installed) {
+            return (Found::Unknown, None);
+        }
+        let is_outdated = is_live && (place.outdated || has_others);
+        let found = match is_outdated {
             true => Found::Outdated(version.clone()),
             false => Found::Version(version.clone()),
         };
-        if (is_live && !place.outdated) || has_failed {
+        if (is_live && !is_outdated) || has_failed {
             return (found, None);
         }
         match store.make(&version, &snapshot, place.live.as_ref()) {
             Ok(checkout) => {
                 let plan = Manifest::read(&checkout.dir)
-                    .map(|manifest| Plan::new(version, checkout, manifest, &place.policy));
+                    .map(|manifest| Plan::new(version, checkout, manifest, &place.policy))
+                    .map(|plan| Plan { installed: Some(*installed), ..plan });
                 return (found, Some(plan));
             }
             Err(CheckoutError::Moved) => {}
@@ -180,38 +212,17 @@ fn read_blocking(
     (Found::Invalid(diagnostic(error)), None)
 }
 
-impl Place {
-    /// Returns the owner of the files that are there now.
-    fn tenant(&self) -> Result<Tenant, Diagnostic> {
-        let volume = self.path.parent().unwrap_or(&self.path);
-        let read = incarnation(volume, &self.project, self.incarnation);
-        read.map(|incarnation| Tenant::new(&self.project, incarnation))
-    }
-}
-
 /// The current incarnation of `project`; without a word on the volume, the one that is `known`.
 fn incarnation(
-    volume: &Path,
+    root: &Root,
     project: &ProjectName,
     known: Option<Incarnation>,
 ) -> Result<Incarnation, Diagnostic> {
-    match Incarnations::read(volume, project) {
+    match Incarnations::read(root.path(), project) {
         Ok(Some(incarnations)) => Ok(incarnations.current),
         Ok(None) => Ok(known.unwrap_or_default()),
         Err(error) => Err(diagnostic(error.to_string())),
     }
-}
-
-fn packages(project: &Path) -> Packages {
-    let included = included(project).unwrap_or_default();
-    let beside = included.entries.iter().flat_map(Include::packages);
-    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-    let found = [PathBuf::from("node_modules")].into_iter().chain(beside).filter_map(|packages| {
-        let folder = project.join(&packages);
-        // npm writes this file last.
-        Some((packages, changed(&folder)?, changed(&folder.join(".package-lock.json"))))
-    });
-    found.collect()
 }
 
 fn key(order: &Order) -> std::io::Result<Key> {
@@ -231,8 +242,7 @@ pub(super) enum BuildError {
 /// What builds need.
 #[derive(Debug, Clone)]
 pub(super) struct Builder {
-    /// The volume.
-    pub(super) projects: PathBuf,
+    pub(super) root: Root,
     pub(super) cells: Arc<Cells>,
     pub(super) store: Arc<Store>,
     pub(super) packages: Arc<packages::Packages>,
@@ -417,9 +427,9 @@ impl Builder {
 
     /// Finds the checkout of an earlier run's last good version.
     pub(super) async fn find(&self, version: Version, policy: Arc<Policy>) -> Option<Plan> {
-        let (store, projects) = (self.store.clone(), self.projects.clone());
+        let (store, root) = (self.store.clone(), self.root.clone());
         let found = spawn_blocking(move || {
-            let current = incarnation(&projects, &version.project, Some(version.incarnation)).ok()?;
+            let current = incarnation(&root, &version.project, Some(version.incarnation)).ok()?;
             if current != version.incarnation {
                 return None;
             }

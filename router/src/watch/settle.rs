@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Change;
+use switchyard_bridge::event::Trigger;
 
 /// A project that never is quiet is read this many quiet times after its first change.
 const AT_LATEST: u32 = 10;
@@ -31,14 +31,20 @@ pub(super) enum What {
 pub(super) struct Settling {
     quiet: Duration,
     projects: BTreeMap<String, Project>,
-    all: bool,
 }
 
 #[derive(Debug)]
 struct Project {
     first: Instant,
+    /// The first sign since it was put back.
+    began: Option<Instant>,
     last: Instant,
     files: HashMap<PathBuf, Writing>,
+    /// The last sign of an installation of packages.
+    packages: Option<Packages>,
+    /// It is not looked at sooner or later than this.
+    due: Option<Instant>,
+    trigger: Trigger,
 }
 
 /// A file of which it is not known whether its writer is done.
@@ -49,9 +55,28 @@ enum Writing {
     Open,
 }
 
+/// Packages that are being installed, perhaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packages {
+    /// The last sign of it.
+    pub(super) at: Instant,
+    /// What they were when they were looked at last.
+    pub(super) stamp: Option<u64>,
+}
+
+/// A project that is quiet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settled {
+    pub(super) name: String,
+    /// The first sign of a change.
+    pub(super) since: Instant,
+    pub(super) packages: Option<Packages>,
+    pub(super) trigger: Trigger,
+}
+
 impl Settling {
     pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, projects: BTreeMap::new(), all: false }
+        Self { quiet, projects: BTreeMap::new() }
     }
 
     /// Notes an event of `path` in the project `name`.
@@ -64,12 +89,7 @@ impl Settling {
             }
             return;
         }
-        let project = self.projects.entry(name.to_owned()).or_insert_with(|| Project {
-            first: at,
-            last: at,
-            files: HashMap::new(),
-        });
-        project.last = project.last.max(at);
+        let project = self.project(name, at);
         match what {
             What::Created => project.files.insert(path.to_owned(), Writing::Created),
             What::Written => project.files.insert(path.to_owned(), Writing::Open),
@@ -77,10 +97,42 @@ impl Settling {
         };
     }
 
-    /// Notes that every project may have changed.
-    pub(super) fn note_all(&mut self) {
-        self.all = true;
-        self.projects.clear();
+    /// Notes that packages of the project `name` are being installed or removed.
+    pub(super) fn note_packages(&mut self, name: &str, at: Instant) {
+        let packages = &mut self.project(name, at).packages;
+        let stamp = packages.and_then(|packages| packages.stamp);
+        *packages = Some(Packages { at, stamp });
+    }
+
+    /// Notes a change in the project `name` that was found by comparison, some time after it was made.
+    pub(super) fn found(&mut self, name: &str, at: Instant) {
+        let project = self.project(name, at);
+        project.due = Some(at);
+        project.trigger = Trigger::Poll;
+    }
+
+    /// Puts a project back that is to be looked at again at `due`, unless something happens until then.
+    pub(super) fn put_back(&mut self, settled: Settled, due: Instant) {
+        let Settled { name, since, packages, trigger } = settled;
+        let files = HashMap::new();
+        let (first, last, due) = (since, since, Some(due));
+        self.projects.insert(name, Project { first, began: None, last, files, packages, due, trigger });
+    }
+
+    fn project(&mut self, name: &str, at: Instant) -> &mut Project {
+        let project = self.projects.entry(name.to_owned()).or_insert_with(|| Project {
+            first: at,
+            began: None,
+            last: at,
+            files: HashMap::new(),
+            packages: None,
+            due: None,
+            trigger: Trigger::Watch,
+        });
+        project.began.get_or_insert(at);
+        project.last = project.last.max(at);
+        project.due = None;
+        project
     }
 
     /// The projects that are not quiet.
@@ -90,35 +142,34 @@ impl Settling {
 
     /// When to ask [`Settling::settled`] again.
     pub(super) fn due(&self) -> Option<Instant> {
-        let now = self.all.then(Instant::now);
-        self.projects.values().map(|project| project.due(self.quiet)).chain(now).min()
+        self.projects.values().map(|project| project.due(self.quiet)).min()
     }
 
     /// Takes out what is quiet at `now`.
-    pub(super) fn settled(&mut self, now: Instant) -> Vec<Change> {
-        if std::mem::take(&mut self.all) {
-            return vec![Change::All];
-        }
+    pub(super) fn settled(&mut self, now: Instant) -> Vec<Settled> {
         let quiet = self.quiet;
-        let mut changes = Vec::new();
-        self.projects.retain(|name, project| {
-            let settled = project.due(quiet) <= now;
-            if settled {
-                changes.push(Change::Project { name: name.clone(), since: project.first });
-            }
-            !settled
+        let is_quiet = |_: &String, project: &mut Project| project.due(quiet) <= now;
+        let settled = self.projects.extract_if(.., is_quiet).map(|(name, project)| Settled {
+            name,
+            since: project.first,
+            packages: project.packages,
+            trigger: project.trigger,
         });
-        changes
+        settled.collect()
     }
 }
 
 impl Project {
     fn due(&self, quiet: Duration) -> Instant {
+        if let Some(due) = self.due {
+            return due;
+        }
         let writing = self.files.values().any(|writing| *writing == Writing::Open);
         if writing {
             return self.last + quiet.max(WRITER_PATIENCE);
         }
-        (self.last + quiet).min(self.first + (quiet * AT_LATEST).max(WRITER_PATIENCE))
+        let began = self.began.unwrap_or(self.first);
+        (self.last + quiet).min(began + (quiet * AT_LATEST).max(WRITER_PATIENCE))
     }
 }
 
@@ -159,7 +210,8 @@ mod tests {
         scene.note(1, What::Closed);
         assert_eq!(scene.settling.settled(scene.at(100)), []);
         let since = scene.at(0);
-        assert_eq!(scene.settling.settled(scene.at(101)), [Change::Project { name: "a".into(), since }]);
+        let settled = Settled { name: "a".into(), since, packages: None, trigger: Trigger::Watch };
+        assert_eq!(scene.settling.settled(scene.at(101)), [settled]);
         assert_eq!(scene.settling.due(), None);
     }
 
@@ -201,5 +253,32 @@ mod tests {
         assert_eq!(scene.settling.due(), None);
         scene.note(5, What::Created);
         assert_eq!(scene.due(), 105);
+    }
+
+    #[test]
+    fn a_project_whose_packages_are_being_installed_is_looked_at_again_when_it_was_put_back() {
+        let mut scene = Scene::new();
+        scene.settling.note_packages("a", scene.at(0));
+        let settled = scene.settling.settled(scene.at(100)).remove(0);
+        assert_eq!(settled.packages, Some(Packages { at: scene.at(0), stamp: None }));
+        scene.settling.put_back(settled, scene.at(600));
+        assert_eq!(scene.due(), 600);
+        scene.note(300, What::Closed);
+        assert_eq!(scene.due(), 400, "something happened");
+        for n in 0..100 {
+            scene.note(400 + n * 50, What::Closed);
+        }
+        assert_eq!(scene.due(), 300 + 2000, "and it is waited for again");
+        let settled = scene.settling.settled(scene.at(2300)).remove(0);
+        assert_eq!(settled.since, scene.at(0), "of the first sign");
+    }
+
+    #[test]
+    fn what_was_found_by_comparison_is_not_waited_for() {
+        let mut scene = Scene::new();
+        scene.note(0, What::Written);
+        scene.settling.found("a", scene.at(50));
+        assert_eq!(scene.due(), 50);
+        assert_eq!(scene.settling.settled(scene.at(50))[0].trigger, Trigger::Poll);
     }
 }

@@ -1,8 +1,10 @@
 //! The directories that are watched: the root, and every directory of every project and of what it includes but those
-//! that never count (history, packages). One watch a directory, so that a big `node_modules` costs none.
+//! that never count (history). One watch a directory; of a `node_modules` only itself and its scopes and stores have one,
+//! so that a big one costs a few.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +14,14 @@ use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
 use super::plain::PlainWatcher;
-use crate::project::{CONFIG_FILES, Include, included};
+use crate::project::{CONFIG_FILES, Include, NODE_MODULES, has_packages, included};
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {
+    /// The real folder.
     root: PathBuf,
-    debouncer: Debouncer<PlainWatcher, NoCache>,
+    /// `None` where the kernel has no watches left.
+    debouncer: Option<Debouncer<PlainWatcher, NoCache>>,
     /// Directory to the projects that it belongs to: two may link to the same one, or include it.
     watched: HashMap<PathBuf, Vec<Owner>>,
     /// What projects include, those that do.
@@ -46,9 +50,60 @@ impl Tree {
         tick: Duration,
         merge: Duration,
         handler: impl DebounceEventHandler,
-    ) -> notify::Result<Self> {
-        let debouncer = new_debouncer_opt(merge, Some(tick), handler, NoCache, Config::default())?;
-        Ok(Self { root: root.to_owned(), debouncer, watched: HashMap::new(), included: HashMap::new() })
+    ) -> (Self, notify::Result<()>) {
+        let debouncer = new_debouncer_opt(merge, Some(tick), handler, NoCache, Config::default());
+        let (debouncer, result) = match debouncer {
+            Ok(debouncer) => (Some(debouncer), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let root = root.to_owned();
+        (Self { root, debouncer, watched: HashMap::new(), included: HashMap::new() }, result)
+    }
+
+    /// The real folder whose projects are watched.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Watches the projects in `root` in place of those where it was.
+    pub(super) fn move_to(&mut self, root: &Path) -> notify::Result<()> {
+        let watched = std::mem::take(&mut self.watched).into_keys();
+        for directory in watched.chain([self.root.clone()]) {
+            self.unwatch(&directory);
+        }
+        self.included.clear();
+        root.clone_into(&mut self.root);
+        self.sync_all()
+    }
+
+    fn watch(&mut self, directory: &Path) -> notify::Result<()> {
+        match &mut self.debouncer {
+            Some(debouncer) => debouncer.watch(directory, RecursiveMode::NonRecursive),
+            None => Ok(()),
+        }
+    }
+
+    fn unwatch(&mut self, directory: &Path) {
+        if let Some(debouncer) = &mut self.debouncer {
+            // Its watch may have ended with the directory.
+            let _ = debouncer.unwatch(directory);
+        }
+    }
+
+    /// The projects that have watched directories.
+    pub(super) fn names(&self) -> HashSet<String> {
+        self.watched.values().flatten().map(|owner| owner.project.clone()).collect()
+    }
+
+    /// The folders of packages of the project `name`: its own, whether it is there or not, and others.
+    pub(super) fn packages_of(&self, name: &str) -> HashSet<PathBuf> {
+        let is_its = |owner: &&Owner| owner.project == name;
+        let folders = self.watched.iter().filter_map(|(directory, owners)| {
+            let owner = owners.iter().find(is_its)?;
+            (owner.below.file_name()? == NODE_MODULES).then(|| directory.clone())
+        });
+        let own = self.root.join(name).join(NODE_MODULES);
+        folders.chain([own.canonicalize().unwrap_or(own)]).collect()
     }
 
     /// How many directories are watched.
@@ -82,9 +137,8 @@ impl Tree {
     /// Makes the watches fit what is there, for all projects.
     pub(super) fn sync_all(&mut self) -> notify::Result<()> {
         let root = self.root.clone();
-        self.debouncer.watch(&root, RecursiveMode::NonRecursive)?;
-        let mut names: HashSet<String> =
-            self.watched.values().flatten().map(|owner| owner.project.clone()).collect();
+        self.watch(&root)?;
+        let mut names = self.names();
         let entries = std::fs::read_dir(&root).map_err(Error::io)?;
         names.extend(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()));
         let names: Vec<_> = names.into_iter().filter(|name| !project::is_ignored(name)).collect();
@@ -128,31 +182,24 @@ impl Tree {
         }
         self.watched.retain(|_, owners| !owners.is_empty());
         let is_gone_now =
-            |directory: &&PathBuf| !self.watched.contains_key(*directory) && **directory != self.root;
-        for gone in before.iter().filter(is_gone_now) {
-            // Its watch may have ended with the directory.
-            let _ = self.debouncer.unwatch(gone);
+            |directory: &PathBuf| !self.watched.contains_key(directory) && *directory != self.root;
+        let gone: Vec<_> = before.into_iter().filter(is_gone_now).collect();
+        for directory in gone {
+            self.unwatch(&directory);
         }
+        let is_affected =
+            |owners: &[Owner]| owners.iter().any(|owner| names.contains(owner.project.as_str()));
+        let affected = self.watched.iter().filter(|(_, owners)| is_affected(owners));
+        let affected: Vec<_> = affected.map(|(directory, _)| directory.clone()).collect();
         let mut result = Ok(());
-        let mut unwatched = Vec::new();
-        for (directory, owners) in &self.watched {
-            let affected = owners.iter().any(|owner| names.contains(owner.project.as_str()));
-            if !affected {
-                continue;
-            }
+        for directory in affected {
             // Again for one that is watched: it may be another directory of the same name.
-            match self.debouncer.watch(directory, RecursiveMode::NonRecursive) {
-                Ok(()) => {}
-                Err(error) => {
-                    unwatched.push(directory.clone());
-                    if !is_gone(&error) {
-                        result = Err(error);
-                    }
+            if let Err(error) = self.watch(&directory) {
+                self.watched.remove(&directory);
+                if !is_gone(&error) {
+                    result = Err(error);
                 }
             }
-        }
-        for directory in unwatched {
-            self.watched.remove(&directory);
         }
         result
     }
@@ -178,7 +225,9 @@ impl Tree {
                 continue;
             }
             if let (Some(folder), Some(beside), true) = (path.parent(), below.parent(), path.is_file()) {
-                all.push((folder.to_owned(), owner(beside.to_owned(), Some("node_modules".into()))));
+                all.push((folder.to_owned(), owner(beside.to_owned(), Some(NODE_MODULES.into()))));
+                let packages = package_folders(&folder.join(NODE_MODULES), &beside.join(NODE_MODULES));
+                all.extend(packages.into_iter().map(|(directory, below)| (directory, owner(below, None))));
             }
             let included = directories(&path).into_iter();
             all.extend(included.map(|(directory, within)| (directory, owner(below.join(within), None))));
@@ -198,25 +247,50 @@ fn is_gone(error: &Error) -> bool {
     }
 }
 
-/// The real directories of the project at `path`, and their paths below it.
+/// The real directories of the project at `path`, each once, and their paths below it.
 fn directories(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let Ok(root) = path.canonicalize() else { return Vec::new() };
     let stays_inside = |entry: &DirEntry| {
         !entry.path_is_symlink() || entry.path().canonicalize().is_ok_and(|real| real.starts_with(&root))
     };
+    // By links there may be more paths to one than anybody could walk.
+    let mut seen = HashSet::new();
+    let mut is_new = |entry: &DirEntry| {
+        entry.metadata().is_ok_and(|metadata| seen.insert((metadata.dev(), metadata.ino())))
+    };
+    let mut found = Vec::new();
+    let mut packages = Vec::new();
     let walk = WalkDir::new(path).follow_links(true).into_iter();
     let entered = walk.filter_entry(|entry| {
-        entry.depth() == 0
-            || (entry.file_type().is_dir()
-                && digest::is_entered(entry.file_name().as_encoded_bytes())
-                && stays_inside(entry))
+        if entry.depth() > 0 && (!entry.file_type().is_dir() || !stays_inside(entry)) {
+            return false;
+        }
+        if entry.depth() > 0 && entry.file_name() == NODE_MODULES && !entry.path_is_symlink() {
+            packages.push(entry.path().to_owned());
+        }
+        let is_entered = entry.depth() == 0 || digest::is_entered(entry.file_name().as_encoded_bytes());
+        is_entered && is_new(entry)
     });
-    let entered = entered.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_dir()));
-    let found = entered.flatten().filter_map(|entry| {
-        let below = entry.path().strip_prefix(path).ok()?.to_owned();
-        Some((entry.path().canonicalize().ok()?, below))
+    let below = |entry: &Path| entry.strip_prefix(path).map(Path::to_owned).ok();
+    for entry in entered.flatten().filter(|entry| entry.file_type().is_dir()) {
+        found.extend(entry.path().canonicalize().ok().zip(below(entry.path())));
+    }
+    for folder in packages {
+        found.extend(below(&folder).into_iter().flat_map(|below| package_folders(&folder, &below)));
+    }
+    found
+}
+
+/// A `node_modules` and the scopes and stores in it: their real directories, and their paths below the project.
+fn package_folders(folder: &Path, below: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let Ok(real) = folder.canonicalize() else { return Vec::new() };
+    let inside = std::fs::read_dir(&real).into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        (is_folder && has_packages(name.to_str()?)).then(|| (real.join(&name), below.join(&name)))
     });
-    found.collect()
+    let inside: Vec<_> = inside.collect();
+    [(real, below.to_owned())].into_iter().chain(inside).collect()
 }
 
 #[cfg(test)]
@@ -239,7 +313,8 @@ mod tests {
             std::fs::write(root.join(path), text).unwrap();
         }
         let some = Duration::from_millis(1);
-        let mut tree = Tree::new(&root, some, some, |_| {}).unwrap();
+        let (mut tree, made) = Tree::new(&root, some, some, |_| {});
+        made.unwrap();
         tree.sync_all().unwrap();
         let owners = |path: &str| {
             let mut found = tree.projects_of(&root.join(path));
@@ -257,5 +332,29 @@ mod tests {
         );
         assert_eq!(owners("deno.json"), ["c: ../deno.json", "deno.json: "]);
         assert_eq!(owners("_other"), [""; 0]);
+    }
+
+    #[test]
+    fn of_packages_their_folder_and_its_scopes_are_watched_and_folders_with_many_paths_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for path in
+            ["a/node_modules/@scope/one/lib", "a/node_modules/.cache/x", "a/lib/node_modules/two", "a/src"]
+        {
+            std::fs::create_dir_all(root.join(path)).unwrap();
+        }
+        for link in ["a/src/one", "a/src/two"] {
+            std::os::unix::fs::symlink("../lib", root.join(link)).unwrap();
+        }
+        let some = Duration::from_millis(1);
+        let (mut tree, _) = Tree::new(&root, some, some, |_| {});
+        tree.sync_all().unwrap();
+        let mut watched: Vec<_> = tree.watched.keys().map(|path| path.strip_prefix(&root).unwrap()).collect();
+        watched.sort();
+        let expected =
+            ["a", "a/lib", "a/lib/node_modules", "a/node_modules", "a/node_modules/@scope", "a/src"];
+        assert_eq!(watched, expected.map(Path::new));
+        let packages = ["a/lib/node_modules", "a/node_modules"].map(|path| root.join(path));
+        assert_eq!(tree.packages_of("a"), HashSet::from(packages));
     }
 }

@@ -56,7 +56,13 @@ pub(super) fn problem(problem: &Problem) -> Answer {
 pub(super) fn record(record: &Record) -> Answer {
     let status = record.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
     match &record.problem {
-        Some(problem) => whole(status, "application/problem+json", format!("{problem}\n")),
+        Some(problem) => {
+            let mut answer = whole(status, "application/problem+json", format!("{problem}\n"));
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                answer.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
+            }
+            answer
+        }
         None => json(status, record),
     }
 }

@@ -12,14 +12,14 @@ use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::answer::{self, Answer, json};
-use super::{Answered, Api, discard, query, readable, stream, switch};
+use super::{Answered, Api, query, readable, stream, switch};
 use crate::incarnation::{Data, Ended};
 use crate::project::ProjectName;
 use crate::server::deploys::{Begun, Job, Order, Ticket};
 use crate::server::problem::Problem;
 use crate::server::records::Record;
 use crate::server::tokens::{Action, Caller};
-use crate::server::upload::{self, Shape};
+use crate::server::upload::{self, Shape, Tree};
 use crate::server::versions::{self, Target, unknown_project};
 use crate::server::volume::{Change, MAX_ENDED, Staging, VolumeError};
 
@@ -37,18 +37,14 @@ impl Api {
     ) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
         let keep = switch(parts.uri.query(), "keep", false)?;
+        let packages = switch(parts.uri.query(), "packages", true)?;
         if let Some(project) = &project {
             caller.check(Action::Deploy, project)?;
         }
         let ticket =
             match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
                 Begun::New(ticket) => ticket,
-                Begun::Known(job) => {
-                    if let Some(body) = body.take() {
-                        discard(&parts.headers, body).await;
-                    }
-                    return Ok(self.answer(parts, job, wait).await);
-                }
+                Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
             };
         let Some(body) = body.take() else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-upload", "the request has no body"));
@@ -68,7 +64,8 @@ impl Api {
         for tree in &received.trees {
             caller.check(Action::Deploy, &tree.project)?;
         }
-        let changes = received.trees.into_iter().map(Change::Put).collect();
+        let put = |tree| Change::Put(Tree { carries_packages: packages, ..tree });
+        let changes = received.trees.into_iter().map(put).collect();
         let job = ticket.start(staging, changes, received.message, keep)?;
         Ok(self.answer(parts, job, wait).await)
     }
@@ -87,6 +84,8 @@ impl Api {
         };
         let wanted = query(parts.uri.query(), "to");
         let wanted = wanted.map(|wanted| Target::check(&project, &wanted)).transpose()?;
+        // Before the register is read: this may find that the projects root is another folder.
+        let staging = self.stage(&ticket).await?;
         let routers = self.routers.all();
         let incarnations = self.deploys.volume().register().of(&project)?;
         let is_removed = self.removal(&project).is_some();
@@ -103,7 +102,6 @@ impl Api {
                 Target { digits, incarnation }
             }
         };
-        let staging = self.stage(&ticket).await?;
         let into: PathBuf = staging.incoming().to_owned();
         let tree = versions::fetch(&project, &target, &routers, &into, &self.limits).await?;
         let is_kept = incarnations.end_of(target.incarnation).is_some_and(|ended| ended.data == Data::Keep);
@@ -125,8 +123,9 @@ impl Api {
             Begun::New(ticket) => ticket,
             Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
-        self.check_removal(&project, data)?;
+        // Before the register is read: this may find that the projects root is another folder.
         let staging = self.stage(&ticket).await?;
+        self.check_removal(&project, data)?;
         let job = ticket.start(staging, vec![Change::Remove(project, data)], None, false)?;
         Ok(self.answer(parts, job, wait).await)
     }

@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use jiff::Timestamp;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -17,12 +18,12 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream as events, switch, told};
-use crate::admin::{State, VersionName};
+use crate::admin::{State, Status, VersionName};
 use crate::event::Diagnostic;
 use crate::project::ProjectName;
 use crate::server::problem::Problem;
 use crate::server::records::Removal;
-use crate::server::routers::{Router, Routers};
+use crate::server::routers::{Presence, Router, Routers};
 use crate::server::tokens::{Action, Caller};
 use crate::server::versions::{self, unknown_project};
 
@@ -35,7 +36,8 @@ const DEFAULT_LINES: usize = 100;
 #[derive(Debug, Serialize)]
 struct Project {
     project: String,
-    /// Whether the routers that can be reached serve different versions of it.
+    /// Whether the routers that can be reached serve different versions of it, or different
+    /// incarnations.
     skew: bool,
     /// Set while the project is removed and can be brought back.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +54,7 @@ struct Said {
     on_disk: Option<VersionName>,
     error: Option<Diagnostic>,
     /// Whether it is kept from the project's requests because it serves an older version than was deployed.
-    lags: bool,
+    behind: bool,
 }
 
 pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
@@ -70,16 +72,22 @@ pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
     names.extend(removed.keys().cloned());
     let names = names.iter().filter(|name| caller.may(Action::Read, name));
     let projects: Vec<_> = names.map(|name| project(name, removed.remove(name), &routers)).collect();
-    let told: Vec<_> = routers
-        .iter()
-        .map(|router| {
-            json!({
-                "router": router.name(), "public": router.public(), "ready": router.is_ready(),
-                "reachable": router.is_reachable(), "lagging": router.lagging(),
-            })
+    json(StatusCode::OK, &json!({ "projects": projects, "routers": states(&routers) }))
+}
+
+/// The routers without their projects.
+pub(super) fn routers(api: &Api) -> Answer {
+    json(StatusCode::OK, &json!({ "routers": states(&api.routers.all()) }))
+}
+
+fn states(routers: &[Arc<Router>]) -> Vec<Value> {
+    let state = |router: &Arc<Router>| {
+        json!({
+            "router": router.name(), "public": router.public(), "ready": router.is_ready(),
+            "reachable": router.is_reachable(), "behind": router.behind(), "installs": router.installs(),
         })
-        .collect();
-    json(StatusCode::OK, &json!({ "projects": projects, "routers": told }))
+    };
+    routers.iter().map(state).collect()
 }
 
 pub(super) fn one(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
@@ -100,12 +108,13 @@ fn project(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> Pro
             Some(status) => (status.live, status.on_disk, status.error),
             None => (None, None, None),
         };
-        Said { router: router.name().to_owned(), state, live, on_disk, error, lags: router.lags(name) }
+        Said { router: router.name().to_owned(), state, live, on_disk, error, behind: router.is_behind(name) }
     });
     let said: Vec<_> = said.collect();
-    let reachable = routers.iter().zip(&said).filter(|(router, _)| router.is_reachable());
-    let live: BTreeSet<_> =
-        reachable.map(|(_, said)| said.live.as_ref().map(|live| live.digest.as_str())).collect();
+    let reachable = routers.iter().filter(|router| router.is_reachable());
+    // The same files in another incarnation have other data.
+    let live = |status: Status| Some((status.live?.digest, status.incarnation));
+    let live: BTreeSet<_> = reachable.map(|router| router.status(name).and_then(live)).collect();
     Project { project: name.to_owned(), skew: live.len() > 1, removed, routers: said }
 }
 
@@ -154,10 +163,15 @@ pub(super) async fn logs(
     }
     let opened = routers.iter().map(|router| async move {
         let label = router.name().to_owned();
-        match router.logs(name.as_str(), lines, follow).await {
+        // The lines of the others do not wait for one that hangs.
+        let asked = match router.presence() {
+            Presence::Away => Err(router.why_away()),
+            _ => router.logs(name.as_str(), lines, follow).await.map_err(|error| error.to_string()),
+        };
+        match asked {
             Ok(events) => events.map(move |event| labelled(&event.kind, &event.data, &label)).boxed(),
             Err(error) => {
-                let data = json!({ "error": error.to_string() }).to_string();
+                let data = json!({ "error": error }).to_string();
                 stream::iter([labelled("error", &data, &label)]).boxed()
             }
         }
@@ -198,16 +212,28 @@ pub(super) fn metrics(api: &Api) -> Answer {
 /// What is read off the moment it is asked for.
 fn register_routers(routers: &Routers, registry: &mut Registry) {
     let ready = Family::<[(&str, String); 1], Gauge>::default();
-    let lagging = Family::<[(&str, String); 1], Gauge>::default();
+    let behind = Family::<[(&str, String); 1], Gauge>::default();
+    let statuses = Family::<[(&str, String); 1], Counter>::default();
     for router in routers.all() {
         let label = [("router", router.name().to_owned())];
         ready.get_or_create(&label).set(router.is_ready().into());
-        lagging.get_or_create(&label).set(i64::try_from(router.lagging().len()).unwrap_or(i64::MAX));
+        behind.get_or_create(&label).set(i64::try_from(router.behind().len()).unwrap_or(i64::MAX));
+        statuses.get_or_create(&label).inc_by(router.statuses_received());
     }
     registry.register("switchyard_bridge_router_ready", "1 while the router takes requests", ready);
     registry.register(
-        "switchyard_bridge_router_lagging_projects",
+        "switchyard_bridge_router_behind_projects",
         "Projects of which the router serves an older version than was deployed",
-        lagging,
+        behind,
+    );
+    registry.register(
+        "switchyard_bridge_router_statuses",
+        "Statuses of projects in the router's answers",
+        statuses,
+    );
+    registry.register(
+        "switchyard_bridge_routes_made",
+        "How often the routes of a project were worked out",
+        ConstCounter::new(routers.routes_made()),
     );
 }

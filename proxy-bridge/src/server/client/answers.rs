@@ -33,6 +33,9 @@ pub(super) struct Record {
     pub(super) projects: Vec<Deployed>,
     #[serde(default)]
     pub(super) routers: Vec<Told>,
+    /// Routers that get no requests until they serve it.
+    #[serde(default)]
+    pub(super) behind: Vec<String>,
     #[serde(default)]
     pub(super) timings_ms: Timings,
 }
@@ -118,7 +121,7 @@ pub(super) struct Said {
     pub(super) error: Option<Diagnostic>,
     /// It gets no request of the project until it serves what was deployed.
     #[serde(default)]
-    pub(super) lags: bool,
+    pub(super) behind: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +129,15 @@ pub(super) struct Router {
     pub(super) router: String,
     #[serde(default = "yes")]
     pub(super) reachable: bool,
+    /// It fetches packages that the volume lacks.
+    #[serde(default)]
+    pub(super) installs: bool,
+}
+
+/// `GET /routers`
+#[derive(Debug, Deserialize)]
+pub(super) struct Routers {
+    pub(super) routers: Vec<Router>,
 }
 
 fn yes() -> bool {

@@ -18,7 +18,8 @@ mod specs;
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) action: Action,
-    pub(super) to: Url,
+    /// `None` for a `--dry-run` that asks no bridge.
+    pub(super) to: Option<Url>,
     /// `Bearer …`, marked so that no debug output shows it.
     pub(super) authorization: Option<HeaderValue>,
     pub(super) json: bool,
@@ -40,6 +41,10 @@ pub(super) struct Deploy {
     pub(super) message: Option<String>,
     pub(super) keep: bool,
     pub(super) wait: bool,
+    /// Show what would be sent, and send nothing.
+    pub(super) dry_run: bool,
+    /// Send `node_modules` also where the routers install packages.
+    pub(super) send_packages: bool,
 }
 
 /// What the folder is.
@@ -81,12 +86,13 @@ pub(super) fn parse(
         return Ok(Parsed::Print(help(spec)));
     }
     let action = values.action();
-    let to = values.to(&env);
+    let needs_no_bridge = values.is_set("dry-run") && !values.names_bridge(&env);
+    let to = (!needs_no_bridge).then(|| values.to(&env));
     let authorization = values.authorization(&env);
     let json = values.is_set("json");
-    match (action, to) {
-        (Some(action), Some(to)) if values.problems.is_empty() => {
-            Ok(Parsed::Run(Box::new(Command { action, to, authorization, json })))
+    match action {
+        Some(action) if values.problems.is_empty() => {
+            Ok(Parsed::Run(Box::new(Command { action, to: to.flatten(), authorization, json })))
         }
         _ => Err(values.problems),
     }
@@ -215,8 +221,9 @@ impl Values {
         };
         let message = self.text("message");
         let (keep, wait) = (self.is_set("keep"), !self.is_set("no-wait"));
+        let (dry_run, send_packages) = (self.is_set("dry-run"), self.is_set("send-packages"));
         let folder = self.required("the folder to deploy")?.into();
-        Some(Deploy { folder, what, message, keep, wait })
+        Some(Deploy { folder, what, message, keep, wait, dry_run, send_packages })
     }
 
     fn required(&mut self, what: &str) -> Option<OsString> {

@@ -1,22 +1,27 @@
-//! Which files of a folder are sent: all but what `.switchyardignore` leaves out, history and editors'
-//! leftovers.
+//! Which files of a folder are sent: all but what the [`Rules`] leave out, history and editors' leftovers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::{self, Digest};
+pub(super) use self::rules::{IGNORE_FILE, Reason, Rules};
 
-/// In the syntax of `.gitignore`; one in a folder below speaks for what is below it.
-pub(super) const IGNORE_FILE: &str = ".switchyardignore";
+use self::rules::Candidate;
+use crate::digest::{self, Digest};
+use crate::entry::{self, CONFIG_FILES, Config, MAX_CONFIG, PACKAGE_FILE};
+
+mod rules;
 
 /// Fifty times what a bridge takes by default. Links within a project can make a small folder very large.
 const MAX_FILES: usize = 1_000_000;
+
+/// Where frameworks and compilers put what is to be served. The one that holds the entry is sent whole.
+const OUTPUT_FOLDERS: [&str; 4] = ["dist", "build", ".output", ".next"];
+
+const PACKAGES: &str = "node_modules";
 
 /// What is sent of one project.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub(super) struct Files {
     pub(super) files: BTreeMap<String, Source>,
     /// Of those that count.
     pub(super) digest: Digest,
+    /// What is not sent, in bytewise order.
+    pub(super) left_out: BTreeMap<String, Reason>,
 }
 
 /// One file.
@@ -38,7 +45,16 @@ pub(super) struct Source {
     pub(super) hash: Option<[u8; 32]>,
 }
 
-/// Why a folder cannot be sent: a sentence that names the file and the mend.
+/// What becomes of `node_modules`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Packages {
+    #[default]
+    Send,
+    /// Left out where a configuration beside it names the packages: the routers install them.
+    Install,
+}
+
+/// Why a folder cannot be sent: a sentence that names the file and the fix.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct FilesError(pub(super) String);
@@ -47,68 +63,90 @@ impl Files {
     pub(super) fn bytes(&self) -> u64 {
         self.files.values().map(|source| source.size).sum()
     }
+
+    /// Whether packages are left for the routers to install.
+    pub(super) fn leaves_packages(&self) -> bool {
+        self.left_out.values().any(|reason| *reason == Reason::Packages)
+    }
 }
 
 /// Lists and hashes what is sent of the project in `root`. Links may lead anywhere `within`, which is `root` or a
-/// folder around it whose ignore files are `outer`. Both are real paths.
+/// folder around it. Both are real paths. `rules` are those of the folders around `root`.
 ///
 /// # Errors
-/// Nothing to send, a name or a link that no project may have, an unreadable file or ignore file.
-pub(super) fn list(root: &Path, within: &Path, outer: &[Gitignore]) -> Result<Files, FilesError> {
+/// Nothing to send, an entry that would be left out, a name or a link that no project may have, an unreadable file
+/// or ignore file.
+pub(super) fn list(
+    root: &Path,
+    within: &Path,
+    rules: &Rules,
+    packages: Packages,
+) -> Result<Files, FilesError> {
     let mut walk = Walk {
         root,
         within,
+        packages,
+        entry: find_entry(root),
         ancestors: vec![root.to_owned()],
-        ignores: outer.to_vec(),
+        rules: rules.clone(),
         files: BTreeMap::new(),
+        left_out: BTreeMap::new(),
     };
-    walk.directory(root, "")?;
-    if walk.files.is_empty() {
-        return Err(FilesError(format!("{} has no files to deploy", root.display())));
-    }
+    walk.directory(root, "", false)?;
+    walk.check()?;
     let counted = walk.files.iter().filter_map(|(path, source)| Some((path, source.hash?)));
     let digest = Digest::of_files(counted);
-    Ok(Files { files: walk.files, digest })
+    Ok(Files { files: walk.files, digest, left_out: walk.left_out })
 }
 
-/// The ignore file of `folder`, where it has one, whose paths lie below `shown`.
-///
-/// # Errors
-/// It cannot be read, or a line of it is no pattern.
-pub(super) fn ignore_file(folder: &Path, shown: &Path) -> Result<Option<Gitignore>, FilesError> {
-    let path = folder.join(IGNORE_FILE);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let mut builder = GitignoreBuilder::new(shown);
-    match builder.add(&path) {
-        Some(error) => Err(FilesError(format!("{error}: mend the line or remove it"))),
-        None => builder.build().map(Some).map_err(|error| FilesError(format!("{}: {error}", path.display()))),
-    }
+/// Whether the project in `root` has packages that its configuration names, so that routers may install them.
+pub(super) fn has_packages(root: &Path) -> bool {
+    root.join(PACKAGES).is_dir() && names_packages(root)
 }
 
-/// The innermost ignore file that speaks of `path` decides.
-pub(super) fn is_ignored(ignores: &[Gitignore], path: &Path, is_dir: bool) -> bool {
-    let matches = ignores.iter().rev().map(|ignore| ignore.matched(path, is_dir));
-    matches.into_iter().find(|found| !matches!(found, Match::None)).is_some_and(|found| found.is_ignore())
+fn names_packages(folder: &Path) -> bool {
+    CONFIG_FILES.into_iter().chain([PACKAGE_FILE]).any(|file| folder.join(file).is_file())
+}
+
+/// The entry of the project in `root`, as a router would find it. `None` where it would find none: to say why is the
+/// router's part.
+fn find_entry(root: &Path) -> Option<String> {
+    let config = CONFIG_FILES.into_iter().find(|file| root.join(file).is_file());
+    let package = Some(PACKAGE_FILE).filter(|file| root.join(file).is_file());
+    let read = |file: Option<&'static str>| match file {
+        Some(file) => configuration(root, file).map(|value| Some((file, value))),
+        None => Some(None),
+    };
+    let (config, package) = (read(config)?, read(package)?);
+    let [config, package] =
+        [&config, &package].map(|read| read.as_ref().map(|(file, value)| Config { file, value }));
+    entry::find(root, config, package).ok()
+}
+
+/// `None` where it does not parse.
+fn configuration(root: &Path, file: &'static str) -> Option<serde_json::Value> {
+    let mut text = String::new();
+    File::open(root.join(file)).ok()?.take(MAX_CONFIG).read_to_string(&mut text).ok()?;
+    entry::parse(file, &text).ok()
 }
 
 struct Walk<'a> {
     root: &'a Path,
     within: &'a Path,
+    packages: Packages,
+    entry: Option<String>,
     /// The real directories from the root down to where the walk is: a link to one of them is a loop.
     ancestors: Vec<PathBuf>,
-    /// The ignore files from the outermost folder down to where the walk is.
-    ignores: Vec<Gitignore>,
+    rules: Rules,
     files: BTreeMap<String, Source>,
+    left_out: BTreeMap<String, Reason>,
 }
 
 impl Walk<'_> {
-    /// `real` is where the folder is, `prefix` what it is called in the project.
-    fn directory(&mut self, real: &Path, prefix: &str) -> Result<(), FilesError> {
-        let ignore = ignore_file(real, &self.root.join(prefix))?;
-        let own = ignore.is_some();
-        self.ignores.extend(ignore);
+    /// `real` is where the folder is, `prefix` what it is called in the project. `whole`: what git ignores of it
+    /// is sent as well.
+    fn directory(&mut self, real: &Path, prefix: &str, whole: bool) -> Result<(), FilesError> {
+        let layers = self.rules.enter(real, &self.root.join(prefix))?;
         for entry in fs::read_dir(real).map_err(|error| unreadable(prefix, &error))? {
             let entry = entry.map_err(|error| unreadable(prefix, &error))?;
             let name = entry.file_name();
@@ -118,22 +156,29 @@ impl Walk<'_> {
                 )));
             };
             let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-            self.entry(&entry.path(), path)?;
+            self.entry(&entry.path(), path, whole)?;
         }
-        if own {
-            self.ignores.pop();
-        }
+        self.rules.leave(layers);
         Ok(())
     }
 
-    fn entry(&mut self, absolute: &Path, path: String) -> Result<(), FilesError> {
-        let is_link = absolute.is_symlink();
-        let is_dir = absolute.is_dir();
-        if is_left_out(&path, is_link, is_dir) || is_ignored(&self.ignores, &self.root.join(&path), is_dir) {
-            return Ok(());
+    fn entry(&mut self, absolute: &Path, path: String, whole: bool) -> Result<(), FilesError> {
+        let (is_link, is_dir) = (absolute.is_symlink(), absolute.is_dir());
+        let whole = whole || self.is_sent_whole(&path, is_dir);
+        let shown = self.root.join(&path);
+        let candidate = Candidate { path: &shown, is_dir, is_link, whole };
+        let never = is_never_sent(&path, is_link, is_dir).then_some(Reason::Never);
+        let reason =
+            never.or_else(|| self.rules.reason(candidate)).or_else(|| self.installed(&shown, is_dir));
+        if let Some(reason) = reason {
+            return self.leave_out(path, is_dir, reason);
         }
         digest::check_path(&path).map_err(|error| FilesError(error.to_string()))?;
         let real = if is_link { self.target(absolute, &path)? } else { absolute.to_owned() };
+        let target = Candidate { path: &real, is_dir, is_link: false, whole };
+        if is_link && self.rules.reason(target) == Some(Reason::Env) {
+            return self.leave_out(path, is_dir, Reason::Env);
+        }
         let metadata = real.metadata().map_err(|error| unreadable(&path, &error))?;
         if metadata.is_dir() {
             if is_link && self.ancestors.contains(&real) {
@@ -142,26 +187,60 @@ impl Walk<'_> {
                 )));
             }
             self.ancestors.push(real.clone());
-            self.directory(&real, &path)?;
+            self.directory(&real, &path, whole)?;
             self.ancestors.pop();
-        } else if metadata.is_file() {
-            self.file(path, real, metadata.len())?;
+            return Ok(());
         }
-        // Sockets, pipes and devices are no code: they are left out as if they were not there.
+        if metadata.is_file() {
+            return self.file(path, real, metadata.len());
+        }
+        // Sockets, pipes and devices are no code.
+        self.leave_out(path, false, Reason::Never)
+    }
+
+    /// Whether git's rules do not count for a folder and all in it, or for a file: the entry and its folder, and
+    /// packages, which git ignores because they can be made again.
+    fn is_sent_whole(&self, path: &str, is_dir: bool) -> bool {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let Some(entry) = &self.entry else { return is_dir && name == PACKAGES };
+        let holds_entry = || entry.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let is_output = || {
+            let candidate = Candidate { path: &self.root.join(path), is_dir, is_link: false, whole: false };
+            OUTPUT_FOLDERS.contains(&name) || self.rules.reason(candidate) == Some(Reason::Gitignore)
+        };
+        entry == path || (is_dir && (name == PACKAGES || (holds_entry() && is_output())))
+    }
+
+    fn installed(&self, shown: &Path, is_dir: bool) -> Option<Reason> {
+        let are_packages = is_dir && shown.ends_with(PACKAGES) && shown.parent().is_some_and(names_packages);
+        (self.packages == Packages::Install && are_packages).then_some(Reason::Packages)
+    }
+
+    fn leave_out(&mut self, mut path: String, is_dir: bool, reason: Reason) -> Result<(), FilesError> {
+        self.bound(self.left_out.len())?;
+        if is_dir {
+            path.push('/');
+        }
+        self.left_out.insert(path, reason);
         Ok(())
     }
 
     fn file(&mut self, path: String, real: PathBuf, size: u64) -> Result<(), FilesError> {
-        if self.files.len() == MAX_FILES {
-            return Err(FilesError(format!(
-                "{} has more than {MAX_FILES} files: leave some out in {IGNORE_FILE}",
-                self.root.display()
-            )));
-        }
+        self.bound(self.files.len())?;
         let hash = digest::is_counted(&path).then(|| hash_file(&real)).transpose();
         let hash = hash.map_err(|error| unreadable(&path, &error))?;
         self.files.insert(path, Source { path: real, size, hash });
         Ok(())
+    }
+
+    fn bound(&self, files: usize) -> Result<(), FilesError> {
+        if files < MAX_FILES {
+            return Ok(());
+        }
+        Err(FilesError(format!(
+            "{} has more than {MAX_FILES} files: leave some out in {IGNORE_FILE}",
+            self.root.display()
+        )))
     }
 
     fn target(&self, link: &Path, path: &str) -> Result<PathBuf, FilesError> {
@@ -172,22 +251,53 @@ impl Walk<'_> {
                 self.within.display()
             ))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(FilesError(format!("the symbolic link {path} points to nothing: mend or remove it")))
+                Err(FilesError(format!("the symbolic link {path} points to nothing: fix or remove it")))
             }
             Err(error) => Err(unreadable(path, &error)),
         }
+    }
+
+    /// Refuses what no router could serve, while it can be said why.
+    fn check(&self) -> Result<(), FilesError> {
+        let holds_entry = |(left, _): &(&String, &Reason)| {
+            self.entry.as_ref().is_some_and(|entry| {
+                *left == entry || (left.ends_with('/') && entry.starts_with(left.as_str()))
+            })
+        };
+        let entry = self.left_out.iter().find(holds_entry);
+        let by_rule = |reason: Reason| !matches!(reason, Reason::Packages | Reason::Never);
+        if let Some((left, reason)) = entry.filter(|(_, reason)| by_rule(**reason)) {
+            return Err(FilesError(format!(
+                "the entry {} would be left out with {left} ({}): let it in with a line \"!{left}\" in {IGNORE_FILE}",
+                self.entry.as_deref().unwrap_or_default(),
+                reason.why(),
+            )));
+        }
+        if !self.files.is_empty() {
+            return Ok(());
+        }
+        let root = self.root.display();
+        let left = self.left_out.iter().find(|(_, reason)| **reason != Reason::Never);
+        Err(FilesError(match left {
+            Some((left, reason)) => format!(
+                "{root} has no files to deploy: all are left out, such as {left} ({}); say in {IGNORE_FILE} what \
+                 is to be left out instead",
+                reason.why()
+            ),
+            None => format!("{root} has no files to deploy"),
+        }))
     }
 }
 
 /// History and leftovers never count; packages do not either, but the version needs them. What a package
 /// manager links in `.bin` is for shells.
-fn is_left_out(path: &str, is_link: bool, is_dir: bool) -> bool {
+fn is_never_sent(path: &str, is_link: bool, is_dir: bool) -> bool {
     let mut up = path.rsplit('/');
     let (name, folder, above) = (up.next().unwrap_or(path), up.next(), up.next());
-    if name == ".git" || (is_link && folder == Some(".bin") && above == Some("node_modules")) {
+    if name == ".git" || (is_link && folder == Some(".bin") && above == Some(PACKAGES)) {
         return true;
     }
-    let in_packages = path.split('/').any(|part| part == "node_modules");
+    let in_packages = path.split('/').any(|part| part == PACKAGES);
     !in_packages && !is_dir && !digest::is_counted(path)
 }
 

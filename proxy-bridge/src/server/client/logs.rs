@@ -2,6 +2,7 @@
 
 use http::Method;
 use reqwest::header::ACCEPT;
+use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::Console;
@@ -12,6 +13,7 @@ use super::pack::Flow;
 use super::report;
 use crate::project::ProjectName;
 use crate::server::sse::SseEvent;
+use crate::visible;
 
 /// Which lines.
 #[derive(Debug)]
@@ -33,8 +35,7 @@ pub(super) async fn logs(
     if !answer.status.is_success() {
         return report::tell(console, json, &answer);
     }
-    let said: Project =
-        serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?;
+    let said: Project = serde_json::from_str(&answer.body).map_err(strange)?;
     let show = if json { Show::Json } else { Show::Text { routers: said.routers.len() > 1 } };
 
     let lines = wanted.lines.map(|lines| lines.to_string());
@@ -78,24 +79,31 @@ enum Show {
 
 fn print(event: &SseEvent, show: Show, console: &mut Console<'_>) -> Result<(), Failure> {
     let Show::Text { routers } = show else {
-        // Data of several lines is JSON with line ends between its tokens.
-        writeln!(console.out, "{}", event.data.replace('\n', " "))?;
+        serde_json::from_str::<IgnoredAny>(&event.data).map_err(strange)?;
+        console.print_json(&event.data)?;
         return Ok(console.out.flush()?);
     };
-    let line: Line =
-        serde_json::from_str(&event.data).map_err(|error| CallError::Strange(error.to_string()))?;
-    if let Some(router) = line.router.filter(|_| routers) {
-        write!(console.out, "{router} ")?;
+    let line: Line = serde_json::from_str(&event.data).map_err(strange)?;
+    let words =
+        [line.router.filter(|_| routers), Some(line.timestamp), Some(line.version), Some(line.stream)];
+    for word in words.into_iter().flatten() {
+        write!(console.out, "{} ", visible::word(&word))?;
     }
-    writeln!(console.out, "{} {} {} {}", line.timestamp, line.version, line.stream, line.line)?;
+    writeln!(console.out, "{}", visible::line(&line.line))?;
     Ok(console.out.flush()?)
 }
 
 fn complain(event: &SseEvent, console: &mut Console<'_>) -> Result<(), Failure> {
     match serde_json::from_str::<LineError>(&event.data) {
-        Ok(LineError { router: Some(router), error }) => console.complain(&format!("{router}: {error}"))?,
-        Ok(LineError { router: None, error }) => console.complain(&error)?,
-        Err(_) => console.complain(&event.data)?,
+        Ok(LineError { router: Some(router), error }) => {
+            console.complain(&format!("{}: {}", visible::word(&router), visible::line(&error)))?;
+        }
+        Ok(LineError { router: None, error }) => console.complain(&visible::line(&error))?,
+        Err(_) => console.complain(&visible::line(&event.data))?,
     }
     Ok(())
+}
+
+fn strange(error: serde_json::Error) -> CallError {
+    CallError::Strange(error.to_string())
 }

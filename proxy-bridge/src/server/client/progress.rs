@@ -10,6 +10,7 @@ use super::Console;
 use super::answers::Step;
 use super::pack::Flow;
 use crate::server::sse::SseEvent;
+use crate::visible;
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -42,6 +43,7 @@ impl<'a> Progress<'a> {
 
     /// Tells something that stays readable.
     pub(super) fn say(&mut self, text: &str) {
+        let text = visible::block(text);
         match &self.show {
             Show::Nothing => {}
             // Who does not want to know closes standard error; the deploy goes on.
@@ -117,7 +119,7 @@ impl Steps {
         self.routers.insert(router.clone());
         let outcome = step.outcome.as_deref().unwrap_or_default();
         if !["held", "built", "live", "unchanged", "removed"].contains(&outcome) {
-            return Some(format!("{router}: {outcome}"));
+            return Some(format!("{}: {}", visible::word(router), visible::word(outcome)));
         }
         self.through.insert(router.clone());
         let done = match step.phase.as_str() {
@@ -163,6 +165,12 @@ mod tests {
             "published on 1 of 2 routers",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn names_that_a_bar_would_obey_are_shown() {
+        let told = told(&[("build", None, None), ("build", Some("r\x1b[2J\n"), Some("no\r\u{9b}"))]);
+        assert_eq!(told, [r"r␛[2J␊: no␍\u{9b}"]);
     }
 
     #[test]

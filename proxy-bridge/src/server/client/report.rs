@@ -7,6 +7,7 @@ use super::answers::{Deployed, Problem, Record, Removal, Told};
 use super::bridge::{Answer, CallError};
 use super::failure::{Failure, exit_of};
 use crate::incarnation::Data;
+use crate::visible;
 
 /// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
 /// Returns the exit status.
@@ -15,7 +16,7 @@ pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Re
     let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
     let exit = exit_of(answer.status, kind);
     match problem {
-        Ok(_) if json => writeln!(console.out, "{}", answer.body.trim_end())?,
+        Ok(_) if json => console.print_json(&answer.body)?,
         Ok(problem) => console.complain(&describe(&problem, answer))?,
         Err(_) => {
             console.complain(&format!("the bridge, or what is in front of it, answered {}", answer.status))?
@@ -32,21 +33,21 @@ pub(super) fn record(answer: &Answer) -> Result<Record, Failure> {
 /// One line for each project, and one for each router that is behind.
 pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), Failure> {
     for project in &record.projects {
-        writeln!(console.out, "{}", outcome(record, project))?;
+        console.print(&outcome(record, project))?;
         if let Some(removal) = &project.removal {
-            writeln!(console.out, "{}", kept(&project.project, removal))?;
+            console.print(&kept(&project.project, removal))?;
         }
     }
-    console.complain(&silent_routers(&record.routers))?;
+    console.complain(&silent_routers(&record.routers, &record.behind))?;
     Ok(())
 }
 
 fn outcome(record: &Record, deployed: &Deployed) -> String {
-    let version = deployed.version.as_deref().unwrap_or(&deployed.project);
+    let version = visible::word(deployed.version.as_deref().unwrap_or(&deployed.project));
     let (what, through) = match record.outcome.as_deref() {
         Some("removed") => ("removed from", ["removed", "unknown"]),
         Some(_) => ("live on", ["live", "unchanged"]),
-        None => return format!("{version} is under way: deploy {}", record.deploy),
+        None => return format!("{version} is under way: deploy {}", visible::word(&record.deploy)),
     };
     let reports = record.routers.iter().filter(|told| {
         let mut own = told.reports.iter().filter(|report| report.project == deployed.project);
@@ -65,7 +66,7 @@ fn outcome(record: &Record, deployed: &Deployed) -> String {
 /// Returns a sentence about what is kept of a removed project, and how to bring it back or delete
 /// it.
 fn kept(project: &str, removal: &Removal) -> String {
-    let until = day(removal.until);
+    let (project, until) = (visible::word(project), day(removal.until));
     match removal.data {
         Data::Keep => format!(
             "until {until}, switchyard-bridge rollback {project} brings it back with its data; \
@@ -82,10 +83,14 @@ pub(super) fn day(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-fn silent_routers(routers: &[Told]) -> String {
+fn silent_routers(routers: &[Told], behind: &[String]) -> String {
     let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
-    let lines =
-        silent.map(|told| format!("  {}: {}", told.router, told.error.as_deref().unwrap_or("said nothing")));
+    let lines = silent.map(|told| {
+        let error = told.error.as_deref().unwrap_or("said nothing");
+        let is_behind = behind.contains(&told.router);
+        let until = if is_behind { "; it gets no requests until it serves what was deployed" } else { "" };
+        format!("  {}: {}{until}", visible::word(&told.router), visible::line(error))
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -104,14 +109,15 @@ fn describe(problem: &Problem, answer: &Answer) -> String {
         }
     }
     lines.push(sentence);
-    lines.push(silent_routers(&problem.routers));
+    lines.push(silent_routers(&problem.routers, &[]));
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
 }
 
 /// `main.ts:3:12: message`, and the lines around the place.
 pub(super) fn diagnostic(error: &crate::event::Diagnostic) -> String {
-    let place: Vec<_> = [error.file.clone()]
+    let file = error.file.as_deref().map(|file| visible::word(file).into_owned());
+    let place: Vec<_> = [file]
         .into_iter()
         .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
         .map_while(|part| part)

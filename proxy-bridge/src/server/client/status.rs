@@ -6,6 +6,7 @@ use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure};
 use super::report;
 use crate::project::ProjectName;
+use crate::visible;
 
 /// Returns the exit status.
 pub(super) async fn status(
@@ -20,7 +21,7 @@ pub(super) async fn status(
         return report::tell(console, json, &answer);
     }
     let said = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
-    console.out.write_all(table(&said).as_bytes())?;
+    console.print(table(&said).trim_end())?;
     Ok(DONE)
 }
 
@@ -39,16 +40,16 @@ fn table(said: &Projects) -> String {
     }
     let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
     for router in said.routers.iter().filter(|router| !router.reachable) {
-        text.push_str(&format!("{} cannot be reached\n", router.router));
+        text.push_str(&format!("{} cannot be reached\n", visible::word(&router.router)));
     }
     text
 }
 
 /// One row where all routers say the same, else one more for each router.
 fn project_rows(project: &Project) -> Vec<[String; 4]> {
-    let name = project.project.clone();
+    let name = visible::word(&project.project).into_owned();
     if let Some(removed) = &project.removed {
-        let version = removed.version.clone().unwrap_or_else(|| "-".to_owned());
+        let version = visible::word(removed.version.as_deref().unwrap_or("-")).into_owned();
         let note = format!("rollback brings it back until {}", report::day(removed.until));
         return vec![[name, "removed".to_owned(), version, note]];
     }
@@ -59,7 +60,7 @@ fn project_rows(project: &Project) -> Vec<[String; 4]> {
             let note = if project.skew { "the routers serve different versions" } else { "" };
             let state = if project.skew { "skew" } else { "differs" };
             let head = [name, state.to_owned(), "-".to_owned(), note.to_owned()];
-            let routers = all.iter().map(|said| row(format!("  {}", said.router), said));
+            let routers = all.iter().map(|said| row(format!("  {}", visible::word(&said.router)), said));
             std::iter::once(head).chain(routers).collect()
         }
     }
@@ -72,10 +73,10 @@ fn facts(said: &Said) -> [String; 3] {
     let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
     let note = match error.lines().next() {
         Some(error) => error,
-        None if said.lags => "lags: gets no requests until it serves what was deployed",
+        None if said.behind => "behind: gets no requests until it serves what was deployed",
         None => "",
     };
-    [state, version, note].map(str::to_owned)
+    [state, version, note].map(|fact| visible::word(fact).into_owned())
 }
 
 fn row(name: String, said: &Said) -> [String; 4] {
@@ -106,7 +107,7 @@ mod tests {
 
     fn said(router: &str, state: &str, live: Option<&str>, error: Value) -> Value {
         let live = live.map(|version| json!({"digest": "ab", "version": version}));
-        json!({"router": router, "state": state, "live": live, "error": error, "lags": false})
+        json!({"router": router, "state": state, "live": live, "error": error, "behind": false})
     }
 
     #[test]
@@ -130,18 +131,18 @@ mod tests {
 
     #[test]
     fn routers_that_differ_have_a_row_each() {
-        let mut lagging = said("r2", "live", Some("blog@2"), Value::Null);
-        lagging["lags"] = true.into();
+        let mut late = said("r2", "live", Some("blog@2"), Value::Null);
+        late["behind"] = true.into();
         let shown = shown(
             json!([{"project": "blog", "skew": true, "routers": [
-                said("r1", "live", Some("blog@1"), Value::Null), lagging]}]),
+                said("r1", "live", Some("blog@1"), Value::Null), late]}]),
             json!([{"router": "r3", "reachable": false}, {"router": "r1", "reachable": true}]),
         );
         let expected = [
             "PROJECT  STATE  VERSION",
             "blog     skew   -        the routers serve different versions",
             "  r1     live   blog@1",
-            "  r2     live   blog@2   lags: gets no requests until it serves what was deployed",
+            "  r2     live   blog@2   behind: gets no requests until it serves what was deployed",
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);
@@ -151,9 +152,38 @@ mod tests {
     fn a_removed_project_shows_until_when_it_can_be_brought_back() {
         let removed = json!({"at": "2026-11-01T10:00:00Z", "until": "2026-12-01T10:00:00Z", "version": "blog@1",
             "data": "keep"});
-        let shown =
-            shown(json!([{"project": "blog", "skew": false, "removed": removed, "routers": []}]), json!([]));
-        assert_eq!(shown[1], "blog     removed  blog@1   rollback brings it back until 2026-12-01 10:00 UTC");
+        let mut strange = removed.clone();
+        strange["version"] = "\u{1b}[2J".into();
+        let shown = shown(
+            json!([
+                {"project": "blog", "skew": false, "removed": removed, "routers": []},
+                {"project": "b\u{9b}", "skew": false, "removed": strange, "routers": []},
+            ]),
+            json!([]),
+        );
+        let expected = [
+            "blog     removed  blog@1   rollback brings it back until 2026-12-01 10:00 UTC",
+            r"b\u{9b}  removed  ␛[2J     rollback brings it back until 2026-12-01 10:00 UTC",
+        ];
+        assert_eq!(shown[1..], expected);
+    }
+
+    #[test]
+    fn what_others_wrote_keeps_the_table_as_it_is() {
+        let error = json!({"message": "\u{1b}]0;x\u{7}\tno", "file": "a\u{202e}.ts"});
+        let shown = shown(
+            json!([{"project": "b\u{1b}[2J", "skew": false, "routers": [
+                said("r1", "failed", Some("b\n@1"), error.clone()), said("r\r2", "live", None, error)]}]),
+            json!([{"router": "r\u{9b}3", "reachable": false}]),
+        );
+        let expected = [
+            "PROJECT  STATE    VERSION",
+            "b␛[2J    differs  -",
+            r"  r1     failed   b␊@1     a\u{202e}.ts: ␛]0;x␇␉no",
+            r"  r␍2    live     -        a\u{202e}.ts: ␛]0;x␇␉no",
+            r"r\u{9b}3 cannot be reached",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::fake::{Asked, FakeBridge, Reply};
+use super::files::{Files, Packages, Rules};
 use super::*;
 use crate::digest::Digest;
 
@@ -69,7 +70,7 @@ impl Blog {
     }
 
     fn digest(&self) -> Digest {
-        files::list(self.path.as_ref(), self.path.as_ref(), &[]).unwrap().digest
+        listed(&self.path).digest
     }
 
     fn version(&self) -> String {
@@ -80,6 +81,10 @@ impl Blog {
     fn record(&self) -> Value {
         record("live", Some(self.digest()))
     }
+}
+
+fn listed(path: &str) -> Files {
+    files::list(path.as_ref(), path.as_ref(), &Rules::default(), Packages::Send).unwrap()
 }
 
 fn record(outcome: &str, digest: Option<Digest>) -> Value {

@@ -90,6 +90,11 @@ impl Job {
         self.state.send_modify(|state| state.record.routers = silent.collect());
     }
 
+    /// Notes the routers that do not serve yet what the others have published.
+    pub(super) fn behind(&self, routers: Vec<String>) {
+        self.state.send_modify(|state| state.record.behind = routers);
+    }
+
     /// Notes what a router said in the phase under way, in place of what it said before.
     pub(super) fn told(&self, told: Told, outcome: &str) {
         self.state.send_modify(|state| {
@@ -213,7 +218,7 @@ mod tests {
     fn what_a_router_says_later_replaces_what_it_said_before() {
         let job = job();
         job.told(told("r1"), "held");
-        job.told(Told { error: Some("gone".into()), ..told("r1") }, "silent");
+        job.told(Told { error: Some("gone".into()), ..told("r1") }, "unreachable");
         assert_eq!(job.record().routers, [Told { error: Some("gone".into()), ..told("r1") }]);
     }
 }

@@ -9,11 +9,12 @@ use http::StatusCode;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Job, Shared};
+use super::rounds::{Quorum, any_reachable};
+use super::{Job, Shared, lost};
 use crate::server::problem::Problem;
 use crate::server::records::{Outcome, Phase, Removal};
 use crate::server::routers::Router;
-use crate::server::volume::{Change, Ending, Staging, VolumeError};
+use crate::server::volume::{Change, Ending, Register, Staging, VolumeError};
 
 /// A deploy that goes through its phases.
 pub(super) struct Run {
@@ -21,12 +22,16 @@ pub(super) struct Run {
     job: Arc<Job>,
     /// Away while a blocking step has it.
     staging: Option<Staging>,
+    /// The incarnations on the volume that `staging` is for.
+    register: Register,
     changes: Arc<[Change]>,
     /// A version that does not build stays on the volume.
     keep: bool,
     until: Instant,
     /// How many routers must answer; by those that were known when they were asked to hold.
-    quorum: usize,
+    quorum: Quorum,
+    /// The routers that were asked to hold the projects, and have not been let go since.
+    asked: Vec<Arc<Router>>,
     /// The routers that hold the projects.
     held: Vec<Arc<Router>>,
     /// Those of them that have built what was deployed.
@@ -45,15 +50,17 @@ impl Run {
         keep: bool,
     ) -> Self {
         let until = Instant::now() + shared.settings.timeout;
-        let (held, built) = Default::default();
+        let (asked, held, built) = Default::default();
         Self {
             shared,
             job,
+            register: staging.register().clone(),
             staging: Some(staging),
             changes: changes.into(),
             keep,
             until,
-            quorum: 1,
+            quorum: Quorum::Reachable,
+            asked,
             held,
             built,
         }
@@ -93,13 +100,15 @@ impl Run {
         self.clean().await;
     }
 
-    /// Waits until a router is known: those that have a name in common are looked up first.
+    /// Waits until a router can be reached: those that have a name in common are looked up first,
+    /// and all of them may be starting together with the bridge.
     async fn some_router(&self) {
-        let mut changed = self.shared.routers.changed();
-        let known =
-            async { while self.shared.routers.all().is_empty() && changed.changed().await.is_ok() {} };
+        let routers = &self.shared.routers;
+        let mut changed = routers.changed();
+        let known = async { while routers.all().is_empty() && changed.changed().await.is_ok() {} };
         // Without any, asking them to hold says so.
         let _ = timeout_at(self.until, known).await;
+        any_reachable(routers, &routers.all(), self.until).await;
     }
 
     async fn phases(&mut self) -> Result<Outcome, End> {
@@ -144,7 +153,7 @@ impl Run {
         let record = self.job.record();
         let mut projects = record.projects;
         for deployed in projects.iter_mut().filter(|deployed| deployed.digest.is_none()) {
-            let incarnations = self.shared.volume.register().of(&deployed.project).ok();
+            let incarnations = self.register.of(&deployed.project).ok();
             deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
         }
         self.job.received(projects, record.message);
@@ -194,6 +203,11 @@ impl Run {
         self.shared.end(&self.job, end);
         // Behind the answer: those who were too slow for it, and old trees, which can be large.
         self.release().await;
+        let left = std::mem::take(&mut self.asked);
+        if !left.is_empty() {
+            let (routers, id) = (self.shared.routers.clone(), self.staging_id());
+            self.shared.chore(lost::let_go_when_back(routers, left, id));
+        }
         self.clean().await;
     }
 
@@ -238,13 +252,15 @@ impl Run {
         let routers = self.shared.routers.all();
         let mut projects = self.job.record().projects;
         for deployed in &mut projects {
-            let live = routers.iter().find_map(|router| router.status(deployed.project.as_str())?.live);
+            let name = deployed.project.as_str();
+            let current = routers.iter().filter(|router| !router.is_behind(name));
+            let live = current.into_iter().find_map(|router| router.status(name)?.live);
             deployed.previous = live.map(|live| live.version);
             let change = self.changes.iter().find(|change| *change.project() == deployed.project);
             deployed.incarnation = match change {
                 Some(Change::BringBack(_, incarnation)) => *incarnation,
                 // One that cannot be read ends the deploy when it is written.
-                _ => self.shared.volume.register().of(&deployed.project).unwrap_or_default().current,
+                _ => self.register.of(&deployed.project).unwrap_or_default().current,
             };
         }
         let message = self.job.record().message;

@@ -6,21 +6,20 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{Either, Empty, Full};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 
-use super::head_time::Serving;
 use super::pool::Exchange;
+use crate::edge;
 use crate::server::routers::InFlight;
 
 /// A request's body. The empty one can be had again.
-pub(super) type Upload = Either<Incoming, Empty<Bytes>>;
+pub(super) type Upload = Either<edge::upload::Upload, Empty<Bytes>>;
 
 /// An answer's body, and what lasts as long as it does.
 #[derive(Debug)]
 pub(super) struct Body {
     source: Source,
     _in_flight: Option<InFlight>,
-    _serving: Option<Serving>,
 }
 
 #[derive(Debug)]
@@ -31,15 +30,16 @@ enum Source {
 
 impl Body {
     pub(super) fn own(text: impl Into<Bytes>) -> Self {
-        Self { source: Source::Own(Full::new(text.into())), _in_flight: None, _serving: None }
+        Self { source: Source::Own(Full::new(text.into())), _in_flight: None }
     }
 
     pub(super) fn of_router(exchange: Exchange, in_flight: InFlight) -> Self {
-        Self { source: Source::Router(exchange), _in_flight: Some(in_flight), _serving: None }
+        Self { source: Source::Router(exchange), _in_flight: Some(in_flight) }
     }
 
-    pub(super) fn until_sent(self, serving: Serving) -> Self {
-        Self { _serving: Some(serving), ..self }
+    /// Whether the bridge answers itself.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.source, Source::Own(_))
     }
 }
 

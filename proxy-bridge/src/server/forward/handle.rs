@@ -1,10 +1,11 @@
 //! One request: whose it is, which router gets it, and what happens when that one fails.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use http::header::UPGRADE;
-use http::{Method, Request, Response, StatusCode, Version, request};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -15,6 +16,8 @@ use super::connection::Caller;
 use super::pool::{Exchange, Pool, SendError};
 use super::problem::Problem;
 use super::{Metrics, Settings, tunnel};
+use crate::edge::upload::{Progress, Upload as ClientsBody, UploadError};
+use crate::edge::upstream::BadAnswer;
 use crate::forwarded;
 use crate::project::ProjectName;
 use crate::server::routers::{InFlight, Router, Routers};
@@ -51,34 +54,57 @@ impl Worker {
             Ok(order) => order,
             Err(problem) => return problem.answer(),
         };
-        let forwarded = timeout(self.settings.request_timeout, self.forward(order, caller)).await;
-        forwarded.unwrap_or(Err(Problem::Timeout)).unwrap_or_else(|problem| {
+        let upload = progress(&order.request).cloned();
+        let forwarded = self.within(upload.as_deref(), self.forward(order, caller)).await;
+        let mut answer = forwarded.unwrap_or_else(|problem| {
             self.metrics.count(problem);
             problem.answer()
-        })
+        });
+        if upload.is_some_and(|upload| !upload.is_over()) {
+            // If the rest of the body is not wanted, the connection ends with the answer.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// The outcome of `forwarded`, unless a router takes too long.
+    async fn within<T>(
+        &self,
+        upload: Option<&Progress>,
+        forwarded: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let limit = self.settings.request_timeout;
+        let (mut forwarded, mut wait) = (pin!(forwarded), limit);
+        loop {
+            if let Ok(outcome) = timeout(wait, forwarded.as_mut()).await {
+                return outcome;
+            }
+            let left = upload.and_then(|upload| upload.time_left(limit));
+            wait = left.ok_or(Problem::Timeout)?;
+        }
     }
 
     /// Looks at the request, and makes it what a router is to get.
     fn order(&self, mut request: Request<Incoming>, caller: &Caller) -> Result<Order, Problem> {
-        let host = target::canonical(&mut request).map_err(|wrong| Problem::BadRequest(wrong.rule()))?;
-        let project = {
-            let table = self.routers.table();
-            table.find(host.name(), request.uri().path()).map(|(claim, _)| claim.project.clone())
-        };
+        let host = target::canonical(&mut request, caller.client.local())
+            .map_err(|wrong| Problem::BadRequest(wrong.rule()))?;
+        let project = self.routers.find(host.name(), request.uri().path());
+        let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
+        let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         *request.version_mut() = Version::HTTP_11;
-        let protocol = forwarded::wanted_upgrade(request.headers());
-        let upgrade = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
         forwarded::drop_hop_by_hop(request.headers_mut());
         // No prefix is taken off: the router does that.
         forwarded::set_forwarded(request.headers_mut(), &caller.client, host.authority(), "");
-        if let Some(protocol) = protocol {
-            forwarded::set_upgrade(request.headers_mut(), protocol);
+        if websocket {
+            forwarded::set_upgrade(request.headers_mut());
         }
         let (head, body) = request.into_parts();
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let empty = body.is_end_stream();
         let again = (safe && empty).then(|| head.clone());
-        let body = if empty { Either::Right(Empty::new()) } else { Either::Left(body) };
+        // Routers limit the size of bodies.
+        let uploaded = |body| Either::Left(ClientsBody::new(body, u64::MAX, self.settings.body_timeout));
+        let body = if empty { Either::Right(Empty::new()) } else { uploaded(body) };
         Ok(Order { request: Request::from_parts(head, body), again, project, upgrade })
     }
 
@@ -112,14 +138,15 @@ impl Worker {
                     tried.push(router);
                     request = *unsent;
                 }
-                Err(SendError::Failed { error, .. }) if error.is_user() => {
-                    return Err(Problem::BadRequest("the body of the request broke off"));
-                }
                 Err(SendError::Failed { error, kept }) => {
+                    if let Some(error) = UploadError::behind(&error) {
+                        return Err(Problem::Upload(error));
+                    }
                     tracing::debug!(router = router.name(), "a request failed: {error}");
-                    let Some(next) = again().filter(|_| !error.is_parse()) else {
-                        return Err(Problem::RouterFailed);
-                    };
+                    if let Some(bad) = BadAnswer::of(&error) {
+                        return Err(answered_badly(&router, bad));
+                    }
+                    let Some(next) = again() else { return Err(Problem::RouterFailed) };
                     otherwise = Err(Problem::RouterFailed);
                     if kept && !forgiven {
                         // The router may be well, and only its idle connections dead.
@@ -136,15 +163,15 @@ impl Worker {
         self.pass(answer, &router, in_flight, upgrade, caller)
     }
 
-    /// The router that gets a request of `project`: of those that are ready and do not lag in it, the one with the
-    /// fewest in flight.
+    /// The router that gets a request of `project`: of those that are ready and not behind in it,
+    /// the one with the fewest in flight.
     fn pick(&self, project: Option<&ProjectName>, tried: &[Arc<Router>]) -> Option<Arc<Router>> {
         let routers = self.routers.list();
         let (before, after) = routers.split_at(self.turn.fetch_add(1, Relaxed) % routers.len().max(1));
         let fit = |router: &&Arc<Router>| {
             router.is_ready()
                 && !tried.iter().any(|other| Arc::ptr_eq(other, router))
-                && !project.is_some_and(|project| router.lags(project.as_str()))
+                && !project.is_some_and(|project| router.is_behind(project.as_str()))
         };
         after.iter().chain(before).filter(fit).min_by_key(|router| router.in_flight()).cloned()
     }
@@ -158,21 +185,37 @@ impl Worker {
         upgrade: Option<OnUpgrade>,
         caller: &Caller,
     ) -> Result<Response<Body>, Problem> {
-        router.count(answer.status());
-        let protocol = answer.headers().get(UPGRADE).cloned();
+        let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let websocket = switches && forwarded::is_websocket(answer.headers());
         forwarded::drop_hop_by_hop(answer.headers_mut());
-        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if !switches {
+            router.count(answer.status());
             return Ok(answer.map(|exchange| Body::of_router(exchange, in_flight)));
         }
         let (head, exchange) = answer.into_parts();
-        let (Some(client), Some(protocol), Some(link)) = (upgrade, protocol, exchange.into_link()) else {
-            return Err(Problem::RouterFailed);
+        let client = upgrade.filter(|_| websocket);
+        let (Some(client), Some(link)) = (client, exchange.into_link()) else {
+            return Err(answered_badly(router, BadAnswer::Switch));
         };
+        router.count(head.status);
         caller.go_on_as(tunnel::run(client, link, in_flight));
         let mut answer = Response::from_parts(head, Body::own(""));
-        forwarded::set_upgrade(answer.headers_mut(), protocol);
+        forwarded::set_upgrade(answer.headers_mut());
         Ok(answer)
     }
+}
+
+pub(super) fn progress(request: &Request<Upload>) -> Option<&Arc<Progress>> {
+    match request.body() {
+        Either::Left(body) => body.progress(),
+        Either::Right(_) => None,
+    }
+}
+
+fn answered_badly(router: &Router, bad: BadAnswer) -> Problem {
+    let problem = Problem::BadAnswer(bad);
+    tracing::warn!(router = router.name(), "{} answered wrongly: {}", router.name(), problem.words().2);
+    problem
 }
 
 /// Whether a router says that it, and not the project, takes no more: it is about to stop, and others are not.

@@ -71,7 +71,11 @@ impl Metrics {
         let counters = [
             ("retries", "Tries after the first of a forwarded request", self.retries()),
             ("no_router", "Requests that no router could take", self.no_router()),
-            ("failed", "Requests whose router ended the connection instead of answering", self.failed()),
+            (
+                "failed",
+                "Requests whose router ended the connection instead of answering, or answered wrongly",
+                self.failed(),
+            ),
             ("timed_out", "Requests that were not answered in time", self.timed_out()),
         ];
         for (name, help, count) in counters {
@@ -85,9 +89,9 @@ impl Metrics {
 
     pub(super) fn count(&self, problem: Problem) {
         let counter = match problem {
-            Problem::BadRequest(_) => return,
+            Problem::BadRequest(_) | Problem::Refused(_) | Problem::Upload(_) => return,
             Problem::NoRouters => &self.no_router,
-            Problem::RouterFailed => &self.failed,
+            Problem::RouterFailed | Problem::BadAnswer(_) => &self.failed,
             Problem::Timeout => &self.timed_out,
         };
         counter.fetch_add(1, Relaxed);

@@ -18,6 +18,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::Upload;
+use super::handle::progress;
+use crate::edge::MAX_HEADERS;
+use crate::edge::upload::Progress;
+use crate::edge::upstream::ReadsOn;
 use crate::server::routers::Router;
 
 /// A router is a neighbour: one that is there takes a connection within milliseconds.
@@ -47,7 +51,7 @@ pub(super) struct Link(Box<Open>);
 
 struct Open {
     sender: SendRequest<Upload>,
-    connection: Connection<TokioIo<TcpStream>, Upload>,
+    connection: Connection<TokioIo<ReadsOn<TcpStream>>, Upload>,
     ended: bool,
 }
 
@@ -83,10 +87,11 @@ impl Pool {
                     Err(_) => return Err(SendError::NotSent(Box::new(request))),
                 },
             };
+            let upload = progress(&request).cloned();
             match link.exchange(request, kept).await {
                 Ok(response) => {
                     let (pool, name) = (self.clone(), router.name().to_owned());
-                    return Ok(response.map(|body| Exchange { link: Some(link), body, pool, name }));
+                    return Ok(response.map(|body| Exchange { link: Some(link), body, upload, pool, name }));
                 }
                 Err(SendError::NotSent(unsent)) if kept => request = *unsent,
                 Err(error) => return Err(error),
@@ -134,7 +139,9 @@ impl Pool {
 async fn connect(target: (&str, u16)) -> io::Result<Link> {
     let stream = timeout(CONNECT, TcpStream::connect(target)).await??;
     stream.set_nodelay(true)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let mut builder = http1::Builder::new();
+    let handshake = builder.max_headers(MAX_HEADERS).handshake(TokioIo::new(ReadsOn::new(stream)));
+    let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     Ok(Link(Box::new(Open { sender, connection, ended: false })))
 }
 
@@ -180,7 +187,7 @@ impl Link {
         })
         .await;
         let parts = self.0.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        (parts.io.into_inner().into_inner(), parts.read_buf)
     }
 }
 
@@ -198,6 +205,8 @@ impl Open {
 pub(super) struct Exchange {
     link: Option<Link>,
     body: Incoming,
+    /// Of the request. `None`: it has no body.
+    upload: Option<Arc<Progress>>,
     pool: Arc<Pool>,
     name: String,
 }
@@ -227,6 +236,11 @@ impl Exchange {
         }
     }
 
+    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
+    fn is_complete(&self) -> bool {
+        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
@@ -238,7 +252,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take().filter(|link| !link.0.ended && self.body.is_end_stream()) {
+        if let Some(link) = self.link.take().filter(|link| !link.0.ended && self.is_complete()) {
             self.pool.put(std::mem::take(&mut self.name), link);
         }
     }

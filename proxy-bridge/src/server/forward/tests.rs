@@ -191,7 +191,7 @@ async fn without_a_router_that_is_ready_the_answer_is_503() {
 }
 
 #[tokio::test]
-async fn a_router_that_lags_gets_no_request_of_that_project() {
+async fn a_router_that_is_behind_gets_no_request_of_that_project() {
     let (old, new) = (FakeRouter::start("old").await, FakeRouter::start("new").await);
     for fake in [&old, &new] {
         fake.put("blog", 'a');
@@ -200,7 +200,7 @@ async fn a_router_that_lags_gets_no_request_of_that_project() {
     let (server, routers) = forwarding(&[&old, &new]).await;
     let blog = ProjectName::parse("blog").unwrap();
     new.live("blog", 'b');
-    routers.lag(&routers.all()[0], &blog, Some((&digest('b').parse().unwrap(), Incarnation::FIRST)));
+    routers.mark_behind(&routers.all()[0], &blog, Some((digest('b').parse().unwrap(), Incarnation::FIRST)));
     for path in ["/", "/x", "/shop/x"] {
         assert_eq!(answered(&server, get(path)).await, (200, "new".to_owned()), "the host is blog's");
     }
@@ -216,7 +216,7 @@ async fn a_router_that_lags_gets_no_request_of_that_project() {
     until(&routers, |routers| !routers.all()[1].is_ready()).await;
     assert_eq!(ask(&server, get("/")).await.status(), 503, "rather no answer than an old one");
     old.live("blog", 'b');
-    until(&routers, |routers| routers.lagging().is_empty()).await;
+    until(&routers, |routers| routers.behind().is_empty()).await;
     assert_eq!(answered(&server, get("/")).await, (200, "old".to_owned()));
 }
 
@@ -226,7 +226,7 @@ async fn a_project_that_only_the_deploy_knows_is_looked_for_where_it_was_publish
     let (server, routers) = forwarding(&[&old, &new]).await;
     // The new router's own word has not come yet.
     let blog = ProjectName::parse("blog").unwrap();
-    routers.lag(&routers.all()[0], &blog, Some((&digest('a').parse().unwrap(), Incarnation::FIRST)));
+    routers.mark_behind(&routers.all()[0], &blog, Some((digest('a').parse().unwrap(), Incarnation::FIRST)));
     for _ in 0..3 {
         assert_eq!(answered(&server, get("/")).await.1, "new");
     }

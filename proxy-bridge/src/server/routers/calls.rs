@@ -1,6 +1,7 @@
 //! What routers are asked and told at their admin listeners. Every call has its bound.
 
 use std::error::Error;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Router;
-use crate::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports, Status};
+use crate::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports};
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
 use crate::server::sse::{self, Broken, Said, SseEvent};
@@ -212,12 +213,16 @@ impl Router {
         Ok(Box::pin(sse::said(pieces(head(request, SOON).await?, QUIET))))
     }
 
-    pub(super) async fn pull_all(&self) -> Result<Projects, CallError> {
-        json(self.request(Method::GET, &["projects"]), SOON).await
-    }
-
-    pub(super) async fn pull_one(&self, project: &str) -> Result<Status, CallError> {
-        json(self.request(Method::GET, &["projects", project]), SOON).await
+    /// The projects that have changed since that revision of the router with that id, or all of
+    /// them.
+    pub(super) async fn pull(&self, since: Option<(String, u64)>) -> Result<Projects, CallError> {
+        let mut url = self.url(&["projects"]);
+        if let Some((router, revision)) = since {
+            url.query_pairs_mut().append_pair("since", &revision.to_string()).append_pair("router", &router);
+        }
+        let projects: Projects = json(self.common.client.get(url), SOON).await?;
+        self.statuses.fetch_add(projects.projects.len() as u64, Relaxed);
+        Ok(projects)
     }
 
     /// Whether the router says that it takes requests.

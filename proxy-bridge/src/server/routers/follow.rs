@@ -1,25 +1,30 @@
-//! Follows one router: its events as they come, all projects when they have to be asked for, and every
-//! quarter of a second whether it takes requests.
+//! Follows one router: its events as they come, the projects that have changed when they have to be
+//! asked for, and every quarter of a second whether it takes requests.
 
 use std::future::{Future, pending};
-use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use http::StatusCode;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::state::Asked;
-use super::{CallError, Router, Shared};
-use crate::admin::{Projects, Status};
+use super::state::{Asked, Changed};
+use super::{CallError, Presence, Router, Shared};
+use crate::admin::Projects;
 use crate::event::Event;
+use crate::jitter::jitter;
 use crate::server::sse::{Broken, Said};
 
 /// A router that stops is noticed within this, unless a connection fails before.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
-const PROBE_WITHIN: Duration = Duration::from_secs(1);
+const READY_WITHIN: Duration = Duration::from_secs(1);
+
+/// A router that does not answer within this is away: no deploy waits for it. What is asked is
+/// answered from memory, within milliseconds where the machine is idle; twice the time that a probe
+/// of an orchestrator usually gives leaves room for one that is busy. A router that is taken for
+/// away by mistake catches up by itself.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 
 /// How long a router that just took a connection may take to say who it is.
 const GREETING: Duration = Duration::from_secs(5);
@@ -56,18 +61,34 @@ pub(super) async fn follow(router: Arc<Router>, shared: Arc<Shared>) {
     tokio::join!(probes, following);
 }
 
-/// From 0 to 1. The keys of a new `RandomState` are as random as spreading out tries needs.
-fn jitter() -> f64 {
-    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
-}
-
 async fn probe(router: &Router) {
     let mut ticks = interval(PROBE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answer = router.probe(PROBE_WITHIN).await;
-        router.probed(answer.is_ok(), answer.unwrap_or(false));
+        let mut answer = ask_whether_ready(router).await;
+        if matches!(answer, Err(CallError::Unreachable(_))) {
+            // It may have been a kept connection only that ended.
+            answer = ask_whether_ready(router).await;
+        }
+        match answer {
+            Ok(true) => router.probed(Presence::Ready, true, ""),
+            Ok(false) => router.probed(Presence::NotReady, false, ""),
+            Err(error) => router.probed(Presence::Away, false, &error.to_string()),
+        }
+    }
+}
+
+/// While the answer is late, the router gets no requests.
+async fn ask_whether_ready(router: &Router) -> Result<bool, CallError> {
+    let probe = router.probe(SILENT_FOR);
+    tokio::pin!(probe);
+    match timeout(READY_WITHIN, &mut probe).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            router.probed(router.presence(), false, &router.why_away());
+            probe.await
+        }
     }
 }
 
@@ -76,7 +97,8 @@ struct Session<'r> {
     router: &'r Router,
     shared: &'r Shared,
     id: String,
-    wanted: Wanted,
+    /// There may be something to ask for.
+    wanted: bool,
     /// The question that is out. There is one at a time; what comes up meanwhile is `wanted`.
     question: Pin<Box<dyn Future<Output = Result<Answer, CallError>> + Send + 'r>>,
     asking: bool,
@@ -85,25 +107,11 @@ struct Session<'r> {
     behind: u32,
 }
 
-/// What is to be asked next.
-#[derive(Debug)]
-enum Wanted {
-    Nothing,
-    One(String),
-    All,
-}
-
-enum Answer {
-    /// `None` when there is no such project.
-    One {
-        status: Option<Box<Status>>,
-        asked: Asked,
-    },
-    All {
-        projects: Projects,
-        asked: Asked,
-        complete: bool,
-    },
+struct Answer {
+    projects: Projects,
+    asked: Asked,
+    /// The router had read all projects when it was asked.
+    complete: bool,
 }
 
 /// Why a router is not followed any longer.
@@ -130,7 +138,7 @@ impl<'r> Session<'r> {
             router,
             shared,
             id: String::new(),
-            wanted: Wanted::All,
+            wanted: true,
             question,
             asking: false,
             pulled: false,
@@ -149,10 +157,10 @@ impl<'r> Session<'r> {
         let last = self.router.state().followed();
         let mut events = self.router.events(last).await?;
         self.id = timeout(GREETING, name(&mut events)).await.map_err(|_| End::Nameless)??;
-        if self.router.change(|state| state.meet(&self.id)) {
+        if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
             tracing::debug!(router = self.router.name(), id = self.id, "a router was met");
             self.router.restarted();
-            self.shared.told(self.router);
+            self.shared.told(Changed { projects, ..Changed::default() });
         }
         let mut refresh = interval(REFRESH);
         refresh.reset();
@@ -165,8 +173,8 @@ impl<'r> Session<'r> {
                     self.asking = false;
                     self.take(answer?)?;
                 }
-                () = self.router.ask_all.notified() => self.wanted = Wanted::All,
-                _ = refresh.tick() => self.wanted = Wanted::All,
+                () = self.router.ask_all.notified() => self.wanted = true,
+                _ = refresh.tick() => self.wanted = true,
             }
         }
     }
@@ -179,89 +187,44 @@ impl<'r> Session<'r> {
         }
         self.router.state().follow(&event);
         self.shared.heard(self.router, &event);
-        self.want(Wanted::One(event.data.project));
+        self.wanted = true;
         Ok(())
     }
 
-    fn want(&mut self, more: Wanted) {
-        self.wanted = match (std::mem::replace(&mut self.wanted, Wanted::Nothing), more) {
-            (Wanted::Nothing, wanted) | (wanted, Wanted::Nothing) => wanted,
-            (Wanted::One(one), Wanted::One(other)) if one == other => Wanted::One(one),
-            _ => Wanted::All,
-        };
-    }
-
-    /// Sends the next question, if there is one and none is out.
+    /// Asks for what has changed, if there may be something and no question is out.
     fn ask(&mut self) {
-        if self.asking {
+        if self.asking || !std::mem::take(&mut self.wanted) {
             return;
         }
         let (router, behind) = (self.router, self.behind);
-        let asked = async move || {
+        self.question = Box::pin(async move {
             if behind > 0 {
                 sleep(BEHIND_PAUSE).await;
             }
-            Asked { at: router.state().now(), believed: behind == BEHIND_MAX }
-        };
-        self.question = match std::mem::replace(&mut self.wanted, Wanted::Nothing) {
-            Wanted::Nothing => return,
-            Wanted::One(project) => Box::pin(async move {
-                let asked = asked().await;
-                let status = match router.pull_one(&project).await {
-                    Ok(status) => Some(Box::new(status)),
-                    Err(CallError::Answered { status: StatusCode::NOT_FOUND, .. }) => None,
-                    Err(error) => return Err(error),
-                };
-                Ok(Answer::One { status, asked })
-            }),
-            Wanted::All => Box::pin(async move {
-                let asked = asked().await;
-                let complete = router.has_read_all();
-                Ok(Answer::All { projects: router.pull_all().await?, asked, complete })
-            }),
-        };
+            let complete = router.has_read_all();
+            let (asked, since) = {
+                let state = router.state();
+                let asked = Asked { at: state.now(), believed: behind == BEHIND_MAX };
+                (asked, state.since().filter(|_| !asked.believed))
+            };
+            let projects = router.pull(since).await?;
+            Ok(Answer { projects, asked, complete })
+        });
         self.asking = true;
     }
 
     fn take(&mut self, answer: Answer) -> Result<(), End> {
-        let router = self.router;
-        let changed = match answer {
-            Answer::One { status: Some(status), asked } => {
-                let behind = router.state().is_ahead_of(&status).then(|| Wanted::One(status.name.clone()));
-                self.settle(behind, asked);
-                router.change(|state| state.one(*status, asked))
-            }
-            // Which event it went with is told by all or by none.
-            Answer::One { status: None, .. } => {
-                self.want(Wanted::All);
-                false
-            }
-            Answer::All { projects, .. } if projects.router != self.id => return Err(End::Another),
-            Answer::All { projects: Projects { projects, .. }, asked, complete } => {
-                self.pulled = true;
-                let behind = {
-                    let state = router.state();
-                    projects.iter().any(|status| state.is_ahead_of(status)).then_some(Wanted::All)
-                };
-                self.settle(behind, asked);
-                router.change(|state| state.all_told(projects, asked, complete))
-            }
-        };
-        if changed {
-            self.shared.told(router);
+        let Answer { projects, asked, complete } = answer;
+        if projects.router != self.id {
+            return Err(End::Another);
         }
+        self.pulled = true;
+        self.router.set_installs(projects.installs);
+        let changed = self.router.change(|state| state.answer(projects, asked, complete));
+        self.wanted |= changed.behind;
+        self.behind = if changed.behind { self.behind + 1 } else { 0 };
+        self.shared.told(changed);
         Ok(())
-    }
-
-    /// Has what is `behind` asked for again, unless it was for the last time.
-    fn settle(&mut self, behind: Option<Wanted>, asked: Asked) {
-        match behind {
-            Some(wanted) if !asked.believed => {
-                self.behind += 1;
-                self.want(wanted);
-            }
-            _ => self.behind = 0,
-        }
     }
 }
 

@@ -38,9 +38,13 @@ impl Owner {
     /// Runs until `stopped` says so, or nobody can say it any more.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut looked_up = Box::pin(lookup(self.dns.clone(), Duration::ZERO));
+        let common = self.shared.common.clone();
+        let saving = common.behind.keep_saved();
+        tokio::pin!(saving);
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stopped| *stopped) => return,
+                () = &mut saving => {}
                 addresses = &mut looked_up => {
                     if let Some(addresses) = addresses {
                         self.found(&addresses);
@@ -88,12 +92,13 @@ impl Owner {
     }
 
     fn go(&mut self, router: &Arc<Router>) {
-        tracing::info!(router = router.name(), "{} is no router any more", router.name());
+        tracing::info!(router = router.name(), "{} is not among the routers any more", router.name());
         for (other, task) in self.followed.values() {
             if Arc::ptr_eq(other, router) {
                 task.abort();
             }
         }
+        router.gone();
     }
 
     /// A task has ended: because the router went, or, which should not be, by a panic.

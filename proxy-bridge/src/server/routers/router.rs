@@ -8,7 +8,7 @@ use reqwest::Client;
 use tokio::sync::{Notify, watch};
 
 use super::RouterAddress;
-use super::lag::Lags;
+use super::behind::Behind;
 use super::state::State;
 use crate::admin::Status;
 
@@ -16,7 +16,7 @@ use crate::admin::Status;
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) client: Client,
-    pub(super) lags: Lags,
+    pub(super) behind: Behind,
     /// Counts the changes of any router.
     pub(super) changed: watch::Sender<u64>,
 }
@@ -37,14 +37,31 @@ pub struct Router {
     target: (String, u16),
     /// It said so when it was last asked, and no connection has failed since.
     takes_requests: AtomicBool,
-    reachable: AtomicBool,
+    presence: Mutex<(Presence, String)>,
     /// All projects were told once: a copy of what `state` knows, for every request to read.
     pulled: AtomicBool,
+    /// It said that it fetches packages.
+    installs: AtomicBool,
     state: Mutex<State>,
     /// Has all projects asked for.
     pub(super) ask_all: Notify,
     in_flight: AtomicUsize,
+    /// Statuses of projects that were in its answers.
+    pub(super) statuses: AtomicU64,
     answers: [AtomicU64; 5],
+}
+
+/// What a router's admin listener says of it, if anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has not been asked yet.
+    Unknown,
+    /// `/readyz` says that it takes requests.
+    Ready,
+    /// It answers, and takes no requests: it is starting or stopping.
+    NotReady,
+    /// It takes no connections, or has not answered for a while.
+    Away,
 }
 
 /// A request that is with a router. Dropped when the last byte of the answer is out.
@@ -60,11 +77,13 @@ impl Router {
             address,
             common,
             takes_requests: AtomicBool::new(false),
-            reachable: AtomicBool::new(false),
+            presence: Mutex::new((Presence::Unknown, String::new())),
             pulled: AtomicBool::new(false),
+            installs: AtomicBool::new(false),
             state: Mutex::default(),
             ask_all: Notify::new(),
             in_flight: AtomicUsize::new(0),
+            statuses: AtomicU64::new(0),
             answers: Default::default(),
         }
     }
@@ -85,9 +104,32 @@ impl Router {
         self.takes_requests.load(Relaxed) && self.pulled.load(Relaxed)
     }
 
-    /// Whether its admin listener answered when it was last asked.
+    /// Whether its admin listener answers. A router that hangs is found out after two seconds.
     pub fn is_reachable(&self) -> bool {
-        self.reachable.load(Relaxed)
+        matches!(self.presence(), Presence::Ready | Presence::NotReady)
+    }
+
+    pub fn presence(&self) -> Presence {
+        self.present().0
+    }
+
+    /// Why it is [`Presence::Away`]: a part of a sentence.
+    pub fn why_away(&self) -> String {
+        self.present().1.clone()
+    }
+
+    /// How many statuses of projects its answers have had since the bridge was started.
+    pub fn statuses_received(&self) -> u64 {
+        self.statuses.load(Relaxed)
+    }
+
+    /// Whether it fetches packages that the volume lacks. `false` until it has said so.
+    pub fn installs(&self) -> bool {
+        self.installs.load(Relaxed)
+    }
+
+    pub(super) fn set_installs(&self, installs: bool) {
+        self.installs.store(installs, Relaxed);
     }
 
     /// What it last told of a project; `None` when it knows no such project, or has not told yet.
@@ -101,13 +143,13 @@ impl Router {
     }
 
     /// Whether it may still serve `project` as it was before a deploy that was answered 200.
-    pub fn lags(&self, project: &str) -> bool {
-        self.common.lags.lags(&self.name, project)
+    pub fn is_behind(&self, project: &str) -> bool {
+        self.common.behind.has(&self.name, project)
     }
 
-    /// The projects that it lags in.
-    pub fn lagging(&self) -> Vec<String> {
-        self.common.lags.of(&self.name)
+    /// The projects that it is behind in.
+    pub fn behind(&self) -> Vec<String> {
+        self.common.behind.of(&self.name)
     }
 
     /// How many forwarded requests are with it.
@@ -146,19 +188,26 @@ impl Router {
         }
     }
 
-    /// Notes what came of asking whether it is ready.
-    pub(super) fn probed(&self, reachable: bool, ready: bool) {
-        let was_reachable = self.reachable.swap(reachable, Relaxed);
+    /// Notes what came of asking whether it is ready. `why`: the reason when it is away.
+    pub(super) fn probed(&self, presence: Presence, ready: bool, why: &str) {
+        let was = std::mem::replace(&mut *self.present(), (presence, why.to_owned())).0;
         let was_ready = self.takes_requests.swap(ready, Relaxed);
-        if (was_reachable, was_ready) == (reachable, ready) {
+        if (was, was_ready) == (presence, ready) {
             return;
         }
         if ready && !was_ready {
             // By now it has read all projects.
             self.ask_all.notify_one();
         }
-        tracing::info!(router = self.name, reachable, ready, "{} {}", self.name, word(reachable, ready));
+        let reachable = self.is_reachable();
+        let why = (!why.is_empty()).then_some(why);
+        tracing::info!(router = self.name, reachable, ready, why, "{} {}", self.name, word(reachable, ready));
         self.common.tell();
+    }
+
+    /// It is not a router of this bridge any more, and nobody asks it.
+    pub(super) fn gone(&self) {
+        self.probed(Presence::Away, false, "it is not among the routers any more");
     }
 
     /// It was started again: what it said of itself before counts no more.
@@ -171,12 +220,16 @@ impl Router {
         self.takes_requests.load(Relaxed)
     }
 
-    /// Changes what is known of its projects. `change` returns whether it did.
-    pub(super) fn change(&self, change: impl FnOnce(&mut State) -> bool) -> bool {
+    /// Changes what is known of its projects.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let changed = change(&mut state);
         self.pulled.store(state.is_pulled(), Relaxed);
         changed
+    }
+
+    fn present(&self) -> MutexGuard<'_, (Presence, String)> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock is held for a few map operations, never over an await. The state is whole between any

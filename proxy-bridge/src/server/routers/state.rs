@@ -1,9 +1,9 @@
 //! What one router has told of its projects: by events, in their order, and by answers, which come at
 //! any time. Pure; who asks and listens is elsewhere.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::admin::{State as ProjectState, Status, VersionName};
+use crate::admin::{Projects, State as ProjectState, Status, VersionName};
 use crate::event::{Event, EventType};
 use crate::incarnation::Incarnation;
 
@@ -16,6 +16,11 @@ pub(super) struct State {
     /// The number of the last event of the stream.
     followed: Option<u64>,
     now: Moment,
+    /// The projects whose newest word is an event, with its number: the rest of their status is yet
+    /// to be asked for.
+    partial: BTreeMap<String, u64>,
+    /// The revision up to which all answers have been applied.
+    revision: Option<u64>,
     pulled: bool,
     /// The last answer of all projects was given when the router had read them all.
     complete: bool,
@@ -40,35 +45,42 @@ pub(super) struct Asked {
     pub(super) believed: bool,
 }
 
+/// What an answer has changed.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Changed {
+    /// The projects that are otherwise known than before.
+    pub(super) projects: BTreeSet<String>,
+    /// What is known of projects that the router does not have is otherwise, too.
+    pub(super) others: bool,
+    /// The answer did not know of an event that had been heard before the question.
+    pub(super) behind: bool,
+}
+
 /// What a router serves of a project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Serves {
     /// It has not said so, or does not know yet itself.
     Unknown,
     Nothing,
-    Digest(String),
+    /// As [`version_of`] writes it.
+    Version(String),
 }
 
-impl Serves {
-    /// The same files in another incarnation are something else: they have other data.
-    pub(super) fn version(digest: &str, incarnation: Incarnation) -> Self {
-        if incarnation.is_first() {
-            Self::Digest(digest.to_owned())
-        } else {
-            Self::Digest(format!("{digest}.{incarnation}"))
-        }
-    }
+/// Returns the text that stands for files in an incarnation: the digest alone in the first one. The
+/// same files in another incarnation are something else: they have other data.
+pub(super) fn version_of(digest: &str, incarnation: Incarnation) -> String {
+    if incarnation.is_first() { digest.to_owned() } else { format!("{digest}.{incarnation}") }
 }
 
 impl State {
     /// Takes up with the router of this id. Another one than before begins anew, and what was known
-    /// is forgotten. Returns whether it is another.
-    pub(super) fn meet(&mut self, router: &str) -> bool {
+    /// is forgotten. Returns the projects that were known, when it is another.
+    pub(super) fn meet(&mut self, router: &str) -> Option<BTreeSet<String>> {
         if self.router.as_deref() == Some(router) {
-            return false;
+            return None;
         }
-        *self = Self { router: Some(router.to_owned()), ..Self::default() };
-        true
+        let before = std::mem::replace(self, Self { router: Some(router.to_owned()), ..Self::default() });
+        Some(before.projects.into_keys().collect())
     }
 
     pub(super) fn is_of(&self, router: &str) -> bool {
@@ -89,6 +101,11 @@ impl State {
         self.now
     }
 
+    /// The router's id, and the revision that changes are to be asked for after.
+    pub(super) fn since(&self) -> Option<(String, u64)> {
+        Some((self.router.clone()?, self.revision?))
+    }
+
     /// Whether all projects were told once.
     pub(super) fn is_pulled(&self) -> bool {
         self.pulled
@@ -105,12 +122,18 @@ impl State {
     pub(super) fn serves(&self, project: &str) -> Serves {
         match self.projects.get(project) {
             Some(status) => {
-                let live = status.live.as_ref();
-                live.map_or(Serves::Unknown, |live| Serves::version(&live.digest, status.incarnation))
+                let version = |live: &VersionName| version_of(&live.digest, status.incarnation);
+                status.live.as_ref().map_or(Serves::Unknown, |live| Serves::Version(version(live)))
             }
             None if self.complete => Serves::Nothing,
             None => Serves::Unknown,
         }
+    }
+
+    /// The same, of a router that had read all projects when it last answered. One that is starting
+    /// may yet serve what it served before.
+    pub(super) fn serves_surely(&self, project: &str) -> Serves {
+        if self.complete { self.serves(project) } else { Serves::Unknown }
     }
 
     /// Applies what an event says by itself; the rest of the project's status is asked for. Returns
@@ -126,8 +149,10 @@ impl State {
         self.now.heard = self.now.heard.max(data.sequence);
         if event.kind == EventType::ProjectRemoved {
             self.now.gone = self.now.gone.max(data.sequence);
+            self.partial.remove(&data.project);
             return self.projects.remove(&data.project).is_some();
         }
+        self.partial.insert(data.project.clone(), data.sequence);
         let status = self.projects.entry(data.project.clone()).or_insert_with(|| unknown(&data.project));
         status.sequence = data.sequence;
         if event.kind == EventType::CellDied {
@@ -147,51 +172,73 @@ impl State {
         true
     }
 
-    /// Whether an event was heard that this answer does not know of.
-    pub(super) fn is_ahead_of(&self, status: &Status) -> bool {
-        self.projects.get(&status.name).is_some_and(|known| known.sequence > status.sequence)
-    }
-
-    /// Applies the answer to what was asked of one project. Returns whether anything is otherwise than
-    /// before.
-    pub(super) fn one(&mut self, status: Status, asked: Asked) -> bool {
-        self.put(status, asked, asked.at.gone == self.now.gone)
-    }
-
-    /// Applies the answer to what was asked of all projects; `complete` when the router had read them all by
-    /// then. Returns whether anything is otherwise than before.
-    pub(super) fn all_told(&mut self, statuses: Vec<Status>, asked: Asked, complete: bool) -> bool {
-        let mut changed = !self.pulled || self.complete != complete;
+    /// Applies an answer; `complete` when the router had read all projects by then.
+    pub(super) fn answer(&mut self, answer: Projects, asked: Asked, complete: bool) -> Changed {
+        let Projects { revision, since, projects, removed, .. } = answer;
+        let mut changed = Changed { others: !self.pulled || self.complete != complete, ..Changed::default() };
         (self.pulled, self.complete) = (true, complete);
         let none_gone = asked.at.gone == self.now.gone;
-        let names: HashSet<_> = statuses.iter().map(|status| status.name.clone()).collect();
-        let before = self.projects.len();
-        self.projects.retain(|name, known| known.sequence > asked.at.heard || names.contains(name));
-        if self.projects.len() != before {
-            self.now.gone = self.now.gone.max(asked.at.heard);
-            changed = true;
+        changed.behind = !asked.believed && projects.iter().any(|status| self.is_ahead_of(status));
+        let gone: Vec<_> = match since {
+            Some(_) => removed,
+            None => {
+                let names: BTreeSet<_> = projects.iter().map(|status| status.name.as_str()).collect();
+                self.projects.keys().filter(|name| !names.contains(name.as_str())).cloned().collect()
+            }
+        };
+        changed.projects.extend(gone.into_iter().filter(|name| self.remove(name, asked)));
+        for status in projects {
+            let name = status.name.clone();
+            if self.put(status, asked, none_gone) {
+                changed.projects.insert(name);
+            }
         }
-        for status in statuses {
-            changed |= self.put(status, asked, none_gone);
+        changed.behind |= !asked.believed && self.partial.values().any(|heard| *heard <= asked.at.heard);
+        // What did not count has to come again.
+        if none_gone && !changed.behind {
+            self.revision = Some(revision);
         }
         changed
     }
 
+    /// Whether an event was heard that this answer does not know of.
+    fn is_ahead_of(&self, status: &Status) -> bool {
+        self.projects.get(&status.name).is_some_and(|known| known.sequence > status.sequence)
+    }
+
+    /// Takes out a project that the router does not have any more, unless an event has told of it
+    /// since the question.
+    fn remove(&mut self, name: &str, asked: Asked) -> bool {
+        if self.projects.get(name).is_none_or(|known| known.sequence > asked.at.heard) {
+            return false;
+        }
+        self.projects.remove(name);
+        self.partial.remove(name);
+        self.now.gone = self.now.gone.max(asked.at.heard);
+        true
+    }
+
     /// `none_gone`: no project is known to have gone since the status was asked for.
     fn put(&mut self, status: Status, asked: Asked, none_gone: bool) -> bool {
-        let counts = match self.projects.get(&status.name) {
+        let known = self.projects.get(&status.name);
+        let counts = match known {
             Some(known) => {
                 let believed = asked.believed && known.sequence <= asked.at.heard;
-                (status.sequence >= known.sequence || believed) && status != *known
+                status.sequence >= known.sequence || believed
             }
-            // It may be the one that has gone. Whoever told of that has all asked again.
+            // It may be the one that has gone: all that has changed is asked for again.
             None => none_gone,
         };
-        if counts {
-            self.now.heard = self.now.heard.max(status.sequence);
-            self.projects.insert(status.name.clone(), status);
+        if !counts {
+            return false;
         }
-        counts
+        self.partial.remove(&status.name);
+        if known == Some(&status) {
+            return false;
+        }
+        self.now.heard = self.now.heard.max(status.sequence);
+        self.projects.insert(status.name.clone(), status);
+        true
     }
 }
 
@@ -241,11 +288,39 @@ mod tests {
         event
     }
 
+    /// An answer that has every project.
+    fn all(projects: Vec<Status>) -> Projects {
+        Projects {
+            router: "r1".into(),
+            installs: false,
+            revision: 7,
+            since: None,
+            projects,
+            removed: Vec::new(),
+        }
+    }
+
+    /// An answer that has what changed after some revision.
+    fn changes(revision: u64, projects: Vec<Status>, removed: &[&str]) -> Projects {
+        let removed = removed.iter().map(ToString::to_string).collect();
+        Projects { revision, since: Some(7), removed, ..all(projects) }
+    }
+
     fn pulled(statuses: Vec<Status>) -> State {
         let mut state = State::default();
         state.meet("r1");
-        assert!(state.all_told(statuses, Asked::default(), true));
+        assert!(state.answer(all(statuses), Asked::default(), true).others);
         state
+    }
+
+    /// Applies a change of one project. Returns whether anything is otherwise than before.
+    fn one(state: &mut State, status: Status, asked: Asked) -> bool {
+        let name = status.name.clone();
+        state.answer(changes(8, vec![status], &[]), asked, true).projects.contains(&name)
+    }
+
+    fn asked(state: &State) -> Asked {
+        Asked { at: state.now(), believed: false }
     }
 
     #[test]
@@ -254,10 +329,10 @@ mod tests {
         assert!(!state.event(&live_event("blog", 3)), "the answer told of it");
         assert!(state.event(&live_event("blog", 5)));
         let asked = Asked { at: state.now(), believed: false };
-        assert!(!state.one(known("blog", 4, Some("a")), asked), "it is older than the event");
-        assert_eq!(state.serves("blog"), Serves::Digest("ab".repeat(32)));
-        assert!(state.one(known("blog", 5, Some("b")), asked), "the same event, and the whole status");
-        assert_eq!(state.serves("blog"), Serves::Digest("b".into()));
+        assert!(!one(&mut state, known("blog", 4, Some("a")), asked), "it is older than the event");
+        assert_eq!(state.serves("blog"), Serves::Version("ab".repeat(32)));
+        assert!(one(&mut state, known("blog", 5, Some("b")), asked), "the same event, and the whole status");
+        assert_eq!(state.serves("blog"), Serves::Version("b".into()));
     }
 
     #[test]
@@ -265,13 +340,14 @@ mod tests {
         let mut state = pulled(vec![known("blog", 8, Some("a"))]);
         // It was removed and came back, and nobody heard of that.
         let anew = known("blog", 0, None);
-        assert!(state.is_ahead_of(&anew));
         let mut asked = Asked { at: state.now(), believed: false };
-        assert!(!state.one(anew.clone(), asked));
+        let changed = state.answer(changes(8, vec![anew.clone()], &[]), asked, true);
+        assert!(changed.behind && changed.projects.is_empty());
+        assert_eq!(state.since(), Some(("r1".to_owned(), 7)), "it is asked for once more");
         asked.believed = true;
-        assert!(state.one(anew.clone(), asked));
+        assert!(one(&mut state, anew.clone(), asked));
         assert!(state.event(&live_event("blog", 9)));
-        assert!(!state.one(anew, asked), "the event is younger than the question");
+        assert!(!one(&mut state, anew, asked), "the event is younger than the question");
     }
 
     #[test]
@@ -279,7 +355,7 @@ mod tests {
         let mut state = pulled(vec![known("blog", 3, Some("a"))]);
         state.event(&removed("blog", 6));
         let asked = Asked { at: state.now(), believed: false };
-        assert!(state.one(known("blog", 0, None), asked));
+        assert!(one(&mut state, known("blog", 0, None), asked));
         assert!(!state.event(&live_event("blog", 5)));
         assert!(state.event(&live_event("blog", 7)));
     }
@@ -311,7 +387,7 @@ mod tests {
         died.kind = EventType::CellDied;
         assert!(state.event(&died), "the rest is worth a question");
         assert_eq!(state.get("blog"), Some(&Status { sequence: 4, ..failing }));
-        assert_eq!(state.serves("blog"), Serves::Digest("a".into()));
+        assert_eq!(state.serves("blog"), Serves::Version("a".into()));
         died.data.project = "shop".into();
         assert!(state.event(&died));
         assert_eq!(state.serves("shop"), Serves::Unknown);
@@ -323,8 +399,9 @@ mod tests {
         let asked = Asked { at: state.now(), believed: false };
         assert!(state.event(&removed("blog", 6)));
         assert!(!state.event(&live_event("blog", 5)));
-        assert!(!state.one(known("blog", 5, Some("b")), asked));
-        assert!(!state.all_told(vec![known("blog", 5, Some("b"))], asked, true));
+        assert!(!one(&mut state, known("blog", 5, Some("b")), asked));
+        let changed = state.answer(all(vec![known("blog", 5, Some("b"))]), asked, true);
+        assert_eq!((changed.projects, changed.others), (BTreeSet::new(), false));
         assert_eq!(state.serves("blog"), Serves::Nothing);
         assert!(state.event(&live_event("blog", 7)));
     }
@@ -334,7 +411,8 @@ mod tests {
         let mut state = pulled(vec![known("old", 1, Some("a"))]);
         let asked = Asked { at: state.now(), believed: false };
         assert!(state.event(&live_event("new", 2)));
-        assert!(state.all_told(vec![known("other", 0, None)], asked, true));
+        let changed = state.answer(all(vec![known("other", 0, None)]), asked, true);
+        assert_eq!(changed.projects, BTreeSet::from(["old".to_owned(), "other".to_owned()]));
         let names: Vec<_> = state.all().map(|status| status.name.as_str()).collect();
         assert_eq!(names, ["new", "other"]);
     }
@@ -342,8 +420,9 @@ mod tests {
     #[test]
     fn another_router_begins_anew() {
         let mut state = pulled(vec![known("blog", 900, Some("a"))]);
-        assert!(!state.meet("r1"));
-        assert!(state.meet("r2"));
+        assert_eq!(state.meet("r1"), None);
+        assert_eq!(state.meet("r2"), Some(BTreeSet::from(["blog".to_owned()])));
+        assert_eq!(state.since(), None);
         assert_eq!((state.is_pulled(), state.serves("blog")), (false, Serves::Unknown));
         assert!(state.event(&live_event("blog", 1)));
     }
@@ -353,7 +432,55 @@ mod tests {
         let mut state = pulled(vec![]);
         assert_eq!(state.serves("blog"), Serves::Nothing);
         state.meet("r2");
-        state.all_told(vec![], Asked::default(), false);
+        state.answer(all(vec![]), Asked::default(), false);
         assert_eq!(state.serves("blog"), Serves::Unknown);
+    }
+
+    #[test]
+    fn changes_leave_what_they_do_not_name_and_lead_to_the_next_question() {
+        let mut state = pulled(vec![known("blog", 3, Some("a")), known("shop", 4, Some("b"))]);
+        let asked = asked(&state);
+        let changed = state.answer(changes(9, vec![known("zoo", 0, None)], &["blog", "never"]), asked, true);
+        let names = BTreeSet::from(["blog".to_owned(), "zoo".to_owned()]);
+        assert_eq!(changed, Changed { projects: names, others: false, behind: false });
+        assert_eq!(state.serves("blog"), Serves::Nothing);
+        assert_eq!(state.serves("shop"), Serves::Version("b".into()));
+        assert_eq!(state.since(), Some(("r1".to_owned(), 9)));
+    }
+
+    #[test]
+    fn changes_without_the_project_of_an_event_are_behind_it() {
+        let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+        assert!(state.event(&live_event("blog", 4)));
+        let asked = asked(&state);
+        assert!(state.answer(changes(9, vec![], &[]), asked, true).behind);
+        assert_eq!(state.since(), Some(("r1".to_owned(), 7)));
+        let changed = state.answer(changes(9, vec![known("blog", 4, Some("b"))], &[]), asked, true);
+        assert!(!changed.behind && changed.projects.contains("blog"));
+        assert_eq!(state.since(), Some(("r1".to_owned(), 9)));
+    }
+
+    #[test]
+    fn the_same_files_in_another_incarnation_are_another_version() {
+        let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+        let later = Incarnation::from_number(0xab);
+        let asked = asked(&state);
+        let status = Status { incarnation: later, ..known("blog", 3, Some("a")) };
+        assert!(one(&mut state, status, asked), "nothing else has changed");
+        assert_eq!(state.serves("blog"), Serves::Version("a.00000000000000ab".into()));
+        assert!(state.event(&live_event("blog", 4)));
+        assert_eq!(state.serves("blog"), Serves::Version("ab".repeat(32)), "the event names the first one");
+        let mut again = live_event("blog", 5);
+        again.data.incarnation = later;
+        assert!(state.event(&again));
+        assert_eq!(state.serves("blog"), Serves::Version(version_of(&"ab".repeat(32), later)));
+    }
+
+    #[test]
+    fn an_event_that_is_heard_after_the_question_makes_no_answer_late() {
+        let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+        let asked = asked(&state);
+        assert!(state.event(&live_event("blog", 4)));
+        assert!(!state.answer(changes(9, vec![], &[]), asked, true).behind);
     }
 }

@@ -84,6 +84,10 @@ struct Told {
     ready: bool,
     sequence: u64,
     projects: BTreeMap<String, Status>,
+    /// The number of the last change, and of that of each project; the removals.
+    revision: u64,
+    changed: BTreeMap<String, u64>,
+    removed: Vec<(u64, String)>,
     log: Vec<Event>,
     events: broadcast::Sender<Event>,
     /// The last ids that followers came with.
@@ -103,6 +107,9 @@ impl FakeRouter {
             ready: true,
             sequence: 0,
             projects: BTreeMap::new(),
+            revision: 0,
+            changed: BTreeMap::new(),
+            removed: Vec::new(),
             log: Vec::new(),
             events: broadcast::Sender::new(64),
             last_ids: Vec::new(),
@@ -175,6 +182,9 @@ impl FakeRouter {
     pub(crate) fn remove(&self, project: &str) {
         let mut told = self.told();
         told.projects.remove(project);
+        told.revision += 1;
+        let removal = (told.revision, project.to_owned());
+        told.removed.push(removal);
         let event = told.event(EventType::ProjectRemoved, project, None);
         told.tell(event);
     }
@@ -199,6 +209,9 @@ impl FakeRouter {
         told.id = id.to_owned();
         (told.ready, told.sequence) = (false, 0);
         told.projects.clear();
+        told.changed.clear();
+        told.removed.clear();
+        told.revision = 0;
         told.log.clear();
         told.events = broadcast::Sender::new(64);
     }
@@ -224,7 +237,10 @@ impl FakeRouter {
 }
 
 impl Told {
+    /// To change it.
     fn status(&mut self, project: &str) -> &mut Status {
+        self.revision += 1;
+        self.changed.insert(project.to_owned(), self.revision);
         self.projects.entry(project.to_owned()).or_insert_with(|| Status {
             name: project.to_owned(),
             state: State::Building,
@@ -250,9 +266,7 @@ impl Told {
     fn event(&mut self, kind: EventType, project: &str, version: Option<&VersionName>) -> Event {
         self.sequence += 1;
         let sequence = self.sequence;
-        if let Some(status) = self.projects.get_mut(project) {
-            status.sequence = sequence;
-        } else if version.is_some() {
+        if version.is_some() || self.projects.contains_key(project) {
             self.status(project).sequence = sequence;
         }
         Event {
@@ -302,7 +316,7 @@ impl Shared {
             return answer;
         }
         let (head, body) = request.into_parts();
-        let call = format!("{} {}", head.method, head.uri);
+        let call = call(&head.method, &head.uri);
         let body = body.collect().await.unwrap().to_bytes();
         let scripted = self.told.lock().unwrap().script.get(&call).cloned();
         let _ = self.calls.send((call, head.headers, body));
@@ -321,7 +335,8 @@ impl Shared {
     fn follow(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let mut told = self.told.lock().unwrap();
         let path = request.uri().path();
-        if request.method() != Method::GET || told.script.contains_key(&format!("GET {}", request.uri())) {
+        if request.method() != Method::GET || told.script.contains_key(&call(request.method(), request.uri()))
+        {
             return None;
         }
         Some(match path {
@@ -333,8 +348,7 @@ impl Shared {
             }
             "/projects" => {
                 told.pulls += 1;
-                let projects = told.projects.values().cloned().collect();
-                let projects = Projects { router: told.id.clone(), projects };
+                let projects = told.answer(request.uri().query().unwrap_or_default());
                 answer(200, serde_json::to_string(&projects).unwrap())
             }
             _ => match told.projects.get(path.strip_prefix("/projects/")?) {
@@ -346,7 +360,32 @@ impl Shared {
     }
 }
 
+/// What is asked, as in `POST /_deploys`; without the revision that changes are asked for after.
+fn call(method: &Method, uri: &http::Uri) -> String {
+    let what = if uri.path() == "/projects" { uri.path().to_owned() } else { uri.to_string() };
+    format!("{method} {what}")
+}
+
 impl Told {
+    fn answer(&self, query: &str) -> Projects {
+        let query: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let since = query.get("since").filter(|_| query.get("router") == Some(&self.id.as_str()));
+        let since: Option<u64> = since.map(|since| since.parse().unwrap());
+        let is_new = |revision: u64| since.is_none_or(|since| revision > since);
+        let projects = self.projects.values().filter(|status| is_new(self.changed[&status.name]));
+        let removed = self.removed.iter().filter(|(revision, name)| {
+            since.is_some() && is_new(*revision) && !self.projects.contains_key(name)
+        });
+        Projects {
+            installs: false,
+            router: self.id.clone(),
+            revision: self.revision,
+            since,
+            projects: projects.cloned().collect(),
+            removed: removed.map(|(_, name)| name.clone()).collect(),
+        }
+    }
+
     fn stream(&self, last: Option<u64>) -> Response<Body> {
         let after = last.map_or(self.sequence, |last| if last > self.sequence { 0 } else { last });
         let missed: Vec<_> = self.log.iter().filter(|event| event.data.sequence > after).map(text).collect();

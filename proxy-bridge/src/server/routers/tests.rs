@@ -46,11 +46,49 @@ async fn after_an_event_the_whole_status_is_asked_for() {
     all_ready(&routers).await;
     fake.routes("blog", &["www.example.com"]);
     fake.live("blog", 'a');
-    let find = |routers: &Routers| {
-        let table = routers.table();
-        table.find("www.example.com", "/").map(|(claim, _)| claim.project.to_string())
-    };
-    until(&routers, |routers| find(routers).as_deref() == Some("blog")).await;
+    until(&routers, |routers| routers.find("www.example.com", "/") == Some(blog())).await;
+    fake.remove("blog");
+    until(&routers, |routers| routers.find("www.example.com", "/").is_none()).await;
+}
+
+#[tokio::test]
+async fn what_an_event_costs_does_not_grow_with_the_projects() {
+    let (one, two) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
+    for fake in [&one, &two] {
+        for n in 0..1000 {
+            fake.put(&format!("p{n}"), 'a');
+        }
+    }
+    let routers = following(&[&one, &two]);
+    all_ready(&routers).await;
+    // A question that was out when the routers said that they are ready.
+    let asked = |routers: &Routers| -> u64 { routers.all().iter().map(|one| one.statuses_received()).sum() };
+    assert_eq!(asked(&routers), 2000);
+    let made = routers.routes_made();
+    let pulls = two.pulls();
+    for (count, digit) in ['b', 'c', 'd'].into_iter().enumerate() {
+        two.routes("p7", &[&format!("/{digit}")]);
+        two.live("p7", digit);
+        let path = format!("/{digit}/x");
+        until(&routers, |routers| routers.find("localhost", &path).is_some()).await;
+        assert_eq!(serves(&routers, 1, "p7"), Some(digit));
+        let (pulled, received) = (two.pulls() - pulls, asked(&routers) - 2000);
+        assert!(pulled > count && received <= pulled as u64, "{received} statuses in {pulled} answers");
+    }
+    // One for each event, and one for each answer to what it brought up.
+    let made = routers.routes_made() - made;
+    assert!((3..=6).contains(&made), "{made}");
+}
+
+#[tokio::test]
+async fn a_router_that_knows_of_no_revisions_tells_all_each_time() {
+    let fake = FakeRouter::start("r1").await;
+    let routers = following(&[&fake]);
+    fake.script("GET /projects", 200, r#"{"router": "r1", "projects": []}"#);
+    all_ready(&routers).await;
+    fake.unscript("GET /projects");
+    fake.live("blog", 'a');
+    until(&routers, |routers| serves(routers, 0, "blog") == Some('a')).await;
 }
 
 #[tokio::test]
@@ -59,12 +97,11 @@ async fn an_answer_that_is_behind_an_event_is_asked_for_again() {
     fake.put("blog", 'a');
     let routers = following(&[&fake]);
     all_ready(&routers).await;
-    let behind = serde_json::to_string(&routers.all()[0].status("blog").unwrap()).unwrap();
-    fake.script("GET /projects/blog", 200, &behind);
+    fake.script("GET /projects", 200, r#"{"router": "r1", "revision": 9, "since": 9, "projects": []}"#);
     fake.routes("blog", &["/weblog"]);
     fake.live("blog", 'b');
-    assert_eq!(fake.calls.recv().await.unwrap().0, "GET /projects/blog");
-    fake.unscript("GET /projects/blog");
+    assert_eq!(fake.calls.recv().await.unwrap().0, "GET /projects");
+    fake.unscript("GET /projects");
     until(&routers, |routers| !routers.all()[0].status("blog").unwrap().routes.is_empty()).await;
     assert_eq!(serves(&routers, 0, "blog"), Some('b'));
 }
@@ -75,10 +112,22 @@ async fn a_stream_that_broke_off_is_taken_up_where_it_was() {
     let routers = following(&[&fake]);
     all_ready(&routers).await;
     fake.live("blog", 'a');
-    until(&routers, |routers| serves(routers, 0, "blog") == Some('a')).await;
+    // An answer may have it before the event is heard.
+    let heard = async {
+        while routers.all()[0].state().followed() != Some(1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, heard).await.expect("the event is heard");
     fake.hang_up();
     fake.live("shop", 'b');
     until(&routers, |routers| serves(routers, 0, "shop") == Some('b')).await;
+    let again = async {
+        while fake.last_ids().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, again).await.expect("it is followed again");
     assert_eq!(fake.last_ids(), [None, Some("1".to_owned())]);
 }
 
@@ -156,24 +205,73 @@ async fn a_posted_event_that_comes_late_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_router_lags_until_it_tells_of_another_version_also_over_a_restart() {
+async fn a_router_is_behind_until_it_tells_of_another_version_also_over_a_restart() {
     let fake = FakeRouter::start("r1").await;
     fake.put("blog", 'a');
     let routers = following(&[&fake]);
     all_ready(&routers).await;
     let router = routers.all()[0].clone();
-    routers.lag(&router, &blog(), Some((&digest('b').parse().unwrap(), Incarnation::FIRST)));
-    assert!(router.lags("blog") && !router.lags("shop"));
-    assert_eq!((routers.lagging(), router.lagging()), (vec![fake.name()], vec!["blog".to_owned()]));
+    routers.mark_behind(&router, &blog(), Some((digest('b').parse().unwrap(), Incarnation::FIRST)));
+    assert!(router.is_behind("blog") && !router.is_behind("shop"));
+    assert_eq!((routers.behind(), router.behind()), (vec![fake.name()], vec!["blog".to_owned()]));
     fake.restart("r2");
     until(&routers, |_| router.status("blog").is_none()).await;
     fake.live("blog", 'a');
     fake.set_ready(true);
     until(&routers, |_| router.is_ready() && serves(&routers, 0, "blog") == Some('a')).await;
-    assert!(router.lags("blog"), "it serves what it served before");
+    assert!(router.is_behind("blog"), "it serves what it served before");
     fake.live("blog", 'b');
-    until(&routers, |_| !router.lags("blog")).await;
-    assert_eq!(routers.lagging(), Vec::<String>::new());
+    until(&routers, |_| !router.is_behind("blog")).await;
+    assert_eq!(routers.behind(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_started_again_knows_which_routers_are_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (late, other) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
+    let settings = || Settings {
+        fixed: vec![late.address.clone(), other.address.clone()],
+        behind: Some(dir.path().join("behind")),
+        ..Settings::default()
+    };
+    late.put("blog", 'a');
+    other.put("blog", 'b');
+    let (routers, task) = Routers::start(settings()).unwrap();
+    all_ready(&routers).await;
+    routers.mark_behind(&routers.all()[0], &blog(), Some((digest('b').parse().unwrap(), Incarnation::FIRST)));
+    routers.save_behind().await.unwrap();
+    task.abort();
+
+    let (routers, _task) = Routers::start(settings()).unwrap();
+    assert!(routers.all()[0].is_behind("blog"), "before any router has told anything");
+    assert_eq!(routers.find("blog.localhost", "/"), Some(blog()));
+    all_ready(&routers).await;
+    assert!(routers.all()[0].is_behind("blog") && !routers.all()[1].is_behind("blog"));
+    late.live("blog", 'b');
+    until(&routers, |routers| !routers.all()[0].is_behind("blog")).await;
+    let empty = || std::fs::read_dir(dir.path().join("behind")).unwrap().next().is_none();
+    let cleaned = async {
+        while !empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, cleaned).await.expect("the file of the mark goes");
+}
+
+#[tokio::test]
+async fn a_router_that_hangs_is_away_and_is_back_with_its_first_answer() {
+    let fake = FakeRouter::start("r1").await;
+    let routers = following(&[&fake]);
+    all_ready(&routers).await;
+    fake.script("GET /readyz", 0, "");
+    until(&routers, |routers| routers.all()[0].presence() == Presence::Away).await;
+    assert!(!routers.all()[0].is_reachable());
+    assert!(routers.all()[0].why_away().contains("in time"), "{}", routers.all()[0].why_away());
+    fake.script("GET /readyz", 503, "");
+    until(&routers, |routers| routers.all()[0].presence() == Presence::NotReady).await;
+    fake.unscript("GET /readyz");
+    all_ready(&routers).await;
+    assert_eq!(routers.all()[0].presence(), Presence::Ready);
 }
 
 #[tokio::test]
@@ -183,13 +281,13 @@ async fn a_project_that_is_not_told_by_a_router_that_still_reads_is_not_gone() {
     let routers = following(&[&fake]);
     all_ready(&routers).await;
     let router = routers.all()[0].clone();
-    routers.lag(&router, &blog(), None);
+    routers.mark_behind(&router, &blog(), None);
     let pulls = fake.pulls();
     fake.restart("r2");
     until(&routers, |_| router.status("blog").is_none() && fake.pulls() > pulls).await;
-    assert!(router.lags("blog"), "it has told nothing of it yet");
+    assert!(router.is_behind("blog"), "it has told nothing of it yet");
     fake.set_ready(true);
-    until(&routers, |_| !router.lags("blog")).await;
+    until(&routers, |_| !router.is_behind("blog")).await;
 }
 
 #[tokio::test]

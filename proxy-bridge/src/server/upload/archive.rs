@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use zip::ZipArchive;
 
-use super::sink::Sink;
+use super::sink::{Sink, Target};
 use super::{Refused, tarball};
 
 /// How a file is read from an archive.
@@ -15,6 +15,9 @@ const BUFFER: usize = 64 * 1024;
 
 /// The bits of a Unix mode that a file in a project never has: set-user-ID, set-group-ID, sticky.
 pub(super) const SPECIAL_BITS: u32 = 0o7000;
+
+/// Bytes in the path that a link points to: Linux has none that is longer.
+const MAX_TARGET: u64 = 4096;
 
 /// 8 MiB, what every level of zstd needs but --ultra and --long: an archive may not ask for more memory.
 const MAX_WINDOW_LOG: u32 = 23;
@@ -77,11 +80,23 @@ fn unzip(file: File, sink: &mut Sink) -> Result<(), Refused> {
         check_zip_mode(mode).map_err(|refused| refused.part(&name))?;
         if entry.is_dir() {
             sink.folder(&name)?;
+        } else if entry.is_symlink() {
+            let target = link_target(&mut entry).map_err(|refused| refused.part(&name))?;
+            sink.link(&name, Target::FromFolder(target))?;
         } else {
             copy(&name, &mut entry, sink)?;
         }
     }
-    Ok(())
+    sink.follow_links()
+}
+
+/// The content of a symbolic link in a zip.
+fn link_target(entry: &mut impl Read) -> Result<String, Refused> {
+    let mut target = Vec::new();
+    entry.take(MAX_TARGET + 1).read_to_end(&mut target).map_err(|error| damaged(&error))?;
+    let target = String::from_utf8(target).ok().filter(|target| target.len() as u64 <= MAX_TARGET);
+    let wrong = "it is a symbolic link to no path in UTF-8: put the file itself into the archive";
+    target.ok_or_else(|| Refused::bad("type", wrong))
 }
 
 /// `mode` is 0 when the archive was made on Windows.
@@ -89,9 +104,8 @@ fn check_zip_mode(mode: u32) -> Result<(), Refused> {
     const TYPE: u32 = 0o170_000;
     match mode & TYPE {
         0 | 0o040_000 | 0o100_000 => {}
-        0o120_000 => {
-            return Err(Refused::bad("type", "it is a symbolic link: put the file itself into the archive"));
-        }
+        // Its other bits mean nothing.
+        0o120_000 => return Ok(()),
         _ => {
             return Err(Refused::bad(
                 "type",

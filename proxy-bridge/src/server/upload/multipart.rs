@@ -8,12 +8,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::disposition::Disposition;
 use super::sink::Sink;
 use super::{CHUNKS, Limits, Refused, joined};
 
@@ -129,11 +130,14 @@ async fn read_parts(
         if length > limits.part_headers {
             return Err(Some(headers_too_large(limits)));
         }
-        match field.file_name().map(decoded) {
+        let disposition = field.headers().get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
+        let Disposition { name, filename } =
+            Disposition::parse(disposition.unwrap_or_default()).map_err(Some)?;
+        match filename {
             Some(path) => file(field, path, steps, limits).await?,
-            None if field.name() == Some("message") => message = Some(text(field, limits).await?),
+            None if name.as_deref() == Some("message") => message = Some(text(field, limits).await?),
             None => {
-                let name = field.name().unwrap_or_default().to_owned();
+                let name = name.unwrap_or_default();
                 let detail = format!(
                     "the part {name:?} has no filename: give it its path in the project (curl -F 'file=@a.ts;filename=src/a.ts')"
                 );
@@ -188,11 +192,6 @@ fn refuse(error: &multer::Error, limits: &Limits) -> Refused {
         }
         other => Refused::bad("body", format!("the upload is not well formed: {other}")),
     }
-}
-
-/// Browsers write these three of a name as the HTML standard says; nothing else is escaped.
-fn decoded(name: &str) -> String {
-    name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n")
 }
 
 /// Hands out one chunk at a time: the parser would take whatever is there into memory.

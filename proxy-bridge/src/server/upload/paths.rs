@@ -103,6 +103,15 @@ impl Names {
         self.known.len()
     }
 
+    /// Whether something of this name, or of one that is the same somewhere, is there.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.known.contains_key(&fold(path))
+    }
+
+    pub(super) fn is_folder(&self, path: &str) -> bool {
+        self.known.get(&fold(path)).is_some_and(|(known, is_folder)| known == path && *is_folder)
+    }
+
     /// Adds a file, or a folder, and the folders that it is in.
     ///
     /// # Errors

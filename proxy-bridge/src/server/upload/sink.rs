@@ -7,10 +7,15 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use self::links::Links;
 use super::paths::{Names, clean};
 use super::{Limits, Refused, Shape, Tree};
 use crate::digest::{Digest, is_counted};
 use crate::project::ProjectName;
+
+mod links;
+
+pub(super) use self::links::Target;
 
 /// The files of an upload, in the folders that it named.
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub(super) struct Sink {
     names: Names,
     /// What is stored, by path.
     files: BTreeMap<String, Stored>,
+    links: Links,
     left_out: u64,
     bytes: u64,
     open: Option<Open>,
@@ -46,8 +52,8 @@ impl Sink {
     /// The folder cannot be made.
     pub(super) fn new(dir: PathBuf, limits: &Limits) -> Result<Self, Refused> {
         fs::create_dir(&dir).map_err(|error| Refused::volume("make the staging folder", error))?;
-        let (names, files) = Default::default();
-        Ok(Self { dir, limits: *limits, names, files, left_out: 0, bytes: 0, open: None })
+        let (names, files, links) = Default::default();
+        Ok(Self { dir, limits: *limits, names, files, links, left_out: 0, bytes: 0, open: None })
     }
 
     /// Begins a file. The one before it must be closed.
@@ -177,7 +183,7 @@ impl Sink {
         let dir = into.join(project.as_str());
         let placed = fs::rename(self.dir.join(prefix), &dir);
         placed.map_err(|error| Refused::volume("put the files in their folder", error))?;
-        Ok(Tree { project, dir, digest: Digest::of_files(counted), files, bytes })
+        Ok(Tree { project, dir, digest: Digest::of_files(counted), files, bytes, carries_packages: true })
     }
 
     fn add(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
@@ -186,14 +192,11 @@ impl Sink {
             return Err(self.too_deep(path));
         }
         self.names.add(path, is_folder)?;
-        if self.names.len() > self.limits.files {
-            return Err(Refused::too_large(
-                "max-files",
-                self.limits.files,
-                "the upload has files and folders",
-            ));
-        }
-        Ok(())
+        if self.names.len() > self.limits.files { Err(self.too_many()) } else { Ok(()) }
+    }
+
+    fn too_many(&self) -> Refused {
+        Refused::too_large("max-files", self.limits.files, "the upload has files and folders")
     }
 
     fn too_deep(&self, path: &str) -> Refused {

@@ -7,7 +7,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::Refused;
 use super::archive::{copy, damaged, special_bits};
-use super::sink::Sink;
+use super::sink::{Sink, Target};
 
 /// A long name, or what else an extension says of one entry.
 const MAX_EXTENSION: u64 = 64 * 1024;
@@ -19,7 +19,7 @@ const BLOCK: u64 = 512;
 /// It is damaged, or something in it is refused.
 pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), Refused> {
     let mut archive = Archive::new(Ending { reader, zeros: 0 });
-    let mut long_name = None;
+    let mut long = Long::default();
     let entries = archive.entries().map_err(|error| damaged(&error))?;
     for entry in entries.raw(true) {
         let mut entry = entry.map_err(|error| damaged(&error))?;
@@ -27,18 +27,11 @@ pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), Refused> 
             EntryType::XGlobalHeader => drop(extension(&mut entry)?),
             EntryType::XHeader => {
                 let data = extension(&mut entry)?;
-                if let Some(path) = pax_path(&data)? {
-                    long_name = Some(path);
-                }
+                long.read_pax(&data)?;
             }
-            EntryType::GNULongName => {
-                let mut data = extension(&mut entry)?;
-                while data.last() == Some(&0) {
-                    data.pop();
-                }
-                long_name = Some(data);
-            }
-            _ => one(&mut entry, long_name.take(), sink)?,
+            EntryType::GNULongName => long.name = Some(gnu_name(&mut entry)?),
+            EntryType::GNULongLink => long.target = Some(gnu_name(&mut entry)?),
+            _ => one(&mut entry, std::mem::take(&mut long), sink)?,
         }
     }
     let mut rest = archive.into_inner();
@@ -50,18 +43,28 @@ pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), Refused> 
     if rest.zeros < zeros + left {
         return Err(damaged(&"something follows its end"));
     }
-    Ok(())
+    sink.follow_links()
 }
 
-fn one<R: Read>(
-    entry: &mut Entry<'_, R>,
-    long_name: Option<Vec<u8>>,
-    sink: &mut Sink,
-) -> Result<(), Refused> {
-    let name = long_name.unwrap_or_else(|| entry.path_bytes().into_owned());
-    let name = String::from_utf8(name)
-        .map_err(|_| Refused::bad("filename", "a name in the archive is not UTF-8: rename the file"))?;
+/// What extensions say of the entry behind them, where its header has no room.
+#[derive(Debug, Default)]
+struct Long {
+    name: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+}
+
+fn one<R: Read>(entry: &mut Entry<'_, R>, long: Long, sink: &mut Sink) -> Result<(), Refused> {
+    let not_utf8 = |_| Refused::bad("filename", "a name in the archive is not UTF-8: rename the file");
+    let name = long.name.unwrap_or_else(|| entry.path_bytes().into_owned());
+    let name = String::from_utf8(name).map_err(not_utf8)?;
     let kind = entry.header().entry_type();
+    if matches!(kind, EntryType::Symlink | EntryType::Link) {
+        let target = long.target.or_else(|| Some(entry.link_name_bytes()?.into_owned())).unwrap_or_default();
+        let target = String::from_utf8(target).map_err(|error| not_utf8(error).part(&name))?;
+        let target =
+            if kind == EntryType::Link { Target::FromTop(target) } else { Target::FromFolder(target) };
+        return sink.link(&name, target);
+    }
     check_type(kind).map_err(|refused| refused.part(&name))?;
     let mode = entry.header().mode().map_err(|error| damaged(&error).part(&name))?;
     special_bits(mode).map_err(|refused| refused.part(&name))?;
@@ -72,10 +75,6 @@ fn one<R: Read>(
 fn check_type(kind: EntryType) -> Result<(), Refused> {
     let what = match kind {
         EntryType::Regular | EntryType::Directory => return Ok(()),
-        EntryType::Symlink | EntryType::GNULongLink => {
-            "a symbolic link: put the file itself into the archive (tar -h)"
-        }
-        EntryType::Link => "a hard link: put the file itself into the archive (tar --hard-dereference)",
         EntryType::Char | EntryType::Block => "a device: leave it out of the archive",
         EntryType::Fifo => "a pipe: leave it out of the archive",
         EntryType::GNUSparse => "a sparse file: pack it as a plain one (without tar -S)",
@@ -94,18 +93,28 @@ fn extension<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
     Ok(data)
 }
 
-fn pax_path(data: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
-    let mut path = None;
-    for pair in PaxExtensions::new(data) {
-        let pair = pair.map_err(|error| damaged(&error))?;
-        match pair.key_bytes() {
-            b"path" => path = Some(pair.value_bytes().to_vec()),
-            b"size" => return Err(damaged(&"a file in it is too large for its format")),
-            key if key.starts_with(b"GNU.sparse") => return check_type(EntryType::GNUSparse).map(|()| None),
-            _ => {}
-        }
+fn gnu_name<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
+    let mut data = extension(entry)?;
+    while data.last() == Some(&0) {
+        data.pop();
     }
-    Ok(path)
+    Ok(data)
+}
+
+impl Long {
+    fn read_pax(&mut self, data: &[u8]) -> Result<(), Refused> {
+        for pair in PaxExtensions::new(data) {
+            let pair = pair.map_err(|error| damaged(&error))?;
+            match pair.key_bytes() {
+                b"path" => self.name = Some(pair.value_bytes().to_vec()),
+                b"linkpath" => self.target = Some(pair.value_bytes().to_vec()),
+                b"size" => return Err(damaged(&"a file in it is too large for its format")),
+                key if key.starts_with(b"GNU.sparse") => check_type(EntryType::GNUSparse)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Notes how many zeros were read last.

@@ -7,25 +7,25 @@ use std::path::Path;
 
 use crate::digest::is_entered;
 
-/// Links `node_modules` (at any depth at which the new tree has its parent folder) and the top `.git` of `old` into
-/// `new`, where that has none of its own.
-pub(super) fn carry_over(old: &Path, new: &Path) -> io::Result<()> {
-    carry(old, new, true)
+/// Links the top `.git` of `old` into `new`, and if `packages` `node_modules` (at any depth at which the new tree has
+/// its parent folder), where that has none of its own.
+pub(super) fn carry_over(old: &Path, new: &Path, packages: bool) -> io::Result<()> {
+    carry(old, new, packages, true)
 }
 
-fn carry(old: &Path, new: &Path, top: bool) -> io::Result<()> {
+fn carry(old: &Path, new: &Path, packages: bool, top: bool) -> io::Result<()> {
     for entry in fs::read_dir(old)? {
         let entry = entry?;
         let name = entry.file_name();
         let to = new.join(&name);
         let is_folder = entry.file_type()?.is_dir();
         if !is_entered(name.as_encoded_bytes()) {
-            let wanted = top || name == "node_modules";
+            let wanted = if name == "node_modules" { packages } else { top };
             if wanted && to.symlink_metadata().is_err() {
                 link(&entry.path(), &to)?;
             }
         } else if is_folder && to.is_dir() {
-            carry(&entry.path(), &to, false)?;
+            carry(&entry.path(), &to, packages, false)?;
         }
     }
     Ok(())

@@ -36,6 +36,12 @@ pub enum VolumeError {
         "the staging folder and {0} are not on the same file system: nothing may be mounted below the volume"
     )]
     OtherDevice(String),
+    #[error("the projects root is missing: {source}; mount it or make it, and deploy again")]
+    Missing { source: io::Error },
+    #[error("the projects root has become another folder since the upload began; deploy again")]
+    Replaced,
+    #[error(transparent)]
+    Open(OpenError),
     #[error("could not {step}: {source}")]
     Io { step: String, source: io::Error },
 }
@@ -56,6 +62,7 @@ impl VolumeError {
         match self {
             Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::NotPlain(_) => StatusCode::CONFLICT,
+            Self::Missing { .. } | Self::Replaced => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -64,7 +71,18 @@ impl VolumeError {
         match self {
             Self::Full { .. } => "volume-full",
             Self::NotPlain(_) => "not-a-folder",
+            Self::Missing { .. } => "volume-missing",
+            Self::Replaced => "volume-replaced",
             _ => "volume-failed",
+        }
+    }
+}
+
+impl From<OpenError> for VolumeError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Missing { source, .. } => Self::Missing { source },
+            other => Self::Open(other),
         }
     }
 }

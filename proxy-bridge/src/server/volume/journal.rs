@@ -128,6 +128,8 @@ impl Journal {
                 digest: put.digest,
                 files: put.files,
                 bytes: put.bytes,
+                // What is in the journal has what it needs already.
+                carries_packages: true,
             };
             match &entry.brings_back {
                 Some(back) => Change::BringBack(tree, back.incarnation),

@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{RenameFlags, syncfs};
 
 use super::carry::carry_over;
+use super::folder::Folder;
 use super::journal::{Entry, Identity, Journal, listing};
 use super::{Change, NEW, OLD, Register, VolumeError, rename, sync_folder};
 use crate::incarnation::{Ended, Incarnations};
@@ -27,6 +29,8 @@ pub struct Staging {
     incoming: PathBuf,
     can_exchange: bool,
     register: Register,
+    /// The projects root by name, and the folder that it was. `None` for a deploy of an earlier process.
+    pub(super) root: Option<(PathBuf, Arc<Folder>)>,
     /// What is being done to the volume.
     pub(super) journal: Option<Journal>,
     /// Not all old trees are back: what is here is needed by the next start.
@@ -50,14 +54,35 @@ pub struct Ending {
 }
 
 impl Staging {
-    pub(super) fn new(projects: PathBuf, dir: PathBuf, can_exchange: bool, register: Register) -> Self {
-        let incoming = dir.join(NEW);
-        Self { projects, dir, incoming, can_exchange, register, journal: None, stranded: false }
+    pub(super) fn of(name: PathBuf, folder: Arc<Folder>, dir: PathBuf) -> Self {
+        let mut staging = Self::new(&folder, dir);
+        staging.root = Some((name, folder));
+        staging
     }
 
-    pub(super) fn again(mut self, journal: Journal) -> Self {
-        self.journal = Some(journal);
-        self
+    fn new(folder: &Folder, dir: PathBuf) -> Self {
+        Self {
+            projects: folder.projects.clone(),
+            incoming: dir.join(NEW),
+            dir,
+            can_exchange: folder.can_exchange,
+            register: folder.register.clone(),
+            root: None,
+            journal: None,
+            stranded: false,
+        }
+    }
+
+    /// Takes up a deploy of an earlier process.
+    pub(super) fn again(folder: &Folder, dir: PathBuf, journal: Journal) -> Self {
+        let mut staging = Self::new(folder, dir);
+        staging.journal = Some(journal);
+        staging
+    }
+
+    /// The incarnations of the folder that the deploy is for.
+    pub fn register(&self) -> &Register {
+        &self.register
     }
 
     /// The deploy's id.
@@ -79,7 +104,7 @@ impl Staging {
             self.check_plain(change.project())?;
             let old = self.place(change.project());
             if let (Some(tree), true) = (change.tree(), old.is_dir()) {
-                carry_over(&old, &tree.dir)
+                carry_over(&old, &tree.dir, tree.carries_packages)
                     .map_err(|source| VolumeError::io("carry packages over", source))?;
             }
         }
@@ -99,6 +124,9 @@ impl Staging {
     /// # Errors
     /// The volume fails; nothing has changed.
     pub fn swap(&mut self, changes: &[Change]) -> Result<(), VolumeError> {
+        if self.root.as_ref().is_some_and(|(name, folder)| !folder.is_behind(name)) {
+            return Err(VolumeError::Replaced);
+        }
         let journal = Journal::of(changes, &self.projects, &self.register)?;
         journal.write(&self.dir).map_err(|source| VolumeError::io("write the journal", source))?;
         self.journal = Some(journal);

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::journal::Journal;
 use super::*;
 use crate::digest::Digest;
 
@@ -18,11 +19,12 @@ impl Scene {
     }
 
     fn open(&self) -> (Volume, Vec<Unfinished>) {
-        let (mut volume, mut unfinished) = Volume::open(self.dir.path()).unwrap();
-        volume.can_exchange &= self.exchange;
+        let (volume, mut unfinished) = Volume::open(self.dir.path()).unwrap();
+        let can_exchange = volume.can_exchange() && self.exchange;
+        Arc::get_mut(&mut volume.folder()).unwrap().can_exchange = can_exchange;
         for one in &mut unfinished {
             let journal = Journal::read(&self.staged()[0]).unwrap().unwrap();
-            one.staging = volume.staging(self.staged()[0].clone()).again(journal);
+            one.staging = Staging::again(&volume.folder(), self.staged()[0].clone(), journal);
         }
         (volume, unfinished)
     }
@@ -71,7 +73,14 @@ fn put(staging: &Staging, project: &str, text: &str) -> Change {
     let dir = staging.incoming().join(project);
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("main.ts"), text).unwrap();
-    Change::Put(Tree { project: name(project), dir, digest: Digest::from([1; 32]), files: 1, bytes: 1 })
+    let (digest, carries_packages) = (Digest::from([1; 32]), true);
+    Change::Put(Tree { project: name(project), dir, digest, files: 1, bytes: 1, carries_packages })
+}
+
+/// Leaves all as a bridge does that is killed: the kernel takes its locks away.
+fn kill(mut staging: Staging) {
+    staging.root = None;
+    std::mem::forget(staging);
 }
 
 /// With folders that can be exchanged, and without.
@@ -172,7 +181,7 @@ fn a_bridge_that_was_killed_before_the_swap_leaves_nothing() {
     let (volume, _) = scene.open();
     let staging = volume.stage("d1").unwrap();
     put(&staging, "blog", "new");
-    std::mem::forget(staging);
+    kill(staging);
     drop(volume);
     let (_volume, unfinished) = scene.open();
     assert!(unfinished.is_empty() && scene.staged().is_empty());
@@ -191,7 +200,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
             let mut staging = volume.stage("d1").unwrap();
             let changes = [put(&staging, "a", "new"), put(&staging, "b", "new")];
             staging.store(&changes).unwrap();
-            let journal = Journal::of(&changes, &scene.root(), volume.register()).unwrap();
+            let journal = Journal::of(&changes, &scene.root(), &volume.register()).unwrap();
             journal.write(&scene.staged()[0]).unwrap();
             staging.journal = Some(journal.clone());
             for entry in &journal.entries[..done] {
@@ -202,7 +211,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
                 fs::create_dir_all(staging.dir.join(OLD)).unwrap();
                 fs::rename(staging.place(&entry.project), staging.old_of(entry)).unwrap();
             }
-            std::mem::forget(staging);
+            kill(staging);
             drop(volume);
 
             let (_volume, mut unfinished) = scene.open();
@@ -309,7 +318,7 @@ fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         staging.settle().unwrap();
-        std::mem::forget(staging);
+        kill(staging);
         drop(volume);
 
         let (_volume, unfinished) = scene.open();
@@ -345,7 +354,7 @@ fn a_removal_is_undone_by_nobody_once_it_is_committed() {
         let noted = volume.register().of(&name("blog")).unwrap();
         assert_eq!(noted.last_removal().unwrap().version.as_deref(), Some("blog@1"));
         assert!(!noted.current.is_first());
-        std::mem::forget(staging);
+        kill(staging);
         drop(volume);
 
         let (volume, mut unfinished) = scene.open();
@@ -395,4 +404,43 @@ fn of_a_name_that_was_never_removed_nothing_is_noted() {
     staging.swap(&changes).unwrap();
     staging.commit(&ending()).unwrap();
     assert!(!crate::incarnation::Incarnations::path(&scene.root(), &name("blog")).exists());
+}
+
+#[test]
+fn a_root_that_becomes_another_folder_is_followed_and_a_deploy_does_not_go_to_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let swap = |target: &str| {
+        std::os::unix::fs::symlink(target, path("next")).unwrap();
+        fs::rename(path("next"), path("root")).unwrap();
+    };
+    fs::create_dir(path("one")).unwrap();
+    fs::create_dir(path("two")).unwrap();
+    swap("one");
+    let (volume, _) = Volume::open(&path("root")).unwrap();
+    let mut staging = volume.stage("d1").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    staging.store(&changes).unwrap();
+    swap("two");
+    assert!(matches!(staging.swap(&changes), Err(VolumeError::Replaced)));
+    drop(staging);
+    assert!(!path("one/blog").exists());
+    let mut staging = volume.stage("d2").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    staging.finish().unwrap();
+    assert!(path("two/blog/main.ts").exists() && volume.has(&name("blog")));
+    fs::rename(path("two"), path("away")).unwrap();
+    assert!(matches!(volume.stage("d3"), Err(VolumeError::Missing { .. })));
+    fs::rename(path("away"), path("two")).unwrap();
+    volume.stage("d4").unwrap();
+    remove_blog(&volume, "d5", Data::Keep).finish().unwrap();
+    assert_eq!(volume.register().removed().len(), 1);
+    swap("one");
+    volume.stage("d6").unwrap();
+    assert!(volume.register().removed().is_empty(), "each folder has removals of its own");
+    swap("two");
+    volume.stage("d7").unwrap();
+    assert_eq!(volume.register().removed().len(), 1);
 }

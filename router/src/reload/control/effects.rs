@@ -1,7 +1,7 @@
 //! What the machine wants done, done: reading and building begun, failures told.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::{EventType, Trigger};
@@ -83,15 +83,18 @@ impl Control {
             project.waiting.extend(next);
         }
         let failed = project.machine.failed.as_ref().and_then(|failed| failed.version.clone());
-        let wanted = trigger == Trigger::Request || project.failed_otherwise(&self.parts.policy);
+        let is_retry = project.retries.begin();
+        let wanted = is_retry || trigger == Trigger::Request || project.failed_otherwise(&self.parts.policy);
         let place = Place {
             project: project.name.clone(),
-            path: self.settings.projects.join(name),
+            root: self.settings.root.clone(),
             live: project.machine.live.clone(),
             incarnation: project.incarnation,
+            live_with: project.live_plan.as_ref().and_then(|plan| plan.installed),
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
-            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages.clone())),
+            failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
+            trigger,
         };
         let cache = std::mem::take(&mut project.cache);
         let read = work::read(self.parts.store.clone(), place, cache, self.readers.clone());
@@ -135,7 +138,21 @@ impl Control {
     fn fail(&mut self, name: &str, failed: Failed) {
         let Some(project) = self.projects.get_mut(name) else { return };
         let plan = project.plan.take().and_then(Result::ok);
+        // What is wrong with the files alone stays wrong until they change.
+        let was_started = plan.is_some();
         project.failed_with = plan.map(|plan| (plan.asked, plan.order.grant));
+        let took = project.attempt.build.unwrap_or_default();
+        let retry = project.retries.failed(&failed, took).filter(|_| was_started);
+        let is_repeated = retry.as_ref().is_some_and(|retry| retry.is_repeated);
+        let is_waited_for = !project.waiting.is_empty();
+        if let Some(retry) = retry {
+            self.retry_after(name, retry.pause, retry.number);
+        }
+        if is_repeated && !is_waited_for {
+            tracing::debug!(project.name = name, "{name} failed again as before");
+            return;
+        }
+        let Some(project) = self.projects.get_mut(name) else { return };
         let failure = Failure::new(&project.name, failed.version.clone(), failed.error.clone());
         project.failure = Some(failure);
         self.parts.live.put(project.entry());
@@ -167,6 +184,28 @@ impl Control {
         self.revive(name);
         self.count(OutcomeLabel::failed);
         self.prune(&project);
+    }
+
+    /// Has what failed tried once more after a pause.
+    fn retry_after(&mut self, name: &str, pause: Duration, number: u64) {
+        self.spawn(name, async move {
+            tokio::time::sleep(pause).await;
+            What::RetryDue { pause, number }
+        });
+    }
+
+    /// Tries what failed once more, unless something else was tried since.
+    pub(super) fn retry(&mut self, name: &str, pause: Duration, number: u64) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        if project.machine.failed.is_none() {
+            return;
+        }
+        if project.machine.is_busy() {
+            return self.retry_after(name, pause, number);
+        }
+        if project.retries.due(number) {
+            self.look(name, Trigger::Poll, Instant::now());
+        }
     }
 
     pub(super) fn count(&self, outcome: OutcomeLabel) {

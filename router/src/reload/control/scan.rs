@@ -11,7 +11,6 @@ use crate::live::Shown;
 use crate::project::diagnostic;
 use crate::reload::attempt::millis;
 use crate::reload::machine::Event;
-use crate::reload::project::Project;
 use crate::watch::Change;
 
 impl Control {
@@ -20,9 +19,15 @@ impl Control {
             tracing::error!("what was live before is not known: {error:#}");
             BTreeMap::new()
         });
-        let names = self.names_on_volume();
-        for project in known.keys().filter(|project| !names.contains(project.as_str())) {
-            self.forget(project);
+        let mut names = self.names_on_volume();
+        for project in
+            known.keys().filter(|project| !names.contains(project.as_str())).cloned().collect::<Vec<_>>()
+        {
+            if self.settings.root.lacks(project.as_str()) {
+                self.forget(&project);
+            } else {
+                names.insert(project.to_string());
+            }
         }
         self.scanning = Some(names.clone());
         for name in &names {
@@ -62,10 +67,11 @@ impl Control {
 
     /// The folders on the volume that are, or should be, projects.
     fn names_on_volume(&self) -> BTreeSet<String> {
-        let entries = match std::fs::read_dir(&self.settings.projects) {
+        let root = self.settings.root.path();
+        let entries = match std::fs::read_dir(root) {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::error!("{} cannot be read: {error}", self.settings.projects.display());
+                tracing::warn!("{} cannot be read: {error}", root.display());
                 return BTreeSet::new();
             }
         };
@@ -84,18 +90,10 @@ impl Control {
 
     pub(super) fn change(&mut self, change: Change) {
         match change {
-            Change::Project { name, since } => self.look(&name, Trigger::Watch, since),
+            Change::Project { name, since, trigger } => self.look(&name, trigger, since),
             Change::All => {
                 for name in self.all_names() {
                     self.look(&name, Trigger::Scan, Instant::now());
-                }
-            }
-            Change::Poll => {
-                let busy = |project: &Project| project.machine.is_busy();
-                for name in self.all_names() {
-                    if !self.projects.get(&name).is_some_and(busy) {
-                        self.look(&name, Trigger::Poll, Instant::now());
-                    }
                 }
             }
         }
@@ -110,7 +108,7 @@ impl Control {
     }
 
     fn misnamed(&mut self, name: &str, error: &InvalidName) {
-        if self.settings.projects.join(name).is_dir() {
+        if self.settings.root.project(name).is_dir() {
             if self.misnamed.insert(name.to_owned()) {
                 tracing::warn!(project.name = name, "{error}");
             }

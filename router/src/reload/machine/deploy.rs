@@ -3,6 +3,7 @@
 use switchyard_bridge::event::Trigger;
 
 use super::{Course, Effect, Failed, Fate, Found, Machine, Work};
+use crate::project::diagnostic;
 use crate::version::Version;
 
 /// A deploy has the project to itself.
@@ -112,6 +113,11 @@ impl Machine {
         match found {
             Found::Gone => self.keep(Ok(Prepared::Gone), course),
             Found::Invalid(error) => self.keep(Err(Failed { version: None, error }), course),
+            Found::Unknown => {
+                let error =
+                    diagnostic("the projects root (--projects) is missing: mount it, and deploy again");
+                self.keep(Err(Failed { version: None, error }), course)
+            }
             Found::Version(version) if self.live.as_ref() == Some(&version) => {
                 self.keep(Ok(Prepared::Unchanged), course)
             }

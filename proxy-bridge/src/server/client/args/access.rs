@@ -14,6 +14,10 @@ const TO_VARIABLE: &str = "SWITCHYARD_TO";
 const TOKEN_VARIABLE: &str = "SWITCHYARD_TOKEN";
 
 impl Values {
+    pub(super) fn names_bridge(&self, env: impl Fn(&str) -> Option<OsString>) -> bool {
+        self.is_set("to") || env(TO_VARIABLE).is_some_and(|to| !to.is_empty())
+    }
+
     pub(super) fn to(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Option<Url> {
         let (whose, text) = match self.given.remove("to") {
             Some(text) => ("--to", text),

@@ -31,6 +31,8 @@ pub(super) const SPECS: &[Spec] = &[
             flag("message", "TEXT", "kept in the deploy's record"),
             flag("keep", "", "files that do not build stay on the volume"),
             flag("no-wait", "", "do not wait for the routers"),
+            flag("dry-run", "", "show what would be sent and what not, and send nothing; needs no --to"),
+            flag("send-packages", "", "send node_modules also where the routers install packages"),
         ],
     },
     Spec { name: "status", about: "says what every router serves", operand: "[PROJECT]", flags: &[] },

@@ -24,9 +24,18 @@ fn project(name: &str) -> ProjectName {
 fn the_variables_stand_in_for_the_flags() {
     let env = [("SWITCHYARD_TO", "https://deploy.example/x/"), ("SWITCHYARD_TOKEN", "s3cret\n")];
     let read = command(&["status"], &env);
-    assert_eq!(read.to.as_str(), "https://deploy.example/x/");
+    assert_eq!(read.to.unwrap().as_str(), "https://deploy.example/x/");
     assert_eq!(read.authorization.unwrap(), "Bearer s3cret");
-    assert_eq!(command(&["status", "--to", "http://h:1"], &env).to.as_str(), "http://h:1/");
+    assert_eq!(command(&["status", "--to", "http://h:1"], &env).to.unwrap().as_str(), "http://h:1/");
+}
+
+#[test]
+fn only_a_dry_run_needs_no_bridge() {
+    assert!(problems(&["deploy", "."])[0].starts_with("--to"));
+    assert_eq!(command(&["deploy", ".", "--dry-run"], &[]).to, None);
+    let env = [("SWITCHYARD_TO", "http://h")];
+    assert!(command(&["deploy", ".", "--dry-run"], &env).to.is_some());
+    assert!(problems(&["deploy", ".", "--dry-run", "--to", "ftp://h"])[0].starts_with("--to"));
 }
 
 #[test]
@@ -47,6 +56,8 @@ fn flags_and_the_operand_come_in_any_order() {
         message: Some("a b".into()),
         keep: true,
         wait: false,
+        dry_run: false,
+        send_packages: false,
     };
     assert_eq!(command(&args, &[]).action, Action::Deploy(deploy));
     let args = ["logs", "--lines", "3", "blog", "--follow", "--to", "http://h", "--json"];

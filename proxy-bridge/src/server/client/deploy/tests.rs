@@ -15,9 +15,13 @@ fn folder(paths: &[&str]) -> TempDir {
     dir
 }
 
+fn planned(dir: &Path, what: What) -> Result<Plan, Failure> {
+    projects(&root(dir)?, what, Packages::Send)
+}
+
 fn names(dir: &TempDir, what: What) -> Result<Vec<String>, (u8, String)> {
-    match projects(dir.path(), what) {
-        Ok(projects) => Ok(projects.into_iter().map(|(name, _)| name.to_string()).collect()),
+    match planned(dir.path(), what) {
+        Ok(plan) => Ok(plan.projects.into_iter().map(|(name, _)| name.to_string()).collect()),
         Err(failure) => Err((failure.exit, failure.text.unwrap())),
     }
 }
@@ -25,21 +29,21 @@ fn names(dir: &TempDir, what: What) -> Result<Vec<String>, (u8, String)> {
 #[test]
 fn a_project_is_called_as_its_folder() {
     let dir = folder(&["blog/main.ts", "blog/lib/a.ts"]);
-    let inside = projects(&dir.path().join("blog/lib/.."), What::Project(None)).unwrap();
-    assert_eq!(inside[0].0.as_str(), "blog");
+    let inside = planned(&dir.path().join("blog/lib/.."), What::Project(None)).unwrap();
+    assert_eq!(inside.projects[0].0.as_str(), "blog");
 }
 
 #[test]
 fn a_folder_whose_name_is_no_projects_needs_another() {
     let dir = folder(&["My Blog/main.ts"]);
-    let failure = projects(&dir.path().join("My Blog"), What::Project(None)).unwrap_err();
+    let failure = planned(&dir.path().join("My Blog"), What::Project(None)).unwrap_err();
     assert_eq!(failure.exit, USAGE);
     assert!(failure.text.unwrap().contains("--project"));
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_a_wrong_argument() {
-    let failure = projects(Path::new("/nonexistent/blog"), What::All).unwrap_err();
+    let failure = planned(Path::new("/nonexistent/blog"), What::All).unwrap_err();
     assert_eq!(failure.exit, USAGE);
 }
 
@@ -54,8 +58,8 @@ fn all_are_the_folders_that_a_router_would_serve() {
 fn the_ignore_file_around_projects_speaks_for_all_of_them() {
     let dir = folder(&["shop/main.ts", "shop/a.log", "blog/main.ts", "old_stuff/x"]);
     fs::write(dir.path().join(IGNORE_FILE), "*.log\nold_stuff\n").unwrap();
-    let projects = projects(dir.path(), What::All).unwrap();
-    let files: Vec<_> = projects.iter().flat_map(|(_, files)| files.files.keys()).collect();
+    let plan = planned(dir.path(), What::All).unwrap();
+    let files: Vec<_> = plan.projects.iter().flat_map(|(_, files)| files.files.keys()).collect();
     assert_eq!(files, ["main.ts", "main.ts"]);
 }
 
@@ -70,7 +74,7 @@ fn a_folder_that_cannot_be_a_project_is_named_with_the_mend() {
 fn projects_may_link_to_what_they_share_but_not_further() {
     let dir = folder(&["blog/main.ts", "_shared/a.ts"]);
     symlink("../_shared/a.ts", dir.path().join("blog/a.ts")).unwrap();
-    assert_eq!(projects(dir.path(), What::All).unwrap()[0].1.files.len(), 2);
+    assert_eq!(planned(dir.path(), What::All).unwrap().projects[0].1.files.len(), 2);
     symlink("/etc", dir.path().join("etc")).unwrap();
     assert!(names(&dir, What::All).unwrap_err().1.contains("leaves"));
 }

@@ -22,7 +22,7 @@ fn write(dir: &TempDir, path: &str, text: &str) {
 
 fn listed(dir: &TempDir) -> Result<Files, FilesError> {
     let root = dir.path().canonicalize().unwrap();
-    list(&root, &root, &[])
+    list(&root, &root, &Rules::around(&root)?, Packages::Send)
 }
 
 fn paths(dir: &TempDir) -> Vec<String> {
@@ -37,8 +37,7 @@ fn refused(dir: &TempDir) -> String {
 fn hidden_files_and_packages_are_sent_history_and_leftovers_are_not() {
     let dir = folder(&[
         "main.ts",
-        ".env",
-        ".gitignore",
+        ".hidden",
         ".git/HEAD",
         "lib/.git",
         "main.ts~",
@@ -47,11 +46,231 @@ fn hidden_files_and_packages_are_sent_history_and_leftovers_are_not() {
         "node_modules/x/old~",
         "node_modules/x/.git/HEAD",
     ]);
-    write(&dir, ".gitignore", "main.ts\n");
+    assert_eq!(paths(&dir), [".hidden", "main.ts", "node_modules/x/index.js", "node_modules/x/old~"]);
+}
+
+/// What is left out of the project in `dir`, but for what never is sent.
+fn left_out(dir: &TempDir) -> Vec<(String, Reason)> {
+    let left_out = listed(dir).unwrap().left_out.into_iter();
+    left_out.filter(|(_, reason)| *reason != Reason::Never).collect()
+}
+
+fn left(paths: &[&str], reason: Reason) -> Vec<(String, Reason)> {
+    paths.iter().map(|path| ((*path).to_owned(), reason)).collect()
+}
+
+#[test]
+fn what_git_ignores_is_left_out_with_or_without_a_repository() {
+    for git in [&[][..], &[".git/HEAD"]] {
+        let files =
+            ["main.ts", "a.log", "keep.log", "out/b.ts", "lib/out", "lib/c.tmp", "lib/d/keep.tmp", "{x"];
+        let dir = folder(&[&files[..], git].concat());
+        write(&dir, ".gitignore", "\u{feff}*.log\r\n!keep.log\n/out/\n{x\n[z-a]\n");
+        write(&dir, "lib/.gitignore", "*.tmp\n!/d/keep.tmp\n");
+        assert_eq!(
+            paths(&dir),
+            [".gitignore", "keep.log", "lib/.gitignore", "lib/d/keep.tmp", "lib/out", "main.ts"]
+        );
+        assert_eq!(left_out(&dir), left(&["a.log", "lib/c.tmp", "out/", "{x"], Reason::Gitignore));
+    }
+}
+
+#[test]
+fn what_git_ignores_is_what_git_says() {
+    let dir = folder(&[
+        "main.ts",
+        "a/b/c.txt",
+        "a/b/d.txt",
+        "b/c.txt",
+        "x.o",
+        "deep/x.o",
+        "tmp/y",
+        "tmp/z/y",
+        "#a",
+        "b c",
+        "ünï",
+    ]);
+    let rules = "a/**/c.txt\n*.o\n!/deep/*.o\n/tmp/*\n!/tmp/z/\n\\#a\nb\\ c\nünï\n# no\n";
+    write(&dir, ".gitignore", rules);
+    // As `git ls-files --others --exclude-standard` of git 2.39 says.
+    let expected = [".gitignore", "a/b/d.txt", "b/c.txt", "deep/x.o", "main.ts", "tmp/z/y"];
+    assert_eq!(paths(&dir), expected);
+}
+
+#[test]
+fn a_pattern_of_folders_leaves_links_to_them_alone_as_git_does() {
+    let dir = folder(&["main.ts", "lib/a.ts"]);
+    symlink("lib", dir.path().join("out")).unwrap();
+    write(&dir, ".gitignore", "out/\n");
+    assert_eq!(paths(&dir), [".gitignore", "lib/a.ts", "main.ts", "out/a.ts"]);
+}
+
+#[test]
+fn the_rules_of_the_repository_around_count() {
+    let dir = folder(&["blog/main.ts", "blog/a.log", "blog/b.tmp", "blog/c.bak", "blog/lib/d.log"]);
+    write(&dir, ".gitignore", "*.tmp\n/blog/lib/*.log\n");
+    write(&dir, ".git/info/exclude", "*.bak\n");
+    let root = dir.path().canonicalize().unwrap().join("blog");
+    let files = || list(&root, &root, &Rules::around(&root).unwrap(), Packages::Send).unwrap();
     assert_eq!(
-        paths(&dir),
-        [".env", ".gitignore", "main.ts", "node_modules/x/index.js", "node_modules/x/old~"]
+        files().left_out,
+        left(&["b.tmp", "c.bak", "lib/d.log"], Reason::Gitignore).into_iter().collect()
     );
+    // Git ignores the folder that is deployed: what it leaves out was chosen.
+    for rule in ["blog/", "/blog/*", "blog/**"] {
+        write(&dir, ".gitignore", &format!("*.tmp\n{rule}\n"));
+        assert_eq!(files().left_out, BTreeMap::new(), "{rule}");
+    }
+}
+
+#[test]
+fn a_work_tree_beside_its_repository_has_its_exclude_file() {
+    let dir = folder(&["tree/main.ts", "tree/a.bak", "repo/.git/worktrees/tree/HEAD"]);
+    write(&dir, "tree/.git", "gitdir: ../repo/.git/worktrees/tree\n");
+    write(&dir, "repo/.git/worktrees/tree/commondir", "../..\n");
+    write(&dir, "repo/.git/info/exclude", "*.bak\n");
+    let root = dir.path().canonicalize().unwrap().join("tree");
+    let files = list(&root, &root, &Rules::around(&root).unwrap(), Packages::Send).unwrap();
+    assert_eq!(files.files.keys().collect::<Vec<_>>(), ["main.ts"]);
+}
+
+#[test]
+fn the_folder_that_holds_the_entry_is_sent_whole() {
+    let table = [
+        (r#"{"main": "dist/server/index.js"}"#, "dist/", "dist/server/index.js", "dist/client/a.css"),
+        (r#"{"main": "dist/server/index.js"}"#, "dist/*", "dist/server/index.js", "dist/client/a.css"),
+        (r#"{"main": "dist/server/index.js"}"#, "*.js\n*.css", "dist/server/index.js", "dist/client/a.css"),
+        (
+            r#"{"main": ".output/server/index.mjs"}"#,
+            ".output",
+            ".output/server/index.mjs",
+            ".output/public/x",
+        ),
+        (
+            r#"{"exports": "./.next/standalone/server.js"}"#,
+            "/.next/",
+            ".next/standalone/server.js",
+            ".next/static/x",
+        ),
+        (r#"{"main": "lib/index.js"}"#, "lib", "lib/index.js", "lib/other.js"),
+        (
+            r#"{"main": "packages/api/dist/index.js"}"#,
+            "dist",
+            "packages/api/dist/index.js",
+            "packages/api/dist/x.js",
+        ),
+    ];
+    for (package, rule, entry, other) in table {
+        let top = entry.split('/').next().unwrap();
+        let dir = folder(&["src/index.ts", "coverage/x", entry, other]);
+        write(&dir, "package.json", package);
+        write(&dir, ".gitignore", &format!("{rule}\ncoverage\n"));
+        // As tools write it into what they make.
+        write(&dir, &format!("{top}/.gitignore"), "*\n");
+        let env = format!("{top}/.env");
+        write(&dir, &env, "SECRET=1");
+        let sent = paths(&dir);
+        assert!(sent.iter().any(|path| path == entry), "{package} {rule}: {sent:?}");
+        if !package.contains("packages/") {
+            assert!(sent.iter().any(|path| path == other), "{package} {rule}: {sent:?}");
+        }
+        let left_out = left_out(&dir);
+        assert!(left_out.contains(&("coverage/".to_owned(), Reason::Gitignore)), "{left_out:?}");
+        assert!(left_out.contains(&(env, Reason::Env)), "{left_out:?}");
+    }
+}
+
+#[test]
+fn an_output_folder_that_does_not_hold_the_entry_is_left_out() {
+    let dir = folder(&["main.ts", "dist/index.js", "build/x"]);
+    write(&dir, ".gitignore", "dist\nbuild/\n");
+    assert_eq!(paths(&dir), [".gitignore", "main.ts"]);
+}
+
+#[test]
+fn packages_are_sent_whole_whatever_git_ignores() {
+    let dir = folder(&["main.ts", "node_modules/x/dist/i.js", "node_modules/x/a.log", "node_modules/x/.env"]);
+    write(&dir, ".gitignore", "node_modules\ndist\n*.log\n");
+    write(&dir, "node_modules/x/.gitignore", "*\n");
+    let expected = [
+        ".gitignore",
+        "main.ts",
+        "node_modules/x/.gitignore",
+        "node_modules/x/a.log",
+        "node_modules/x/dist/i.js",
+    ];
+    assert_eq!(paths(&dir), expected);
+    assert_eq!(left_out(&dir), left(&["node_modules/x/.env"], Reason::Env));
+}
+
+#[test]
+fn packages_that_a_configuration_names_can_be_left_to_the_routers() {
+    let dir = folder(&["main.ts", "node_modules/x.js", "lib/node_modules/y.js", "bare/node_modules/z.js"]);
+    write(&dir, "package.json", "{}");
+    write(&dir, "lib/package.json", "{}");
+    let root = dir.path().canonicalize().unwrap();
+    assert!(has_packages(&root) && !has_packages(&root.join("bare")));
+    let files = list(&root, &root, &Rules::default(), Packages::Install).unwrap();
+    let sent: Vec<_> = files.files.keys().collect();
+    assert_eq!(sent, ["bare/node_modules/z.js", "lib/package.json", "main.ts", "package.json"]);
+    assert_eq!(
+        files.left_out,
+        left(&["lib/node_modules/", "node_modules/"], Reason::Packages).into_iter().collect()
+    );
+    assert!(files.leaves_packages());
+}
+
+#[test]
+fn files_with_an_environment_are_left_out_unless_the_own_ignore_file_lets_them_in() {
+    let files = ["main.ts", ".env", ".env.local", ".ENV.prod", ".envrc", ".env.example", "lib/.env", "x.env"];
+    let dir = folder(&files);
+    let all = [".ENV.prod", ".env", ".env.example", ".env.local", ".envrc", "lib/.env"];
+    assert_eq!(left_out(&dir), left(&all, Reason::Env));
+    // What git lets in is for other eyes.
+    write(&dir, ".gitignore", "!.env\n!.env.example\n");
+    assert_eq!(left_out(&dir), left(&all, Reason::Env));
+    write(&dir, IGNORE_FILE, "*\n!*\n!.env.example\n");
+    let but_one: Vec<_> = all.into_iter().filter(|path| *path != ".env.example").collect();
+    assert_eq!(left_out(&dir), left(&but_one, Reason::Env));
+}
+
+#[test]
+fn a_link_does_not_let_an_environment_out_by_another_name() {
+    let dir = folder(&["main.ts", ".env", "lib/a.ts"]);
+    symlink(".env", dir.path().join("settings")).unwrap();
+    symlink("../.env", dir.path().join("lib/settings")).unwrap();
+    assert_eq!(left_out(&dir), left(&[".env", "lib/settings", "settings"], Reason::Env));
+}
+
+#[test]
+fn an_own_ignore_file_takes_the_place_of_gits_from_its_folder_down() {
+    let dir = folder(&["main.ts", "a.log", "b.tmp", "lib/a.log", "lib/b.tmp", "lib/deep/a.log"]);
+    write(&dir, ".gitignore", "*.log\n");
+    write(&dir, "lib/.switchyardignore", "*.tmp\n");
+    write(&dir, "lib/deep/.gitignore", "*\n");
+    assert_eq!(
+        left_out(&dir),
+        [("a.log".to_owned(), Reason::Gitignore), ("lib/b.tmp".to_owned(), Reason::Switchyardignore)]
+    );
+    write(&dir, IGNORE_FILE, "");
+    assert_eq!(left_out(&dir), left(&["lib/b.tmp"], Reason::Switchyardignore));
+}
+
+#[test]
+fn an_entry_that_would_be_left_out_is_an_error_that_names_it() {
+    let dir = folder(&["dist/main.js", "x.ts"]);
+    write(&dir, "package.json", r#"{"main": "dist/main.js"}"#);
+    write(&dir, IGNORE_FILE, "dist\n");
+    let error = refused(&dir);
+    assert!(error.contains("dist/main.js") && error.contains(IGNORE_FILE), "{error}");
+}
+
+#[test]
+fn a_folder_of_which_all_is_left_out_says_by_what() {
+    let dir = folder(&["a.txt"]);
+    write(&dir, ".gitignore", "*\n");
+    let error = refused(&dir);
+    assert!(error.contains(".gitignore") && error.contains(IGNORE_FILE), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::server::client::files;
+use crate::server::client::files::{self, Packages, Rules};
 
 fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -19,7 +19,7 @@ fn folder() -> TempDir {
 
 fn upload(dir: &TempDir, message: Option<&str>) -> Arc<Upload> {
     let root = dir.path().canonicalize().unwrap();
-    let files = files::list(&root, &root, &[]).unwrap();
+    let files = files::list(&root, &root, &Rules::default(), Packages::Send).unwrap();
     let project = ProjectName::parse("blog").unwrap();
     Arc::new(Upload { projects: vec![(project, files)], message: message.map(str::to_owned) })
 }

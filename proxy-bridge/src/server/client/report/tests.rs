@@ -22,7 +22,7 @@ fn printed(tell: impl FnOnce(&mut Console<'_>) -> u8) -> (String, String, u8) {
 
 fn succeeded(outcome: &str, routers: Value) -> (String, String) {
     let record = json!({
-        "deploy": "d1", "outcome": outcome, "routers": routers, "timings_ms": {"total": 311.7},
+        "deploy": "d1", "outcome": outcome, "routers": routers, "timings_ms": {"total": 311.7}, "behind": ["r1"],
         "projects": [{"project": "blog", "digest": "ab", "version": "blog@3f9a1c2b7d4e"}]
     });
     let record = serde_json::from_value(record).unwrap();
@@ -51,7 +51,7 @@ fn a_deploy_says_what_is_live_where() {
 fn routers_that_are_behind_are_told() {
     let (out, err) = succeeded("live", routers(&[Some("live"), None]));
     assert_eq!(out, "blog@3f9a1c2b7d4e is live on 1 of 2 routers (312 ms)\n");
-    assert_eq!(err, "  r1: no connection\n");
+    assert_eq!(err, "  r1: no connection; it gets no requests until it serves what was deployed\n");
 }
 
 #[test]

@@ -198,6 +198,149 @@ async fn all_projects_of_a_folder_are_one_deploy() {
 }
 
 #[tokio::test]
+async fn what_is_left_out_is_listed_before_it_is_sent() {
+    let blog = Blog::new();
+    for name in [".env", "a.log", "b.log"] {
+        fs::write(format!("{}/{name}", blog.path), "x").unwrap();
+    }
+    fs::write(format!("{}/.gitignore", blog.path), "*.log\n").unwrap();
+    let bridge = FakeBridge::answering([Reply::Json(200, blog.record())]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let expected = "left out, 1 (.env*): .env\nleft out, 2 (.gitignore): a.log, b.log\n";
+    assert!(ran.err.contains(expected), "{}", ran.err);
+    let (_, files) = received(&bridge.asked()[0]).await;
+    let sent: Vec<_> = files.keys().collect();
+    assert_eq!(sent, ["blog/.gitignore", "blog/main.ts", "blog/node_modules/x/index.js"]);
+}
+
+#[tokio::test]
+async fn a_long_list_of_what_is_left_out_is_cut() {
+    let blog = Blog::new();
+    for number in 0..250 {
+        fs::write(format!("{}/{number:03}.log", blog.path), "").unwrap();
+    }
+    fs::write(format!("{}/.gitignore", blog.path), "*.log\n").unwrap();
+    let ran = run_at("", &["deploy", &blog.path, "--dry-run"], LONG).await;
+    assert!(ran.out.contains("left out, 250 (.gitignore): 000.log, "), "{}", ran.out);
+    assert!(ran.out.contains("009.log and 240 more\n"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_would_be_sent_and_sends_nothing() {
+    let blog = Blog::new();
+    fs::write(format!("{}/.env", blog.path), "SECRET=1").unwrap();
+    let bridge = FakeBridge::answering([]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path, "--dry-run"]).await;
+    let expected = format!(
+        "{}: 2 files, 19 B\n        18 B  main.ts\n         1 B  node_modules/\nleft out, 1 (.env*): .env\n\
+         nothing was sent\n",
+        blog.version()
+    );
+    assert_eq!((ran.out, ran.err.as_str(), ran.exit), (expected, "", 0));
+    let ran = run_with(&bridge, &["deploy", &blog.path, "--dry-run", "--json"]).await;
+    let expected = json!({
+        "dry_run": true, "left_out": [],
+        "projects": [{
+            "project": "blog", "digest": blog.digest(), "version": blog.version(), "bytes": 19,
+            "files": [{"path": "main.ts", "bytes": 18}, {"path": "node_modules/x/index.js", "bytes": 1}],
+            "left_out": [{"path": ".env", "reason": "env"}],
+        }],
+    });
+    assert_eq!((ran.json(), ran.exit), (expected, 0));
+    assert!(bridge.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_dry_run_of_all_names_the_folders_that_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in ["shop/main.ts", "blog/main.ts", "blog/a.log", "old/main.ts"] {
+        fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(path), path).unwrap();
+    }
+    fs::write(dir.path().join(".gitignore"), "/old\n*.log\n").unwrap();
+    let args = ["deploy", "--all", dir.path().to_str().unwrap(), "--dry-run"];
+    let ran = run_at("", &args, LONG).await;
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.out.contains("left out, 2 (.gitignore): old/, blog/a.log\n"), "{}", ran.out);
+    let ran = run_at("", &[&args[..], &["--json"]].concat(), LONG).await;
+    let projects: Vec<_> =
+        ran.json()["projects"].as_array().unwrap().iter().map(|one| one["project"].clone()).collect();
+    assert_eq!(projects, ["blog", "shop"]);
+    assert_eq!(ran.json()["left_out"], json!([{"path": "old/", "reason": "gitignore"}]));
+}
+
+fn routers(installs: &[bool]) -> Value {
+    let routers =
+        installs.iter().map(|installs| json!({"router": "r", "reachable": true, "installs": installs}));
+    json!({"routers": routers.collect::<Vec<_>>()})
+}
+
+#[tokio::test]
+async fn packages_are_left_out_where_all_routers_install_them() {
+    let blog = Blog::new();
+    fs::write(format!("{}/package.json", blog.path), "{}").unwrap();
+    let table = [(&[true, true][..], false), (&[true, false], true), (&[], true)];
+    for (installs, sent) in table {
+        let live = json!({"deploy": "d1", "projects": []});
+        let bridge =
+            FakeBridge::answering([Reply::Json(200, routers(installs)), Reply::Json(202, live)]).await;
+        let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        let [asked, deployed] = &bridge.asked()[..] else { panic!("{:?}", bridge.asked()) };
+        assert_eq!(asked.path, "/routers");
+        assert_eq!(deployed.path, if sent { "/deploy/blog" } else { "/deploy/blog?packages=0" });
+        let (_, files) = received(deployed).await;
+        assert_eq!(files.contains_key("blog/node_modules/x/index.js"), sent, "{installs:?}");
+        let told = "left out, 1 (the routers install packages): node_modules/";
+        assert_eq!(ran.err.contains(told), !sent, "{}", ran.err);
+    }
+    let bridge = FakeBridge::answering([Reply::Json(202, json!({"deploy": "d1", "projects": []}))]).await;
+    run_with(&bridge, &["deploy", &blog.path, "--send-packages"]).await;
+    assert!(received(&bridge.asked()[0]).await.1.contains_key("blog/node_modules/x/index.js"));
+}
+
+#[tokio::test]
+async fn a_bridge_that_refuses_to_say_what_its_routers_do_is_told() {
+    let blog = Blog::new();
+    fs::write(format!("{}/package.json", blog.path), "{}").unwrap();
+    let bridge = FakeBridge::answering([Reply::Json(401, problem("unauthorized", "give a token"))]).await;
+    let ran = run_with(&bridge, &["deploy", &blog.path]).await;
+    assert_eq!((ran.exit, ran.err.as_str()), (2, "give a token\n"));
+}
+
+#[tokio::test]
+async fn nothing_that_others_wrote_reaches_the_terminal_as_a_command() {
+    let blog = Blog::new();
+    let evil = "\u{1b}]52;c;aGk=\u{7}\u{9b}2J\u{202e}\r";
+    let mut failed = problem("build-failed", &format!("blog {evil}"));
+    failed["error"] =
+        json!({"message": evil, "file": evil, "line": 1, "column": 1, "frame": format!("> 1 |\t{evil}\n")});
+    failed["routers"] = json!([{"router": evil, "reports": [], "error": evil}]);
+    failed["project"] = evil.into();
+    let steps = step("build", None, None) + &step("build", Some(evil), Some(evil));
+    let mut live = blog.record();
+    live["projects"][0]["version"] = evil.into();
+    live["routers"][0] = json!({"router": evil, "reports": [], "error": evil});
+    for (status, body) in [(422, &failed), (200, &live)] {
+        let done = event("done", &json!({"status": status, "body": body}));
+        for json in [&[][..], &["--json"]] {
+            let bridge = FakeBridge::answering([Reply::Events(steps.clone() + &done, 64)]).await;
+            let ran = run_with(&bridge, &[&["deploy", &blog.path][..], json].concat()).await;
+            for printed in [&ran.out, &ran.err] {
+                let harmless = |c: char| (!c.is_control() && c != '\u{202e}') || matches!(c, '\n' | '\t');
+                assert!(printed.chars().all(harmless), "{printed:?}");
+            }
+            if json.is_empty() {
+                assert!((ran.out + &ran.err).contains(r"␛]52;c;aGk=␇\u{9b}2J\u{202e}␍"));
+            } else {
+                assert_eq!(&ran.json(), body);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_no_project_may_have_is_refused_before_anything_is_sent() {
     let blog = Blog::new();
     fs::write(format!("{}/a\nb.ts", blog.path), "").unwrap();
@@ -211,8 +354,7 @@ async fn a_name_that_no_project_may_have_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn files_that_change_while_they_are_sent_are_the_reason_and_the_bridge_gets_no_whole_upload() {
     let blog = Blog::new();
-    let listed = files::list(blog.path.as_ref(), blog.path.as_ref(), &[]).unwrap();
-    let projects = vec![(ProjectName::parse("blog").unwrap(), listed)];
+    let projects = vec![(ProjectName::parse("blog").unwrap(), listed(&blog.path))];
     let order = Order {
         method: Method::POST,
         path: vec!["deploy", "blog"],

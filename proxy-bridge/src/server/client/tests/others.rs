@@ -123,6 +123,37 @@ async fn log_lines_name_their_router_only_where_there_are_several() {
 }
 
 #[tokio::test]
+async fn log_lines_are_shown_as_they_are_and_obeyed_by_nobody() {
+    let evil = "a\tb\u{1b}[2J\u{9b}31m\u{202e}\r\nINFO forged";
+    for json in [false, true] {
+        let replies = [Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", evil), 50)];
+        let bridge = FakeBridge::answering(replies).await;
+        let args = ["logs", "blog", "--json"];
+        let ran = run_with(&bridge, &args[..if json { 3 } else { 2 }]).await;
+        assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
+        if json {
+            assert!(
+                !ran.out.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'),
+                "{:?}",
+                ran.out
+            );
+            assert_eq!(ran.json()["line"], evil);
+        } else {
+            assert!(ran.out.ends_with("stdout a\tb␛[2J\\u{9b}31m\\u{202e}␍␊INFO forged\n"), "{:?}", ran.out);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_event_that_is_no_json_is_not_passed_on() {
+    let events = "event: line\ndata: \u{1b}[2J\n\n".to_owned();
+    let bridge = FakeBridge::answering([Reply::Json(200, blog(&["r1"])), Reply::Events(events, 50)]).await;
+    let ran = run_with(&bridge, &["logs", "blog", "--json"]).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (3, ""));
+    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+}
+
+#[tokio::test]
 async fn scripts_get_one_json_object_for_each_line() {
     let replies =
         [Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", "one") + &line("r1", "two"), 50)];

@@ -12,10 +12,12 @@ use super::{End, Run};
 use crate::admin::{self, Hold, Report};
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
-use crate::server::deploys::rounds::{Refusal, Round, ask, insist};
+use crate::server::deploys::rounds::{
+    Quorum, Refusal, Round, Silent, Terms, any_reachable, ask, insist, while_away,
+};
 use crate::server::problem::Problem;
 use crate::server::records::{Outcome, Phase, Told};
-use crate::server::routers::Router;
+use crate::server::routers::{CallError, Presence, Router};
 use crate::server::volume::Change;
 
 /// Routers hold a project this much longer than the deploy may take: they let go by themselves only when
@@ -27,6 +29,10 @@ const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long the event of a publish that was answered is waited for: it goes out before the answer.
 const EVENT_WITHIN: Duration = Duration::from_millis(250);
+
+/// How long a router that can be reached is waited for before anything is asked: one that is being
+/// started again is back by then, and one that hangs has been found out.
+const REACHABLE_WITHIN: Duration = Duration::from_millis(2500);
 
 /// A router that shows other files than the volume has (a network file system's cache) is asked again after this.
 const STALE_PAUSE: Duration = Duration::from_millis(100);
@@ -41,16 +47,29 @@ impl Run {
                 "no-routers",
                 "no router is known: look at --router and --routers, and try again",
             );
-            return Err((Outcome::Silent, problem));
+            return Err((Outcome::Unreachable, problem));
         }
         self.job.asks(who.iter().map(|router| router.name().to_owned()));
-        self.quorum = self.shared.settings.quorum.map_or(who.len(), |quorum| quorum.min(who.len())).max(1);
+        self.quorum = match self.shared.settings.quorum {
+            Some(number) => Quorum::Number(number.min(who.len()).max(1)),
+            None => Quorum::Reachable,
+        };
+        let needs_any = self.quorum == Quorum::Reachable;
+        if needs_any {
+            let until = self.until.min(Instant::now() + REACHABLE_WITHIN);
+            any_reachable(&self.shared.routers, &who, until).await;
+        }
+        self.asked = who.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
         let order = self.order();
         let question = |router: Arc<Router>| {
-            let (order, until) = (&order, self.until);
-            async move { insist(until, || router.hold(order)).await.map_err(Refusal::into_text) }
+            let (order, until, routers) = (&order, self.until, &self.shared.routers);
+            async move {
+                while_away(routers, &router).await;
+                insist(until, || router.hold(order)).await.map_err(Refusal::into_text)
+            }
         };
-        let round = ask(&self.shared.routers, who, self.quorum, self.until, question, |()| false).await;
+        let terms = Terms { needs_any, ..self.terms() };
+        let round = ask(&self.shared.routers, who, terms, question, |()| false).await;
         for (router, ()) in &round.answers {
             self.tell(router, Vec::new(), None, "held");
         }
@@ -68,10 +87,10 @@ impl Run {
         let mut who = self.held.clone();
         let mut silent = Vec::new();
         loop {
-            let missing = self.quorum.saturating_sub(self.built.len());
+            let terms = Terms { before: self.built.len(), ..self.terms() };
             let question = |router: Arc<Router>| self.build_on(router);
             let stop = |verdict: &Verdict| matches!(verdict, Verdict::Bad(_));
-            let mut round = ask(&self.shared.routers, who, missing, self.until, question, stop).await;
+            let mut round = ask(&self.shared.routers, who, terms, question, stop).await;
             let mut stale = Vec::new();
             let mut bad = None;
             for (router, verdict) in round.answers.drain(..) {
@@ -98,9 +117,8 @@ impl Run {
                 sleep(STALE_PAUSE).await;
                 continue;
             }
-            let seen = |(router, _)| {
-                (router, "reads other files than were deployed: is its volume the same?".to_owned())
-            };
+            let why = "reads other files than were deployed: is its volume the same?";
+            let seen = |(router, _)| Silent { router, why: why.to_owned(), counts: true };
             silent.extend(stale.into_iter().map(seen));
             let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
             return self.enough(&Round { answers, silent }, "the volume is as it was");
@@ -143,15 +161,16 @@ impl Run {
     pub(super) async fn publish(&mut self) -> Result<(), End> {
         self.job.begin(Phase::Publish);
         let question = |router: Arc<Router>| self.publish_on(router);
-        let round =
-            ask(&self.shared.routers, self.built.clone(), self.quorum, self.until, question, |_| false).await;
+        let round = ask(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
             self.tell(&router, reports, None, "live");
             published.push((router, ()));
         }
         // Those get their project back when they look at the volume again.
-        self.held.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
+        for routers in [&mut self.held, &mut self.asked] {
+            routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
+        }
         let round = Round { answers: published, silent: round.silent };
         let removed = self.changes.iter().all(|change| change.tree().is_none());
         let on_volume = if removed {
@@ -161,16 +180,36 @@ impl Run {
         };
         self.enough(&round, on_volume)?;
         // Before the answer, so that whoever has read it is never shown an older version.
-        for router in self.shared.routers.all() {
-            if !round.answers.iter().any(|(other, ())| Arc::ptr_eq(other, &router)) {
-                for change in self.changes.iter() {
-                    let published = self.published(change);
-                    let published = published.as_ref().map(|(digest, incarnation)| (digest, *incarnation));
-                    self.shared.routers.lag(&router, change.project(), published);
-                }
+        let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
+        self.mark_behind(&answered).await;
+        Ok(())
+    }
+
+    /// Has routers that did not say that they have published get no forwarded request of the
+    /// projects until they do. Returns when a bridge that is started again will know it, too.
+    async fn mark_behind(&self, published: &[Arc<Router>]) {
+        let routers = &self.shared.routers;
+        let mut behind = Vec::new();
+        for router in routers.all() {
+            if published.iter().any(|other| Arc::ptr_eq(other, &router)) {
+                continue;
+            }
+            for change in self.changes.iter() {
+                routers.mark_behind(&router, change.project(), self.published(change));
+            }
+            if self.changes.iter().any(|change| router.is_behind(change.project().as_str())) {
+                behind.push(router.name().to_owned());
             }
         }
-        Ok(())
+        if let Err(error) = routers.save_behind().await {
+            let deploy = self.staging_id();
+            tracing::error!(deploy, "which routers are behind will not outlive this process: {error}");
+        }
+        self.job.behind(behind);
+    }
+
+    fn terms(&self) -> Terms {
+        Terms { quorum: self.quorum, before: 0, until: self.until, needs_any: false }
     }
 
     async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
@@ -234,18 +273,25 @@ impl Run {
     /// # Errors
     /// Fewer than the quorum have answered.
     fn enough(&self, round: &Round<()>, volume: &str) -> Result<(), End> {
-        for (router, why) in &round.silent {
-            self.tell(router, Vec::new(), Some(why.clone()), "silent");
+        for Silent { router, why, .. } in &round.silent {
+            self.tell(router, Vec::new(), Some(why.clone()), "unreachable");
         }
-        let quorum = self.quorum;
-        if round.answers.len() >= quorum {
+        let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
+        if answered >= quorum {
             return Ok(());
         }
         let who: Vec<_> =
-            round.silent.iter().map(|(router, why)| format!("{} {why}", router.name())).collect();
-        let detail =
-            format!("{} of {quorum} routers answered: {}; {volume}", round.answers.len(), who.join("; "));
-        Err((Outcome::Silent, Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)))
+            round.silent.iter().map(|silent| format!("{} {}", silent.router.name(), silent.why)).collect();
+        let who = who.join("; ");
+        let nobody = self.held.is_empty() && !round.silent.iter().any(|silent| silent.counts);
+        let problem = if nobody && self.quorum == Quorum::Reachable {
+            let detail = format!("no router can be reached: {who}; {volume}; start one, and deploy again");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-routers", detail)
+        } else {
+            let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)
+        };
+        Err((Outcome::Unreachable, problem))
     }
 
     pub(super) async fn release(&mut self) {
@@ -253,12 +299,20 @@ impl Run {
         let release = |router: Arc<Router>| {
             let id = id.clone();
             async move {
-                if !matches!(timeout(RELEASE_WITHIN, router.release(&id)).await, Ok(Ok(()))) {
-                    tracing::warn!(deploy = id, router = router.name(), "it lets go when its lease is over");
+                let answered = timeout(RELEASE_WITHIN, router.release(&id)).await;
+                // Of a deploy that it does not know it holds nothing.
+                let is_free = matches!(answered, Ok(Ok(()) | Err(CallError::Answered { .. })));
+                if !is_free {
+                    tracing::warn!(deploy = id, router = router.name(), "it lets go when it is back");
                 }
+                is_free.then_some(router)
             }
         };
-        join_all(std::mem::take(&mut self.held).into_iter().map(release)).await;
+        let there = std::mem::take(&mut self.held).into_iter();
+        let there = there.filter(|router| router.presence() != Presence::Away);
+        let free = join_all(there.map(release)).await;
+        let is_free = |router: &Arc<Router>| free.iter().flatten().any(|other| Arc::ptr_eq(other, router));
+        self.asked.retain(|router| !is_free(router));
     }
 
     fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {

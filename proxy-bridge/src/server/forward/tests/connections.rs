@@ -37,12 +37,12 @@ async fn a_head_that_takes_too_long_is_cut_off() {
     let (mut silent, mut slow) = (raw(&server).await, raw(&server).await);
     slow.write_all(&GET[..9]).await.unwrap();
     assert_eq!(rest(&mut silent).await, b"");
-    assert_eq!(rest(&mut slow).await, b"");
+    assert!(rest(&mut slow).await.starts_with(b"HTTP/1.1 408 "));
     let mut later = raw(&server).await;
     later.write_all(GET).await.unwrap();
     read_answer(&mut later).await;
     later.write_all(&GET[..9]).await.unwrap();
-    assert_eq!(rest(&mut later).await, b"", "the second head of a connection too");
+    assert!(rest(&mut later).await.starts_with(b"HTTP/1.1 408 "), "the second head of a connection too");
 }
 
 #[tokio::test]

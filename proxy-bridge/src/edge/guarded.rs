@@ -1,5 +1,6 @@
 //! A client's connection as hyper sees it: only whole heads of requests that can be read in one way, and
-//! writes that end. What [`Framing`] refuses is turned into the refusal's answer.
+//! writes that end. What [`Framing`] refuses is turned into the refusal's answer, and a client that was
+//! answered in the middle of its request gets to read that.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,15 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::Bounds;
-use super::door::Permit;
-use super::framing::{Framing, Refusal};
-use super::problem::Problem;
+use super::framing::{Framing, Stop};
+use super::lingering::LingeringClose;
+use super::refusal::Refusal;
 
 /// Read at once where hyper offers less room (its look at the first bytes has 24): more than most heads.
 const PIECE: usize = 2048;
@@ -26,16 +26,20 @@ const PIECE: usize = 2048;
 /// What hyper is given in place of a head that is refused, so that it answers when it is that one's turn.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-/// How long a client that was answered in the middle of its request may go on sending: were it closed on at
-/// once, the kernel would reset the connection, and the answer could be lost on its way.
-const LINGER: Duration = Duration::from_secs(1);
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest head of a request, in bytes.
+    pub max_head: usize,
+    /// From a head's first byte (for the first one, from connecting) to its end.
+    pub head_timeout: Duration,
+    /// The longest time in which a client takes nothing of its answer.
+    pub write_timeout: Duration,
+}
 
-/// What is read of it meanwhile, in bytes.
-const LINGER_BYTES: usize = 1 << 20;
-
-/// What the connection's two ends inside the router say to each other: [`Wire`] and the service.
+/// The state that [`GuardedStream`] and the service of its connection share.
 #[derive(Debug, Default)]
-pub(super) struct Signs {
+pub struct ConnState {
     /// The number of the request that is refused, and why.
     refused: OnceLock<(u64, Refusal)>,
     /// Answers that have begun.
@@ -44,69 +48,69 @@ pub(super) struct Signs {
     switched: AtomicBool,
 }
 
-impl Signs {
+impl ConnState {
     /// Why the connection's request of that number, from 0, is not to be served.
-    pub(super) fn refusal(&self, number: u64) -> Option<Refusal> {
+    pub fn refusal(&self, number: u64) -> Option<Refusal> {
         self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, refusal)| *refusal)
     }
 
-    pub(super) fn answer(&self) {
+    /// An answer begins.
+    pub fn answer(&self) {
         self.answered.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn switch(&self) {
+    /// From here on the connection is a WebSocket's.
+    pub fn switch(&self) {
         self.switched.store(true, Relaxed);
     }
 }
 
-/// A connection of a client, from its first byte to its last.
+/// A connection of a client, from its first byte to its last. `K` is kept as long as it is open.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub struct GuardedStream<K> {
     stream: TcpStream,
     framing: Framing,
-    signs: Arc<Signs>,
+    state: Arc<ConnState>,
     /// Read, and not passed on yet: for want of room, or because it is part of something.
     held: BytesMut,
     /// How much of it may be passed on.
     admitted: usize,
+    /// What comes in place of so many bytes behind that.
+    replacement: Option<(usize, Vec<u8>)>,
+    /// A head in another form, to be passed on before anything of what is held.
+    rewritten: Bytes,
+    /// What is held has not been looked at.
+    unseen: bool,
     /// When the head that has begun must be complete.
     head_until: Option<Pin<Box<Sleep>>>,
     /// When something must have been written.
     write_until: Option<Pin<Box<Sleep>>>,
-    farewell: Option<Farewell>,
-    head_timeout: Duration,
-    write_timeout: Duration,
+    close: Option<LingeringClose>,
+    limits: Limits,
     ended: bool,
-    _permit: Permit,
+    _kept: K,
 }
 
-/// The last things that are done on a connection whose client has not finished its request.
-#[derive(Debug)]
-struct Farewell {
-    unsent: BytesMut,
-    shut: bool,
-    until: Pin<Box<Sleep>>,
-    left: usize,
-}
-
-impl Wire {
-    pub(super) fn new(stream: TcpStream, permit: Permit, bounds: &Bounds) -> (Self, Arc<Signs>) {
-        let signs = Arc::new(Signs::default());
-        let wire = Self {
+impl<K> GuardedStream<K> {
+    pub fn new(stream: TcpStream, limits: Limits, kept: K) -> (Self, Arc<ConnState>) {
+        let state = Arc::new(ConnState::default());
+        let guarded = Self {
             stream,
-            framing: Framing::new(bounds.max_head),
-            signs: signs.clone(),
+            framing: Framing::new(limits.max_head),
+            state: state.clone(),
             held: BytesMut::new(),
             admitted: 0,
+            replacement: None,
+            rewritten: Bytes::new(),
+            unseen: false,
             head_until: None,
             write_until: None,
-            farewell: None,
-            head_timeout: bounds.head_timeout,
-            write_timeout: bounds.body_timeout,
+            close: None,
+            limits,
             ended: false,
-            _permit: permit,
+            _kept: kept,
         };
-        (wire, signs)
+        (guarded, state)
     }
 
     /// Reads into hyper's buffer, and takes back what is incomplete.
@@ -115,17 +119,10 @@ impl Wire {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = &buffer.filled()[before..];
         self.ended = read.is_empty();
-        let passed = match self.framing.look(read) {
-            Ok(passed) => {
-                self.held.extend_from_slice(&read[passed..]);
-                passed
-            }
-            Err((passed, refusal)) => {
-                self.refuse(refusal);
-                passed
-            }
-        };
+        let (passed, stop) = self.framing.look(read);
+        self.held.extend_from_slice(&read[passed..]);
         buffer.set_filled(before + passed);
+        self.stopped(stop);
         Poll::Ready(Ok(()))
     }
 
@@ -136,42 +133,79 @@ impl Wire {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
         self.ended = piece.filled().is_empty();
         self.held.extend_from_slice(piece.filled());
-        match self.framing.look(&self.held) {
-            Ok(passed) => self.admitted = passed,
-            Err((passed, refusal)) => {
-                self.held.truncate(passed);
-                self.refuse(refusal);
-            }
-        }
+        self.admit();
         Poll::Ready(Ok(()))
     }
 
-    /// From here on nothing of the client's is passed on. `held` has what comes before.
+    /// Looks at what is held, of which nothing is admitted.
+    fn admit(&mut self) {
+        self.unseen = false;
+        let (passed, stop) = self.framing.look(&self.held);
+        self.admitted = passed;
+        self.stopped(stop);
+    }
+
+    /// `held` has, behind what is admitted, what [`Framing::look`] stopped at.
+    fn stopped(&mut self, stop: Stop) {
+        match stop {
+            Stop::Incomplete => {}
+            Stop::Refused(refusal) => {
+                self.held.truncate(self.admitted);
+                self.refuse(refusal);
+            }
+            Stop::Replaced { length, by } => self.replacement = Some((length, by)),
+        }
+    }
+
+    /// Passes on what may be. Returns whether there was anything.
+    fn pass(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if self.admitted > 0 {
+            let length = self.admitted.min(buffer.remaining());
+            buffer.put_slice(&self.held[..length]);
+            self.held.advance(length);
+            self.admitted -= length;
+            if self.held.is_empty() {
+                // Many connections are idle most of the time.
+                self.held = BytesMut::new();
+            }
+            return true;
+        }
+        if let Some((length, by)) = self.replacement.take() {
+            self.held.advance(length);
+            self.rewritten = by.into();
+            self.unseen = true;
+        }
+        let length = self.rewritten.len().min(buffer.remaining());
+        buffer.put_slice(&self.rewritten.split_to(length));
+        length > 0
+    }
+
+    /// From here on nothing of the client's is passed on. `held` has what comes before, all of it admitted.
     fn refuse(&mut self, refusal: Refusal) {
         if self.framing.is_between_requests() {
-            let _ = self.signs.refused.set((self.framing.heads(), refusal));
+            let _ = self.state.refused.set((self.framing.heads(), refusal));
             self.held.extend_from_slice(STAND_IN);
             self.admitted = self.held.len();
         } else {
             // The body's, whose request has been passed on: it is never completed. hyper answers nothing
             // then, so it is done here, unless it has begun to.
             let begun =
-                self.signs.answered.load(Relaxed) >= self.framing.heads() || self.write_until.is_some();
-            let answer = if begun { Vec::new() } else { Problem::Refused(refusal).to_http() };
+                self.state.answered.load(Relaxed) >= self.framing.heads() || self.write_until.is_some();
+            let answer = if begun { Vec::new() } else { refusal.to_http() };
             self.held.clear();
             self.admitted = 0;
-            self.farewell = Some(Farewell::new(&answer));
+            self.close = Some(LingeringClose::new(&answer));
         }
     }
 
-    /// Whether a head that has begun has taken too long.
+    /// Whether a head has taken too long: one that has begun, or the connection's first.
     fn is_head_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let begun = self.framing.is_between_requests() && !self.held.is_empty();
-        if !begun {
+        let awaited = !self.held.is_empty() || self.framing.heads() == 0;
+        if !(awaited && self.framing.is_between_requests()) {
             self.head_until = None;
             return false;
         }
-        let timeout = self.head_timeout;
+        let timeout = self.limits.head_timeout;
         self.head_until.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx).is_ready()
     }
 
@@ -179,8 +213,8 @@ impl Wire {
     fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_until = None;
-        } else if !self.signs.switched.load(Relaxed) {
-            let timeout = self.write_timeout;
+        } else if !self.state.switched.load(Relaxed) {
+            let timeout = self.limits.write_timeout;
             ready!(self.write_until.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -188,7 +222,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<K: Unpin> AsyncRead for GuardedStream<K> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -196,22 +230,18 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if this.admitted > 0 {
-                let length = this.admitted.min(buffer.remaining());
-                buffer.put_slice(&this.held[..length]);
-                this.held.advance(length);
-                this.admitted -= length;
-                if this.held.is_empty() {
-                    // Many connections are idle most of the time.
-                    this.held = BytesMut::new();
-                }
+            if this.pass(buffer) {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(farewell) = &mut this.farewell {
-                ready!(farewell.poll(cx, &mut this.stream));
+            if this.unseen {
+                this.admit();
+                continue;
+            }
+            if let Some(close) = &mut this.close {
+                ready!(close.poll(cx, &mut this.stream));
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
-            if this.signs.refused.get().is_some() {
+            if this.state.refused.get().is_some() {
                 // The answer is on its way, and closes the connection. To read on could tell hyper of an
                 // end that keeps it from answering.
                 return Poll::Pending;
@@ -221,6 +251,10 @@ impl AsyncRead for Wire {
             let read = if in_place { this.read_in_place(cx, buffer) } else { this.read_behind(cx) };
             if read.is_pending() {
                 if this.is_head_late(cx) {
+                    if this.held.is_empty() {
+                        // The client has not asked for anything, so there is nothing to answer.
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
                     this.held.clear();
                     this.refuse(Refusal::HeadTooSlow);
                     continue;
@@ -235,10 +269,10 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<K: Unpin> AsyncWrite for GuardedStream<K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.farewell.is_some() {
+        if this.close.is_some() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
@@ -252,12 +286,15 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let finished = this.ended || this.framing.is_opaque();
-        let finished = finished || this.framing.is_between_requests() && this.signs.refused.get().is_none();
+        let finished = finished
+            || this.framing.is_between_requests()
+                && this.held.is_empty()
+                && this.state.refused.get().is_none();
         if finished {
             return Pin::new(&mut this.stream).poll_shutdown(cx);
         }
-        let farewell = this.farewell.get_or_insert_with(|| Farewell::new(&[]));
-        farewell.poll(cx, &mut this.stream).map(Ok)
+        let close = this.close.get_or_insert_with(|| LingeringClose::new(&[]));
+        close.poll(cx, &mut this.stream).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -270,46 +307,10 @@ impl AsyncWrite for Wire {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.farewell.is_some() {
+        if this.close.is_some() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, buffers);
         this.in_time(cx, written)
-    }
-}
-
-impl Farewell {
-    fn new(answer: &[u8]) -> Self {
-        Self { unsent: answer.into(), shut: false, until: Box::pin(sleep(LINGER)), left: LINGER_BYTES }
-    }
-
-    /// Sends what is to be sent, says that it was the last, and waits for the client to hang up.
-    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<()> {
-        if self.until.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        while !self.unsent.is_empty() {
-            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.unsent)) {
-                Ok(length) if length > 0 => self.unsent.advance(length),
-                _ => return Poll::Ready(()),
-            }
-        }
-        if !self.shut {
-            let shut = ready!(Pin::new(&mut *stream).poll_shutdown(cx));
-            if shut.is_err() {
-                return Poll::Ready(());
-            }
-            self.shut = true;
-        }
-        let mut piece = [MaybeUninit::uninit(); PIECE];
-        while self.left > 0 {
-            let mut piece = ReadBuf::uninit(&mut piece);
-            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut piece));
-            if read.is_err() || piece.filled().is_empty() {
-                break;
-            }
-            self.left = self.left.saturating_sub(piece.filled().len());
-        }
-        Poll::Ready(())
     }
 }

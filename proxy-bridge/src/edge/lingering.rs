@@ -1,0 +1,154 @@
+//! The end of a connection whose client may still be sending. Were it closed at once, the kernel would
+//! answer what is still coming with a reset, and the client could lose the answer that it was sent.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::upload::MIN_RATE;
+
+/// The most time that a client is listened to after its answer. nginx's `lingering_time`.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The longest pause of a client meanwhile: one that has its answer hangs up at once. nginx's `lingering_timeout`.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The most that is read and thrown away, in bytes: what a fast line brings in a few seconds.
+const BYTES: u64 = 1 << 30;
+
+/// Read at once, in bytes: on the stack, and large enough for the kernel's part not to weigh.
+const PIECE: usize = 16 * 1024;
+
+/// Sends the last bytes, says that they were the last, and goes on reading until the client hangs up.
+#[derive(Debug)]
+pub struct LingeringClose {
+    unsent: BytesMut,
+    shut: bool,
+    begun: Instant,
+    until: Pin<Box<Sleep>>,
+    pause: Option<Pin<Box<Sleep>>>,
+    left: u64,
+}
+
+impl LingeringClose {
+    pub fn new(unsent: &[u8]) -> Self {
+        let until = Box::pin(sleep(LINGER));
+        Self { unsent: unsent.into(), shut: false, begun: Instant::now(), until, pause: None, left: BYTES }
+    }
+
+    /// Whether the client only drips: it has to be as fast as with a body that is wanted.
+    fn is_slow(&self) -> bool {
+        let earned = Duration::from_secs((BYTES - self.left) / MIN_RATE);
+        self.begun.elapsed() > PAUSE + earned
+    }
+
+    /// Ready when the connection can be dropped.
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<()> {
+        if self.until.as_mut().poll(cx).is_ready() || ready!(self.poll_send(cx, stream)).is_err() {
+            return Poll::Ready(());
+        }
+        let mut piece = [MaybeUninit::uninit(); PIECE];
+        while self.left > 0 {
+            let mut piece = ReadBuf::uninit(&mut piece);
+            let Poll::Ready(read) = Pin::new(&mut *stream).poll_read(cx, &mut piece) else {
+                return self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE))).as_mut().poll(cx);
+            };
+            self.pause = None;
+            self.left = self.left.saturating_sub(piece.filled().len() as u64);
+            if read.is_err() || piece.filled().is_empty() || self.is_slow() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                length => self.unsent.advance(length),
+            }
+        }
+        if !self.shut {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A connection that ends so once a request on it was answered without having been read.
+#[derive(Debug)]
+pub struct Lingering {
+    stream: TcpStream,
+    unread: Unread,
+    close: Option<LingeringClose>,
+}
+
+/// Whether a request on a connection was answered before it was read to its end.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    /// Notes that one was.
+    pub fn note(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl Lingering {
+    pub fn new(stream: TcpStream) -> (Self, Unread) {
+        let unread = Unread::default();
+        (Self { stream, unread: unread.clone(), close: None }, unread)
+    }
+}
+
+impl AsyncRead for Lingering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Lingering {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.unread.0.load(Relaxed) {
+            return Pin::new(&mut this.stream).poll_shutdown(cx);
+        }
+        let close = this.close.get_or_insert_with(|| LingeringClose::new(&[]));
+        close.poll(cx, &mut this.stream).map(Ok)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+}

@@ -1,0 +1,186 @@
+//! Links in an archive: followed while they stay inside, as the client does with those in a folder. None is ever
+//! made on the volume.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use super::super::Refused;
+use super::super::paths::clean;
+use super::{Sink, is_stored};
+
+/// As many as Linux follows in one path.
+const MAX_FOLLOWED: usize = 40;
+
+/// How much of a file is copied at once.
+const BUFFER: usize = 64 * 1024;
+
+/// The links of an archive, by path.
+#[derive(Debug, Default)]
+pub(super) struct Links(BTreeMap<String, Target>);
+
+/// Where a link points to, as it was written.
+#[derive(Debug)]
+pub(in super::super) enum Target {
+    /// A symbolic link's: seen from its folder.
+    FromFolder(String),
+    /// A hard link's: seen from the top of the archive.
+    FromTop(String),
+}
+
+impl Sink {
+    /// Adds a link. It is followed by [`Self::follow_links`].
+    ///
+    /// # Errors
+    /// Its name is not safe, comes twice, or there are too many.
+    pub(in super::super) fn link(&mut self, given: &str, target: Target) -> Result<(), Refused> {
+        let path = clean(given, &self.limits)?;
+        if !is_stored(path) || is_for_shells(path, &target) {
+            self.left_out += 1;
+            return Ok(());
+        }
+        if self.names.len() + self.links.0.len() >= self.limits.files {
+            return Err(self.too_many());
+        }
+        match self.links.0.insert(path.to_owned(), target) {
+            None => Ok(()),
+            Some(_) => Err(twice(path)),
+        }
+    }
+
+    /// Puts what each link points to in its place. Called when all of the archive has been read.
+    ///
+    /// # Errors
+    /// A link leads out of the archive, to nothing or to a folder that it is in, or what it adds is over a limit.
+    pub(in super::super) fn follow_links(&mut self) -> Result<(), Refused> {
+        let links = std::mem::take(&mut self.links);
+        let files = self.files.keys().cloned().collect();
+        let following = Following { links: &links, files };
+        for path in links.0.keys() {
+            if self.names.has(path) {
+                return Err(twice(path));
+            }
+            self.follow(&following, path, &mut vec![path.as_str()])?;
+        }
+        Ok(())
+    }
+
+    /// `through` are the links on the way, each within what the one before points to.
+    fn follow<'l>(
+        &mut self,
+        following: &Following<'l>,
+        at: &str,
+        through: &mut Vec<&'l str>,
+    ) -> Result<(), Refused> {
+        let link = *through.last().expect("a link is followed");
+        let real = following.links.resolve(link)?;
+        if following.files.contains(&real) {
+            return self.copy(&real, at);
+        }
+        let prefix = format!("{real}/");
+        if real.is_empty() || through.iter().any(|link| link.starts_with(&prefix)) {
+            return Err(bad(link, "points to a folder that it is in: leave it out of the archive"));
+        }
+        let inside = following.links.below(&prefix);
+        if !self.names.is_folder(&real) && inside.is_empty() {
+            return Err(bad(link, "points to nothing in the archive: fix it, or leave it out"));
+        }
+        self.add(at, true)?;
+        let below = |path: &&String| path.starts_with(&prefix);
+        for file in following.files.range(prefix.clone()..).take_while(below) {
+            self.copy(file, &format!("{at}/{}", &file[prefix.len()..]))?;
+        }
+        for nested in inside {
+            through.push(nested);
+            self.follow(following, &format!("{at}/{}", &nested[prefix.len()..]), through)?;
+            through.pop();
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &str, to: &str) -> Result<(), Refused> {
+        let failed = |error| Refused::volume("follow a link", error).part(to);
+        let mut file = File::open(self.dir.join(from)).map_err(failed)?;
+        let mut buffer = vec![0; BUFFER];
+        self.open(to)?;
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => self.write(&buffer[..length]).map_err(|refused| refused.part(to))?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        self.close();
+        Ok(())
+    }
+}
+
+/// What was in the archive, while its links are followed.
+struct Following<'l> {
+    links: &'l Links,
+    files: BTreeSet<String>,
+}
+
+impl Links {
+    /// The path without links on its way that `link` leads to; empty for the top of the archive.
+    fn resolve(&self, link: &str) -> Result<String, Refused> {
+        let mut left: Vec<String> = parts(link);
+        let (mut real, mut followed) = (Vec::new(), 0);
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                real.pop().ok_or_else(|| leaves(link))?;
+                continue;
+            }
+            real.push(name);
+            let Some(target) = self.0.get(&real.join("/")) else { continue };
+            followed += 1;
+            if followed > MAX_FOLLOWED {
+                return Err(bad(link, "is in a circle of links: leave it out of the archive"));
+            }
+            let target = match target {
+                Target::FromFolder(target) if target.starts_with('/') => return Err(leaves(link)),
+                Target::FromFolder(target) => {
+                    real.pop();
+                    target
+                }
+                Target::FromTop(target) => {
+                    real.clear();
+                    target
+                }
+            };
+            left.extend(parts(target));
+        }
+        Ok(real.join("/"))
+    }
+
+    /// The links below a folder, which is given with `/` behind.
+    fn below(&self, prefix: &str) -> Vec<&str> {
+        let from = self.0.range(prefix.to_owned()..).map(|(path, _)| path.as_str());
+        from.take_while(|path| path.starts_with(prefix)).collect()
+    }
+}
+
+/// The names in a path, the last one first.
+fn parts(path: &str) -> Vec<String> {
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    parts.rev().map(str::to_owned).collect()
+}
+
+/// What package managers link in `node_modules/.bin` is for shells: the client leaves it out, too.
+fn is_for_shells(path: &str, target: &Target) -> bool {
+    let mut up = path.rsplit('/').skip(1);
+    matches!(target, Target::FromFolder(_)) && up.next() == Some(".bin") && up.next() == Some("node_modules")
+}
+
+fn leaves(link: &str) -> Refused {
+    bad(link, "leads out of the archive: put what it points to in its place (tar -h), or leave it out")
+}
+
+fn twice(path: &str) -> Refused {
+    Refused::bad("filename", format!("{path:?} comes twice: send it once")).part(path)
+}
+
+fn bad(link: &str, why: &str) -> Refused {
+    Refused::bad("type", format!("the link {link:?} {why}")).part(link)
+}

@@ -1,0 +1,219 @@
+//! The packages that are installed on the volume for a project: a stamp that changes when they do, and how far their
+//! installation is. Reads names and times only, two levels deep.
+
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// The folder that package managers make.
+pub(crate) const NODE_MODULES: &str = "node_modules";
+
+/// Folders in `node_modules` that have packages in them, besides scopes. Other hidden names are caches of tools and what
+/// npm moves out of the way.
+const STORES: [&str; 5] = [".pnpm", ".deno", ".bun", ".store", ".prisma"];
+
+/// Files that package managers write when an installation is complete.
+const MARKERS: [&str; 6] = [
+    ".package-lock.json",
+    ".modules.yaml",
+    ".pnpm-workspace-state.json",
+    ".pnpm-workspace-state-v1.json",
+    ".yarn-state.yml",
+    ".yarn-integrity",
+];
+
+/// Lock files of the package managers that write one of [`MARKERS`].
+const MARKING_LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock"];
+
+/// The most entries that are looked at in one `node_modules`: about 20 ms. Large applications have
+/// two thousand packages.
+const MAX_ENTRIES: usize = 10_000;
+
+/// How far an installation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Progress {
+    /// Its marker is newer than its packages, or there are none.
+    #[default]
+    Complete,
+    /// Nothing tells.
+    Unmarked,
+    /// The marker that its package manager writes at the end is missing, or older than packages.
+    Awaited,
+}
+
+/// The packages of one project. Equal when nothing was installed in between.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Installed {
+    stamp: u64,
+    pub(crate) progress: Progress,
+}
+
+impl PartialEq for Installed {
+    fn eq(&self, other: &Self) -> bool {
+        self.stamp == other.stamp
+    }
+}
+
+impl Eq for Installed {}
+
+impl Installed {
+    /// Looks at these `node_modules` folders. One that is missing counts by the lock file beside it.
+    pub(crate) fn of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        folders.into_iter().fold(Self::default(), |all, folder| {
+            let one = Look::of(&folder);
+            Self {
+                stamp: all.stamp.wrapping_add(one.stamp),
+                progress: all.progress.max(one.progress(&folder)),
+            }
+        })
+    }
+
+    pub(crate) fn stamp(self) -> u64 {
+        self.stamp
+    }
+}
+
+/// Whether an event of `name`, directly in a `node_modules`, is about packages.
+pub(crate) fn is_of_packages(name: &str) -> bool {
+    !name.starts_with('.') || STORES.contains(&name) || MARKERS.contains(&name)
+}
+
+/// Whether `name`, directly in a `node_modules`, is a folder of packages: a scope or a store.
+pub(crate) fn has_packages(name: &str) -> bool {
+    name.starts_with('@') || STORES.contains(&name)
+}
+
+#[derive(Debug, Default)]
+struct Look {
+    stamp: u64,
+    entries: usize,
+    /// When the newest package and the newest marker changed: seconds and nanoseconds.
+    packages: Option<(i64, i64)>,
+    marker: Option<(i64, i64)>,
+}
+
+impl Look {
+    fn of(folder: &Path) -> Self {
+        let mut look = Self::default();
+        // Nothing of the folder itself: tools keep caches in it, and it may have nothing else.
+        look.folder(folder);
+        look
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        for (name, path) in entries(folder) {
+            if MARKERS.contains(&name.as_str()) {
+                self.mark(&path);
+            } else if has_packages(&name) {
+                let inside = entries(&path).into_iter().filter(|(name, _)| !name.starts_with('.'));
+                inside.for_each(|(_, path)| self.package(&path));
+                if let Ok(metadata) = path.symlink_metadata() {
+                    self.add(&path, metadata.ino());
+                }
+            } else if is_of_packages(&name) {
+                self.package(&path);
+            }
+        }
+    }
+
+    fn package(&mut self, path: &Path) {
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return;
+        }
+        if let Ok(metadata) = path.symlink_metadata() {
+            self.add(path, (metadata.ino(), metadata.mtime(), metadata.mtime_nsec()));
+            self.packages = self.packages.max(Some(changed(&metadata)));
+        }
+    }
+
+    fn mark(&mut self, path: &Path) {
+        if let Ok(metadata) = path.symlink_metadata() {
+            self.add(path, (metadata.ino(), metadata.mtime(), metadata.mtime_nsec()));
+            self.marker = self.marker.max(Some(changed(&metadata)));
+        }
+    }
+
+    fn add(&mut self, path: &Path, what: impl std::hash::Hash) {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        what.hash(&mut hasher);
+        // Folders come in any order.
+        self.stamp = self.stamp.wrapping_add(hasher.finish());
+    }
+
+    fn progress(&self, folder: &Path) -> Progress {
+        let is_marked = self.marker.is_some();
+        if is_marked && self.marker >= self.packages {
+            return Progress::Complete;
+        }
+        let has_lock = || MARKING_LOCKS.iter().any(|lock| folder.with_file_name(lock).is_file());
+        match is_marked || has_lock() {
+            true => Progress::Awaited,
+            false if self.stamp == 0 => Progress::Complete,
+            false => Progress::Unmarked,
+        }
+    }
+}
+
+fn changed(metadata: &Metadata) -> (i64, i64) {
+    (metadata.ctime(), metadata.ctime_nsec())
+}
+
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES);
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scene(tempfile::TempDir);
+
+    impl Scene {
+        fn put(&self, path: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            // Of the same clock tick nothing could be told.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            fs::write(path, "").unwrap();
+        }
+
+        fn look(&self) -> Installed {
+            Installed::of([self.0.path().join(NODE_MODULES)])
+        }
+    }
+
+    #[test]
+    fn an_installation_of_npm_is_complete_when_its_marker_is_the_newest() {
+        let scene = Scene(tempfile::tempdir().unwrap());
+        assert_eq!(scene.look().progress, Progress::Complete, "nothing wants packages");
+        scene.put("package-lock.json");
+        assert_eq!(scene.look().progress, Progress::Awaited, "not begun");
+        scene.put("node_modules/left/index.js");
+        assert_eq!(scene.look().progress, Progress::Awaited);
+        scene.put("node_modules/.package-lock.json");
+        assert_eq!(scene.look().progress, Progress::Complete);
+        scene.put("node_modules/@scope/right/index.js");
+        assert_eq!(scene.look().progress, Progress::Awaited, "another one has begun");
+    }
+
+    #[test]
+    fn the_stamp_tells_packages_and_not_the_caches_beside_them() {
+        let scene = Scene(tempfile::tempdir().unwrap());
+        scene.put("node_modules/left/index.js");
+        let first = scene.look();
+        assert_eq!(first.progress, Progress::Unmarked, "of no known manager");
+        scene.put("node_modules/.cache/babel/x.json");
+        scene.put("node_modules/.vite/deps/x.js");
+        assert_eq!(scene.look(), first);
+        let mut known = vec![first];
+        for path in ["left/more.js", "@scope/right/index.js", ".pnpm/left@1/x", ".package-lock.json"] {
+            scene.put(&format!("node_modules/{path}"));
+            assert!(!known.contains(&scene.look()), "{path}");
+            known.push(scene.look());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! When a version that failed is tried again although nothing has changed: it may have lacked something that nobody can
+//! watch (a file deep in a package or in DATA_DIR, a registry, a database). The pauses grow, so that it costs little.
+
+use std::time::Duration;
+
+use super::machine::Failed;
+
+/// The first pause. Each of the next is twice as long...
+const FIRST: Duration = Duration::from_secs(5);
+
+/// ... but not longer than this: what was missing is served ten minutes after it arrived at the latest.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A pause is at least so many times what the attempt took: code that hangs costs a twentieth of a core.
+const TIMES_TAKEN: u32 = 20;
+
+/// The attempts of one project that failed in a row.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    last: Option<Failed>,
+    times: u32,
+    /// Tells the newest pause from earlier ones.
+    number: u64,
+    /// The next attempt, and the one under way, is such a retry.
+    wanted: bool,
+    under_way: bool,
+}
+
+/// What follows an attempt that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Retry {
+    pub(super) pause: Duration,
+    pub(super) number: u64,
+    /// It was a retry, and failed as the attempt before: there is nothing to report.
+    pub(super) is_repeated: bool,
+}
+
+impl Retries {
+    /// Notes the end of an attempt. Files that are no project are not tried again: any change of them is seen.
+    pub(super) fn failed(&mut self, failed: &Failed, took: Duration) -> Option<Retry> {
+        let is_same = self.last.as_ref().is_some_and(|last| last.version == failed.version);
+        let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_ref() == Some(failed);
+        self.times = if is_same { self.times.saturating_add(1) } else { 0 };
+        self.last = Some(failed.clone());
+        self.number += 1;
+        failed.version.as_ref()?;
+        let grown = FIRST.saturating_mul(2_u32.saturating_pow(self.times));
+        let pause = grown.max(took * TIMES_TAKEN).min(LONGEST);
+        Some(Retry { pause, number: self.number, is_repeated })
+    }
+
+    /// Has the next attempt be a retry, if this is the end of the newest pause.
+    pub(super) fn due(&mut self, number: u64) -> bool {
+        self.wanted = self.number == number;
+        self.wanted
+    }
+
+    /// Notes that an attempt begins. Returns whether it is a retry.
+    pub(super) fn begin(&mut self) -> bool {
+        self.under_way = std::mem::take(&mut self.wanted);
+        self.under_way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::diagnostic;
+    use crate::version::{Tenant, Version};
+
+    fn failed(version: u8, error: &str) -> Failed {
+        let project = switchyard_bridge::project::ProjectName::parse("a").unwrap();
+        let version = Version::new(&Tenant::first(&project), [version; 32].into());
+        Failed { version: Some(version), error: diagnostic(error) }
+    }
+
+    #[test]
+    fn pauses_grow_for_one_version_and_begin_anew_for_the_next() {
+        let mut retries = Retries::default();
+        let mut pause =
+            |version| retries.failed(&failed(version, "x"), Duration::ZERO).unwrap().pause.as_secs();
+        assert_eq!([1, 1, 1].map(&mut pause), [5, 10, 20]);
+        assert_eq!([2, 2].map(&mut pause), [5, 10]);
+        assert_eq!((0..40).map(|_| pause(2)).last(), Some(600));
+        let hung = retries.failed(&failed(3, "x"), Duration::from_secs(10)).unwrap();
+        assert_eq!(hung.pause.as_secs(), 200);
+        let invalid = Failed { version: None, ..failed(1, "x") };
+        assert_eq!(retries.failed(&invalid, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_retry_that_fails_as_before_is_nothing_to_report() {
+        let mut retries = Retries::default();
+        let first = retries.failed(&failed(1, "x"), Duration::ZERO).unwrap();
+        assert!(!first.is_repeated && !retries.begin());
+        let asked_for = retries.failed(&failed(1, "x"), Duration::ZERO).unwrap();
+        assert!(!asked_for.is_repeated, "somebody asked for it");
+        assert!(!retries.due(first.number) && retries.due(asked_for.number) && retries.begin());
+        let again = retries.failed(&failed(1, "x"), Duration::ZERO).unwrap();
+        assert!(again.is_repeated);
+        assert!(retries.due(again.number) && retries.begin());
+        assert!(!retries.failed(&failed(1, "y"), Duration::ZERO).unwrap().is_repeated);
+    }
+}

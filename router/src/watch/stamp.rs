@@ -1,0 +1,206 @@
+//! The files of one project as the file system describes them, in one number: what no file event reports changes it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use switchyard_bridge::digest;
+
+use crate::project::{CONFIG_FILES, Include, Installed, NODE_MODULES, included};
+
+/// More entries are no valid project, and none of them is looked at.
+const MAX_ENTRIES: usize = 100_000;
+
+/// A project at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stamp {
+    hash: u64,
+    /// Of its packages alone.
+    pub(super) packages: u64,
+    /// When its newest file changed, in seconds since 1970.
+    pub(super) newest: i64,
+}
+
+impl Stamp {
+    fn join(&mut self, other: Self) {
+        // Folders come in any order.
+        self.hash = self.hash.wrapping_add(other.hash);
+        self.packages = self.packages.wrapping_add(other.packages);
+        self.newest = self.newest.max(other.newest);
+    }
+
+    fn add(&mut self, path: &Path, metadata: &Metadata) {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        (metadata.size(), metadata.dev(), metadata.ino()).hash(&mut hasher);
+        (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()).hash(&mut hasher);
+        self.join(Self { hash: hasher.finish(), newest: metadata.ctime(), ..Self::default() });
+    }
+
+    fn add_packages(&mut self, folder: PathBuf) {
+        self.packages = self.packages.wrapping_add(Installed::of([folder]).stamp());
+    }
+}
+
+/// Takes stamps of the projects below one root; what several of them include is looked at once.
+pub(super) struct Stamps<'a> {
+    root: &'a Path,
+    beside: HashMap<PathBuf, Stamp>,
+}
+
+impl<'a> Stamps<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
+        Self { root, beside: HashMap::new() }
+    }
+
+    /// The stamp of the project `name`, `None` when there is no such folder.
+    pub(super) fn of(&mut self, name: &str) -> Option<Stamp> {
+        let dir = self.root.join(name);
+        if !dir.is_dir() {
+            return None;
+        }
+        let mut stamp = Walk::of(&dir);
+        for include in included(&dir).unwrap_or_default().entries {
+            stamp.join(self.beside(&include));
+        }
+        Some(stamp)
+    }
+
+    fn beside(&mut self, include: &Include) -> Stamp {
+        let path = self.root.join(include.below_root());
+        let owner = self.root.join(include.owner());
+        *self.beside.entry(path.clone()).or_insert_with(|| {
+            let mut stamp = Walk::of(&path);
+            let [_, packages] = include.packages();
+            if let Some(name) = packages.file_name().filter(|_| path.is_file()) {
+                stamp.add_packages(path.with_file_name(name));
+            }
+            // Whether its owner shares.
+            for file in CONFIG_FILES.map(|file| owner.join(file)) {
+                if let Ok(metadata) = file.metadata() {
+                    stamp.add(&file, &metadata);
+                }
+            }
+            stamp
+        })
+    }
+}
+
+struct Walk {
+    stamp: Stamp,
+    /// The real folder that links stay in.
+    top: PathBuf,
+    /// Folders, each once: by links there may be more paths to one than anybody could walk.
+    seen: HashSet<(u64, u64)>,
+    left: Vec<PathBuf>,
+    entries: usize,
+}
+
+impl Walk {
+    /// The stamp of a folder with all that counts in it, or of a file.
+    fn of(path: &Path) -> Stamp {
+        let top = path.canonicalize().unwrap_or_default();
+        let (stamp, seen) = (Stamp::default(), HashSet::new());
+        let mut walk = Self { stamp, top, seen, left: Vec::new(), entries: 0 };
+        walk.entry(path);
+        while let Some(folder) = walk.left.pop().filter(|_| walk.entries < MAX_ENTRIES) {
+            walk.folder(&folder);
+        }
+        walk.stamp
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let path = entry.path();
+            if name == NODE_MODULES {
+                self.stamp.add_packages(path);
+            } else if digest::is_entered(name.as_encoded_bytes()) {
+                self.entry(&path);
+            }
+        }
+    }
+
+    fn entry(&mut self, path: &Path) {
+        self.entries += 1;
+        let Ok(mut metadata) = path.symlink_metadata() else { return };
+        if metadata.is_symlink() {
+            self.stamp.add(path, &metadata);
+            let Ok(target) = path.metadata() else { return };
+            let leaves = || !path.canonicalize().is_ok_and(|real| real.starts_with(&self.top));
+            if target.is_dir() && leaves() {
+                return;
+            }
+            metadata = target;
+        }
+        if !metadata.is_dir() {
+            let name = path.file_name().unwrap_or_default();
+            if digest::is_counted(name.as_encoded_bytes()) {
+                self.stamp.add(path, &metadata);
+            }
+        } else if self.seen.insert((metadata.dev(), metadata.ino())) {
+            self.left.push(path.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scene(tempfile::TempDir);
+
+    impl Scene {
+        fn new() -> Self {
+            let scene = Self(tempfile::tempdir().unwrap());
+            scene.put("a/main.ts", "1");
+            scene.put("a/deno.json", r#"{"switchyard": {"include": ["../_shared"]}}"#);
+            scene.put("_shared/mod.ts", "1");
+            scene
+        }
+
+        fn put(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn stamp(&self, name: &str) -> Option<Stamp> {
+            Stamps::new(self.0.path()).of(name)
+        }
+    }
+
+    #[test]
+    fn what_counts_changes_the_stamp_and_nothing_else_does() {
+        let scene = Scene::new();
+        let mut last = scene.stamp("a").unwrap();
+        for leftover in
+            ["a/.git/HEAD", "a/main.ts~", "a/.main.ts.swp", "_other/mod.ts", "a/node_modules/.cache/x"]
+        {
+            scene.put(leftover, "x");
+            assert_eq!(scene.stamp("a").unwrap(), last, "{leftover}");
+        }
+        for path in ["a/main.ts", "a/lib/x.ts", "_shared/mod.ts", "a/node_modules/x/package.json"] {
+            scene.put(path, "22");
+            let now = scene.stamp("a").unwrap();
+            assert_ne!(now, last, "{path}");
+            last = now;
+        }
+        assert_eq!(scene.stamp("b"), None);
+    }
+
+    #[test]
+    fn folders_with_more_paths_than_can_be_walked_are_walked_once() {
+        let scene = Scene::new();
+        for level in 0..40 {
+            let folder = scene.0.path().join(format!("a/d{level}"));
+            fs::create_dir(&folder).unwrap();
+            for link in ["x", "y"] {
+                std::os::unix::fs::symlink(format!("../d{}", level + 1), folder.join(link)).unwrap();
+            }
+        }
+        assert!(scene.stamp("a").is_some());
+    }
+}
