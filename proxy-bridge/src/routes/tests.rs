@@ -97,5 +97,5 @@ fn a_prefix_that_a_project_claims_twice_is_one_claim() {
     assert_eq!(routes.find("localhost", "/store"), Some((&"shop", "/store")));
     routes.remove(&shop);
     assert_eq!(routes.find("localhost", "/store"), None);
-    assert!(routes.len() == 0);
+    assert!(routes.is_empty());
 }
