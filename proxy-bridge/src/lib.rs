@@ -7,6 +7,7 @@
 //! - [`event`]: what happened to a project, as JSON
 //! - [`publisher`]: the router's side, which posts events to the ingress
 //! - [`verifier`]: the ingress's side, which believes only what its router signed
+//! - [`settings_file`]: the content of a file that a setting names
 //! - [`secret`]: what the two sides share
 //! - [`admin`]: what a router's admin listener takes and answers
 //! - [`routes`]: which project a request is for
@@ -39,6 +40,7 @@ pub mod routes;
 pub mod secret;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod settings_file;
 pub mod target;
 pub mod tunnel;
 pub mod verifier;

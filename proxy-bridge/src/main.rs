@@ -46,7 +46,10 @@ fn main() -> ExitCode {
         Ok(ready) => ready,
         Err(problems) => return usage(&problems),
     };
-    match runtime.block_on(start::run(ready, reloads, signal::on_signal)) {
+    let result = runtime.block_on(start::run(ready, reloads, signal::on_signal));
+    // Not waited for: a thread that reads from a file system that hangs would keep the process.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

@@ -1,11 +1,12 @@
 //! The secret that a router signs its events with and the ingress checks them by.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use standardwebhooks::Webhook;
+
+use crate::settings_file;
 
 /// Marks a secret that is base64, as Standard Webhooks has it.
 const PREFIX: &str = "whsec_";
@@ -27,7 +28,8 @@ pub enum SecretError {
 impl Secret {
     /// Reads a file whose content is as for [`Secret::parse`].
     pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let content = fs::read(path).map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
+        let content = settings_file::read(path)
+            .map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
         Self::parse(&content)
     }
 

@@ -128,7 +128,8 @@ impl Document {
     }
 
     fn check(&self) -> Result<(), Diagnostic> {
-        keys::check(&self.value).map_err(|wrong| self.wrong(&wrong))
+        let checked = keys::check(&self.value).and_then(|()| keys::check_once(&self.text));
+        checked.map_err(|wrong| self.wrong(&wrong))
     }
 
     /// Whoever has no deno.json may look for it in package.json.

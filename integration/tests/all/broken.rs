@@ -71,6 +71,17 @@ async fn a_missing_export_keeps_the_old_version_serving() {
 }
 
 #[tokio::test]
+async fn an_error_names_its_file_as_it_is_called_on_the_volume() {
+    for (file, import) in [("my file.ts", "./my%20file.ts"), ("größe#1.ts", "./gr%C3%B6%C3%9Fe%231.ts")] {
+        let volume = Volume::with("a", format!("import {import:?};\n{}", hello("one")));
+        volume.write(&format!("a/{file}"), "\nthrow new Error('on purpose');\n");
+        let router = Router::builder(&volume).unwatched().start().await;
+        let error = router.admin.project("a").await.error.expect("it fails");
+        assert_eq!((error.file.as_deref(), error.line), (Some(file), Some(2)), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_throw_at_top_level_keeps_the_old_version_serving() {
     breaks("const x: number = 1;\n\nthrow new Error('on purpose');\n", "on purpose", Some(("main.ts", 3)))
         .await;

@@ -35,6 +35,17 @@ async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
         ("{ \"switchyard\": [] }", 1, "\"switchyard\" in deno.json must be an object"),
         ("{ \"swichyard\": {} }", 1, "did you mean \"switchyard\"?"),
         ("{ \"import\": {} }", 1, "did you mean \"imports\"?"),
+        (
+            "{ \"p\u{435}rmissi\u{43e}ns\": {\"default\": {\"net\": false}} }",
+            1,
+            "is unknown (it is p\\u{435}rmissi\\u{43e}ns); did you mean \"permissions\"?",
+        ),
+        (
+            "{ \"permissions\": {\"default\": {\"net\": false,\n\"net\": true}} }",
+            2,
+            "\"permissions.default.net\" in deno.json is there twice",
+        ),
+        ("{ \"switchyard\": {},\n\"switchyard\": {} }", 2, "\"switchyard\" in deno.json is there twice"),
     ] {
         volume.write("a/deno.json", text);
         let report = router.admin.reload("a").await;

@@ -42,6 +42,38 @@ async fn signals_that_mean_something_else_elsewhere_end_neither_router_nor_bridg
 }
 
 #[tokio::test]
+async fn a_pipe_in_place_of_a_file_stops_no_later_sighup_and_no_sigterm() {
+    let volume = Volume::with("a", hello("one"));
+    volume.write("_policy", "");
+    volume.write("_secret", SECRET);
+    let routers = Replicas::start(&volume, 1).await;
+    let router = Router::builder(&volume).flag("policy", volume.path("_policy").display()).start().await;
+    let bridge = routers.bridge().flag("event-secret-file", volume.path("_secret").display()).start().await;
+    for file in ["_policy", "_secret"] {
+        volume.remove(file);
+        let made = std::process::Command::new("mkfifo").arg(volume.path(file)).status().unwrap();
+        assert!(made.success(), "mkfifo failed");
+    }
+    router.signal(Signal::HUP);
+    bridge.signal(Signal::HUP);
+    logged(&router.log, "_policy cannot be read: it is no plain file").await;
+    logged(&bridge.log, "_secret: it is no plain file").await;
+
+    for (file, text) in [("_policy", ""), ("_secret", SECRET)] {
+        volume.remove(file);
+        volume.write(file, text);
+    }
+    router.signal(Signal::HUP);
+    bridge.signal(Signal::HUP);
+    logged(&router.log, "--policy was read again").await;
+    logged(&bridge.log, "--event-secret-file was read again").await;
+    router.signal(Signal::TERM);
+    bridge.signal(Signal::TERM);
+    assert!(within("the router's end", router.ended()).await.status.success());
+    assert!(within("the bridge's end", bridge.ended()).await.status.success());
+}
+
+#[tokio::test]
 async fn sigquit_stops_as_sigterm_does() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;

@@ -11,10 +11,19 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// How many letters differ, where two that changed places count as one. `None` for words that are no
-/// match at all.
+/// How many letters differ, where two that changed places count as one. Letters beyond ASCII count as
+/// those that they may look like. `None` for words that are no match at all.
 pub fn distance(word: &str, known: &str) -> Option<usize> {
-    (word.len() <= MAX_LENGTH).then(|| strsim::osa_distance(&plain(word), &plain(known)))
+    let (word, known) = (plain(word), plain(known));
+    (word.len() <= MAX_LENGTH).then(|| strsim::osa_distance(&in_ascii(word, &known), &known))
+}
+
+/// `word` with the letters of `known` in place of those beyond ASCII, where the two are equally long.
+fn in_ascii(word: String, known: &str) -> String {
+    if word.is_ascii() || word.chars().count() != known.chars().count() {
+        return word;
+    }
+    word.chars().zip(known.chars()).map(|(c, like)| if c.is_ascii() { c } else { like }).collect()
 }
 
 /// `; did you mean "x"?`, or nothing when no known word is near.
@@ -22,8 +31,10 @@ pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     nearest(word, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
+/// Without what does not count, in lower case.
 fn plain(word: &str) -> String {
-    word.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
+    let counts = |c: &char| if c.is_ascii() { !matches!(c, '-' | '_' | ' ') } else { c.is_alphanumeric() };
+    word.chars().filter(counts).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -42,6 +53,10 @@ mod tests {
             ("Net", Some("net")),
             ("nets", Some("net")),
             ("emv", Some("env")),
+            ("n\u{435}t", Some("net")),
+            ("per\u{200b}missions", Some("permissions")),
+            ("\u{1d429}\u{1d41e}\u{1d42b}mis\u{455}ions", Some("permissions")),
+            ("\u{f6}l", None),
             ("colour", None),
             ("", None),
         ] {

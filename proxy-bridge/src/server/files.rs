@@ -10,6 +10,7 @@ use super::routers::Routers;
 use super::tokens::Tokens;
 use crate::command::signal::{Reloads, log_reload};
 use crate::secret::Secret;
+use crate::settings_file::read_text;
 use crate::verifier::Verifier;
 
 /// The settings that are files, and the parts that know what is in them.
@@ -75,7 +76,7 @@ impl Files {
     }
 
     fn read_secret(&self, file: &Path) -> Result<String, String> {
-        let secret = Secret::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let secret = Secret::read(file).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         self.verifier.replace([secret]);
         Ok("events are checked by its secret".to_owned())
     }
@@ -83,7 +84,7 @@ impl Files {
 
 /// The first token of a file as the routers' `--admin-token-file` has it.
 pub(super) fn admin_token(file: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = read_text(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let token = lines.next().ok_or_else(|| format!("{} holds no token", file.display()))?;
     let plain = token.bytes().all(|byte| byte.is_ascii_graphic());

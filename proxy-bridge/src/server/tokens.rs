@@ -11,7 +11,6 @@
 mod file;
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -24,6 +23,7 @@ use subtle::ConstantTimeEq as _;
 use self::file::Entry;
 use super::problem::Problem;
 use crate::project::ProjectName;
+use crate::settings_file::read_text;
 
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
@@ -177,7 +177,7 @@ impl Pattern {
 }
 
 fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
-    let text = fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    let text = read_text(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
     let placed = |what: Vec<String>| -> Vec<String> {
         what.iter().map(|what| format!("{}:{what}", path.display())).collect()
     };
@@ -257,6 +257,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn tokens(text: &str) -> Result<Tokens, Vec<String>> {

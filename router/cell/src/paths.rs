@@ -55,9 +55,17 @@ impl Names {
 
     /// The file that a URL or absolute path names, relative to the project; none when it is elsewhere.
     pub(crate) fn file(&self, name: &str) -> Option<String> {
+        let path = path_of_url(name);
+        let name = path.as_deref().unwrap_or(name);
         let (prefix, shown) = self.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))?;
         Some(format!("{shown}{}", &name[prefix.len()..]))
     }
+}
+
+/// The path in a `file:` URL: `my file.ts`, not `my%20file.ts`.
+fn path_of_url(name: &str) -> Option<String> {
+    let url = Url::parse(name).ok().filter(|url| url.scheme() == "file")?;
+    url.to_file_path().ok()?.into_os_string().into_string().ok()
 }
 
 /// Drops colours and the like: ESC [ … letter.
@@ -108,6 +116,8 @@ mod tests {
         let names = names();
         assert_eq!(names.file("file:///state/checkouts/blog@3f9a/blog/main.ts"), Some("main.ts".into()));
         assert_eq!(names.file("/projects/blog/node_modules/x/i.js"), Some("node_modules/x/i.js".into()));
+        let escaped = "file:///state/checkouts/blog@3f9a/blog/%C3%A4%20b%23.ts";
+        assert_eq!(names.file(escaped), Some("ä b#.ts".into()));
         assert_eq!(names.file("ext:deno_web/a.js"), None);
         assert_eq!(names.file("file:///etc/passwd"), None);
     }

@@ -8,6 +8,7 @@ use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use switchyard_bridge::settings_file::read_text;
 
 /// A shorter one could be guessed.
 const MIN_LENGTH: usize = 16;
@@ -67,7 +68,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 fn read(file: &Path) -> Result<Vec<[u8; 32]>, String> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let text = read_text(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let mut hashes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let token = line.trim();

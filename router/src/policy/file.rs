@@ -1,7 +1,6 @@
 //! The policy's file: TOML, walked by hand, so that all that is wrong with it is named at once.
 
 use std::fmt::Display;
-use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +11,7 @@ use jiff::SignedDuration;
 use switchyard_bridge::command::position::line_and_column;
 use switchyard_bridge::command::suggest::did_you_mean;
 use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::settings_file::read_text;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -29,8 +29,8 @@ use super::{paths, secret};
 /// # Errors
 /// All that is wrong.
 pub(super) fn read(file: &Path, base: Policy, state: &Path) -> Result<Policy, Vec<String>> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| vec![format!("{} cannot be read: {error}", file.display())])?;
+    let text =
+        read_text(file).map_err(|error| vec![format!("{} cannot be read: {error}", file.display())])?;
     let mut reader = Reader { file, text: &text, state, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(&text);
     for error in errors {

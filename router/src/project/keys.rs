@@ -1,7 +1,9 @@
 //! The keys of a project's configuration. An unknown one that is Switchyard's, or nearly one that
 //! decides what a project may do, is an error: passed over, it would leave something open.
 
-use jsonc_parser::ast::Object;
+use std::collections::HashSet;
+
+use jsonc_parser::ast::{Object, ObjectProp};
 use serde_json::Value;
 use switchyard_bridge::command::position::line_and_column;
 use switchyard_bridge::command::suggest::{did_you_mean, distance, nearest};
@@ -77,7 +79,7 @@ pub(super) fn check(config: &Value) -> Result<(), Wrong> {
     let top = config.as_object().into_iter().flat_map(|config| config.keys());
     for key in top.filter(|key| !TOP.contains(&key.as_str())) {
         if let Some(meant) = guarded(key) {
-            return Err(Wrong::new(key, format!("is unknown; did you mean {meant:?}?")));
+            return Err(Wrong::new(key, format!("is unknown{}; did you mean {meant:?}?", spelt(key))));
         }
     }
     let Some(own) = config.get("switchyard") else { return Ok(()) };
@@ -100,7 +102,47 @@ fn unknown_own(key: &str) -> Wrong {
     } else {
         format!("there are {}{}", OWN.join(", "), did_you_mean(key, &OWN))
     };
-    Wrong::new(format!("switchyard.{key}"), format!("is unknown; {fix}"))
+    Wrong::new(format!("switchyard.{key}"), format!("is unknown{}; {fix}", spelt(key)))
+}
+
+/// The letters of a key that only looks right, or nothing.
+fn spelt(key: &str) -> String {
+    if key.is_ascii() { String::new() } else { format!(" (it is {})", key.escape_default()) }
+}
+
+/// Checks that `"permissions"` and `"switchyard"` are there once, and each key in them: of two Deno
+/// takes the last one, and whoever reads the first is misled.
+///
+/// # Errors
+/// The first key that comes again. Not what does not parse: that is for [`parse`] to say.
+///
+/// [`parse`]: switchyard_bridge::entry::parse
+pub(super) fn check_once(text: &str) -> Result<(), Wrong> {
+    let Ok(parsed) = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()) else {
+        return Ok(());
+    };
+    let Some(top) = parsed.value.as_ref().and_then(|value| value.as_object()) else { return Ok(()) };
+    let closely = |property: &&ObjectProp<'_>| GUARDED[..CLOSELY_GUARDED].contains(&property.name.as_str());
+    match twice(top.properties.iter().filter(closely)) {
+        Some(path) => Err(Wrong::new(path, "is there twice: leave one of them")),
+        None => Ok(()),
+    }
+}
+
+/// The path of the first key that comes again among these properties or in their objects.
+fn twice<'a>(properties: impl Iterator<Item = &'a ObjectProp<'a>>) -> Option<String> {
+    let mut seen = HashSet::new();
+    for property in properties {
+        let name = property.name.as_str();
+        if !seen.insert(name) {
+            return Some(name.to_owned());
+        }
+        let inside = property.value.as_object().and_then(|object| twice(object.properties.iter()));
+        if let Some(below) = inside {
+            return Some(format!("{name}.{below}"));
+        }
+    }
+    None
 }
 
 /// Where the key with this path (`permissions.default.net`) begins in `text`: line and column, from 1.
@@ -147,6 +189,47 @@ mod tests {
             let wrong = check(&json!({ key: {} })).unwrap_err();
             assert_eq!(wrong.field, key);
             assert_eq!(wrong.fix, format!("is unknown; did you mean {meant:?}?"), "{key}");
+        }
+    }
+
+    #[test]
+    fn letters_that_look_alike_are_no_way_around_them() {
+        for key in [
+            "permissi\u{43e}ns",
+            "p\u{435}rm\u{456}ss\u{456}\u{43e}ns",
+            "\u{ff50}\u{ff45}\u{ff52}\u{ff4d}\u{ff49}\u{ff53}\u{ff53}\u{ff49}\u{ff4f}\u{ff4e}\u{ff53}",
+            "per\u{ad}mis\u{200b}sions",
+            &format!("permissions{}", "\u{200b}".repeat(40)),
+        ] {
+            let fix = check(&json!({ key: {} })).unwrap_err().fix;
+            assert!(fix.starts_with("is unknown (it is ") && fix.contains("\\u{"), "{fix}");
+            assert!(fix.ends_with("did you mean \"permissions\"?"), "{fix}");
+        }
+        assert!(check(&json!({ "p\u{f6}bel": {} })).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_decides_what_a_project_may_do_comes_once() {
+        for (text, path, place_of) in [
+            (r#"{"permissions": {"default": {"net": false, "net": true}}}"#, "permissions.default.net", 44),
+            (
+                r#"{"permissions": {"default": {"net": false, "n\u0065t": true}}}"#,
+                "permissions.default.net",
+                44,
+            ),
+            (r#"{"permissions": {"default": {}, "default": {}}}"#, "permissions.default", 33),
+            (r#"{"permissions": {}, /* again */ "permissions": {}}"#, "permissions", 33),
+            (r#"{"switchyard": {}, "switchyard": {}}"#, "switchyard", 20),
+            (r#"{"switchyard": {"env": {"A": "1", "A": "2"}}}"#, "switchyard.env.A", 35),
+        ] {
+            let wrong = check_once(text).unwrap_err();
+            assert_eq!(wrong.field, path);
+            assert_eq!(place(text, &wrong.field), Some((1, place_of)), "{text}");
+        }
+        for text in
+            [r#"{"tasks": {"a": "1", "a": "2"}}"#, r#"{"permissions": {"a": {}, "b": {}}}"#, "{", "[]"]
+        {
+            assert_eq!(check_once(text), Ok(()), "{text}");
         }
     }
 

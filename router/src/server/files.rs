@@ -1,12 +1,12 @@
 //! The files that are read at start and again with each SIGHUP.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use switchyard_bridge::command::signal::{Reloads, log_reload};
 use switchyard_bridge::publisher::Publisher;
 use switchyard_bridge::secret::Secret;
+use switchyard_bridge::settings_file::read_text;
 use tokio::task::spawn_blocking;
 
 use crate::admin::Tokens;
@@ -96,7 +96,7 @@ impl Files {
 }
 
 fn read_secret(file: &Path) -> Result<Secret, String> {
-    Secret::read(file).map_err(|error| format!("{}: {error}", file.display()))
+    Secret::read(file).map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
 /// The certificates that OpenSSL and programs like it would trust, where packages are fetched.
@@ -109,7 +109,7 @@ pub(super) fn read_authorities(allow_install: bool) -> Result<Option<String>, St
         return Ok(None);
     };
     let wrong = |error| format!("{FILE} names {}: {error}", Path::new(&file).display());
-    let text = fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+    let text = read_text(Path::new(&file)).map_err(|error| wrong(error.to_string()))?;
     if !text.contains("-----BEGIN CERTIFICATE-----") {
         return Err(wrong("no certificate is in it (PEM)".into()));
     }

@@ -101,9 +101,11 @@ impl Reader<'_> {
         listed.unwrap_or_default()
     }
 
+    /// The key itself is shown only where it is a misspelt one: another may be a token in the wrong place.
     fn unknown(&mut self, at: Range<usize>, key: &str, known: &[&str]) {
         let hint = did_you_mean(key, known);
-        self.problem(at, &format!("unknown key {key:?}; there are {}{hint}", known.join(", ")));
+        let shown = if hint.is_empty() { String::new() } else { format!(" {key:?}") };
+        self.problem(at, &format!("unknown key{shown}; there are {}{hint}", known.join(", ")));
     }
 
     fn problem(&mut self, at: Range<usize>, what: &str) {
@@ -120,6 +122,7 @@ mod tests {
     fn what_is_malformed_is_named_with_its_place_and_never_shown() {
         for (text, says) in [
             ("[[token]]\nnmae = \"x\"\nname=\"x\"\nprojects=[]\nactions=[]", "2:1: unknown key \"nmae\""),
+            ("0123456789SECRET = \"ci\"", "unknown key; there are token"),
             ("[[tokens]]\nname = \"x\"", "did you mean \"token\"?"),
             ("[[token]]\nname=\"x\"\nactions=[]", "1:1: projects is missing"),
             ("[[token]]\nname=\"x\"\nprojects=[]\nactions=[]\ntoken = 7070707070707070", "5:9: token must"),
@@ -129,7 +132,9 @@ mod tests {
         ] {
             let problems = entries(text).unwrap_err().join("; ");
             assert!(problems.contains(says), "{says:?} is not in {problems}");
-            assert!(!problems.contains("hunter2") && !problems.contains("7070"), "{problems}");
+            for secret in ["hunter2", "7070", "SECRET"] {
+                assert!(!problems.contains(secret), "{problems}");
+            }
         }
     }
 }

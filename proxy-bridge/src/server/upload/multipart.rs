@@ -134,7 +134,10 @@ async fn read_parts(
         let Disposition { name, filename } =
             Disposition::parse(disposition.unwrap_or_default()).map_err(Some)?;
         match filename {
-            Some(path) => file(field, path, steps, limits).await?,
+            Some(path) => {
+                check_encoding(field.headers()).map_err(|refused| Some(refused.part(&path)))?;
+                file(field, path, steps, limits).await?;
+            }
             None if name.as_deref() == Some("message") => message = Some(text(field, limits).await?),
             None => {
                 let name = name.unwrap_or_default();
@@ -145,6 +148,20 @@ async fn read_parts(
             }
         }
     }
+}
+
+/// Refuses parts whose content is not sent as it is, as mail programs do and RFC 7578 (4.7) forbids: the
+/// base64 would be stored as the file.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
+    const HEADER: &str = "content-transfer-encoding";
+    for encoding in headers.get_all(HEADER) {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        if !["binary", "8bit", "7bit"].iter().any(|plain| encoding.trim().eq_ignore_ascii_case(plain)) {
+            let detail = format!("a part has the {HEADER} {encoding:?}: send files as they are (binary)");
+            return Err(Refused::bad(HEADER, detail));
+        }
+    }
+    Ok(())
 }
 
 async fn file(

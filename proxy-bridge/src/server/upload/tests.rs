@@ -178,6 +178,23 @@ async fn a_folder_that_is_no_project_and_a_file_beside_the_folders_are_refused()
 }
 
 #[tokio::test]
+async fn content_that_is_not_sent_as_it_is_is_refused_instead_of_stored() {
+    let encoded = |encoding: &str| {
+        let part = String::from_utf8(part("main.ts", b"MQ==")).unwrap();
+        let header = format!("Content-Transfer-Encoding: {encoding}\r\nContent-Type");
+        Upload::raw(&[part.replace("Content-Type", &header).into_bytes()])
+    };
+    for encoding in ["base64", "Quoted-Printable", "x-gzip"] {
+        let refused = encoded(encoding).refused().await;
+        assert!(refused.detail.contains(encoding), "{}", refused.detail);
+        assert_eq!(refused.part.as_deref(), Some("main.ts"));
+    }
+    for encoding in ["binary", "8BIT", "7bit"] {
+        assert_eq!(encoded(encoding).send().await.unwrap().paths(0), ["main.ts"]);
+    }
+}
+
+#[tokio::test]
 async fn a_bad_name_is_refused_with_its_part() {
     let long = "x".repeat(256);
     let deep = format!("{}main.ts", "d/".repeat(600));
