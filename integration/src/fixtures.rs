@@ -52,3 +52,31 @@ pub fn half(name: &str, label: &str) -> String {
 pub fn lasting(label: &str) -> String {
     include_str!("../fixtures/lasting.ts").replace("LABEL", label)
 }
+
+/// Counts its visits in each of the ways to keep something, and says how often it has been asked:
+/// `1: 2 2 2 2 2` at the second visit.
+pub fn counting(version: u32) -> String {
+    format!(
+        "import {{ DatabaseSync }} from 'node:sqlite';
+         const file = Deno.env.get('DATA_DIR') + '/count';
+         const kv = await Deno.openKv();
+         export default {{ async fetch() {{
+             let text = '0';
+             try {{ text = Deno.readTextFileSync(file); }} catch {{ /* the first visit */ }}
+             const count = Number(text) + 1;
+             Deno.writeTextFileSync(file, String(count));
+             localStorage.setItem('count', String(Number(localStorage.getItem('count') ?? 0) + 1));
+             const stored = await kv.get(['count']);
+             await kv.set(['count'], (stored.value ?? 0) + 1);
+             const cache = await caches.open('v1');
+             const cached = Number(await (await cache.match('http://a/count'))?.text() ?? 0) + 1;
+             await cache.put('http://a/count', new Response(String(cached)));
+             const db = new DatabaseSync(Deno.env.get('DATA_DIR') + '/db');
+             db.exec('create table if not exists visits (at integer); insert into visits values (1)');
+             const {{ visits }} = db.prepare('select count(*) as visits from visits').get();
+             db.close();
+             const all = [count, localStorage.getItem('count'), (await kv.get(['count'])).value, cached, visits];
+             return new Response('{version}: ' + all.join(' '));
+         }} }};"
+    )
+}

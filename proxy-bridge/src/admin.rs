@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Death, Diagnostic, Timings, Trigger};
+use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 
 /// The digest of the version that a checkout's tar is of.
@@ -49,6 +50,10 @@ pub struct Status {
     /// As the folder is called: not always a project name.
     pub name: String,
     pub state: State,
+    /// The owner of `DATA_DIR`: the incarnation of the live version, or else of the one on disk.
+    /// `first` while none is known.
+    #[serde(default)]
+    pub incarnation: Incarnation,
     pub on_disk: Option<VersionName>,
     /// What gets new requests.
     pub live: Option<VersionName>,

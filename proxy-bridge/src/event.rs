@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::incarnation::Incarnation;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,10 @@ pub struct EventData {
     pub digest: Option<Digest>,
     /// `blog@3f9a1c2b7d4e`: the project and the digest's first 12 digits. None as for `digest`.
     pub version: Option<String>,
+    /// The owner of the version's data: `first`, or 16 hex digits once the project was removed and
+    /// deployed again.
+    #[serde(default)]
+    pub incarnation: Incarnation,
     /// The version that was live before, if any. In `reload.failed` it is live still.
     pub previous: Option<String>,
     /// What made the router look. None where nothing did, as when a version is retired.
@@ -198,6 +203,7 @@ pub(crate) mod tests {
                 project: project.into(),
                 digest: Some(digest),
                 version: Some(format!("{project}@{}", digest.short())),
+                incarnation: Incarnation::FIRST,
                 previous: None,
                 trigger: Some(Trigger::Watch),
                 error: None,
@@ -218,6 +224,7 @@ pub(crate) mod tests {
                 "data": {
                     "router": "r1", "sequence": 7, "project": "blog",
                     "digest": "ab".repeat(32), "version": "blog@abababababab",
+                    "incarnation": "first",
                     "previous": null, "trigger": "watch", "error": null,
                     "timings_ms": {"debounce": 20.5, "total": 31.25}
                 }

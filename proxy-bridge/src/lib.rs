@@ -3,6 +3,7 @@
 //! - [`digest`]: which content a project has, as anybody with coreutils can compute it
 //! - [`entry`]: which file of a project is its entry
 //! - [`project`]: what a project may be called
+//! - [`incarnation`]: which data is a project's, over its removals
 //! - [`event`]: what happened to a project, as JSON
 //! - [`publisher`]: the router's side, which posts events to the ingress
 //! - [`verifier`]: the ingress's side, which believes only what its router signed
@@ -30,6 +31,7 @@ pub mod entry;
 pub mod event;
 pub mod forwarded;
 pub mod gate;
+pub mod incarnation;
 mod jitter;
 pub mod project;
 pub mod publisher;

@@ -1,7 +1,7 @@
 //! The bridge, and the commands that speak to one.
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
+use std::io::{BufRead, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -55,7 +55,9 @@ fn main() -> ExitCode {
 async fn command(args: impl Iterator<Item = OsString>) -> ExitCode {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let terminal = err.is_terminal();
-    let mut console = Console { out: &mut out, err: &mut err, terminal };
+    let mut input = std::io::stdin().lock();
+    let input: Option<&mut dyn BufRead> = if input.is_terminal() { Some(&mut input) } else { None };
+    let mut console = Console { out: &mut out, err: &mut err, terminal, input };
     ExitCode::from(client::run(args, |name| std::env::var_os(name), &mut console).await)
 }
 

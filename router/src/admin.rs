@@ -165,8 +165,8 @@ impl Admin {
                 self.beside(move |admin| admin.projects(&query)).await
             }
             Target::Project(name) => self.project(name),
-            Target::Checkouts(name) => self.checkouts(name).await,
-            Target::Checkout(name, short) => self.checkout(name, short).await,
+            Target::Checkouts(name) => self.checkouts(name, parts.uri.query()).await,
+            Target::Checkout(name, short) => self.checkout(name, short, parts.uri.query()).await,
             Target::Logs(name) => self.logs(name, parts.uri.query()),
             Target::ReloadAll => self.reload_all().await,
             Target::Reload(name) => self.reload(name).await,

@@ -3,6 +3,7 @@
 
 mod caches;
 mod cgroup;
+mod data;
 mod exit;
 mod lines;
 mod monitor;
@@ -22,6 +23,7 @@ use switchyard_protocol::{ModuleCache, Start};
 
 pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
+pub(crate) use data::DataFolders;
 pub(crate) use exit::Exit;
 pub(crate) use output::{Line, Sink};
 pub(crate) use pool::Cells;
@@ -47,8 +49,7 @@ pub(crate) struct Settings {
     pub(crate) binary: PathBuf,
     /// A directory of the router's own; each cell has its socket in one of its own below it.
     pub(crate) run_dir: PathBuf,
-    /// Each project has a folder of its own below it, which stays.
-    pub(crate) data_dir: PathBuf,
+    pub(crate) data: DataFolders,
     pub(crate) caches: Caches,
     pub(crate) spares: usize,
     /// Whom cells run as; `None`: the router's own user.

@@ -210,5 +210,11 @@ impl std::iter::Sum for Usage {
     }
 }
 
+/// The names in a folder; none when it cannot be read.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests;

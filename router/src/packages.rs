@@ -1,4 +1,5 @@
-//! Packages that are fetched for versions, below `<state>/packages`: `<project>/<key>.<n>` holds what versions of a project
+//! Packages that are fetched for versions, below `<state>/packages`: `<tenant>/<key>.<n>` holds
+//! what versions of a project
 //! need that name the same dependencies, `.downloads` the tarballs that all projects share. Knows folders and the process
 //! that fills them; which version uses which folder is for others to know.
 
@@ -17,15 +18,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::{Install, fetched};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use self::downloads::{DOWNLOADS, Downloads};
-use crate::folder::remove;
+use self::downloads::Downloads;
+use crate::folder::{names, remove};
 use crate::project::diagnostic;
 use crate::user::User;
+use crate::version::Tenant;
 
 pub(crate) use self::key::{Key, has_dependencies};
 
@@ -84,7 +85,7 @@ pub(crate) struct Packages {
 /// For whom.
 #[derive(Debug)]
 pub(crate) struct Order {
-    pub(crate) project: ProjectName,
+    pub(crate) tenant: Tenant,
     /// Its folder of packages is left out: it is made here.
     pub(crate) install: Install,
     pub(crate) key: Key,
@@ -128,12 +129,12 @@ impl Packages {
     /// Those of `attach`.
     pub(crate) fn reuse(
         &self,
-        project: &ProjectName,
+        tenant: &Tenant,
         key: &Key,
         attach: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<bool> {
         let _settling = self.settling();
-        let found = self.newest(project, key);
+        let found = self.newest(tenant, key);
         found.map(|(_, folder)| attach(&folder)).transpose().map(|done| done.is_some())
     }
 
@@ -157,7 +158,7 @@ impl Packages {
             anyhow::Ok((order, unfinished))
         });
         let (order, unfinished) = prepared.await.map_err(anyhow::Error::from).flatten().map_err(failed)?;
-        installer::run(settings, &order.project, order.install.clone()).await?;
+        installer::run(settings, &order.tenant.project, order.install.clone()).await?;
         let packages = self.clone();
         let kept = spawn_blocking(move || {
             let Unfinished(written) = &unfinished;
@@ -173,10 +174,10 @@ impl Packages {
 
     /// Makes the folder to be filled, and says in `order` what there is to fill it with.
     fn prepare(&self, order: &mut Order, user: Option<User>) -> Result<Unfinished> {
-        let unfinished = self.unfinished(&order.project, user)?;
+        let unfinished = self.unfinished(&order.tenant, user)?;
         order.install.folder.clone_from(&unfinished.0);
         order.install.lock =
-            self.newest(&order.project, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
+            self.newest(&order.tenant, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
         // What a project's own proxy says is for that project.
         let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
         if !order.install.env.keys().any(is_proxy) {
@@ -192,15 +193,16 @@ impl Packages {
         attach: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
         let _settling = self.settling();
-        let next = self.newest(&order.project, &order.key).map_or(0, |(number, _)| number + 1);
-        let folder = self.root.join(order.project.as_str()).join(format!("{}.{next}", order.key));
+        let next = self.newest(&order.tenant, &order.key).map_or(0, |(number, _)| number + 1);
+        let folder = self.root.join(order.tenant.to_string()).join(format!("{}.{next}", order.key));
         fs::rename(unfinished, &folder)?;
         attach(&folder)
     }
 
-    /// Removes the folders of `project` that are not `used`, which is asked while no new one is made.
-    pub(crate) fn prune(&self, project: &ProjectName, used: impl FnOnce() -> Vec<PathBuf>) {
-        let dir = self.root.join(project.as_str());
+    /// Removes the folders of `tenant` that are not `used`, which is asked while no new one is
+    /// made.
+    pub(crate) fn prune(&self, tenant: &Tenant, used: impl FnOnce() -> Vec<PathBuf>) {
+        let dir = self.root.join(tenant.to_string());
         let mut gone = Vec::new();
         {
             let _settling = self.settling();
@@ -219,25 +221,21 @@ impl Packages {
         let _ = fs::remove_dir(dir);
     }
 
-    /// Removes what others than these projects have.
-    pub(crate) fn retain(&self, projects: &BTreeSet<String>) {
-        for name in names(&self.root) {
-            if name != DOWNLOADS && !projects.contains(&name) {
-                remove(&self.root.join(name));
-            }
-        }
+    /// The tenants for whom something was fetched.
+    pub(crate) fn tenants(&self) -> BTreeSet<Tenant> {
+        names(&self.root).iter().filter_map(|name| Tenant::of_folder(name)).collect()
     }
 
-    fn newest(&self, project: &ProjectName, key: &Key) -> Option<(u64, PathBuf)> {
-        let dir = self.root.join(project.as_str());
+    fn newest(&self, tenant: &Tenant, key: &Key) -> Option<(u64, PathBuf)> {
+        let dir = self.root.join(tenant.to_string());
         let prefix = format!("{key}.");
         let numbers = names(&dir).into_iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
         numbers.max().map(|number: u64| (number, dir.join(format!("{prefix}{number}"))))
     }
 
-    fn unfinished(&self, project: &ProjectName, user: Option<User>) -> Result<Unfinished> {
+    fn unfinished(&self, tenant: &Tenant, user: Option<User>) -> Result<Unfinished> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(project.as_str()).join(format!("{UNFINISHED}{number}"));
+        let path = self.root.join(tenant.to_string()).join(format!("{UNFINISHED}{number}"));
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         let unfinished = Unfinished(path);
         give(&unfinished.0, user)?;
@@ -288,24 +286,22 @@ fn take_over(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use switchyard_bridge::project::ProjectName;
+
     use super::*;
 
-    fn packages(state: &Path) -> (Packages, ProjectName, Key) {
+    fn packages(state: &Path) -> (Packages, Tenant, Key) {
         let checkout = state.join("checkout");
         fs::create_dir_all(&checkout).unwrap();
         let key = Key::of(&checkout, "3f9a1c2b7d4e", true).unwrap();
-        (Packages::open(state, None).unwrap(), ProjectName::parse("blog").unwrap(), key)
+        let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
+        (Packages::open(state, None).unwrap(), blog, key)
     }
 
-    fn make(packages: &Packages, project: &ProjectName, name: &str) -> PathBuf {
-        let folder = packages.root.join(project.as_str()).join(name);
+    fn make(packages: &Packages, tenant: &Tenant, name: &str) -> PathBuf {
+        let folder = packages.root.join(tenant.to_string()).join(name);
         fs::create_dir_all(&folder).unwrap();
         folder
     }
@@ -352,14 +348,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_projects_have_that_are_there_stays() {
+    fn the_tenants_are_those_for_whom_something_was_fetched() {
         let state = tempfile::tempdir().unwrap();
-        let (packages, project, _) = packages(state.path());
-        let folder = make(&packages, &project, "a.0");
-        packages.retain(&[project.to_string()].into());
-        assert!(folder.exists());
-        packages.retain(&BTreeSet::new());
-        assert!(!folder.exists() && packages.root.join(DOWNLOADS).exists());
+        let (packages, tenant, _) = packages(state.path());
+        assert_eq!(packages.tenants(), BTreeSet::new(), "downloads are nobody's");
+        make(&packages, &tenant, "a.0");
+        assert_eq!(packages.tenants(), [tenant].into());
     }
 
     #[test]

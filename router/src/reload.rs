@@ -7,6 +7,7 @@ mod deploys;
 mod machine;
 mod population;
 mod project;
+mod prune;
 mod record;
 mod restarts;
 mod retries;

@@ -108,6 +108,11 @@ impl Root {
         self.trusted().is_some()
     }
 
+    /// Whether the name leads to the trusted folder now.
+    pub(crate) fn is_there(&self) -> bool {
+        self.identity().is_ok_and(|identity| *self.trusted() == Some(identity))
+    }
+
     /// Whether a project is really gone: the root is there, it is the trusted folder, and it has no
     /// such folder in it.
     pub(crate) fn lacks(&self, project: &str) -> bool {
@@ -143,13 +148,14 @@ mod tests {
         }
         symlink("one", &link).unwrap();
         let root = Root::open(&link).unwrap();
-        assert!(!root.lacks("a") && root.lacks("b"));
+        assert!(root.is_there() && !root.lacks("a") && root.lacks("b"));
         fs::remove_file(&link).unwrap();
+        assert!(!root.is_there());
         assert!(!root.lacks("a") && !root.lacks("b"), "the root is missing");
         symlink("two", &link).unwrap();
-        assert!(!root.lacks("a"), "it is another folder, which may still be filled");
+        assert!(!root.is_there() && !root.lacks("a"), "it is another folder, which may still be filled");
         root.trust(root.identity().ok());
-        assert!(root.lacks("a"));
+        assert!(root.is_there() && root.lacks("a"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tokio::task::spawn_blocking;
 use self::files::{Files, read_authorities, read_policy};
 use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Caches, Cells, Groups};
+use crate::cells::{self, Caches, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::folder::Trash;
@@ -296,7 +296,8 @@ where
     });
     let packages = Arc::new(Packages::open(&config.state, install)?);
     let trash = Trash::open(&config.state.join("trash")).context("make the folder for what is removed")?;
-    let (run_dir, data_dir) = (config.state.join("run"), config.state.join("data"));
+    let run_dir = config.state.join("run");
+    let data = DataFolders::new(config.state.join("data"));
     let sink = lines.clone();
     let Walled { user, groups, .. } = walls;
     let spares = config.spares;
@@ -305,7 +306,7 @@ where
     let settings = cells::Settings {
         binary: cell,
         run_dir,
-        data_dir,
+        data,
         caches,
         spares,
         user,

@@ -1,25 +1,90 @@
-//! A version: a project and the digest of its files.
+//! A version: a project in one of its incarnations, and the digest of its files.
 
 use std::fmt;
 
 use switchyard_bridge::digest::Digest;
+use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 
-/// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`.
+/// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`. The same files after a removal
+/// are another version: they get other data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
     pub(crate) project: ProjectName,
+    pub(crate) incarnation: Incarnation,
     pub(crate) digest: Digest,
 }
 
+/// The owner of folders in the state folder: a project in one of its incarnations. Its text is the
+/// name of these folders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Tenant {
+    pub(crate) project: ProjectName,
+    pub(crate) incarnation: Incarnation,
+}
+
 impl Version {
-    pub(crate) fn new(project: &ProjectName, digest: Digest) -> Self {
-        Self { project: project.clone(), digest }
+    pub(crate) fn new(tenant: &Tenant, digest: Digest) -> Self {
+        Self { project: tenant.project.clone(), incarnation: tenant.incarnation, digest }
+    }
+
+    pub(crate) fn tenant(&self) -> Tenant {
+        Tenant { project: self.project.clone(), incarnation: self.incarnation }
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.project, self.digest.short())
+    }
+}
+
+impl Tenant {
+    pub(crate) fn new(project: &ProjectName, incarnation: Incarnation) -> Self {
+        Self { project: project.clone(), incarnation }
+    }
+
+    /// The project before any removal.
+    #[cfg(test)]
+    pub(crate) fn first(project: &ProjectName) -> Self {
+        Self::new(project, Incarnation::FIRST)
+    }
+
+    /// The owner of a folder of this name; `None` when no tenant has one.
+    pub(crate) fn of_folder(name: &str) -> Option<Self> {
+        let (project, incarnation) = match name.split_once('.') {
+            Some((project, incarnation)) => (project, incarnation.parse().ok()?),
+            None => (name, Incarnation::FIRST),
+        };
+        let tenant = Self { project: ProjectName::parse(project).ok()?, incarnation };
+        (tenant.to_string() == name).then_some(tenant)
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.incarnation {
+            // A project name has no dot, so no project's folder is another one's.
+            later if !later.is_first() => write!(f, "{}.{later}", self.project),
+            _ => self.project.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_names_its_owner() {
+        let blog = ProjectName::parse("blog").unwrap();
+        let later = Tenant::new(&blog, Incarnation::from_number(0xab));
+        assert_eq!(later.to_string(), "blog.00000000000000ab");
+        for tenant in [later, Tenant::first(&blog)] {
+            assert_eq!(Tenant::of_folder(&tenant.to_string()), Some(tenant));
+        }
+        for other in [".downloads", "blog.first", "blog.", "blog.ab", "Blog", "blog@1"] {
+            assert_eq!(Tenant::of_folder(other), None, "{other}");
+        }
     }
 }

@@ -308,10 +308,22 @@ async fn status_rollback_and_remove_do_what_they_say() {
     assert_eq!(routers.texts("/site/").await, ["two", "two"]);
     assert_eq!(run(&bridge, &["rollback", "none"]).await.code, Some(1));
 
-    let removed = run(&bridge, &["remove", "site", "--json"]).await;
+    let refused = run(&bridge, &["remove", "site"]).await;
+    assert_eq!(refused.code, Some(64), "nobody can be asked: {refused:#?}");
+    assert!(refused.stderr.contains("--yes") && volume.path("site").exists(), "{refused:#?}");
+    let removed = run(&bridge, &["remove", "site", "--yes", "--json"]).await;
     assert_eq!((removed.code, removed.json()["outcome"].as_str()), (Some(0), Some("removed")));
     assert!(!volume.path("site").exists());
-    assert_eq!(run(&bridge, &["remove", "site"]).await.code, Some(1));
+    assert_eq!(run(&bridge, &["remove", "site", "--yes"]).await.code, Some(1));
+    let status = run(&bridge, &["status", "site"]).await;
+    assert!(status.stdout.contains("removed") && status.stdout.contains("rollback"), "{status:#?}");
+    assert_eq!(run(&bridge, &["rollback", "site"]).await.code, Some(0));
+    assert_eq!(routers.texts("/site/").await, ["two", "two"]);
+    let removed = run(&bridge, &["remove", "site", "--yes"]).await;
+    assert!(removed.stdout.contains("switchyard-bridge rollback site"), "{removed:#?}");
+    let deleted = run(&bridge, &["remove", "site", "--yes", "--delete-data"]).await;
+    assert_eq!(deleted.code, Some(0), "{deleted:#?}");
+    assert!(deleted.stdout.contains("its data is deleted"), "{deleted:#?}");
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
     let volume = Volume::with("b", hello("b"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
-    bridge.deploy_live("a", &Upload::main(hello("1"))).await;
+    let deployed = bridge.deploy_live("a", &Upload::main(hello("1"))).await;
     let neighbour = Probe::start(&routers[0].public, "/b/").await;
     let record = Record::of(&bridge.client.send(with_method(http::Method::DELETE, "/projects/a")).await);
     for router in routers.iter() {
@@ -110,9 +110,12 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
     assert_eq!((record.action.as_str(), record.outcome.as_deref()), ("delete", Some("removed")));
     assert!(!volume.path("a").exists());
     // A router that was told last by the volume itself still looks what became of it.
-    eventually("no router knows of it", || async { bridge.client.get("/projects/a").await.status == 404 })
-        .await;
-    bridge.client.get("/projects/a").await.assert_problem(404, "unknown-project");
+    eventually("no router knows of it", || async {
+        let project = bridge.project("a").await;
+        project["routers"].as_array().unwrap().iter().all(|said| said["state"].is_null())
+    })
+    .await;
+    assert_eq!(bridge.project("a").await["removed"]["version"], deployed.version());
     let again = bridge.client.send(with_method(http::Method::DELETE, "/projects/a")).await;
     again.assert_problem(404, "unknown-project");
     bridge.clean().await;

@@ -1,34 +1,8 @@
 //! What a project keeps: there for its next version and after a restart, and nobody else's.
 
+use switchyard_integration::fixtures::counting;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
-
-/// Counts its visits in each of the ways to keep something, and says how often it has been asked.
-fn counting(version: u32) -> String {
-    format!(
-        "import {{ DatabaseSync }} from 'node:sqlite';
-         const file = Deno.env.get('DATA_DIR') + '/count';
-         const kv = await Deno.openKv();
-         export default {{ async fetch() {{
-             let text = '0';
-             try {{ text = Deno.readTextFileSync(file); }} catch {{ /* the first visit */ }}
-             const count = Number(text) + 1;
-             Deno.writeTextFileSync(file, String(count));
-             localStorage.setItem('count', String(Number(localStorage.getItem('count') ?? 0) + 1));
-             const stored = await kv.get(['count']);
-             await kv.set(['count'], (stored.value ?? 0) + 1);
-             const cache = await caches.open('v1');
-             const cached = Number(await (await cache.match('http://a/count'))?.text() ?? 0) + 1;
-             await cache.put('http://a/count', new Response(String(cached)));
-             const db = new DatabaseSync(Deno.env.get('DATA_DIR') + '/db');
-             db.exec('create table if not exists visits (at integer); insert into visits values (1)');
-             const {{ visits }} = db.prepare('select count(*) as visits from visits').get();
-             db.close();
-             const all = [count, localStorage.getItem('count'), (await kv.get(['count'])).value, cached, visits];
-             return new Response('{version}: ' + all.join(' '));
-         }} }};"
-    )
-}
 
 #[tokio::test]
 async fn what_is_kept_is_there_for_the_next_version_and_after_a_restart() {

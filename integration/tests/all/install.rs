@@ -458,7 +458,21 @@ async fn what_was_fetched_goes_with_the_project() {
     eventually("the packages of the old version are gone", || async { installations(&state) == 1 }).await;
     volume.remove("a");
     router.admin.reload("a").await;
-    eventually("all packages are gone", || async { !state.path().join("packages/a").exists() }).await;
+    // What vanished may come back: its last good version stays for days, and with it what was
+    // fetched for that.
+    let record = state.path().join("last-good/a.json");
+    let gone = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"gone\""));
+    eventually("it is noted that the folder is gone", || std::future::ready(gone())).await;
+    assert_eq!(installations(&state), 1);
+    drop(router);
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut last_good: serde_json::Value = serde_json::from_str(&text).unwrap();
+    last_good["gone"] = "2026-01-01T00:00:00Z".into();
+    std::fs::write(&record, last_good.to_string()).unwrap();
+    let _router = registry.router(&volume).state(&state).flag("keep", 0).start().await;
+    let is_left = |path: &str| state.path().join(path).exists();
+    eventually("nothing is left of it", || async { !is_left("packages/a") && !is_left("last-good/a.json") })
+        .await;
 }
 
 #[tokio::test]

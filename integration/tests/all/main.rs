@@ -22,6 +22,8 @@ mod bridge_logs;
 mod bridge_many;
 mod bridge_names;
 mod bridge_refusals;
+mod bridge_remove;
+mod bridge_remove_away;
 mod bridge_routers;
 mod bridge_tokens;
 mod bridge_unreachable;

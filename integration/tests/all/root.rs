@@ -5,10 +5,14 @@ use std::fs;
 use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::EventType;
 use switchyard_integration::bridge::mounts::Mounts;
+use switchyard_integration::bridge::record::Record;
+use switchyard_integration::bridge::replicas::Replicas;
+use switchyard_integration::client::{post, with_method};
 use switchyard_integration::eventually;
-use switchyard_integration::fixtures::hello;
+use switchyard_integration::fixtures::{counting, hello};
 use switchyard_integration::probe::Probe;
 use switchyard_integration::router::{Builder, Router};
+use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
 const PACKAGED: &str =
@@ -99,6 +103,32 @@ async fn a_root_that_is_missing_or_empty_takes_nothing_down_until_it_is_back() {
     volume.write("root/a/main.ts", hello("three"));
     answers(&router, "/a/", "three").await;
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_removed_project_stays_while_the_root_is_empty() {
+    let volume = Volume::new();
+    volume.write("root/b/main.ts", hello("b"));
+    let mut routers = Replicas::start_each(&volume.path("root"), 1, |_, builder| builder).await;
+    let bridge = routers.start_bridge().await;
+    bridge.deploy_live("a", &Upload::main(counting(1))).await;
+    assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"]);
+    let removal = with_method(http::Method::DELETE, "/projects/a");
+    assert_eq!(Record::of(&bridge.client.send(removal).await).outcome.as_deref(), Some("removed"));
+    bridge.stop().await;
+    routers.kill(0).await;
+    volume.rename("root", "away");
+    fs::create_dir(volume.path("root")).unwrap();
+    // A router searches its state folder at its start.
+    routers.start_again(0).await;
+    routers[0].admin.reload_all().await;
+    assert_eq!(routers.texts("/b/").await, ["b"], "the empty root takes nothing down");
+    fs::remove_dir(volume.path("root")).unwrap();
+    volume.rename("away", "root");
+    let bridge = routers.start_bridge().await;
+    let back = Record::of(&bridge.client.send(post("/projects/a/rollback", "")).await);
+    assert_eq!(back.outcome.as_deref(), Some("live"), "{back:#?}");
+    assert_eq!(routers.texts("/a/").await, ["1: 2 2 2 2 2"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! variables only through what it is given.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
 use http::Method;
@@ -26,6 +26,7 @@ mod logs;
 mod orders;
 mod pack;
 mod progress;
+mod remove;
 mod report;
 mod status;
 
@@ -37,6 +38,8 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// Whether standard error is a terminal: progress is a bar then, drawn there.
     pub terminal: bool,
+    /// Standard input, where it is a terminal: a command that destroys something asks there.
+    pub input: Option<&'a mut dyn BufRead>,
 }
 
 impl Console<'_> {
@@ -117,16 +120,7 @@ async fn carry(command: Command, silence: Duration, console: &mut Console<'_>) -
             };
             carry_out(&bridge, &order, json, console).await
         }
-        Action::Remove(project) => {
-            let order = Order {
-                method: Method::DELETE,
-                path: vec!["projects", project.as_str()],
-                query: Vec::new(),
-                upload: None,
-                wait: true,
-            };
-            carry_out(&bridge, &order, json, console).await
-        }
+        Action::Remove(removal) => remove::remove(&bridge, &removal, json, console).await,
         Action::Logs { project, lines, follow } => {
             let wanted = Wanted { project: &project, lines, follow };
             logs::logs(&bridge, wanted, json, console).await

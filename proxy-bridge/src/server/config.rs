@@ -34,6 +34,7 @@ const MAX_NAME: &str = "max-name";
 const MAX_PART_HEADERS: &str = "max-part-headers";
 const MAX_BOUNDARY: &str = "max-boundary";
 const UPLOAD_TIMEOUT: &str = "upload-timeout";
+const KEEP_REMOVED: &str = "keep-removed";
 const LOG_FORMAT: &str = "log-format";
 
 const FLAGS: &[Flag] = &[
@@ -84,6 +85,13 @@ const FLAGS: &[Flag] = &[
     // RFC 2046, 5.1.1.
     flag(MAX_BOUNDARY, "BYTES", "70", "boundary between the parts of an upload"),
     flag(UPLOAD_TIMEOUT, "MS", "300000", "how long an upload may take"),
+    // Thirty days: a project that is missed at the end of the month is still there.
+    flag(
+        KEEP_REMOVED,
+        "MS",
+        "2592000000",
+        "how long the versions and the data of a removed project are kept, for a rollback",
+    ),
     flag(LOG_FORMAT, "FORMAT", "text", "text or json"),
 ];
 
@@ -115,6 +123,7 @@ pub struct Config {
     pub grace: Duration,
     pub max_uploads: usize,
     pub limits: Limits,
+    pub keep_removed: Duration,
     pub log_format: LogFormat,
 }
 
@@ -157,6 +166,7 @@ impl Config {
                 boundary: size(values, MAX_BOUNDARY),
                 time: values.millis(UPLOAD_TIMEOUT, 1),
             },
+            keep_removed: values.millis(KEEP_REMOVED, 0),
             log_format: values.parsed(LOG_FORMAT, LogFormat::Text),
         }
     }

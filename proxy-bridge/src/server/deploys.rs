@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -29,6 +29,7 @@ use super::records::{Deployed, Outcome, Phase, Record, Records};
 use super::routers::Routers;
 use super::tokens::Action;
 use super::volume::{Change, Unfinished, Volume};
+use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 
 /// Routers that hang are waited for in so many deploys at once. They let go by themselves when
@@ -44,6 +45,8 @@ pub struct Settings {
     pub quorum: Option<usize>,
     /// Uploads at once.
     pub max_uploads: usize,
+    /// The time for which a removed project can be brought back.
+    pub keep_removed: SignedDuration,
 }
 
 /// All deploys. Cheap to clone.
@@ -193,7 +196,8 @@ impl Deploys {
         let mut jobs = self.jobs();
         let job = jobs.by_id.get(&id).cloned().unwrap_or_else(|| {
             let action = match changes.first() {
-                Some(Change::Remove(_)) => Action::Delete,
+                Some(Change::Remove(..)) => Action::Delete,
+                Some(Change::BringBack(..)) => Action::Rollback,
                 _ => Action::Deploy,
             };
             let record = Record {
@@ -317,25 +321,19 @@ fn key_reused(earlier: &Job) -> Problem {
 }
 
 fn deployed(changes: &[Change]) -> Vec<Deployed> {
-    let one = |change: &Change| match change {
-        Change::Put(tree) => Deployed {
-            project: tree.project.clone(),
-            digest: Some(tree.digest),
-            version: Some(format!("{}@{}", tree.project, tree.digest.short())),
+    let one = |change: &Change| {
+        let tree = change.tree();
+        Deployed {
+            project: change.project().clone(),
+            digest: tree.map(|tree| tree.digest),
+            version: tree.map(|tree| format!("{}@{}", tree.project, tree.digest.short())),
             own: None,
             previous: None,
-            files: tree.files,
-            bytes: tree.bytes,
-        },
-        Change::Remove(project) => Deployed {
-            project: project.clone(),
-            digest: None,
-            version: None,
-            own: None,
-            previous: None,
-            files: 0,
-            bytes: 0,
-        },
+            incarnation: Incarnation::FIRST,
+            removal: None,
+            files: tree.map_or(0, |tree| tree.files),
+            bytes: tree.map_or(0, |tree| tree.bytes),
+        }
     };
     let mut all: Vec<_> = changes.iter().map(one).collect();
     all.sort_by(|a, b| a.project.cmp(&b.project));

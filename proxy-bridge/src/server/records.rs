@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::tokens::Action;
 use crate::admin::Report;
 use crate::digest::Digest;
+use crate::incarnation::{Data, Ended, Incarnation};
 use crate::project::ProjectName;
 
 /// One deploy, as in the JSON of `GET /deploys/{id}`.
@@ -56,6 +57,12 @@ pub struct Deployed {
     pub own: Option<Digest>,
     /// What was live before, at the first router that tells of it.
     pub previous: Option<String>,
+    /// The incarnation that was deployed or removed.
+    #[serde(default)]
+    pub incarnation: Incarnation,
+    /// The rest that is kept of a project that was removed; `None` while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
     pub files: u64,
     pub bytes: u64,
 }
@@ -64,6 +71,24 @@ impl Deployed {
     /// The digest of the files that were deployed.
     pub fn files_digest(&self) -> Option<Digest> {
         self.own.or(self.digest)
+    }
+}
+
+/// The rest that a removal keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    pub at: Timestamp,
+    /// The time until which a rollback brings the project back.
+    pub until: Timestamp,
+    /// The version that was live; `None` when no router served one.
+    pub version: Option<String>,
+    /// `keep`: its data comes back with it. `delete`: it is deleted.
+    pub data: Data,
+}
+
+impl From<&Ended> for Removal {
+    fn from(ended: &Ended) -> Self {
+        Self { at: ended.at, until: ended.until, version: ended.version.clone(), data: ended.data }
     }
 }
 
@@ -225,6 +250,8 @@ pub(super) mod tests {
                 version: Some("blog@070707070707".into()),
                 own: None,
                 previous: None,
+                incarnation: Incarnation::FIRST,
+                removal: None,
                 files: 1,
                 bytes: 2,
             }],

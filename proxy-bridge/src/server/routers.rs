@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::digest::Digest;
 use crate::event::Event;
+use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 use crate::routes::{Route, Routes};
 use crate::verifier::Verified;
@@ -187,9 +188,15 @@ impl Routers {
     /// the deploy made of it, `None` when it was removed.
     ///
     /// The mark outlives the bridge once [`Routers::save_behind`] has returned.
-    pub fn mark_behind(&self, router: &Router, project: &ProjectName, published: Option<&Digest>) {
+    pub fn mark_behind(
+        &self,
+        router: &Router,
+        project: &ProjectName,
+        published: Option<(Digest, Incarnation)>,
+    ) {
         let name = project.as_str();
-        let published = published.map(ToString::to_string);
+        let published =
+            published.map(|(digest, incarnation)| state::version_of(&digest.to_string(), incarnation));
         let serves = router.state().serves(name);
         let list = self.shared.list();
         let others: Vec<_> = list.iter().map(|other| other.state().serves(name)).collect();

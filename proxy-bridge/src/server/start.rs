@@ -150,6 +150,8 @@ where
         timeout: config.deploy_timeout,
         quorum: config.quorum,
         max_uploads: config.max_uploads,
+        // Longer than a clock can tell is for ever.
+        keep_removed: config.keep_removed.try_into().unwrap_or(jiff::SignedDuration::MAX),
     };
     let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
     let forward = forward

@@ -17,6 +17,7 @@ use super::records::{Outcome, Record};
 use super::routers::{CallError, Presence, Router};
 use super::upload::{self, Limits, Tree};
 use crate::admin::{self, Checkout, State};
+use crate::incarnation::{Ended, Incarnation};
 use crate::project::ProjectName;
 
 /// How long a router may take to list its checkouts, a few dozen names of folders.
@@ -29,6 +30,9 @@ const SHORT_LEN: usize = 12;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Version {
     pub version: String,
+    /// The owner of its data: a project that is removed and deployed again is in another
+    /// incarnation.
+    pub incarnation: Incarnation,
     /// `None` for a version that this bridge did not deploy and no router serves.
     pub digest: Option<String>,
     /// The token of the newest deploy that brought it.
@@ -46,10 +50,16 @@ pub struct Version {
     pub kept: Vec<String>,
 }
 
-/// All versions of `project`, the newest first. `records` have the newest first.
-pub async fn all(project: &ProjectName, records: &[Record], routers: &[Arc<Router>]) -> Vec<Version> {
+/// All versions of `project` in one incarnation, the newest first. `records` have the newest first.
+pub async fn all(
+    project: &ProjectName,
+    incarnation: Incarnation,
+    records: &[Record],
+    routers: &[Arc<Router>],
+) -> Vec<Version> {
+    let empty = |name: &str| empty(name, incarnation);
     let mut versions = BTreeMap::new();
-    for (record, deployed) in deploys(project, records) {
+    for (record, deployed) in deploys(project, incarnation, records) {
         let Some(name) = &deployed.version else { continue };
         let version = versions.entry(name.clone()).or_insert_with(|| empty(name));
         if version.deploy.is_none() {
@@ -62,7 +72,7 @@ pub async fn all(project: &ProjectName, records: &[Record], routers: &[Arc<Route
             version.message.clone_from(&record.message);
         }
     }
-    for (router, kept) in checkouts(project, routers).await {
+    for (router, kept) in checkouts(project, incarnation, routers).await {
         for checkout in kept {
             let version =
                 versions.entry(checkout.version.clone()).or_insert_with(|| empty(&checkout.version));
@@ -71,7 +81,8 @@ pub async fn all(project: &ProjectName, records: &[Record], routers: &[Arc<Route
         }
     }
     for router in routers {
-        if let Some(live) = router.status(project.as_str()).and_then(|status| status.live) {
+        let status = router.status(project.as_str()).filter(|status| status.incarnation == incarnation);
+        if let Some(live) = status.and_then(|status| status.live) {
             let version = versions.entry(live.version.clone()).or_insert_with(|| empty(&live.version));
             version.digest = Some(live.digest);
             version.live.push(router.name().to_owned());
@@ -82,9 +93,10 @@ pub async fn all(project: &ProjectName, records: &[Record], routers: &[Arc<Route
     versions
 }
 
-fn empty(name: &str) -> Version {
+fn empty(name: &str, incarnation: Incarnation) -> Version {
     Version {
         version: name.to_owned(),
+        incarnation,
         digest: None,
         by: None,
         at: None,
@@ -97,9 +109,15 @@ fn empty(name: &str) -> Version {
     }
 }
 
-/// The deploys that made a version of `project` live.
+/// Returns `true` when a version of `project` was made live in this incarnation.
+pub fn was_deployed(project: &ProjectName, incarnation: Incarnation, records: &[Record]) -> bool {
+    deploys(project, incarnation, records).next().is_some()
+}
+
+/// The deploys that made a version of `project` live in one incarnation.
 fn deploys<'r>(
     project: &'r ProjectName,
+    incarnation: Incarnation,
     records: &'r [Record],
 ) -> impl Iterator<Item = (&'r Record, &'r super::records::Deployed)> {
     let live = records.iter().filter(|record| record.outcome == Some(Outcome::Live));
@@ -107,47 +125,99 @@ fn deploys<'r>(
         record
             .projects
             .iter()
-            .filter(move |deployed| deployed.project == *project)
+            .filter(move |deployed| deployed.project == *project && deployed.incarnation == incarnation)
             .map(move |one| (record, one))
     })
 }
 
-async fn checkouts(project: &ProjectName, routers: &[Arc<Router>]) -> Vec<(Arc<Router>, Vec<Checkout>)> {
+async fn checkouts(
+    project: &ProjectName,
+    incarnation: Incarnation,
+    routers: &[Arc<Router>],
+) -> Vec<(Arc<Router>, Vec<Checkout>)> {
     let there = routers.iter().filter(|router| router.presence() != Presence::Away);
     let lists = there.map(|router| async move {
-        let listed = timeout(LIST_WITHIN, router.checkouts(project.as_str())).await;
+        let listed = timeout(LIST_WITHIN, router.checkouts(project.as_str(), incarnation)).await;
         let kept = listed.ok()?.ok()?.checkouts;
         Some((router.clone(), kept))
     });
     join_all(lists).await.into_iter().flatten().collect()
 }
 
-/// The digest's first digits of the version that a rollback goes to: `wanted`, or else the one that is served although a newer one
-/// failed, or else the one that was served before.
-///
-/// # Errors
-/// 400 for no digest, 404 when there is none to go back to.
-pub async fn rollback_target(
-    project: &ProjectName,
-    wanted: Option<&str>,
-    records: &[Record],
-    routers: &[Arc<Router>],
-) -> Result<String, Problem> {
-    if let Some(wanted) = wanted {
+/// The version that a rollback goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The digest, or its first digits.
+    pub digits: String,
+    /// The incarnation that the version is of.
+    pub incarnation: Incarnation,
+}
+
+impl Target {
+    /// # Errors
+    /// 400 when `wanted` is no digest.
+    pub fn check(project: &ProjectName, wanted: &str) -> Result<String, Problem> {
         let digits = wanted.rsplit('@').next().unwrap_or(wanted);
         let valid = (SHORT_LEN..=64).contains(&digits.len())
             && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        return if valid {
-            Ok(digits.to_owned())
-        } else {
-            let detail = format!(
-                "to={wanted:?} is no digest: give {SHORT_LEN} to 64 of 0-9 and a-f, as GET /projects/{project}/versions shows them"
-            );
-            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "to"))
-        };
+        if valid {
+            return Ok(digits.to_owned());
+        }
+        let detail = format!(
+            "to={wanted:?} is no digest: give {SHORT_LEN} to 64 of 0-9 and a-f, as GET /projects/{project}/versions shows them"
+        );
+        Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "to"))
     }
-    let statuses: Vec<_> = routers.iter().filter_map(|router| router.status(project.as_str())).collect();
-    if statuses.is_empty() {
+}
+
+/// The version of a removed project that a rollback goes to: `wanted`, of the newest of the `ended`
+/// incarnations that has it, or else the one that was live at the last removal. `ended` are those
+/// that can be brought back, the newest first.
+///
+/// # Errors
+/// 404 when there is none to go back to.
+pub async fn removed_target(
+    project: &ProjectName,
+    wanted: Option<String>,
+    ended: &[&Ended],
+    routers: &[Arc<Router>],
+) -> Result<Target, Problem> {
+    for ended in ended {
+        let digits = wanted.clone().or_else(|| ended.version.as_deref().map(short));
+        let kept = checkouts(project, ended.incarnation, routers).await;
+        let mut kept = kept.iter().flat_map(|(_, kept)| kept);
+        let is_it =
+            |checkout: &&Checkout| digits.as_ref().is_none_or(|digits| digits.starts_with(&checkout.short));
+        if let Some(checkout) = kept.find(is_it) {
+            let digits = digits.unwrap_or_else(|| checkout.short.clone());
+            return Ok(Target { digits, incarnation: ended.incarnation });
+        }
+        if wanted.is_none() {
+            break;
+        }
+    }
+    let detail = format!(
+        "{project} is removed, and no router that answers keeps {} of it: deploy it again",
+        wanted.map_or("a version".to_owned(), |digits| format!("the version {digits}"))
+    );
+    Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail))
+}
+
+/// The digest's first digits of the version that a rollback without a digest goes to: the one that
+/// is served although a newer one failed, or else the one that was served before.
+///
+/// # Errors
+/// 404 when there is none to go back to.
+pub fn rollback_target(
+    project: &ProjectName,
+    incarnation: Incarnation,
+    records: &[Record],
+    routers: &[Arc<Router>],
+) -> Result<String, Problem> {
+    let statuses = routers.iter().filter_map(|router| router.status(project.as_str()));
+    // A router that is away may have reported a removed project last.
+    let statuses: Vec<_> = statuses.filter(|status| status.incarnation == incarnation).collect();
+    if statuses.is_empty() && !was_deployed(project, incarnation, records) {
         return Err(unknown_project(project));
     }
     let failed = |status: &&admin::Status| matches!(status.state, State::Failed | State::Invalid);
@@ -162,7 +232,8 @@ pub async fn rollback_target(
     });
     let by_routers = by_routers.max_by_key(|reload| reload.at).and_then(|reload| reload.version.clone());
     let by_records = || {
-        let versions = deploys(project, records).filter_map(|(_, deployed)| deployed.version.clone());
+        let versions =
+            deploys(project, incarnation, records).filter_map(|(_, deployed)| deployed.version.clone());
         versions.into_iter().find(|version| !live.contains(version))
     };
     by_routers.or_else(by_records).map(|version| short(&version)).ok_or_else(|| {
@@ -181,20 +252,22 @@ fn short(version: &str) -> String {
 /// 404 when no router has them, or what went wrong on the way.
 pub async fn fetch(
     project: &ProjectName,
-    digits: &str,
+    target: &Target,
     routers: &[Arc<Router>],
     into: &Path,
     limits: &Limits,
 ) -> Result<Tree, Problem> {
+    let Target { digits, incarnation } = target;
     let mut away = Vec::new();
     for router in routers {
         if router.presence() == Presence::Away {
             away.push(format!("{}: {}", router.name(), router.why_away()));
             continue;
         }
-        let found = router.checkout(project.as_str(), &digits[..SHORT_LEN.min(digits.len())]).await;
+        let short = &digits[..SHORT_LEN.min(digits.len())];
+        let found = router.checkout(project.as_str(), *incarnation, short).await;
         let (digest, tar) = match found {
-            Ok((digest, files, tar)) if digest.to_string().starts_with(digits) => (files, tar),
+            Ok((digest, files, tar)) if digest.to_string().starts_with(digits.as_str()) => (files, tar),
             Ok(_) | Err(CallError::Answered { status: StatusCode::NOT_FOUND, .. }) => continue,
             Err(error) => {
                 away.push(format!("{}: {error}", router.name()));

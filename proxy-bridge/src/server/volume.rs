@@ -3,6 +3,7 @@
 //! ```text
 //! <projects>/<project>/…                                      what routers serve
 //! <projects>/.switchyard-bridge/lock                          held by the one bridge of the volume
+//! <projects>/.switchyard-bridge/incarnations/<project>.json   whose data a project has, once the name was removed
 //! <projects>/.switchyard-bridge/behind/<project>.json          which routers serve an older version than was deployed
 //! <projects>/.switchyard-bridge/staging/<deploy>/new/<project> what is put on the volume; after the swap, what was there
 //! <projects>/.switchyard-bridge/staging/<deploy>/old/<project> what was there, where folders cannot be exchanged
@@ -13,6 +14,7 @@ mod carry;
 mod error;
 mod folder;
 mod journal;
+mod register;
 mod staging;
 
 use std::fs::{self, File};
@@ -24,9 +26,11 @@ use rustix::fs::RenameFlags;
 
 pub use self::error::{OpenError, VolumeError};
 use self::folder::Folder;
-pub use self::staging::{PutBack, Staging};
+pub use self::register::{MAX_ENDED, Register};
+pub use self::staging::{Ending, PutBack, Staging};
 use super::upload::Tree;
 use crate::digest::Digest;
+use crate::incarnation::{Data, Incarnation};
 use crate::project::ProjectName;
 
 /// The folder of the bridge's own; routers leave names with a dot alone.
@@ -49,7 +53,9 @@ pub struct Volume {
 #[derive(Debug, Clone)]
 pub enum Change {
     Put(Tree),
-    Remove(ProjectName),
+    /// Files of an incarnation that a removal had ended, and that this brings back.
+    BringBack(Tree, Incarnation),
+    Remove(ProjectName, Data),
 }
 
 /// A deploy in which a bridge was killed.
@@ -62,17 +68,22 @@ pub struct Unfinished {
 impl Change {
     pub fn project(&self) -> &ProjectName {
         match self {
-            Self::Put(tree) => &tree.project,
-            Self::Remove(project) => project,
+            Self::Put(tree) | Self::BringBack(tree, _) => &tree.project,
+            Self::Remove(project, _) => project,
+        }
+    }
+
+    /// The tree that is put on the volume; `None` when the project is taken away.
+    pub fn tree(&self) -> Option<&Tree> {
+        match self {
+            Self::Put(tree) | Self::BringBack(tree, _) => Some(tree),
+            Self::Remove(..) => None,
         }
     }
 
     /// What becomes of the project; `None` when it is taken away.
     pub fn digest(&self) -> Option<&Digest> {
-        match self {
-            Self::Put(tree) => Some(&tree.digest),
-            Self::Remove(_) => None,
-        }
+        self.tree().map(|tree| &tree.digest)
     }
 }
 
@@ -115,6 +126,11 @@ impl Volume {
         let io = |source| VolumeError::io("make the staging folder", source);
         fs::create_dir_all(dir.join(NEW)).map_err(io)?;
         Ok(Staging::of(self.name.clone(), folder, dir))
+    }
+
+    /// Which incarnation each name is in, in the folder that was there at the last [`Volume::stage`].
+    pub fn register(&self) -> Register {
+        self.folder().register.clone()
     }
 
     /// The folder that the name leads to now, opened if it is another one than before.

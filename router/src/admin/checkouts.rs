@@ -8,6 +8,7 @@ use futures_util::stream;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use switchyard_bridge::admin::{Checkout, Checkouts, DIGEST, OWN_DIGEST, VERSION};
+use switchyard_bridge::incarnation::InvalidIncarnation;
 use switchyard_bridge::project::ProjectName;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -15,8 +16,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::answer::{Answer, json, problem, streamed};
-use super::deploys::busy;
+use super::deploys::{bad_request, busy};
 use super::{Admin, unknown};
+use crate::version::Tenant;
 
 /// Each holds a thread while it is sent.
 pub(super) const MAX_SENDS: usize = 8;
@@ -29,9 +31,13 @@ const CHUNKS: usize = 4;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Admin {
-    pub(super) async fn checkouts(&self, name: &str) -> Answer {
-        let Some(project) = self.known(name) else { return unknown(name) };
-        let (store, asked) = (self.store.clone(), project.clone());
+    pub(super) async fn checkouts(&self, name: &str, query: Option<&str>) -> Answer {
+        let tenant = match self.tenant(name, query) {
+            Ok(Some(tenant)) => tenant,
+            Ok(None) => return unknown(name),
+            Err(wrong) => return bad_request(&wrong),
+        };
+        let (store, asked) = (self.store.clone(), tenant.clone());
         let listed = spawn_blocking(move || store.list(&asked)).await;
         let listed = match listed {
             Ok(listed) => listed,
@@ -40,9 +46,13 @@ impl Admin {
                 return problem(StatusCode::INTERNAL_SERVER_ERROR, "checkouts", &detail);
             }
         };
+        if listed.is_empty() && self.board.one(name).is_none() {
+            return unknown(name);
+        }
         let table = self.live.load();
-        let live =
-            table.get(name).and_then(|entry| entry.live.as_ref()).map(|live| live.version.digest.short());
+        let live = table.get(name).and_then(|entry| entry.live.as_ref()).map(|live| &live.version);
+        let live = live.filter(|live| live.incarnation == tenant.incarnation);
+        let (live, project) = (live.map(|live| live.digest.short()), tenant.project);
         let checkouts = listed.into_iter().map(|(short, made)| Checkout {
             version: format!("{project}@{short}"),
             at: Timestamp::try_from(made).unwrap_or_default(),
@@ -52,14 +62,21 @@ impl Admin {
         json(StatusCode::OK, &Checkouts { checkouts: checkouts.collect() })
     }
 
-    pub(super) async fn checkout(&self, name: &str, short: &str) -> Answer {
-        let Some(project) = self.known(name) else { return unknown(name) };
+    pub(super) async fn checkout(&self, name: &str, short: &str, query: Option<&str>) -> Answer {
+        let tenant = match self.tenant(name, query) {
+            Ok(Some(tenant)) => tenant,
+            Ok(None) => return unknown(name),
+            Err(wrong) => return bad_request(&wrong),
+        };
         let Ok(permit) = self.sends.clone().try_acquire_owned() else {
             return busy(&format!("{MAX_SENDS} checkouts are being sent"));
         };
         let (store, digits) = (self.store.clone(), short.to_owned());
-        let kept = spawn_blocking(move || store.kept(&project, &digits)).await;
+        let kept = spawn_blocking(move || store.kept(&tenant, &digits)).await;
         let Ok(Some(kept)) = kept else {
+            if self.board.one(name).is_none() {
+                return unknown(name);
+            }
             let detail = format!("there is no checkout {short:?} of {name} (any more)");
             return problem(StatusCode::NOT_FOUND, "unknown-checkout", &detail);
         };
@@ -84,9 +101,22 @@ impl Admin {
         answer
     }
 
-    fn known(&self, name: &str) -> Option<ProjectName> {
-        self.board.one(name)?;
-        ProjectName::parse(name).ok()
+    /// Returns the owner of the checkouts that are asked for: the incarnation in `query`, or else
+    /// the current one. `None` when the name is no project's.
+    ///
+    /// # Errors
+    /// Why the query is wrong.
+    fn tenant(&self, name: &str, query: Option<&str>) -> Result<Option<Tenant>, String> {
+        let incarnation = match query.filter(|query| !query.is_empty()) {
+            None => self.board.one(name).map(|status| status.incarnation).unwrap_or_default(),
+            Some(query) => {
+                let text = query.strip_prefix("incarnation=");
+                let text =
+                    text.ok_or_else(|| format!("the query {query:?} is unknown: use incarnation=ID"))?;
+                text.parse().map_err(|error: InvalidIncarnation| error.to_string())?
+            }
+        };
+        Ok(ProjectName::parse(name).ok().map(|project| Tenant::new(&project, incarnation)))
     }
 }
 

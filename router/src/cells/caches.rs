@@ -1,5 +1,6 @@
-//! The compiled modules that cells keep on disk for the next versions of their project: a folder for each project, since
-//! V8 believes what it finds there. A cell writes in its own; here they are kept small, and removed with their project.
+//! The compiled modules that cells keep on disk for the next versions of their project: a folder
+//! for each tenant, since V8 believes what it finds there. A cell writes in its own; here they are
+//! kept small, and removed with their tenant.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::{MODULE_CACHE_UNFINISHED, ModuleCache};
 
-use crate::folder::try_remove;
+use crate::folder::{names, try_remove};
+use crate::version::Tenant;
 
 /// What no version has needed for so long is not needed for a rollback either.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -45,18 +46,19 @@ impl Caches {
     }
 
     /// The project's, for one of so many cells; `None` when nothing is to be kept.
-    pub(super) fn of(&self, project: &ProjectName, cells: usize) -> Option<ModuleCache> {
-        let dir = self.root.join(project.as_str());
+    pub(super) fn of(&self, tenant: &Tenant, cells: usize) -> Option<ModuleCache> {
+        let dir = self.root.join(tenant.to_string());
         let share = self.limit / 2 / u64::try_from(cells.max(1)).unwrap_or(u64::MAX);
         (self.limit > 0).then_some(ModuleCache { dir, bytes: share })
     }
 
-    /// Removes what `project` has not used for long, and then what it has used least recently until half its limit is free.
+    /// Removes what `tenant` has not used for long, and then what it has used least recently until
+    /// half its limit is free.
     ///
     /// # Errors
     /// The folder cannot be read, or something in it not be removed.
-    pub(crate) fn prune(&self, project: &ProjectName) -> Result<()> {
-        let folder = self.root.join(project.as_str());
+    pub(crate) fn prune(&self, tenant: &Tenant) -> Result<()> {
+        let folder = self.root.join(tenant.to_string());
         let mut entries = match entries(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries.with_context(|| format!("read {}", folder.display()))?,
@@ -79,27 +81,17 @@ impl Caches {
         Ok(())
     }
 
-    /// Removes all that `project` has.
+    /// Removes all that `tenant` has.
     ///
     /// # Errors
     /// It cannot be removed.
-    pub(crate) fn remove(&self, project: &ProjectName) -> Result<()> {
-        remove(&self.root.join(project.as_str()))
+    pub(crate) fn remove(&self, tenant: &Tenant) -> Result<()> {
+        remove(&self.root.join(tenant.to_string()))
     }
 
-    /// Removes all that others than these projects have.
-    ///
-    /// # Errors
-    /// It cannot be read or removed.
-    pub(crate) fn retain(&self, projects: &BTreeSet<String>) -> Result<()> {
-        let entries = fs::read_dir(&self.root).with_context(|| format!("read {}", self.root.display()))?;
-        for entry in entries {
-            let entry = entry.with_context(|| format!("read {}", self.root.display()))?;
-            if !projects.contains(entry.file_name().to_string_lossy().as_ref()) {
-                remove(&entry.path())?;
-            }
-        }
-        Ok(())
+    /// The tenants that have compiled modules.
+    pub(crate) fn tenants(&self) -> BTreeSet<Tenant> {
+        names(&self.root).iter().filter_map(|name| Tenant::of_folder(name)).collect()
     }
 }
 
@@ -131,13 +123,15 @@ mod tests {
     use std::fs::File;
     use std::os::unix::fs::symlink;
 
+    use switchyard_bridge::incarnation::Incarnation;
+    use switchyard_bridge::project::ProjectName;
+
     use super::*;
 
     const LIMIT: u64 = 128 << 10;
 
     fn names(folder: &Path) -> BTreeSet<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        crate::folder::names(folder).into_iter().collect()
     }
 
     /// A folder of project `a` with entries of 16 KiB, each of which was used so many seconds ago.
@@ -152,8 +146,8 @@ mod tests {
         folder
     }
 
-    fn project() -> ProjectName {
-        ProjectName::parse("a").unwrap()
+    fn tenant() -> Tenant {
+        Tenant::first(&ProjectName::parse("a").unwrap())
     }
 
     #[test]
@@ -164,28 +158,28 @@ mod tests {
         let folder = folder(root.path(), &used);
         fs::write(root.path().join("outside"), "").unwrap();
         symlink(root.path().join("outside"), folder.join("link")).unwrap();
-        Caches::new(root.path().to_owned(), LIMIT).prune(&project()).unwrap();
+        Caches::new(root.path().to_owned(), LIMIT).prune(&tenant()).unwrap();
         assert_eq!(names(&folder), ["3", "4", "5", ".new-2", "link"].map(str::to_owned).into());
         let old = [("3", month), ("4", month)];
         super::tests::folder(root.path(), &old);
-        Caches::new(root.path().to_owned(), LIMIT).prune(&project()).unwrap();
+        Caches::new(root.path().to_owned(), LIMIT).prune(&tenant()).unwrap();
         assert_eq!(names(&folder), ["5", ".new-2", "link"].map(str::to_owned).into());
-        Caches::new(root.path().to_owned(), 0).prune(&project()).unwrap();
+        Caches::new(root.path().to_owned(), 0).prune(&tenant()).unwrap();
         assert!(names(&folder).iter().all(|name| name == "link"));
         assert!(root.path().join("outside").exists());
     }
 
     #[test]
-    fn only_what_projects_have_that_are_there_stays() {
+    fn what_a_tenant_has_is_removed_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let caches = Caches::new(root.path().to_owned(), LIMIT);
         folder(root.path(), &[("1", 0)]);
-        fs::create_dir(root.path().join("gone")).unwrap();
-        caches.retain(&["a".to_owned()].into()).unwrap();
-        assert_eq!(names(root.path()), ["a".to_owned()].into());
-        caches.remove(&project()).unwrap();
-        caches.remove(&project()).unwrap();
-        assert!(names(root.path()).is_empty());
-        caches.prune(&project()).unwrap();
+        let later = Tenant::new(&tenant().project, Incarnation::from_number(1));
+        fs::create_dir(root.path().join(later.to_string())).unwrap();
+        assert_eq!(caches.tenants(), [tenant(), later.clone()].into());
+        caches.remove(&tenant()).unwrap();
+        caches.remove(&tenant()).unwrap();
+        assert_eq!(names(root.path()), [later.to_string()].into());
+        caches.prune(&tenant()).unwrap();
     }
 }

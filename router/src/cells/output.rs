@@ -248,6 +248,7 @@ mod tests {
     use switchyard_bridge::digest::Digest;
 
     use super::*;
+    use crate::version::Tenant;
 
     #[derive(Debug, Default)]
     struct Taken(Mutex<Vec<String>>);
@@ -269,7 +270,8 @@ mod tests {
 
     fn given() -> Given {
         let given = Given::default();
-        given.set(Version::new(&ProjectName::parse("blog").unwrap(), Digest::from([1; 32]))).unwrap();
+        let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
+        given.set(Version::new(&blog, Digest::from([1; 32]))).unwrap();
         given
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::monitor::Monitor;
 use super::output::Output;
 use super::process::Cell;
-use super::{Caches, Order, Settings, StartError, Volume};
+use super::{Caches, DataFolders, Order, Settings, StartError, Volume};
 
 /// New spares are made once nothing is being started, so that warming one does not slow down the
 /// version that somebody waits for; but not later than this.
@@ -50,7 +50,8 @@ impl Cells {
         // A user of their own goes through to what is theirs, and sees nothing else.
         let mode = if settings.user.is_some() { 0o711 } else { 0o700 };
         folder(&settings.run_dir, mode)?;
-        folder(&settings.data_dir, mode)?;
+        folder(settings.data.root(), mode)?;
+        settings.data.finish_removals();
         folder(settings.caches.root(), mode)?;
         let output = Output::start(settings.sink.clone(), settings.log_limit)
             .context("start the thread that reads what cells print")?;
@@ -137,6 +138,11 @@ impl Cells {
     /// The project is gone: what is counted of it is forgotten.
     pub(crate) fn forget(&self, project: &ProjectName) {
         self.output.forget(project);
+    }
+
+    /// The data of all projects.
+    pub(crate) fn data(&self) -> &DataFolders {
+        &self.settings.data
     }
 
     pub(crate) fn spare_count(&self) -> usize {

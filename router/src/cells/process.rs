@@ -230,7 +230,7 @@ impl Cell {
     /// Bounds the process, lets it have the project's folders, and gives what it is to be told. May take long.
     fn prepare(&self, order: &Order) -> Result<Start> {
         let limits = &order.grant.limits;
-        let data = self.settings.data_dir.join(order.version.project.as_str());
+        let data = self.settings.data.of(&order.version.tenant());
         create(&data, self.settings.user)?;
         // The runtime was told where it will find it before the project was known.
         std::os::unix::fs::symlink(&data, self.socket.with_file_name(DATA))
@@ -246,7 +246,7 @@ impl Cell {
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
     fn cache(&self, Order { version, grant, .. }: &Order) -> Option<ModuleCache> {
-        let cache = self.settings.caches.of(&version.project, grant.cells)?;
+        let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
         match create(&cache.dir, self.settings.user) {
             Ok(()) => Some(cache),
             Err(error) => {
@@ -281,7 +281,7 @@ impl Cell {
 
     /// Where it may write.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let data = self.given.get().map(|version| self.settings.data_dir.join(version.project.as_str()));
+        let data = self.given.get().map(|version| self.settings.data.of(&version.tenant()));
         data.into_iter().chain([self.tmp.clone()]).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The checkouts on disk: `<state>/checkouts/<project>@<12 hex>/<project>/…`.
+//! The checkouts on disk: `<state>/checkouts/<tenant>@<12 hex>/<project>/…`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -18,7 +18,7 @@ use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_
 use super::times;
 use crate::folder::remove;
 use crate::project::{Include, diagnostic};
-use crate::version::Version;
+use crate::version::{Tenant, Version};
 
 const NODE_MODULES: &str = "node_modules";
 
@@ -185,25 +185,26 @@ impl Store {
 
     /// The checkout of `version`, when it is there and holds what its digest says.
     pub(crate) fn find(&self, version: &Version) -> Option<Checkout> {
-        let kept = self.kept(&version.project, &version.digest.short())?;
+        let kept = self.kept(&version.tenant(), &version.digest.short())?;
         (kept.version == *version).then_some(kept.checkout)
     }
 
-    /// The checkout of the project's version that is shown with these digits, when it is there and holds
+    /// The checkout of the tenant's version that is shown with these digits, when it is there and
+    /// holds
     /// what its digest says.
-    pub(crate) fn kept(&self, project: &ProjectName, short: &str) -> Option<Kept> {
+    pub(crate) fn kept(&self, tenant: &Tenant, short: &str) -> Option<Kept> {
         let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if !short.bytes().all(is_digit) {
             return None;
         }
-        let folder = self.root.join(format!("{project}@{short}"));
-        let checkout = self.pinned(&folder, project);
+        let folder = self.folder(tenant, short);
+        let checkout = self.pinned(&folder, &tenant.project);
         let trusted = self.known().trusted.get(&folder).cloned();
         let (digest, files) = match trusted {
             Some(trusted) if checkout.dir.is_dir() => trusted,
             _ => self.compare(&folder, &checkout.dir, short)?,
         };
-        Some(Kept { version: Version::new(project, digest), files, checkout })
+        Some(Kept { version: Version::new(tenant, digest), files, checkout })
     }
 
     /// A power cut can leave names without their content: what an earlier process made is believed only
@@ -240,16 +241,16 @@ impl Store {
         Checkout { dir: folder.join(project.as_str()), _pin: pin }
     }
 
-    /// The digits of the checkouts of `project`, and when each was made. The newest first.
-    pub(crate) fn list(&self, project: &ProjectName) -> Vec<(String, SystemTime)> {
-        let prefix = format!("{project}@");
+    /// The digits of the checkouts of `tenant`, and when each was made. The newest first.
+    pub(crate) fn list(&self, tenant: &Tenant) -> Vec<(String, SystemTime)> {
+        let prefix = format!("{tenant}@");
         let shorts: Vec<_> = {
             let known = self.known();
             let names = known.folders.range(prefix.clone()..);
             names.map_while(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
         };
         let made = |short: String| {
-            let made = made(&self.root.join(format!("{prefix}{short}")))?;
+            let made = made(&self.folder(tenant, &short))?;
             Some((short, made))
         };
         let mut found: Vec<_> = shorts.into_iter().filter_map(made).collect();
@@ -270,7 +271,7 @@ impl Store {
             self.retime(version, snapshot);
             return Ok(found);
         }
-        let folder = self.folder(version);
+        let folder = self.folder(&version.tenant(), &version.digest.short());
         let checkout = self.pinned(&folder, &version.project);
         let unfinished = self.unfinished(&version.project);
         let made = self.fill(&unfinished, version, snapshot, previous);
@@ -289,7 +290,8 @@ impl Store {
     /// Gives the files of the version's checkout the times that they have on the volume now: somebody may
     /// have written the same content again.
     pub(crate) fn retime(&self, version: &Version, snapshot: &Snapshot) {
-        let (folder, wanted) = (self.folder(version), times::fingerprint(snapshot));
+        let (folder, wanted) =
+            (self.folder(&version.tenant(), &version.digest.short()), times::fingerprint(snapshot));
         if self.known().timed.get(&folder) == Some(&wanted) {
             return;
         }
@@ -316,7 +318,8 @@ impl Store {
         snapshot: &Snapshot,
         previous: Option<&Version>,
     ) -> Result<(), CheckoutError> {
-        let previous = previous.and_then(|version| self.kept(&version.project, &version.digest.short()));
+        let previous = previous.filter(|previous| previous.tenant() == version.tenant());
+        let previous = previous.and_then(|version| self.kept(&version.tenant(), &version.digest.short()));
         let dir = unfinished.join(version.project.as_str());
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         for (path, hash) in &*snapshot.files {
@@ -332,20 +335,19 @@ impl Store {
             }
         }
         relink_node_modules(&dir, snapshot).context("link node_modules")?;
-        let folder = self.folder(version);
+        let folder = self.folder(&version.tenant(), &version.digest.short());
         fs::rename(unfinished, &folder).with_context(|| format!("name {}", folder.display()))?;
         Ok(())
     }
 
-    /// Removes the checkouts of `project` but the `keep` newest, those of `used`, and those that somebody
-    /// has.
-    pub(crate) fn prune(&self, project: &ProjectName, keep: usize, used: &[Version]) {
-        let used: HashSet<String> = used.iter().map(|version| version.digest.short()).collect();
-        let mut found = self.list(project);
+    /// Removes the checkouts of `tenant` but the `keep` newest, those with the digits in `used`,
+    /// and those that somebody has.
+    pub(crate) fn prune(&self, tenant: &Tenant, keep: usize, used: &HashSet<String>) {
+        let mut found = self.list(tenant);
         found.retain(|(short, _)| !used.contains(short));
         for (short, _) in found.into_iter().skip(keep) {
-            let folder = self.root.join(format!("{project}@{short}"));
-            let gone = self.unfinished(project);
+            let folder = self.folder(tenant, &short);
+            let gone = self.unfinished(&tenant.project);
             // Named out of the way first: who looks for it from now on finds nothing, not the half.
             let taken = {
                 let mut known = self.known();
@@ -366,16 +368,22 @@ impl Store {
         }
     }
 
-    /// What was fetched for the checkouts of `project`.
-    pub(crate) fn packages(&self, project: &ProjectName) -> Vec<PathBuf> {
-        let found = self.list(project).into_iter().filter_map(|(short, _)| {
-            linked_packages(&self.root.join(format!("{project}@{short}")).join(project.as_str()))
+    /// The packages that were fetched for the checkouts of `tenant`.
+    pub(crate) fn packages(&self, tenant: &Tenant) -> Vec<PathBuf> {
+        let found = self.list(tenant).into_iter().filter_map(|(short, _)| {
+            linked_packages(&self.folder(tenant, &short).join(tenant.project.as_str()))
         });
         found.collect()
     }
 
-    fn folder(&self, version: &Version) -> PathBuf {
-        self.root.join(version.to_string())
+    /// The tenants that have checkouts.
+    pub(crate) fn tenants(&self) -> BTreeSet<Tenant> {
+        let known = self.known();
+        known.folders.iter().filter_map(|name| Tenant::of_folder(name.split_once('@')?.0)).collect()
+    }
+
+    fn folder(&self, tenant: &Tenant, short: &str) -> PathBuf {
+        self.root.join(format!("{tenant}@{short}"))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -81,7 +81,7 @@ mod tests {
 
     use super::super::{HashCache, Store};
     use super::*;
-    use crate::version::Version;
+    use crate::version::{Tenant, Version};
 
     fn kept() -> (tempfile::TempDir, Kept) {
         let dir = tempfile::tempdir().unwrap();
@@ -94,9 +94,9 @@ mod tests {
         fs::create_dir(project.join("node_modules")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
         let snapshot = store.snapshot(&project, &mut HashCache::default()).unwrap();
-        let version = Version::new(&ProjectName::parse("blog").unwrap(), snapshot.digest);
+        let version = Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), snapshot.digest);
         store.make(&version, &snapshot, None).unwrap();
-        let kept = store.kept(&version.project, &version.digest.short()).unwrap();
+        let kept = store.kept(&version.tenant(), &version.digest.short()).unwrap();
         assert_eq!(kept.version, version);
         (dir, kept)
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use switchyard_bridge::admin::{Draining, State, Status, VersionName};
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::incarnation::Incarnation;
 
 use self::revisions::Revisions;
 use crate::drain::InFlight;
@@ -140,6 +141,7 @@ impl Shown {
             sequence: 0,
             grants: None,
             deaths: Vec::new(),
+            incarnation: Incarnation::FIRST,
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }

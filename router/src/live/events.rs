@@ -63,6 +63,7 @@ impl Events {
                 project: project.to_string(),
                 digest: happened.version.as_ref().map(|version| version.digest),
                 version: happened.version.as_ref().map(ToString::to_string),
+                incarnation: happened.version.as_ref().map(|version| version.incarnation).unwrap_or_default(),
                 previous: happened.previous.as_ref().map(ToString::to_string),
                 trigger: happened.trigger,
                 error: happened.error,

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use switchyard_bridge::admin::LogLine;
+use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use tokio::sync::watch;
 
 use crate::cells::{Line, Sink};
-use crate::version::Version;
+use crate::version::{Tenant, Version};
 
 /// Lines kept per project, and the bytes of their text: whichever is less.
 pub(crate) const MAX_LINES: usize = 1_000;
@@ -26,6 +27,8 @@ struct Ring {
     /// The number of the line after the last.
     next: u64,
     changed: watch::Sender<()>,
+    /// The incarnations before the current one, as far as cells of theirs may still print.
+    ended: Vec<Incarnation>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +70,18 @@ impl Lines {
         self.lock().remove(project);
     }
 
+    /// Drops all that the project printed, and will still print, in the incarnation before `tenant`.
+    /// Readers of that come to an end.
+    pub(crate) fn end(&self, previous: Incarnation, tenant: &Tenant) {
+        let mut rings = self.lock();
+        let Some(ring) = rings.get_mut(&tenant.project) else { return };
+        ring.ended.retain(|ended| *ended != tenant.incarnation);
+        ring.ended.push(previous);
+        ring.kept.retain(|line| line.version.incarnation == tenant.incarnation);
+        ring.bytes = ring.kept.iter().map(|line| line.text.len()).sum();
+        ring.changed = watch::Sender::new(());
+    }
+
     /// Reads from the `last` lines on. `None` when there is no such project.
     pub(crate) fn read(self: &Arc<Self>, project: &str, last: usize) -> Option<Reader> {
         let rings = self.lock();
@@ -84,7 +99,9 @@ impl Lines {
 impl Sink for Lines {
     fn line(&self, version: &Version, line: &Line<'_>) {
         // The last words of a cell whose project is gone are in the log alone.
-        if let Some(ring) = self.lock().get_mut(&version.project) {
+        if let Some(ring) = self.lock().get_mut(&version.project)
+            && !ring.ended.contains(&version.incarnation)
+        {
             let (at, version) = (Timestamp::now(), version.clone());
             let Line { pid, stream, request, continues, text } = *line;
             ring.push(Printed {
@@ -102,7 +119,8 @@ impl Sink for Lines {
 
 impl Default for Ring {
     fn default() -> Self {
-        Self { kept: VecDeque::new(), bytes: 0, next: 0, changed: watch::Sender::new(()) }
+        let (kept, ended) = Default::default();
+        Self { kept, bytes: 0, next: 0, changed: watch::Sender::new(()), ended }
     }
 }
 
@@ -170,7 +188,8 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let version = Version::new(&ProjectName::parse("a").unwrap(), Digest::from([1; 32]));
+            let version =
+                Version::new(&Tenant::first(&ProjectName::parse("a").unwrap()), Digest::from([1; 32]));
             let lines = Arc::new(Lines::default());
             lines.open(&version.project);
             Self { lines, version }
@@ -191,6 +210,25 @@ mod tests {
 
     fn texts(news: &News) -> Vec<&str> {
         news.lines.iter().map(|line| line.line.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_another_incarnation_prints_is_not_for_those_who_read_this_one() {
+        let mut scene = Scene::new();
+        scene.print(["old"]);
+        let (old, mut reader) = (scene.version.clone(), scene.read(0));
+        let tenant = Tenant::new(&old.project, Incarnation::from_number(1));
+        scene.version = Version::new(&tenant, old.digest);
+        scene.print(["new"]);
+        assert_eq!(texts(&reader.news()), ["new"]);
+        scene.lines.end(old.incarnation, &tenant);
+        assert!(!reader.more().await, "who followed the old one is at its end");
+        scene.lines.line(
+            &old,
+            &Line { pid: 7, stream: "stdout", request: None, text: "last words", continues: false },
+        );
+        scene.print(["newer"]);
+        assert_eq!(texts(&scene.read(10).news()), ["new", "newer"]);
     }
 
     #[test]

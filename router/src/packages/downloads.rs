@@ -17,7 +17,7 @@ use crate::user::User;
 const MOST: u64 = 2 << 30;
 
 /// Below the folder of all packages, where no project's name begins with a dot.
-pub(super) const DOWNLOADS: &str = ".downloads";
+const DOWNLOADS: &str = ".downloads";
 
 #[derive(Debug, Clone)]
 pub(super) struct Downloads {

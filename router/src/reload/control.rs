@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use switchyard_bridge::admin::Report;
 use switchyard_bridge::event::Trigger;
+use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -27,6 +28,7 @@ use super::deploys::Deploys;
 use super::machine::{Event, Found, Outcome as Built, Work};
 use super::population::Population;
 use super::project::Project;
+use super::prune::{Pruner, Scope};
 use super::record::Record;
 use super::work::{BuildError, Builder, Plan, Read};
 use crate::cells::{Cell, Cells, Exit};
@@ -44,6 +46,10 @@ const FETCHING: usize = 16;
 
 /// How often cells are looked at that are to end when nobody asks them anything: the shortest time that can be set for it.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
+
+/// How often the state folder is searched for what nothing needs any more: what is kept for days is
+/// due to the hour.
+const SWEEPS: Duration = Duration::from_secs(60 * 60);
 
 /// What the control flow is made of.
 pub(crate) struct Parts {
@@ -63,6 +69,7 @@ pub(crate) struct Control {
     settings: Settings,
     parts: Parts,
     builder: Builder,
+    pruner: Pruner,
     record: Record,
     projects: BTreeMap<String, Project>,
     population: Population,
@@ -123,6 +130,8 @@ enum What {
     },
     /// The pause after the death of a cell of this version is over.
     RestartDue(Version),
+    /// The tenants in the state folder whose projects are gone or were removed before.
+    Leftovers(BTreeMap<ProjectName, BTreeSet<Incarnation>>),
     /// The pause after the failure with this number is over.
     RetryDue {
         pause: Duration,
@@ -137,7 +146,16 @@ impl Control {
     pub(crate) fn new(settings: Settings, parts: Parts) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (slow, fetching) = mpsc::channel(FETCHING);
+        let record = Record::open(&settings.state)?;
+        let pruner = Pruner {
+            root: settings.root.clone(),
+            store: parts.store.clone(),
+            packages: parts.packages.clone(),
+            cells: parts.cells.clone(),
+            record: record.clone(),
+        };
         let builder = Builder {
+            root: settings.root.clone(),
             cells: parts.cells.clone(),
             store: parts.store.clone(),
             packages: parts.packages.clone(),
@@ -146,7 +164,8 @@ impl Control {
             fetching: slow,
         };
         Ok(Self {
-            record: Record::open(&settings.state)?,
+            pruner,
+            record,
             settings,
             parts,
             builder,
@@ -175,12 +194,16 @@ impl Control {
         tokio::pin!(stop);
         let mut idle_looks = interval(IDLE_LOOKS);
         idle_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first one is due at once.
+        let mut sweeps = interval(SWEEPS);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let lease_ends = self.deploys.next_end();
             tokio::select! {
                 () = &mut stop => break,
                 () = until(lease_ends) => self.end_leases(),
                 _ = idle_looks.tick() => self.stop_unused(),
+                _ = sweeps.tick() => self.sweep(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
                 Some(project) = self.fetching.recv() => self.scanned(Some(project.as_str())),
@@ -236,12 +259,13 @@ impl Control {
         let what = match what {
             What::Listed(listing, purpose) => return self.listed(&listing, purpose),
             What::Probed { is_there, answer } => return self.probed(&name, is_there, answer),
+            What::Leftovers(leftovers) => return self.prune_leftovers(leftovers),
             what => what,
         };
         let Some(project) = self.projects.get_mut(&name) else { return };
         let now = Instant::now();
         match what {
-            What::Nothing | What::Listed(..) | What::Probed { .. } => {}
+            What::Nothing | What::Listed(..) | What::Probed { .. } | What::Leftovers(_) => {}
             What::Read(mut read) => {
                 if let Some(Ok(plan)) = &mut read.plan {
                     plan.renew(&self.parts.policy);
@@ -332,22 +356,47 @@ impl Control {
         self.population.set(name, cells);
     }
 
-    /// Removes what is remembered of a project, its checkouts and its compiled modules.
+    /// Notes that the folder of a project is gone. Its versions stay for a while; what else was
+    /// kept for it is removed.
     fn forget(&mut self, project: &ProjectName) {
-        self.record.remove(project);
-        self.prune(project, 0);
+        self.record.set_gone(project);
+        self.prune(project);
     }
 
-    /// Removes the checkouts of `project` that are neither in use nor among the `keep` newest.
-    fn prune(&mut self, project: &ProjectName, keep: usize) {
-        let known = self.projects.get(project.as_str());
-        let used = known.map(Project::used).unwrap_or_default();
-        let is_gone = known.is_none_or(|project| project.machine.is_absent());
-        let pruned = self.builder.clone().prune(project.clone(), keep, used, is_gone);
+    /// Removes what nothing needs any more of `project`.
+    fn prune(&mut self, project: &ProjectName) {
+        let scope = self.scope(project, BTreeSet::new());
+        let pruned = self.pruner.clone().run(vec![scope]);
         self.spawn(project.as_str(), async move {
             pruned.await;
             What::Nothing
         });
+    }
+
+    /// Searches the state folder for what nothing needs any more of projects that are gone.
+    fn sweep(&mut self) {
+        let leftovers = self.pruner.clone().leftovers();
+        self.spawn("", async move { What::Leftovers(leftovers.await) });
+    }
+
+    fn prune_leftovers(&mut self, leftovers: BTreeMap<ProjectName, BTreeSet<Incarnation>>) {
+        let scopes = leftovers.into_iter().map(|(project, found)| self.scope(&project, found)).collect();
+        let pruned = self.pruner.clone().run(scopes);
+        self.spawn("", async move {
+            pruned.await;
+            What::Nothing
+        });
+    }
+
+    fn scope(&self, project: &ProjectName, found: BTreeSet<Incarnation>) -> Scope {
+        let known = self.projects.get(project.as_str());
+        Scope {
+            project: project.clone(),
+            keep: self.settings.keep,
+            used: known.map(Project::used).unwrap_or_default(),
+            is_gone: known.is_none_or(|project| project.machine.is_absent()),
+            found,
+        }
     }
 }
 

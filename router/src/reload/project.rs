@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Death, Diagnostic, Trigger};
+use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use tokio::sync::{Notify, oneshot};
@@ -43,6 +44,8 @@ pub(super) struct Project {
     /// Away while the project is read.
     pub(super) cache: HashCache,
     pub(super) on_disk: Option<Version>,
+    /// The incarnation that was read last, or is remembered; `None` when neither is known.
+    pub(super) incarnation: Option<Incarnation>,
     /// The digest of its own files, when the version on disk has included ones too.
     pub(super) own: Option<Digest>,
     /// As they were when the newest attempt failed.
@@ -88,6 +91,7 @@ impl Project {
             next: None,
             cache: HashCache::default(),
             on_disk: None,
+            incarnation: None,
             packages: Installed::default(),
             own: None,
             plan: None,
@@ -128,6 +132,7 @@ impl Project {
         self.own = read.own;
         if let Found::Version(version) | Found::Outdated(version) = &read.found {
             self.on_disk = Some(version.clone());
+            self.incarnation = Some(version.incarnation);
         }
         Event::Read { found: read.found, retry }
     }
@@ -151,6 +156,18 @@ impl Project {
     /// Whether nothing is left of it.
     pub(super) fn is_over(&self) -> bool {
         self.machine.is_absent() && self.draining.is_empty() && !self.waking
+    }
+
+    /// The incarnation of the live version, or else the one that was read last.
+    fn shown_incarnation(&self) -> Incarnation {
+        let live = self.machine.live.as_ref().map(|version| version.incarnation);
+        live.or(self.incarnation).unwrap_or_default()
+    }
+
+    /// Forgets what happened to the project before it was removed.
+    pub(super) fn forget_history(&mut self) {
+        self.reloads.clear();
+        self.deaths.clear();
     }
 
     /// The versions whose checkouts are needed.
@@ -285,6 +302,7 @@ impl Project {
         let status = Status {
             name: self.name.to_string(),
             state,
+            incarnation: self.shown_incarnation(),
             on_disk: self.on_disk.as_ref().map(VersionName::from),
             last_good: live.clone(),
             live,

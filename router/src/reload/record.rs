@@ -1,19 +1,23 @@
-//! What must survive a restart: the last good version of each project. Written by a thread of its own.
+//! What must survive a restart: the last good version of each project, and since when its folder is
+//! gone. Written by a thread of its own.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::digest::Digest;
+use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use tokio::task::spawn_blocking;
 
-use crate::version::Version;
+use crate::version::{Tenant, Version};
 
 const EXTENSION: &str = "json";
 const UNFINISHED: &str = "new";
@@ -21,10 +25,17 @@ const UNFINISHED: &str = "new";
 /// How long the end of the router waits for what is still to be written: a disk that takes longer is of no use.
 const FINISH: Duration = Duration::from_secs(2);
 
+/// How long a reader waits for what is still to be written of a project. A disk that takes longer
+/// hangs, and nothing is concluded from it.
+const WRITTEN: Duration = Duration::from_secs(30);
+
 /// `<state>/last-good/<project>.json`, one file a project. Changes wait in memory for the thread that writes them, at most one
-/// for each project: only the last one counts.
+/// for each project. Clones are the same record.
+#[derive(Debug, Clone)]
+pub(super) struct Record(Arc<Inner>);
+
 #[derive(Debug)]
-pub(super) struct Record {
+struct Inner {
     files: Files,
     shared: Arc<Shared>,
 }
@@ -37,10 +48,19 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The digest to remember; `None`: the project is to be forgotten.
-    changes: BTreeMap<ProjectName, Option<Digest>>,
-    is_writing: bool,
+    changes: BTreeMap<ProjectName, Change>,
+    /// The project whose change is being written.
+    writing: Option<ProjectName>,
     is_closed: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    /// The last good version, and since when the project's folder is gone.
+    Put(Version, Option<Timestamp>),
+    /// The project's folder is gone since then, unless that was noted before.
+    Gone(Timestamp),
+    Remove,
 }
 
 #[derive(Debug, Clone)]
@@ -49,46 +69,78 @@ struct Files(PathBuf);
 #[derive(Serialize, Deserialize)]
 struct LastGood {
     digest: Digest,
+    #[serde(default)]
+    incarnation: Incarnation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<Timestamp>,
+}
+
+/// The last good version of a project whose folder is gone.
+pub(super) struct Gone {
+    pub(super) version: Version,
+    pub(super) since: Timestamp,
 }
 
 impl Record {
     /// # Errors
-    /// The folder or the thread cannot be made.
+    /// The folder cannot be made.
     pub(super) fn open(state: &Path) -> Result<Self> {
         let dir = state.join("last-good");
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let record = Self { files: Files(dir), shared: Arc::default() };
-        let (files, shared) = (record.files.clone(), record.shared.clone());
+        let inner = Inner { files: Files(dir), shared: Arc::default() };
+        let (files, shared) = (inner.files.clone(), inner.shared.clone());
         let thread = std::thread::Builder::new().name("record".to_owned());
         thread.spawn(move || shared.write_all(&files)).context("start the thread that records versions")?;
-        Ok(record)
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// Reads what is remembered, which takes a while. A file that does not parse is logged and passed over: what is on the
-    /// volume is built anyway.
+    /// Reads the last good versions of the projects whose folders were there, which takes a while. A file that
+    /// does not parse is logged and passed over: what is on the volume is built anyway.
     pub(super) fn read(&self) -> impl FnOnce() -> Result<BTreeMap<ProjectName, Version>> + Send + use<> {
-        let files = self.files.clone();
+        let files = self.0.files.clone();
         move || files.all()
     }
 
     /// Has a version remembered that became live. At every instant the file is whole, before or after.
     pub(super) fn put(&self, version: &Version) {
-        self.shared.change(&version.project, Some(version.digest));
+        self.0.shared.change(&version.project, Change::Put(version.clone(), None));
+    }
+
+    /// Has it noted that the folder of `project` is gone, unless that was noted before.
+    pub(super) fn set_gone(&self, project: &ProjectName) {
+        self.0.shared.change(project, Change::Gone(Timestamp::now()));
     }
 
     pub(super) fn remove(&self, project: &ProjectName) {
-        self.shared.change(project, None);
+        self.0.shared.change(project, Change::Remove);
+    }
+
+    /// Returns the last good version of `project`, when its folder was gone at the last look. Blocks until what
+    /// was noted before is written.
+    ///
+    /// # Errors
+    /// It is not written after [`WRITTEN`].
+    pub(super) fn gone(&self, project: &ProjectName) -> Result<Option<Gone>> {
+        self.0.shared.wait_for(project)?;
+        let Ok((version, since)) = read(&self.0.files.path(project)) else { return Ok(None) };
+        Ok(since.map(|since| Gone { version, since }))
+    }
+
+    /// The projects that are remembered, whether their folders are there or not.
+    pub(super) fn projects(&self) -> Vec<ProjectName> {
+        let names = crate::folder::names(&self.0.files.0).into_iter();
+        names.filter_map(|name| ProjectName::parse(name.strip_suffix(".json")?).ok()).collect()
     }
 
     /// Waits until all is written, but not for long.
     pub(super) async fn finish(&self) {
-        let shared = self.shared.clone();
+        let shared = self.0.shared.clone();
         // A panic in it is logged.
         let _ = spawn_blocking(move || shared.finish()).await;
     }
 }
 
-impl Drop for Record {
+impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.queue().is_closed = true;
         self.shared.changed.notify_all();
@@ -96,41 +148,67 @@ impl Drop for Record {
 }
 
 impl Shared {
-    fn change(&self, project: &ProjectName, digest: Option<Digest>) {
-        self.queue().changes.insert(project.clone(), digest);
+    fn change(&self, project: &ProjectName, change: Change) {
+        match self.queue().changes.entry(project.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(change);
+            }
+            Entry::Occupied(mut entry) => {
+                let waiting = entry.get_mut();
+                match (&mut *waiting, change) {
+                    (Change::Put(_, gone), Change::Gone(since)) => *gone = gone.or(Some(since)),
+                    (Change::Gone(_) | Change::Remove, Change::Gone(_)) => {}
+                    (_, change) => *waiting = change,
+                }
+            }
+        }
         self.changed.notify_all();
     }
 
+    fn wait_for(&self, project: &ProjectName) -> Result<()> {
+        let is_waiting = |queue: &mut Queue| {
+            queue.changes.contains_key(project) || queue.writing.as_ref() == Some(project)
+        };
+        let waited = self.changed.wait_timeout_while(self.queue(), WRITTEN, is_waiting);
+        let (_queue, timeout) = waited.expect("no holder of this lock panics");
+        if timeout.timed_out() {
+            bail!(
+                "the last good version is not written after {WRITTEN:?}: the disk of the state folder hangs"
+            );
+        }
+        Ok(())
+    }
+
     fn finish(&self) {
-        let is_busy = |queue: &mut Queue| queue.is_writing || !queue.changes.is_empty();
+        let is_busy = |queue: &mut Queue| queue.writing.is_some() || !queue.changes.is_empty();
         drop(self.changed.wait_timeout_while(self.queue(), FINISH, is_busy));
     }
 
     /// Runs until the record is dropped and all is written.
     fn write_all(&self, files: &Files) {
-        while let Some((project, digest)) = self.next() {
-            match digest {
-                Some(digest) => {
-                    if let Err(error) = files.put(&project, digest) {
-                        tracing::error!(
-                            project.name = %project,
-                            "it will not be remembered as the last good version: {error:#}"
-                        );
-                    }
-                }
-                None => files.remove(&project),
+        while let Some((project, change)) = self.next() {
+            let written = match change {
+                Change::Put(version, gone) => files.put(&version, gone),
+                Change::Gone(since) => files.set_gone(&project, since),
+                Change::Remove => files.remove(&project),
+            };
+            if let Err(error) = written {
+                tracing::error!(
+                    project.name = %project,
+                    "the record of its last good version is out of date: {error:#}"
+                );
             }
         }
     }
 
-    fn next(&self) -> Option<(ProjectName, Option<Digest>)> {
+    fn next(&self) -> Option<(ProjectName, Change)> {
         let mut queue = self.queue();
-        queue.is_writing = false;
+        queue.writing = None;
         self.changed.notify_all();
         loop {
-            if let Some(change) = queue.changes.pop_first() {
-                queue.is_writing = true;
-                return Some(change);
+            if let Some((project, change)) = queue.changes.pop_first() {
+                queue.writing = Some(project.clone());
+                return Some((project, change));
             }
             if queue.is_closed {
                 return None;
@@ -155,7 +233,8 @@ impl Files {
                 continue;
             }
             match read(&path) {
-                Ok(version) => {
+                Ok((_, Some(_))) => {}
+                Ok((version, None)) => {
                     all.insert(version.project.clone(), version);
                 }
                 Err(error) => tracing::warn!("{} is passed over: {error:#}", path.display()),
@@ -164,9 +243,10 @@ impl Files {
         Ok(all)
     }
 
-    fn put(&self, project: &ProjectName, digest: Digest) -> Result<()> {
-        let path = self.path(project);
-        let text = serde_json::to_vec(&LastGood { digest }).context("write a digest")?;
+    fn put(&self, version: &Version, gone: Option<Timestamp>) -> Result<()> {
+        let path = self.path(&version.project);
+        let last_good = LastGood { digest: version.digest, incarnation: version.incarnation, gone };
+        let text = serde_json::to_vec(&last_good).context("write a digest")?;
         if fs::read(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
@@ -177,12 +257,17 @@ impl Files {
         fs::rename(&unfinished, &path).with_context(|| format!("name {}", path.display()))
     }
 
-    fn remove(&self, project: &ProjectName) {
+    fn set_gone(&self, project: &ProjectName, since: Timestamp) -> Result<()> {
+        match read(&self.path(project)) {
+            Ok((version, None)) => self.put(&version, Some(since)),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(&self, project: &ProjectName) -> Result<()> {
         match fs::remove_file(self.path(project)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(project.name = %project, "its last good version cannot be forgotten: {error}");
-            }
-            _ => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -191,12 +276,13 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> Result<Version> {
+fn read(path: &Path) -> Result<(Version, Option<Timestamp>)> {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let project = ProjectName::parse(name)?;
     let text = fs::read(path).context("read it")?;
     let last_good: LastGood = serde_json::from_slice(&text).context("parse it")?;
-    Ok(Version::new(&project, last_good.digest))
+    let tenant = Tenant::new(&project, last_good.incarnation);
+    Ok((Version::new(&tenant, last_good.digest), last_good.gone))
 }
 
 #[cfg(test)]
@@ -204,7 +290,12 @@ mod tests {
     use super::*;
 
     fn version(project: &str, byte: u8) -> Version {
-        Version::new(&ProjectName::parse(project).unwrap(), Digest::of_files([("main.ts", [byte; 32])]))
+        let tenant = Tenant::first(&ProjectName::parse(project).unwrap());
+        Version::new(&tenant, Digest::of_files([("main.ts", [byte; 32])]))
+    }
+
+    fn all(record: &Record) -> Vec<Version> {
+        record.read()().unwrap().into_values().collect()
     }
 
     #[tokio::test]
@@ -217,10 +308,30 @@ mod tests {
         record.finish().await;
         fs::write(dir.path().join("last-good/b.json"), "{\"dig").unwrap();
         let record = Record::open(dir.path()).unwrap();
-        assert_eq!(record.read()().unwrap().into_values().collect::<Vec<_>>(), std::slice::from_ref(&last));
+        assert_eq!(all(&record), std::slice::from_ref(&last));
         record.put(&first);
         record.remove(&first.project);
         record.finish().await;
-        assert!(record.read()().unwrap().is_empty());
+        assert!(all(&record).is_empty());
+    }
+
+    #[test]
+    fn a_project_is_gone_since_the_first_look_and_until_it_is_live_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = version("a", 1);
+        let record = Record::open(dir.path()).unwrap();
+        let gone = || record.clone().gone(&version.project).unwrap();
+        record.put(&version);
+        record.set_gone(&version.project);
+        let since = gone().unwrap().since;
+        assert!(all(&record).is_empty());
+        record.set_gone(&version.project);
+        assert_eq!(gone().unwrap().since, since);
+        record.put(&version);
+        assert!(gone().is_none());
+        assert_eq!(all(&record), std::slice::from_ref(&version));
+        record.remove(&version.project);
+        record.set_gone(&version.project);
+        assert!(gone().is_none());
     }
 }

@@ -66,11 +66,11 @@ impl Retries {
 mod tests {
     use super::*;
     use crate::project::diagnostic;
-    use crate::version::Version;
+    use crate::version::{Tenant, Version};
 
     fn failed(version: u8, error: &str) -> Failed {
         let project = switchyard_bridge::project::ProjectName::parse("a").unwrap();
-        let version = Version::new(&project, [version; 32].into());
+        let version = Version::new(&Tenant::first(&project), [version; 32].into());
         Failed { version: Some(version), error: diagnostic(error) }
     }
 

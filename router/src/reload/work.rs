@@ -1,7 +1,6 @@
 //! The slow steps of an attempt, each a future that the control flow owns: read, build, restore,
-//! drain, prune.
+//! drain.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Diagnostic, Trigger};
+use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use switchyard_protocol::Install;
@@ -25,7 +25,7 @@ use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
 use crate::project::{Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
 use crate::root::Root;
-use crate::version::Version;
+use crate::version::{Tenant, Version};
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
 /// version when that is waiting. Only what hangs takes so long.
@@ -96,6 +96,8 @@ pub(super) struct Place {
     pub(super) project: ProjectName,
     pub(super) root: Root,
     pub(super) live: Option<Version>,
+    /// The project's incarnation at the last look.
+    pub(super) incarnation: Option<Incarnation>,
     /// The packages that it was made with.
     pub(super) live_with: Option<Installed>,
     /// Whether that would be given something else now.
@@ -108,6 +110,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The owner of the files that are there now.
+    fn tenant(&self) -> Result<Tenant, Diagnostic> {
+        let read = incarnation(&self.root, &self.project, self.incarnation);
+        read.map(|incarnation| Tenant::new(&self.project, incarnation))
+    }
+
     /// Whether the live version was made with other packages than these.
     fn has_others(&self, installed: Installed) -> bool {
         self.live_with.is_some_and(|with| with != installed)
@@ -152,6 +160,10 @@ fn read_blocking(
     cache: &mut HashCache,
 ) -> (Found, Option<Result<Plan, Diagnostic>>) {
     for _ in 0..MAX_COPIES {
+        let tenant = match place.tenant() {
+            Ok(tenant) => tenant,
+            Err(error) => return (Found::Invalid(error), None),
+        };
         let snapshot = match store.snapshot(&place.root.project(place.project.as_str()), cache) {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Gone) if place.root.lacks(place.project.as_str()) => {
@@ -160,9 +172,14 @@ fn read_blocking(
             Err(SnapshotError::Gone) => return (Found::Unknown, None),
             Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
         };
+        // Files that were put here by a deploy after a removal are not those of the incarnation
+        // before it.
+        if place.tenant().ok().as_ref() != Some(&tenant) {
+            continue;
+        }
         *own = snapshot.own;
         *installed = Installed::of(snapshot.packages());
-        let version = Version::new(&place.project, snapshot.digest);
+        let version = Version::new(&tenant, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
             place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == installed);
@@ -197,6 +214,19 @@ fn read_blocking(
     }
     let error = "the files change faster than they can be copied: keep what is written all the time outside the project";
     (Found::Invalid(diagnostic(error)), None)
+}
+
+/// The current incarnation of `project`; without a word on the volume, the one that is `known`.
+fn incarnation(
+    root: &Root,
+    project: &ProjectName,
+    known: Option<Incarnation>,
+) -> Result<Incarnation, Diagnostic> {
+    match Incarnations::read(root.path(), project) {
+        Ok(Some(incarnations)) => Ok(incarnations.current),
+        Ok(None) => Ok(known.unwrap_or_default()),
+        Err(error) => Err(diagnostic(error.to_string())),
+    }
 }
 
 fn key(order: &Order) -> std::io::Result<Key> {
@@ -234,6 +264,7 @@ pub(super) enum BuildError {
 /// What builds need.
 #[derive(Debug, Clone)]
 pub(super) struct Builder {
+    pub(super) root: Root,
     pub(super) cells: Arc<Cells>,
     pub(super) store: Arc<Store>,
     pub(super) packages: Arc<packages::Packages>,
@@ -327,7 +358,8 @@ impl Builder {
             if checkout.packages().is_some() {
                 return Ok(true);
             }
-            let reused = packages.reuse(&version.project, &key(&order)?, |folder| checkout.attach(folder))?;
+            let reused =
+                packages.reuse(&version.tenant(), &key(&order)?, |folder| checkout.attach(folder))?;
             let has_node_modules =
                 || checkout.has_node_modules() || order.packages_beside().contains_key("../node_modules");
             Ok(reused || has_node_modules() || !packages::has_dependencies(&checkout.dir))
@@ -348,7 +380,7 @@ impl Builder {
                 BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
             })?;
         let checkout = checkout.clone();
-        let order = packages::Order { project: version.project.clone(), install, key };
+        let order = packages::Order { tenant: version.tenant(), install, key };
         let takes_long = async {
             sleep(self.patience).await;
             // Whoever listens may have gone.
@@ -407,40 +439,17 @@ impl Builder {
 
     /// Finds the checkout of an earlier run's last good version.
     pub(super) async fn find(&self, version: Version, policy: Arc<Policy>) -> Option<Plan> {
-        let store = self.store.clone();
+        let (store, root) = (self.store.clone(), self.root.clone());
         let found = spawn_blocking(move || {
+            let current = incarnation(&root, &version.project, Some(version.incarnation)).ok()?;
+            if current != version.incarnation {
+                return None;
+            }
             let checkout = store.find(&version)?;
             let manifest = Manifest::read(&checkout.dir).ok()?;
             Some(Plan::new(version, checkout, manifest, &policy))
         });
         found.await.ok().flatten()
-    }
-
-    /// Removes checkouts that nothing needs any more, what was fetched for them, and compiled modules.
-    pub(super) async fn prune(self, project: ProjectName, keep: usize, used: Vec<Version>, is_gone: bool) {
-        let pruned = spawn_blocking(move || {
-            let Self { store, packages, cells, .. } = self;
-            store.prune(&project, keep, &used);
-            packages.prune(&project, || store.packages(&project));
-            let caches = cells.caches();
-            let pruned = if is_gone { caches.remove(&project) } else { caches.prune(&project) };
-            if let Err(error) = pruned {
-                tracing::warn!("old compiled modules stay: {error:#}");
-            }
-        });
-        // A panic in it is logged.
-        let _ = pruned.await;
-    }
-
-    /// Removes the compiled modules of others than these projects, and what was fetched for them.
-    pub(super) async fn prune_others(self, projects: BTreeSet<String>) {
-        let pruned = spawn_blocking(move || {
-            self.packages.retain(&projects);
-            self.cells.caches().retain(&projects)
-        });
-        if let Ok(Err(error)) = pruned.await {
-            tracing::warn!("compiled modules of projects that are gone stay: {error:#}");
-        }
     }
 }
 

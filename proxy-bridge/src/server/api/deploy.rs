@@ -8,19 +8,21 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream, switch};
 use crate::gate::BodyKind;
+use crate::incarnation::{Data, Ended};
 use crate::project::ProjectName;
 use crate::server::deploys::{Begun, Job, Order, Ticket};
 use crate::server::problem::Problem;
 use crate::server::records::Record;
 use crate::server::tokens::{Action, Caller};
 use crate::server::upload::{self, Shape, Tree};
-use crate::server::versions::{self, unknown_project};
-use crate::server::volume::{Change, Staging, VolumeError};
+use crate::server::versions::{self, Target, unknown_project};
+use crate::server::volume::{Change, MAX_ENDED, Staging, VolumeError};
 
 /// A key is chosen by the client; what is longer is no key.
 const MAX_KEY: usize = 255;
@@ -84,18 +86,36 @@ impl Api {
             Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
         let wanted = query(parts.uri.query(), "to");
-        let routers = self.routers.all();
-        let digits =
-            versions::rollback_target(&project, wanted.as_deref(), &self.deploys.records(), &routers).await?;
+        let wanted = wanted.map(|wanted| Target::check(&project, &wanted)).transpose()?;
+        // Before the register is read: this may find that the projects root is another folder.
         let staging = self.stage(&ticket).await?;
+        let routers = self.routers.all();
+        let incarnations = self.deploys.volume().register().of(&project)?;
+        let is_removed = self.removal(&project).is_some();
+        let target = match wanted {
+            wanted if is_removed => {
+                let now = Timestamp::now();
+                let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
+                versions::removed_target(&project, wanted, &ended, &routers).await?
+            }
+            Some(digits) => Target { digits, incarnation: incarnations.current },
+            None => {
+                let (incarnation, records) = (incarnations.current, self.deploys.records());
+                let digits = versions::rollback_target(&project, incarnation, &records, &routers)?;
+                Target { digits, incarnation }
+            }
+        };
         let into: PathBuf = staging.incoming().to_owned();
-        let tree = versions::fetch(&project, &digits, &routers, &into, &self.limits).await?;
-        let job = ticket.start(staging, vec![Change::Put(tree)], None, false)?;
+        let tree = versions::fetch(&project, &target, &routers, &into, &self.limits).await?;
+        let is_kept = incarnations.end_of(target.incarnation).is_some_and(|ended| ended.data == Data::Keep);
+        let change = if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) };
+        let job = ticket.start(staging, vec![change], None, false)?;
         Ok(self.answer(parts, job, wait).await)
     }
 
     pub(super) async fn remove(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
         let wait = switch(parts.uri.query(), "wait", true)?;
+        let data = data(parts.uri.query())?;
         caller.check(Action::Delete, &project)?;
         BodyKind::None.check(parts)?;
         let ticket = match self.deploys.begin(order(
@@ -107,12 +127,41 @@ impl Api {
             Begun::New(ticket) => ticket,
             Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
-        if !self.deploys.volume().has(&project) {
-            return Err(unknown_project(&project));
-        }
+        // Before the register is read: this may find that the projects root is another folder.
         let staging = self.stage(&ticket).await?;
-        let job = ticket.start(staging, vec![Change::Remove(project)], None, false)?;
+        self.check_removal(&project, data)?;
+        let job = ticket.start(staging, vec![Change::Remove(project, data)], None, false)?;
         Ok(self.answer(parts, job, wait).await)
+    }
+
+    /// # Errors
+    /// 404 when there is nothing to remove, 409 when the data of no more removals can be kept.
+    fn check_removal(&self, project: &ProjectName, data: Data) -> Result<(), Problem> {
+        let volume = self.deploys.volume();
+        let incarnations = volume.register().of(project)?;
+        let is_there = volume.has(project)
+            || (!incarnations.removed
+                && versions::was_deployed(project, incarnations.current, &self.deploys.records()));
+        let has_data = || incarnations.ended.iter().any(|ended| ended.data == Data::Keep);
+        match data {
+            Data::Keep if is_there && !incarnations.has_room() => {
+                let detail = format!(
+                    "the data of {MAX_ENDED} removals of {project} is kept already: delete all of it with this removal \
+                     (data=delete, or remove --delete-data), or wait until the oldest is over"
+                );
+                Err(Problem::new(StatusCode::CONFLICT, "kept-data-full", detail))
+            }
+            _ if is_there => Ok(()),
+            Data::Delete if has_data() => Ok(()),
+            _ => Err(unknown_project(project)),
+        }
+    }
+
+    /// The removal after which `project` can be brought back.
+    pub(super) fn removal(&self, project: &ProjectName) -> Option<Ended> {
+        let volume = self.deploys.volume();
+        let removal = volume.register().of(project).ok()?.last_removal()?.clone();
+        (removal.until > Timestamp::now() && !volume.has(project)).then_some(removal)
     }
 
     pub(super) fn all_deploys(&self, caller: &Caller) -> Answer {
@@ -148,6 +197,19 @@ impl Api {
             answer::record(&job.done().await.without_key())
         } else {
             json(StatusCode::ACCEPTED, &job.record().without_key())
+        }
+    }
+}
+
+/// The fate of the data of a project that is removed: `data=keep`, which is the default, or
+/// `data=delete`.
+fn data(text: Option<&str>) -> Result<Data, Problem> {
+    match query(text, "data").as_deref() {
+        None | Some("keep") => Ok(Data::Keep),
+        Some("delete") => Ok(Data::Delete),
+        Some(other) => {
+            let detail = format!("data={other:?} is neither keep nor delete");
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "data"))
         }
     }
 }

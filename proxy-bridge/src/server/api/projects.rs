@@ -1,12 +1,13 @@
 //! What routers say of projects, side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
+use jiff::Timestamp;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -17,10 +18,11 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream as events, switch, told};
-use crate::admin::{State, VersionName};
+use crate::admin::{State, Status, VersionName};
 use crate::event::Diagnostic;
 use crate::project::ProjectName;
 use crate::server::problem::Problem;
+use crate::server::records::Removal;
 use crate::server::routers::{Presence, Router, Routers};
 use crate::server::tokens::{Action, Caller};
 use crate::server::versions::{self, unknown_project};
@@ -34,8 +36,12 @@ const DEFAULT_LINES: usize = 100;
 #[derive(Debug, Serialize)]
 struct Project {
     project: String,
-    /// Whether the routers that can be reached serve different versions of it.
+    /// Whether the routers that can be reached serve different versions of it, or different
+    /// incarnations.
     skew: bool,
+    /// Set while the project is removed and can be brought back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Removal>,
     routers: Vec<Said>,
 }
 
@@ -53,10 +59,19 @@ struct Said {
 
 pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
     let routers = api.routers.all();
-    let names: BTreeSet<_> =
+    let mut names: BTreeSet<_> =
         routers.iter().flat_map(|router| router.statuses()).map(|status| status.name.clone()).collect();
+    let mut removed: BTreeMap<_, _> = api
+        .deploys
+        .volume()
+        .register()
+        .removed()
+        .into_iter()
+        .filter_map(|(name, _)| Some((name.to_string(), Removal::from(&api.removal(&name)?))))
+        .collect();
+    names.extend(removed.keys().cloned());
     let names = names.iter().filter(|name| caller.may(Action::Read, name));
-    let projects: Vec<_> = names.map(|name| project(name, &routers)).collect();
+    let projects: Vec<_> = names.map(|name| project(name, removed.remove(name), &routers)).collect();
     json(StatusCode::OK, &json!({ "projects": projects, "routers": states(&routers) }))
 }
 
@@ -77,14 +92,15 @@ fn states(routers: &[Arc<Router>]) -> Vec<Value> {
 
 pub(super) fn one(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
     readable(caller, name)?;
-    let project = project(name.as_str(), &api.routers.all());
-    if project.routers.iter().all(|said| said.state.is_none()) {
+    let removed = api.removal(name).as_ref().map(Removal::from);
+    let project = project(name.as_str(), removed, &api.routers.all());
+    if project.removed.is_none() && project.routers.iter().all(|said| said.state.is_none()) {
         return Err(unknown_project(name));
     }
     Ok(json(StatusCode::OK, &project))
 }
 
-fn project(name: &str, routers: &[Arc<Router>]) -> Project {
+fn project(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> Project {
     let said = routers.iter().map(|router| {
         let status = router.status(name);
         let state = status.as_ref().map(|status| status.state);
@@ -95,19 +111,34 @@ fn project(name: &str, routers: &[Arc<Router>]) -> Project {
         Said { router: router.name().to_owned(), state, live, on_disk, error, behind: router.is_behind(name) }
     });
     let said: Vec<_> = said.collect();
-    let reachable = routers.iter().zip(&said).filter(|(router, _)| router.is_reachable());
-    let live: BTreeSet<_> =
-        reachable.map(|(_, said)| said.live.as_ref().map(|live| live.digest.as_str())).collect();
-    Project { project: name.to_owned(), skew: live.len() > 1, routers: said }
+    let reachable = routers.iter().filter(|router| router.is_reachable());
+    // The same files in another incarnation have other data.
+    let live = |status: Status| Some((status.live?.digest, status.incarnation));
+    let live: BTreeSet<_> = reachable.map(|router| router.status(name).and_then(live)).collect();
+    Project { project: name.to_owned(), skew: live.len() > 1, removed, routers: said }
 }
 
 pub(super) async fn versions(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
     readable(caller, name)?;
-    let versions = versions::all(name, &api.deploys.records(), &api.routers.all()).await;
-    if versions.is_empty() {
+    let incarnations = api.deploys.volume().register().of(name)?;
+    let removal = api.removal(name);
+    let now = Timestamp::now();
+    let shown: Vec<_> = match &removal {
+        // Each of them can be brought back, with the data that it had.
+        Some(_) => {
+            let ended = incarnations.ended.iter().filter(|ended| ended.until > now);
+            ended.map(|ended| ended.incarnation).collect()
+        }
+        None => vec![incarnations.current],
+    };
+    let (records, routers) = (api.deploys.records(), api.routers.all());
+    let versions = shown.into_iter().map(|incarnation| versions::all(name, incarnation, &records, &routers));
+    let versions = join_all(versions).await.concat();
+    if versions.is_empty() && removal.is_none() {
         return Err(unknown_project(name));
     }
-    Ok(json(StatusCode::OK, &json!({ "project": name, "versions": versions })))
+    let removed = removal.as_ref().map(Removal::from);
+    Ok(json(StatusCode::OK, &json!({ "project": name, "removed": removed, "versions": versions })))
 }
 
 /// The lines of all routers, as each sends them; a router that cannot be reached is told of in an event `error`.

@@ -1,10 +1,12 @@
 //! The JSON of the bridge's answers, as far as it is shown. What is missing or new does no harm.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admin::VersionName;
 use crate::event::Diagnostic;
+use crate::incarnation::Data;
 
 /// The data of the event `done`.
 #[derive(Debug, Deserialize)]
@@ -43,6 +45,16 @@ pub(super) struct Deployed {
     pub(super) project: String,
     pub(super) digest: Option<String>,
     pub(super) version: Option<String>,
+    /// The rest that is kept, when it was removed.
+    pub(super) removal: Option<Removal>,
+}
+
+/// The rest that is kept of a project that was removed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Removal {
+    pub(super) until: Timestamp,
+    pub(super) version: Option<String>,
+    pub(super) data: Data,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,6 +106,8 @@ pub(super) struct Project {
     pub(super) project: String,
     #[serde(default)]
     pub(super) skew: bool,
+    /// Set while it is removed and can be brought back.
+    pub(super) removed: Option<Removal>,
     #[serde(default)]
     pub(super) routers: Vec<Said>,
 }

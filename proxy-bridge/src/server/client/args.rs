@@ -8,6 +8,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use self::specs::{Flag, SPECS, Spec, flags, help};
+use super::remove::Removal;
 use crate::command::suggest::did_you_mean;
 use crate::project::ProjectName;
 
@@ -30,7 +31,7 @@ pub(super) enum Action {
     Deploy(Deploy),
     Status(Option<ProjectName>),
     Rollback { project: ProjectName, version: Option<String> },
-    Remove(ProjectName),
+    Remove(Removal),
     Logs { project: ProjectName, lines: Option<u32>, follow: bool },
 }
 
@@ -195,7 +196,10 @@ impl Values {
                 let version = self.version(project.as_ref());
                 Action::Rollback { project: project?, version }
             }
-            "remove" => Action::Remove(self.required_project()?),
+            "remove" => {
+                let (delete_data, yes) = (self.is_set("delete-data"), self.is_set("yes"));
+                Action::Remove(Removal { project: self.required_project()?, delete_data, yes })
+            }
             _ => {
                 let (project, lines) = (self.required_project(), self.lines());
                 Action::Logs { project: project?, lines, follow: self.is_set("follow") }

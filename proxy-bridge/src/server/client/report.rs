@@ -1,9 +1,12 @@
 //! What came of a deploy: the bridge's JSON for scripts, sentences for people.
 
+use jiff::Timestamp;
+
 use super::Console;
-use super::answers::{Deployed, Problem, Record, Told};
+use super::answers::{Deployed, Problem, Record, Removal, Told};
 use super::bridge::{Answer, CallError};
 use super::failure::{Failure, exit_of};
+use crate::incarnation::Data;
 use crate::visible;
 
 const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
@@ -33,6 +36,9 @@ pub(super) fn record(answer: &Answer) -> Result<Record, Failure> {
 pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), Failure> {
     for project in &record.projects {
         console.print(&outcome(record, project))?;
+        if let Some(removal) = &project.removal {
+            console.print(&kept(&project.project, removal))?;
+        }
     }
     console.complain(&silent_routers(&record.routers, &record.behind))?;
     Ok(())
@@ -57,6 +63,26 @@ fn outcome(record: &Record, deployed: &Deployed) -> String {
     };
     let took = record.timings_ms.total.map(|ms| format!(" ({ms:.0} ms)")).unwrap_or_default();
     format!("{version} is {what} {routers}{took}")
+}
+
+/// Returns a sentence about what is kept of a removed project, and how to bring it back or delete
+/// it.
+fn kept(project: &str, removal: &Removal) -> String {
+    let (project, until) = (visible::word(project), day(removal.until));
+    match removal.data {
+        Data::Keep => format!(
+            "until {until}, switchyard-bridge rollback {project} brings it back with its data; \
+             switchyard-bridge remove {project} --delete-data deletes the data now"
+        ),
+        Data::Delete => format!(
+            "its data is deleted; until {until}, switchyard-bridge rollback {project} brings it back without"
+        ),
+    }
+}
+
+/// A time to the minute.
+pub(super) fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn silent_routers(routers: &[Told], behind: &[String]) -> String {

@@ -48,6 +48,11 @@ fn table(said: &Projects) -> String {
 /// One row where all routers say the same, else one more for each router.
 fn project_rows(project: &Project) -> Vec<[String; 4]> {
     let name = visible::word(&project.project).into_owned();
+    if let Some(removed) = &project.removed {
+        let version = visible::word(removed.version.as_deref().unwrap_or("-")).into_owned();
+        let note = format!("rollback brings it back until {}", report::day(removed.until));
+        return vec![[name, "removed".to_owned(), version, note]];
+    }
     match project.routers.as_slice() {
         [] => vec![[name, "-".into(), "-".into(), String::new()]],
         [first, rest @ ..] if rest.iter().all(|said| facts(said) == facts(first)) => vec![row(name, first)],
@@ -141,6 +146,26 @@ mod tests {
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_removed_project_shows_until_when_it_can_be_brought_back() {
+        let removed = json!({"at": "2026-11-01T10:00:00Z", "until": "2026-12-01T10:00:00Z", "version": "blog@1",
+            "data": "keep"});
+        let mut strange = removed.clone();
+        strange["version"] = "\u{1b}[2J".into();
+        let shown = shown(
+            json!([
+                {"project": "blog", "skew": false, "removed": removed, "routers": []},
+                {"project": "b\u{9b}", "skew": false, "removed": strange, "routers": []},
+            ]),
+            json!([]),
+        );
+        let expected = [
+            "blog     removed  blog@1   rollback brings it back until 2026-12-01 10:00 UTC",
+            r"b\u{9b}  removed  ␛[2J     rollback brings it back until 2026-12-01 10:00 UTC",
+        ];
+        assert_eq!(shown[1..], expected);
     }
 
     #[test]

@@ -41,7 +41,7 @@ const LONG: Duration = Duration::from_secs(60);
 async fn run_at(to: &str, args: &[&str], silence: Duration) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let env = BTreeMap::from([("SWITCHYARD_TO", to), ("SWITCHYARD_TOKEN", TOKEN)]);
-    let mut console = Console { out: &mut out, err: &mut err, terminal: false };
+    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None };
     let args = args.iter().map(OsString::from);
     let exit = run_within(silence, args, |name| env.get(name).map(OsString::from), &mut console).await;
     let ran = Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit };

@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use super::rounds::{Quorum, any_reachable};
 use super::{Job, Shared, lost};
 use crate::server::problem::Problem;
-use crate::server::records::{Outcome, Phase};
+use crate::server::records::{Outcome, Phase, Removal};
 use crate::server::routers::Router;
-use crate::server::volume::{Change, Staging, VolumeError};
+use crate::server::volume::{Change, Ending, Register, Staging, VolumeError};
 
 /// A deploy that goes through its phases.
 pub(super) struct Run {
@@ -22,6 +22,8 @@ pub(super) struct Run {
     job: Arc<Job>,
     /// Away while a blocking step has it.
     staging: Option<Staging>,
+    /// The incarnations on the volume that `staging` is for.
+    register: Register,
     changes: Arc<[Change]>,
     /// A version that does not build stays on the volume.
     keep: bool,
@@ -52,6 +54,7 @@ impl Run {
         Self {
             shared,
             job,
+            register: staging.register().clone(),
             staging: Some(staging),
             changes: changes.into(),
             keep,
@@ -129,16 +132,40 @@ impl Run {
     }
 
     async fn build_and_publish(&mut self) -> Result<Outcome, End> {
-        if let Err(end) = self.build().await {
+        let ready = async {
+            self.build().await?;
+            self.commit().await
+        };
+        if let Err(end) = ready.await {
             return Err(self.undo(end).await);
         }
         self.publish().await?;
-        let removed = self.changes.iter().all(|change| matches!(change, Change::Remove(_)));
+        let removed = self.changes.iter().all(|change| change.tree().is_none());
         Ok(if removed { Outcome::Removed } else { Outcome::Live })
     }
 
-    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem.
+    /// Notes on the volume what ends and what begins with this deploy.
+    async fn commit(&mut self) -> Result<(), End> {
+        let previous = self.job.record().projects.into_iter();
+        let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
+        let ending = Ending { keep: self.shared.settings.keep_removed, versions: versions.collect() };
+        self.blocking(move |staging, _| staging.commit(&ending)).await?;
+        let record = self.job.record();
+        let mut projects = record.projects;
+        for deployed in projects.iter_mut().filter(|deployed| deployed.digest.is_none()) {
+            let incarnations = self.register.of(&deployed.project).ok();
+            deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
+        }
+        self.job.received(projects, record.message);
+        Ok(())
+    }
+
+    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem. What
+    /// is committed stays.
     async fn undo(&mut self, end: End) -> End {
+        if matches!(self.blocking(|staging, _| Ok(staging.is_committed())).await, Ok(true)) {
+            return end;
+        }
         let left = self.put_back(&end).await;
         self.release().await;
         let (outcome, problem) = end;
@@ -229,6 +256,12 @@ impl Run {
             let current = routers.iter().filter(|router| !router.is_behind(name));
             let live = current.into_iter().find_map(|router| router.status(name)?.live);
             deployed.previous = live.map(|live| live.version);
+            let change = self.changes.iter().find(|change| *change.project() == deployed.project);
+            deployed.incarnation = match change {
+                Some(Change::BringBack(_, incarnation)) => *incarnation,
+                // One that cannot be read ends the deploy when it is written.
+                _ => self.register.of(&deployed.project).unwrap_or_default().current,
+            };
         }
         let message = self.job.record().message;
         self.job.received(projects, message);

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
+use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 use crate::server::routers::testing::{
     Answered, Body, FakeRouter, LONG, all_ready, answer, digest, following, full, until,
@@ -199,7 +200,7 @@ async fn a_router_that_is_behind_gets_no_request_of_that_project() {
     let (server, routers) = forwarding(&[&old, &new]).await;
     let blog = ProjectName::parse("blog").unwrap();
     new.live("blog", 'b');
-    routers.mark_behind(&routers.all()[0], &blog, Some(&digest('b').parse().unwrap()));
+    routers.mark_behind(&routers.all()[0], &blog, Some((digest('b').parse().unwrap(), Incarnation::FIRST)));
     for path in ["/", "/x", "/shop/x"] {
         assert_eq!(answered(&server, get(path)).await, (200, "new".to_owned()), "the host is blog's");
     }
@@ -225,7 +226,7 @@ async fn a_project_that_only_the_deploy_knows_is_looked_for_where_it_was_publish
     let (server, routers) = forwarding(&[&old, &new]).await;
     // The new router's own word has not come yet.
     let blog = ProjectName::parse("blog").unwrap();
-    routers.mark_behind(&routers.all()[0], &blog, Some(&digest('a').parse().unwrap()));
+    routers.mark_behind(&routers.all()[0], &blog, Some((digest('a').parse().unwrap(), Incarnation::FIRST)));
     for _ in 0..3 {
         assert_eq!(answered(&server, get("/")).await.1, "new");
     }

@@ -51,7 +51,8 @@ type Marks = BTreeMap<String, ProjectMarks>;
 /// Of one project, by router.
 type ProjectMarks = BTreeMap<String, Mark>;
 
-/// A digest, or `None`: the project is not there.
+/// A digest with its incarnation (see [`version_of`](super::state::version_of)), or `None`: the
+/// project is not there.
 type Version = Option<String>;
 
 /// One project that one router is behind in.
@@ -278,7 +279,7 @@ fn known(serves: Serves) -> Option<Version> {
     match serves {
         Serves::Unknown => None,
         Serves::Nothing => Some(None),
-        Serves::Digest(digest) => Some(Some(digest)),
+        Serves::Version(version) => Some(Some(version)),
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::Router;
 use crate::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports};
 use crate::digest::Digest;
+use crate::incarnation::Incarnation;
 use crate::server::sse::{self, Broken, Said, SseEvent};
 
 /// Routers are neighbours: one that is there takes a connection within milliseconds.
@@ -145,8 +146,8 @@ impl Router {
     ///
     /// # Errors
     /// As for every call.
-    pub async fn checkouts(&self, project: &str) -> Result<Checkouts, CallError> {
-        json(self.request(Method::GET, &["projects", project, "checkouts"]), SOON).await
+    pub async fn checkouts(&self, project: &str, incarnation: Incarnation) -> Result<Checkouts, CallError> {
+        json(self.of_incarnation(&["projects", project, "checkouts"], incarnation), SOON).await
     }
 
     /// The project's own files of a version as a tar, the version's digest and that of these files. `short` is the first
@@ -158,12 +159,13 @@ impl Router {
     pub async fn checkout(
         &self,
         project: &str,
+        incarnation: Incarnation,
         short: &str,
     ) -> Result<
         (Digest, Digest, impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + 'static + use<>),
         CallError,
     > {
-        let request = self.request(Method::GET, &["projects", project, "checkouts", short]);
+        let request = self.of_incarnation(&["projects", project, "checkouts", short], incarnation);
         let response = head(request, PIECE).await?;
         let digest = |name: &HeaderName| response.headers().get(name)?.to_str().ok()?.parse::<Digest>().ok();
         let of_version = digest(&DIGEST).ok_or_else(|| {
@@ -234,6 +236,12 @@ impl Router {
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.common.client().request(method, self.url(path))
+    }
+
+    fn of_incarnation(&self, path: &[&str], incarnation: Incarnation) -> RequestBuilder {
+        let mut url = self.url(path);
+        url.query_pairs_mut().append_pair("incarnation", &incarnation.to_string());
+        self.common.client().request(Method::GET, url)
     }
 
     fn url(&self, path: &[&str]) -> Url {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::{Projects, State as ProjectState, Status, VersionName};
 use crate::event::{Event, EventType};
+use crate::incarnation::Incarnation;
 
 /// What is known of a router's projects.
 #[derive(Debug, Default)]
@@ -61,7 +62,14 @@ pub(super) enum Serves {
     /// It has not said so, or does not know yet itself.
     Unknown,
     Nothing,
-    Digest(String),
+    /// As [`version_of`] writes it.
+    Version(String),
+}
+
+/// Returns the text that stands for files in an incarnation: the digest alone in the first one. The
+/// same files in another incarnation are something else: they have other data.
+pub(super) fn version_of(digest: &str, incarnation: Incarnation) -> String {
+    if incarnation.is_first() { digest.to_owned() } else { format!("{digest}.{incarnation}") }
 }
 
 impl State {
@@ -114,7 +122,8 @@ impl State {
     pub(super) fn serves(&self, project: &str) -> Serves {
         match self.projects.get(project) {
             Some(status) => {
-                status.live.as_ref().map_or(Serves::Unknown, |live| Serves::Digest(live.digest.clone()))
+                let version = |live: &VersionName| version_of(&live.digest, status.incarnation);
+                status.live.as_ref().map_or(Serves::Unknown, |live| Serves::Version(version(live)))
             }
             None if self.complete => Serves::Nothing,
             None => Serves::Unknown,
@@ -154,6 +163,7 @@ impl State {
         status.error.clone_from(&data.error);
         if event.kind == EventType::ReloadLive {
             status.state = ProjectState::Live;
+            status.incarnation = data.incarnation;
             status.live = version(event);
             status.last_good = version(event);
         } else {
@@ -252,6 +262,7 @@ fn unknown(name: &str) -> Status {
         sequence: 0,
         grants: None,
         deaths: Vec::new(),
+        incarnation: Incarnation::FIRST,
     }
 }
 
@@ -319,9 +330,9 @@ mod tests {
         assert!(state.event(&live_event("blog", 5)));
         let asked = Asked { at: state.now(), believed: false };
         assert!(!one(&mut state, known("blog", 4, Some("a")), asked), "it is older than the event");
-        assert_eq!(state.serves("blog"), Serves::Digest("ab".repeat(32)));
+        assert_eq!(state.serves("blog"), Serves::Version("ab".repeat(32)));
         assert!(one(&mut state, known("blog", 5, Some("b")), asked), "the same event, and the whole status");
-        assert_eq!(state.serves("blog"), Serves::Digest("b".into()));
+        assert_eq!(state.serves("blog"), Serves::Version("b".into()));
     }
 
     #[test]
@@ -376,7 +387,7 @@ mod tests {
         died.kind = EventType::CellDied;
         assert!(state.event(&died), "the rest is worth a question");
         assert_eq!(state.get("blog"), Some(&Status { sequence: 4, ..failing }));
-        assert_eq!(state.serves("blog"), Serves::Digest("a".into()));
+        assert_eq!(state.serves("blog"), Serves::Version("a".into()));
         died.data.project = "shop".into();
         assert!(state.event(&died));
         assert_eq!(state.serves("shop"), Serves::Unknown);
@@ -433,7 +444,7 @@ mod tests {
         let names = BTreeSet::from(["blog".to_owned(), "zoo".to_owned()]);
         assert_eq!(changed, Changed { projects: names, others: false, behind: false });
         assert_eq!(state.serves("blog"), Serves::Nothing);
-        assert_eq!(state.serves("shop"), Serves::Digest("b".into()));
+        assert_eq!(state.serves("shop"), Serves::Version("b".into()));
         assert_eq!(state.since(), Some(("r1".to_owned(), 9)));
     }
 
@@ -447,6 +458,22 @@ mod tests {
         let changed = state.answer(changes(9, vec![known("blog", 4, Some("b"))], &[]), asked, true);
         assert!(!changed.behind && changed.projects.contains("blog"));
         assert_eq!(state.since(), Some(("r1".to_owned(), 9)));
+    }
+
+    #[test]
+    fn the_same_files_in_another_incarnation_are_another_version() {
+        let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+        let later = Incarnation::from_number(0xab);
+        let asked = asked(&state);
+        let status = Status { incarnation: later, ..known("blog", 3, Some("a")) };
+        assert!(one(&mut state, status, asked), "nothing else has changed");
+        assert_eq!(state.serves("blog"), Serves::Version("a.00000000000000ab".into()));
+        assert!(state.event(&live_event("blog", 4)));
+        assert_eq!(state.serves("blog"), Serves::Version("ab".repeat(32)), "the event names the first one");
+        let mut again = live_event("blog", 5);
+        again.data.incarnation = later;
+        assert!(state.event(&again));
+        assert_eq!(state.serves("blog"), Serves::Version(version_of(&"ab".repeat(32), later)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::{RouterAddress, Routers, Settings};
 use crate::admin::{Projects, State, Status, VersionName};
 use crate::event::{Event, EventData, EventType, Timings};
+use crate::incarnation::Incarnation;
 
 /// Nothing in a test takes as long, unless something is wrong.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -258,6 +259,7 @@ impl Told {
             sequence: 0,
             grants: None,
             deaths: Vec::new(),
+            incarnation: Incarnation::FIRST,
         })
     }
 
@@ -276,6 +278,7 @@ impl Told {
                 project: project.to_owned(),
                 digest: version.map(|version| version.digest.parse().unwrap()),
                 version: version.map(|version| version.version.clone()),
+                incarnation: Incarnation::FIRST,
                 previous: None,
                 trigger: None,
                 error: None,

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::testing::{FakeRouter, LONG, all_ready, digest, following, until};
 use super::*;
 use crate::admin::{Hold, Outcome};
+use crate::incarnation::Incarnation;
 use crate::server::sse::SseEvent;
 use futures_util::StreamExt as _;
 
@@ -210,7 +211,7 @@ async fn a_router_is_behind_until_it_tells_of_another_version_also_over_a_restar
     let routers = following(&[&fake]);
     all_ready(&routers).await;
     let router = routers.all()[0].clone();
-    routers.mark_behind(&router, &blog(), Some(&digest('b').parse().unwrap()));
+    routers.mark_behind(&router, &blog(), Some((digest('b').parse().unwrap(), Incarnation::FIRST)));
     assert!(router.is_behind("blog") && !router.is_behind("shop"));
     assert_eq!((routers.behind(), router.behind()), (vec![fake.name()], vec!["blog".to_owned()]));
     fake.restart("r2");
@@ -237,7 +238,7 @@ async fn a_bridge_that_is_started_again_knows_which_routers_are_behind() {
     other.put("blog", 'b');
     let (routers, task) = Routers::start(settings()).unwrap();
     all_ready(&routers).await;
-    routers.mark_behind(&routers.all()[0], &blog(), Some(&digest('b').parse().unwrap()));
+    routers.mark_behind(&routers.all()[0], &blog(), Some((digest('b').parse().unwrap(), Incarnation::FIRST)));
     routers.save_behind().await.unwrap();
     task.abort();
 
@@ -349,7 +350,7 @@ async fn a_call_that_fails_says_how() {
     let error = router.reload("blog", LONG).await.unwrap_err();
     assert!(matches!(error, CallError::NotUnderstood(_)), "{error}");
     fake.go_away().await;
-    let error = router.checkouts("blog").await.unwrap_err();
+    let error = router.checkouts("blog", Incarnation::FIRST).await.unwrap_err();
     assert!(matches!(&error, CallError::Unreachable(why) if why.contains("refused")), "{error}");
 }
 
@@ -358,8 +359,8 @@ async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
     let fake = FakeRouter::start("r1").await;
     let routers = following(&[&fake]);
     let router = routers.all()[0].clone();
-    fake.script("GET /projects/blog/checkouts/aaaaaaaaaaaa", 200, "a tar");
-    let (found, _, tar) = router.checkout("blog", "aaaaaaaaaaaa").await.unwrap();
+    fake.script("GET /projects/blog/checkouts/aaaaaaaaaaaa?incarnation=first", 200, "a tar");
+    let (found, _, tar) = router.checkout("blog", Incarnation::FIRST, "aaaaaaaaaaaa").await.unwrap();
     assert_eq!(found.to_string(), digest('a'));
     assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
     fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 
 use super::journal::Journal;
-use super::{NEW, OWN, OpenError, Staging, Unfinished, rename};
+use super::{NEW, OWN, OpenError, Register, Staging, Unfinished, rename};
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -16,6 +16,7 @@ pub(super) struct Folder {
     pub(super) projects: PathBuf,
     pub(super) own: PathBuf,
     pub(super) can_exchange: bool,
+    pub(super) register: Register,
     /// Device and inode.
     identity: (u64, u64),
     _lock: File,
@@ -48,7 +49,8 @@ impl Folder {
             _ => unwritable(error),
         })?;
         let can_exchange = can_exchange(&own).map_err(unwritable)?;
-        let folder = Self { projects, own, can_exchange, identity, _lock: lock };
+        let register = Register::open(&projects).map_err(unwritable)?;
+        let folder = Self { projects, own, can_exchange, register, identity, _lock: lock };
         let unfinished = folder.sweep().map_err(unwritable)?;
         Ok((folder, unfinished))
     }
@@ -66,7 +68,7 @@ impl Folder {
             match Journal::read(&dir) {
                 Ok(Some(journal)) => {
                     let changes = journal.changes(&dir.join(NEW));
-                    let staging = Staging::again(self.projects.clone(), dir, self.can_exchange, journal);
+                    let staging = Staging::again(self, dir, journal);
                     unfinished.push(Unfinished { staging, changes });
                 }
                 Ok(None) => fs::remove_dir_all(&dir)?,

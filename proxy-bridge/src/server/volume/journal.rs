@@ -8,8 +8,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, sync_folder};
+use super::{Change, Register, VolumeError, sync_folder};
 use crate::digest::{Digest, is_counted, is_entered};
+use crate::incarnation::{Data, Incarnation, Incarnations};
 use crate::project::ProjectName;
 use crate::server::upload::Tree;
 
@@ -26,8 +27,22 @@ pub(super) struct Entry {
     pub(super) project: ProjectName,
     /// `None`: the project is taken away.
     pub(super) put: Option<Put>,
+    /// The fate of its data when it is taken away.
+    #[serde(default)]
+    pub(super) data: Data,
+    /// The incarnation that is brought back with the tree.
+    #[serde(default)]
+    pub(super) brings_back: Option<BringsBack>,
     /// The folder that was on the volume before.
     pub(super) before: Option<Identity>,
+}
+
+/// An incarnation that had ended is the current one from the swap on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct BringsBack {
+    pub(super) incarnation: Incarnation,
+    /// The content that is written again when the tree is taken back.
+    pub(super) before: Incarnations,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,17 +72,24 @@ impl Identity {
 
 impl Journal {
     /// Of trees that are stored and not yet in their places.
-    pub(super) fn of(changes: &[Change], projects: &Path) -> io::Result<Self> {
+    pub(super) fn of(changes: &[Change], projects: &Path, register: &Register) -> Result<Self, VolumeError> {
         let entry = |change: &Change| {
             let project = change.project().clone();
             let before = Identity::of(&projects.join(project.as_str()));
-            let put = match change {
-                Change::Put(tree) => Some(Put::of(tree)?),
-                Change::Remove(_) => None,
-            };
-            Ok(Entry { project, put, before })
+            let put = change.tree().map(Put::of).transpose();
+            let put = put.map_err(|source| VolumeError::io("list the stored files", source))?;
+            let (mut data, mut brings_back) = Default::default();
+            match change {
+                Change::Put(_) => {}
+                Change::BringBack(_, incarnation) => {
+                    let before = register.of(&project)?;
+                    brings_back = Some(BringsBack { incarnation: *incarnation, before });
+                }
+                Change::Remove(_, what) => data = *what,
+            }
+            Ok(Entry { project, put, data, brings_back, before })
         };
-        Ok(Self { entries: changes.iter().map(entry).collect::<io::Result<_>>()? })
+        Ok(Self { entries: changes.iter().map(entry).collect::<Result<_, VolumeError>>()? })
     }
 
     /// Written whole or not at all, and durably.
@@ -98,8 +120,9 @@ impl Journal {
     }
 
     pub(super) fn changes(&self, new: &Path) -> Vec<Change> {
-        let change = |entry: &Entry| match &entry.put {
-            Some(put) => Change::Put(Tree {
+        let change = |entry: &Entry| {
+            let Some(put) = &entry.put else { return Change::Remove(entry.project.clone(), entry.data) };
+            let tree = Tree {
                 project: entry.project.clone(),
                 dir: new.join(entry.project.as_str()),
                 digest: put.digest,
@@ -107,8 +130,11 @@ impl Journal {
                 bytes: put.bytes,
                 // What is in the journal has what it needs already.
                 carries_packages: true,
-            }),
-            None => Change::Remove(entry.project.clone()),
+            };
+            match &entry.brings_back {
+                Some(back) => Change::BringBack(tree, back.incarnation),
+                None => Change::Put(tree),
+            }
         };
         self.entries.iter().map(change).collect()
     }

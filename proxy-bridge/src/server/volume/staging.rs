@@ -1,17 +1,20 @@
 //! One deploy's trees: staged, stored, swapped, put back or settled.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{RenameFlags, syncfs};
 
 use super::carry::carry_over;
 use super::folder::Folder;
 use super::journal::{Entry, Identity, Journal, listing};
-use super::{Change, NEW, OLD, VolumeError, rename, sync_folder};
+use super::{Change, NEW, OLD, Register, VolumeError, rename, sync_folder};
+use crate::incarnation::{Ended, Incarnations};
 use crate::project::ProjectName;
 
 /// Up to so many files and folders are written to the disk one by one (10 of them took 2 ms on ext4); for more the whole
@@ -25,6 +28,7 @@ pub struct Staging {
     pub(super) dir: PathBuf,
     incoming: PathBuf,
     can_exchange: bool,
+    register: Register,
     /// The projects root by name, and the folder that it was. `None` for a deploy of an earlier process.
     pub(super) root: Option<(PathBuf, Arc<Folder>)>,
     /// What is being done to the volume.
@@ -40,22 +44,45 @@ pub struct PutBack {
     pub left: Vec<ProjectName>,
 }
 
+/// The facts that are noted of the incarnations that a deploy ends.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// The time for which the project can be brought back.
+    pub keep: SignedDuration,
+    /// The versions that were live.
+    pub versions: BTreeMap<ProjectName, String>,
+}
+
 impl Staging {
     pub(super) fn of(name: PathBuf, folder: Arc<Folder>, dir: PathBuf) -> Self {
-        let mut staging = Self::new(folder.projects.clone(), dir, folder.can_exchange);
+        let mut staging = Self::new(&folder, dir);
         staging.root = Some((name, folder));
         staging
     }
 
-    fn new(projects: PathBuf, dir: PathBuf, can_exchange: bool) -> Self {
-        let incoming = dir.join(NEW);
-        Self { projects, dir, incoming, can_exchange, root: None, journal: None, stranded: false }
+    fn new(folder: &Folder, dir: PathBuf) -> Self {
+        Self {
+            projects: folder.projects.clone(),
+            incoming: dir.join(NEW),
+            dir,
+            can_exchange: folder.can_exchange,
+            register: folder.register.clone(),
+            root: None,
+            journal: None,
+            stranded: false,
+        }
     }
 
-    pub(super) fn again(projects: PathBuf, dir: PathBuf, can_exchange: bool, journal: Journal) -> Self {
-        let mut staging = Self::new(projects, dir, can_exchange);
+    /// Takes up a deploy of an earlier process.
+    pub(super) fn again(folder: &Folder, dir: PathBuf, journal: Journal) -> Self {
+        let mut staging = Self::new(folder, dir);
         staging.journal = Some(journal);
         staging
+    }
+
+    /// The incarnations of the folder that the deploy is for.
+    pub fn register(&self) -> &Register {
+        &self.register
     }
 
     /// The deploy's id.
@@ -76,7 +103,7 @@ impl Staging {
         for change in changes {
             self.check_plain(change.project())?;
             let old = self.place(change.project());
-            if let (Change::Put(tree), true) = (change, old.is_dir()) {
+            if let (Some(tree), true) = (change.tree(), old.is_dir()) {
                 carry_over(&old, &tree.dir, tree.carries_packages)
                     .map_err(|source| VolumeError::io("carry packages over", source))?;
             }
@@ -100,9 +127,8 @@ impl Staging {
         if self.root.as_ref().is_some_and(|(name, folder)| !folder.is_behind(name)) {
             return Err(VolumeError::Replaced);
         }
-        let journal = Journal::of(changes, &self.projects)
-            .and_then(|journal| journal.write(&self.dir).map(|()| journal))
-            .map_err(|source| VolumeError::io("write the journal", source))?;
+        let journal = Journal::of(changes, &self.projects, &self.register)?;
+        journal.write(&self.dir).map_err(|source| VolumeError::io("write the journal", source))?;
         self.journal = Some(journal);
         let swapped = self.complete();
         if swapped.is_err()
@@ -121,6 +147,8 @@ impl Staging {
         let entries = self.entries();
         for entry in &entries {
             self.check_plain(&entry.project)?;
+            // Before its files are there: no router may read them as another incarnation's.
+            self.bring_back(entry)?;
             if self.is_due(entry) {
                 let put = self.put_in_place(entry);
                 put.map_err(|source| {
@@ -129,6 +157,58 @@ impl Staging {
             }
         }
         self.sync_places()
+    }
+
+    fn bring_back(&self, entry: &Entry) -> Result<(), VolumeError> {
+        let Some(back) = &entry.brings_back else { return Ok(()) };
+        let mut incarnations = back.before.clone();
+        incarnations.bring_back(back.incarnation, self.deploy());
+        self.note(&entry.project, &incarnations)
+    }
+
+    /// Notes which incarnations end with this deploy, and which projects are there again. From here
+    /// on the deploy is not undone: routers may delete what was to be deleted. May be called again,
+    /// by another process too.
+    ///
+    /// # Errors
+    /// The volume fails.
+    pub fn commit(&self, ending: &Ending) -> Result<(), VolumeError> {
+        for entry in self.entries() {
+            let before = self.register.of(&entry.project)?;
+            let mut after = before.clone();
+            if entry.put.is_some() {
+                after.removed = false;
+            } else if before.removed && entry.before.is_none() {
+                // It was taken away before: what is left is its data.
+                after.set_data(entry.data);
+            } else if self.ended(&entry).is_none() {
+                let version = ending.versions.get(&entry.project).cloned();
+                let until = Timestamp::now().saturating_add(ending.keep).unwrap_or(Timestamp::MAX);
+                after.end(self.deploy(), version, entry.data, until);
+            }
+            // Of names that were never removed nothing is noted.
+            if after != before {
+                self.note(&entry.project, &after)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `true` when the deploy can no longer be undone.
+    pub fn is_committed(&self) -> bool {
+        self.entries().iter().any(|entry| self.ended(entry).is_some())
+    }
+
+    /// The incarnation that this deploy has ended by taking the project away.
+    fn ended(&self, entry: &Entry) -> Option<Ended> {
+        let incarnations = self.register.of(&entry.project).ok().filter(|_| entry.put.is_none())?;
+        incarnations.ended.into_iter().find(|ended| ended.deploy == self.deploy())
+    }
+
+    fn note(&self, project: &ProjectName, incarnations: &Incarnations) -> Result<(), VolumeError> {
+        self.register
+            .put(project, incarnations)
+            .map_err(|source| VolumeError::io("note which data is the project's", source))
     }
 
     /// Whether the project is as this deploy left it: the very same folder, and nothing in it was written since.
@@ -153,13 +233,19 @@ impl Staging {
         let mut failed = None;
         for entry in self.entries() {
             let place = self.place(&entry.project);
+            if self.ended(&entry).is_some() {
+                continue;
+            }
             if Identity::of(&place) == entry.before {
+                failed = self.end_again(&entry).err().or(failed);
                 continue;
             }
             if self.is_between(&entry) || self.is_ours(&entry.project) {
-                if let Err(source) = self.take_back(&entry) {
-                    failed = Some(VolumeError::io(&format!("put {} back", entry.project), source));
-                }
+                let taken = self.take_back(&entry);
+                let taken =
+                    taken.map_err(|source| VolumeError::io(&format!("put {} back", entry.project), source));
+                // Behind its files, for the reason that it was brought back before them.
+                failed = taken.and_then(|()| self.end_again(&entry)).err().or(failed);
             } else {
                 left.push(entry.project);
             }
@@ -168,6 +254,11 @@ impl Staging {
         let put_back = put_back.and_then(|done| self.sync_places().map(|()| done));
         self.stranded = put_back.is_err();
         put_back
+    }
+
+    /// Ends an incarnation again that was to be brought back.
+    fn end_again(&self, entry: &Entry) -> Result<(), VolumeError> {
+        entry.brings_back.as_ref().map_or(Ok(()), |back| self.note(&entry.project, &back.before))
     }
 
     /// Settles it: what is on the volume stays, whatever happens to this process. Where not all old trees could be

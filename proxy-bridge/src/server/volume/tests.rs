@@ -24,7 +24,7 @@ impl Scene {
         Arc::get_mut(&mut volume.folder()).unwrap().can_exchange = can_exchange;
         for one in &mut unfinished {
             let journal = Journal::read(&self.staged()[0]).unwrap().unwrap();
-            one.staging = Staging::again(self.root(), self.staged()[0].clone(), can_exchange, journal);
+            one.staging = Staging::again(&volume.folder(), self.staged()[0].clone(), journal);
         }
         (volume, unfinished)
     }
@@ -115,7 +115,7 @@ fn a_project_can_be_taken_away_and_put_back() {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
         let mut staging = volume.stage("d1").unwrap();
-        let changes = [Change::Remove(name("blog"))];
+        let changes = [Change::Remove(name("blog"), Data::Keep)];
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         assert_eq!(scene.tree("blog"), None);
@@ -200,7 +200,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
             let mut staging = volume.stage("d1").unwrap();
             let changes = [put(&staging, "a", "new"), put(&staging, "b", "new")];
             staging.store(&changes).unwrap();
-            let journal = Journal::of(&changes, &scene.root()).unwrap();
+            let journal = Journal::of(&changes, &scene.root(), &volume.register()).unwrap();
             journal.write(&scene.staged()[0]).unwrap();
             staging.journal = Some(journal.clone());
             for entry in &journal.entries[..done] {
@@ -328,6 +328,84 @@ fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
     });
 }
 
+fn ending() -> Ending {
+    Ending {
+        keep: jiff::SignedDuration::from_hours(1),
+        versions: BTreeMap::from([(name("blog"), "blog@1".to_owned())]),
+    }
+}
+
+/// Takes `blog` away, up to and with the point of no return.
+fn remove_blog(volume: &Volume, deploy: &str, data: Data) -> Staging {
+    let mut staging = volume.stage(deploy).unwrap();
+    let changes = [Change::Remove(name("blog"), data)];
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    staging.commit(&ending()).unwrap();
+    staging
+}
+
+#[test]
+fn a_removal_is_undone_by_nobody_once_it_is_committed() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        let staging = remove_blog(&volume, "d1", Data::Delete);
+        let noted = volume.register().of(&name("blog")).unwrap();
+        assert_eq!(noted.last_removal().unwrap().version.as_deref(), Some("blog@1"));
+        assert!(!noted.current.is_first());
+        kill(staging);
+        drop(volume);
+
+        let (volume, mut unfinished) = scene.open();
+        assert_eq!(volume.register().of(&name("blog")).unwrap(), noted, "another process finds it");
+        let mut staging = unfinished.remove(0).staging;
+        assert!(staging.is_committed());
+        staging.commit(&ending()).unwrap();
+        assert_eq!(volume.register().of(&name("blog")).unwrap(), noted, "it ends once");
+        staging.put_back().unwrap();
+        assert_eq!(scene.tree("blog"), None);
+        staging.finish().unwrap();
+        assert!(scene.staged().is_empty());
+    });
+}
+
+#[test]
+fn an_incarnation_that_is_brought_back_is_current_before_its_files_are_there_and_no_longer() {
+    both(|scene| {
+        scene.write("blog/main.ts", "old");
+        let (volume, _) = scene.open();
+        remove_blog(&volume, "d1", Data::Keep).finish().unwrap();
+        let removed = volume.register().of(&name("blog")).unwrap();
+        let mut staging = volume.stage("d2").unwrap();
+        let Change::Put(tree) = put(&staging, "blog", "back") else { unreachable!() };
+        let changes = [Change::BringBack(tree, Incarnation::FIRST)];
+        staging.store(&changes).unwrap();
+        staging.swap(&changes).unwrap();
+        let back = volume.register().of(&name("blog")).unwrap();
+        assert_eq!((back.current, back.removed), (Incarnation::FIRST, false));
+        staging.put_back().unwrap();
+        assert_eq!(volume.register().of(&name("blog")).unwrap(), removed);
+        assert_eq!(scene.tree("blog"), None);
+        staging.complete().unwrap();
+        staging.commit(&ending()).unwrap();
+        assert_eq!(volume.register().of(&name("blog")).unwrap(), back);
+        assert_eq!(scene.tree("blog"), one("main.ts", "back"));
+    });
+}
+
+#[test]
+fn of_a_name_that_was_never_removed_nothing_is_noted() {
+    let scene = Scene::new(true);
+    let (volume, _) = scene.open();
+    let mut staging = volume.stage("d1").unwrap();
+    let changes = [put(&staging, "blog", "new")];
+    staging.store(&changes).unwrap();
+    staging.swap(&changes).unwrap();
+    staging.commit(&ending()).unwrap();
+    assert!(!crate::incarnation::Incarnations::path(&scene.root(), &name("blog")).exists());
+}
+
 #[test]
 fn a_root_that_becomes_another_folder_is_followed_and_a_deploy_does_not_go_to_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -357,4 +435,12 @@ fn a_root_that_becomes_another_folder_is_followed_and_a_deploy_does_not_go_to_th
     assert!(matches!(volume.stage("d3"), Err(VolumeError::Missing { .. })));
     fs::rename(path("away"), path("two")).unwrap();
     volume.stage("d4").unwrap();
+    remove_blog(&volume, "d5", Data::Keep).finish().unwrap();
+    assert_eq!(volume.register().removed().len(), 1);
+    swap("one");
+    volume.stage("d6").unwrap();
+    assert!(volume.register().removed().is_empty(), "each folder has removals of its own");
+    swap("two");
+    volume.stage("d7").unwrap();
+    assert_eq!(volume.register().removed().len(), 1);
 }

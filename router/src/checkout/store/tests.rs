@@ -5,7 +5,7 @@ use super::*;
 struct Volume {
     dir: tempfile::TempDir,
     store: Store,
-    name: ProjectName,
+    name: Tenant,
 }
 
 impl Volume {
@@ -13,7 +13,7 @@ impl Volume {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("blog")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
-        Self { dir, store, name: ProjectName::parse("blog").unwrap() }
+        Self { dir, store, name: Tenant::first(&ProjectName::parse("blog").unwrap()) }
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -123,12 +123,12 @@ fn pruning_keeps_what_is_used_and_the_newest() {
     for n in 0..5 {
         volume.write("main.ts", &n.to_string());
         let (version, _) = volume.take(None);
-        let folder = volume.store.folder(&version);
+        let folder = volume.store.folder(&volume.name, &version.digest.short());
         let made = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000 + n);
         fs::File::open(folder).unwrap().set_modified(made).unwrap();
         versions.push(version);
     }
-    volume.store.prune(&volume.name, 2, &versions[..1]);
+    volume.store.prune(&volume.name, 2, &HashSet::from([versions[0].digest.short()]));
     let left: Vec<_> = versions.iter().map(|version| volume.store.find(version).is_some()).collect();
     assert_eq!(left, [true, false, false, true, true]);
 }
@@ -138,10 +138,10 @@ fn a_checkout_that_somebody_has_is_not_pruned() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     let (version, checkout) = volume.take(None);
-    volume.store.prune(&volume.name, 0, &[]);
+    volume.store.prune(&volume.name, 0, &HashSet::new());
     assert!(checkout.dir.join("main.ts").is_file());
     drop(checkout);
-    volume.store.prune(&volume.name, 0, &[]);
+    volume.store.prune(&volume.name, 0, &HashSet::new());
     assert!(volume.store.find(&version).is_none());
     assert!(names(&volume.store.root).unwrap().is_empty());
 }
@@ -154,11 +154,11 @@ fn checkouts_are_listed_with_the_newest_first() {
         let (version, _) = volume.take(None);
         version
     });
-    let old = fs::File::open(volume.store.folder(&versions[1])).unwrap();
+    let old = fs::File::open(volume.store.folder(&volume.name, &versions[1].digest.short())).unwrap();
     old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let listed: Vec<_> = volume.store.list(&volume.name).into_iter().map(|(short, _)| short).collect();
     assert_eq!(listed, versions.map(|version| version.digest.short()));
-    assert!(volume.store.list(&ProjectName::parse("blo").unwrap()).is_empty());
+    assert!(volume.store.list(&Tenant::first(&ProjectName::parse("blo").unwrap())).is_empty());
     assert!(volume.store.kept(&volume.name, "../blog").is_none());
 }
 

@@ -167,7 +167,7 @@ impl Control {
         if !built.is_empty() {
             self.retire(name, built);
         }
-        self.prune(&project_name, self.settings.keep);
+        self.prune(&project_name);
     }
 
     fn deploy_of(&self, name: &str) -> Option<String> {

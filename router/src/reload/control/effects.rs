@@ -93,6 +93,7 @@ impl Control {
             project: project.name.clone(),
             root: self.settings.root.clone(),
             live: project.machine.live.clone(),
+            incarnation: project.incarnation,
             live_with: project.live_plan.as_ref().and_then(|plan| plan.installed),
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
@@ -186,7 +187,7 @@ impl Control {
         let project = project.name.clone();
         self.revive(name);
         self.count(OutcomeLabel::failed);
-        self.prune(&project, self.settings.keep);
+        self.prune(&project);
     }
 
     /// Has what failed tried once more after a pause.

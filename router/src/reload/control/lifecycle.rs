@@ -90,7 +90,7 @@ impl Control {
                 }
                 self.count_cells(name);
                 self.evict(name);
-                self.prune(&version.project, self.settings.keep);
+                self.prune(&version.project);
             }
             Ok((cells, _)) => self.retire(name, cells),
             Err(BuildError::Failed(error)) if wanted => self.lost(name, Duration::ZERO, |restart_ms| Death {
@@ -214,9 +214,8 @@ impl Control {
             }
             let happened = Happened { version: Some(version.clone()), ..Happened::default() };
             project.sequence = self.parts.events.tell(EventType::VersionRetired, &project.name, happened);
-            let keep = if project.machine.is_absent() { 0 } else { self.settings.keep };
             let project = project.name.clone();
-            self.prune(&project, keep);
+            self.prune(&project);
         }
         self.show(name);
     }

@@ -89,6 +89,10 @@ impl Control {
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &version.project, happened);
         let report = project.report(Outcome::Live, Some(version));
         let running = project.running.clone();
+        let ended = previous.as_ref().map(|previous| previous.incarnation);
+        if let Some(ended) = ended.filter(|ended| *ended != version.incarnation) {
+            self.parts.lines.end(ended, &version.tenant());
+        }
         self.count(OutcomeLabel::live);
         self.record.put(version);
         if let Some(previous) = previous {
@@ -98,7 +102,7 @@ impl Control {
             self.watch_over(name, running.cell.clone());
         }
         self.evict(name);
-        self.prune(&version.project, self.settings.keep);
+        self.prune(&version.project);
         Some(report)
     }
 
@@ -153,7 +157,10 @@ impl Control {
 /// Makes the project what it is after `effect`, and gives the cells that were running until then.
 fn change(project: &mut Project, effect: &Effect) -> Vec<Arc<Running>> {
     match effect {
-        Effect::Publish { .. } => {
+        Effect::Publish { version, previous } => {
+            if previous.as_ref().is_some_and(|previous| previous.incarnation != version.incarnation) {
+                project.forget_history();
+            }
             project.live_plan = project.plan.take().and_then(Result::ok);
             project.failed_with = None;
             project.failure = None;

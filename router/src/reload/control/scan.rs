@@ -67,15 +67,13 @@ impl Control {
         for project in &gone {
             self.forget(project);
         }
-        let others = self.builder.clone().prune_others(names.clone());
-        self.spawn("", async move {
-            others.await;
-            What::Nothing
-        });
         self.scanning = Some(names.clone());
         for name in &names {
             match known.get(name.as_str()) {
-                Some(version) => self.step(name, Event::Known(version.clone()), Instant::now()),
+                Some(version) => {
+                    self.project(&version.project).incarnation = Some(version.incarnation);
+                    self.step(name, Event::Known(version.clone()), Instant::now());
+                }
                 None => self.look_at(name, true, Trigger::Scan),
             }
         }

@@ -3,9 +3,10 @@ use switchyard_bridge::project::ProjectName;
 
 use super::*;
 use crate::project::diagnostic;
+use crate::version::Tenant;
 
 fn version(n: u8) -> Version {
-    Version::new(&ProjectName::parse("a").unwrap(), Digest::of_files([("main.ts", [n; 32])]))
+    Version::new(&Tenant::first(&ProjectName::parse("a").unwrap()), Digest::of_files([("main.ts", [n; 32])]))
 }
 
 fn read(n: u8) -> Event {

@@ -46,7 +46,15 @@ pub(super) const SPECS: &[Spec] = &[
             "which one, by its digest or the first 12 digits [the one before]",
         )],
     },
-    Spec { name: "remove", about: "takes a project away, without asking", operand: "PROJECT", flags: &[] },
+    Spec {
+        name: "remove",
+        about: "takes a project away; for a while, rollback brings it back with its data",
+        operand: "PROJECT",
+        flags: &[
+            flag("yes", "", "do not ask; required where standard input is not a terminal"),
+            flag("delete-data", "", "delete its data now; also that of a project that is removed already"),
+        ],
+    },
     Spec {
         name: "logs",
         about: "prints what a project printed",

@@ -16,7 +16,7 @@ fn routers(outcomes: &[Option<&str>]) -> Value {
 /// What is printed to standard output and standard error, and the exit status.
 fn printed(tell: impl FnOnce(&mut Console<'_>) -> u8) -> (String, String, u8) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = tell(&mut Console { out: &mut out, err: &mut err, terminal: false });
+    let exit = tell(&mut Console { out: &mut out, err: &mut err, terminal: false, input: None });
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), exit)
 }
 

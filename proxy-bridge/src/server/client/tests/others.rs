@@ -8,7 +8,7 @@ async fn a_rollback_and_a_removal_are_asked_for_like_a_deploy() {
     let bridge = FakeBridge::answering([live, removed]).await;
     let ran = run_with(&bridge, &["rollback", "blog", "--version", "abababababab"]).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("blog@abababababab is live on 2 routers (312 ms)\n", 0));
-    let ran = run_with(&bridge, &["remove", "blog"]).await;
+    let ran = run_with(&bridge, &["remove", "blog", "--yes"]).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("blog is removed from 2 routers (312 ms)\n", 0));
 
     let asked = bridge.asked();
@@ -25,11 +25,58 @@ async fn a_project_that_is_not_there_ends_with_one() {
     let mut unknown = problem("unknown-project", "there is no project blog");
     unknown["project"] = json!("blog");
     let unknown = Reply::Json(404, unknown);
-    for args in [&["status", "blog"][..], &["remove", "blog"], &["rollback", "blog"], &["logs", "blog"]] {
+    for args in
+        [&["status", "blog"][..], &["remove", "blog", "--yes"], &["rollback", "blog"], &["logs", "blog"]]
+    {
         let bridge = FakeBridge::answering([unknown.clone()]).await;
         let ran = run_with(&bridge, args).await;
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (1, "", "there is no project blog\n"));
     }
+}
+
+/// Runs `remove` with these flags where somebody types `answer`.
+async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> Ran {
+    let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), answer.as_bytes());
+    let to = bridge.to();
+    let args = [&["remove", "blog", "--to", &to], flags].concat();
+    let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: Some(&mut input) };
+    let exit = run(args.into_iter().map(OsString::from), |_| None, &mut console).await;
+    Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit }
+}
+
+#[tokio::test]
+async fn a_removal_is_asked_about_and_refused_where_nobody_can_be_asked() {
+    let bridge = FakeBridge::answering([]).await;
+    let ran = run_with(&bridge, &["remove", "blog"]).await;
+    assert_eq!((ran.exit, ran.out.as_str()), (64, ""));
+    assert!(ran.err.contains("--yes"), "{ran:?}");
+    for (flags, answer) in [(&[][..], "n\n"), (&[], ""), (&[], "blo\n"), (&["--delete-data"], "y\n")] {
+        let ran = remove_answered(&bridge, flags, answer).await;
+        assert_eq!(ran.exit, 2, "{answer:?}");
+        assert!(ran.err.contains("Type ") && ran.err.contains("blog is not removed"), "{ran:?}");
+    }
+    assert!(bridge.asked().is_empty(), "nothing is sent without a yes");
+}
+
+#[tokio::test]
+async fn a_removal_says_what_is_kept_and_how_to_bring_it_back_or_delete_it() {
+    let removed = |data: &str| {
+        let mut record = record("removed", None);
+        record["projects"][0]["removal"] = json!({"at": "2026-11-01T10:00:00Z", "until": "2026-12-01T10:00:00Z", "version": "blog@1", "data": data});
+        Reply::Events(events(200, &record), 9)
+    };
+    let bridge = FakeBridge::answering([removed("keep"), removed("delete")]).await;
+    let ran = remove_answered(&bridge, &[], "y\n").await;
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    for said in ["until 2026-12-01 10:00 UTC", "rollback blog brings it back with its data", "--delete-data"]
+    {
+        assert!(ran.out.contains(said), "{ran:?}");
+    }
+    let ran = remove_answered(&bridge, &["--delete-data"], "blog\n").await;
+    assert!(ran.out.contains("its data is deleted"), "{ran:?}");
+    let asked = bridge.asked();
+    let paths: Vec<_> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    assert_eq!(paths, ["/projects/blog", "/projects/blog?data=delete"]);
 }
 
 #[tokio::test]
@@ -155,7 +202,7 @@ impl Write for Closed {
 async fn a_reader_that_has_seen_enough_is_no_failure() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let mut err = Vec::new();
-    let mut console = Console { out: &mut Closed, err: &mut err, terminal: false };
+    let mut console = Console { out: &mut Closed, err: &mut err, terminal: false, input: None };
     let args = ["status", "--to", &bridge.to()].map(OsString::from);
     assert_eq!(run(args.into_iter(), |_| None, &mut console).await, 0);
     assert!(err.is_empty());

@@ -11,6 +11,7 @@ use super::verdict::{Verdict, build_failed};
 use super::{End, Run};
 use crate::admin::{self, Hold, Report};
 use crate::digest::Digest;
+use crate::incarnation::Incarnation;
 use crate::server::deploys::rounds::{
     Quorum, Refusal, Round, Silent, Terms, any_reachable, ask, insist, while_away,
 };
@@ -171,8 +172,12 @@ impl Run {
             routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
         }
         let round = Round { answers: published, silent: round.silent };
-        let on_volume =
-            "the files are on the volume, and the silent routers will serve them when they are back";
+        let removed = self.changes.iter().all(|change| change.tree().is_none());
+        let on_volume = if removed {
+            "it is gone from the volume, and the silent routers will drop it when they are back"
+        } else {
+            "the files are on the volume, and the silent routers will serve them when they are back"
+        };
         self.enough(&round, on_volume)?;
         // Before the answer, so that whoever has read it is never shown an older version.
         let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
@@ -190,7 +195,7 @@ impl Run {
                 continue;
             }
             for change in self.changes.iter() {
-                routers.mark_behind(&router, change.project(), self.published(change).as_ref());
+                routers.mark_behind(&router, change.project(), self.published(change));
             }
             if self.changes.iter().any(|change| router.is_behind(change.project().as_str())) {
                 behind.push(router.name().to_owned());
@@ -240,15 +245,16 @@ impl Run {
         let one = |change: &Change| {
             let status = router.status(change.project().as_str());
             let (digest, version, outcome) = match change {
-                Change::Put(_) => {
-                    let published = self.published(change)?.to_string();
-                    let live = status?.live.filter(|live| live.digest == published)?;
+                Change::Put(_) | Change::BringBack(..) => {
+                    let (published, incarnation) = self.published(change)?;
+                    let status = status.filter(|status| status.incarnation == incarnation)?;
+                    let live = status.live.filter(|live| live.digest == published.to_string())?;
                     (Some(live.digest), Some(live.version), admin::Outcome::Live)
                 }
-                Change::Remove(_) if router.is_ready() && status.is_none() => {
+                Change::Remove(..) if router.is_ready() && status.is_none() => {
                     (None, None, admin::Outcome::Removed)
                 }
-                Change::Remove(_) => return None,
+                Change::Remove(..) => return None,
             };
             let project = change.project().to_string();
             Some(Report { digest, version, ..Report::of(&project, outcome) })
@@ -256,11 +262,12 @@ impl Run {
         self.changes.iter().map(one).collect()
     }
 
-    /// The digest of the version that routers make of `change`, as far as they have said.
-    fn published(&self, change: &Change) -> Option<Digest> {
+    /// The digest of the version that routers make of `change`, as far as they have said, and its
+    /// incarnation.
+    fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
         let digest = change.digest()?;
-        let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project());
-        known.and_then(|one| one.digest).or(Some(*digest))
+        let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project())?;
+        Some((known.digest.unwrap_or(*digest), known.incarnation))
     }
 
     /// # Errors

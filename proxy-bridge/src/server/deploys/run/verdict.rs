@@ -23,17 +23,17 @@ impl Verdict {
             else {
                 return Self::Stale(reports);
             };
-            let as_deployed = match change {
-                Change::Put(tree) => {
+            let as_deployed = match change.digest() {
+                Some(deployed) => {
                     let read = report.own.as_ref().or(report.digest.as_ref());
-                    read.is_none_or(|digest| *digest == tree.digest.to_string())
+                    read.is_none_or(|digest| *digest == deployed.to_string())
                 }
-                Change::Remove(_) => report.outcome == admin::Outcome::Removed,
+                None => report.outcome == admin::Outcome::Removed,
             };
             match report.outcome {
                 _ if !as_deployed => stale = true,
                 admin::Outcome::Failed => return Self::Bad(reports),
-                admin::Outcome::Removed if matches!(change, Change::Put(_)) => stale = true,
+                admin::Outcome::Removed if change.digest().is_some() => stale = true,
                 _ => {}
             }
         }

@@ -1,11 +1,13 @@
 use super::*;
+use crate::incarnation::Incarnation;
+use crate::server::routers::state::version_of;
 
 fn version(text: &str) -> Version {
     Some(text.to_owned())
 }
 
 fn digest(text: &str) -> Serves {
-    Serves::Digest(text.to_owned())
+    Serves::Version(text.to_owned())
 }
 
 /// Marks r1 and blog.
@@ -110,6 +112,22 @@ fn of_a_router_that_misses_many_deploys_the_version_before_them_and_the_last_one
         assert!(is_behind_with(&behind, digest(older)), "{older}");
     }
     assert!(!is_behind_with(&behind, digest("999")));
+}
+
+#[test]
+fn a_router_that_missed_a_removal_and_the_next_deploy_of_the_same_files_is_behind() {
+    let behind = Behind::default();
+    let later = Incarnation::from_number(1);
+    mark(&behind, None, digest("files"));
+    let next = version_of("files", later);
+    mark(&behind, Some(next.clone()), digest("files"));
+    assert!(is_behind_with(&behind, digest("files")), "it is the removed project's");
+    assert!(is_behind_with(&behind, Serves::Nothing), "it has read the removal alone");
+    assert!(!is_behind_with(&behind, Serves::Version(next)));
+    // The removed project is back: the router never served anything else.
+    mark(&behind, None, digest("files"));
+    mark(&behind, version("files"), digest("files"));
+    assert!(behind.projects().is_empty());
 }
 
 fn open(folder: &std::path::Path) -> Behind {

@@ -1,0 +1,209 @@
+//! Removes from the state folder all that nothing needs any more: checkouts, fetched packages,
+//! compiled modules, and the data of incarnations that have ended. Blocking steps, each run off the
+//! control flow's thread.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use switchyard_bridge::incarnation::{Data, Ended, Incarnation, Incarnations};
+use switchyard_bridge::project::ProjectName;
+use tokio::task::spawn_blocking;
+
+use super::record::{Gone, Record};
+use crate::cells::Cells;
+use crate::checkout::Store;
+use crate::packages::Packages;
+use crate::root::Root;
+use crate::version::{Tenant, Version};
+
+/// How long the versions of a project are kept whose folder vanished without a removal: a folder
+/// that was deleted or renamed by mistake is missed within days.
+const VANISHED_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// After the end of the time in which a project can be brought back: more than the clocks of two
+/// machines differ.
+const CLOCK_MARGIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Removes what nothing needs any more.
+#[derive(Debug, Clone)]
+pub(super) struct Pruner {
+    pub(super) root: Root,
+    pub(super) store: Arc<Store>,
+    pub(super) packages: Arc<Packages>,
+    pub(super) cells: Arc<Cells>,
+    pub(super) record: Record,
+}
+
+/// The project that is looked at, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Scope {
+    pub(super) project: ProjectName,
+    /// The number of checkouts that stay besides those in use.
+    pub(super) keep: usize,
+    pub(super) used: Vec<Version>,
+    /// `true` when its folder is gone.
+    pub(super) is_gone: bool,
+    /// The incarnations that were found in the state folder; those that are current, ended or in
+    /// use need not be named.
+    pub(super) found: BTreeSet<Incarnation>,
+}
+
+impl Pruner {
+    /// Prunes each of `scopes` in turn.
+    pub(super) async fn run(self, scopes: Vec<Scope>) {
+        // A panic in it is logged.
+        let _ = spawn_blocking(move || scopes.iter().for_each(|scope| self.prune(scope))).await;
+    }
+
+    /// The projects that have something in the state folder which no event of theirs may ever
+    /// prune: their folder is gone, or they were removed before. With the incarnations that were
+    /// found. None while the projects root is missing or may still be filled: nothing is known to be
+    /// gone then.
+    pub(super) async fn leftovers(self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
+        spawn_blocking(move || self.find_leftovers()).await.unwrap_or_default()
+    }
+
+    fn find_leftovers(&self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
+        if !self.root.is_there() {
+            return BTreeMap::new();
+        }
+        let checkouts = self.store.tenants();
+        let known = self.record.projects().into_iter().map(|name| Tenant::new(&name, Incarnation::FIRST));
+        let others = [self.packages.tenants(), self.cells.caches().tenants(), self.cells.data().tenants()];
+        let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for tenant in checkouts.into_iter().chain(known).chain(others.into_iter().flatten()) {
+            found.entry(tenant.project).or_default().insert(tenant.incarnation);
+        }
+        found.retain(|project, _| {
+            self.root.lacks(project.as_str()) || Incarnations::path(self.root.path(), project).exists()
+        });
+        found
+    }
+
+    fn prune(&self, scope: &Scope) {
+        let record = match Incarnations::read(self.root.path(), &scope.project) {
+            // A root that is missing tells nothing of what ended and what is kept.
+            Ok(None) if !self.root.is_there() => return,
+            Ok(record) => record,
+            Err(error) => return tracing::warn!(project.name = %scope.project, "nothing is pruned: {error}"),
+        };
+        let gone = match scope.is_gone.then(|| self.record.gone(&scope.project)).transpose() {
+            Ok(gone) => gone.flatten(),
+            Err(error) => {
+                return tracing::warn!(project.name = %scope.project, "nothing is pruned: {error:#}");
+            }
+        };
+        // Without a file on the volume it is what it was.
+        let known = scope.used.first().or(gone.as_ref().map(|gone| &gone.version));
+        let record = record.unwrap_or_else(|| Incarnations {
+            current: known.map(|version| version.incarnation).unwrap_or_default(),
+            ..Incarnations::default()
+        });
+        let ended = record.ended.iter().map(|ended| ended.incarnation);
+        let used = scope.used.iter().map(|version| version.incarnation);
+        let all: BTreeSet<_> = ended.chain(used).chain([record.current]).collect();
+        for incarnation in all.union(&scope.found) {
+            let tenant = Tenant::new(&scope.project, *incarnation);
+            let mut used = used_digits(&scope.used, *incarnation);
+            let mut keep = 0;
+            if *incarnation == record.current && !scope.is_gone {
+                keep = scope.keep;
+            } else if let Some((version, until)) = end_of(*incarnation, &record, gone.as_ref())
+                && !is_over(until)
+            {
+                // Besides the version that was live.
+                keep = scope.keep;
+                used.extend(version);
+            }
+            let is_in_use = scope.used.iter().any(|version| version.incarnation == *incarnation);
+            let is_served = is_in_use || (*incarnation == record.current && !scope.is_gone);
+            self.prune_tenant(&tenant, keep, &used, is_served);
+            match record.end_of(*incarnation) {
+                Some(ended) if !is_in_use => self.prune_data(&tenant, ended),
+                Some(_) => {}
+                None if *incarnation != record.current && scope.found.contains(incarnation) => {
+                    self.report_unknown_data(&tenant);
+                }
+                None => {}
+            }
+        }
+        let is_forgotten = |gone: &Gone| {
+            let end = end_of(gone.version.incarnation, &record, Some(gone));
+            record.removed || end.is_none_or(|(_, until)| is_over(until))
+        };
+        if gone.as_ref().is_some_and(is_forgotten) {
+            self.record.remove(&scope.project);
+        }
+    }
+
+    /// Removes checkouts but the `keep` newest and those `used`, their packages, and compiled
+    /// modules.
+    fn prune_tenant(&self, tenant: &Tenant, keep: usize, used: &HashSet<String>, is_served: bool) {
+        self.store.prune(tenant, keep, used);
+        self.packages.prune(tenant, || self.store.packages(tenant));
+        let caches = self.cells.caches();
+        let pruned = if is_served { caches.prune(tenant) } else { caches.remove(tenant) };
+        if let Err(error) = pruned {
+            tracing::warn!("old compiled modules stay: {error:#}");
+        }
+    }
+
+    /// Removes the data of an incarnation that has ended, when that was asked for or its time is
+    /// over.
+    fn prune_data(&self, tenant: &Tenant, ended: &Ended) {
+        let is_due = ended.data == Data::Delete || is_over(ended.until);
+        if is_due && self.cells.data().remove(tenant) {
+            tracing::info!(
+                project.name = %tenant.project,
+                incarnation = %tenant.incarnation,
+                "the data of {} as it was until {} is deleted",
+                tenant.project,
+                ended.at
+            );
+        }
+    }
+
+    /// Data is deleted only when the volume says so.
+    fn report_unknown_data(&self, tenant: &Tenant) {
+        let data = self.cells.data().of(tenant);
+        if data.exists() {
+            tracing::warn!(
+                project.name = %tenant.project,
+                "{} is kept: the volume does not name this incarnation of {} (any more); delete the folder if nobody needs it",
+                data.display(),
+                tenant.project
+            );
+        }
+    }
+}
+
+/// `blog@3f9a1c2b7d4e`: what comes after the `@`.
+fn digits(version: &str) -> Option<String> {
+    version.split_once('@').map(|(_, digits)| digits.to_owned())
+}
+
+/// The digits of those `versions` that are of `incarnation`.
+fn used_digits(versions: &[Version], incarnation: Incarnation) -> HashSet<String> {
+    let versions = versions.iter().filter(|version| version.incarnation == incarnation);
+    versions.map(|version| version.digest.short()).collect()
+}
+
+/// The digits of the version that was live when `incarnation` was removed or its folder vanished,
+/// and until when its versions are kept for that. `None` when neither is known to have happened.
+fn end_of(
+    incarnation: Incarnation,
+    record: &Incarnations,
+    gone: Option<&Gone>,
+) -> Option<(Option<String>, Timestamp)> {
+    if let Some(ended) = record.end_of(incarnation) {
+        return Some((ended.version.as_deref().and_then(digits), ended.until));
+    }
+    let gone = gone.filter(|gone| gone.version.incarnation == incarnation)?;
+    Some((Some(gone.version.digest.short()), gone.since.saturating_add(VANISHED_KEPT).ok()?))
+}
+
+/// Returns `true` when the time until which something is kept has passed, by any machine's clock.
+fn is_over(until: Timestamp) -> bool {
+    Timestamp::now().duration_since(until) > CLOCK_MARGIN
+}
