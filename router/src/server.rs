@@ -4,6 +4,7 @@
 mod files;
 mod walls;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -74,7 +75,7 @@ pub struct Ready {
 pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let mut problems = Problems(Vec::new());
     let projects = problems.of("projects", projects(&config.projects));
-    let state = problems.of("state", state(&config.state));
+    let state = problems.of("state", state(&config.state, &config.projects));
     let listener = problems.of("listen", bind(config.listen));
     let admin = problems.of("admin", bind(config.admin));
     let events = problems.of("event-secret-file", events(&config));
@@ -143,7 +144,8 @@ fn projects(path: &Path) -> Result<Root, String> {
 }
 
 /// The state folder, made if need be, and the lock that keeps a second router out of it.
-fn state(path: &Path) -> Result<(PathBuf, fs::File), String> {
+fn state(path: &Path, projects: &Path) -> Result<(PathBuf, fs::File), String> {
+    beside_projects(path, projects)?;
     let wrong = |what: &str, error: io::Error| {
         format!(
             "{} cannot be {what}: {error}; name a folder that the router's user may write",
@@ -164,6 +166,28 @@ fn state(path: &Path) -> Result<(PathBuf, fs::File), String> {
         ));
     }
     Ok((real, lock))
+}
+
+/// Refuses a state folder that the router would take for a project, or for part of one: each write
+/// to it would be a change of that project.
+fn beside_projects(state: &Path, projects: &Path) -> Result<(), String> {
+    let (Ok(root), Some(real)) = (projects.canonicalize(), resolved(state)) else { return Ok(()) };
+    let Ok(below) = real.strip_prefix(root) else { return Ok(()) };
+    let first = below.iter().next().map(OsStr::as_encoded_bytes);
+    if first.is_some_and(|name| name.starts_with(b".") || name.starts_with(b"_")) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is in the projects root, where each folder is a project: name one outside of it",
+        state.display()
+    ))
+}
+
+/// The path without symbolic links, as far as it exists.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    Some(existing.canonicalize().ok()?.join(path.strip_prefix(existing).ok()?))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, String> {

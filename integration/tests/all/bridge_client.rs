@@ -207,6 +207,7 @@ async fn refusals_exit_with_2_and_no_answer_with_3() {
     let bridge = routers.bridge().flag("token-file", tokens.path().display()).start().await;
     let outcome = run(&bridge, &["deploy", text(&folder)]).await;
     assert_eq!(outcome.code, Some(2), "no token: {outcome:#?}");
+    assert!(outcome.stderr.contains("SWITCHYARD_TOKEN"), "{outcome:#?}");
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "a-token-0123456789\n").unwrap();
     let with_token = ["deploy", text(&folder), "--token-file", text(token.path())];
@@ -218,6 +219,14 @@ async fn refusals_exit_with_2_and_no_answer_with_3() {
     let environment = [("SWITCHYARD_TO", to.as_str()), ("SWITCHYARD_TOKEN", "a-token-0123456789")];
     let outcome = run_with(&["deploy", text(&folder)], &environment).await;
     assert_eq!(outcome.code, Some(0), "by the environment: {outcome:#?}");
+
+    let router = routers.iter().next().expect("a router");
+    for address in [router.public.address, router.admin.client.address] {
+        let to = format!("http://{address}");
+        let outcome = run_with(&["deploy", text(&folder), "--to", &to], &[]).await;
+        assert_eq!(outcome.code, Some(1), "a router's address: {outcome:#?}");
+        assert!(outcome.stderr.contains("--to must be the bridge's own address"), "{outcome:#?}");
+    }
 
     let nobody = format!("http://{}", place::reserve());
     let outcome = run_with(&["deploy", text(&folder), "--to", &nobody], &[]).await;
@@ -264,6 +273,11 @@ async fn a_wrong_command_line_exits_with_64_and_says_what_would_be_right() {
         let outcome = run_with(&arguments, &[]).await;
         assert_eq!(outcome.code, Some(64), "{arguments:?}: {outcome:#?}");
         assert!(!outcome.stderr.is_empty(), "{arguments:?}");
+    }
+    for (wrong, right) in [("undeploy", "deploy"), ("stauts", "status")] {
+        let outcome = run_with(&[wrong, "a"], &[]).await;
+        assert_eq!(outcome.stderr.lines().count(), 2, "one problem, not the bridge's own: {outcome:#?}");
+        assert!(outcome.stderr.contains(&format!("did you mean {right:?}?")), "{outcome:#?}");
     }
 }
 

@@ -251,9 +251,9 @@ async fn polling_sees_what_is_included() {
 #[tokio::test]
 async fn what_cannot_be_included_is_named_with_file_and_field() {
     let volume = Volume::new();
-    volume.write("state/x", "");
+    volume.write("_state/x", "");
     volume.link("/etc", "_etc");
-    let state = volume.path("state").display().to_string();
+    let state = volume.path("_state").display().to_string();
     let wrong = [
         ("absolute", "/etc", "does not begin"),
         ("inside", "./lib", "does not begin"),
@@ -261,7 +261,7 @@ async fn what_cannot_be_included_is_named_with_file_and_field() {
         ("itself", "../itself", "is the project itself"),
         ("part", "../part/lib", "is the project itself"),
         ("link", "../_etc", "symbolic link"),
-        ("state-of-the-router", "../state/data", "is the router's own"),
+        ("state-of-the-router", "../_state/data", "is the router's own"),
         ("hidden", "../.npmrc", "is hidden"),
         ("neighbour", "../itself/lib", "itself does not share with neighbour"),
         ("gone", "../gone-too", "is not there"),

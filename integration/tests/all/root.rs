@@ -179,6 +179,21 @@ async fn a_router_does_not_start_on_a_root_that_leads_nowhere() {
 }
 
 #[tokio::test]
+async fn a_router_does_not_start_with_its_state_where_it_would_be_a_project() {
+    let volume = Volume::with("a", hello("one"));
+    for state in ["", "state", "a", "a/.state"] {
+        let path = volume.path(state);
+        let ended = Router::builder(&volume).flag("state", path.display()).run_to_end().await;
+        assert_eq!(ended.status.code(), Some(64), "{state:?}");
+        let said = ended.log.text();
+        assert!(said.contains("--state") && said.contains("is in the projects root"), "{state:?}: {said}");
+    }
+    assert!(!volume.path("state").exists(), "a folder was left behind");
+    let router = Router::builder(&volume).flag("state", volume.path(".state").display()).start().await;
+    answers(&router, "/a/", "one").await;
+}
+
+#[tokio::test]
 async fn a_router_that_starts_on_a_root_that_is_being_filled_serves_what_it_served() {
     let volume = Volume::new();
     volume.write("one/a/main.ts", hello("one"));

@@ -58,9 +58,9 @@ impl Console<'_> {
     }
 }
 
-/// Whether the program's first argument names a command of the client.
-pub fn is_command(name: &OsStr) -> bool {
-    name.to_str().is_some_and(args::is_command)
+/// Returns whether the program's first argument is a command, known or not, rather than a flag.
+pub fn is_command(first: &OsStr) -> bool {
+    !first.as_encoded_bytes().starts_with(b"-")
 }
 
 /// Carries out a command. `args` begin with its name; `env` tells of variables.
@@ -130,7 +130,7 @@ async fn carry(command: Command, silence: Duration, console: &mut Console<'_>) -
 
 fn usage(problems: &[String]) -> String {
     let mut lines = problems.join("\nswitchyard-bridge: ");
-    lines.push_str("\nswitchyard-bridge: --help behind the command lists its flags");
+    lines.push_str("\nswitchyard-bridge: run switchyard-bridge COMMAND --help for a command's flags");
     lines
 }
 

@@ -3,7 +3,7 @@
 //! ```toml
 //! [[token]]
 //! name = "ci"                          # shown in records and audit lines
-//! token = "at least 16 characters"     # or: sha256 = "<the token's SHA-256 in hex>"
+//! token = "4f1c09e2d7b35a86"           # or: sha256 = "<the token's SHA-256 in hex>"
 //! projects = ["blog", "shop-*"]
 //! actions = ["deploy", "rollback"]     # also: delete, read; "*" for all
 //! ```
@@ -154,8 +154,10 @@ impl Caller {
             return Ok(());
         }
         let name = self.name().unwrap_or_default();
-        let detail =
-            format!("the token {name:?} is not for {action} of {project}: add both to it in the token file");
+        let detail = format!(
+            "the token {name:?} does not allow {action} of {project}: add what is missing to its actions or \
+             projects in the token file"
+        );
         Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
     }
 }
@@ -242,10 +244,13 @@ impl Entry {
 
     fn hash(&self) -> Result<[u8; 32], String> {
         match (&self.token, &self.sha256) {
-            (Some(token), None) if token.len() < MIN_LEN => {
-                Err(format!("token must have at least {MIN_LEN} characters"))
+            (Some(token), None) if token.len() < MIN_LEN || !token.bytes().all(|c| c.is_ascii_graphic()) => {
+                Err(format!(
+                    "token must be at least {MIN_LEN} letters, digits and signs without spaces, as \
+                     `openssl rand -hex 32` prints them"
+                ))
             }
-            (Some(token), None) => Ok(Sha256::digest(token.trim()).into()),
+            (Some(token), None) => Ok(Sha256::digest(token).into()),
             (None, Some(hex)) => hex
                 .parse::<crate::digest::Digest>()
                 .map(|digest| *digest.as_bytes())
@@ -277,14 +282,14 @@ mod tests {
     const CI: &str = r#"
         [[token]]
         name = "ci"
-        token = "correct horse battery"
+        token = "correct-horse-battery"
         projects = ["blog", "shop-*"]
         actions = ["deploy", "read"]
     "#;
 
     #[test]
     fn a_token_is_for_its_projects_and_actions() {
-        let caller = tokens(CI).unwrap().caller(&with("correct horse battery")).unwrap();
+        let caller = tokens(CI).unwrap().caller(&with("correct-horse-battery")).unwrap();
         assert_eq!(caller.name(), Some("ci"));
         assert!(caller.may(Action::Deploy, "blog") && caller.may(Action::Read, "shop-1"));
         assert!(!caller.may(Action::Deploy, "blog2") && !caller.may(Action::Delete, "blog"));
@@ -295,17 +300,17 @@ mod tests {
     #[test]
     fn no_token_and_an_unknown_one_are_refused() {
         let tokens = tokens(CI).unwrap();
-        for headers in [HeaderMap::new(), with("wrong horse battery")] {
+        for headers in [HeaderMap::new(), with("wrong-horse-battery")] {
             assert_eq!(tokens.caller(&headers).unwrap_err().status, StatusCode::UNAUTHORIZED);
         }
     }
 
     #[test]
     fn a_token_can_be_given_by_its_hash() {
-        let hash = crate::digest::Digest::from(<[u8; 32]>::from(Sha256::digest("a secret of some length")));
+        let hash = crate::digest::Digest::from(<[u8; 32]>::from(Sha256::digest("a-secret-of-some-length")));
         let text =
             format!("[[token]]\nname = \"x\"\nsha256 = \"{hash}\"\nprojects = [\"*\"]\nactions = [\"*\"]");
-        let caller = tokens(&text).unwrap().caller(&with("a secret of some length")).unwrap();
+        let caller = tokens(&text).unwrap().caller(&with("a-secret-of-some-length")).unwrap();
         assert!(caller.may(Action::Delete, "anything"));
     }
 
@@ -327,6 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_the_commands_cannot_send_is_refused() {
+        for token in
+            ["at least 16 characters", " 0123456789abcdef", "0123456789abcdef\\n", "0123456789abcdé-0123"]
+        {
+            let text = CI.replace("correct-horse-battery", token);
+            let problems = tokens(&text).unwrap_err();
+            assert!(problems[0].contains("without spaces"), "{token}: {problems:?}");
+            assert!(!problems[0].contains(token), "a token is shown: {problems:?}");
+        }
+    }
+
+    #[test]
     fn a_wrong_file_leaves_the_tokens_as_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens.toml");
@@ -334,9 +351,9 @@ mod tests {
         let tokens = Tokens::open(Some(path.clone())).unwrap();
         fs::write(&path, "[[token]]").unwrap();
         assert!(tokens.reload().is_err());
-        assert!(tokens.caller(&with("correct horse battery")).is_ok());
+        assert!(tokens.caller(&with("correct-horse-battery")).is_ok());
         fs::write(&path, CI.replace("correct", "another")).unwrap();
         assert_eq!(tokens.reload(), Ok(1));
-        assert!(tokens.caller(&with("correct horse battery")).is_err());
+        assert!(tokens.caller(&with("correct-horse-battery")).is_err());
     }
 }

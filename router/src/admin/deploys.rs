@@ -126,7 +126,7 @@ async fn read_hold(body: impl Body<Error = hyper::Error>) -> Result<Hold, Answer
     })?;
     let hold: Hold = serde_json::from_slice(&body.to_bytes()).map_err(|error| {
         bad_request(&format!(
-            "the body is no hold: {error}; send {{\"id\": …, \"projects\": [\"blog\"], \"lease_ms\": 30000}}"
+            "the body does not describe a hold: {error}; send {{\"id\": …, \"projects\": [\"blog\"], \"lease_ms\": 30000}}"
         ))
     })?;
     hold.check().map_err(|error| bad_request(&error.to_string()))?;

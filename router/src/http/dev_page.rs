@@ -31,7 +31,7 @@ pub(super) fn render(project: &str, failed: &Failure) -> String {
     let version = failed.version.as_ref().map(ToString::to_string).unwrap_or_default();
     let _ = write!(
         page,
-        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a mend and load again</footer></html>"
+        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a fix and reload the page</footer></html>"
     );
     page
 }

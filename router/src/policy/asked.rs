@@ -255,7 +255,7 @@ fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, W
 }
 
 fn unknown_key(field: &str, key: &str, known: &[&str]) -> Wrong {
-    let fix = format!("is none of {}{}", known.join(", "), did_you_mean(key, known));
+    let fix = format!("is unknown; there are {}{}", known.join(", "), did_you_mean(key, known));
     wrong(&format!("{field}.{key}"), fix)
 }
 

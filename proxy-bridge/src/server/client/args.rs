@@ -9,6 +9,7 @@ use reqwest::header::HeaderValue;
 
 use self::specs::{Flag, SPECS, Spec, flags, help};
 use super::remove::Removal;
+use crate::command::suggest::did_you_mean;
 use crate::project::ProjectName;
 
 mod access;
@@ -64,10 +65,6 @@ pub(super) enum Parsed {
     Print(String),
 }
 
-pub(super) fn is_command(name: &str) -> bool {
-    SPECS.iter().any(|spec| spec.name == name)
-}
-
 /// Reads the command line, which begins with the command's name, and the two variables.
 ///
 /// # Errors
@@ -79,7 +76,8 @@ pub(super) fn parse(
     let name = args.next().unwrap_or_default();
     let Some(spec) = SPECS.iter().find(|spec| name == spec.name) else {
         let names: Vec<_> = SPECS.iter().map(|spec| spec.name).collect();
-        return Err(vec![format!("{name:?} is no command; there are {}", names.join(", "))]);
+        let hint = did_you_mean(&name.to_string_lossy(), &names);
+        return Err(vec![format!("{name:?} is not a command; there are {}{hint}", names.join(", "))]);
     };
     let mut values = Values { spec, given: BTreeMap::new(), operand: None, problems: Vec::new() };
     if values.read(args) {

@@ -9,6 +9,8 @@ use super::failure::{Failure, exit_of};
 use crate::incarnation::Data;
 use crate::visible;
 
+const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
+
 /// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
 /// Returns the exit status.
 pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
@@ -86,7 +88,7 @@ pub(super) fn day(at: Timestamp) -> String {
 fn silent_routers(routers: &[Told], behind: &[String]) -> String {
     let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
     let lines = silent.map(|told| {
-        let error = told.error.as_deref().unwrap_or("said nothing");
+        let error = told.error.as_deref().unwrap_or("reported no result");
         let is_behind = behind.contains(&told.router);
         let until = if is_behind { "; it gets no requests until it serves what was deployed" } else { "" };
         format!("  {}: {}{until}", visible::word(&told.router), visible::line(error))
@@ -108,10 +110,22 @@ fn describe(problem: &Problem, answer: &Answer) -> String {
             sentence.push_str(&format!(" ({what} {name:?})"));
         }
     }
+    sentence.push_str(hint(problem));
     lines.push(sentence);
     lines.push(silent_routers(&problem.routers, &[]));
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
+}
+
+/// Returns what to do about a problem, where its text is written for callers of the API.
+fn hint(problem: &Problem) -> &'static str {
+    match problem.kind.rsplit(':').next() {
+        Some("unauthorized") => "; give the token with --token-file or in SWITCHYARD_TOKEN",
+        Some("unknown-path") => NOT_THE_BRIDGE,
+        // The bridge names the project. A router's public listener took the path for a project's.
+        Some("unknown-project") if problem.project.is_none() => NOT_THE_BRIDGE,
+        _ => "",
+    }
 }
 
 /// `main.ts:3:12: message`, and the lines around the place.

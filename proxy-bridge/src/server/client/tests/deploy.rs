@@ -1,6 +1,8 @@
 use super::*;
 use crate::project::ProjectName;
 
+const HOW_TO_GIVE_ONE: &str = "; give the token with --token-file or in SWITCHYARD_TOKEN";
+
 #[tokio::test]
 async fn a_folder_is_sent_and_its_phases_are_shown() {
     let blog = Blog::new();
@@ -75,7 +77,8 @@ async fn refusals_end_with_two_and_silence_of_routers_with_three() {
         let bridge = FakeBridge::answering([Reply::Json(status, problem(slug, "because"))]).await;
         let ran = run_with(&bridge, &["deploy", &blog.path]).await;
         assert_eq!((ran.exit, ran.out.as_str()), (exit, ""), "{status}");
-        assert!(ran.err.ends_with("because\n"), "{status}: {}", ran.err);
+        let hint = if status == 401 { HOW_TO_GIVE_ONE } else { "" };
+        assert!(ran.err.ends_with(&format!("because{hint}\n")), "{status}: {}", ran.err);
         assert_eq!(bridge.asked().len(), 1, "an answer is an answer");
     }
 }
@@ -89,7 +92,7 @@ async fn an_upload_that_is_refused_in_its_middle_is_told_why() {
     let bridge = FakeBridge::answering([refused]).await;
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
     assert_eq!(ran.exit, 2, "{}", ran.err);
-    assert!(ran.err.ends_with("give a token\n"), "{}", ran.err);
+    assert!(ran.err.ends_with(&format!("give a token{HOW_TO_GIVE_ONE}\n")), "{}", ran.err);
     assert_eq!(bridge.asked().len(), 1);
 }
 
@@ -306,7 +309,7 @@ async fn a_bridge_that_refuses_to_say_what_its_routers_do_is_told() {
     fs::write(format!("{}/package.json", blog.path), "{}").unwrap();
     let bridge = FakeBridge::answering([Reply::Json(401, problem("unauthorized", "give a token"))]).await;
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
-    assert_eq!((ran.exit, ran.err.as_str()), (2, "give a token\n"));
+    assert_eq!((ran.exit, ran.err), (2, format!("give a token{HOW_TO_GIVE_ONE}\n")));
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ async fn a_rollback_and_a_removal_are_asked_for_like_a_deploy() {
 
 #[tokio::test]
 async fn a_project_that_is_not_there_ends_with_one() {
-    let unknown = Reply::Json(404, problem("unknown-project", "there is no project blog"));
+    let mut unknown = problem("unknown-project", "there is no project blog");
+    unknown["project"] = json!("blog");
+    let unknown = Reply::Json(404, unknown);
     for args in
         [&["status", "blog"][..], &["remove", "blog", "--yes"], &["rollback", "blog"], &["logs", "blog"]]
     {
