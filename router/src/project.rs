@@ -20,6 +20,10 @@ pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::{Asked, Wrong};
+
+/// A project's folders may lie so deep in one another, counting symbolic links: whoever walks them holds a kilobyte of
+/// its stack, or a descriptor, for each level.
+pub(crate) const MAX_DEPTH: usize = 128;
 pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
 
 /// What the project's files say of how it is served.

@@ -62,6 +62,9 @@ const INSTALLING_LOOKS: Duration = Duration::from_millis(500);
 /// large applications take a minute or two.
 const MAX_INSTALLING: Duration = Duration::from_secs(180);
 
+/// Messages that are taken before anything else is seen to; each has the events of some milliseconds.
+const MAX_MESSAGES: usize = 1000;
+
 /// More names of projects with events than this are forgotten once they are of no use.
 const MAX_SEEN: usize = 10_000;
 
@@ -196,12 +199,23 @@ impl Watcher {
         let mut next_look = Instant::now() + follow::LOOKS;
         loop {
             let due = self.settling.due().map_or(next_look, |due| due.min(next_look));
-            match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(Message::Events(Ok(events))) => self.events(&events),
-                Ok(Message::Events(Err(errors))) => self.errors(&errors),
-                Ok(Message::Differs(difference)) => self.differs(difference),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+            let first = match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Disconnected) => return,
+                first => first.ok(),
+            };
+            // All that wait at once: the folders of a project are gone through after them, not after each.
+            let mut restructured = false;
+            for message in first.into_iter().chain(messages.try_iter().take(MAX_MESSAGES)) {
+                match message {
+                    Message::Events(Ok(events)) => restructured |= self.events(&events),
+                    Message::Events(Err(errors)) => self.errors(&errors),
+                    Message::Differs(difference) => self.differs(difference),
+                    Message::Stop => return,
+                }
+            }
+            if restructured {
+                let watched = self.tree.sync(&self.settling.names());
+                self.watched(watched);
             }
             let now = Instant::now();
             let mut changes = Vec::new();
@@ -334,12 +348,13 @@ impl Watcher {
         self.settling.found(name, now);
     }
 
-    fn events(&mut self, events: &[DebouncedEvent]) {
+    /// Returns whether there may be other directories now.
+    fn events(&mut self, events: &[DebouncedEvent]) -> bool {
         let mut restructured = false;
         for event in events {
             if event.need_rescan() {
                 self.rescan("the kernel's queue of file events overflowed");
-                return;
+                return false;
             }
             let Some(what) = what(&event.kind) else { continue };
             for path in &event.paths {
@@ -361,10 +376,7 @@ impl Watcher {
                 }
             }
         }
-        if restructured {
-            let watched = self.tree.sync(&self.settling.names());
-            self.watched(watched);
-        }
+        restructured
     }
 
     fn errors(&mut self, errors: &[Error]) {

@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 use switchyard_bridge::digest;
 use switchyard_bridge::event::Diagnostic;
 
-use crate::project::{Include, diagnostic, included, is_beside};
+use crate::project::{Include, MAX_DEPTH, diagnostic, included, is_beside};
 
 /// A project of more files is a mistake (a data set, a package folder by another name), and
 /// reading it would hold up its own reloads for minutes.
 const MAX_FILES: usize = 50_000;
+
+/// Folders are counted each time that a symbolic link leads to them: by links there may be more paths to one than
+/// anybody could walk.
+const MAX_FOLDERS: usize = 50_000;
 
 /// All that counts of a project, at one moment.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub(crate) fn list(root: &Path, gate: Gate<'_>) -> Result<Listing, ListError> {
         listing: Listing { files: BTreeMap::new(), node_modules: Vec::new() },
         roots: beside.iter().map(|(_, real)| real).chain([&root]).cloned().collect(),
         ancestors: Vec::new(),
+        folders: 0,
     };
     walk.top(root, "")?;
     for (include, real) in beside {
@@ -133,6 +138,8 @@ struct Walk {
     roots: Vec<PathBuf>,
     /// The real directories from one of them down to where the walk is: a link to one of them is a loop.
     ancestors: Vec<PathBuf>,
+    /// Those entered so far.
+    folders: usize,
     listing: Listing,
 }
 
@@ -194,9 +201,7 @@ impl Walk {
                     "the symbolic link {path} points to a folder that it is in: remove it"
                 )));
             }
-            self.ancestors.push(real.clone());
-            self.directory(&real, &path)?;
-            self.ancestors.pop();
+            self.enter(real, &path)?;
         } else if metadata.is_file() {
             if self.listing.files.len() == MAX_FILES {
                 return Err(invalid(format!(
@@ -206,6 +211,25 @@ impl Walk {
             self.listing.files.insert(path, Stamp::of(&metadata));
         }
         // Sockets, pipes and devices are no code: they are left out as if they were not there.
+        Ok(())
+    }
+
+    fn enter(&mut self, real: PathBuf, path: &str) -> Result<(), ListError> {
+        if self.ancestors.len() > MAX_DEPTH {
+            return Err(invalid(format!(
+                "has folders more than {MAX_DEPTH} deep, counting symbolic links: keep data outside the project"
+            )));
+        }
+        self.folders += 1;
+        if self.folders > MAX_FOLDERS {
+            return Err(invalid(format!(
+                "has more than {MAX_FOLDERS} folders, counting each by every symbolic link to it: keep data outside \
+                 the project"
+            )));
+        }
+        self.ancestors.push(real.clone());
+        self.directory(&real, path)?;
+        self.ancestors.pop();
         Ok(())
     }
 
@@ -297,6 +321,32 @@ mod tests {
             symlink(target, dir.path().join("link")).unwrap();
             assert!(refused(dir.path()).contains(why), "{target}");
         }
+    }
+
+    #[test]
+    fn folders_that_are_too_deep_or_too_many_by_way_of_links_make_the_project_invalid() {
+        for (links, why) in [(1, "more than 128 deep"), (2, "more than 50000 folders")] {
+            let dir = tempfile::tempdir().unwrap();
+            // With one link each they are a chain, with two there are 2^20 ways through them.
+            let levels = if links == 1 { 5000 } else { 20 };
+            for level in 0..levels {
+                std::fs::create_dir(dir.path().join(format!("d{level}"))).unwrap();
+            }
+            for level in 1..levels {
+                for link in 0..links {
+                    let link = dir.path().join(format!("d{}/{link}", level - 1));
+                    symlink(format!("../d{level}"), link).unwrap();
+                }
+            }
+            assert!(refused(dir.path()).contains(why), "{why}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join(["d"; 128].join("/"));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("a.ts"), "").unwrap();
+        assert_eq!(paths(dir.path()).len(), 1);
+        std::fs::create_dir(deep.join("d")).unwrap();
+        assert!(refused(dir.path()).contains("more than 128 deep"));
     }
 
     #[test]

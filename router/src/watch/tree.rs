@@ -8,13 +8,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify_debouncer_full::notify::{self, Config, Error, ErrorKind, RecursiveMode};
+use notify_debouncer_full::notify::{self, Config, Error, ErrorKind};
 use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_debouncer_opt};
 use switchyard_bridge::{digest, project};
 use walkdir::{DirEntry, WalkDir};
 
-use super::plain::PlainWatcher;
-use crate::project::{CONFIG_FILES, Include, NODE_MODULES, has_packages, included};
+use super::plain::{self, PlainWatcher};
+use crate::project::{CONFIG_FILES, Include, MAX_DEPTH, NODE_MODULES, has_packages, included};
 
 /// What is watched, and whose it is.
 pub(super) struct Tree {
@@ -78,7 +78,7 @@ impl Tree {
 
     fn watch(&mut self, directory: &Path) -> notify::Result<()> {
         match &mut self.debouncer {
-            Some(debouncer) => debouncer.watch(directory, RecursiveMode::NonRecursive),
+            Some(debouncer) => plain::watch(debouncer, directory),
             None => Ok(()),
         }
     }
@@ -193,7 +193,7 @@ impl Tree {
         let affected: Vec<_> = affected.map(|(directory, _)| directory.clone()).collect();
         let mut result = Ok(());
         for directory in affected {
-            // Again for one that is watched: it may be another directory of the same name.
+            // For one that is watched as well: it may be another directory of the same name.
             if let Err(error) = self.watch(&directory) {
                 self.watched.remove(&directory);
                 if !is_gone(&error) {
@@ -260,7 +260,7 @@ fn directories(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     };
     let mut found = Vec::new();
     let mut packages = Vec::new();
-    let walk = WalkDir::new(path).follow_links(true).into_iter();
+    let walk = WalkDir::new(path).follow_links(true).max_depth(MAX_DEPTH).into_iter();
     let entered = walk.filter_entry(|entry| {
         if entry.depth() > 0 && (!entry.file_type().is_dir() || !stays_inside(entry)) {
             return false;
