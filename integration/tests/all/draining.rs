@@ -153,3 +153,31 @@ async fn a_removed_projects_requests_in_flight_end_too() {
     assert_eq!(stream.next().await, None);
     events.wait_retired("a").await;
 }
+
+#[tokio::test]
+async fn a_project_that_comes_back_while_it_drains_shows_no_reload_from_before_its_removal() {
+    let volume = Volume::with("a", lasting("one"));
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    let (upload, request) = Upload::post("/a/echo");
+    upload.send("1").await;
+    let mut connection = router.public.connect().await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 1"));
+    volume.remove("a");
+    events.wait_removed("a").await;
+    volume.write("a/main.ts", lasting("two"));
+    let second = events.wait_live("a").await.data.version;
+    eventually("it is shown", || async {
+        router.admin.projects().await.get("a").is_some_and(|shown| shown.live.is_some())
+    })
+    .await;
+    let shown = router.admin.project("a").await;
+    assert_eq!(shown.draining.len(), 1);
+    let reloads: Vec<_> = shown.reloads.into_iter().map(|reload| reload.version).collect();
+    assert_eq!(reloads, [second]);
+    upload.end();
+    assert_eq!(stream.next().await, None);
+    events.wait_retired("a").await;
+}

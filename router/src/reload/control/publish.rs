@@ -139,6 +139,8 @@ impl Control {
         let project = self.projects.get_mut(name)?;
         let outcome = if before.was_known { Outcome::Removed } else { Outcome::Unknown };
         let report = project.report(outcome, None);
+        // It may go on draining, and come back before that is over.
+        project.forget_history();
         let project = project.name.clone();
         if before.was_known {
             tracing::info!(project.name = name, "{name} is removed: its folder is gone");
