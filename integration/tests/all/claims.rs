@@ -74,7 +74,7 @@ async fn a_projects_own_host_and_path_go_before_any_claim_at_router_and_bridge()
     let volume = Volume::new();
     project(&volume, "victim", &[]);
     project(&volume, "m-shop", &["www.shop.example"]);
-    let mut routers = Replicas::start(&volume, 2).await;
+    let mut routers = Replicas::start_each(volume.root(), 2, |_, router| router.unwatched()).await;
     let bridge = routers.start_bridge().await;
     // After the victims, under names before and behind theirs.
     project(&volume, "zz-evil", &["victim.example.com", "/victim", "/victim/api"]);
