@@ -6,9 +6,10 @@ use http::HeaderName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Death, Diagnostic, Timings, Trigger};
+use crate::event::{Death, Diagnostic, RouteConflict, Timings, Trigger};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
+use crate::routes::Claim;
 
 /// The digest of the version that a checkout's tar is of.
 pub const DIGEST: HeaderName = HeaderName::from_static("x-switchyard-digest");
@@ -72,9 +73,16 @@ pub struct Status {
     pub draining: Vec<Draining>,
     /// The newest first.
     pub reloads: Vec<Reload>,
-    /// Hosts and path prefixes that the project claims besides its name.
+    /// Hosts and path prefixes that the live version claims besides the project's name.
     #[serde(default)]
     pub routes: Vec<String>,
+    /// The claims by which the project is looked up: its routes without those that the operator's
+    /// policy refuses. Others may have a better right: see `conflicts`.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
+    /// The claims, its own or of others, that it keeps from others or others from it; at most 20 of them.
+    #[serde(default)]
+    pub conflicts: Vec<RouteConflict>,
     /// The deploy that holds it: see [`Hold`].
     #[serde(default)]
     pub held: Option<String>,

@@ -34,6 +34,9 @@ pub enum EventType {
     /// The process of the live version ended by itself, or went over a limit and was ended.
     #[serde(rename = "cell.died")]
     CellDied,
+    /// A project claims a route that another one has a better or the same right to. Both get an event.
+    #[serde(rename = "route.conflict")]
+    RouteConflict,
 }
 
 impl EventType {
@@ -45,6 +48,7 @@ impl EventType {
             Self::ProjectRemoved => "project.removed",
             Self::VersionRetired => "version.retired",
             Self::CellDied => "cell.died",
+            Self::RouteConflict => "route.conflict",
         }
     }
 }
@@ -78,6 +82,24 @@ pub struct EventData {
     /// How the cell ended. In `cell.died` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub death: Option<Death>,
+    /// The claim that does not lead to its project. In `route.conflict` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<RouteConflict>,
+}
+
+/// A host or a path prefix that a project claims in vain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteConflict {
+    /// `www.example.com` or `/shop`
+    pub route: String,
+    /// The project that claims it.
+    pub claimant: String,
+    /// The project that is in the way; none when the operator's policy gives the route to no project.
+    pub rival: Option<String>,
+    /// The project that gets the requests; none when nobody does.
+    pub holder: Option<String>,
+    /// In words, with the reason and what can be done.
+    pub message: String,
 }
 
 /// How a cell ended that was not told to.
@@ -209,6 +231,7 @@ pub(crate) mod tests {
                 error: None,
                 timings_ms: Timings { debounce: Some(20.5), total: Some(31.25), ..Timings::default() },
                 death: None,
+                conflict: None,
             },
         }
     }
@@ -243,8 +266,8 @@ pub(crate) mod tests {
 
     #[test]
     fn each_type_has_one_name_everywhere() {
-        use EventType::*;
-        for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied] {
+        use EventType::{CellDied, ProjectRemoved, ReloadFailed, ReloadLive, RouteConflict, VersionRetired};
+        for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied, RouteConflict] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unknown};

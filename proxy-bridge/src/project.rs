@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// `[a-z0-9][a-z0-9-]{0,62}`: a DNS label, because it is the first label of Host.
+/// `[a-z0-9][a-z0-9-]{0,62}`: a DNS label, because it is the first label of Host. So no two names have the same
+/// label. Digits alone, `localhost` and `www` are names, and found by path alone ([`crate::routes`]).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProjectName(Arc<str>);

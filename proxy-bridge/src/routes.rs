@@ -1,149 +1,186 @@
-//! Which project a request is for: by its host, by a path prefix that a project claims, or by the
-//! first segment of its path. One rule for the routers and for whoever forwards to them.
+//! The project that a request is for. One rule for the routers and for the bridge that forwards to
+//! them.
+//!
+//! Routing is a boundary between projects: nobody gets the requests of another project by claiming
+//! its host or its path. A request is looked up by its host, and by its path where the host belongs
+//! to nobody. In both steps the first of these that applies has it:
+//!
+//! 1. **The operator's policy.** A host that the policy assigns belongs to that project alone, with
+//!    all its paths and whether that claims it or not. An assigned prefix goes to its project once
+//!    that claims it.
+//! 2. **Names.** The first label of the host, or the first segment of the path, is the name of a
+//!    project: the request is for that one, and no claim without the policy's word changes it.
+//! 3. **Claims**, in the order in which they were made ([`Claim::since`]). A claimed host has all its
+//!    paths. Below a claimed prefix only an earlier claim of a longer one counts. What several
+//!    projects have claimed at the same moment goes to none of them: see [`Routes::conflicts`].
+//!
+//! No project is named by the host of an IP address, by labels of digits alone, nor by `localhost`
+//! and `www`: these hosts are everybody's, and lead to projects by path.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use jiff::Timestamp;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
+use serde::{Deserialize, Serialize};
 
+pub use self::assignments::{Assignments, Owner, Pattern};
+use self::claimants::{Claimant, Claimants, Top};
+pub use self::conflicts::{Conflict, Reason, Rival};
 use self::prefixes::Prefixes;
+pub use self::route::{InvalidRoute, Route};
 use crate::project::ProjectName;
 
+mod assignments;
+mod claimants;
+mod conflicts;
+mod label;
 mod prefixes;
+mod route;
 
-/// Segments of a prefix that a project claims: each is a level of a tree.
-const MAX_SEGMENTS: usize = 32;
+/// As many routes as one project may claim: each is looked up in the same time however many there are,
+/// and is kept and shown with every version of the project.
+pub const MAX_ROUTES: usize = 100;
 
-/// One more way to a project than its name. Its text is as in `switchyard.routes` and in
-/// [`crate::admin::Status::routes`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Route {
-    /// A whole host name, lower case, without a port.
-    Host(String),
-    /// A path prefix: begins with `/`, does not end with it.
-    Prefix(String),
+/// A route that a project claims.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// The host or the path prefix.
+    pub route: Route,
+    /// The moment from which on the router knows the claim without interruption.
+    pub since: Timestamp,
+    /// `true`: the operator's policy gives the route to the project.
+    pub assigned: bool,
 }
 
-/// A text that is no route.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "invalid route {0:?}: expected a host (\"www.example.com\") or a prefix (\"/shop\") of at most \
-     {MAX_SEGMENTS} segments"
-)]
-pub struct InvalidRoute(String);
-
-impl FromStr for Route {
-    type Err = InvalidRoute;
-
-    fn from_str(text: &str) -> Result<Self, InvalidRoute> {
-        let invalid = || InvalidRoute(text.to_owned());
-        if let Some(rest) = text.strip_prefix('/') {
-            let rest = rest.trim_end_matches('/');
-            let is_prefix = !rest.is_empty() && rest.split('/').count() <= MAX_SEGMENTS;
-            return if is_prefix { Ok(Self::Prefix(format!("/{rest}"))) } else { Err(invalid()) };
-        }
-        let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'.';
-        if text.is_empty() || !text.bytes().all(plain) {
-            return Err(invalid());
-        }
-        Ok(Self::Host(text.to_ascii_lowercase()))
-    }
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Host(text) | Self::Prefix(text)) = self;
-        f.write_str(text)
-    }
-}
-
-/// The projects that are known, each with what is held of it, and the ways to them. A clone shares all with the original: it
-/// costs nothing, and a change of one project no more among thousands than among a few.
+/// The projects that are known, each with the value that is held of it, and the ways to them. A clone
+/// shares all with the original: it costs nothing, and a change of one project costs no more among
+/// thousands than among a few.
 #[derive(Debug, Clone)]
 pub struct Routes<T> {
     projects: HashTrieMapSync<ProjectName, Arc<Known<T>>>,
     hosts: HashTrieMapSync<String, Claimants>,
+    /// The claimed hosts in order: those with the same first label are neighbours.
+    ordered: RedBlackTreeSetSync<String>,
     prefixes: Prefixes,
+    assignments: Arc<Assignments>,
 }
 
 #[derive(Debug)]
 struct Known<T> {
     value: T,
-    routes: Box<[Route]>,
+    claims: Box<[Claim]>,
 }
 
-/// The projects that claim a route. The first by name has it.
-type Claimants = RedBlackTreeSetSync<ProjectName>;
+/// The result of one step of the lookup.
+#[derive(Debug)]
+enum Way<'a, T> {
+    /// To a project; `length` bytes of the path led to it. `known` is there where it was looked up by its name.
+    To { project: &'a ProjectName, known: Option<&'a Known<T>>, length: usize, by: By },
+    /// Several projects have claimed it at the same moment.
+    Contested { one: &'a ProjectName, other: &'a ProjectName, since: Timestamp },
+    /// The policy assigns it to a project that is not asked for by it.
+    Reserved,
+    /// The step says nothing.
+    Open,
+}
+
+/// The reason for which a request is a project's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Assignment,
+    Name,
+    Claim(Timestamp),
+}
+
+impl<'a, T> Way<'a, T> {
+    fn claimed(top: Top<'a>, length: usize) -> Self {
+        let since = top.rank.since;
+        match top.rival {
+            Some(other) => Self::Contested { one: top.first, other, since },
+            None => {
+                let by = if top.rank.is_assigned() { By::Assignment } else { By::Claim(since) };
+                Self::To { project: top.first, known: None, length, by }
+            }
+        }
+    }
+}
 
 impl<T> Default for Routes<T> {
     fn default() -> Self {
         Self {
             projects: HashTrieMapSync::new_sync(),
             hosts: HashTrieMapSync::new_sync(),
+            ordered: RedBlackTreeSetSync::new_sync(),
             prefixes: Prefixes::default(),
+            assignments: Arc::default(),
         }
     }
 }
 
 impl<T> Routes<T> {
-    /// `routes` gives the routes that a project claims. Of two that claim the same one, the first by
-    /// name has it.
-    pub fn new(
-        projects: impl IntoIterator<Item = (ProjectName, T)>,
-        routes: impl Fn(&T) -> &[Route],
-    ) -> Self {
-        let mut all = Self::default();
-        for (name, project) in projects {
-            let routes = routes(&project).to_vec();
-            all.insert(name, project, &routes);
-        }
-        all
+    /// Has the policy's assignments hold from now on. The claims that are in the table stay as they
+    /// are: whoever changes the assignments inserts those anew.
+    pub fn assign(&mut self, assignments: Arc<Assignments>) {
+        self.assignments = assignments;
     }
 
-    /// Puts a project in the place of what is known of it.
-    pub fn insert(&mut self, project: ProjectName, value: T, routes: &[Route]) {
+    /// Puts a project, with its claims, in the place of what is known of it.
+    pub fn insert(&mut self, project: ProjectName, value: T, claims: &[Claim]) {
         let before = self.projects.get(&project).cloned();
-        let had = before.as_ref().map_or(&[][..], |known| &known.routes);
-        if had != routes {
-            had.iter().for_each(|route| self.claim(route, |claimants| _ = claimants.remove_mut(&project)));
-            for route in routes {
-                self.claim(route, |claimants| claimants.insert_mut(project.clone()));
-            }
+        let had = before.as_ref().map_or(&[][..], |known| &known.claims);
+        if had != claims {
+            had.iter().for_each(|claim| self.unclaim(&project, claim));
+            claims.iter().for_each(|claim| self.claim(&project, claim));
         }
-        self.projects.insert_mut(project, Arc::new(Known { value, routes: routes.into() }));
+        self.projects.insert_mut(project, Arc::new(Known { value, claims: claims.into() }));
     }
 
     /// Takes out a project and its claims, if it is known.
     pub fn remove(&mut self, project: &ProjectName) {
         let Some(known) = self.projects.get(project).cloned() else { return };
         self.projects.remove_mut(project);
-        for route in &known.routes {
-            self.claim(route, |claimants| _ = claimants.remove_mut(project));
-        }
+        known.claims.iter().for_each(|claim| self.unclaim(project, claim));
+    }
+
+    fn claim(&mut self, project: &ProjectName, claim: &Claim) {
+        let claimant = Claimant::new(project, claim);
+        self.change(&claim.route, |claimants| claimants.insert(claimant));
+    }
+
+    fn unclaim(&mut self, project: &ProjectName, claim: &Claim) {
+        let claimant = Claimant::new(project, claim);
+        self.change(&claim.route, |claimants| claimants.remove(&claimant));
     }
 
     /// Changes who claims a route.
-    fn claim(&mut self, route: &Route, change: impl FnOnce(&mut Claimants)) {
+    fn change(&mut self, route: &Route, change: impl FnOnce(&mut Claimants)) {
         match route {
             Route::Prefix(prefix) => self.prefixes.change(prefix, change),
             Route::Host(host) => {
-                let mut claimants = self.hosts.get(host).cloned().unwrap_or_else(Claimants::new_sync);
+                let mut claimants = self.hosts.get(host).cloned().unwrap_or_default();
                 change(&mut claimants);
                 if claimants.is_empty() {
                     self.hosts.remove_mut(host);
+                    self.ordered.remove_mut(host);
                 } else {
                     self.hosts.insert_mut(host.clone(), claimants);
+                    self.ordered.insert_mut(host.clone());
                 }
             }
         }
     }
 
+    /// Returns the value that is held of a project.
     pub fn get(&self, project: &str) -> Option<&T> {
         self.projects.get(project).map(|known| &known.value)
+    }
+
+    /// Returns the claims of a project: none when it is not known.
+    pub fn claims(&self, project: &str) -> &[Claim] {
+        self.projects.get(project).map(|known| &*known.claims).unwrap_or_default()
     }
 
     /// All projects, in no order.
@@ -151,12 +188,12 @@ impl<T> Routes<T> {
         self.projects.values().map(|known| &known.value)
     }
 
-    /// How many projects there are.
+    /// The number of projects.
     pub fn len(&self) -> usize {
         self.projects.size()
     }
 
-    /// Whether no project is known.
+    /// Returns `true` when no project is known.
     pub fn is_empty(&self) -> bool {
         self.projects.is_empty()
     }
@@ -165,20 +202,61 @@ impl<T> Routes<T> {
     /// on (empty when the host named the project). `host` and `path` are as
     /// [`target::canonical`](crate::target::canonical) gives them.
     pub fn find<'p>(&self, host: &str, path: &'p str) -> Option<(&T, &'p str)> {
-        let by_host = || {
-            let label = host.split('.').next().unwrap_or(host);
-            let name = self.hosts.get(host).and_then(Claimants::first).map_or(label, ProjectName::as_str);
-            Some((self.get(name)?, ""))
+        let way = match self.by_host(host) {
+            Way::Open => self.by_path(path),
+            way => way,
         };
-        let by_prefix = || {
-            let (name, length) = self.prefixes.longest(path)?;
-            Some((self.get(name.as_str())?, &path[..length]))
-        };
-        let by_segment = || {
-            let name = path.strip_prefix('/')?.split('/').next()?;
-            Some((self.get(name)?, &path[..=name.len()]))
-        };
-        by_host().or_else(by_prefix).or_else(by_segment)
+        let Way::To { project, known, length, .. } = way else { return None };
+        let value = known.map(|known| &known.value).or_else(|| self.get(project.as_str()))?;
+        Some((value, &path[..length]))
+    }
+
+    fn by_host(&self, host: &str) -> Way<'_, T> {
+        let named = label::of(host).and_then(|label| self.name(label));
+        let top = self.hosts.get(host).and_then(Claimants::top);
+        if let Some(top) = top.filter(|top| top.rank.is_assigned()) {
+            return Way::claimed(top, 0);
+        }
+        let by = |by, (project, known)| Way::To { project, known: Some(known), length: 0, by };
+        match self.assignments.host(host) {
+            Some(Owner::Shared) => return Way::Open,
+            Some(Owner::Project(owner)) => {
+                let named = named.filter(|(named, _)| *named == owner);
+                return named.map_or(Way::Reserved, |named| by(By::Assignment, named));
+            }
+            None => {}
+        }
+        let claimed = || top.map_or(Way::Open, |top| Way::claimed(top, 0));
+        named.map_or_else(claimed, |named| by(By::Name, named))
+    }
+
+    fn by_path(&self, path: &str) -> Way<'_, T> {
+        let best = self.prefixes.best(path);
+        let claimed = || best.map_or(Way::Open, |best| Way::claimed(best.top, best.length));
+        if best.is_some_and(|best| best.top.rank.is_assigned()) {
+            return claimed();
+        }
+        let segment = path.strip_prefix('/').and_then(|path| path.split('/').next());
+        match segment.and_then(|segment| self.name(segment)) {
+            Some((project, known)) => {
+                let length = 1 + project.as_str().len();
+                Way::To { project, known: Some(known), length, by: By::Name }
+            }
+            None => claimed(),
+        }
+    }
+
+    /// The way to the requests that `route` stands for.
+    fn at(&self, route: &Route) -> Way<'_, T> {
+        match route {
+            Route::Host(host) => self.by_host(host),
+            Route::Prefix(prefix) => self.by_path(prefix),
+        }
+    }
+
+    /// The project that is called so.
+    fn name(&self, name: &str) -> Option<(&ProjectName, &Known<T>)> {
+        self.projects.get_key_value(name).map(|(name, known)| (name, &**known))
     }
 }
 

@@ -13,4 +13,4 @@ pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use debuggers::{Attached, Debuggers};
 pub(crate) use events::{Events, Happened};
 pub(crate) use lines::{Lines, MAX_LINES, News, Reader};
-pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running, Serving};
+pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running, Serving, Table};

@@ -8,26 +8,32 @@ mod limits;
 mod net;
 mod paths;
 mod resolve;
+mod routes;
 mod secret;
 mod variable;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::admin::Grants;
 use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::Assignments;
 use switchyard_protocol::{Limits, Permissions};
 
 use self::allowed::Allowed;
 pub(crate) use self::asked::{Asked, Wrong};
+pub(crate) use self::routes::Verdict;
 
 /// What the operator allows: to all projects, and to some of them in other ways.
 #[derive(Debug)]
 pub(crate) struct Policy {
     defaults: Allowed,
     projects: BTreeMap<ProjectName, Allowed>,
+    /// The hosts and path prefixes that it gives to projects.
+    assignments: Arc<Assignments>,
 }
 
 /// What a version is given.
@@ -64,7 +70,7 @@ pub(crate) struct RequestLimits {
 impl Policy {
     /// What holds without a file: nothing beyond what is safe, and these limits.
     pub(crate) fn new(requests: RequestLimits) -> Self {
-        Self { defaults: Allowed::new(requests), projects: BTreeMap::new() }
+        Self { defaults: Allowed::new(requests), projects: BTreeMap::new(), assignments: Arc::default() }
     }
 
     /// Reads `file`. What it says nothing of is as in [`Policy::new`]. `state` is the router's own folder, which
@@ -78,7 +84,11 @@ impl Policy {
 
     /// What a project gets that asks for this.
     pub(crate) fn grant(&self, project: &ProjectName, asked: &Asked) -> Grant {
-        resolve::grant(self.projects.get(project).unwrap_or(&self.defaults), asked)
+        resolve::grant(self.allowed(project), asked)
+    }
+
+    fn allowed(&self, project: &ProjectName) -> &Allowed {
+        self.projects.get(project).unwrap_or(&self.defaults)
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use switchyard_bridge::entry::{self, Config, MAX_CONFIG, PACKAGE_FILE};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::Route;
+use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
 
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
@@ -31,7 +31,7 @@ pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
 pub(crate) struct Manifest {
     /// Relative to the project's directory, `/` between.
     pub(crate) entry: String,
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes: ClaimedRoutes,
     /// Whether a path prefix that led to the project is taken off its requests' paths.
     pub(crate) strip_prefix: bool,
     pub(crate) asked: Asked,
@@ -194,22 +194,43 @@ impl Document {
         self.own("stripPrefix").map_or(Ok(true), |value| value.as_bool().ok_or_else(wrong))
     }
 
-    fn routes(&self) -> Result<Vec<Route>, Diagnostic> {
-        let Some(value) = self.own("routes") else { return Ok(Vec::new()) };
-        let wrong = || {
-            in_file(
-                self.file,
-                format!(
-                    "\"switchyard.routes\" in {} must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")",
-                    self.file
-                ),
-            )
-        };
-        let routes = value.as_array().ok_or_else(wrong)?;
-        routes
-            .iter()
-            .map(|route| route.as_str().and_then(|route| route.parse().ok()).ok_or_else(wrong))
-            .collect()
+    fn routes(&self) -> Result<ClaimedRoutes, Diagnostic> {
+        let Some(value) = self.own("routes") else { return Ok(ClaimedRoutes::default()) };
+        let shape = "must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")";
+        let wrong = |fix: &str| self.wrong(&Wrong::new(ROUTES, fix));
+        let texts = value.as_array().ok_or_else(|| wrong(shape))?;
+        if texts.len() > MAX_ROUTES {
+            return Err(wrong(&format!("has {} routes: {MAX_ROUTES} are the most", texts.len())));
+        }
+        let (line, column) = keys::place(&self.text, ROUTES).unzip();
+        let mut claimed = ClaimedRoutes { routes: Vec::new(), file: self.file, line, column };
+        for (index, text) in texts.iter().enumerate() {
+            let text = text.as_str().ok_or_else(|| wrong(shape))?;
+            let route =
+                text.parse().map_err(|error: InvalidRoute| claimed.refused(index, &error.to_string()));
+            claimed.routes.push(route?);
+        }
+        Ok(claimed)
+    }
+}
+
+/// The path of the key that claims routes.
+const ROUTES: &str = "switchyard.routes";
+
+/// The routes that a configuration claims, and the place in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ClaimedRoutes {
+    pub(crate) routes: Vec<Route>,
+    file: &'static str,
+    line: Option<u32>,
+    column: Option<u32>,
+}
+
+impl ClaimedRoutes {
+    /// Says that the route with this index is refused, and why.
+    pub(crate) fn refused(&self, index: usize, why: &str) -> Diagnostic {
+        let message = format!("\"{ROUTES}[{index}]\" in {}: {why}", self.file);
+        Diagnostic { line: self.line, column: self.column, ..in_file(self.file, message) }
     }
 }
 
@@ -327,8 +348,22 @@ mod tests {
             ("main.ts", ""),
             ("deno.json", r#"{"switchyard": {"routes": ["WWW.Example.com", "/shop/"]}}"#),
         ]);
-        let routes = manifest.unwrap().routes;
+        let routes = manifest.unwrap().routes.routes;
         assert_eq!(routes, [Route::Host("www.example.com".into()), Route::Prefix("/shop".into())]);
-        assert!(read(&[("main.ts", ""), ("deno.json", r#"{"switchyard": {"routes": ["/"]}}"#)]).is_err());
+        let error = |routes: &str| {
+            let config = format!("{{\"switchyard\": {{\n\"routes\": {routes}}}}}");
+            let error = read(&[("main.ts", ""), ("deno.json", &config)]).unwrap_err();
+            assert_eq!((error.file.as_deref(), error.line), (Some("deno.json"), Some(2)), "{error:?}");
+            error.message
+        };
+        assert!(
+            error("[\"/a\", \"/\"]")
+                .starts_with("\"switchyard.routes[1]\" in deno.json: \"/\" is not a route")
+        );
+        assert!(error("[1]").starts_with("\"switchyard.routes\" in deno.json must be a list"));
+        let many: Vec<_> = (0..=MAX_ROUTES).map(|n| format!("/{n}")).collect();
+        assert!(error(&format!("{many:?}")).contains("has 101 routes: 100 are the most"));
+        let long = error(&format!("[\"{}\"]", "x".repeat(10_000)));
+        assert!(long.len() < 400, "{long}");
     }
 }

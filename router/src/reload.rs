@@ -2,6 +2,7 @@
 //! leaves the last good version alone. Knows no requests.
 
 mod attempt;
+mod claims;
 mod control;
 mod deploys;
 mod machine;

@@ -29,6 +29,7 @@ fn event() -> Event {
             error: None,
             timings_ms: Timings::default(),
             death: None,
+            conflict: None,
         },
     }
 }

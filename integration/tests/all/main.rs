@@ -34,6 +34,7 @@ mod cache;
 mod changes;
 mod checkouts;
 mod churn;
+mod claims;
 mod containment;
 mod crashes;
 mod data;

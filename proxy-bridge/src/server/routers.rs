@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::event::Event;
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
-use crate::routes::{Route, Routes};
+use crate::routes::{Claim, Route, Routes};
 use crate::verifier::Verified;
 use behind::Behind;
 use owner::Owner;
@@ -307,8 +307,8 @@ impl Shared {
         }
     }
 
-    /// Makes the table's entry of one project: with the routes that any router gives to it, or none
-    /// when no router has it. A project that a router is behind in is in the table also before any
+    /// Makes the table's entry of one project: with its claims at any router, each with the best right that
+    /// one gives to it, or none when no router has it. A project that a router is behind in is in the table also before any
     /// router has reported it: those that have it and those that do not are to be told apart.
     fn make_routes(&self, name: &str) {
         // A folder may be called as no project can be.
@@ -316,16 +316,21 @@ impl Shared {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         self.made.fetch_add(1, Relaxed);
         let mut is_known = self.common.behind.is_any(name);
-        let mut routes = Vec::new();
+        let mut claims: BTreeMap<Route, Claim> = BTreeMap::new();
         for router in self.list().iter() {
             let state = router.state();
             let Some(status) = state.get(name) else { continue };
             is_known = true;
-            routes.extend(status.routes.iter().filter_map(|route| route.parse::<Route>().ok()));
+            for claim in &status.claims {
+                let merged = claims.entry(claim.route.clone()).or_insert_with(|| claim.clone());
+                merged.since = merged.since.min(claim.since);
+                merged.assigned |= claim.assigned;
+            }
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if is_known {
-            table.insert(project.clone(), project, &routes);
+            let claims: Vec<_> = claims.into_values().collect();
+            table.insert(project.clone(), project, &claims);
         } else {
             table.remove(&project);
         }

@@ -137,6 +137,8 @@ impl Shown {
             draining: Vec::new(),
             reloads: Vec::new(),
             routes: Vec::new(),
+            claims: Vec::new(),
+            conflicts: Vec::new(),
             held: None,
             sequence: 0,
             grants: None,

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use switchyard_bridge::event::{Death, Diagnostic, Event, EventData, EventType, Timings, Trigger};
+use switchyard_bridge::event::{
+    Death, Diagnostic, Event, EventData, EventType, RouteConflict, Timings, Trigger,
+};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::publisher::Publisher;
 use tokio::sync::broadcast;
@@ -41,6 +43,7 @@ pub(crate) struct Happened {
     pub(crate) error: Option<Diagnostic>,
     pub(crate) timings_ms: Timings,
     pub(crate) death: Option<Death>,
+    pub(crate) conflict: Option<RouteConflict>,
 }
 
 impl Events {
@@ -69,6 +72,7 @@ impl Events {
                 error: happened.error,
                 timings_ms: happened.timings_ms,
                 death: happened.death,
+                conflict: happened.conflict,
             },
         };
         if let Some(publisher) = &self.publisher {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::{Route, Routes};
+use switchyard_bridge::routes::{Assignments, Claim, Routes};
 use tokio::sync::watch;
 
 use super::Debuggers;
@@ -36,7 +36,8 @@ pub(crate) struct Entry {
     pub(crate) live: Option<LiveVersion>,
     /// The newest version, when it failed.
     pub(crate) failed: Option<Failure>,
-    pub(crate) routes: Vec<Route>,
+    /// The routes by which it is looked up besides its name.
+    pub(crate) claims: Arc<[Claim]>,
     /// Whether a path prefix that led to the project is taken off.
     pub(crate) strip_prefix: bool,
     pub(crate) requests: Arc<Requests>,
@@ -202,12 +203,26 @@ impl Live {
     /// Puts or (`None`) takes out each of these projects in one swap: whoever loads the table sees all
     /// of it or nothing. For the one writer.
     pub(crate) fn change(&self, changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>) {
+        self.swap(Table::clone(&self.table.load()), changes);
+    }
+
+    /// The same, while another policy gives these routes to projects.
+    pub(crate) fn assign(
+        &self,
+        assignments: Arc<Assignments>,
+        changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>,
+    ) {
         let mut table = Table::clone(&self.table.load());
+        table.assign(assignments);
+        self.swap(table, changes);
+    }
+
+    fn swap(&self, mut table: Table, changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>) {
         for (project, entry) in changes {
             match entry {
                 Some(entry) => {
                     let entry = Arc::new(entry);
-                    table.insert(project, entry.clone(), &entry.routes);
+                    table.insert(project, entry.clone(), &entry.claims);
                 }
                 None => table.remove(&project),
             }
@@ -227,7 +242,7 @@ mod tests {
             project,
             live: None,
             failed: None,
-            routes: Vec::new(),
+            claims: Arc::default(),
             strip_prefix: true,
             requests: Arc::default(),
             limits: RequestLimits::default(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use switchyard_bridge::routes::Pattern;
 use switchyard_protocol::{Limits, Reach};
 
 use super::RequestLimits;
@@ -24,6 +25,9 @@ pub(super) struct Allowed {
     pub(super) sys: Vec<String>,
     /// The variables that a project may set for itself.
     pub(super) own_env: Extent<Names>,
+    /// The routes that it may claim: those that are given to it alone, or with `All` also those that are
+    /// given to nobody.
+    pub(super) routes: Extent<Pattern>,
     pub(super) limits: Limits,
     pub(super) requests: RequestLimits,
     pub(super) cells: usize,
@@ -41,6 +45,7 @@ impl Allowed {
             private_net: Vec::new(),
             sys: Vec::new(),
             own_env: Extent::All,
+            routes: Extent::All,
             limits: Limits {
                 memory: 256 << 20,
                 event_loop: 5_000,

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -11,6 +12,7 @@ use jiff::SignedDuration;
 use switchyard_bridge::command::position::line_and_column;
 use switchyard_bridge::command::suggest::did_you_mean;
 use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::{Assignments, Owner, Pattern, Route};
 use switchyard_bridge::settings_file::read_text;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -66,10 +68,21 @@ type Checked<T> = Result<T, String>;
 impl Reader<'_> {
     fn policy(&mut self, document: &DeTable<'_>, mut policy: Policy) -> Policy {
         let entries = || entries("", document);
-        self.known(entries(), &["defaults", "projects"]);
+        self.known(entries(), &["defaults", "projects", "shared_hosts"]);
+        let mut assignments = Assignments::default();
+        for (_, entry) in entries().filter(|(name, _)| *name == "shared_hosts") {
+            let mut hosts = Vec::new();
+            self.set(&mut hosts, &entry, |value| list(value, host));
+            self.give(hosts, (&entry.key, entry.at), &Owner::Shared, &mut assignments);
+        }
         // The defaults first, wherever they stand: projects begin with them.
         for (_, entry) in entries().filter(|(name, _)| *name == "defaults") {
             self.layer(&entry, &mut policy.defaults);
+            if matches!(&policy.defaults.routes, Extent::Only(given) if !given.is_empty()) {
+                policy.defaults.routes = Extent::All;
+                let fix = "must be true or false: give a route to one project ([projects.NAME] routes)";
+                self.problem(entry.at, &format!("{}.routes", entry.key), fix);
+            }
         }
         for (_, entry) in entries().filter(|(name, _)| *name == "projects") {
             for (name, entry) in self.table(&entry) {
@@ -77,13 +90,38 @@ impl Reader<'_> {
                 self.layer(&entry, &mut allowed);
                 match ProjectName::parse(name) {
                     Ok(name) => {
+                        if let Extent::Only(given) = &allowed.routes {
+                            let (owner, key) =
+                                (Owner::Project(name.clone()), format!("{}.routes", entry.key));
+                            self.give(given.clone(), (&key, entry.at.clone()), &owner, &mut assignments);
+                        }
                         policy.projects.insert(name, allowed);
                     }
                     Err(error) => self.problem(entry.at, &entry.key, error),
                 }
             }
         }
+        policy.assignments = Arc::new(assignments);
         policy
+    }
+
+    /// Gives routes to `owner`, none of which may be somebody else's.
+    fn give(
+        &mut self,
+        given: Vec<Pattern>,
+        (key, at): (&str, Range<usize>),
+        owner: &Owner,
+        to: &mut Assignments,
+    ) {
+        for pattern in given {
+            let shown = pattern.to_string();
+            let other = match to.give(pattern, owner.clone()) {
+                Ok(()) => continue,
+                Err(Owner::Project(other)) => format!("projects.{other}.routes"),
+                Err(Owner::Shared) => "shared_hosts".to_owned(),
+            };
+            self.problem(at.clone(), key, format!("{other} gives {shown:?} too: leave it in one of them"));
+        }
     }
 
     fn layer(&mut self, layer: &Entry<'_>, allowed: &mut Allowed) {
@@ -93,7 +131,8 @@ impl Reader<'_> {
                 "permissions" => self.permissions(&entry, allowed),
                 "limits" => self.limits(&entry, allowed),
                 "env" => self.env(&entry, allowed),
-                _ => self.unknown(&entry, &["permissions", "limits", "env"]),
+                "routes" => self.set(&mut allowed.routes, &entry, |value| extent(value, parsed)),
+                _ => self.unknown(&entry, &["permissions", "limits", "env", "routes"]),
             }
         }
     }
@@ -252,6 +291,13 @@ fn extent<T>(value: &DeValue<'_>, entry: impl Fn(&str) -> Checked<T>) -> Result<
 
 fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn host(text: &str) -> Checked<Pattern> {
+    match parsed(text)? {
+        Pattern::One(Route::Prefix(_)) => Err(format!("{text:?} is not a host (\"apps.example.com\")")),
+        pattern => Ok(pattern),
+    }
 }
 
 fn public(text: &str) -> Checked<Target> {

@@ -2,6 +2,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use switchyard_bridge::admin::Rights;
+use switchyard_bridge::routes::Owner;
 
 use super::*;
 
@@ -75,8 +76,8 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
     );
     let problems = problems.unwrap_err();
     for expected in [
-        "2:10: default: unknown key; there are defaults, projects",
-        "4:17: defaults.limit: unknown key; there are permissions, limits, env",
+        "2:10: default: unknown key; there are defaults, projects, shared_hosts",
+        "4:17: defaults.limit: unknown key; there are permissions, limits, env, routes",
         "5:23: defaults.permissions: must be a table",
         "projects.Blog: \"Blog\" is no project name",
         "8:16: projects.blog.permissions.read: \"shared\" is no absolute path",
@@ -305,4 +306,65 @@ fn secrets_show_in_no_debug_print_and_a_changed_one_is_another_grant() {
 fn limits_of_requests_alone_make_no_difference_to_a_cell() {
     let (before, after) = (grant("", json!({})), grant("[defaults.limits]\nqueue = 1", json!({})));
     assert!(before != after && before.is_alike(&after));
+}
+
+#[test]
+fn routes_are_given_to_projects_and_what_is_given_to_nobody_is_open_unless_the_default_says_no() {
+    let policy = |defaults: &str| {
+        let text = format!(
+            "shared_hosts = [\"apps.example.com\", \"*.apps.example.com\"]\n{defaults}\n\
+             [projects.shop]\nroutes = [\"*.shop.example\", \"/store\"]\n\
+             [projects.blog]\nroutes = true\n[projects.none]\nroutes = false\n[projects.other.env]\nA = \"b\""
+        );
+        try_read(&text).unwrap()
+    };
+    let judge = |policy: &Policy, project: &str, route: &str| {
+        policy.judge(&ProjectName::parse(project).unwrap(), &route.parse().unwrap())
+    };
+    let shop = Verdict::Refused(Some(Owner::Project(ProjectName::parse("shop").unwrap())));
+    let shared = Verdict::Refused(Some(Owner::Shared));
+    for defaults in ["", "[defaults]\nroutes = true", "[defaults]\nroutes = false"] {
+        let policy = policy(defaults);
+        for route in ["www.shop.example", "a.b.shop.example", "/store", "/store/eu"] {
+            assert_eq!(judge(&policy, "shop", route), Verdict::Assigned, "{route}");
+            assert_eq!(judge(&policy, "blog", route), shop, "{route}");
+        }
+        for route in ["apps.example.com", "x.apps.example.com"] {
+            assert_eq!(judge(&policy, "shop", route), shared);
+        }
+        let others = if defaults.ends_with("false") { Verdict::Refused(None) } else { Verdict::Open };
+        for route in ["shop.example", "/stores", "www.example.com"] {
+            assert_eq!(judge(&policy, "shop", route), Verdict::Refused(None), "it has a list: {route}");
+            assert_eq!(judge(&policy, "none", route), Verdict::Refused(None));
+            assert_eq!(judge(&policy, "blog", route), Verdict::Open, "{route}");
+            assert_eq!(judge(&policy, "other", route), others, "{route}");
+            assert_eq!(judge(&policy, "unnamed", route), others, "{route}");
+        }
+    }
+}
+
+#[test]
+fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
+    let text = "shared_hosts = [\"/x\", \"a.example\"]\n[defaults]\nroutes = [\"b.example\"]\n\
+                [projects.shop]\nroutes = [\"a.example\", \"/store\", \"127.0.0.1\"]\n\
+                [projects.blog]\nroutes = [\"/store/\", \"c.example:80\", \"a.example\"]\n[projects.none]\nroutes = 1\n";
+    let problems = try_read(text).unwrap_err();
+    for expected in [
+        "shared_hosts: \"/x\" is not a host",
+        "defaults.routes: must be true or false: give a route to one project",
+        "projects.shop.routes: \"127.0.0.1\" cannot be claimed",
+        "projects.blog.routes: \"c.example:80\" is not a route: write the host without its port",
+        "projects.none.routes: must be true, false or a list of strings",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
+    }
+    let text = "shared_hosts = [\"a.example\"]\n[projects.blog]\nroutes = [\"/store/\"]\n\
+                [projects.shop]\nroutes = [\"a.example\", \"/store\"]\n";
+    let problems = try_read(text).unwrap_err();
+    for expected in [
+        "projects.shop.routes: shared_hosts gives \"a.example\" too",
+        "projects.shop.routes: projects.blog.routes gives \"/store\" too",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
+    }
 }

@@ -6,6 +6,7 @@ mod effects;
 mod lifecycle;
 mod policy;
 mod publish;
+mod routes;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use jiff::Timestamp;
 use switchyard_bridge::admin::Report;
 use switchyard_bridge::event::Trigger;
 use switchyard_bridge::incarnation::Incarnation;
@@ -76,6 +78,10 @@ pub(crate) struct Control {
     deploys: Deploys,
     /// Folders whose names are no project names.
     misnamed: BTreeSet<String>,
+    /// The projects with refused claims, by the one that is in the way.
+    refusals: BTreeMap<ProjectName, BTreeSet<ProjectName>>,
+    /// The moment of the last claim; during the scan at start, of all that it is the first to see.
+    claimed_last: Timestamp,
     /// What the scan at start still waits for; `None` when it is done.
     scanning: Option<BTreeSet<String>>,
     /// For whose packages it does not wait any longer: their registry may be of their own choice.
@@ -173,6 +179,8 @@ impl Control {
             population: Population::default(),
             deploys: Deploys::default(),
             misnamed: BTreeSet::new(),
+            refusals: BTreeMap::new(),
+            claimed_last: Timestamp::MIN,
             scanning: None,
             fetching,
             began: Instant::now(),
@@ -272,6 +280,7 @@ impl Control {
                 }
                 let retry = read.plan.is_some() || project.attempt.trigger == Trigger::Request;
                 let event = project.was_read(read, retry);
+                self.check_claims(&name);
                 self.step(&name, event, now);
             }
             What::Built { result, took } => {
@@ -284,6 +293,14 @@ impl Control {
                         self.retire(&name, cells);
                         self.built(&name, Err(BuildError::Superseded));
                     }
+                    // Another project may have claimed the same while this one was built.
+                    Ok(cells) => match self.check_claims(&name) {
+                        Some(refused) => {
+                            self.retire(&name, cells);
+                            self.built(&name, Err(BuildError::Failed(refused)));
+                        }
+                        None => self.built(&name, Ok(cells)),
+                    },
                     result => self.built(&name, result),
                 }
             }

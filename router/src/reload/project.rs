@@ -1,19 +1,20 @@
 //! What the control flow holds of one project, and how it shows on the board and in the table.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
 use switchyard_bridge::digest::Digest;
-use switchyard_bridge::event::{Death, Diagnostic, Trigger};
+use switchyard_bridge::event::{Death, Diagnostic, RouteConflict, Trigger};
 use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Attempt;
+use super::claims::{Claimed, Refused};
 use super::machine::{Event, Found, Machine, Work};
 use super::population::Cells;
 use super::restarts::{Rest, Restarts};
@@ -75,6 +76,14 @@ pub(super) struct Project {
     pub(super) deploy: Option<String>,
     /// The number of the last event that told of it.
     pub(super) sequence: u64,
+    /// The routes of the live version.
+    pub(super) claimed: Claimed,
+    /// The claim for which the newest version failed.
+    pub(super) refused: Option<Refused>,
+    /// The projects that are in the way of its refused claims.
+    pub(super) rivals: BTreeSet<ProjectName>,
+    /// Claims of it and of others that meet, as they are shown.
+    pub(super) conflicts: Vec<RouteConflict>,
     reloads: VecDeque<Reload>,
     deaths: VecDeque<Died>,
     requests: Arc<Requests>,
@@ -109,6 +118,10 @@ impl Project {
             waiting_next: Vec::new(),
             deploy: None,
             sequence: 0,
+            claimed: Claimed::default(),
+            refused: None,
+            rivals: BTreeSet::new(),
+            conflicts: Vec::new(),
             reloads: VecDeque::new(),
             deaths: VecDeque::new(),
             requests: Arc::default(),
@@ -178,7 +191,12 @@ impl Project {
     }
 
     fn routes(&self) -> &[Route] {
-        self.live_plan.as_ref().map(|plan| plan.routes.as_slice()).unwrap_or_default()
+        self.live_plan.as_ref().map(|plan| plan.routes.routes.as_slice()).unwrap_or_default()
+    }
+
+    /// Its claims that do not count: of the live version, and of the newest one if that failed for one.
+    pub(super) fn refused_claims(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.iter().chain(self.claimed.refused())
     }
 
     fn grant(&self) -> Option<&Grant> {
@@ -225,7 +243,7 @@ impl Project {
             project: self.name.clone(),
             live,
             failed: self.failure.clone(),
-            routes: self.routes().to_vec(),
+            claims: self.claimed.allowed().clone(),
             strip_prefix: self.live_plan.as_ref().is_none_or(|plan| plan.strip_prefix),
             requests: self.requests.clone(),
             limits,
@@ -314,6 +332,8 @@ impl Project {
             draining: Vec::new(),
             reloads: self.reloads.iter().cloned().collect(),
             routes: self.routes().iter().map(ToString::to_string).collect(),
+            claims: self.claimed.allowed().to_vec(),
+            conflicts: self.conflicts.clone(),
             held: self.deploy.clone(),
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),

@@ -1,5 +1,5 @@
-//! What must survive a restart: the last good version of each project, and since when its folder is
-//! gone. Written by a thread of its own.
+//! What must survive a restart: the last good version of each project with the routes that it claims, and since when its
+//! folder is gone. Written by a thread of its own.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::Route;
 use tokio::task::spawn_blocking;
 
 use crate::version::{Tenant, Version};
@@ -57,7 +58,7 @@ struct Queue {
 #[derive(Debug, Clone)]
 enum Change {
     /// The last good version, and since when the project's folder is gone.
-    Put(Version, Option<Timestamp>),
+    Put(LastGood, Option<Timestamp>),
     /// The project's folder is gone since then, unless that was noted before.
     Gone(Timestamp),
     Remove,
@@ -66,11 +67,24 @@ enum Change {
 #[derive(Debug, Clone)]
 struct Files(PathBuf);
 
+/// The routes that a version claims, each with the moment since which it is claimed.
+pub(super) type Since = BTreeMap<Route, Timestamp>;
+
+/// A version that was live when it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LastGood {
+    pub(super) version: Version,
+    /// `None` when the record is older than the rule that the first claim counts.
+    pub(super) claims: Option<Since>,
+}
+
 #[derive(Serialize, Deserialize)]
-struct LastGood {
+struct Recorded {
     digest: Digest,
     #[serde(default)]
     incarnation: Incarnation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claims: Option<BTreeMap<String, Timestamp>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gone: Option<Timestamp>,
 }
@@ -96,14 +110,16 @@ impl Record {
 
     /// Reads the last good versions of the projects whose folders were there, which takes a while. A file that
     /// does not parse is logged and passed over: what is on the volume is built anyway.
-    pub(super) fn read(&self) -> impl FnOnce() -> Result<BTreeMap<ProjectName, Version>> + Send + use<> {
+    pub(super) fn read(&self) -> impl FnOnce() -> Result<BTreeMap<ProjectName, LastGood>> + Send + use<> {
         let files = self.0.files.clone();
         move || files.all()
     }
 
-    /// Has a version remembered that became live. At every instant the file is whole, before or after.
-    pub(super) fn put(&self, version: &Version) {
-        self.0.shared.change(&version.project, Change::Put(version.clone(), None));
+    /// Has a version remembered that became live, with its claims. At every instant the file is whole,
+    /// before or after.
+    pub(super) fn put(&self, version: &Version, claims: &Since) {
+        let last_good = LastGood { version: version.clone(), claims: Some(claims.clone()) };
+        self.0.shared.change(&version.project, Change::Put(last_good, None));
     }
 
     /// Has it noted that the folder of `project` is gone, unless that was noted before.
@@ -122,8 +138,8 @@ impl Record {
     /// It is not written after [`WRITTEN`].
     pub(super) fn gone(&self, project: &ProjectName) -> Result<Option<Gone>> {
         self.0.shared.wait_for(project)?;
-        let Ok((version, since)) = read(&self.0.files.path(project)) else { return Ok(None) };
-        Ok(since.map(|since| Gone { version, since }))
+        let Ok((last_good, since)) = read(&self.0.files.path(project)) else { return Ok(None) };
+        Ok(since.map(|since| Gone { version: last_good.version, since }))
     }
 
     /// The projects that are remembered, whether their folders are there or not.
@@ -188,7 +204,7 @@ impl Shared {
     fn write_all(&self, files: &Files) {
         while let Some((project, change)) = self.next() {
             let written = match change {
-                Change::Put(version, gone) => files.put(&version, gone),
+                Change::Put(last_good, gone) => files.put(&last_good, gone),
                 Change::Gone(since) => files.set_gone(&project, since),
                 Change::Remove => files.remove(&project),
             };
@@ -223,7 +239,7 @@ impl Shared {
 }
 
 impl Files {
-    fn all(&self) -> Result<BTreeMap<ProjectName, Version>> {
+    fn all(&self) -> Result<BTreeMap<ProjectName, LastGood>> {
         let Self(dir) = self;
         let mut all = BTreeMap::new();
         for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
@@ -234,8 +250,8 @@ impl Files {
             }
             match read(&path) {
                 Ok((_, Some(_))) => {}
-                Ok((version, None)) => {
-                    all.insert(version.project.clone(), version);
+                Ok((last_good, None)) => {
+                    all.insert(last_good.version.project.clone(), last_good);
                 }
                 Err(error) => tracing::warn!("{} is passed over: {error:#}", path.display()),
             }
@@ -243,10 +259,14 @@ impl Files {
         Ok(all)
     }
 
-    fn put(&self, version: &Version, gone: Option<Timestamp>) -> Result<()> {
+    fn put(&self, last_good: &LastGood, gone: Option<Timestamp>) -> Result<()> {
+        let LastGood { version, claims } = last_good;
         let path = self.path(&version.project);
-        let last_good = LastGood { digest: version.digest, incarnation: version.incarnation, gone };
-        let text = serde_json::to_vec(&last_good).context("write a digest")?;
+        // A project that is gone gives its claims back.
+        let claims = claims.as_ref().filter(|_| gone.is_none());
+        let claims = claims.map(|all| all.iter().map(|(route, since)| (route.to_string(), *since)).collect());
+        let recorded = Recorded { digest: version.digest, incarnation: version.incarnation, claims, gone };
+        let text = serde_json::to_vec(&recorded).context("write a digest")?;
         if fs::read(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
@@ -259,7 +279,7 @@ impl Files {
 
     fn set_gone(&self, project: &ProjectName, since: Timestamp) -> Result<()> {
         match read(&self.path(project)) {
-            Ok((version, None)) => self.put(&version, Some(since)),
+            Ok((last_good, None)) => self.put(&last_good, Some(since)),
             _ => Ok(()),
         }
     }
@@ -276,13 +296,16 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> Result<(Version, Option<Timestamp>)> {
+fn read(path: &Path) -> Result<(LastGood, Option<Timestamp>)> {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let project = ProjectName::parse(name)?;
     let text = fs::read(path).context("read it")?;
-    let last_good: LastGood = serde_json::from_slice(&text).context("parse it")?;
-    let tenant = Tenant::new(&project, last_good.incarnation);
-    Ok((Version::new(&tenant, last_good.digest), last_good.gone))
+    let recorded: Recorded = serde_json::from_slice(&text).context("parse it")?;
+    let version = Version::new(&Tenant::new(&project, recorded.incarnation), recorded.digest);
+    // What is no route any more is no claim.
+    let claim = |(route, since): (String, Timestamp)| Some((route.parse().ok()?, since));
+    let claims = recorded.claims.map(|claims| claims.into_iter().filter_map(claim).collect());
+    Ok((LastGood { version, claims }, recorded.gone))
 }
 
 #[cfg(test)]
@@ -295,7 +318,7 @@ mod tests {
     }
 
     fn all(record: &Record) -> Vec<Version> {
-        record.read()().unwrap().into_values().collect()
+        record.read()().unwrap().into_values().map(|last_good| last_good.version).collect()
     }
 
     #[tokio::test]
@@ -303,13 +326,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, last) = (version("a", 1), version("a", 2));
         let record = Record::open(dir.path()).unwrap();
-        record.put(&first);
-        record.put(&last);
+        record.put(&first, &Since::new());
+        record.put(&last, &Since::new());
         record.finish().await;
         fs::write(dir.path().join("last-good/b.json"), "{\"dig").unwrap();
         let record = Record::open(dir.path()).unwrap();
         assert_eq!(all(&record), std::slice::from_ref(&last));
-        record.put(&first);
+        record.put(&first, &Since::new());
         record.remove(&first.project);
         record.finish().await;
         assert!(all(&record).is_empty());
@@ -321,17 +344,38 @@ mod tests {
         let version = version("a", 1);
         let record = Record::open(dir.path()).unwrap();
         let gone = || record.clone().gone(&version.project).unwrap();
-        record.put(&version);
+        record.put(&version, &Since::new());
         record.set_gone(&version.project);
         let since = gone().unwrap().since;
         assert!(all(&record).is_empty());
         record.set_gone(&version.project);
         assert_eq!(gone().unwrap().since, since);
-        record.put(&version);
+        record.put(&version, &Since::new());
         assert!(gone().is_none());
         assert_eq!(all(&record), std::slice::from_ref(&version));
         record.remove(&version.project);
         record.set_gone(&version.project);
         assert!(gone().is_none());
+    }
+    #[tokio::test]
+    async fn claims_are_there_after_a_restart_with_their_time_and_a_project_that_is_gone_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = version("a", 1);
+        let since: Since =
+            [("/store".parse().unwrap(), "2026-03-01T12:00:00.123456789Z".parse().unwrap())].into();
+        let record = Record::open(dir.path()).unwrap();
+        let claims =
+            |record: &Record| record.read()().unwrap().remove("a").and_then(|last_good| last_good.claims);
+        record.put(&version, &since);
+        record.finish().await;
+        let record = Record::open(dir.path()).unwrap();
+        assert_eq!(claims(&record), Some(since.clone()));
+        record.set_gone(&version.project);
+        record.finish().await;
+        let text = fs::read_to_string(dir.path().join("last-good/a.json")).unwrap();
+        assert!(!text.contains("/store"), "{text}");
+        let older = format!("{{\"digest\": \"{}\"}}", version.digest);
+        fs::write(dir.path().join("last-good/a.json"), older).unwrap();
+        assert_eq!(claims(&record), None);
     }
 }

@@ -10,7 +10,6 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::Route;
 use switchyard_protocol::Install;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -23,7 +22,7 @@ use crate::health;
 use crate::live::Running;
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy};
-use crate::project::{Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
+use crate::project::{ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 
@@ -41,7 +40,7 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) order: Order,
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: ClaimedRoutes,
     pub(super) strip_prefix: bool,
     pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,

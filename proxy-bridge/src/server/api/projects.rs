@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream as events, switch, told};
 use crate::admin::{State, Status, VersionName};
-use crate::event::Diagnostic;
+use crate::event::{Diagnostic, RouteConflict};
 use crate::project::ProjectName;
 use crate::server::problem::Problem;
 use crate::server::records::Removal;
@@ -55,6 +55,9 @@ struct Said {
     error: Option<Diagnostic>,
     /// Whether it is kept from the project's requests because it serves an older version than was deployed.
     behind: bool,
+    /// Hosts and path prefixes that it and others both claim.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<RouteConflict>,
 }
 
 pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
@@ -104,11 +107,12 @@ fn project(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> Pro
     let said = routers.iter().map(|router| {
         let status = router.status(name);
         let state = status.as_ref().map(|status| status.state);
-        let (live, on_disk, error) = match status {
-            Some(status) => (status.live, status.on_disk, status.error),
-            None => (None, None, None),
+        let (live, on_disk, error, conflicts) = match status {
+            Some(status) => (status.live, status.on_disk, status.error, status.conflicts),
+            None => (None, None, None, Vec::new()),
         };
-        Said { router: router.name().to_owned(), state, live, on_disk, error, behind: router.is_behind(name) }
+        let (router, behind) = (router.name().to_owned(), router.is_behind(name));
+        Said { router, state, live, on_disk, error, behind, conflicts }
     });
     let said: Vec<_> = said.collect();
     let reachable = routers.iter().filter(|router| router.is_reachable());

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admin::VersionName;
-use crate::event::Diagnostic;
+use crate::event::{Diagnostic, RouteConflict};
 use crate::incarnation::Data;
 
 /// The data of the event `done`.
@@ -122,6 +122,9 @@ pub(super) struct Said {
     /// It gets no request of the project until it serves what was deployed.
     #[serde(default)]
     pub(super) behind: bool,
+    /// Hosts and path prefixes that it and others both claim.
+    #[serde(default)]
+    pub(super) conflicts: Vec<RouteConflict>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -74,7 +74,7 @@ fn facts(said: &Said) -> [String; 3] {
     let note = match error.lines().next() {
         Some(error) => error,
         None if said.behind => "behind: gets no requests until it serves what was deployed",
-        None => "",
+        None => said.conflicts.first().map_or("", |conflict| conflict.message.as_str()),
     };
     [state, version, note].map(|fact| visible::word(fact).into_owned())
 }
@@ -127,6 +127,21 @@ mod tests {
             "a-shop   failed  -        main.ts:3: no",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_conflict_of_routes_is_shown_where_nothing_worse_is() {
+        let mut taken = said("r1", "live", Some("blog@1"), Value::Null);
+        taken["conflicts"] = json!([{"route": "/store", "claimant": "blog", "rival": "shop", "holder": "shop",
+            "message": "\"/store\" is shop's"}]);
+        let mut failed = taken.clone();
+        failed["error"] = json!({"message": "no way"});
+        let shown = shown(
+            json!([{"project": "blog", "routers": [taken]}, {"project": "shop", "routers": [failed]}]),
+            json!([]),
+        );
+        assert!(shown[1].ends_with("\"/store\" is shop's"), "{shown:?}");
+        assert!(shown[2].ends_with("no way"), "{shown:?}");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl State {
         self.partial.insert(data.project.clone(), data.sequence);
         let status = self.projects.entry(data.project.clone()).or_insert_with(|| unknown(&data.project));
         status.sequence = data.sequence;
-        if event.kind == EventType::CellDied {
+        if matches!(event.kind, EventType::CellDied | EventType::RouteConflict) {
             // What is served stays what it was.
             return true;
         }
@@ -258,6 +258,8 @@ fn unknown(name: &str) -> Status {
         draining: Vec::new(),
         reloads: Vec::new(),
         routes: Vec::new(),
+        claims: Vec::new(),
+        conflicts: Vec::new(),
         held: None,
         sequence: 0,
         grants: None,

@@ -26,6 +26,7 @@ use super::{RouterAddress, Routers, Settings};
 use crate::admin::{Projects, State, Status, VersionName};
 use crate::event::{Event, EventData, EventType, Timings};
 use crate::incarnation::Incarnation;
+use crate::routes::Claim;
 
 /// Nothing in a test takes as long, unless something is wrong.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -176,7 +177,16 @@ impl FakeRouter {
 
     /// Gives a project these routes besides its name.
     pub(crate) fn routes(&self, project: &str, routes: &[&str]) {
-        self.told().status(project).routes = routes.iter().map(ToString::to_string).collect();
+        self.claims(project, routes, jiff::Timestamp::UNIX_EPOCH);
+    }
+
+    /// Gives a project these routes, which it has claimed since then.
+    pub(crate) fn claims(&self, project: &str, routes: &[&str], since: jiff::Timestamp) {
+        let claim = |route: &&str| Claim { route: route.parse().unwrap(), since, assigned: false };
+        let mut told = self.told();
+        let status = told.status(project);
+        status.routes = routes.iter().map(ToString::to_string).collect();
+        status.claims = routes.iter().map(claim).collect();
     }
 
     pub(crate) fn remove(&self, project: &str) {
@@ -255,6 +265,8 @@ impl Told {
             draining: Vec::new(),
             reloads: Vec::new(),
             routes: Vec::new(),
+            claims: Vec::new(),
+            conflicts: Vec::new(),
             held: None,
             sequence: 0,
             grants: None,
@@ -284,6 +296,7 @@ impl Told {
                 error: None,
                 timings_ms: Timings::default(),
                 death: None,
+                conflict: None,
             },
         }
     }

@@ -52,6 +52,27 @@ async fn after_an_event_the_whole_status_is_asked_for() {
 }
 
 #[tokio::test]
+async fn names_go_before_claims_and_the_earliest_that_a_router_tells_before_later_ones() {
+    let (one, two) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    one.claims("a-evil", &["/store", "/shop", "shop.example.com", "www.example.com"], at(5));
+    one.claims("shop", &["/store"], at(6));
+    two.claims("shop", &["/store"], at(4));
+    two.claims("a-evil", &["www.example.com"], at(7));
+    let routers = following(&[&one, &two]);
+    all_ready(&routers).await;
+    let found = |host: &str, path: &str| routers.find(host, path).map(|project| project.to_string());
+    for (host, path, project) in [
+        ("localhost", "/store/x", "shop"),
+        ("localhost", "/shop/x", "shop"),
+        ("shop.example.com", "/", "shop"),
+        ("www.example.com", "/", "a-evil"),
+    ] {
+        until(&routers, |_| found(host, path).as_deref() == Some(project)).await;
+    }
+}
+
+#[tokio::test]
 async fn what_an_event_costs_does_not_grow_with_the_projects() {
     let (one, two) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
     for fake in [&one, &two] {

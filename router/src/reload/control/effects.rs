@@ -43,6 +43,10 @@ impl Control {
         if project.is_over() {
             self.parts.lines.close(&project.name);
             self.parts.cells.forget(&project.name);
+            // A folder that was listed may hold nothing that could be read.
+            if self.parts.live.load().get(name).is_some() {
+                self.change_table(vec![(project.name.clone(), None)]);
+            }
             self.projects.remove(name);
         } else if !project.machine.is_absent() {
             self.parts.board.put(project.shown());
@@ -76,6 +80,7 @@ impl Control {
     }
 
     fn read(&mut self, name: &str, trigger: Trigger, since: Instant) {
+        let is_granted_now = self.projects.get(name).is_some_and(|project| self.is_granted_now(project));
         let Some(project) = self.projects.get_mut(name) else { return };
         if project.machine.hold.is_some() {
             // Who asked for a look waits until the hold ends, and the change that was seen does too.
@@ -88,7 +93,8 @@ impl Control {
         }
         let failed = project.machine.failed.as_ref().and_then(|failed| failed.version.clone());
         let is_retry = project.retries.begin();
-        let wanted = is_retry || trigger == Trigger::Request || project.failed_otherwise(&self.parts.policy);
+        let otherwise = project.failed_otherwise(&self.parts.policy) || is_granted_now;
+        let wanted = is_retry || trigger == Trigger::Request || otherwise;
         let place = Place {
             project: project.name.clone(),
             root: self.settings.root.clone(),
@@ -116,8 +122,10 @@ impl Control {
         let restoring = matches!(project.machine.work, Work::Restoring(..));
         // Of what a deploy builds nobody knows until it is published.
         if !restoring && project.machine.live.is_none() && project.machine.hold.is_none() {
-            self.parts.live.put(project.entry());
+            let change = (project.name.clone(), Some(project.entry()));
+            self.change_table(vec![change]);
         }
+        let Some(project) = self.projects.get_mut(name) else { return };
         let plan = project.plan.clone();
         let policy = self.parts.policy.clone();
         self.spawn(name, async move {
@@ -159,7 +167,9 @@ impl Control {
         let Some(project) = self.projects.get_mut(name) else { return };
         let failure = Failure::new(&project.name, failed.version.clone(), failed.error.clone());
         project.failure = Some(failure);
-        self.parts.live.put(project.entry());
+        let change = (project.name.clone(), Some(project.entry()));
+        self.change_table(vec![change]);
+        let Some(project) = self.projects.get_mut(name) else { return };
         let previous = project.machine.live.clone();
         let timings_ms = project.attempt.timings();
         tracing::warn!(
@@ -180,7 +190,7 @@ impl Control {
             trigger: Some(project.attempt.trigger),
             error: Some(failed.error),
             timings_ms,
-            death: None,
+            ..Happened::default()
         };
         project.sequence = self.parts.events.tell(EventType::ReloadFailed, &project.name, happened);
         project.report(Outcome::Failed, failed.version.as_ref());

@@ -14,6 +14,7 @@ use crate::reload::machine::Event;
 impl Control {
     pub(super) fn follow_policy(&mut self, policy: Arc<Policy>) {
         self.parts.policy = policy.clone();
+        self.judge_again(&policy);
         let names: Vec<_> = self.projects.keys().cloned().collect();
         let mut touched = Vec::new();
         for name in names {

@@ -25,6 +25,7 @@ impl Control {
     /// these projects. Other effects are none of this, and ignored. Returns what is to be said of each.
     pub(super) fn publish(&mut self, effects: Vec<(String, Effect)>) -> Vec<Report> {
         let began = Instant::now();
+        let now = self.claimed_at();
         let mut changes = Vec::new();
         let mut before = Vec::new();
         for (name, effect) in &effects {
@@ -32,13 +33,16 @@ impl Control {
             let mut running = Vec::new();
             if let Some(project) = self.projects.get_mut(name) {
                 running = change(project, effect);
+            }
+            self.claim(name, effect, now);
+            if let Some(project) = self.projects.get(name) {
                 changes.extend(entry(project, effect).map(|entry| (project.name.clone(), entry)));
             }
             self.count_cells(name);
             before.push(Before { was_known, running });
         }
         if !changes.is_empty() {
-            self.parts.live.change(changes);
+            self.change_table(changes);
         }
         for running in before.iter().flat_map(|before| &before.running) {
             running.in_flight.close();
@@ -84,7 +88,7 @@ impl Control {
             trigger: Some(attempt.trigger),
             error: None,
             timings_ms,
-            death: None,
+            ..Happened::default()
         };
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &version.project, happened);
         let report = project.report(Outcome::Live, Some(version));
@@ -94,7 +98,9 @@ impl Control {
             self.parts.lines.end(ended, &version.tenant());
         }
         self.count(OutcomeLabel::live);
-        self.record.put(version);
+        if let Some(project) = self.projects.get(name) {
+            self.record.put(version, project.claimed.since());
+        }
         if let Some(previous) = previous {
             self.drain(name, previous, before, true);
         }
@@ -115,7 +121,7 @@ impl Control {
             trigger: Some(project.attempt.trigger),
             error: None,
             timings_ms: project.attempt.timings(),
-            death: None,
+            ..Happened::default()
         };
         tracing::info!(project.name = name, "the files are those of the live version again");
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &project.name, happened);

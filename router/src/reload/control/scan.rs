@@ -16,8 +16,9 @@ use super::{Control, What};
 use crate::live::Shown;
 use crate::project::diagnostic;
 use crate::reload::attempt::millis;
+use crate::reload::claims::Claimed;
 use crate::reload::machine::Event;
-use crate::version::Version;
+use crate::reload::record::LastGood;
 use crate::watch::Change;
 
 /// The folders on the volume that are, or should be, projects.
@@ -34,7 +35,7 @@ pub(super) enum Purpose {
 /// What there is at start.
 #[derive(Default)]
 pub(crate) struct Start {
-    known: BTreeMap<ProjectName, Version>,
+    known: BTreeMap<ProjectName, LastGood>,
     /// The folders on the volume, and the known projects that are missing and may come back.
     names: Listing,
     gone: Vec<ProjectName>,
@@ -68,16 +69,37 @@ impl Control {
             self.forget(project);
         }
         self.scanning = Some(names.clone());
+        self.take_names(&known, &names);
         for name in &names {
             match known.get(name.as_str()) {
-                Some(version) => {
-                    self.project(&version.project).incarnation = Some(version.incarnation);
-                    self.step(name, Event::Known(version.clone()), Instant::now());
+                Some(last_good) => {
+                    self.step(name, Event::Known(last_good.version.clone()), Instant::now());
                 }
                 None => self.look_at(name, true, Trigger::Scan),
             }
         }
         self.scanned(None);
+    }
+
+    /// Has all projects looked up by their names and by what they claimed before, in one step and before any of them
+    /// serves: what is one's would be another one's until then.
+    fn take_names(&mut self, known: &BTreeMap<ProjectName, LastGood>, names: &Listing) {
+        let policy = self.parts.policy.clone();
+        let recorded = known.values().filter_map(|last_good| last_good.claims.as_ref());
+        self.claim_after(recorded.flat_map(|claims| claims.values()));
+        let names: Vec<_> = names.iter().filter_map(|name| ProjectName::parse(name).ok()).collect();
+        let mut changes = Vec::new();
+        for name in &names {
+            let project = self.project(name);
+            if let Some(last_good) = known.get(name) {
+                project.incarnation = Some(last_good.version.incarnation);
+                project.claimed = Claimed::recorded(last_good);
+                project.claimed.apply(name, &policy);
+            }
+            changes.push((name.clone(), Some(project.entry())));
+        }
+        self.assign(&policy, changes);
+        names.iter().for_each(|name| self.index_refusals(name));
     }
 
     /// Takes `name` off what the scan at start waits for.

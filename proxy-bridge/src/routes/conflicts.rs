@@ -1,0 +1,135 @@
+//! Claims that do not lead to the project that makes them, and the project that is in the way.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{By, Route, Routes, Way, label};
+use crate::project::ProjectName;
+
+/// The project that keeps another one from a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    /// The project in the way.
+    pub project: ProjectName,
+    /// Its right to the route.
+    pub reason: Reason,
+}
+
+/// The reason why a route is not another project's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The operator's policy gives it to the rival.
+    Assigned,
+    /// It is the rival's by its name.
+    Name,
+    /// The rival has claimed it, or a shorter prefix, since then, which is earlier.
+    Claimed(Timestamp),
+    /// The rival has claimed it at the same moment: neither has it.
+    Contested(Timestamp),
+}
+
+/// A claim that does not lead to its project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The claimed host or prefix.
+    pub route: Route,
+    /// The project that claims it and does not have it.
+    pub claimant: ProjectName,
+    /// The project that is in the way.
+    pub rival: Rival,
+}
+
+impl Conflict {
+    /// The project that gets the requests; `None` when nobody does.
+    pub fn holder(&self) -> Option<&ProjectName> {
+        (!matches!(self.rival.reason, Reason::Contested(_))).then_some(&self.rival.project)
+    }
+}
+
+impl<T> Routes<T> {
+    /// The project that keeps `project` from the requests of `route`, whether that claims it or not.
+    /// `None` when nobody does.
+    pub fn rival(&self, project: &ProjectName, route: &Route) -> Option<Rival> {
+        let rival = |project: &ProjectName, reason| Some(Rival { project: project.clone(), reason });
+        match self.at(route) {
+            Way::To { project: holder, .. } if holder == project => None,
+            Way::To { project: holder, by, .. } => rival(
+                holder,
+                match by {
+                    By::Assignment => Reason::Assigned,
+                    By::Name => Reason::Name,
+                    By::Claim(since) => Reason::Claimed(since),
+                },
+            ),
+            Way::Contested { one, other, since } => {
+                rival(if one == project { other } else { one }, Reason::Contested(since))
+            }
+            // The policy says more of it than the table.
+            Way::Reserved | Way::Open => None,
+        }
+    }
+
+    /// The conflicts that a project is a part of, on either side; at most `limit` of them.
+    pub fn conflicts(&self, project: &ProjectName, limit: usize) -> Vec<Conflict> {
+        let own = self.claims(project.as_str()).iter().map(|claim| (claim.route.clone(), project.clone()));
+        let others = self.near(project).filter(|(_, claimant)| claimant != project);
+        let conflicts = own.chain(others).filter_map(|(route, claimant)| {
+            let rival = self.rival(&claimant, &route)?;
+            let concerns = claimant == *project || rival.project == *project;
+            concerns.then_some(Conflict { route, claimant, rival })
+        });
+        let mut seen = BTreeSet::new();
+        let first = |conflict: &Conflict| seen.insert((conflict.route.clone(), conflict.claimant.clone()));
+        conflicts.filter(first).take(limit).collect()
+    }
+
+    /// The projects whose conflicts may be others when this one is changed, or comes or goes.
+    pub fn neighbours(&self, project: &ProjectName) -> BTreeSet<ProjectName> {
+        let mut all: BTreeSet<_> = self.near(project).map(|(_, claimant)| claimant).collect();
+        for claim in self.claims(project.as_str()) {
+            let named = match &claim.route {
+                Route::Host(host) => label::of(host),
+                Route::Prefix(prefix) => {
+                    all.extend(self.prefixes.above(prefix).cloned());
+                    prefix.split('/').nth(1)
+                }
+            };
+            all.extend(named.and_then(|name| self.name(name)).map(|(name, _)| name.clone()));
+        }
+        all
+    }
+
+    /// The claims at and below what a project has by its name, and at and below what it claims.
+    fn near(&self, project: &ProjectName) -> impl Iterator<Item = (Route, ProjectName)> {
+        let name = project.as_str();
+        let claims = self.claims(name).iter().map(|claim| claim.route.clone());
+        let own = label::of(name).into_iter().flat_map(|label| self.hosts_of(label));
+        let own = own.chain([Route::Prefix(format!("/{name}"))]);
+        own.chain(claims).flat_map(|route| self.within(route))
+    }
+
+    /// The claimed hosts whose first label this is.
+    fn hosts_of(&self, label: &str) -> impl Iterator<Item = Route> {
+        // What is behind a dot is before what is behind a slash, which no host has.
+        let (from, to) = (format!("{label}."), format!("{label}/"));
+        let below = self.ordered.range::<String, _>(from..to).cloned();
+        let alone = self.ordered.get(label).cloned();
+        alone.into_iter().chain(below.collect::<Vec<_>>()).map(Route::Host)
+    }
+
+    /// The claims of a route, and of the prefixes below it.
+    fn within(&self, route: Route) -> Vec<(Route, ProjectName)> {
+        match route {
+            Route::Host(host) => {
+                let claimants = self.hosts.get(&host);
+                let projects = claimants.iter().flat_map(|claimants| claimants.projects());
+                projects.map(|project| (Route::Host(host.clone()), project.clone())).collect()
+            }
+            Route::Prefix(prefix) => {
+                let within = self.prefixes.within(&prefix);
+                within.map(|(prefix, project)| (Route::Prefix(prefix), project.clone())).collect()
+            }
+        }
+    }
+}

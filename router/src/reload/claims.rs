@@ -1,0 +1,239 @@
+//! The routes that a project claims: since when, and which of them the operator's policy refuses.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use switchyard_bridge::event::RouteConflict;
+use switchyard_bridge::incarnation::Incarnation;
+use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::routes::{Claim, Conflict, Owner, Reason, Rival, Route};
+
+use super::record::{LastGood, Since};
+use crate::policy::{Policy, Verdict};
+use crate::version::Version;
+
+/// The claims of a project's live version.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    /// `None` while nothing was live.
+    incarnation: Option<Incarnation>,
+    since: Since,
+    /// An earlier router has left a version, and not since when it claims its routes: longer than all
+    /// that this one sees.
+    is_oldest: bool,
+    allowed: Arc<[Claim]>,
+    refused: Vec<Refused>,
+}
+
+/// A claim that does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) route: Route,
+    /// The project that is in the way.
+    pub(super) rival: Option<ProjectName>,
+    /// In words, with what can be done.
+    pub(super) why: String,
+}
+
+impl Claimed {
+    /// The claims as an earlier router has recorded them.
+    pub(super) fn recorded(last_good: &LastGood) -> Self {
+        Self {
+            incarnation: Some(last_good.version.incarnation),
+            since: last_good.claims.clone().unwrap_or_default(),
+            is_oldest: last_good.claims.is_none(),
+            ..Self::default()
+        }
+    }
+
+    /// Has the routes of a version that becomes live `now` take the place of those before it. The ones
+    /// that were claimed before are claimed since then.
+    pub(super) fn publish(&mut self, version: &Version, routes: &[Route], now: Timestamp) {
+        if self.incarnation.is_some_and(|incarnation| incarnation != version.incarnation) {
+            *self = Self::default();
+        }
+        let first = if self.is_oldest { Timestamp::UNIX_EPOCH } else { now };
+        let since = |route: &Route| (route.clone(), self.since.get(route).copied().unwrap_or(first));
+        self.since = routes.iter().map(since).collect();
+        (self.incarnation, self.is_oldest) = (Some(version.incarnation), false);
+    }
+
+    /// Gives all claims back.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Applies `policy`. Returns whether the claims that count are others than before.
+    pub(super) fn apply(&mut self, project: &ProjectName, policy: &Policy) -> bool {
+        let mut allowed = Vec::new();
+        self.refused.clear();
+        for (route, since) in &self.since {
+            let assigned = match policy.judge(project, route) {
+                Verdict::Assigned => true,
+                Verdict::Open => false,
+                Verdict::Refused(owner) => {
+                    self.refused.push(Refused::by_policy(project, route, owner));
+                    continue;
+                }
+            };
+            allowed.push(Claim { route: route.clone(), since: *since, assigned });
+        }
+        let is_same = *self.allowed == *allowed;
+        self.allowed = allowed.into();
+        !is_same
+    }
+
+    /// The claims that count.
+    pub(super) fn allowed(&self) -> &Arc<[Claim]> {
+        &self.allowed
+    }
+
+    /// The claims that the policy refuses.
+    pub(super) fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    pub(super) fn since(&self) -> &Since {
+        &self.since
+    }
+
+    /// Returns `true` for a route that the project has claimed before, in this incarnation.
+    pub(super) fn has(&self, route: &Route, incarnation: Option<Incarnation>) -> bool {
+        self.since.contains_key(route) && self.incarnation == incarnation
+    }
+}
+
+impl Refused {
+    /// The policy's refusal; without an owner the project may claim no such route.
+    pub(super) fn by_policy(project: &ProjectName, route: &Route, owner: Option<Owner>) -> Self {
+        let text = route.to_string();
+        let (rival, why) = match owner {
+            Some(Owner::Project(owner)) => {
+                let why = format!(
+                    "the operator's policy gives {text:?} to the project {owner}; claim another one, or \
+                     change \"routes\" of [projects.{owner}] in the policy"
+                );
+                (Some(owner), why)
+            }
+            Some(Owner::Shared) => {
+                let why = format!(
+                    "{text:?} is a shared host (shared_hosts in the operator's policy), by which requests find \
+                     projects by path; claim another one"
+                );
+                (None, why)
+            }
+            None => {
+                let why = format!(
+                    "the operator's policy does not give {text:?} to {project}; claim another one, or add it to \
+                     \"routes\" of [projects.{project}] in the policy"
+                );
+                (None, why)
+            }
+        };
+        Self { route: route.clone(), rival, why }
+    }
+
+    /// The refusal of a claim that comes after the right of `rival`.
+    pub(super) fn by(project: &ProjectName, route: &Route, rival: &Rival) -> Self {
+        let why = why(project, route, rival);
+        Self { route: route.clone(), rival: Some(rival.project.clone()), why }
+    }
+
+    /// The conflict as it is shown, of which `claimant` is one side.
+    pub(super) fn conflict(&self, claimant: &ProjectName) -> RouteConflict {
+        let rival = self.rival.as_ref().map(ToString::to_string);
+        RouteConflict {
+            route: self.route.to_string(),
+            claimant: claimant.to_string(),
+            holder: rival.clone(),
+            rival,
+            message: self.why.clone(),
+        }
+    }
+}
+
+/// A conflict of the table as it is shown.
+pub(super) fn shown(conflict: &Conflict) -> RouteConflict {
+    let Conflict { route, claimant, rival } = conflict;
+    RouteConflict {
+        route: route.to_string(),
+        claimant: claimant.to_string(),
+        rival: Some(rival.project.to_string()),
+        holder: conflict.holder().map(ToString::to_string),
+        message: why(claimant, route, rival),
+    }
+}
+
+/// Says why `route` is not `claimant`'s, and what can be done.
+fn why(claimant: &ProjectName, route: &Route, Rival { project, reason }: &Rival) -> String {
+    let route = route.to_string();
+    let reason = match reason {
+        Reason::Assigned => format!("the operator's policy gives {route:?} to the project {project}"),
+        Reason::Name => format!("{route:?} is the project {project}'s by its name"),
+        Reason::Claimed(since) => {
+            format!("the project {project} has claimed {route:?}, or a prefix of it, since {since:.0}")
+        }
+        Reason::Contested(_) => format!(
+            "the project {project} claims {route:?} too, or a prefix of it, and this router cannot tell which claim \
+             was first: neither has it"
+        ),
+    };
+    format!(
+        "{reason}; {claimant} can claim another one, or the operator can give it to {claimant} (\"routes\" of \
+         [projects.{claimant}] in the policy)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_bridge::digest::Digest;
+
+    use super::*;
+    use crate::policy::RequestLimits;
+    use crate::version::Tenant;
+
+    fn version(incarnation: Incarnation) -> Version {
+        let tenant = Tenant::new(&ProjectName::parse("a").unwrap(), incarnation);
+        Version::new(&tenant, Digest::of_files([("main.ts", [1; 32])]))
+    }
+
+    fn routes(texts: &[&str]) -> Vec<Route> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_claim_keeps_its_time_until_it_is_given_up_or_the_project_is_another() {
+        let times: Vec<Timestamp> = (1..5).map(|second| Timestamp::from_second(second).unwrap()).collect();
+        let mut claimed = Claimed::default();
+        let since = |claimed: &Claimed| -> Vec<(String, i64)> {
+            let all = claimed.since().iter();
+            all.map(|(route, since)| (route.to_string(), since.as_second())).collect()
+        };
+        claimed.publish(&version(Incarnation::FIRST), &routes(&["/a", "/b"]), times[0]);
+        claimed.publish(&version(Incarnation::FIRST), &routes(&["/b", "/c"]), times[1]);
+        assert_eq!(since(&claimed), [("/b".to_owned(), 1), ("/c".to_owned(), 2)]);
+        claimed.publish(&version(Incarnation::FIRST), &routes(&["/a", "/b", "/b"]), times[2]);
+        assert_eq!(since(&claimed), [("/a".to_owned(), 3), ("/b".to_owned(), 1)]);
+        let next = Incarnation::from_number(7);
+        assert!(claimed.has(&routes(&["/b"])[0], Some(Incarnation::FIRST)));
+        assert!(!claimed.has(&routes(&["/b"])[0], Some(next)));
+        claimed.publish(&version(next), &routes(&["/b"]), times[3]);
+        assert_eq!(since(&claimed), [("/b".to_owned(), 4)]);
+        claimed.clear();
+        assert!(since(&claimed).is_empty());
+    }
+
+    #[test]
+    fn a_record_without_times_is_older_than_all_that_is_claimed_later() {
+        let (version, now) = (version(Incarnation::FIRST), Timestamp::now());
+        let mut claimed = Claimed::recorded(&LastGood { version: version.clone(), claims: None });
+        claimed.publish(&version, &routes(&["/a"]), now);
+        claimed.publish(&version, &routes(&["/a", "/b"]), now);
+        let since: Vec<_> = claimed.since().values().copied().collect();
+        assert_eq!(since, [Timestamp::UNIX_EPOCH, now]);
+        let name = ProjectName::parse("a").unwrap();
+        let policy = Policy::new(RequestLimits::default());
+        assert!(claimed.apply(&name, &policy) && !claimed.apply(&name, &policy));
+        assert_eq!(claimed.allowed().len(), 2);
+    }
+}
