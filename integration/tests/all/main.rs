@@ -62,6 +62,7 @@ mod node_modules;
 mod node_servers;
 mod overload;
 mod policy;
+mod ports;
 mod problems;
 mod reload;
 mod restart;

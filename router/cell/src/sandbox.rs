@@ -6,6 +6,7 @@ mod datagrams;
 mod files;
 mod hooks;
 mod listener;
+mod modes;
 mod network;
 mod sealed;
 mod threads;

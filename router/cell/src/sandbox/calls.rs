@@ -335,11 +335,12 @@ const FCNTL: [i64; 12] = [
     libc::F_OFD_SETLKW as i64,
 ];
 
-/// Names of threads and of memory, what seccompiler asks for once more, and the signal at the router's end, which a change of users
-/// takes away.
-const PRCTL: [i64; 6] = [
+/// Names of threads and of memory, what the second filter takes, and the signal at the router's end, which a change of users takes
+/// away.
+const PRCTL: [i64; 7] = [
     libc::PR_SET_NAME as i64,
     libc::PR_GET_NAME as i64,
+    libc::PR_GET_SECCOMP as i64,
     libc::PR_SET_NO_NEW_PRIVS as i64,
     libc::PR_SET_PDEATHSIG as i64,
     libc::PR_GET_DUMPABLE as i64,

@@ -5,16 +5,22 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use libc::{c_int, c_long};
-use seccompiler::SeccompCmpArgLen::Dword;
-use seccompiler::SeccompCmpOp::Eq;
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
+use seccompiler::SeccompCmpOp::{Eq, Ne};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule};
 
 use super::calls::{SETTING_UP, exist};
 use super::explained;
 
-/// Refused whatever the arguments are: what sets the process up, and `listen`, which opens a port even of a socket that is bound to
-/// none. The listener of the version is there by now.
-const REFUSED: [c_long; 1] = [libc::SYS_listen];
+/// Refused whatever the arguments are, beside what sets the process up: `listen`, which opens a port even of a socket that is bound to
+/// none (the listener of the version is there by now), further filters, and modes of files by path.
+const REFUSED: [c_long; 3] = [libc::SYS_listen, libc::SYS_seccomp, libc::SYS_fchmodat];
+
+/// Older names for changing modes and times by path (see `modes`).
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[c_long] = &[libc::SYS_chmod, libc::SYS_futimesat, libc::SYS_utime, libc::SYS_utimes];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[c_long] = &[];
 
 /// Options of sockets that reach beyond the socket, or into corners of the kernel, and that nothing in a runtime sets.
 const OPTIONS: [(c_int, c_int); 10] = [
@@ -50,12 +56,15 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
 }
 
 fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendError> {
-    let always = REFUSED.iter().chain(SETTING_UP).chain(&[libc::SYS_seccomp]);
+    let always = REFUSED.iter().chain(OLDER).chain(SETTING_UP);
     let mut rules: BTreeMap<_, _> = always.map(|call| (*call, Vec::new())).collect();
     let is = |index, value: c_int| SeccompCondition::new(index, Dword, Eq, u64::from(value.cast_unsigned()));
     let first = |value| SeccompRule::new(vec![is(0, value)?]);
     // Sockets of other cells, of the machine's services, and without a file.
     rules.insert(libc::SYS_socket, vec![first(libc::AF_UNIX)?]);
+    // Times of files by path.
+    let path = SeccompCondition::new(1, Qword, Ne, 0)?;
+    rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);
     // It ends with its router.
     rules.insert(libc::SYS_prctl, vec![first(libc::PR_SET_PDEATHSIG)?]);
     let option = |(level, name): &(c_int, c_int)| SeccompRule::new(vec![is(1, *level)?, is(2, *name)?]);
