@@ -178,15 +178,21 @@ mod tests {
     use std::os::fd::AsRawFd as _;
     use std::time::Duration;
 
+    use switchyard_protocol::Permissions;
+
+    use super::super::network::{self, Egress};
     use super::*;
 
+    /// It is closed, as all are, and loopback is there for it to reach.
     fn bound(address: &str) -> UdpSocket {
+        let private_net = ["127.0.0.1", "::1"].map(|reach| reach.parse().unwrap()).to_vec();
+        network::open(Egress::of(&Permissions { private_net, ..Permissions::default() }));
         let socket = UdpSocket::bind(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         socket
     }
 
-    /// What `socket` hears of `texts`, one of each sender, of which the last one is heard.
+    /// Which of these `socket` hears, the last of them included.
     fn heard_by(socket: &UdpSocket, senders: &[&UdpSocket]) -> Vec<usize> {
         for (index, sender) in senders.iter().enumerate() {
             sender.send_to(&[index as u8], socket.local_addr().unwrap()).unwrap();
@@ -205,7 +211,6 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (socket, stranger, friend, other) =
                 (bound(address), bound(address), bound(address), bound(address));
-            close(socket.as_raw_fd()).unwrap();
             open(socket.as_raw_fd(), other.local_addr().unwrap()).unwrap();
             open(socket.as_raw_fd(), friend.local_addr().unwrap()).unwrap();
             assert_eq!(heard_by(&socket, &[&stranger, &other, &stranger, &friend]), [1, 3], "{address}");
@@ -215,7 +220,6 @@ mod tests {
     #[test]
     fn a_sender_of_the_other_protocol_is_heard_through_a_socket_of_both() {
         let (socket, stranger, friend) = (bound("[::]:0"), bound("127.0.0.1:0"), bound("127.0.0.1:0"));
-        close(socket.as_raw_fd()).unwrap();
         let IpAddr::V4(v4) = friend.local_addr().unwrap().ip() else { unreachable!() };
         let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), friend.local_addr().unwrap().port());
         open(socket.as_raw_fd(), mapped).unwrap();
@@ -231,7 +235,6 @@ mod tests {
     fn of_too_many_the_one_is_dropped_that_was_sent_to_the_longest_time_ago() {
         let socket = bound("127.0.0.1:0");
         let fd = socket.as_raw_fd();
-        close(fd).unwrap();
         let (kept, dropped, last) = (bound("127.0.0.1:0"), bound("127.0.0.1:0"), bound("127.0.0.1:0"));
         let send_to = |other: &UdpSocket| open(fd, other.local_addr().unwrap()).unwrap();
         send_to(&kept);
