@@ -1,4 +1,5 @@
-//! System calls made inside a live process, as native code that had taken it over would make them: by ptrace, for root.
+//! System calls made inside a live process, as native code that had taken it over would make them:
+//! by ptrace, for root.
 
 use std::fs::File;
 use std::io;
@@ -18,8 +19,8 @@ const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// What marks the stops at a call's entry and exit (`PTRACE_O_TRACESYSGOOD`).
 const AT_CALL: c_int = libc::SIGTRAP | 0x80;
 
-/// Codes of the kernel's own for a call that is to be made again (linux/errno.h): ERESTARTSYS, ERESTARTNOINTR,
-/// ERESTARTNOHAND, and ERESTART_RESTARTBLOCK, which has a call of its own.
+/// Codes of the kernel's own for a call that is to be made again (linux/errno.h): ERESTARTSYS,
+/// ERESTARTNOINTR, ERESTARTNOHAND, and ERESTART_RESTARTBLOCK, which has a call of its own.
 const AGAIN: [i64; 3] = [-512, -513, -514];
 const AGAIN_LATER: i64 = -516;
 
@@ -28,10 +29,12 @@ pub fn is_possible() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes one system call on the main thread of `pid`, and returns what the kernel answered: a negative number is an error's.
+/// Makes one system call on the main thread of `pid`, and returns what the kernel answered: a
+/// negative number is an error's.
 ///
 /// # Panics
-/// When the process cannot be traced, ends meanwhile, or the call does not return within ten seconds.
+/// When the process cannot be traced, ends meanwhile, or the call does not return within ten
+/// seconds.
 pub fn call(pid: u32, number: c_long, arguments: [u64; 6]) -> i64 {
     let traced = Traced::stop(pid);
     let before = traced.registers();
@@ -51,7 +54,8 @@ pub fn call(pid: u32, number: c_long, arguments: [u64; 6]) -> i64 {
     answer as i64
 }
 
-/// Puts bytes into new memory of `pid`, which it keeps, and returns their address. At most a few pages.
+/// Puts bytes into new memory of `pid`, which it keeps, and returns their address. At most a few
+/// pages.
 ///
 /// # Panics
 /// As [`call`], and when the process gets no memory.
@@ -80,7 +84,8 @@ fn memory(pid: u32) -> File {
     File::options().read(true).write(true).open(path).expect("a process' memory can be opened")
 }
 
-/// Where in the kernel's own page of code (vDSO) a system call is made. What other bytes it is part of does not matter.
+/// Where in the kernel's own page of code (vDSO) a system call is made. What other bytes it is part
+/// of does not matter.
 fn entrance(pid: u32) -> u64 {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("a process has memory");
     let line = maps.lines().find(|line| line.ends_with("[vdso]")).expect("a process has a vDSO");

@@ -1,4 +1,5 @@
-//! System calls as native code would make them that has taken over a cell: what the kernel refuses it.
+//! System calls as native code would make them that has taken over a cell: what the kernel refuses
+//! it.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,7 +17,8 @@ use tokio::net::TcpListener;
 const NO_SUCH_CALL: i64 = -(libc::ENOSYS as i64);
 const REFUSED: i64 = -(libc::EPERM as i64);
 
-/// A router with two projects that serve, into the first of which native code gets. `None` for who may not trace.
+/// A router with two projects that serve, into the first of which native code gets. `None` for who
+/// may not trace.
 struct Scene {
     router: Router,
     /// Of the process with native code.
@@ -232,11 +234,9 @@ const FIOASYNC: i64 = 0x5452;
 async fn native_code_raises_no_limit_and_becomes_nobody_else() {
     let Some(scene) = Scene::new().await else { return };
     let none = scene.put(&[u64::MAX.to_ne_bytes(), u64::MAX.to_ne_bytes()].concat());
-    for (name, limit) in [
-        ("data", libc::RLIMIT_DATA),
-        ("files", libc::RLIMIT_NOFILE),
-        ("core", libc::RLIMIT_CORE),
-    ] {
+    for (name, limit) in
+        [("data", libc::RLIMIT_DATA), ("files", libc::RLIMIT_NOFILE), ("core", libc::RLIMIT_CORE)]
+    {
         let raised = scene.call(libc::SYS_prlimit64, [0, i64::from(limit), none, 0]);
         assert_eq!(raised, REFUSED, "{name}");
     }
@@ -289,7 +289,8 @@ async fn native_code_changes_no_mode_or_time_of_a_file_that_it_may_not_open() {
         assert!(scene.call(libc::SYS_utimensat, [opened, 0, 0, 0]) < 0);
     }
     let after = file.as_file().metadata().unwrap();
-    let of = |file: &fs::Metadata| (file.mode(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec());
+    let of =
+        |file: &fs::Metadata| (file.mode(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec());
     assert_eq!(of(&before), of(&after));
 }
 

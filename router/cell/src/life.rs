@@ -81,8 +81,8 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
     );
 }
 
-/// Makes the process the version's: directory, environment, sockets, permissions, configuration. Returns the listener for debuggers
-/// too, if they are let in: none can be made later.
+/// Makes the process the version's: directory, environment, sockets, permissions, configuration.
+/// Returns the listener for debuggers too, if they are let in: none can be made later.
 async fn assign(
     spare: &mut Spare,
     rules: anyhow::Result<Rules>,

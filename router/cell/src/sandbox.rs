@@ -26,8 +26,9 @@ pub(crate) fn forbid_calls() -> Result<()> {
     calls::forbid().context("restrict system calls")
 }
 
-/// What does: on all threads, for good. The version's listener listens from here on, at a name that it gets when a server is bound
-/// to it: so this comes behind all that decides whose the process and its files are, and the debuggers' listener.
+/// What does: on all threads, for good. The version's listener listens from here on, at a name that
+/// it gets when a server is bound to it: so this comes behind all that decides whose the process
+/// and its files are, and the debuggers' listener.
 pub(crate) fn confine(start: &Start, rules: Rules) -> Result<()> {
     network::open(Egress::of(&start.permissions));
     listener::keep(&start.socket).context("make the version's listener")?;

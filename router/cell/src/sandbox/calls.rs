@@ -170,7 +170,8 @@ const PLAIN: &[c_long] = &[
     libc::SYS_shutdown,
 ];
 
-/// What makes the process a version's: Landlock's rules, and another user. Once it is one, the second filter refuses them.
+/// What makes the process a version's: Landlock's rules, and another user. Once it is one, the
+/// second filter refuses them.
 pub(super) const SETTING_UP: &[c_long] = &[
     libc::SYS_landlock_add_rule,
     libc::SYS_landlock_create_ruleset,
@@ -253,8 +254,8 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     let arg = |index, length, op, value| SeccompCondition::new(index, length, op, value);
     let own = i64::from(std::process::id());
 
-    // clone3 has its flags in memory, where no filter sees them: without it, threads are made by clone. None has a namespace of
-    // its own, or is traced.
+    // clone3 has its flags in memory, where no filter sees them: without it, threads are made by
+    // clone. None has a namespace of its own, or is traced.
     let thread = libc::CLONE_THREAD as u64;
     let flags = arg(0, Qword, MaskedEq(thread | OF_NO_THREAD), thread)?;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![flags])?]);
@@ -280,8 +281,9 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// TCP, UDP, the version's own listener, and the names and numbers of interfaces, which the resolver asks for. Without the
-/// protocols that the kernel has beside the first two: Landlock's rules for ports are not theirs.
+/// TCP, UDP, the version's own listener, and the names and numbers of interfaces, which the
+/// resolver asks for. Without the protocols that the kernel has beside the first two: Landlock's
+/// rules for ports are not theirs.
 fn sockets() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let mut sockets = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
@@ -318,8 +320,9 @@ const OF_NO_THREAD: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_PTRACE
     | libc::CLONE_PIDFD) as u32 as u64;
 
-/// Descriptors, their flags, and locks on files. Not who is signalled when one is ready (`F_SETOWN`, `F_SETSIG`): before Linux 6.12
-/// that may be any process of the same user. Nor leases (`F_SETLEASE`), which hold up who opens the file, or the room of pipes.
+/// Descriptors, their flags, and locks on files. Not who is signalled when one is ready
+/// (`F_SETOWN`, `F_SETSIG`): before Linux 6.12 that may be any process of the same user. Nor leases
+/// (`F_SETLEASE`), which hold up who opens the file, or the room of pipes.
 const FCNTL: [i64; 12] = [
     libc::F_DUPFD as i64,
     libc::F_DUPFD_CLOEXEC as i64,
@@ -335,8 +338,8 @@ const FCNTL: [i64; 12] = [
     libc::F_OFD_SETLKW as i64,
 ];
 
-/// Names of threads and of memory, what the second filter takes, and the signal at the router's end, which a change of users takes
-/// away.
+/// Names of threads and of memory, what the second filter takes, and the signal at the router's
+/// end, which a change of users takes away.
 const PRCTL: [i64; 7] = [
     libc::PR_SET_NAME as i64,
     libc::PR_GET_NAME as i64,

@@ -1,6 +1,8 @@
-//! What stands in the place of the C library's functions for sockets, for all Rust code of this process: addresses are checked, datagram
-//! sockets hear only whom they have sent to, and the version's listener is there for who asks for a Unix socket. What the library
-//! calls itself, such as the resolver's own sockets, does not come here; nor does native code, for which the kernel's filters are.
+//! What stands in the place of the C library's functions for sockets, for all Rust code of this
+//! process: addresses are checked, datagram sockets hear only whom they have sent to, and the
+//! version's listener is there for who asks for a Unix socket. What the library calls itself, such
+//! as the resolver's own sockets, does not come here; nor does native code, for which the kernel's
+//! filters are.
 
 use std::ffi::CString;
 use std::io;
@@ -36,7 +38,8 @@ unsafe fn target(address: *const sockaddr, length: socklen_t) -> Target {
     if !holds(size_of::<sa_family_t>()) {
         return Target::Other;
     }
-    // SAFETY: each is read only when the length says that it is there; there may be no alignment to rely on.
+    // SAFETY: each is read only when the length says that it is there; there may be no alignment to
+    // rely on.
     unsafe {
         match c_int::from(address.cast::<sa_family_t>().read_unaligned()) {
             libc::AF_UNSPEC => Target::Nobody,
@@ -105,7 +108,8 @@ fn call(result: c_long) -> ssize_t {
     result as ssize_t
 }
 
-/// A Unix socket is the version's listener, once that is there; a datagram socket hears nobody at first.
+/// A Unix socket is the version's listener, once that is there; a datagram socket hears nobody at
+/// first.
 #[expect(unsafe_code, reason = "stands for the C library's function")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_int {
@@ -187,8 +191,9 @@ unsafe extern "C" fn sendmmsg(socket: c_int, messages: *mut mmsghdr, count: u32,
     }
 }
 
-/// Names of sockets outside of the file system are everybody's. A port of a datagram socket is the system's to choose: with
-/// one of its own, a project would be a server beside the router. Of TCP it has none at all, as Landlock says too.
+/// Names of sockets outside of the file system are everybody's. A port of a datagram socket is the
+/// system's to choose: with one of its own, a project would be a server beside the router. Of TCP
+/// it has none at all, as Landlock says too.
 #[expect(unsafe_code, reason = "stands for the C library's function")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
@@ -234,7 +239,8 @@ unsafe extern "C" fn listen(socket: c_int, backlog: c_int) -> c_int {
 unsafe fn socket_name(address: *const sockaddr, length: socklen_t) -> io::Result<CString> {
     let bytes = (length as usize).min(size_of::<sockaddr_un>()).saturating_sub(size_of::<sa_family_t>());
     // SAFETY: as the caller promises.
-    let path = unsafe { std::slice::from_raw_parts(address.cast::<u8>().add(size_of::<sa_family_t>()), bytes) };
+    let path =
+        unsafe { std::slice::from_raw_parts(address.cast::<u8>().add(size_of::<sa_family_t>()), bytes) };
     let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
     if path.is_empty() {
         return Err(io::ErrorKind::PermissionDenied.into());

@@ -1,5 +1,6 @@
-//! The one Unix socket on which a version is served. It listens before any of the project's code is read, as the kernel lets no
-//! other one be made from then on: whoever asks for such a socket gets this one, and binding gives it its name.
+//! The one Unix socket on which a version is served. It listens before any of the project's code is
+//! read, as the kernel lets no other one be made from then on: whoever asks for such a socket gets
+//! this one, and binding gives it its name.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,7 +12,8 @@ use std::sync::OnceLock;
 
 use libc::c_int;
 
-/// The extension of the name that stays: a server that closes removes the name under which it was served.
+/// The extension of the name that stays: a server that closes removes the name under which it was
+/// served.
 const SPARE: &str = "listener";
 
 static KEPT: OnceLock<Kept> = OnceLock::new();
@@ -36,7 +38,8 @@ pub(super) fn keep(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A new descriptor of the listener for who asks for a Unix socket of this type. `None` where there is no listener yet.
+/// A new descriptor of the listener for who asks for a Unix socket of this type. `None` where there
+/// is no listener yet.
 pub(super) fn instead_of(kind: c_int) -> Option<io::Result<c_int>> {
     let kept = KEPT.get()?;
     if kind & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) != libc::SOCK_STREAM {
@@ -48,7 +51,8 @@ pub(super) fn instead_of(kind: c_int) -> Option<io::Result<c_int>> {
     Some(if socket < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) })
 }
 
-/// Gives the listener a name where its cell may have sockets. `None` where there is no listener yet.
+/// Gives the listener a name where its cell may have sockets. `None` where there is no listener
+/// yet.
 pub(super) fn name(name: &CStr) -> Option<io::Result<()>> {
     let kept = KEPT.get()?;
     // SAFETY: both are strings that live until the call returns.

@@ -1,6 +1,7 @@
-//! Modes and times of files. Landlock has no rule for them: changed by path, they could be those of any file of the same user. So the
-//! second filter refuses that, and these functions, which stand in the place of the C library's, open the file first, which Landlock
-//! allows or not. What may neither be read nor written cannot be changed so, nor can a symbolic link itself.
+//! Modes and times of files. Landlock has no rule for them: changed by path, they could be those of
+//! any file of the same user. So the second filter refuses that, and these functions, which stand
+//! in the place of the C library's, open the file first, which Landlock allows or not. What may
+//! neither be read nor written cannot be changed so, nor can a symbolic link itself.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -36,7 +37,8 @@ unsafe extern "C" fn utimensat(
     flags: c_int,
 ) -> c_int {
     let set = |file: c_int| {
-        // SAFETY: without a path the call changes the descriptor's own file; the times are as the caller promises the C library.
+        // SAFETY: without a path the call changes the descriptor's own file; the times are as the
+        // caller promises the C library.
         unsafe { libc::syscall(libc::SYS_utimensat, file, ptr::null::<c_char>(), times, 0) as c_int }
     };
     if path.is_null() {

@@ -1,6 +1,7 @@
-//! Where a cell may connect to: checked where connections are made (`hooks`), after names were resolved and whatever asked for
-//! them (fetch and its redirects, WebSocket, Deno.connect, datagrams, node:net, node:dgram). Deno's permissions say the same
-//! with its own words; this is under them, and knows ports.
+//! Where a cell may connect to: checked where connections are made (`hooks`), after names were
+//! resolved and whatever asked for them (fetch and its redirects, WebSocket, Deno.connect,
+//! datagrams, node:net, node:dgram). Deno's permissions say the same with its own words; this is
+//! under them, and knows ports.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;

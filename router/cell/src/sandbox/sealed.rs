@@ -1,5 +1,6 @@
-//! The second filter of system calls, applied to all threads before any of a project's code is read: what a process needs to become a
-//! version's, and a version does not. It names what is refused; the rest is the first filter's.
+//! The second filter of system calls, applied to all threads before any of a project's code is
+//! read: what a process needs to become a version's, and a version does not. It names what is
+//! refused; the rest is the first filter's.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,9 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, Se
 use super::calls::{SETTING_UP, exist};
 use super::explained;
 
-/// Refused whatever the arguments are, beside what sets the process up: `listen`, which opens a port even of a socket that is bound to
-/// none (the listener of the version is there by now), further filters, and modes of files by path.
+/// Refused whatever the arguments are, beside what sets the process up: `listen`, which opens a
+/// port even of a socket that is bound to none (the listener of the version is there by now),
+/// further filters, and modes of files by path.
 const REFUSED: [c_long; 3] = [libc::SYS_listen, libc::SYS_seccomp, libc::SYS_fchmodat];
 
 /// Older names for changing modes and times by path (see `modes`).
@@ -22,7 +24,8 @@ const OLDER: &[c_long] = &[libc::SYS_chmod, libc::SYS_futimesat, libc::SYS_utime
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
-/// Options of sockets that reach beyond the socket, or into corners of the kernel, and that nothing in a runtime sets.
+/// Options of sockets that reach beyond the socket, or into corners of the kernel, and that nothing
+/// in a runtime sets.
 const OPTIONS: [(c_int, c_int); 10] = [
     // The port of another process of the same user, shared.
     (libc::SOL_SOCKET, libc::SO_REUSEPORT),
@@ -44,7 +47,8 @@ const OPTIONS: [(c_int, c_int); 10] = [
 pub(super) fn seal() -> Result<()> {
     let program = program().map_err(|error| explained("make a filter", error))?;
     if exist() {
-        seccompiler::apply_filter_all_threads(&program).map_err(|error| explained("apply a filter", error))?;
+        seccompiler::apply_filter_all_threads(&program)
+            .map_err(|error| explained("apply a filter", error))?;
     }
     Ok(())
 }
