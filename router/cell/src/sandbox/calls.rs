@@ -176,6 +176,7 @@ pub(super) const SETTING_UP: &[c_long] = &[
     libc::SYS_landlock_add_rule,
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_restrict_self,
+    libc::SYS_capset,
     libc::SYS_setgroups,
     libc::SYS_setresgid,
     libc::SYS_setresuid,
@@ -267,7 +268,7 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
         rules.insert(call, any_of(0, &[0, own])?);
     }
     rules.insert(libc::SYS_fcntl, any_of(1, &FCNTL)?);
-    rules.insert(libc::SYS_prctl, any_of(0, &PRCTL)?);
+    rules.insert(libc::SYS_prctl, any_of(0, &[&PRCTL[..], &PRCTL_SETTING_UP].concat())?);
     rules.insert(libc::SYS_ioctl, any_of(1, &IOCTL)?);
 
     rules.insert(libc::SYS_socket, sockets()?);
@@ -338,17 +339,18 @@ const FCNTL: [i64; 12] = [
     libc::F_OFD_SETLKW as i64,
 ];
 
-/// Names of threads and of memory, what the second filter takes, and the signal at the router's
-/// end, which a change of users takes away.
-const PRCTL: [i64; 7] = [
+/// Names of threads and of memory, and what the second filter takes.
+const PRCTL: [i64; 6] = [
     libc::PR_SET_NAME as i64,
     libc::PR_GET_NAME as i64,
     libc::PR_GET_SECCOMP as i64,
     libc::PR_SET_NO_NEW_PRIVS as i64,
-    libc::PR_SET_PDEATHSIG as i64,
     libc::PR_GET_DUMPABLE as i64,
     libc::PR_SET_VMA as i64,
 ];
+
+/// What the kernel resets when a process changes its user. The second filter refuses it, too.
+pub(super) const PRCTL_SETTING_UP: [i64; 2] = [libc::PR_SET_DUMPABLE as i64, libc::PR_SET_PDEATHSIG as i64];
 
 /// Of sockets, pipes and what may be a terminal; and a copy that shares its blocks (FICLONE).
 const IOCTL: [i64; 7] = [
@@ -361,6 +363,6 @@ const IOCTL: [i64; 7] = [
     0x4004_9409,
 ];
 
-fn any_of(index: u8, values: &[i64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+pub(super) fn any_of(index: u8, values: &[i64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     values.iter().map(|value| SeccompRule::new(vec![is(index, *value)?])).collect()
 }

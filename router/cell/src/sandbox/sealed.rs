@@ -10,7 +10,7 @@ use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, Ne};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule};
 
-use super::calls::{SETTING_UP, exist};
+use super::calls::{PRCTL_SETTING_UP, SETTING_UP, any_of, exist};
 use super::explained;
 
 /// Refused whatever the arguments are, beside what sets the process up: `listen`, which opens a
@@ -54,7 +54,7 @@ pub(super) fn seal() -> Result<()> {
 }
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
-    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let arch = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules()?, SeccompAction::Allow, refused, arch)?.try_into()
 }
@@ -69,8 +69,7 @@ fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendErr
     // Times of files by path.
     let path = SeccompCondition::new(1, Qword, Ne, 0)?;
     rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);
-    // It ends with its router.
-    rules.insert(libc::SYS_prctl, vec![first(libc::PR_SET_PDEATHSIG)?]);
+    rules.insert(libc::SYS_prctl, any_of(0, &PRCTL_SETTING_UP)?);
     let option = |(level, name): &(c_int, c_int)| SeccompRule::new(vec![is(1, *level)?, is(2, *name)?]);
     rules.insert(libc::SYS_setsockopt, OPTIONS.iter().map(option).collect::<Result<_, _>>()?);
     Ok(rules)
