@@ -11,7 +11,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{native, usage, within};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 const NO_SUCH_CALL: i64 = -(libc::ENOSYS as i64);
@@ -330,6 +330,7 @@ async fn what_native_code_is_refused_it_is_refused_while_its_project_is_built_to
     let policy = volume.path("_policy/policy.toml");
     let router = Router::builder(&volume).flag("policy", policy.display()).start_unready().await;
     let (mut asked, _) = within("the project asks", gate.accept()).await.unwrap();
+    within("its request comes", asked.read(&mut [0; 1024])).await.unwrap();
     let children = usage::children(u32::try_from(router.pid().as_raw_nonzero().get()).unwrap());
     let checkouts = router.state.path().join("checkouts");
     let in_checkout = |pid: &u32| {
