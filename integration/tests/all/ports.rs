@@ -45,14 +45,14 @@ const FLOOD: usize = 2000;
 
 /// A router with a project that may reach these addresses of this machine.
 async fn router(volume: &Volume, reach: &[String]) -> Router {
-    let reach = serde_json::to_string(reach).unwrap();
+    let reach = serde_json::to_string(reach).expect("addresses are text");
     volume.write("_policy/policy.toml", format!("[projects.a.permissions]\nprivate_net = {reach}\n"));
     Router::builder(volume).flag("policy", volume.path("_policy/policy.toml").display()).start().await
 }
 
 fn local() -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_nonblocking(true).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    socket.set_nonblocking(true).expect("a socket takes it");
     socket
 }
 
@@ -61,14 +61,14 @@ fn local() -> UdpSocket {
 async fn heard(router: &Router, kind: &str, friend: &UdpSocket, to: Option<SocketAddr>) -> Value {
     let ask = async |path: &str| router.public.get(&format!("/a/{kind}{path}")).await.json();
     let stranger = local();
-    let port = friend.local_addr().unwrap().port();
+    let port = friend.local_addr().expect("it is bound").port();
     // The one that is bound when it sends has no port before.
     if kind == "late" {
         ask(&format!("/send?{port}")).await;
         receive(friend).await;
     }
-    let own =
-        SocketAddr::from(([127, 0, 0, 1], u16::try_from(ask("/port").await.as_u64().unwrap()).unwrap()));
+    let own: u16 = serde_json::from_value(ask("/port").await).expect("a port is a number");
+    let own = SocketAddr::from(([127, 0, 0, 1], own));
     let own = to.map_or(own, |to| SocketAddr::new(to.ip(), own.port()));
     let flood = |socket: &UdpSocket| {
         for _ in 0..FLOOD {
