@@ -10,12 +10,22 @@ use switchyard_protocol::Limits;
 /// the router's to measure.
 const STACKS: u64 = 64 << 20;
 
-/// V8 reserves much that it never touches, and that the kernel counts already: so memory is bounded from what a spare has
-/// on. An allocation beyond the bound fails, which JavaScript sees as a `RangeError` where it can.
+/// What the V8 of a web worker reserves: as much as its heap may have, up to 512 MB, and less than
+/// 64 MB beside it (80 MB where the limit is 64 MB, 240 MB at 256 MB, 540 MB at 1 GB and more, as
+/// measured).
+const WORKER_HEAP: u64 = 512 << 20;
+const BESIDE_WORKER_HEAP: u64 = 64 << 20;
+
+/// V8 reserves much that it never touches, and that the kernel counts already: so memory is bounded
+/// from what a spare has on. An allocation beyond the bound fails, which JavaScript sees as a
+/// `RangeError` where it can. No code of this process gets more than the bound for as many web
+/// workers as there may be.
 pub(crate) fn set(limits: &Limits) -> io::Result<()> {
     let memory = reserved()?.saturating_add(limits.memory).saturating_add(STACKS);
-    // Not for ever: a worker needs room of its own.
-    lower(libc::RLIMIT_DATA, memory, u64::MAX)?;
+    // A worker needs room of its own, and there may be so many.
+    let worker = limits.memory.min(WORKER_HEAP) + BESIDE_WORKER_HEAP;
+    let workers = worker.saturating_mul(limits.workers.into());
+    lower(libc::RLIMIT_DATA, memory, memory.saturating_add(workers))?;
     lower(libc::RLIMIT_NOFILE, limits.files, limits.files)?;
     // None may be larger than all may be together.
     lower(libc::RLIMIT_FSIZE, limits.disk, limits.disk)

@@ -4,7 +4,6 @@
 use std::future::ready;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,15 +66,14 @@ struct Door {
 type Reason = (u16, String);
 
 impl Inspector {
-    /// Listens at `socket` for debuggers of `version`, until it is drained.
+    /// Listens for debuggers of `version`, until it is drained.
     pub(crate) fn listen(
-        socket: &Path,
+        listener: UnixListener,
         version: &str,
         sessions: UnboundedSender<InspectorSessionProxy>,
         pulse: Pulse,
         draining: Draining,
     ) -> io::Result<Self> {
-        let listener = UnixListener::bind(socket)?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let door = Door { version: version.into(), sessions, pulse, draining };

@@ -1,6 +1,7 @@
 //! The life of a version in its cell: load, evaluate, serve, drain.
 
 use std::io::{self, Write as _};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,12 +48,12 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let roots = Roots::of(&start);
     let names = Names::new(&roots);
     log::show_paths_as(names.clone());
-    let project = match assign(&mut spare, rules, &start, roots, names.clone()).await {
-        Ok(project) => project,
+    let (project, debuggers) = match assign(&mut spare, rules, &start, roots, names.clone()).await {
+        Ok(assigned) => assigned,
         Err(error) => return fail(&control, misconfigured(&names, &error)),
     };
     limit_heap(&mut spare.worker.js_runtime, heap(start.limits.memory), control.voice());
-    let inspector = match let_debuggers_in(&spare, &start, &control, &pulse) {
+    let inspector = match let_debuggers_in(debuggers, &spare, &start, &control, &pulse) {
         Ok(inspector) => inspector,
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
@@ -80,32 +81,35 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
     );
 }
 
-/// Makes the process the version's: directory, environment, permissions, configuration.
+/// Makes the process the version's: directory, environment, sockets, permissions, configuration.
+/// Returns the listener for debuggers too, if they are let in: none can be made later.
 async fn assign(
     spare: &mut Spare,
     rules: anyhow::Result<Rules>,
     start: &Start,
     roots: Roots,
     names: Names,
-) -> anyhow::Result<Arc<Project>> {
+) -> anyhow::Result<(Arc<Project>, Option<UnixListener>)> {
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
     bounds::set(&start.limits)?;
+    let debuggers = start.inspect.as_ref().map(UnixListener::bind).transpose()?;
     sandbox::confine(start, rules?)?;
     let project = Arc::new(Project::open(start, roots, names).await?);
     spare.assign(Arc::clone(&project), permissions::of(start)?)?;
-    Ok(project)
+    Ok((project, debuggers))
 }
 
 fn let_debuggers_in(
+    listener: Option<UnixListener>,
     spare: &Spare,
     start: &Start,
     control: &Control,
     pulse: &Pulse,
 ) -> io::Result<Option<Inspector>> {
-    let Some(socket) = &start.inspect else { return Ok(None) };
+    let Some(listener) = listener else { return Ok(None) };
     Inspector::listen(
-        socket,
+        listener,
         &start.version,
         spare.let_debuggers_in(),
         pulse.clone(),

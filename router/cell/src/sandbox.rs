@@ -2,11 +2,17 @@
 //! which files and ports it may touch (Landlock), which addresses it may connect to.
 
 mod calls;
+mod datagrams;
 mod files;
+mod hooks;
+mod listener;
+mod modes;
 mod network;
+mod sealed;
 mod threads;
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, anyhow};
 use switchyard_protocol::{Install, Permissions, Start, Walls};
@@ -20,24 +26,28 @@ pub(crate) fn forbid_calls() -> Result<()> {
     calls::forbid().context("restrict system calls")
 }
 
-/// What does: on all threads, for good.
+/// What does: on all threads, for good. The version's listener listens from here on, at a name that
+/// it gets when a server is bound to it: so this comes behind all that decides whose the process
+/// and its files are, and the debuggers' listener.
 pub(crate) fn confine(start: &Start, rules: Rules) -> Result<()> {
     network::open(Egress::of(&start.permissions));
-    match rules.of(start).context("make rules for files")? {
-        Some(rules) => threads::restrict(&rules).context("restrict files"),
-        // The router has said at its start that this kernel has no Landlock.
-        None => Ok(()),
-    }
+    listener::keep(&start.socket).context("make the version's listener")?;
+    restrict(rules.of(start))
 }
 
 /// The same for what fetches packages: it reads the project, and writes what it fetches.
 pub(crate) fn confine_install(install: &Install) -> Result<()> {
     let permissions = Permissions { private_net: install.private_net.clone(), ..Permissions::default() };
     network::open(Egress::of(&permissions));
-    match Rules::prepare()?.of_install(install).context("make rules for files")? {
-        Some(rules) => threads::restrict(&rules).context("restrict files"),
-        None => Ok(()),
+    restrict(Rules::prepare()?.of_install(install))
+}
+
+fn restrict(rules: Result<Option<OwnedFd>>) -> Result<()> {
+    // Without rules, the router has said at its start that this kernel has no Landlock.
+    if let Some(rules) = rules.context("make rules for files")? {
+        threads::restrict(&rules).context("restrict files")?;
     }
+    sealed::seal().context("restrict system calls further")
 }
 
 /// Which of the walls this kernel has.

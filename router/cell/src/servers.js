@@ -71,6 +71,22 @@
     served({ handler, onListen });
   }
 
+  // QUIC listens on a port, where nobody's datagrams arrive who was not sent to.
+  function noPort() {
+    throw new Deno.errors.PermissionDenied("A project opens no port: it is served by Deno.serve, a default export or node:http");
+  }
+
+  // Its module is loaded when it is asked for.
+  const quic = Object.getOwnPropertyDescriptor(Deno, "QuicEndpoint");
+  Object.defineProperty(Deno, "QuicEndpoint", {
+    ...quic,
+    get() {
+      const QuicEndpoint = quic.get();
+      QuicEndpoint.prototype.listen = Object.defineProperty(noPort, "name", { value: "listen" });
+      return QuicEndpoint;
+    },
+  });
+
   Deno.serve = Object.defineProperty(served, "name", { value: "serve" });
   // For `node_servers.js`.
   Deno[internal].servers = { claim, PORT };

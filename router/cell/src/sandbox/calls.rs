@@ -76,7 +76,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getgroups,
-    libc::SYS_getpgid,
     libc::SYS_getpid,
     libc::SYS_getppid,
     libc::SYS_getpriority,
@@ -84,7 +83,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_getresgid,
     libc::SYS_getresuid,
     libc::SYS_getrusage,
-    libc::SYS_getsid,
     libc::SYS_getuid,
     libc::SYS_sysinfo,
     libc::SYS_umask,
@@ -104,7 +102,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_fadvise64,
-    libc::SYS_fcntl,
     libc::SYS_flock,
     libc::SYS_lseek,
     libc::SYS_pipe2,
@@ -171,10 +168,18 @@ const PLAIN: &[c_long] = &[
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    // The walls that are still to come only make it less.
+];
+
+/// What makes the process a version's: Landlock's rules, and another user. Once it is one, the
+/// second filter refuses them.
+pub(super) const SETTING_UP: &[c_long] = &[
     libc::SYS_landlock_add_rule,
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_restrict_self,
+    libc::SYS_capset,
+    libc::SYS_setgroups,
+    libc::SYS_setresgid,
+    libc::SYS_setresuid,
 ];
 
 /// Names of an older time for the same things.
@@ -245,45 +250,107 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 fn rules() -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = PLAIN.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+    let plain = PLAIN.iter().chain(OLDER).chain(SETTING_UP);
+    let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     let arg = |index, length, op, value| SeccompCondition::new(index, length, op, value);
-    let is = |index, value: i64| arg(index, Dword, Eq, u64::from(value as u32));
     let own = i64::from(std::process::id());
 
-    // clone3 has its flags in memory, where no filter sees them: without it, threads are made by clone.
+    // clone3 has its flags in memory, where no filter sees them: without it, threads are made by
+    // clone. None has a namespace of its own, or is traced.
     let thread = libc::CLONE_THREAD as u64;
-    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![arg(0, Qword, MaskedEq(thread), thread)?])?]);
+    let flags = arg(0, Qword, MaskedEq(thread | OF_NO_THREAD), thread)?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![flags])?]);
     for call in [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
         rules.insert(call, vec![SeccompRule::new(vec![is(0, own)?])?]);
     }
-    // Its own limits, which only come down.
-    rules.insert(libc::SYS_prlimit64, any_of(0, &[0, own])?);
-    rules.insert(libc::SYS_prctl, any_of(0, &PRCTL)?);
+    // Its own limits, of which each has one that it never goes over.
+    for call in [libc::SYS_prlimit64, libc::SYS_getpgid, libc::SYS_getsid] {
+        rules.insert(call, any_of(0, &[0, own])?);
+    }
+    rules.insert(libc::SYS_fcntl, any_of(1, &FCNTL)?);
+    rules.insert(libc::SYS_prctl, any_of(0, &[&PRCTL[..], &PRCTL_SETTING_UP].concat())?);
     rules.insert(libc::SYS_ioctl, any_of(1, &IOCTL)?);
 
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
-    let kinds = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
-    let mut sockets = Vec::new();
-    for (family, kind) in families.into_iter().flat_map(|family| kinds.map(|kind| (family, kind))) {
-        let kind = arg(1, Dword, MaskedEq(SOCKET_KIND), kind.unsigned_abs().into())?;
-        sockets.push(SeccompRule::new(vec![is(0, family.into())?, kind])?);
-    }
-    // The names and numbers of interfaces, which the resolver asks for.
-    let routes = vec![is(0, libc::AF_NETLINK.into())?, is(2, libc::NETLINK_ROUTE.into())?];
-    sockets.push(SeccompRule::new(routes)?);
-    rules.insert(libc::SYS_socket, sockets);
-    rules.insert(libc::SYS_socketpair, any_of(0, &[libc::AF_UNIX.into()])?);
+    rules.insert(libc::SYS_socket, sockets()?);
+    // Of datagrams, either end could send to any socket with a name.
+    let pair = vec![is(0, libc::AF_UNIX.into())?, kind(libc::SOCK_STREAM)?];
+    rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(pair)?]);
+    // The second filter, on all threads.
+    let filter = i64::from(libc::SECCOMP_SET_MODE_FILTER);
+    let second = vec![is(0, filter)?, is(1, libc::SECCOMP_FILTER_FLAG_TSYNC as i64)?];
+    rules.insert(libc::SYS_seccomp, vec![SeccompRule::new(second)?]);
     Ok(rules)
 }
 
-/// Names of threads and of memory, and what Landlock asks for once more.
-const PRCTL: [i64; 5] = [
+/// TCP, UDP, the version's own listener, and the names and numbers of interfaces, which the
+/// resolver asks for. Without the protocols that the kernel has beside the first two: Landlock's
+/// rules for ports are not theirs.
+fn sockets() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let mut sockets = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let protocols = [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)];
+        for (kind_of, protocol) in protocols {
+            for protocol in [0, protocol] {
+                let conditions = vec![is(0, family.into())?, kind(kind_of)?, is(2, protocol.into())?];
+                sockets.push(SeccompRule::new(conditions)?);
+            }
+        }
+    }
+    sockets.push(SeccompRule::new(vec![is(0, libc::AF_UNIX.into())?, kind(libc::SOCK_STREAM)?])?);
+    let routes = vec![is(0, libc::AF_NETLINK.into())?, is(2, libc::NETLINK_ROUTE.into())?];
+    sockets.push(SeccompRule::new(routes)?);
+    Ok(sockets)
+}
+
+fn kind(of: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(1, Dword, MaskedEq(SOCKET_KIND), of.unsigned_abs().into())
+}
+
+fn is(index: u8, value: i64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(index, Dword, Eq, u64::from(value as u32))
+}
+
+/// Of the flags of clone, those that no thread is made with.
+const OF_NO_THREAD: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_PTRACE
+    | libc::CLONE_PIDFD) as u32 as u64;
+
+/// Descriptors, their flags, and locks on files. Not who is signalled when one is ready
+/// (`F_SETOWN`, `F_SETSIG`): before Linux 6.12 that may be any process of the same user. Nor leases
+/// (`F_SETLEASE`), which hold up who opens the file, or the room of pipes.
+const FCNTL: [i64; 12] = [
+    libc::F_DUPFD as i64,
+    libc::F_DUPFD_CLOEXEC as i64,
+    libc::F_GETFD as i64,
+    libc::F_SETFD as i64,
+    libc::F_GETFL as i64,
+    libc::F_SETFL as i64,
+    libc::F_GETLK as i64,
+    libc::F_SETLK as i64,
+    libc::F_SETLKW as i64,
+    libc::F_OFD_GETLK as i64,
+    libc::F_OFD_SETLK as i64,
+    libc::F_OFD_SETLKW as i64,
+];
+
+/// Names of threads and of memory, and what the second filter takes.
+const PRCTL: [i64; 6] = [
     libc::PR_SET_NAME as i64,
     libc::PR_GET_NAME as i64,
+    libc::PR_GET_SECCOMP as i64,
     libc::PR_SET_NO_NEW_PRIVS as i64,
     libc::PR_GET_DUMPABLE as i64,
     libc::PR_SET_VMA as i64,
 ];
+
+/// What the kernel resets when a process changes its user. The second filter refuses it, too.
+pub(super) const PRCTL_SETTING_UP: [i64; 2] = [libc::PR_SET_DUMPABLE as i64, libc::PR_SET_PDEATHSIG as i64];
 
 /// Of sockets, pipes and what may be a terminal; and a copy that shares its blocks (FICLONE).
 const IOCTL: [i64; 7] = [
@@ -296,10 +363,6 @@ const IOCTL: [i64; 7] = [
     0x4004_9409,
 ];
 
-fn any_of(index: u8, values: &[i64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let rule = |value: &i64| {
-        let condition = SeccompCondition::new(index, Dword, Eq, u64::from(*value as u32))?;
-        SeccompRule::new(vec![condition])
-    };
-    values.iter().map(rule).collect()
+pub(super) fn any_of(index: u8, values: &[i64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    values.iter().map(|value| SeccompRule::new(vec![is(index, *value)?])).collect()
 }

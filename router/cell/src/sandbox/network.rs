@@ -1,19 +1,12 @@
-//! Where a cell may connect to: checked where connections are made, after names were resolved and whatever asked for them
-//! (fetch and its redirects, WebSocket, Deno.connect, datagrams, node:net, node:dgram). Deno's permissions say the same
-//! with its own words; this is under them, and knows ports.
-//!
-//! The functions below stand in the place of the C library's for all Rust code of this process. What the library calls
-//! itself, such as the resolver's own sockets, does not come here.
+//! Where a cell may connect to: checked where connections are made (`hooks`), after names were
+//! resolved and whatever asked for them (fetch and its redirects, WebSocket, Deno.connect,
+//! datagrams, node:net, node:dgram). Deno's permissions say the same with its own words; this is
+//! under them, and knows ports.
 
-use std::mem::size_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 
 use ipnet::IpNet;
-use libc::{
-    c_int, c_long, c_void, mmsghdr, msghdr, sa_family_t, size_t, sockaddr, sockaddr_in, sockaddr_in6,
-    sockaddr_un, socklen_t, ssize_t,
-};
 use switchyard_protocol::{Permissions, Reach};
 
 /// IANA's registries of special-purpose addresses (RFC 6890 and what came after it): all that is not a public host's.
@@ -116,138 +109,9 @@ pub(crate) fn resolvers() -> Vec<IpAddr> {
     named.filter_map(|address| address.trim().split('%').next()?.parse().ok()).collect()
 }
 
-/// # Safety
-/// `address` is null or points to `length` bytes.
-#[expect(unsafe_code, reason = "reads what a caller of the C library hands over")]
-unsafe fn is_open(address: *const sockaddr, length: socklen_t) -> bool {
-    if address.is_null() || length == 0 {
-        // A socket that is connected: that was looked at.
-        return true;
-    }
-    let holds = |size: usize| length as usize >= size;
-    // SAFETY: each is read only when the length says that it is there; there may be no alignment to rely on.
-    let target = unsafe {
-        match c_int::from((*address).sa_family) {
-            libc::AF_UNSPEC => return true,
-            libc::AF_INET if holds(size_of::<sockaddr_in>()) => {
-                let v4 = address.cast::<sockaddr_in>().read_unaligned();
-                let ip = Ipv4Addr::from_bits(u32::from_be(v4.sin_addr.s_addr));
-                SocketAddr::new(ip.into(), u16::from_be(v4.sin_port))
-            }
-            libc::AF_INET6 if holds(size_of::<sockaddr_in6>()) => {
-                let v6 = address.cast::<sockaddr_in6>().read_unaligned();
-                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-                SocketAddr::new(ip.into(), u16::from_be(v6.sin6_port))
-            }
-            // Sockets of other cells, and whatever else there is.
-            _ => return false,
-        }
-    };
-    EGRESS.get().is_some_and(|egress| egress.admits(target))
-}
-
-fn refuse<T: From<i8>>() -> T {
-    // SAFETY: errno is this thread's own.
-    #[expect(unsafe_code, reason = "errno")]
-    unsafe {
-        *libc::__errno_location() = libc::EACCES;
-    }
-    T::from(-1)
-}
-
-fn call(result: c_long) -> ssize_t {
-    result as ssize_t
-}
-
-#[expect(unsafe_code, reason = "stands for the C library's function")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn connect(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    // SAFETY: as the caller promises the C library.
-    unsafe {
-        if !is_open(address, length) {
-            return refuse();
-        }
-        call(libc::syscall(libc::SYS_connect, socket, address, length)) as c_int
-    }
-}
-
-#[expect(unsafe_code, reason = "stands for the C library's function")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sendto(
-    socket: c_int,
-    buffer: *const c_void,
-    size: size_t,
-    flags: c_int,
-    address: *const sockaddr,
-    length: socklen_t,
-) -> ssize_t {
-    // SAFETY: as the caller promises the C library.
-    unsafe {
-        if !is_open(address, length) {
-            return refuse();
-        }
-        call(libc::syscall(libc::SYS_sendto, socket, buffer, size, flags, address, length))
-    }
-}
-
-#[expect(unsafe_code, reason = "stands for the C library's function")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sendmsg(socket: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    // SAFETY: as the caller promises the C library.
-    unsafe {
-        if !is_open((*message).msg_name.cast(), (*message).msg_namelen) {
-            return refuse();
-        }
-        call(libc::syscall(libc::SYS_sendmsg, socket, message, flags))
-    }
-}
-
-#[expect(unsafe_code, reason = "stands for the C library's function")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sendmmsg(socket: c_int, messages: *mut mmsghdr, count: u32, flags: c_int) -> c_int {
-    // SAFETY: as the caller promises the C library.
-    unsafe {
-        for index in 0..count as usize {
-            let header = &(*messages.add(index)).msg_hdr;
-            if !is_open(header.msg_name.cast(), header.msg_namelen) {
-                return refuse();
-            }
-        }
-        call(libc::syscall(libc::SYS_sendmmsg, socket, messages, count, flags)) as c_int
-    }
-}
-
-/// Names of sockets outside of the file system are everybody's. A port of a datagram socket is the system's to choose: with
-/// one of its own, a project would be a server beside the router. Of TCP it has none at all, as Landlock says too.
-#[expect(unsafe_code, reason = "stands for the C library's function")]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    // SAFETY: as the caller promises the C library; a port is in the same place in both families.
-    unsafe {
-        let family = if address.is_null() { libc::AF_UNSPEC } else { c_int::from((*address).sa_family) };
-        if family == libc::AF_UNIX && length as usize > size_of::<sa_family_t>() {
-            if (*address.cast::<sockaddr_un>()).sun_path[0] == 0 {
-                return refuse();
-            }
-        } else if length as usize >= size_of::<sockaddr_in>() {
-            let port = address.cast::<sockaddr_in>().read_unaligned().sin_port;
-            if matches!(family, libc::AF_INET | libc::AF_INET6) && (port != 0 || is_stream(socket)) {
-                return refuse();
-            }
-        }
-        call(libc::syscall(libc::SYS_bind, socket, address, length)) as c_int
-    }
-}
-
-fn is_stream(socket: c_int) -> bool {
-    let mut kind: c_int = 0;
-    let mut size = size_of::<c_int>() as socklen_t;
-    // SAFETY: the pointers are to live values, and the size is that of the first.
-    #[expect(unsafe_code, reason = "libc call")]
-    unsafe {
-        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &mut size);
-    }
-    kind == libc::SOCK_STREAM
+/// Whether the version may connect or send there.
+pub(super) fn admits(address: SocketAddr) -> bool {
+    EGRESS.get().is_some_and(|egress| egress.admits(address))
 }
 
 #[cfg(test)]
