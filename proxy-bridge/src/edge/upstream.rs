@@ -3,16 +3,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::turn::Turn;
 
 /// Why what came back is not an answer, though whoever sent it may be well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadAnswer {
     /// The bytes are no HTTP, or contradict themselves.
     Invalid,
-    /// More bytes, or more headers than [`MAX_HEADERS`](super::MAX_HEADERS).
+    /// More bytes, or more headers than [`MAX_HEADERS`](crate::bounds::MAX_HEADERS).
     HeadTooLarge,
     /// The connection ended before the answer's head did.
     ClosedEarly,
@@ -46,16 +48,18 @@ fn has_invalid_bytes(error: &hyper::Error) -> bool {
 }
 
 /// A connection that goes on being read when it takes no more: who refuses a request before having read all of it may
-/// close the connection behind the answer, and hyper would report that the request could not be written.
+/// close the connection behind the answer, and hyper would report that the request could not be written. It is read in
+/// turns with others, whatever it brings: hyper skips heads of 1xx and reads heads and trailers in one go.
 #[derive(Debug)]
 pub struct ReadsOn<S> {
     stream: S,
     is_deaf: bool,
+    turn: Turn,
 }
 
 impl<S> ReadsOn<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, is_deaf: false }
+        Self { stream, is_deaf: false, turn: Turn::default() }
     }
 
     pub fn into_inner(self) -> S {
@@ -78,7 +82,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let this = &mut *self;
+        ready!(this.turn.poll_begin(cx));
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        match &read {
+            Poll::Ready(_) => this.turn.count(buffer.filled().len() - before),
+            Poll::Pending => this.turn.end(),
+        }
+        read
     }
 }
 

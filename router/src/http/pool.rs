@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use switchyard_bridge::edge::MAX_HEADERS;
+use switchyard_bridge::bounds::MAX_HEADERS;
 use switchyard_bridge::edge::upload::{Progress, Upload};
 use switchyard_bridge::edge::upstream::ReadsOn;
 use tokio::net::UnixStream;
@@ -185,8 +185,23 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn poll_frame(
-        &mut self,
+    /// Whether what went wrong is the client's part.
+    pub(super) fn upload_failed(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.has_failed())
+    }
+
+    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
+    fn is_complete(&self) -> bool {
+        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
+    }
+}
+
+impl Body for Exchange {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         // First the body, which tells the connection that there is room, then the connection, then
@@ -204,21 +219,11 @@ impl Exchange {
         }
     }
 
-    /// Whether what went wrong is the client's part.
-    pub(super) fn upload_failed(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.has_failed())
-    }
-
-    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
-    fn is_complete(&self) -> bool {
-        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
-    }
-
-    pub(super) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }

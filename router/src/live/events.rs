@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use switchyard_bridge::bounds::KEPT_EVENTS;
 use switchyard_bridge::event::{Death, Diagnostic, Event, EventData, EventType, Timings, Trigger};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::publisher::Publisher;
 use tokio::sync::broadcast;
 
 use crate::version::Version;
-
-/// How many events `GET /events` can replay: at half a kilobyte each, half a megabyte.
-const KEPT: usize = 1000;
 
 /// A listener that falls further behind is told what it missed from the log, or cut off.
 const BACKLOG: usize = 256;
@@ -75,7 +73,7 @@ impl Events {
             publisher.publish(event.clone());
         }
         let event = Arc::new(event);
-        if log.kept.len() == KEPT {
+        if log.kept.len() == KEPT_EVENTS {
             log.kept.pop_front();
         }
         log.kept.push_back(event.clone());
@@ -143,7 +141,7 @@ mod tests {
     #[test]
     fn the_log_is_bounded() {
         let events = Events::new(None);
-        tell(&events, KEPT + 7);
+        tell(&events, KEPT_EVENTS + 7);
         assert_eq!(sequences(&events.follow(Some(0)).0).first(), Some(&8));
     }
 }
