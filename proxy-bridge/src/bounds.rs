@@ -70,6 +70,10 @@ pub const REQUEST_ID: usize = 64;
 /// for it each time, which takes ten times as long as the rest of the parsing.
 pub const MAX_HEADERS: usize = 4096;
 
+/// Bytes of an answer that are read at once before its head is complete: hyper looks at all heads of 1xx in one go,
+/// each of which takes microseconds. More than nearly all heads have.
+pub const HEAD_READ: usize = 8 << 10;
+
 /// Frames, or reads, of a body in one turn, and their bytes. Then the other tasks of the thread have theirs: a frame
 /// takes about a microsecond, and a megabyte some hundred.
 pub const TURN_FRAMES: usize = 64;
@@ -79,6 +83,12 @@ pub const TURN_BYTES: usize = 128 << 10;
 /// costs more than copying it.
 pub const SMALL_FRAME: usize = 1 << 10;
 pub const JOINED_FRAME: usize = 16 << 10;
+
+/// Bytes of the head that answers a health check: the default of `--max-head`.
+pub const HEALTH_HEAD: usize = 64 << 10;
+
+/// Bytes of the head by which a cell takes a debugger: it has three headers.
+pub const INSPECTOR_HEAD: usize = 4 << 10;
 
 /// Bytes of `Sec-WebSocket-Accept`: a SHA-1 in base64 (RFC 6455, 4.2.2).
 pub const WEBSOCKET_ACCEPT: usize = 28;

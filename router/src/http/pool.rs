@@ -19,7 +19,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use switchyard_bridge::bounds::MAX_HEADERS;
 use switchyard_bridge::edge::upload::{Progress, Upload};
-use switchyard_bridge::edge::upstream::ReadsOn;
+use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 
 /// node:http servers hang up after five idle seconds (`keepAliveTimeout`); a connection that is
@@ -50,6 +50,7 @@ struct Idle {
 struct Link {
     sender: SendRequest<Upload>,
     connection: Connection<TokioIo<ReadsOn<UnixStream>>, Upload>,
+    head: HeadBudget,
     open: bool,
 }
 
@@ -88,7 +89,9 @@ impl Pool {
             },
         };
         let upload = request.body().progress().cloned();
+        link.head.await_head(self.max_head);
         let response = link.exchange(request).await?;
+        link.head.complete();
         let pool = self.clone();
         Ok(response.map(|body| Exchange { link: Some(link), body, upload, pool, id }))
     }
@@ -125,10 +128,11 @@ impl Pool {
 }
 
 async fn connect(socket: &Path, max_head: usize) -> io::Result<Box<Link>> {
-    let stream = ReadsOn::new(UnixStream::connect(socket).await?);
+    let head = HeadBudget::new(max_head);
+    let stream = ReadsOn::new(UnixStream::connect(socket).await?, head.clone());
     let (sender, connection) =
         answers(max_head).writev(false).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    Ok(Box::new(Link { sender, connection, open: true }))
+    Ok(Box::new(Link { sender, connection, head, open: true }))
 }
 
 /// How the answers of cells are read.

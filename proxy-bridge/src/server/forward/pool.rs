@@ -21,7 +21,7 @@ use super::body::Upload;
 use super::handle::progress;
 use crate::bounds::MAX_HEADERS;
 use crate::edge::upload::Progress;
-use crate::edge::upstream::ReadsOn;
+use crate::edge::upstream::{HeadBudget, ReadsOn};
 use crate::server::routers::Router;
 
 /// A router is a neighbour: one that is there takes a connection within milliseconds.
@@ -140,7 +140,9 @@ async fn connect(target: (&str, u16)) -> io::Result<Link> {
     let stream = timeout(CONNECT, TcpStream::connect(target)).await??;
     stream.set_nodelay(true)?;
     let mut builder = http1::Builder::new();
-    let handshake = builder.max_headers(MAX_HEADERS).handshake(TokioIo::new(ReadsOn::new(stream)));
+    // A router takes out the heads of 1xx, and bounds those of answers.
+    let stream = ReadsOn::new(stream, HeadBudget::any());
+    let handshake = builder.max_headers(MAX_HEADERS).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     Ok(Link(Box::new(Open { sender, connection, ended: false })))
 }
