@@ -29,8 +29,7 @@ pub const QUOTED: usize = 512;
 /// Bytes of a control line from a cell, and of an answer of the process that fetches packages: a diagnostic with each
 /// of its bytes escaped as six, and what is around it.
 pub const CONTROL_LINE: usize = 128 << 10;
-const _: () =
-    assert!(6 * (DIAGNOSTIC_MESSAGE + DIAGNOSTIC_FRAME + DIAGNOSTIC_FILE) + 1024 <= CONTROL_LINE);
+const _: () = assert!(6 * (DIAGNOSTIC_MESSAGE + DIAGNOSTIC_FRAME + DIAGNOSTIC_FILE) + 1024 <= CONTROL_LINE);
 
 /// Control lines from one cell: it is ready, it serves or why not, and which limit it exceeded; the rest is room for
 /// what is added to them. A cell that sends more is ended.
@@ -143,7 +142,10 @@ pub(crate) fn read_text<'de, D: Deserializer<'de>>(from: D, most: usize) -> Resu
 }
 
 /// Reads a text that may be missing, and [cuts](cut) it.
-pub(crate) fn read_option<'de, D: Deserializer<'de>>(from: D, most: usize) -> Result<Option<String>, D::Error> {
+pub(crate) fn read_option<'de, D: Deserializer<'de>>(
+    from: D,
+    most: usize,
+) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(from)?.map(|text| cut(text, most)))
 }
 

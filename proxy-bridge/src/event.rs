@@ -316,7 +316,8 @@ pub(crate) mod tests {
 
     /// Text from nothing to several times its bound, with characters of each length.
     fn long() -> impl Strategy<Value = String> {
-        ("[a\u{0}\"\\u{e4}\u{20ac}\u{1f600}]{1,9}", 0..1_500_usize).prop_map(|(text, times)| text.repeat(times))
+        ("[a\u{0}\"\\u{e4}\u{20ac}\u{1f600}]{1,9}", 0..1_500_usize)
+            .prop_map(|(text, times)| text.repeat(times))
     }
 
     proptest! {

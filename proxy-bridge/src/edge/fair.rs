@@ -216,9 +216,7 @@ mod tests {
         for (length, frames) in [(1, bounds::TURN_FRAMES), (16 << 10, bounds::TURN_BYTES / (16 << 10))] {
             let mut endless = body(std::iter::repeat_n(Step::Data(length), 100 * frames), false);
             let turns = std::cell::Cell::new(0);
-            let copying = async {
-                while next(&mut endless).await.is_some() {}
-            };
+            let copying = async { while next(&mut endless).await.is_some() {} };
             let others = async {
                 loop {
                     turns.set(turns.get() + 1);

@@ -117,10 +117,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_quoted_in_part() {
-        let Some(Err(Misbehaviour::NotUnderstood(text))) = read(
-            format!("{{\"type\":\"{}\"}}\n", "x".repeat(100_000)).as_bytes(),
-        )
-        .pop() else {
+        let Some(Err(Misbehaviour::NotUnderstood(text))) =
+            read(format!("{{\"type\":\"{}\"}}\n", "x".repeat(100_000)).as_bytes()).pop()
+        else {
             panic!("it is no message")
         };
         assert!(text.len() <= bounds::QUOTED && text.contains("xxx"), "{text}");

@@ -166,8 +166,10 @@ impl Worker {
                     lease.entry.requests.count(response.status());
                     lease.mark(response.headers_mut());
                     let lease = Some(lease);
-                    return Ok(response.map(|exchange| {
-                        Body::Proxied { exchange: FairBody::new(exchange), lease, _slot: slot }
+                    return Ok(response.map(|exchange| Body::Proxied {
+                        exchange: FairBody::new(exchange),
+                        lease,
+                        _slot: slot,
                     }));
                 }
                 Err(SendError::Failed(error)) => return Err(Box::pin(lease.blame(&error)).await),
@@ -211,8 +213,7 @@ impl Worker {
         forwarded::drop_hop_by_hop(response.headers_mut());
         lease.mark(response.headers_mut());
         if !switches {
-            let refused =
-                |body| Body::Refused { body: FairBody::new(body), _lease: lease, _slot: slot };
+            let refused = |body| Body::Refused { body: FairBody::new(body), _lease: lease, _slot: slot };
             return Ok(response.map(refused));
         }
         let response = tunnel::open(response, client, (lease, open));

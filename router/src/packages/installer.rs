@@ -110,7 +110,8 @@ async fn ask(
     );
     // One that ends before it has read it is told by its end.
     let asking = async { drop(stdin.write_all(&line).await) };
-    let (answer, said) = (heard(stdout, bounds::CONTROL_LINE as u64), heard(stderr, bounds::INSTALLER_OUTPUT));
+    let (answer, said) =
+        (heard(stdout, bounds::CONTROL_LINE as u64), heard(stderr, bounds::INSTALLER_OUTPUT));
     let ((), answer, said, ended) = tokio::join!(asking, answer, said, child.wait());
     let said = secrets.hidden(&String::from_utf8_lossy(&said));
     for line in shown(&said) {
