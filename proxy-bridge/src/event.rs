@@ -176,14 +176,16 @@ pub struct Timings {
     pub total: Option<f64>,
 }
 
-/// Why a version cannot be served, in the project's own terms. One that is read is bounded, whoever wrote it.
+/// Why a version cannot be served, in the project's own terms. One that is read is bounded, whoever
+/// wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// One or more lines, without ANSI colours and without paths of the router's own. At most
     /// [`bounds::DIAGNOSTIC_MESSAGE`] bytes.
     #[serde(deserialize_with = "message")]
     pub message: String,
-    /// The file, relative to the project's directory, with `/` between. At most [`bounds::DIAGNOSTIC_FILE`] bytes.
+    /// The file, relative to the project's directory, with `/` between. At most
+    /// [`bounds::DIAGNOSTIC_FILE`] bytes.
     #[serde(default, deserialize_with = "file")]
     pub file: Option<String>,
     /// 1-based.
@@ -197,7 +199,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// The same with each text within its bound. Text that is left out is counted at the end of what is kept.
+    /// The same with each text within its bound. Text that is left out is counted at the end of
+    /// what is kept.
     #[must_use]
     pub fn bounded(self) -> Self {
         Self {
@@ -208,7 +211,8 @@ impl Diagnostic {
         }
     }
 
-    /// The part that a project's clients are told: the place and the beginning of the message, and none of its code.
+    /// The part that a project's clients are told: the place and the beginning of the message, and
+    /// none of its code.
     #[must_use]
     pub fn brief(&self) -> Self {
         let Self { message, file, line, column, .. } = self.clone();

@@ -48,7 +48,8 @@ pub mod tunnel;
 pub mod verifier;
 pub mod visible;
 
-/// The settings of tests with generated input: always the same, and few enough for every run of the tests.
+/// The settings of tests with generated input: always the same, and few enough for every run of the
+/// tests.
 #[cfg(test)]
 pub(crate) fn fuzz() -> proptest::test_runner::Config {
     use proptest::test_runner::{Config, RngSeed};

@@ -1,5 +1,5 @@
-//! Bodies that are copied in turns, whoever makes them: one that comes in single bytes as fast as it is read takes no more
-//! of a thread than others leave it.
+//! Bodies that are copied in turns, whoever makes them: one that comes in single bytes as fast as
+//! it is read takes no more of a thread than others leave it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::turn::Turn;
 use crate::bounds;
 
-/// A body whose small frames are joined as far as they are there, and which lets other tasks have their turns.
+/// A body whose small frames are joined as far as they are there, and which lets other tasks have
+/// their turns.
 #[derive(Debug)]
 pub struct FairBody<B: Body> {
     body: B,

@@ -1,4 +1,5 @@
-//! Turns: how much is read or copied for one connection before the other tasks of the thread have theirs.
+//! Turns: how much is read or copied for one connection before the other tasks of the thread have
+//! theirs.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ pub(super) struct Turn {
     rest: Option<Arc<Rest>>,
 }
 
-/// The time between two turns. Whoever polls a task's future may do so several times in one go (hyper does): that alone
-/// begins no new turn.
+/// The time between two turns. Whoever polls a task's future may do so several times in one go
+/// (hyper does): that alone begins no new turn.
 #[derive(Debug)]
 struct Rest {
     task: Waker,
@@ -34,8 +35,8 @@ impl Wake for Rest {
 }
 
 impl Turn {
-    /// Ready while the turn lasts. Pending once it is used up: the next one begins when the other tasks have had theirs
-    /// and the runtime has looked for input.
+    /// Ready while the turn lasts. Pending once it is used up: the next one begins when the other
+    /// tasks have had theirs and the runtime has looked for input.
     pub(super) fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.rest {
             Some(rest) if !rest.is_over.load(Relaxed) && rest.task.will_wake(cx.waker()) => {
@@ -62,7 +63,7 @@ impl Turn {
         self.bytes += bytes;
     }
 
-    /// Whether there is something left of it.
+    /// Returns true while some of it is left.
     pub(super) fn lasts(&self) -> bool {
         self.frames < bounds::TURN_FRAMES && self.bytes < bounds::TURN_BYTES
     }

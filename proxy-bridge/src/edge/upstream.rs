@@ -51,8 +51,8 @@ fn has_invalid_bytes(error: &hyper::Error) -> bool {
     false
 }
 
-/// The bytes that may still come before the head of an answer is complete. Those of 1xx answers before it count as well,
-/// of which there may be any number for hyper. Clones are the same.
+/// The bytes that may still come before the head of an answer is complete. Those of 1xx answers
+/// before it count as well, of which there may be any number for hyper. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct HeadBudget(Arc<AtomicUsize>);
 
@@ -74,7 +74,8 @@ impl HeadBudget {
 
     /// A request is sent: from here on the head of its answer is awaited, of at most `most` bytes.
     pub fn await_head(&self, most: usize) {
-        // As much again is room for 1xx, and for the beginning of the body. A larger head hyper notices by itself.
+        // As much again is room for 1xx, and for the beginning of the body. A larger head hyper
+        // notices by itself.
         self.0.store(most.saturating_mul(2), Relaxed);
     }
 
@@ -94,8 +95,9 @@ impl HeadBudget {
 }
 
 /// A connection that goes on being read when it takes no more: who refuses a request before having read all of it may
-/// close the connection behind the answer, and hyper would report that the request could not be written. It is read in
-/// turns with others, whatever it brings: hyper skips heads of 1xx and reads heads and trailers in one go.
+/// close the connection behind the answer, and hyper would report that the request could not be
+/// written. It is read in turns with others, whatever it brings: hyper skips heads of 1xx and reads
+/// heads and trailers in one go.
 #[derive(Debug)]
 pub struct ReadsOn<S> {
     stream: S,
@@ -225,7 +227,8 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     }
 
-    /// What hyper makes of `sent` as the answer to a request, read through a connection whose heads have 4096 bytes.
+    /// The outcome for hyper of `sent` as the answer to a request, read through a connection whose heads
+    /// have 4096 bytes.
     async fn answered(sent: Vec<u8>) -> Result<usize, Option<BadAnswer>> {
         let (near, mut far) = UnixStream::pair().unwrap();
         let head = HeadBudget::new(4096);

@@ -71,8 +71,8 @@ fn code_frame(project: &Project, place: &Place) -> Option<String> {
     frame(&source::decode(bytes), place.line?, place.column)
 }
 
-/// The text of what was thrown, of the errors that it gathers and of its causes: as much of them as a diagnostic has
-/// room for, however many there are.
+/// The text of what was thrown, of the errors that it gathers and of its causes: as much of them as
+/// a diagnostic has room for, however many there are.
 fn message(error: &JsError) -> String {
     let mut message = String::new();
     let mut left = vec![("", error)];

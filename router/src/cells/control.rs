@@ -1,5 +1,5 @@
-//! What a cell says on its control socket. Its project may have taken hold of it, so it is read within bounds, and what is
-//! beyond them ends the conversation.
+//! The messages of a cell on its control socket. Its project may have taken hold of it, so it is read
+//! within bounds, and what is beyond them ends the conversation.
 
 use switchyard_bridge::bounds::{self, cut};
 use switchyard_protocol::FromCell;
@@ -29,8 +29,8 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         Self { lines: LineReader::new(socket, bounds::CONTROL_LINE), count: 0, is_over: false }
     }
 
-    /// The next message. `None` at the end of the stream, and after the first misbehaviour: nothing more is read then.
-    /// Dropped before it is done, nothing is lost: the next call goes on.
+    /// The next message. `None` at the end of the stream, and after the first misbehaviour: nothing
+    /// more is read then. Dropped before it is done, nothing is lost: the next call goes on.
     ///
     /// # Errors
     /// Too long, too many, or no message: the cell is to be ended.

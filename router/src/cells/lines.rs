@@ -14,7 +14,8 @@ pub(super) struct Piece {
     pub(super) continues: bool,
 }
 
-/// Leaves out the middle of lines that have more than three pieces, and says so: both ends of a line tell what it is.
+/// Leaves out the middle of lines that have more than three pieces, and says so: both ends of a
+/// line tell what it is.
 #[derive(Debug, Default)]
 pub(super) struct Abridged {
     is_inside: bool,
@@ -148,7 +149,7 @@ mod tests {
         }
     }
 
-    /// What is passed on of the pieces of `text`.
+    /// The texts that are passed on of the pieces of `text`.
     async fn abridged(text: &str) -> Vec<String> {
         let (mut reader, mut abridged) = (LineReader::new(text.as_bytes(), 8), Abridged::default());
         let mut passed = Vec::new();

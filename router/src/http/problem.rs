@@ -42,8 +42,8 @@ pub(super) enum Problem {
 /// Whoever an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Browsers (by `Accept`) are not shown the project's build error; other clients are shown its place and the
-    /// beginning of its message.
+    /// Browsers (by `Accept`) are not shown the project's build error; other clients are shown its
+    /// place and the beginning of its message.
     Anybody,
     /// With `--dev`: all of it is shown, to browsers as a page.
     Developer,

@@ -35,7 +35,8 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    /// The error goes to the board, into events and to clients: whoever made it, it is bounded here.
+    /// The error goes to the board, into events and to clients: whoever made it, it is bounded
+    /// here.
     fn new(version: Option<Version>, error: Diagnostic) -> Self {
         Self { version, error: error.bounded() }
     }

@@ -219,7 +219,8 @@ impl Exchange {
         self.link.take()
     }
 
-    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
+    /// Whether the connection can carry another exchange: nothing of this one is missing, in either
+    /// direction.
     fn is_complete(&self) -> bool {
         self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
     }

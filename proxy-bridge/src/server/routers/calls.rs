@@ -281,7 +281,8 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder, within: Duration) ->
     })
 }
 
-/// The problem that a router answers with; null when it is none. Its text goes into records and logs.
+/// The problem that a router answers with; null when it is none. Its text goes into records and
+/// logs.
 fn problem(body: &[u8]) -> Value {
     let mut problem: Value = serde_json::from_slice(body).unwrap_or_default();
     if let Some(Value::String(detail)) = problem.get_mut("detail") {
