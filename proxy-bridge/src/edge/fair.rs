@@ -16,7 +16,7 @@ use crate::bounds;
 pub struct FairBody<B: Body> {
     body: B,
     turn: Turn,
-    /// What came while small frames were joined, and is no part of them.
+    /// The frame that came while small ones were joined, and is no part of them.
     ahead: Option<Next<B::Error>>,
 }
 
