@@ -16,8 +16,8 @@ use crate::bounds;
 pub struct FairBody<B: Body> {
     body: B,
     turn: Turn,
-    /// The frame that came while small ones were joined, and is no part of them.
-    ahead: Option<Next<B::Error>>,
+    /// The frame that came while small ones were joined, and is no part of them. Boxed, as it is rare.
+    ahead: Option<Box<Next<B::Error>>>,
 }
 
 /// As bodies give it: a frame, an error or the end.
@@ -56,7 +56,7 @@ impl<B: Body<Data = Bytes> + Unpin> FairBody<B> {
                     joined.extend_from_slice(&data);
                 }
                 Err(next) => {
-                    self.ahead = Some(next);
+                    self.ahead = Some(Box::new(next));
                     break;
                 }
             }
@@ -77,17 +77,14 @@ fn small<E>(next: Next<E>) -> Result<Bytes, Next<E>> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for FairBody<B>
-where
-    B::Error: Unpin,
-{
+impl<B: Body<Data = Bytes> + Unpin> Body for FairBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next<B::Error>> {
         let this = self.get_mut();
         if let Some(ahead) = this.ahead.take() {
-            return Poll::Ready(ahead);
+            return Poll::Ready(*ahead);
         }
         ready!(this.turn.poll_begin(cx));
         match small(ready!(this.poll_next(cx))) {
@@ -104,7 +101,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead = match &self.ahead {
+        let ahead = match self.ahead.as_deref() {
             Some(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len) as u64,
             _ => 0,
         };
