@@ -48,6 +48,8 @@ pub struct Builder {
     /// A file below `/proc/sys/user`, and what is in it.
     watch_limit: Option<(&'static str, usize)>,
     mounts: Option<Mounts>,
+    /// Where the binaries are, if they are not those that were built.
+    binaries: Option<PathBuf>,
 }
 
 /// A running router. Dropping it kills it.
@@ -104,6 +106,7 @@ impl Builder {
             env: Vec::new(),
             watch_limit: None,
             mounts: None,
+            binaries: None,
         };
         builder
             .flag("listen", "127.0.0.1:0")
@@ -146,6 +149,12 @@ impl Builder {
     /// Sees what is mounted there, and nobody else sees.
     pub fn inside(mut self, mounts: &Mounts) -> Self {
         self.mounts = Some(mounts.clone());
+        self
+    }
+
+    /// Runs the router of this folder, which takes its cells from there as well.
+    pub fn binaries(mut self, folder: &Path) -> Self {
+        self.binaries = Some(folder.to_owned());
         self
     }
 
@@ -193,7 +202,10 @@ impl Builder {
         let mut command = match (self.watch_limit, &self.mounts) {
             (Some((file, limit)), _) => with_watch_limit(file, limit),
             (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
-            (None, None) => Command::new(binary("switchyard-router")),
+            (None, None) => {
+                let own = self.binaries.as_ref().map(|folder| folder.join("switchyard-router"));
+                Command::new(own.unwrap_or_else(|| binary("switchyard-router")))
+            }
         };
         command.arg("--projects").arg(&self.projects);
         if !self.flags.iter().any(|(name, _)| name == "state") {

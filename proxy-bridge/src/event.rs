@@ -1,8 +1,9 @@
 //! What happened to a project: the JSON that is posted to the ingress and replayed at `GET /events`.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bounds;
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
 
@@ -106,7 +107,9 @@ pub struct RouteConflict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
     pub reason: DeathReason,
-    /// In words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`.
+    /// In words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`. At most
+    /// [`bounds::DEATH_MESSAGE`] bytes.
+    #[serde(deserialize_with = "death_message")]
     pub message: String,
     /// With `exit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,23 +198,70 @@ pub struct Timings {
     pub total: Option<f64>,
 }
 
-/// Why a version cannot be served, in the project's own terms.
+/// Why a version cannot be served, in the project's own terms. One that is read is bounded, whoever
+/// wrote it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// One or more lines, without ANSI colours and without paths of the router's own.
+    /// One or more lines, without ANSI colours and without paths of the router's own. At most
+    /// [`bounds::DIAGNOSTIC_MESSAGE`] bytes.
+    #[serde(deserialize_with = "message")]
     pub message: String,
-    /// The file, relative to the project's directory, with `/` between.
+    /// The file, relative to the project's directory, with `/` between. At most
+    /// [`bounds::DIAGNOSTIC_FILE`] bytes.
+    #[serde(default, deserialize_with = "file")]
     pub file: Option<String>,
     /// 1-based.
     pub line: Option<u32>,
     /// 1-based, in UTF-16 units as JavaScript counts.
     pub column: Option<u32>,
-    /// The lines around the place, numbered, with a caret under the column.
+    /// The lines around the place, numbered, with a caret under the column. At most
+    /// [`bounds::DIAGNOSTIC_FRAME`] bytes.
+    #[serde(default, deserialize_with = "frame")]
     pub frame: Option<String>,
+}
+
+impl Diagnostic {
+    /// The same with each text within its bound. Text that is left out is counted at the end of
+    /// what is kept.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self {
+            message: bounds::cut(self.message, bounds::DIAGNOSTIC_MESSAGE),
+            file: self.file.map(|file| bounds::cut(file, bounds::DIAGNOSTIC_FILE)),
+            frame: self.frame.map(|frame| bounds::cut(frame, bounds::DIAGNOSTIC_FRAME)),
+            ..self
+        }
+    }
+
+    /// The part that a project's clients are told: the place and the beginning of the message, and
+    /// none of its code.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        let Self { message, file, line, column, .. } = self.clone();
+        Self { message: bounds::cut(message, bounds::CLIENT_MESSAGE), file, line, column, frame: None }
+    }
+}
+
+fn message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    bounds::read_text(from, bounds::DIAGNOSTIC_MESSAGE)
+}
+
+fn death_message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    bounds::read_text(from, bounds::DEATH_MESSAGE)
+}
+
+fn file<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    bounds::read_option(from, bounds::DIAGNOSTIC_FILE)
+}
+
+fn frame<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    bounds::read_option(from, bounds::DIAGNOSTIC_FRAME)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     pub(crate) fn live(project: &str, sequence: u64) -> Event {
@@ -282,5 +332,37 @@ pub(crate) mod tests {
         json["data"]["colour"] = "green".into();
         json["data"].as_object_mut().unwrap().remove("timings_ms");
         assert_eq!(serde_json::from_value::<Event>(json).unwrap().data.timings_ms, Timings::default());
+    }
+
+    #[test]
+    fn a_diagnostic_needs_its_message_alone() {
+        let read: Diagnostic = serde_json::from_str(r#"{"message":"no"}"#).unwrap();
+        assert_eq!(read, Diagnostic { message: "no".into(), ..Diagnostic::default() });
+        assert!(serde_json::from_str::<Diagnostic>("{}").is_err());
+    }
+
+    /// Text from nothing to several times its bound, with characters of each length.
+    fn long() -> impl Strategy<Value = String> {
+        ("[a\u{0}\"\\u{e4}\u{20ac}\u{1f600}]{1,9}", 0..1_500_usize)
+            .prop_map(|(text, times)| text.repeat(times))
+    }
+
+    proptest! {
+        #![proptest_config(crate::fuzz())]
+
+        #[test]
+        fn a_diagnostic_is_bounded_whoever_wrote_it(message in long(), file in long(), frame in long(), line: u32) {
+            let column = Some(line);
+            let sent = Diagnostic { message, file: Some(file), line: Some(line), column, frame: Some(frame) };
+            let read: Diagnostic = serde_json::from_str(&serde_json::to_string(&sent).unwrap()).unwrap();
+            prop_assert_eq!(&read, &sent.bounded());
+            prop_assert!(read.message.len() <= bounds::DIAGNOSTIC_MESSAGE);
+            prop_assert!(read.file.as_ref().unwrap().len() <= bounds::DIAGNOSTIC_FILE);
+            prop_assert!(read.frame.as_ref().unwrap().len() <= bounds::DIAGNOSTIC_FRAME);
+            prop_assert!(serde_json::to_vec(&read).unwrap().len() < bounds::CONTROL_LINE);
+            let brief = read.brief();
+            prop_assert!(brief.message.len() <= bounds::CLIENT_MESSAGE && brief.frame.is_none());
+            prop_assert_eq!((brief.file, brief.line, brief.column), (read.file, read.line, read.column));
+        }
     }
 }

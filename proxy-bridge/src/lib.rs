@@ -1,6 +1,7 @@
 //! What a router and the ingress in front of it say to each other, and the bridge: an ingress of our own.
 //!
 //! - [`digest`]: which content a project has, as anybody with coreutils can compute it
+//! - [`bounds`]: limits on what comes from processes that are not trusted
 //! - [`entry`]: which file of a project is its entry
 //! - [`project`]: what a project may be called
 //! - [`incarnation`]: which data is a project's, over its removals
@@ -22,6 +23,7 @@
 //! - [`server`]: the bridge
 
 pub mod admin;
+pub mod bounds;
 #[cfg(feature = "command")]
 pub mod command;
 pub mod connections;
@@ -45,3 +47,11 @@ pub mod target;
 pub mod tunnel;
 pub mod verifier;
 pub mod visible;
+
+/// The settings of tests with generated input: always the same, and few enough for every run of the
+/// tests.
+#[cfg(test)]
+pub(crate) fn fuzz() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    Config { cases: 64, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() }
+}

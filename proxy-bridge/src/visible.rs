@@ -25,6 +25,10 @@ pub fn block(text: &str) -> Cow<'_, str> {
 /// Puts a valid JSON text on one line and escapes what is unsafe to print within its strings. Its value stays
 /// the same.
 pub fn json(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        // Nearly all of it is, and some is large.
+        return Cow::Borrowed(text);
+    }
     // JSON has raw control characters between its tokens only, as white space.
     let hidden = |c: char, _| c.is_ascii_control() || is_unsafe(c);
     replace(text, hidden, |shown, c| match c {
@@ -72,10 +76,12 @@ fn replace<'t>(
 fn is_unsafe(c: char) -> bool {
     matches!(c,
         '\u{80}'..='\u{9f}' // C1: some terminals take U+009B for the begin of a sequence
-        | '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' // no width
+        | '\u{ad}' | '\u{34f}' | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}' // no width
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // letters that are blank
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' // direction
         | '\u{2028}' | '\u{2029}' // ends of lines and paragraphs
         | '\u{fff9}'..='\u{fffb}' // annotations
+        | '\u{1d173}'..='\u{1d17a}' // music that is not shown
         | '\u{e0000}'..='\u{e007f}' // tags
     )
 }

@@ -3,6 +3,7 @@
 
 mod caches;
 mod cgroup;
+mod control;
 mod data;
 mod exit;
 mod lines;

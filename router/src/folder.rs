@@ -10,12 +10,9 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
+use switchyard_bridge::bounds::COUNTED_DEPTH;
 
 pub(crate) use self::trash::Trash;
-
-/// The levels below a folder that are counted. Packages that nest and caches stay below forty; each level holds a
-/// descriptor while it is counted.
-const MAX_DEPTH: usize = 128;
 
 /// A folder whose entries go on appearing while it is emptied is tried this often.
 const ATTEMPTS: usize = 3;
@@ -191,7 +188,7 @@ pub(crate) fn measure(folder: &Path) -> Usage {
             continue;
         }
         let below = enter(at, name);
-        if levels.len() < MAX_DEPTH {
+        if levels.len() < COUNTED_DEPTH {
             levels.extend(below);
         } else {
             usage.is_too_deep = true;

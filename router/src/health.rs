@@ -11,6 +11,8 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use switchyard_bridge::bounds::HEALTH_HEAD;
+use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::forwarded::{Client, TrustedProxies, set_forwarded};
 use switchyard_bridge::project::ProjectName;
@@ -50,7 +52,8 @@ pub(crate) async fn check(
 }
 
 async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) -> anyhow::Result<StatusCode> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(UnixStream::connect(socket).await?)).await?;
+    let stream = ReadsOn::new(UnixStream::connect(socket).await?, HeadBudget::new(HEALTH_HEAD));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = healthcheck.path.clone().into();
     let host = HeaderValue::from_str(&format!("{project}.localhost"))?;

@@ -12,5 +12,5 @@ pub(crate) use board::{Board, Changed, Counters, Shown};
 pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use debuggers::{Attached, Debuggers};
 pub(crate) use events::{Events, Happened};
-pub(crate) use lines::{Lines, MAX_LINES, News, Reader};
+pub(crate) use lines::{Lines, News, Reader};
 pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running, Serving, Table};

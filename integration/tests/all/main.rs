@@ -6,6 +6,7 @@ mod admin_token;
 mod background;
 mod bad_input;
 mod bodies;
+mod bounds;
 mod bridge_answers;
 mod bridge_api;
 mod bridge_away;

@@ -11,8 +11,8 @@ use std::mem::MaybeUninit;
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Request, Status};
 use memchr::{memchr, memchr_iter};
 
-use super::MAX_HEADERS;
 use super::refusal::Refusal;
+use crate::bounds::MAX_HEADERS;
 
 mod rewrite;
 

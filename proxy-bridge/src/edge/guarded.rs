@@ -19,6 +19,7 @@ use tokio::time::{Sleep, sleep};
 use super::framing::{Framing, Stop};
 use super::lingering::LingeringClose;
 use super::refusal::Refusal;
+use super::turn::Turn;
 
 /// Read at once where hyper offers less room (its look at the first bytes has 24): more than most heads.
 const PIECE: usize = 2048;
@@ -87,6 +88,7 @@ pub struct GuardedStream<K> {
     write_until: Option<Pin<Box<Sleep>>>,
     close: Option<LingeringClose>,
     limits: Limits,
+    turn: Turn,
     ended: bool,
     _kept: K,
 }
@@ -107,6 +109,7 @@ impl<K> GuardedStream<K> {
             write_until: None,
             close: None,
             limits,
+            turn: Turn::default(),
             ended: false,
             _kept: kept,
         };
@@ -246,10 +249,12 @@ impl<K: Unpin> AsyncRead for GuardedStream<K> {
                 // end that keeps it from answering.
                 return Poll::Pending;
             }
-            let before = buffer.filled().len();
+            ready!(this.turn.poll_begin(cx));
+            let (before, held) = (buffer.filled().len(), this.held.len());
             let in_place = this.held.is_empty() && buffer.remaining() >= PIECE;
             let read = if in_place { this.read_in_place(cx, buffer) } else { this.read_behind(cx) };
             if read.is_pending() {
+                this.turn.end();
                 if this.is_head_late(cx) {
                     if this.held.is_empty() {
                         // The client has not asked for anything, so there is nothing to answer.
@@ -261,6 +266,7 @@ impl<K: Unpin> AsyncRead for GuardedStream<K> {
                 }
                 return Poll::Pending;
             }
+            this.turn.count(buffer.filled().len() - before + this.held.len().saturating_sub(held));
             ready!(read)?;
             if this.ended || buffer.filled().len() > before {
                 return Poll::Ready(Ok(()));

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::turn::Turn;
+
 /// The least that a body is sent with on average, once its first pause is used up, in bytes a second:
 /// less than the slowest of networks, and more than an attacker who wants thousands of connections can spare.
 pub(super) const MIN_RATE: u64 = 1024;
@@ -21,6 +23,7 @@ pub struct Upload {
     body: Incoming,
     left: u64,
     pace: Pace,
+    turn: Turn,
     /// `None`: there is no body.
     progress: Option<Arc<Progress>>,
 }
@@ -80,7 +83,8 @@ impl Upload {
     /// `limit` is in bytes, `pause` the longest time between two pieces.
     pub fn new(body: Incoming, limit: u64, pause: Duration) -> Self {
         let progress = (!body.is_end_stream()).then(|| Arc::new(Progress::new()));
-        Self { body, left: limit, pace: Pace { pause, left: pause, waiting: None }, progress }
+        let pace = Pace { pause, left: pause, waiting: None };
+        Self { body, left: limit, pace, turn: Turn::default(), progress }
     }
 
     /// `None`: there is no body.
@@ -97,6 +101,7 @@ impl Upload {
     fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadError> {
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
+            self.turn.count(data.len());
             self.pace.came(length);
             self.left = self.left.checked_sub(length).ok_or(UploadError::TooLarge)?;
         }
@@ -183,8 +188,10 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let this = &mut *self;
+        ready!(this.turn.poll_begin(cx));
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         if polled.is_pending() {
+            this.turn.end();
             this.note(|progress| progress.awaited.store(true, Relaxed));
             if !this.pace.is_over(cx) {
                 return Poll::Pending;

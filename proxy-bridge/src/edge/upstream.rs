@@ -2,17 +2,23 @@
 //! is wrong with one that is none.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::turn::Turn;
+use crate::bounds;
 
 /// Why what came back is not an answer, though whoever sent it may be well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadAnswer {
     /// The bytes are no HTTP, or contradict themselves.
     Invalid,
-    /// More bytes, or more headers than [`MAX_HEADERS`](super::MAX_HEADERS).
+    /// More bytes, or more headers than [`MAX_HEADERS`](crate::bounds::MAX_HEADERS).
     HeadTooLarge,
     /// The connection ended before the answer's head did.
     ClosedEarly,
@@ -45,17 +51,65 @@ fn has_invalid_bytes(error: &hyper::Error) -> bool {
     false
 }
 
+/// The bytes that may still come before the head of an answer is complete. Those of 1xx answers
+/// before it count as well, of which there may be any number for hyper. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct HeadBudget(Arc<AtomicUsize>);
+
+impl HeadBudget {
+    /// No head is awaited.
+    const ANY: usize = usize::MAX;
+
+    /// Without a bound.
+    pub fn any() -> Self {
+        Self(Arc::new(AtomicUsize::new(Self::ANY)))
+    }
+
+    /// A budget for heads of `most` bytes, the first of which is awaited.
+    pub fn new(most: usize) -> Self {
+        let budget = Self::any();
+        budget.await_head(most);
+        budget
+    }
+
+    /// A request is sent: from here on the head of its answer is awaited, of at most `most` bytes.
+    pub fn await_head(&self, most: usize) {
+        // As much again is room for 1xx, and for the beginning of the body. A larger head hyper
+        // notices by itself.
+        self.0.store(most.saturating_mul(2), Relaxed);
+    }
+
+    /// The head has come: what follows has other bounds.
+    pub fn complete(&self) {
+        self.0.store(Self::ANY, Relaxed);
+    }
+
+    /// The bytes that may be read at once; `None`: any.
+    fn left(&self) -> Option<usize> {
+        Some(self.0.load(Relaxed)).filter(|left| *left != Self::ANY)
+    }
+
+    fn spend(&self, left: usize, bytes: usize) {
+        self.0.store(left.saturating_sub(bytes), Relaxed);
+    }
+}
+
 /// A connection that goes on being read when it takes no more: who refuses a request before having read all of it may
-/// close the connection behind the answer, and hyper would report that the request could not be written.
+/// close the connection behind the answer, and hyper would report that the request could not be
+/// written. It is read in turns with others, whatever it brings: hyper skips heads of 1xx and reads
+/// heads and trailers in one go.
 #[derive(Debug)]
 pub struct ReadsOn<S> {
     stream: S,
     is_deaf: bool,
+    turn: Turn,
+    head: HeadBudget,
 }
 
 impl<S> ReadsOn<S> {
-    pub fn new(stream: S) -> Self {
-        Self { stream, is_deaf: false }
+    /// `head` bounds what comes before bodies.
+    pub fn new(stream: S, head: HeadBudget) -> Self {
+        Self { stream, is_deaf: false, turn: Turn::default(), head }
     }
 
     pub fn into_inner(self) -> S {
@@ -78,7 +132,39 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let this = &mut *self;
+        ready!(this.turn.poll_begin(cx));
+        let before = buffer.filled().len();
+        let (read, weight) = match this.head.left() {
+            None => (Pin::new(&mut this.stream).poll_read(cx, buffer), 1),
+            Some(left) => (this.read_head(cx, buffer, left), bounds::TURN_BYTES / bounds::HEAD_READ),
+        };
+        match &read {
+            Poll::Ready(_) => this.turn.count(weight * (buffer.filled().len() - before)),
+            Poll::Pending => this.turn.end(),
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + Unpin> ReadsOn<S> {
+    /// Reads a piece of a head, of which `left` bytes may still come.
+    fn read_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        left: usize,
+    ) -> Poll<io::Result<()>> {
+        if left == 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a head without end")));
+        }
+        let mut piece = [MaybeUninit::uninit(); bounds::HEAD_READ];
+        let most = left.min(bounds::HEAD_READ).min(buffer.remaining());
+        let mut piece = ReadBuf::uninit(&mut piece[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        self.head.spend(left, piece.filled().len());
+        buffer.put_slice(piece.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,6 +206,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadsOn<S> {
 mod tests {
     use std::time::Duration;
 
+    use hyper_util::rt::TokioIo;
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixStream;
     use tokio::time::timeout;
@@ -129,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_read_though_nothing_more_can_be_written() {
         let (near, mut far) = UnixStream::pair().unwrap();
-        let mut near = ReadsOn::new(near);
+        let mut near = ReadsOn::new(near, HeadBudget::new(1024));
         far.write_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n").await.unwrap();
         drop(far);
         let writing = timeout(Duration::from_millis(20), near.write_all(b"more"));
@@ -137,5 +225,66 @@ mod tests {
         let mut answer = String::new();
         near.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+
+    /// The outcome for hyper of `sent` as the answer to a request, read through a connection whose heads
+    /// have 4096 bytes.
+    async fn answered(sent: Vec<u8>) -> Result<usize, Option<BadAnswer>> {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let head = HeadBudget::new(4096);
+        let stream = TokioIo::new(ReadsOn::new(near, head.clone()));
+        let mut builder = hyper::client::conn::http1::Builder::new();
+        builder.max_headers(64).max_header_size(8192);
+        let (mut sender, connection) = builder.handshake(stream).await.unwrap();
+        let writing = tokio::spawn(async move {
+            let _ = far.write_all(&sent).await;
+        });
+        let connection = tokio::spawn(connection);
+        let request = http::Request::new(http_body_util::Empty::<bytes::Bytes>::new());
+        let answer = sender.send_request(request).await;
+        head.complete();
+        let answered = match answer {
+            Ok(answer) => Ok(answer.headers().len()),
+            Err(error) => Err(BadAnswer::of(&error)),
+        };
+        connection.abort();
+        writing.await.unwrap();
+        answered
+    }
+
+    #[tokio::test]
+    async fn heads_of_1xx_are_skipped_as_long_as_they_are_few() {
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+        let end = "HTTP/1.1 204 No Content\r\nX: y\r\n\r\n";
+        let sent = |hints: usize| (hint.repeat(hints) + end).into_bytes();
+        assert_eq!(answered(sent(0)).await, Ok(1));
+        assert_eq!(answered(sent(80)).await, Ok(1));
+        assert_eq!(answered(sent(10_000)).await, Err(Some(BadAnswer::Invalid)));
+    }
+
+    proptest! {
+        #![proptest_config(crate::fuzz())]
+
+        #[test]
+        fn whatever_comes_as_an_answer_is_read_or_refused(
+            start in "(HTTP/1.1 (200|101|103|99) X\r\n){0,2}",
+            headers in prop::collection::vec("[a-zA-Z:\r\n\u{0} -]{0,80}", 0..100),
+            noise in prop::collection::vec(any::<u8>(), 0..400),
+            times in 0..60_usize,
+            is_ended: bool,
+        ) {
+            let end = if is_ended { "\r\n\r\n" } else { "" };
+            let head = format!("{start}{}{end}", headers.join("\r\n"));
+            let sent = [head.into_bytes(), noise.repeat(times)].concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            match runtime.block_on(answered(sent)) {
+                Ok(headers) => prop_assert!(headers <= 64),
+                Err(Some(bad)) => prop_assert!(matches!(bad, BadAnswer::Invalid | BadAnswer::HeadTooLarge)),
+                Err(None) => {}
+            }
+            // The next connection is none the worse for it.
+            let well = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
+            prop_assert_eq!(runtime.block_on(answered(well)), Ok(0));
+        }
     }
 }

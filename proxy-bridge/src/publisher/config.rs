@@ -94,7 +94,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// An event takes about a kilobyte, with a code frame two: 8 MB at the most.
+    /// An event takes about a kilobyte, with a code frame two, and with the largest diagnostic
+    /// fifteen: 8 MB as a rule, and 60 MB at the most.
     fn default() -> Self {
         Self { per_project: 64, total: 4096 }
     }

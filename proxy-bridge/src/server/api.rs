@@ -31,6 +31,7 @@ use super::problem::Problem;
 use super::routers::{Routers, Taken};
 use super::tokens::{Caller, Tokens};
 use super::upload::Limits;
+use crate::bounds;
 use crate::connections::{self, Connection, Connections, Held, Kind, Permit};
 use crate::edge::lingering::{Lingering, Unread};
 use crate::gate::{BodyKind, Gate};
@@ -47,9 +48,6 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// When the bridge stops, deploys are waited for; their answers are then written in less than this.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
-/// An event is half a kilobyte, and a diagnostic with a frame a few.
-const MAX_EVENT: usize = 256 * 1024;
 
 const EVENT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -193,7 +191,7 @@ impl Api {
             Problem::new(status, slug, detail)
         };
         BodyKind::Json("EVENT").check(parts).inspect_err(|_| self.metrics.event(EventOutcome::refused))?;
-        let body = body.map(|body| Limited::new(body, MAX_EVENT).collect());
+        let body = body.map(|body| Limited::new(body, bounds::POSTED_EVENT).collect());
         let Some(body) = body else { return Ok(answer::empty(StatusCode::BAD_REQUEST)) };
         let body: Bytes = match timeout(EVENT_WITHIN, body).await {
             Ok(Ok(body)) => body.to_bytes(),

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 
-/// The longest event, and the longest line. Of routers, one that tells of a failed build with its frame has a few
-/// kilobytes; of a bridge, a deploy's record with a thousand diagnostics has a tenth of this.
-const MAX_EVENT: usize = 16 * 1024 * 1024;
+use crate::bounds::STREAMED_EVENT;
 
 /// What a stream says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +25,7 @@ pub struct SseEvent {
 /// Why a stream of events is of no more use.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("an event is larger than {MAX_EVENT} bytes")]
+    #[error("an event is larger than {STREAMED_EVENT} bytes")]
     TooLong,
     #[error("the stream broke off: {0}")]
     Off(String),
@@ -78,7 +76,7 @@ impl Parser {
                 b'\n' | b'\r' => said.extend(self.end_line()),
                 _ => self.line.push(*byte),
             }
-            if self.line.len() + self.data.len() > MAX_EVENT {
+            if self.line.len() + self.data.len() > STREAMED_EVENT {
                 return Err(Broken::TooLong);
             }
         }

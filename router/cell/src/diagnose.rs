@@ -2,6 +2,7 @@
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::url::Url;
+use switchyard_bridge::bounds::DIAGNOSTIC_MESSAGE;
 use switchyard_bridge::event::Diagnostic;
 
 use crate::failures::Place;
@@ -70,18 +71,22 @@ fn code_frame(project: &Project, place: &Place) -> Option<String> {
     frame(&source::decode(bytes), place.line?, place.column)
 }
 
-/// What was thrown, what caused it, and what it gathers.
+/// The text of what was thrown, of the errors that it gathers and of its causes: as much of them as
+/// a diagnostic has room for, however many there are.
 fn message(error: &JsError) -> String {
-    let thrown = error.exception_message.as_str();
-    let thrown = thrown.strip_prefix("Uncaught ").unwrap_or(thrown);
-    let mut message = thrown.strip_prefix("(in promise) ").unwrap_or(thrown).to_owned();
-    for gathered in error.aggregated.iter().flatten() {
-        message.push_str("\n  ");
-        message.push_str(&self::message(gathered));
-    }
-    if let Some(cause) = &error.cause {
-        message.push_str("\nCaused by: ");
-        message.push_str(&self::message(cause));
+    let mut message = String::new();
+    let mut left = vec![("", error)];
+    while let Some((before, error)) = left.pop()
+        && message.len() <= DIAGNOSTIC_MESSAGE
+    {
+        let thrown = error.exception_message.as_str();
+        let thrown = thrown.strip_prefix("Uncaught ").unwrap_or(thrown);
+        message.push_str(before);
+        message.push_str(thrown.strip_prefix("(in promise) ").unwrap_or(thrown));
+        left.extend(error.cause.as_deref().map(|cause| ("\nCaused by: ", cause)));
+        let gathered = error.aggregated.as_deref().unwrap_or_default();
+        let gathered = &gathered[..gathered.len().min(DIAGNOSTIC_MESSAGE)];
+        left.extend(gathered.iter().rev().map(|gathered| ("\n  ", gathered)));
     }
     message
 }

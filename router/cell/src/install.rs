@@ -69,6 +69,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
             }
         }
     });
+    let installed = match installed {
+        Installed::Failed(diagnostic) => Installed::Failed(diagnostic.bounded()),
+        done => done,
+    };
     serde_json::to_writer(io::stdout(), &installed)?;
     io::stdout().flush()?;
     // What still unpacks is not waited for.

@@ -62,7 +62,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
-            version.control.send(&FromCell::Missing(diagnostic));
+            version.control.send(&FromCell::Missing(diagnostic.bounded()));
             1
         }
         Err(diagnostic) => fail(&version.control, diagnostic),
@@ -126,7 +126,8 @@ fn set_environment(start: &Start) {
 }
 
 fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {
-    control.send(&FromCell::Failed(diagnostic));
+    // The router does the same, and ends a cell whose line is too long.
+    control.send(&FromCell::Failed(diagnostic.bounded()));
     1
 }
 

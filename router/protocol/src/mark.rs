@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use switchyard_bridge::bounds::REQUEST_ID;
+
 /// Control characters that no text has: they separate records and their parts.
 const BEGIN: char = '\u{1e}';
 const END: char = '\u{1f}';
-
-/// UUIDs have 36 characters, traces with their spans 55.
-const LONGEST: usize = 64;
 
 /// Before a line, says which request it is about. Written, it is to be followed by the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,7 @@ impl<'a> Mark<'a> {
     /// For the request of this id, if it is one: 1 to 64 letters, digits and `-_.:/+=@`.
     pub fn parse(id: &'a str) -> Option<Self> {
         let is_sane = |c: u8| c.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&c);
-        ((1..=LONGEST).contains(&id.len()) && id.bytes().all(is_sane)).then_some(Self(id))
+        ((1..=REQUEST_ID).contains(&id.len()) && id.bytes().all(is_sane)).then_some(Self(id))
     }
 
     /// The id.

@@ -11,6 +11,8 @@ use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use serde::Serialize;
 use serde_json::json;
+use switchyard_bridge::edge::fair::FairBody;
+use switchyard_bridge::visible;
 
 /// A body whose error breaks the connection off, so that half of it never passes for the whole.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
@@ -20,9 +22,8 @@ pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Answer {
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let mut text = serde_json::to_string(value).expect("answers are plain data");
-    text.push('\n');
-    whole(status, "application/json", text)
+    let text = serde_json::to_string(value).expect("answers are plain data");
+    whole(status, "application/json", format!("{}\n", visible::json(&text)))
 }
 
 /// RFC 9457.
@@ -33,19 +34,21 @@ pub(super) fn problem(status: StatusCode, slug: &str, detail: &str) -> Answer {
         "status": status.as_u16(),
         "detail": detail,
     });
-    whole(status, "application/problem+json", format!("{document}\n"))
+    let text = document.to_string();
+    whole(status, "application/problem+json", format!("{}\n", visible::json(&text)))
 }
 
 pub(super) fn whole(status: StatusCode, kind: &'static str, text: String) -> Answer {
     answer(status, kind, Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
 }
 
-/// A body that is made while it is sent.
+/// A body that is made while it is sent, in turns with others.
 pub(super) fn streamed(
     kind: &'static str,
     chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
 ) -> Answer {
-    answer(StatusCode::OK, kind, StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync())
+    let body = StreamBody::new(Box::pin(chunks.map_ok(Frame::data)));
+    answer(StatusCode::OK, kind, FairBody::new(body).boxed_unsync())
 }
 
 /// Nothing to say but that it is done.
@@ -62,7 +65,7 @@ pub(super) fn nothing() -> UnsyncBoxBody<Bytes, io::Error> {
 /// One server-sent event, without an id.
 pub(super) fn server_sent(kind: &str, data: &impl Serialize) -> String {
     let data = serde_json::to_string(data).expect("events are plain data");
-    format!("event: {kind}\ndata: {data}\n\n")
+    format!("event: {kind}\ndata: {}\n\n", visible::json(&data))
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: UnsyncBoxBody<Bytes, io::Error>) -> Answer {

@@ -17,7 +17,9 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use switchyard_bridge::bounds::{INSPECTOR_HEAD, WEBSOCKET_ACCEPT};
 use switchyard_bridge::connections::Permit;
+use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
 use switchyard_bridge::forwarded;
 use switchyard_bridge::gate::{self, Authority};
 use switchyard_bridge::tunnel::carry;
@@ -236,12 +238,15 @@ async fn switch(socket: &Path, client: &HeaderMap) -> io::Result<(Answer, Option
     for name in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION] {
         headers.extend(client.get(&name).map(|value| (name, value.clone())));
     }
-    let stream = UnixStream::connect(socket).await?;
+    let head = HeadBudget::new(INSPECTOR_HEAD);
+    let stream = ReadsOn::new(UnixStream::connect(socket).await?, head.clone());
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(io::Error::other)?;
     let exchange = async {
         let response = sender.send_request(request).await?;
+        head.complete();
         let accept = response.headers().get(SEC_WEBSOCKET_ACCEPT).cloned();
+        let accept = accept.filter(|accept| accept.len() <= WEBSOCKET_ACCEPT);
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upgraded = if switched { Some(hyper::upgrade::on(response).await?) } else { None };
         hyper::Result::Ok((accept, upgraded))

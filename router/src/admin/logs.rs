@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
+use switchyard_bridge::bounds::KEPT_LINES;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Answer, server_sent, streamed};
 use super::deploys::bad_request;
 use super::stream::{BEAT, HEARTBEAT};
 use super::{Admin, unknown};
-use crate::live::{MAX_LINES, News, Reader};
+use crate::live::{News, Reader};
 
 /// New lines are sent together no more often than this: a project that prints without pause does not have the admin listener
 /// send without pause.
@@ -47,7 +48,7 @@ impl Query {
             match (name, value) {
                 ("lines", _) => {
                     let lines = value.parse().map_err(|_| format!("lines={value} is no whole number"))?;
-                    query.lines = MAX_LINES.min(lines);
+                    query.lines = KEPT_LINES.min(lines);
                 }
                 ("follow", "1" | "true" | "") => query.follow = true,
                 ("follow", "0" | "false") => query.follow = false,

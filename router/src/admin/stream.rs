@@ -25,7 +25,8 @@ pub(super) fn follow(events: &Events, headers: &HeaderMap) -> Answer {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let (replay, later) = events.follow(last);
     let first = Bytes::from(format!(": router {}\n\n", events.router()));
-    let begin: Vec<_> = std::iter::once(first).chain(replay.iter().map(|event| bytes_of(event))).collect();
+    // Each is written when its turn comes: a thousand of them are some megabytes.
+    let begin = std::iter::once(first).chain(replay.into_iter().map(|event| bytes_of(&event)));
     let chunks = stream::iter(begin).chain(stream::unfold(later, next));
     streamed("text/event-stream", chunks.map(Ok))
 }

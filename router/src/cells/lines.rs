@@ -14,6 +14,44 @@ pub(super) struct Piece {
     pub(super) continues: bool,
 }
 
+/// Leaves out the middle of lines that have more than three pieces, and says so: both ends of a
+/// line tell what it is.
+#[derive(Debug, Default)]
+pub(super) struct Abridged {
+    is_inside: bool,
+    held: Option<Piece>,
+    left_out: usize,
+}
+
+impl Abridged {
+    /// Takes the next piece, and returns those that are passed on.
+    pub(super) fn pass(&mut self, piece: Piece) -> impl Iterator<Item = Piece> + use<> {
+        let is_first = !std::mem::replace(&mut self.is_inside, piece.continues);
+        let (held, passed) = if is_first {
+            (None, Some(piece))
+        } else if piece.continues {
+            let dropped = self.held.replace(piece);
+            self.left_out += dropped.map_or(0, |dropped| dropped.bytes.len());
+            (None, None)
+        } else {
+            (self.held.take().map(|held| self.noted(held)), Some(piece))
+        };
+        held.into_iter().chain(passed)
+    }
+
+    /// The piece behind what was left out.
+    fn noted(&mut self, piece: Piece) -> Piece {
+        match std::mem::take(&mut self.left_out) {
+            0 => piece,
+            left_out => {
+                let mut bytes = format!("[{left_out} bytes of this line are left out] ").into_bytes();
+                bytes.extend(piece.bytes);
+                Piece { bytes, ..piece }
+            }
+        }
+    }
+}
+
 /// Reads pieces of at most `longest` bytes.
 #[derive(Debug)]
 pub(super) struct LineReader<R> {
@@ -109,5 +147,26 @@ mod tests {
             let continues: Vec<_> = found.iter().map(|(_, continues)| *continues).collect();
             assert_eq!(continues.iter().rposition(|continues| *continues), Some(found.len() - 2));
         }
+    }
+
+    /// The texts that are passed on of the pieces of `text`.
+    async fn abridged(text: &str) -> Vec<String> {
+        let (mut reader, mut abridged) = (LineReader::new(text.as_bytes(), 8), Abridged::default());
+        let mut passed = Vec::new();
+        while let Some(piece) = reader.next().await {
+            passed.extend(abridged.pass(piece).map(|piece| String::from_utf8(piece.bytes).unwrap()));
+        }
+        passed
+    }
+
+    #[tokio::test]
+    async fn of_a_very_long_line_both_ends_are_kept_and_what_is_between_is_counted() {
+        assert_eq!(abridged("12345678abcdefghABCDEFGH\nx").await, ["12345678", "abcdefgh", "ABCDEFGH", "x"]);
+        let long = format!("12345678{}abcdefghEND\nnext\n", "-".repeat(800));
+        let expected = ["12345678", "[800 bytes of this line are left out] abcdefgh", "END", "next"];
+        assert_eq!(abridged(&long).await, expected);
+        // One that has no end has been cut off.
+        let expected = ["12345678", "[800 bytes of this line are left out] abcdefgh", "E"];
+        assert_eq!(abridged(&long[..long.len() - 8]).await, expected);
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use switchyard_bridge::bounds;
 use switchyard_bridge::project::ProjectName;
 use switchyard_protocol::Mark;
 use tokio::io::AsyncRead;
@@ -16,19 +17,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::lines::{LineReader, Piece};
+use super::lines::{Abridged, LineReader, Piece};
 use super::throttle::{Throttle, Volume};
 use crate::version::Version;
-
-/// A longer line comes in pieces that say so: a project cannot make the router hold more than this. Lines of JSON with a stack
-/// or a request in them are tens of kilobytes.
-const MAX_LINE: usize = 64 * 1024;
-
-/// Enough for V8's last words before the stack of C++ that it prints after them.
-const LAST_LINES: usize = 64;
-
-/// As much of each of them: what V8 says is far less.
-const LAST_LINE: usize = 1024;
 
 /// How often it is said what was dropped.
 const REPORTS: Duration = Duration::from_secs(5);
@@ -147,44 +138,40 @@ async fn report(shared: Arc<Shared>) {
     }
 }
 
-/// What is read of one stream in a [`WINDOW`]: 20,000 lines or 10 MB a second. A cell that prints more waits for its output to
-/// be read, as it would for a slow terminal.
-const LINES: usize = 2_000;
-const BYTES: usize = 1 << 20;
-
-const WINDOW: Duration = Duration::from_millis(100);
-
 /// Logs `stream` to its end and returns its last lines.
 async fn log_lines(stream: impl AsyncRead + Unpin, name: &'static str, source: Source) -> Vec<String> {
-    let mut reader = LineReader::new(stream, MAX_LINE);
-    let mut last = VecDeque::with_capacity(LAST_LINES);
+    let mut reader = LineReader::new(stream, bounds::OUTPUT_LINE);
+    let mut abridged = Abridged::default();
+    let mut last = VecDeque::with_capacity(bounds::LAST_LINES);
     let mut flow = Flow::new();
     // The request of a line that goes on.
     let mut begun: Option<Option<String>> = None;
-    while let Some(Piece { bytes, continues }) = reader.next().await {
-        flow.pace(bytes.len()).await;
-        let printed = String::from_utf8_lossy(&bytes);
-        let printed = if continues { &printed } else { printed.trim_end_matches('\r') };
-        let (request, text) = match begun.take() {
-            // A mark stands at the beginning of a line alone.
-            Some(request) => (request, printed.into()),
-            None => {
-                let (mark, text) = Mark::split(printed);
-                (mark.map(|mark| mark.id().to_owned()), text)
+    while let Some(piece) = reader.next().await {
+        flow.pace(piece.bytes.len()).await;
+        for Piece { bytes, continues } in abridged.pass(piece) {
+            let printed = String::from_utf8_lossy(&bytes);
+            let printed = if continues { &printed } else { printed.trim_end_matches('\r') };
+            let (request, text) = match begun.take() {
+                // A mark stands at the beginning of a line alone.
+                Some(request) => (request, printed.into()),
+                None => {
+                    let (mark, text) = Mark::split(printed);
+                    (mark.map(|mark| mark.id().to_owned()), text)
+                }
+            };
+            source.log(&Line {
+                pid: source.pid,
+                stream: name,
+                request: request.as_deref(),
+                continues,
+                text: &text,
+            });
+            begun = continues.then_some(request);
+            if last.len() == bounds::LAST_LINES {
+                last.pop_front();
             }
-        };
-        source.log(&Line {
-            pid: source.pid,
-            stream: name,
-            request: request.as_deref(),
-            continues,
-            text: &text,
-        });
-        begun = continues.then_some(request);
-        if last.len() == LAST_LINES {
-            last.pop_front();
+            last.push_back(text[..text.floor_char_boundary(bounds::LAST_LINE)].to_owned());
         }
-        last.push_back(text[..text.floor_char_boundary(LAST_LINE)].to_owned());
     }
     last.into()
 }
@@ -232,10 +219,10 @@ impl Flow {
 
     /// Counts a line, and waits for the next window when this one is full.
     async fn pace(&mut self, bytes: usize) {
-        if self.lines >= LINES || self.bytes >= BYTES {
-            sleep_until(self.began + WINDOW).await;
+        if self.lines >= bounds::OUTPUT_LINES || self.bytes >= bounds::OUTPUT_BYTES {
+            sleep_until(self.began + bounds::OUTPUT_WINDOW).await;
         }
-        if self.began.elapsed() >= WINDOW {
+        if self.began.elapsed() >= bounds::OUTPUT_WINDOW {
             *self = Self::new();
         }
         self.lines += 1;
@@ -245,6 +232,9 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::{Config, RngSeed};
     use switchyard_bridge::digest::Digest;
 
     use super::*;
@@ -288,25 +278,25 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_is_too_long_is_marked_where_it_is_split_and_keeps_its_request() {
         let (source, taken) = source(given());
-        let (mark, long) = (Mark::parse("3f9a").unwrap(), "x".repeat(MAX_LINE));
+        let (mark, long) = (Mark::parse("3f9a").unwrap(), "x".repeat(bounds::OUTPUT_LINE));
         // What looks like a mark in the middle of a line is a part of it.
         let input = format!("{mark}{long}{mark}y\r\nend");
         let last = log_lines(input.as_bytes(), "stdout", source).await;
         let taken = taken.0.lock().unwrap();
-        let split = MAX_LINE - mark.to_string().len();
+        let split = bounds::OUTPUT_LINE - mark.to_string().len();
         assert_eq!(taken[0], format!("blog 7 stdout 3f9a: {}…", &long[..split]));
         assert_eq!(taken[1], format!("blog 7 stdout 3f9a: {}{mark}y", &long[split..]));
         assert_eq!(taken[2], "blog 7 stdout -: end");
-        assert_eq!(last[0].len(), LAST_LINE);
+        assert_eq!(last[0].len(), bounds::LAST_LINE);
     }
 
     #[tokio::test]
     async fn a_flood_is_read_at_a_bounded_rate_and_to_its_end() {
-        const FLOOD: usize = 3 * LINES;
+        const FLOOD: usize = 3 * bounds::OUTPUT_LINES;
         let (source, taken) = source(given());
         let began = Instant::now();
         log_lines("x\n".repeat(FLOOD).as_bytes(), "stdout", source.clone()).await;
-        assert!(began.elapsed() >= 2 * WINDOW);
+        assert!(began.elapsed() >= 2 * bounds::OUTPUT_WINDOW);
         assert_eq!(taken.0.lock().unwrap().len(), FLOOD);
         assert!(source.shared.throttle().dropped()[0].1.lines > 0);
     }
@@ -315,7 +305,45 @@ mod tests {
     async fn only_the_last_lines_are_kept() {
         let input: String = (0..100).map(|n| format!("{n}\n")).collect();
         let lines = log_lines(input.as_bytes(), "stderr", source(Given::default()).0).await;
-        assert_eq!(lines.first(), Some(&(100 - LAST_LINES).to_string()));
-        assert_eq!(lines.len(), LAST_LINES);
+        assert_eq!(lines.first(), Some(&(100 - bounds::LAST_LINES).to_string()));
+        assert_eq!(lines.len(), bounds::LAST_LINES);
+    }
+
+    /// Output of all kinds, ended by a line that is understood whatever came before it.
+    fn output() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => prop::collection::vec(any::<u8>(), 0..200),
+            2 => "[a-z]{0,20}\r?\n".prop_map(String::into_bytes),
+            1 => Just("\u{1e}3f9a\u{1f}marked\n".into()),
+            1 => (select(b"\0x\r\x1e\x80\xff".as_slice()), 0..200_000_usize).prop_map(|(byte, times)| vec![byte; times]),
+            1 => "[ä€😀\u{1e}\u{1f}]{0,9}".prop_map(|text| text.repeat(9_000).into_bytes()),
+        ];
+        prop::collection::vec(piece, 0..4).prop_map(|pieces| [pieces.concat(), b"\nlast\n".to_vec()].concat())
+    }
+
+    proptest! {
+        #![proptest_config(Config {
+            cases: 48,
+            rng_seed: RngSeed::Fixed(11),
+            failure_persistence: None,
+            ..Config::default()
+        })]
+
+        #[test]
+        fn whatever_is_printed_is_bounded_and_the_next_line_is_understood(printed in output()) {
+            // A line with its note; bytes that are no UTF-8 are shown by three.
+            const MOST: usize = 3 * bounds::OUTPUT_LINE + 64;
+            let (source, taken) = source(given());
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let last = runtime.block_on(log_lines(printed.as_slice(), "stdout", source));
+            let taken = taken.0.lock().unwrap();
+            let prefix = "blog 7 stdout -: ".len() + bounds::REQUEST_ID;
+            prop_assert!(taken.iter().all(|line| line.len() <= MOST + prefix));
+            prop_assert_eq!(taken.last().map(String::as_str), Some("blog 7 stdout -: last"));
+            let lines = printed.iter().filter(|byte| **byte == b'\n').count();
+            prop_assert!(taken.len() <= 3 * lines, "a line is passed on in three pieces");
+            prop_assert!(last.len() <= bounds::LAST_LINES);
+            prop_assert!(last.iter().all(|line| line.len() <= bounds::LAST_LINE));
+        }
     }
 }

@@ -20,10 +20,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use self::owner::{LONGEST_MESSAGE, Owner};
+use self::owner::Owner;
 use super::cgroup::Group;
+use super::control::Messages;
 use super::exit::Exit;
-use super::lines::LineReader;
 use super::output::{Given, Output};
 use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
@@ -142,11 +142,9 @@ impl Cell {
             child,
             control: write,
             commands: received,
-            messages: 0,
-            is_flooding: false,
             status: status_sender,
         };
-        tokio::spawn(owner.run(LineReader::new(read, LONGEST_MESSAGE)));
+        tokio::spawn(owner.run(Messages::new(read)));
         Ok(Self {
             id,
             pid,

@@ -61,11 +61,11 @@ fn names_and_bytes_are_counted_at_every_level() {
 #[test]
 fn what_lies_too_deep_to_be_counted_is_reported() {
     let root = tempfile::tempdir().unwrap();
-    deep(root.path(), MAX_DEPTH - 1);
-    assert_eq!(measure(root.path()).files, MAX_DEPTH as u64);
+    deep(root.path(), COUNTED_DEPTH - 1);
+    assert_eq!(measure(root.path()).files, COUNTED_DEPTH as u64);
     assert!(!measure(root.path()).is_too_deep);
     let deeper = tempfile::tempdir().unwrap();
-    deep(deeper.path(), MAX_DEPTH + 10);
+    deep(deeper.path(), COUNTED_DEPTH + 10);
     assert!(measure(deeper.path()).is_too_deep);
 }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Frame, Incoming, SizeHint};
+use switchyard_bridge::edge::fair::FairBody;
 
 use super::lease::CellLease;
 use super::pool::Exchange;
@@ -18,9 +19,9 @@ pub(super) enum Body {
     /// The router's own.
     Own(Full<Bytes>),
     /// A project's, with the request's place among those in flight, which is given up when the cell breaks off.
-    Proxied { exchange: Exchange, lease: Option<CellLease>, _slot: Slot },
+    Proxied { exchange: FairBody<Exchange>, lease: Option<CellLease>, _slot: Slot },
     /// A project's refusal to switch protocols: on a connection of its own.
-    Refused { body: Incoming, _lease: CellLease, _slot: Slot },
+    Refused { body: FairBody<Incoming>, _lease: CellLease, _slot: Slot },
 }
 
 impl Body {
@@ -47,9 +48,9 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Proxied { exchange, lease, .. } => {
-                let frame = exchange.poll_frame(cx);
+                let frame = Pin::new(&mut *exchange).poll_frame(cx);
                 if let Poll::Ready(Some(Err(error))) = &frame
-                    && let Some(lease) = lease.take_if(|_| !exchange.upload_failed())
+                    && let Some(lease) = lease.take_if(|_| !exchange.get_ref().upload_failed())
                 {
                     lease.broke_off(error);
                 }

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
+use switchyard_bridge::edge::fair::FairBody;
 use switchyard_bridge::edge::upload::Upload;
 use switchyard_bridge::edge::upstream::BadAnswer;
 use switchyard_bridge::forwarded::{self, Client};
@@ -165,7 +166,11 @@ impl Worker {
                     lease.entry.requests.count(response.status());
                     lease.mark(response.headers_mut());
                     let lease = Some(lease);
-                    return Ok(response.map(|exchange| Body::Proxied { exchange, lease, _slot: slot }));
+                    return Ok(response.map(|exchange| Body::Proxied {
+                        exchange: FairBody::new(exchange),
+                        lease,
+                        _slot: slot,
+                    }));
                 }
                 Err(SendError::Failed(error)) => return Err(Box::pin(lease.blame(&error)).await),
                 Err(SendError::NotSent(unsent)) => {
@@ -208,7 +213,8 @@ impl Worker {
         forwarded::drop_hop_by_hop(response.headers_mut());
         lease.mark(response.headers_mut());
         if !switches {
-            return Ok(response.map(|body| Body::Refused { body, _lease: lease, _slot: slot }));
+            let refused = |body| Body::Refused { body: FairBody::new(body), _lease: lease, _slot: slot };
+            return Ok(response.map(refused));
         }
         let response = tunnel::open(response, client, (lease, open));
         drop(slot);

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use switchyard_bridge::edge::MAX_HEADERS;
+use switchyard_bridge::bounds::MAX_HEADERS;
 use switchyard_bridge::edge::upload::{Progress, Upload};
-use switchyard_bridge::edge::upstream::ReadsOn;
+use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 
 /// node:http servers hang up after five idle seconds (`keepAliveTimeout`); a connection that is
@@ -50,6 +50,7 @@ struct Idle {
 struct Link {
     sender: SendRequest<Upload>,
     connection: Connection<TokioIo<ReadsOn<UnixStream>>, Upload>,
+    head: HeadBudget,
     open: bool,
 }
 
@@ -88,7 +89,9 @@ impl Pool {
             },
         };
         let upload = request.body().progress().cloned();
+        link.head.await_head(self.max_head);
         let response = link.exchange(request).await?;
+        link.head.complete();
         let pool = self.clone();
         Ok(response.map(|body| Exchange { link: Some(link), body, upload, pool, id }))
     }
@@ -125,10 +128,11 @@ impl Pool {
 }
 
 async fn connect(socket: &Path, max_head: usize) -> io::Result<Box<Link>> {
-    let stream = ReadsOn::new(UnixStream::connect(socket).await?);
+    let head = HeadBudget::new(max_head);
+    let stream = ReadsOn::new(UnixStream::connect(socket).await?, head.clone());
     let (sender, connection) =
         answers(max_head).writev(false).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    Ok(Box::new(Link { sender, connection, open: true }))
+    Ok(Box::new(Link { sender, connection, head, open: true }))
 }
 
 /// How the answers of cells are read.
@@ -185,8 +189,24 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn poll_frame(
-        &mut self,
+    /// Whether what went wrong is the client's part.
+    pub(super) fn upload_failed(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.has_failed())
+    }
+
+    /// Whether the connection can carry another exchange: nothing of this one is missing, in either
+    /// direction.
+    fn is_complete(&self) -> bool {
+        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
+    }
+}
+
+impl Body for Exchange {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         // First the body, which tells the connection that there is room, then the connection, then
@@ -204,21 +224,11 @@ impl Exchange {
         }
     }
 
-    /// Whether what went wrong is the client's part.
-    pub(super) fn upload_failed(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.has_failed())
-    }
-
-    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
-    fn is_complete(&self) -> bool {
-        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
-    }
-
-    pub(super) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }

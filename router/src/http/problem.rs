@@ -7,6 +7,7 @@ use serde::Serialize;
 use switchyard_bridge::edge::refusal::Refusal;
 use switchyard_bridge::edge::upstream::BadAnswer;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::visible;
 
 use super::body::Body;
 use super::dev_page;
@@ -41,12 +42,24 @@ pub(super) enum Problem {
 /// Whoever an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Browsers (by `Accept`) are not shown the project's build error, other clients are.
+    /// Browsers (by `Accept`) are not shown the project's build error; other clients are shown its
+    /// place and the beginning of its message.
     Anybody,
-    /// With `--dev`: browsers are shown it as a page.
+    /// With `--dev`: all of it is shown, to browsers as a page.
     Developer,
     /// With `--dev`, a page of an origin that is not this machine's: it is not shown the build error.
     Elsewhere,
+}
+
+impl Audience {
+    /// The part of a build error that it is shown.
+    fn sees(self, error: &Diagnostic) -> Option<Diagnostic> {
+        match self {
+            Self::Anybody => Some(error.brief()),
+            Self::Developer => Some(error.clone()),
+            Self::Elsewhere => None,
+        }
+    }
 }
 
 /// In seconds: about as long as a build takes.
@@ -65,7 +78,7 @@ struct Document<'a> {
     version: Option<String>,
     /// The build error, for whoever is no browser.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a Diagnostic>,
+    error: Option<Diagnostic>,
 }
 
 impl Problem {
@@ -167,11 +180,12 @@ impl Problem {
         let document = Document {
             project: entry.map(|entry| entry.project.as_str()),
             version: failed.and_then(|failed| failed.version.as_ref()).map(ToString::to_string),
-            error: failed.map(|failed| &failed.error).filter(|_| !browser && audience != Audience::Elsewhere),
+            error: failed.filter(|_| !browser).and_then(|failed| audience.sees(&failed.error)),
             ..self.document()
         };
-        let text = serde_json::to_vec(&document).expect("a problem is plain data");
-        self.respond("application/problem+json", text.into())
+        let text = serde_json::to_string(&document).expect("a problem is plain data");
+        // A project's words are in it, and may end up in a terminal.
+        self.respond("application/problem+json", visible::json(&text).into_owned().into())
     }
 
     fn document(self) -> Document<'static> {

@@ -15,7 +15,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use switchyard_bridge::edge::MAX_HEADERS;
+use switchyard_bridge::bounds::MAX_HEADERS;
 use switchyard_bridge::edge::guarded::{ConnState, GuardedStream, Limits};
 use switchyard_bridge::forwarded::Client;
 use tokio::net::TcpStream;

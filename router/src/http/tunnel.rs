@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use switchyard_bridge::edge::upload::Upload;
+use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
 use switchyard_bridge::forwarded;
 use switchyard_bridge::tunnel::carry;
 use tokio::net::UnixStream;
@@ -26,11 +27,15 @@ pub(super) async fn send(
     let Ok(stream) = UnixStream::connect(socket).await else {
         return Err(SendError::NotSent(Box::new(request)));
     };
+    let head = HeadBudget::new(max_head);
+    let stream = ReadsOn::new(stream, head.clone());
     let handshake = answers(max_head).handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(SendError::Failed)?;
     // Ends with the exchange: when the cell hangs up, or when both ends of the tunnel have.
     spawn_local(connection.with_upgrades());
-    sender.send_request(request).await.map_err(SendError::Failed)
+    let response = sender.send_request(request).await.map_err(SendError::Failed);
+    head.complete();
+    response
 }
 
 /// Opens the tunnel between `client` and the cell, which has sent `response` and switched. Until it is closed `held` is

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use switchyard_bridge::bounds::KEPT_EVENTS;
 use switchyard_bridge::event::{
     Death, Diagnostic, Event, EventData, EventType, RouteConflict, Timings, Trigger,
 };
@@ -12,9 +13,6 @@ use switchyard_bridge::publisher::Publisher;
 use tokio::sync::broadcast;
 
 use crate::version::Version;
-
-/// How many events `GET /events` can replay: at half a kilobyte each, half a megabyte.
-const KEPT: usize = 1000;
 
 /// A listener that falls further behind is told what it missed from the log, or cut off.
 const BACKLOG: usize = 256;
@@ -79,7 +77,7 @@ impl Events {
             publisher.publish(event.clone());
         }
         let event = Arc::new(event);
-        if log.kept.len() == KEPT {
+        if log.kept.len() == KEPT_EVENTS {
             log.kept.pop_front();
         }
         log.kept.push_back(event.clone());
@@ -147,7 +145,7 @@ mod tests {
     #[test]
     fn the_log_is_bounded() {
         let events = Events::new(None);
-        tell(&events, KEPT + 7);
+        tell(&events, KEPT_EVENTS + 7);
         assert_eq!(sequences(&events.follow(Some(0)).0).first(), Some(&8));
     }
 }

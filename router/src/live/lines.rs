@@ -5,16 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use switchyard_bridge::admin::LogLine;
+use switchyard_bridge::bounds::{KEPT_LINES, KEPT_OUTPUT};
 use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use tokio::sync::watch;
 
 use crate::cells::{Line, Sink};
 use crate::version::{Tenant, Version};
-
-/// Lines kept per project, and the bytes of their text: whichever is less.
-pub(crate) const MAX_LINES: usize = 1_000;
-const MAX_BYTES: usize = 256 * 1024;
 
 /// The last lines of each project that there is.
 #[derive(Debug, Default)]
@@ -129,7 +126,7 @@ impl Ring {
         self.bytes += line.text.len();
         self.kept.push_back(line);
         self.next += 1;
-        while self.kept.len() > MAX_LINES || self.bytes > MAX_BYTES {
+        while self.kept.len() > KEPT_LINES || self.bytes > KEPT_OUTPUT {
             let Some(oldest) = self.kept.pop_front() else { break };
             self.bytes -= oldest.text.len();
         }
@@ -249,11 +246,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_by_lines_and_by_bytes() {
         let scene = Scene::new();
-        scene.print((0..MAX_LINES + 5).map(|n| n.to_string()));
+        scene.print((0..KEPT_LINES + 5).map(|n| n.to_string()));
         let news = scene.read(usize::MAX).news();
-        assert_eq!((news.lines.len(), news.lines[0].line.as_str()), (MAX_LINES, "5"));
+        assert_eq!((news.lines.len(), news.lines[0].line.as_str()), (KEPT_LINES, "5"));
         scene.print((0..100).map(|_| "x".repeat(8 * 1024)));
-        assert_eq!(scene.read(usize::MAX).news().lines.len(), MAX_BYTES / (8 * 1024));
+        assert_eq!(scene.read(usize::MAX).news().lines.len(), KEPT_OUTPUT / (8 * 1024));
     }
 
     #[test]
@@ -261,9 +258,9 @@ mod tests {
         let scene = Scene::new();
         scene.print(["0"]);
         let mut reader = scene.read(1);
-        scene.print((1..=MAX_LINES + 2).map(|n| n.to_string()));
+        scene.print((1..=KEPT_LINES + 2).map(|n| n.to_string()));
         let news = reader.news();
-        assert_eq!((news.lost, news.lines.len(), news.lines[0].line.as_str()), (3, MAX_LINES, "3"));
+        assert_eq!((news.lost, news.lines.len(), news.lines[0].line.as_str()), (3, KEPT_LINES, "3"));
         assert_eq!(reader.news(), News { lost: 0, lines: vec![] });
     }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use switchyard_bridge::bounds::{self, cut};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::publisher::Url;
@@ -16,9 +17,6 @@ use tokio::time::timeout;
 
 use super::Settings;
 use crate::project::diagnostic;
-
-/// Bytes that are kept of what it says.
-const MOST_SAID: u64 = 64 << 10;
 
 /// Runs it to its end. Dropped, it is killed.
 pub(super) async fn run(
@@ -112,27 +110,51 @@ async fn ask(
     );
     // One that ends before it has read it is told by its end.
     let asking = async { drop(stdin.write_all(&line).await) };
-    let ((), answer, said, ended) = tokio::join!(asking, heard(stdout), heard(stderr), child.wait());
+    let (answer, said) =
+        (heard(stdout, bounds::CONTROL_LINE as u64), heard(stderr, bounds::INSTALLER_OUTPUT));
+    let ((), answer, said, ended) = tokio::join!(asking, answer, said, child.wait());
     let said = secrets.hidden(&String::from_utf8_lossy(&said));
-    for line in said.lines().filter(|line| !line.trim().is_empty()) {
+    for line in shown(&said) {
         tracing::warn!(project.name = %project, "while packages were fetched: {line}");
     }
-    serde_json::from_slice(&answer).with_context(|| match ended {
-        Ok(status) => format!("what fetches them ended with {status}: {}", said.trim()),
+    understood(&answer).with_context(|| match ended {
+        Ok(status) => format!("what fetches them ended with {status}: {}", shown(&said).join("\n")),
         Err(error) => format!("what fetches them is lost: {error}"),
     })
 }
 
-/// The first of what it says; the rest is let go.
-async fn heard(mut output: impl AsyncRead + Unpin) -> Vec<u8> {
+/// The answer, whose diagnostic is bounded.
+fn understood(answer: &[u8]) -> Result<Installed> {
+    // The error repeats parts of what was said.
+    let quoted = |error: serde_json::Error| anyhow::anyhow!(cut(error.to_string(), bounds::QUOTED));
+    serde_json::from_slice(answer).map_err(quoted)
+}
+
+/// The lines of its output that are logged.
+fn shown(said: &str) -> Vec<String> {
+    let mut lines = said.lines().filter(|line| !line.trim().is_empty());
+    let shown = lines.by_ref().take(bounds::INSTALLER_LINES);
+    let mut shown: Vec<_> = shown.map(|line| cut(line.to_owned(), bounds::INSTALLER_LINE)).collect();
+    match lines.count() {
+        0 => {}
+        more => shown.push(format!("({more} more lines)")),
+    }
+    shown
+}
+
+/// The first `most` bytes of its output; the rest is let go.
+async fn heard(mut output: impl AsyncRead + Unpin, most: u64) -> Vec<u8> {
     let mut kept = Vec::new();
-    let _ = (&mut output).take(MOST_SAID).read_to_end(&mut kept).await;
+    let _ = (&mut output).take(most).read_to_end(&mut kept).await;
     let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
     kept
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngSeed};
+
     use super::*;
 
     #[test]
@@ -147,5 +169,43 @@ mod tests {
         let registries = [("R".to_owned(), "http://127.0.0.1:4873/npm/".to_owned())];
         assert_eq!(reach(&registries).await, ["127.0.0.1:4873".parse().unwrap()]);
         assert_eq!(reach(&[("R".to_owned(), "no URL".to_owned())]).await, []);
+    }
+
+    proptest! {
+        #![proptest_config(Config {
+            cases: 64,
+            rng_seed: RngSeed::Fixed(11),
+            failure_persistence: None,
+            ..Config::default()
+        })]
+
+        #[test]
+        fn whatever_the_installer_prints_is_bounded(
+            text in "[a\n\u{0}\"\u{20ac}]{0,40}",
+            times in 0..9_000_usize,
+            is_answer: bool,
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let diagnostic = Diagnostic { message: text.repeat(times), ..Diagnostic::default() };
+            let mut printed = serde_json::to_vec(&Installed::Failed(diagnostic.clone())).unwrap();
+            if !is_answer {
+                printed = [text.repeat(times).into_bytes(), noise].concat();
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let most = bounds::CONTROL_LINE;
+            let heard = runtime.block_on(heard(printed.as_slice(), most as u64));
+            prop_assert!(heard.len() == printed.len().min(most));
+            match understood(&heard) {
+                Ok(Installed::Failed(read)) => prop_assert_eq!(read, diagnostic.bounded()),
+                Ok(Installed::Done { .. }) => prop_assert!(!is_answer),
+                Err(error) => {
+                    prop_assert!(error.to_string().len() <= bounds::QUOTED);
+                    prop_assert!(!is_answer || printed.len() > most);
+                }
+            }
+            let shown = shown(&String::from_utf8_lossy(&heard));
+            prop_assert!(shown.len() <= bounds::INSTALLER_LINES + 1);
+            prop_assert!(shown.iter().all(|line| line.len() <= bounds::INSTALLER_LINE && !line.contains('\n')));
+        }
     }
 }

@@ -34,6 +34,14 @@ pub(crate) struct Failed {
     pub(crate) error: Diagnostic,
 }
 
+impl Failed {
+    /// The error goes to the board, into events and to clients: whoever made it, it is bounded
+    /// here.
+    fn new(version: Option<Version>, error: Diagnostic) -> Self {
+        Self { version, error: error.bounded() }
+    }
+}
+
 /// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Work {
@@ -218,7 +226,7 @@ impl Machine {
             }
             Found::Unknown => Effect::Unchanged,
             Found::Invalid(error) => {
-                let failed = Failed { version: None, error };
+                let failed = Failed::new(None, error);
                 if self.failed.as_ref() == Some(&failed) && !retry {
                     Effect::Unchanged
                 } else {
@@ -250,12 +258,12 @@ impl Machine {
             (Fate::Drop, _) => Effect::Drop,
             (Fate::Keep, Outcome::Good) => return self.keep(Ok(Prepared::Version(version)), course),
             (Fate::Keep, Outcome::Bad(error)) => {
-                return self.keep(Err(Failed { version: Some(version), error }), course);
+                return self.keep(Err(Failed::new(Some(version), error)), course);
             }
             // Only another build of the deploy supersedes this one.
             (Fate::Keep, Outcome::Superseded) => return self.read_again(course.again),
             (Fate::Tell, Outcome::Good) => self.go_live(version),
-            (Fate::Tell, Outcome::Bad(error)) => self.fail(Failed { version: Some(version), error }),
+            (Fate::Tell, Outcome::Bad(error)) => self.fail(Failed::new(Some(version), error)),
             (Fate::Tell, Outcome::Superseded) => Effect::Superseded,
         };
         self.end(end, course)

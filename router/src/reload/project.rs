@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
+use switchyard_bridge::bounds::{KEPT_DEATHS, KEPT_RELOADS};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Death, Diagnostic, RouteConflict, Trigger};
 use switchyard_bridge::incarnation::Incarnation;
@@ -28,12 +29,6 @@ use crate::policy::{Asked, Grant, Policy, RequestLimits};
 use crate::project::{Installed, diagnostic};
 use crate::slots::Slots;
 use crate::version::Version;
-
-/// How many reloads `GET /projects/{name}` tells of.
-const RELOADS_KEPT: usize = 10;
-
-/// How many deaths: all that lead to a stop, and some from before.
-const DEATHS_KEPT: usize = 10;
 
 #[derive(Debug)]
 pub(super) struct Project {
@@ -286,7 +281,7 @@ impl Project {
 
     /// Notes how a cell of its live version ended by itself.
     pub(super) fn died(&mut self, version: &Version, death: Death) {
-        self.deaths.truncate(DEATHS_KEPT - 1);
+        self.deaths.truncate(KEPT_DEATHS - 1);
         self.deaths.push_front(Died { at: Timestamp::now(), version: version.to_string(), death });
     }
 
@@ -370,7 +365,7 @@ impl Project {
         let error = self.machine.failed.as_ref().map(|failed| failed.error.clone());
         let report = self.end_of_attempt(outcome, version, error);
         if outcome != Outcome::Unchanged {
-            self.reloads.truncate(RELOADS_KEPT - 1);
+            self.reloads.truncate(KEPT_RELOADS - 1);
             self.reloads.push_front(Reload {
                 at: Timestamp::now(),
                 trigger: self.attempt.trigger,

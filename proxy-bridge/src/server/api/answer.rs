@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::server::problem::Problem;
 use crate::server::records::Record;
+use crate::visible;
 
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -28,13 +29,13 @@ pub(super) fn empty(status: StatusCode) -> Answer {
 }
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let mut text = serde_json::to_string(value).expect("answers are plain data");
-    text.push('\n');
-    whole(status, "application/json", text)
+    let text = serde_json::to_string(value).expect("answers are plain data");
+    document(status, "application/json", &text)
 }
 
 pub(super) fn problem(problem: &Problem) -> Answer {
-    let mut answer = whole(problem.status, "application/problem+json", format!("{}\n", problem.document()));
+    let text = problem.document().to_string();
+    let mut answer = document(problem.status, "application/problem+json", &text);
     match problem.status {
         StatusCode::UNAUTHORIZED => {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -57,7 +58,7 @@ pub(super) fn record(record: &Record) -> Answer {
     let status = record.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
     match &record.problem {
         Some(problem) => {
-            let mut answer = whole(status, "application/problem+json", format!("{problem}\n"));
+            let mut answer = document(status, "application/problem+json", &problem.to_string());
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 answer.headers_mut().insert(RETRY_AFTER, RETRY_SOON);
             }
@@ -65,6 +66,11 @@ pub(super) fn record(record: &Record) -> Answer {
         }
         None => json(status, record),
     }
+}
+
+/// JSON, with nothing in it that a terminal obeys: projects' words are in it.
+fn document(status: StatusCode, kind: &'static str, text: &str) -> Answer {
+    whole(status, kind, format!("{}\n", visible::json(text)))
 }
 
 pub(super) fn whole(status: StatusCode, kind: &'static str, text: String) -> Answer {

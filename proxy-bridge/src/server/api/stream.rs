@@ -15,7 +15,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::answer::{Answer, answer};
+use crate::edge::fair::FairBody;
 use crate::server::deploys::Job;
+use crate::visible;
 
 /// A comment is sent after so long without an event, so that nothing between takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -50,11 +52,12 @@ pub(super) fn relay(events: impl Stream<Item = Bytes> + Send + 'static) -> Answe
 }
 
 fn events_answer(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
-    let frames = events.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
-    answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames).boxed_unsync())
+    let frames = Box::pin(events.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk))));
+    let body = FairBody::new(StreamBody::new(frames));
+    answer(StatusCode::OK, "text/event-stream", body.boxed_unsync())
 }
 
 fn event(kind: &str, data: &impl Serialize) -> String {
     let data = serde_json::to_string(data).expect("an event is plain data");
-    format!("event: {kind}\ndata: {data}\n\n")
+    format!("event: {kind}\ndata: {}\n\n", visible::json(&data))
 }

@@ -10,6 +10,7 @@ use hyper::body::{Frame, SizeHint};
 
 use super::pool::Exchange;
 use crate::edge;
+use crate::edge::fair::FairBody;
 use crate::server::routers::InFlight;
 
 /// A request's body. The empty one can be had again.
@@ -25,7 +26,7 @@ pub(super) struct Body {
 #[derive(Debug)]
 enum Source {
     Own(Full<Bytes>),
-    Router(Exchange),
+    Router(FairBody<Exchange>),
 }
 
 impl Body {
@@ -34,7 +35,7 @@ impl Body {
     }
 
     pub(super) fn of_router(exchange: Exchange, in_flight: InFlight) -> Self {
-        Self { source: Source::Router(exchange), _in_flight: Some(in_flight) }
+        Self { source: Source::Router(FairBody::new(exchange)), _in_flight: Some(in_flight) }
     }
 
     /// Whether the bridge answers itself.
@@ -53,21 +54,21 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut self.get_mut().source {
             Source::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Source::Router(exchange) => exchange.poll_frame(cx),
+            Source::Router(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Own(full) => full.is_end_stream(),
-            Source::Router(exchange) => exchange.is_end_stream(),
+            Source::Router(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(full) => full.size_hint(),
-            Source::Router(exchange) => exchange.size_hint(),
+            Source::Router(body) => body.size_hint(),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::body::Body;
 use super::handle::Worker;
 use super::problem::Problem;
 use super::stopped;
-use crate::edge::MAX_HEADERS;
+use crate::bounds::MAX_HEADERS;
 use crate::edge::guarded::{ConnState, GuardedStream, Limits};
 use crate::forwarded::Client;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -19,9 +19,9 @@ use tokio::time::timeout;
 
 use super::body::Upload;
 use super::handle::progress;
-use crate::edge::MAX_HEADERS;
+use crate::bounds::MAX_HEADERS;
 use crate::edge::upload::Progress;
-use crate::edge::upstream::ReadsOn;
+use crate::edge::upstream::{HeadBudget, ReadsOn};
 use crate::server::routers::Router;
 
 /// A router is a neighbour: one that is there takes a connection within milliseconds.
@@ -140,7 +140,9 @@ async fn connect(target: (&str, u16)) -> io::Result<Link> {
     let stream = timeout(CONNECT, TcpStream::connect(target)).await??;
     stream.set_nodelay(true)?;
     let mut builder = http1::Builder::new();
-    let handshake = builder.max_headers(MAX_HEADERS).handshake(TokioIo::new(ReadsOn::new(stream)));
+    // A router takes out the heads of 1xx, and bounds those of answers.
+    let stream = ReadsOn::new(stream, HeadBudget::any());
+    let handshake = builder.max_headers(MAX_HEADERS).handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     Ok(Link(Box::new(Open { sender, connection, ended: false })))
 }
@@ -217,8 +219,19 @@ impl Exchange {
         self.link.take()
     }
 
-    pub(super) fn poll_frame(
-        &mut self,
+    /// Whether the connection can carry another exchange: nothing of this one is missing, in either
+    /// direction.
+    fn is_complete(&self) -> bool {
+        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
+    }
+}
+
+impl Body for Exchange {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         // First the body, which tells the connection that there is room, then the connection, then what that
@@ -236,16 +249,11 @@ impl Exchange {
         }
     }
 
-    /// Whether the connection can carry another exchange: nothing of this one is missing, in either direction.
-    fn is_complete(&self) -> bool {
-        self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
-    }
-
-    pub(super) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::Router;
 use crate::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports};
+use crate::bounds;
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
 use crate::server::sse::{self, Broken, Said, SseEvent};
@@ -30,9 +31,6 @@ const PIECE: Duration = Duration::from_secs(30);
 
 /// A router says something every 15 s on a stream of events; one that misses two turns is gone.
 const QUIET: Duration = Duration::from_secs(40);
-
-/// The largest answer that is not streamed: ten thousand projects, each with all that is told of it.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Why a router did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -259,28 +257,45 @@ async fn head(request: RequestBuilder, within: Duration) -> Result<Response, Cal
         if status.is_success() {
             return Ok(response);
         }
-        let body = body(response).await?;
-        Err(CallError::Answered { status, problem: serde_json::from_slice(&body).unwrap_or_default() })
+        let body = match body(response, bounds::ROUTER_PROBLEM).await {
+            // The status says enough.
+            Err(CallError::NotUnderstood(_)) => Bytes::new(),
+            body => body?,
+        };
+        Err(CallError::Answered { status, problem: problem(&body) })
     })
     .await
     .unwrap_or(Err(CallError::TimedOut))
 }
 
 async fn whole(request: RequestBuilder, within: Duration) -> Result<Bytes, CallError> {
-    let whole = async { body(head(request, within).await?).await };
+    let whole = async { body(head(request, within).await?, bounds::ROUTER_ANSWER).await };
     timeout(within, whole).await.unwrap_or(Err(CallError::TimedOut))
 }
 
 async fn json<T: DeserializeOwned>(request: RequestBuilder, within: Duration) -> Result<T, CallError> {
     let body = whole(request, within).await?;
-    serde_json::from_slice(&body).map_err(|error| CallError::NotUnderstood(error.to_string()))
+    serde_json::from_slice(&body).map_err(|error| {
+        // It may repeat what came.
+        CallError::NotUnderstood(bounds::cut(error.to_string(), bounds::QUOTED))
+    })
 }
 
-async fn body(mut response: Response) -> Result<Bytes, CallError> {
+/// The problem that a router answers with; null when it is none. Its text goes into records and
+/// logs.
+fn problem(body: &[u8]) -> Value {
+    let mut problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(Value::String(detail)) = problem.get_mut("detail") {
+        *detail = bounds::cut(std::mem::take(detail), bounds::DIAGNOSTIC_MESSAGE);
+    }
+    problem
+}
+
+async fn body(mut response: Response, most: usize) -> Result<Bytes, CallError> {
     let mut body = BytesMut::new();
     while let Some(piece) = response.chunk().await? {
-        if body.len() + piece.len() > MAX_ANSWER {
-            return Err(CallError::NotUnderstood(format!("it is larger than {MAX_ANSWER} bytes")));
+        if body.len() + piece.len() > most {
+            return Err(CallError::NotUnderstood(format!("it is larger than {most} bytes")));
         }
         body.extend_from_slice(&piece);
     }

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::{Log, Outcome, Status, ToOwner};
 use crate::cells::cgroup::Group;
+use crate::cells::control::{Messages, Misbehaviour};
 use crate::cells::exit::Exit;
-use crate::cells::lines::{LineReader, Piece};
 use crate::folder::Trash;
 
 /// A cell that does not take a line of control in this time is stuck beyond repair.
@@ -23,11 +23,6 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 /// After a cell's end its pipes may be held open by children of its own; its output is awaited
 /// only so long.
 const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
-
-/// The longest message of a cell, and how many of them there may be: it says that it is ready, that it serves or why not, and
-/// which limit it went over. A cell that says more is not to be trusted with the router's memory and time.
-pub(super) const LONGEST_MESSAGE: usize = 1 << 20;
-const MOST_MESSAGES: usize = 16;
 
 /// Owns the process: reads its control lines and output until it ends, then clears up after it.
 pub(super) struct Owner {
@@ -39,20 +34,17 @@ pub(super) struct Owner {
     pub(super) child: Child,
     pub(super) control: OwnedWriteHalf,
     pub(super) commands: mpsc::Receiver<ToOwner>,
-    /// How many it has sent, and whether those were too many.
-    pub(super) messages: usize,
-    pub(super) is_flooding: bool,
     pub(super) status: watch::Sender<Status>,
 }
 
 impl Owner {
-    pub(super) async fn run(mut self, mut lines: LineReader<OwnedReadHalf>) {
+    pub(super) async fn run(mut self, mut messages: Messages<OwnedReadHalf>) {
         let mut control_open = true;
         let ended = loop {
             tokio::select! {
                 ended = self.child.wait() => break ended.ok(),
-                line = lines.next(), if control_open => match line {
-                    Some(line) => self.heard(&line),
+                message = messages.next(), if control_open => match message {
+                    Some(message) => self.heard(message),
                     None => control_open = false,
                 },
                 command = self.commands.recv() => match command {
@@ -70,8 +62,8 @@ impl Owner {
             }
         };
         // What it said last may still be in the socket.
-        while let Ok(Some(line)) = timeout(OUTPUT_PATIENCE, lines.next()).await {
-            self.heard(&line);
+        while let Ok(Some(message)) = timeout(OUTPUT_PATIENCE, messages.next()).await {
+            self.heard(message);
         }
         let last_words = end_output(std::mem::take(&mut self.logs)).await;
         if let Err(error) = self.trash.take(&self.dir) {
@@ -84,23 +76,15 @@ impl Owner {
         });
     }
 
-    fn heard(&mut self, line: &Piece) {
-        self.messages += 1;
-        if line.continues || self.messages > MOST_MESSAGES {
-            if !self.is_flooding {
-                tracing::warn!(cell.pid = self.child.id(), "a cell is ended: it floods its control socket");
-            }
-            self.is_flooding = true;
-            return self.kill();
-        }
-        let outcome = match serde_json::from_slice(&line.bytes) {
+    fn heard(&mut self, message: Result<FromCell, Misbehaviour>) {
+        let outcome = match message {
             Ok(FromCell::Ready) => return,
             Ok(FromCell::Serving) => Outcome::Serves,
             Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
             Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
-            Err(error) => {
-                tracing::warn!("a cell is ended: it says what is not understood: {error}");
+            Err(why) => {
+                tracing::warn!(cell.pid = self.child.id(), "a cell is ended: {why}");
                 return self.kill();
             }
         };

@@ -112,11 +112,11 @@ impl Machine {
     pub(super) fn read_for_deploy(&mut self, found: Found, course: Course) -> Vec<Effect> {
         match found {
             Found::Gone => self.keep(Ok(Prepared::Gone), course),
-            Found::Invalid(error) => self.keep(Err(Failed { version: None, error }), course),
+            Found::Invalid(error) => self.keep(Err(Failed::new(None, error)), course),
             Found::Unknown => {
                 let error =
                     diagnostic("the projects root (--projects) is missing: mount it, and deploy again");
-                self.keep(Err(Failed { version: None, error }), course)
+                self.keep(Err(Failed::new(None, error)), course)
             }
             Found::Version(version) if self.live.as_ref() == Some(&version) => {
                 self.keep(Ok(Prepared::Unchanged), course)

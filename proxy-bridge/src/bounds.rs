@@ -1,0 +1,195 @@
+//! Bounds on everything that comes from a process that is not trusted: a project's cell, the
+//! process that fetches packages for it and, in the bridge, a router. All of them are here, with
+//! their units and reasons.
+//!
+//! The receiver applies them, whatever the sender has done: a cell may be in the hands of its
+//! project.
+
+use std::time::Duration;
+
+use serde::{Deserialize as _, Deserializer};
+
+/// Bytes of a [`Diagnostic`](crate::event::Diagnostic)'s message: an error with its causes fills a
+/// few screens. It is kept in a thousand events, on the status board and in records of deploys.
+pub const DIAGNOSTIC_MESSAGE: usize = 8 << 10;
+
+/// Bytes of its code frame: five lines of 160 characters, of at most four bytes each.
+pub const DIAGNOSTIC_FRAME: usize = 4 << 10;
+
+/// Bytes of its file: a path that people can still read.
+pub const DIAGNOSTIC_FILE: usize = 1 << 10;
+
+/// Bytes of a build error's message that clients are sent, beside its place: enough for the first
+/// line.
+pub const CLIENT_MESSAGE: usize = 512;
+
+/// Bytes of the text that says how a cell ended: the last line that it printed, with what led to
+/// it.
+pub const DEATH_MESSAGE: usize = 2 << 10;
+
+/// Bytes that are shown of input that is not understood: an error's text repeats parts of it.
+pub const QUOTED: usize = 512;
+
+/// Bytes of a control line from a cell, and of an answer of the process that fetches packages: a
+/// diagnostic with each of its bytes escaped as six, and what is around it.
+pub const CONTROL_LINE: usize = 128 << 10;
+const _: () = assert!(6 * (DIAGNOSTIC_MESSAGE + DIAGNOSTIC_FRAME + DIAGNOSTIC_FILE) + 1024 <= CONTROL_LINE);
+
+/// Control lines from one cell: it is ready, it serves or why not, and which limit it exceeded; the
+/// rest is room for what is added to them. A cell that sends more is ended.
+pub const CONTROL_LINES: usize = 16;
+
+/// Bytes that are read of what the process that fetches packages prints on standard error, the
+/// lines of that which are logged, and the bytes of each: npm's warnings about a large tree.
+pub const INSTALLER_OUTPUT: u64 = 64 << 10;
+pub const INSTALLER_LINES: usize = 64;
+pub const INSTALLER_LINE: usize = 1 << 10;
+
+/// Bytes of one record of output. A longer line comes in pieces that say so: lines of JSON with a
+/// stack or a request in them are tens of kilobytes. Of a line of more than three pieces the first
+/// and the last two are kept, which leaves room for others in [`KEPT_OUTPUT`].
+pub const OUTPUT_LINE: usize = 64 << 10;
+
+/// Lines that are read of one stream of a cell in an [`OUTPUT_WINDOW`], and their bytes: 20,000
+/// lines or 10 MB a second. A cell that prints more waits for its output to be read, as it would
+/// for a slow terminal.
+pub const OUTPUT_LINES: usize = 2_000;
+pub const OUTPUT_BYTES: usize = 1 << 20;
+pub const OUTPUT_WINDOW: Duration = Duration::from_millis(100);
+
+/// The last lines of a stream that are kept to say how a cell ended, and the bytes of each: V8's
+/// last words come before the C++ stack that it prints after them.
+pub const LAST_LINES: usize = 64;
+pub const LAST_LINE: usize = 1 << 10;
+
+/// Lines kept per project for those who look at its log, and the bytes of their text: whichever is
+/// less.
+pub const KEPT_LINES: usize = 1_000;
+pub const KEPT_OUTPUT: usize = 256 << 10;
+
+/// Bytes of a request's id in a line of output: UUIDs have 36, traces with their spans 55.
+pub const REQUEST_ID: usize = 64;
+
+/// The most headers that a request, a response or the trailers of either may have, within the limit
+/// in bytes (`--max-head`). hyper allocates room for that many with each head; beyond this number
+/// the allocator asks the kernel for it each time, which takes ten times as long as the rest of the
+/// parsing.
+pub const MAX_HEADERS: usize = 4096;
+
+/// Bytes of an answer that are read at once before its head is complete: hyper looks at all heads
+/// of 1xx in one go, each of which takes microseconds. More than nearly all heads have.
+pub const HEAD_READ: usize = 8 << 10;
+
+/// Frames, or reads, of a body in one turn, and their bytes. Then the other tasks of the thread
+/// have theirs: a frame takes about a microsecond, and a megabyte some hundred.
+pub const TURN_FRAMES: usize = 64;
+pub const TURN_BYTES: usize = 128 << 10;
+
+/// Frames below so many bytes are joined, up to so many bytes, when the next one is there already:
+/// writing each alone costs more than copying it.
+pub const SMALL_FRAME: usize = 1 << 10;
+pub const JOINED_FRAME: usize = 16 << 10;
+
+/// Bytes of the head that answers a health check: the default of `--max-head`.
+pub const HEALTH_HEAD: usize = 64 << 10;
+
+/// Bytes of the head by which a cell takes a debugger: it has three headers.
+pub const INSPECTOR_HEAD: usize = 4 << 10;
+
+/// Bytes of `Sec-WebSocket-Accept`: a SHA-1 in base64 (RFC 6455, 4.2.2).
+pub const WEBSOCKET_ACCEPT: usize = 28;
+
+/// Levels of a project's own folders that are counted. Packages that nest and caches stay below
+/// forty; each level holds a descriptor while it is counted.
+pub const COUNTED_DEPTH: usize = 128;
+
+/// Events that `GET /events` can replay: usually half a kilobyte each, and at most 15.
+pub const KEPT_EVENTS: usize = 1_000;
+
+/// Reloads and deaths that are kept of each project: all deaths that lead to a stop, and some from
+/// before.
+pub const KEPT_RELOADS: usize = 10;
+pub const KEPT_DEATHS: usize = 10;
+
+/// Bytes of a router's answer that is not streamed: ten thousand projects, with all that is told of
+/// each.
+pub const ROUTER_ANSWER: usize = 64 << 20;
+
+/// Bytes of a router's answer that is an error.
+pub const ROUTER_PROBLEM: usize = 64 << 10;
+
+/// Bytes of an event that is posted to the bridge: one with a diagnostic, each of whose bytes is
+/// escaped as six.
+pub const POSTED_EVENT: usize = 256 << 10;
+const _: () = assert!(CONTROL_LINE < POSTED_EVENT);
+
+/// Bytes of an event in a stream, and of its longest line. From routers, a failed build's has some
+/// kilobytes; from a bridge, a deploy's record with a thousand diagnostics has a tenth of this.
+pub const STREAMED_EVENT: usize = 16 << 20;
+
+/// Room for the note about what is left out.
+const NOTE: usize = "… (18446744073709551615 bytes left out)".len();
+
+/// Returns a text of at most `most` bytes: the beginning of a longer one, which ends between two
+/// characters and with a note that says how much is missing.
+#[must_use]
+pub fn cut(mut text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let end = text.floor_char_boundary(most.saturating_sub(NOTE));
+    let note = format!("… ({} bytes left out)", text.len() - end);
+    text.truncate(end);
+    text.push_str(&note);
+    // What was left out is not kept either.
+    text.shrink_to_fit();
+    text
+}
+
+/// Reads a text, and [cuts](cut) it.
+pub(crate) fn read_text<'de, D: Deserializer<'de>>(from: D, most: usize) -> Result<String, D::Error> {
+    Ok(cut(String::deserialize(from)?, most))
+}
+
+/// Reads a text that may be missing, and [cuts](cut) it.
+pub(crate) fn read_option<'de, D: Deserializer<'de>>(
+    from: D,
+    most: usize,
+) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(|text| cut(text, most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_says_how_much_is_missing() {
+        assert_eq!(cut("short".into(), 100), "short");
+        let cut = cut("ä".repeat(500), 101);
+        let kept = cut.chars().filter(|c| *c == 'ä').count();
+        assert_eq!(cut, format!("{}… ({} bytes left out)", "ä".repeat(kept), 1000 - 2 * kept));
+        assert!(cut.len() <= 101 && cut.capacity() < 200);
+    }
+
+    proptest! {
+        #![proptest_config(crate::fuzz())]
+
+        #[test]
+        fn no_text_is_longer_than_its_bound(text in "\\PC{0,400}|[\u{0}-\u{2fff}]{0,400}", most in NOTE..600) {
+            let shown = cut(text.clone(), most);
+            prop_assert!(shown.len() <= most);
+            prop_assert_eq!(cut(shown.clone(), most), shown.clone(), "it is cut once");
+            match shown.rfind("… (").filter(|_| text.len() > most) {
+                None => prop_assert_eq!(shown, text),
+                Some(end) => {
+                    prop_assert!(text.starts_with(&shown[..end]));
+                    let note = format!("… ({} bytes left out)", text.len() - end);
+                    prop_assert_eq!(&shown[end..], note.as_str());
+                }
+            }
+        }
+    }
+}
