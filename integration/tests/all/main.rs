@@ -38,6 +38,7 @@ mod containment;
 mod crashes;
 mod data;
 mod deploys;
+mod disk;
 mod documented;
 mod draining;
 mod events;

@@ -15,6 +15,7 @@ use super::{Log, Outcome, Status, ToOwner};
 use crate::cells::cgroup::Group;
 use crate::cells::exit::Exit;
 use crate::cells::lines::{LineReader, Piece};
+use crate::cells::recount::Recount;
 use crate::folder::Trash;
 
 /// A cell that does not take a line of control in this time is stuck beyond repair.
@@ -25,7 +26,7 @@ const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The longest message of a cell, and how many of them there may be: it says that it is ready, that it serves or why not, and
-/// which limit it went over. A cell that says more is not to be trusted with the router's memory and time.
+/// which limit it went over. Requests for a count are not among them. A cell that says more is not to be trusted with the router's memory and time.
 pub(super) const LONGEST_MESSAGE: usize = 1 << 20;
 const MOST_MESSAGES: usize = 16;
 
@@ -39,6 +40,7 @@ pub(super) struct Owner {
     pub(super) child: Child,
     pub(super) control: OwnedWriteHalf,
     pub(super) commands: mpsc::Receiver<ToOwner>,
+    pub(super) recount: Arc<Recount>,
     /// How many it has sent, and whether those were too many.
     pub(super) messages: usize,
     pub(super) is_flooding: bool,
@@ -99,6 +101,11 @@ impl Owner {
             Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
             Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
+            Ok(FromCell::OutOfRoom) => {
+                // One for each count is no flood.
+                self.messages -= usize::from(self.recount.ask());
+                return;
+            }
             Err(error) => {
                 tracing::warn!("a cell is ended: it says what is not understood: {error}");
                 return self.kill();
