@@ -11,6 +11,7 @@ mod monitor;
 mod output;
 mod pool;
 mod process;
+mod recount;
 mod throttle;
 mod usage;
 

@@ -40,6 +40,7 @@ mod containment;
 mod crashes;
 mod data;
 mod deploys;
+mod disk;
 mod documented;
 mod draining;
 mod events;

@@ -27,15 +27,8 @@ pub(crate) fn set(limits: &Limits) -> io::Result<()> {
     let workers = worker.saturating_mul(limits.workers.into());
     lower(libc::RLIMIT_DATA, memory, memory.saturating_add(workers))?;
     lower(libc::RLIMIT_NOFILE, limits.files, limits.files)?;
-    // None may be larger than all may be together.
+    // No file may be larger than all may be together. `disk` counts them all.
     lower(libc::RLIMIT_FSIZE, limits.disk, limits.disk)
-}
-
-/// Whether files may become any larger.
-pub(crate) fn set_writable(may: bool) {
-    let largest = if may { u64::MAX } else { 0 };
-    // It fails only for who asks for more than the bound.
-    let _ = lower(libc::RLIMIT_FSIZE, largest, u64::MAX);
 }
 
 /// Room that a web worker's V8 has reserved, as much as a version's own. Dropped, it is given back.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use switchyard_protocol::{FromCell, Limit, Start, ToCell};
 use tokio::sync::{oneshot, watch};
 
-use crate::bounds;
+use crate::disk;
 use crate::process::exit_now;
 
 /// How long the project's exit handlers may take.
@@ -43,6 +43,11 @@ impl Voice {
         let mut line = serde_json::to_vec(message).expect("a message has string keys only");
         line.push(b'\n');
         let _ = self.0.as_ref().write_all(&line);
+    }
+
+    /// Asks for a count of what is in the project's folders.
+    pub(crate) fn out_of_room(&self) {
+        self.send(&FromCell::OutOfRoom);
     }
 
     /// Says so, and ends the process.
@@ -101,7 +106,7 @@ fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain:
                 Some(start) => _ = start.send(*version),
                 None => refuse("a second start"),
             },
-            Ok(ToCell::Writable { may }) => bounds::set_writable(may),
+            Ok(ToCell::Room { bytes, files, is_answer }) => disk::renew(bytes, files, is_answer),
             Ok(ToCell::Drain) if start.is_some() => exit_now(0),
             Ok(ToCell::Drain) => {
                 drain.send_replace(true);

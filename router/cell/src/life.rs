@@ -16,6 +16,7 @@ use switchyard_protocol::{FromCell, Limit, Start};
 use crate::bounds;
 use crate::control::{Control, Voice};
 use crate::diagnose::{diagnose, misconfigured, plain};
+use crate::disk;
 use crate::inspector::Inspector;
 use crate::log;
 use crate::paths::Names;
@@ -48,6 +49,8 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let roots = Roots::of(&start);
     let names = Names::new(&roots);
     log::show_paths_as(names.clone());
+    let voice = control.voice();
+    disk::limit(&start, move || voice.out_of_room());
     let (project, debuggers) = match assign(&mut spare, rules, &start, roots, names.clone()).await {
         Ok(assigned) => assigned,
         Err(error) => return fail(&control, misconfigured(&names, &error)),

@@ -7,6 +7,7 @@ mod cache;
 mod code_cache;
 mod control;
 mod diagnose;
+mod disk;
 mod exports;
 mod failures;
 mod frame;

@@ -23,8 +23,15 @@ pub use mark::Mark;
 pub enum ToCell {
     /// Turns a spare into the process of one version. Sent once.
     Start(Box<Start>),
-    /// Whether files may become any larger: the project's folders have reached their limit, or are below it again.
-    Writable { may: bool },
+    /// The result of a count: what the cell may add to `data` and `tmp`.
+    Room {
+        /// Bytes on the disk.
+        bytes: u64,
+        /// Files, folders and links.
+        files: u64,
+        /// The count began after [`FromCell::OutOfRoom`] was heard, and is its answer.
+        is_answer: bool,
+    },
     /// No request will come any more: let the project say goodbye and exit 0.
     Drain,
 }
@@ -43,6 +50,8 @@ pub enum FromCell {
     Missing(Diagnostic),
     /// The cell has gone over one of its limits. It exits by itself after it.
     Exceeded(Limit),
+    /// The cell has used the room in `data` and `tmp` that it knows of. It waits for another count.
+    OutOfRoom,
 }
 
 /// A limit that ends a cell.
@@ -263,11 +272,11 @@ mod tests {
 
     #[test]
     fn what_is_said_leads_back_to_the_same() {
-        for said in [ToCell::Drain, ToCell::Writable { may: false }] {
+        for said in [ToCell::Drain, ToCell::Room { bytes: 1 << 40, files: 0, is_answer: true }] {
             let text = serde_json::to_string(&said).unwrap();
             assert_eq!(serde_json::from_str::<ToCell>(&text).unwrap(), said);
         }
-        for said in [FromCell::Ready, FromCell::Serving, FromCell::Exceeded(Limit::EventLoop)] {
+        for said in [FromCell::Ready, FromCell::OutOfRoom, FromCell::Exceeded(Limit::EventLoop)] {
             let text = serde_json::to_string(&said).unwrap();
             assert_eq!(serde_json::from_str::<FromCell>(&text).unwrap(), said);
         }

@@ -50,6 +50,11 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         self.is_over = message.is_err();
         Some(message)
     }
+
+    /// Does not count the last message: it is of a kind that has a bound of its own.
+    pub(super) fn leave_out(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
 }
 
 #[cfg(test)]

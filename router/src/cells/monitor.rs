@@ -1,16 +1,19 @@
 //! Looks at what the cells use of memory and disk, where the bounds that the kernel holds them to are not exact: they count
-//! memory that is reserved and not that which is used, and one file but not a folder.
+//! memory that is reserved and not that which is used, and one file but not a folder. A cell is told what it may still add
+//! to its folders, and refuses more by itself; one whose folders grow all the same is ended.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use switchyard_protocol::{Limit, Limits};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::process::Cell;
+use super::recount::Recount;
 use super::usage;
 use crate::folder::{Usage, measure};
 
@@ -21,19 +24,25 @@ const LOOKS: Duration = Duration::from_millis(500);
 /// millisecond: whoever comes after a few large ones does not wait for all of them.
 const WALKS: usize = 8;
 
-/// Folders are left alone for so many times as long as counting them took.
+/// Folders are left alone for so many times as long as counting them took, and for so long, however often their cell asks.
 const REST: u32 = 2;
+const LEAST_REST: Duration = Duration::from_millis(20);
 
-/// Full folders may have so many more files and bytes, for the journals of databases that come and go, and for what was being
-/// written when they became full.
+/// Full folders may have so many more files and bytes, for what the cell does not see itself: the blocks in which a file
+/// system keeps folders and large files' maps, and what several cells of a project write at once.
 const MORE_FILES: u64 = 100;
 const MORE_BYTES: u64 = 1 << 20;
+
+/// With less left than a folder and a file need, folders are full.
+const LEAST_BYTES: u64 = 2 * 4096;
 
 /// The cells that have a version, by id.
 #[derive(Debug)]
 pub(super) struct Monitor {
     cells: Mutex<HashMap<u64, Watched>>,
     permits: Arc<Semaphore>,
+    /// A cell wants its folders counted.
+    asked: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -57,7 +66,7 @@ enum Disk {
 struct Full {
     /// The least that was in them since.
     least: Usage,
-    /// The cell has been told, and had time to stop.
+    /// They were full at the count before, too: the cell has been told, and had time to stop.
     is_known: bool,
 }
 
@@ -65,7 +74,7 @@ struct Full {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Nothing,
-    Writable(bool),
+    Reached,
     Exceeded,
 }
 
@@ -77,11 +86,16 @@ struct Counted {
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self { cells: Mutex::default(), permits: Arc::new(Semaphore::new(WALKS)) }
+        Self { cells: Mutex::default(), permits: Arc::new(Semaphore::new(WALKS)), asked: Arc::default() }
     }
 }
 
 impl Monitor {
+    /// For a new cell.
+    pub(super) fn recount(&self) -> Recount {
+        Recount::new(self.asked.clone())
+    }
+
     pub(super) fn add(&self, cell: &Arc<Cell>) {
         let disk = Disk::Counted(None, Instant::now());
         self.cells().insert(cell.id(), Watched { cell: Arc::downgrade(cell), time: 0, disk });
@@ -95,6 +109,7 @@ impl Monitor {
         loop {
             tokio::select! {
                 _ = looks.tick() => self.look(&mut counts).await,
+                () = self.asked.notified() => self.count_where_due(&HashMap::new(), &mut counts),
                 Some(counted) = counts.join_next() => {
                     // A panic is logged; that cell's folders are not counted again.
                     counted.into_iter().for_each(|counted| self.counted(&counted));
@@ -122,15 +137,28 @@ impl Monitor {
         // A panic is logged.
         let active: HashMap<u64, _> =
             looked.await.unwrap_or_default().into_iter().map(|(time, cell)| (cell.id(), time)).collect();
+        self.count_where_due(&active, counts);
+    }
+
+    /// Has the folders counted of the cells that have asked for it, that are full, or that are `active`: by their ids, with
+    /// their processor time.
+    fn count_where_due(&self, active: &HashMap<u64, u64>, counts: &mut JoinSet<Counted>) {
         let now = Instant::now();
-        for watched in self.cells().values_mut() {
+        let mut cells = self.cells();
+        let sharers = sharers(&cells);
+        for watched in cells.values_mut() {
             let Some(cell) = watched.cell.upgrade() else { continue };
             let Disk::Counted(full, due) = watched.disk else { continue };
+            let (Some(data), Some(limits)) = (cell.data(), cell.limits()) else { continue };
             let time = active.get(&cell.id()).copied();
-            if due <= now && (time.is_some() || full.is_some()) {
+            let is_due = due <= now && (time.is_some() || full.is_some());
+            if is_due || cell.recount().is_wanted() {
                 watched.time = time.unwrap_or(watched.time);
                 watched.disk = Disk::Counting;
-                counts.spawn(count(cell, full, self.permits.clone()));
+                let others = sharers.get(&data).into_iter().flatten();
+                let others = others.filter(|other| other.id() != cell.id()).cloned().collect();
+                let counting = Counting { cell, data, limits, others, due };
+                counts.spawn(counting.run(full, self.permits.clone()));
             }
         }
     }
@@ -144,7 +172,12 @@ impl Monitor {
 
     fn counted(&self, counted: &Counted) {
         if let Some(watched) = self.cells().get_mut(&counted.id) {
-            watched.disk = Disk::Counted(counted.full, Instant::now() + REST * counted.took);
+            let rest = LEAST_REST.max(REST * counted.took);
+            watched.disk = Disk::Counted(counted.full, Instant::now() + rest);
+            let is_wanted = watched.cell.upgrade().is_some_and(|cell| cell.recount().is_wanted());
+            if is_wanted {
+                self.asked.notify_one();
+            }
         }
     }
 
@@ -160,36 +193,80 @@ fn check_memory(cell: &Cell) {
     }
 }
 
-/// Counts what is in a cell's folders, and has the cell stop or go on writing.
-async fn count(cell: Arc<Cell>, mut full: Option<Full>, permits: Arc<Semaphore>) -> Counted {
-    let _permit = permits.acquire().await;
-    let began = Instant::now();
-    let folders = cell.folders();
-    let used = spawn_blocking(move || folders.iter().map(|folder| measure(folder)).sum::<Usage>()).await;
-    let took = began.elapsed();
-    if let (Some(limits), Ok(used)) = (cell.limits(), used) {
-        match judge(&limits, used, &mut full) {
-            Verdict::Nothing => {}
-            Verdict::Writable(may) => {
-                if !may {
-                    warn(&cell, &limits, used);
-                }
-                cell.set_writable(may).await;
-            }
-            Verdict::Exceeded => cell.exceed(Limit::Disk),
+/// The cells that have each `DATA_DIR`.
+fn sharers(cells: &HashMap<u64, Watched>) -> HashMap<Arc<Path>, Vec<Arc<Cell>>> {
+    let mut sharers: HashMap<_, Vec<_>> = HashMap::new();
+    for cell in cells.values().filter_map(|watched| watched.cell.upgrade()) {
+        if let Some(data) = cell.data().filter(|_| !cell.has_exited()) {
+            sharers.entry(data).or_default().push(cell);
         }
     }
-    Counted { id: cell.id(), full, took }
+    sharers
 }
 
-/// Compares a count with the limits and with the counts before. Files can be made when none can be written: a cell that goes
-/// on with that is over its limit.
+/// A count of one cell's folders.
+struct Counting {
+    cell: Arc<Cell>,
+    data: Arc<Path>,
+    limits: Limits,
+    /// The cells that it shares `data` with.
+    others: Vec<Arc<Cell>>,
+    /// Not before this instant.
+    due: Instant,
+}
+
+impl Counting {
+    async fn run(self, mut full: Option<Full>, permits: Arc<Semaphore>) -> Counted {
+        sleep_until(self.due.into()).await;
+        let _permit = permits.acquire().await;
+        let is_answer = self.cell.recount().begin();
+        let began = Instant::now();
+        let (folders, pid) = ([self.data, self.cell.tmp().into()], self.cell.pid());
+        let counted = spawn_blocking(move || {
+            (folders.map(|folder| measure(&folder)), usage::unlinked(pid).unwrap_or(0))
+        });
+        // A panic is logged, and the next count is as if this one had not been.
+        let Ok(([data, tmp], unlinked)) = counted.await else {
+            return Counted { id: self.cell.id(), full, took: LOOKS };
+        };
+        let took = began.elapsed();
+        let named = [data, tmp].into_iter().sum::<Usage>();
+        let used = Usage { bytes: named.bytes.saturating_add(unlinked), ..named };
+        match judge(&self.limits, used, &mut full) {
+            Verdict::Nothing => {}
+            Verdict::Reached => warn(&self.cell, &self.limits, used),
+            Verdict::Exceeded => self.cell.exceed(Limit::Disk),
+        }
+        // The others first: they may have been told of more, which this cell is told of now.
+        let sharers = self.others.len() as u64 + 1;
+        for other in &self.others {
+            let limits = other.limits().unwrap_or(self.limits);
+            other.set_room(room(&limits, data, sharers), false).await;
+        }
+        self.cell.set_room(room(&self.limits, named, sharers), is_answer).await;
+        Counted { id: self.cell.id(), full, took }
+    }
+}
+
+/// The bytes and names that one of the cells that share a folder may add to it: all of them together no more than there is
+/// room for. One that needs more asks for another count. What it has no names for any more, it subtracts itself.
+fn room(limits: &Limits, named: Usage, sharers: u64) -> (u64, u64) {
+    if named.is_too_deep {
+        return (0, 0);
+    }
+    let share = |limit: u64, used: u64| limit.saturating_sub(used) / sharers.max(1);
+    (share(limits.disk, named.bytes), share(limits.disk_files, named.files))
+}
+
+/// Compares a count with the limits and with the counts before. A cell whose folders go on growing when they are full does
+/// not keep to the room that it is told.
 fn judge(limits: &Limits, used: Usage, full: &mut Option<Full>) -> Verdict {
-    let is_full = used.bytes > limits.disk || used.files > limits.disk_files || used.is_too_deep;
+    let is_full = used.bytes.saturating_add(LEAST_BYTES) > limits.disk
+        || used.files >= limits.disk_files
+        || used.is_too_deep;
     let Some(before) = full.filter(|_| is_full) else {
-        let was_full = full.is_some();
         *full = is_full.then_some(Full { least: used, is_known: false });
-        return if is_full == was_full { Verdict::Nothing } else { Verdict::Writable(!is_full) };
+        return if is_full { Verdict::Reached } else { Verdict::Nothing };
     };
     let Full { least, is_known } = before;
     if used.files > least.files + MORE_FILES
@@ -207,17 +284,17 @@ fn judge(limits: &Limits, used: Usage, full: &mut Option<Full>) -> Verdict {
 fn warn(cell: &Cell, limits: &Limits, used: Usage) {
     let reached = if used.is_too_deep {
         "have folders nested more than 128 deep"
-    } else if used.bytes > limits.disk {
-        "have reached limits.disk"
-    } else {
+    } else if used.files >= limits.disk_files {
         "have reached limits.disk_files"
+    } else {
+        "have reached limits.disk"
     };
     tracing::warn!(
         project.name = cell.project(),
         cell.pid = cell.pid(),
         bytes = used.bytes,
         files = used.files,
-        "DATA_DIR and TMPDIR {reached}: writes fail until files are removed"
+        "DATA_DIR and TMPDIR {reached}: nothing more is made or written until files are removed"
     );
 }
 
@@ -236,31 +313,41 @@ mod tests {
     }
 
     #[test]
-    fn writes_end_at_a_limit_of_bytes_or_files_and_go_on_when_there_is_room() {
-        use Verdict::{Nothing, Writable};
-        for full in [(11, 10), (1, 1001)] {
-            let counts = [(10, 1000), full, full, full, (10, 1000), (1, 1)];
-            let expected = [Nothing, Writable(false), Nothing, Nothing, Writable(true), Nothing];
+    fn a_limit_of_bytes_or_files_is_reported_once_until_there_is_room() {
+        use Verdict::{Nothing, Reached};
+        for full in [(10, 10), (1, 1000)] {
+            let counts = [(9, 999), full, full, full, (9, 999), full];
+            let expected = [Nothing, Reached, Nothing, Nothing, Nothing, Reached];
             assert_eq!(verdicts(&counts), expected);
         }
     }
 
     #[test]
+    fn cells_that_share_a_folder_share_the_room_in_it() {
+        let used = Usage { bytes: 4 << 20, files: 400, is_too_deep: false };
+        assert_eq!(room(&LIMITS, used, 1), (6 << 20, 600));
+        assert_eq!(room(&LIMITS, used, 3), (2 << 20, 200));
+        let full = Usage { bytes: 11 << 20, files: 1001, is_too_deep: false };
+        assert_eq!(room(&LIMITS, full, 1), (0, 0));
+        assert_eq!(room(&LIMITS, Usage { is_too_deep: true, ..used }, 1), (0, 0));
+    }
+
+    #[test]
     fn folders_that_grow_when_they_are_full_end_the_cell() {
-        use Verdict::{Exceeded, Nothing, Writable};
-        assert_eq!(verdicts(&[(1, 1001), (1, 1101), (1, 1102)]), [Writable(false), Nothing, Exceeded]);
+        use Verdict::{Exceeded, Nothing, Reached};
+        assert_eq!(verdicts(&[(1, 1001), (1, 1101), (1, 1102)]), [Reached, Nothing, Exceeded]);
         // The first two counts are of what was under way.
         let counts = [(11, 1), (19, 1), (20, 1), (21, 1)];
-        assert_eq!(verdicts(&counts), [Writable(false), Nothing, Nothing, Exceeded]);
+        assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Exceeded]);
         // Less than at first, but more than in between.
         let counts = [(30, 1), (30, 1), (15, 1), (17, 1)];
-        assert_eq!(verdicts(&counts), [Writable(false), Nothing, Nothing, Exceeded]);
+        assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Exceeded]);
     }
 
     #[test]
     fn what_cannot_be_counted_is_not_left_to_grow() {
         let (deep, mut full) = (Usage { bytes: 1, files: 1, is_too_deep: true }, None);
-        assert_eq!(judge(&LIMITS, deep, &mut full), Verdict::Writable(false));
+        assert_eq!(judge(&LIMITS, deep, &mut full), Verdict::Reached);
         assert_eq!(judge(&LIMITS, deep, &mut full), Verdict::Exceeded);
     }
 }

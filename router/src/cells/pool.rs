@@ -151,7 +151,7 @@ impl Cells {
 
     async fn spawn(&self) -> Result<Cell> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Cell::spawn(&self.settings, &self.output, id).await
+        Cell::spawn(&self.settings, &self.output, id, self.monitor.recount()).await
     }
 
     fn spares(&self) -> std::sync::MutexGuard<'_, VecDeque<Cell>> {

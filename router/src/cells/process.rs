@@ -25,6 +25,7 @@ use super::cgroup::Group;
 use super::control::Messages;
 use super::exit::Exit;
 use super::output::{Given, Output};
+use super::recount::Recount;
 use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
 use crate::user::User;
@@ -83,8 +84,10 @@ pub(crate) struct Cell {
     settings: Arc<Settings>,
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
+    data: OnceLock<Arc<Path>>,
     given: Given,
     inspector: OnceLock<Inspector>,
+    recount: Arc<Recount>,
     commands: mpsc::Sender<ToOwner>,
     status: watch::Receiver<Status>,
 }
@@ -101,7 +104,12 @@ pub(crate) struct Inspector {
 impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
-    pub(super) async fn spawn(settings: &Arc<Settings>, output: &Output, id: u64) -> Result<Self> {
+    pub(super) async fn spawn(
+        settings: &Arc<Settings>,
+        output: &Output,
+        id: u64,
+        recount: Recount,
+    ) -> Result<Self> {
         let Settings { binary, run_dir, user, .. } = settings.as_ref();
         let dir = run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
@@ -123,11 +131,12 @@ impl Cell {
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
         let pid = child.id().context("a child that was just started has an id")?;
+        let recount = Arc::new(recount);
         let group = settings.groups.as_ref().map(|groups| groups.enter(id, pid).map(Arc::new));
         let group = group.transpose().context("put a cell into a control group")?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
-        // Three: a start, a limit that it went over, and a drain.
-        let (commands, received) = mpsc::channel(3);
+        // A start, a limit that it went over, a drain, and a count of its folders.
+        let (commands, received) = mpsc::channel(4);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
         let stdout = child.stdout.take().context("standard output is piped")?.into_owned_fd()?;
@@ -142,6 +151,7 @@ impl Cell {
             child,
             control: write,
             commands: received,
+            recount: recount.clone(),
             status: status_sender,
         };
         tokio::spawn(owner.run(Messages::new(read)));
@@ -153,8 +163,10 @@ impl Cell {
             settings: settings.clone(),
             group,
             limits: OnceLock::new(),
+            data: OnceLock::new(),
             given,
             inspector: OnceLock::new(),
+            recount,
             commands,
             status,
         })
@@ -237,6 +249,7 @@ impl Cell {
             groups.limit(group, limits).context("bound a cell's control group")?;
         }
         let _ = self.limits.set(*limits);
+        let _ = self.data.set(data.as_path().into());
         let cache = self.cache(order);
         let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
         Ok(order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache))
@@ -267,9 +280,9 @@ impl Cell {
         self.inspector.get()
     }
 
-    /// Those of its version.
+    /// Those of its version. None before it has one.
     pub(super) fn limits(&self) -> Option<Limits> {
-        self.limits.get().copied()
+        self.given.get().and_then(|_| self.limits.get().copied())
     }
 
     /// The name of its version's project; none of a spare.
@@ -277,15 +290,24 @@ impl Cell {
         self.given.get().map(|version| version.project.as_str())
     }
 
-    /// Where it may write.
-    pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let data = self.given.get().map(|version| self.settings.data.of(&version.tenant()));
-        data.into_iter().chain([self.tmp.clone()]).collect()
+    /// Its `TMPDIR`.
+    pub(super) fn tmp(&self) -> &Path {
+        &self.tmp
     }
 
-    /// Lets the process make files larger, or not any more.
-    pub(super) async fn set_writable(&self, may: bool) {
-        let _ = self.commands.send(ToOwner::Say(ToCell::Writable { may })).await;
+    /// Its `DATA_DIR`, which it shares with the other cells of the project. None before it has a version.
+    pub(super) fn data(&self) -> Option<Arc<Path>> {
+        self.data.get().cloned()
+    }
+
+    /// What it has asked for.
+    pub(super) fn recount(&self) -> &Recount {
+        &self.recount
+    }
+
+    /// Tells it what it may add to its folders, as counted because it asked or without that.
+    pub(super) async fn set_room(&self, (bytes, files): (u64, u64), is_answer: bool) {
+        let _ = self.commands.send(ToOwner::Say(ToCell::Room { bytes, files, is_answer })).await;
     }
 
     /// Ends the process for going over `limit`.

@@ -15,6 +15,7 @@ use super::{Log, Outcome, Status, ToOwner};
 use crate::cells::cgroup::Group;
 use crate::cells::control::{Messages, Misbehaviour};
 use crate::cells::exit::Exit;
+use crate::cells::recount::Recount;
 use crate::folder::Trash;
 
 /// A cell that does not take a line of control in this time is stuck beyond repair.
@@ -34,6 +35,7 @@ pub(super) struct Owner {
     pub(super) child: Child,
     pub(super) control: OwnedWriteHalf,
     pub(super) commands: mpsc::Receiver<ToOwner>,
+    pub(super) recount: Arc<Recount>,
     pub(super) status: watch::Sender<Status>,
 }
 
@@ -44,7 +46,7 @@ impl Owner {
             tokio::select! {
                 ended = self.child.wait() => break ended.ok(),
                 message = messages.next(), if control_open => match message {
-                    Some(message) => self.heard(message),
+                    Some(message) => self.heard(message, &mut messages),
                     None => control_open = false,
                 },
                 command = self.commands.recv() => match command {
@@ -63,7 +65,7 @@ impl Owner {
         };
         // What it said last may still be in the socket.
         while let Ok(Some(message)) = timeout(OUTPUT_PATIENCE, messages.next()).await {
-            self.heard(message);
+            self.heard(message, &mut messages);
         }
         let last_words = end_output(std::mem::take(&mut self.logs)).await;
         if let Err(error) = self.trash.take(&self.dir) {
@@ -76,13 +78,20 @@ impl Owner {
         });
     }
 
-    fn heard(&mut self, message: Result<FromCell, Misbehaviour>) {
+    fn heard(&mut self, message: Result<FromCell, Misbehaviour>, messages: &mut Messages<OwnedReadHalf>) {
         let outcome = match message {
             Ok(FromCell::Ready) => return,
             Ok(FromCell::Serving) => Outcome::Serves,
             Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
             Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
+            Ok(FromCell::OutOfRoom) => {
+                // One for each count is no flood.
+                if self.recount.ask() {
+                    messages.leave_out();
+                }
+                return;
+            }
             Err(why) => {
                 tracing::warn!(cell.pid = self.child.id(), "a cell is ended: {why}");
                 return self.kill();
