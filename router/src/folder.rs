@@ -1,6 +1,7 @@
-//! Folders of the router's own in its state folder: removed and counted by descriptors, one level at a time, whatever a
+//! Folders of the router's own in its state folder: removed, counted and given away by descriptors, one level at a time, whatever a
 //! project has made in them. No path to what is inside is ever built, and nothing recurses.
 
+mod owner;
 mod trash;
 
 use std::ffi::{CStr, CString};
@@ -11,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
+pub(crate) use self::owner::{NOT_SHARED, claim, share};
 pub(crate) use self::trash::Trash;
 
 /// The levels below a folder that are counted. Packages that nest and caches stay below forty; each level holds a

@@ -2,6 +2,7 @@
 //! its own is signalled or looked at, nothing is mounted, traced, loaded into the kernel or asked of it through io_uring.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use libc::c_long;
@@ -175,7 +176,15 @@ const PLAIN: &[c_long] = &[
     libc::SYS_landlock_add_rule,
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_restrict_self,
+    libc::SYS_seccomp,
 ];
+
+/// Allowed until the process has its user: see [`seal`].
+const UNTIL_ASSIGNED: &[c_long] =
+    &[libc::SYS_capset, libc::SYS_setgroups, libc::SYS_setresgid, libc::SYS_setresuid];
+
+/// The same, as options of `prctl`: what the kernel resets with the user.
+const PRCTL_UNTIL_ASSIGNED: [i64; 2] = [libc::PR_SET_DUMPABLE as i64, libc::PR_SET_PDEATHSIG as i64];
 
 /// Names of an older time for the same things.
 #[cfg(target_arch = "x86_64")]
@@ -217,14 +226,36 @@ const OLDER: &[c_long] = &[];
 
 const SOCKET_KIND: u64 = 0xf;
 
+/// Whether this process has a filter.
+static IS_FILTERED: AtomicBool = AtomicBool::new(false);
+
 /// From here on, and for good.
 pub(super) fn forbid() -> Result<()> {
     let program = program().map_err(|error| explained("make a filter", error))?;
     if exist() {
         seccompiler::apply_filter(&program).map_err(|error| explained("apply a filter", error))?;
+        IS_FILTERED.store(true, Ordering::SeqCst);
     }
     // Else the router has said so at its start.
     Ok(())
+}
+
+/// Takes away, on all threads and for good, what was needed to become another user.
+pub(super) fn seal() -> Result<()> {
+    if !IS_FILTERED.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    let program = seal_program().map_err(|error| explained("make a second filter", error))?;
+    seccompiler::apply_filter_all_threads(&program)
+        .map_err(|error| explained("apply a second filter", error))
+}
+
+fn seal_program() -> Result<BpfProgram, seccompiler::BackendError> {
+    let none = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into()?;
+    let mut rules: Rules = UNTIL_ASSIGNED.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_prctl, any_of(0, &PRCTL_UNTIL_ASSIGNED)?);
+    SeccompFilter::new(rules, SeccompAction::Allow, none, arch)?.try_into()
 }
 
 /// Whether this kernel takes filters.
@@ -245,7 +276,8 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 fn rules() -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = PLAIN.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+    let plain = PLAIN.iter().chain(OLDER).chain(UNTIL_ASSIGNED);
+    let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     let arg = |index, length, op, value| SeccompCondition::new(index, length, op, value);
     let is = |index, value: i64| arg(index, Dword, Eq, u64::from(value as u32));
     let own = i64::from(std::process::id());
@@ -258,7 +290,7 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     }
     // Its own limits, which only come down.
     rules.insert(libc::SYS_prlimit64, any_of(0, &[0, own])?);
-    rules.insert(libc::SYS_prctl, any_of(0, &PRCTL)?);
+    rules.insert(libc::SYS_prctl, any_of(0, &[&PRCTL[..], &PRCTL_UNTIL_ASSIGNED].concat())?);
     rules.insert(libc::SYS_ioctl, any_of(1, &IOCTL)?);
 
     let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
