@@ -281,12 +281,33 @@ async fn packages_are_fetched_as_the_cells_user_and_belong_to_the_router() {
     // Another user does not believe what the first one left.
     let router = registry.router(&volume).state(&state).start().await;
     serves(&router, "hello").await;
-    let nobody = 65534;
-    let shared = state.path().join("packages/.downloads");
-    let folders = std::fs::read_dir(&shared).unwrap().map(|folder| folder.unwrap().path());
-    let tarballs = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
-    let users: BTreeSet<_> = tarballs.map(|file| file.unwrap().metadata().unwrap().uid()).collect();
-    assert!(!users.is_empty() && !users.contains(&nobody), "{users:?}");
+    assert_eq!(owners("packages/.downloads"), [true].into());
+    assert!(downloads(&state).is_empty());
+}
+
+/// The shared tarballs, and who owns each.
+fn downloads(state: &State) -> Vec<u32> {
+    let folders = std::fs::read_dir(state.path().join("packages/.downloads")).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().metadata().unwrap().uid()).collect()
+}
+
+#[tokio::test]
+async fn projects_with_users_of_their_own_share_what_was_downloaded() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let (registry, volume, state) = (registry().await, greeting(), State::new());
+    let router = registry.router(&volume).state(&state).start().await;
+    serves(&router, "hello").await;
+    let users = |name: &str| std::fs::metadata(state.path().join("data").join(name)).unwrap().uid();
+    let first = downloads(&state);
+    assert_eq!(first.iter().copied().collect::<BTreeSet<_>>(), [users("a")].into());
+    volume.copy_in(&volume.path("a"), "b");
+    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.public.get("/b/").await.text(), "hello");
+    assert_ne!(users("a"), users("b"));
+    assert_eq!(downloads(&state), first, "nothing is downloaded a second time");
 }
 
 #[tokio::test]
