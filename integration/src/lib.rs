@@ -17,6 +17,8 @@ pub mod faults;
 pub mod fixtures;
 pub mod ingress;
 pub mod log;
+#[cfg(target_arch = "x86_64")]
+pub mod native;
 pub mod probe;
 mod process;
 pub mod receiver;

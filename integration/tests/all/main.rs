@@ -57,6 +57,8 @@ mod keys;
 mod language;
 mod listener;
 mod logs;
+#[cfg(target_arch = "x86_64")]
+mod native;
 mod node_modules;
 mod node_servers;
 mod overload;
