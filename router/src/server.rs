@@ -117,12 +117,7 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
 }
 
 /// The walls around cells, on this machine and with these settings.
-fn walls(
-    problems: &mut Problems,
-    config: &Config,
-    state: &Path,
-    cell: &Path,
-) -> Option<Walled> {
+fn walls(problems: &mut Problems, config: &Config, state: &Path, cell: &Path) -> Option<Walled> {
     let gaps = Gaps::default();
     let mut missing = problems.of("(installation)", walls::lacks(cell))?;
     let (users, weaker) = match walls::users(config, state, cell, &gaps) {

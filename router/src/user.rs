@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use switchyard_protocol::{FileRights, Identity};
 
-pub use self::range::UserRange;
-pub(crate) use self::table::Table;
 use self::access::{Wanted, closed};
 use self::busy::Busy;
+pub use self::range::UserRange;
+pub(crate) use self::table::Table;
 use crate::folder;
 use crate::gaps::Gaps;
 use crate::version::Tenant;

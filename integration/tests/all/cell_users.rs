@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::process::geteuid;
 use switchyard_bridge::admin::Outcome;
 use switchyard_integration::fixtures::hello;
+use switchyard_integration::native;
 use switchyard_integration::router::{Builder, Ended, Router, State, binary, is_installed};
 use switchyard_integration::volume::Volume;
 
@@ -150,7 +151,8 @@ async fn a_spare_is_root_with_what_it_needs_to_become_somebody_else_and_no_more(
     let router = Router::start(&Volume::new()).await;
     let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", router.pid())).unwrap();
     switchyard_integration::eventually("there is a spare", || {
-        let powers = children().split_whitespace().next().map(|pid| on_threads(pid.parse().unwrap(), "CapEff:"));
+        let powers =
+            children().split_whitespace().next().map(|pid| on_threads(pid.parse().unwrap(), "CapEff:"));
         // CAP_SETGID and CAP_SETUID are 0xc0.
         std::future::ready(powers.is_some_and(|powers| powers == only("00000000000000c6")))
     })
@@ -371,13 +373,19 @@ async fn a_folder_of_roots_that_the_policy_lets_a_project_write_to_is_written_an
     if !geteuid().is_root() {
         return;
     }
-    let volume = Volume::with("a", "export default { fetch(request) {
+    let volume = Volume::with(
+        "a",
+        "export default { fetch(request) {
         Deno.writeTextFileSync(new URL(request.url).searchParams.get('path'), 'written');
         return new Response('written');
-    } };");
+    } };",
+    );
     let shared = tempfile::tempdir().unwrap();
     let path = shared.path().display();
-    volume.write("_policy.toml", format!("[projects.a.permissions]\nread = [\"{path}\"]\nwrite = [\"{path}\"]\n"));
+    volume.write(
+        "_policy.toml",
+        format!("[projects.a.permissions]\nread = [\"{path}\"]\nwrite = [\"{path}\"]\n"),
+    );
     let router = Router::builder(&volume).flag("policy", volume.path("_policy.toml").display()).start().await;
     let write = async |name: &str| router.public.get(&format!("/a/?path={path}/{name}")).await.text();
     assert_eq!(write("one").await, "written");
@@ -496,4 +504,62 @@ async fn a_router_that_is_not_root_has_cells_of_its_own_user() {
         let text = refused(&builder.clone().flag(flag, value).run_to_end().await);
         assert!(text.contains(&format!("--{flag}: only a router that runs as root")), "{text}");
     }
+}
+
+/// Calls that native code in a cell makes, and that the kernel has to refuse.
+#[tokio::test]
+async fn native_code_in_a_cell_is_its_user_for_good_and_changes_nothing_of_others() {
+    if !native::is_possible() {
+        return;
+    }
+    let (volume, state) = (keeping(&["a", "b"]), State::new());
+    let router = Router::builder(&volume).state(&state).start().await;
+    for name in ["a", "b"] {
+        router.public.get(&format!("/{name}/")).await;
+    }
+    let (cell, other) = (pid(&router, "b").await, pid(&router, "a").await);
+    let others_socket = run_folder(&state, user(&router, "a").await).join("http");
+    let paths = [state.path().join("lock"), state.path().join("data/a"), others_socket.clone()];
+    let call = |number, arguments: &[u64]| {
+        let mut all = [0; 6];
+        all[..arguments.len()].copy_from_slice(arguments);
+        native::call(cell, number, all)
+    };
+    assert_eq!(call(libc::SYS_getuid, &[]), i64::from(user(&router, "b").await));
+    let here = libc::AT_FDCWD as u64;
+    for path in &paths {
+        let text = [path.as_os_str().as_encoded_bytes(), b"\0"].concat();
+        let address = native::put(cell, &text);
+        let before = path.metadata().unwrap();
+        assert!(call(libc::SYS_fchmodat, &[here, address, 0o777]) < 0, "{}", path.display());
+        assert!(call(libc::SYS_chmod, &[address, 0o777]) < 0, "{}", path.display());
+        assert!(call(libc::SYS_utimensat, &[here, address, 0, 0]) < 0, "{}", path.display());
+        assert!(call(libc::SYS_access, &[address, libc::W_OK as u64]) < 0, "{}", path.display());
+        let after = path.metadata().unwrap();
+        assert_eq!((before.mode(), before.mtime_nsec()), (after.mode(), after.mtime_nsec()));
+    }
+    let mut address = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
+    address.extend_from_slice(others_socket.as_os_str().as_encoded_bytes());
+    address.push(0);
+    let (length, address) = (address.len() as u64, native::put(cell, &address));
+    let socket = call(libc::SYS_socket, &[libc::AF_UNIX as u64, libc::SOCK_STREAM as u64, 0]);
+    // Without a socket there is nothing to connect.
+    assert!(socket < 0 || call(libc::SYS_connect, &[socket as u64, address, length]) < 0);
+    for victim in [other, u32::try_from(router.pid().as_raw_nonzero().get()).unwrap()] {
+        assert!(call(libc::SYS_kill, &[victim.into(), 0]) < 0);
+    }
+    let none = native::put(cell, &[0; 24]);
+    for (number, arguments) in [
+        (libc::SYS_setresuid, vec![0, 0, 0]),
+        (libc::SYS_setuid, vec![0]),
+        (libc::SYS_setresgid, vec![0, 0, 0]),
+        (libc::SYS_setgroups, vec![0, 0]),
+        (libc::SYS_capset, vec![none, none]),
+        (libc::SYS_prctl, vec![libc::PR_SET_PDEATHSIG as u64, 0]),
+        (libc::SYS_prctl, vec![libc::PR_SET_DUMPABLE as u64, 1]),
+        (libc::SYS_prctl, vec![libc::PR_SET_KEEPCAPS as u64, 1]),
+    ] {
+        assert!(call(number, &arguments) < 0, "{number} {arguments:?}");
+    }
+    assert_eq!(router.public.get("/b/").await.text(), "kept kept ");
 }

@@ -56,6 +56,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let request: Install = serde_json::from_str(&line)?;
+    sandbox::become_user(request.identity.clone())?;
     log::start();
     set_environment(&request);
     bounds::set(&LIMITS)?;

@@ -80,7 +80,7 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
     );
 }
 
-/// Makes the process the version's: directory, environment, permissions, configuration.
+/// Makes the process the version's: user, directory, environment, permissions, configuration.
 async fn assign(
     spare: &mut Spare,
     rules: anyhow::Result<Rules>,
@@ -88,6 +88,7 @@ async fn assign(
     roots: Roots,
     names: Names,
 ) -> anyhow::Result<Arc<Project>> {
+    sandbox::become_user(start.identity.clone())?;
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
     bounds::set(&start.limits)?;

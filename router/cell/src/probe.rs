@@ -22,7 +22,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 fn probe(uid: u32, mut folders: impl Iterator<Item = PathBuf>) -> Probed {
     let identity = Identity { uid, gid: uid, groups: vec![uid], rights: FileRights::Own };
-    let became = sandbox::reduce_capabilities().and_then(|()| sandbox::become_user(identity));
+    let became = sandbox::reduce_capabilities().and_then(|()| sandbox::become_user(Some(identity)));
     let error = became.err().map(|error| format!("{error:#}"));
     let is_closed = |folder: &PathBuf| folder.join(".").metadata().is_err();
     let closed = if error.is_none() { folders.find(is_closed) } else { None };

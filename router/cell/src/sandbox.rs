@@ -18,41 +18,40 @@ use identity::Change;
 pub(crate) use identity::reduce as reduce_capabilities;
 use network::Egress;
 pub(crate) use network::{not_public, resolvers};
-use threads::Confinement;
+use threads::Step;
 
 /// What does not depend on the version: the calls that exist for this process. To be called before any other thread exists.
 pub(crate) fn forbid_calls() -> Result<()> {
     calls::forbid().context("restrict system calls")
 }
 
-/// What does: on all threads, for good.
+/// Becomes the user of the version, or of whatever the process is for, and keeps no more of root's capabilities than that has:
+/// on all threads, for good. To be called before anything of a project is read.
+pub(crate) fn become_user(identity: Option<Identity>) -> Result<()> {
+    let user = identity.as_ref().map_or("the router's".to_owned(), |identity| identity.uid.to_string());
+    threads::change(&Step::Become(Change::new(identity))).with_context(|| format!("become user {user}"))?;
+    identity::stand_alone_again()
+}
+
+/// What depends on the version: on all threads, for good.
 pub(crate) fn confine(start: &Start, rules: Rules) -> Result<()> {
     network::open(Egress::of(&start.permissions));
-    let rules = rules.of(start).context("make rules for files")?;
-    enter(start.identity.clone(), rules)
+    restrict(rules.of(start))
 }
 
 /// The same for what fetches packages: it reads the project, and writes what it fetches.
 pub(crate) fn confine_install(install: &Install) -> Result<()> {
     let permissions = Permissions { private_net: install.private_net.clone(), ..Permissions::default() };
     network::open(Egress::of(&permissions));
-    let rules = Rules::prepare()?.of_install(install).context("make rules for files")?;
-    enter(install.identity.clone(), rules)
+    restrict(Rules::prepare()?.of_install(install))
 }
 
-/// Becomes `identity` and nothing else, to see whether this machine allows it. To be called while there is one thread.
-pub(crate) fn become_user(identity: Identity) -> Result<()> {
-    enter(Some(identity), None)
-}
-
-/// Takes the user and the rules, and gives up what was needed for that. Without rules this kernel has no Landlock, as the
-/// router has said at its start.
-fn enter(identity: Option<Identity>, rules: Option<OwnedFd>) -> Result<()> {
-    let user = identity.as_ref().map_or_else(String::new, |identity| format!("become user {}, ", identity.uid));
-    let change = Change::new(identity);
-    threads::confine(&Confinement { change, rules }).with_context(|| format!("{user}restrict files"))?;
-    identity::stand_alone_again()?;
-    calls::seal().context("restrict system calls")
+fn restrict(rules: Result<Option<OwnedFd>>) -> Result<()> {
+    // Without rules, the router has said at its start that this kernel has no Landlock.
+    if let Some(rules) = rules.context("make rules for files")? {
+        threads::change(&Step::Restrict(rules)).context("restrict files")?;
+    }
+    calls::seal().context("restrict system calls further")
 }
 
 /// Which of the walls this kernel has.

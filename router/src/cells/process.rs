@@ -243,7 +243,9 @@ impl Cell {
         let users = &self.settings.users;
         let data = self.settings.data.of(&order.version.tenant());
         let claim = |folder: &Path| {
-            users.claim(folder, user).with_context(|| format!("give {} to user {}", folder.display(), user.uid))
+            users
+                .claim(folder, user)
+                .with_context(|| format!("give {} to user {}", folder.display(), user.uid))
         };
         let own = self.socket.parent().context("a socket is in a folder")?;
         claim(&data)?;

@@ -109,12 +109,7 @@ fn one(name: &str, state: &Path, cell: &Path) -> Result<(Users, Vec<String>), St
 }
 
 /// A user for each project.
-fn each(
-    config: &Config,
-    state: &Path,
-    cell: &Path,
-    gaps: &Gaps,
-) -> Result<(Users, Vec<String>), String> {
+fn each(config: &Config, state: &Path, cell: &Path, gaps: &Gaps) -> Result<(Users, Vec<String>), String> {
     let range = config.cell_users.unwrap_or(UserRange::DEFAULT);
     let_in(state)?;
     let closed = try_users(range, state, cell).map_err(|error| {
@@ -147,7 +142,8 @@ fn let_in(state: &Path) -> Result<(), String> {
     if mode & 0o1 == 0 {
         set(state, mode | 0o1).map_err(wrong)?;
     }
-    let folders = PASSED_THROUGH.iter().map(|name| (name, 0o711)).chain(PRIVATE.iter().map(|name| (name, 0o700)));
+    let folders =
+        PASSED_THROUGH.iter().map(|name| (name, 0o711)).chain(PRIVATE.iter().map(|name| (name, 0o700)));
     for (name, mode) in folders {
         let folder = state.join(name);
         fs::DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(wrong)?;
@@ -174,8 +170,9 @@ fn try_users(range: UserRange, state: &Path, cell: &Path) -> Result<Option<PathB
     let mut closed = None;
     for (probe, uid) in probes.into_iter().zip([range.first(), range.last()]) {
         closed = closed.or(probe?.finish()?);
-        try_folder(&state.join(format!(".probe-{uid}")), uid)
-            .map_err(|error| format!("no folder in {} can be given to user {uid}: {error}", state.display()))?;
+        try_folder(&state.join(format!(".probe-{uid}")), uid).map_err(|error| {
+            format!("no folder in {} can be given to user {uid}: {error}", state.display())
+        })?;
     }
     Ok(closed)
 }

@@ -71,9 +71,17 @@ mod tests {
         let range: UserRange = "200000-265535".parse().unwrap();
         assert_eq!(range, UserRange::DEFAULT);
         assert_eq!((range.users(), range.shared_group()), (200_001..=265_535, 200_000));
-        for wrong in
-            ["", "200000", "0-10", "999-2000", "2000-2000", "3000-2000", "a-b", "2000-4294967295", "+2000-3000"]
-        {
+        for wrong in [
+            "",
+            "200000",
+            "0-10",
+            "999-2000",
+            "2000-2000",
+            "3000-2000",
+            "a-b",
+            "2000-4294967295",
+            "+2000-3000",
+        ] {
             assert!(wrong.parse::<UserRange>().unwrap_err().contains("200000-265535"), "{wrong}");
         }
     }

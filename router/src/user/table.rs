@@ -23,7 +23,8 @@ const HEADER: &str = "switchyard cell users ";
 const FORMAT: &str = "1";
 
 /// The way back from a file that cannot be used.
-const FIX: &str = "restore it from a backup, or move it away: then every project gets a new user, and its files with it";
+const FIX: &str =
+    "restore it from a backup, or move it away: then every project gets a new user, and its files with it";
 
 /// The users of all tenants. One router has it at a time (the state folder's lock).
 #[derive(Debug)]
@@ -49,11 +50,7 @@ impl Table {
     ///
     /// # Errors
     /// It cannot be read or written, is damaged, or is of a newer router. The text names the file and what to do.
-    pub(crate) fn open(
-        state: &Path,
-        range: UserRange,
-        owners: &BTreeSet<u32>,
-    ) -> Result<Self, String> {
+    pub(crate) fn open(state: &Path, range: UserRange, owners: &BTreeSet<u32>) -> Result<Self, String> {
         let path = state.join(FILE);
         let wrong = |error: io::Error| format!("{} cannot be used: {error}", path.display());
         if !path.try_exists().map_err(wrong)? {
@@ -136,7 +133,9 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let header = lines.next().and_then(|header| header.strip_prefix(HEADER));
     match header {
         Some(FORMAT) => {}
-        Some(newer) => return Err(format!("has format {newer:?}, this router knows {FORMAT:?}: it is of a newer one")),
+        Some(newer) => {
+            return Err(format!("has format {newer:?}, this router knows {FORMAT:?}: it is of a newer one"));
+        }
         None => return Err("is damaged: line 1 is not its header".to_owned()),
     }
     let (mut users, mut given) = (HashMap::new(), BTreeSet::new());

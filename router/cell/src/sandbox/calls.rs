@@ -246,8 +246,7 @@ pub(super) fn seal() -> Result<()> {
         return Ok(());
     }
     let program = seal_program().map_err(|error| explained("make a second filter", error))?;
-    seccompiler::apply_filter_all_threads(&program)
-        .map_err(|error| explained("apply a second filter", error))
+    seccompiler::apply_filter_all_threads(&program).map_err(|error| explained("apply a second filter", error))
 }
 
 fn seal_program() -> Result<BpfProgram, seccompiler::BackendError> {

@@ -16,55 +16,61 @@ use super::identity::Change;
 /// A thread answers a signal within microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What each thread does to itself.
-pub(super) struct Confinement {
-    pub(super) change: Change,
-    /// `None`: the kernel has no Landlock.
-    pub(super) rules: Option<OwnedFd>,
+/// A change that each thread makes to itself.
+pub(super) enum Step {
+    /// Another user, fewer capabilities.
+    Become(Change),
+    /// Landlock's rules.
+    Restrict(OwnedFd),
 }
 
-static CONFINEMENT: AtomicPtr<Confinement> = AtomicPtr::new(ptr::null_mut());
+static STEP: AtomicPtr<Step> = AtomicPtr::new(ptr::null_mut());
 static DONE: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
-/// Confines all threads, for good. To be called once.
+/// Has all threads make a change, for good. To be called on the main thread alone.
 ///
 /// # Errors
 /// A thread does not answer, the kernel refuses, or there is a thread that was started meanwhile.
-pub(super) fn confine(confinement: &Confinement) -> Result<()> {
-    CONFINEMENT.store(ptr::from_ref(confinement).cast_mut(), Ordering::SeqCst);
+pub(super) fn change(step: &Step) -> Result<()> {
+    STEP.store(ptr::from_ref(step).cast_mut(), Ordering::SeqCst);
+    DONE.store(0, Ordering::SeqCst);
     let others = others()?;
     // The C library keeps the first few of these for itself.
     let signal = libc::SIGRTMAX() - 1;
-    let before = handle(signal, confine_this as extern "C" fn(c_int) as libc::sighandler_t)?;
+    let before = handle(signal, change_this as extern "C" fn(c_int) as libc::sighandler_t)?;
     for thread in &others {
         tell(*thread, signal)?;
     }
     let told = Instant::now();
     while DONE.load(Ordering::SeqCst) < others.len() {
         if told.elapsed() > PATIENCE {
-            CONFINEMENT.store(ptr::null_mut(), Ordering::SeqCst);
+            STEP.store(ptr::null_mut(), Ordering::SeqCst);
             bail!("a thread does not answer");
         }
         std::thread::yield_now();
     }
     handle(signal, before)?;
-    confine_this(signal);
-    CONFINEMENT.store(ptr::null_mut(), Ordering::SeqCst);
+    change_this(signal);
+    STEP.store(ptr::null_mut(), Ordering::SeqCst);
     ensure!(REFUSED.load(Ordering::SeqCst) == 0, "the kernel refuses it");
     ensure!(self::others()?.is_subset(&others), "a thread was started meanwhile");
     Ok(())
 }
 
 /// Nothing in it but system calls and atomics: it may interrupt anything.
-extern "C" fn confine_this(_signal: c_int) {
-    // SAFETY: the pointer is null, or to what `confine` borrows until all threads are done; errno is put back for whom
+extern "C" fn change_this(_signal: c_int) {
+    // SAFETY: the pointer is null, or to what `change` borrows until all threads are done; errno is put back for whom
     // this interrupts.
     #[expect(unsafe_code, reason = "libc calls in a signal handler")]
     unsafe {
         let errno = *libc::__errno_location();
-        let confinement = CONFINEMENT.load(Ordering::SeqCst).as_ref();
-        if !confinement.is_some_and(|it| it.change.make() && restrict(it.rules.as_ref())) {
+        let is_made = match STEP.load(Ordering::SeqCst).as_ref() {
+            Some(Step::Become(change)) => change.make(),
+            Some(Step::Restrict(rules)) => restrict(rules),
+            None => false,
+        };
+        if !is_made {
             REFUSED.fetch_add(1, Ordering::SeqCst);
         }
         *libc::__errno_location() = errno;
@@ -72,8 +78,7 @@ extern "C" fn confine_this(_signal: c_int) {
     DONE.fetch_add(1, Ordering::SeqCst);
 }
 
-fn restrict(rules: Option<&OwnedFd>) -> bool {
-    let Some(rules) = rules else { return true };
+fn restrict(rules: &OwnedFd) -> bool {
     // SAFETY: the descriptor is open, and the flags are none.
     #[expect(unsafe_code, reason = "libc call")]
     unsafe {
