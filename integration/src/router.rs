@@ -51,6 +51,8 @@ pub struct Builder {
     mounts: Option<Mounts>,
     /// `None`: the one that runs the tests.
     user: Option<u32>,
+    /// `None`: those of the user that it runs as.
+    capabilities: Option<String>,
 }
 
 /// A running router. Dropping it kills it.
@@ -108,6 +110,7 @@ impl Builder {
             watch_limit: None,
             mounts: None,
             user: None,
+            capabilities: None,
         };
         builder
             .flag("listen", "127.0.0.1:0")
@@ -159,6 +162,12 @@ impl Builder {
         self
     }
 
+    /// Runs with these capabilities, as `setpriv --bounding-set` takes them. For root.
+    pub fn capabilities(mut self, set: &str) -> Self {
+        self.capabilities = Some(set.to_owned());
+        self
+    }
+
     /// Keeps the state in a folder that another router had.
     pub fn state(mut self, state: &State) -> Self {
         self.state = state.clone();
@@ -203,7 +212,7 @@ impl Builder {
         let mut command = match (self.watch_limit, &self.mounts) {
             (Some((file, limit)), _) => with_watch_limit(file, limit),
             (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
-            (None, None) => Command::new(binary("switchyard-router")),
+            (None, None) => bare(self.capabilities.as_deref()),
         };
         if let Some(user) = self.user {
             command.uid(user).gid(user);
@@ -235,6 +244,15 @@ impl Router {
         eventually("the router is ready", || async { self.admin.client.get("/readyz").await.status == 200 })
             .await;
     }
+}
+
+/// The arguments of what it returns are the router's.
+fn bare(capabilities: Option<&str>) -> Command {
+    let router = binary("switchyard-router");
+    let Some(capabilities) = capabilities else { return Command::new(router) };
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--bounding-set={capabilities}")).arg(router);
+    command
 }
 
 /// The arguments of what it returns are the router's.

@@ -66,8 +66,9 @@ pub(crate) struct Each {
     pub(crate) table: Table,
     /// The rights that every process keeps, as its user cannot enter the folders above the state folder.
     pub(crate) rights: FileRights,
-    /// No process keeps any rights (`--require-sandbox`).
-    pub(crate) is_strict: bool,
+    /// Processes may keep rights of the router's where their user has none: not with `--require-sandbox`, nor where the router
+    /// has none either.
+    pub(crate) may_keep_rights: bool,
     /// Takes what weakens the separation.
     pub(crate) gaps: Gaps,
 }
@@ -211,9 +212,9 @@ impl Each {
             FileRights::Read | FileRights::Own => ("read", "rX"),
         };
         let path = closed.display();
-        if self.is_strict {
+        if !self.may_keep_rights {
             return Err(UserError::Refused(format!(
-                "user {} of {who} may not {verb} {path}: run chmod -R o+{letters} {path} (--require-sandbox leaves no process rights of root's)",
+                "user {} of {who} may not {verb} {path}: run chmod -R o+{letters} {path} (cells keep no rights of root's here: --require-sandbox, or a router without CAP_DAC_READ_SEARCH)",
                 user.uid
             )));
         }

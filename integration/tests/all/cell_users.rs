@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use switchyard_bridge::admin::Outcome;
+use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::native;
 use switchyard_integration::router::{Builder, Ended, Router, State, binary, is_installed};
@@ -45,26 +46,26 @@ fn keeping(names: &[&str]) -> Volume {
 }
 
 fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("the test can look");
 }
 
 fn mode(path: &Path) -> u32 {
-    path.symlink_metadata().unwrap().mode() & 0o7777
+    path.symlink_metadata().expect("the test can look").mode() & 0o7777
 }
 
 fn owner(path: &Path) -> u32 {
-    path.symlink_metadata().unwrap().uid()
+    path.symlink_metadata().expect("the test can look").uid()
 }
 
 /// The distinct values of a field over all threads of a process.
 fn on_threads(pid: u32, field: &str) -> BTreeSet<String> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the test can look");
     let value = |thread: PathBuf| {
-        let status = fs::read_to_string(thread.join("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let status = fs::read_to_string(thread.join("status")).expect("the test can look");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the test can look");
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    threads.map(|thread| value(thread.unwrap().path())).collect()
+    threads.map(|thread| value(thread.expect("the test can look").path())).collect()
 }
 
 fn only(value: &str) -> BTreeSet<String> {
@@ -72,20 +73,22 @@ fn only(value: &str) -> BTreeSet<String> {
 }
 
 async fn pid(router: &Router, project: &str) -> u32 {
-    router.admin.project(project).await.pid.unwrap()
+    router.admin.project(project).await.pid.expect("the test can look")
 }
 
 async fn user(router: &Router, project: &str) -> u32 {
     let pid = pid(router, project).await;
-    fs::metadata(format!("/proc/{pid}/task")).unwrap();
-    let ids = on_threads(pid, "Uid:").pop_first().unwrap();
-    ids.split(' ').next().unwrap().parse().unwrap()
+    fs::metadata(format!("/proc/{pid}/task")).expect("the test can look");
+    let ids = on_threads(pid, "Uid:").pop_first().expect("the test can look");
+    ids.split(' ').next().expect("the test can look").parse().expect("the test can look")
 }
 
 /// The folder of a project's cell, by the socket that is its own.
 fn run_folder(state: &State, uid: u32) -> PathBuf {
-    let folders = fs::read_dir(state.path().join("run")).unwrap().map(|folder| folder.unwrap().path());
-    folders.into_iter().find(|folder| owner(folder) == uid).unwrap()
+    let folders = fs::read_dir(state.path().join("run"))
+        .expect("the test can look")
+        .map(|folder| folder.expect("the test can look").path());
+    folders.into_iter().find(|folder| owner(folder) == uid).expect("the test can look")
 }
 
 fn refused(ended: &Ended) -> String {
@@ -150,7 +153,7 @@ async fn a_spare_is_root_with_what_it_needs_to_become_somebody_else_and_no_more(
     }
     let router = Router::start(&Volume::new()).await;
     let children = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", router.pid())).unwrap();
-    switchyard_integration::eventually("there is a spare", || {
+    eventually("there is a spare", || {
         let powers =
             children().split_whitespace().next().map(|pid| on_threads(pid.parse().unwrap(), "CapEff:"));
         // CAP_SETGID and CAP_SETUID are 0xc0.
@@ -242,7 +245,7 @@ fn succeeds(uid: u32, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).uid(uid).gid(uid).current_dir("/");
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    output.status().unwrap().success()
+    output.status().expect("the test can look").success()
 }
 
 #[tokio::test]
@@ -483,7 +486,7 @@ fn of_nobody(volume: &Volume, state: &State) -> Option<Builder> {
         return None;
     }
     set_mode(volume.root(), 0o755);
-    chown(state.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    chown(state.path(), Some(NOBODY), Some(NOBODY)).expect("the test can look");
     Some(Router::builder(volume).state(state).run_as(NOBODY))
 }
 
@@ -562,4 +565,52 @@ async fn native_code_in_a_cell_is_its_user_for_good_and_changes_nothing_of_other
         assert!(call(number, &arguments) < 0, "{number} {arguments:?}");
     }
     assert_eq!(router.public.get("/b/").await.text(), "kept kept ");
+}
+
+#[tokio::test]
+async fn a_cell_that_stands_still_ends_with_its_router_though_it_has_become_another_user() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let volume = keeping(&["a"]);
+    let router = Router::start(&volume).await;
+    let pid = pid(&router, "a").await;
+    // It cannot read that the control socket has ended.
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::STOP).unwrap();
+    drop(router);
+    eventually("the cell is gone", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        std::future::ready(status.is_empty() || status.contains("Z (zombie)"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_root_router_without_a_right_that_it_needs_is_refused_with_what_it_could_not_do() {
+    if !geteuid().is_root() || !is_installed("setpriv") {
+        return;
+    }
+    let volume = keeping(&["a"]);
+    let needed = ["chown", "dac_override", "fowner", "kill", "setgid", "setuid"];
+    let builder = |without: &str| {
+        let kept = needed.iter().filter(|name| **name != without).map(|name| format!(",+{name}"));
+        Router::builder(&volume).capabilities(&format!("-all{}", kept.collect::<String>()))
+    };
+    for (without, reason) in [
+        ("chown", "can be given to user 200000"),
+        ("kill", "processes of user 200000 cannot be ended"),
+        ("setuid", "no process can run as user 200000"),
+    ] {
+        let text = refused(&builder(without).run_to_end().await);
+        assert!(text.contains("--cell-users: ") && text.contains(reason), "{without}: {text}");
+    }
+    let router = builder("").start().await;
+    assert_eq!(router.public.get("/a/").await.text(), "kept ");
+    drop(router);
+    // Nobody can keep a right that the router does not have.
+    let closed = tempfile::tempdir().unwrap();
+    set_mode(closed.path(), 0o700);
+    let builder = builder("").flag("state", closed.path().join("state").display());
+    let text = refused(&builder.run_to_end().await);
+    assert!(text.contains(&format!("chmod o+x {}", closed.path().display())), "{text}");
 }

@@ -287,9 +287,11 @@ async fn packages_are_fetched_as_the_cells_user_and_belong_to_the_router() {
 
 /// The shared tarballs, and who owns each.
 fn downloads(state: &State) -> Vec<u32> {
-    let folders = std::fs::read_dir(state.path().join("packages/.downloads")).unwrap();
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
-    files.map(|file| file.unwrap().metadata().unwrap().uid()).collect()
+    let folders = std::fs::read_dir(state.path().join("packages/.downloads")).expect("it can be read");
+    let files = folders.flat_map(|folder| {
+        std::fs::read_dir(folder.expect("it can be read").path()).expect("it can be read")
+    });
+    files.map(|file| file.expect("it can be read").metadata().expect("it can be read").uid()).collect()
 }
 
 #[tokio::test]

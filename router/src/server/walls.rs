@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 use switchyard_protocol::{FileRights, Probed, Walls};
 
 use crate::cells::Groups;
@@ -114,10 +115,19 @@ fn each(config: &Config, state: &Path, cell: &Path, gaps: &Gaps) -> Result<(User
     let_in(state)?;
     let closed = try_users(range, state, cell).map_err(|error| {
         format!(
-            "{error}; give the router these rights, name users that this machine has (FIRST-LAST), or see --cell-user and \
-             --dangerously-run-cells-as-root"
+            "{error}; the router needs CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID and CAP_SETUID, and users \
+             that this machine has (FIRST-LAST); or see --cell-user and --dangerously-run-cells-as-root"
         )
     })?;
+    let can_read =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::DAC_READ_SEARCH));
+    if let Some(closed) = closed.as_ref().filter(|_| !can_read) {
+        let closed = closed.display();
+        return Err(format!(
+            "{closed} keeps the users of cells out of {}: run chmod o+x {closed}, or name another --state",
+            state.display()
+        ));
+    }
     let missing = closed.as_ref().map(|closed| {
         let closed = closed.display();
         format!(
@@ -127,7 +137,8 @@ fn each(config: &Config, state: &Path, cell: &Path, gaps: &Gaps) -> Result<(User
     });
     let table = Table::open(state, range, &owners(state))?;
     let rights = if missing.is_some() { FileRights::Read } else { FileRights::Own };
-    let each = Each { table, rights, is_strict: config.require_sandbox, gaps: gaps.clone() };
+    let may_keep_rights = can_read && !config.require_sandbox;
+    let each = Each { table, rights, may_keep_rights, gaps: gaps.clone() };
     Ok((Users::each(each), missing.into_iter().collect()))
 }
 
