@@ -1,5 +1,6 @@
 //! Starts and ends the real router: the release binary beside this test's own target folder.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -50,6 +51,10 @@ pub struct Builder {
     mounts: Option<Mounts>,
     /// Where the binaries are, if they are not those that were built.
     binaries: Option<PathBuf>,
+    /// `None`: the one that runs the tests.
+    user: Option<u32>,
+    /// `None`: those of the user that it runs as.
+    capabilities: Option<String>,
 }
 
 /// A running router. Dropping it kills it.
@@ -107,6 +112,8 @@ impl Builder {
             watch_limit: None,
             mounts: None,
             binaries: None,
+            user: None,
+            capabilities: None,
         };
         builder
             .flag("listen", "127.0.0.1:0")
@@ -158,6 +165,18 @@ impl Builder {
         self
     }
 
+    /// Runs as another user, who has a group of the same number and no others. For root.
+    pub fn run_as(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Runs with these capabilities, as `setpriv --bounding-set` takes them. For root.
+    pub fn capabilities(mut self, set: &str) -> Self {
+        self.capabilities = Some(set.to_owned());
+        self
+    }
+
     /// Keeps the state in a folder that another router had.
     pub fn state(mut self, state: &State) -> Self {
         self.state = state.clone();
@@ -202,14 +221,20 @@ impl Builder {
         let mut command = match (self.watch_limit, &self.mounts) {
             (Some((file, limit)), _) => with_watch_limit(file, limit),
             (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
-            (None, None) => {
-                let own = self.binaries.as_ref().map(|folder| folder.join("switchyard-router"));
-                Command::new(own.unwrap_or_else(|| binary("switchyard-router")))
-            }
+            (None, None) => bare(self.binaries.as_deref(), self.capabilities.as_deref()),
         };
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.arg("--projects").arg(&self.projects);
         if !self.flags.iter().any(|(name, _)| name == "state") {
             command.arg("--state").arg(self.state.path());
+        }
+        // A user namespace has no user but the one that it was made by.
+        let is_alone = self.watch_limit.is_some() || self.mounts.is_some();
+        let has_users = self.flags.iter().any(|(name, _)| name.contains("cell"));
+        if is_alone && !has_users {
+            command.arg("--dangerously-run-cells-as-root");
         }
         for (name, value) in &self.flags {
             command.arg(format!("--{name}"));
@@ -228,6 +253,15 @@ impl Router {
         eventually("the router is ready", || async { self.admin.client.get("/readyz").await.status == 200 })
             .await;
     }
+}
+
+/// The arguments of what it returns are the router's.
+fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
+    let router = folder.map_or_else(|| binary("switchyard-router"), |folder| folder.join("switchyard-router"));
+    let Some(capabilities) = capabilities else { return Command::new(router) };
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--bounding-set={capabilities}")).arg(router);
+    command
 }
 
 /// The arguments of what it returns are the router's.

@@ -205,8 +205,8 @@ impl Admin {
     fn ready(&self) -> Answer {
         match self.board.ready() {
             Ok(()) => {
-                let lacks = self.board.lacks().iter().map(|what| format!("lacks {what}\n"));
-                text(StatusCode::OK, format!("ready\n{}", lacks.collect::<String>()))
+                let gaps = self.board.gaps().into_iter().map(|missing| format!("lacks {missing}\n"));
+                text(StatusCode::OK, format!("ready\n{}", gaps.collect::<String>()))
             }
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         }

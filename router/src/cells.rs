@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{ModuleCache, Start};
+use switchyard_protocol::{Identity, ModuleCache, Start};
 
 pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
@@ -36,8 +36,8 @@ use crate::checkout::Checkout;
 use crate::folder::Trash;
 use crate::inspect::Inspectable;
 use crate::policy::Grant;
-use crate::project::Include;
-use crate::user::User;
+use crate::project::{Include, diagnostic};
+use crate::user::{Outside, UserError, Users};
 use crate::version::Version;
 
 /// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
@@ -54,8 +54,8 @@ pub(crate) struct Settings {
     pub(crate) data: DataFolders,
     pub(crate) caches: Caches,
     pub(crate) spares: usize,
-    /// Whom cells run as; `None`: the router's own user.
-    pub(crate) user: Option<User>,
+    /// The users that cells run as.
+    pub(crate) users: Arc<Users>,
     pub(crate) groups: Option<Groups>,
     pub(crate) inspect: Inspectable,
     /// Gets every line that a version prints, besides the log.
@@ -78,14 +78,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(
-        &self,
-        socket: PathBuf,
-        inspect: Option<PathBuf>,
-        tmp: PathBuf,
-        data: PathBuf,
-        cache: Option<ModuleCache>,
-    ) -> Start {
+    fn start(&self, folders: Folders, identity: Option<Identity>) -> Start {
+        let Folders { socket, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -113,7 +107,13 @@ impl Order {
             cache,
             permissions: self.grant.permissions.clone(),
             limits: self.grant.limits,
+            identity,
         }
+    }
+
+    /// The folder of the checkout, which holds all that is the version's.
+    fn folder(&self) -> &Path {
+        self.checkout.dir.parent().unwrap_or(&self.checkout.dir)
     }
 
     /// All of the checkout that is the version's.
@@ -138,6 +138,23 @@ impl Order {
     }
 }
 
+/// The paths of one cell.
+struct Folders {
+    socket: PathBuf,
+    inspect: Option<PathBuf>,
+    tmp: PathBuf,
+    data: PathBuf,
+    cache: Option<ModuleCache>,
+}
+
+/// The paths outside of the state folder that a start names.
+fn outside(start: &Start) -> Outside<'_> {
+    let packages = || start.node_modules.iter().chain(start.packages_beside.values());
+    let read = packages().chain(&start.permissions.read).map(PathBuf::as_path);
+    let write = start.permissions.write.iter().map(PathBuf::as_path);
+    Outside { read: read.collect(), write: write.collect() }
+}
+
 /// Why a version has no cell.
 #[derive(Debug)]
 pub(crate) enum StartError {
@@ -149,4 +166,13 @@ pub(crate) enum StartError {
     NoProcess(anyhow::Error),
     /// It neither served nor failed in time, and was ended.
     TimedOut(Duration),
+}
+
+impl From<UserError> for StartError {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Refused(message) => Self::Failed(diagnostic(message)),
+            UserError::Failed(error) => Self::NoProcess(error),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use switchyard_bridge::forwarded::TrustedProxies;
 use switchyard_bridge::gate::PublicHost;
 
 use crate::inspect::Inspectable;
+use crate::user::UserRange;
 
 const PROJECTS: &str = "projects";
 const STATE: &str = "state";
@@ -39,6 +40,8 @@ const DRAIN_DELAY: &str = "drain-delay";
 const TRUSTED_PROXY: &str = "trusted-proxy";
 const REQUIRE_SANDBOX: &str = "require-sandbox";
 const CELL_USER: &str = "cell-user";
+const CELL_USERS: &str = "cell-users";
+const ROOT_CELLS: &str = "dangerously-run-cells-as-root";
 const CGROUP: &str = "cgroup";
 const MAX_CONNECTIONS: &str = "max-connections";
 const MAX_CLIENT_CONNECTIONS: &str = "max-client-connections";
@@ -141,7 +144,14 @@ const FLAGS: &[Flag] = &[
         "peers whose x-forwarded-for, -proto and -host are believed and carried on",
     ),
     flag(REQUIRE_SANDBOX, "", "", "do not start where the kernel lacks a wall around cells"),
-    flag(CELL_USER, "NAME", "", "whom cells run as, where the router runs as root"),
+    flag(
+        CELL_USERS,
+        "FIRST-LAST",
+        "",
+        "users (numbers) that cells of a root router run as, another one for each project [200000-265535]",
+    ),
+    flag(CELL_USER, "NAME", "", "one user for the cells of all projects, in place of --cell-users"),
+    flag(ROOT_CELLS, "", "", "run cells as root: code that breaks out of one owns the machine"),
     flag(
         CGROUP,
         "DIR",
@@ -228,6 +238,10 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     pub require_sandbox: bool,
     pub cell_user: Option<String>,
+    /// `None`: the default, where the router runs as root.
+    pub cell_users: Option<UserRange>,
+    /// Cells of a root router are root's.
+    pub root_cells: bool,
     pub cgroup: Option<PathBuf>,
     pub max_connections: usize,
     pub max_client_connections: usize,
@@ -305,6 +319,8 @@ impl Config {
             trusted_proxies: values.parsed(TRUSTED_PROXY, TrustedProxies::default()),
             require_sandbox: values.switch(REQUIRE_SANDBOX),
             cell_user: values.optional(CELL_USER),
+            cell_users: cell_users(values),
+            root_cells: values.switch(ROOT_CELLS),
             cgroup: values.optional(CGROUP).map(PathBuf::from),
             max_connections: values.number(MAX_CONNECTIONS, 1) as usize,
             max_client_connections: values.number(MAX_CLIENT_CONNECTIONS, 1) as usize,
@@ -319,6 +335,19 @@ impl Config {
             inspect: inspect(values),
         }
     }
+}
+
+fn cell_users(values: &mut Values<'_>) -> Option<UserRange> {
+    let others = [(CELL_USER, values.optional(CELL_USER).is_some()), (ROOT_CELLS, values.switch(ROOT_CELLS))];
+    let given: Vec<_> = [(CELL_USERS, values.optional(CELL_USERS).is_some())]
+        .into_iter()
+        .chain(others)
+        .filter_map(|(flag, is_given)| is_given.then_some(flag))
+        .collect();
+    if let [first, second, ..] = given[..] {
+        values.problem(first, format!("cannot be used with --{second}: choose one of the two"));
+    }
+    values.optional(CELL_USERS).map(|_| values.parsed(CELL_USERS, UserRange::DEFAULT))
 }
 
 fn inspect(values: &mut Values<'_>) -> Inspectable {
@@ -402,6 +431,21 @@ mod tests {
         assert!(problems[0].starts_with("--admin: 0.0.0.0:8001 can be reached"), "{problems:?}");
         assert!(parse(&open, &[("SWITCHYARD_ADMIN_TOKEN_FILE", "/tokens")]).is_ok());
         assert!(parse(&["--projects", "/x", "--admin", "[::1]:0"], &[]).is_ok());
+    }
+
+    #[test]
+    fn the_users_of_cells_are_chosen_once() {
+        let args = ["--projects", "/x", "--cell-users", "5000-6000"];
+        assert_eq!(parse(&args, &[]).unwrap().cell_users, "5000-6000".parse().ok());
+        assert_eq!(parse(&args[..2], &[]).unwrap().cell_users, None);
+        let cell_user = ("SWITCHYARD_CELL_USER", "nobody");
+        let root = ("SWITCHYARD_DANGEROUSLY_RUN_CELLS_AS_ROOT", "1");
+        for (count, env) in [(4, [cell_user, ("X", "")]), (4, [root, ("X", "")]), (2, [cell_user, root])] {
+            let problems = parse(&args[..count], &env).unwrap_err();
+            assert!(problems[0].contains("choose one of the two"), "{problems:?}");
+        }
+        let problems = parse(&["--projects", "/x", "--cell-users", "1-2"], &[]).unwrap_err();
+        assert!(problems[0].contains("200000-265535"), "{problems:?}");
     }
 
     #[test]

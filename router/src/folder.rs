@@ -1,6 +1,7 @@
-//! Folders of the router's own in its state folder: removed and counted by descriptors, one level at a time, whatever a
+//! Folders of the router's own in its state folder: removed, counted and given away by descriptors, one level at a time, whatever a
 //! project has made in them. No path to what is inside is ever built, and nothing recurses.
 
+mod owner;
 mod trash;
 
 use std::ffi::{CStr, CString};
@@ -12,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, ren
 use rustix::io::Errno;
 use switchyard_bridge::bounds::COUNTED_DEPTH;
 
+pub(crate) use self::owner::{NOT_SHARED, claim, share};
 pub(crate) use self::trash::Trash;
 
 /// A folder whose entries go on appearing while it is emptied is tried this often.

@@ -25,7 +25,7 @@ use tokio::task::spawn_blocking;
 use self::downloads::Downloads;
 use crate::folder::{names, remove};
 use crate::project::diagnostic;
-use crate::user::User;
+use crate::user::{Outside, User, UserError, Users};
 use crate::version::Tenant;
 
 pub(crate) use self::key::{Key, has_dependencies};
@@ -43,8 +43,8 @@ pub(crate) struct Settings {
     pub(crate) binary: PathBuf,
     /// How long one installation may take.
     pub(crate) patience: Duration,
-    /// Whom it is done as; `None`: the router's own user.
-    pub(crate) user: Option<User>,
+    /// The users that it is done as.
+    pub(crate) users: Arc<Users>,
     /// What the operator's own environment says of registries: their URLs.
     pub(crate) registries: Vec<(String, String)>,
     /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
@@ -100,7 +100,7 @@ impl Packages {
         let root = state.join("packages");
         fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().context("resolve the state folder")?;
-        let downloads = Downloads::open(&root, settings.as_ref().and_then(|settings| settings.user))?;
+        let downloads = Downloads::open(&root, settings.as_ref().map(|settings| &*settings.users))?;
         for project in names(&root) {
             for name in names(&root.join(&project)) {
                 if name.starts_with(UNFINISHED) {
@@ -152,12 +152,16 @@ impl Packages {
             return Err(diagnostic("packages are not fetched here (--allow-install)"));
         };
         let _permit = self.permits.acquire().await.map_err(|error| failed(error.into()))?;
-        let (packages, user) = (self.clone(), settings.user);
+        let (packages, users) = (self.clone(), settings.users.clone());
         let prepared = spawn_blocking(move || {
-            let unfinished = packages.prepare(&mut order, user)?;
-            anyhow::Ok((order, unfinished))
+            let unfinished = packages.prepare(&mut order, &users)?;
+            Ok((order, unfinished))
         });
-        let (order, unfinished) = prepared.await.map_err(anyhow::Error::from).flatten().map_err(failed)?;
+        let prepared = prepared.await.map_err(|error| UserError::Failed(error.into())).flatten();
+        let (order, unfinished) = prepared.map_err(|error| match error {
+            UserError::Refused(message) => diagnostic(message),
+            UserError::Failed(error) => failed(error),
+        })?;
         installer::run(settings, &order.tenant.project, order.install.clone()).await?;
         let packages = self.clone();
         let kept = spawn_blocking(move || {
@@ -173,8 +177,11 @@ impl Packages {
     }
 
     /// Makes the folder to be filled, and says in `order` what there is to fill it with.
-    fn prepare(&self, order: &mut Order, user: Option<User>) -> Result<Unfinished> {
-        let unfinished = self.unfinished(&order.tenant, user)?;
+    fn prepare(&self, order: &mut Order, users: &Users) -> Result<Unfinished, UserError> {
+        let user = users.of(&order.tenant)?;
+        let unfinished = self.unfinished(&order.tenant, users, user)?;
+        let checkout = order.install.checkout.parent().unwrap_or(&order.install.checkout);
+        users.share_checkout(checkout, user).with_context(|| format!("share {}", checkout.display()))?;
         order.install.folder.clone_from(&unfinished.0);
         order.install.lock =
             self.newest(&order.tenant, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
@@ -183,6 +190,13 @@ impl Packages {
         if !order.install.env.keys().any(is_proxy) {
             order.install.downloads = Some(self.downloads.of(&order.install.private_net)?);
         }
+        let packages = order.install.node_modules.iter().chain(order.install.packages_beside.values());
+        let outside = Outside { read: packages.map(PathBuf::as_path).collect(), write: Vec::new() };
+        let mut identity = users.identity(user, &order.tenant.project, &outside)?;
+        if let Some(identity) = &mut identity {
+            identity.groups.extend(users.shared_group());
+        }
+        order.install.identity = identity;
         Ok(unfinished)
     }
 
@@ -233,11 +247,13 @@ impl Packages {
         numbers.max().map(|number: u64| (number, dir.join(format!("{prefix}{number}"))))
     }
 
-    fn unfinished(&self, tenant: &Tenant, user: Option<User>) -> Result<Unfinished> {
+    fn unfinished(&self, tenant: &Tenant, users: &Users, user: User) -> Result<Unfinished> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(tenant.to_string()).join(format!("{UNFINISHED}{number}"));
+        let folder = self.root.join(tenant.to_string());
+        let path = folder.join(format!("{UNFINISHED}{number}"));
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         let unfinished = Unfinished(path);
+        users.share_packages(&folder, user).with_context(|| format!("share {}", folder.display()))?;
         give(&unfinished.0, user)?;
         Ok(unfinished)
     }
@@ -260,10 +276,11 @@ impl Drop for Unfinished {
     }
 }
 
-/// Makes a folder one that only `user` (else the router's own) can enter.
-fn give(dir: &Path, user: Option<User>) -> Result<()> {
+/// Makes a folder one that only `user` can enter.
+fn give(dir: &Path, user: User) -> Result<()> {
+    let is_own = user == User::own();
     fs::set_permissions(dir, Permissions::from_mode(0o700))
-        .and_then(|()| user.map_or(Ok(()), |user| user.give(dir)))
+        .and_then(|()| if is_own { Ok(()) } else { user.give(dir) })
         .with_context(|| format!("protect {}", dir.display()))
 }
 

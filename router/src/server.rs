@@ -32,6 +32,7 @@ use crate::cells::{self, Caches, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::folder::Trash;
+use crate::gaps::Gaps;
 use crate::http;
 use crate::live::{Board, Events, Lines, Live, commands};
 use crate::metrics::Metrics;
@@ -84,11 +85,11 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let cell = problems.of("(installation)", cell_binary());
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy = problems.all("policy", policy);
-    let lacks = cell.as_deref().map(|cell| walls::lacks(cell, config.require_sandbox)).transpose();
-    let lacks = problems.of("require-sandbox", lacks).flatten();
-    let user = config.cell_user.as_deref().map(|name| walls::user(name, &config.state, cell.as_deref()));
-    let user = problems.of("cell-user", user.transpose());
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
+    let walled = match (&state, &cell) {
+        (Some((state, _)), Some(cell)) => walls(&mut problems, &config, state, cell),
+        _ => None,
+    };
     let authorities = problems.of("allow-install", read_authorities(config.allow_install));
     let ready = || {
         let (state, lock) = state?;
@@ -96,10 +97,8 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
         let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
-        let (user, groups, authorities) = (user?, groups?, authorities?);
-        let mut lacks = lacks?;
-        lacks.extend(groups.iter().flat_map(Groups::missing));
-        let walls = Walled { user, groups, lacks };
+        let (walled, groups, authorities) = (walled?, groups?, authorities?);
+        let walls = walled.with(groups);
         Some(Ready {
             config,
             projects,
@@ -115,6 +114,21 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
         })
     };
     ready().ok_or(problems.0)
+}
+
+/// The walls around cells, on this machine and with these settings.
+fn walls(problems: &mut Problems, config: &Config, state: &Path, cell: &Path) -> Option<Walled> {
+    let gaps = Gaps::default();
+    let mut missing = problems.of("(installation)", walls::lacks(cell))?;
+    let (users, weaker) = match walls::users(config, state, cell, &gaps) {
+        Ok(users) => users,
+        Err((flag, error)) => return problems.of(flag, Err(error)),
+    };
+    missing.extend(weaker);
+    if config.require_sandbox && !missing.is_empty() {
+        return problems.of("require-sandbox", Err(format!("this machine lacks {}", missing.join("; "))));
+    }
+    Some(Walled { users, groups: None, missing, gaps })
 }
 
 struct Problems(Vec<Problem>);
@@ -280,17 +294,17 @@ where
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
     let board = Arc::new(Board::default());
-    for what in &walls.lacks {
-        tracing::warn!("the walls around cells are lower here: it lacks {what}");
-    }
-    board.set_lacks(walls.lacks.clone());
+    let Walled { users, groups, missing, gaps } = walls;
+    missing.into_iter().for_each(|missing| gaps.add(missing));
+    board.set_gaps(gaps);
+    let users = Arc::new(users);
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
     let install = config.allow_install.then(|| packages::Settings {
         binary: cell.clone(),
         patience: config.install_timeout,
-        user: walls.user,
+        users: users.clone(),
         registries: registries(),
         authorities: authorities.clone(),
     });
@@ -299,7 +313,6 @@ where
     let run_dir = config.state.join("run");
     let data = DataFolders::new(config.state.join("data"));
     let sink = lines.clone();
-    let Walled { user, groups, .. } = walls;
     let spares = config.spares;
     let caches = Caches::new(config.state.join("cache"), config.module_cache);
     let inspect = config.inspect.clone();
@@ -309,7 +322,7 @@ where
         data,
         caches,
         spares,
-        user,
+        users,
         groups,
         inspect: inspect.clone(),
         sink,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -48,8 +48,11 @@ fn write_entry(path: &Path, content: &[u8]) {
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("its name is its key");
     let key: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
     let checksum = Sha256::new().chain_update(key).chain_update(content).finalize();
+    let owner = fs::metadata(path).expect("it is there");
     fs::remove_file(path).expect("it can be removed");
     fs::write(path, [checksum.as_slice(), content].concat()).expect("it can be written");
+    // A cell believes what its own user wrote.
+    chown(path, Some(owner.uid()), Some(owner.gid())).expect("it can be given back");
 }
 
 #[tokio::test]

@@ -282,6 +282,34 @@ async fn packages_are_fetched_as_the_cells_user_and_belong_to_the_router() {
     let router = registry.router(&volume).state(&state).start().await;
     serves(&router, "hello").await;
     assert_eq!(owners("packages/.downloads"), [true].into());
+    assert!(downloads(&state).is_empty());
+}
+
+/// The shared tarballs, and who owns each.
+fn downloads(state: &State) -> Vec<u32> {
+    let folders = std::fs::read_dir(state.path().join("packages/.downloads")).expect("it can be read");
+    let files = folders.flat_map(|folder| {
+        std::fs::read_dir(folder.expect("it can be read").path()).expect("it can be read")
+    });
+    files.map(|file| file.expect("it can be read").metadata().expect("it can be read").uid()).collect()
+}
+
+#[tokio::test]
+async fn projects_with_users_of_their_own_share_what_was_downloaded() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let (registry, volume, state) = (registry().await, greeting(), State::new());
+    let router = registry.router(&volume).state(&state).start().await;
+    serves(&router, "hello").await;
+    let users = |name: &str| std::fs::metadata(state.path().join("data").join(name)).unwrap().uid();
+    let first = downloads(&state);
+    assert_eq!(first.iter().copied().collect::<BTreeSet<_>>(), [users("a")].into());
+    volume.copy_in(&volume.path("a"), "b");
+    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.public.get("/b/").await.text(), "hello");
+    assert_ne!(users("a"), users("b"));
+    assert_eq!(downloads(&state), first, "nothing is downloaded a second time");
 }
 
 #[tokio::test]

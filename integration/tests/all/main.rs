@@ -32,6 +32,7 @@ mod bridge_volume;
 mod broken;
 mod build;
 mod cache;
+mod cell_users;
 mod changes;
 mod checkouts;
 mod churn;

@@ -55,17 +55,17 @@ async fn users_and_groups_that_cannot_be_are_refused() {
 #[tokio::test]
 async fn cells_run_as_the_user_that_is_named_and_own_what_they_write() {
     let volume = Volume::with("a", WRITES);
-    let state = State::new();
+    let (state, parent) = (State::new(), State::new());
     let builder = Router::builder(&volume).state(&state).flag("cell-user", "nobody");
     if !geteuid().is_root() {
         let text = refused(&builder.run_to_end().await);
         assert!(text.contains("only a router that runs as root"), "{text}");
         return;
     }
-    fs::set_permissions(state.path(), Permissions::from_mode(0o700)).unwrap();
-    let text = refused(&builder.clone().run_to_end().await);
+    fs::set_permissions(parent.path(), Permissions::from_mode(0o700)).unwrap();
+    let text =
+        refused(&builder.clone().flag("state", parent.path().join("state").display()).run_to_end().await);
     assert!(text.contains("let others enter the folders above them"), "{text}");
-    fs::set_permissions(state.path(), Permissions::from_mode(0o711)).unwrap();
     let router = builder.start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept");
     let pid = router.admin.project("a").await.pid.unwrap();

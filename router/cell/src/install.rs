@@ -50,14 +50,16 @@ type Installer = NpmInstallerFactory<Client, LogReporter, Sys>;
 
 /// Reads one [`Install`] and answers with one [`Installed`].
 pub(crate) fn run() -> anyhow::Result<()> {
+    // Before the process is closed to others of its user, and so to that user itself.
+    let written = Arc::new(Written::open());
     process::prepare_install()?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let request: Install = serde_json::from_str(&line)?;
+    sandbox::become_user(request.identity.clone())?;
     log::start();
     set_environment(&request);
     bounds::set(&LIMITS)?;
-    let written = Arc::new(Written::open());
     sandbox::confine_install(&request)?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;

@@ -84,8 +84,8 @@ fn limit_heap(runtime: &mut JsRuntime, limit: usize, voice: Voice) {
     );
 }
 
-/// Makes the process the version's: directory, environment, sockets, permissions, configuration.
-/// Returns the listener for debuggers too, if they are let in: none can be made later.
+/// Makes the process the version's: user, directory, environment, sockets, permissions,
+/// configuration. Returns the listener for debuggers too, if they are let in: none can be made later.
 async fn assign(
     spare: &mut Spare,
     rules: anyhow::Result<Rules>,
@@ -93,6 +93,8 @@ async fn assign(
     roots: Roots,
     names: Names,
 ) -> anyhow::Result<(Arc<Project>, Option<UnixListener>)> {
+    // First: the sockets are to be its user's.
+    sandbox::become_user(start.identity.clone())?;
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
     bounds::set(&start.limits)?;

@@ -1,6 +1,7 @@
 //! The process of one version of a project: V8 and Deno's runtime around its code. Started by the router as a spare,
 //! with the control socket as its standard input; given a version once; ends with it. With `--walls` it only tells what
-//! this kernel can confine it with, with `--install` it only fetches what a version needs.
+//! this kernel can confine it with, with `--probe` whether it can become a user, with `--install` it only fetches what a
+//! version needs.
 
 mod bounds;
 mod cache;
@@ -19,6 +20,7 @@ mod loader;
 mod log;
 mod paths;
 mod permissions;
+mod probe;
 mod process;
 mod project;
 mod remote;
@@ -41,6 +43,7 @@ const BLOCKING_THREADS: usize = 32;
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("--walls") => return Ok(serde_json::to_writer(std::io::stdout(), &sandbox::walls())?),
+        Some("--probe") => return probe::run(),
         Some("--install") => return install::run(),
         _ => {}
     }

@@ -7,8 +7,6 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::net::UnixStream;
 
-use caps::{CapSet, Capability, CapsHashSet};
-
 use crate::sandbox;
 
 /// Prepares the process and returns the control socket that it was started with as its standard input. To be called
@@ -20,7 +18,7 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
     let_the_router_finish();
     allocate_from_one_arena();
     explain_failed_allocations();
-    drop_capabilities()?;
+    sandbox::reduce_capabilities()?;
     sandbox::forbid_calls()?;
     Ok(control)
 }
@@ -35,7 +33,7 @@ pub(crate) fn prepare_install() -> anyhow::Result<()> {
         libc::umask(0o022);
     }
     no_core_dumps()?;
-    drop_capabilities()?;
+    sandbox::reduce_capabilities()?;
     sandbox::forbid_calls()
 }
 
@@ -118,16 +116,6 @@ fn let_the_router_finish() {
     unsafe {
         libc::sched_setscheduler(0, libc::SCHED_BATCH, &param);
     }
-}
-
-/// Of root's powers the one to read what is on the volume stays, whoever owns it there: Landlock says what that is.
-fn drop_capabilities() -> anyhow::Result<()> {
-    let had = caps::read(None, CapSet::Permitted)?;
-    let kept = had.intersection(&CapsHashSet::from([Capability::CAP_DAC_READ_SEARCH])).copied().collect();
-    caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
-    caps::set(None, CapSet::Effective, &kept)?;
-    caps::set(None, CapSet::Permitted, &kept)?;
-    Ok(())
 }
 
 fn no_core_dumps() -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
 
-use crate::Reach;
+use crate::{Identity, Reach};
 
 /// The packages that a version needs, to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Install {
     pub private_net: Vec<Reach>,
     /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
     pub authorities: Option<String>,
+    /// As in [`Start`](crate::Start).
+    pub identity: Option<Identity>,
 }
 
 /// What came of it.

@@ -1,6 +1,7 @@
 //! What the router and a cell say to each other: one JSON object a line over the socketpair that
 //! a cell inherits as its standard input. Private to the two, and free to change with them.
 
+mod identity;
 mod install;
 mod mark;
 
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
 
+pub use identity::{FileRights, Identity, Probed};
 pub use install::{Install, Installed, fetched};
 pub use mark::Mark;
 
@@ -125,6 +127,9 @@ pub struct Start {
     pub cache: Option<ModuleCache>,
     pub permissions: Permissions,
     pub limits: Limits,
+    /// The user that the process becomes before it reads anything of the project. `None`: it stays the one that it was
+    /// started as.
+    pub identity: Option<Identity>,
 }
 
 /// A folder for compiled modules, which has one project's and is the cell's user's.

@@ -48,7 +48,7 @@ impl Cells {
     pub(crate) fn new(settings: Settings) -> Result<Arc<Self>> {
         clear(&settings)?;
         // A user of their own goes through to what is theirs, and sees nothing else.
-        let mode = if settings.user.is_some() { 0o711 } else { 0o700 };
+        let mode = if settings.users.are_others() { 0o711 } else { 0o700 };
         folder(&settings.run_dir, mode)?;
         folder(settings.data.root(), mode)?;
         settings.data.finish_removals();

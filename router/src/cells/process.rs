@@ -26,7 +26,7 @@ use super::control::Messages;
 use super::exit::Exit;
 use super::output::{Given, Output};
 use super::recount::Recount;
-use super::{Order, Settings, StartError};
+use super::{Folders, Order, Settings, StartError, outside};
 use crate::project::diagnostic;
 use crate::user::User;
 
@@ -110,10 +110,10 @@ impl Cell {
         id: u64,
         recount: Recount,
     ) -> Result<Self> {
-        let Settings { binary, run_dir, user, .. } = settings.as_ref();
+        let Settings { binary, run_dir, users, .. } = settings.as_ref();
         let dir = run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
-        let (made, user) = ([dir.clone(), tmp.clone()], *user);
+        let (made, user) = ([dir.clone(), tmp.clone()], users.at_start());
         spawn_blocking(move || made.iter().try_for_each(|dir| create(dir, user))).await??;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
@@ -219,7 +219,7 @@ impl Cell {
         let Ok(prepared) = timeout(patience, prepared).await else {
             return Err(StartError::TimedOut(patience));
         };
-        let start = prepared.map_err(anyhow::Error::from).flatten().map_err(StartError::NoProcess)?;
+        let start = prepared.map_err(|error| StartError::NoProcess(error.into())).flatten()?;
         let _ = self.given.set(order.version.clone());
         let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Say(start)).await;
@@ -238,30 +238,56 @@ impl Cell {
     }
 
     /// Bounds the process, lets it have the project's folders, and gives what it is to be told. May take long.
-    fn prepare(&self, order: &Order) -> Result<Start> {
-        let limits = &order.grant.limits;
+    fn prepare(&self, order: &Order) -> Result<Start, StartError> {
+        let users = &self.settings.users;
+        let user = users.of(&order.version.tenant())?;
+        let folders = self.folders_of(order, user).map_err(StartError::NoProcess)?;
+        self.bound(&order.grant.limits).map_err(StartError::NoProcess)?;
+        let mut start = order.start(folders, None);
+        start.identity = users.identity(user, &order.version.project, &outside(&start))?;
+        Ok(start)
+    }
+
+    /// Makes the folders of the version the cell's.
+    fn folders_of(&self, order: &Order, user: User) -> Result<Folders> {
+        let users = &self.settings.users;
         let data = self.settings.data.of(&order.version.tenant());
-        create(&data, self.settings.user)?;
+        let claim = |folder: &Path| {
+            users
+                .claim(folder, user)
+                .with_context(|| format!("give {} to user {}", folder.display(), user.uid))
+        };
+        let own = self.socket.parent().context("a socket is in a folder")?;
+        claim(&data)?;
+        let _ = self.data.set(data.as_path().into());
+        claim(own)?;
+        let share = |folder: &Path| format!("let user {} enter {}", user.uid, folder.display());
+        users.share_checkout(order.folder(), user).with_context(|| share(order.folder()))?;
+        if let Some(packages) = order.checkout.packages().as_deref().and_then(Path::parent) {
+            users.share_packages(packages, user).with_context(|| share(packages))?;
+        }
         // The runtime was told where it will find it before the project was known.
-        std::os::unix::fs::symlink(&data, self.socket.with_file_name(DATA))
-            .context("link the project's folder")?;
+        std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
+        let cache = self.cache(order, user);
+        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
+        Ok(Folders { socket: self.socket.clone(), inspect, tmp: self.tmp.clone(), data, cache })
+    }
+
+    fn bound(&self, limits: &Limits) -> Result<()> {
         if let (Some(groups), Some(group)) = (&self.settings.groups, &self.group) {
             groups.limit(group, limits).context("bound a cell's control group")?;
         }
         let _ = self.limits.set(*limits);
-        let _ = self.data.set(data.as_path().into());
-        let cache = self.cache(order);
-        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
-        Ok(order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache))
+        Ok(())
     }
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
-    fn cache(&self, Order { version, grant, .. }: &Order) -> Option<ModuleCache> {
+    fn cache(&self, Order { version, grant, .. }: &Order, user: User) -> Option<ModuleCache> {
         let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
-        match create(&cache.dir, self.settings.user) {
+        match self.settings.users.claim(&cache.dir, user) {
             Ok(()) => Some(cache),
             Err(error) => {
-                tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error:#}");
+                tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error}");
                 None
             }
         }

@@ -16,7 +16,7 @@ use switchyard_bridge::project::ProjectName;
 
 use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
 use super::times;
-use crate::folder::remove;
+use crate::folder::{NOT_SHARED, remove};
 use crate::project::{Include, diagnostic};
 use crate::version::{Tenant, Version};
 
@@ -322,6 +322,8 @@ impl Store {
         let previous = previous.and_then(|version| self.kept(&version.tenant(), &version.digest.short()));
         let dir = unfinished.join(version.project.as_str());
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        fs::set_permissions(unfinished, Permissions::from_mode(NOT_SHARED))
+            .with_context(|| format!("protect {}", unfinished.display()))?;
         for (path, hash) in &*snapshot.files {
             let to = dir.join(path);
             if let Some(parent) = to.parent() {

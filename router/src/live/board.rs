@@ -11,6 +11,7 @@ use switchyard_bridge::incarnation::Incarnation;
 
 use self::revisions::Revisions;
 use crate::drain::InFlight;
+use crate::gaps::Gaps;
 use crate::slots::Slots;
 use crate::version::Version;
 
@@ -20,7 +21,7 @@ pub(crate) struct Board {
     projects: Mutex<Revisions<Arc<Shown>>>,
     ready: AtomicBool,
     stopping: AtomicBool,
-    lacks: OnceLock<Vec<String>>,
+    gaps: OnceLock<Gaps>,
 }
 
 /// One project, and where its requests are counted: those counts are taken when somebody asks.
@@ -102,13 +103,13 @@ impl Board {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Which walls around cells this machine does not have.
-    pub(crate) fn lacks(&self) -> &[String] {
-        self.lacks.get().map(Vec::as_slice).unwrap_or_default()
+    /// The parts of the sandbox that are weaker on this machine.
+    pub(crate) fn gaps(&self) -> Vec<String> {
+        self.gaps.get().map(Gaps::all).unwrap_or_default()
     }
 
-    pub(crate) fn set_lacks(&self, lacks: Vec<String>) {
-        let _ = self.lacks.set(lacks);
+    pub(crate) fn set_gaps(&self, gaps: Gaps) {
+        let _ = self.gaps.set(gaps);
     }
 
     pub(crate) fn set_ready(&self) {

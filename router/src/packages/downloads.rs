@@ -1,7 +1,7 @@
 //! Tarballs that were downloaded once, for all projects. Only what fetches packages reads and writes them.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,9 +9,8 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use switchyard_protocol::Reach;
 
-use super::give;
 use crate::folder::try_remove;
-use crate::user::User;
+use crate::user::{User, Users};
 
 /// Bytes: the tarballs of some ten thousand packages.
 const MOST: u64 = 2 << 30;
@@ -22,24 +21,48 @@ const DOWNLOADS: &str = ".downloads";
 #[derive(Debug, Clone)]
 pub(super) struct Downloads {
     dir: PathBuf,
-    /// Whom packages are fetched as; `None`: the router's own user.
-    user: Option<User>,
+    owner: User,
+    mode: u32,
 }
 
+/// One user fetches all packages.
+const PRIVATE: u32 = 0o700;
+
+/// Several users of one group do, which what they put here has as well.
+const SHARED: u32 = 0o2770;
+
 impl Downloads {
-    /// What another user has put there is not taken over.
+    /// Opens the folder below `root` for the users that packages are fetched as; `None`: they are not. What other users have
+    /// put there is not taken over.
     ///
     /// # Errors
     /// It cannot be made.
-    pub(super) fn open(root: &Path, user: Option<User>) -> Result<Self> {
+    pub(super) fn open(root: &Path, users: Option<&Users>) -> Result<Self> {
         let dir = root.join(DOWNLOADS);
-        let uid = user.map_or(rustix::process::geteuid().as_raw(), |user| user.uid);
-        if dir.symlink_metadata().is_ok_and(|metadata| metadata.uid() != uid) {
+        let own = User::own();
+        let (owner, mode) = match users.and_then(Users::shared_group) {
+            Some(gid) => (User { gid, ..own }, SHARED),
+            None => (users.and_then(Users::at_start).unwrap_or(own), PRIVATE),
+        };
+        let is_others = |metadata: fs::Metadata| {
+            let is_shared = (metadata.gid(), metadata.mode() & 0o7777) == (owner.gid, SHARED);
+            metadata.uid() != owner.uid || (mode == SHARED && !is_shared)
+        };
+        if users.is_some() && dir.symlink_metadata().is_ok_and(is_others) {
             try_remove(&dir).with_context(|| format!("remove {}", dir.display()))?;
         }
-        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        give(&dir, user)?;
-        Ok(Self { dir, user })
+        let downloads = Self { dir, owner, mode };
+        downloads.make(&downloads.dir)?;
+        Ok(downloads)
+    }
+
+    fn make(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let given = if self.owner == User::own() { Ok(()) } else { self.owner.give(dir) };
+        // A change of the group takes the bit away that has new files inherit it.
+        given
+            .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(self.mode)))
+            .with_context(|| format!("protect {}", dir.display()))
     }
 
     /// The folder that projects share that reach the same addresses besides the public ones: what one cannot ask for, it is
@@ -53,8 +76,7 @@ impl Downloads {
         let hash = Sha256::digest(reaches.join(" "));
         let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let dir = self.dir.join(name);
-        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        give(&dir, self.user)?;
+        self.make(&dir)?;
         Ok(dir)
     }
 

@@ -87,7 +87,7 @@ async fn ask(
 ) -> Result<Installed> {
     install.private_net.extend(reach(&settings.registries).await);
     let mut command = Command::new(&settings.binary);
-    if let Some(user) = settings.user {
+    if let Some(user) = settings.users.at_start() {
         command.uid(user.uid).gid(user.gid);
     }
     let mut child = command

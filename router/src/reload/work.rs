@@ -248,6 +248,7 @@ fn installation(order: &Order) -> Install {
         env: grant.env.clone(),
         private_net: grant.permissions.private_net.clone(),
         authorities: None,
+        identity: None,
     }
 }
 

@@ -291,10 +291,15 @@ fn hex(bytes: &[u8]) -> String {
 /// it is the package that was asked for is checked with each use, against the registry's word or the lock's.
 mod keep {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
-    use std::time::SystemTime;
+
+    use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
     const HASH: usize = 32;
+
+    /// Installations for other projects, which may be another user's of the same group, use it too.
+    const MODE: u32 = 0o664;
 
     pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
         let mut kept = fs::read(path).ok()?;
@@ -303,8 +308,11 @@ mod keep {
             return None;
         }
         // The oldest go first when there are too many.
-        let used = fs::File::options().append(true).open(path);
-        let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
+        if let Ok(file) = fs::File::options().append(true).open(path) {
+            // Whoever may write to a file may set its times to the present, and to no other.
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let _ = futimens(&file, &Timestamps { last_access: now, last_modification: now });
+        }
         Some(body)
     }
 
@@ -312,7 +320,8 @@ mod keep {
     pub(super) fn write(path: &Path, body: &[u8]) {
         let unfinished = path.with_extension(std::process::id().to_string());
         let hash = Sha256::digest(body);
-        let written = fs::write(&unfinished, [hash.as_slice(), body].concat());
+        let written = fs::write(&unfinished, [hash.as_slice(), body].concat())
+            .and_then(|()| fs::set_permissions(&unfinished, fs::Permissions::from_mode(MODE)));
         if written.and_then(|()| fs::rename(&unfinished, path)).is_err() {
             let _ = fs::remove_file(&unfinished);
         }

@@ -1,0 +1,196 @@
+//! The owners of folders in the state folder: changed by descriptors, one level at a time, whatever a project has made in
+//! them. No link is followed.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat, openat, statat,
+};
+use rustix::io::Errno;
+
+use super::MAX_DEPTH;
+
+/// A project's folder in its checkout, and one level to find that there are more.
+const MAX_LEVELS: usize = MAX_DEPTH + 2;
+
+/// The mode of a folder of the router's that nobody may enter yet, all of whose contents have modes for others. Folders that
+/// earlier versions have made have another one, and what is in them may have been made under any umask.
+pub(crate) const NOT_SHARED: u32 = 0o710;
+
+const SHARED: u32 = 0o750;
+const PRIVATE: u32 = 0o700;
+const READABLE: u32 = 0o755;
+
+/// Gives user `uid` and group `gid` a folder, and what in it belongs to the folder's present owner, so that nobody else can
+/// enter it. The folder itself comes last: a change that is cut off is made again.
+///
+/// # Errors
+/// Something cannot be given away, or lies too deep.
+pub(crate) fn claim(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let top = openat(CWD, folder, flags(), Mode::empty())?;
+    let status = fstat(&top)?;
+    if (status.st_uid, status.st_gid) == (uid, gid) {
+        return Ok(());
+    }
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    let before = status.st_uid;
+    each_below(top.as_fd(), |at, name, status| {
+        if status.st_uid == before {
+            chownat(at, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    })?;
+    fchmod(&top, Mode::from_raw_mode(PRIVATE))?;
+    Ok(fchown(&top, uid, gid)?)
+}
+
+/// Lets `group` enter a folder of the router's, and nobody else. With `any_umask`, folders in it are made readable if an
+/// earlier version may have made them.
+///
+/// # Errors
+/// Its group or mode, or that of a folder in it, cannot be changed.
+pub(crate) fn share(folder: &Path, group: u32, any_umask: bool) -> io::Result<()> {
+    let top = openat(CWD, folder, flags(), Mode::empty())?;
+    let status = fstat(&top)?;
+    let mode = status.st_mode & 0o7777;
+    if (status.st_gid, mode) == (group, SHARED) {
+        return Ok(());
+    }
+    if any_umask && mode != NOT_SHARED && mode != SHARED {
+        each_below(top.as_fd(), |at, name, status| {
+            if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+                fchmod(openat(at, name, flags(), Mode::empty())?, Mode::from_raw_mode(READABLE))?;
+            }
+            Ok(())
+        })?;
+    }
+    fchown(&top, None, Some(Gid::from_raw(group)))?;
+    Ok(fchmod(&top, Mode::from_raw_mode(SHARED))?)
+}
+
+fn flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// Calls `entry` with all that is below `top`: the folder that it is in, its name there, and its status. What vanishes
+/// meanwhile is left out.
+fn each_below(
+    top: BorrowedFd<'_>,
+    mut entry: impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut levels = vec![Dir::read_from(top)?];
+    while let Some(level) = levels.last_mut() {
+        let Some(found) = level.next() else {
+            levels.pop();
+            continue;
+        };
+        let found = found?;
+        let name = found.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let at = level.fd()?;
+        let status = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            status => status?,
+        };
+        entry(at, name, &status)?;
+        if FileType::from_raw_mode(status.st_mode) != FileType::Directory {
+            continue;
+        }
+        let below = Dir::new(openat(at, name, flags(), Mode::empty())?)?;
+        if levels.len() >= MAX_LEVELS {
+            return Err(io::Error::other(format!("folders in it are nested more than {MAX_DEPTH} deep")));
+        }
+        levels.push(below);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const TENANT: u32 = 200_001;
+
+    /// Only root can give files away.
+    fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    fn owner(path: &Path) -> (u32, u32) {
+        let metadata = path.symlink_metadata().unwrap();
+        (metadata.uid(), metadata.gid())
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    /// A folder with a file three levels down, a link to a file beside it, and somebody else's file.
+    fn folder(dir: &Path) -> PathBuf {
+        let folder = dir.join("a");
+        fs::create_dir_all(folder.join("b/c")).unwrap();
+        for path in ["a/b/c/file", "outside", "a/theirs"] {
+            fs::write(dir.join(path), "").unwrap();
+        }
+        symlink("../outside", folder.join("link")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_is_claimed_with_all_that_was_its_owners_and_nothing_that_a_link_leads_to() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        lchown(folder.join("theirs"), Some(77), Some(77)).unwrap();
+        // One that was cut off before.
+        lchown(folder.join("b"), Some(TENANT), Some(TENANT)).unwrap();
+        claim(&folder, TENANT, TENANT).unwrap();
+        for path in ["a", "a/b", "a/b/c", "a/b/c/file", "a/link"] {
+            assert_eq!(owner(&dir.path().join(path)), (TENANT, TENANT), "{path}");
+        }
+        assert_eq!(owner(&dir.path().join("outside")), (0, 0));
+        assert_eq!(owner(&folder.join("theirs")), (77, 77));
+        assert_eq!(mode(&folder), 0o700);
+        symlink("a", dir.path().join("link")).unwrap();
+        assert!(claim(&dir.path().join("link"), 7, 7).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_nests_without_end_is_an_error_and_stays_its_owners() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("a");
+        fs::create_dir_all((0..=MAX_LEVELS).fold(top.clone(), |path, _| path.join("a"))).unwrap();
+        assert!(claim(&top, TENANT, TENANT).unwrap_err().to_string().contains("128 deep"));
+        assert_eq!(owner(&top), (0, 0));
+    }
+
+    #[test]
+    fn a_folder_is_shared_with_a_group_however_it_was_made() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        fs::set_permissions(folder.join("b"), Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        share(&folder, 5001, true).unwrap();
+        assert_eq!((owner(&folder), mode(&folder)), ((0, 5001), 0o750));
+        assert_eq!(mode(&folder.join("b")), 0o755);
+        share(&folder, 5002, true).unwrap();
+        assert_eq!(owner(&folder), (0, 5002));
+    }
+}
