@@ -10,11 +10,10 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat, openat, statat,
 };
 use rustix::io::Errno;
-
-use super::MAX_DEPTH;
+use switchyard_bridge::bounds::COUNTED_DEPTH;
 
 /// A project's folder in its checkout, and one level to find that there are more.
-const MAX_LEVELS: usize = MAX_DEPTH + 2;
+const MAX_LEVELS: usize = COUNTED_DEPTH + 2;
 
 /// The mode of a folder of the router's that nobody may enter yet, all of whose contents have modes for others. Folders that
 /// earlier versions have made have another one, and what is in them may have been made under any umask.
@@ -103,7 +102,7 @@ fn each_below(
         }
         let below = Dir::new(openat(at, name, flags(), Mode::empty())?)?;
         if levels.len() >= MAX_LEVELS {
-            return Err(io::Error::other(format!("folders in it are nested more than {MAX_DEPTH} deep")));
+            return Err(io::Error::other(format!("folders in it are nested more than {COUNTED_DEPTH} deep")));
         }
         levels.push(below);
     }
