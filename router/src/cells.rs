@@ -9,6 +9,7 @@ mod lines;
 mod monitor;
 mod output;
 mod pool;
+mod probe;
 mod process;
 mod throttle;
 mod usage;
@@ -78,7 +79,7 @@ pub(crate) struct Order {
 impl Order {
     fn start(
         &self,
-        socket: PathBuf,
+        [socket, probe]: [PathBuf; 2],
         inspect: Option<PathBuf>,
         tmp: PathBuf,
         data: PathBuf,
@@ -104,6 +105,7 @@ impl Order {
             packages: self.checkout.packages(),
             entry: self.entry.clone(),
             socket,
+            probe,
             inspect,
             env,
             tmp,

@@ -25,12 +25,16 @@ use super::cgroup::Group;
 use super::exit::Exit;
 use super::lines::LineReader;
 use super::output::{Given, Output};
+use super::probe::Answers;
 use super::{Order, Settings, StartError};
 use crate::project::diagnostic;
 use crate::user::User;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
+
+/// The name of the socket on which the cell's glue answers the router's probe: as short.
+const PROBE: &str = "ping";
 
 /// The name of the socket for debuggers: as short.
 const INSPECTOR: &str = "cdp";
@@ -53,6 +57,8 @@ struct Status {
     outcome: Option<Outcome>,
     /// The limit that it went over.
     exceeded: Option<Limit>,
+    /// How it failed the router's probe, which ended it.
+    unhealthy: Option<String>,
     exit: Option<Exit>,
 }
 
@@ -70,6 +76,7 @@ type Log = JoinHandle<Vec<String>>;
 enum ToOwner {
     Say(ToCell),
     Exceed(Limit),
+    Unhealthy(String),
     Kill,
 }
 
@@ -83,6 +90,7 @@ pub(crate) struct Cell {
     settings: Arc<Settings>,
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
+    answers: Answers,
     given: Given,
     inspector: OnceLock<Inspector>,
     commands: mpsc::Sender<ToOwner>,
@@ -126,7 +134,7 @@ impl Cell {
         let group = settings.groups.as_ref().map(|groups| groups.enter(id, pid).map(Arc::new));
         let group = group.transpose().context("put a cell into a control group")?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
-        // Three: a start, a limit that it went over, and a drain.
+        // Three: a start, what it is ended for, and a drain.
         let (commands, received) = mpsc::channel(3);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
@@ -155,6 +163,7 @@ impl Cell {
             settings: settings.clone(),
             group,
             limits: OnceLock::new(),
+            answers: Answers::default(),
             given,
             inspector: OnceLock::new(),
             commands,
@@ -174,6 +183,16 @@ impl Cell {
     /// Where it answers HTTP/1.1.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where the router's probe is answered.
+    pub(super) fn probe(&self) -> PathBuf {
+        self.socket.with_file_name(PROBE)
+    }
+
+    /// How requests have fared in it.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     pub(crate) fn has_exited(&self) -> bool {
@@ -241,7 +260,7 @@ impl Cell {
         let _ = self.limits.set(*limits);
         let cache = self.cache(order);
         let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
-        Ok(order.start(self.socket.clone(), inspect, self.tmp.clone(), data, cache))
+        Ok(order.start([self.socket.clone(), self.probe()], inspect, self.tmp.clone(), data, cache))
     }
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
@@ -294,6 +313,17 @@ impl Cell {
     pub(super) fn exceed(&self, limit: Limit) {
         // A queue that is full has its end in it already.
         let _ = self.commands.try_send(ToOwner::Exceed(limit));
+    }
+
+    /// Ends the process because no answer can be made in it any more: the router's probe got none, for this reason.
+    pub(super) fn end_as_unhealthy(&self, why: String) {
+        tracing::warn!(
+            project.name = self.project(),
+            cell.pid = self.pid(),
+            "a cell is ended: its last answers were 5xx or never came, and it does not answer the router's probe: {why}"
+        );
+        // A queue that is full has its end in it already.
+        let _ = self.commands.try_send(ToOwner::Unhealthy(why));
     }
 
     /// Waits for the end of the process.
