@@ -115,7 +115,7 @@ pub enum DeathReason {
     Abort,
     /// Another signal.
     Signal,
-    /// Its answers were 5xx or never came, and the router's probe, which asks nothing of the project, got none either.
+    /// Its answers were errors or never came, and the router's probe, which asks nothing of the project, got none either.
     Unhealthy,
     /// It was to follow another one of the same version, and did not come to serve.
     Load,

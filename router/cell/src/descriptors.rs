@@ -51,8 +51,11 @@ pub(crate) fn guard(runtime: &mut JsRuntime) {
     let glue = glue::load(runtime, "ext:switchyard/descriptors.js", include_str!("descriptors.js"));
     deno_core::scope!(scope, runtime);
     let glue = v8::Local::new(scope, glue);
-    let natives =
-        [v8::Function::new(scope, lend), v8::Function::new(scope, adopted), v8::Function::new(scope, returned)];
+    let natives = [
+        v8::Function::new(scope, lend),
+        v8::Function::new(scope, adopted),
+        v8::Function::new(scope, returned),
+    ];
     let natives = natives.map(|native| native.expect("V8 has memory at its start").into());
     let this = v8::undefined(scope).into();
     glue.call(scope, this, &natives).expect("the glue is ours");
@@ -84,7 +87,11 @@ fn lend(
 }
 
 /// The handle closes it. Deno's table is to have nothing but files, whose numbers stay theirs until it is asked to close them.
-fn adopted(scope: &mut v8::PinScope<'_, '_>, args: v8::FunctionCallbackArguments<'_>, _: v8::ReturnValue<'_>) {
+fn adopted(
+    scope: &mut v8::PinScope<'_, '_>,
+    args: v8::FunctionCallbackArguments<'_>,
+    _: v8::ReturnValue<'_>,
+) {
     if let Some(fd) = number(&args) {
         with_table(scope, |table| table.remove(fd));
     }

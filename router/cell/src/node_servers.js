@@ -10,7 +10,6 @@ import net from "node:net";
 const {
   ArrayPrototypeFindLast,
   ArrayPrototypeIncludes,
-  ArrayPrototypeSplice,
   Number,
   NumberIsNaN,
   ObjectDefineProperty,
@@ -137,7 +136,9 @@ function takeClient(headers) {
   for (let at = 0; at < headers.length; at += 2) {
     if (StringPrototypeToLowerCase(headers[at]) !== CLIENT) continue;
     const address = headers[at + 1];
-    ArrayPrototypeSplice(headers, at, 2);
+    // Not by `splice`, which asks the array for its constructor.
+    for (let to = at; to + 2 < headers.length; to++) headers[to] = headers[to + 2];
+    headers.length -= 2;
     const colon = StringPrototypeLastIndexOf(address, ":");
     const host = StringPrototypeSlice(address, 0, colon);
     const isBracketed = StringPrototypeStartsWith(host, "[") && StringPrototypeEndsWith(host, "]");

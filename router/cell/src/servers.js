@@ -7,7 +7,7 @@
 import { internals, primordials } from "ext:core/mod.js";
 
 const { ArrayPrototypeFind, Number, ObjectAssign, ObjectDefineProperty, ObjectFreeze, Promise } = primordials;
-const { Deno, Response } = globalThis;
+const { Deno, Response, URL } = globalThis;
 const { serve, lstatSync, removeSync } = Deno;
 const { asyncDispose } = Symbol;
 const { warn } = console;
@@ -58,9 +58,11 @@ function answerProbe(listen) {
   }
 }
 
-// Like most handlers it takes a request, is asynchronous, and answers with headers and a body.
+// Does what most handlers do, with what JavaScript and the classes of the web have become in this isolate.
 async function answer(request) {
-  return new Response(request.method, { headers: { "content-type": "text/plain" } });
+  const { pathname } = new URL(request.url);
+  const host = request.headers.get("host");
+  return new Response(`${request.method} ${pathname} ${host}`, { headers: { "content-type": "text/plain" } });
 }
 
 function serveProbe(path) {

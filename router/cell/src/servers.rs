@@ -50,9 +50,8 @@ impl Servers {
     pub(crate) fn listen_at(self, runtime: &mut JsRuntime, socket: &Path, probe: &Path) -> DefaultExport {
         deno_core::scope!(scope, runtime);
         let glue = v8::Local::new(scope, &self.0);
-        let paths = [socket, probe].map(|path| {
-            v8::String::new(scope, &path.to_string_lossy()).expect("a path is short").into()
-        });
+        let paths = [socket, probe]
+            .map(|path| v8::String::new(scope, &path.to_string_lossy()).expect("a path is short").into());
         let this = v8::undefined(scope).into();
         let serve = glue.call(scope, this, &paths).expect("the glue is ours");
         let serve = v8::Local::<v8::Function>::try_from(serve).expect("the glue gives a function");

@@ -15,8 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Cell;
 
-/// So many answers in a row that are 5xx or never came make a cell suspect. One or two are everyday, and a probe costs a cell
-/// as much as a request: this bounds how long a broken one goes on, and not what it costs.
+/// So many answers in a row that are errors (4xx: Node's parser of requests can be broken too) or never came make a cell
+/// suspect. It is asked, and nothing else: a probe costs it as much as a request.
 const SUSPECT: u32 = 3;
 
 /// Twice a second, as for memory: a look is one number of each cell.
@@ -31,13 +31,15 @@ const PROBES: u32 = 2;
 /// A cell may take as long for an answer as for its longest turn, and so much more.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
+/// With what the glue looks at in each request.
+const QUESTION: &[u8] =
+    b"GET / HTTP/1.1\r\nhost: probe\r\nx-deno-client-address: 127.0.0.1:1\r\nconnection: close\r\n\r\n";
 const ANSWER: &[u8; 12] = b"HTTP/1.1 200";
 
 /// The answers of one cell. On the path of every request: a relaxed load.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    /// How many in a row were 5xx or never came.
+    /// How many in a row were errors or never came.
     bad: AtomicU32,
     is_asked: AtomicBool,
 }
@@ -65,7 +67,8 @@ impl Answers {
 impl Awaited<'_> {
     /// The cell has answered.
     pub(crate) fn answered(mut self, status: http::StatusCode) {
-        if !status.is_server_error()
+        if !status.is_client_error()
+            && !status.is_server_error()
             && let Some(answers) = self.0.take()
         {
             answers.good();
@@ -129,7 +132,9 @@ impl Prober {
 async fn examine(cell: Weak<Cell>) {
     let mut wrong = None;
     for _ in 0..PROBES {
-        let Some((probe, patience)) = cell.upgrade().map(|cell| (cell.probe(), patience(&cell))) else { return };
+        let Some((probe, patience)) = cell.upgrade().map(|cell| (cell.probe(), patience(&cell))) else {
+            return;
+        };
         wrong = match timeout(patience, ask(&probe)).await {
             Ok(Ok(())) => None,
             Ok(Err(wrong)) => Some(wrong),
@@ -193,8 +198,8 @@ mod tests {
     #[test]
     fn three_bad_answers_in_a_row_make_a_cell_suspect_and_a_good_one_clears_it() {
         assert!(!after(&[]) && !after(&[Some(500), None]));
-        assert!(after(&[Some(500), None, Some(503)]));
-        assert!(!after(&[Some(500), None, Some(503), Some(404)]));
+        assert!(after(&[Some(500), None, Some(400)]));
+        assert!(!after(&[Some(500), None, Some(503), Some(302)]));
         assert!(!after(&[Some(500), Some(200), None, Some(500)]));
     }
 

@@ -320,7 +320,7 @@ impl Cell {
         tracing::warn!(
             project.name = self.project(),
             cell.pid = self.pid(),
-            "a cell is ended: its last answers were 5xx or never came, and it does not answer the router's probe: {why}"
+            "a cell is ended: its last answers were errors or never came, and it does not answer the router's probe: {why}"
         );
         // A queue that is full has its end in it already.
         let _ = self.commands.try_send(ToOwner::Unhealthy(why));
