@@ -1,5 +1,6 @@
-//! Descriptors by their numbers: those that a project has opened itself work as they do in Node, and all others of its
-//! process (the socket to the router, those of event loops, the runtime's copies of pipes) are out of its reach.
+//! Descriptors by their numbers: those that a project has opened itself work as they do in Node,
+//! and all others of its process (the socket to the router, those of event loops, the runtime's
+//! copies of pipes) are out of its reach.
 
 use serde_json::json;
 use switchyard_bridge::event::EventType;
@@ -17,7 +18,8 @@ fn doors() -> Volume {
     volume
 }
 
-/// Tries every door in a kind of isolate, and looks at what is left of the cell and of its way to the router.
+/// Tries every door in a kind of isolate, and looks at what is left of the cell and of its way to
+/// the router.
 async fn nothing_is_adopted(isolate: &str) {
     let volume = doors();
     let router = Router::builder(&volume).flag("grace", 1000).start().await;

@@ -1,5 +1,6 @@
-//! Projects that break JavaScript's own classes under themselves: most of it changes nothing for Deno's servers and the glue
-//! around them, and where no answer can be made any more the router notices, and gives the version another process.
+//! Projects that break JavaScript's own classes under themselves: most of it changes nothing for
+//! Deno's servers and the glue around them, and where no answer can be made any more the router
+//! notices, and gives the version another process.
 
 use switchyard_bridge::event::{DeathReason, EventType};
 use switchyard_integration::bystander::Bystander;
@@ -66,7 +67,8 @@ async fn answers(router: &Router) -> bool {
     router.public.get("/a/").await.text() == "good"
 }
 
-/// Poisons one cell in all these ways, which must neither keep it from answering nor have it replaced.
+/// Poisons one cell in all these ways, which must neither keep it from answering nor have it
+/// replaced.
 async fn nothing_changes(main: &str, ways: &[String]) {
     let (_volume, router) = serving(main).await;
     let pid = router.admin.project("a").await.pid;
@@ -79,7 +81,8 @@ async fn nothing_changes(main: &str, ways: &[String]) {
     assert_eq!(router.admin.project("a").await.pid, pid);
 }
 
-/// Poisons a cell so that nothing can be answered in it. Another one must follow, and nobody else may notice.
+/// Poisons a cell so that nothing can be answered in it. Another one must follow, and nobody else
+/// may notice.
 async fn is_replaced(main: &str, how: &str) {
     let (_volume, router) = serving(main).await;
     let bystander = Bystander::start(&router).await;

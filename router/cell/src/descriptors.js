@@ -1,7 +1,8 @@
-// Keeps every descriptor that the project has not opened itself out of its reach. Of all that Deno gives to JavaScript,
-// what takes the number of a descriptor and believes it are the handles of node:net and node:tty; the rest asks Deno's
-// table, which has the project's files and the three standard streams, or is an op that `descriptors.rs` replaces.
-// Loaded in each isolate before the project's code.
+// Keeps every descriptor that the project has not opened itself out of its reach. Of all that Deno
+// gives to JavaScript, what takes the number of a descriptor and believes it are the handles of
+// node:net and node:tty; the rest asks Deno's table, which has the project's files and the three
+// standard streams, or is an op that `descriptors.rs` replaces. Loaded in each isolate before the
+// project's code.
 
 import { core, primordials } from "ext:core/mod.js";
 import { PipeWrap, TCPWrap, TTY } from "ext:core/ops";
@@ -10,8 +11,9 @@ const { ObjectDefineProperty, ReflectApply, TypeError } = primordials;
 
 const EINVAL = -22;
 
-// Given by the cell. `lend`: a copy of a descriptor of the project's that can be a stream, or what is wrong with it as a
-// negative error. `adopted`: the copy is a handle's from now on. `returned`: no handle has become of it.
+// Given by the cell. `lend`: a copy of a descriptor of the project's that can be a stream, or what
+// is wrong with it as a negative error. `adopted`: the copy is a handle's from now on. `returned`:
+// no handle has become of it.
 export default function guard(lend, adopted, returned) {
   guardOpen(PipeWrap.prototype);
   guardOpen(TCPWrap.prototype);
@@ -36,10 +38,13 @@ export default function guard(lend, adopted, returned) {
     ObjectDefineProperty(prototype, "open", { value });
   }
 
-  // A cell has no terminal. Node's own streams ask `op_tty_check_fd_permission` first, which refuses all.
+  // A cell has no terminal. Node's own streams ask `op_tty_check_fd_permission` first, which
+  // refuses all.
   function refuseTerminals() {
     function Refused(_fd, context) {
-      if (new.target === undefined) throw new TypeError("Class constructor TTY cannot be invoked without 'new'");
+      if (new.target === undefined) {
+        throw new TypeError("Class constructor TTY cannot be invoked without 'new'");
+      }
       if (typeof context !== "object" || context === null) return;
       context.code = "EINVAL";
       context.message = "invalid argument";

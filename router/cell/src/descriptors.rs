@@ -1,7 +1,8 @@
-//! Descriptors that are not the project's, out of reach of its JavaScript: the control socket, those of the event loops, the
-//! runtime's copies of the output pipes, other isolates' files. A number that Deno's table does not have as a file of
-//! this isolate is never adopted, copied, closed or changed. Here are the ops that take a number and ask nobody, replaced;
-//! Node's handles that do the same are in `descriptors.js`.
+//! Descriptors that are not the project's, out of reach of its JavaScript: the control socket,
+//! those of the event loops, the runtime's copies of the output pipes, other isolates' files. A
+//! number that Deno's table does not have as a file of this isolate is never adopted, copied,
+//! closed or changed. Here are the ops that take a number and ask nobody, replaced; Node's handles
+//! that do the same are in `descriptors.js`.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -28,7 +29,8 @@ pub(crate) fn extension() -> Extension {
 
 fn replacement(name: &str) -> Option<OpDecl> {
     match name {
-        // A cell gets no sockets from other processes, and makes no pipes for programs that it starts.
+        // A cell gets no sockets from other processes, and makes no pipes for programs that it
+        // starts.
         "op_node_udp_open" | "op_node_create_pipe" | "op_node_fd_set_blocking" => Some(op_no_descriptor()),
         "op_tty_check_fd_permission" => Some(op_no_terminal()),
         _ => None,
@@ -61,8 +63,9 @@ pub(crate) fn guard(runtime: &mut JsRuntime) {
     glue.call(scope, this, &natives).expect("the glue is ours");
 }
 
-/// Takes all but the standard streams from the table. An isolate finds numbers in an environment variable
-/// (`DENO_EXTRA_STDIO_FDS`) that it believes it has inherited, and a project can set it before it makes a worker.
+/// Takes all but the standard streams from the table. An isolate finds numbers in an environment
+/// variable (`DENO_EXTRA_STDIO_FDS`) that it believes it has inherited, and a project can set it
+/// before it makes a worker.
 fn forget_inherited(runtime: &mut JsRuntime) {
     let state = runtime.op_state();
     let mut state = state.borrow_mut();
@@ -74,9 +77,10 @@ fn forget_inherited(runtime: &mut JsRuntime) {
     state.put(table);
 }
 
-/// A copy of a descriptor that Deno's table has as a file of the project's, or as a standard stream: the handle that adopts
-/// it closes the copy, and the number that the table has stays what it is. Only what can be waited for is lent, so that
-/// the handle does adopt it. Returns a negative error otherwise.
+/// A copy of a descriptor that Deno's table has as a file of the project's, or as a standard
+/// stream: the handle that adopts it closes the copy, and the number that the table has stays what
+/// it is. Only what can be waited for is lent, so that the handle does adopt it. Returns a negative
+/// error otherwise.
 fn lend(
     scope: &mut v8::PinScope<'_, '_>,
     args: v8::FunctionCallbackArguments<'_>,
@@ -86,7 +90,8 @@ fn lend(
     value.set_int32(copy.map_or(-libc::EBADF, copy_of_stream));
 }
 
-/// The handle closes it. Deno's table is to have nothing but files, whose numbers stay theirs until it is asked to close them.
+/// The handle closes it. Deno's table is to have nothing but files, whose numbers stay theirs until
+/// it is asked to close them.
 fn adopted(
     scope: &mut v8::PinScope<'_, '_>,
     args: v8::FunctionCallbackArguments<'_>,
@@ -122,7 +127,8 @@ fn with_table<T>(scope: &mut v8::PinScope<'_, '_>, act: impl FnOnce(&mut FdTable
 
 fn copy_of_stream(fd: i32) -> i32 {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the pointer is to a value of the right type, which is read when the call has filled it.
+    // SAFETY: the pointer is to a value of the right type, which is read when the call has filled
+    // it.
     #[expect(unsafe_code, reason = "libc calls")]
     let copy = unsafe {
         if libc::fstat(fd, stat.as_mut_ptr()) < 0 {

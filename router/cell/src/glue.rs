@@ -1,5 +1,5 @@
-//! The cell's own JavaScript: modules that are loaded before the project's code, and can import what Deno's own modules
-//! can.
+//! The cell's own JavaScript: modules that are loaded before the project's code, and can import
+//! what Deno's own modules can.
 
 use deno_core::{JsRuntime, v8};
 

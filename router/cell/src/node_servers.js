@@ -1,7 +1,8 @@
-// Stands in the place of Deno's `address_override.js`, which has servers of node:http, node:https and node:http2 listen
-// elsewhere than they ask for. Here the first of them is a server of node:net on the version's socket, so that all that
-// Node's own sockets have is there; and its requests come from whom the router says they come from. TLS is not spoken.
-// What the project does to the prototypes of JavaScript's own classes does not change this.
+// Stands in the place of Deno's `address_override.js`, which has servers of node:http, node:https
+// and node:http2 listen elsewhere than they ask for. Here the first of them is a server of node:net
+// on the version's socket, so that all that Node's own sockets have is there; and its requests come
+// from whom the router says they come from. TLS is not spoken. What the project does to the
+// prototypes of JavaScript's own classes does not change this.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import { op_http_notify_serving } from "ext:core/ops";

@@ -1,6 +1,7 @@
-// Says of what is printed which request it is about, in the words of `switchyard_protocol::Mark`, and hands errors that a
-// server would only print to the cell. Loaded before the project's code. What the project does to the prototypes of
-// JavaScript's own classes does not change this: their methods are taken from Deno's primordials.
+// Says of what is printed which request it is about, in the words of `switchyard_protocol::Mark`,
+// and hands errors that a server would only print to the cell. Loaded before the project's code.
+// What the project does to the prototypes of JavaScript's own classes does not change this: their
+// methods are taken from Deno's primordials.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 
@@ -23,7 +24,8 @@ const {
 } = primordials;
 const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = core;
 
-// Given by the cell: prints an error as the project's, and says which request the next one is about.
+// Given by the cell: prints an error as the project's, and says which request the next one is
+// about.
 export default function mark(tell, blame) {
   const { addEventListener, console, Deno } = globalThis;
   const current = new AsyncVariable();
@@ -88,7 +90,8 @@ export default function mark(tell, blame) {
     if (typeof second === "function" || typeof first?.handler !== "function") {
       return serve(first, around(second));
     }
-    const options = ObjectCreate(ObjectGetPrototypeOf(first), ObjectGetOwnPropertyDescriptors(first));
+    const own = ObjectGetOwnPropertyDescriptors(first);
+    const options = ObjectCreate(ObjectGetPrototypeOf(first), own);
     const handler = { __proto__: null, value: around(first.handler) };
     return serve(ObjectDefineProperty(options, "handler", handler), second);
   };

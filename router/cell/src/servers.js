@@ -1,12 +1,15 @@
-// Which of a project's servers is served: the first one that listens, whatever address it names. A further one is told
-// that it listens too, and nobody asks it. Loaded in each isolate before the project's code, so that nothing that this does
-// to `Deno` or to JavaScript's own classes changes it; and so that the server's modules are loaded by then.
+// Which of a project's servers is served: the first one that listens, whatever address it names. A
+// further one is told that it listens too, and nobody asks it. Loaded in each isolate before the
+// project's code, so that nothing that this does to `Deno` or to JavaScript's own classes changes
+// it; and so that the server's modules are loaded by then.
 //
-// Called with the paths of the version's sockets, it gives the function that serves what a main module exports by default.
+// Called with the paths of the version's sockets, it gives the function that serves what a main
+// module exports by default.
 
 import { internals, primordials } from "ext:core/mod.js";
 
-const { ArrayPrototypeFind, Number, ObjectAssign, ObjectDefineProperty, ObjectFreeze, Promise } = primordials;
+const { ArrayPrototypeFind, Number, ObjectAssign, ObjectDefineProperty, ObjectFreeze, Promise } =
+  primordials;
 const { Deno, Response, URL } = globalThis;
 const { serve, lstatSync, removeSync } = Deno;
 const { asyncDispose } = Symbol;
@@ -39,9 +42,10 @@ function claim(place) {
   }
 }
 
-// Has `listen` answer the router's probe, at the path that it is called with: by the same kind of server as the project's
-// and in the same isolate, so that it fails when no answer can be made there, but without the project's handler. A project
-// whose probe cannot be answered is served all the same.
+// Has `listen` answer the router's probe, at the path that it is called with: by the same kind of
+// server as the project's and in the same isolate, so that it fails when no answer can be made
+// there, but without the project's handler. A project whose probe cannot be answered is served all
+// the same.
 function answerProbe(listen) {
   if (isProbed) return;
   isProbed = true;
@@ -58,11 +62,13 @@ function answerProbe(listen) {
   }
 }
 
-// Does what most handlers do, with what JavaScript and the classes of the web have become in this isolate.
+// Does what most handlers do, with what JavaScript and the classes of the web have become in this
+// isolate.
 async function answer(request) {
   const { pathname } = new URL(request.url);
   const host = request.headers.get("host");
-  return new Response(`${request.method} ${pathname} ${host}`, { headers: { "content-type": "text/plain" } });
+  const headers = { "content-type": "text/plain" };
+  return new Response(`${request.method} ${pathname} ${host}`, { headers });
 }
 
 function serveProbe(path) {
@@ -102,7 +108,8 @@ function serveDefault(main) {
   if (typeof exported?.fetch === "function") {
     handler = (request, info) => exported.fetch(request, info);
   } else if (typeof exported === "function" && typeof exported.listen !== "function") {
-    // An app of Express and the like is a function too, but not of a Request, and listens by itself.
+    // An app of Express and the like is a function too, but not of a Request, and listens by
+    // itself.
     handler = (request, info) => exported(request, info);
   } else {
     return;

@@ -1,7 +1,7 @@
-//! The router's own question to cells that have not given a good answer for a while. The cell's glue answers it, by a server
-//! like the project's and without the project's handler: a project may answer 500 for as long as it likes, but one that has
-//! broken JavaScript under itself, so that no answer can be made any more, is given another process. Never asked on the way
-//! of a request.
+//! The router's own question to cells that have not given a good answer for a while. The cell's
+//! glue answers it, by a server like the project's and without the project's handler: a project may
+//! answer 500 for as long as it likes, but one that has broken JavaScript under itself, so that no
+//! answer can be made any more, is given another process. Never asked on the way of a request.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -15,8 +15,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Cell;
 
-/// So many answers in a row that are errors (4xx: Node's parser of requests can be broken too) or never came make a cell
-/// suspect. It is asked, and nothing else: a probe costs it as much as a request.
+/// So many answers in a row that are errors (4xx: Node's parser of requests can be broken too) or
+/// never came make a cell suspect. It is asked, and nothing else: a probe costs it as much as a
+/// request.
 const SUSPECT: u32 = 3;
 
 /// Twice a second, as for memory: a look is one number of each cell.
@@ -44,7 +45,8 @@ pub(crate) struct Answers {
     is_asked: AtomicBool,
 }
 
-/// A request that is in the cell. Dropped without an answer, for whatever reason, it counts as one that never came.
+/// A request that is in the cell. Dropped without an answer, for whatever reason, it counts as one
+/// that never came.
 pub(crate) struct Awaited<'a>(Option<&'a Answers>);
 
 impl Answers {
@@ -161,7 +163,8 @@ fn patience(cell: &Cell) -> Duration {
     Duration::from_millis(turn) + PATIENCE
 }
 
-/// A cell whose probe nobody listens for has no server any more, or could not make another one: no verdict.
+/// A cell whose probe nobody listens for has no server any more, or could not make another one: no
+/// verdict.
 async fn ask(probe: &Path) -> Result<(), String> {
     let Ok(mut stream) = UnixStream::connect(probe).await else { return Ok(()) };
     let mut answer = [0; ANSWER.len()];
