@@ -140,6 +140,8 @@ pub enum DeathReason {
     Abort,
     /// Another signal.
     Signal,
+    /// Its answers were errors or never came, and the router's probe, which asks nothing of the project, got none either.
+    Unhealthy,
     /// It was to follow another one of the same version, and did not come to serve.
     Load,
     /// The router lost it.
@@ -156,6 +158,7 @@ impl DeathReason {
             Self::Exit => "exit",
             Self::Abort => "abort",
             Self::Signal => "signal",
+            Self::Unhealthy => "unhealthy",
             Self::Load => "load",
             Self::Unknown => "unknown",
         }
@@ -320,8 +323,8 @@ pub(crate) mod tests {
         for kind in [ReloadLive, ReloadFailed, ProjectRemoved, VersionRetired, CellDied, RouteConflict] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unknown};
-        for reason in [Memory, EventLoop, Exit, Abort, Signal, Load, Unknown] {
+        use DeathReason::{Abort, EventLoop, Exit, Load, Memory, Signal, Unhealthy, Unknown};
+        for reason in [Memory, EventLoop, Exit, Abort, Signal, Unhealthy, Load, Unknown] {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }

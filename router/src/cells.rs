@@ -10,6 +10,7 @@ mod lines;
 mod monitor;
 mod output;
 mod pool;
+mod probe;
 mod process;
 mod recount;
 mod throttle;
@@ -79,7 +80,7 @@ pub(crate) struct Order {
 
 impl Order {
     fn start(&self, folders: Folders, identity: Option<Identity>) -> Start {
-        let Folders { socket, inspect, tmp, data, cache } = folders;
+        let Folders { socket, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [
             ("SWITCHYARD_PROJECT", self.version.project.to_string()),
@@ -100,6 +101,7 @@ impl Order {
             packages: self.checkout.packages(),
             entry: self.entry.clone(),
             socket,
+            probe,
             inspect,
             env,
             tmp,
@@ -141,6 +143,7 @@ impl Order {
 /// The paths of one cell.
 struct Folders {
     socket: PathBuf,
+    probe: PathBuf,
     inspect: Option<PathBuf>,
     tmp: PathBuf,
     data: PathBuf,

@@ -269,7 +269,7 @@ async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files
             let stack = text.find(at).unwrap();
             let frame = text.find(frame).unwrap_or_else(|| panic!("no frame: {text}"));
             assert!(text.find(message).unwrap() < frame && frame < stack, "{text}");
-            assert!(!text.contains("checkouts") && !text.contains("switchyard:"), "{text}");
+            assert!(!text.contains("checkouts") && !text.contains("ext:switchyard"), "{text}");
         }
     }
 }

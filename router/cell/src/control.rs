@@ -59,14 +59,15 @@ impl Voice {
 
 impl Control {
     pub(crate) fn listen(socket: UnixStream) -> io::Result<Self> {
-        let reader = BufReader::new(socket.try_clone()?);
+        let socket = Arc::new(socket);
+        let heard = Arc::clone(&socket);
         let (start_sender, start) = oneshot::channel();
         let (drain, draining) = watch::channel(false);
         std::thread::Builder::new()
             .name("control".into())
             .stack_size(128 * 1024)
-            .spawn(move || read(reader, start_sender, &drain))?;
-        Ok(Self { voice: Voice(Arc::new(socket)), start: Some(start), draining: Draining(draining) })
+            .spawn(move || read(BufReader::new(&heard), start_sender, &drain))?;
+        Ok(Self { voice: Voice(socket), start: Some(start), draining: Draining(draining) })
     }
 
     pub(crate) fn send(&self, message: &FromCell) {
@@ -92,7 +93,7 @@ impl Control {
     }
 }
 
-fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain: &watch::Sender<bool>) -> ! {
+fn read(mut reader: BufReader<&UnixStream>, start: oneshot::Sender<Start>, drain: &watch::Sender<bool>) -> ! {
     let mut start = Some(start);
     let mut line = String::new();
     loop {
@@ -118,7 +119,7 @@ fn read(mut reader: BufReader<UnixStream>, start: oneshot::Sender<Start>, drain:
 }
 
 /// The main thread exits when the project has said goodbye, which it does not when it spins.
-fn exit_after_goodbye(mut reader: BufReader<UnixStream>) -> ! {
+fn exit_after_goodbye(mut reader: BufReader<&UnixStream>) -> ! {
     let mut rest = String::new();
     let _ = reader.get_ref().set_read_timeout(Some(GOODBYE));
     let _ = reader.read_line(&mut rest);

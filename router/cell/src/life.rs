@@ -60,7 +60,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Ok(inspector) => inspector,
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
-    let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket);
+    let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket, &start.probe);
     let mut version = Version { worker: spare.worker, project, control, inspector, default_export };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,

@@ -1,10 +1,28 @@
-// Stands in the place of Deno's `address_override.js`, which has servers of node:http, node:https and node:http2 listen
-// elsewhere than they ask for. Here the first of them is a server of node:net on the version's socket, so that all that
-// Node's own sockets have is there; and its requests come from whom the router says they come from. TLS is not spoken.
+// Stands in the place of Deno's `address_override.js`, which has servers of node:http, node:https
+// and node:http2 listen elsewhere than they ask for. Here the first of them is a server of node:net
+// on the version's socket, so that all that Node's own sockets have is there; and its requests come
+// from whom the router says they come from. TLS is not spoken. What the project does to the
+// prototypes of JavaScript's own classes does not change this.
 
-import { internals } from "ext:core/mod.js";
+import { core, internals, primordials } from "ext:core/mod.js";
 import { op_http_notify_serving } from "ext:core/ops";
 import net from "node:net";
+
+const {
+  ArrayPrototypeFindLast,
+  ArrayPrototypeIncludes,
+  Number,
+  NumberIsNaN,
+  ObjectDefineProperty,
+  ReflectApply,
+  SafeWeakMap,
+  StringPrototypeEndsWith,
+  StringPrototypeLastIndexOf,
+  StringPrototypeSlice,
+  StringPrototypeStartsWith,
+  StringPrototypeToLowerCase,
+} = primordials;
+const loadHttp = core.createLazyLoader("node:http");
 
 export const SERVER_KIND_NODE_HTTP = 2;
 export const SERVER_KIND_NODE_HTTP2 = 3;
@@ -13,7 +31,7 @@ export const SERVER_KIND_NODE_HTTP2 = 3;
 const CLIENT = "x-deno-client-address";
 
 // Servers of the web that are about to listen, and how.
-const web = new WeakMap();
+const web = new SafeWeakMap();
 
 // Always both: `startOverrideListener`, then the `listen` of node:net.
 export function applyAddressOverride() {
@@ -32,22 +50,38 @@ const { listen } = net.Server.prototype;
 net.Server.prototype.listen = function (...args) {
   const how = web.get(this);
   // Once it listens node:net itself says what is wrong with listening again.
-  if (how === undefined || this.listening) return Reflect.apply(listen, this, args);
+  if (how === undefined || this.listening) return ReflectApply(listen, this, args);
   web.delete(this);
-  const callback = args.findLast((value) => typeof value === "function");
-  const asked = askedFor(args);
+  const callback = ArrayPrototypeFindLast(args, (value) => typeof value === "function");
+  const asked = askedFor(args[0], args[1]);
   const path = internals.servers?.claim(asked.path ?? `port ${asked.port}`);
   this.address = () => this.listening ? addressOf(asked) : null;
   if (path === undefined) return listenNowhere(this, callback);
   prepare(this, how);
   this.once("listening", () => notifyAddressOverrideServing());
-  return Reflect.apply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
+  ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
+  internals.servers.answerProbe(listenForProbe);
+  return this;
 };
 
+// As a server of the project's would: with a header and a body.
+function answer(request, response) {
+  response.setHeader("content-type", "text/plain");
+  response.end(request.method);
+}
+
+function listenForProbe(path) {
+  const server = loadHttp().createServer(answer);
+  // Where it cannot listen the probe is not answered.
+  server.on("error", () => {});
+  ReflectApply(listen, server, [{ __proto__: null, path }]);
+  server.unref();
+}
+
 // Of the forms that `listen` has: `(options)`, `(path)`, `(port, host)`, each with more behind.
-function askedFor([first, second]) {
+function askedFor(first, second) {
   if (typeof first === "object" && first !== null) return { ...first, port: portOf(first.port) };
-  if (typeof first === "string" && Number.isNaN(Number(first))) return { path: first };
+  if (typeof first === "string" && NumberIsNaN(Number(first))) return { path: first };
   return { port: portOf(first), host: typeof second === "string" ? second : undefined };
 }
 
@@ -69,7 +103,7 @@ function listenNowhere(server, callback) {
 }
 
 function prepare(server, { onConnection, looksAtProtocol }) {
-  if (!server.listeners("connection").includes(onConnection)) {
+  if (!ArrayPrototypeIncludes(server.listeners("connection"), onConnection)) {
     // It would begin with TLS.
     server.removeAllListeners("connection");
     server.on("connection", onConnection);
@@ -83,9 +117,11 @@ function tellClient(socket) {
   const { parser } = socket;
   if (!parser) return;
   let client = {};
-  for (const name of ["remoteAddress", "remotePort", "remoteFamily"]) {
-    Object.defineProperty(socket, name, { get: () => client[name], configurable: true });
-  }
+  const tell = (name) =>
+    ObjectDefineProperty(socket, name, { __proto__: null, get: () => client[name], configurable: true });
+  tell("remoteAddress");
+  tell("remotePort");
+  tell("remoteFamily");
   const { onIncoming } = parser;
   parser.onIncoming = (request, isKept) => {
     const headers = request.rawHeaders;
@@ -99,13 +135,18 @@ function tellClient(socket) {
 // Takes the header out: it is between the router and this.
 function takeClient(headers) {
   for (let at = 0; at < headers.length; at += 2) {
-    if (headers[at].toLowerCase() !== CLIENT) continue;
-    const [, address] = headers.splice(at, 2);
-    const colon = address.lastIndexOf(":");
-    const remoteAddress = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+    if (StringPrototypeToLowerCase(headers[at]) !== CLIENT) continue;
+    const address = headers[at + 1];
+    // Not by `splice`, which asks the array for its constructor.
+    for (let to = at; to + 2 < headers.length; to++) headers[to] = headers[to + 2];
+    headers.length -= 2;
+    const colon = StringPrototypeLastIndexOf(address, ":");
+    const host = StringPrototypeSlice(address, 0, colon);
+    const isBracketed = StringPrototypeStartsWith(host, "[") && StringPrototypeEndsWith(host, "]");
+    const remoteAddress = isBracketed ? StringPrototypeSlice(host, 1, -1) : host;
     return {
       remoteAddress,
-      remotePort: Number(address.slice(colon + 1)),
+      remotePort: Number(StringPrototypeSlice(address, colon + 1)),
       remoteFamily: net.isIPv6(remoteAddress) ? "IPv6" : "IPv4",
     };
   }

@@ -15,22 +15,26 @@ use crate::sandbox::{not_public, resolvers};
 /// What the environment tells Deno is not for the project to see.
 const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
 
+/// A debugger of node:inspector's sees into the functions that stand between the project and descriptors of the cell's.
+const INSPECTOR: &str = "inspector";
+
 pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     // In these lists an empty one means everything, and none means nothing.
     let everything = || Some(Vec::new());
     let name = |path: &PathBuf| path.to_string_lossy().into_owned();
     let granted = &start.permissions;
-    // The socket, to listen on it.
-    let own = [&start.socket, &start.tmp, &start.data];
+    // The sockets, to listen on them.
+    let sockets = [&start.socket, &start.probe];
+    let own = [&start.tmp, &start.data].into_iter().chain(sockets);
     let packages = start.node_modules.iter().chain(start.packages_beside.values());
-    let read = [&start.root].into_iter().chain(packages).chain(own).chain(&granted.read);
-    let write = own.into_iter().chain(&granted.write);
+    let read = [&start.root].into_iter().chain(packages).chain(own.clone()).chain(&granted.read);
+    let write = own.chain(&granted.write);
     let sys = TRIVIAL_SYS.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone());
     let net = granted.net.as_ref().map(|names| {
         let private = granted.private_net.iter().filter_map(in_denos_words);
-        let socket = format!("unix:{}", start.socket.display());
-        names.iter().cloned().chain(private).chain([socket]).collect::<Vec<_>>()
+        let sockets = sockets.map(|socket| format!("unix:{}", socket.display()));
+        names.iter().cloned().chain(private).chain(sockets).collect::<Vec<_>>()
     });
     let denied = &granted.denied;
     let nothing_if_none = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
@@ -48,7 +52,7 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
         allow_env: everything(),
         ignore_env: Some(OURS.iter().map(|name| (*name).to_owned()).collect()),
         allow_sys: Some(sys.collect()),
-        deny_sys: nothing_if_none(denied.sys.clone()),
+        deny_sys: nothing_if_none(denied.sys.iter().cloned().chain([INSPECTOR.to_owned()]).collect()),
         prompt: false,
         ..PermissionsOptions::default()
     };

@@ -12,6 +12,7 @@ use crate::sandbox;
 /// Prepares the process and returns the control socket that it was started with as its standard input. To be called
 /// before any other thread exists.
 pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
+    close_inherited()?;
     let control = take_stdin()?;
     stand_alone()?;
     no_core_dumps()?;
@@ -26,6 +27,7 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
 /// Prepares a process that fetches packages: as a cell, but that it has no control socket, and that cells of another user
 /// may read what it makes.
 pub(crate) fn prepare_install() -> anyhow::Result<()> {
+    close_inherited()?;
     stand_alone()?;
     // SAFETY: changes a number of this process.
     #[expect(unsafe_code, reason = "libc call")]
@@ -69,6 +71,17 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe {
         libc::_exit(code)
     }
+}
+
+/// Closes what the router has inherited and handed on, such as a lock of the shell that started it: none of it is for a
+/// project.
+fn close_inherited() -> io::Result<()> {
+    // SAFETY: nothing has been opened by this process yet.
+    #[expect(unsafe_code, reason = "libc call")]
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    // Before Linux 5.9 there is no such call.
+    let is_missing = || io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
+    if result == 0 || is_missing() { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Fd 0 becomes /dev/null, so that the project cannot talk on the control socket, nor hand it to anyone.

@@ -43,6 +43,8 @@ pub(crate) struct Project {
     pub(crate) limits: Limits,
     /// Where it is served.
     pub(crate) socket: PathBuf,
+    /// Where the router's probe is answered.
+    pub(crate) probe: PathBuf,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
@@ -81,6 +83,7 @@ impl Project {
             names,
             limits: start.limits,
             socket: start.socket.clone(),
+            probe: start.probe.clone(),
             main_module,
             inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),

@@ -1,11 +1,35 @@
-// Says of what is printed which request it is about, in the words of `switchyard_protocol::Mark`, and hands errors that a
-// server would only print to the cell. Run before the project's code.
-((tell, blame) => {
-  const { addEventListener, Deno, Object, Promise, WeakMap } = globalThis;
-  const internals = Deno[Deno.internal];
-  const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = internals.core;
+// Says of what is printed which request it is about, in the words of `switchyard_protocol::Mark`,
+// and hands errors that a server would only print to the cell. Loaded before the project's code.
+// What the project does to the prototypes of JavaScript's own classes does not change this: their
+// methods are taken from Deno's primordials.
+
+import { core, internals, primordials } from "ext:core/mod.js";
+
+const {
+  ArrayPrototypeFind,
+  FunctionPrototypeBind,
+  ObjectAssign,
+  ObjectCreate,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectGetPrototypeOf,
+  ObjectKeys,
+  ObjectPrototypeIsPrototypeOf,
+  PromisePrototype,
+  PromisePrototypeThen,
+  SafeArrayIterator,
+  SafeWeakMap,
+  StringPrototypeReplaceAll,
+  StringPrototypeSlice,
+} = primordials;
+const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = core;
+
+// Given by the cell: prints an error as the project's, and says which request the next one is
+// about.
+export default function mark(tell, blame) {
+  const { addEventListener, console, Deno } = globalThis;
   const current = new AsyncVariable();
-  const blamed = new WeakMap();
+  const blamed = new SafeWeakMap();
 
   // The header is not read until somebody wants to know.
   class Asked {
@@ -30,7 +54,7 @@
   const id = () => current.get()?.id ?? "";
 
   const remember = (error) => {
-    if (Object(error) === error) {
+    if (typeof error === "function" || (typeof error === "object" && error !== null)) {
       blamed.set(error, id());
     }
   };
@@ -40,8 +64,8 @@
     current.enter(new Asked(request));
     try {
       const answer = handler(request, info);
-      if (answer instanceof Promise) {
-        answer.then(undefined, remember);
+      if (ObjectPrototypeIsPrototypeOf(PromisePrototype, answer)) {
+        PromisePrototypeThen(answer, undefined, remember);
       }
       return answer;
     } catch (error) {
@@ -66,10 +90,12 @@
     if (typeof second === "function" || typeof first?.handler !== "function") {
       return serve(first, around(second));
     }
-    const options = Object.create(Object.getPrototypeOf(first), Object.getOwnPropertyDescriptors(first));
-    return serve(Object.defineProperty(options, "handler", { value: around(first.handler) }), second);
+    const own = ObjectGetOwnPropertyDescriptors(first);
+    const options = ObjectCreate(ObjectGetPrototypeOf(first), own);
+    const handler = { __proto__: null, value: around(first.handler) };
+    return serve(ObjectDefineProperty(options, "handler", handler), second);
   };
-  Object.defineProperty(Deno.serve, "name", { value: "serve" });
+  ObjectDefineProperty(Deno.serve, "name", { value: "serve" });
 
   const marked = (text) => {
     const request = id();
@@ -77,31 +103,33 @@
       return text;
     }
     const mark = `\x1e${request}\x1f`;
-    return mark + text.slice(0, -1).replaceAll("\n", `\n${mark}`) + text.slice(-1);
+    const lines = StringPrototypeReplaceAll(StringPrototypeSlice(text, 0, -1), "\n", `\n${mark}`);
+    return mark + lines + StringPrototypeSlice(text, -1);
   };
-  const { console } = globalThis;
-  Object.assign(console, new internals.Console((text, level) => print(marked(text), level > 1)));
+  ObjectAssign(console, new internals.Console((text, level) => print(marked(text), level > 1)));
   // Debuggers are told too, as by the console that this replaces.
-  for (const [name, tell] of Object.entries(v8Console)) {
+  for (const name of new SafeArrayIterator(ObjectKeys(v8Console))) {
+    const tell = v8Console[name];
     const print = console[name];
     if (typeof print === "function" && print !== tell) {
-      console[name] = Object.defineProperty(callConsole.bind(console, tell, print), "name", { value: name });
+      const both = FunctionPrototypeBind(callConsole, console, tell, print);
+      console[name] = ObjectDefineProperty(both, "name", { value: name });
     }
   }
 
   const { inspectArgs, log } = internals;
   internals.log = (level, ...args) => {
     if (level !== "error") {
-      return log(level, ...args);
+      return log(level, ...new SafeArrayIterator(args));
     }
-    const error = args.find((arg) => blamed.has(arg));
+    const error = ArrayPrototypeFind(args, (arg) => blamed.has(arg));
     blame(error === undefined ? id() : blamed.get(error));
     tell(inspectArgs(args));
     blame("");
   };
 
   // What nobody catches ends the version: the cell prints it.
-  for (const kind of ["error", "unhandledrejection"]) {
+  for (const kind of new SafeArrayIterator(["error", "unhandledrejection"])) {
     addEventListener(kind, (event) => blame(blamed.get(event.error ?? event.reason) ?? id()));
   }
-})
+}

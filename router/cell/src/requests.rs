@@ -9,6 +9,7 @@ use deno_core::{JsRuntime, v8};
 use deno_runtime::worker::MainWorker;
 use switchyard_protocol::Mark;
 
+use crate::glue;
 use crate::project::Project;
 use crate::trace::explain;
 
@@ -19,12 +20,10 @@ thread_local! {
 
 /// Has `worker` mark what it prints. To be called before there is a handler.
 pub(crate) fn mark(worker: &mut MainWorker) {
-    let glue = worker
-        .execute_script("switchyard:requests", include_str!("requests.js").to_owned().into())
-        .expect("the glue is ours");
-    deno_core::scope!(scope, &mut worker.js_runtime);
+    let runtime = &mut worker.js_runtime;
+    let glue = glue::load(runtime, "ext:switchyard/requests.js", include_str!("requests.js"));
+    deno_core::scope!(scope, runtime);
     let glue = v8::Local::new(scope, glue);
-    let glue = v8::Local::<v8::Function>::try_from(glue).expect("the glue is a function");
     let natives = [v8::Function::new(scope, tell), v8::Function::new(scope, blame)];
     let natives = natives.map(|native| native.expect("V8 has memory at its start").into());
     let this = v8::undefined(scope).into();

@@ -26,6 +26,7 @@ use node_resolver::PackageJsonResolverRc;
 use sys_traits::impls::RealSys;
 
 use crate::code_cache;
+use crate::descriptors;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
 use crate::servers::LAZY_ESM;
@@ -100,7 +101,8 @@ impl Spare {
             main_blob: None,
             compiled: Rc::default(),
         });
-        let worker = main_worker(&services, &loader);
+        let mut worker = main_worker(&services, &loader);
+        descriptors::guard(&mut worker.js_runtime);
         Self { worker, loader, project: services.project, debuggers: services.debuggers }
     }
 
@@ -170,6 +172,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
             residual_lazy_esm_sources: &LAZY_ESM,
+            extensions: vec![descriptors::extension()],
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,

@@ -43,7 +43,7 @@ pub(crate) fn become_user(identity: Option<Identity>) -> Result<()> {
 /// and its files are, and the debuggers' listener.
 pub(crate) fn confine(start: &Start, rules: Rules) -> Result<()> {
     network::open(Egress::of(&start.permissions));
-    listener::keep(&start.socket).context("make the version's listener")?;
+    listener::keep([&start.socket, &start.probe]).context("make the version's listeners")?;
     restrict(rules.of(start))
 }
 

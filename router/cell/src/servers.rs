@@ -6,6 +6,8 @@ use std::path::Path;
 use deno_core::error::CoreError;
 use deno_core::{JsRuntime, v8};
 
+use crate::glue;
+
 /// Where Deno has what lets servers of node:http listen elsewhere.
 const ADDRESS_OVERRIDE: &str = "ext:deno_node/internal/http/address_override.js";
 
@@ -41,21 +43,17 @@ pub(crate) struct Servers(v8::Global<v8::Function>);
 
 impl Servers {
     pub(crate) fn prepare(runtime: &mut JsRuntime) -> Self {
-        let glue = runtime.execute_script("switchyard:servers", include_str!("servers.js").to_owned());
-        let glue = glue.expect("the glue is ours");
-        deno_core::scope!(scope, runtime);
-        let glue = v8::Local::new(scope, glue);
-        let glue = v8::Local::<v8::Function>::try_from(glue).expect("the glue is a function");
-        Self(v8::Global::new(scope, glue))
+        Self(glue::load(runtime, "ext:switchyard/servers.js", include_str!("servers.js")))
     }
 
-    /// From here on the first server that listens does so on `socket`.
-    pub(crate) fn listen_at(self, runtime: &mut JsRuntime, socket: &Path) -> DefaultExport {
+    /// From here on the first server that listens does so on `socket`, and the router's probe is answered on `probe`.
+    pub(crate) fn listen_at(self, runtime: &mut JsRuntime, socket: &Path, probe: &Path) -> DefaultExport {
         deno_core::scope!(scope, runtime);
         let glue = v8::Local::new(scope, &self.0);
-        let socket = v8::String::new(scope, &socket.to_string_lossy()).expect("a path is short");
+        let paths = [socket, probe]
+            .map(|path| v8::String::new(scope, &path.to_string_lossy()).expect("a path is short").into());
         let this = v8::undefined(scope).into();
-        let serve = glue.call(scope, this, &[socket.into()]).expect("the glue is ours");
+        let serve = glue.call(scope, this, &paths).expect("the glue is ours");
         let serve = v8::Local::<v8::Function>::try_from(serve).expect("the glue gives a function");
         DefaultExport(v8::Global::new(scope, serve))
     }

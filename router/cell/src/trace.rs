@@ -28,7 +28,7 @@ pub(crate) fn explain(project: &Project, text: &str) -> String {
 
 /// Drops the lines of a stack that are the cell's own.
 fn without_glue(text: &str) -> String {
-    let is_glue = |line: &&str| line.trim_start().starts_with("at ") && line.contains("switchyard:");
+    let is_glue = |line: &&str| line.trim_start().starts_with("at ") && line.contains("ext:switchyard/");
     text.split('\n').filter(|line| !is_glue(line)).collect::<Vec<_>>().join("\n")
 }
 
@@ -58,9 +58,8 @@ mod tests {
 
     #[test]
     fn the_cells_own_part_of_a_stack_is_not_shown() {
-        let text =
-            "Error: at switchyard:x\n    at f (file:///p/main.ts:3:9)\n    at switchyard:requests:59:28";
-        assert_eq!(without_glue(text), "Error: at switchyard:x\n    at f (file:///p/main.ts:3:9)");
+        let text = "Error: at ext:switchyard/x\n    at f (file:///p/main.ts:3:9)\n    at ext:switchyard/requests.js:59:28";
+        assert_eq!(without_glue(text), "Error: at ext:switchyard/x\n    at f (file:///p/main.ts:3:9)");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use sys_traits::impls::RealSys;
 
 use crate::bounds::{self, Room};
 use crate::code_cache;
+use crate::descriptors;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
@@ -63,7 +64,9 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         THIS.set(Some((counted, room)));
         code_cache::use_for_scripts(&worker.js_runtime, &services.project);
         worker.bootstrap(&bootstrap);
-        Servers::prepare(&mut worker.js_runtime).listen_at(&mut worker.js_runtime, &project.socket);
+        let runtime = &mut worker.js_runtime;
+        descriptors::guard(runtime);
+        Servers::prepare(runtime).listen_at(runtime, &project.socket, &project.probe);
         (worker, handle)
     })
 }
@@ -115,7 +118,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
             close_on_idle: args.close_on_idle,
             ..bootstrap_options(WorkerExecutionMode::Worker)
         },
-        extensions: Vec::new(),
+        extensions: vec![descriptors::extension()],
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
         residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
         residual_lazy_esm_sources: &LAZY_ESM,

@@ -115,6 +115,8 @@ pub struct Start {
     pub entry: String,
     /// Where to listen, whatever port the code names.
     pub socket: PathBuf,
+    /// Where the glue answers the router's probe, by a server like the project's and without its handler.
+    pub probe: PathBuf,
     /// Where to listen for debuggers, when any may attach.
     pub inspect: Option<PathBuf>,
     /// The whole environment that the project sees.

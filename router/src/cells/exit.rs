@@ -36,6 +36,8 @@ pub(crate) enum Reason {
     /// By its own doing, with what it said of it.
     Abort(i32, String),
     Limit(Limit),
+    /// The router ended it, because its probe was not answered: why.
+    Unhealthy(String),
     /// The router lost it, and cannot say.
     Unknown,
 }
@@ -44,6 +46,11 @@ impl Exit {
     /// The end of a cell whose owner is gone.
     pub(super) fn unknown() -> Self {
         Self { reason: Reason::Unknown, last_words: Vec::new() }
+    }
+
+    /// The end of a cell in which no answer could be made any more.
+    pub(super) fn unhealthy(why: String, last_words: Vec<String>) -> Self {
+        Self { reason: Reason::Unhealthy(why), last_words }
     }
 
     /// `exceeded`: the limit that it is known to have been ended for.
@@ -77,6 +84,7 @@ impl Exit {
             Reason::Limit(Limit::Memory) => (DeathReason::Memory, None, None),
             Reason::Limit(Limit::EventLoop) => (DeathReason::EventLoop, None, None),
             Reason::Limit(Limit::Disk) => (DeathReason::Disk, None, None),
+            Reason::Unhealthy(_) => (DeathReason::Unhealthy, None, None),
             Reason::Unknown => (DeathReason::Unknown, None, None),
         };
         Death { reason, message: self.to_string(), code, signal, in_flight, restart_ms }
@@ -93,6 +101,9 @@ impl fmt::Display for Exit {
             Reason::Limit(Limit::EventLoop) => f.write_str("its event loop was blocked for too long"),
             Reason::Limit(Limit::Disk) => {
                 f.write_str("DATA_DIR and TMPDIR went on growing beyond limits.disk or limits.disk_files")
+            }
+            Reason::Unhealthy(why) => {
+                write!(f, "no request got a good answer, and neither did the router's probe: {why}")
             }
             Reason::Unknown => f.write_str("reason unknown"),
         }

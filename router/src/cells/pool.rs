@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::monitor::Monitor;
 use super::output::Output;
+use super::probe::Prober;
 use super::process::Cell;
 use super::{Caches, DataFolders, Order, Settings, StartError, Volume};
 
@@ -36,6 +37,7 @@ pub(crate) struct Cells {
     spares: Mutex<VecDeque<Cell>>,
     starting: AtomicUsize,
     monitor: Monitor,
+    prober: Prober,
     /// A spare was used, or a start has ended.
     changed: Notify,
 }
@@ -62,6 +64,7 @@ impl Cells {
             spares: Mutex::default(),
             starting: AtomicUsize::new(0),
             monitor: Monitor::default(),
+            prober: Prober::default(),
             changed: Notify::new(),
         }))
     }
@@ -94,9 +97,9 @@ impl Cells {
         }
     }
 
-    /// Looks after what the cells use. Runs until it is dropped.
+    /// Looks after what the cells use, and whether they can answer. Runs until it is dropped.
     pub(crate) async fn keep_within_limits(self: Arc<Self>) {
-        self.monitor.run().await;
+        tokio::join!(self.monitor.run(), self.prober.run());
     }
 
     /// Starts `order` in a cell of its own: a spare if there is one, else a new process.
@@ -114,6 +117,7 @@ impl Cells {
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
         cell.start(order, patience).await?;
+        self.prober.add(&cell);
         Ok(cell)
     }
 

@@ -25,6 +25,7 @@ use super::cgroup::Group;
 use super::control::Messages;
 use super::exit::Exit;
 use super::output::{Given, Output};
+use super::probe::Answers;
 use super::recount::Recount;
 use super::{Folders, Order, Settings, StartError, outside};
 use crate::project::diagnostic;
@@ -32,6 +33,9 @@ use crate::user::User;
 
 /// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
 const SOCKET: &str = "http";
+
+/// The name of the socket on which the cell's glue answers the router's probe: as short.
+const PROBE: &str = "ping";
 
 /// The name of the socket for debuggers: as short.
 const INSPECTOR: &str = "cdp";
@@ -54,6 +58,8 @@ struct Status {
     outcome: Option<Outcome>,
     /// The limit that it went over.
     exceeded: Option<Limit>,
+    /// How it failed the router's probe, which ended it.
+    unhealthy: Option<String>,
     exit: Option<Exit>,
 }
 
@@ -71,6 +77,7 @@ type Log = JoinHandle<Vec<String>>;
 enum ToOwner {
     Say(ToCell),
     Exceed(Limit),
+    Unhealthy(String),
     Kill,
 }
 
@@ -85,6 +92,7 @@ pub(crate) struct Cell {
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     data: OnceLock<Arc<Path>>,
+    answers: Answers,
     given: Given,
     inspector: OnceLock<Inspector>,
     recount: Arc<Recount>,
@@ -135,7 +143,7 @@ impl Cell {
         let group = settings.groups.as_ref().map(|groups| groups.enter(id, pid).map(Arc::new));
         let group = group.transpose().context("put a cell into a control group")?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
-        // A start, a limit that it went over, a drain, and a count of its folders.
+        // A start, what it is ended for, a drain, and a count of its folders.
         let (commands, received) = mpsc::channel(4);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
@@ -164,6 +172,7 @@ impl Cell {
             group,
             limits: OnceLock::new(),
             data: OnceLock::new(),
+            answers: Answers::default(),
             given,
             inspector: OnceLock::new(),
             recount,
@@ -184,6 +193,16 @@ impl Cell {
     /// Where it answers HTTP/1.1.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where the router's probe is answered.
+    pub(super) fn probe(&self) -> PathBuf {
+        self.socket.with_file_name(PROBE)
+    }
+
+    /// How requests have fared in it.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     pub(crate) fn has_exited(&self) -> bool {
@@ -270,7 +289,8 @@ impl Cell {
         std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
         let cache = self.cache(order, user);
         let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
-        Ok(Folders { socket: self.socket.clone(), inspect, tmp: self.tmp.clone(), data, cache })
+        let (socket, probe) = (self.socket.clone(), self.probe());
+        Ok(Folders { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
     }
 
     fn bound(&self, limits: &Limits) -> Result<()> {
@@ -340,6 +360,17 @@ impl Cell {
     pub(super) fn exceed(&self, limit: Limit) {
         // A queue that is full has its end in it already.
         let _ = self.commands.try_send(ToOwner::Exceed(limit));
+    }
+
+    /// Ends the process because no answer can be made in it any more: the router's probe got none, for this reason.
+    pub(super) fn end_as_unhealthy(&self, why: String) {
+        tracing::warn!(
+            project.name = self.project(),
+            cell.pid = self.pid(),
+            "a cell is ended: its last answers were errors or never came, and it does not answer the router's probe: {why}"
+        );
+        // A queue that is full has its end in it already.
+        let _ = self.commands.try_send(ToOwner::Unhealthy(why));
     }
 
     /// Waits for the end of the process.

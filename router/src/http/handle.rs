@@ -157,7 +157,14 @@ impl Worker {
         }
         for _ in 0..MAX_SENDS {
             let cell = &lease.running.cell;
-            match self.pool.send(cell.id(), cell.socket(), request).await {
+            let awaited = cell.answers().awaited();
+            let sent = self.pool.send(cell.id(), cell.socket(), request).await;
+            match &sent {
+                Ok(response) => awaited.answered(response.status()),
+                Err(SendError::Failed(_)) => drop(awaited),
+                Err(SendError::NotSent(_)) => awaited.not_sent(),
+            }
+            match sent {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return Err(lease.answered_badly(BadAnswer::Switch));
                 }

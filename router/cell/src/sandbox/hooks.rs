@@ -201,7 +201,7 @@ unsafe extern "C" fn bind(socket: c_int, address: *const sockaddr, length: sockl
     unsafe {
         let family = if address.is_null() { libc::AF_UNSPEC } else { c_int::from((*address).sa_family) };
         if family == libc::AF_UNIX {
-            let named = socket_name(address, length).map(|name| listener::name(&name));
+            let named = socket_name(address, length).map(|name| listener::name(socket, &name));
             match named {
                 Ok(Some(Ok(()))) => return 0,
                 Ok(Some(Err(error))) | Err(error) => return fail(&error),

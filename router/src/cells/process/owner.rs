@@ -55,6 +55,10 @@ impl Owner {
                         self.exceeded(limit);
                         self.kill();
                     }
+                    Some(ToOwner::Unhealthy(why)) => {
+                        self.status.send_modify(|status| status.unhealthy = Some(why));
+                        self.kill();
+                    }
                     Some(ToOwner::Kill) => self.kill(),
                     None => {
                         self.kill();
@@ -74,7 +78,10 @@ impl Owner {
         let out_of_memory = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
         self.status.send_modify(|status| {
             let exceeded = status.exceeded.or(out_of_memory.then_some(Limit::Memory));
-            status.exit = Some(Exit::new(ended, exceeded, last_words));
+            status.exit = Some(match status.unhealthy.take() {
+                Some(why) if exceeded.is_none() => Exit::unhealthy(why, last_words),
+                _ => Exit::new(ended, exceeded, last_words),
+            });
         });
     }
 
