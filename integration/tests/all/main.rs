@@ -61,6 +61,7 @@ mod node_servers;
 mod overload;
 mod policy;
 mod problems;
+mod reads;
 mod reload;
 mod restart;
 mod root;

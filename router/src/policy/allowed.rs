@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use switchyard_protocol::{Limits, Reach};
 
-use super::RequestLimits;
 use super::extent::Extent;
 use super::net::Target;
 use super::variable::Names;
+use super::{ReadLimits, RequestLimits};
 
 #[derive(Clone)]
 pub(super) struct Allowed {
@@ -26,6 +26,7 @@ pub(super) struct Allowed {
     pub(super) own_env: Extent<Names>,
     pub(super) limits: Limits,
     pub(super) requests: RequestLimits,
+    pub(super) reads: ReadLimits,
     pub(super) cells: usize,
     /// What it is given, unless it asks for less. Secrets among it.
     pub(super) env: BTreeMap<String, String>,
@@ -33,7 +34,7 @@ pub(super) struct Allowed {
 
 impl Allowed {
     /// What is safe.
-    pub(super) fn new(requests: RequestLimits) -> Self {
+    pub(super) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
         Self {
             read: Vec::new(),
             write: Vec::new(),
@@ -51,6 +52,7 @@ impl Allowed {
                 disk_files: 100_000,
             },
             requests,
+            reads,
             cells: 4,
             env: BTreeMap::new(),
         }
