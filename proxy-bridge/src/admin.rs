@@ -149,6 +149,21 @@ pub struct Limits {
     pub queue: usize,
     /// Milliseconds that they wait.
     pub patience_ms: u64,
+    /// Files of the project on the volume, and whatever else lies in its folders and is no folder.
+    #[serde(default)]
+    pub project_files: u64,
+    /// Folders of the project on the volume.
+    #[serde(default)]
+    pub project_folders: u64,
+    /// Bytes of the project's files on the volume together.
+    #[serde(default)]
+    pub project_size: u64,
+    /// Bytes of one of them.
+    #[serde(default)]
+    pub file_size: u64,
+    /// Milliseconds that reading them may take.
+    #[serde(default)]
+    pub read_ms: u64,
 }
 
 /// A cell that ended by itself.

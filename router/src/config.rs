@@ -11,6 +11,7 @@ use switchyard_bridge::forwarded::TrustedProxies;
 use switchyard_bridge::gate::PublicHost;
 
 use crate::inspect::Inspectable;
+use crate::policy::ReadLimits;
 use crate::user::UserRange;
 
 const PROJECTS: &str = "projects";
@@ -54,6 +55,11 @@ const DEV: &str = "dev";
 const ALLOW_INSTALL: &str = "allow-install";
 const INSTALL_TIMEOUT: &str = "install-timeout";
 const INSPECT: &str = "inspect";
+const MAX_PROJECT_FILES: &str = "max-project-files";
+const MAX_PROJECT_FOLDERS: &str = "max-project-folders";
+const MAX_PROJECT_SIZE: &str = "max-project-size";
+const MAX_FILE_SIZE: &str = "max-file-size";
+const READ_TIMEOUT: &str = "read-timeout";
 
 const FLAGS: &[Flag] = &[
     flag(PROJECTS, "DIR", "", "the volume: each directory in it is a project (required)"),
@@ -114,6 +120,32 @@ const FLAGS: &[Flag] = &[
         "FILE",
         "",
         "what projects may do, what they may use and their environment; read again on SIGHUP",
+    ),
+    // The policy overrides these five, for all projects or for some. Large applications have a tenth of as many files; to list
+    // these takes a fifth of a second.
+    flag(
+        MAX_PROJECT_FILES,
+        "N",
+        "50000",
+        "files of a project, counting whatever else is no folder; with more, or beyond one of the next four, it fails",
+    ),
+    // Each is watched: a kilobyte of the kernel. The largest source trees there are have a third of it.
+    flag(
+        MAX_PROJECT_FOLDERS,
+        "N",
+        "20000",
+        "folders of a project, each counted by every symbolic link to it",
+    ),
+    // Each version has a copy. Twenty seconds at 50 MB/s.
+    flag(MAX_PROJECT_SIZE, "BYTES", "1073741824", "bytes in a project's files together"),
+    // Videos and data sets have more, and belong in a store for them.
+    flag(MAX_FILE_SIZE, "BYTES", "268435456", "bytes in one file of a project"),
+    // As many bytes as a project may have, read and copied from a slow disk.
+    flag(
+        READ_TIMEOUT,
+        "MS",
+        "60000",
+        "how long reading a project's files may take, waiting for its turn apart",
     ),
     // The policy overrides these three, for all projects or for some.
     flag(
@@ -229,6 +261,8 @@ pub struct Config {
     pub keep: usize,
     pub module_cache: u64,
     pub policy: Option<PathBuf>,
+    /// How much and how long is read of a project.
+    pub(crate) reads: ReadLimits,
     pub request_timeout: Duration,
     pub max_body: u64,
     pub max_in_flight: usize,
@@ -311,6 +345,13 @@ impl Config {
             keep: values.number(KEEP, 0) as usize,
             module_cache: values.number(MODULE_CACHE, 0),
             policy: values.optional(POLICY).map(PathBuf::from),
+            reads: ReadLimits {
+                files: values.number(MAX_PROJECT_FILES, 10),
+                folders: values.number(MAX_PROJECT_FOLDERS, 10),
+                bytes: values.number(MAX_PROJECT_SIZE, 1),
+                file_bytes: values.number(MAX_FILE_SIZE, 1),
+                time: values.millis(READ_TIMEOUT, 1000),
+            },
             request_timeout: values.millis(REQUEST_TIMEOUT, 1),
             max_body: values.number(MAX_BODY, 0),
             max_in_flight: values.number(MAX_IN_FLIGHT, 1) as usize,
@@ -400,6 +441,7 @@ mod tests {
         assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
         assert_eq!(config.debounce, Duration::from_millis(500));
         assert_eq!(config.poll, None);
+        assert_eq!(config.reads, ReadLimits::default());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod file;
 mod limits;
 mod net;
 mod paths;
+mod reads;
 mod resolve;
 mod routes;
 mod secret;
@@ -25,6 +26,7 @@ use switchyard_protocol::{Limits, Permissions};
 
 use self::allowed::Allowed;
 pub(crate) use self::asked::{Asked, Wrong};
+pub(crate) use self::reads::{ReadLimit, ReadLimits};
 pub(crate) use self::routes::Verdict;
 
 /// What the operator allows: to all projects, and to some of them in other ways.
@@ -69,8 +71,9 @@ pub(crate) struct RequestLimits {
 
 impl Policy {
     /// What holds without a file: nothing beyond what is safe, and these limits.
-    pub(crate) fn new(requests: RequestLimits) -> Self {
-        Self { defaults: Allowed::new(requests), projects: BTreeMap::new(), assignments: Arc::default() }
+    pub(crate) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
+        let defaults = Allowed::new(requests, reads);
+        Self { defaults, projects: BTreeMap::new(), assignments: Arc::default() }
     }
 
     /// Reads `file`. What it says nothing of is as in [`Policy::new`]. `state` is the router's own folder, which
@@ -78,8 +81,24 @@ impl Policy {
     ///
     /// # Errors
     /// All that is wrong with it, each with its place in the file and its key. Never a secret.
-    pub(crate) fn read(file: &Path, requests: RequestLimits, state: &Path) -> Result<Self, Vec<String>> {
-        file::read(file, Self::new(requests), state)
+    pub(crate) fn read(
+        file: &Path,
+        requests: RequestLimits,
+        reads: ReadLimits,
+        state: &Path,
+    ) -> Result<Self, Vec<String>> {
+        file::read(file, Self::new(requests, reads), state)
+    }
+
+    /// The largest limits of reading that any project has.
+    pub(crate) fn most_read(&self) -> ReadLimits {
+        let all = self.projects.values().map(|allowed| allowed.reads);
+        all.fold(self.defaults.reads, ReadLimits::max)
+    }
+
+    /// The limits of reading a project, whatever it asks for.
+    pub(crate) fn reads(&self, project: &ProjectName) -> ReadLimits {
+        self.projects.get(project).unwrap_or(&self.defaults).reads
     }
 
     /// What a project gets that asks for this.
@@ -115,7 +134,7 @@ impl Default for RequestLimits {
 
 impl Default for Grant {
     fn default() -> Self {
-        resolve::grant(&Allowed::new(RequestLimits::default()), &Asked::default())
+        resolve::grant(&Allowed::new(RequestLimits::default(), ReadLimits::default()), &Asked::default())
     }
 }
 

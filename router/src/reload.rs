@@ -9,6 +9,7 @@ mod machine;
 mod population;
 mod project;
 mod prune;
+mod readers;
 mod record;
 mod restarts;
 mod retries;

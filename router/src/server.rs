@@ -333,11 +333,13 @@ where
     let (commands, commanded) = commands();
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
+    let most = policy.most_read();
     let watched = watch::Settings {
         root: projects.clone(),
         debounce: config.debounce,
         poll: config.poll,
         compare: config.compare,
+        most: [most.folders, most.files],
     };
     let watch = Watch::start(watched, metrics.clone(), changed)?;
     let filling = tokio::spawn(cells.clone().keep_filled());

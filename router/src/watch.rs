@@ -3,8 +3,9 @@
 
 mod compare;
 mod follow;
+mod inotify;
 mod mount;
-mod plain;
+mod resync;
 mod settle;
 mod stamp;
 mod tree;
@@ -24,6 +25,7 @@ use switchyard_bridge::event::Trigger;
 
 use self::compare::{Comparison, Difference, Pace};
 use self::follow::{Follower, News};
+use self::resync::Resync;
 use self::settle::{Packages, Settled, Settling, What};
 use self::tree::Tree;
 use crate::metrics::Metrics;
@@ -62,6 +64,17 @@ const INSTALLING_LOOKS: Duration = Duration::from_millis(500);
 /// large applications take a minute or two.
 const MAX_INSTALLING: Duration = Duration::from_secs(180);
 
+/// The start waits so long for projects to be watched. Those that are not by then are read again when they are.
+const START: Duration = Duration::from_secs(2);
+
+/// Projects are gone through for so long before anything else is seen to, but one at least.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// When events are lost again and again all projects are read again this often, and by so much less often for each: a project
+/// that has not changed takes a millisecond or two.
+const RESCAN_PAUSE: Duration = Duration::from_secs(1);
+const RESCAN_EACH: Duration = Duration::from_millis(10);
+
 /// Messages that are taken before anything else is seen to; each has the events of some milliseconds.
 const MAX_MESSAGES: usize = 1000;
 
@@ -90,6 +103,8 @@ pub(crate) struct Settings {
     pub(crate) poll: Option<Duration>,
     /// How often they are compared beside events; zero: never.
     pub(crate) compare: Duration,
+    /// The most folders and the most files that a valid project has.
+    pub(crate) most: [u64; 2],
 }
 
 /// The running watch. Dropping it ends its threads.
@@ -118,10 +133,11 @@ impl Watch {
         let (events, differences) = (sender.clone(), sender.clone());
         let follower = Follower::new(settings.root.clone());
         let folder = follower.folder().cloned().unwrap_or_else(|| settings.root.path().to_owned());
-        let (tree, watching) = Tree::new(&folder, TICK, MERGE, move |result: DebounceEventResult| {
-            // The watch has ended when nobody receives.
-            let _ = events.send(Message::Events(result));
-        });
+        let (tree, watching) =
+            Tree::new(&folder, settings.most, TICK, MERGE, move |result: DebounceEventResult| {
+                // The watch has ended when nobody receives.
+                let _ = events.send(Message::Events(result));
+            });
         let comparison = Comparison::start(settings.root.clone(), move |difference| {
             differences.send(Message::Differs(difference)).is_ok()
         })
@@ -136,6 +152,9 @@ impl Watch {
             comparison,
             seen: HashMap::new(),
             suspects: Vec::new(),
+            resync: Resync::default(),
+            rescan: None,
+            rescanned: None,
             changes,
         };
         watcher.begin(watching);
@@ -169,6 +188,12 @@ struct Watcher {
     seen: HashMap<String, Instant>,
     /// Differences whose events may still be on their way, and until when.
     suspects: Vec<(Difference, Instant)>,
+    /// The projects whose folders are to be gone through.
+    resync: Resync,
+    /// When all projects are to be read again.
+    rescan: Option<Instant>,
+    /// When they were last.
+    rescanned: Option<Instant>,
     changes: tokio::sync::mpsc::Sender<Change>,
 }
 
@@ -183,8 +208,18 @@ impl Watcher {
             self.poll_instead(&format!("file events are not to be had ({error}); {max}"));
         }
         self.check_mount();
-        let watched = self.tree.sync_all();
+        let watched = self.tree.watch_root();
         self.watched(watched);
+        let until = Instant::now() + START;
+        for name in self.tree.names() {
+            self.tree.learn(&name);
+            if Instant::now() < until {
+                let watched = self.tree.sync(&name);
+                self.watched(watched.map(|_| ()));
+            } else {
+                self.resync.ask(&name, until);
+            }
+        }
         self.set_pace();
     }
 
@@ -198,26 +233,29 @@ impl Watcher {
     fn run(mut self, messages: &mpsc::Receiver<Message>) {
         let mut next_look = Instant::now() + follow::LOOKS;
         loop {
-            let due = self.settling.due().map_or(next_look, |due| due.min(next_look));
+            let dues = [self.settling.due(), self.resync.due(), self.rescan];
+            let due = dues.into_iter().flatten().fold(next_look, Instant::min);
             let first = match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Disconnected) => return,
                 first => first.ok(),
             };
-            // All that wait at once: the folders of a project are gone through after them, not after each.
-            let mut restructured = false;
+            // The kernel's next events may come: those that wait are taken now.
+            self.tree.taken();
             for message in first.into_iter().chain(messages.try_iter().take(MAX_MESSAGES)) {
                 match message {
-                    Message::Events(Ok(events)) => restructured |= self.events(&events),
+                    Message::Events(Ok(events)) => self.events(&events),
                     Message::Events(Err(errors)) => self.errors(&errors),
                     Message::Differs(difference) => self.differs(difference),
                     Message::Stop => return,
                 }
             }
-            if restructured {
-                let watched = self.tree.sync(&self.settling.names());
-                self.watched(watched);
-            }
+            self.resync();
             let now = Instant::now();
+            if self.rescan.is_some_and(|rescan| rescan <= now) {
+                self.rescan = None;
+                self.rescanned = Some(now);
+                self.note_all(|_| Ok(()), now);
+            }
             let mut changes = Vec::new();
             if next_look <= now {
                 next_look = now + follow::LOOKS;
@@ -261,7 +299,28 @@ impl Watcher {
         names.extend(self.tree.names());
         for name in names {
             let path = self.tree.root().join(&name);
+            self.tree.learn(&name);
+            self.resync.ask(&name, now);
             self.note(&name, &path, What::Other, now);
+        }
+    }
+
+    /// Goes through the folders of projects whose turn it is.
+    fn resync(&mut self) {
+        let began = Instant::now();
+        while let Some(name) = self.resync.next(Instant::now()) {
+            let now = Instant::now();
+            let watched = self.tree.sync(&name);
+            let ended = Instant::now();
+            self.resync.took(&name, ended - now, ended);
+            // Changes before the watch began were perhaps not read.
+            if watched.as_ref().is_ok_and(|is_new| *is_new) {
+                self.settling.note_late(&name, now);
+            }
+            self.watched(watched.map(|_| ()));
+            if began.elapsed() > SLICE {
+                break;
+            }
         }
     }
 
@@ -280,8 +339,9 @@ impl Watcher {
 
     /// Says what a project that is quiet is to have done; nothing while its packages are being installed.
     fn settled(&mut self, mut settled: Settled, now: Instant) -> Option<Change> {
-        let watched = self.tree.renew(&settled.name);
-        self.watched(watched);
+        if self.tree.learn(&settled.name) {
+            self.resync.ask(&settled.name, now);
+        }
         if let Some(until) = self.installing(&mut settled, now) {
             self.settling.put_back(settled, until);
             return None;
@@ -340,33 +400,34 @@ impl Watcher {
     fn found(&mut self, difference: &Difference, now: Instant) {
         let Difference { name, packages, .. } = difference;
         // Its folders may be others under the same names.
-        let watched = self.tree.sync(std::slice::from_ref(name));
-        self.watched(watched);
+        self.resync.ask(name, now);
         if *packages {
             self.settling.note_packages(name, now);
         }
         self.settling.found(name, now);
     }
 
-    /// Returns whether there may be other directories now.
-    fn events(&mut self, events: &[DebouncedEvent]) -> bool {
-        let mut restructured = false;
+    fn events(&mut self, events: &[DebouncedEvent]) {
         for event in events {
             if event.need_rescan() {
                 self.rescan("the kernel's queue of file events overflowed");
-                return false;
+                continue;
             }
             let Some(what) = what(&event.kind) else { continue };
             for path in &event.paths {
                 if path == self.tree.root() && event.kind == EventKind::Any {
                     self.follower.doubt();
                 }
+                let is_restructuring = is_restructuring(&event.kind, path);
+                let mut counts = false;
                 for (name, below) in self.tree.projects_of(path) {
                     match Place::of(&below) {
                         Place::Leftover => continue,
-                        Place::Counted => restructured |= is_restructuring(&event.kind, path),
+                        Place::Counted => counts = true,
                         Place::Packages { has_packages } => {
-                            restructured |= has_packages && is_restructuring(&event.kind, path);
+                            if has_packages && is_restructuring {
+                                self.resync.ask(&name, event.time);
+                            }
                             if what != What::Opened {
                                 self.settling.note_packages(&name, event.time);
                             }
@@ -374,9 +435,19 @@ impl Watcher {
                     }
                     self.note(&name, path, what, event.time);
                 }
+                if counts && is_restructuring {
+                    self.restructure(path, matches!(event.kind, EventKind::Create(_)), event.time);
+                }
             }
         }
-        restructured
+    }
+
+    /// Follows a change of which folders there are.
+    fn restructure(&mut self, path: &Path, is_new: bool, at: Instant) {
+        match self.tree.follow(path, is_new) {
+            Ok(names) => names.iter().for_each(|name| self.resync.ask(name, at)),
+            Err(error) => self.watched(Err(error)),
+        }
     }
 
     fn errors(&mut self, errors: &[Error]) {
@@ -389,10 +460,17 @@ impl Watcher {
         }
     }
 
+    /// Has all projects read again, soon: whoever makes events be lost could keep everybody busy with that.
     fn rescan(&mut self, why: &str) {
         self.metrics.lost_events.inc();
+        if self.rescan.is_some() {
+            return;
+        }
         tracing::warn!("{why}: all projects are read again");
-        self.note_all(Tree::sync_all, Instant::now());
+        let now = Instant::now();
+        let count = u32::try_from(self.tree.count()).unwrap_or(u32::MAX);
+        let pause = RESCAN_PAUSE + RESCAN_EACH * count;
+        self.rescan = Some(self.rescanned.map_or(now, |before| now.max(before + pause)));
     }
 
     fn watched(&mut self, result: Result<(), Error>) {

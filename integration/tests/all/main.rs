@@ -70,6 +70,7 @@ mod poisoned;
 mod policy;
 mod ports;
 mod problems;
+mod reads;
 mod reload;
 mod restart;
 mod root;

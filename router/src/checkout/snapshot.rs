@@ -1,6 +1,7 @@
 //! One consistent reading of a project: its listing and the hash of every file.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use sha2::{Digest as _, Sha256};
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 
-use super::scan::{Gate, ListError, Stamp, list, unreadable};
-use crate::project::{diagnostic, is_beside, open_file};
+use super::bounds::{Bounds, Interrupted, Pace};
+use super::scan::{Gate, ListError, Listing, Stamp, list, unreadable};
+use crate::project::{diagnostic, is_beside};
 
 /// How often a project that moves while it is read is read again at once. If it still moves
 /// then, the watch will call again.
@@ -39,26 +41,74 @@ pub(crate) struct Snapshot {
     /// Of the project's own files, when there are others.
     pub(crate) own: Option<Digest>,
     pub(crate) files: Arc<Files>,
-    /// When each file was last modified on the volume, in seconds since 1970.
-    pub(super) modified: BTreeMap<String, i64>,
-    /// The `node_modules` folders, relative.
-    pub(crate) node_modules: Vec<String>,
+    /// The listing that it was made from, with the folders held open.
+    listing: Listing,
 }
 
 impl Snapshot {
     /// Where on the volume its `node_modules` folders are.
     pub(crate) fn packages(&self) -> impl Iterator<Item = PathBuf> {
-        self.node_modules.iter().map(|path| self.place(path))
+        self.node_modules().iter().map(|path| self.place(path))
+    }
+
+    /// The `node_modules` folders, relative.
+    pub(super) fn node_modules(&self) -> &[String] {
+        &self.listing.node_modules
     }
 
     /// Where on the volume `path` is, which is relative to the project.
     pub(super) fn place(&self, path: &str) -> PathBuf {
-        place(&self.root, &self.volume, path)
+        path.strip_prefix("../").map_or_else(|| self.root.join(path), |below| self.volume.join(below))
+    }
+
+    /// When each file was last modified on the volume, in seconds since 1970.
+    pub(super) fn modified(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.listing.files.iter().map(|(path, listed)| (path.as_str(), listed.stamp.modified.0))
+    }
+
+    /// Opens a file on the volume, and says how many bytes it had.
+    ///
+    /// # Errors
+    /// The file is gone, or no regular file.
+    pub(super) fn open(&self, path: &str) -> Result<(File, u64), ReadError> {
+        let listed = self.listing.files.get(path).ok_or(ReadError::Moved)?;
+        let file = self.listing.tops.file(&listed.at).map_err(|error| ReadError::of(path, &error))?;
+        Ok((file, listed.stamp.size))
     }
 }
 
-fn place(root: &Path, volume: &Path, path: &str) -> PathBuf {
-    path.strip_prefix("../").map_or_else(|| root.join(path), |below| volume.join(below))
+/// Why a file was not read.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    /// The file is not as it was listed.
+    Moved,
+    Invalid(Diagnostic),
+    Interrupted,
+}
+
+impl ReadError {
+    pub(super) fn of(path: &str, error: &io::Error) -> Self {
+        match unreadable(path, error) {
+            ListError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            _ => Self::Moved,
+        }
+    }
+}
+
+impl From<Interrupted> for ReadError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl From<ReadError> for ListError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Moved => Self::Moved,
+            ReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            ReadError::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// The digest of the project's own files, when `files` has others.
@@ -74,6 +124,8 @@ pub(crate) enum SnapshotError {
     Gone,
     /// No valid project, or not to be read.
     Invalid(Diagnostic),
+    /// Whoever was asked whether to go on has refused.
+    Interrupted,
 }
 
 /// File hashes by path and stamp, so that a reload costs what changed and not what is there.
@@ -87,17 +139,19 @@ pub(crate) struct HashCache(HashMap<String, (Stamp, FileHash)>);
 pub(crate) fn snapshot(
     root: &Path,
     gate: Gate<'_>,
+    bounds: Bounds<'_>,
     cache: &mut HashCache,
 ) -> Result<Snapshot, SnapshotError> {
     for reading in 0..MAX_READINGS {
         if reading > 0 {
             std::thread::sleep(READING_PAUSE);
         }
-        match read(root, gate, cache) {
+        match read(root, gate, bounds, cache) {
             Ok(snapshot) => return Ok(snapshot),
             Err(ListError::Moved) => {}
             Err(ListError::Gone) => return Err(SnapshotError::Gone),
             Err(ListError::Invalid(diagnostic)) => return Err(SnapshotError::Invalid(diagnostic)),
+            Err(ListError::Interrupted) => return Err(SnapshotError::Interrupted),
         }
     }
     Err(SnapshotError::Invalid(diagnostic(format!(
@@ -105,29 +159,20 @@ pub(crate) fn snapshot(
     ))))
 }
 
-fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, ListError> {
+fn read(
+    root: &Path,
+    gate: Gate<'_>,
+    bounds: Bounds<'_>,
+    cache: &mut HashCache,
+) -> Result<Snapshot, ListError> {
     let root = &resolve(root)?;
-    let before = list(root, gate)?;
+    let listing = list(root, gate, bounds)?;
     let volume = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
-    let mut files = BTreeMap::new();
-    let mut fresh = HashMap::new();
-    for (path, stamp) in &before.files {
-        let known = cache.0.get(path).filter(|(known, _)| known == stamp).map(|(_, hash)| *hash);
-        let read_at = SystemTime::now();
-        let hash = match known {
-            Some(hash) => hash,
-            None => hash_file(&place(&real, volume, path)).map_err(|error| unreadable(path, &error))?,
-        };
-        if known.is_some() || is_settled(*stamp, read_at) {
-            fresh.insert(path.clone(), (*stamp, hash));
-        }
-        files.insert(path.clone(), hash);
-    }
-    if list(root, gate)? != before {
+    let files = cache.hashes(&listing, bounds.pace)?;
+    if !list(root, gate, bounds)?.is_same(&listing) {
         return Err(ListError::Moved);
     }
-    cache.0 = fresh;
     let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
     Ok(Snapshot {
         root: real,
@@ -135,9 +180,37 @@ fn read(root: &Path, gate: Gate<'_>, cache: &mut HashCache) -> Result<Snapshot, 
         digest,
         own: own_digest(&files),
         files: Arc::new(files),
-        modified: before.files.into_iter().map(|(path, stamp)| (path, stamp.modified.0)).collect(),
-        node_modules: before.node_modules,
+        listing,
     })
+}
+
+impl HashCache {
+    /// The hashes of all files. What it has hashed until it is interrupted is not hashed again.
+    fn hashes(&mut self, listing: &Listing, pace: Pace<'_>) -> Result<Files, ReadError> {
+        self.0.retain(|path, _| listing.files.contains_key(path));
+        let mut files = BTreeMap::new();
+        for (path, listed) in &listing.files {
+            pace()?;
+            let stamp = listed.stamp;
+            let known = self.0.get(path).filter(|(known, _)| *known == stamp).map(|(_, hash)| *hash);
+            let read_at = SystemTime::now();
+            let hash = match known {
+                Some(hash) => hash,
+                None => {
+                    let file = listing.tops.file(&listed.at);
+                    let file = file.map_err(|error| ReadError::of(path, &error))?;
+                    hash(path, &file, stamp.size, pace)?
+                }
+            };
+            if known.is_some() || is_settled(stamp, read_at) {
+                self.0.insert(path.clone(), (stamp, hash));
+            } else {
+                self.0.remove(path);
+            }
+            files.insert(path.clone(), hash);
+        }
+        Ok(files)
+    }
 }
 
 /// The project's path with that of the volume resolved: what the volume's name leads to may change while the project is
@@ -157,27 +230,36 @@ fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {
     read_at.duration_since(modified).is_ok_and(|age| age > RACY)
 }
 
-/// SHA-256 of a file's content.
-pub(super) fn hash_file(path: &Path) -> io::Result<FileHash> {
-    let mut file = open_file(path)?;
+/// SHA-256 of a file's content, which has `size` bytes.
+pub(super) fn hash(path: &str, mut file: &File, size: u64, pace: Pace<'_>) -> Result<FileHash, ReadError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
+    let mut left = size;
     loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
-            n => hash.update(&buffer[..n]),
-        }
+        pace()?;
+        let read = match file.read(&mut buffer) {
+            Ok(0) if left == 0 => return Ok(hash.finalize().into()),
+            Ok(0) => return Err(ReadError::Moved),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ReadError::of(path, &error)),
+        };
+        // The file grows while it is read.
+        left = left.checked_sub(read as u64).ok_or(ReadError::Moved)?;
+        hash.update(&buffer[..read]);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::cell::Cell;
 
     use super::*;
+    use crate::policy::ReadLimits;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
-        snapshot(root, &|_, _| Ok(()), cache).unwrap().digest
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) };
+        snapshot(root, &|_, _| Ok(()), bounds, cache).unwrap().digest
     }
 
     #[test]
@@ -219,5 +301,42 @@ mod tests {
         let (_, hash) = cache.0.get_mut("a.ts").unwrap();
         hash[0] ^= 1;
         assert_ne!(digest(dir.path(), &mut cache), first, "the cached hash was used");
+    }
+
+    #[test]
+    fn what_was_hashed_until_the_interruption_is_not_hashed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        for name in 0..10 {
+            let file = File::create(dir.path().join(name.to_string())).unwrap();
+            file.set_modified(old).unwrap();
+        }
+        let (asked, allowed) = (Cell::new(0), Cell::new(30));
+        let pace = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > allowed.get() { Err(Interrupted) } else { Ok(()) }
+        };
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &pace };
+        let mut cache = HashCache::default();
+        let first = snapshot(dir.path(), &|_, _| Ok(()), bounds, &mut cache);
+        assert!(matches!(first, Err(SnapshotError::Interrupted)));
+        let hashed = cache.0.len();
+        assert!((1..10).contains(&hashed), "{hashed}");
+        asked.set(0);
+        allowed.set(usize::MAX);
+        snapshot(dir.path(), &|_, _| Ok(()), bounds, &mut cache).unwrap();
+        // Each name is asked for twice by the two walks (with `.` and `..`) and once here; each file that is read, once more.
+        assert_eq!(asked.get(), 2 * 12 + 10 + (10 - hashed));
+    }
+
+    #[test]
+    fn a_file_of_another_length_than_it_was_listed_with_has_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "12345").unwrap();
+        for (size, is_right) in [(4, false), (5, true), (6, false)] {
+            let hashed = hash("a", &File::open(&path).unwrap(), size, &|| Ok(()));
+            assert_eq!(hashed.is_ok(), is_right, "{size}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,11 +13,16 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use switchyard_bridge::digest::Digest;
+use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 
-use super::snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError, hash_file, own_digest, snapshot};
+use super::bounds::{Bounds, Interrupted, Pace};
+use super::snapshot::{
+    FileHash, Files, HashCache, ReadError, Snapshot, SnapshotError, hash, own_digest, snapshot,
+};
 use super::times;
 use crate::folder::{NOT_SHARED, remove};
+use crate::policy::ReadLimits;
 use crate::project::{Include, diagnostic};
 use crate::version::{Tenant, Version};
 
@@ -27,6 +33,10 @@ const UNFINISHED: &str = ".new-";
 
 /// Beside the project's directory in a checkout: a link to what was fetched for it.
 const PACKAGES: &str = ".packages";
+
+/// Bytes that are copied between two looks at whether to go on: some milliseconds. The kernel shares whole pieces with the
+/// original where the file system can.
+const PIECE: u64 = 8 << 20;
 
 /// So few pins are not worth a look at all of them.
 const PINS: usize = 64;
@@ -113,6 +123,10 @@ pub(crate) enum CheckoutError {
     /// A file on the volume is no longer what the snapshot saw: snapshot again.
     #[error("the project changed while it was copied")]
     Moved,
+    #[error("{}", .0.message)]
+    Invalid(Diagnostic),
+    #[error("the copying was interrupted")]
+    Interrupted,
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
@@ -161,7 +175,12 @@ impl Store {
     /// # Errors
     /// Also when it includes what it may not: the router's own folder, in which are all projects' data, or a project's that
     /// does not share.
-    pub(crate) fn snapshot(&self, root: &Path, cache: &mut HashCache) -> Result<Snapshot, SnapshotError> {
+    pub(crate) fn snapshot(
+        &self,
+        root: &Path,
+        bounds: Bounds<'_>,
+        cache: &mut HashCache,
+    ) -> Result<Snapshot, SnapshotError> {
         let project = root.file_name().unwrap_or_default().to_string_lossy();
         let state = self.root.parent().unwrap_or(&self.root);
         let gate = |volume: &Path, include: &Include| {
@@ -171,9 +190,9 @@ impl Store {
             }
             include.leave(volume, &project)
         };
-        let snapshot = snapshot(root, &gate, cache)?;
+        let snapshot = snapshot(root, &gate, bounds, cache)?;
         // A cell may read what its packages really are: by a link that would be anything.
-        let linked = snapshot.node_modules.iter().find(|path| snapshot.place(path).is_symlink());
+        let linked = snapshot.node_modules().iter().find(|path| snapshot.place(path).is_symlink());
         match linked {
             Some(path) => {
                 let error = format!("{path} is a symbolic link: install the packages in its place");
@@ -184,8 +203,9 @@ impl Store {
     }
 
     /// The checkout of `version`, when it is there and holds what its digest says.
-    pub(crate) fn find(&self, version: &Version) -> Option<Checkout> {
-        let kept = self.kept(&version.tenant(), &version.digest.short())?;
+    /// None also when `pace` refuses.
+    pub(crate) fn find(&self, version: &Version, pace: Pace<'_>) -> Option<Checkout> {
+        let kept = self.kept_within(&version.tenant(), &version.digest.short(), pace)?;
         (kept.version == *version).then_some(kept.checkout)
     }
 
@@ -193,6 +213,10 @@ impl Store {
     /// holds
     /// what its digest says.
     pub(crate) fn kept(&self, tenant: &Tenant, short: &str) -> Option<Kept> {
+        self.kept_within(tenant, short, &|| Ok(()))
+    }
+
+    fn kept_within(&self, tenant: &Tenant, short: &str, pace: Pace<'_>) -> Option<Kept> {
         let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         if !short.bytes().all(is_digit) {
             return None;
@@ -202,21 +226,29 @@ impl Store {
         let trusted = self.known().trusted.get(&folder).cloned();
         let (digest, files) = match trusted {
             Some(trusted) if checkout.dir.is_dir() => trusted,
-            _ => self.compare(&folder, &checkout.dir, short)?,
+            _ => self.compare(&folder, &checkout.dir, short, pace)?,
         };
         Some(Kept { version: Version::new(tenant, digest), files, checkout })
     }
 
     /// A power cut can leave names without their content: what an earlier process made is believed only
     /// when it hashes to its name.
-    fn compare(&self, folder: &Path, dir: &Path, short: &str) -> Option<(Digest, Arc<Files>)> {
+    fn compare(
+        &self,
+        folder: &Path,
+        dir: &Path,
+        short: &str,
+        pace: Pace<'_>,
+    ) -> Option<(Digest, Arc<Files>)> {
+        let bounds = Bounds { limits: ReadLimits::NONE, pace };
         // What is in it was let in when it was made.
-        let found = match snapshot(dir, &|_, _| Ok(()), &mut HashCache::default()) {
+        let found = match snapshot(dir, &|_, _| Ok(()), bounds, &mut HashCache::default()) {
             Ok(found) if found.digest.short() == short => found,
             Err(SnapshotError::Gone) => {
                 self.known().folders.remove(name(folder));
                 return None;
             }
+            Err(SnapshotError::Interrupted) => return None,
             _ => {
                 remove(folder);
                 self.known().folders.remove(name(folder));
@@ -265,8 +297,9 @@ impl Store {
         version: &Version,
         snapshot: &Snapshot,
         previous: Option<&Version>,
+        pace: Pace<'_>,
     ) -> Result<Checkout, CheckoutError> {
-        if let Some(found) = self.find(version) {
+        if let Some(found) = self.find(version, pace) {
             relink_node_modules(&found.dir, snapshot).context("link node_modules")?;
             self.retime(version, snapshot);
             return Ok(found);
@@ -274,7 +307,7 @@ impl Store {
         let folder = self.folder(&version.tenant(), &version.digest.short());
         let checkout = self.pinned(&folder, &version.project);
         let unfinished = self.unfinished(&version.project);
-        let made = self.fill(&unfinished, version, snapshot, previous);
+        let made = self.fill(&unfinished, version, snapshot, previous, pace);
         if made.is_err() {
             remove(&unfinished);
         }
@@ -317,14 +350,17 @@ impl Store {
         version: &Version,
         snapshot: &Snapshot,
         previous: Option<&Version>,
+        pace: Pace<'_>,
     ) -> Result<(), CheckoutError> {
         let previous = previous.filter(|previous| previous.tenant() == version.tenant());
-        let previous = previous.and_then(|version| self.kept(&version.tenant(), &version.digest.short()));
+        let previous =
+            previous.and_then(|version| self.kept_within(&version.tenant(), &version.digest.short(), pace));
         let dir = unfinished.join(version.project.as_str());
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         fs::set_permissions(unfinished, Permissions::from_mode(NOT_SHARED))
             .with_context(|| format!("protect {}", unfinished.display()))?;
         for (path, hash) in &*snapshot.files {
+            pace()?;
             let to = dir.join(path);
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
@@ -333,7 +369,7 @@ impl Store {
             let linked =
                 unchanged.is_some_and(|kept| fs::hard_link(kept.checkout.dir.join(path), &to).is_ok());
             if !linked {
-                copy(&snapshot.place(path), &to, hash)?;
+                copy(snapshot, path, &to, hash, pace)?;
             }
         }
         relink_node_modules(&dir, snapshot).context("link node_modules")?;
@@ -407,28 +443,67 @@ fn names(dir: &Path) -> Result<Vec<String>> {
     names.collect::<io::Result<_>>().with_context(|| format!("read {}", dir.display()))
 }
 
-fn copy(from: &Path, to: &Path, hash: &FileHash) -> Result<(), CheckoutError> {
-    match fs::copy(from, to) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound && to.parent().is_some_and(Path::is_dir) => {
+/// Copies a file of the snapshot, and makes sure that it is what it was.
+fn copy(
+    snapshot: &Snapshot,
+    path: &str,
+    to: &Path,
+    expected: &FileHash,
+    pace: Pace<'_>,
+) -> Result<(), CheckoutError> {
+    let failed = |what: &'static str| move |error| Unwritten { what, to, error };
+    let (source, size) = snapshot.open(path)?;
+    let target = File::create_new(to).map_err(failed("create"))?;
+    let mut left = size;
+    while left > 0 {
+        pace()?;
+        let piece =
+            io::copy(&mut (&source).take(left.min(PIECE)), &mut &target).map_err(failed("copy to"))?;
+        if piece == 0 {
             return Err(CheckoutError::Moved);
         }
-        Err(error) => {
-            return Err(anyhow::Error::new(error).context(format!("copy to {}", to.display())).into());
-        }
+        left -= piece;
     }
-    let copied = hash_file(to).with_context(|| format!("read {}", to.display()))?;
-    if copied != *hash {
+    let copied = File::open(to).map_err(failed("read"))?;
+    if hash(path, &copied, size, pace)? != *expected {
         return Err(CheckoutError::Moved);
     }
     let read_only = Permissions::from_mode(0o444);
-    fs::set_permissions(to, read_only).with_context(|| format!("protect {}", to.display()))?;
-    Ok(())
+    Ok(target.set_permissions(read_only).map_err(failed("protect"))?)
+}
+
+/// A file of a checkout that could not be made.
+struct Unwritten<'a> {
+    what: &'static str,
+    to: &'a Path,
+    error: io::Error,
+}
+
+impl From<Unwritten<'_>> for CheckoutError {
+    fn from(Unwritten { what, to, error }: Unwritten<'_>) -> Self {
+        Self::Failed(anyhow::Error::new(error).context(format!("{what} {}", to.display())))
+    }
+}
+
+impl From<ReadError> for CheckoutError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Moved => Self::Moved,
+            ReadError::Invalid(diagnostic) => Self::Invalid(diagnostic),
+            ReadError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<Interrupted> for CheckoutError {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
 }
 
 fn relink_node_modules(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let root = NODE_MODULES.to_owned();
-    for path in snapshot.node_modules.iter().chain([&root]) {
+    for path in snapshot.node_modules().iter().chain([&root]) {
         let link = dir.join(path);
         let target = snapshot.place(path);
         if fs::read_link(&link).is_ok_and(|found| found == target) && target.is_dir() {

@@ -79,8 +79,9 @@ mod tests {
 
     use switchyard_bridge::project::ProjectName;
 
-    use super::super::{HashCache, Store};
+    use super::super::{Bounds, HashCache, Store};
     use super::*;
+    use crate::policy::ReadLimits;
     use crate::version::{Tenant, Version};
 
     fn kept() -> (tempfile::TempDir, Kept) {
@@ -93,9 +94,10 @@ mod tests {
         }
         fs::create_dir(project.join("node_modules")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
-        let snapshot = store.snapshot(&project, &mut HashCache::default()).unwrap();
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) };
+        let snapshot = store.snapshot(&project, bounds, &mut HashCache::default()).unwrap();
         let version = Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), snapshot.digest);
-        store.make(&version, &snapshot, None).unwrap();
+        store.make(&version, &snapshot, None, &|| Ok(())).unwrap();
         let kept = store.kept(&version.tenant(), &version.digest.short()).unwrap();
         assert_eq!(kept.version, version);
         (dir, kept)

@@ -13,7 +13,7 @@ use super::snapshot::{FileHash, Snapshot};
 /// A number that changes with the times that a snapshot gives to its checkout's files.
 pub(super) fn fingerprint(snapshot: &Snapshot) -> u64 {
     let mut hasher = DefaultHasher::new();
-    snapshot.modified.hash(&mut hasher);
+    snapshot.modified().for_each(|modified| modified.hash(&mut hasher));
     hasher.finish()
 }
 
@@ -22,9 +22,9 @@ pub(super) fn fingerprint(snapshot: &Snapshot) -> u64 {
 /// # Errors
 /// One of the files is gone, or the file system keeps no times.
 pub(super) fn apply(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    for (path, hash) in &*snapshot.files {
-        if let Some(seconds) = snapshot.modified.get(path) {
-            set(&dir.join(path), *seconds, hash)?;
+    for (path, seconds) in snapshot.modified() {
+        if let Some(hash) = snapshot.files.get(path) {
+            set(&dir.join(path), seconds, hash)?;
         }
     }
     Ok(())

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use switchyard_bridge::routes::Pattern;
 use switchyard_protocol::{Limits, Reach};
 
-use super::RequestLimits;
 use super::extent::Extent;
 use super::net::Target;
 use super::variable::Names;
+use super::{ReadLimits, RequestLimits};
 
 #[derive(Clone)]
 pub(super) struct Allowed {
@@ -30,6 +30,7 @@ pub(super) struct Allowed {
     pub(super) routes: Extent<Pattern>,
     pub(super) limits: Limits,
     pub(super) requests: RequestLimits,
+    pub(super) reads: ReadLimits,
     pub(super) cells: usize,
     /// What it is given, unless it asks for less. Secrets among it.
     pub(super) env: BTreeMap<String, String>,
@@ -37,7 +38,7 @@ pub(super) struct Allowed {
 
 impl Allowed {
     /// What is safe.
-    pub(super) fn new(requests: RequestLimits) -> Self {
+    pub(super) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
         Self {
             read: Vec::new(),
             write: Vec::new(),
@@ -56,6 +57,7 @@ impl Allowed {
                 disk_files: 100_000,
             },
             requests,
+            reads,
             cells: 4,
             env: BTreeMap::new(),
         }

@@ -126,6 +126,41 @@ pub(super) const LIMITS: &[Limit] = &[
         most: A_DAY,
         set: |allowed, value| allowed.requests.patience = Duration::from_millis(value),
     },
+    Limit {
+        name: "project_files",
+        kind: Kind::Count,
+        least: bound(10, "10", "a project has some files"),
+        most: bound(10_000_000, "10000000", "the router keeps the name of each"),
+        set: |allowed, value| allowed.reads.files = value,
+    },
+    Limit {
+        name: "project_folders",
+        kind: Kind::Count,
+        least: bound(10, "10", "a project has some folders"),
+        most: bound(1_000_000, "1000000", "each is watched, which takes a kilobyte of the kernel"),
+        set: |allowed, value| allowed.reads.folders = value,
+    },
+    Limit {
+        name: "project_size",
+        kind: Kind::Size,
+        least: bound(1_000_000, "1MB", "the files of a project need some of it"),
+        most: bound(1_000_000_000_000, "1TB", "each version has a copy"),
+        set: |allowed, value| allowed.reads.bytes = value,
+    },
+    Limit {
+        name: "file_size",
+        kind: Kind::Size,
+        least: bound(1_000_000, "1MB", "a bundled script needs some of it"),
+        most: bound(1_000_000_000_000, "1TB", "each version has a copy"),
+        set: |allowed, value| allowed.reads.file_bytes = value,
+    },
+    Limit {
+        name: "read_time",
+        kind: Kind::Time,
+        least: bound(1000, "1s", "a busy machine takes that long at times"),
+        most: bound(3_600_000, "1h", "another project may wait for it to end"),
+        set: |allowed, value| allowed.reads.time = Duration::from_millis(value),
+    },
 ];
 
 impl Limit {

@@ -255,7 +255,7 @@ fn shown(asked: &Asked) -> Rights {
 }
 
 fn limits(allowed: &Allowed) -> ShownLimits {
-    let Allowed { limits, requests, cells, .. } = allowed;
+    let Allowed { limits, requests, reads, cells, .. } = allowed;
     let RequestLimits { time, body, in_flight, queue, patience } = *requests;
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ShownLimits {
@@ -271,5 +271,10 @@ fn limits(allowed: &Allowed) -> ShownLimits {
         in_flight,
         queue,
         patience_ms: millis(patience),
+        project_files: reads.files,
+        project_folders: reads.folders,
+        project_size: reads.bytes,
+        file_size: reads.file_bytes,
+        read_ms: millis(reads.time),
     }
 }

@@ -11,7 +11,12 @@ fn try_read(text: &str) -> Result<Policy, Vec<String>> {
     fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
     let file = dir.path().join("policy.toml");
     fs::write(&file, text).unwrap();
-    let read = Policy::read(&file, RequestLimits::default(), Path::new("/var/lib/switchyard"));
+    let read = Policy::read(
+        &file,
+        RequestLimits::default(),
+        ReadLimits::default(),
+        Path::new("/var/lib/switchyard"),
+    );
     let place = format!("{}:", file.display());
     read.map_err(|problems| {
         let problem = |problem: String| problem.strip_prefix(&place).unwrap_or(&problem).to_owned();
@@ -120,7 +125,12 @@ fn what_is_no_toml_is_named_with_line_and_column_and_without_its_text() {
     assert!(problems.iter().any(|problem| problem.starts_with("2:")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.starts_with("3:")), "{problems:?}");
     assert!(!problems.join("\n").contains("hunter2"), "{problems:?}");
-    let missing = Policy::read(Path::new("/nowhere/p.toml"), RequestLimits::default(), Path::new("/s"));
+    let missing = Policy::read(
+        Path::new("/nowhere/p.toml"),
+        RequestLimits::default(),
+        ReadLimits::default(),
+        Path::new("/s"),
+    );
     assert!(missing.unwrap_err()[0].starts_with("/nowhere/p.toml cannot be read"));
 }
 
@@ -366,5 +376,39 @@ fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
         "projects.shop.routes: projects.blog.routes gives \"/store\" too",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
+    }
+}
+
+#[test]
+fn the_limits_of_reading_are_the_operators_alone() {
+    let policy = r#"
+        [defaults.limits]
+        project_files = 200
+        [projects.blog.limits]
+        project_folders = 30
+        project_size = "2MB"
+        file_size = "1MiB"
+        read_time = "2s"
+        "#;
+    let read = try_read(policy).unwrap();
+    let reads = |project: &str| read.reads(&ProjectName::parse(project).unwrap());
+    let shop = ReadLimits { files: 200, ..ReadLimits::default() };
+    assert_eq!(reads("shop"), shop);
+    let time = Duration::from_secs(2);
+    assert_eq!(
+        reads("blog"),
+        ReadLimits { folders: 30, bytes: 2_000_000, file_bytes: 1 << 20, time, ..shop }
+    );
+    let config = json!({"switchyard": {"limits": {"project_files": 1_000_000}}});
+    let shown = grant(policy, config).shown.limits;
+    assert_eq!((shown.project_files, shown.project_folders, shown.project_size), (200, 30, 2_000_000));
+    assert_eq!((shown.file_size, shown.read_ms), (1 << 20, 2000));
+    for (limit, why) in [
+        ("project_files = 1", "too little"),
+        ("project_size = \"2TB\"", "too much"),
+        ("read_time = \"2h\"", "too much"),
+    ] {
+        let problems = try_read(&format!("[defaults.limits]\n{limit}")).unwrap_err();
+        assert!(problems[0].contains(why), "{problems:?}");
     }
 }

@@ -30,6 +30,10 @@ const MARKING_LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "p
 /// two thousand packages.
 const MAX_ENTRIES: usize = 10_000;
 
+/// ... and in all that a project has, with the folders themselves: a tenth of a second or two. A workspace of a hundred members
+/// has a tenth of it.
+const MAX_ALL: usize = 50_000;
+
 /// How far an installation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Progress {
@@ -60,8 +64,9 @@ impl Eq for Installed {}
 impl Installed {
     /// Looks at these `node_modules` folders. One that is missing counts by the lock file beside it.
     pub(crate) fn of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut left = MAX_ALL;
         folders.into_iter().fold(Self::default(), |all, folder| {
-            let one = Look::of(&folder);
+            let one = Look::of(&folder, &mut left);
             Self {
                 stamp: all.stamp.wrapping_add(one.stamp),
                 progress: all.progress.max(one.progress(&folder)),
@@ -94,19 +99,19 @@ struct Look {
 }
 
 impl Look {
-    fn of(folder: &Path) -> Self {
+    fn of(folder: &Path, left: &mut usize) -> Self {
         let mut look = Self::default();
         // Nothing of the folder itself: tools keep caches in it, and it may have nothing else.
-        look.folder(folder);
+        look.folder(folder, left);
         look
     }
 
-    fn folder(&mut self, folder: &Path) {
-        for (name, path) in entries(folder) {
+    fn folder(&mut self, folder: &Path, left: &mut usize) {
+        for (name, path) in entries(folder, left) {
             if MARKERS.contains(&name.as_str()) {
                 self.mark(&path);
             } else if has_packages(&name) {
-                let inside = entries(&path).into_iter().filter(|(name, _)| !name.starts_with('.'));
+                let inside = entries(&path, left).into_iter().filter(|(name, _)| !name.starts_with('.'));
                 inside.for_each(|(_, path)| self.package(&path));
                 if let Ok(metadata) = path.symlink_metadata() {
                     self.add(&path, metadata.ino());
@@ -161,9 +166,17 @@ fn changed(metadata: &Metadata) -> (i64, i64) {
     (metadata.ctime(), metadata.ctime_nsec())
 }
 
-fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES);
-    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
+/// The entries of a folder, at most as many as are `left` for the project.
+fn entries(folder: &Path, left: &mut usize) -> Vec<(String, PathBuf)> {
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES.min(*left));
+    let entries = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    let entries: Vec<_> = entries.collect();
+    *left -= entries.len();
+    entries
 }
 
 #[cfg(test)]
@@ -215,5 +228,15 @@ mod tests {
             assert!(!known.contains(&scene.look()), "{path}");
             known.push(scene.look());
         }
+    }
+
+    #[test]
+    fn of_folders_without_end_not_all_are_looked_at() {
+        let scene = Scene(tempfile::tempdir().unwrap());
+        scene.put("node_modules/left/index.js");
+        let folder = scene.0.path().join(NODE_MODULES);
+        let mut left = 2;
+        assert_ne!(Look::of(&folder, &mut left).stamp, 0);
+        assert_eq!((left, Look::of(&folder, &mut left).stamp), (0, 0));
     }
 }

@@ -31,8 +31,9 @@ use super::machine::{Event, Found, Outcome as Built, Work};
 use super::population::Population;
 use super::project::Project;
 use super::prune::{Pruner, Scope};
+use super::readers::Readers;
 use super::record::Record;
-use super::work::{BuildError, Builder, Plan, Read};
+use super::work::{BuildError, Builder, Plan, Read, Unawaited};
 use crate::cells::{Cell, Cells, Exit};
 use crate::checkout::Store;
 use crate::live::{Board, Command, Events, Lines, Live};
@@ -44,7 +45,7 @@ use crate::version::Version;
 use crate::watch::Change;
 
 /// More of what is slow than this waits to be told.
-const FETCHING: usize = 16;
+const UNAWAITED: usize = 16;
 
 /// How often cells are looked at that are to end when nobody asks them anything: the shortest time that can be set for it.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
@@ -84,11 +85,11 @@ pub(crate) struct Control {
     claimed_last: Timestamp,
     /// What the scan at start still waits for; `None` when it is done.
     scanning: Option<BTreeSet<String>>,
-    /// For whose packages it does not wait any longer: their registry may be of their own choice.
-    fetching: mpsc::Receiver<ProjectName>,
+    /// Projects that it does not wait for any longer: they take long to read, or their registry, which may be of their own
+    /// choice, takes long to answer.
+    unawaited: mpsc::Receiver<ProjectName>,
     began: Instant,
-    /// As many readings at once as there are cores: more would only fill the memory.
-    readers: Arc<Semaphore>,
+    readers: Readers,
     tasks: JoinSet<Done>,
     /// Whose task it is, should it panic.
     owners: HashMap<Id, String>,
@@ -151,7 +152,8 @@ impl Control {
     /// The state folder cannot be read.
     pub(crate) fn new(settings: Settings, parts: Parts) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (slow, fetching) = mpsc::channel(FETCHING);
+        let (slow, unawaited) = mpsc::channel(UNAWAITED);
+        let readers = Readers::new(cores);
         let record = Record::open(&settings.state)?;
         let pruner = Pruner {
             root: settings.root.clone(),
@@ -167,7 +169,8 @@ impl Control {
             packages: parts.packages.clone(),
             permits: Arc::new(Semaphore::new(cores)),
             patience: settings.build_timeout,
-            fetching: slow,
+            readers: readers.clone(),
+            unawaited: Unawaited { projects: slow, patience: settings.build_timeout },
         };
         Ok(Self {
             pruner,
@@ -182,9 +185,9 @@ impl Control {
             refusals: BTreeMap::new(),
             claimed_last: Timestamp::MIN,
             scanning: None,
-            fetching,
+            unawaited,
             began: Instant::now(),
-            readers: Arc::new(Semaphore::new(cores)),
+            readers,
             tasks: JoinSet::new(),
             owners: HashMap::new(),
         })
@@ -214,7 +217,7 @@ impl Control {
                 _ = sweeps.tick() => self.sweep(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
-                Some(project) = self.fetching.recv() => self.scanned(Some(project.as_str())),
+                Some(project) = self.unawaited.recv() => self.scanned(Some(project.as_str())),
                 Some(ended) = self.tasks.join_next_with_id() => match ended {
                     Ok((id, done)) => {
                         self.owners.remove(&id);
@@ -278,10 +281,16 @@ impl Control {
                 if let Some(Ok(plan)) = &mut read.plan {
                     plan.renew(&self.parts.policy);
                 }
-                let retry = read.plan.is_some() || project.attempt.trigger == Trigger::Request;
+                let retry =
+                    read.plan.is_some() || read.is_late || project.attempt.trigger == Trigger::Request;
                 let event = project.was_read(read, retry);
+                // The policy has changed meanwhile.
+                let again = project.is_read_otherwise(&self.parts.policy);
                 self.check_claims(&name);
                 self.step(&name, event, now);
+                if again {
+                    self.look(&name, Trigger::Policy, now);
+                }
             }
             What::Built { result, took } => {
                 project.attempt.build = Some(took);

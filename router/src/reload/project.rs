@@ -18,6 +18,7 @@ use super::attempt::Attempt;
 use super::claims::{Claimed, Refused};
 use super::machine::{Event, Found, Machine, Work};
 use super::population::Cells;
+use super::readers::Reading;
 use super::restarts::{Rest, Restarts};
 use super::retries::Retries;
 use super::work::{Plan, Read};
@@ -25,7 +26,7 @@ use crate::cells::Cell;
 use crate::checkout::HashCache;
 use crate::live::{Counters, Debuggers, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
-use crate::policy::{Asked, Grant, Policy, RequestLimits};
+use crate::policy::{Asked, Grant, Policy, ReadLimits, RequestLimits};
 use crate::project::{Installed, diagnostic};
 use crate::slots::Slots;
 use crate::version::Version;
@@ -39,6 +40,10 @@ pub(super) struct Project {
     pub(super) next: Option<(Instant, Instant)>,
     /// Away while the project is read.
     pub(super) cache: HashCache,
+    /// The newest reading, which may be stuck.
+    pub(super) reading: Reading,
+    /// The limits of the newest reading, when it gave no project; and whether it took too long.
+    unread: Option<(ReadLimits, bool)>,
     pub(super) on_disk: Option<Version>,
     /// The incarnation that was read last, or is remembered; `None` when neither is known.
     pub(super) incarnation: Option<Incarnation>,
@@ -94,6 +99,8 @@ impl Project {
             attempt: Attempt::begin(Trigger::Scan, Instant::now(), Instant::now()),
             next: None,
             cache: HashCache::default(),
+            reading: Reading::default(),
+            unread: None,
             on_disk: None,
             incarnation: None,
             packages: Installed::default(),
@@ -128,6 +135,8 @@ impl Project {
     /// Takes what reading it gave. `retry`: what failed before is worth another attempt.
     pub(super) fn was_read(&mut self, read: Read, retry: bool) -> Event {
         self.cache = read.cache;
+        self.reading = read.reading;
+        self.unread = matches!(read.found, Found::Invalid(_)).then_some((read.limits, read.is_late));
         if self.machine.hold.is_none() && read.found != Found::Unknown {
             self.packages = read.installed;
         }
@@ -210,6 +219,16 @@ impl Project {
         let otherwise =
             |(asked, grant): &(Arc<Asked>, Arc<Grant>)| !policy.grant(&self.name, asked).is_alike(grant);
         self.failed_with.as_ref().is_some_and(otherwise)
+    }
+
+    /// Returns `true` when the newest reading took too long.
+    pub(super) fn is_late(&self) -> bool {
+        self.unread.is_some_and(|(_, is_late)| is_late)
+    }
+
+    /// Returns `true` when the newest reading failed, and another one would have other limits.
+    pub(super) fn is_read_otherwise(&self, policy: &Policy) -> bool {
+        self.unread.is_some_and(|(limits, _)| limits != policy.reads(&self.name))
     }
 
     /// Whether its live version would be given something else than `grant`.

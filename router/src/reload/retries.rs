@@ -36,14 +36,17 @@ pub(super) struct Retry {
 }
 
 impl Retries {
-    /// Notes the end of an attempt. Files that are no project are not tried again: any change of them is seen.
-    pub(super) fn failed(&mut self, failed: &Failed, took: Duration) -> Option<Retry> {
+    /// Notes the end of an attempt. `again`: another one may go better though nothing has changed. Files that are no project
+    /// are not tried again: any change of them is seen.
+    pub(super) fn failed(&mut self, failed: &Failed, took: Duration, again: bool) -> Option<Retry> {
         let is_same = self.last.as_ref().is_some_and(|last| last.version == failed.version);
         let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_ref() == Some(failed);
         self.times = if is_same { self.times.saturating_add(1) } else { 0 };
         self.last = Some(failed.clone());
         self.number += 1;
-        failed.version.as_ref()?;
+        if !again {
+            return None;
+        }
         let grown = FIRST.saturating_mul(2_u32.saturating_pow(self.times));
         let pause = grown.max(took * TIMES_TAKEN).min(LONGEST);
         Some(Retry { pause, number: self.number, is_repeated })
@@ -78,27 +81,27 @@ mod tests {
     fn pauses_grow_for_one_version_and_begin_anew_for_the_next() {
         let mut retries = Retries::default();
         let mut pause =
-            |version| retries.failed(&failed(version, "x"), Duration::ZERO).unwrap().pause.as_secs();
+            |version| retries.failed(&failed(version, "x"), Duration::ZERO, true).unwrap().pause.as_secs();
         assert_eq!([1, 1, 1].map(&mut pause), [5, 10, 20]);
         assert_eq!([2, 2].map(&mut pause), [5, 10]);
         assert_eq!((0..40).map(|_| pause(2)).last(), Some(600));
-        let hung = retries.failed(&failed(3, "x"), Duration::from_secs(10)).unwrap();
+        let hung = retries.failed(&failed(3, "x"), Duration::from_secs(10), true).unwrap();
         assert_eq!(hung.pause.as_secs(), 200);
         let invalid = Failed { version: None, ..failed(1, "x") };
-        assert_eq!(retries.failed(&invalid, Duration::ZERO), None);
+        assert_eq!(retries.failed(&invalid, Duration::ZERO, false), None);
     }
 
     #[test]
     fn a_retry_that_fails_as_before_is_nothing_to_report() {
         let mut retries = Retries::default();
-        let first = retries.failed(&failed(1, "x"), Duration::ZERO).unwrap();
+        let first = retries.failed(&failed(1, "x"), Duration::ZERO, true).unwrap();
         assert!(!first.is_repeated && !retries.begin());
-        let asked_for = retries.failed(&failed(1, "x"), Duration::ZERO).unwrap();
+        let asked_for = retries.failed(&failed(1, "x"), Duration::ZERO, true).unwrap();
         assert!(!asked_for.is_repeated, "somebody asked for it");
         assert!(!retries.due(first.number) && retries.due(asked_for.number) && retries.begin());
-        let again = retries.failed(&failed(1, "x"), Duration::ZERO).unwrap();
+        let again = retries.failed(&failed(1, "x"), Duration::ZERO, true).unwrap();
         assert!(again.is_repeated);
         assert!(retries.due(again.number) && retries.begin());
-        assert!(!retries.failed(&failed(1, "y"), Duration::ZERO).unwrap().is_repeated);
+        assert!(!retries.failed(&failed(1, "y"), Duration::ZERO, true).unwrap().is_repeated);
     }
 }

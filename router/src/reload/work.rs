@@ -16,12 +16,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
 
 use super::machine::Found;
+use super::readers::{Readers, Reading, Turn, Unread};
 use crate::cells::{Cell, Cells, Order, StartError};
-use crate::checkout::{Checkout, CheckoutError, HashCache, SnapshotError, Store};
+use crate::checkout::{Bounds, Checkout, CheckoutError, HashCache, Interrupted, SnapshotError, Store};
 use crate::health;
 use crate::live::Running;
 use crate::packages::{self, Key};
-use crate::policy::{Asked, Policy};
+use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
 use crate::project::{ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
 use crate::root::Root;
 use crate::version::{Tenant, Version};
@@ -87,7 +88,29 @@ pub(super) struct Read {
     pub(super) own: Option<Digest>,
     pub(super) installed: Installed,
     pub(super) cache: HashCache,
+    /// The reading took too long: another one may succeed although nothing has changed.
+    pub(super) is_late: bool,
+    /// The limits that it had.
+    pub(super) limits: ReadLimits,
+    /// A handle to this reading, for the next one to check.
+    pub(super) reading: Reading,
     pub(super) took: Duration,
+}
+
+impl Read {
+    fn new(found: Found, plan: Option<Result<Plan, Diagnostic>>) -> Self {
+        Self {
+            found,
+            plan,
+            own: None,
+            installed: Installed::default(),
+            cache: HashCache::default(),
+            is_late: false,
+            limits: ReadLimits::NONE,
+            reading: Reading::default(),
+            took: Duration::ZERO,
+        }
+    }
 }
 
 /// What to read.
@@ -128,63 +151,99 @@ impl Place {
     }
 }
 
-/// Reads a project and, when it is new, makes its checkout.
-pub(super) async fn read(store: Arc<Store>, place: Place, cache: HashCache, permits: Arc<Semaphore>) -> Read {
-    let began = Instant::now();
-    let _permit = permits.acquire_owned().await;
-    let reading = spawn_blocking(move || {
-        let mut cache = cache;
-        let (mut own, mut installed) = (None, Installed::default());
-        let (found, plan) = read_blocking(&store, &place, &mut installed, &mut own, &mut cache);
-        Read { found, plan, own, installed, cache, took: Duration::ZERO }
-    });
-    match reading.await {
-        Ok(read) => Read { took: began.elapsed(), ..read },
-        Err(panic) => Read {
-            found: Found::Invalid(diagnostic(format!("the router failed to read the project: {panic}"))),
-            plan: None,
-            own: None,
-            installed: Installed::default(),
-            cache: HashCache::default(),
-            took: began.elapsed(),
-        },
+/// One project's reading.
+pub(super) struct Job {
+    pub(super) store: Arc<Store>,
+    pub(super) place: Place,
+    pub(super) cache: HashCache,
+}
+
+/// Tells the scan at start of projects that it does not wait for any longer.
+#[derive(Debug, Clone)]
+pub(super) struct Unawaited {
+    pub(super) projects: mpsc::Sender<ProjectName>,
+    /// How long it waits for what is slow.
+    pub(super) patience: Duration,
+}
+
+impl Unawaited {
+    /// Tells of `project` when its time is over; never ends.
+    async fn tell(&self, project: &ProjectName) {
+        sleep(self.patience).await;
+        // Whoever listens may have gone.
+        let _ = self.projects.send(project.clone()).await;
+        std::future::pending::<()>().await;
     }
 }
 
-fn read_blocking(
-    store: &Store,
-    place: &Place,
-    installed: &mut Installed,
-    own: &mut Option<Digest>,
-    cache: &mut HashCache,
-) -> (Found, Option<Result<Plan, Diagnostic>>) {
+/// Reads a project and, when it is new, makes its checkout.
+pub(super) async fn read(readers: Readers, job: Job, mut reading: Reading, unawaited: Unawaited) -> Read {
+    let began = Instant::now();
+    let project = job.place.project.clone();
+    let limits = job.place.policy.reads(&project);
+    let time = limits.time;
+    let is_slow = Notify::new();
+    let takes_long = async {
+        is_slow.notified().await;
+        unawaited.tell(&project).await;
+    };
+    let (job, read) = tokio::select! {
+        read = readers.read(&mut reading, time, job, read_blocking, || is_slow.notify_one()) => read,
+        () = takes_long => unreachable!("it never ends"),
+    };
+    let read = read.unwrap_or_else(|unread| unread_for(&unread, time));
+    let cache = job.map(|job| job.cache).unwrap_or_default();
+    Read { took: began.elapsed(), cache, limits, reading, ..read }
+}
+
+fn unread_for(unread: &Unread, time: Duration) -> Read {
+    let millis = time.as_millis();
+    let message = match unread {
+        Unread::Late => {
+            format!("its files could not be read within {millis} ms: {}", ReadLimit::Time.fix())
+        }
+        Unread::Stuck => format!(
+            "reading its files has not come back after {millis} ms (--read-timeout): see why the file system that they \
+             are on does not answer"
+        ),
+        Unread::Failed(panic) => format!("the router failed to read the project: {panic}"),
+    };
+    let is_late = !matches!(unread, Unread::Failed(_));
+    Read { is_late, ..Read::new(Found::Invalid(diagnostic(message)), None) }
+}
+
+fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
+    let Job { store, place, cache } = job;
+    let (limits, pace) = (place.policy.reads(&place.project), || turn.check());
     for _ in 0..MAX_COPIES {
         let tenant = match place.tenant() {
             Ok(tenant) => tenant,
-            Err(error) => return (Found::Invalid(error), None),
+            Err(error) => return Ok(Read::new(Found::Invalid(error), None)),
         };
-        let snapshot = match store.snapshot(&place.root.project(place.project.as_str()), cache) {
+        let bounds = Bounds { limits, pace: &pace };
+        let snapshot = match store.snapshot(&place.root.project(place.project.as_str()), bounds, cache) {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Gone) if place.root.lacks(place.project.as_str()) => {
-                return (Found::Gone, None);
+                return Ok(Read::new(Found::Gone, None));
             }
-            Err(SnapshotError::Gone) => return (Found::Unknown, None),
-            Err(SnapshotError::Invalid(error)) => return (Found::Invalid(error), None),
+            Err(SnapshotError::Gone) => return Ok(Read::new(Found::Unknown, None)),
+            Err(SnapshotError::Invalid(error)) => return Ok(Read::new(Found::Invalid(error), None)),
+            Err(SnapshotError::Interrupted) => return Err(Interrupted),
         };
         // Files that were put here by a deploy after a removal are not those of the incarnation
         // before it.
         if place.tenant().ok().as_ref() != Some(&tenant) {
             continue;
         }
-        *own = snapshot.own;
-        *installed = Installed::of(snapshot.packages());
+        let installed = Installed::of(snapshot.packages());
+        let read = |found, plan| Ok(Read { own: snapshot.own, installed, ..Read::new(found, plan) });
         let version = Version::new(&tenant, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
-            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && with == installed);
-        let has_others = is_live && place.has_others(*installed);
-        if has_others && !place.outdated && place.may_be_half(*installed) {
-            return (Found::Unknown, None);
+            place.failed.as_ref().is_some_and(|(failed, with)| *failed == version && *with == installed);
+        let has_others = is_live && place.has_others(installed);
+        if has_others && !place.outdated && place.may_be_half(installed) {
+            return read(Found::Unknown, None);
         }
         let is_outdated = is_live && (place.outdated || has_others);
         let found = match is_outdated {
@@ -193,26 +252,29 @@ fn read_blocking(
         };
         if is_live && !is_outdated {
             store.retime(&version, &snapshot);
-            return (found, None);
+            return read(found, None);
         }
         if has_failed {
-            return (found, None);
+            return read(found, None);
         }
-        match store.make(&version, &snapshot, place.live.as_ref()) {
+        match store.make(&version, &snapshot, place.live.as_ref(), &pace) {
             Ok(checkout) => {
                 let plan = Manifest::read(&checkout.dir)
                     .map(|manifest| Plan::new(version, checkout, manifest, &place.policy))
-                    .map(|plan| Plan { installed: Some(*installed), ..plan });
-                return (found, Some(plan));
+                    .map(|plan| Plan { installed: Some(installed), ..plan });
+                return read(found, Some(plan));
             }
             Err(CheckoutError::Moved) => {}
+            Err(CheckoutError::Interrupted) => return Err(Interrupted),
+            Err(CheckoutError::Invalid(error)) => return read(Found::Invalid(error), None),
             Err(CheckoutError::Failed(error)) => {
-                return (Found::Invalid(diagnostic(format!("no checkout could be made: {error:#}"))), None);
+                let error = diagnostic(format!("no checkout could be made: {error:#}"));
+                return read(Found::Invalid(error), None);
             }
         }
     }
     let error = "the files change faster than they can be copied: keep what is written all the time outside the project";
-    (Found::Invalid(diagnostic(error)), None)
+    Ok(Read::new(Found::Invalid(diagnostic(error)), None))
 }
 
 /// The current incarnation of `project`; without a word on the volume, the one that is `known`.
@@ -271,8 +333,9 @@ pub(super) struct Builder {
     /// As many builds at once as there are cores.
     pub(super) permits: Arc<Semaphore>,
     pub(super) patience: Duration,
-    /// Told of projects whose packages take longer than that.
-    pub(super) fetching: mpsc::Sender<ProjectName>,
+    pub(super) readers: Readers,
+    /// Told of projects whose packages take long.
+    pub(super) unawaited: Unawaited,
 }
 
 impl Builder {
@@ -381,17 +444,11 @@ impl Builder {
             })?;
         let checkout = checkout.clone();
         let order = packages::Order { tenant: version.tenant(), install, key };
-        let takes_long = async {
-            sleep(self.patience).await;
-            // Whoever listens may have gone.
-            let _ = self.fetching.send(version.project.clone()).await;
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
             installed = self.packages.install(order, move |folder| checkout.attach(folder)) => {
                 installed.map_err(BuildError::Failed)
             }
-            () = takes_long => unreachable!("it never ends"),
+            () = self.unawaited.tell(&version.project) => unreachable!("it never ends"),
         }
     }
 
@@ -439,18 +496,33 @@ impl Builder {
 
     /// Finds the checkout of an earlier run's last good version.
     pub(super) async fn find(&self, version: Version, policy: Arc<Policy>) -> Option<Plan> {
-        let (store, root) = (self.store.clone(), self.root.clone());
-        let found = spawn_blocking(move || {
-            let current = incarnation(&root, &version.project, Some(version.incarnation)).ok()?;
-            if current != version.incarnation {
-                return None;
-            }
-            let checkout = store.find(&version)?;
-            let manifest = Manifest::read(&checkout.dir).ok()?;
-            Some(Plan::new(version, checkout, manifest, &policy))
-        });
-        found.await.ok().flatten()
+        let time = policy.reads(&version.project).time;
+        let wanted = (self.store.clone(), self.root.clone(), version, policy);
+        let find = |wanted: &mut (Arc<Store>, Root, Version, Arc<Policy>), turn: &Turn| {
+            let (store, root, version, policy) = wanted;
+            let found = find_blocking(store, root, version, policy, turn);
+            turn.check()?;
+            Ok(found)
+        };
+        let (_, found) = self.readers.read(&mut Reading::default(), time, wanted, find, || ()).await;
+        found.ok().flatten()
     }
+}
+
+fn find_blocking(
+    store: &Store,
+    root: &Root,
+    version: &Version,
+    policy: &Policy,
+    turn: &Turn,
+) -> Option<Plan> {
+    let current = incarnation(root, &version.project, Some(version.incarnation)).ok()?;
+    if current != version.incarnation {
+        return None;
+    }
+    let checkout = store.find(version, &|| turn.check())?;
+    let manifest = Manifest::read(&checkout.dir).ok()?;
+    Some(Plan::new(version.clone(), checkout, manifest, policy))
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {

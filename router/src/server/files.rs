@@ -128,7 +128,7 @@ pub(super) fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<S
         ..RequestLimits::default()
     };
     match &config.policy {
-        Some(file) => Policy::read(file, requests, state),
-        None => Ok(Policy::new(requests)),
+        Some(file) => Policy::read(file, requests, config.reads, state),
+        None => Ok(Policy::new(requests, config.reads)),
     }
 }

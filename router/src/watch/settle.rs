@@ -14,6 +14,13 @@ const AT_LATEST: u32 = 10;
 /// its last write.
 const WRITER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Files of a project of which it is kept whether their writer is done: those beyond are taken to be whole. Nobody waits for
+/// the writers of so many.
+const MAX_FILES: usize = 10_000;
+
+/// A writer is waited for at most so long after the first change: writing that goes on is no reason never to read.
+const WRITER_AT_LATEST: Duration = Duration::from_secs(60);
+
 /// What an event says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
@@ -90,11 +97,17 @@ impl Settling {
             return;
         }
         let project = self.project(name, at);
-        match what {
-            What::Created => project.files.insert(path.to_owned(), Writing::Created),
-            What::Written => project.files.insert(path.to_owned(), Writing::Open),
-            What::Closed | What::Other | What::Opened => project.files.remove(path),
+        let writing = match what {
+            What::Created => Writing::Created,
+            What::Written => Writing::Open,
+            What::Closed | What::Other | What::Opened => {
+                project.files.remove(path);
+                return;
+            }
         };
+        if project.files.len() < MAX_FILES {
+            project.files.insert(path.to_owned(), writing);
+        }
     }
 
     /// Notes that packages of the project `name` are being installed or removed.
@@ -109,6 +122,13 @@ impl Settling {
         let project = self.project(name, at);
         project.due = Some(at);
         project.trigger = Trigger::Poll;
+    }
+
+    /// Notes that the project `name` may have changed some time ago, unless it is to be looked at anyway.
+    pub(super) fn note_late(&mut self, name: &str, at: Instant) {
+        if !self.projects.contains_key(name) {
+            self.project(name, at);
+        }
     }
 
     /// Puts a project back that is to be looked at again at `due`, unless something happens until then.
@@ -133,11 +153,6 @@ impl Settling {
         project.last = project.last.max(at);
         project.due = None;
         project
-    }
-
-    /// The projects that are not quiet.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.projects.keys().cloned().collect()
     }
 
     /// When to ask [`Settling::settled`] again.
@@ -165,10 +180,11 @@ impl Project {
             return due;
         }
         let writing = self.files.values().any(|writing| *writing == Writing::Open);
-        if writing {
-            return self.last + quiet.max(WRITER_PATIENCE);
-        }
         let began = self.began.unwrap_or(self.first);
+        if writing {
+            return (self.last + quiet.max(WRITER_PATIENCE))
+                .min(began + WRITER_AT_LATEST.max(quiet * AT_LATEST));
+        }
         (self.last + quiet).min(began + (quiet * AT_LATEST).max(WRITER_PATIENCE))
     }
 }
@@ -244,6 +260,20 @@ mod tests {
         assert_eq!(scene.due(), 900 + 2000);
         scene.note(1500, What::Closed);
         assert_eq!(scene.due(), 1600);
+    }
+
+    #[test]
+    fn a_writer_that_never_ends_is_not_waited_for_for_ever_and_files_without_end_are_not_kept() {
+        let mut scene = Scene::new();
+        for n in 0..200 {
+            scene.note(n * 500, What::Written);
+        }
+        assert_eq!(scene.due(), 60_000);
+        for n in 0..2 * MAX_FILES {
+            let (at, path) = (scene.at(1), PathBuf::from(format!("/p/a/{n}")));
+            scene.settling.note("a", &path, What::Written, at);
+        }
+        assert_eq!(scene.settling.projects["a"].files.len(), MAX_FILES);
     }
 
     #[test]

@@ -2,6 +2,10 @@ use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
 
+fn bounds() -> Bounds<'static> {
+    Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) }
+}
+
 struct Volume {
     dir: tempfile::TempDir,
     store: Store,
@@ -32,7 +36,7 @@ impl Volume {
     }
 
     fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        self.store.snapshot(&self.dir.path().join("blog"), &mut HashCache::default())
+        self.store.snapshot(&self.dir.path().join("blog"), bounds(), &mut HashCache::default())
     }
 
     fn refused(&self) -> String {
@@ -45,7 +49,7 @@ impl Volume {
     fn take(&self, previous: Option<&Version>) -> (Version, Checkout) {
         let snapshot = self.snapshot().unwrap();
         let version = Version::new(&self.name, snapshot.digest);
-        let checkout = self.store.make(&version, &snapshot, previous).unwrap();
+        let checkout = self.store.make(&version, &snapshot, previous, &|| Ok(())).unwrap();
         (version, checkout)
     }
 }
@@ -98,10 +102,10 @@ fn a_checkout_of_an_earlier_process_is_believed_only_when_it_hashes_to_its_name(
     volume.write("main.ts", "1");
     let (version, checkout) = volume.take(None);
     let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
-    assert!(reopened.find(&version).is_some());
+    assert!(reopened.find(&version, &|| Ok(())).is_some());
     let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
     fs::remove_file(checkout.dir.join("main.ts")).unwrap();
-    assert!(reopened.find(&version).is_none());
+    assert!(reopened.find(&version, &|| Ok(())).is_none());
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn a_file_that_changed_since_the_snapshot_is_not_copied() {
     let snapshot = volume.snapshot().unwrap();
     volume.write("main.ts", "2");
     let version = Version::new(&volume.name, snapshot.digest);
-    let made = volume.store.make(&version, &snapshot, None);
+    let made = volume.store.make(&version, &snapshot, None, &|| Ok(()));
     assert!(matches!(made, Err(CheckoutError::Moved)));
     assert!(names(&volume.store.root).unwrap().is_empty(), "nothing is left behind");
 }
@@ -129,7 +133,8 @@ fn pruning_keeps_what_is_used_and_the_newest() {
         versions.push(version);
     }
     volume.store.prune(&volume.name, 2, &HashSet::from([versions[0].digest.short()]));
-    let left: Vec<_> = versions.iter().map(|version| volume.store.find(version).is_some()).collect();
+    let left: Vec<_> =
+        versions.iter().map(|version| volume.store.find(version, &|| Ok(())).is_some()).collect();
     assert_eq!(left, [true, false, false, true, true]);
 }
 
@@ -142,7 +147,7 @@ fn a_checkout_that_somebody_has_is_not_pruned() {
     assert!(checkout.dir.join("main.ts").is_file());
     drop(checkout);
     volume.store.prune(&volume.name, 0, &HashSet::new());
-    assert!(volume.store.find(&version).is_none());
+    assert!(volume.store.find(&version, &|| Ok(())).is_none());
     assert!(names(&volume.store.root).unwrap().is_empty());
 }
 
@@ -208,7 +213,7 @@ fn what_is_a_projects_is_included_by_its_leave_alone() {
         volume.beside("shop/deno.json", "{}");
         assert!(volume.refused().contains("share"));
         let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
-        assert!(reopened.find(&version).is_some(), "what was made by its leave stays");
+        assert!(reopened.find(&version, &|| Ok(())).is_some(), "what was made by its leave stays");
     }
 }
 
@@ -227,4 +232,47 @@ fn packages_that_are_a_link_are_refused() {
     volume.beside("shop/secret.txt", "1");
     std::os::unix::fs::symlink("../shop", volume.dir.path().join("blog/node_modules")).unwrap();
     assert!(volume.refused().starts_with("node_modules is a symbolic link"), "{}", volume.refused());
+}
+
+#[test]
+fn a_file_that_is_a_pipe_when_it_is_copied_is_not_waited_for() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    volume.write("lib.ts", "1");
+    let snapshot = volume.snapshot().unwrap();
+    let path = volume.dir.path().join("blog/main.ts");
+    fs::remove_file(&path).unwrap();
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let version = Version::new(&volume.name, snapshot.digest);
+    let made = volume.store.make(&version, &snapshot, None, &|| Ok(()));
+    assert!(matches!(made, Err(CheckoutError::Moved)));
+}
+
+#[test]
+fn a_folder_that_is_a_link_to_elsewhere_when_it_is_copied_is_not_followed() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    volume.beside("blog/lib/a.ts", "same");
+    volume.beside("elsewhere/a.ts", "same");
+    let snapshot = volume.snapshot().unwrap();
+    let lib = volume.dir.path().join("blog/lib");
+    fs::rename(&lib, volume.dir.path().join("blog/before")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", &lib).unwrap();
+    let version = Version::new(&volume.name, snapshot.digest);
+    let made = volume.store.make(&version, &snapshot, None, &|| Ok(()));
+    assert!(matches!(made, Err(CheckoutError::Moved)), "though what it would have read is the same");
+}
+
+#[test]
+fn a_copy_that_is_interrupted_leaves_nothing_behind() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    let snapshot = volume.snapshot().unwrap();
+    let version = Version::new(&volume.name, snapshot.digest);
+    let made = volume.store.make(&version, &snapshot, None, &|| Err(Interrupted));
+    assert!(matches!(made, Err(CheckoutError::Interrupted)));
+    assert!(names(&volume.store.root).unwrap().is_empty());
+    let (_, checkout) = volume.take(None);
+    assert!(checkout.dir.join("main.ts").is_file());
 }

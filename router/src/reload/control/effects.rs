@@ -12,7 +12,7 @@ use crate::live::{Failure, Happened};
 use crate::metrics::{OutcomeLabel, ReloadLabels};
 use crate::reload::attempt::Attempt;
 use crate::reload::machine::{Effect, Event, Failed, Work};
-use crate::reload::work::{self, BuildError, Place};
+use crate::reload::work::{self, BuildError, Job, Place};
 use crate::version::Version;
 
 impl Control {
@@ -106,8 +106,9 @@ impl Control {
             failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
             trigger,
         };
-        let cache = std::mem::take(&mut project.cache);
-        let read = work::read(self.parts.store.clone(), place, cache, self.readers.clone());
+        let (cache, reading) = (std::mem::take(&mut project.cache), project.reading.clone());
+        let job = Job { store: self.parts.store.clone(), place, cache };
+        let read = work::read(self.readers.clone(), job, reading, self.builder.unawaited.clone());
         self.spawn(name, async move { What::Read(read.await) });
     }
 
@@ -153,8 +154,9 @@ impl Control {
         // What is wrong with the files alone stays wrong until they change.
         let was_started = plan.is_some();
         project.failed_with = plan.map(|plan| (plan.asked, plan.order.grant));
-        let took = project.attempt.build.unwrap_or_default();
-        let retry = project.retries.failed(&failed, took).filter(|_| was_started);
+        let is_late = project.is_late();
+        let took = if is_late { project.attempt.snapshot } else { project.attempt.build };
+        let retry = project.retries.failed(&failed, took.unwrap_or_default(), was_started || is_late);
         let is_repeated = retry.as_ref().is_some_and(|retry| retry.is_repeated);
         let is_waited_for = !project.waiting.is_empty();
         if let Some(retry) = retry {

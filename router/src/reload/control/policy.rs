@@ -19,7 +19,7 @@ impl Control {
         let mut touched = Vec::new();
         for name in names {
             let Some(project) = self.projects.get_mut(&name) else { continue };
-            if project.is_outdated(&policy) {
+            if project.is_outdated(&policy) || project.is_read_otherwise(&policy) {
                 self.step(&name, Event::Changed(Trigger::Policy), Instant::now());
                 touched.push(name);
             } else if project.renew(&policy) {

@@ -1,0 +1,339 @@
+//! Turns at reading projects: lanes, so that a project that takes long to read holds up only others that do.
+//!
+//! Every reading begins in the fastest lane. One that is there for longer than it may goes on in the next one, at once if that
+//! has room; else it ends and begins again there when its turn has come. A project has one reading at a time and each lane is
+//! first come, first served, so that each project has its turn whatever the others do.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::checkout::Interrupted;
+
+/// How long a reading may have taken in each lane. A small project takes five milliseconds, one of a thousand files some
+/// hundred, and a gigabyte some seconds.
+const LANES: [Duration; 3] = [FAST, Duration::from_secs(1), Duration::MAX];
+const FAST: Duration = Duration::from_millis(50);
+
+/// ... but in the fastest one it stays until it has made so many steps (names, pieces of files), or for so long: on a busy
+/// machine a small project takes longer than it needs.
+const FAST_STEPS: u32 = 1000;
+const FAST_AT_MOST: Duration = Duration::from_millis(500);
+
+/// A reading that has not ended so long after its time is over does not look at the clock: a system call does not come
+/// back, as of a file system whose server is away.
+const OVERDUE: Duration = Duration::from_secs(5);
+
+/// Threads that may be stuck in the kernel while others are read. With more of them readings wait for one to come back.
+/// The runtime has 512 threads for blocking work.
+const MAX_STUCK: usize = 64;
+
+/// The lanes, shared by all projects.
+#[derive(Debug, Clone)]
+pub(super) struct Readers {
+    lanes: Lanes,
+    stuck: Arc<Semaphore>,
+    /// [`OVERDUE`], but in tests.
+    overdue: Duration,
+}
+
+/// The permits of each lane.
+type Lanes = Arc<[Arc<Semaphore>; LANES.len()]>;
+
+/// One reading.
+#[derive(Debug)]
+pub(super) struct Turn {
+    began: Instant,
+    time: Duration,
+    /// How often it was asked whether to go on.
+    steps: AtomicU32,
+    is_over: AtomicBool,
+    lanes: Lanes,
+    lane: Mutex<Lane>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    number: usize,
+    /// Given back with the turn.
+    permit: OwnedSemaphorePermit,
+}
+
+/// A project's newest reading. `None`, and one that has ended, do not block the next one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading(Option<Weak<Turn>>);
+
+/// Why a reading gave nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The reading took longer than its limit.
+    Late,
+    /// The kernel does not come back from it, or did not from the reading before.
+    Stuck,
+    /// The reading panicked, with this message.
+    Failed(String),
+}
+
+impl Readers {
+    /// As many readings in each lane as there are cores: more would only fill the memory.
+    pub(super) fn new(cores: usize) -> Self {
+        let semaphore = |size| Arc::new(Semaphore::new(size));
+        let lanes = Arc::new(LANES.map(|_| semaphore(cores)));
+        Self { lanes, stuck: semaphore(MAX_STUCK), overdue: OVERDUE }
+    }
+
+    /// Has `work` done on a thread when it is its turn. It is given what is to be done and asks the turn whether to go on; it
+    /// is done once more when it was interrupted, with what it has made of `state` by then. `is_slow` is called when it
+    /// leaves the fastest lane, and perhaps again.
+    ///
+    /// # Errors
+    /// The reading took longer than `time`, or is stuck.
+    pub(super) async fn read<S, T>(
+        &self,
+        reading: &mut Reading,
+        time: Duration,
+        mut state: S,
+        work: fn(&mut S, &Turn) -> Result<T, Interrupted>,
+        is_slow: impl Fn(),
+    ) -> (Option<S>, Result<T, Unread>)
+    where
+        S: Send + 'static,
+        T: Send + 'static,
+    {
+        let mut number = 0;
+        loop {
+            if reading.is_stuck() {
+                return (Some(state), Err(Unread::Stuck));
+            }
+            let Ok(permit) = self.lanes[number].clone().acquire_owned().await else {
+                return (Some(state), Err(Unread::Late));
+            };
+            let turn = Arc::new(Turn::new(time, self.lanes.clone(), Lane { number, permit }));
+            *reading = Reading(Some(Arc::downgrade(&turn)));
+            let own = turn.clone();
+            let working = spawn_blocking(move || {
+                let done = work(&mut state, &own);
+                // Others have their turn before this is noticed.
+                drop(own);
+                (state, done)
+            });
+            let (back, done) = match self.watch(&turn, working, &is_slow).await {
+                Ok(ended) => ended,
+                Err(unread) => return (None, Err(unread)),
+            };
+            state = back;
+            match done {
+                Ok(done) => return (Some(state), Ok(done)),
+                Err(Interrupted) if turn.is_late() => return (Some(state), Err(Unread::Late)),
+                Err(Interrupted) => {
+                    number = turn.lane().number + 1;
+                    is_slow();
+                }
+            }
+        }
+    }
+
+    async fn watch<T>(
+        &self,
+        turn: &Arc<Turn>,
+        working: tokio::task::JoinHandle<T>,
+        is_slow: &impl Fn(),
+    ) -> Result<T, Unread> {
+        tokio::pin!(working);
+        let ended = match timeout(FAST, &mut working).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                is_slow();
+                match timeout(turn.time.saturating_add(self.overdue), &mut working).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        self.leave(turn);
+                        return Err(Unread::Stuck);
+                    }
+                }
+            }
+        };
+        ended.map_err(|panic| Unread::Failed(panic.to_string()))
+    }
+
+    /// Lets others read while the thread of `turn` is stuck, unless too many are.
+    fn leave(&self, turn: &Turn) {
+        turn.is_over.store(true, Ordering::Relaxed);
+        if let Ok(permit) = self.stuck.clone().try_acquire_owned() {
+            turn.lane().permit = permit;
+        }
+    }
+}
+
+impl Turn {
+    fn new(time: Duration, lanes: Lanes, lane: Lane) -> Self {
+        let (steps, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { began: Instant::now(), time, steps, is_over, lanes, lane: Mutex::new(lane) }
+    }
+
+    /// Returns an error when the reading has to end, and always from then on.
+    pub(super) fn check(&self) -> Result<(), Interrupted> {
+        let took = self.began.elapsed();
+        let steps = self.steps.fetch_add(1, Ordering::Relaxed);
+        if self.is_over.load(Ordering::Relaxed)
+            || took > self.time
+            || (took > FAST && !self.may_go_on(took, steps))
+        {
+            self.is_over.store(true, Ordering::Relaxed);
+            return Err(Interrupted);
+        }
+        Ok(())
+    }
+
+    /// Changes to the next lane when it has been in this one for long enough. Returns `false` when that has no room.
+    fn may_go_on(&self, took: Duration, steps: u32) -> bool {
+        let mut lane = self.lane();
+        let number = lane.number + 1;
+        let stays = lane.number == 0 && steps < FAST_STEPS && took < FAST_AT_MOST;
+        if took > LANES[lane.number] && !stays {
+            let Ok(permit) = self.lanes[number].clone().try_acquire_owned() else { return false };
+            *lane = Lane { number, permit };
+        }
+        true
+    }
+
+    fn is_late(&self) -> bool {
+        self.began.elapsed() > self.time
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Reading {
+    fn is_stuck(&self) -> bool {
+        self.0.as_ref().is_some_and(|turn| turn.strong_count() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn until(turn: &Turn, is_done: impl Fn() -> bool) -> Result<(), Interrupted> {
+        while !is_done() {
+            turn.check()?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    async fn quick(readers: &Readers) -> bool {
+        let reading = &mut Reading::default();
+        readers.read(reading, LONG, (), |(), turn| turn.check(), || ()).await.1.is_ok()
+    }
+
+    /// Reads until it is told to end.
+    fn endless(
+        readers: &Readers,
+        time: Duration,
+    ) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<(), Unread>>) {
+        let (end, readers) = (Arc::new(AtomicBool::new(false)), readers.clone());
+        let ending = end.clone();
+        let task = tokio::spawn(async move {
+            let work = |end: &mut Arc<AtomicBool>, turn: &Turn| until(turn, || end.load(Ordering::Relaxed));
+            readers.read(&mut Reading::default(), time, ending, work, || ()).await.1
+        });
+        (end, task)
+    }
+
+    #[tokio::test]
+    async fn readings_without_end_keep_nobody_from_short_ones() {
+        let readers = Readers::new(1);
+        let endless: Vec<_> = (0..4).map(|_| endless(&readers, LONG)).collect();
+        for _ in 0..20 {
+            assert!(quick(&readers).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for (end, task) in endless {
+            end.store(true, Ordering::Relaxed);
+            assert_eq!(task.await.unwrap(), Ok(()), "each has its turn in the end");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_project_stays_in_the_fastest_lane_on_a_busy_machine() {
+        let readers = Readers::new(1);
+        let permits: Vec<_> =
+            readers.lanes[1..].iter().map(|lane| lane.clone().try_acquire_owned()).collect();
+        assert!(permits.iter().all(Result::is_ok), "there is no other lane for it");
+        let work = |steps: &mut u32, turn: &Turn| {
+            std::thread::sleep(2 * FAST);
+            (0..*steps).try_for_each(|_| turn.check())
+        };
+        assert_eq!(readers.read(&mut Reading::default(), LONG, FAST_STEPS, work, || ()).await.1, Ok(()));
+        let time = Duration::from_secs(1);
+        let mut reading = Reading::default();
+        let more = readers.read(&mut reading, time, FAST_STEPS + 1, work, || ());
+        assert!(timeout(time, more).await.is_err(), "it waits for its turn among slow ones");
+    }
+
+    #[tokio::test]
+    async fn a_reading_ends_when_its_time_is_over() {
+        let readers = Readers::new(1);
+        let (_, task) = endless(&readers, Duration::from_millis(300));
+        assert_eq!(task.await.unwrap(), Err(Unread::Late));
+        assert!(quick(&readers).await);
+    }
+
+    #[tokio::test]
+    async fn what_an_interrupted_reading_has_done_is_there_when_it_goes_on() {
+        let readers = Readers::new(1);
+        let (end, other) = endless(&readers, LONG);
+        // Until the slowest lane is taken.
+        while readers.lanes[2].available_permits() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let slow = AtomicUsize::new(0);
+        let is_slow = || {
+            // When it is slow, and when it waits.
+            let is_waiting = slow.fetch_add(1, Ordering::Relaxed) == 1;
+            end.store(is_waiting, Ordering::Relaxed);
+        };
+        let work = |times: &mut u32, turn: &Turn| {
+            *times += 1;
+            if *times == 1 { until(turn, || false) } else { Ok(()) }
+        };
+        let (times, done) = readers.read(&mut Reading::default(), LONG, 0, work, is_slow).await;
+        assert_eq!((times, done), (Some(2), Ok(())));
+        assert_eq!(other.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_does_not_come_back_keeps_only_its_own_project_waiting() {
+        let readers = Readers { overdue: Duration::ZERO, ..Readers::new(1) };
+        let mut reading = Reading::default();
+        let (release, held) = channel();
+        let work = |held: &mut Option<Receiver<()>>, _: &Turn| {
+            let _ = held.take().map(|held| held.recv());
+            Ok(())
+        };
+        let time = Duration::from_millis(100);
+        let (_, done) = readers.read(&mut reading, time, Some(held), work, || ()).await;
+        assert_eq!(done, Err(Unread::Stuck));
+        assert!(quick(&readers).await);
+        let (_, done) = readers.read(&mut reading, time, None, work, || ()).await;
+        assert_eq!(done, Err(Unread::Stuck), "a second thread would be stuck too");
+        release.send(()).unwrap();
+        while reading.is_stuck() {
+            std::thread::yield_now();
+        }
+        assert_eq!(readers.read(&mut reading, time, None, work, || ()).await.1, Ok(()));
+        assert_eq!(readers.stuck.available_permits(), MAX_STUCK);
+    }
+}
