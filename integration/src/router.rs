@@ -1,5 +1,6 @@
 //! Starts and ends the real router: the release binary beside this test's own target folder.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Builder {
     /// A file below `/proc/sys/user`, and what is in it.
     watch_limit: Option<(&'static str, usize)>,
     mounts: Option<Mounts>,
+    /// `None`: the one that runs the tests.
+    user: Option<u32>,
 }
 
 /// A running router. Dropping it kills it.
@@ -104,6 +107,7 @@ impl Builder {
             env: Vec::new(),
             watch_limit: None,
             mounts: None,
+            user: None,
         };
         builder
             .flag("listen", "127.0.0.1:0")
@@ -149,6 +153,12 @@ impl Builder {
         self
     }
 
+    /// Runs as another user, who has a group of the same number and no others. For root.
+    pub fn run_as(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
     /// Keeps the state in a folder that another router had.
     pub fn state(mut self, state: &State) -> Self {
         self.state = state.clone();
@@ -183,7 +193,9 @@ impl Builder {
 
     /// Starts a router that logs as text, ends it once that is in its log, and gives the lines.
     pub async fn text_log_until(self, text: &str) -> Vec<String> {
-        let (mut process, log) = self.flag("log-format", "text").spawn();
+        // With its state folder, until the router has ended.
+        let builder = self.flag("log-format", "text");
+        let (mut process, log) = builder.spawn();
         eventually("the text is logged", || std::future::ready(log.text().contains(text))).await;
         process.signal(Signal::TERM);
         process.ended(log).await.log.lines()
@@ -195,6 +207,9 @@ impl Builder {
             (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
             (None, None) => Command::new(binary("switchyard-router")),
         };
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.arg("--projects").arg(&self.projects);
         if !self.flags.iter().any(|(name, _)| name == "state") {
             command.arg("--state").arg(self.state.path());
