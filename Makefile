@@ -16,7 +16,7 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 CARGO := tools/cargo
 DEPS := deps-build deps-bridge deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build bridge native run test compat bench soak lint fmt fresh fresh-native clean
+.PHONY: help deps $(DEPS) build bridge native run test compat bench soak attack lint fmt fresh fresh-native clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -58,6 +58,9 @@ bench: deps-bench build $(PACKAGES) ## measure against deno serve and nginx (ins
 
 soak: build ## faults of all kinds for SOAK_SECONDS (120), then nothing may be left of them
 	$(CARGO) bench --workspace --locked --bench all -- soak
+
+attack: build ## attempts against what SECURITY.md promises, beside a bystander, in a table (ONLY="6 10": some of them; as root with three users)
+	$(CARGO) bench --workspace --locked --bench attack -- $(ONLY)
 
 lint: deps-lint ## formatting, clippy with the lint table, licences, bans and sources, the manifests in examples/deploy
 	cargo fmt --all --check

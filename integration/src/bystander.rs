@@ -29,7 +29,7 @@ pub struct Seen {
 }
 
 /// Puts the project on the volume.
-pub(crate) fn write(volume: &Volume) {
+pub fn write(volume: &Volume) {
     volume.project(NAME).file("main.ts", hello(NAME)).write();
 }
 

@@ -60,11 +60,19 @@ const fn fault(name: &'static str, ending: Ending, deed: &'static str) -> Fault 
 /// None of them: what it costs others that somebody is busy.
 pub static HARMLESS: Fault = fault("nothing_wrong", Ending::Says(200), "return new Response('fine');");
 
+/// All of them, by what they reach for.
+pub const KINDS: [(&str, &[Fault]); 6] = [
+    ("time", time::FAULTS),
+    ("memory", memory::FAULTS),
+    ("ends", ends::FAULTS),
+    ("exhaustion", exhaustion::FAULTS),
+    ("files", files::FAULTS),
+    ("network", network::FAULTS),
+];
+
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
-    let kinds =
-        [time::FAULTS, memory::FAULTS, ends::FAULTS, exhaustion::FAULTS, files::FAULTS, network::FAULTS];
-    kinds.into_iter().flatten()
+    KINDS.into_iter().flat_map(|(_, faults)| faults)
 }
 
 /// # Panics

@@ -77,11 +77,14 @@ impl Registry {
 
     /// Publishes a version of an npm package. `manifest` is its package.json besides name and version.
     pub fn publish(&self, name: &str, version: &str, manifest: Value, files: &[(&str, &str)]) {
-        let mut package = manifest;
-        package["name"] = name.into();
-        package["version"] = version.into();
-        let text = package.to_string();
+        let text = described(name, version, manifest.clone()).to_string();
         let tarball = tarball(files.iter().copied().chain([("package.json", text.as_str())]));
+        self.publish_tarball(name, version, manifest, tarball);
+    }
+
+    /// The same with a tarball, gzipped, that may have anything in it.
+    pub fn publish_tarball(&self, name: &str, version: &str, manifest: Value, tarball: Vec<u8>) {
+        let mut package = described(name, version, manifest);
         let path = format!("/{name}/-/{version}.tgz");
         let integrity = format!("sha512-{}", STANDARD.encode(Sha512::digest(&tarball)));
         package["dist"] = json!({"tarball": self.url(&path), "integrity": integrity});
@@ -165,6 +168,12 @@ impl Shelves {
             None => respond(404, "text/plain", "not found"),
         }
     }
+}
+
+fn described(name: &str, version: &str, mut manifest: Value) -> Value {
+    manifest["name"] = name.into();
+    manifest["version"] = version.into();
+    manifest
 }
 
 fn respond(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -211,7 +211,9 @@ impl Builder {
 
     /// Starts a router that logs as text, ends it once that is in its log, and gives the lines.
     pub async fn text_log_until(self, text: &str) -> Vec<String> {
-        let (mut process, log) = self.flag("log-format", "text").spawn();
+        // With its state folder, until the router has ended.
+        let builder = self.flag("log-format", "text");
+        let (mut process, log) = builder.spawn();
         eventually("the text is logged", || std::future::ready(log.text().contains(text))).await;
         process.signal(Signal::TERM);
         process.ended(log).await.log.lines()

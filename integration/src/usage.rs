@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What has to come back to what it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +54,27 @@ impl Usage {
 }
 
 /// The inodes of the sockets that a process has open.
-pub(crate) fn sockets(pid: u32) -> BTreeSet<u64> {
+fn sockets(pid: u32) -> BTreeSet<u64> {
     let held = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let targets = held.filter_map(|entry| fs::read_link(entry.path()).ok());
     let inode = |target: std::path::PathBuf| {
         target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
     };
     targets.filter_map(inode).collect()
+}
+
+/// The files of the Unix sockets that a process has open.
+pub fn socket_files(pid: u32) -> Vec<PathBuf> {
+    let held = sockets(pid);
+    let names = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let named = names.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(6);
+        Some((fields.next()?.parse::<u64>().ok()?, fields.next()?))
+    });
+    named
+        .filter(|(inode, path)| held.contains(inode) && path.starts_with('/'))
+        .map(|(_, path)| PathBuf::from(path))
+        .collect()
 }
 
 /// The processes that its threads have started.
@@ -89,4 +105,10 @@ fn list(folder: &str) -> usize {
 fn below(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| 1 + if entry.path().is_dir() { below(&entry.path()) } else { 0 }).sum()
+}
+
+/// Raises this process's limit of descriptors to what the kernel lets it have, for many connections.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the maximum");
 }

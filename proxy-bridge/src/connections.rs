@@ -21,8 +21,19 @@ pub struct Limits {
     pub streams: usize,
     /// Other requests that are not answered at once.
     pub requests: usize,
-    /// Connections beyond the two together: for health checks, and those between two requests.
+    /// Requests that anybody may send: their sender is only known once they have been read.
+    pub unproven: usize,
+    /// Requests for metrics, so that monitoring sees what holds the others.
+    pub metrics: usize,
+    /// Connections beyond all of these: for health checks, and those between two requests.
     pub reserve: usize,
+}
+
+impl Limits {
+    /// How many connections there may be.
+    pub fn connections(&self) -> usize {
+        self.streams + self.requests + self.unproven + self.metrics + self.reserve
+    }
 }
 
 /// What a request needs a permit for.
@@ -30,6 +41,8 @@ pub struct Limits {
 pub enum Kind {
     Stream,
     Request,
+    Unproven,
+    Metrics,
 }
 
 /// As many requests of this kind are under way as may be.
@@ -51,6 +64,8 @@ struct Shared {
     limits: Limits,
     streams: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    unproven: Arc<Semaphore>,
+    metrics: Arc<Semaphore>,
     /// Counts what happens, to know which connection has been idle for longest.
     clock: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<State>>>,
@@ -84,14 +99,14 @@ impl Connections {
     pub fn new(limits: Limits) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         let (streams, requests) = (semaphore(limits.streams), semaphore(limits.requests));
+        let (unproven, metrics) = (semaphore(limits.unproven), semaphore(limits.metrics));
         let (clock, open) = (AtomicU64::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { limits, streams, requests, clock, open }) }
+        Self { shared: Arc::new(Shared { limits, streams, requests, unproven, metrics, clock, open }) }
     }
 
     /// Takes a new connection. When there are as many as may be, the one that has been idle for longest
     /// is to be closed.
     pub fn enter(&self) -> Connection {
-        let Limits { streams, requests, reserve } = self.shared.limits;
         let id = self.shared.tick();
         let state = Arc::new(State {
             busy: AtomicUsize::new(0),
@@ -99,7 +114,7 @@ impl Connections {
             close: Notify::new(),
         });
         let mut open = self.shared.open();
-        if open.len() >= streams + requests + reserve
+        if open.len() >= self.shared.limits.connections()
             && let Some(longest) = longest_idle(&open)
             && let Some(closed) = open.remove(&longest)
         {
@@ -136,10 +151,12 @@ impl Connection {
     /// # Errors
     /// As many as may be are out.
     pub fn permit(&self, kind: Kind) -> Result<Permit, Busy> {
-        let Shared { limits, streams, requests, .. } = &*self.shared;
+        let Shared { limits, streams, requests, unproven, metrics, .. } = &*self.shared;
         let (semaphore, limit, what) = match kind {
             Kind::Stream => (streams, limits.streams, "streams of events, logs and debuggers"),
             Kind::Request => (requests, limits.requests, "requests"),
+            Kind::Unproven => (unproven, limits.unproven, "events whose signature has not been checked"),
+            Kind::Metrics => (metrics, limits.metrics, "requests for metrics"),
         };
         let permit = semaphore.clone().try_acquire_owned().map_err(|_| Busy { limit, what })?;
         self.state.busy.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +214,7 @@ impl<B: Body + Unpin, H: Unpin> Body for Held<B, H> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { streams: 1, requests: 1, reserve: 1 };
+    const LIMITS: Limits = Limits { streams: 1, requests: 1, unproven: 0, metrics: 0, reserve: 1 };
 
     fn is_evicted(connection: &Connection) -> bool {
         let evicted = connection.evicted();
@@ -237,5 +254,6 @@ mod tests {
         assert!(two.permit(Kind::Request).is_ok());
         drop(stream);
         assert!(two.permit(Kind::Stream).is_ok());
+        assert!(two.permit(Kind::Metrics).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP parts that both public listeners share, the router's and the bridge's.
+//! The HTTP parts that all listeners share, the router's and the bridge's.
 //!
 //! - [`framing`]: where requests of HTTP/1 begin and end, and what is refused because it is ambiguous
 //! - [`refusal`]: why a request is refused, and the answer that says so

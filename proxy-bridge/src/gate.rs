@@ -18,6 +18,7 @@ pub use self::body::{ARCHIVES, BodyKind, media_type};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Knows the names under which a listener may be asked without a token, besides `localhost` and
 /// addresses.
@@ -125,8 +126,8 @@ pub fn authority(request: &Parts) -> Result<Option<Authority>, Refusal> {
     }
 }
 
-/// Whether a page of another site has the browser send this. Safe methods may be navigated to: the
-/// page that links here does not get to read the answer.
+/// Whether a page of another site has the browser send this. A link may lead here: the page that has it
+/// does not get to read the answer. A frame of such a page may not: it could hold streams open.
 fn is_from_another_site(request: &Parts, host: Option<&Authority>) -> bool {
     let is_safe = request.method.is_safe();
     let is_devtools = |origin: &HeaderValue| is_safe && is_of_devtools(origin);
@@ -141,7 +142,8 @@ fn is_from_another_site(request: &Parts, host: Option<&Authority>) -> bool {
         return true;
     }
     let mode = request.headers.get(&SEC_FETCH_MODE);
-    let is_navigation = is_safe && mode.is_some_and(|mode| mode == "navigate");
+    let is_whole_page = request.headers.get_all(&SEC_FETCH_DEST).iter().all(|dest| dest == "document");
+    let is_navigation = is_safe && is_whole_page && mode.is_some_and(|mode| mode == "navigate");
     let mut sites = request.headers.get_all(&SEC_FETCH_SITE).iter();
     // "same-site" is another port of this machine: a project's page for one.
     sites.any(|site| site != "same-origin" && site != "none" && !is_navigation)

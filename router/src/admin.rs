@@ -16,16 +16,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use switchyard_bridge::connections::{Connection, Connections, Held, Kind, Limits, Permit};
+use switchyard_bridge::edge::guarded::{self, ConnState, GuardedStream};
 use switchyard_bridge::gate::{self, Gate};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -43,7 +44,17 @@ use crate::metrics::Metrics;
 
 /// A connection costs some 20 KB. A bridge follows one stream and asks one thing for each deploy that is
 /// under way; the rest are people and tools.
-const LIMITS: Limits = Limits { streams: 256, requests: 224, reserve: 32 };
+const LIMITS: Limits = Limits { streams: 256, requests: 216, unproven: 0, metrics: 8, reserve: 32 };
+
+/// A head that takes longer is no client's that means well. It also is how long a connection may be idle.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Whoever pages through a log may pause for minutes.
+const READ_WITHIN: Duration = Duration::from_secs(300);
+
+/// Names of projects and tokens are the longest that a head has.
+const GUARD: guarded::Limits =
+    guarded::Limits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
 
 /// A moment for descriptors to come free, when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
@@ -99,10 +110,12 @@ impl Admin {
         let _ = stream.set_nodelay(true);
         notice_lost_client(&stream);
         let switched = Switched::default();
-        let service =
-            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &open, &switched).await) });
+        let (stream, state) = GuardedStream::new(stream, GUARD, ());
+        let service = service_fn(|request| async {
+            Ok::<_, Infallible>(self.take(request, &open, &switched, &state).await)
+        });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new());
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
         let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         // How a connection ends is the client's affair.
         tokio::select! {
@@ -113,6 +126,29 @@ impl Admin {
         if let Some(tunnel) = tunnel {
             tunnel.run().await;
         }
+    }
+
+    /// Answers what can be read in one way, and ends the connection where it cannot go on.
+    async fn take(
+        &self,
+        request: Request<Incoming>,
+        open: &Connection,
+        switched: &Switched,
+        state: &ConnState,
+    ) -> Answer {
+        if let Some(refusal) = state.begin() {
+            return closing(problem(refusal.status(), refusal.slug(), refusal.rule()));
+        }
+        let leads_away = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
+        let has_body = !request.body().is_end_stream();
+        let answer = self.handle(request, open, switched).await;
+        state.answer();
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            state.switch();
+            return answer;
+        }
+        let may_be_unread = has_body && !answer.status().is_success();
+        if leads_away || may_be_unread { closing(answer) } else { answer }
     }
 
     async fn handle(&self, request: Request<Incoming>, open: &Connection, switched: &Switched) -> Answer {
@@ -135,6 +171,7 @@ impl Admin {
         let kind = match target {
             Target::Health => return text(StatusCode::OK, "ok\n"),
             Target::Ready => return self.ready(),
+            Target::Metrics => Kind::Metrics,
             _ if target.is_stream() => Kind::Stream,
             _ => Kind::Request,
         };
@@ -246,6 +283,12 @@ fn unknown(name: &str) -> Answer {
 
 fn refused(refusal: &gate::Refusal) -> Answer {
     problem(refusal.status(), refusal.slug(), &refusal.to_string())
+}
+
+/// The answer, as the last one of its connection.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn wrong_method(allowed: &Method) -> Answer {

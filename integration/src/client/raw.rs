@@ -47,6 +47,12 @@ impl Raw {
         text
     }
 
+    /// How many bytes come next; `None` when the other end has closed.
+    pub async fn some(&mut self) -> Option<usize> {
+        let mut piece = [0; 1 << 16];
+        self.0.read(&mut piece).await.ok().filter(|length| *length > 0)
+    }
+
     /// All that still comes until the other end closes.
     pub async fn rest(&mut self) -> String {
         let mut rest = Vec::new();

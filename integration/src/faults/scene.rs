@@ -14,6 +14,7 @@ use crate::bystander::{self, Bystander};
 use crate::client::{Reply, post};
 use crate::events::Events;
 use crate::router::{Builder, Router};
+use crate::usage::socket_files;
 use crate::volume::Volume;
 use crate::{eventually, within};
 
@@ -60,6 +61,14 @@ impl Scene {
 
     /// Ready for projects of these names; they are there when they are [offered](Self::offer).
     pub async fn with<'a>(offenders: impl IntoIterator<Item = (String, &'a Fault)>) -> Self {
+        Self::with_router(offenders, |builder, _| builder).await
+    }
+
+    /// The same, with a router that is changed before it starts.
+    pub async fn with_router<'a>(
+        offenders: impl IntoIterator<Item = (String, &'a Fault)>,
+        change: impl FnOnce(Builder, &Volume) -> Builder,
+    ) -> Self {
         let (volume, trap) = (Volume::new(), Trap::set().await);
         bystander::write(&volume);
         let victim = volume.project(VICTIM).file("main.ts", KEEPS).file("secret.txt", SECRET);
@@ -76,7 +85,7 @@ impl Scene {
             );
         }
         volume.write("_policy/policy.toml", policy);
-        let router = Self::builder(&volume).start().await;
+        let router = change(Self::builder(&volume), &volume).start().await;
         trap.lead_to(router.admin.client.address);
         Self { router, volume, trap }
     }
@@ -266,15 +275,9 @@ impl Scene {
 
     /// Where a cell listens.
     fn socket(&self, pid: u32) -> PathBuf {
-        let held = crate::usage::sockets(pid);
-        let names = std::fs::read_to_string("/proc/net/unix").expect("sockets are listed");
-        let named = names.lines().filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(6);
-            Some((fields.next()?.parse::<u64>().ok()?, fields.next()?))
-        });
         let state = self.router.state.path();
-        let own = named.filter(|(inode, _)| held.contains(inode)).map(|(_, path)| PathBuf::from(path));
-        own.into_iter()
+        socket_files(pid)
+            .into_iter()
             .find(|path| path.starts_with(state))
             .expect("the victim listens below the state folder")
     }

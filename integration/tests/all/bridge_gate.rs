@@ -6,12 +6,17 @@ use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::Tree;
 use switchyard_integration::bridge::{Bridge, get_as, signed, with_token};
-use switchyard_integration::client::{Body, post, request, with_header, with_method};
+use switchyard_integration::client::{Body, Raw, post, request, with_header, with_method};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::upload::archive::{self, Tar};
+use switchyard_integration::usage::raise_descriptors;
 use switchyard_integration::volume::Volume;
 use tempfile::NamedTempFile;
+
+/// The events that the API reads at once, and its connections in all.
+const UNPROVEN: usize = 120;
+const CONNECTIONS: usize = 1024;
 
 const TOKEN: &str = "ci-token-0123456789";
 
@@ -106,6 +111,32 @@ async fn routers_post_events_under_any_name_and_as_json() {
     assert_eq!(bridge.client.send(post_as("evt_1")).await.status, 204);
     let text = with_header(post_as("evt_2"), "content-type", "text/plain");
     bridge.client.send(text).await.assert_problem(415, "unsupported-media-type");
+}
+
+#[tokio::test]
+async fn events_that_do_not_come_leave_room_for_deploys_and_silent_connections_for_all() {
+    raise_descriptors();
+    let (_volume, routers, bridge) = start().await;
+    let mut live = routers[0].events().await;
+    let event = live.wait_live("a").await;
+    let mut holding: Vec<Raw> = Vec::new();
+    for _ in 0..UNPROVEN {
+        let mut raw = bridge.client.open().await;
+        let head = "POST /events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        raw.send(format!("{head}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")).await;
+        raw.until("100 Continue").await;
+        holding.push(raw);
+    }
+    let refused = bridge.client.send(signed::event(&event, "evt_1", SECRET, signed::now())).await;
+    refused.assert_problem(503, "busy");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    bridge.deploy_live("a", &Upload::main(hello("two"))).await;
+    for _ in 0..CONNECTIONS {
+        holding.push(bridge.client.open().await);
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/projects"] {
+        assert_eq!(bridge.client.get(path).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]

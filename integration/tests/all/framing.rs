@@ -9,6 +9,9 @@ use switchyard_integration::volume::Volume;
 /// A request that somebody might find behind, or inside, the one that is refused.
 const SMUGGLED: &str = "GET /a/smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
 
+/// The first of [`REFUSED`] are wrong wherever they come to.
+const WRONG_ANYWHERE: usize = 16;
+
 /// Heads, each to be followed by [`SMUGGLED`], and what the refusal says.
 const REFUSED: &[(&str, &str)] = &[
     (
@@ -232,5 +235,24 @@ async fn the_bridge_and_the_router_read_a_path_alike() {
     for (path, host) in [("/blog/%5c", "h"), ("http://b/blog/", "h"), ("/blog/", "a b"), ("/blog/", "")] {
         let answer = bridge.forward.raw(get(path, host)).await;
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad-request"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_listeners_that_take_commands_refuse_the_same() {
+    let volume = Volume::with("a", hello("one"));
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    for client in [&routers[0].admin.client, &bridge.client] {
+        for (request, rule) in &REFUSED[..WRONG_ANYWHERE] {
+            let request = request.replace("/a/", "/projects");
+            let answer =
+                client.raw(format!("{request}GET /projects HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            assert_is_refusal(&answer, 400, rule, &request);
+        }
+        let offer =
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let answer = client.raw(format!("{offer}GET /healthz HTTP/1.1\nHost: localhost\n\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.matches("HTTP/1.1 ").count() == 1, "{answer}");
     }
 }

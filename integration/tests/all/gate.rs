@@ -1,12 +1,12 @@
 //! The gate of the admin listener: commands come from the operator, not from pages in a browser.
 
 use http::Method;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchyard_integration::client::{
     Body, Client, Raw, Reply, json_body, post, request, with_header, with_method,
 };
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
+use switchyard_integration::usage::raise_descriptors;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
@@ -14,8 +14,9 @@ const TOKEN: &str = "one-0123456789abcdef";
 
 const HOLD: &str = r#"{"id": "d1", "projects": ["a"], "lease_ms": 600000}"#;
 
-/// The streams that the admin listener serves at once, and its connections in all.
+/// The streams that the admin listener serves at once, its other requests, and its connections in all.
 const STREAMS: usize = 256;
+const REQUESTS: usize = 216;
 const CONNECTIONS: usize = 512;
 
 /// One request to each endpoint that tells or does something.
@@ -89,6 +90,9 @@ async fn a_page_of_another_site_sends_no_command() {
     assert_eq!(send_with(admin, with_method(Method::POST, "/_reload"), "origin", &own).await.status, 200);
     let link = with_header(request("/projects"), "sec-fetch-mode", "navigate");
     assert_eq!(send_with(admin, link, "sec-fetch-site", "cross-site").await.status, 200);
+    let frame = with_header(request("/events"), "sec-fetch-mode", "navigate");
+    let frame = with_header(frame, "sec-fetch-dest", "iframe");
+    send_with(admin, frame, "sec-fetch-site", "cross-site").await.assert_problem(403, "foreign-origin");
 }
 
 #[tokio::test]
@@ -200,8 +204,25 @@ async fn followers_and_silent_connections_leave_room_for_health_and_commands() {
     followers[0].until("reload.live").await;
 }
 
-/// The test has as many connections as the router.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the maximum");
+#[tokio::test]
+async fn metrics_are_answered_when_no_other_request_is() {
+    raise_descriptors();
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::start(&volume).await;
+    let admin = &router.admin.client;
+    let mut holding: Vec<Raw> = Vec::new();
+    for _ in 0..REQUESTS {
+        let mut raw = admin.open().await;
+        // Its body does not come.
+        let head = "POST /_deploys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        raw.send(format!("{head}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")).await;
+        raw.until("100 Continue").await;
+        holding.push(raw);
+    }
+    admin.get("/projects").await.assert_problem(503, "busy");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(admin.get(path).await.status, 200, "{path}");
+    }
+    drop(holding);
+    eventually("who is gone leaves its room", || async { admin.get("/projects").await.status == 200 }).await;
 }

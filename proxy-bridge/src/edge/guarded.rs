@@ -43,6 +43,8 @@ pub struct Limits {
 pub struct ConnState {
     /// The number of the request that is refused, and why.
     refused: OnceLock<(u64, Refusal)>,
+    /// Requests that were counted in by [`ConnState::begin`].
+    begun: AtomicU64,
     /// Answers that have begun.
     answered: AtomicU64,
     /// Protocols were switched.
@@ -53,6 +55,12 @@ impl ConnState {
     /// Why the connection's request of that number, from 0, is not to be served.
     pub fn refusal(&self, number: u64) -> Option<Refusal> {
         self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, refusal)| *refusal)
+    }
+
+    /// Counts a request of a connection in that answers one after the other. Returns why it is not to be
+    /// served, if it is not.
+    pub fn begin(&self) -> Option<Refusal> {
+        self.refusal(self.begun.fetch_add(1, Relaxed))
     }
 
     /// An answer begins.

@@ -4,13 +4,11 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -83,72 +81,5 @@ impl LingeringClose {
             self.shut = true;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A connection that ends so once a request on it was answered without having been read.
-#[derive(Debug)]
-pub struct Lingering {
-    stream: TcpStream,
-    unread: Unread,
-    close: Option<LingeringClose>,
-}
-
-/// Whether a request on a connection was answered before it was read to its end.
-#[derive(Debug, Clone, Default)]
-pub struct Unread(Arc<AtomicBool>);
-
-impl Unread {
-    /// Notes that one was.
-    pub fn note(&self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
-impl Lingering {
-    pub fn new(stream: TcpStream) -> (Self, Unread) {
-        let unread = Unread::default();
-        (Self { stream, unread: unread.clone(), close: None }, unread)
-    }
-}
-
-impl AsyncRead for Lingering {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Lingering {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.unread.0.load(Relaxed) {
-            return Pin::new(&mut this.stream).poll_shutdown(cx);
-        }
-        let close = this.close.get_or_insert_with(|| LingeringClose::new(&[]));
-        close.poll(cx, &mut this.stream).map(Ok)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
     }
 }

@@ -163,6 +163,14 @@ fn pages_of_other_sites_may_link_here_and_read_nothing() {
         gate().check(&get(&all), false)
     };
     assert_eq!(asked(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), Ok(()));
+    let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+    for (dest, checked) in [
+        ("document", Ok(())),
+        ("iframe", Err(Refusal::ForeignOrigin)),
+        ("object", Err(Refusal::ForeignOrigin)),
+    ] {
+        assert_eq!(asked(&[link[0], link[1], ("sec-fetch-dest", dest)]), checked, "{dest}");
+    }
     assert_eq!(asked(&[("origin", "devtools://devtools"), ("sec-fetch-site", "cross-site")]), Ok(()));
     for mode in ["no-cors", "cors", "websocket"] {
         let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -33,18 +33,26 @@ use super::tokens::{Caller, Tokens};
 use super::upload::Limits;
 use crate::bounds;
 use crate::connections::{self, Connection, Connections, Held, Kind, Permit};
-use crate::edge::lingering::{Lingering, Unread};
+use crate::edge::guarded::{self, ConnState, GuardedStream};
 use crate::gate::{BodyKind, Gate};
 use crate::project::ProjectName;
 use crate::verifier::Verifier;
 
-/// A connection costs some 20 KB. Each deploy has a request under way, and each router while it posts an
-/// event; whoever follows logs has a stream.
-const LIMITS: connections::Limits = connections::Limits { streams: 512, requests: 448, reserve: 64 };
+/// A connection costs some 20 KB. Each deploy has a request under way, and whoever follows logs a stream. Routers post
+/// one event at a time each, and stream the same ones: what is refused here is not lost.
+const LIMITS: connections::Limits =
+    connections::Limits { streams: 512, requests: 320, unproven: 120, metrics: 8, reserve: 64 };
 
 /// A head that takes longer is no client's that means well. It also is how long a connection may be idle: longer than
 /// the 20 s that the proxies in examples/ingress keep one, so that theirs is the end that closes.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Whoever pages through a log may pause for minutes.
+const READ_WITHIN: Duration = Duration::from_secs(300);
+
+/// Tokens and idempotency keys are the longest that a head has.
+const GUARD: guarded::Limits =
+    guarded::Limits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
 
 /// When the bridge stops, deploys are waited for; their answers are then written in less than this.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -102,9 +110,9 @@ impl Api {
         // Latency only.
         let _ = stream.set_nodelay(true);
         // A sender whose upload is refused gets to read why.
-        let (stream, unread) = Lingering::new(stream);
+        let (stream, state) = GuardedStream::new(stream, GUARD, ());
         let service =
-            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &open, &unread).await) });
+            service_fn(|request| async { Ok::<_, Infallible>(self.handle(request, &open, &state).await) });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -118,21 +126,23 @@ impl Api {
         let _ = connection.await;
     }
 
-    async fn handle(&self, request: Request<Incoming>, open: &Connection, unread: &Unread) -> Answer {
+    async fn handle(&self, request: Request<Incoming>, open: &Connection, state: &ConnState) -> Answer {
+        if let Some(refusal) = state.begin() {
+            return closing(answer::problem(&refusal.into()));
+        }
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         let mut body = Some(body);
         let answered = self.route(&parts, &mut body, open).await;
         let is_unread = has_body && (answered.is_err() || body.is_some());
-        let mut answer = answered.unwrap_or_else(|problem| {
+        let answer = answered.unwrap_or_else(|problem| {
             tracing::debug!(status = problem.status.as_u16(), "refused: {}", problem.detail());
             answer::problem(&problem)
         });
-        if is_unread {
-            unread.note();
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
+        state.answer();
+        // Nothing is read in another way behind what was offered to be another protocol.
+        let leads_away = parts.headers.contains_key(UPGRADE) || parts.method == Method::CONNECT;
+        if is_unread || leads_away { closing(answer) } else { answer }
     }
 
     /// Whoever needs the body takes it.
@@ -146,14 +156,18 @@ impl Api {
             ["readyz"] if get => return Ok(self.ready()),
             // Its signature says who sends it, and routers come under the bridge's name among them.
             ["events"] if post => {
-                let permit = open.permit(Kind::Request)?;
+                let permit = open.permit(Kind::Unproven)?;
                 return self.event(parts, body.take()).await.map(|answer| held(answer, permit));
             }
             _ => {}
         }
         let caller = self.tokens.caller(&parts.headers)?;
         self.gate.check(parts, caller.name().is_some())?;
-        let kind = if matches!(segments[..], ["projects", _, "logs"]) { Kind::Stream } else { Kind::Request };
+        let kind = match segments[..] {
+            ["projects", _, "logs"] => Kind::Stream,
+            ["metrics"] => Kind::Metrics,
+            _ => Kind::Request,
+        };
         let permit = open.permit(kind)?;
         let answered = match segments[..] {
             ["metrics"] if get => Ok(projects::metrics(self)),
@@ -218,6 +232,12 @@ impl Api {
         });
         Ok(answer::empty(StatusCode::NO_CONTENT))
     }
+}
+
+/// The answer, as the last one of its connection.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 /// The answer, which keeps its permit until the last of it is out.

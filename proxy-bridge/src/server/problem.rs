@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::connections::Busy;
+use crate::edge::refusal;
 use crate::gate::Refusal;
 
 /// What went wrong, and how to mend it.
@@ -65,6 +66,12 @@ impl From<Busy> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.status(), refusal.slug(), refusal.to_string()).with("field", refusal.field())
+    }
+}
+
+impl From<refusal::Refusal> for Problem {
+    fn from(refusal: refusal::Refusal) -> Self {
+        Self::new(refusal.status(), refusal.slug(), refusal.rule())
     }
 }
 

@@ -189,7 +189,7 @@ mod tests {
     use switchyard_bridge::digest::Digest;
 
     use super::*;
-    use crate::policy::RequestLimits;
+    use crate::policy::{ReadLimits, RequestLimits};
     use crate::version::Tenant;
 
     fn version(incarnation: Incarnation) -> Version {
@@ -232,7 +232,7 @@ mod tests {
         let since: Vec<_> = claimed.since().values().copied().collect();
         assert_eq!(since, [Timestamp::UNIX_EPOCH, now]);
         let name = ProjectName::parse("a").unwrap();
-        let policy = Policy::new(RequestLimits::default());
+        let policy = Policy::new(RequestLimits::default(), ReadLimits::default());
         assert!(claimed.apply(&name, &policy) && !claimed.apply(&name, &policy));
         assert_eq!(claimed.allowed().len(), 2);
     }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{CONNECTION, UPGRADE};
@@ -30,8 +29,6 @@ const MAX_HEAD: usize = 64 * 1024;
 pub(super) struct Caller {
     pub(super) client: Client,
     state: Arc<ConnState>,
-    /// Requests that have come.
-    requests: AtomicU64,
     /// What the connection goes on as, once the client has been told that protocols are switched.
     tunnel: Mutex<Option<Tunnel>>,
 }
@@ -48,7 +45,7 @@ impl Caller {
     }
 
     async fn answer(&self, request: Request<Incoming>, worker: &Worker) -> Response<Body> {
-        if let Some(refusal) = self.state.refusal(self.requests.fetch_add(1, Relaxed)) {
+        if let Some(refusal) = self.state.begin() {
             return Problem::Refused(refusal).answer();
         }
         // What is behind it on the connection belongs to another protocol.
@@ -84,7 +81,7 @@ pub(super) async fn serve(
     };
     let (stream, state) = GuardedStream::new(stream, limits, ());
     let client = Client::new(peer, local, &settings.trusted);
-    let caller = Arc::new(Caller { client, state, requests: AtomicU64::new(0), tunnel: Mutex::default() });
+    let caller = Arc::new(Caller { client, state, tunnel: Mutex::default() });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(settings.idle_timeout).max_headers(MAX_HEADERS);
     {

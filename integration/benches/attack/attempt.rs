@@ -1,0 +1,71 @@
+//! One attempt, and what came of it.
+
+use std::pin::Pin;
+
+use tokio::task::JoinError;
+
+use crate::user::User;
+
+pub(crate) type Making = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// One way to hurt others.
+pub(crate) struct Attempt {
+    /// The same number is the same kind; siblings have a letter behind it. `H`: of a class that held from the start.
+    pub(crate) number: &'static str,
+    pub(crate) severity: &'static str,
+    /// The deed.
+    pub(crate) deed: &'static str,
+    /// What counts as broken, besides a bystander that notices anything.
+    pub(crate) broken: &'static str,
+    /// It matters which user the router and its cells are.
+    pub(crate) as_each: bool,
+    pub(crate) make: fn(User) -> Making,
+}
+
+/// What came of an attempt, with the evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Held(String),
+    Broke(String),
+    NotApplicable(String),
+}
+
+impl Verdict {
+    /// Held if nothing is wrong.
+    pub(crate) fn of(wrong: Vec<String>, held: impl Into<String>) -> Self {
+        if wrong.is_empty() { Self::Held(held.into()) } else { Self::Broke(wrong.join("; ")) }
+    }
+
+    /// Both, of which the worse one counts.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Broke(one), Self::Broke(other)) => Self::Broke(format!("{one}; {other}")),
+            (Self::Broke(broke), _) | (_, Self::Broke(broke)) => Self::Broke(broke),
+            (Self::Held(one), Self::Held(other)) => Self::Held(format!("{one}; {other}")),
+            (one, Self::NotApplicable(_)) => one,
+            (Self::NotApplicable(_), other) => other,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Held(_) => "held",
+            Self::Broke(_) => "**broke**",
+            Self::NotApplicable(_) => "not applicable",
+        }
+    }
+
+    pub(crate) fn evidence(&self) -> &str {
+        match self {
+            Self::Held(text) | Self::Broke(text) | Self::NotApplicable(text) => text,
+        }
+    }
+}
+
+/// What a task has panicked with.
+pub(crate) fn panic_message(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was cancelled".to_owned() };
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic".to_owned())
+}
