@@ -269,9 +269,10 @@ fn judge(limits: &Limits, used: Usage, full: &mut Option<Full>) -> Verdict {
         return if is_full { Verdict::Reached } else { Verdict::Nothing };
     };
     let Full { least, is_known } = before;
-    if used.files > least.files + MORE_FILES
+    // One limit is reached while the other leaves room.
+    if used.files > least.files.max(limits.disk_files) + MORE_FILES
         || used.is_too_deep
-        || (is_known && used.bytes > least.bytes + MORE_BYTES)
+        || (is_known && used.bytes > least.bytes.max(limits.disk) + MORE_BYTES)
     {
         return Verdict::Exceeded;
     }
@@ -320,6 +321,15 @@ mod tests {
             let expected = [Nothing, Reached, Nothing, Nothing, Nothing, Reached];
             assert_eq!(verdicts(&counts), expected);
         }
+    }
+
+    #[test]
+    fn a_cell_that_has_reached_one_limit_may_go_on_up_to_the_other() {
+        use Verdict::{Exceeded, Nothing, Reached};
+        let counts = [(1, 1000), (1, 1000), (4, 1000), (10, 1000), (12, 1000)];
+        assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Nothing, Exceeded]);
+        let counts = [(10, 10), (10, 10), (10, 500), (10, 1000), (10, 1101)];
+        assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Nothing, Exceeded]);
     }
 
     #[test]

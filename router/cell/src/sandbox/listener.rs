@@ -75,9 +75,11 @@ fn become_other(socket: c_int, kept: &Kept) -> io::Result<&Kept> {
 }
 
 fn link(kept: &Kept, name: &CStr) -> io::Result<()> {
+    let (spare, here) = (kept.spare.as_ptr(), libc::AT_FDCWD);
+    // No file of the project's, so it is not counted as one.
     // SAFETY: both are strings that live until the call returns.
-    #[expect(unsafe_code, reason = "libc call")]
-    let linked = unsafe { libc::link(kept.spare.as_ptr(), name.as_ptr()) };
+    #[expect(unsafe_code, reason = "system call")]
+    let linked = unsafe { libc::syscall(libc::SYS_linkat, here, spare, here, name.as_ptr(), 0) };
     if linked == 0 {
         return Ok(());
     }

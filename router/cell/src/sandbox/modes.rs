@@ -58,9 +58,9 @@ unsafe fn open(folder: c_int, path: *const c_char, flags: c_int) -> Option<Owned
     let how = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC | follow;
     // SAFETY: as the caller promises; the descriptor is this function's own.
     unsafe {
-        let mut file = libc::openat(folder, path, libc::O_RDONLY | how);
+        let mut file = libc::openat64(folder, path, libc::O_RDONLY | how);
         if file < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EACCES) {
-            file = libc::openat(folder, path, libc::O_WRONLY | how);
+            file = libc::openat64(folder, path, libc::O_WRONLY | how);
         }
         (file >= 0).then(|| OwnedFd::from_raw_fd(file))
     }
