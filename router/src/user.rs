@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use switchyard_protocol::{FileRights, Identity};
 
-use self::access::{Wanted, closed};
+use self::access::{Closed, Wanted, closed};
 use self::busy::Busy;
 pub use self::range::UserRange;
 pub(crate) use self::table::Table;
@@ -207,30 +207,29 @@ impl Each {
                 None => return Ok(FileRights::Own),
             },
         };
-        let (verb, letters) = match rights {
-            FileRights::Write => ("write to", "rwX"),
-            FileRights::Read | FileRights::Own => ("read", "rX"),
-        };
-        let path = closed.display();
         if !self.may_keep_rights {
             return Err(UserError::Refused(format!(
-                "user {} of {who} may not {verb} {path}: run chmod -R o+{letters} {path} (cells keep no rights of root's here: --require-sandbox, or a router without CAP_DAC_READ_SEARCH)",
-                user.uid
+                "user {} of {who} may not {}: run {} (cells keep no rights of root's here: --require-sandbox, or a router without \
+                 CAP_DAC_READ_SEARCH)",
+                user.uid,
+                closed.refused(),
+                closed.fix()
             )));
         }
         self.report_closed(&closed, rights);
         Ok(rights)
     }
 
-    fn report_closed(&self, path: &Path, rights: FileRights) {
-        let (verb, keeps, letters) = match rights {
-            FileRights::Write => ("write to", "CAP_DAC_OVERRIDE", "rwX"),
-            FileRights::Read | FileRights::Own => ("read", "CAP_DAC_READ_SEARCH", "rX"),
+    fn report_closed(&self, closed: &Closed, rights: FileRights) {
+        let keeps = match rights {
+            FileRights::Write => "CAP_DAC_OVERRIDE",
+            FileRights::Read | FileRights::Own => "CAP_DAC_READ_SEARCH",
         };
-        let path = path.display();
         self.gaps.add(format!(
-            "modes that let the users of projects {verb} {path}: cells that need it keep {keeps}, within what Landlock lets them \
-             touch; chmod -R o+{letters} {path} closes this gap"
+            "modes that let the users of projects {}: cells that need it keep {keeps}, within what Landlock lets them touch; \
+             {} closes this gap",
+            closed.refused(),
+            closed.fix()
         ));
     }
 }

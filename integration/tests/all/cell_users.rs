@@ -353,6 +353,20 @@ async fn packages_that_only_root_may_read_are_read_and_said() {
 }
 
 #[tokio::test]
+async fn a_closed_folder_above_packages_is_opened_for_passing_alone() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let volume = packaged();
+    set_mode(volume.root(), 0o700);
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/").await.text(), "said");
+    let gaps = gaps(&router).await;
+    let fix = format!("chmod o+x {} closes", volume.root().display());
+    assert!(gaps.contains(&fix) && !gaps.contains("o+rX"), "other projects' files stay closed: {gaps}");
+}
+
+#[tokio::test]
 async fn packages_that_only_root_may_read_fail_the_build_where_the_sandbox_is_required() {
     let told = Command::new(binary("switchyard-cell")).arg("--walls").output().unwrap();
     let walls: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
@@ -461,11 +475,39 @@ async fn users_that_this_machine_does_not_have_are_refused_by_the_name_of_the_fl
     let text = refused(&builder.clone().flag("cell-users", "200000-265535").run_to_end().await);
     assert!(text.contains("--cell-users: no process can run as user 200000"), "{text}");
     assert!(text.contains("--dangerously-run-cells-as-root"), "{text}");
+    let text = refused(&builder.clone().flag("cell-user", "nobody").run_to_end().await);
+    assert!(text.contains("user namespace does not have this user"), "{text}");
     let router = builder.flag("dangerously-run-cells-as-root", "").start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept ");
     assert!(gaps(&router).await.contains("cells run as root"), "{}", gaps(&router).await);
     let warned = router.log.text();
     assert!(warned.contains("cells run as root (--dangerously-run-cells-as-root)"), "{warned}");
+}
+
+#[tokio::test]
+async fn the_home_folder_is_the_projects_whatever_user_its_cells_are() {
+    let volume = Volume::with(
+        "a",
+        "import os from 'node:os';
+        import path from 'node:path';
+        const worker = new Worker('data:text/javascript,' + encodeURIComponent(
+            `import os from 'node:os'; postMessage(os.homedir())`), { type: 'module' });
+        const told = await new Promise((done) => worker.onmessage = ({ data }) => done(data));
+        export default { fetch() {
+            Deno.writeTextFileSync(path.join(os.homedir(), 'kept'), '');
+            const [home, data] = [os.homedir(), Deno.env.get('DATA_DIR')];
+            return Response.json([home === data, told === data, Deno.env.get('HOME') ?? null]);
+        } };",
+    );
+    volume.write(
+        "b/main.ts",
+        "import os from 'node:os';\nexport default { fetch: () => new Response(os.homedir()) };",
+    );
+    volume.write("_policy.toml", "[projects.b.env]\nHOME = \"/given\"\n");
+    let router = Router::builder(&volume).flag("policy", volume.path("_policy.toml").display()).start().await;
+    let told = router.public.get("/a/").await;
+    assert_eq!(told.text(), "[true,true,null]", "{:?}", router.admin.project("a").await.error);
+    assert_eq!(router.public.get("/b/").await.text(), "/given");
 }
 
 #[tokio::test]

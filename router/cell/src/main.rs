@@ -14,6 +14,7 @@ mod exports;
 mod failures;
 mod frame;
 mod glue;
+mod home;
 mod imports;
 mod inspector;
 mod install;

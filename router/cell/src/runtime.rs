@@ -27,6 +27,7 @@ use sys_traits::impls::RealSys;
 
 use crate::code_cache;
 use crate::descriptors;
+use crate::home;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
 use crate::servers::LAZY_ESM;
@@ -172,7 +173,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
             residual_lazy_esm_sources: &LAZY_ESM,
-            extensions: vec![descriptors::extension()],
+            extensions: vec![descriptors::extension(), home::extension()],
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,

@@ -15,6 +15,7 @@ use sys_traits::impls::RealSys;
 use crate::bounds::{self, Room};
 use crate::code_cache;
 use crate::descriptors;
+use crate::home;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
@@ -118,7 +119,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
             close_on_idle: args.close_on_idle,
             ..bootstrap_options(WorkerExecutionMode::Worker)
         },
-        extensions: vec![descriptors::extension()],
+        extensions: vec![descriptors::extension(), home::extension()],
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
         residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
         residual_lazy_esm_sources: &LAZY_ESM,

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 use switchyard_protocol::{FileRights, Probed, Walls};
@@ -100,13 +101,21 @@ fn one(name: &str, state: &Path, cell: &Path) -> Result<(Users, Vec<String>), St
     let_in(state)?;
     // The folder is entered as the user, which needs all that is above it.
     ask(Command::new(cell).uid(user.uid).gid(user.gid).current_dir(state)).map_err(|error| {
-        format!(
-            "{name} cannot get at {} or {}: {error}; let others enter the folders above them",
-            state.display(),
-            cell.display()
-        )
+        format!("{name} cannot get at {} or {}: {error}; {}", state.display(), cell.display(), fix(&error))
     })?;
     Ok((Users::one(user), Vec::new()))
+}
+
+/// The fix for a process that could not be started as another user.
+fn fix(error: &std::io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::INVAL) => {
+            "the router's user namespace does not have this user: map it (newuidmap), name one that is there, or see \
+             --dangerously-run-cells-as-root"
+        }
+        Some(Errno::PERM) => "the router needs CAP_SETGID and CAP_SETUID",
+        _ => "let others enter the folders above them (chmod o+x)",
+    }
 }
 
 /// A user for each project.

@@ -14,15 +14,45 @@ pub(super) enum Wanted {
     Write,
 }
 
+/// A path whose mode keeps a user from a use.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Closed {
+    path: PathBuf,
+    /// Absent for a folder above the path that is used, which has to be entered only.
+    wanted: Option<Wanted>,
+}
+
+impl Closed {
+    /// The use that is refused, with its path, as in "may not …".
+    pub(super) fn refused(&self) -> String {
+        let verb = match self.wanted {
+            None => "enter",
+            Some(Wanted::Read) => "read",
+            Some(Wanted::Write) => "write to",
+        };
+        format!("{verb} {}", self.path.display())
+    }
+
+    /// The command that opens the path, and nothing that need not be open.
+    pub(super) fn fix(&self) -> String {
+        let mode = match self.wanted {
+            None => "o+x",
+            Some(Wanted::Read) => "-R o+rX",
+            Some(Wanted::Write) => "-R o+rwX",
+        };
+        format!("chmod {mode} {}", self.path.display())
+    }
+}
+
 /// The first folder on the way to `path`, or `path` itself, whose mode keeps `user` from this use. Access lists are not
 /// looked at: they can only make it more. What is not there keeps nobody out.
-pub(super) fn closed(path: &Path, user: User, wanted: Wanted) -> Option<PathBuf> {
+pub(super) fn closed(path: &Path, user: User, wanted: Wanted) -> Option<Closed> {
     let metadata = path.metadata().ok()?;
     let mut above: Vec<_> = path.ancestors().skip(1).collect();
     above.reverse();
     let is_closed = |folder: &&Path| folder.metadata().is_ok_and(|metadata| !allows(&metadata, user, 0o1));
     if let Some(folder) = above.into_iter().find(is_closed) {
-        return Some(folder.to_owned());
+        return Some(Closed { path: folder.to_owned(), wanted: None });
     }
     let bits = match (metadata.is_dir(), wanted) {
         (true, Wanted::Read) => 0o5,
@@ -30,7 +60,7 @@ pub(super) fn closed(path: &Path, user: User, wanted: Wanted) -> Option<PathBuf>
         (false, Wanted::Read) => 0o4,
         (false, Wanted::Write) => 0o6,
     };
-    (!allows(&metadata, user, bits)).then(|| path.to_owned())
+    (!allows(&metadata, user, bits)).then(|| Closed { path: path.to_owned(), wanted: Some(wanted) })
 }
 
 fn allows(metadata: &Metadata, user: User, bits: u32) -> bool {
@@ -61,13 +91,16 @@ mod tests {
         fs::write(&file, "").unwrap();
         let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
         set(dir.path(), 0o700);
-        assert_eq!(closed(&file, STRANGER, Wanted::Read).as_deref(), Some(dir.path()));
+        let fix = |path: &Path, wanted| closed(path, STRANGER, wanted).map(|closed| closed.fix());
+        let of = |mode, path: &Path| Some(format!("chmod {mode} {}", path.display()));
+        assert_eq!(fix(&file, Wanted::Read), of("o+x", dir.path()), "its other files stay closed");
+        assert_eq!(fix(&folder, Wanted::Write), of("o+x", dir.path()));
         set(dir.path(), 0o711);
         set(&folder, 0o755);
         set(&file, 0o640);
         assert_eq!(closed(&folder, STRANGER, Wanted::Read), None);
-        assert_eq!(closed(&folder, STRANGER, Wanted::Write), Some(folder.clone()));
-        assert_eq!(closed(&file, STRANGER, Wanted::Read), Some(file.clone()));
+        assert_eq!(fix(&folder, Wanted::Write), of("-R o+rwX", &folder));
+        assert_eq!(fix(&file, Wanted::Read), of("-R o+rX", &file));
         set(&file, 0o604);
         assert_eq!(closed(&file, STRANGER, Wanted::Read), None);
         assert_eq!(closed(&folder.join("gone"), STRANGER, Wanted::Write), None);

@@ -47,7 +47,8 @@ impl FromStr for UserRange {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is not a range of users: expected FIRST-LAST, both numbers from {LEAST} on, as in {}",
+                "{text:?} is not a range of users: expected FIRST-LAST, two numbers from {LEAST} to {}, the second one larger, as in {}",
+                u32::MAX - 1,
                 Self::DEFAULT
             )
         };
