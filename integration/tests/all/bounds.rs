@@ -7,11 +7,11 @@ use std::path::Path;
 use switchyard_bridge::admin::State;
 use switchyard_bridge::bounds;
 use switchyard_integration::client::{Client, request, with_header};
-use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, binary};
 use switchyard_integration::usage::Usage;
 use switchyard_integration::volume::Volume;
+use switchyard_integration::{eventually, within};
 
 /// Bytes that the router may have more than before: far less than what is sent to it.
 const ROOM: usize = 64 << 20;
@@ -123,6 +123,7 @@ const DRIPS: &str = "import http from 'node:http';\n\
        if (path === 'hints') return socket.end('HTTP/1.1 103 Hint\\r\\nLink: </a>\\r\\n\\r\\n'.repeat(Number(count)) +\n\
          'HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: 2\\r\\n\\r\\nok');\n\
        socket.write('HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n');\n\
+       if (path === 'zeros') return socket.end('0'.repeat(Number(count)) + '1\\r\\nx\\r\\n0\\r\\n\\r\\n');\n\
        const chunks = '1\\r\\nx\\r\\n'.repeat(Number(count || 20000));\n\
        if (count) return socket.end(chunks + '0\\r\\n\\r\\n');\n\
        const more = () => { while (socket.write(chunks)); socket.once('drain', more); };\n\
@@ -149,6 +150,18 @@ async fn an_answer_in_single_bytes_is_whole_and_others_are_answered_beside_endle
     assert!(readers.iter().all(|reader| !reader.is_finished()), "they are read all the while");
     readers.iter().for_each(|reader| reader.abort());
     assert_eq!(router.public.get("/good/").await.text(), "one");
+}
+
+#[tokio::test]
+async fn a_chunk_whose_size_has_zeros_without_end_is_a_bad_answer() {
+    let volume = Volume::with("drips", DRIPS);
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/drips/zeros?1000").await.text(), "x");
+    let mut stream = router.public.connect().await.stream(request("/drips/zeros?4000000")).await;
+    assert!(stream.try_next().await.is_none_or(|piece| piece.is_err()), "it breaks off");
+    let warned = |record: &serde_json::Value| record.to_string().contains("answered wrongly");
+    assert!(within("a warning", router.log.wait_for(warned)).await.is_some());
+    assert_eq!(router.public.get("/drips/zeros?1000").await.text(), "x");
 }
 
 #[tokio::test]

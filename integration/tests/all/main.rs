@@ -76,6 +76,7 @@ mod restart;
 mod root;
 mod routing;
 mod scan;
+mod scripts;
 mod servers;
 mod signals;
 mod stopped;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::turn::Turn;
@@ -51,10 +53,20 @@ fn has_invalid_bytes(error: &hyper::Error) -> bool {
     false
 }
 
-/// The bytes that may still come before the head of an answer is complete. Those of 1xx answers
-/// before it count as well, of which there may be any number for hyper. Clones are the same.
+/// The bytes that may still come before the head of an answer is complete, or before there is more
+/// of its body. Those of 1xx answers count as well, of which there may be any number for hyper, and
+/// those of a chunk's size, which may have any number of zeros. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct HeadBudget(Arc<AtomicUsize>);
+pub struct HeadBudget(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    left: AtomicUsize,
+    /// Reads that may still bring any number of bytes.
+    reads: AtomicUsize,
+    /// The largest head.
+    head: AtomicUsize,
+}
 
 impl HeadBudget {
     /// No head is awaited.
@@ -62,7 +74,7 @@ impl HeadBudget {
 
     /// Without a bound.
     pub fn any() -> Self {
-        Self(Arc::new(AtomicUsize::new(Self::ANY)))
+        Self(Arc::new(Budget { left: Self::ANY.into(), reads: 0.into(), head: 0.into() }))
     }
 
     /// A budget for heads of `most` bytes, the first of which is awaited.
@@ -76,21 +88,82 @@ impl HeadBudget {
     pub fn await_head(&self, most: usize) {
         // As much again is room for 1xx, and for the beginning of the body. A larger head hyper
         // notices by itself.
-        self.0.store(most.saturating_mul(2), Relaxed);
+        self.0.head.store(most, Relaxed);
+        self.wait(0);
     }
 
-    /// The head has come: what follows has other bounds.
+    /// There is a frame of the body, or its head: from here on the next frame is awaited.
+    fn await_frame(&self) {
+        self.wait(READS_AHEAD);
+    }
+
+    fn wait(&self, reads: usize) {
+        self.0.left.store(self.0.head.load(Relaxed).saturating_mul(2), Relaxed);
+        self.0.reads.store(reads, Relaxed);
+    }
+
+    /// The head has come: what follows has other bounds, or is a body in the hands of a [`Counted`].
     pub fn complete(&self) {
-        self.0.store(Self::ANY, Relaxed);
+        self.0.left.store(Self::ANY, Relaxed);
     }
 
     /// The bytes that may be read at once; `None`: any.
     fn left(&self) -> Option<usize> {
-        Some(self.0.load(Relaxed)).filter(|left| *left != Self::ANY)
+        let left = self.0.left.load(Relaxed);
+        (left != Self::ANY && self.0.reads.load(Relaxed) == 0).then_some(left)
     }
 
     fn spend(&self, left: usize, bytes: usize) {
-        self.0.store(left.saturating_sub(bytes), Relaxed);
+        self.0.left.store(left.saturating_sub(bytes), Relaxed);
+    }
+
+    /// Counts a read of any number of bytes.
+    fn read(&self) {
+        let reads = self.0.reads.load(Relaxed);
+        self.0.reads.store(reads.saturating_sub(1), Relaxed);
+    }
+}
+
+/// Frames that hyper has read before the one that was read first is asked for.
+const READS_AHEAD: usize = 2;
+
+/// A body whose frames are counted: between two of them, and before the first one, only so much may
+/// come.
+#[derive(Debug)]
+pub struct Counted {
+    body: Incoming,
+    head: HeadBudget,
+}
+
+impl Counted {
+    /// `head` is that of the connection on which `body` comes.
+    pub fn new(body: Incoming, head: HeadBudget) -> Self {
+        head.await_frame();
+        Self { body, head }
+    }
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.head.await_frame();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -136,7 +209,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
         ready!(this.turn.poll_begin(cx));
         let before = buffer.filled().len();
         let (read, weight) = match this.head.left() {
-            None => (Pin::new(&mut this.stream).poll_read(cx, buffer), 1),
+            None => {
+                let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+                if read.is_ready() {
+                    this.head.read();
+                }
+                (read, 1)
+            }
             Some(left) => (this.read_head(cx, buffer, left), bounds::TURN_BYTES / bounds::HEAD_READ),
         };
         match &read {
@@ -148,7 +227,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
 }
 
 impl<S: AsyncRead + Unpin> ReadsOn<S> {
-    /// Reads a piece of a head, of which `left` bytes may still come.
+    /// Reads a piece of a head, or of what is between two frames, of which `left` bytes may still come.
     fn read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,7 +235,7 @@ impl<S: AsyncRead + Unpin> ReadsOn<S> {
         left: usize,
     ) -> Poll<io::Result<()>> {
         if left == 0 {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a head without end")));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "nothing but framing")));
         }
         let mut piece = [MaybeUninit::uninit(); bounds::HEAD_READ];
         let most = left.min(bounds::HEAD_READ).min(buffer.remaining());
@@ -206,6 +285,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadsOn<S> {
 mod tests {
     use std::time::Duration;
 
+    use http_body_util::BodyExt as _;
     use hyper_util::rt::TokioIo;
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -228,8 +308,8 @@ mod tests {
     }
 
     /// The outcome for hyper of `sent` as the answer to a request, read through a connection whose heads
-    /// have 4096 bytes.
-    async fn answered(sent: Vec<u8>) -> Result<usize, Option<BadAnswer>> {
+    /// have 4096 bytes: its headers, and the bytes of its body.
+    async fn answered(sent: Vec<u8>) -> Result<(usize, usize), Option<BadAnswer>> {
         let (near, mut far) = UnixStream::pair().unwrap();
         let head = HeadBudget::new(4096);
         let stream = TokioIo::new(ReadsOn::new(near, head.clone()));
@@ -242,11 +322,15 @@ mod tests {
         let connection = tokio::spawn(connection);
         let request = http::Request::new(http_body_util::Empty::<bytes::Bytes>::new());
         let answer = sender.send_request(request).await;
-        head.complete();
         let answered = match answer {
-            Ok(answer) => Ok(answer.headers().len()),
-            Err(error) => Err(BadAnswer::of(&error)),
+            Ok(answer) => {
+                let headers = answer.headers().len();
+                let body = Counted::new(answer.into_body(), head).collect().await;
+                body.map(|body| (headers, body.to_bytes().len()))
+            }
+            Err(error) => Err(error),
         };
+        let answered = answered.map_err(|error| BadAnswer::of(&error));
         connection.abort();
         writing.await.unwrap();
         answered
@@ -257,9 +341,26 @@ mod tests {
         let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
         let end = "HTTP/1.1 204 No Content\r\nX: y\r\n\r\n";
         let sent = |hints: usize| (hint.repeat(hints) + end).into_bytes();
-        assert_eq!(answered(sent(0)).await, Ok(1));
-        assert_eq!(answered(sent(80)).await, Ok(1));
+        assert_eq!(answered(sent(0)).await, Ok((1, 0)));
+        assert_eq!(answered(sent(80)).await, Ok((1, 0)));
         assert_eq!(answered(sent(10_000)).await, Err(Some(BadAnswer::Invalid)));
+    }
+
+    #[tokio::test]
+    async fn a_body_of_any_length_is_read_and_framing_without_a_body_is_refused() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let sent = |chunks: &str| format!("{HEAD}{chunks}").into_bytes();
+        let large = format!("100000\r\n{}\r\n", "x".repeat(1 << 20)).repeat(3);
+        assert_eq!(answered(sent(&(large + "0\r\n\r\n"))).await, Ok((1, 3 << 20)));
+        let small = "1;a=b\r\nx\r\n".repeat(2_000);
+        assert_eq!(answered(sent(&(small + "0\r\n\r\n"))).await, Ok((1, 2_000)));
+        let padded = format!("{}1\r\nx\r\n0\r\n{}\r\n", "0".repeat(4_000), "a: b\r\n".repeat(60));
+        assert_eq!(answered(sent(&padded)).await, Ok((1, 1)));
+        for endless in ["0".repeat(4 << 20), format!("1{}", " ".repeat(4 << 20))] {
+            assert_eq!(answered(sent(&endless)).await, Err(Some(BadAnswer::Invalid)));
+            let after = "1\r\nx\r\n".to_owned() + &endless;
+            assert_eq!(answered(sent(&after)).await, Err(Some(BadAnswer::Invalid)));
+        }
     }
 
     proptest! {
@@ -278,13 +379,13 @@ mod tests {
             let sent = [head.into_bytes(), noise.repeat(times)].concat();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             match runtime.block_on(answered(sent)) {
-                Ok(headers) => prop_assert!(headers <= 64),
+                Ok((headers, _)) => prop_assert!(headers <= 64),
                 Err(Some(bad)) => prop_assert!(matches!(bad, BadAnswer::Invalid | BadAnswer::HeadTooLarge)),
                 Err(None) => {}
             }
             // The next connection is none the worse for it.
             let well = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
-            prop_assert_eq!(runtime.block_on(answered(well)), Ok(0));
+            prop_assert_eq!(runtime.block_on(answered(well)), Ok((0, 0)));
         }
     }
 }

@@ -31,6 +31,7 @@ mod requests;
 mod roots;
 mod runtime;
 mod sandbox;
+mod scripts;
 mod servers;
 mod source;
 mod trace;

@@ -30,6 +30,7 @@ use crate::descriptors;
 use crate::home;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
+use crate::scripts::LAZY_JS;
 use crate::servers::LAZY_ESM;
 use crate::web_worker::{self, Workers};
 
@@ -171,7 +172,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             bootstrap: bootstrap_options(WorkerExecutionMode::Deploy),
             skip_op_registration: true,
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
-            residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
+            residual_lazy_js_sources: &LAZY_JS,
             residual_lazy_esm_sources: &LAZY_ESM,
             extensions: vec![descriptors::extension(), home::extension()],
             create_web_worker_cb: web_worker::factory(services.clone()),

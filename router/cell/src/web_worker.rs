@@ -19,6 +19,7 @@ use crate::home;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
 use crate::runtime::{Services, bootstrap_options, create_params};
+use crate::scripts::LAZY_JS;
 use crate::servers::{LAZY_ESM, Servers};
 
 /// How many of them there are.
@@ -121,7 +122,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         },
         extensions: vec![descriptors::extension(), home::extension()],
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
-        residual_lazy_js_sources: deno_snapshots::RESIDUAL_LAZY_JS,
+        residual_lazy_js_sources: &LAZY_JS,
         residual_lazy_esm_sources: &LAZY_ESM,
         unsafely_ignore_certificate_errors: None,
         create_params: Some(create_params(memory)),

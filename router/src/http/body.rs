@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use switchyard_bridge::edge::fair::FairBody;
+use switchyard_bridge::edge::upstream::Counted;
 
 use super::lease::CellLease;
 use super::pool::Exchange;
@@ -21,7 +22,7 @@ pub(super) enum Body {
     /// A project's, with the request's place among those in flight, which is given up when the cell breaks off.
     Proxied { exchange: FairBody<Exchange>, lease: Option<CellLease>, _slot: Slot },
     /// A project's refusal to switch protocols: on a connection of its own.
-    Refused { body: FairBody<Incoming>, _lease: CellLease, _slot: Slot },
+    Refused { body: FairBody<Counted>, _lease: CellLease, _slot: Slot },
 }
 
 impl Body {

@@ -199,11 +199,11 @@ impl Worker {
         let open = self.open.enter().ok_or(Problem::CellDied)?;
         forwarded::set_upgrade(request.headers_mut());
         let mut sends = 0;
-        let mut response = loop {
+        let (mut response, head) = loop {
             sends += 1;
             let socket = lease.running.cell.socket();
             match tunnel::send(socket, self.settings.bounds.max_head, request).await {
-                Ok(response) => break response,
+                Ok(answered) => break answered,
                 Err(SendError::Failed(error)) => return Err(lease.blame(&error).await),
                 Err(SendError::NotSent(_)) if sends == MAX_SENDS => return Err(Problem::CellDied),
                 Err(SendError::NotSent(unsent)) => {
@@ -221,7 +221,7 @@ impl Worker {
         lease.mark(response.headers_mut());
         if !switches {
             let refused = |body| Body::Refused { body: FairBody::new(body), _lease: lease, _slot: slot };
-            return Ok(response.map(refused));
+            return Ok(tunnel::refusal((response, head)).map(refused));
         }
         let response = tunnel::open(response, client, (lease, open));
         drop(slot);

@@ -19,7 +19,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use switchyard_bridge::bounds::MAX_HEADERS;
 use switchyard_bridge::edge::upload::{Progress, Upload};
-use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
+use switchyard_bridge::edge::upstream::{Counted, HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 
 /// node:http servers hang up after five idle seconds (`keepAliveTimeout`); a connection that is
@@ -91,8 +91,9 @@ impl Pool {
         let upload = request.body().progress().cloned();
         link.head.await_head(self.max_head);
         let response = link.exchange(request).await?;
-        link.head.complete();
         let pool = self.clone();
+        let counted = |body| Counted::new(body, link.head.clone());
+        let response = response.map(counted);
         Ok(response.map(|body| Exchange { link: Some(link), body, upload, pool, id }))
     }
 
@@ -181,7 +182,7 @@ impl Link {
 #[derive(Debug)]
 pub(super) struct Exchange {
     link: Option<Box<Link>>,
-    body: Incoming,
+    body: Counted,
     /// Of the request. `None`: it has no body.
     upload: Option<Arc<Progress>>,
     pool: Rc<Pool>,

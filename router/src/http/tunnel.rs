@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use switchyard_bridge::edge::upload::Upload;
-use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
+use switchyard_bridge::edge::upstream::{Counted, HeadBudget, ReadsOn};
 use switchyard_bridge::forwarded;
 use switchyard_bridge::tunnel::carry;
 use tokio::net::UnixStream;
@@ -18,12 +18,13 @@ use super::lease::CellLease;
 use super::pool::{SendError, answers};
 use crate::drain::Guard;
 
-/// Sends `request` to a cell, and waits for the head of its answer, of at most `max_head` bytes.
+/// Sends `request` to a cell, and waits for the head of its answer, of at most `max_head` bytes. Returns
+/// the budget of its connection, too.
 pub(super) async fn send(
     socket: &Path,
     max_head: usize,
     request: Request<Upload>,
-) -> Result<Response<Incoming>, SendError> {
+) -> Result<(Response<Incoming>, HeadBudget), SendError> {
     let Ok(stream) = UnixStream::connect(socket).await else {
         return Err(SendError::NotSent(Box::new(request)));
     };
@@ -33,9 +34,14 @@ pub(super) async fn send(
     let (mut sender, connection) = handshake.map_err(SendError::Failed)?;
     // Ends with the exchange: when the cell hangs up, or when both ends of the tunnel have.
     spawn_local(connection.with_upgrades());
-    let response = sender.send_request(request).await.map_err(SendError::Failed);
+    let response = sender.send_request(request).await.map_err(SendError::Failed)?;
     head.complete();
-    response
+    Ok((response, head))
+}
+
+/// The answer of a cell that has not switched.
+pub(super) fn refusal((response, head): (Response<Incoming>, HeadBudget)) -> Response<Counted> {
+    response.map(|body| Counted::new(body, head))
 }
 
 /// Opens the tunnel between `client` and the cell, which has sent `response` and switched. Until it is closed `held` is
