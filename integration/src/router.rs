@@ -259,7 +259,8 @@ impl Router {
 
 /// The arguments of what it returns are the router's.
 fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
-    let router = folder.map_or_else(|| binary("switchyard-router"), |folder| folder.join("switchyard-router"));
+    let router =
+        folder.map_or_else(|| binary("switchyard-router"), |folder| folder.join("switchyard-router"));
     let Some(capabilities) = capabilities else { return Command::new(router) };
     let mut command = Command::new("setpriv");
     command.arg(format!("--bounding-set={capabilities}")).arg(router);
