@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, ren
 use rustix::io::Errno;
 use switchyard_bridge::bounds::COUNTED_DEPTH;
 
-pub(crate) use self::owner::{NOT_SHARED, claim, share};
+pub(crate) use self::owner::{NOT_SHARED, claim, share, take_over};
 pub(crate) use self::trash::Trash;
 
 /// A folder whose entries go on appearing while it is emptied is tried this often.

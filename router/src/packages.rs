@@ -10,7 +10,7 @@ mod key;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use self::downloads::Downloads;
-use crate::folder::{names, remove};
+use crate::folder::{names, remove, take_over};
 use crate::project::diagnostic;
 use crate::user::{Outside, User, UserError, Users};
 use crate::version::Tenant;
@@ -166,14 +166,15 @@ impl Packages {
         let packages = self.clone();
         let kept = spawn_blocking(move || {
             let Unfinished(written) = &unfinished;
-            take_over(written)?;
+            // Archives say of their files what they like.
+            take_over(written).context("take over what was fetched")?;
             // A folder that is there after a power cut is whole.
             rustix::fs::syncfs(fs::File::open(written)?)?;
             packages.settle(&order, written, attach)?;
             packages.downloads.prune();
-            io::Result::Ok(())
+            anyhow::Ok(())
         });
-        kept.await.map_err(anyhow::Error::from).and_then(|kept| Ok(kept?)).map_err(failed)
+        kept.await.map_err(anyhow::Error::from).flatten().map_err(failed)
     }
 
     /// Makes the folder to be filled, and says in `order` what there is to fill it with.
@@ -284,25 +285,6 @@ fn give(dir: &Path, user: User) -> Result<()> {
         .with_context(|| format!("protect {}", dir.display()))
 }
 
-/// Makes all that is in a folder the router's, for cells to read: archives say of their files what they like.
-fn take_over(path: &Path) -> io::Result<()> {
-    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let metadata = path.symlink_metadata()?;
-    if (metadata.uid(), metadata.gid()) != own {
-        lchown(path, Some(own.0), Some(own.1))?;
-    }
-    if metadata.is_symlink() {
-        return Ok(());
-    }
-    fs::set_permissions(path, Permissions::from_mode(if metadata.is_dir() { 0o755 } else { 0o644 }))?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            take_over(&entry?.path())?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use switchyard_bridge::project::ProjectName;
@@ -349,19 +331,6 @@ mod tests {
         assert!(!one.exists() && other.exists());
         packages.prune(&project, Vec::new);
         assert!(!other.parent().unwrap().exists());
-    }
-
-    #[test]
-    fn what_archives_say_of_their_files_counts_for_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (folder, file) = (dir.path().join("a"), dir.path().join("a/b"));
-        fs::create_dir(&folder).unwrap();
-        fs::write(&file, "").unwrap();
-        std::os::unix::fs::symlink("nowhere", folder.join("link")).unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o6777)).unwrap();
-        take_over(&folder).unwrap();
-        let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode(&folder), mode(&file)), (0o755, 0o644));
     }
 
     #[test]

@@ -347,7 +347,8 @@ impl Scene {
     }
 
     fn data(&self) -> PathBuf {
-        let data = fs::read_dir(self.router.state.path().join("data")).unwrap().flatten();
+        let data =
+            fs::read_dir(self.router.state.path().join("data")).expect("the folder is there").flatten();
         let of_a = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'a');
         data.map(|entry| entry.path()).find(of_a).expect("it has been made")
     }
@@ -356,7 +357,8 @@ impl Scene {
     fn used(&self) -> (u64, u64) {
         let mut used = (0, 0);
         add(&self.data(), &mut used);
-        for cell in fs::read_dir(self.router.state.path().join("run")).unwrap().flatten() {
+        for cell in fs::read_dir(self.router.state.path().join("run")).expect("the folder is there").flatten()
+        {
             add(&cell.path().join("tmp"), &mut used);
         }
         used
@@ -398,7 +400,7 @@ impl Scene {
 fn add(folder: &Path, used: &mut (u64, u64)) {
     let Ok(opened) = fs::File::open(folder) else { return };
     let folder = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-    for entry in fs::read_dir(&folder).unwrap().flatten() {
+    for entry in fs::read_dir(&folder).expect("the folder is there").flatten() {
         let Ok(metadata) = entry.path().symlink_metadata() else { continue };
         used.0 += metadata.blocks() * 512;
         used.1 += 1;
@@ -549,8 +551,9 @@ async fn cells_that_share_a_folder_share_its_limit() {
     for filled in futures_util::future::join_all(fills).await {
         assert_eq!(filled.code.as_deref(), Some("ENOSPC"), "{filled:?}");
     }
-    // And what one writes while the folders are counted for the other.
-    assert!(scene.used().0 <= 3_000_000 + (1 << 20), "{:?}", scene.used());
+    // While the folders are counted for one, the other may use up the half that it was given before. Without a common limit
+    // each would have written 3 MB.
+    assert!(scene.used().0 <= 3_000_000 + 3_000_000 / 2 + 300_000, "{:?}", scene.used());
     scene.router.public.get("/a/").await;
     assert_eq!(events.count(EventType::CellDied, "a"), 0);
 }

@@ -9,8 +9,9 @@ use crate::project::diagnostic;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interrupted;
 
-/// Asked between the names in a folder, files, and pieces of files. Once it has refused, it always does.
-pub(crate) type Pace<'a> = &'a dyn Fn() -> Result<(), Interrupted>;
+/// Asked between the names in a folder, files, and pieces of files, with the bytes that were read since the last time. Once
+/// it has refused, it always does.
+pub(crate) type Pace<'a> = &'a dyn Fn(u64) -> Result<(), Interrupted>;
 
 /// The bounds of one reading.
 #[derive(Clone, Copy)]

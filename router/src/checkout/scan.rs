@@ -244,7 +244,7 @@ impl<'a> Walk<'a> {
         let wrong = |error: Errno| unreadable(prefix, &error.into());
         let mut entries = Dir::new(folder).map_err(wrong)?;
         while let Some(found) = entries.next() {
-            (self.bounds.pace)()?;
+            (self.bounds.pace)(0)?;
             let found = found.map_err(wrong)?;
             let name = found.file_name();
             if name == c"." || name == c".." {
@@ -389,7 +389,7 @@ mod tests {
     use crate::policy::ReadLimits;
 
     fn list_within(root: &Path, limits: ReadLimits) -> Result<Listing, ListError> {
-        super::list(root, &|_, _| Ok(()), Bounds { limits, pace: &|| Ok(()) })
+        super::list(root, &|_, _| Ok(()), Bounds { limits, pace: &|_| Ok(()) })
     }
 
     fn list(root: &Path) -> Result<Listing, ListError> {
@@ -503,7 +503,7 @@ mod tests {
         assert_eq!(list(&project).unwrap().node_modules, ["../_shared/node_modules", "../node_modules"]);
         symlink("../_other/mod.ts", dir.path().join("_shared/out.ts")).unwrap();
         assert!(refused(&project).starts_with("the symbolic link ../_shared/out.ts leaves what is included"));
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) };
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
         let closed = super::list(&project, &|_, include| Err(format!("is {}", include.as_str())), bounds);
         let Err(ListError::Invalid(error)) = closed else { panic!("{closed:?}") };
         assert!(error.message.ends_with("names \"../_shared\", which is ../_shared"), "{}", error.message);
@@ -571,7 +571,7 @@ mod tests {
     fn a_walk_ends_when_it_is_to_end() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "").unwrap();
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &|| Err(Interrupted) };
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Err(Interrupted) };
         let listed = super::list(dir.path(), &|_, _| Ok(()), bounds);
         assert!(matches!(listed, Err(ListError::Interrupted)));
     }

@@ -190,7 +190,7 @@ impl HashCache {
         self.0.retain(|path, _| listing.files.contains_key(path));
         let mut files = BTreeMap::new();
         for (path, listed) in &listing.files {
-            pace()?;
+            pace(0)?;
             let stamp = listed.stamp;
             let known = self.0.get(path).filter(|(known, _)| *known == stamp).map(|(_, hash)| *hash);
             let read_at = SystemTime::now();
@@ -236,7 +236,6 @@ pub(super) fn hash(path: &str, mut file: &File, size: u64, pace: Pace<'_>) -> Re
     let mut buffer = vec![0; 64 * 1024];
     let mut left = size;
     loop {
-        pace()?;
         let read = match file.read(&mut buffer) {
             Ok(0) if left == 0 => return Ok(hash.finalize().into()),
             Ok(0) => return Err(ReadError::Moved),
@@ -247,6 +246,7 @@ pub(super) fn hash(path: &str, mut file: &File, size: u64, pace: Pace<'_>) -> Re
         // The file grows while it is read.
         left = left.checked_sub(read as u64).ok_or(ReadError::Moved)?;
         hash.update(&buffer[..read]);
+        pace(read as u64)?;
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
     use crate::policy::ReadLimits;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) };
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
         snapshot(root, &|_, _| Ok(()), bounds, cache).unwrap().digest
     }
 
@@ -308,11 +308,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let old = SystemTime::now() - Duration::from_secs(60);
         for name in 0..10 {
-            let file = File::create(dir.path().join(name.to_string())).unwrap();
+            let path = dir.path().join(name.to_string());
+            std::fs::write(&path, "x").unwrap();
+            let file = File::options().write(true).open(path).unwrap();
             file.set_modified(old).unwrap();
         }
         let (asked, allowed) = (Cell::new(0), Cell::new(30));
-        let pace = || {
+        let pace = |_| {
             asked.set(asked.get() + 1);
             if asked.get() > allowed.get() { Err(Interrupted) } else { Ok(()) }
         };
@@ -335,7 +337,7 @@ mod tests {
         let path = dir.path().join("a");
         std::fs::write(&path, "12345").unwrap();
         for (size, is_right) in [(4, false), (5, true), (6, false)] {
-            let hashed = hash("a", &File::open(&path).unwrap(), size, &|| Ok(()));
+            let hashed = hash("a", &File::open(&path).unwrap(), size, &|_| Ok(()));
             assert_eq!(hashed.is_ok(), is_right, "{size}");
         }
     }

@@ -213,7 +213,7 @@ impl Store {
     /// holds
     /// what its digest says.
     pub(crate) fn kept(&self, tenant: &Tenant, short: &str) -> Option<Kept> {
-        self.kept_within(tenant, short, &|| Ok(()))
+        self.kept_within(tenant, short, &|_| Ok(()))
     }
 
     fn kept_within(&self, tenant: &Tenant, short: &str, pace: Pace<'_>) -> Option<Kept> {
@@ -360,7 +360,7 @@ impl Store {
         fs::set_permissions(unfinished, Permissions::from_mode(NOT_SHARED))
             .with_context(|| format!("protect {}", unfinished.display()))?;
         for (path, hash) in &*snapshot.files {
-            pace()?;
+            pace(0)?;
             let to = dir.join(path);
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
@@ -456,13 +456,13 @@ fn copy(
     let target = File::create_new(to).map_err(failed("create"))?;
     let mut left = size;
     while left > 0 {
-        pace()?;
         let piece =
             io::copy(&mut (&source).take(left.min(PIECE)), &mut &target).map_err(failed("copy to"))?;
         if piece == 0 {
             return Err(CheckoutError::Moved);
         }
         left -= piece;
+        pace(piece)?;
     }
     let copied = File::open(to).map_err(failed("read"))?;
     if hash(path, &copied, size, pace)? != *expected {

@@ -94,10 +94,10 @@ mod tests {
         }
         fs::create_dir(project.join("node_modules")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) };
+        let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
         let snapshot = store.snapshot(&project, bounds, &mut HashCache::default()).unwrap();
         let version = Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), snapshot.digest);
-        store.make(&version, &snapshot, None, &|| Ok(())).unwrap();
+        store.make(&version, &snapshot, None, &|_| Ok(())).unwrap();
         let kept = store.kept(&version.tenant(), &version.digest.short()).unwrap();
         assert_eq!(kept.version, version);
         (dir, kept)

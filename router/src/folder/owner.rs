@@ -7,7 +7,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat, openat, statat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chmodat, chownat, fchmod, fchown, fstat,
+    openat, statat,
 };
 use rustix::io::Errno;
 use switchyard_bridge::bounds::COUNTED_DEPTH;
@@ -22,6 +23,7 @@ pub(crate) const NOT_SHARED: u32 = 0o710;
 const SHARED: u32 = 0o750;
 const PRIVATE: u32 = 0o700;
 const READABLE: u32 = 0o755;
+const READABLE_FILE: u32 = 0o644;
 
 /// Gives user `uid` and group `gid` a folder, and what in it belongs to the folder's present owner, so that nobody else can
 /// enter it. The folder itself comes last: a change that is cut off is made again.
@@ -68,6 +70,32 @@ pub(crate) fn share(folder: &Path, group: u32, any_umask: bool) -> io::Result<()
     }
     fchown(&top, None, Some(Gid::from_raw(group)))?;
     Ok(fchmod(&top, Mode::from_raw_mode(SHARED))?)
+}
+
+/// Makes a folder and all that is in it the router's, for all to read, whatever owners and modes are there. Nobody else can
+/// enter the folder before all is done, or after an error.
+///
+/// # Errors
+/// The owner or mode of something cannot be changed, or it lies too deep.
+pub(crate) fn take_over(folder: &Path) -> io::Result<()> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let top = openat(CWD, folder, flags(), Mode::empty())?;
+    let change = |at: BorrowedFd<'_>, name: &CStr, status: &Stat| {
+        if (status.st_uid, status.st_gid) != (uid.as_raw(), gid.as_raw()) {
+            chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        let mode = match FileType::from_raw_mode(status.st_mode) {
+            FileType::Symlink => return Ok(()),
+            FileType::Directory => READABLE,
+            _ => READABLE_FILE,
+        };
+        Ok(chmodat(at, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
+    };
+    fchown(&top, Some(uid), Some(gid))?;
+    fchmod(&top, Mode::from_raw_mode(PRIVATE))?;
+    // Each folder is the router's before its entries are looked at, so that nobody exchanges them meanwhile.
+    each_below(top.as_fd(), change)?;
+    Ok(fchmod(&top, Mode::from_raw_mode(READABLE))?)
 }
 
 fn flags() -> OFlags {
@@ -130,7 +158,7 @@ mod tests {
     }
 
     fn mode(path: &Path) -> u32 {
-        path.metadata().unwrap().permissions().mode() & 0o777
+        path.metadata().unwrap().permissions().mode() & 0o7777
     }
 
     /// A folder with a file three levels down, a link to a file beside it, and somebody else's file.
@@ -163,6 +191,41 @@ mod tests {
         assert_eq!(mode(&folder), 0o700);
         symlink("a", dir.path().join("link")).unwrap();
         assert!(claim(&dir.path().join("link"), 7, 7).is_err());
+    }
+
+    #[test]
+    fn a_folder_is_taken_over_whatever_owners_and_modes_are_in_it_and_nothing_that_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        let own = owner(&folder);
+        if is_root() {
+            for path in ["", "theirs", "b/c/file", "link"] {
+                lchown(folder.join(path), Some(TENANT), Some(TENANT)).unwrap();
+            }
+        }
+        for (path, mode) in [("b/c/file", 0o6777), ("theirs", 0), ("b/c", 0), ("b", 0o7777), ("", 0o700)] {
+            fs::set_permissions(folder.join(path), Permissions::from_mode(mode)).unwrap();
+        }
+        let outside = mode(&dir.path().join("outside"));
+        take_over(&folder).unwrap();
+        for (path, expected) in
+            [("", 0o755), ("b", 0o755), ("b/c", 0o755), ("b/c/file", 0o644), ("theirs", 0o644)]
+        {
+            assert_eq!((owner(&folder.join(path)), mode(&folder.join(path))), (own, expected), "{path}");
+        }
+        assert_eq!(owner(&folder.join("link")), own);
+        assert_eq!(mode(&dir.path().join("outside")), outside);
+        symlink("a", dir.path().join("link")).unwrap();
+        assert!(take_over(&dir.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_nests_without_end_is_not_taken_over_and_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("a");
+        fs::create_dir_all((0..=MAX_LEVELS).fold(top.clone(), |path, _| path.join("a"))).unwrap();
+        assert!(take_over(&top).unwrap_err().to_string().contains("128 deep"));
+        assert_eq!(mode(&top), PRIVATE);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Turns at reading projects: lanes, so that a project that takes long to read holds up only others that do.
 //!
-//! Every reading begins in the fastest lane. One that is there for longer than it may goes on in the next one, at once if that
+//! Every reading begins in the fastest lane. One that has done what it may do there goes on in the next one, at once if that
 //! has room; else it ends and begins again there when its turn has come. A project has one reading at a time and each lane is
 //! first come, first served, so that each project has its turn whatever the others do.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,20 @@ use tokio::time::timeout;
 
 use crate::checkout::Interrupted;
 
-/// How long a reading may have taken in each lane. A small project takes five milliseconds, one of a thousand files some
-/// hundred, and a gigabyte some seconds.
-const LANES: [Duration; 3] = [FAST, Duration::from_secs(1), Duration::MAX];
-const FAST: Duration = Duration::from_millis(50);
+/// The limits of a reading in each lane. The work decides: it is the same however busy the machine is. In the fastest lane
+/// it is 8 MiB, or the 4,000 steps for some 400 new or 1,000 known files: 5 to 50 ms of a core. The time is for file systems
+/// that answer slowly, and so long that a busy machine does not matter.
+const LANES: [Limit; 3] = [
+    Limit { work: 8 << 20, time: Duration::from_secs(2) },
+    Limit { work: 256 << 20, time: Duration::from_secs(10) },
+    Limit { work: u64::MAX, time: Duration::MAX },
+];
 
-/// ... but in the fastest one it stays until it has made so many steps (names, pieces of files), or for so long: on a busy
-/// machine a small project takes longer than it needs.
-const FAST_STEPS: u32 = 1000;
-const FAST_AT_MOST: Duration = Duration::from_millis(500);
+/// The work of a step besides the bytes that it reads: a name that is listed, a file that is opened.
+const STEP: u64 = 2 << 10;
+
+/// A reading that takes longer is reported as slow.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// A reading that has not ended so long after its time is over does not look at the clock: a system call does not come
 /// back, as of a file system whose server is away.
@@ -41,6 +46,13 @@ pub(super) struct Readers {
     overdue: Duration,
 }
 
+#[derive(Debug)]
+struct Limit {
+    /// In bytes that are read, and [`STEP`] for each step.
+    work: u64,
+    time: Duration,
+}
+
 /// The permits of each lane.
 type Lanes = Arc<[Arc<Semaphore>; LANES.len()]>;
 
@@ -49,8 +61,8 @@ type Lanes = Arc<[Arc<Semaphore>; LANES.len()]>;
 pub(super) struct Turn {
     began: Instant,
     time: Duration,
-    /// How often it was asked whether to go on.
-    steps: AtomicU32,
+    /// See [`Limit::work`].
+    work: AtomicU64,
     is_over: AtomicBool,
     lanes: Lanes,
     lane: Mutex<Lane>,
@@ -86,8 +98,7 @@ impl Readers {
         Self { lanes, stuck: semaphore(MAX_STUCK), overdue: OVERDUE }
     }
 
-    /// Has `work` done on a thread when it is its turn. It is given what is to be done and asks the turn whether to go on; it
-    /// is done once more when it was interrupted, with what it has made of `state` by then. `is_slow` is called when it
+    /// Has `work` done on a thread when it is its turn. It is given what is to be done and counts its steps; it is done once more when it was interrupted, with what it has made of `state` by then. `is_slow` is called when it
     /// leaves the fastest lane, and perhaps again.
     ///
     /// # Errors
@@ -144,7 +155,7 @@ impl Readers {
         is_slow: &impl Fn(),
     ) -> Result<T, Unread> {
         tokio::pin!(working);
-        let ended = match timeout(FAST, &mut working).await {
+        let ended = match timeout(SLOW, &mut working).await {
             Ok(ended) => ended,
             Err(_) => {
                 is_slow();
@@ -171,30 +182,26 @@ impl Readers {
 
 impl Turn {
     fn new(time: Duration, lanes: Lanes, lane: Lane) -> Self {
-        let (steps, is_over) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { began: Instant::now(), time, steps, is_over, lanes, lane: Mutex::new(lane) }
+        let (work, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { began: Instant::now(), time, work, is_over, lanes, lane: Mutex::new(lane) }
     }
 
-    /// Returns an error when the reading has to end, and always from then on.
-    pub(super) fn check(&self) -> Result<(), Interrupted> {
-        let took = self.began.elapsed();
-        let steps = self.steps.fetch_add(1, Ordering::Relaxed);
-        if self.is_over.load(Ordering::Relaxed)
-            || took > self.time
-            || (took > FAST && !self.may_go_on(took, steps))
-        {
+    /// Counts a step that has read so many bytes. Returns an error when the reading has to end, and always from then on.
+    pub(super) fn count(&self, bytes: u64) -> Result<(), Interrupted> {
+        let work = self.work.fetch_add(STEP + bytes, Ordering::Relaxed);
+        if self.is_over.load(Ordering::Relaxed) || self.is_late() || !self.may_go_on(work) {
             self.is_over.store(true, Ordering::Relaxed);
             return Err(Interrupted);
         }
         Ok(())
     }
 
-    /// Changes to the next lane when it has been in this one for long enough. Returns `false` when that has no room.
-    fn may_go_on(&self, took: Duration, steps: u32) -> bool {
+    /// Changes to the next lane when it has reached a limit of this one. Returns `false` when that has no room.
+    fn may_go_on(&self, work: u64) -> bool {
         let mut lane = self.lane();
-        let number = lane.number + 1;
-        let stays = lane.number == 0 && steps < FAST_STEPS && took < FAST_AT_MOST;
-        if took > LANES[lane.number] && !stays {
+        let limit = &LANES[lane.number];
+        if work >= limit.work || self.began.elapsed() > limit.time {
+            let number = lane.number + 1;
             let Ok(permit) = self.lanes[number].clone().try_acquire_owned() else { return false };
             *lane = Lane { number, permit };
         }
@@ -227,7 +234,7 @@ mod tests {
 
     fn until(turn: &Turn, is_done: impl Fn() -> bool) -> Result<(), Interrupted> {
         while !is_done() {
-            turn.check()?;
+            turn.count(1 << 20)?;
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
@@ -235,7 +242,7 @@ mod tests {
 
     async fn quick(readers: &Readers) -> bool {
         let reading = &mut Reading::default();
-        readers.read(reading, LONG, (), |(), turn| turn.check(), || ()).await.1.is_ok()
+        readers.read(reading, LONG, (), |(), turn| turn.count(0), || ()).await.1.is_ok()
     }
 
     /// Reads until it is told to end.
@@ -267,20 +274,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_small_project_stays_in_the_fastest_lane_on_a_busy_machine() {
+    async fn a_small_project_stays_in_the_fastest_lane_on_a_busy_machine_and_a_large_one_leaves_it_on_any() {
         let readers = Readers::new(1);
         let permits: Vec<_> =
             readers.lanes[1..].iter().map(|lane| lane.clone().try_acquire_owned()).collect();
         assert!(permits.iter().all(Result::is_ok), "there is no other lane for it");
-        let work = |steps: &mut u32, turn: &Turn| {
-            std::thread::sleep(2 * FAST);
-            (0..*steps).try_for_each(|_| turn.check())
+        let small = |(): &mut (), turn: &Turn| {
+            // The processor is somebody else's for a while.
+            std::thread::sleep(4 * SLOW);
+            (0..LANES[0].work / STEP).try_for_each(|_| turn.count(0))
         };
-        assert_eq!(readers.read(&mut Reading::default(), LONG, FAST_STEPS, work, || ()).await.1, Ok(()));
-        let time = Duration::from_secs(1);
-        let mut reading = Reading::default();
-        let more = readers.read(&mut reading, time, FAST_STEPS + 1, work, || ());
-        assert!(timeout(time, more).await.is_err(), "it waits for its turn among slow ones");
+        assert_eq!(readers.read(&mut Reading::default(), LONG, (), small, || ()).await.1, Ok(()));
+        let files = |(): &mut (), turn: &Turn| (0..=LANES[0].work / STEP).try_for_each(|_| turn.count(0));
+        let bytes = |(): &mut (), turn: &Turn| turn.count(LANES[0].work).and_then(|()| turn.count(0));
+        for large in [files, bytes] {
+            let mut reading = Reading::default();
+            let more = readers.read(&mut reading, LONG, (), large, || ());
+            assert!(timeout(2 * SLOW, more).await.is_err(), "it waits for its turn among large ones");
+            assert!(quick(&readers).await, "the fastest lane is free again");
+        }
+    }
+
+    #[test]
+    fn a_reading_of_a_slow_file_system_leaves_the_fastest_lane_however_little_it_does() {
+        let readers = Readers::new(1);
+        let permit = readers.lanes[0].clone().try_acquire_owned().unwrap();
+        let began = Instant::now().checked_sub(2 * LANES[0].time).unwrap();
+        let lane = Lane { number: 0, permit };
+        let turn = Turn { began, ..Turn::new(LONG, readers.lanes.clone(), lane) };
+        assert_eq!(turn.count(0), Ok(()));
+        assert_eq!(turn.lane().number, 1);
+        assert_eq!(readers.lanes[0].available_permits(), 1);
     }
 
     #[tokio::test]

@@ -214,7 +214,7 @@ fn unread_for(unread: &Unread, time: Duration) -> Read {
 
 fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
     let Job { store, place, cache } = job;
-    let (limits, pace) = (place.policy.reads(&place.project), || turn.check());
+    let (limits, pace) = (place.policy.reads(&place.project), |bytes| turn.count(bytes));
     for _ in 0..MAX_COPIES {
         let tenant = match place.tenant() {
             Ok(tenant) => tenant,
@@ -501,7 +501,7 @@ impl Builder {
         let find = |wanted: &mut (Arc<Store>, Root, Version, Arc<Policy>), turn: &Turn| {
             let (store, root, version, policy) = wanted;
             let found = find_blocking(store, root, version, policy, turn);
-            turn.check()?;
+            turn.count(0)?;
             Ok(found)
         };
         let (_, found) = self.readers.read(&mut Reading::default(), time, wanted, find, || ()).await;
@@ -520,7 +520,7 @@ fn find_blocking(
     if current != version.incarnation {
         return None;
     }
-    let checkout = store.find(version, &|| turn.check())?;
+    let checkout = store.find(version, &|bytes| turn.count(bytes))?;
     let manifest = Manifest::read(&checkout.dir).ok()?;
     Some(Plan::new(version.clone(), checkout, manifest, policy))
 }

@@ -201,8 +201,13 @@ pub(super) async fn ports(user: User) -> Verdict {
     taken.finish().await
 }
 
+/// Of folders that not everybody on the machine may read: the kernel has no other rule for watches.
 fn watches(taken: &mut Taken) {
-    let folders = [taken.stage.volume.root().to_owned(), taken.stage.state().join("data")];
+    let volume = taken.stage.volume.root().to_owned();
+    fs::set_permissions(&volume, Permissions::from_mode(0o700)).expect("root sets modes");
+    let state = taken.stage.state().to_owned();
+    let mut folders = vec![volume, state.join("data")];
+    folders.extend(found(&state, "secret.txt").iter().filter_map(|file| file.parent()).map(Path::to_owned));
     let watcher = taken.call(libc::SYS_inotify_init1, [0; 6]);
     for path in folders {
         let address = taken.path(&path);

@@ -3,7 +3,7 @@ use std::os::unix::fs::MetadataExt as _;
 use super::*;
 
 fn bounds() -> Bounds<'static> {
-    Bounds { limits: ReadLimits::default(), pace: &|| Ok(()) }
+    Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) }
 }
 
 struct Volume {
@@ -49,7 +49,7 @@ impl Volume {
     fn take(&self, previous: Option<&Version>) -> (Version, Checkout) {
         let snapshot = self.snapshot().unwrap();
         let version = Version::new(&self.name, snapshot.digest);
-        let checkout = self.store.make(&version, &snapshot, previous, &|| Ok(())).unwrap();
+        let checkout = self.store.make(&version, &snapshot, previous, &|_| Ok(())).unwrap();
         (version, checkout)
     }
 }
@@ -102,10 +102,10 @@ fn a_checkout_of_an_earlier_process_is_believed_only_when_it_hashes_to_its_name(
     volume.write("main.ts", "1");
     let (version, checkout) = volume.take(None);
     let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
-    assert!(reopened.find(&version, &|| Ok(())).is_some());
+    assert!(reopened.find(&version, &|_| Ok(())).is_some());
     let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
     fs::remove_file(checkout.dir.join("main.ts")).unwrap();
-    assert!(reopened.find(&version, &|| Ok(())).is_none());
+    assert!(reopened.find(&version, &|_| Ok(())).is_none());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_file_that_changed_since_the_snapshot_is_not_copied() {
     let snapshot = volume.snapshot().unwrap();
     volume.write("main.ts", "2");
     let version = Version::new(&volume.name, snapshot.digest);
-    let made = volume.store.make(&version, &snapshot, None, &|| Ok(()));
+    let made = volume.store.make(&version, &snapshot, None, &|_| Ok(()));
     assert!(matches!(made, Err(CheckoutError::Moved)));
     assert!(names(&volume.store.root).unwrap().is_empty(), "nothing is left behind");
 }
@@ -134,7 +134,7 @@ fn pruning_keeps_what_is_used_and_the_newest() {
     }
     volume.store.prune(&volume.name, 2, &HashSet::from([versions[0].digest.short()]));
     let left: Vec<_> =
-        versions.iter().map(|version| volume.store.find(version, &|| Ok(())).is_some()).collect();
+        versions.iter().map(|version| volume.store.find(version, &|_| Ok(())).is_some()).collect();
     assert_eq!(left, [true, false, false, true, true]);
 }
 
@@ -147,7 +147,7 @@ fn a_checkout_that_somebody_has_is_not_pruned() {
     assert!(checkout.dir.join("main.ts").is_file());
     drop(checkout);
     volume.store.prune(&volume.name, 0, &HashSet::new());
-    assert!(volume.store.find(&version, &|| Ok(())).is_none());
+    assert!(volume.store.find(&version, &|_| Ok(())).is_none());
     assert!(names(&volume.store.root).unwrap().is_empty());
 }
 
@@ -213,7 +213,7 @@ fn what_is_a_projects_is_included_by_its_leave_alone() {
         volume.beside("shop/deno.json", "{}");
         assert!(volume.refused().contains("share"));
         let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
-        assert!(reopened.find(&version, &|| Ok(())).is_some(), "what was made by its leave stays");
+        assert!(reopened.find(&version, &|_| Ok(())).is_some(), "what was made by its leave stays");
     }
 }
 
@@ -245,7 +245,7 @@ fn a_file_that_is_a_pipe_when_it_is_copied_is_not_waited_for() {
     let mode = rustix::fs::Mode::RUSR;
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let version = Version::new(&volume.name, snapshot.digest);
-    let made = volume.store.make(&version, &snapshot, None, &|| Ok(()));
+    let made = volume.store.make(&version, &snapshot, None, &|_| Ok(()));
     assert!(matches!(made, Err(CheckoutError::Moved)));
 }
 
@@ -260,7 +260,7 @@ fn a_folder_that_is_a_link_to_elsewhere_when_it_is_copied_is_not_followed() {
     fs::rename(&lib, volume.dir.path().join("blog/before")).unwrap();
     std::os::unix::fs::symlink("../elsewhere", &lib).unwrap();
     let version = Version::new(&volume.name, snapshot.digest);
-    let made = volume.store.make(&version, &snapshot, None, &|| Ok(()));
+    let made = volume.store.make(&version, &snapshot, None, &|_| Ok(()));
     assert!(matches!(made, Err(CheckoutError::Moved)), "though what it would have read is the same");
 }
 
@@ -270,7 +270,7 @@ fn a_copy_that_is_interrupted_leaves_nothing_behind() {
     volume.write("main.ts", "1");
     let snapshot = volume.snapshot().unwrap();
     let version = Version::new(&volume.name, snapshot.digest);
-    let made = volume.store.make(&version, &snapshot, None, &|| Err(Interrupted));
+    let made = volume.store.make(&version, &snapshot, None, &|_| Err(Interrupted));
     assert!(matches!(made, Err(CheckoutError::Interrupted)));
     assert!(names(&volume.store.root).unwrap().is_empty());
     let (_, checkout) = volume.take(None);
