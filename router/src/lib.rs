@@ -13,6 +13,7 @@ mod folder;
 mod gaps;
 mod health;
 mod http;
+mod links;
 mod live;
 mod metrics;
 mod packages;

@@ -153,6 +153,8 @@ impl Watch {
             seen: HashMap::new(),
             suspects: Vec::new(),
             resync: Resync::default(),
+            looks: Resync::default(),
+            installing: HashMap::new(),
             rescan: None,
             rescanned: None,
             changes,
@@ -190,11 +192,21 @@ struct Watcher {
     suspects: Vec<(Difference, Instant)>,
     /// The projects whose folders are to be gone through.
     resync: Resync,
+    /// The projects that are quiet, and whose packages are to be looked at: they may be tens of thousands.
+    looks: Resync,
+    installing: HashMap<String, Settled>,
     /// When all projects are to be read again.
     rescan: Option<Instant>,
     /// When they were last.
     rescanned: Option<Instant>,
     changes: tokio::sync::mpsc::Sender<Change>,
+}
+
+impl Settled {
+    fn change(self) -> Change {
+        let Self { name, since, trigger, .. } = self;
+        Change::Project { name, since, trigger }
+    }
 }
 
 impl Watcher {
@@ -233,7 +245,7 @@ impl Watcher {
     fn run(mut self, messages: &mpsc::Receiver<Message>) {
         let mut next_look = Instant::now() + follow::LOOKS;
         loop {
-            let dues = [self.settling.due(), self.resync.due(), self.rescan];
+            let dues = [self.settling.due(), self.resync.due(), self.looks.due(), self.rescan];
             let due = dues.into_iter().flatten().fold(next_look, Instant::min);
             let first = match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -265,6 +277,7 @@ impl Watcher {
             for settled in self.settling.settled(now) {
                 changes.extend(self.settled(settled, now));
             }
+            self.look_at_packages(&mut changes);
             for change in changes {
                 if self.changes.blocking_send(change).is_err() {
                     return;
@@ -337,21 +350,41 @@ impl Watcher {
         self.seen.insert(name.to_owned(), at);
     }
 
-    /// Says what a project that is quiet is to have done; nothing while its packages are being installed.
+    /// Says what a project that is quiet is to have done; nothing while its packages are to be looked at.
     fn settled(&mut self, mut settled: Settled, now: Instant) -> Option<Change> {
+        self.installing.remove(&settled.name).into_iter().for_each(|before| settled.add(before));
         if self.tree.learn(&settled.name) {
             self.resync.ask(&settled.name, now);
         }
-        if let Some(until) = self.installing(&mut settled, now) {
-            self.settling.put_back(settled, until);
-            return None;
+        if settled.packages.is_none() {
+            return Some(settled.change());
         }
-        let Settled { name, since, trigger, .. } = settled;
-        Some(Change::Project { name, since, trigger })
+        self.looks.ask(&settled.name, now);
+        self.installing.insert(settled.name.clone(), settled);
+        None
+    }
+
+    /// Looks at the packages of projects whose turn it is. One whose packages are being installed is put back.
+    fn look_at_packages(&mut self, changes: &mut Vec<Change>) {
+        let began = Instant::now();
+        while let Some(name) = self.looks.next(Instant::now()) {
+            let Some(mut settled) = self.installing.remove(&name) else { continue };
+            let now = Instant::now();
+            let until = self.until_installed(&mut settled, now);
+            let ended = Instant::now();
+            self.looks.took(&name, ended - now, ended);
+            match until {
+                Some(until) => self.settling.put_back(settled, until),
+                None => changes.push(settled.change()),
+            }
+            if began.elapsed() > SLICE {
+                break;
+            }
+        }
     }
 
     /// When to look again at packages that are not complete.
-    fn installing(&self, settled: &mut Settled, now: Instant) -> Option<Instant> {
+    fn until_installed(&self, settled: &mut Settled, now: Instant) -> Option<Instant> {
         let packages = settled.packages.as_mut()?;
         let installed = Installed::of(self.tree.packages_of(&settled.name));
         // Below a package's folder there are no events.

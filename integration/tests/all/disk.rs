@@ -237,6 +237,13 @@ const ways = {
       if (n > 0) db.exec('delete from t where rowid = (select min(rowid) from t)');
     },
   ),
+  // Each of them fits, and not two.
+  'at-once': async (n, count) => {
+    const large = new Uint8Array(60 << 20).fill(1);
+    const all = Array.from({ length: count }, (_, m) => Deno.writeFile(`${data}/${m}`, large));
+    const failed = (await Promise.allSettled(all)).filter(({ status }) => status === 'rejected');
+    return { made: count - failed.length, code: failed[0]?.reason.code, message: failed[0]?.reason.message };
+  },
   'heap-snapshots': (n) => v8.writeHeapSnapshot(`${data}/${n}.heapsnapshot`),
 };
 
@@ -464,6 +471,38 @@ async fn each_way_to_write_ends_at_the_limit_of_bytes_and_goes_on_when_there_is_
         "heap-snapshots",
     ];
     scene.fills_up_to_the_limit(&ways, 1000, 3_000_000, u64::MAX - 3, "limits.disk").await;
+}
+
+#[tokio::test]
+async fn large_files_that_are_written_at_once_end_at_the_limit_together() {
+    let scene = Scene::with("disk = \"100MB\"\nmemory = \"1GB\"").await;
+    let cell = scene.pid().await;
+    for _ in 0..3 {
+        let filled = scene.fill("at-once", 16).await;
+        assert!(filled.made <= 1 && filled.code.as_deref() == Some("ENOSPC"), "{filled:?}");
+        let used = scene.used().0;
+        assert!((90_000_000..=100_000_000).contains(&used), "{used}");
+        scene.free().await;
+    }
+    assert_eq!(scene.pid().await, cell);
+}
+
+#[tokio::test]
+async fn what_is_removed_from_folders_above_the_limit_is_room_only_below_it() {
+    let scene = Scene::with("disk = \"3MB\"").await;
+    assert!(scene.writes().await);
+    let cell = scene.pid().await;
+    fs::write(scene.data().join("restored"), vec![1; 12_000_000]).unwrap();
+    eventually("the cell knows", || async {
+        let filled = scene.fill("files-sync", 1).await;
+        filled.code.as_deref() == Some("ENOSPC")
+    })
+    .await;
+    scene.free().await;
+    let filled = scene.fill("files-sync", 1000).await;
+    let used = scene.used().0;
+    assert!(filled.made > 0 && used <= 3_000_000, "{filled:?}, {used}");
+    assert_eq!(scene.pid().await, cell);
 }
 
 #[tokio::test]

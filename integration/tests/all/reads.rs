@@ -185,6 +185,24 @@ fn deep(folder: &Path) {
     }
 }
 
+/// Makes links of which each takes the kernel tens of thousands of steps.
+fn labyrinth(folder: &Path) {
+    fs::create_dir_all(folder.join("d")).expect("a folder can be made");
+    let link = |target: &str, name: &str| symlink(target, folder.join(name)).expect("a link can be made");
+    link("d", "0");
+    for level in 1..38 {
+        link(&format!("{}{}", "d/../".repeat(800), level - 1), &level.to_string());
+    }
+    (0..2000).for_each(|n| link("37", &format!("link-{n}")));
+}
+
+/// Includes a hundred folders, each behind a link of a labyrinth.
+fn including(folder: &Path) -> String {
+    let name = folder.file_name().and_then(|name| name.to_str()).expect("a project has a name");
+    let include: Vec<_> = (0..100).map(|n| format!("../{name}/links/37/{n}")).collect();
+    serde_json::json!({ "switchyard": { "include": include } }).to_string()
+}
+
 /// Makes projects that each have something bad in them.
 fn bad_projects(volume: &Volume) {
     let project = |name: &str| {
@@ -228,6 +246,30 @@ async fn the_start_waits_for_no_bad_project_and_reports_each() {
         let path = format!("/{name}/");
         eventually("it is served in the end", || async { router.public.get(&path).await.text() == name })
             .await;
+    }
+}
+
+#[tokio::test]
+async fn links_that_take_long_to_follow_hold_up_neither_edits_nor_the_start_nor_the_stop() {
+    for flag in [None, Some("poll")] {
+        let volume = volume();
+        let builder = || {
+            let builder = Router::builder(&volume).flag("read-timeout", 1000).flag("build-timeout", 2000);
+            if let Some(flag) = flag { builder.flag(flag, 100) } else { builder }
+        };
+        let router = builder().start().await;
+        labyrinth(&volume.path("a/links"));
+        neighbour_is_fine(&volume, &router, 3).await;
+        fails(&router, &["limits.read_time"]).await;
+        volume.write("c/main.ts", hello("c"));
+        labyrinth(&volume.path("c/links"));
+        volume.write("c/deno.json", including(&volume.path("c")));
+        neighbour_is_fine(&volume, &router, 3).await;
+        assert!(router.stop().await.status.success());
+        let router = builder().start().await;
+        neighbour_is_fine(&volume, &router, 3).await;
+        fs::remove_dir_all(volume.path("a/links")).unwrap();
+        offender_is_served(&volume, &router, "without").await;
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) fn limit(start: &Start, ask: impl Fn() + Send + Sync + 'static) {
 }
 
 /// The router has counted, because it was asked or by itself, and there is so much room.
-pub(crate) fn renew(bytes: u64, files: u64, is_answer: bool) {
+pub(crate) fn renew(bytes: i64, files: i64, is_answer: bool) {
     if let Some(disk) = DISK.get() {
-        disk.room.renew(Amount::new(bytes, files), is_answer);
+        disk.room.renew(Amount { bytes, names: files }, is_answer);
     }
 }

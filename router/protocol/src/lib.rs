@@ -25,12 +25,12 @@ pub use mark::Mark;
 pub enum ToCell {
     /// Turns a spare into the process of one version. Sent once.
     Start(Box<Start>),
-    /// The result of a count: what the cell may add to `data` and `tmp`.
+    /// The result of a count: what the cell may add to `data` and `tmp`. Negative where more is in them than may be.
     Room {
         /// Bytes on the disk.
-        bytes: u64,
+        bytes: i64,
         /// Files, folders and links.
-        files: u64,
+        files: i64,
         /// The count began after [`FromCell::OutOfRoom`] was heard, and is its answer.
         is_answer: bool,
     },

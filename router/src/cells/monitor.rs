@@ -249,12 +249,17 @@ impl Counting {
 }
 
 /// The bytes and names that one of the cells that share a folder may add to it: all of them together no more than there is
-/// room for. One that needs more asks for another count. What it has no names for any more, it subtracts itself.
-fn room(limits: &Limits, named: Usage, sharers: u64) -> (u64, u64) {
+/// room for. One that needs more asks for another count. What it has no names for any more, it subtracts itself. Negative
+/// beyond a limit: what is removed is room only when there is less than that.
+fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
     if named.is_too_deep {
         return (0, 0);
     }
-    let share = |limit: u64, used: u64| limit.saturating_sub(used) / sharers.max(1);
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let share = |limit: u64, used: u64| match signed(limit).saturating_sub(signed(used)) {
+        left @ 1.. => left / signed(sharers).max(1),
+        beyond => beyond,
+    };
     (share(limits.disk, named.bytes), share(limits.disk_files, named.files))
 }
 
@@ -338,7 +343,7 @@ mod tests {
         assert_eq!(room(&LIMITS, used, 1), (6 << 20, 600));
         assert_eq!(room(&LIMITS, used, 3), (2 << 20, 200));
         let full = Usage { bytes: 11 << 20, files: 1001, is_too_deep: false };
-        assert_eq!(room(&LIMITS, full, 1), (0, 0));
+        assert_eq!(room(&LIMITS, full, 2), (-1 << 20, -1));
         assert_eq!(room(&LIMITS, Usage { is_too_deep: true, ..used }, 1), (0, 0));
     }
 

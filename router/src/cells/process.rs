@@ -352,7 +352,7 @@ impl Cell {
     }
 
     /// Tells it what it may add to its folders, as counted because it asked or without that.
-    pub(super) async fn set_room(&self, (bytes, files): (u64, u64), is_answer: bool) {
+    pub(super) async fn set_room(&self, (bytes, files): (i64, i64), is_answer: bool) {
         let _ = self.commands.send(ToOwner::Say(ToCell::Room { bytes, files, is_answer })).await;
     }
 

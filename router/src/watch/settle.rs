@@ -81,6 +81,22 @@ pub(super) struct Settled {
     pub(super) trigger: Trigger,
 }
 
+impl Packages {
+    /// The last sign of both, and the last look, which was at `looked` if there was one.
+    fn join(looked: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(looked), Some(other)) = (looked, other) else { return looked.or(other) };
+        Some(Self { at: looked.at.max(other.at), stamp: looked.stamp.or(other.stamp) })
+    }
+}
+
+impl Settled {
+    /// What an earlier one of the same project, which nothing was done for, adds to this one.
+    pub(super) fn add(&mut self, before: Self) {
+        self.since = self.since.min(before.since);
+        self.packages = Packages::join(before.packages, self.packages);
+    }
+}
+
 impl Settling {
     pub(super) fn new(quiet: Duration) -> Self {
         Self { quiet, projects: BTreeMap::new() }
@@ -131,9 +147,14 @@ impl Settling {
         }
     }
 
-    /// Puts a project back that is to be looked at again at `due`, unless something happens until then.
+    /// Puts a project back that is to be looked at again at `due`, unless something happens until then, or has since.
     pub(super) fn put_back(&mut self, settled: Settled, due: Instant) {
         let Settled { name, since, packages, trigger } = settled;
+        if let Some(project) = self.projects.get_mut(&name) {
+            project.first = since;
+            project.packages = Packages::join(packages, project.packages);
+            return;
+        }
         let files = HashMap::new();
         let (first, last, due) = (since, since, Some(due));
         self.projects.insert(name, Project { first, began: None, last, files, packages, due, trigger });

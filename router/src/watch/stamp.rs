@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use switchyard_bridge::digest;
 
+use crate::links::Steps;
 use crate::project::{CONFIG_FILES, Include, Installed, NODE_MODULES, included};
 
 /// More entries are no valid project, and none of them is looked at.
@@ -72,6 +73,15 @@ impl<'a> Stamps<'a> {
         let path = self.root.join(include.below_root());
         let owner = self.root.join(include.owner());
         *self.beside.entry(path.clone()).or_insert_with(|| {
+            // By a symbolic link nothing is included.
+            let mut way = self.root.to_owned();
+            let is_link = include.below_root().iter().any(|part| {
+                way.push(part);
+                way.is_symlink()
+            });
+            if is_link {
+                return Stamp::default();
+            }
             let mut stamp = Walk::of(&path);
             let [_, packages] = include.packages();
             if let Some(name) = packages.file_name().filter(|_| path.is_file()) {
@@ -94,8 +104,12 @@ struct Walk {
     top: PathBuf,
     /// Folders, each once: by links there may be more paths to one than anybody could walk.
     seen: HashSet<(u64, u64)>,
+    /// Without links in their paths.
     left: Vec<PathBuf>,
     entries: usize,
+    links: Steps,
+    /// Its `node_modules`, those that are real folders.
+    packages: Vec<PathBuf>,
 }
 
 impl Walk {
@@ -103,20 +117,34 @@ impl Walk {
     fn of(path: &Path) -> Stamp {
         let top = path.canonicalize().unwrap_or_default();
         let (stamp, seen) = (Stamp::default(), HashSet::new());
-        let mut walk = Self { stamp, top, seen, left: Vec::new(), entries: 0 };
-        walk.entry(path);
-        while let Some(folder) = walk.left.pop().filter(|_| walk.entries < MAX_ENTRIES) {
+        let (left, links) = (vec![], Steps::default());
+        let mut walk = Self { stamp, top, seen, left, entries: 0, links, packages: Vec::new() };
+        let top = walk.top.clone();
+        walk.entry(&top);
+        while let Some(folder) = walk.left.pop().filter(|_| !walk.is_over()) {
             walk.folder(&folder);
         }
+        // All at once: how much is looked at has a limit.
+        walk.stamp.packages = Installed::of(walk.packages).stamp();
         walk.stamp
+    }
+
+    fn is_over(&self) -> bool {
+        self.entries >= MAX_ENTRIES
     }
 
     fn folder(&mut self, folder: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if self.is_over() {
+                break;
+            }
             let name = entry.file_name();
             let path = entry.path();
             if name == NODE_MODULES {
-                self.stamp.add_packages(path);
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    self.entries += 1;
+                    self.packages.push(path);
+                }
             } else if digest::is_entered(name.as_encoded_bytes()) {
                 self.entry(&path);
             }
@@ -128,9 +156,12 @@ impl Walk {
         let Ok(mut metadata) = path.symlink_metadata() else { return };
         if metadata.is_symlink() {
             self.stamp.add(path, &metadata);
-            let Ok(target) = path.metadata() else { return };
-            let leaves = || !path.canonicalize().is_ok_and(|real| real.starts_with(&self.top));
-            if target.is_dir() && leaves() {
+            // One that takes too many steps is not followed: most lead to what is found without them.
+            let Ok((real, target)) = self.links.follow(path) else { return };
+            if target.is_dir() {
+                if real.starts_with(&self.top) {
+                    self.enter(real, &target);
+                }
                 return;
             }
             metadata = target;
@@ -140,8 +171,14 @@ impl Walk {
             if digest::is_counted(name.as_encoded_bytes()) {
                 self.stamp.add(path, &metadata);
             }
-        } else if self.seen.insert((metadata.dev(), metadata.ino())) {
-            self.left.push(path.to_owned());
+        } else {
+            self.enter(path.to_owned(), &metadata);
+        }
+    }
+
+    fn enter(&mut self, folder: PathBuf, metadata: &Metadata) {
+        if self.seen.insert((metadata.dev(), metadata.ino())) {
+            self.left.push(folder);
         }
     }
 }

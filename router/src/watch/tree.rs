@@ -301,11 +301,16 @@ impl Tree {
         walk.run(self)?;
         for include in self.included.get(name).cloned().into_iter().flatten() {
             let (mut path, mut below) = (self.root.clone(), PathBuf::from(".."));
+            let mut is_link = false;
             for part in include.below_root() {
                 // A way that ends early is watched as far as it goes.
                 self.add(&path, owner(below.clone(), Some(part.to_owned())))?;
                 path.push(part);
                 below.push(part);
+                is_link = path.is_symlink();
+                if is_link {
+                    break;
+                }
             }
             // Whether its owner shares.
             let (folder, beside) = (self.root.join(include.owner()), Path::new("..").join(include.owner()));
@@ -313,7 +318,7 @@ impl Tree {
                 self.add(&folder, owner(beside.clone(), Some(file.into())))?;
             }
             // By a symbolic link nothing is included.
-            if path.canonicalize().is_ok_and(|real| real != path) {
+            if is_link {
                 continue;
             }
             if let (Some(folder), Some(beside), true) = (path.parent(), below.parent(), path.is_file()) {

@@ -50,22 +50,49 @@ fn make(at: RawFd, name: *const c_char, amount: Amount, make: impl Fn() -> c_int
     let made = make();
     if made < 0 {
         disk.room.give_back(NAME_AND_BLOCK);
-    } else if !disk.room.is_ample(0) {
+    } else if !disk.room.is_ample() {
         // Else it is left for the file's first block.
         disk.room.give_back(Amount { bytes: BLOCK - amount.bytes, names: 0 });
     }
     made
 }
 
-/// Writes up to `len` bytes, or as many as there is room for.
-fn grow(fd: RawFd, at: Option<i64>, len: usize, write: impl FnOnce(usize) -> ssize_t) -> ssize_t {
-    let Some(disk) = DISK.get() else { return write(len) };
-    if disk.folders.is_empty() && disk.room.is_ample(len) {
+/// A write is counted in pieces of so many bytes, so that little is under way while the router counts.
+const PIECE: usize = 1 << 20;
+
+/// Writes `len` bytes, or as many as there is room for. `write` is told how many were written before, and how many to write.
+fn grow(fd: RawFd, at: Option<i64>, len: usize, mut write: impl FnMut(usize, usize) -> ssize_t) -> ssize_t {
+    let Some(disk) = DISK.get() else { return write(0, len) };
+    let mut done = 0;
+    loop {
+        let piece = PIECE.min(len - done);
+        let at = at.map(|at| at.saturating_add_unsigned(done as u64));
+        let written = grow_by(disk, fd, at, piece, |len| write(done, len));
+        // After others that were written a failure is none.
+        let Ok(count) = usize::try_from(written) else {
+            return if done > 0 { done as ssize_t } else { written };
+        };
+        done += count;
+        if count < piece || done >= len {
+            return done as ssize_t;
+        }
+    }
+}
+
+/// Writes up to `len` bytes.
+fn grow_by(
+    disk: &Disk,
+    fd: RawFd,
+    at: Option<i64>,
+    len: usize,
+    write: impl FnOnce(usize) -> ssize_t,
+) -> ssize_t {
+    let most = files::most_growth(len);
+    if disk.folders.is_empty() && disk.room.take_ample(most) {
         let is_file = at.is_some() || files::position(fd).is_some();
         let written = write(len);
-        if is_file && written > 0 {
-            disk.room.used_up(files::most_growth(written));
-        }
+        let written_to_file = usize::try_from(written).ok().filter(|written| is_file && *written > 0);
+        disk.room.wrote(most, written_to_file.map_or(0, files::most_growth));
         return written;
     }
     let Some(target) = Target::of(fd, at) else { return write(len) };
@@ -83,7 +110,7 @@ fn grow(fd: RawFd, at: Option<i64>, len: usize, write: impl FnOnce(usize) -> ssi
     // A failure's reason is for the caller.
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
     let grown = files::allocated(fd).map_or(taken, |now| now - target.allocated);
-    disk.room.give_back(Amount { bytes: taken - grown, names: 0 });
+    disk.room.wrote(taken, grown);
     if written < 0 {
         fail(errno);
     }
@@ -239,15 +266,17 @@ unsafe extern "C" fn ftruncate(fd: c_int, length: off64_t) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, len: size_t) -> ssize_t {
     // SAFETY: the kernel looks at the pointer.
-    grow(fd, None, len, |len| unsafe { call!(SYS_write, fd, bytes, len) as ssize_t })
+    grow(fd, None, len, |done, len| unsafe { call!(SYS_write, fd, bytes.byte_add(done), len) as ssize_t })
 }
 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pwrite64(fd: c_int, bytes: *const c_void, len: size_t, at: off64_t) -> ssize_t {
-    // SAFETY: the kernel looks at the pointer.
-    grow(fd, Some(at), len, |len| unsafe { call!(SYS_pwrite64, fd, bytes, len, at) as ssize_t })
+    grow(fd, Some(at), len, |done, len| {
+        // SAFETY: the kernel looks at the pointer, which stays in the caller's memory.
+        unsafe { call!(SYS_pwrite64, fd, bytes.byte_add(done), len, at + done as off64_t) as ssize_t }
+    })
 }
 
 /// # Safety
@@ -266,7 +295,10 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
     let slices = unsafe { std::slice::from_raw_parts(parts, given) };
     let len = slices.iter().fold(0_usize, |len, part| len.saturating_add(part.iov_len));
     let first = slices.iter().find(|part| part.iov_len > 0);
-    grow(fd, None, len, |fitting| match first {
+    if len > PIECE {
+        return in_turn(fd, slices);
+    }
+    grow(fd, None, len, |_, fitting| match first {
         // Less than all is written, as a call may.
         Some(part) if fitting < len => {
             // SAFETY: the kernel looks at the pointer.
@@ -274,6 +306,23 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
         }
         _ => all(),
     })
+}
+
+/// Writes one part after the other.
+fn in_turn(fd: c_int, parts: &[iovec]) -> ssize_t {
+    let mut done = 0;
+    for part in parts {
+        // SAFETY: the kernel looks at the pointer.
+        let written = unsafe { write(fd, part.iov_base, part.iov_len) };
+        if written < 0 && done == 0 {
+            return written;
+        }
+        done += written.max(0);
+        if usize::try_from(written) != Ok(part.iov_len) {
+            break;
+        }
+    }
+    done
 }
 
 /// # Safety
@@ -291,7 +340,7 @@ unsafe extern "C" fn copy_file_range(
     let (read_at, write_at) = unsafe { (from_at.as_ref().copied(), to_at.as_ref().copied()) };
     // It may be asked for more than there is.
     let len = files::unread(from, read_at).map_or(len, |left| len.min(left));
-    grow(to, write_at, len, |len| {
+    grow(to, write_at, len, |_, len| {
         // SAFETY: the kernel looks at the pointers.
         unsafe { call!(SYS_copy_file_range, from, from_at, to, to_at, len, flags) as ssize_t }
     })

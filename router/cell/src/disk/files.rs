@@ -4,7 +4,6 @@
 use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
 
 use super::Disk;
 
@@ -65,7 +64,7 @@ impl Target {
 }
 
 /// The most that so many bytes can add to a file on the disk, wherever they are written.
-pub(super) fn most_growth(len: isize) -> i64 {
+pub(super) fn most_growth(len: usize) -> i64 {
     up(i64::try_from(len).unwrap_or(i64::MAX)).saturating_add(BLOCK)
 }
 
@@ -128,23 +127,19 @@ pub(super) fn unlinked() -> i64 {
 impl Disk {
     /// Whether a file is one of those that are counted.
     pub(super) fn counts_file(&self, fd: RawFd) -> bool {
-        self.folders.is_empty() || self.holds(&path(fd))
+        self.folders.is_empty() || self.holds(fd)
     }
 
     /// Whether what is made at a path is counted: by the folder that it would be in. If there is none, it is not made.
     pub(super) fn counts_name(&self, at: RawFd, name: &CStr) -> bool {
-        self.folders.is_empty()
-            || folder(at, name).is_some_and(|folder| self.holds(&path(folder.as_raw_fd())))
+        self.folders.is_empty() || folder(at, name).is_some_and(|folder| self.holds(folder.as_raw_fd()))
     }
 
-    fn holds(&self, path: &Path) -> bool {
-        self.folders.iter().any(|folder| path.starts_with(folder))
+    /// Whether an open file is below the folders. One whose path is too long to be told is taken to be.
+    fn holds(&self, fd: RawFd) -> bool {
+        let path = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        path.map_or(true, |path| self.folders.iter().any(|folder| path.starts_with(folder)))
     }
-}
-
-/// Where an open file is.
-fn path(fd: RawFd) -> PathBuf {
-    std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default()
 }
 
 /// The folder in which a path's last part is.

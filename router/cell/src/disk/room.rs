@@ -34,6 +34,8 @@ pub(super) struct Room {
     has_removed: AtomicBool,
     /// The router has been asked since there was less left than is ample.
     is_low: AtomicBool,
+    /// Bytes that were taken for writes that have not ended: a count may not have seen them.
+    writing: AtomicI64,
     /// Bytes of what lost its last name since the last count, and is given back where nothing holds it open.
     removed: AtomicI64,
     /// The longest wait for a count.
@@ -55,23 +57,23 @@ struct Counter {
 struct Asks {
     /// The router owes an answer.
     is_asked: bool,
-    /// What was used when it was asked.
+    /// What was used when it was asked, but for what was being written.
     mark: Amount,
+    /// Something was being written when the last count was asked for.
+    has_missed: bool,
     /// What had no name any more when that was last looked at.
     unlinked: i64,
     refused: Option<(Instant, Full)>,
 }
 
-impl Amount {
-    pub(super) fn new(bytes: u64, names: u64) -> Self {
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        Self { bytes: signed(bytes), names: signed(names) }
-    }
-}
-
 impl Counter {
     fn take(&self, count: i64) -> bool {
-        let allowed = self.allowed.load(SeqCst);
+        self.take_leaving(count, 0)
+    }
+
+    /// Takes `count` if that leaves `rest`.
+    fn take_leaving(&self, count: i64, rest: i64) -> bool {
+        let allowed = self.allowed.load(SeqCst).saturating_sub(rest);
         let fits = |used: i64| used.checked_add(count).filter(|used| *used <= allowed);
         count == 0 || self.used.fetch_update(SeqCst, SeqCst, fits).is_ok()
     }
@@ -96,6 +98,7 @@ impl Room {
             answered: Condvar::new(),
             has_removed: AtomicBool::new(false),
             is_low: AtomicBool::new(true),
+            writing: AtomicI64::new(0),
             removed: AtomicI64::new(0),
             wait,
             ask,
@@ -108,13 +111,40 @@ impl Room {
         self.try_take(amount).or_else(|_| self.retry(|| self.try_take(amount)))
     }
 
-    /// Takes `bytes` or, if there is not enough, as many whole blocks as there are. Waits for a count before it takes less.
+    /// Takes `bytes` for a write or, if there is not enough, as many whole blocks as there are. Waits for a count before it
+    /// takes less. [`Room::wrote`] ends it.
     pub(super) fn take_up_to(&self, bytes: i64, block: i64) -> Result<i64, Full> {
-        let all = || self.try_take(Amount { bytes, names: 0 }).map(|()| bytes);
+        let all = || self.begin(bytes, 0).then_some(bytes).ok_or(Full::Bytes);
         all().or_else(|_| self.retry(all)).or_else(|full| {
             let less = self.bytes.left() / block * block;
-            if less > 0 && self.bytes.take(less) { Ok(less) } else { Err(full) }
+            if less > 0 && self.begin(less, 0) { Ok(less) } else { Err(full) }
         })
+    }
+
+    /// Takes `bytes` for a write, if there is ample room besides. [`Room::wrote`] ends it.
+    pub(super) fn take_ample(&self, bytes: i64) -> bool {
+        let is_ample = self.begin(bytes, AMPLE);
+        if !is_ample {
+            self.note_low();
+        }
+        is_ample
+    }
+
+    /// Takes `bytes` for a write if that leaves `rest`.
+    fn begin(&self, bytes: i64, rest: i64) -> bool {
+        // First: a count that is asked for in between is to miss rather too much.
+        self.writing.fetch_add(bytes, SeqCst);
+        let is_taken = self.bytes.take_leaving(bytes, rest);
+        if !is_taken {
+            self.writing.fetch_sub(bytes, SeqCst);
+        }
+        is_taken
+    }
+
+    /// A write for which so many bytes were `taken` has ended, and used so many.
+    pub(super) fn wrote(&self, taken: i64, used: i64) {
+        self.give_back(Amount { bytes: taken - used, names: 0 });
+        self.writing.fetch_sub(taken, SeqCst);
     }
 
     /// Takes bytes and names, both or none.
@@ -144,14 +174,17 @@ impl Room {
             return Err(full);
         }
         drop(asks);
-        // The answer that is owed already may not know what was removed last: then there is another question.
-        let is_new = self.ask();
-        let taken = self.wait_and(&take);
-        if is_new || taken.is_ok() {
-            return taken;
+        let began = Instant::now();
+        loop {
+            let is_new = self.ask();
+            let taken = self.wait_and(&take);
+            // The answer that was owed already may not know what was removed last, and one in the middle of others' writes
+            // counts those twice: then there is another question.
+            let is_exact = is_new && !self.asks().has_missed;
+            if is_exact || taken.is_ok() || began.elapsed() >= self.wait {
+                return taken;
+            }
         }
-        self.ask();
-        self.wait_and(&take)
     }
 
     /// Waits for the count that the router owes.
@@ -169,26 +202,29 @@ impl Room {
         let is_new = !std::mem::replace(&mut asks.is_asked, true);
         if is_new {
             self.removed.store(0, SeqCst);
-            asks.mark = self.used();
+            let (used, writing) = (self.used(), self.writing.load(SeqCst));
+            asks.mark = Amount { bytes: used.bytes.saturating_sub(writing), ..used };
+            asks.has_missed = writing > 0;
             drop(asks);
             (self.ask)();
         }
         is_new
     }
 
-    /// Whether so much can be written, and there is ample room besides.
-    pub(super) fn is_ample(&self, len: usize) -> bool {
-        let len = i64::try_from(len).unwrap_or(i64::MAX);
-        let is_ample = self.bytes.left() > AMPLE.saturating_add(len);
-        if !is_ample && !self.is_low.swap(true, SeqCst) {
-            self.ask();
+    /// Whether there is ample room.
+    pub(super) fn is_ample(&self) -> bool {
+        let is_ample = self.bytes.left() > AMPLE;
+        if !is_ample {
+            self.note_low();
         }
         is_ample
     }
 
-    /// So many bytes were used that had not been taken.
-    pub(super) fn used_up(&self, bytes: i64) {
-        self.bytes.used.fetch_add(bytes, SeqCst);
+    /// Asks once when the room has ceased to be ample: it may only seem so.
+    fn note_low(&self) {
+        if !self.is_low.swap(true, SeqCst) {
+            self.ask();
+        }
     }
 
     /// What was taken is not used.
@@ -235,7 +271,7 @@ impl Room {
             self.names.allowed.store(names, SeqCst);
             self.removed.store(0, SeqCst);
             self.is_low.store(self.bytes.left() <= AMPLE, SeqCst);
-            *asks = Asks { unlinked, ..Asks::default() };
+            *asks = Asks { unlinked, has_missed: asks.has_missed, ..Asks::default() };
             self.answered.notify_all();
         } else {
             self.bytes.allowed.fetch_min(bytes, SeqCst);
@@ -393,16 +429,66 @@ mod tests {
     #[test]
     fn a_count_is_asked_for_when_room_is_ample_no_more() {
         let (room, asked) = room();
-        assert!(!room.is_ample(1));
-        count(&room, amount(2 * AMPLE, 0));
-        assert!(room.is_ample(1));
-        room.used_up(AMPLE);
-        assert!(!room.is_ample(1) && !room.is_ample(1));
+        assert!(!room.is_ample());
+        count(&room, amount(3 * AMPLE, 0));
+        assert!(room.is_ample());
+        assert!(room.take_ample(AMPLE) && room.take_ample(AMPLE));
+        assert!(!room.take_ample(1) && !room.is_ample());
         assert_eq!(asked.load(SeqCst), 1);
         // It is so, and only what does not fit is asked about.
         count(&room, amount(AMPLE, 0));
-        assert!(!room.is_ample(1));
+        assert!(!room.is_ample() && !room.take_ample(1));
         assert_eq!(asked.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn what_is_being_written_is_no_room_for_others_before_it_is_on_the_disk() {
+        let (room, _) = room();
+        count(&room, amount(3 * AMPLE, 0));
+        assert!(room.take_ample(AMPLE + BLOCK));
+        assert!(!room.take_ample(AMPLE));
+        room.wrote(AMPLE + BLOCK, BLOCK);
+        assert!(room.take_ample(AMPLE));
+    }
+
+    #[test]
+    fn a_count_in_the_middle_of_a_write_may_not_have_seen_it() {
+        let (room, _) = room();
+        count(&room, amount(10 * BLOCK, 0));
+        assert_eq!(room.take_up_to(4 * BLOCK, BLOCK), Ok(4 * BLOCK));
+        assert!(room.ask());
+        room.renew(amount(10 * BLOCK, 0), true);
+        assert_eq!(room.bytes.left(), 6 * BLOCK);
+        room.wrote(4 * BLOCK, 4 * BLOCK);
+        assert!(room.ask());
+        room.renew(amount(6 * BLOCK, 0), true);
+        assert_eq!(room.bytes.left(), 6 * BLOCK);
+    }
+
+    #[test]
+    fn nothing_is_refused_by_a_count_that_was_in_the_middle_of_a_write() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let ask = Box::new(move || _ = counter.fetch_add(1, SeqCst));
+        let room = Arc::new(Room::new(Duration::from_secs(60), ask, || 0));
+        let wait_for = |asks| {
+            while asked.load(SeqCst) < asks {
+                thread::yield_now();
+            }
+        };
+        count(&room, amount(4 * BLOCK, 0));
+        assert_eq!(room.take_up_to(2 * BLOCK, BLOCK), Ok(2 * BLOCK));
+        let taker = Arc::clone(&room);
+        let taking = thread::spawn(move || taker.take(amount(3 * BLOCK, 0)));
+        wait_for(1);
+        // Half of the write is on the disk, and it ends with that.
+        room.renew(amount(3 * BLOCK, 0), true);
+        wait_for(2);
+        room.wrote(2 * BLOCK, BLOCK);
+        room.renew(amount(3 * BLOCK, 0), true);
+        wait_for(3);
+        room.renew(amount(3 * BLOCK, 0), true);
+        assert_eq!(taking.join().unwrap(), Ok(()));
     }
 
     #[test]

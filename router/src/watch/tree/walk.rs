@@ -10,6 +10,7 @@ use notify_debouncer_full::notify;
 use switchyard_bridge::digest;
 
 use super::{Owner, Tree};
+use crate::links::Steps;
 use crate::project::{MAX_DEPTH, NODE_MODULES, has_packages};
 
 /// The most that a walk goes through.
@@ -30,6 +31,7 @@ pub(super) struct Walk<'a> {
     /// Real directories, and their paths relative to the project.
     left: Vec<(PathBuf, PathBuf)>,
     entries: usize,
+    links: Steps,
     /// Nothing was left out.
     pub(super) is_whole: bool,
 }
@@ -38,7 +40,8 @@ impl<'a> Walk<'a> {
     /// A walk through the folder `top`, which may be a symbolic link; without one, through what it is to begin with.
     pub(super) fn new(project: &'a str, top: Option<PathBuf>, bounds: Bounds) -> Self {
         let (seen, left) = (HashSet::new(), Vec::new());
-        let mut walk = Self { project, bounds, top: None, seen, left, entries: 0, is_whole: true };
+        let links = Steps::default();
+        let mut walk = Self { project, bounds, top: None, seen, left, entries: 0, links, is_whole: true };
         if let Some(top) = top {
             walk.include(top, PathBuf::new());
         }
@@ -121,9 +124,10 @@ impl<'a> Walk<'a> {
             self.is_whole = false;
             return;
         };
-        if let Ok(real) = link.canonicalize()
+        // Those that take too many steps are not followed: most lead to folders that are found without them.
+        if let Ok((real, metadata)) = self.links.follow(link)
             && real.starts_with(top)
-            && real.is_dir()
+            && metadata.is_dir()
         {
             self.left.push((real, below));
         }

@@ -12,6 +12,10 @@ use super::{Sink, is_stored};
 /// As many as Linux follows in one path.
 const MAX_FOLLOWED: usize = 40;
 
+/// The names on the way to what a link points to, of all links that are followed for it: twice as many as the deepest tree has, up
+/// and down. Else a megabyte of links would take a minute.
+const MAX_STEPS: usize = 256;
+
 /// How much of a file is copied at once.
 const BUFFER: usize = 64 * 1024;
 
@@ -126,7 +130,7 @@ impl Links {
     /// The path without links on its way that `link` leads to; empty for the top of the archive.
     fn resolve(&self, link: &str) -> Result<String, Refused> {
         let mut left: Vec<String> = parts(link);
-        let (mut real, mut followed) = (Vec::new(), 0);
+        let (mut real, mut followed, mut steps) = (Vec::new(), 0, left.len());
         while let Some(name) = left.pop() {
             if name == ".." {
                 real.pop().ok_or_else(|| leaves(link))?;
@@ -149,7 +153,12 @@ impl Links {
                     target
                 }
             };
-            left.extend(parts(target));
+            let names = parts(target);
+            steps += names.len();
+            if steps > MAX_STEPS {
+                return Err(bad(link, "takes more than 256 steps to follow: let it point there directly"));
+            }
+            left.extend(names);
         }
         Ok(real.join("/"))
     }

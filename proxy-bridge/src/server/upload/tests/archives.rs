@@ -223,7 +223,11 @@ async fn a_hard_link_is_another_copy() {
 
 #[tokio::test]
 async fn a_link_that_leads_nowhere_good_is_refused_with_its_name_and_the_fix() {
-    let table: [(&[Link<'_>], &str); 12] = [
+    let long = "lib/../".repeat(50);
+    let chain = [format!("{long}lib/a.ts"), format!("{long}x1"), format!("{long}x2")];
+    let chain = [(SOFT, "x1", &*chain[0]), (SOFT, "x2", &*chain[1]), (SOFT, "x3", &*chain[2])];
+    let table: [(&[Link<'_>], &str); 13] = [
+        (&chain, "256 steps"),
         (&[(SOFT, "x", "/etc/passwd")], "leads out"),
         (&[(SOFT, "x", "../b")], "leads out"),
         (&[(SOFT, "lib/x", "../../b")], "leads out"),
