@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, RenameFlags, flock};
@@ -89,9 +89,12 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Locks the file for this process alone; `WouldBlock` while another one has it.
+/// Locks the file for this process alone; `WouldBlock` while another one has it. Nobody else may open it: whoever can read
+/// it can lock it.
 fn lock(path: &Path) -> io::Result<File> {
-    let writable = File::options().create(true).append(true).open(path)?;
+    let writable = File::options().create(true).append(true).mode(0o600).open(path)?;
+    // One of an earlier version is open to readers. A file system that has no modes keeps its own.
+    let _ = writable.set_permissions(fs::Permissions::from_mode(0o600));
     // Held open for reading only where that will do, so that the volume can be remounted read-only.
     let readable = File::open(path)?;
     match flock(&readable, FlockOperation::NonBlockingLockExclusive) {
