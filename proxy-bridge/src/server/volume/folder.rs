@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, RenameFlags, flock};
 
 use super::journal::Journal;
 use super::{NEW, OWN, OpenError, Register, Staging, Unfinished, rename};
+use crate::removal::try_remove;
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -71,7 +72,7 @@ impl Folder {
                     let staging = Staging::again(self, dir, journal);
                     unfinished.push(Unfinished { staging, changes });
                 }
-                Ok(None) => fs::remove_dir_all(&dir)?,
+                Ok(None) => clear(&dir),
                 Err(error) => {
                     tracing::error!(
                         "{} is left as it is: its journal cannot be read: {error}",
@@ -81,6 +82,13 @@ impl Folder {
             }
         }
         Ok(unfinished)
+    }
+}
+
+/// Removes what a bridge has left that was killed. What stays holds nobody up.
+fn clear(dir: &Path) {
+    if let Err(error) = try_remove(dir) {
+        tracing::warn!("{} cannot be removed: {error}", dir.display());
     }
 }
 
