@@ -18,6 +18,7 @@
 //! - [`connections`]: the connections of those listeners, with room for health checks
 //! - [`tunnel`]: a connection's bytes carried to another one and back, once it has switched protocols
 //! - [`visible`]: text of others, made safe to print
+//! - [`removal`]: the removal of folders that others could write to
 //! - [`edge`]: the HTTP parts that both public listeners share
 //! - [`command`]: flags, log and signals
 //! - [`server`]: the bridge
@@ -38,6 +39,8 @@ pub mod incarnation;
 mod jitter;
 pub mod project;
 pub mod publisher;
+#[cfg(feature = "removal")]
+pub mod removal;
 pub mod routes;
 pub mod secret;
 #[cfg(feature = "server")]

@@ -9,6 +9,7 @@ use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,7 +169,7 @@ fn state(path: &Path, projects: &Path) -> Result<(PathBuf, fs::File), String> {
     };
     fs::create_dir_all(path).map_err(|error| wrong("made", error))?;
     let real = path.canonicalize().map_err(|error| wrong("read", error))?;
-    let lock = fs::File::create(real.join("lock")).map_err(|error| wrong("written", error))?;
+    let lock = lock_file(&real.join("lock")).map_err(|error| wrong("written", error))?;
     rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| format!("{} is in use by another router; each needs one of its own", path.display()))?;
     let longest = real.as_os_str().len() + SOCKET_SUFFIX;
@@ -180,6 +181,14 @@ fn state(path: &Path, projects: &Path) -> Result<(PathBuf, fs::File), String> {
         ));
     }
     Ok((real, lock))
+}
+
+/// A file that nobody else may open: whoever can read it can lock it, and keep the router from starting.
+fn lock_file(path: &Path) -> io::Result<fs::File> {
+    let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One of an earlier version is open to readers. A file system that has no modes keeps its own.
+    let _ = file.set_permissions(fs::Permissions::from_mode(0o600));
+    Ok(file)
 }
 
 /// Refuses a state folder that the router would take for a project, or for part of one: each write

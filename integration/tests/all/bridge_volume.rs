@@ -1,11 +1,15 @@
 //! Others write to the volume too, and volumes fail.
 
+use std::fs;
+
 use futures_util::future::join;
+use http::Method;
 use serde_json::json;
 use switchyard_integration::bridge::mounts::Mounts;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::Tree;
 use switchyard_integration::bridge::{Builder, staged};
+use switchyard_integration::client::with_method;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{hello, slow};
 use switchyard_integration::probe::Probe;
@@ -162,6 +166,29 @@ async fn what_an_earlier_bridge_left_is_cleaned_and_what_others_left_is_not() {
     bridge.clean().await;
     assert_eq!(volume.read("_mine/notes.txt"), "somebody's");
     assert_eq!(routers.texts("/a/").await, ["one"]);
+}
+
+/// Recursion would end the bridge, or the removal for want of descriptors, and so would each start after it.
+#[tokio::test]
+async fn a_folder_of_any_depth_in_a_project_holds_up_neither_its_removal_nor_the_next_start() {
+    let volume = Volume::with("a", hello("old"));
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    // The path is too long for any call: each folder is made around those that are there.
+    let (outer, inner) = (volume.path(".outer"), volume.path(".inner"));
+    fs::create_dir(&outer).unwrap();
+    for _ in 0..20_000 {
+        fs::rename(&outer, &inner).unwrap();
+        fs::create_dir(&outer).unwrap();
+        fs::rename(&inner, outer.join("d")).unwrap();
+    }
+    fs::rename(&outer, volume.path("a/.git")).unwrap();
+    let removal = with_method(Method::DELETE, "/projects/a");
+    assert_eq!(bridge.client.send(removal).await.status, 200);
+    bridge.clean().await;
+    bridge.stop().await;
+    let bridge = routers.start_bridge().await;
+    bridge.deploy_live("b", &Upload::main(hello("new"))).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use libc::{c_int, c_long};
+use switchyard_bridge::event::DeathReason;
+use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
@@ -98,6 +100,37 @@ async fn a_cell_in_which_native_code_makes_calls_serves_on() {
     }
     let address = native::put(scene.pid, b"bytes");
     assert_eq!(native::get(scene.pid, address, 5), b"bytes");
+}
+
+#[tokio::test]
+async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the_folder_emptied() {
+    if !native::is_possible() {
+        return;
+    }
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::builder(&volume).flag("module-cache", 1 << 20).start().await;
+    let folder = router.state.path().join("cache/a");
+    let died = async |times: usize| {
+        let is_dead = async || {
+            let deaths = router.admin.project("a").await.deaths;
+            deaths.len() == times && deaths[0].death.reason == DeathReason::Disk
+        };
+        eventually("the cell is ended", is_dead).await;
+        let is_small = async || fs::read_dir(&folder).unwrap().count() < 200;
+        eventually("what is too much is removed", is_small).await;
+        assert!(!folder.join("flood").exists());
+        assert_eq!(router.public.get("/a/").await.text(), "one");
+    };
+    let pid = router.admin.project("a").await.pid.expect("it is live");
+    let name = native::put(pid, &path(&folder.join("flood"))) as i64;
+    let file = call(pid, libc::SYS_open, [name, i64::from(libc::O_CREAT | libc::O_WRONLY), 0o600]);
+    assert!(file >= 0, "{file}");
+    assert_eq!(call(pid, libc::SYS_fallocate, [file, 0, 0, 8 << 20]), 0);
+    died(1).await;
+    // Of empty files a file system has only so many. No process is stopped for each of them here.
+    (0..2000).for_each(|number| fs::write(folder.join(format!("empty-{number}")), "").unwrap());
+    assert_eq!(router.public.get("/a/").await.text(), "one");
+    died(2).await;
 }
 
 #[tokio::test]

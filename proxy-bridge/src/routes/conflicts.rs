@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{By, Route, Routes, Way, label};
+use super::{By, Claimants, Route, Routes, Way, label};
 use crate::project::ProjectName;
 
 /// The project that keeps another one from a route.
@@ -73,7 +73,8 @@ impl<T> Routes<T> {
     /// The conflicts that a project is a part of, on either side; at most `limit` of them.
     pub fn conflicts(&self, project: &ProjectName, limit: usize) -> Vec<Conflict> {
         let own = self.claims(project.as_str()).iter().map(|claim| (claim.route.clone(), project.clone()));
-        let others = self.near(project).filter(|(_, claimant)| claimant != project);
+        let others = self.near(project, |route| self.is_in_the_way(project, route));
+        let others = others.filter(|(_, claimant)| claimant != project);
         let conflicts = own.chain(others).filter_map(|(route, claimant)| {
             let rival = self.rival(&claimant, &route)?;
             let concerns = claimant == *project || rival.project == *project;
@@ -86,7 +87,7 @@ impl<T> Routes<T> {
 
     /// The projects whose conflicts may be others when this one is changed, or comes or goes.
     pub fn neighbours(&self, project: &ProjectName) -> BTreeSet<ProjectName> {
-        let mut all: BTreeSet<_> = self.near(project).map(|(_, claimant)| claimant).collect();
+        let mut all: BTreeSet<_> = self.near(project, |_| true).map(|(_, claimant)| claimant).collect();
         for claim in self.claims(project.as_str()) {
             let named = match &claim.route {
                 Route::Host(host) => label::of(host),
@@ -100,13 +101,32 @@ impl<T> Routes<T> {
         all
     }
 
-    /// The claims at and below what a project has by its name, and at and below what it claims.
-    fn near(&self, project: &ProjectName) -> impl Iterator<Item = (Route, ProjectName)> {
+    /// Whether `project` keeps anybody else from `route`. Of the projects that have claimed it at the same moment two do,
+    /// however many these are.
+    pub(super) fn is_in_the_way(&self, project: &ProjectName, route: &Route) -> bool {
+        match self.at(route) {
+            Way::To { project: holder, .. } => holder == project,
+            Way::Contested { one, other, .. } => one == project || other == project,
+            Way::Reserved | Way::Open => false,
+        }
+    }
+
+    /// The claims of the routes at and below what a project has by its name, and at and below what it claims, as far as
+    /// `is_wanted` says so: of one route there may be as many as there are projects.
+    pub(super) fn near<'a>(
+        &'a self,
+        project: &'a ProjectName,
+        is_wanted: impl Fn(&Route) -> bool + 'a,
+    ) -> impl Iterator<Item = (Route, ProjectName)> {
         let name = project.as_str();
         let claims = self.claims(name).iter().map(|claim| claim.route.clone());
         let own = label::of(name).into_iter().flat_map(|label| self.hosts_of(label));
         let own = own.chain([Route::Prefix(format!("/{name}"))]);
-        own.chain(claims).flat_map(|route| self.within(route))
+        let routes = own.chain(claims).flat_map(|route| self.within(route));
+        let wanted = routes.filter(move |(route, _)| is_wanted(route));
+        wanted.flat_map(|(route, claimants)| {
+            claimants.projects().map(move |project| (route.clone(), project.clone()))
+        })
     }
 
     /// The claimed hosts whose first label this is.
@@ -118,17 +138,16 @@ impl<T> Routes<T> {
         alone.into_iter().chain(below.collect::<Vec<_>>()).map(Route::Host)
     }
 
-    /// The claims of a route, and of the prefixes below it.
-    fn within(&self, route: Route) -> Vec<(Route, ProjectName)> {
+    /// A route and the prefixes below it, each with the projects that claim it.
+    fn within(&self, route: Route) -> Vec<(Route, &Claimants)> {
         match route {
             Route::Host(host) => {
                 let claimants = self.hosts.get(&host);
-                let projects = claimants.iter().flat_map(|claimants| claimants.projects());
-                projects.map(|project| (Route::Host(host.clone()), project.clone())).collect()
+                claimants.map(|claimants| (Route::Host(host), claimants)).into_iter().collect()
             }
             Route::Prefix(prefix) => {
                 let within = self.prefixes.within(&prefix);
-                within.map(|(prefix, project)| (Route::Prefix(prefix), project.clone())).collect()
+                within.map(|(prefix, claimants)| (Route::Prefix(prefix), claimants)).collect()
             }
         }
     }

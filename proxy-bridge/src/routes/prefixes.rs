@@ -87,11 +87,11 @@ impl Prefixes {
         levels.into_iter().flat_map(|level| level.claimants.projects())
     }
 
-    /// The claims of `prefix` and of those below it: which prefix, and by whom.
+    /// `prefix` and those below it, each with the projects that claim it.
     pub(super) fn within<'a>(
         &'a self,
         prefix: &str,
-    ) -> impl Iterator<Item = (String, &'a ProjectName)> + use<'a> {
+    ) -> impl Iterator<Item = (String, &'a Claimants)> + use<'a> {
         let mut levels = Vec::new();
         if let Some((level, length)) = self.along(prefix).last().filter(|(_, length)| *length == prefix.len())
         {
@@ -101,9 +101,8 @@ impl Prefixes {
             let (prefix, level) = levels.pop()?;
             levels
                 .extend(level.below.iter().map(|(segment, below)| (format!("{prefix}/{segment}"), &**below)));
-            Some((prefix, level))
+            Some((prefix, &level.claimants))
         })
-        .flat_map(|(prefix, level)| level.claimants.projects().map(move |project| (prefix.clone(), project)))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn name(name: &str) -> ProjectName {
@@ -237,6 +239,37 @@ fn conflicts_are_told_to_both_sides_with_the_reason() {
     assert_eq!(rival, Some(Rival { project: name("victim"), reason: Reason::Name }));
     assert_eq!(table.rival(&name("victim"), &"/victim/api".parse().unwrap()), None);
     assert_eq!(table.rival(&name("victim"), &"/nobodys".parse().unwrap()), None);
+}
+
+/// What a thousand projects claim at the same moment is looked at by two of them, not by each: that would take a thousand
+/// times as long.
+#[test]
+fn the_conflicts_of_a_project_are_found_without_a_look_at_claims_that_it_is_not_in_the_way_of() {
+    let mut table = Routes::default();
+    let claims = [claim(&("tie.example.com", 1)), claim(&("/tie", 1)), claim(&("/tie/inner", 1))];
+    let names: Vec<_> = (0..1000).map(|number| name(&format!("n{number:03}"))).collect();
+    for name in &names {
+        table.insert(name.clone(), "", &claims);
+    }
+    let looked_at = |project: &ProjectName| {
+        table.near(project, |route| table.is_in_the_way(project, route)).collect::<Vec<_>>().len()
+    };
+    for project in &names[..2] {
+        assert!(looked_at(project) >= 3 * 1000);
+    }
+    for project in &names[2..] {
+        assert_eq!(looked_at(project), 0, "{project}");
+        let conflicts = table.conflicts(project, 10);
+        let rivals: Vec<_> =
+            conflicts.iter().map(|conflict| (&conflict.claimant, &conflict.rival.project)).collect();
+        assert_eq!(rivals, [(project, &names[0]); 3]);
+    }
+    let claimants = |project: &ProjectName, limit| {
+        let conflicts = table.conflicts(project, limit).into_iter();
+        conflicts.map(|conflict| conflict.claimant).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(claimants(&names[0], 5000), names.iter().cloned().collect());
+    assert_eq!(claimants(&names[1], 5000), names[..2].iter().cloned().collect());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use switchyard_protocol::{MODULE_CACHE_UNFINISHED, ModuleCache};
 
-use crate::folder::{names, try_remove};
+use crate::folder::{Usage, names, try_remove};
 use crate::version::Tenant;
 
 /// What no version has needed for so long is not needed for a rollback either.
@@ -20,6 +20,13 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What is unfinished for longer was left by a cell that was killed.
 const UNFINISHED: Duration = Duration::from_secs(60);
+
+/// A project's folder may have so many times its limit: cells of several versions add to it at once, each its share. More is
+/// not written by the runtime but by native code.
+const EXCESS: u64 = 4;
+
+/// The least that a file takes on the disk. Empty ones count as much.
+const BLOCK: u64 = 4096;
 
 /// The folders of all projects.
 #[derive(Debug)]
@@ -50,6 +57,12 @@ impl Caches {
         let dir = self.root.join(tenant.to_string());
         let share = self.limit / 2 / u64::try_from(cells.max(1)).unwrap_or(u64::MAX);
         (self.limit > 0).then_some(ModuleCache { dir, bytes: share })
+    }
+
+    /// Whether a project's folder has more in it than its cells' runtime ever writes.
+    pub(super) fn is_overfull(&self, used: Usage) -> bool {
+        let bytes = self.limit.saturating_mul(EXCESS);
+        used.bytes > bytes || used.files > bytes / BLOCK || used.is_too_deep
     }
 
     /// Removes what `tenant` has not used for long, and then what it has used least recently until
@@ -100,7 +113,8 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
     let entries = fs::read_dir(folder)?.map(|entry| {
         let path = entry?.path();
         let metadata = path.symlink_metadata()?;
-        Ok(Entry { path, bytes: metadata.blocks() * 512, used: metadata.modified()? })
+        // An empty file takes room as well, of which there is only so much.
+        Ok(Entry { path, bytes: (metadata.blocks() * 512).max(BLOCK), used: metadata.modified()? })
     });
     // One that is gone by now is none.
     let is_there = |entry: &io::Result<Entry>| {
@@ -128,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: u64 = 128 << 10;
+    const LIMIT: u64 = 144 << 10;
 
     fn names(folder: &Path) -> BTreeSet<String> {
         crate::folder::names(folder).into_iter().collect()
@@ -167,6 +181,27 @@ mod tests {
         Caches::new(root.path().to_owned(), 0).prune(&tenant()).unwrap();
         assert!(names(&folder).iter().all(|name| name == "link"));
         assert!(root.path().join("outside").exists());
+    }
+
+    #[test]
+    fn a_folder_is_overfull_with_more_than_runtimes_write_in_bytes_or_in_empty_files() {
+        let caches = Caches::new(PathBuf::new(), 1 << 20);
+        let used = |bytes, files| Usage { bytes, files, is_too_deep: false };
+        for normal in [used(0, 0), used(4 << 20, 1024)] {
+            assert!(!caches.is_overfull(normal), "{normal:?}");
+        }
+        for excess in [used((4 << 20) + 1, 1), used(0, 1025), Usage { is_too_deep: true, ..used(0, 1) }] {
+            assert!(caches.is_overfull(excess), "{excess:?}");
+        }
+    }
+
+    #[test]
+    fn empty_files_are_pruned_as_others_are() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path(), &[]);
+        (0..100).for_each(|number| fs::write(folder.join(number.to_string()), "").unwrap());
+        Caches::new(root.path().to_owned(), LIMIT).prune(&tenant()).unwrap();
+        assert_eq!(names(&folder).len(), 18);
     }
 
     #[test]

@@ -221,12 +221,14 @@ impl Counting {
         let _permit = permits.acquire().await;
         let is_answer = self.cell.recount().begin();
         let began = Instant::now();
-        let (folders, pid) = ([self.data, self.cell.tmp().into()], self.cell.pid());
+        let (folders, pid) =
+            ([Some(self.data), Some(self.cell.tmp().into()), self.cell.modules()], self.cell.pid());
         let counted = spawn_blocking(move || {
-            (folders.map(|folder| measure(&folder)), usage::unlinked(pid).unwrap_or(0))
+            let used = folders.map(|folder| folder.map(|folder| measure(&folder)).unwrap_or_default());
+            (used, usage::unlinked(pid).unwrap_or(0))
         });
         // A panic is logged, and the next count is as if this one had not been.
-        let Ok(([data, tmp], unlinked)) = counted.await else {
+        let Ok(([data, tmp, modules], unlinked)) = counted.await else {
             return Counted { id: self.cell.id(), full, took: LOOKS };
         };
         let took = began.elapsed();
@@ -237,6 +239,7 @@ impl Counting {
             Verdict::Reached => warn(&self.cell, &self.limits, used),
             Verdict::Exceeded => self.cell.exceed(Limit::Disk),
         }
+        self.cell.check_modules(modules).await;
         // The others first: they may have been told of more, which this cell is told of now.
         let sharers = self.others.len() as u64 + 1;
         for other in &self.others {

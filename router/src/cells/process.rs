@@ -28,6 +28,7 @@ use super::output::{Given, Output};
 use super::probe::Answers;
 use super::recount::Recount;
 use super::{Folders, Order, Settings, StartError, outside};
+use crate::folder::Usage;
 use crate::project::diagnostic;
 use crate::user::User;
 
@@ -92,6 +93,7 @@ pub(crate) struct Cell {
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     data: OnceLock<Arc<Path>>,
+    modules: OnceLock<Arc<Path>>,
     answers: Answers,
     given: Given,
     inspector: OnceLock<Inspector>,
@@ -172,6 +174,7 @@ impl Cell {
             group,
             limits: OnceLock::new(),
             data: OnceLock::new(),
+            modules: OnceLock::new(),
             answers: Answers::default(),
             given,
             inspector: OnceLock::new(),
@@ -305,7 +308,10 @@ impl Cell {
     fn cache(&self, Order { version, grant, .. }: &Order, user: User) -> Option<ModuleCache> {
         let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
         match self.settings.users.claim(&cache.dir, user) {
-            Ok(()) => Some(cache),
+            Ok(()) => {
+                let _ = self.modules.set(cache.dir.as_path().into());
+                Some(cache)
+            }
             Err(error) => {
                 tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error}");
                 None
@@ -344,6 +350,34 @@ impl Cell {
     /// Its `DATA_DIR`, which it shares with the other cells of the project. None before it has a version.
     pub(super) fn data(&self) -> Option<Arc<Path>> {
         self.data.get().cloned()
+    }
+
+    /// The project's folder for compiled modules, where it keeps any.
+    pub(super) fn modules(&self) -> Option<Arc<Path>> {
+        self.modules.get().cloned()
+    }
+
+    /// Ends the process when there is more in that folder than its runtime writes. What is too much is removed then.
+    pub(super) async fn check_modules(&self, used: Usage) {
+        if !self.settings.caches.is_overfull(used) {
+            return;
+        }
+        tracing::warn!(
+            project.name = self.project(),
+            cell.pid = self.pid(),
+            "a cell is ended: {} bytes and {} files are in the folder for its compiled modules",
+            used.bytes,
+            used.files
+        );
+        self.exceed(Limit::Disk);
+        self.exited().await;
+        let Some(tenant) = self.given.get().map(|version| version.tenant()) else { return };
+        let settings = self.settings.clone();
+        let pruned = spawn_blocking(move || settings.caches.prune(&tenant)).await;
+        // A panic in it is logged.
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(project.name = self.project(), "compiled modules stay: {error:#}");
+        }
     }
 
     /// What it has asked for.

@@ -12,6 +12,9 @@ use crate::digest::is_entered;
 /// Of each of the two files that are compared at a time, in bytes.
 const BUFFER: usize = 64 * 1024;
 
+/// Folders in one another that are carried over: more than package managers and git make, and as many as fit on a stack.
+const MOST_LEVELS: usize = 128;
+
 /// Links the top `.git` of `old` into `new`, and if `packages` `node_modules` (at any depth at which the new tree has
 /// its parent folder), where that has none of its own.
 pub(super) fn carry_over(old: &Path, new: &Path, packages: bool) -> io::Result<()> {
@@ -27,7 +30,7 @@ fn carry(old: &Path, new: &Path, packages: bool, top: bool) -> io::Result<()> {
         if !is_entered(name.as_encoded_bytes()) {
             let wanted = if name == "node_modules" { packages } else { top };
             if wanted && to.symlink_metadata().is_err() {
-                link(&entry.path(), &to)?;
+                link(&entry.path(), &to, MOST_LEVELS)?;
             }
         } else if is_folder && to.is_dir() {
             carry(&entry.path(), &to, packages, false)?;
@@ -75,13 +78,17 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// A copy in which files are hard links, so that it costs no space and the old tree stays as it is.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
+/// `levels`: how deep folders may be nested from here on.
+fn link(from: &Path, to: &Path, levels: usize) -> io::Result<()> {
     let kind = from.symlink_metadata()?.file_type();
     if kind.is_dir() {
+        let below = levels.checked_sub(1).ok_or_else(|| {
+            io::Error::other(format!("folders in it are nested more than {MOST_LEVELS} deep"))
+        })?;
         fs::create_dir(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            link(&entry.path(), &to.join(entry.file_name()))?;
+            link(&entry.path(), &to.join(entry.file_name()), below)?;
         }
         Ok(())
     } else if kind.is_symlink() {
@@ -92,5 +99,24 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     } else {
         // A socket or a pipe is a process's, not a package's.
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_nested_too_deep_are_an_error_and_no_recursion_without_end() {
+        let root = tempfile::tempdir().unwrap();
+        let of = |name: &str, levels: usize| {
+            let top = root.path().join(name);
+            fs::create_dir_all((0..levels).fold(top.join(".git"), |path, _| path.join("d"))).unwrap();
+            let new = root.path().join(format!("{name}-new"));
+            fs::create_dir(&new).unwrap();
+            carry_over(&top, &new, true).map_err(|error| error.to_string())
+        };
+        assert_eq!(of("deep", MOST_LEVELS - 1), Ok(()));
+        assert!(of("deeper", MOST_LEVELS).unwrap_err().contains("128 deep"));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 
 use super::journal::Journal;
 use super::{NEW, OWN, OpenError, Register, Staging, Unfinished, rename};
+use crate::removal::try_remove;
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -71,7 +72,7 @@ impl Folder {
                     let staging = Staging::again(self, dir, journal);
                     unfinished.push(Unfinished { staging, changes });
                 }
-                Ok(None) => fs::remove_dir_all(&dir)?,
+                Ok(None) => clear(&dir),
                 Err(error) => {
                     tracing::error!(
                         "{} is left as it is: its journal cannot be read: {error}",
@@ -84,14 +85,24 @@ impl Folder {
     }
 }
 
+/// Removes what a bridge has left that was killed. What stays holds nobody up.
+fn clear(dir: &Path) {
+    if let Err(error) = try_remove(dir) {
+        tracing::warn!("{} cannot be removed: {error}", dir.display());
+    }
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let metadata = path.metadata()?;
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Locks the file for this process alone; `WouldBlock` while another one has it.
+/// Locks the file for this process alone; `WouldBlock` while another one has it. Nobody else may open it: whoever can read
+/// it can lock it.
 fn lock(path: &Path) -> io::Result<File> {
-    let writable = File::options().create(true).append(true).open(path)?;
+    let writable = File::options().create(true).append(true).mode(0o600).open(path)?;
+    // One of an earlier version is open to readers. A file system that has no modes keeps its own.
+    let _ = writable.set_permissions(fs::Permissions::from_mode(0o600));
     // Held open for reading only where that will do, so that the volume can be remounted read-only.
     let readable = File::open(path)?;
     match flock(&readable, FlockOperation::NonBlockingLockExclusive) {

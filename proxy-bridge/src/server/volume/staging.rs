@@ -16,6 +16,7 @@ use super::journal::{Entry, Identity, Journal, listing};
 use super::{Change, NEW, OLD, Register, VolumeError, rename, sync_folder};
 use crate::incarnation::{Ended, Incarnations};
 use crate::project::ProjectName;
+use crate::removal::try_remove;
 
 /// Up to so many files and folders are written to the disk one by one (10 of them took 2 ms on ext4); for more the whole
 /// file system is, which waits for other writers' data too, but costs a tenth of that for 2,000 files.
@@ -284,7 +285,7 @@ impl Staging {
         if self.journal.is_some() {
             return Ok(());
         }
-        fs::remove_dir_all(&self.dir).map_err(|source| VolumeError::io("remove the old files", source))
+        try_remove(&self.dir).map_err(|source| VolumeError::io("remove the old files", source))
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -409,7 +410,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if self.journal.is_none() {
             // What cannot be removed now is removed at the next start.
-            let _ = fs::remove_dir_all(&self.dir);
+            let _ = try_remove(&self.dir);
         }
     }
 }
