@@ -139,10 +139,9 @@ impl Bridge {
         self.process.ended(self.log.clone()).await
     }
 
-    /// Waits until it takes deploys.
-    /// Waits until the bridge asks every router.
+    /// Waits until every router is known to be ready.
     pub async fn asks_all(&self) {
-        eventually("the bridge asks every router", || async {
+        eventually("the bridge knows every router to be ready", || async {
             let projects = self.client.get("/projects").await.json();
             projects["routers"]
                 .as_array()
@@ -151,6 +150,7 @@ impl Bridge {
         .await;
     }
 
+    /// Waits until it takes deploys.
     pub async fn ready(&self) {
         eventually("the bridge is ready", || async {
             match self.client.try_connect().await {

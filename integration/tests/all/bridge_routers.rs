@@ -38,6 +38,7 @@ async fn with_a_quorum_of_all_a_router_killed_in_mid_deploy_is_named_in_a_504() 
     eventually("both serve what is on the volume", || async { routers.texts("/a/").await == [label, label] })
         .await;
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["old", "new"]);
+    bridge.asks_all().await;
     bridge.deploy_live("a", &Upload::main(hello("next"))).await;
     assert_eq!(routers.texts("/a/").await, ["next", "next"]);
 }

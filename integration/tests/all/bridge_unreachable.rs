@@ -63,6 +63,7 @@ async fn a_dead_router_is_named_and_catches_up_when_it_is_back() {
     all_caught_up(&bridge).await;
     probe.pass(100).await;
     probe.finish().await.no_failures().after(answered, "new");
+    bridge.asks_all().await;
     let record = bridge.deploy_live("a", &Upload::main(hello("newer"))).await;
     assert_eq!(record.behind, Vec::<String>::new());
     assert_eq!(routers.texts("/a/").await, ["newer", "newer"]);

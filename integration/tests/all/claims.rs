@@ -107,11 +107,7 @@ async fn a_projects_own_host_and_path_go_before_any_claim_at_router_and_bridge()
     kept.stop().await;
     routers.start_again(0).await;
     assert_reached(&routers[0].public, &expected).await;
-    eventually("the bridge forwards to both again", || async {
-        let projects = bridge.client.get("/projects").await.json();
-        projects["routers"].as_array().is_some_and(|all| all.iter().all(|router| router["ready"] == true))
-    })
-    .await;
+    bridge.asks_all().await;
     assert_reached(&bridge.forward, &expected).await;
 }
 
