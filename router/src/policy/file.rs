@@ -22,7 +22,7 @@ use super::allowed::Allowed;
 use super::extent::Extent;
 use super::limits::{Kind, LIMITS};
 use super::net::Target;
-use super::resolve::SYS_KINDS;
+use super::resolve::{CLOSED_SYS, SYS_KINDS};
 use super::variable::{check_name, check_value, is_reserved};
 use super::{paths, secret};
 
@@ -309,10 +309,14 @@ fn public(text: &str) -> Checked<Target> {
 }
 
 fn kind(text: &str) -> Checked<String> {
+    if CLOSED_SYS.contains(&text) {
+        return Err(format!("{text:?} cannot be granted: it is closed to every cell, so take it out"));
+    }
     if SYS_KINDS.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(format!("{text:?} is none of {}", SYS_KINDS.join(", ")))
+    let open = SYS_KINDS.into_iter().filter(|kind| !CLOSED_SYS.contains(kind));
+    Err(format!("{text:?} is none of {}", open.collect::<Vec<_>>().join(", ")))
 }
 
 fn size(value: &DeValue<'_>) -> Checked<u64> {

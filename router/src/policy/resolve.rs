@@ -40,6 +40,11 @@ pub(super) const SYS_KINDS: [&str; 23] = [
     "username",
 ];
 
+/// The kinds that no cell can use, so that no policy grants them: the sandbox has no calls for what changes the process, and
+/// a debugger of `node:inspector` would see into what keeps a project from the descriptors of its cell.
+pub(super) const CLOSED_SYS: [&str; 6] =
+    ["inspector", "setPriority", "setegid", "seteuid", "setgid", "setuid"];
+
 /// Where every cell may read, and all but the first of which it may write.
 const OWN_FOLDERS: [&str; 3] = [".", "$DATA_DIR", "$TMPDIR"];
 

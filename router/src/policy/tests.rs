@@ -56,7 +56,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         read = ["shared", "/srv/a", "/var/lib"]
         net = "all"
         private_net = ["db.internal", "10.0.0.0/33"]
-        sys = ["everything"]
+        sys = ["everything", "inspector", "setuid"]
         env = ["A-B"]
         neat = true
         [projects.shop.permissions]
@@ -91,6 +91,8 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         "projects.blog.permissions.private_net: \"db.internal\" is no address",
         "projects.blog.permissions.private_net: \"10.0.0.0/33\" is no address",
         "projects.blog.permissions.sys: \"everything\" is none of",
+        "projects.blog.permissions.sys: \"inspector\" cannot be granted: it is closed to every cell",
+        "projects.blog.permissions.sys: \"setuid\" cannot be granted",
         "projects.blog.permissions.env: \"A-B\" is no name",
         "projects.blog.permissions.neat: unknown key; there are read,",
         "projects.shop.permissions.net: \"http://a\" is no host",
@@ -111,7 +113,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
     }
-    assert_eq!(problems.len(), 27, "{problems:#?}");
+    assert_eq!(problems.len(), 29, "{problems:#?}");
     let all = problems.join("\n");
     assert!(
         all.contains("/gone cannot be read") && !all.contains("hunter2") && !all.contains("12345"),
@@ -200,7 +202,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
             "read": ["./data", "../shop", "/srv/shared/a", "/etc"],
             "write": ["/srv", "./data"],
             "net": ["api.example.com", "203.0.113.7:80", "other.net", "localhost:5432", "10.0.0.1", "unix:/run/x"],
-            "sys": ["hostname", "networkInterfaces", "userInfo"],
+            "sys": ["hostname", "networkInterfaces", "userInfo", "inspector"],
             "run": ["git"],
             "ffi": true,
             "import": ["jsr.io"]
@@ -221,7 +223,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
     assert_eq!(refused.read, ["../shop", "/etc"]);
     assert_eq!(refused.write, ["/srv", "./data"]);
     assert_eq!(refused.net, ["api.example.com", "other.net", "10.0.0.1", "unix:/run/x"]);
-    assert_eq!(refused.sys, ["userInfo"]);
+    assert_eq!(refused.sys, ["userInfo", "inspector"], "it is no error to ask for a kind that Deno has");
     assert_eq!(
         (&refused.run[..], &refused.ffi[..], &refused.import[..]),
         (&["git".to_owned()][..], &["*".to_owned()][..], &["jsr.io".to_owned()][..])
