@@ -512,8 +512,9 @@ async fn cells_that_share_a_folder_share_its_limit() {
     for filled in futures_util::future::join_all(fills).await {
         assert_eq!(filled.code.as_deref(), Some("ENOSPC"), "{filled:?}");
     }
-    // And what one writes while the folders are counted for the other.
-    assert!(scene.used().0 <= 3_000_000 + (1 << 20), "{:?}", scene.used());
+    // While the folders are counted for one, the other may use up the half that it was given before. Without a common limit
+    // each would have written 3 MB.
+    assert!(scene.used().0 <= 3_000_000 + 3_000_000 / 2 + 300_000, "{:?}", scene.used());
     scene.router.public.get("/a/").await;
     assert_eq!(events.count(EventType::CellDied, "a"), 0);
 }

@@ -47,14 +47,16 @@ fn getter(class: &str, name: &str) -> String {
     format!("Object.defineProperty({class}, {name}, {{ configurable: true, get: {THROW} }})")
 }
 
-async fn serving(main: &str) -> (Volume, Router) {
+/// Limits by which a project that does not answer is found out soon.
+const QUICK: &str = "event_loop = \"500ms\"\nrequest_time = \"500ms\"";
+
+async fn serving(main: &str, limits: &str) -> (Volume, Router) {
     let volume = Volume::new();
     volume.write("a/main.mjs", main);
-    volume.write("_policy/policy.toml", "[projects.a.limits]\nevent_loop = \"500ms\"\n");
+    volume.write("_policy/policy.toml", format!("[projects.a.limits]\n{limits}\n"));
     volume.project("bystander").file("main.ts", hello("bystander")).write();
     let policy = volume.path("_policy/policy.toml");
-    let builder = Router::builder(&volume).flag("request-timeout", 500);
-    let router = builder.flag("policy", policy.display()).start().await;
+    let router = Router::builder(&volume).flag("policy", policy.display()).start().await;
     (volume, router)
 }
 
@@ -70,7 +72,7 @@ async fn answers(router: &Router) -> bool {
 /// Poisons one cell in all these ways, which must neither keep it from answering nor have it
 /// replaced.
 async fn nothing_changes(main: &str, ways: &[String]) {
-    let (_volume, router) = serving(main).await;
+    let (_volume, router) = serving(main, "").await;
     let pid = router.admin.project("a").await.pid;
     for how in ways {
         poison(&router, how).await;
@@ -84,7 +86,7 @@ async fn nothing_changes(main: &str, ways: &[String]) {
 /// Poisons a cell so that nothing can be answered in it. Another one must follow, and nobody else
 /// may notice.
 async fn is_replaced(main: &str, how: &str) {
-    let (_volume, router) = serving(main).await;
+    let (_volume, router) = serving(main, QUICK).await;
     let bystander = Bystander::start(&router).await;
     let mut events = router.events().await;
     let pid = router.admin.project("a").await.pid;
@@ -177,7 +179,7 @@ async fn a_handler_that_answers_500_by_itself_goes_on_in_its_cell() {
         "import http from 'node:http';
          http.createServer((_, response) => { response.statusCode = 503; response.end(); }).listen(3000);",
     ] {
-        let (_volume, router) = serving(main).await;
+        let (_volume, router) = serving(main, "").await;
         let events = router.events().await;
         let pid = router.admin.project("a").await.pid;
         // Long enough for the router to ask what is wrong, more than once.

@@ -98,7 +98,7 @@ fn remove(at: RawFd, name: *const c_char, remove: impl Fn() -> c_int) -> c_int {
     let before = files::named(at, name).filter(|named| named.is_last_name);
     let removed = remove();
     if removed == 0 {
-        disk.room.give_back(NAME);
+        disk.room.free(NAME);
         disk.room.removed(before.map_or(0, |named| named.allocated));
     }
     removed
@@ -108,7 +108,7 @@ fn remove(at: RawFd, name: *const c_char, remove: impl Fn() -> c_int) -> c_int {
 fn truncated(disk: &Disk, fd: RawFd, before: i64) {
     if disk.counts_file(fd) {
         let lost = before - files::allocated(fd).unwrap_or(before);
-        disk.room.give_back(Amount { bytes: lost.max(0), names: 0 });
+        disk.room.free(Amount { bytes: lost.max(0), names: 0 });
         disk.room.removed(0);
     }
 }

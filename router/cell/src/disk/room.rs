@@ -47,7 +47,7 @@ pub(super) struct Room {
 struct Counter {
     /// All that was used, less what was given back.
     used: AtomicI64,
-    /// What `used` may become.
+    /// What `used` may become: more by what was removed since the last count, which the next one replaces.
     allowed: AtomicI64,
 }
 
@@ -74,6 +74,11 @@ impl Counter {
         let allowed = self.allowed.load(SeqCst);
         let fits = |used: i64| used.checked_add(count).filter(|used| *used <= allowed);
         count == 0 || self.used.fetch_update(SeqCst, SeqCst, fits).is_ok()
+    }
+
+    fn allow(&self, count: i64) {
+        let more = |allowed: i64| Some(allowed.saturating_add(count));
+        _ = self.allowed.fetch_update(SeqCst, SeqCst, more);
     }
 
     fn left(&self) -> i64 {
@@ -186,10 +191,16 @@ impl Room {
         self.bytes.used.fetch_add(bytes, SeqCst);
     }
 
-    /// What was taken is not used, or not any more.
+    /// What was taken is not used.
     pub(super) fn give_back(&self, amount: Amount) {
         self.bytes.used.fetch_sub(amount.bytes, SeqCst);
         self.names.used.fetch_sub(amount.names, SeqCst);
+    }
+
+    /// So much was removed. A count that is owed may have seen it, and replaces it.
+    pub(super) fn free(&self, amount: Amount) {
+        self.bytes.allow(amount.bytes);
+        self.names.allow(amount.names);
     }
 
     /// Something was removed, and these bytes with it unless it is open: there may be more room than is known.
@@ -206,12 +217,13 @@ impl Room {
         }
         let unlinked = (self.unlinked)();
         let bytes = removed + std::mem::replace(&mut asks.unlinked, unlinked) - unlinked;
-        self.give_back(Amount { bytes, names: 0 });
+        self.free(Amount { bytes, names: 0 });
         bytes > 0
     }
 
     /// So much is left, but for what has no name. What was used since the router was asked comes on top: it may not have seen
-    /// that. Where it was not asked there is nothing to be known but that there is less.
+    /// that. What was removed since does not: it may have seen that. Where it was not asked there is nothing to be known but
+    /// that there is less.
     pub(super) fn renew(&self, left: Amount, is_answer: bool) {
         let mut asks = self.asks();
         let unlinked = (self.unlinked)();
@@ -221,6 +233,7 @@ impl Room {
         if is_answer {
             self.bytes.allowed.store(bytes, SeqCst);
             self.names.allowed.store(names, SeqCst);
+            self.removed.store(0, SeqCst);
             self.is_low.store(self.bytes.left() <= AMPLE, SeqCst);
             *asks = Asks { unlinked, ..Asks::default() };
             self.answered.notify_all();
@@ -282,6 +295,24 @@ mod tests {
         assert_eq!(room.take(amount(2 * BLOCK, 1)), Ok(()));
         room.renew(amount(6 * BLOCK, 9), true);
         assert_eq!((room.bytes.left(), room.names.left()), (4 * BLOCK, 8));
+    }
+
+    #[test]
+    fn what_is_removed_while_the_router_counts_is_room_once() {
+        let (room, asked) = room();
+        count(&room, amount(10 * BLOCK, 10));
+        assert_eq!(room.take(amount(10 * BLOCK, 10)), Ok(()));
+        assert!(room.ask());
+        room.free(amount(0, 10));
+        room.removed(10 * BLOCK);
+        assert_eq!(room.names.left(), 10, "at once");
+        // It has seen that some are gone.
+        room.renew(amount(2 * BLOCK, 2), true);
+        assert_eq!((room.bytes.left(), room.names.left()), (2 * BLOCK, 2));
+        assert_eq!(room.take(amount(3 * BLOCK, 3)), Err(Full::Bytes));
+        assert_eq!(asked.load(SeqCst), 2, "the next count knows of all");
+        room.renew(amount(10 * BLOCK, 10), true);
+        assert_eq!(room.take(amount(10 * BLOCK, 10)), Ok(()));
     }
 
     #[test]
