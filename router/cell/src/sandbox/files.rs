@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use landlock::{
@@ -47,6 +49,10 @@ const SYSTEM: &[&str] = &[
     "/usr/share/zoneinfo",
 ];
 
+/// What is allowed in /proc, held open for good. A rule is for an inode, and of a name in /proc that nobody holds the kernel
+/// makes another one when it has run short of memory for a moment: from then on it would be refused.
+static PROC: OnceLock<Vec<File>> = OnceLock::new();
+
 /// A link that a project can set must not lead the rules elsewhere.
 const EXACTLY: u64 = libc::RESOLVE_NO_SYMLINKS;
 
@@ -57,6 +63,11 @@ pub(super) fn abi() -> i32 {
     let abi =
         unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1_u32) };
     i32::try_from(abi).unwrap_or(0).max(0)
+}
+
+/// One that is missing is not allowed either.
+fn hold(path: &&str) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_PATH).open(path)
 }
 
 fn looks() -> BitFlags<AccessFs> {
@@ -93,6 +104,7 @@ impl Rules {
             // Nobody outside is signalled, or reached by a socket without a file.
             .scope(Scope::from_all(KNOWN))?
             .create()?;
+        PROC.get_or_init(|| SYSTEM.iter().filter(|path| path.starts_with("/proc/")).flat_map(hold).collect());
         for path in SYSTEM {
             rules = allow(rules, Path::new(path), 0, looks())?;
         }
