@@ -112,6 +112,8 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
     let folder = router.state.path().join("cache/a");
     let died = async |times: usize| {
         let is_dead = async || {
+            // Only a process that has used some processor time is looked at.
+            router.public.get("/a/").await;
             let deaths = router.admin.project("a").await.deaths;
             deaths.len() == times && deaths[0].death.reason == DeathReason::Disk
         };
@@ -129,7 +131,6 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
     died(1).await;
     // Of empty files a file system has only so many. No process is stopped for each of them here.
     (0..2000).for_each(|number| fs::write(folder.join(format!("empty-{number}")), "").unwrap());
-    assert_eq!(router.public.get("/a/").await.text(), "one");
     died(2).await;
 }
 
