@@ -21,9 +21,10 @@ use crate::folder::Trash;
 /// A cell that does not take a line of control in this time is stuck beyond repair.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// After a cell's end its pipes may be held open by children of its own; its output is awaited
-/// only so long.
-const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a cell's last lines and messages are waited for after its end. They are there already,
+/// and only a busy machine takes longer than a moment to read them; a cell has no children that
+/// could hold its pipes open.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Owns the process: reads its control lines and output until it ends, then clears up after it.
 pub(super) struct Owner {
