@@ -8,8 +8,9 @@
 //! 1. **The operator's policy.** A host that the policy assigns belongs to that project alone, with
 //!    all its paths and whether that claims it or not. An assigned prefix goes to its project once
 //!    that claims it.
-//! 2. **Names.** The first label of the host, or the first segment of the path, is the name of a
-//!    project: the request is for that one, and no claim without the policy's word changes it.
+//! 2. **Names.** The first label of the host is the label of a project ([`ProjectName::label`]), or the first segment
+//!    of the path its name: the request is for that one, and no claim without the policy's word changes it. Of several
+//!    projects with one label the one that was known first has the host.
 //! 3. **Claims**, in the order in which they were made ([`Claim::since`]). A claimed host has all its
 //!    paths. Below a claimed prefix only an earlier claim of a longer one counts. What several
 //!    projects have claimed at the same moment goes to none of them: see [`Routes::conflicts`].
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::assignments::{Assignments, Owner, Pattern};
 use self::claimants::{Claimant, Claimants, Top};
 pub use self::conflicts::{Conflict, Reason, Rival};
+use self::labels::Labels;
 use self::prefixes::Prefixes;
 pub use self::route::{InvalidRoute, Route};
 use crate::project::ProjectName;
@@ -37,6 +39,7 @@ mod assignments;
 mod claimants;
 mod conflicts;
 mod label;
+mod labels;
 mod prefixes;
 mod route;
 
@@ -61,6 +64,7 @@ pub struct Claim {
 #[derive(Debug, Clone)]
 pub struct Routes<T> {
     projects: HashTrieMapSync<ProjectName, Arc<Known<T>>>,
+    labels: Labels,
     hosts: HashTrieMapSync<String, Claimants>,
     /// The claimed hosts in order: those with the same first label are neighbours.
     ordered: RedBlackTreeSetSync<String>,
@@ -112,6 +116,7 @@ impl<T> Default for Routes<T> {
     fn default() -> Self {
         Self {
             projects: HashTrieMapSync::new_sync(),
+            labels: Labels::default(),
             hosts: HashTrieMapSync::new_sync(),
             ordered: RedBlackTreeSetSync::new_sync(),
             prefixes: Prefixes::default(),
@@ -135,6 +140,9 @@ impl<T> Routes<T> {
             had.iter().for_each(|claim| self.unclaim(&project, claim));
             claims.iter().for_each(|claim| self.claim(&project, claim));
         }
+        if before.is_none() {
+            self.labels.insert(&project, |name| self.projects.get_key_value(name).map(|(name, _)| name));
+        }
         self.projects.insert_mut(project, Arc::new(Known { value, claims: claims.into() }));
     }
 
@@ -142,6 +150,7 @@ impl<T> Routes<T> {
     pub fn remove(&mut self, project: &ProjectName) {
         let Some(known) = self.projects.get(project).cloned() else { return };
         self.projects.remove_mut(project);
+        self.labels.remove(project);
         known.claims.iter().for_each(|claim| self.unclaim(project, claim));
     }
 
@@ -212,7 +221,7 @@ impl<T> Routes<T> {
     }
 
     fn by_host(&self, host: &str) -> Way<'_, T> {
-        let named = label::of(host).and_then(|label| self.name(label));
+        let named = label::of(host).and_then(|label| self.labelled(label));
         let top = self.hosts.get(host).and_then(Claimants::top);
         if let Some(top) = top.filter(|top| top.rank.is_assigned()) {
             return Way::claimed(top, 0);
@@ -252,6 +261,22 @@ impl<T> Routes<T> {
             Route::Host(host) => self.by_host(host),
             Route::Prefix(prefix) => self.by_path(prefix),
         }
+    }
+
+    /// The project that has the hosts with this label.
+    fn labelled(&self, label: &str) -> Option<(&ProjectName, &Known<T>)> {
+        match self.labels.holder(label) {
+            Some(holder) => self.name(holder.as_str()),
+            None => self.name(label),
+        }
+    }
+
+    /// Another project with the same label as `project`, known or not: the one that has the label, if that is not
+    /// `project` itself.
+    pub fn namesake(&self, project: &ProjectName) -> Option<&ProjectName> {
+        let label = project.label();
+        let others = self.labels.sharers(&label).iter().find(|other| *other != project);
+        others.or_else(|| self.labelled(&label).map(|(name, _)| name).filter(|name| *name != project))
     }
 
     /// The project that is called so.

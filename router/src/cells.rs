@@ -80,6 +80,8 @@ pub(crate) struct Order {
     pub(crate) api: PlatformApi,
     /// The port whose server is served.
     pub(crate) port: Option<u16>,
+    /// The import map, relative to the project, where no deno.json names it.
+    pub(crate) import_map: Option<String>,
 }
 
 impl Order {
@@ -106,6 +108,7 @@ impl Order {
             entry: self.entry.path.clone(),
             args: self.entry.args.clone(),
             port: self.port,
+            import_map: self.import_map.clone(),
             api: self.api.clone(),
             socket,
             probe,

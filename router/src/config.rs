@@ -455,7 +455,7 @@ mod tests {
             "/x",
             "--log-format=xml",
             "--inspect",
-            "A",
+            "A.b",
         ];
         let problems = parse(&args, &[("SWITCHYARD_KEEP", "-1")]).unwrap_err();
         for flag in

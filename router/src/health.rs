@@ -56,7 +56,7 @@ async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) ->
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = healthcheck.path.clone().into();
-    let host = HeaderValue::from_str(&format!("{project}.localhost"))?;
+    let host = HeaderValue::from_str(&format!("{}.localhost", project.label()))?;
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let itself = Client::new(local, local, &TrustedProxies::default());
     set_forwarded(request.headers_mut(), &itself, &host, "");

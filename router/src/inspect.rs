@@ -66,6 +66,6 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        assert!(read(&["blog,Shop"]).unwrap_err().to_string().contains("\"Shop\""));
+        assert!(read(&["blog,S.hop"]).unwrap_err().to_string().contains("\"S.hop\""));
     }
 }

@@ -22,6 +22,7 @@ mod project;
 mod reload;
 mod root;
 mod slots;
+mod token;
 pub mod user;
 mod version;
 mod watch;

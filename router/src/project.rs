@@ -1,5 +1,6 @@
 //! What a project's own configuration says of its entry and routes, and what it asks for.
 
+mod functions;
 mod include;
 mod installed;
 mod keys;
@@ -17,6 +18,7 @@ use switchyard_bridge::platform::{Platform, UnknownPlatform};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
 
+pub(crate) use self::functions::{Function, Role};
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
@@ -32,41 +34,94 @@ pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
 pub(crate) struct Manifest {
     pub(crate) entry: Entry,
     pub(crate) routes: ClaimedRoutes,
-    /// Whether a path prefix that led to the project is taken off its requests' paths.
-    pub(crate) strip_prefix: bool,
+    pub(crate) prefix: Prefix,
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
-    /// The platform that its configuration names.
-    pub(crate) platform: Option<Platform>,
+    pub(crate) platform: Platform,
+    /// What a folder of Supabase's functions says of it, where it is one of those.
+    pub(crate) function: Option<Function>,
+    /// The import map, relative to the project, where no deno.json names it.
+    pub(crate) import_map: Option<String>,
     /// The port whose server is served.
     pub(crate) port: Option<u16>,
 }
 
+/// The treatment of a path prefix that led to the project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Prefix {
+    /// It is taken off: `/blog/x` and `/shop/x` are `/x`.
+    #[default]
+    Strip,
+    /// It stays.
+    Keep,
+    /// Its last segment stays, as Supabase's gateway has it: `/functions/v1/hello/x` is `/hello/x`.
+    KeepName,
+}
+
+impl Prefix {
+    /// How much of `prefix` is taken off a path, in bytes.
+    pub(crate) fn stripped(self, prefix: &str) -> usize {
+        match self {
+            Self::Strip => prefix.len(),
+            Self::Keep => 0,
+            Self::KeepName => prefix.rfind('/').unwrap_or(0),
+        }
+    }
+}
+
 impl Manifest {
-    /// Reads what the project in `dir` says of itself.
+    /// Reads what the project `name` in `dir` says of itself. `function`: what the folder that it lies in says of it.
     ///
     /// # Errors
     /// A configuration that does not parse, a field of a wrong type, an entry that is not there.
-    pub(crate) fn read(dir: &Path) -> Result<Self, Diagnostic> {
+    pub(crate) fn read(
+        dir: &Path,
+        name: &ProjectName,
+        function: Option<Function>,
+    ) -> Result<Self, Diagnostic> {
         let config = Document::config(dir)?;
         let package = dir.join(PACKAGE_FILE).is_file();
         let package = package.then(|| Document::read(dir, PACKAGE_FILE)).transpose()?;
         config.as_ref().map(Document::check).transpose()?;
         package.as_ref().map(Document::check_package).transpose()?;
-        let routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
-        let strip_prefix = config.as_ref().map_or(Ok(true), Document::strip_prefix)?;
+        let mut routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
+        let named = config.as_ref().map_or(Ok(None), Document::platform)?;
+        let recognized = function.as_ref().map_or(Platform::Plain, |_| Platform::Supabase);
+        let platform = named.unwrap_or(recognized);
+        let function = (platform == Platform::Supabase).then(|| function.unwrap_or_default());
+        let strip = config.as_ref().map_or(Ok(None), Document::strip_prefix)?;
+        let prefix = match strip {
+            Some(true) => Prefix::Strip,
+            Some(false) => Prefix::Keep,
+            None if function.is_some() => Prefix::KeepName,
+            None => Prefix::Strip,
+        };
         let asked = config.as_ref().map(Document::asked).transpose()?.unwrap_or_default();
-        let include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default().entries;
+        let mut include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
+        if let Some(root) = dir.parent().filter(|_| function.is_some()) {
+            include.imply(&functions::beside(root, dir));
+        }
         // Who includes it reads that; here it has to be right.
         config.as_ref().map(Document::share).transpose()?;
         let [config_file, package_file] =
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
-        let entry = entry::find(dir, config_file, package_file)?;
+        let entry = match function.as_ref().and_then(|function| function.entry.clone()) {
+            Some(path) if dir.join(&path).is_file() => {
+                Entry { path, args: Vec::new(), reason: "entrypoint in config.toml".to_owned() }
+            }
+            _ => entry::find(dir, config_file, package_file)?,
+        };
+        let import_map = function
+            .as_ref()
+            .and_then(|function| function.import_map.clone().or_else(|| functions::import_map(dir)));
         let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
-        let platform = config.as_ref().map_or(Ok(None), Document::platform)?;
         let port = config.as_ref().map_or(Ok(None), Document::port)?;
-        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep, platform, port })
+        if function.is_some() {
+            routes.imply(name);
+        }
+        let include = include.entries;
+        Ok(Self { entry, routes, prefix, asked, include, upkeep, platform, function, import_map, port })
     }
 }
 
@@ -77,7 +132,17 @@ impl Manifest {
 /// The field is not as it has to be.
 pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
     let config = Document::config(dir).unwrap_or_default();
-    config.as_ref().map(Document::included).transpose().map(Option::unwrap_or_default)
+    let named = config.as_ref().and_then(|config| config.platform().ok().flatten());
+    let mut included = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
+    let Some(root) = dir.parent() else { return Ok(included) };
+    let is_function = match named {
+        None => functions::is_functions_folder(root),
+        Some(platform) => platform == Platform::Supabase,
+    };
+    if is_function {
+        included.imply(&functions::beside(root, dir));
+    }
+    Ok(included)
 }
 
 /// Whether the project in `dir` lets `other` include what is in its folder. Not while its configuration is wrong: that is
@@ -192,12 +257,12 @@ impl Document {
         }
     }
 
-    fn strip_prefix(&self) -> Result<bool, Diagnostic> {
+    fn strip_prefix(&self) -> Result<Option<bool>, Diagnostic> {
         let wrong = || {
             let fix = "must be true or false: false keeps \"/blog\" in the path of a request for /blog/x";
             in_file(self.file, format!("\"switchyard.stripPrefix\" in {} {fix}", self.file))
         };
-        self.own("stripPrefix").map_or(Ok(true), |value| value.as_bool().ok_or_else(wrong))
+        self.own("stripPrefix").map(|value| value.as_bool().ok_or_else(wrong)).transpose()
     }
 
     fn platform(&self) -> Result<Option<Platform>, Diagnostic> {
@@ -223,7 +288,7 @@ impl Document {
             return Err(wrong(&format!("has {} routes: {MAX_ROUTES} are the most", texts.len())));
         }
         let (line, column) = keys::place(&self.text, ROUTES).unzip();
-        let mut claimed = ClaimedRoutes { routes: Vec::new(), file: self.file, line, column };
+        let mut claimed = ClaimedRoutes { file: self.file, line, column, ..ClaimedRoutes::default() };
         for (index, text) in texts.iter().enumerate() {
             let text = text.as_str().ok_or_else(|| wrong(shape))?;
             let route =
@@ -241,12 +306,28 @@ const ROUTES: &str = "switchyard.routes";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ClaimedRoutes {
     pub(crate) routes: Vec<Route>,
+    /// So many at the end are claimed without being named. The project goes without those that it cannot have.
+    implied: usize,
     file: &'static str,
     line: Option<u32>,
     column: Option<u32>,
 }
 
 impl ClaimedRoutes {
+    /// Claims the prefix under which Supabase's gateway has the function of this name.
+    fn imply(&mut self, name: &ProjectName) {
+        let Ok(route) = format!("{}/{name}", functions::PREFIX).parse() else { return };
+        if !self.routes.contains(&route) {
+            self.routes.push(route);
+            self.implied += 1;
+        }
+    }
+
+    /// The routes that its configuration names, which the project does not go without.
+    pub(crate) fn named(&self) -> &[Route] {
+        &self.routes[..self.routes.len() - self.implied]
+    }
+
     /// Says that the route with this index is refused, and why.
     pub(crate) fn refused(&self, index: usize, why: &str) -> Diagnostic {
         let message = format!("\"{ROUTES}[{index}]\" in {}: {why}", self.file);
@@ -273,7 +354,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        Manifest::read(dir.path())
+        Manifest::read(dir.path(), &ProjectName::parse("a").unwrap(), None)
     }
 
     #[test]
@@ -296,11 +377,11 @@ mod tests {
     fn the_prefix_is_taken_off_unless_the_project_wants_to_keep_it() {
         let read = |own: &str| {
             let config = format!("{{\"switchyard\": {{{own}}}}}");
-            read(&[("deno.json", &config), ("main.ts", "")]).map(|manifest| manifest.strip_prefix)
+            read(&[("deno.json", &config), ("main.ts", "")]).map(|manifest| manifest.prefix)
         };
-        assert!(read("").unwrap());
-        assert!(read("\"stripPrefix\": true").unwrap());
-        assert!(!read("\"stripPrefix\": false").unwrap());
+        assert_eq!(read("").unwrap(), Prefix::Strip);
+        assert_eq!(read("\"stripPrefix\": true").unwrap(), Prefix::Strip);
+        assert_eq!(read("\"stripPrefix\": false").unwrap(), Prefix::Keep);
         let error = read("\"stripPrefix\": \"no\"").unwrap_err();
         assert_eq!(error.file.as_deref(), Some("deno.json"));
         assert!(error.message.contains("switchyard.stripPrefix"), "{}", error.message);
@@ -313,7 +394,7 @@ mod tests {
             read(&[("deno.json", &config), ("main.ts", "")])
         };
         let manifest = read("\"platform\": \"workers\", \"port\": 3000").unwrap();
-        assert_eq!((manifest.platform, manifest.port), (Some(Platform::Workers), Some(3000)));
+        assert_eq!((manifest.platform, manifest.port), (Platform::Workers, Some(3000)));
         for (own, field) in [
             ("\"platform\": \"heroku\"", "switchyard.platform"),
             ("\"port\": 0", "switchyard.port"),

@@ -109,7 +109,7 @@ async fn invalid(volume: &Volume, name: &str, says: &[&str]) {
 
 #[tokio::test]
 async fn an_invalid_name_is_named() {
-    for name in ["Blog", "my_app", "-a", "ünïcode", "a.b"] {
+    for name in ["my app", "-a", "ünïcode", "a.b"] {
         invalid(&Volume::with(name, hello("one")), name, &[name]).await;
     }
 }

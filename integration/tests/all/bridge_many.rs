@@ -149,7 +149,7 @@ async fn a_file_beside_the_projects_folders_or_a_bad_folder_is_refused() {
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
     let before = Tree::of_projects(volume.root());
-    for stray in ["README.md", "Blog/main.ts", "_x/main.ts", ".switchyard-bridge/x"] {
+    for stray in ["README.md", "Bl og/main.ts", "_x/main.ts", ".switchyard-bridge/x"] {
         let files = [("a/main.ts", hello("new")), (stray, "x".to_owned())];
         let reply = bridge.client.send(Upload::curl(&files).to("/deploy")).await;
         assert_eq!(reply.status, 400, "{stray}: {}", reply.text());

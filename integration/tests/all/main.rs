@@ -80,6 +80,7 @@ mod scripts;
 mod servers;
 mod signals;
 mod stopped;
+mod supabase;
 mod trusted_proxy;
 mod unseen;
 mod upkeep;

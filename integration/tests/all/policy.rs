@@ -48,7 +48,7 @@ async fn all_that_is_wrong_with_a_policy_is_named_and_the_start_refused() {
     let volume = Volume::new();
     let policy = format!(
         "[defaults.limits]\nmemory = \"lots\"\ncolour = 1\n[projects.blog.env]\nTMPDIR = \"{SECRET}\"\n\
-         KEY = {{ from_file = \"gone\" }}\n[projects.Blog]\n"
+         KEY = {{ from_file = \"gone\" }}\n[projects.\"Bl.og\"]\n"
     );
     let ended = with_policy(&volume, &policy).flag("keep", 5).run_to_end().await;
     assert_eq!(ended.status.code(), Some(64));
@@ -59,7 +59,7 @@ async fn all_that_is_wrong_with_a_policy_is_named_and_the_start_refused() {
         "policy.toml:5:10: projects.blog.env.TMPDIR: is reserved",
         "projects.blog.env.KEY: ",
         "/_policy/gone cannot be read",
-        "projects.Blog: \"Blog\" is no project name",
+        "projects.Bl.og: \"Bl.og\" is no project name",
     ] {
         assert!(text.contains(says), "{says:?} is not in {text}");
     }

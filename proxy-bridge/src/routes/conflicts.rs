@@ -90,13 +90,13 @@ impl<T> Routes<T> {
         let mut all: BTreeSet<_> = self.near(project, |_| true).map(|(_, claimant)| claimant).collect();
         for claim in self.claims(project.as_str()) {
             let named = match &claim.route {
-                Route::Host(host) => label::of(host),
+                Route::Host(host) => label::of(host).and_then(|label| self.labelled(label)),
                 Route::Prefix(prefix) => {
                     all.extend(self.prefixes.above(prefix).cloned());
-                    prefix.split('/').nth(1)
+                    prefix.split('/').nth(1).and_then(|name| self.name(name))
                 }
             };
-            all.extend(named.and_then(|name| self.name(name)).map(|(name, _)| name.clone()));
+            all.extend(named.map(|(name, _)| name.clone()));
         }
         all
     }
@@ -120,8 +120,9 @@ impl<T> Routes<T> {
     ) -> impl Iterator<Item = (Route, ProjectName)> {
         let name = project.as_str();
         let claims = self.claims(name).iter().map(|claim| claim.route.clone());
-        let own = label::of(name).into_iter().flat_map(|label| self.hosts_of(label));
-        let own = own.chain([Route::Prefix(format!("/{name}"))]);
+        let label = project.label();
+        let own: Vec<_> = label::of(&label).into_iter().flat_map(|label| self.hosts_of(label)).collect();
+        let own = own.into_iter().chain([Route::Prefix(format!("/{name}"))]);
         let routes = own.chain(claims).flat_map(|route| self.within(route));
         let wanted = routes.filter(move |(route, _)| is_wanted(route));
         wanted.flat_map(|(route, claimants)| {

@@ -340,3 +340,44 @@ fn the_path_behind_a_prefix_begins_with_a_slash() {
     assert_eq!(behind("/blog?y"), "/?y");
     assert_eq!(behind("http://h/blog/%2e%2e/x"), "/%2e%2e/x");
 }
+
+#[test]
+fn a_project_is_found_by_its_label_and_by_its_name() {
+    let mut table = table(&[("greet_user", &[]), ("Upper", &[]), ("plain", &[])]);
+    for (host, path, found) in [
+        ("greet-user.localhost", "/x", Some(("greet_user", ""))),
+        ("upper.localhost", "/x", Some(("Upper", ""))),
+        ("localhost", "/greet_user/x", Some(("greet_user", "/greet_user"))),
+        ("localhost", "/Upper/x", Some(("Upper", "/Upper"))),
+        ("localhost", "/greet-user/x", None),
+        ("localhost", "/upper/x", None),
+        ("plain.localhost", "/x", Some(("plain", ""))),
+    ] {
+        assert_eq!(find(&table, host, path), found, "{host}{path}");
+    }
+    assert_eq!(table.namesake(&name("greet_user")), None);
+    // Whoever comes later does not get the host.
+    table.insert(name("greet-user"), "greet-user", &[]);
+    table.insert(name("UPPER"), "UPPER", &[]);
+    assert_eq!(find(&table, "greet-user.localhost", "/"), Some(("greet_user", "")));
+    assert_eq!(find(&table, "localhost", "/greet-user"), Some(("greet-user", "/greet-user")));
+    assert_eq!(table.namesake(&name("greet-user")), Some(&name("greet_user")));
+    assert_eq!(table.namesake(&name("greet_user")), Some(&name("greet-user")));
+    assert_eq!(table.namesake(&name("plain")), None);
+    table.remove(&name("greet_user"));
+    table.remove(&name("Upper"));
+    assert_eq!(find(&table, "greet-user.localhost", "/"), Some(("greet-user", "")));
+    assert_eq!(find(&table, "upper.localhost", "/"), Some(("UPPER", "")));
+    assert_eq!(table.namesake(&name("greet-user")), None);
+}
+
+#[test]
+fn a_plain_name_keeps_its_label() {
+    let mut table = table(&[("greet-user", &[])]);
+    table.insert(name("greet_user"), "greet_user", &[]);
+    assert_eq!(find(&table, "greet-user.localhost", "/"), Some(("greet-user", "")));
+    assert_eq!(table.namesake(&name("greet_user")), Some(&name("greet-user")));
+    table.remove(&name("greet_user"));
+    assert_eq!(find(&table, "greet-user.localhost", "/"), Some(("greet-user", "")));
+    assert_eq!(table.namesake(&name("greet-user")), None);
+}

@@ -17,3 +17,12 @@ pub(crate) fn load(
     let exported = v8::Local::<v8::Function>::try_from(exported).expect("the glue exports a function");
     v8::Global::new(scope, exported)
 }
+
+/// Calls a function of the glue without arguments.
+pub(crate) fn call(runtime: &mut JsRuntime, function: &v8::Global<v8::Function>) -> v8::Global<v8::Value> {
+    deno_core::scope!(scope, runtime);
+    let function = v8::Local::new(scope, function);
+    let this = v8::undefined(scope).into();
+    let result = function.call(scope, this, &[]).expect("the glue is ours");
+    v8::Global::new(scope, result)
+}

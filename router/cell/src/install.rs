@@ -33,7 +33,7 @@ use crate::diagnose::misconfigured;
 use crate::log;
 use crate::paths::Names;
 use crate::process;
-use crate::project::{Sys, find_configuration};
+use crate::project::{ImportMap, Sys, find_configuration};
 use crate::roots::Roots;
 use crate::sandbox;
 use client::Client;
@@ -226,6 +226,10 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
         ResolverFactoryOptions {
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            specified_import_map: request
+                .import_map
+                .as_ref()
+                .map(|path| ImportMap(request.checkout.join(path)).boxed()),
             ..ResolverFactoryOptions::default()
         },
     ))

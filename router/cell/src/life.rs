@@ -21,6 +21,7 @@ use crate::inspector::Inspector;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
+use crate::platform::{self, Background};
 use crate::process::{self, trim_memory};
 use crate::project::Project;
 use crate::requests;
@@ -61,7 +62,9 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
     let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket, &start.probe);
-    let mut version = Version { worker: spare.worker, project, control, inspector, default_export };
+    let background = platform::install(&mut spare.worker.js_runtime, &start.api);
+    let mut version =
+        Version { worker: spare.worker, project, control, inspector, default_export, background };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
@@ -142,6 +145,7 @@ struct Version {
     control: Control,
     inspector: Option<Inspector>,
     default_export: DefaultExport,
+    background: Option<Background>,
 }
 
 impl Version {
@@ -197,6 +201,11 @@ impl Version {
                 () = self.control.draining().begun() => {
                     if let Some(inspector) = &mut self.inspector {
                         inspector.ended().await;
+                    }
+                    if let Some(background) = &self.background
+                        && let Err(error) = background.finish(&mut self.worker.js_runtime).await
+                    {
+                        return self.report(&error);
                     }
                     return self.say_goodbye(0);
                 }

@@ -23,6 +23,7 @@ mod loader;
 mod log;
 mod paths;
 mod permissions;
+mod platform;
 mod probe;
 mod process;
 mod project;

@@ -1,9 +1,11 @@
 //! The version that this cell runs: where it may load from, and Deno's own resolver, emitter and CommonJS translation
 //! set up for it. Shared by the main thread and its web workers.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use anyhow::Context as _;
 use deno_config::deno_json::NodeModulesDirMode;
 use deno_config::workspace::{
     VendorEnablement, WorkspaceDirectory, WorkspaceDirectoryEmptyOptions, WorkspaceDirectoryRc,
@@ -13,9 +15,11 @@ use deno_core::url::Url;
 use deno_resolver::DefaultRawDenoResolverRc;
 use deno_resolver::cjs::{CjsTrackerRc, IsCjsResolutionMode};
 use deno_resolver::factory::{
-    ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory, WorkspaceFactoryOptions,
+    ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, SpecifiedImportMapProvider,
+    WorkspaceFactory, WorkspaceFactoryOptions,
 };
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
+use deno_resolver::workspace::SpecifiedImportMap;
 use node_resolver::PackageJsonThreadLocalCache;
 use sys_traits::impls::RealSys;
 
@@ -76,7 +80,8 @@ impl Project {
         let members = members.collect();
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
-        let factory = resolver_factory(&roots, configuration, exports.clone());
+        let import_map = start.import_map.as_ref().map(|path| ImportMap(roots.checkout.join(path)));
+        let factory = resolver_factory(&roots, configuration, exports.clone(), import_map);
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
         Ok(Self {
@@ -130,6 +135,7 @@ fn resolver_factory(
     roots: &Roots,
     configuration: WorkspaceDirectoryRc,
     exports: Arc<Exports>,
+    import_map: Option<ImportMap>,
 ) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
@@ -156,16 +162,43 @@ fn resolver_factory(
             // A script in a package without "type" is CommonJS, as it is for Node.
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             node_analysis_cache: Some(exports),
+            specified_import_map: import_map.map(ImportMap::boxed),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
             ..ResolverFactoryOptions::default()
         },
     )
 }
 
+/// The path of an import map that no deno.json names.
+#[derive(Debug)]
+pub(crate) struct ImportMap(pub(crate) PathBuf);
+
+impl ImportMap {
+    pub(crate) fn boxed(self) -> Box<dyn SpecifiedImportMapProvider> {
+        Box::new(self)
+    }
+}
+
+#[async_trait::async_trait(?Send)]
+impl SpecifiedImportMapProvider for ImportMap {
+    async fn get(&self) -> anyhow::Result<Option<SpecifiedImportMap>> {
+        let name = || self.0.file_name().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(&self.0).with_context(|| format!("{} cannot be read", name()))?;
+        let value = serde_json::from_str(&text);
+        let value = value.with_context(|| format!("{} does not parse", name()))?;
+        let base_url = Url::from_file_path(&self.0)
+            .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
+        Ok(Some(SpecifiedImportMap { base_url, value }))
+    }
+}
+
 /// Deno would search all parent directories; those above the root are none of the project's business.
 pub(crate) fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
     let checkout: &Path = &roots.checkout;
-    if !["deno.json", "deno.jsonc", "package.json"].iter().any(|name| checkout.join(name).exists()) {
+    // The configuration beside the project holds for one that has none of its own.
+    let folders = [checkout, &roots.root];
+    let names = ["deno.json", "deno.jsonc", "package.json"];
+    if !folders.iter().any(|folder| names.iter().any(|name| folder.join(name).exists())) {
         let root_dir = Url::from_directory_path(checkout)
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
         return Ok(WorkspaceDirectory::empty(WorkspaceDirectoryEmptyOptions {

@@ -22,6 +22,8 @@ pub struct Install {
     pub packages_beside: BTreeMap<String, PathBuf>,
     /// The entry, relative to `checkout`, with `/` between.
     pub entry: String,
+    /// As in [`Start`](crate::Start).
+    pub import_map: Option<String>,
     /// An empty folder, absolute, for what is fetched.
     pub folder: PathBuf,
     /// Tarballs that were downloaded once, by their URL; absolute. `None`: not to be shared.

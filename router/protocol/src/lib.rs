@@ -119,6 +119,8 @@ pub struct Start {
     pub args: Vec<String>,
     /// The port whose server is served; `None`: the one of `PORT`.
     pub port: Option<u16>,
+    /// The import map, relative to `checkout`, where no deno.json names it.
+    pub import_map: Option<String>,
     /// What the platform that it was written for has beside Deno's interfaces.
     pub api: PlatformApi,
     /// Where to listen, whatever port the code names.

@@ -13,7 +13,7 @@ use switchyard_bridge::event::Diagnostic;
 
 use super::bounds::{Bounds, Counts, Interrupted};
 use super::tops::{Location, Tops};
-use crate::project::{Include, MAX_DEPTH, NODE_MODULES, diagnostic, included, is_beside};
+use crate::project::{Include, Included, MAX_DEPTH, NODE_MODULES, diagnostic, included, is_beside};
 
 /// The longest path below a project, in bytes. With that of the checkout before it, a path of the kernel has 4096.
 const MAX_PATH: usize = 2048;
@@ -69,6 +69,15 @@ impl Stamp {
 /// Says why a project may not include this from the projects root, if it may not. Asked at each reading, of just what is read.
 pub(crate) type Gate<'a> = &'a dyn Fn(&Path, &Include) -> Result<(), String>;
 
+/// What is read of the folder around a project.
+#[derive(Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    /// What the project includes, as far as the gate lets it.
+    Included(Gate<'a>),
+    /// All that is there: the project is in a checkout, which was made with it.
+    Made,
+}
+
 /// Why a directory cannot be listed.
 #[derive(Debug)]
 pub(super) enum ListError {
@@ -93,8 +102,8 @@ impl From<Diagnostic> for ListError {
     }
 }
 
-/// Lists the project in `root` and what `gate` lets it include from beside itself, following symbolic links that stay inside.
-pub(super) fn list(root: &Path, gate: Gate<'_>, bounds: Bounds<'_>) -> Result<Listing, ListError> {
+/// Lists the project in `root` and what belongs to it `beside` it, following symbolic links that stay inside.
+pub(super) fn list(root: &Path, beside: Beside<'_>, bounds: Bounds<'_>) -> Result<Listing, ListError> {
     let volume = root.parent().map(Path::to_owned);
     let root = match root.canonicalize() {
         Ok(root) if root.is_dir() => root,
@@ -104,14 +113,14 @@ pub(super) fn list(root: &Path, gate: Gate<'_>, bounds: Bounds<'_>) -> Result<Li
     };
     let mut tops = Tops::default();
     let project = tops.add(root.clone()).map_err(|error| unreadable("", &error))?;
-    let mut beside = Vec::new();
-    for (include, volume) in permitted(volume, &root, gate)? {
+    let mut included = Vec::new();
+    for (include, volume) in permitted(volume, &root, beside)? {
         let at = tops.add_below(&volume, include.below_root());
-        beside.push((at.map_err(|error| unreadable(include.as_str(), &error))?, include));
+        included.push((at.map_err(|error| unreadable(include.as_str(), &error))?, include));
     }
     let mut walk = Walk::new(bounds, &tops);
     walk.top(&project, "")?;
-    for (at, include) in &beside {
+    for (at, include) in &included {
         walk.beside(at, include)?;
     }
     let Walk { files, mut node_modules, .. } = walk;
@@ -124,14 +133,19 @@ pub(super) fn list(root: &Path, gate: Gate<'_>, bounds: Bounds<'_>) -> Result<Li
 fn permitted(
     volume: Option<PathBuf>,
     root: &Path,
-    gate: Gate<'_>,
+    beside: Beside<'_>,
 ) -> Result<Vec<(Include, PathBuf)>, ListError> {
-    let included = included(root).map_err(ListError::Invalid)?;
+    let included = match beside {
+        Beside::Included(_) => included(root).map_err(ListError::Invalid)?,
+        Beside::Made => Included::made(root),
+    };
     let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
     let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
     let check = |include: &Include| {
         let wrong = |why: &str| Err(ListError::Invalid(included.wrong(include, why)));
-        if let Err(why) = gate(&volume, include) {
+        if let Beside::Included(gate) = beside
+            && let Err(why) = gate(&volume, include)
+        {
             return wrong(&why);
         }
         let path = volume.join(include.below_root());
@@ -153,7 +167,11 @@ fn permitted(
         }
         Ok((include.clone(), volume.clone()))
     };
-    included.entries.iter().map(check).collect()
+    // The project does without what belongs to it unasked and cannot be had.
+    let is_wanted =
+        |include: &Include, checked: &Result<_, _>| checked.is_ok() || !included.is_implied(include);
+    let checked = included.entries.iter().map(|include| (include, check(include)));
+    checked.filter(|(include, checked)| is_wanted(include, checked)).map(|(_, checked)| checked).collect()
 }
 
 struct Walk<'a> {
@@ -389,7 +407,7 @@ mod tests {
     use crate::policy::ReadLimits;
 
     fn list_within(root: &Path, limits: ReadLimits) -> Result<Listing, ListError> {
-        super::list(root, &|_, _| Ok(()), Bounds { limits, pace: &|_| Ok(()) })
+        super::list(root, Beside::Included(&|_, _| Ok(())), Bounds { limits, pace: &|_| Ok(()) })
     }
 
     fn list(root: &Path) -> Result<Listing, ListError> {
@@ -504,7 +522,11 @@ mod tests {
         symlink("../_other/mod.ts", dir.path().join("_shared/out.ts")).unwrap();
         assert!(refused(&project).starts_with("the symbolic link ../_shared/out.ts leaves what is included"));
         let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
-        let closed = super::list(&project, &|_, include| Err(format!("is {}", include.as_str())), bounds);
+        let closed = super::list(
+            &project,
+            Beside::Included(&|_, include| Err(format!("is {}", include.as_str()))),
+            bounds,
+        );
         let Err(ListError::Invalid(error)) = closed else { panic!("{closed:?}") };
         assert!(error.message.ends_with("names \"../_shared\", which is ../_shared"), "{}", error.message);
     }
@@ -572,7 +594,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "").unwrap();
         let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Err(Interrupted) };
-        let listed = super::list(dir.path(), &|_, _| Ok(()), bounds);
+        let listed = super::list(dir.path(), Beside::Included(&|_, _| Ok(())), bounds);
         assert!(matches!(listed, Err(ListError::Interrupted)));
     }
 }

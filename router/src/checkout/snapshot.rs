@@ -12,7 +12,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::Diagnostic;
 
 use super::bounds::{Bounds, Interrupted, Pace};
-use super::scan::{Gate, ListError, Listing, Stamp, list, unreadable};
+use super::scan::{Beside, ListError, Listing, Stamp, list, unreadable};
 use crate::project::{diagnostic, is_beside};
 
 /// How often a project that moves while it is read is read again at once. If it still moves
@@ -132,13 +132,13 @@ pub(crate) enum SnapshotError {
 #[derive(Debug, Default)]
 pub(crate) struct HashCache(HashMap<String, (Stamp, FileHash)>);
 
-/// Reads the project in `root` and what `gate` lets it include, again while it moves.
+/// Reads the project in `root` and what belongs to it `beside` it, again while it moves.
 ///
 /// # Errors
 /// [`SnapshotError`]; a project that never stands still is invalid for now.
 pub(crate) fn snapshot(
     root: &Path,
-    gate: Gate<'_>,
+    beside: Beside<'_>,
     bounds: Bounds<'_>,
     cache: &mut HashCache,
 ) -> Result<Snapshot, SnapshotError> {
@@ -146,7 +146,7 @@ pub(crate) fn snapshot(
         if reading > 0 {
             std::thread::sleep(READING_PAUSE);
         }
-        match read(root, gate, bounds, cache) {
+        match read(root, beside, bounds, cache) {
             Ok(snapshot) => return Ok(snapshot),
             Err(ListError::Moved) => {}
             Err(ListError::Gone) => return Err(SnapshotError::Gone),
@@ -161,16 +161,16 @@ pub(crate) fn snapshot(
 
 fn read(
     root: &Path,
-    gate: Gate<'_>,
+    beside: Beside<'_>,
     bounds: Bounds<'_>,
     cache: &mut HashCache,
 ) -> Result<Snapshot, ListError> {
     let root = &resolve(root)?;
-    let listing = list(root, gate, bounds)?;
+    let listing = list(root, beside, bounds)?;
     let volume = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
     let files = cache.hashes(&listing, bounds.pace)?;
-    if !list(root, gate, bounds)?.is_same(&listing) {
+    if !list(root, beside, bounds)?.is_same(&listing) {
         return Err(ListError::Moved);
     }
     let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
@@ -259,7 +259,7 @@ mod tests {
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
         let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
-        snapshot(root, &|_, _| Ok(()), bounds, cache).unwrap().digest
+        snapshot(root, Beside::Included(&|_, _| Ok(())), bounds, cache).unwrap().digest
     }
 
     #[test]
@@ -320,13 +320,13 @@ mod tests {
         };
         let bounds = Bounds { limits: ReadLimits::default(), pace: &pace };
         let mut cache = HashCache::default();
-        let first = snapshot(dir.path(), &|_, _| Ok(()), bounds, &mut cache);
+        let first = snapshot(dir.path(), Beside::Included(&|_, _| Ok(())), bounds, &mut cache);
         assert!(matches!(first, Err(SnapshotError::Interrupted)));
         let hashed = cache.0.len();
         assert!((1..10).contains(&hashed), "{hashed}");
         asked.set(0);
         allowed.set(usize::MAX);
-        snapshot(dir.path(), &|_, _| Ok(()), bounds, &mut cache).unwrap();
+        snapshot(dir.path(), Beside::Included(&|_, _| Ok(())), bounds, &mut cache).unwrap();
         // Each name is asked for twice by the two walks (with `.` and `..`) and once here; each file that is read, once more.
         assert_eq!(asked.get(), 2 * 12 + 10 + (10 - hashed));
     }

@@ -17,6 +17,7 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 
 use super::bounds::{Bounds, Interrupted, Pace};
+use super::scan::Beside;
 use super::snapshot::{
     FileHash, Files, HashCache, ReadError, Snapshot, SnapshotError, hash, own_digest, snapshot,
 };
@@ -190,7 +191,7 @@ impl Store {
             }
             include.leave(volume, &project)
         };
-        let snapshot = snapshot(root, &gate, bounds, cache)?;
+        let snapshot = snapshot(root, Beside::Included(&gate), bounds, cache)?;
         // A cell may read what its packages really are: by a link that would be anything.
         let linked = snapshot.node_modules().iter().find(|path| snapshot.place(path).is_symlink());
         match linked {
@@ -242,7 +243,7 @@ impl Store {
     ) -> Option<(Digest, Arc<Files>)> {
         let bounds = Bounds { limits: ReadLimits::NONE, pace };
         // What is in it was let in when it was made.
-        let found = match snapshot(dir, &|_, _| Ok(()), bounds, &mut HashCache::default()) {
+        let found = match snapshot(dir, Beside::Made, bounds, &mut HashCache::default()) {
             Ok(found) if found.digest.short() == short => found,
             Err(SnapshotError::Gone) => {
                 self.known().folders.remove(name(folder));

@@ -70,6 +70,11 @@ impl Worker {
         if length(request.headers()).is_some_and(|length| length > entry.limits.body) {
             return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers(), cors);
         }
+        if let Some(Err(why)) =
+            entry.verifier.as_ref().map(|verifier| verifier.check(request.method(), request.headers()))
+        {
+            return self.problem(Problem::Unauthorized(why), Some(&entry), request.headers(), cors);
+        }
         let (limits, pause) = (&entry.limits, self.settings.bounds.body_timeout);
         let request = request.map(|body| Upload::new(body, limits.body, pause));
         let upload = request.body().progress().cloned();
@@ -140,8 +145,8 @@ impl Worker {
         slot: Slot,
     ) -> Result<Response<Body>, Problem> {
         let bad_path = Problem::BadRequest("the path is not understood");
-        let prefix = if entry.strip_prefix { prefix } else { 0 };
-        let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?.to_owned();
+        let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?;
+        let prefix = prefix[..entry.prefix.stripped(prefix)].to_owned();
         if !prefix.is_empty() || request.uri().authority().is_some() {
             *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
         }

@@ -1,7 +1,7 @@
 //! The errors that the router itself answers: RFC 9457, each with a stable `type`.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use switchyard_bridge::edge::refusal::Refusal;
@@ -12,6 +12,7 @@ use switchyard_bridge::visible;
 use super::body::Body;
 use super::dev_page;
 use crate::live::Entry;
+use crate::token::Unauthorized;
 
 /// What can go wrong before a project's own answer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(super) enum Problem {
     BodyTooLarge,
     /// The client stopped sending the request's body, or nearly so.
     BodyTooSlow,
+    /// The project wants a token with each request.
+    Unauthorized(Unauthorized),
 }
 
 /// Whoever an answer is for.
@@ -94,6 +97,7 @@ impl Problem {
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::CellDied | Self::BadAnswer(_) => StatusCode::BAD_GATEWAY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         }
     }
 
@@ -111,6 +115,7 @@ impl Problem {
             Self::Stopped => "stopped",
             Self::Overloaded => "overloaded",
             Self::BodyTooLarge => "body-too-large",
+            Self::Unauthorized(_) => "unauthorized",
         }
     }
 
@@ -128,6 +133,7 @@ impl Problem {
             Self::Stopped => "The project is stopped",
             Self::Overloaded => "Overloaded",
             Self::BodyTooLarge => "Body too large",
+            Self::Unauthorized(_) => "Unauthorized",
         }
     }
 
@@ -158,6 +164,7 @@ impl Problem {
             }
             Self::Overloaded => "too many requests of the project are in flight",
             Self::BodyTooLarge => "the request body is larger than is allowed",
+            Self::Unauthorized(why) => why.detail(),
         }
     }
 
@@ -208,6 +215,9 @@ impl Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if matches!(self, Self::Overloaded | Self::NotReady | Self::Restarting) {
             headers.insert(RETRY_AFTER, RETRY_SOON);
+        }
+        if let Self::Unauthorized(_) = self {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if matches!(self, Self::BadRequest(_) | Self::Refused(_) | Self::BodyTooSlow) {
             // What comes next on the connection may be anything.

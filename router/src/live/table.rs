@@ -16,7 +16,9 @@ use crate::cells::Cell;
 use crate::drain::InFlight;
 use crate::metrics::Requests;
 use crate::policy::RequestLimits;
+use crate::project::Prefix;
 use crate::slots::Slots;
+use crate::token::Verifier;
 use crate::version::Version;
 
 /// The table and its news.
@@ -38,8 +40,9 @@ pub(crate) struct Entry {
     pub(crate) failed: Option<Failure>,
     /// The routes by which it is looked up besides its name.
     pub(crate) claims: Arc<[Claim]>,
-    /// Whether a path prefix that led to the project is taken off.
-    pub(crate) strip_prefix: bool,
+    pub(crate) prefix: Prefix,
+    /// Verifies the tokens that its requests need; `None`: they need none.
+    pub(crate) verifier: Option<Arc<Verifier>>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) limits: RequestLimits,
     /// The same ones for as long as the project is known: a new version finds them as they are.
@@ -243,7 +246,8 @@ mod tests {
             live: None,
             failed: None,
             claims: Arc::default(),
-            strip_prefix: true,
+            prefix: Prefix::Strip,
+            verifier: None,
             requests: Arc::default(),
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),

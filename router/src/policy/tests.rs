@@ -51,7 +51,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         [defaults]
         limit = {}
         permissions = true
-        [projects.Blog.limits]
+        [projects."Bl.og".limits]
         [projects.blog.permissions]
         read = ["shared", "/srv/a", "/var/lib"]
         net = "all"
@@ -84,7 +84,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         "2:10: default: unknown key; there are defaults, projects, shared_hosts",
         "4:17: defaults.limit: unknown key; there are permissions, limits, env, routes",
         "5:23: defaults.permissions: must be a table",
-        "projects.Blog: \"Blog\" is no project name",
+        "projects.Bl.og: \"Bl.og\" is no project name",
         "8:16: projects.blog.permissions.read: \"shared\" is no absolute path",
         "8:16: projects.blog.permissions.read: \"/var/lib\" holds what is the router's own",
         "projects.blog.permissions.net: must be true, false or a list",

@@ -1,5 +1,7 @@
 //! What a project includes from beside itself: folders and files below the projects root, which are part of its versions.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -19,6 +21,8 @@ const FIELD: &str = "switchyard.include";
 pub(crate) struct Included {
     file: &'static str,
     pub(crate) entries: Vec<Include>,
+    /// So many at the end belong to the project without being named.
+    implied: usize,
 }
 
 /// A folder or a file: `../` and a plain path below the projects root.
@@ -49,7 +53,34 @@ impl Included {
                 entries.push(include);
             }
         }
-        Ok(Self { file, entries })
+        Ok(Self { file, entries, implied: 0 })
+    }
+
+    /// Adds what belongs to the project without being named, by names directly below the projects root.
+    pub(super) fn imply(&mut self, names: &[String]) {
+        for include in names.iter().filter_map(|name| Include::parse(&format!("../{name}")).ok()) {
+            if !self.entries.contains(&include) {
+                self.entries.push(include);
+                self.implied += 1;
+            }
+        }
+    }
+
+    /// All that lies beside the project in the checkout `dir`.
+    pub(crate) fn made(dir: &Path) -> Self {
+        let entries =
+            dir.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| dir.file_name() != Some(OsStr::new(name))).collect();
+        names.sort();
+        let mut all = Self::default();
+        all.imply(&names);
+        all
+    }
+
+    /// Returns `true` for what belongs to the project without being named.
+    pub(crate) fn is_implied(&self, include: &Include) -> bool {
+        self.entries[self.entries.len() - self.implied..].contains(include)
     }
 
     /// Says that `include` cannot be, and what would be right.

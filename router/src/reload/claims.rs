@@ -97,6 +97,11 @@ impl Claimed {
         &self.since
     }
 
+    /// Returns `true` when a version of the project was live, in this run or an earlier one.
+    pub(super) fn was_live(&self) -> bool {
+        self.incarnation.is_some()
+    }
+
     /// Returns `true` for a route that the project has claimed before, in this incarnation.
     pub(super) fn has(&self, route: &Route, incarnation: Option<Incarnation>) -> bool {
         self.since.contains_key(route) && self.incarnation == incarnation
@@ -137,6 +142,16 @@ impl Refused {
     pub(super) fn by(project: &ProjectName, route: &Route, rival: &Rival) -> Self {
         let why = why(project, route, rival);
         Self { route: route.clone(), rival: Some(rival.project.clone()), why }
+    }
+
+    /// The refusal of a project whose host label is another one's too.
+    pub(super) fn by_label(project: &ProjectName, other: &ProjectName) -> Self {
+        let label = project.label().into_owned();
+        let why = format!(
+            "{project} and {other} have the same host label, {label:?} (a name in lower case, with - for _): rename the \
+             folder of one of them"
+        );
+        Self { route: Route::Host(label), rival: Some(other.clone()), why }
     }
 
     /// The conflict as it is shown, of which `claimant` is one side.
@@ -226,7 +241,8 @@ mod tests {
     #[test]
     fn a_record_without_times_is_older_than_all_that_is_claimed_later() {
         let (version, now) = (version(Incarnation::FIRST), Timestamp::now());
-        let mut claimed = Claimed::recorded(&LastGood { version: version.clone(), claims: None });
+        let mut claimed =
+            Claimed::recorded(&LastGood { version: version.clone(), claims: None, function: None });
         claimed.publish(&version, &routes(&["/a"]), now);
         claimed.publish(&version, &routes(&["/a", "/b"]), now);
         let since: Vec<_> = claimed.since().values().copied().collect();

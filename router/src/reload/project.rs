@@ -27,7 +27,7 @@ use crate::checkout::HashCache;
 use crate::live::{Counters, Debuggers, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, ReadLimits, RequestLimits};
-use crate::project::{Installed, diagnostic};
+use crate::project::{Function, Installed, diagnostic};
 use crate::slots::Slots;
 use crate::version::Version;
 
@@ -57,6 +57,8 @@ pub(super) struct Project {
     pub(super) built: Vec<Arc<Cell>>,
     /// How to start the live version again.
     pub(super) live_plan: Option<Plan>,
+    /// What the folder of functions said of the version that an earlier router has recorded.
+    pub(super) recorded_function: Option<Function>,
     /// What the newest version asked for and was given, when it failed.
     pub(super) failed_with: Option<(Arc<Asked>, Arc<Grant>)>,
     pub(super) running: Vec<Arc<Running>>,
@@ -108,6 +110,7 @@ impl Project {
             plan: None,
             built: Vec::new(),
             live_plan: None,
+            recorded_function: None,
             failed_with: None,
             running: Vec::new(),
             waking: false,
@@ -258,7 +261,8 @@ impl Project {
             live,
             failed: self.failure.clone(),
             claims: self.claimed.allowed().clone(),
-            strip_prefix: self.live_plan.as_ref().is_none_or(|plan| plan.strip_prefix),
+            prefix: self.live_plan.as_ref().map(|plan| plan.prefix).unwrap_or_default(),
+            verifier: self.live_plan.as_ref().and_then(|plan| plan.verifier.clone()),
             requests: self.requests.clone(),
             limits,
             slots: self.slots.clone(),

@@ -18,6 +18,7 @@ use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
 use tokio::task::spawn_blocking;
 
+use crate::project::Function;
 use crate::version::{Tenant, Version};
 
 const EXTENSION: &str = "json";
@@ -76,6 +77,8 @@ pub(super) struct LastGood {
     pub(super) version: Version,
     /// `None` when the record is older than the rule that the first claim counts.
     pub(super) claims: Option<Since>,
+    /// What the folder of functions that it lay in said of it.
+    pub(super) function: Option<Function>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,6 +90,8 @@ struct Recorded {
     claims: Option<BTreeMap<String, Timestamp>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gone: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    function: Option<Function>,
 }
 
 /// The last good version of a project whose folder is gone.
@@ -115,10 +120,10 @@ impl Record {
         move || files.all()
     }
 
-    /// Has a version remembered that became live, with its claims. At every instant the file is whole,
+    /// Has a version remembered that became live, with its claims and what the folder of functions says of it. At every instant the file is whole,
     /// before or after.
-    pub(super) fn put(&self, version: &Version, claims: &Since) {
-        let last_good = LastGood { version: version.clone(), claims: Some(claims.clone()) };
+    pub(super) fn put(&self, version: &Version, claims: &Since, function: Option<Function>) {
+        let last_good = LastGood { version: version.clone(), claims: Some(claims.clone()), function };
         self.0.shared.change(&version.project, Change::Put(last_good, None));
     }
 
@@ -260,12 +265,14 @@ impl Files {
     }
 
     fn put(&self, last_good: &LastGood, gone: Option<Timestamp>) -> Result<()> {
-        let LastGood { version, claims } = last_good;
+        let LastGood { version, claims, function } = last_good;
         let path = self.path(&version.project);
         // A project that is gone gives its claims back.
         let claims = claims.as_ref().filter(|_| gone.is_none());
         let claims = claims.map(|all| all.iter().map(|(route, since)| (route.to_string(), *since)).collect());
-        let recorded = Recorded { digest: version.digest, incarnation: version.incarnation, claims, gone };
+        let function = function.clone();
+        let recorded =
+            Recorded { digest: version.digest, incarnation: version.incarnation, claims, gone, function };
         let text = serde_json::to_vec(&recorded).context("write a digest")?;
         if fs::read(&path).is_ok_and(|there| there == text) {
             return Ok(());
@@ -305,7 +312,7 @@ fn read(path: &Path) -> Result<(LastGood, Option<Timestamp>)> {
     // What is no route any more is no claim.
     let claim = |(route, since): (String, Timestamp)| Some((route.parse().ok()?, since));
     let claims = recorded.claims.map(|claims| claims.into_iter().filter_map(claim).collect());
-    Ok((LastGood { version, claims }, recorded.gone))
+    Ok((LastGood { version, claims, function: recorded.function }, recorded.gone))
 }
 
 #[cfg(test)]
@@ -326,13 +333,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, last) = (version("a", 1), version("a", 2));
         let record = Record::open(dir.path()).unwrap();
-        record.put(&first, &Since::new());
-        record.put(&last, &Since::new());
+        record.put(&first, &Since::new(), None);
+        record.put(&last, &Since::new(), None);
         record.finish().await;
         fs::write(dir.path().join("last-good/b.json"), "{\"dig").unwrap();
         let record = Record::open(dir.path()).unwrap();
         assert_eq!(all(&record), std::slice::from_ref(&last));
-        record.put(&first, &Since::new());
+        record.put(&first, &Since::new(), None);
         record.remove(&first.project);
         record.finish().await;
         assert!(all(&record).is_empty());
@@ -344,13 +351,13 @@ mod tests {
         let version = version("a", 1);
         let record = Record::open(dir.path()).unwrap();
         let gone = || record.clone().gone(&version.project).unwrap();
-        record.put(&version, &Since::new());
+        record.put(&version, &Since::new(), None);
         record.set_gone(&version.project);
         let since = gone().unwrap().since;
         assert!(all(&record).is_empty());
         record.set_gone(&version.project);
         assert_eq!(gone().unwrap().since, since);
-        record.put(&version, &Since::new());
+        record.put(&version, &Since::new(), None);
         assert!(gone().is_none());
         assert_eq!(all(&record), std::slice::from_ref(&version));
         record.remove(&version.project);
@@ -366,7 +373,7 @@ mod tests {
         let record = Record::open(dir.path()).unwrap();
         let claims =
             |record: &Record| record.read()().unwrap().remove("a").and_then(|last_good| last_good.claims);
-        record.put(&version, &since);
+        record.put(&version, &since, None);
         record.finish().await;
         let record = Record::open(dir.path()).unwrap();
         assert_eq!(claims(&record), Some(since.clone()));

@@ -23,8 +23,11 @@ use crate::health;
 use crate::live::Running;
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
-use crate::project::{ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
+use crate::project::{
+    ClaimedRoutes, Function, Healthcheck, Installed, Manifest, Prefix, Progress, Role, Upkeep, diagnostic,
+};
 use crate::root::Root;
+use crate::token::Verifier;
 use crate::version::{Tenant, Version};
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
@@ -42,7 +45,11 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) routes: ClaimedRoutes,
-    pub(super) strip_prefix: bool,
+    pub(super) prefix: Prefix,
+    /// Verifies the tokens of its requests.
+    pub(super) verifier: Option<Arc<Verifier>>,
+    /// What the folder of functions that it lies in says of it.
+    pub(super) function: Option<Function>,
     pub(super) upkeep: Upkeep,
     pub(super) asked: Arc<Asked>,
     /// The packages on the volume that it was made with; `None` when it is one of an earlier run.
@@ -50,12 +57,24 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
+    /// # Errors
+    /// Tokens are to be verified, and the policy gives no secret.
+    fn new(
+        version: Version,
+        checkout: Checkout,
+        manifest: Manifest,
+        policy: &Policy,
+    ) -> Result<Self, Diagnostic> {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port } = manifest;
-        let api = platform.unwrap_or_default().into();
-        let order = Order { version, checkout, entry, include, grant, api, port };
-        Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
+        let Manifest { entry, routes, prefix, asked, include, upkeep, platform, function, import_map, port } =
+            manifest;
+        let verifies = function.as_ref().map(|function| function.verify_jwt);
+        let verifier = verifies.map(|verifies| Verifier::of(&version.project, verifies, &grant.env));
+        let verifier = verifier.transpose()?.flatten().map(Arc::new);
+        let api = platform.into();
+        let order = Order { version, checkout, entry, include, grant, api, port, import_map };
+        let asked = Arc::new(asked);
+        Ok(Self { order, routes, prefix, verifier, function, upkeep, asked, installed: None })
     }
 
     /// How many cells it has.
@@ -77,6 +96,13 @@ impl Plan {
     pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
         !policy.grant(&self.order.version.project, &self.asked).is_alike(&self.order.grant)
     }
+}
+
+/// The last good version of an earlier run.
+pub(super) struct Restored {
+    pub(super) version: Version,
+    /// What the folder of functions said of it then.
+    pub(super) function: Option<Function>,
 }
 
 /// What reading a project gave.
@@ -122,6 +148,8 @@ pub(super) struct Place {
     pub(super) incarnation: Option<Incarnation>,
     /// The packages that it was made with.
     pub(super) live_with: Option<Installed>,
+    /// What the folder of functions said of it.
+    pub(super) live_function: Option<Function>,
     /// Whether that would be given something else now.
     pub(super) outdated: bool,
     pub(super) policy: Arc<Policy>,
@@ -220,6 +248,14 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
             Ok(tenant) => tenant,
             Err(error) => return Ok(Read::new(Found::Invalid(error), None)),
         };
+        let function = match Role::of(place.root.path(), place.project.as_str()) {
+            Ok(Role::LeftOut(why)) => {
+                tracing::info!(project.name = %place.project, "{} is left out: {why}", place.project);
+                return Ok(Read::new(Found::Gone, None));
+            }
+            Ok(role) => role.function(),
+            Err(error) => return Ok(Read::new(Found::Invalid(error), None)),
+        };
         let bounds = Bounds { limits, pace: &pace };
         let snapshot = match store.snapshot(&place.root.project(place.project.as_str()), bounds, cache) {
             Ok(snapshot) => snapshot,
@@ -245,7 +281,8 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         if has_others && !place.outdated && place.may_be_half(installed) {
             return read(Found::Unknown, None);
         }
-        let is_outdated = is_live && (place.outdated || has_others);
+        let is_another = is_live && place.live_function != function;
+        let is_outdated = is_live && (place.outdated || has_others || is_another);
         let found = match is_outdated {
             true => Found::Outdated(version.clone()),
             false => Found::Version(version.clone()),
@@ -259,8 +296,8 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         }
         match store.make(&version, &snapshot, place.live.as_ref(), &pace) {
             Ok(checkout) => {
-                let plan = Manifest::read(&checkout.dir)
-                    .map(|manifest| Plan::new(version, checkout, manifest, &place.policy))
+                let plan = Manifest::read(&checkout.dir, &place.project, function)
+                    .and_then(|manifest| Plan::new(version, checkout, manifest, &place.policy))
                     .map(|plan| Plan { installed: Some(installed), ..plan });
                 return read(found, Some(plan));
             }
@@ -297,13 +334,14 @@ fn key(order: &Order) -> std::io::Result<Key> {
 
 /// What the process that fetches packages is asked for.
 fn installation(order: &Order) -> Install {
-    let Order { checkout, entry, grant, .. } = order;
+    let Order { checkout, entry, grant, import_map, .. } = order;
     Install {
         checkout: checkout.dir.clone(),
         root: order.root().to_owned(),
         node_modules: checkout.own_node_modules(),
         packages_beside: order.packages_beside(),
         entry: entry.path.clone(),
+        import_map: import_map.clone(),
         folder: PathBuf::new(),
         downloads: None,
         lock: None,
@@ -495,12 +533,12 @@ impl Builder {
     }
 
     /// Finds the checkout of an earlier run's last good version.
-    pub(super) async fn find(&self, version: Version, policy: Arc<Policy>) -> Option<Plan> {
-        let time = policy.reads(&version.project).time;
-        let wanted = (self.store.clone(), self.root.clone(), version, policy);
-        let find = |wanted: &mut (Arc<Store>, Root, Version, Arc<Policy>), turn: &Turn| {
-            let (store, root, version, policy) = wanted;
-            let found = find_blocking(store, root, version, policy, turn);
+    pub(super) async fn find(&self, last_good: Restored, policy: Arc<Policy>) -> Option<Plan> {
+        let time = policy.reads(&last_good.version.project).time;
+        let wanted = (self.store.clone(), self.root.clone(), last_good, policy);
+        let find = |wanted: &mut (Arc<Store>, Root, Restored, Arc<Policy>), turn: &Turn| {
+            let (store, root, last_good, policy) = wanted;
+            let found = find_blocking(store, root, last_good, policy, turn);
             turn.count(0)?;
             Ok(found)
         };
@@ -512,17 +550,18 @@ impl Builder {
 fn find_blocking(
     store: &Store,
     root: &Root,
-    version: &Version,
+    last_good: &Restored,
     policy: &Policy,
     turn: &Turn,
 ) -> Option<Plan> {
+    let Restored { version, function } = last_good;
     let current = incarnation(root, &version.project, Some(version.incarnation)).ok()?;
     if current != version.incarnation {
         return None;
     }
     let checkout = store.find(version, &|bytes| turn.count(bytes))?;
-    let manifest = Manifest::read(&checkout.dir).ok()?;
-    Some(Plan::new(version.clone(), checkout, manifest, policy))
+    let manifest = Manifest::read(&checkout.dir, &version.project, function.clone()).ok()?;
+    Plan::new(version.clone(), checkout, manifest, policy).ok()
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {

@@ -12,7 +12,7 @@ use crate::live::{Failure, Happened};
 use crate::metrics::{OutcomeLabel, ReloadLabels};
 use crate::reload::attempt::Attempt;
 use crate::reload::machine::{Effect, Event, Failed, Work};
-use crate::reload::work::{self, BuildError, Job, Place};
+use crate::reload::work::{self, BuildError, Job, Place, Restored};
 use crate::version::Version;
 
 impl Control {
@@ -101,6 +101,7 @@ impl Control {
             live: project.machine.live.clone(),
             incarnation: project.incarnation,
             live_with: project.live_plan.as_ref().and_then(|plan| plan.installed),
+            live_function: project.live_plan.as_ref().and_then(|plan| plan.function.clone()),
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
             failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
@@ -128,11 +129,12 @@ impl Control {
         }
         let Some(project) = self.projects.get_mut(name) else { return };
         let plan = project.plan.clone();
+        let function = project.recorded_function.clone();
         let policy = self.parts.policy.clone();
         self.spawn(name, async move {
             let began = Instant::now();
             if restoring {
-                let plan = builder.find(version, policy).await;
+                let plan = builder.find(Restored { version, function }, policy).await;
                 let result = match &plan {
                     Some(plan) if !lazily => Some(builder.restart(plan, plan.cells(), &newer).await),
                     _ => None,

@@ -99,7 +99,8 @@ impl Control {
         }
         self.count(OutcomeLabel::live);
         if let Some(project) = self.projects.get(name) {
-            self.record.put(version, project.claimed.since());
+            let function = project.live_plan.as_ref().and_then(|plan| plan.function.clone());
+            self.record.put(version, project.claimed.since(), function);
         }
         if let Some(previous) = previous {
             self.drain(name, previous, before, true);
@@ -149,7 +150,7 @@ impl Control {
         project.forget_history();
         let project = project.name.clone();
         if before.was_known {
-            tracing::info!(project.name = name, "{name} is removed: its folder is gone");
+            tracing::info!(project.name = name, "{name} is removed: its folder is gone, or is left out");
             let happened = Happened { previous: previous.clone(), ..Happened::default() };
             self.parts.events.tell(EventType::ProjectRemoved, &project, happened);
             self.count(OutcomeLabel::removed);

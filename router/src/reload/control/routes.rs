@@ -13,6 +13,7 @@ use switchyard_bridge::routes::{Reason, Rival, Route};
 use super::Control;
 use crate::live::{Entry, Happened, Table};
 use crate::policy::{Policy, Verdict};
+use crate::project::diagnostic;
 use crate::reload::claims::{Refused, shown};
 use crate::reload::machine::{Effect, Event};
 use crate::reload::project::Project;
@@ -162,8 +163,11 @@ impl Control {
             // It is live with them: what is refused of them does not count, and is no reason to go on with
             // what an older policy gave.
             Ok(plan) if live == Some(&plan.order.version) => None,
+            Ok(_) if let Some(refused) = self.namesake(project) => {
+                Some((diagnostic(refused.why.clone()), refused))
+            }
             Ok(plan) => {
-                let routes = plan.routes.routes.iter().enumerate();
+                let routes = plan.routes.named().iter().enumerate();
                 let mut refused = routes.map(|(index, route)| (index, self.refusal(project, route)));
                 refused.find_map(|(index, refused)| {
                     let refused = refused?;
@@ -181,6 +185,14 @@ impl Control {
             self.set_refused(name, refused);
         }
         error
+    }
+
+    /// The refusal of a project that has another one's host label and was not there first. Of two that are new neither is
+    /// served.
+    fn namesake(&self, project: &Project) -> Option<Refused> {
+        let table = self.parts.live.load();
+        let other = table.namesake(&project.name).filter(|_| !project.claimed.was_live())?;
+        Some(Refused::by_label(&project.name, other))
     }
 
     /// Why `project` may not claim a route, if it does not have it.

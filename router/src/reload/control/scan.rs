@@ -95,6 +95,7 @@ impl Control {
                 project.incarnation = Some(last_good.version.incarnation);
                 project.claimed = Claimed::recorded(last_good);
                 project.claimed.apply(name, &policy);
+                project.recorded_function = last_good.function.clone();
             }
             changes.push((name.clone(), Some(project.entry())));
         }

@@ -1,0 +1,239 @@
+//! A folder of Supabase's functions is a set of projects as it is.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::json;
+use switchyard_bridge::admin::{Outcome, State as Shown};
+use switchyard_integration::client::{Client, request, with_header, with_method};
+use switchyard_integration::eventually;
+use switchyard_integration::fixtures::hello;
+use switchyard_integration::router::{Builder, Router, State};
+use switchyard_integration::volume::Volume;
+
+/// The function of the self-hosted stack that starts the other ones.
+const DISPATCHER: &str = "Deno.serve(async (req) => {
+    const worker = await EdgeRuntime.userWorkers.create({ servicePath: '/home/deno/functions/hello' });
+    return await worker.fetch(req);
+});\n";
+
+/// Answers the path that it sees.
+const PATH: &str = "Deno.serve((req) => new Response(new URL(req.url).pathname));\n";
+
+/// A folder of functions as the self-hosted stack has it.
+fn functions() -> Volume {
+    let volume = Volume::new();
+    volume.write("main/index.ts", DISPATCHER);
+    volume
+}
+
+fn supabase(volume: &Volume) -> Builder {
+    Router::builder(volume).unwatched()
+}
+
+async fn text(client: &Client, path: &str) -> String {
+    client.get(path).await.text()
+}
+
+#[tokio::test]
+async fn functions_import_the_shared_folder_and_the_import_map_of_the_root() {
+    let volume = functions();
+    volume.write("_shared/cors.ts", "export const cors = { 'access-control-allow-origin': '*' };\n");
+    volume.write("import_map.json", json!({ "imports": { "cors": "./_shared/cors.ts" } }).to_string());
+    let serve = "Deno.serve(() => new Response('hello', { headers: cors }));\n";
+    volume.write("hello/index.ts", format!("import {{ cors }} from '../_shared/cors.ts';\n{serve}"));
+    volume.write("mapped/index.ts", format!("import {{ cors }} from 'cors';\n{serve}"));
+    let own = json!({ "imports": { "own": "./own.ts" } });
+    volume.write("own/deno.json", own.to_string());
+    volume.write("own/own.ts", "export const cors = { 'access-control-allow-origin': 'own' };\n");
+    volume.write("own/index.ts", format!("import {{ cors }} from 'own';\n{serve}"));
+    let router = supabase(&volume).start().await;
+    for (function, origin) in [("hello", "*"), ("mapped", "*"), ("own", "own")] {
+        let reply = router.public.get(&format!("/{function}")).await;
+        assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, Some(origin)));
+    }
+    // A change of what they share is a change of each that has it.
+    volume.write("_shared/cors.ts", "export const cors = { 'access-control-allow-origin': 'new' };\n");
+    assert_eq!(router.admin.reload("mapped").await.outcome, Outcome::Live);
+    let reply = router.public.get("/mapped").await;
+    assert_eq!(reply.header("access-control-allow-origin"), Some("new"));
+}
+
+#[tokio::test]
+async fn the_configuration_of_the_root_holds_for_functions_without_one() {
+    let volume = functions();
+    volume.write("deno.json", json!({ "imports": { "lib": "./_shared/lib.ts" } }).to_string());
+    volume.write("_shared/lib.ts", "export const lib = 'root';\n");
+    volume.write("hello/index.ts", "import { lib } from 'lib';\nDeno.serve(() => new Response(lib));\n");
+    let router = supabase(&volume).start().await;
+    assert_eq!(text(&router.public, "/hello").await, "root");
+}
+
+#[tokio::test]
+async fn paths_keep_the_name_of_the_function() {
+    let volume = functions();
+    for function in ["rest", "greet_user", "Upper"] {
+        volume.write(&format!("{function}/index.ts"), PATH);
+    }
+    let router = supabase(&volume).start().await;
+    for (path, seen) in [
+        ("/functions/v1/rest", "/rest"),
+        ("/functions/v1/rest/tasks/1", "/rest/tasks/1"),
+        ("/rest/tasks/1", "/rest/tasks/1"),
+        ("/greet_user/x", "/greet_user/x"),
+        ("/functions/v1/greet_user", "/greet_user"),
+        ("/functions/v1/Upper/", "/Upper/"),
+    ] {
+        assert_eq!(text(&router.public, path).await, seen, "{path}");
+    }
+    for (host, seen) in [("rest.localhost", "/tasks"), ("greet-user.localhost", "/tasks")] {
+        let reply = router.public.send(with_header(request("/tasks"), "host", host)).await;
+        assert_eq!(reply.text(), seen, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_dispatcher_and_what_is_disabled_are_left_out_with_a_note() {
+    let volume = functions();
+    volume.write("config.toml", "[functions.off]\nenabled = false\n[functions.on]\nverify_jwt = false\n");
+    volume.write("off/index.ts", PATH);
+    volume.write("on/index.ts", PATH);
+    let router = supabase(&volume).start().await;
+    let names: Vec<_> = router.admin.projects().await.into_keys().collect();
+    assert_eq!(names, ["on"]);
+    for says in
+        ["main is left out: it starts Supabase's functions", "off is left out: config.toml has enabled"]
+    {
+        let matches = |record: &serde_json::Value| {
+            record["message"].as_str().is_some_and(|message| message.contains(says))
+        };
+        assert!(router.log.wait_for(matches).await.is_some(), "{says}");
+    }
+    router.public.get("/main/").await.assert_problem(404, "unknown-project");
+}
+
+#[tokio::test]
+async fn a_project_called_functions_keeps_its_paths_and_the_conflict_is_shown() {
+    let volume = functions();
+    volume.write("functions/index.ts", "Deno.serve(() => new Response('functions'));\n");
+    volume.write("hello/index.ts", PATH);
+    let router = supabase(&volume).start().await;
+    assert_eq!(text(&router.public, "/hello/x").await, "/hello/x");
+    assert_eq!(text(&router.public, "/functions/v1/hello").await, "functions");
+    let conflicts = router.admin.project("hello").await.conflicts;
+    assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+    assert_eq!(conflicts[0].holder.as_deref(), Some("functions"));
+}
+
+#[tokio::test]
+async fn what_is_left_to_wait_until_goes_on_after_the_answer_and_before_the_end() {
+    let volume = functions();
+    let code = "import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+        const file = Deno.env.get('DATA_DIR') + '/done';
+        Deno.serve(() => {
+            const late = new Promise((done) => setTimeout(done, 50)).then(() => appendFileSync(file, 'VERSION '));
+            EdgeRuntime.waitUntil(late);
+            return new Response(existsSync(file) ? readFileSync(file, 'utf8') : 'none');
+        });\n";
+    volume.write("work/index.ts", code.replace("VERSION", "one"));
+    let router = supabase(&volume).start().await;
+    assert_eq!(text(&router.public, "/work").await, "none");
+    eventually("what was left is done", || async { text(&router.public, "/work").await.starts_with("one") })
+        .await;
+    // The version is replaced at once after its last answer.
+    let before = text(&router.public, "/work").await.matches("one").count();
+    volume.write("work/index.ts", code.replace("VERSION", "two"));
+    assert_eq!(router.admin.reload("work").await.outcome, Outcome::Live);
+    eventually("the replaced version has ended its work", || async {
+        text(&router.public, "/work").await.matches("one").count() > before
+    })
+    .await;
+}
+
+const SECRET: &str = "super-secret-jwt-token-with-at-least-32-characters-long";
+
+/// A token that is signed with [`SECRET`].
+fn token(claims: &serde_json::Value) -> String {
+    use hmac::Mac as _;
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let signed =
+        format!("{}.{}", encode(br#"{"alg":"HS256","typ":"JWT"}"#), encode(claims.to_string().as_bytes()));
+    let mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key is taken");
+    let signature = mac.chain_update(&signed).finalize().into_bytes();
+    format!("{signed}.{}", encode(&signature))
+}
+
+#[tokio::test]
+async fn tokens_are_verified_as_config_toml_says() {
+    let volume = functions();
+    volume.write("config.toml", "[functions.open]\nverify_jwt = false\n");
+    volume.write("open/index.ts", PATH);
+    volume.write("shut/index.ts", PATH);
+    let router = supabase(&volume).start().await;
+    assert_eq!(text(&router.public, "/open").await, "/open");
+    let status = router.admin.project("shut").await;
+    let error = status.error.unwrap().message;
+    assert_eq!(status.state, Shown::Failed);
+    assert!(error.contains("JWT_SECRET") && error.contains("[projects.shut.env]"), "{error}");
+    drop(router);
+
+    volume.write("_policy/policy.toml", format!("[defaults.env]\nJWT_SECRET = \"{SECRET}\"\n"));
+    let state = State::new();
+    let policy = volume.path("_policy/policy.toml");
+    let start = || supabase(&volume).flag("policy", policy.display()).state(&state);
+    let router = start().start().await;
+    let ask = async |router: &Router, header: Option<String>| {
+        let request = request("/shut/x");
+        let request = match header {
+            Some(value) => with_header(request, "authorization", &value),
+            None => request,
+        };
+        router.public.send(request).await
+    };
+    ask(&router, None).await.assert_problem(401, "unauthorized");
+    ask(&router, Some("Bearer x.y.z".to_owned())).await.assert_problem(401, "unauthorized");
+    let expired = format!("Bearer {}", token(&json!({ "role": "anon", "exp": 1 })));
+    ask(&router, Some(expired)).await.assert_problem(401, "unauthorized");
+    let valid = format!("Bearer {}", token(&json!({ "role": "anon" })));
+    assert_eq!(ask(&router, Some(valid.clone())).await.text(), "/shut/x");
+    let preflight = router.public.send(with_method(http::Method::OPTIONS, "/shut/x")).await;
+    assert_eq!(preflight.status, 200);
+    drop(router);
+
+    // What config.toml says holds from its next reading on.
+    let router = start().start().await;
+    volume.write("config.toml", "[functions.shut]\nverify_jwt = false\n");
+    assert_eq!(router.admin.reload("shut").await.outcome, Outcome::Live);
+    assert_eq!(ask(&router, None).await.text(), "/shut/x");
+    volume.write("config.toml", "[functions.shut]\nverify_jwt = true\n");
+    assert_eq!(router.admin.reload("shut").await.outcome, Outcome::Live);
+    ask(&router, None).await.assert_problem(401, "unauthorized");
+    drop(router);
+
+    // What was live is verified as before, whatever has become of the volume.
+    volume.remove("config.toml");
+    volume.remove("shut/index.ts");
+    let router = start().start().await;
+    eventually("the last good version serves", || async {
+        ask(&router, Some(valid.clone())).await.status == 200
+    })
+    .await;
+    ask(&router, None).await.assert_problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn two_projects_with_one_label_are_an_error_at_both_and_disturb_none_that_is_live() {
+    let volume = Volume::new();
+    volume.project("greet-user").file("main.ts", hello("first")).write();
+    let router = supabase(&volume).start().await;
+    volume.project("greet_user").file("main.ts", hello("second")).write();
+    let report = router.admin.reload("greet_user").await;
+    assert_eq!(report.outcome, Outcome::Failed);
+    let message = report.error.unwrap().message;
+    assert!(message.contains("greet-user") && message.contains("rename"), "{message}");
+    assert_eq!(router.admin.project("greet-user").await.conflicts.len(), 1);
+    let ask = || router.public.send(with_header(request("/"), "host", "greet-user.localhost"));
+    assert_eq!(ask().await.text(), "first");
+    volume.remove("greet-user");
+    router.admin.reload("greet-user").await;
+    eventually("the other one is served", || async { ask().await.text() == "second" }).await;
+}

@@ -1,0 +1,293 @@
+//! A folder of Supabase's edge functions as the projects root: each function is a project as it is. Recognised by the files
+//! that Supabase's tools and its self-hosted stack put there.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use switchyard_bridge::entry::{CONFIG_FILES, MAX_CONFIG};
+use switchyard_bridge::event::Diagnostic;
+use toml::{Table, Value};
+
+use super::{in_file, open_file};
+
+/// The folder that Supabase's tools make, and the one that they keep it in.
+const FOLDER: &str = "functions";
+const PARENT: &str = "supabase";
+
+/// Supabase's own configuration.
+const CONFIG: &str = "config.toml";
+
+/// The older way to name what functions import, read when a function has no deno.json.
+const IMPORT_MAP: &str = "import_map.json";
+
+/// The function of the self-hosted stack that starts the other ones.
+const DISPATCHER: &str = "main";
+
+/// A call that only that function makes.
+const DISPATCH: &str = "EdgeRuntime.userWorkers";
+
+const ENTRIES: [&str; 4] = ["index.ts", "index.tsx", "index.js", "index.mjs"];
+
+/// The prefix under which Supabase's gateway has functions.
+pub(super) const PREFIX: &str = "/functions/v1";
+
+/// What the folder of functions says of one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Function {
+    /// Whether requests need a token. `None`: no configuration says anything of it.
+    pub(crate) verify_jwt: Option<bool>,
+    /// Relative to the function.
+    pub(crate) entry: Option<String>,
+    /// Relative to the function, `../` before what lies beside it.
+    pub(crate) import_map: Option<String>,
+}
+
+/// The part of a folder in the projects root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A project that is nothing of Supabase's.
+    Plain,
+    Function(Function),
+    /// Nothing that is served, and why.
+    LeftOut(&'static str),
+}
+
+impl Role {
+    /// The role of the folder `name` in the projects root `root`. Reads the volume.
+    ///
+    /// # Errors
+    /// Supabase's config.toml cannot be read.
+    pub(crate) fn of(root: &Path, name: &str) -> Result<Self, Diagnostic> {
+        if !is_functions_folder(root) {
+            return Ok(Self::Plain);
+        }
+        if name == DISPATCHER && has_dispatcher(root) {
+            return Ok(Self::LeftOut(
+                "it starts Supabase's functions, which the router does by itself; remove it, or leave it",
+            ));
+        }
+        let Some(config) = config(root)? else { return Ok(Self::Function(Function::default())) };
+        let own = config.get(FOLDER).and_then(|functions| functions.get(name));
+        if own.and_then(|own| own.get("enabled")).and_then(Value::as_bool) == Some(false) {
+            return Ok(Self::LeftOut("config.toml has enabled = false for it"));
+        }
+        Function::configured(own, name).map(Self::Function)
+    }
+
+    pub(crate) fn function(self) -> Option<Function> {
+        if let Self::Function(function) = self { Some(function) } else { None }
+    }
+}
+
+impl Function {
+    /// `own`: the function's table in config.toml.
+    fn configured(own: Option<&Value>, name: &str) -> Result<Self, Diagnostic> {
+        let wrong = |field: &str, fix: &str| {
+            in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
+        };
+        // Supabase's tools verify tokens unless the configuration says otherwise.
+        let verify = match own.and_then(|own| own.get("verify_jwt")) {
+            None => true,
+            Some(value) => value.as_bool().ok_or_else(|| wrong("verify_jwt", "must be true or false"))?,
+        };
+        let path = |field: &str| {
+            let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(None) };
+            let shape = "must be a path as in \"./functions/hello/index.ts\"";
+            let text = value.as_str().ok_or_else(|| wrong(field, shape))?;
+            if text.is_empty() {
+                return Ok(None);
+            }
+            relative(text, name).map(Some).ok_or_else(|| wrong(field, "leads out of the folder of functions"))
+        };
+        let entry = path("entrypoint")?;
+        if entry.as_ref().is_some_and(|entry| entry.starts_with("../")) {
+            return Err(wrong("entrypoint", "must lie in the function's own folder"));
+        }
+        // A deno.json of its own is read anyway.
+        let is_own = |path: &String| CONFIG_FILES.contains(&path.as_str());
+        let import_map = path("import_map")?.filter(|path| !is_own(path));
+        Ok(Self { verify_jwt: Some(verify), entry, import_map })
+    }
+}
+
+/// A path of config.toml, which is relative to the folder around the functions, relative to the function `name`.
+fn relative(path: &str, name: &str) -> Option<String> {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let below = path.strip_prefix(FOLDER)?.strip_prefix('/')?;
+    let is_plain = below.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    let own = below.strip_prefix(name).and_then(|own| own.strip_prefix('/'));
+    is_plain.then(|| own.map_or_else(|| format!("../{below}"), str::to_owned))
+}
+
+/// Whether a projects root is a folder of functions: it has the self-hosted stack's dispatcher, a configuration of
+/// Supabase's, or the name and something of the layout.
+pub(super) fn is_functions_folder(root: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let is_named = name(root).as_deref() == Some(FOLDER);
+    let parent = root.parent().and_then(name);
+    let has_layout = || ["_shared", IMPORT_MAP].iter().any(|name| root.join(name).exists());
+    is_named && (parent.as_deref() == Some(PARENT) || has_layout())
+        || has_dispatcher(root)
+        || config(root).is_ok_and(|config| config.is_some())
+}
+
+fn has_dispatcher(root: &Path) -> bool {
+    let folder = root.join(DISPATCHER);
+    let text = ENTRIES.iter().find_map(|entry| read(&folder.join(entry)).ok().flatten());
+    text.is_some_and(|text| text.contains(DISPATCH))
+}
+
+/// Supabase's configuration: in the root, or beside it as Supabase's tools have it. `None` where there is none, or another
+/// program's.
+fn config(root: &Path) -> Result<Option<Table>, Diagnostic> {
+    let is_named = root.file_name().is_some_and(|name| name == FOLDER);
+    let beside = root.parent().filter(|_| is_named).map(|parent| parent.join(CONFIG));
+    for path in [Some(root.join(CONFIG)), beside].into_iter().flatten() {
+        let unreadable = |error| in_file(CONFIG, format!("Supabase's {CONFIG} cannot be read: {error}"));
+        let Some(text) = read(&path).map_err(unreadable)? else { continue };
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            in_file(CONFIG, format!("Supabase's {CONFIG} does not parse: {}", error.message()))
+        })?;
+        if ["project_id", FOLDER, "edge_runtime"].iter().any(|key| table.contains_key(*key)) {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
+}
+
+/// The text of a file of at most [`MAX_CONFIG`] bytes; `None` where there is none.
+fn read(path: &Path) -> std::io::Result<Option<String>> {
+    let file = match open_file(path) {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(None);
+        }
+        opened => opened?,
+    };
+    let mut text = String::new();
+    file.take(MAX_CONFIG).read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// What of a folder of functions belongs to each of them, by names below `root`: shared folders and configurations.
+/// Symbolic links are no part of it.
+pub(super) fn beside(root: &Path, function: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let shared = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let has_files = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_some());
+        (is_folder && name.starts_with('_') && has_files()).then_some(name)
+    });
+    let has_own = CONFIG_FILES.iter().any(|file| function.join(file).is_file());
+    let configurations = [IMPORT_MAP, CONFIG, CONFIG_FILES[0], CONFIG_FILES[1]];
+    // Supabase's tools read the configuration of the folder for functions without one of their own.
+    let configurations = configurations.into_iter().filter(|file| !CONFIG_FILES.contains(file) || !has_own);
+    let is_file = |name: &&str| root.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    let mut all: Vec<_> = shared.chain(configurations.filter(is_file).map(str::to_owned)).collect();
+    all.sort();
+    all
+}
+
+/// The import map of a function, relative to it: its own or that of the folder, where no deno.json names what it imports.
+/// `checkout` is the function, with what belongs to it beside it.
+pub(super) fn import_map(checkout: &Path) -> Option<String> {
+    let has_configuration = CONFIG_FILES.iter().any(|file| checkout.join(file).is_file());
+    let candidates = [IMPORT_MAP.to_owned(), format!("../{IMPORT_MAP}")];
+    candidates.into_iter().find(|path| !has_configuration && checkout.join(path).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder called `functions` in a folder called `parent`, with these files in the latter.
+    fn folder(parent: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let around = dir.path().join(parent);
+        fs::create_dir_all(around.join(FOLDER)).unwrap();
+        for (path, text) in files {
+            fs::create_dir_all(around.join(path).parent().unwrap()).unwrap();
+            fs::write(around.join(path), text).unwrap();
+        }
+        let root = around.join(FOLDER);
+        (dir, root)
+    }
+
+    fn role(files: &[(&str, &str)], name: &str) -> Result<Role, Diagnostic> {
+        let (_dir, root) = folder("x", files);
+        Role::of(&root, name)
+    }
+
+    #[test]
+    fn a_folder_of_functions_is_recognized_by_what_supabase_puts_there() {
+        let is = |parent: &str, files: &[(&str, &str)]| {
+            let (_dir, root) = folder(parent, files);
+            is_functions_folder(&root)
+        };
+        assert!(is("supabase", &[]));
+        assert!(is("volumes", &[("functions/_shared/a.ts", "")]));
+        assert!(is("volumes", &[("functions/import_map.json", "{}")]));
+        assert!(is("x", &[("functions/main/index.ts", "await EdgeRuntime.userWorkers.create({})")]));
+        assert!(is("x", &[("config.toml", "project_id = \"x\"\n")]));
+        assert!(is("x", &[("functions/config.toml", "[functions.hello]\nverify_jwt = false\n")]));
+        assert!(!is("x", &[("functions/main/index.ts", "Deno.serve(() => new Response())")]));
+        assert!(!is("x", &[("config.toml", "[other]\n"), ("functions/hello/index.ts", "")]));
+        assert!(!is("x", &[("config.toml", "= wrong")]));
+    }
+
+    #[test]
+    fn config_toml_decides_on_tokens_entries_and_import_maps() {
+        let config = |text| [("config.toml", text)];
+        let function = |text, name| role(&config(text), name).unwrap().function().unwrap();
+        let whole = "project_id = \"x\"\n[functions.hello]\nverify_jwt = false\n\
+             entrypoint = \"./functions/hello/src/index.ts\"\nimport_map = \"./functions/import_map.json\"\n";
+        let hello = function(whole, "hello");
+        assert_eq!(hello.verify_jwt, Some(false));
+        assert_eq!(hello.entry.as_deref(), Some("src/index.ts"));
+        assert_eq!(hello.import_map.as_deref(), Some("../import_map.json"));
+        assert_eq!(function(whole, "other"), Function { verify_jwt: Some(true), ..Function::default() });
+        let own = "[functions.hello]\nimport_map = \"./functions/hello/deno.json\"\n";
+        assert_eq!(function(own, "hello").import_map, None, "it is read anyway");
+        for (text, field) in [
+            ("[functions.hello]\nverify_jwt = 1\n", "functions.hello.verify_jwt"),
+            ("[functions.hello]\nentrypoint = \"../x.ts\"\n", "functions.hello.entrypoint"),
+            ("[functions.hello]\nentrypoint = \"./functions/other/x.ts\"\n", "functions.hello.entrypoint"),
+            ("[functions.hello]\nimport_map = \"./functions/../../x\"\n", "functions.hello.import_map"),
+        ] {
+            let error = role(&config(text), "hello").unwrap_err();
+            assert_eq!(error.file.as_deref(), Some(CONFIG));
+            assert!(error.message.contains(field), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_does_not_parse_is_an_error_where_it_is_supabases() {
+        let files = [("config.toml", "= wrong"), ("functions/_shared/a.ts", "")];
+        assert!(role(&files, "hello").unwrap_err().message.contains("does not parse"));
+    }
+
+    #[test]
+    fn shared_folders_and_configurations_belong_to_a_function() {
+        let files = [
+            ("functions/_shared/a.ts", ""),
+            ("functions/_utils/a.ts", ""),
+            ("functions/import_map.json", "{}"),
+            ("functions/deno.json", "{}"),
+            ("functions/plain/index.ts", ""),
+            ("functions/own/deno.json", "{}"),
+        ];
+        let (_dir, root) = folder("x", &files);
+        fs::create_dir(root.join("_empty")).unwrap();
+        std::os::unix::fs::symlink("_shared", root.join("_link")).unwrap();
+        assert_eq!(beside(&root, &root.join("plain")), ["_shared", "_utils", "deno.json", "import_map.json"]);
+        assert_eq!(beside(&root, &root.join("own")), ["_shared", "_utils", "import_map.json"]);
+        fs::remove_file(root.join("deno.json")).unwrap();
+        assert_eq!(import_map(&root.join("plain")).as_deref(), Some("../import_map.json"));
+        assert_eq!(import_map(&root.join("own")), None);
+    }
+}
