@@ -1,5 +1,6 @@
 // Requests as a browser behind a name would send them, and what of an answer is compared.
 import http from "node:http";
+import zlib from "node:zlib";
 
 // Of one request, and of one thing that is waited for: 20 seconds.
 export const PATIENCE = 20_000;
@@ -34,7 +35,14 @@ export function ask(port, host, { method = "GET", path, headers = {}, body }) {
 export function comparable({ status, headers, body }, mask = (text) => text) {
   const compared = COMPARED.filter((name) => headers[name] !== undefined).map((name) => [name, mask(normal(name, headers[name]))]);
   const isText = /^(text\/|application\/(json|javascript|xml|problem\+json))|\+json|^$/.test(headers["content-type"] ?? "");
-  return { status, headers: Object.fromEntries(compared), body: isText ? mask(body.toString()) : body.toString("base64") };
+  const plain = decoded(body, headers["content-encoding"]);
+  return { status, headers: Object.fromEntries(compared), body: isText ? mask(plain.toString()) : plain.toString("base64") };
+}
+
+// Two compressors make other bytes of the same text.
+function decoded(body, encoding) {
+  const decode = { gzip: zlib.gunzipSync, br: zlib.brotliDecompressSync, deflate: zlib.inflateSync }[encoding];
+  return decode && body.length > 0 ? decode(body) : body;
 }
 
 function normal(name, value) {

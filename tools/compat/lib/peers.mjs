@@ -14,6 +14,8 @@ const COMMANDS = {
   node: (tools, args) => [process.execPath, args],
   deno: (tools, args) => [join(tools, "deno"), ["run", ...FLAGS, ...args]],
   "deno-serve": (tools, args, port) => [join(tools, "deno"), ["serve", ...FLAGS, "--port", String(port), "--host", "127.0.0.1", ...args]],
+  // A host of static files, with the folder that the build has made.
+  statics: (tools, args, port) => [join(tools, "serve"), ["--listen", `tcp://127.0.0.1:${port}`, "--no-clipboard", "--no-port-switching", ...args]],
   wrangler: (tools, args, port) => [join(tools, "wrangler"), ["dev", "--port", String(port), "--ip", "127.0.0.1", "--show-interactive-dev-session=false", ...args]],
 };
 
