@@ -159,7 +159,9 @@ async function main(only) {
         made.push({ one, ...(await make(projects, one)) });
       } catch (error) {
         await rm(join(projects, one.name), { recursive: true, force: true });
-        results.push({ ...one, title: one.title ?? one.name, requests: 0, reason: `not made: ${shown(error)}`, skipped: true });
+        const reason = `not made: ${shown(error)}`;
+        console.error(`${one.name}: ${reason}`);
+        results.push({ ...one, title: one.title ?? one.name, requests: 0, reason, skipped: true });
       }
     }
     const router = await startRouter(ROUTER, projects, policy(upstream, here));

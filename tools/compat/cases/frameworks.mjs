@@ -1,10 +1,10 @@
 // Frameworks that are built in the run, with the output that their documentation has hosts run. Each is served from the root of
 // its project, and some from the output alone.
-const install = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefer-offline"];
+const install = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefer-offline", "--legacy-peer-deps"];
 const manifest = (scripts, dependencies, more = {}) => JSON.stringify({ name: "x", private: true, type: "module", scripts, dependencies, ...more });
 
 const svelte = {
-  "package.json": manifest({ build: "vite build", start: "node build" }, { "@sveltejs/adapter-node": "latest", "@sveltejs/kit": "^2", "@sveltejs/vite-plugin-svelte": "latest", svelte: "^5", vite: "^7" }),
+  "package.json": manifest({ build: "vite build", start: "node build" }, { "@sveltejs/adapter-node": "^5", "@sveltejs/kit": "^2", "@sveltejs/vite-plugin-svelte": "^6", svelte: "^5", vite: "^7" }),
   "svelte.config.js": 'import adapter from "@sveltejs/adapter-node";\nexport default { kit: { adapter: adapter() } };\n',
   "vite.config.js": 'import { sveltekit } from "@sveltejs/kit/vite";\nexport default { plugins: [sveltekit()] };\n',
   "src/app.html": '<!doctype html><html><head>%sveltekit.head%</head><body>%sveltekit.body%</body></html>\n',
@@ -86,7 +86,7 @@ const mask = (text) => text.replace(/nonce="[^"]*"/g, "").replace(/"(?:buildId|b
 const table = [
   ["sveltekit", "SvelteKit, adapter-node", svelte, [["npx", "vite", "build"]], ["build"], ["/", "/?a=1", "/api", "/robots.txt", "/none", { method: "POST", path: "/api", headers: { "content-type": "application/json" }, body: '{"a":1}' }]],
   ["astro", "Astro, node standalone", astro(true), [["npx", "astro", "build"]], ["dist/server/entry.mjs"], ["/", "/about", "/api", "/robots.txt", "/none"]],
-  ["react-router", "React Router 7, react-router-serve", router, [["npx", "react-router", "build"]], ["node_modules/@react-router/serve/bin.cjs", "build/server/index.js"], ["/", "/api", "/robots.txt"]],
+  ["react-router", "React Router 7, react-router-serve", router, [["npx", "react-router", "build"]], ["node_modules/@react-router/serve/bin.js", "build/server/index.js"], ["/", "/api", "/robots.txt"]],
   ["nitro", "Nitro, node-server", nitro, [["npx", "nitropack", "build"]], [".output/server/index.mjs"], ["/", "/hello/ada?x=1", "/store", "/none"]],
   ["nuxt", "Nuxt 4", nuxt, [["npx", "nuxt", "build"]], [".output/server/index.mjs"], ["/api/hello", "/robots.txt", "/"]],
   ["next", "Next.js, next start", next(), [["npx", "next", "build"]], ["node_modules/next/dist/bin/next", "start"], ["/", "/about", "/api/hello", "/robots.txt"]],

@@ -31,6 +31,7 @@ export async function startPeer(tools, { peer, entry = [], port: fixed, env = {}
     PORT: String(port),
     DATA_DIR: data,
     TMPDIR: data,
+    DENO_DIR: join(data, "deno"),
     NO_COLOR: "1",
     WRANGLER_SEND_METRICS: "false",
     CI: "1",
