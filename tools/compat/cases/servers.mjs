@@ -147,7 +147,7 @@ app.listen(process.env.PORT || 3000);
   ["busboy", ["busboy", "formidable"], `import http from "node:http";
 import busboy from "busboy";
 http.createServer((req, res) => {
-  if (req.method !== "POST") return res.end("form");
+  if (!req.headers["content-type"]?.startsWith("multipart/")) return res.end("form");
   const seen = [];
   const parser = busboy({ headers: req.headers });
   parser.on("file", (name, file, info) => { let size = 0; file.on("data", (data) => (size += data.length)).on("close", () => seen.push([name, info.filename, size])); });
@@ -226,7 +226,9 @@ new Elysia({ adapter: node() }).get("/", () => "elysia").get("/hello/:name", ({ 
 `],
 ];
 
-const mask = (text) => text.replace(/connect\.sid=[^;]*/g, "connect.sid=").replace(/at .*\n?/g, "").replace(/"timestamp":"[^"]*"/g, "");
+const mask = (text) => text
+  .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}/g, "ID")
+  .replace(/connect\.sid=[^;]*/g, "connect.sid=").replace(/at .*\n?/g, "").replace(/"timestamp":"[^"]*"/g, "");
 
 export default table.map(([name, packages, code, more = [], files = {}]) => ({
   name: `server-${name}`,
