@@ -100,7 +100,7 @@ async fn assign(
     std::env::set_current_dir(&start.checkout)?;
     set_environment(start);
     bounds::set(&start.limits)?;
-    machine::remember_user(start);
+    machine::remember(start);
     refusals::of(start);
     let debuggers = start.inspect.as_ref().map(UnixListener::bind).transpose()?;
     sandbox::confine(start, rules?)?;

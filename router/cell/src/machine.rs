@@ -23,9 +23,15 @@ const USERS: &str = "/etc/passwd";
 /// The true user, for a version that may know it.
 static TRUE_USER: OnceLock<UserInfo> = OnceLock::new();
 
-/// Reads who the user of this process is, when the version may know it. To be called before the
-/// process is confined: after that it cannot read the machine's users.
-pub(crate) fn remember_user(start: &Start) {
+/// The kernel's release, which programs compare with others.
+static RELEASE: OnceLock<String> = OnceLock::new();
+
+const RELEASE_FILE: &str = "/proc/sys/kernel/osrelease";
+
+/// Reads what this process cannot read once it is confined: the kernel's release, and who its user
+/// is when the version may know it. To be called before that.
+pub(crate) fn remember(start: &Start) {
+    _ = RELEASE.set(std::fs::read_to_string(RELEASE_FILE).unwrap_or_default().trim().to_owned());
     if !start.permissions.sys.iter().any(|kind| kind == "userInfo") {
         return;
     }
@@ -60,6 +66,7 @@ pub(crate) fn extension() -> Extension {
 fn replacement(name: &str) -> Option<OpDecl> {
     Some(match name {
         "op_homedir" => op_home(),
+        "op_os_release" => op_release(),
         "op_node_os_user_info" => op_user_info(),
         "op_network_interfaces" => op_interfaces(),
         "op_net_get_system_dns_servers" => op_name_servers(),
@@ -85,6 +92,13 @@ fn home() -> Option<String> {
 fn op_home(state: &mut OpState) -> Result<Option<String>, PermissionCheckError> {
     state.borrow_mut::<PermissionsContainer>().check_sys("homedir", "node:os.homedir()")?;
     Ok(home())
+}
+
+#[op2(stack_trace)]
+#[string]
+fn op_release(state: &mut OpState) -> Result<String, PermissionCheckError> {
+    state.borrow_mut::<PermissionsContainer>().check_sys("osRelease", "Deno.osRelease()")?;
+    Ok(RELEASE.get().cloned().unwrap_or_default())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, ToV8)]

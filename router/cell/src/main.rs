@@ -10,6 +10,7 @@ mod control;
 mod descriptors;
 mod diagnose;
 mod disk;
+mod env_file;
 mod exists;
 mod exports;
 mod failures;
@@ -42,6 +43,7 @@ mod source;
 mod trace;
 mod watchdog;
 mod web_worker;
+mod written;
 
 use control::Control;
 use watchdog::Pulse;

@@ -15,7 +15,7 @@ use crate::project_paths::ProjectPaths;
 use crate::sandbox::{not_public, resolvers};
 
 /// What the environment tells Deno is not for the project to see.
-const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
+pub(crate) const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
 
 /// Devices that give and take nothing of the machine's. Those that are read are in the sandbox's
 /// rules too, and the first one is written to as well.

@@ -55,6 +55,13 @@ fn remember(path: &Path) -> Option<usize> {
     Some(reported.len())
 }
 
+/// The place in `tmp` of a path below `/tmp`.
+pub(crate) fn in_own_tmp(path: &Path, tmp: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix(TMP).ok()?;
+    // `join` would end an empty path with a slash.
+    Some(if rest.as_os_str().is_empty() { tmp.to_owned() } else { tmp.join(rest) })
+}
+
 /// The parser of one version, shared by its isolates.
 #[derive(Debug)]
 pub(crate) struct ProjectPaths {
@@ -77,13 +84,10 @@ impl ProjectPaths {
     /// The place of an absolute path without `.` and `..` that the project has named: below `/tmp`
     /// a place in the version's own folder, unless the policy opens that of the machine.
     pub(crate) fn resolve<'a>(&self, path: Cow<'a, Path>) -> Cow<'a, Path> {
-        match path.strip_prefix(TMP) {
-            Ok(_) if self.is_visible(&path) => path,
-            // `join` would end an empty path with a slash.
-            Ok(rest) if rest.as_os_str().is_empty() => Cow::Owned(self.tmp.clone()),
-            Ok(rest) => Cow::Owned(self.tmp.join(rest)),
-            Err(_) => path,
+        if self.is_visible(&path) {
+            return path;
         }
+        in_own_tmp(&path, &self.tmp).map_or(path, Cow::Owned)
     }
 
     fn is_visible(&self, path: &Path) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use deno_core::futures::channel::mpsc::UnboundedSender;
 use deno_core::url::Url;
-use deno_core::{CompiledWasmModuleStore, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8};
+use deno_core::{CompiledWasmModuleStore, Extension, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8};
 use deno_error::JsErrorBox;
 use deno_runtime::colors::ColorLevel;
 use deno_runtime::deno_fs::{FileSystem, RealFs};
@@ -27,6 +27,7 @@ use sys_traits::impls::RealSys;
 
 use crate::code_cache;
 use crate::descriptors;
+use crate::env_file;
 use crate::exists;
 use crate::loader::Loader;
 use crate::machine;
@@ -178,7 +179,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: &LAZY_JS,
             residual_lazy_esm_sources: &LAZY_ESM,
-            extensions: vec![descriptors::extension(), machine::extension(), exists::extension()],
+            extensions: extensions(),
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,
@@ -188,6 +189,11 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             ..WorkerOptions::default()
         },
     )
+}
+
+/// The ops of Deno's that are others in each isolate.
+pub(crate) fn extensions() -> Vec<Extension> {
+    vec![descriptors::extension(), machine::extension(), exists::extension(), env_file::extension()]
 }
 
 /// How much of a cell's memory (in bytes) V8's heap may have.

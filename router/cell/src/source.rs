@@ -93,7 +93,7 @@ pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErro
     let path = specifier
         .to_file_path()
         .map_err(|()| JsErrorBox::type_error(format!("\"{specifier}\" names no file")))?;
-    let bytes = project.roots.admit(&path).and_then(std::fs::read);
+    let bytes = project.admit(&path).and_then(std::fs::read);
     bytes.map_err(|error| unreadable(project, &path, &error))
 }
 
@@ -136,6 +136,11 @@ fn is_common_js(
     media_type: MediaType,
     source: &str,
 ) -> Result<bool, JsErrorBox> {
+    // No package is around what a version writes.
+    let path = specifier.to_file_path().unwrap_or_default();
+    if !project.roots.contain(&path) && project.admit(&path).is_ok_and(|file| project.has_written(&file)) {
+        return Ok(media_type == MediaType::Cjs);
+    }
     let maybe = project.cjs.is_maybe_cjs(specifier, media_type).map_err(JsErrorBox::from_err)?;
     if !maybe || media_type == MediaType::Cjs || project.in_package(specifier) {
         return Ok(maybe);
