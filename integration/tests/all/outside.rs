@@ -104,13 +104,20 @@ await probe('in a worker', () => new Promise((done) => {
     let router = Router::builder(&volume).unwatched().start().await;
     let mut said = answers(&router).await;
     let mut take = |name: &str| said.as_object_mut().unwrap().remove(name).unwrap();
-    assert_eq!((take("existsSync"), take("exists"), take("own exists")), (json!(false), json!(false), json!(true)));
+    assert_eq!(
+        (take("existsSync"), take("exists"), take("own exists")),
+        (json!(false), json!(false), json!(true))
+    );
     assert_eq!(take("statSync that does not throw"), Value::Null);
     assert_eq!(take("lstatSync that does not throw"), Value::Null);
     assert_eq!(take("in a worker"), json!([false, "ENOENT"]));
     // Errors of imports keep their texts.
     let texts = (take("import"), take("require"));
-    assert!(texts.0.as_str().unwrap().contains("Module not found: there is no file \"/etc/none.mjs\""), "{}", texts.0);
+    assert!(
+        texts.0.as_str().unwrap().contains("Module not found: there is no file \"/etc/none.mjs\""),
+        "{}",
+        texts.0
+    );
     assert!(texts.1.as_str().unwrap().contains("outside of the project and its node_modules"), "{}", texts.1);
     for (name, answer) in said.as_object().unwrap() {
         assert!(answer.as_str().is_some_and(|text| text.starts_with("ENOENT ")), "{name}: {answer}");
@@ -188,7 +195,10 @@ await probe('link', () => fs.symlinkSync('/etc', `${process.env.DATA_DIR}/link`)
         assert!(text.starts_with("EACCES NotCapable ") && !text.contains("--"), "{name}: {text}");
         let names_folders = text.contains("DATA_DIR") && text.contains("TMPDIR");
         assert!(names_folders || name == "link", "{name}: {text}");
-        assert!(name.starts_with("own") || name == "link" || text.contains("\"write\" in the router's policy"), "{text}");
+        assert!(
+            name.starts_with("own") || name == "link" || text.contains("\"write\" in the router's policy"),
+            "{text}"
+        );
     }
 }
 
@@ -197,12 +207,10 @@ async fn what_is_refused_names_the_policy_or_another_way_and_no_flag() {
     let volume = Volume::with(
         "a",
         probing(
-            "import { createRequire } from 'node:module'; import cluster from 'node:cluster';
-await probe('net', () => Deno.connect({ hostname: '10.1.2.3', port: 80 }));
+            "await probe('net', () => Deno.connect({ hostname: '10.1.2.3', port: 80 }));
 await probe('ffi', () => Deno.dlopen('/lib/x.so', {}));
 await probe('addon', () => process.dlopen({ exports: {} }, '/lib/x.node'));
 await probe('run', () => new Deno.Command('/bin/ls').outputSync());
-await probe('fork', () => cluster.fork());
 await probe('kill', () => Deno.kill(1));
 await probe('setuid', () => process.setuid(0));
 await probe('setPriority', () => os.setPriority(1));
@@ -216,7 +224,6 @@ await probe('debugger', async () => new (await import('node:inspector')).Session
         ("ffi", "native code (addons, Deno.dlopen) is not loaded here"),
         ("addon", "native code (addons, Deno.dlopen) is not loaded here"),
         ("run", "a project starts no programs"),
-        ("fork", "Requires run access to process.execPath: a project starts no programs"),
         ("kill", "signals no processes"),
         ("setuid", "a project does not change its process"),
         ("setPriority", "a project does not change its process"),
@@ -286,25 +293,38 @@ await probe('/dev/urandom', () => Deno.openSync('/dev/urandom').readSync(new Uin
     let router = Router::builder(&volume).unwatched().start().await;
     let said = answers(&router).await;
     for (name, answer) in said.as_object().unwrap() {
-        let is_thrown = answer.as_str().is_some_and(|text| text.contains("Error ") || text.contains("NotCapable"));
+        let is_thrown =
+            answer.as_str().is_some_and(|text| text.contains("Error ") || text.contains("NotCapable"));
         assert!(!is_thrown, "{name}: {answer}");
     }
     assert_eq!(said["os.networkInterfaces"], json!({}));
     assert_eq!((&said["Deno.networkInterfaces"], &said["dns.getServers"]), (&json!([]), &json!([])));
     let user = &said["os.userInfo"];
-    assert_eq!((&user["username"], &user["shell"], &user["homedir"]), (&json!("app"), &Value::Null, &said["os.homedir"]));
+    assert_eq!(
+        (&user["username"], &user["shell"], &user["homedir"]),
+        (&json!("app"), &Value::Null, &said["os.homedir"])
+    );
     assert_eq!((&user["uid"], &user["gid"]), (&said["process.getuid"], &said["process.getgid"]));
     assert_eq!(said["inspector.url"], "undefined");
     assert_eq!(said["inspector.waitForDebugger"], json!({"code": "ERR_INSPECTOR_NOT_ACTIVE"}));
-    assert!(said["os.release"].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()), "{}", said["os.release"]);
-    assert_eq!((&said["home"], &said["/dev/null"], &said["/dev/urandom"]), (&json!(true), &json!(0), &json!(4)));
+    assert!(
+        said["os.release"].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()),
+        "{}",
+        said["os.release"]
+    );
+    assert_eq!(
+        (&said["home"], &said["/dev/null"], &said["/dev/urandom"]),
+        (&json!(true), &json!(0), &json!(4))
+    );
 }
 
 #[tokio::test]
 async fn what_the_policy_grants_is_answered_truly() {
     let volume = Volume::with(
         "a",
-        probing("await probe('net', () => Object.keys(os.networkInterfaces())); await probe('user', () => os.userInfo());"),
+        probing(
+            "await probe('net', () => Object.keys(os.networkInterfaces())); await probe('user', () => os.userInfo());",
+        ),
     );
     let policy = "[projects.a.permissions]\nsys = [\"networkInterfaces\", \"userInfo\"]\n";
     let router = with_policy(&volume, policy).flag("dangerously-run-cells-as-root", "");
@@ -371,7 +391,9 @@ await probe('the other one', () => fs.writeFileSync('/var/tmp/x', ''));";
         ],
     );
     let all = said.as_object_mut().unwrap();
-    all.retain(|name, _| !["missing", "missing in wasi", "by dots", "beside it", "the other one"].contains(&name.as_str()));
+    all.retain(|name, _| {
+        !["missing", "missing in wasi", "by dots", "beside it", "the other one"].contains(&name.as_str())
+    });
     let expected = json!({
         "write": "c", "by a URL": "u", "fetch": "u", "mkdtemp": "f", "makeTempDir": true, "makeTempFile": true,
         "to DATA_DIR": "u", "from DATA_DIR": "u", "cp": "c", "realpath": true, "readdir": true, "stat": true, "chdir": true,
@@ -426,8 +448,16 @@ async fn native_code_and_programs_fail_the_build_with_what_to_do_instead() {
             "import { spawn } from 'node:child_process';\nconst child = spawn('node', ['-v']);\nawait new Promise((_, fail) => child.on('error', fail));",
             "Here a project starts no programs",
         ),
-        ("cluster", "import cluster from 'node:cluster';\ncluster.fork();", "a project starts no programs"),
-        ("path", "import fs from 'node:fs';\nfs.readFileSync('/var/lib/app/x');", "\"/var/lib/app/x\" is outside of the project"),
+        (
+            "cluster",
+            "import cluster from 'node:cluster';\ncluster.fork();",
+            "run access to process.execPath: a project starts no programs",
+        ),
+        (
+            "path",
+            "import fs from 'node:fs';\nfs.readFileSync('/var/lib/app/x');",
+            "\"/var/lib/app/x\" is outside of the project",
+        ),
         (
             "database",
             "import { DatabaseSync } from 'node:sqlite';\nnew DatabaseSync('/var/lib/app.db');",
@@ -437,12 +467,22 @@ async fn native_code_and_programs_fail_the_build_with_what_to_do_instead() {
         let main = format!("{main}\nexport default {{ fetch: () => new Response('') }};\n");
         volume.write("a/main.mjs", main);
         volume.write("a/x.node", "\u{7f}ELF");
-        let package = |package: &str, path: &str, text: &str| volume.write(&format!("a/node_modules/{package}/{path}"), text);
+        let package = |package: &str, path: &str, text: &str| {
+            volume.write(&format!("a/node_modules/{package}/{path}"), text)
+        };
         package("better-sqlite3", "package.json", "{\"main\": \"i.js\"}");
         package("better-sqlite3", "build/Release/better_sqlite3.node", "\u{7f}ELF");
-        package("better-sqlite3", "i.js", "module.exports = class { constructor() { require('./build/Release/better_sqlite3.node'); } };");
+        package(
+            "better-sqlite3",
+            "i.js",
+            "module.exports = class { constructor() { require('./build/Release/better_sqlite3.node'); } };",
+        );
         package("sharp", "package.json", "{\"main\": \"i.js\"}");
-        package("sharp", "i.js", "module.exports = () => { throw new Error('Could not load the \"sharp\" module using the linux-x64 runtime'); };");
+        package(
+            "sharp",
+            "i.js",
+            "module.exports = () => { throw new Error('Could not load the \"sharp\" module using the linux-x64 runtime'); };",
+        );
         let router = Router::builder(&volume).unwatched().start().await;
         let error = error(&router).await;
         assert!(error.message.contains(message), "{name}: {error:?}");
@@ -467,7 +507,10 @@ async fn an_import_without_its_extension_is_told_which_file_it_may_mean() {
         let router = Router::builder(&volume).unwatched().start().await;
         let message = error(&router).await.message;
         assert!(message.contains(hint), "{specifier}: {message}");
-        assert!(message.contains("\"unstable\": [\"sloppy-imports\"] in deno.json"), "{specifier}: {message}");
+        assert!(
+            message.contains("\"unstable\": [\"sloppy-imports\"] in deno.json"),
+            "{specifier}: {message}"
+        );
         assert!(!message.contains("--"), "{message}");
     }
 }

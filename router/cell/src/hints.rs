@@ -4,8 +4,7 @@
 use crate::{native_packages, project_paths, refusals};
 
 /// How Node and Deno say that a program was not found, in whatever way it was to be started.
-const SPAWNS: [[&str; 2]; 3] =
-    [["Failed to spawn", ""], ["spawnSync ", " ENOENT"], ["spawn ", " ENOENT"]];
+const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT"], ["spawn ", " ENOENT"]];
 
 /// Advice for an error by its text and the files on its stack, innermost first.
 pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
@@ -53,7 +52,8 @@ mod tests {
 
     #[test]
     fn features_are_named_as_deno_json_has_them() {
-        let text = "x is not a function\n    hint: Run again with `--unstable-webgpu` flag to enable this API.";
+        let text =
+            "x is not a function\n    hint: Run again with `--unstable-webgpu` flag to enable this API.";
         assert_eq!(
             without_flags(text),
             "x is not a function\n    hint: Set \"unstable\": [\"webgpu\"] in deno.json to enable this API."

@@ -46,7 +46,8 @@ fn find_user(users: &str, uid: u32) -> Option<UserInfo> {
     users.lines().find_map(|line| {
         let fields: Vec<_> = line.split(':').collect();
         let [name, _, id, _, _, home, shell] = fields[..] else { return None };
-        let user = || UserInfo { username: name.into(), homedir: Some(home.into()), shell: Some(shell.into()) };
+        let user =
+            || UserInfo { username: name.into(), homedir: Some(home.into()), shell: Some(shell.into()) };
         (id.parse() == Ok(uid)).then(user)
     })
 }

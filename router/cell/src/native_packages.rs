@@ -21,8 +21,13 @@ const REPLACEMENTS: [(&str, &str); 15] = [
 ];
 
 /// Packages that only look for the native part of another one.
-const FINDERS: [&str; 5] =
-    ["bindings", "node-gyp-build", "node-gyp-build-optional-packages", "@mapbox/node-pre-gyp", "prebuild-install"];
+const FINDERS: [&str; 5] = [
+    "bindings",
+    "node-gyp-build",
+    "node-gyp-build-optional-packages",
+    "@mapbox/node-pre-gyp",
+    "prebuild-install",
+];
 
 /// What packages say whose native part is missing or cannot be loaded: `bindings`, `node-gyp-build`,
 /// sharp, packages made with napi-rs, and `require` of the part itself.
@@ -51,14 +56,16 @@ pub(crate) fn advice_for<'a>(message: &str, stack: impl Iterator<Item = &'a str>
     }
     let by_stack = stack.filter_map(package_in).find(|name| !FINDERS.contains(name));
     let name = by_stack.or_else(|| package_in(message));
-    let what = name.map_or("This is native code".to_owned(), |name| format!("The package {name} has native code"));
+    let what =
+        name.map_or("This is native code".to_owned(), |name| format!("The package {name} has native code"));
     Some(format!("{what}, which is not loaded here: {}", replacement(name)))
 }
 
 fn replacement(name: Option<&str>) -> String {
     let known = |name: &str| {
         let is_it = |(package, _): &&(&str, &str)| {
-            name == *package || (name.starts_with(package) && (package.contains('/') || package.starts_with('@')))
+            name == *package
+                || (name.starts_with(package) && (package.contains('/') || package.starts_with('@')))
         };
         REPLACEMENTS.iter().find(is_it).map(|(_, instead)| *instead)
     };
@@ -84,9 +91,15 @@ mod tests {
     #[test]
     fn the_package_and_what_does_the_same_are_named() {
         for (path, says) in [
-            ("/p/node_modules/better-sqlite3/build/Release/better_sqlite3.node", "better-sqlite3 needs it: use node:sqlite"),
+            (
+                "/p/node_modules/better-sqlite3/build/Release/better_sqlite3.node",
+                "better-sqlite3 needs it: use node:sqlite",
+            ),
             ("node_modules/.pnpm/bcrypt@5/node_modules/bcrypt/lib/x.node", "bcrypt needs it: use bcryptjs"),
-            ("node_modules/@img/sharp-linux-x64/lib/sharp.node", "@img/sharp-linux-x64 needs it: use sharp's WebAssembly"),
+            (
+                "node_modules/@img/sharp-linux-x64/lib/sharp.node",
+                "@img/sharp-linux-x64 needs it: use sharp's WebAssembly",
+            ),
             ("node_modules/bcryptish/x.node", "bcryptish needs it: use a package"),
             ("./build/Release/x.node", "is not loaded here: use a package"),
         ] {
@@ -96,9 +109,16 @@ mod tests {
 
     #[test]
     fn packages_that_miss_their_native_part_are_known_by_their_texts() {
-        let stack = ["/p/node_modules/bindings/bindings.js", "/p/node_modules/better-sqlite3/lib/database.js", "/p/main.js"];
+        let stack = [
+            "/p/node_modules/bindings/bindings.js",
+            "/p/node_modules/better-sqlite3/lib/database.js",
+            "/p/main.js",
+        ];
         let said = advice_for("Could not locate the bindings file. Tried:", stack.into_iter()).unwrap();
-        assert_eq!(said, "The package better-sqlite3 has native code, which is not loaded here: use node:sqlite, which is built in");
+        assert_eq!(
+            said,
+            "The package better-sqlite3 has native code, which is not loaded here: use node:sqlite, which is built in"
+        );
         let said = advice_for("Cannot find module './x.node'", ["/p/main.js"].into_iter()).unwrap();
         assert!(said.starts_with("This is native code"), "{said}");
         assert_eq!(advice_for("no such thing", stack.into_iter()), None);

@@ -74,11 +74,7 @@ pub(crate) struct ProjectPaths {
 
 impl ProjectPaths {
     pub(crate) fn new(start: &Start, visible: Vec<PathBuf>) -> Self {
-        Self {
-            parser: RuntimePermissionDescriptorParser::new(RealSys),
-            tmp: start.tmp.clone(),
-            visible,
-        }
+        Self { parser: RuntimePermissionDescriptorParser::new(RealSys), tmp: start.tmp.clone(), visible }
     }
 
     /// The place of an absolute path without `.` and `..` that the project has named: below `/tmp`
@@ -110,7 +106,11 @@ impl ProjectPaths {
         let is_named_otherwise = place != named;
         let query = PathQueryDescriptor::new_known_absolute(place);
         // Errors name a path as the project does.
-        Ok(if is_named_otherwise { query.with_requested(named.to_string_lossy().into_owned()) } else { query })
+        Ok(if is_named_otherwise {
+            query.with_requested(named.to_string_lossy().into_owned())
+        } else {
+            query
+        })
     }
 
     /// Logs a path that is answered as "not found", or refused where it would be written, as nobody
@@ -121,7 +121,9 @@ impl ProjectPaths {
         }
         let Some(count) = remember(path) else { return };
         let shown = shorten(path);
-        log::warn!("not found: {shown:?} is outside of the project (\"read\" and \"write\" of the policy open paths)");
+        log::warn!(
+            "not found: {shown:?} is outside of the project (\"read\" and \"write\" of the policy open paths)"
+        );
         if count == MOST_REPORTED {
             log::warn!("further paths outside of the project are not logged");
         }
@@ -177,10 +179,7 @@ impl PermissionDescriptorParser for ProjectPaths {
         self.parser.parse_ffi_descriptor(text)
     }
 
-    fn parse_path_query<'a>(
-        &self,
-        path: Cow<'a, Path>,
-    ) -> Result<PathQueryDescriptor<'a>, PathResolveError> {
+    fn parse_path_query<'a>(&self, path: Cow<'a, Path>) -> Result<PathQueryDescriptor<'a>, PathResolveError> {
         self.query(path)
     }
 

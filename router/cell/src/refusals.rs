@@ -186,9 +186,11 @@ mod tests {
 
     #[test]
     fn what_is_worded_otherwise_is_explained_too() {
-        let link = "Deno.symlink() requires unscoped --allow-read and --allow-write permissions; path-scoped grants";
+        let link =
+            "Deno.symlink() requires unscoped --allow-read and --allow-write permissions; path-scoped grants";
         assert!(said(link).starts_with("Deno.symlink() is refused: a symbolic link"));
-        let run = "Requires --allow-run permissions to spawn subprocess with LD_PRELOAD environment variable.";
+        let run =
+            "Requires --allow-run permissions to spawn subprocess with LD_PRELOAD environment variable.";
         assert!(said(run).contains("starts no programs"));
     }
 
@@ -204,7 +206,10 @@ mod tests {
     #[test]
     fn the_place_of_the_cells_program_is_not_told() {
         let said = refused("run access to \"/usr/bin/switchyard-cell\"");
-        assert!(said.starts_with("Requires run access to process.execPath: a project starts no programs"), "{said}");
+        assert!(
+            said.starts_with("Requires run access to process.execPath: a project starts no programs"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use deno_core::futures::channel::mpsc::UnboundedSender;
 use deno_core::url::Url;
-use deno_core::{CompiledWasmModuleStore, Extension, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8};
+use deno_core::{
+    CompiledWasmModuleStore, Extension, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8,
+};
 use deno_error::JsErrorBox;
 use deno_runtime::colors::ColorLevel;
 use deno_runtime::deno_fs::{FileSystem, RealFs};

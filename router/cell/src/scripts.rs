@@ -5,10 +5,8 @@
 use std::sync::LazyLock;
 
 /// Deno's modules, each a function's body, and what is called with their exports.
-const GUARDED: [(&str, &str); 2] = [
-    ("ext:deno_node/vm.js", include_str!("scripts.js")),
-    ("ext:deno_node/wasi.ts", include_str!("wasi.js")),
-];
+const GUARDED: [(&str, &str); 2] =
+    [("ext:deno_node/vm.js", include_str!("scripts.js")), ("ext:deno_node/wasi.ts", include_str!("wasi.js"))];
 
 /// Deno's scripts that are loaded when they are needed, with those guarded.
 pub(crate) static LAZY_JS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
