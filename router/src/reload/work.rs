@@ -52,9 +52,9 @@ pub(super) struct Plan {
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
-        let order = Order { version, checkout, entry, include, grant };
-        let Manifest { routes, strip_prefix, upkeep, asked, .. } = manifest;
+        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port } = manifest;
+        let api = platform.unwrap_or_default().into();
+        let order = Order { version, checkout, entry, include, grant, api, port };
         Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
     }
 
@@ -303,7 +303,7 @@ fn installation(order: &Order) -> Install {
         root: order.root().to_owned(),
         node_modules: checkout.own_node_modules(),
         packages_beside: order.packages_beside(),
-        entry: entry.clone(),
+        entry: entry.path.clone(),
         folder: PathBuf::new(),
         downloads: None,
         lock: None,
