@@ -143,11 +143,26 @@ impl From<netif::Interface> for Interface {
     }
 }
 
-/// None, as on a machine without a network: what is looked for in them is the machine's address.
+impl Interface {
+    /// The one that every machine has.
+    fn loopback() -> Self {
+        Self {
+            family: "IPv4",
+            name: "lo".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            netmask: "255.0.0.0".to_owned(),
+            scopeid: None,
+            cidr: "127.0.0.1/8".to_owned(),
+            mac: "00:00:00:00:00:00".to_owned(),
+        }
+    }
+}
+
+/// Loopback alone, as on a machine without a network: of the others programs want the address.
 #[op2]
 fn op_interfaces(state: &mut OpState) -> Result<Vec<Interface>, std::io::Error> {
     if !is_granted(state, "networkInterfaces") {
-        return Ok(Vec::new());
+        return Ok(vec![Interface::loopback()]);
     }
     Ok(netif::up()?.map(Interface::from).collect())
 }
