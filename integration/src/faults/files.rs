@@ -249,7 +249,7 @@ pub(super) const FAULTS: &[Fault] = &[
            'another project': write(`${scene.volume}/victim/main.ts`),
            'another checkout': write(`${scene.checkout}/main.ts`),
            'other data': write(`${scene.state}/data/victim/x`),
-           'the temporary folder of all': write('/tmp/switchyard-written'),
+           'the other temporary folder of all': write('/var/tmp/switchyard-written'),
            'the state': write(`${scene.state}/x`),
            'memory for all': write('/dev/shm/switchyard-written'),
            'a new project': () => { fs.mkdirSync(`${scene.volume}/mine`); return 'made'; },

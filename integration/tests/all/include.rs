@@ -313,7 +313,7 @@ async fn a_version_reads_what_it_includes_and_nothing_else_beside_it() {
     assert_eq!((&said["included"], &said["byUrl"]), (&"text".into(), &"text".into()));
     assert_eq!(said["beside"], json!(["_shared", "a"]));
     assert_eq!(said["secret"], "NotFound");
-    assert_eq!((&said["above"], &said["written"]), (&"NotCapable".into(), &"NotCapable".into()));
+    assert_eq!((&said["above"], &said["written"]), (&"NotFound".into(), &"NotCapable".into()));
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ mod logs;
 mod native;
 mod node_modules;
 mod node_servers;
+mod outside;
 mod overload;
 mod poisoned;
 mod policy;

@@ -7,6 +7,7 @@ use switchyard_bridge::event::Diagnostic;
 
 use crate::failures::Place;
 use crate::frame::frame;
+use crate::hints::hint;
 use crate::paths::Names;
 use crate::project::Project;
 use crate::source;
@@ -20,7 +21,9 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
                 .place_of(&message)
                 .or_else(|| place_in_required(project, &message))
                 .or_else(|| place(project, error));
-            diagnostic(project, &message, place)
+            let stack = error.frames.iter().filter_map(|frame| frame.file_name.as_deref());
+            let hint = hint(&message, stack).map(|hint| format!("\n{hint}")).unwrap_or_default();
+            diagnostic(project, &format!("{message}{hint}"), place)
         }
         CoreErrorKind::CouldNotExecute { error, .. } => {
             diagnostic(project, &error.to_string(), project.failures.place_of(&error.to_string()))

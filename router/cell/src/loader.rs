@@ -209,7 +209,8 @@ impl NodeRequireLoader for Loader {
         path: Cow<'a, Path>,
     ) -> Result<Cow<'a, Path>, JsErrorBox> {
         let project = self.project();
-        match project.roots.admit(&path) {
+        match project.admit(&path) {
+            Ok(file) if project.has_written(&file) => Ok(Cow::Owned(file)),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 // The search for a module's package.json goes upwards until it finds one.
                 if path.file_name().is_some_and(|name| name == "package.json") {

@@ -4,22 +4,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use deno_path_util::normalize_path;
 use deno_runtime::deno_permissions::{
     Permissions, PermissionsContainer, PermissionsOptions, RuntimePermissionDescriptorParser,
 };
 use switchyard_protocol::{Reach, Start, TRIVIAL_SYS};
 use sys_traits::impls::RealSys;
 
+use crate::project_paths::ProjectPaths;
 use crate::sandbox::{not_public, resolvers};
 
 /// What the environment tells Deno is not for the project to see.
-const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
+pub(crate) const OURS: &[&str] = &["DENO_TRUST_PROXY_HEADERS"];
+
+/// Devices that give and take nothing of the machine's. Those that are read are in the sandbox's
+/// rules too, and the first one is written to as well.
+const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
 
 /// A debugger of node:inspector's sees into the functions that stand between the project and descriptors of the cell's.
 const INSPECTOR: &str = "inspector";
 
 pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
-    let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     // In these lists an empty one means everything, and none means nothing.
     let everything = || Some(Vec::new());
     let name = |path: &PathBuf| path.to_string_lossy().into_owned();
@@ -28,8 +33,12 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let sockets = [&start.socket, &start.probe];
     let own = [&start.tmp, &start.data].into_iter().chain(sockets);
     let packages = start.node_modules.iter().chain(start.packages_beside.values());
+    let devices = DEVICES.map(PathBuf::from);
     let read = [&start.root].into_iter().chain(packages).chain(own.clone()).chain(&granted.read);
-    let write = own.chain(&granted.write);
+    let read = read.chain(&devices);
+    let write = own.chain(&granted.write).chain(&devices[..1]);
+    let visible = read.clone().chain(write.clone()).cloned().collect();
+    let paths = ProjectPaths::new(start, visible);
     let sys = TRIVIAL_SYS.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone());
     let net = granted.net.as_ref().map(|names| {
         let private = granted.private_net.iter().filter_map(in_denos_words);
@@ -40,11 +49,18 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let nothing_if_none = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
     // V8 believes what is in there, so the project has no way to it, whatever it may read and write besides.
     let cache = start.cache.as_ref().map(|cache| name(&cache.dir));
-    let and_cache = |list: &[String]| nothing_if_none(list.iter().cloned().chain(cache.clone()).collect());
+    // What the project denies itself it names as it names all paths.
+    let place = |path: &String| {
+        let path = normalize_path(start.checkout.join(path).into());
+        paths.resolve(path).to_string_lossy().into_owned()
+    };
+    let and_cache = |list: &[String]| nothing_if_none(list.iter().map(place).chain(cache.clone()).collect());
     let options = PermissionsOptions {
         allow_read: Some(read.map(name).collect()),
         allow_write: Some(write.map(name).collect()),
         deny_read: and_cache(&denied.read),
+        // All that is not allowed or denied is not there, as it is for a program in a container.
+        ignore_read: everything(),
         deny_write: and_cache(&denied.write),
         allow_net: net.or_else(everything),
         deny_net: Some(closed(granted).into_iter().chain(denied.net.clone()).collect()),
@@ -56,8 +72,10 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
         prompt: false,
         ..PermissionsOptions::default()
     };
-    let permissions = Permissions::from_options(parser.as_ref(), &options)?;
-    Ok(PermissionsContainer::new(parser, permissions))
+    // The policy's paths, unlike those that the project names, are the machine's.
+    let parser = RuntimePermissionDescriptorParser::new(RealSys);
+    let permissions = Permissions::from_options(&parser, &options)?;
+    Ok(PermissionsContainer::new(Arc::new(paths), permissions))
 }
 
 /// Networks of IPv6 it has no words for: a version whose `net` is a list does not reach them.

@@ -2,6 +2,7 @@
 //! set up for it. Shared by the main thread and its web workers.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -29,6 +30,7 @@ use crate::failures::Failures;
 use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
+use crate::written::Written;
 use switchyard_protocol::{Limits, Start};
 
 pub(crate) type Sys = RealSys;
@@ -44,6 +46,7 @@ const NO_CACHE: &str = "/dev/null/deno";
 
 pub(crate) struct Project {
     pub(crate) roots: Roots,
+    written: Written,
     pub(crate) limits: Limits,
     /// Where it is served.
     pub(crate) socket: PathBuf,
@@ -86,6 +89,7 @@ impl Project {
         exports.told_by(&cjs);
         Ok(Self {
             names,
+            written: Written::of(start),
             limits: start.limits,
             socket: start.socket.clone(),
             probe: start.probe.clone(),
@@ -101,6 +105,18 @@ impl Project {
             last_required: Mutex::default(),
             roots,
         })
+    }
+
+    /// Where a module's file really is, if the version may load it: in what it was made of, or in a
+    /// folder that it writes to itself.
+    pub(crate) fn admit(&self, path: &Path) -> io::Result<PathBuf> {
+        let inside = self.roots.admit(path);
+        if inside.is_ok() { inside } else { self.written.admit(path).map_or(inside, Ok) }
+    }
+
+    /// Whether the version has written the file, by its real path.
+    pub(crate) fn has_written(&self, file: &Path) -> bool {
+        self.written.contain(file)
     }
 
     /// Whether the project's package.json names what `raw` imports.

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 
 use deno_core::futures::channel::mpsc::UnboundedSender;
 use deno_core::url::Url;
-use deno_core::{CompiledWasmModuleStore, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8};
+use deno_core::{
+    CompiledWasmModuleStore, Extension, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8,
+};
 use deno_error::JsErrorBox;
 use deno_runtime::colors::ColorLevel;
 use deno_runtime::deno_fs::{FileSystem, RealFs};
@@ -27,9 +29,13 @@ use sys_traits::impls::RealSys;
 
 use crate::code_cache;
 use crate::descriptors;
-use crate::home;
+use crate::env_file;
+use crate::exists;
 use crate::loader::Loader;
+use crate::machine;
+use crate::process;
 use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
+use crate::refusals;
 use crate::scripts::LAZY_JS;
 use crate::servers::LAZY_ESM;
 use crate::web_worker::{self, Workers};
@@ -105,6 +111,7 @@ impl Spare {
         });
         let mut worker = main_worker(&services, &loader);
         descriptors::guard(&mut worker.js_runtime);
+        refusals::explain_in(&mut worker.js_runtime);
         Self { worker, loader, project: services.project, debuggers: services.debuggers }
     }
 
@@ -174,7 +181,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: &LAZY_JS,
             residual_lazy_esm_sources: &LAZY_ESM,
-            extensions: vec![descriptors::extension(), home::extension()],
+            extensions: extensions(),
             create_web_worker_cb: web_worker::factory(services.clone()),
             format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),
             enable_raw_imports: true,
@@ -184,6 +191,11 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             ..WorkerOptions::default()
         },
     )
+}
+
+/// The ops of Deno's that are others in each isolate.
+pub(crate) fn extensions() -> Vec<Extension> {
+    vec![descriptors::extension(), machine::extension(), exists::extension(), env_file::extension()]
 }
 
 /// How much of a cell's memory (in bytes) V8's heap may have.
@@ -222,8 +234,18 @@ fn unstable() -> impl Iterator<Item = (&'static str, i32)> {
 fn features() -> FeatureChecker {
     let mut features = FeatureChecker::default();
     unstable().for_each(|(name, _)| features.enable_feature(name));
+    features.set_exit_cb(Box::new(missing_feature));
     features
 }
+
+/// Deno ends a program that uses a feature which it was not given, too.
+fn missing_feature(feature: &str, call: &str) {
+    log::error!("{call} is unstable: set \"unstable\": [\"{feature}\"] in deno.json");
+    process::exit_now(FEATURE_IS_MISSING)
+}
+
+/// As Deno's.
+const FEATURE_IS_MISSING: i32 = 70;
 
 /// Mozilla's list, read when the first TLS connection is made.
 #[derive(Default)]

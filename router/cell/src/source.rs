@@ -14,8 +14,10 @@ use deno_core::{ModuleSourceCode, ModuleType, RequestedModuleType};
 use deno_error::JsErrorBox;
 use deno_media_type::MediaType;
 use deno_resolver::emit::EmitParsedSourceHelperError;
+use deno_resolver::graph::maybe_additional_sloppy_imports_message;
 use node_resolver::analyze::CjsAnalysisSourceProvider;
 use serde_json::{Map, Value};
+use sys_traits::impls::RealSys;
 
 use crate::cache::{Entry, Maker};
 use crate::failures::Place;
@@ -91,25 +93,39 @@ pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErro
     let path = specifier
         .to_file_path()
         .map_err(|()| JsErrorBox::type_error(format!("\"{specifier}\" names no file")))?;
-    let bytes = project.roots.admit(&path).and_then(std::fs::read);
+    let bytes = project.admit(&path).and_then(std::fs::read);
     bytes.map_err(|error| unreadable(project, &path, &error))
 }
 
 pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> JsErrorBox {
     let name = project.names.clean(&path.to_string_lossy());
+    let sloppy = || sloppy_hint(project, path);
     JsErrorBox::type_error(match error.kind() {
         io::ErrorKind::NotFound if name.starts_with("../") => format!(
             "Module not found: there is no file \"{name}\" in this version: what lies beside the project has to be \
              named in \"switchyard\": {{\"include\": […]}} in deno.json"
         ),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            format!("Module not found: there is no file \"{name}\"")
+            format!("Module not found: there is no file \"{name}\"{}", sloppy())
         }
         io::ErrorKind::IsADirectory => {
-            format!("\"{name}\" is a directory: import a file in it, such as \"{name}/mod.ts\"")
+            format!("\"{name}\" is a directory: import a file in it, such as \"{name}/mod.ts\"{}", sloppy())
         }
         _ => format!("Cannot read \"{name}\": {error}"),
     })
+}
+
+/// The file that an import without an extension, or with that of what would be compiled, may mean.
+/// Deno's own hint, which ends with a flag.
+fn sloppy_hint(project: &Project, path: &Path) -> String {
+    let Ok(specifier) = Url::from_file_path(path) else { return String::new() };
+    let hint = maybe_additional_sloppy_imports_message(&RealSys, &specifier).unwrap_or_default();
+    match hint.split_once(" or run with ") {
+        Some((hint, _)) if project.roots.contain(path) => {
+            format!(". {}, or set \"unstable\": [\"sloppy-imports\"] in deno.json", project.names.clean(hint))
+        }
+        _ => String::new(),
+    }
 }
 
 /// Whether the module is CommonJS. What Deno would have to parse for is first looked for in the text: hardly a module
@@ -120,6 +136,11 @@ fn is_common_js(
     media_type: MediaType,
     source: &str,
 ) -> Result<bool, JsErrorBox> {
+    // No package is around what a version writes.
+    let path = specifier.to_file_path().unwrap_or_default();
+    if !project.roots.contain(&path) && project.admit(&path).is_ok_and(|file| project.has_written(&file)) {
+        return Ok(media_type == MediaType::Cjs);
+    }
     let maybe = project.cjs.is_maybe_cjs(specifier, media_type).map_err(JsErrorBox::from_err)?;
     if !maybe || media_type == MediaType::Cjs || project.in_package(specifier) {
         return Ok(maybe);

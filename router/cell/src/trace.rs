@@ -4,6 +4,7 @@
 use deno_core::url::Url;
 
 use crate::frame::frame;
+use crate::hints::{hint, without_flags};
 use crate::project::Project;
 use crate::source;
 
@@ -16,14 +17,12 @@ pub(crate) fn explain(project: &Project, text: &str) -> String {
         let source = source::decode(source::read(project, &file).ok()?);
         frame(&source, line, Some(column))
     });
-    let text = match (frame, text.find(AT)) {
-        (Some(frame), Some(stack)) => {
-            let indented = frame.replace('\n', "\n    ");
-            format!("{}\n    {indented}{}", &text[..stack], &text[stack..])
-        }
-        _ => text.to_owned(),
-    };
-    project.names.clean(&without_glue(&text))
+    let (message, stack) = text.split_at(text.find(AT).unwrap_or(text.len()));
+    let indented = |text: String| format!("\n    {}", text.replace('\n', "\n    "));
+    let frame = frame.map(indented).unwrap_or_default();
+    let hint = hint(message, stack.split(AT)).map(indented).unwrap_or_default();
+    let text = format!("{message}{hint}{frame}{stack}");
+    project.names.clean(&without_flags(&without_glue(&text)))
 }
 
 /// Drops the lines of a stack that are the cell's own.

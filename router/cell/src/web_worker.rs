@@ -15,10 +15,10 @@ use sys_traits::impls::RealSys;
 use crate::bounds::{self, Room};
 use crate::code_cache;
 use crate::descriptors;
-use crate::home;
 use crate::loader::Loader;
 use crate::project::{Checker, Npm, Sys};
-use crate::runtime::{Services, bootstrap_options, create_params};
+use crate::refusals;
+use crate::runtime::{Services, bootstrap_options, create_params, extensions};
 use crate::scripts::LAZY_JS;
 use crate::servers::{LAZY_ESM, Servers};
 
@@ -68,6 +68,7 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         worker.bootstrap(&bootstrap);
         let runtime = &mut worker.js_runtime;
         descriptors::guard(runtime);
+        refusals::explain_in(runtime);
         Servers::prepare(runtime).listen_at(runtime, &project.socket, &project.probe);
         (worker, handle)
     })
@@ -120,7 +121,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
             close_on_idle: args.close_on_idle,
             ..bootstrap_options(WorkerExecutionMode::Worker)
         },
-        extensions: vec![descriptors::extension(), home::extension()],
+        extensions: extensions(),
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
         residual_lazy_js_sources: &LAZY_JS,
         residual_lazy_esm_sources: &LAZY_ESM,

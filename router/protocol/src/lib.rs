@@ -184,6 +184,7 @@ pub struct Denied {
 
 /// What every version may ask of the system: nothing in it changes anything.
 pub const TRIVIAL_SYS: &[&str] = &[
+    "ca",
     "cpus",
     "getPriority",
     "getegid",

@@ -48,6 +48,9 @@ pub(super) const CLOSED_SYS: [&str; 6] =
 /// Where every cell may read, and all but the first of which it may write.
 const OWN_FOLDERS: [&str; 3] = [".", "$DATA_DIR", "$TMPDIR"];
 
+/// Another name for `$TMPDIR`, in a cell.
+const OWN_TMP: &str = "/tmp";
+
 /// One kind of permission: what is granted, for the cell and to be shown, and what is not.
 struct Part<T> {
     granted: T,
@@ -120,7 +123,10 @@ fn folders(
             for text in paths {
                 let (both, is_all) = match Place::of(text) {
                     Place::Inside => (Vec::new(), own.contains(&".")),
-                    Place::Absolute(path) => paths::meet(&path, allowed),
+                    Place::Absolute(path) => {
+                        let (both, is_all) = paths::meet(&path, allowed);
+                        (both, is_all || path.starts_with(OWN_TMP))
+                    }
                     Place::Outside => (Vec::new(), false),
                 };
                 granted.extend(both);

@@ -200,7 +200,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
         policy,
         asking(json!({
             "read": ["./data", "../shop", "/srv/shared/a", "/etc"],
-            "write": ["/srv", "./data"],
+            "write": ["/srv", "./data", "/tmp/x"],
             "net": ["api.example.com", "203.0.113.7:80", "other.net", "localhost:5432", "10.0.0.1", "unix:/run/x"],
             "sys": ["hostname", "networkInterfaces", "userInfo", "inspector"],
             "run": ["git"],
@@ -217,11 +217,11 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
     );
     assert_eq!(permissions.private_net, ["127.0.0.1:5432".parse().unwrap()]);
     assert_eq!(permissions.sys, ["networkInterfaces"]);
-    assert_eq!(asked.write, ["/srv", "./data"]);
+    assert_eq!(asked.write, ["/srv", "./data", "/tmp/x"]);
     assert_eq!(granted.read, [".", "$DATA_DIR", "$TMPDIR", "/srv/shared/a"]);
     assert_eq!(granted.net.last().unwrap(), "127.0.0.1:5432");
     assert_eq!(refused.read, ["../shop", "/etc"]);
-    assert_eq!(refused.write, ["/srv", "./data"]);
+    assert_eq!(refused.write, ["/srv", "./data"], "/tmp is the project's own");
     assert_eq!(refused.net, ["api.example.com", "other.net", "10.0.0.1", "unix:/run/x"]);
     assert_eq!(refused.sys, ["userInfo", "inspector"], "it is no error to ask for a kind that Deno has");
     assert_eq!(

@@ -1,0 +1,65 @@
+//! What to do about errors that a project cannot mend by reading them: they speak of flags of
+//! Deno's, of a native part that is missing, or of a program that is not found.
+
+use crate::{native_packages, project_paths, refusals};
+
+/// How Node and Deno say that a program was not found, in whatever way it was to be started.
+const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT"], ["spawn ", " ENOENT"]];
+
+/// Advice for an error by its text and the files on its stack, innermost first.
+pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
+    let advice = native_packages::advice_for(message, stack).or_else(|| program(message));
+    advice.or_else(|| project_paths::hint(message))
+}
+
+fn program(message: &str) -> Option<String> {
+    let first = message.lines().next().unwrap_or_default();
+    let is_it = SPAWNS.iter().any(|texts| texts.iter().all(|text| first.contains(text)));
+    is_it.then(|| format!("Here {}", refusals::RUN))
+}
+
+/// A text of Deno's with what it says of flags put in terms of deno.json.
+pub(crate) fn without_flags(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(RUN_AGAIN) {
+        let Some((feature, after)) = after.split_once(FLAG_ENDS) else { break };
+        words.push_str(before);
+        words.push_str(&format!("Set \"unstable\": [\"{feature}\"] in deno.json"));
+        rest = after;
+    }
+    words.push_str(rest);
+    words.replace(
+        "or pass --unstable-detect-cjs flag to detect CommonJS when loading.",
+        "or set \"unstable\": [\"detect-cjs\"] in deno.json to detect CommonJS when loading.",
+    )
+}
+
+const RUN_AGAIN: &str = "Run again with `--unstable-";
+const FLAG_ENDS: &str = "` flag";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_start_is_explained() {
+        for message in ["Error: spawn node ENOENT", "NotFound: Failed to spawn 'git': entity not found"] {
+            assert!(hint(message, std::iter::empty()).unwrap().contains("starts no programs"), "{message}");
+        }
+        assert_eq!(hint("Error: ENOENT: no such file", std::iter::empty()), None);
+    }
+
+    #[test]
+    fn features_are_named_as_deno_json_has_them() {
+        let text =
+            "x is not a function\n    hint: Run again with `--unstable-webgpu` flag to enable this API.";
+        assert_eq!(
+            without_flags(text),
+            "x is not a function\n    hint: Set \"unstable\": [\"webgpu\"] in deno.json to enable this API."
+        );
+        for text in ["no flags", "Run again with `--unstable-"] {
+            assert_eq!(without_flags(text), text);
+        }
+    }
+}
