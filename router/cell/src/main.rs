@@ -3,15 +3,19 @@
 //! this kernel can confine it with, with `--probe` whether it can become a user, with `--install` it only fetches what a
 //! version needs.
 
+mod begin;
 mod bounds;
 mod cache;
+mod certificates;
 mod code_cache;
 mod control;
 mod descriptors;
 mod diagnose;
 mod disk;
+mod ending;
 mod exports;
 mod failures;
+mod features;
 mod frame;
 mod glue;
 mod home;
@@ -20,6 +24,7 @@ mod inspector;
 mod install;
 mod life;
 mod loader;
+mod locale;
 mod log;
 mod paths;
 mod permissions;
@@ -35,6 +40,7 @@ mod scripts;
 mod servers;
 mod source;
 mod trace;
+mod vendor;
 mod watchdog;
 mod web_worker;
 
