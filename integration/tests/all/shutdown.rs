@@ -241,3 +241,27 @@ async fn an_error_in_a_handler_is_logged() {
         assert_eq!(notes(&router.public).await, "two");
     }
 }
+
+#[tokio::test]
+async fn versions_that_do_not_come_to_an_end_do_not_add_up() {
+    let main = |label: usize| {
+        format!(
+            "import process from 'node:process';\n\
+             process.on('SIGTERM', () => setInterval(() => {{}}, 10));\n{}",
+            hello(&label.to_string())
+        )
+    };
+    let volume = Volume::with("a", main(0));
+    let router = Router::start(&volume).await;
+    let mut events = router.events().await;
+    events.wait_live("a").await;
+    for label in 1..=5 {
+        volume.replace("a/main.ts", main(label));
+        events.wait_live("a").await;
+    }
+    // Those before it have the grace, which is longer than anything is waited for here.
+    let retired = events.wait_retired("a").await.data.version;
+    let ending = || async { router.admin.project("a").await.draining };
+    eventually("four are left", || async { ending().await.len() == 4 }).await;
+    assert!(ending().await.iter().all(|version| Some(&version.version) != retired.as_ref()), "{retired:?}");
+}

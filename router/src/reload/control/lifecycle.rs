@@ -24,6 +24,10 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 /// `docker stop` gives.
 const MAKING_ROOM: Duration = Duration::from_secs(10);
 
+/// While so many versions of a project are ending, the next one has no time for its handlers but what
+/// any has: as many processes as a project may have at once by default.
+const MOST_ENDING: usize = 4;
+
 impl Control {
     /// Starts a live version that is idle.
     pub(super) fn wake(&mut self, version: &Version) {
@@ -191,8 +195,11 @@ impl Control {
             return;
         }
         let grace = self.settings.grace;
-        let goodbye = if retired { grace } else { grace.min(MAKING_ROOM) };
+        let mut goodbye = if retired { grace } else { grace.min(MAKING_ROOM) };
         if let Some(project) = self.projects.get_mut(name) {
+            if project.draining.len() >= MOST_ENDING {
+                goodbye = Duration::ZERO;
+            }
             let counters = running.iter().map(|running| running.in_flight.clone());
             project.draining.push((version.clone(), counters.collect()));
         }
