@@ -66,6 +66,16 @@ pub(crate) struct Settings {
     pub(crate) log_limit: u64,
     /// Takes what cells leave behind.
     pub(crate) trash: Trash,
+    /// Whether projects are being developed here: they find it in `NODE_ENV`.
+    pub(crate) dev: bool,
+}
+
+impl Settings {
+    /// What `NODE_ENV` is unless a project is given another value. Libraries show the internals of
+    /// errors to clients and log more where it is not `production`, and hosts set it for that reason.
+    fn node_env(&self) -> &'static str {
+        if self.dev { "development" } else { "production" }
+    }
 }
 
 /// What a cell is to run.
@@ -85,7 +95,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    fn start(&self, folders: Folders, identity: Option<Identity>) -> Start {
+    fn start(&self, settings: &Settings, folders: Folders, identity: Option<Identity>) -> Start {
         let Folders { socket, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [
@@ -94,7 +104,8 @@ impl Order {
             ("TMPDIR", tmp.to_string_lossy().into_owned()),
             ("DATA_DIR", data.to_string_lossy().into_owned()),
         ];
-        let mut env = BTreeMap::from([("PORT".to_owned(), PORT.to_owned())]);
+        let defaults = [("PORT", PORT), ("NODE_ENV", settings.node_env())];
+        let mut env = BTreeMap::from(defaults.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Start {

@@ -82,7 +82,12 @@ const FLAGS: &[Flag] = &[
     flag(DEBOUNCE, "MS", "500", "quiet time after the last change of a project before it is read"),
     flag(EVENT_URL, "URL", "", "where events are posted (with --event-secret-file)"),
     flag(EVENT_SECRET_FILE, "FILE", "", "the secret that events are signed with"),
-    flag(GRACE, "MS", "30000", "how long a replaced version may finish its requests"),
+    flag(
+        GRACE,
+        "MS",
+        "30000",
+        "how long a replaced version may take to finish its requests, then its handlers of SIGTERM",
+    ),
     flag(
         DRAIN_DELAY,
         "MS",

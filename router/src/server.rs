@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
@@ -337,6 +337,7 @@ where
         sink,
         log_limit: config.project_log,
         trash,
+        dev: config.dev,
     };
     let cells = Cells::new(settings)?;
     let (commands, commanded) = commands();
@@ -373,12 +374,12 @@ where
         policy: Arc::new(policy),
     };
     let control = Control::new(settings, parts)?;
-    let (end_control, control_ended) = oneshot::channel::<()>();
+    let (end_control, control_ended) = oneshot::channel::<Duration>();
     // Before anybody is served: what is on the volume is known from the first request on.
     let start = control.look_around().await;
-    let control = tokio::spawn(control.run(start, changes, commanded, async {
-        let _ = control_ended.await;
-    }));
+    let control = tokio::spawn(
+        control.run(start, changes, commanded, async { control_ended.await.unwrap_or_default() }),
+    );
 
     let admin_address = admin.local_addr().context("read the admin address")?;
     admin.set_nonblocking(true).context("prepare the admin listener")?;
@@ -442,10 +443,11 @@ where
         tracing::info!(signal, "stopping: no new connections; those that are open may finish");
         // The watch waits for the control flow to take its changes: it goes first.
         spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
+        let began = Instant::now();
         server.stop().await;
         filling.abort();
         limiting.abort();
-        let _ = end_control.send(());
+        let _ = end_control.send(config.grace.saturating_sub(began.elapsed()));
         control.await.context("stop the control flow")?;
         admin.abort();
         reading.abort();

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchyard_protocol::{FromCell, Limit, Start, ToCell};
 use tokio::sync::{oneshot, watch};
@@ -12,8 +12,13 @@ use tokio::sync::{oneshot, watch};
 use crate::disk;
 use crate::process::exit_now;
 
-/// How long the project's exit handlers may take.
+/// How long the project's handlers may take at least, and again for `exit` and `unload` when their
+/// time is over: neither may wait for anything.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Printed as the project's when its end takes longer than it may.
+pub(crate) const UNFINISHED: &str = "error: the process is ended: its handlers of SIGTERM, and what they began, \
+     took longer than the rest of the router's --grace";
 
 /// What the main thread holds of it.
 pub(crate) struct Control {
@@ -22,14 +27,16 @@ pub(crate) struct Control {
     draining: Draining,
 }
 
-/// Tells when the router has sent `Drain`.
+/// Reports when the router has sent `Drain`.
 #[derive(Clone)]
-pub(crate) struct Draining(watch::Receiver<bool>);
+pub(crate) struct Draining(watch::Receiver<Option<Duration>>);
 
 impl Draining {
-    /// Returns when it has.
-    pub(crate) async fn begun(&self) {
-        let _ = self.0.clone().wait_for(|begun| *begun).await;
+    /// Returns when it has: how long the project's handlers may take.
+    pub(crate) async fn begun(&self) -> Duration {
+        let mut draining = self.0.clone();
+        let begun = draining.wait_for(Option::is_some).await;
+        begun.ok().and_then(|within| *within).unwrap_or_default()
     }
 }
 
@@ -62,7 +69,7 @@ impl Control {
         let socket = Arc::new(socket);
         let heard = Arc::clone(&socket);
         let (start_sender, start) = oneshot::channel();
-        let (drain, draining) = watch::channel(false);
+        let (drain, draining) = watch::channel(None);
         std::thread::Builder::new()
             .name("control".into())
             .stack_size(128 * 1024)
@@ -93,7 +100,11 @@ impl Control {
     }
 }
 
-fn read(mut reader: BufReader<&UnixStream>, start: oneshot::Sender<Start>, drain: &watch::Sender<bool>) -> ! {
+fn read(
+    mut reader: BufReader<&UnixStream>,
+    start: oneshot::Sender<Start>,
+    drain: &watch::Sender<Option<Duration>>,
+) -> ! {
     let mut start = Some(start);
     let mut line = String::new();
     loop {
@@ -108,22 +119,41 @@ fn read(mut reader: BufReader<&UnixStream>, start: oneshot::Sender<Start>, drain
                 None => refuse("a second start"),
             },
             Ok(ToCell::Room { bytes, files, is_answer }) => disk::renew(bytes, files, is_answer),
-            Ok(ToCell::Drain) if start.is_some() => exit_now(0),
-            Ok(ToCell::Drain) => {
-                drain.send_replace(true);
-                exit_after_goodbye(reader);
+            Ok(ToCell::Drain { .. }) if start.is_some() => exit_now(0),
+            Ok(ToCell::Drain { within }) => {
+                let within = Duration::from_millis(within).max(GOODBYE);
+                drain.send_replace(Some(within));
+                exit_after(within + GOODBYE, reader);
             }
             Err(_) => refuse("a line that is no message"),
         }
     }
 }
 
-/// The main thread exits when the project has said goodbye, which it does not when it spins.
-fn exit_after_goodbye(mut reader: BufReader<&UnixStream>) -> ! {
-    let mut rest = String::new();
-    let _ = reader.get_ref().set_read_timeout(Some(GOODBYE));
-    let _ = reader.read_line(&mut rest);
-    exit_now(0)
+/// The main thread exits when the project's handlers have finished, which it does not when it spins.
+/// What the router sends meanwhile is counts of the project's folders, which handlers may write to.
+fn exit_after(time: Duration, mut reader: BufReader<&UnixStream>) -> ! {
+    let end = Instant::now() + time;
+    let mut line = String::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        // The socket takes no time of zero.
+        let _ = reader.get_ref().set_read_timeout(Some(left.max(Duration::from_millis(1))));
+        line.clear();
+        match reader.read_line(&mut line) {
+            Ok(0) => exit_now(0),
+            Ok(_) => {
+                if let Ok(ToCell::Room { bytes, files, is_answer }) = serde_json::from_str(&line) {
+                    disk::renew(bytes, files, is_answer);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let _ = writeln!(io::stderr(), "{UNFINISHED}");
+                exit_now(0)
+            }
+            Err(_) => exit_now(0),
+        }
+    }
 }
 
 fn refuse(what: &str) -> ! {

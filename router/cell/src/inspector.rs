@@ -98,7 +98,7 @@ impl Door {
         loop {
             let door = self.clone();
             tokio::select! {
-                () = self.draining.begun() => break,
+                _ = self.draining.begun() => break,
                 Ok((stream, _)) = listener.accept(), if sessions.len() < MAX_SESSIONS => {
                     sessions.spawn(door.connected(stream));
                 }
@@ -148,7 +148,7 @@ impl Door {
         let reason = tokio::select! {
             biased;
             () = &mut sent => return,
-            () = self.draining.begun() => Some((GOING_AWAY, format!("{} is retired", self.version))),
+            _ = self.draining.begun() => Some((GOING_AWAY, format!("{} is retired", self.version))),
             reason = hear(reading, to_v8, frames.clone()) => reason,
             reason = tell(from_v8, frames.clone()) => Some(reason),
         };

@@ -14,9 +14,10 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, Start};
 
 use crate::bounds;
-use crate::control::{Control, Voice};
+use crate::control::{Control, UNFINISHED, Voice};
 use crate::diagnose::{diagnose, misconfigured, plain};
 use crate::disk;
+use crate::ending::Ending;
 use crate::inspector::Inspector;
 use crate::log;
 use crate::machine;
@@ -45,6 +46,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let mut spare = Spare::new();
     requests::mark(&mut spare.worker);
     let servers = Servers::prepare(&mut spare.worker.js_runtime);
+    let ending = Ending::prepare(&mut spare.worker.js_runtime);
     let rules = Rules::prepare();
     trim_memory();
     control.send(&FromCell::Ready);
@@ -66,7 +68,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket, &start.probe);
     let background = platform::install(&mut spare.worker.js_runtime, &start.api);
     let mut version =
-        Version { worker: spare.worker, project, control, inspector, default_export, background };
+        Version { worker: spare.worker, project, control, inspector, default_export, ending, background };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
@@ -106,9 +108,11 @@ async fn assign(
     machine::remember(start);
     refusals::of(start);
     let debuggers = start.inspect.as_ref().map(UnixListener::bind).transpose()?;
-    sandbox::confine(start, rules?)?;
+    let rules = rules?;
+    let keeps_files = rules.keep_files();
+    sandbox::confine(start, rules)?;
     let project = Arc::new(Project::open(start, roots, names).await?);
-    spare.assign(Arc::clone(&project), permissions::of(start)?)?;
+    spare.assign(start, Arc::clone(&project), permissions::of(start, keeps_files)?)?;
     Ok((project, debuggers))
 }
 
@@ -149,6 +153,7 @@ struct Version {
     control: Control,
     inspector: Option<Inspector>,
     default_export: DefaultExport,
+    ending: Ending,
     background: Option<Background>,
 }
 
@@ -202,16 +207,11 @@ impl Version {
         loop {
             tokio::select! {
                 biased;
-                () = self.control.draining().begun() => {
+                within = self.control.draining().begun() => {
                     if let Some(inspector) = &mut self.inspector {
                         inspector.ended().await;
                     }
-                    if let Some(background) = &self.background
-                        && let Err(error) = background.finish(&mut self.worker.js_runtime).await
-                    {
-                        return self.report(&error);
-                    }
-                    return self.say_goodbye(0);
+                    return self.terminate(within).await;
                 }
                 () = &mut settled, if !trimmed => {
                     trimmed = true;
@@ -222,10 +222,46 @@ impl Version {
                 }
                 ended = self.worker.run_event_loop(false) => match ended.and_then(|()| self.goes_on()) {
                     Ok(true) => {}
-                    Ok(false) => return self.say_goodbye(self.worker.exit_code()),
+                    Ok(false) => return self.leave(self.worker.exit_code()),
                     Err(error) => return self.report(&error),
                 },
             }
+        }
+    }
+
+    /// Ends the project as SIGTERM ends a program: by its handlers, whose work is waited for, or at once
+    /// where it has none.
+    async fn terminate(&mut self, within: Duration) -> i32 {
+        match tokio::time::timeout(within, self.finish()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return self.report(&error),
+            Err(_) => requests::print(UNFINISHED),
+        }
+        self.leave(0)
+    }
+
+    /// Runs handlers of SIGTERM, then what any program has that ends by itself, until nothing is left to
+    /// do but to serve.
+    async fn finish(&mut self) -> Result<(), CoreError> {
+        if let Some(background) = &self.background {
+            background.finish(&mut self.worker.js_runtime).await?;
+        }
+        let is_handled = deno_signals::raise(deno_signals::SIGTERM);
+        if is_handled {
+            // Handlers run in this turn. The server keeps it alive, so that it is not taken for the last.
+            self.worker.run_up_to_duration(Duration::ZERO).await?;
+        }
+        let has_more = self.ending.let_go_of_servers(&mut self.worker.js_runtime);
+        if !is_handled && !has_more && !self.worker.dispatch_beforeunload_event()? {
+            return Ok(());
+        }
+        loop {
+            self.worker.run_event_loop(false).await?;
+            if !self.goes_on()? {
+                return Ok(());
+            }
+            // Nothing else here waits when the project always wants to go on.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -234,14 +270,11 @@ impl Version {
         Ok(self.worker.dispatch_beforeunload_event()? || self.worker.dispatch_process_beforeexit_event()?)
     }
 
-    /// The control thread ends the process if this takes long.
-    fn say_goodbye(&mut self, code: i32) -> i32 {
-        let said = self
-            .worker
-            .dispatch_beforeunload_event()
-            .and_then(|_| self.worker.dispatch_unload_event())
-            .and_then(|()| self.worker.dispatch_process_exit_event());
-        match said {
+    /// Has the project hear that this is the end. The control thread ends the process if that takes long.
+    fn leave(&mut self, code: i32) -> i32 {
+        let left =
+            self.worker.dispatch_unload_event().and_then(|()| self.worker.dispatch_process_exit_event());
+        match left {
             Ok(()) => code,
             Err(error) => self.report(&CoreErrorKind::Js(error).into_box()),
         }

@@ -96,9 +96,11 @@ impl Loader {
         requested: &RequestedModuleType,
     ) -> Result<ModuleSource, JsErrorBox> {
         let project = self.project();
-        let found = project.remote.as_ref().map(|remote| remote.load(specifier)).transpose()?.flatten();
+        let vendored = project.vendor.as_ref().map(|vendor| vendor.load(specifier)).transpose()?.flatten();
+        let fetched = || project.remote.as_ref().map(|remote| remote.load(specifier)).transpose();
+        let found = if vendored.is_some() { vendored } else { fetched()?.flatten() };
         let Some(file) = found else {
-            let error = not_here(specifier);
+            let error = not_here(project, specifier);
             if matches!(specifier.scheme(), "http" | "https" | "jsr" | "npm") {
                 project.failures.note_lack(&error.to_string());
             }
@@ -302,13 +304,16 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
     }
 }
 
-fn not_here(specifier: &Url) -> JsErrorBox {
-    let mend = match specifier.scheme() {
+fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
+    let fix = match specifier.scheme() {
+        "jsr" | "http" | "https" if project.vendor.is_some() => {
+            "it is not in vendor/: run `deno install --entrypoint` with the project's entry, and bring the folder along"
+        }
         "npm" => "install the package into the project's node_modules",
         "jsr" => "install it into the project's node_modules (npx jsr add), or copy it into the project",
         _ => "copy the file into the project, or install a package into its node_modules",
     };
-    JsErrorBox::type_error(format!("\"{specifier}\" is not loaded over the network: {mend}"))
+    JsErrorBox::type_error(format!("\"{specifier}\" is not loaded over the network: {fix}"))
 }
 
 /// The error is the importing module's: that is where it can be mended.

@@ -3,17 +3,21 @@
 //! this kernel can confine it with, with `--probe` whether it can become a user, with `--install` it only fetches what a
 //! version needs.
 
+mod begin;
 mod bounds;
 mod cache;
+mod certificates;
 mod code_cache;
 mod control;
 mod descriptors;
 mod diagnose;
 mod disk;
+mod ending;
 mod env_file;
 mod exists;
 mod exports;
 mod failures;
+mod features;
 mod frame;
 mod glue;
 mod hints;
@@ -22,6 +26,7 @@ mod inspector;
 mod install;
 mod life;
 mod loader;
+mod locale;
 mod log;
 mod machine;
 mod native_packages;
@@ -42,6 +47,7 @@ mod scripts;
 mod servers;
 mod source;
 mod trace;
+mod vendor;
 mod watchdog;
 mod web_worker;
 mod written;

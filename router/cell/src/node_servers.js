@@ -60,6 +60,7 @@ net.Server.prototype.listen = function (...args) {
   prepare(this, how);
   this.once("listening", () => notifyAddressOverrideServing());
   ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
+  internals.servers.keep(this);
   internals.servers.answerProbe(listenForProbe);
   return this;
 };

@@ -24,7 +24,12 @@ const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
 /// A debugger of node:inspector's sees into the functions that stand between the project and descriptors of the cell's.
 const INSPECTOR: &str = "inspector";
 
-pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
+/// Which authorities' certificates node:tls accepts. What is asked reads the file that a variable names,
+/// and looks at nobody's permissions.
+const AUTHORITIES: &str = "ca";
+
+/// `keeps_files`: whether the operating system keeps the process to the files that it may read.
+pub(crate) fn of(start: &Start, keeps_files: bool) -> anyhow::Result<PermissionsContainer> {
     // In these lists an empty one means everything, and none means nothing.
     let everything = || Some(Vec::new());
     let name = |path: &PathBuf| path.to_string_lossy().into_owned();
@@ -39,7 +44,8 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     let write = own.chain(&granted.write).chain(&devices[..1]);
     let visible = read.clone().chain(write.clone()).cloned().collect();
     let paths = ProjectPaths::new(start, visible);
-    let sys = TRIVIAL_SYS.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone());
+    let trivial = TRIVIAL_SYS.iter().copied().chain(keeps_files.then_some(AUTHORITIES));
+    let sys = trivial.map(str::to_owned).chain(granted.sys.clone());
     let net = granted.net.as_ref().map(|names| {
         let private = granted.private_net.iter().filter_map(in_denos_words);
         let sockets = sockets.map(|socket| format!("unix:{}", socket.display()));

@@ -21,15 +21,17 @@ use deno_resolver::factory::{
 };
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
 use deno_resolver::workspace::SpecifiedImportMap;
-use node_resolver::PackageJsonThreadLocalCache;
+use node_resolver::{NodeConditionOptions, NodeResolverOptions, PackageJsonThreadLocalCache};
 use sys_traits::impls::RealSys;
 
 use crate::cache::Cache;
 use crate::exports::Exports;
 use crate::failures::Failures;
+use crate::features::Features;
 use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
+use crate::vendor::Vendor;
 use crate::written::Written;
 use switchyard_protocol::{Limits, Start};
 
@@ -63,6 +65,9 @@ pub(crate) struct Project {
     pub(crate) factory: ResolverFactory<Sys>,
     /// Modules that were fetched for the version.
     pub(crate) remote: Option<Remote>,
+    /// Remote modules that the project brings along.
+    pub(crate) vendor: Option<Vendor>,
+    pub(crate) features: Features,
     /// Name and folder of the packages of an npm workspace.
     members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
@@ -81,6 +86,12 @@ impl Project {
         let members =
             packages.filter_map(|package| Some((package.name.clone()?, package.dir_path().to_owned())));
         let members = members.collect();
+        let unstable = configuration.workspace.unstable_features();
+        Features::warn_of_unknown(unstable);
+        let features = Features::of(unstable);
+        let deno_json = configuration.workspace.root_deno_json();
+        let is_vendored = deno_json.is_some_and(|file| file.json.vendor == Some(true));
+        let vendor = is_vendored.then(|| Vendor::open(&roots.checkout, NO_CACHE));
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
         let import_map = start.import_map.as_ref().map(|path| ImportMap(roots.checkout.join(path)));
@@ -99,6 +110,8 @@ impl Project {
             cjs,
             factory,
             remote: start.packages.as_deref().map(Remote::open).transpose()?,
+            vendor,
+            features,
             members,
             failures: Failures::default(),
             cache,
@@ -179,10 +192,30 @@ fn resolver_factory(
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             node_analysis_cache: Some(exports),
             specified_import_map: import_map.map(ImportMap::boxed),
+            node_resolver_options: node_resolver_options(),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            unstable_sloppy_imports: is_set("DENO_COMPAT") || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
             ..ResolverFactoryOptions::default()
         },
     )
+}
+
+/// Whether a variable switches something on, as Deno reads those of its own.
+fn is_set(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| value == "1" || value == "true")
+}
+
+/// Conditions of packages' `exports` and `imports` besides Deno's own, where the environment names any.
+fn node_resolver_options() -> NodeResolverOptions {
+    let named = std::env::var("DENO_CONDITIONS").unwrap_or_default();
+    let named = named.split(',').map(str::trim).filter(|name| !name.is_empty());
+    NodeResolverOptions {
+        conditions: NodeConditionOptions {
+            conditions: named.map(|name| name.to_owned().into()).collect(),
+            ..NodeConditionOptions::default()
+        },
+        ..NodeResolverOptions::default()
+    }
 }
 
 /// The path of an import map that no deno.json names.

@@ -20,10 +20,13 @@ use sys_traits::impls::RealSys;
 
 use crate::project::Sys;
 
-const MAX_REDIRECTS: i64 = 10;
+pub(crate) const MAX_REDIRECTS: i64 = 10;
+
+/// Reads modules from a cache, and asks nobody for what is not there.
+pub(crate) type Files = FileFetcher<NullBlobStore, Sys, Nobody>;
 
 pub(crate) struct Remote {
-    files: FileFetcher<NullBlobStore, Sys, Nobody>,
+    files: Files,
     /// What each `jsr:` specifier stands for.
     jsr: HashMap<Url, Url>,
 }
@@ -34,16 +37,7 @@ impl Remote {
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let jsr = fs::read(folder.join(fetched::JSR)).context("read what was fetched")?;
         let cache: HttpCacheRc = Arc::new(GlobalHttpCache::new(RealSys, folder.join(fetched::REMOTE)));
-        let options = FileFetcherOptions {
-            allow_remote: false,
-            cache_setting: CacheSetting::Only,
-            auth_tokens: AuthTokens::new(None),
-        };
-        let memory = Arc::new(MemoryFiles::default());
-        Ok(Self {
-            files: FileFetcher::new(NullBlobStore, RealSys, cache, Nobody, memory, options),
-            jsr: serde_json::from_slice(&jsr).context("read what was fetched")?,
-        })
+        Ok(Self { files: files(cache), jsr: serde_json::from_slice(&jsr).context("read what was fetched")? })
     }
 
     /// The module, under the URL that it was found at; none if it was not fetched.
@@ -56,9 +50,18 @@ impl Remote {
     }
 }
 
+pub(crate) fn files(cache: HttpCacheRc) -> Files {
+    let options = FileFetcherOptions {
+        allow_remote: false,
+        cache_setting: CacheSetting::Only,
+        auth_tokens: AuthTokens::new(None),
+    };
+    FileFetcher::new(NullBlobStore, RealSys, cache, Nobody, Arc::new(MemoryFiles::default()), options)
+}
+
 /// A cell asks nobody for a module.
 #[derive(Debug)]
-struct Nobody;
+pub(crate) struct Nobody;
 
 #[async_trait::async_trait(?Send)]
 impl HttpClient for Nobody {

@@ -3,37 +3,37 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use deno_core::futures::channel::mpsc::UnboundedSender;
 use deno_core::url::Url;
 use deno_core::{
     CompiledWasmModuleStore, Extension, InspectorSessionProxy, JsRuntime, SharedArrayBufferStore, v8,
 };
-use deno_error::JsErrorBox;
 use deno_runtime::colors::ColorLevel;
 use deno_runtime::deno_fs::{FileSystem, RealFs};
 use deno_runtime::deno_inspector_server::MainInspectorSessionChannel;
 use deno_runtime::deno_node::{NodeRequireLoaderRc, NodeResolverRc};
 use deno_runtime::deno_permissions::{Permissions, PermissionsContainer, RuntimePermissionDescriptorParser};
-use deno_runtime::deno_tls::rustls::RootCertStore;
-use deno_runtime::deno_tls::{RootCertStoreProvider, create_default_root_cert_store};
+use deno_runtime::deno_tls::RootCertStoreProvider;
 use deno_runtime::deno_web::{BlobStore, BlobStoreTrait, InMemoryBroadcastChannel};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::{MainWorker, WorkerOptions, WorkerServiceOptions};
-use deno_runtime::{
-    BootstrapOptions, FeatureChecker, UNSTABLE_FEATURES, WorkerExecutionMode, WorkerLogLevel,
-};
+use deno_runtime::{BootstrapOptions, WorkerExecutionMode, WorkerLogLevel};
 use node_resolver::PackageJsonResolverRc;
+use switchyard_protocol::Start;
 use sys_traits::impls::RealSys;
 
+use crate::begin::Begin;
+use crate::certificates::{self, Certificates};
 use crate::code_cache;
 use crate::descriptors;
 use crate::env_file;
 use crate::exists;
+use crate::features::Features;
 use crate::loader::Loader;
+use crate::locale;
 use crate::machine;
-use crate::process;
 use crate::project::{Checker, Npm, Project, ProjectSlot, Sys};
 use crate::refusals;
 use crate::scripts::LAZY_JS;
@@ -62,7 +62,6 @@ pub(crate) struct Services {
     pub(crate) broadcast: InMemoryBroadcastChannel,
     pub(crate) buffers: SharedArrayBufferStore,
     pub(crate) wasm_modules: CompiledWasmModuleStore,
-    pub(crate) features: Arc<FeatureChecker>,
     pub(crate) certificates: Arc<dyn RootCertStoreProvider>,
     pub(crate) fs: Arc<dyn FileSystem>,
     /// Web workers that there are.
@@ -77,6 +76,7 @@ pub(crate) struct Services {
 pub(crate) struct Spare {
     pub(crate) worker: MainWorker,
     loader: Rc<Loader>,
+    begin: Option<Begin>,
     project: ProjectSlot,
     debuggers: MainInspectorSessionChannel,
 }
@@ -96,7 +96,6 @@ impl Spare {
             broadcast: InMemoryBroadcastChannel::default(),
             buffers: SharedArrayBufferStore::default(),
             wasm_modules: CompiledWasmModuleStore::default(),
-            features: Arc::new(features()),
             certificates: Arc::new(Certificates::default()),
             fs: Arc::new(RealFs),
             workers: Workers::default(),
@@ -112,15 +111,18 @@ impl Spare {
         let mut worker = main_worker(&services, &loader);
         descriptors::guard(&mut worker.js_runtime);
         refusals::explain_in(&mut worker.js_runtime);
-        Self { worker, loader, project: services.project, debuggers: services.debuggers }
+        let begin = Some(Begin::prepare(&mut worker.js_runtime));
+        Self { worker, loader, begin, project: services.project, debuggers: services.debuggers }
     }
 
-    /// Tells the runtime what it will run.
+    /// Makes the runtime the version's. Its environment is already.
     pub(crate) fn assign(
         &mut self,
+        start: &Start,
         project: Arc<Project>,
         permissions: PermissionsContainer,
     ) -> anyhow::Result<()> {
+        certificates::accept_named(start, &project.roots);
         let op_state = self.worker.js_runtime.op_state();
         let mut state = op_state.borrow_mut();
         state.put(Arc::clone(&project));
@@ -136,6 +138,11 @@ impl Spare {
             .js_runtime
             .v8_isolate()
             .date_time_configuration_change_notification(v8::TimeZoneDetection::Redetect);
+        locale::follow_environment(self.worker.js_runtime.v8_isolate());
+        let options = bootstrap_options(WorkerExecutionMode::Deploy, &project.features);
+        if let Some(begin) = self.begin.take() {
+            begin.begin(&mut self.worker.js_runtime, options, &project.features);
+        }
         _ = self.project.set(project);
         code_cache::use_for_scripts(&self.worker.js_runtime, &self.project);
         Ok(())
@@ -152,6 +159,8 @@ impl Spare {
 
 fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
     let nothing = Permissions::none_without_prompt();
+    // Those of every project: what a version has besides is given by `assign`.
+    let features = Features::of(&[]);
     let parser = Arc::new(RuntimePermissionDescriptorParser::new(RealSys));
     MainWorker::bootstrap_from_options(
         &Url::parse("file:///").expect("it is a URL"),
@@ -159,7 +168,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
             blob_store: Arc::clone(&services.blobs),
             broadcast_channel: services.broadcast.clone(),
             deno_rt_native_addon_loader: None,
-            feature_checker: Arc::clone(&services.features),
+            feature_checker: features.checker(),
             fs: Arc::clone(&services.fs),
             module_loader: Rc::clone(loader) as _,
             // Given by `assign`.
@@ -176,7 +185,7 @@ fn main_worker(services: &Services, loader: &Rc<Loader>) -> MainWorker {
         },
         WorkerOptions {
             // Not `Run`, which would have Deno warn of a default export that it does not serve: we do.
-            bootstrap: bootstrap_options(WorkerExecutionMode::Deploy),
+            bootstrap: bootstrap_options(WorkerExecutionMode::Deploy, &features),
             skip_op_registration: true,
             startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
             residual_lazy_js_sources: &LAZY_JS,
@@ -208,7 +217,8 @@ pub(crate) fn create_params(memory: u64) -> v8::CreateParams {
     v8::CreateParams::default().heap_limits(0, heap(memory))
 }
 
-pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
+/// To be asked again when the environment is the version's.
+pub(crate) fn bootstrap_options(mode: WorkerExecutionMode, features: &Features) -> BootstrapOptions {
     BootstrapOptions {
         deno_version: DENO_VERSION.into(),
         user_agent: USER_AGENT.into(),
@@ -217,42 +227,9 @@ pub(crate) fn bootstrap_options(mode: WorkerExecutionMode) -> BootstrapOptions {
         locale: v8::icu::get_language_tag(),
         has_node_modules_dir: true,
         mode,
-        unstable_features: unstable().map(|(_, id)| id).collect(),
+        unstable_features: features.ids().to_vec(),
+        no_legacy_abort: features.no_legacy_abort,
+        node_debug: std::env::var("NODE_DEBUG").ok(),
         ..BootstrapOptions::default()
-    }
-}
-
-/// Deno's features that need a flag or `unstable` in deno.json there, and are part of a cell: key-value storage in `DATA_DIR`, jobs at
-/// set times, and datagrams.
-fn unstable() -> impl Iterator<Item = (&'static str, i32)> {
-    UNSTABLE_FEATURES
-        .iter()
-        .map(|feature| (feature.name, feature.id))
-        .filter(|(name, _)| ["cron", "kv", "net"].contains(name))
-}
-
-fn features() -> FeatureChecker {
-    let mut features = FeatureChecker::default();
-    unstable().for_each(|(name, _)| features.enable_feature(name));
-    features.set_exit_cb(Box::new(missing_feature));
-    features
-}
-
-/// Deno ends a program that uses a feature which it was not given, too.
-fn missing_feature(feature: &str, call: &str) {
-    log::error!("{call} is unstable: set \"unstable\": [\"{feature}\"] in deno.json");
-    process::exit_now(FEATURE_IS_MISSING)
-}
-
-/// As Deno's.
-const FEATURE_IS_MISSING: i32 = 70;
-
-/// Mozilla's list, read when the first TLS connection is made.
-#[derive(Default)]
-struct Certificates(OnceLock<RootCertStore>);
-
-impl RootCertStoreProvider for Certificates {
-    fn get_or_try_init(&self) -> Result<&RootCertStore, JsErrorBox> {
-        Ok(self.0.get_or_init(create_default_root_cert_store))
     }
 }

@@ -50,6 +50,22 @@ function claim(place) {
   }
 }
 
+// The server that listens on the socket, or did so last.
+let listening;
+
+function keep(server) {
+  listening = server;
+}
+
+// From here on it does not keep the event loop alive.
+function release() {
+  try {
+    listening?.unref();
+  } catch {
+    // The project has put something else there.
+  }
+}
+
 // Has `listen` answer the router's probe, at the path that it is called with: by the same kind of
 // server as the project's and in the same isolate, so that it fails when no answer can be made
 // there, but without the project's handler. A project whose probe cannot be answered is served all
@@ -97,6 +113,7 @@ function served(first, second) {
   if (place === undefined) return unserved(addr, options.signal, onListen);
   const server = ObjectAssign(serve({ ...options, path: place, onListen }, handler), { addr });
   answerProbe(serveProbe);
+  keep(server);
   return server;
 }
 
@@ -147,7 +164,7 @@ ObjectDefineProperty(Deno, "QuicEndpoint", {
 
 Deno.serve = ObjectDefineProperty(served, "name", { value: "serve" });
 // For `node_servers.js`.
-const servers = { value: ObjectFreeze({ __proto__: null, claim, answerProbe, PORT }) };
+const servers = { value: ObjectFreeze({ __proto__: null, claim, keep, release, answerProbe, PORT }) };
 ObjectDefineProperty(internals, "servers", servers);
 
 export default function listenAt(path, probePath) {

@@ -92,7 +92,7 @@ fn worker_services(
         broadcast_channel: services.broadcast.clone(),
         deno_rt_native_addon_loader: None,
         compiled_wasm_module_store: Some(services.wasm_modules.clone()),
-        feature_checker: Arc::clone(&services.features),
+        feature_checker: project.features.checker(),
         fs: Arc::clone(&services.fs),
         main_inspector_session_tx: services.debuggers.clone(),
         module_loader: Rc::clone(&loader) as _,
@@ -111,7 +111,7 @@ fn worker_services(
 }
 
 fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOptions {
-    let memory = services.project.get().expect("workers are made by a version").limits.memory;
+    let project = services.project.get().expect("workers are made by a version");
     WebWorkerOptions {
         name: args.name,
         main_module: args.main_module.clone(),
@@ -119,14 +119,14 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         bootstrap: BootstrapOptions {
             location: Some(args.main_module),
             close_on_idle: args.close_on_idle,
-            ..bootstrap_options(WorkerExecutionMode::Worker)
+            ..bootstrap_options(WorkerExecutionMode::Worker, &project.features)
         },
         extensions: extensions(),
         startup_snapshot: deno_snapshots::CLI_SNAPSHOT,
         residual_lazy_js_sources: &LAZY_JS,
         residual_lazy_esm_sources: &LAZY_ESM,
         unsafely_ignore_certificate_errors: None,
-        create_params: Some(create_params(memory)),
+        create_params: Some(create_params(project.limits.memory)),
         seed: None,
         create_web_worker_cb: factory(services.clone()),
         format_js_error_fn: Some(Arc::new(|error| format_js_error(error, None))),

@@ -47,8 +47,9 @@ const TMP: &str = "tmp";
 /// The link to the project's folder for what stays.
 const DATA: &str = "data";
 
-/// How long a cell may take for its goodbyes before it is killed.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// A cell that has not ended so long after the time for its handlers is killed. It ends itself half a
+/// second after that time; the rest is for a busy machine.
+const OVERDUE: Duration = Duration::from_secs(2);
 
 /// How often an ending process is looked at.
 const LOOK: Duration = Duration::from_millis(5);
@@ -265,7 +266,7 @@ impl Cell {
         let user = users.of(&order.version.tenant())?;
         let folders = self.folders_of(order, user).map_err(StartError::NoProcess)?;
         self.bound(&order.grant.limits).map_err(StartError::NoProcess)?;
-        let mut start = order.start(folders, None);
+        let mut start = order.start(&self.settings, folders, None);
         start.identity = users.identity(user, &order.version.project, &outside(&start))?;
         Ok(start)
     }
@@ -416,13 +417,15 @@ impl Cell {
         }
     }
 
-    /// Lets the project say goodbye, then ends the process.
-    pub(crate) async fn retire(&self) -> Exit {
-        let goodbye = async {
-            let _ = self.commands.send(ToOwner::Say(ToCell::Drain)).await;
+    /// Ends the process as SIGTERM ends a program: the project's handlers run first, and what they
+    /// begin is waited for, at most for `within`.
+    pub(crate) async fn retire(&self, within: Duration) -> Exit {
+        let ended = async {
+            let milliseconds = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let _ = self.commands.send(ToOwner::Say(ToCell::Drain { within: milliseconds })).await;
             self.exited().await
         };
-        match timeout(GOODBYE, goodbye).await {
+        match timeout(within.saturating_add(OVERDUE), ended).await {
             Ok(exit) => exit,
             Err(_) => self.kill().await,
         }

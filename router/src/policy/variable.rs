@@ -8,8 +8,8 @@ use std::str::FromStr;
 pub(super) const MAX_VALUE: usize = 64 << 10;
 
 /// What every cell is given by the router.
-pub(super) const GIVEN: [&str; 5] =
-    ["DATA_DIR", "PORT", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
+pub(super) const GIVEN: [&str; 6] =
+    ["DATA_DIR", "NODE_ENV", "PORT", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
 
 /// The router's, Deno's and Node's own; and what the C library itself does not take from whoever starts a program that has
 /// more rights than they (glibc, `unsecvars.h`).
@@ -33,6 +33,17 @@ const RESERVED: [&str; 16] = [
 ];
 
 const RESERVED_PREFIXES: [&str; 3] = ["DENO_", "LD_", "SWITCHYARD_"];
+
+/// Those of Deno's that change nothing but the project's own program: docs/deno.md says what they do.
+const NOT_RESERVED: [&str; 7] = [
+    "DENO_CERT",
+    "DENO_COMPAT",
+    "DENO_CONDITIONS",
+    "DENO_DEPLOYMENT_ID",
+    "DENO_KV_ACCESS_TOKEN",
+    "DENO_REGION",
+    "DENO_SERVE_AUTOMATIC_COMPRESSION",
+];
 
 /// A name, or all that begin alike (`AWS_*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +92,8 @@ fn is_name(text: &str) -> bool {
 
 /// Whether nobody but the router may set it.
 pub(super) fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    let begins_so = RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    RESERVED.contains(&name) || begins_so && !NOT_RESERVED.contains(&name)
 }
 
 /// # Errors
@@ -128,7 +140,7 @@ mod tests {
         {
             assert!(is_reserved(name), "{name}");
         }
-        for name in ["PATH", "HOME", "LDAP_URL", "DATA_DIRECTORY", "NODE_ENV"] {
+        for name in ["PATH", "HOME", "LDAP_URL", "DATA_DIRECTORY", "NODE_ENV", "DENO_CERT"] {
             assert!(!is_reserved(name), "{name}");
         }
     }

@@ -91,6 +91,8 @@ pub(crate) struct Control {
     began: Instant,
     readers: Readers,
     tasks: JoinSet<Done>,
+    /// Cells that end: each has a time of its own for it, also when the router stops.
+    endings: JoinSet<Done>,
     /// Whose task it is, should it panic.
     owners: HashMap<Id, String>,
 }
@@ -189,17 +191,19 @@ impl Control {
             began: Instant::now(),
             readers,
             tasks: JoinSet::new(),
+            endings: JoinSet::new(),
             owners: HashMap::new(),
         })
     }
 
-    /// Takes what there is at `start`, then follows changes and commands until `stop`; ends every cell then.
+    /// Takes what there is at `start`, then follows changes and commands until `stop`, which says how
+    /// long handlers of SIGTERM may take; ends every cell then.
     pub(crate) async fn run(
         mut self,
         start: Start,
         mut changes: mpsc::Receiver<Change>,
         mut commands: mpsc::Receiver<Command>,
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = Duration>,
     ) {
         self.scan(start);
         tokio::pin!(stop);
@@ -208,10 +212,10 @@ impl Control {
         // The first one is due at once.
         let mut sweeps = interval(SWEEPS);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let within = loop {
             let lease_ends = self.deploys.next_end();
             tokio::select! {
-                () = &mut stop => break,
+                within = &mut stop => break within,
                 () = until(lease_ends) => self.end_leases(),
                 _ = idle_looks.tick() => self.stop_unused(),
                 _ = sweeps.tick() => self.sweep(),
@@ -225,9 +229,13 @@ impl Control {
                     }
                     Err(error) => self.panicked(&error),
                 },
+                Some(ended) = self.endings.join_next() => match ended {
+                    Ok(done) => self.done(done),
+                    Err(error) => tracing::error!("a task of the router failed: {error}"),
+                },
             }
-        }
-        self.end().await;
+        };
+        self.end(within).await;
     }
 
     /// Has `future` run, and its result taken by [`Control::done`].
@@ -235,6 +243,12 @@ impl Control {
         let name = project.to_owned();
         let task = self.tasks.spawn(async move { Done { project: name, what: future.await } });
         self.owners.insert(task.id(), project.to_owned());
+    }
+
+    /// The same for what ends cells, which a router that stops waits for.
+    fn spawn_ending(&mut self, project: &str, future: impl Future<Output = What> + Send + 'static) {
+        let project = project.to_owned();
+        self.endings.spawn(async move { Done { project, what: future.await } });
     }
 
     fn command(&mut self, command: Command) {
@@ -366,12 +380,14 @@ impl Control {
         self.step(&name, event, Instant::now());
     }
 
-    /// Ends every cell.
-    async fn end(mut self) {
+    /// Ends every cell. Handlers of SIGTERM have `within`; those of versions that were replaced before
+    /// have what they were given then.
+    async fn end(mut self, within: Duration) {
         self.tasks.shutdown().await;
         let running = self.projects.values_mut().flat_map(|project| std::mem::take(&mut project.running));
-        futures_util::future::join_all(running.map(|running| async move { running.cell.retire().await }))
-            .await;
+        let retired = running.map(|running| async move { running.cell.retire(within).await });
+        futures_util::future::join_all(retired).await;
+        while self.endings.join_next().await.is_some() {}
         self.parts.cells.clear().await;
         self.record.finish().await;
     }

@@ -572,16 +572,12 @@ fn timed_out(patience: Duration) -> Diagnostic {
     ))
 }
 
-/// Waits for the requests in `running`, at most `grace`, then ends its cell. Returns how many
-/// were cut off.
-pub(super) async fn drain(running: Arc<Running>, grace: Duration) -> usize {
+/// Waits for the requests in `running`, at most `grace`, then ends its cell, whose handlers of SIGTERM
+/// have the rest of `goodbye`. Returns how many requests were cut off.
+pub(super) async fn drain(running: Arc<Running>, grace: Duration, goodbye: Duration) -> usize {
+    let began = Instant::now();
     running.in_flight.close();
     let left = running.in_flight.drained(grace).await;
-    // A cell that stands still for a debugger says goodbye to that one at least.
-    if left == 0 || running.cell.inspector().is_some() {
-        running.cell.retire().await;
-    } else {
-        running.cell.kill().await;
-    }
+    running.cell.retire(goodbye.saturating_sub(began.elapsed())).await;
     left
 }

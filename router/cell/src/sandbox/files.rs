@@ -113,6 +113,11 @@ impl Rules {
     }
 
     /// With what `start` may touch.
+    /// Whether this kernel has any.
+    pub(crate) fn keep_files(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(super) fn of(self, start: &Start) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
         let permissions = &start.permissions;

@@ -19,6 +19,15 @@ use crate::version::Version;
 /// waits, and nobody is to blame.
 const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long handlers of SIGTERM may take in a cell that ends while its version stays live: it was idle,
+/// or others need its room, which they should not wait for as long as for a replaced version. What
+/// `docker stop` gives.
+const MAKING_ROOM: Duration = Duration::from_secs(10);
+
+/// While so many versions of a project are ending, the next one has no time for its handlers but what
+/// any has: as many processes as a project may have at once by default.
+const MOST_ENDING: usize = 4;
+
 impl Control {
     /// Starts a live version that is idle.
     pub(super) fn wake(&mut self, version: &Version) {
@@ -186,12 +195,16 @@ impl Control {
             return;
         }
         let grace = self.settings.grace;
+        let mut goodbye = if retired { grace } else { grace.min(MAKING_ROOM) };
         if let Some(project) = self.projects.get_mut(name) {
+            if project.draining.len() >= MOST_ENDING {
+                goodbye = Duration::ZERO;
+            }
             let counters = running.iter().map(|running| running.in_flight.clone());
             project.draining.push((version.clone(), counters.collect()));
         }
-        self.spawn(name, async move {
-            let drained = join_all(running.into_iter().map(|running| work::drain(running, grace)));
+        self.spawn_ending(name, async move {
+            let drained = join_all(running.into_iter().map(|running| work::drain(running, grace, goodbye)));
             let cut_off = drained.await.into_iter().sum();
             What::Drained { version, cut_off, retired }
         });

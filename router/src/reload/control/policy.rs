@@ -32,8 +32,9 @@ impl Control {
 
     /// Ends cells that are not wanted, or were given what they would not be given now.
     pub(super) fn retire(&mut self, name: &str, cells: Vec<Arc<Cell>>) {
-        self.spawn(name, async move {
-            join_all(cells.iter().map(|cell| cell.retire())).await;
+        let within = self.settings.grace;
+        self.spawn_ending(name, async move {
+            join_all(cells.iter().map(|cell| cell.retire(within))).await;
             What::Nothing
         });
     }

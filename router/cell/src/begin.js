@@ -1,0 +1,65 @@
+// Has the isolate of a spare be one that was made for its version: its clock begins, and it has the
+// features that deno.json names. Web workers need none of this: they are made when they are wanted.
+// Loaded before the project's code, and called before it runs.
+
+import { core, internals, primordials } from "ext:core/mod.js";
+import { denoNsUnstableById, unstableIds } from "ext:runtime/90_deno_ns.js";
+import { unstableForWindowOrWorkerGlobalScope } from "ext:runtime/98_global_scope_shared.js";
+
+const {
+  ArrayPrototypeIncludes,
+  ObjectDefineProperties,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptors,
+  ObjectGetPrototypeOf,
+  ObjectPrototype,
+  ObjectSetPrototypeOf,
+  SafeArrayIterator,
+  TypeError,
+} = primordials;
+const { setTimeOrigin } = core.loadExtScript("ext:deno_web/15_performance.js");
+
+function expose(id) {
+  const own = denoNsUnstableById[id];
+  if (own !== undefined) ObjectDefineProperties(globalThis.Deno, descriptorsOf(own));
+  const global = unstableForWindowOrWorkerGlobalScope[id];
+  if (global !== undefined) core.defineGlobalProperties(globalThis, { ...global });
+}
+
+function descriptorsOf(object) {
+  return { __proto__: null, ...ObjectGetOwnPropertyDescriptors(object) };
+}
+
+// As JavaScript has it (ECMA-262, B.2.2.1). Deno has put something else there, and V8's own is gone.
+function restoreProto() {
+  ObjectDefineProperty(ObjectPrototype, "__proto__", {
+    __proto__: null,
+    configurable: true,
+    enumerable: false,
+    get: function __proto__() {
+      return ObjectGetPrototypeOf(this);
+    },
+    set: function __proto__(value) {
+      if (this === undefined || this === null) {
+        throw new TypeError("Object.prototype.__proto__ called on null or undefined");
+      }
+      const isObject = (it) => (typeof it === "object" && it !== null) || typeof it === "function";
+      if (isObject(this) && (isObject(value) || value === null)) ObjectSetPrototypeOf(this, value);
+    },
+  });
+}
+
+// NODE_DEBUG: what node:util's debuglog prints.
+function debug(modules) {
+  const { initializeDebugEnv } = core.loadExtScript("ext:deno_node/internal/util/debuglog.ts");
+  initializeDebugEnv(modules);
+  // For node:process, which is loaded later.
+  if (internals.__nodeBootstrapArgs !== undefined) internals.__nodeBootstrapArgs.nodeDebug = modules;
+}
+
+export default function begin(features, nodeDebug) {
+  setTimeOrigin();
+  for (const id of new SafeArrayIterator(features)) expose(id);
+  if (ArrayPrototypeIncludes(features, unstableIds.unsafeProto)) restoreProto();
+  if (nodeDebug !== undefined) debug(nodeDebug);
+}
