@@ -2,16 +2,16 @@
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixListener;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, v8};
-use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{FromCell, Limit, Start};
+use switchyard_protocol::{FromCell, Limit, ServerKind, Start};
 
 use crate::bounds;
 use crate::control::{Control, Voice};
@@ -27,7 +27,7 @@ use crate::requests;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
 use crate::sandbox::{self, Rules};
-use crate::servers::{DefaultExport, Servers};
+use crate::servers::{self, Servers, Settle};
 use crate::trace::explain;
 use crate::watchdog::Pulse;
 
@@ -36,6 +36,10 @@ const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(r
 
 /// How long after it began to serve a version gives back the memory that only its start has needed.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// How long a server that listens waits for the evaluation of the entry, which may await that very server's end, and in
+/// the meantime fail. It waits no longer than until nothing else goes on.
+const EVALUATION: Duration = Duration::from_millis(500);
 
 /// From `Ready` to the exit status.
 pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
@@ -60,10 +64,11 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Ok(inspector) => inspector,
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
-    let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket, &start.probe);
-    let mut version = Version { worker: spare.worker, project, control, inspector, default_export };
+    let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
+    let mut version =
+        Version { worker: spare.worker, project, control, inspector, settle, evaluation: None };
     match version.build().await {
-        Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
+        Ok(by) => version.serve(by, &pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
             version.control.send(&FromCell::Missing(diagnostic.bounded()));
             1
@@ -136,29 +141,39 @@ fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {
     1
 }
 
+/// Waits for the end of an evaluation that goes on.
+async fn end_of(evaluation: &mut Option<Evaluation>) -> Result<(), CoreError> {
+    match evaluation {
+        Some(evaluation) => evaluation.await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Version {
     worker: MainWorker,
     project: Arc<Project>,
     control: Control,
     inspector: Option<Inspector>,
-    default_export: DefaultExport,
+    settle: Settle,
+    /// The entry's evaluation, while it goes on though the version serves.
+    evaluation: Option<Evaluation>,
 }
+
+type Evaluation = Pin<Box<dyn Future<Output = Result<(), CoreError>>>>;
 
 impl Version {
     /// Until the handler serves.
-    async fn build(&mut self) -> Result<(), Diagnostic> {
+    async fn build(&mut self) -> Result<ServerKind, Diagnostic> {
         let project = Arc::clone(&self.project);
         let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
-        if serving_server_kind().is_none() {
-            let served = self.default_export.serve(&mut self.worker.js_runtime, exports);
-            served.map_err(|error| diagnose(&project, &error))?;
-        }
+        let settled = self.settle.settle(&mut self.worker.js_runtime, exports);
+        settled.map_err(|error| diagnose(&project, &error))?;
         // One turn: what the load has left to fail, such as a promise that nobody waits for, fails the build.
         let turn = self.worker.run_up_to_duration(Duration::ZERO).await;
         turn.map_err(|error| diagnose(&project, &error))?;
         tokio::select! {
             biased;
-            () = SERVE_NOTIFIER.notified() => Ok(()),
+            kind = servers::serve(None) => Ok(kind),
             ended = self.worker.run_event_loop(false) => match ended {
                 Ok(()) => Err(plain(NO_HANDLER)),
                 Err(error) => Err(diagnose(&project, &error)),
@@ -166,28 +181,49 @@ impl Version {
         }
     }
 
-    async fn evaluate(&mut self) -> Result<v8::Global<v8::Object>, CoreError> {
+    /// Returns the exports of the entry. `None`: it awaits something that may be the end of its server, and goes on.
+    async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
         let main = self.worker.preload_main_module(&self.project.main_module).await?;
-        self.worker.evaluate_module(main).await?;
+        let mut evaluation: Evaluation = Box::pin(self.worker.js_runtime.mod_evaluate(main));
+        let patience = async {
+            servers::listen().await;
+            tokio::time::sleep(EVALUATION).await;
+        };
+        tokio::select! {
+            biased;
+            evaluated = &mut evaluation => evaluated?,
+            ended = self.worker.run_event_loop(false) => {
+                ended?;
+                if servers::is_listening() {
+                    self.evaluation = Some(evaluation);
+                    return Ok(None);
+                }
+                evaluation.await?;
+            }
+            () = patience => {
+                self.evaluation = Some(evaluation);
+                return Ok(None);
+            }
+        }
         // What a module throws is to Deno the rejection of a promise, reported when the event loop runs next. A handler
         // may serve by then, so the module itself is asked: it has no exports when it threw.
         let exports = self.worker.js_runtime.get_module_namespace(main)?;
         self.worker.dispatch_load_event()?;
-        Ok(exports)
+        Ok(Some(exports))
     }
 
     /// Until the version is drained, or ends by itself.
-    async fn serve(&mut self, pulse: &Pulse, longest_turn: Duration) -> i32 {
+    async fn serve(&mut self, by: ServerKind, pulse: &Pulse, longest_turn: Duration) -> i32 {
         let voice = self.control.voice();
         if let Err(error) = pulse.watch(longest_turn, move || voice.exceed(Limit::EventLoop)) {
             let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
             return 70;
         }
-        self.control.send(&FromCell::Serving);
-        pulse.beside(self.run()).await
+        self.control.send(&FromCell::Serving { by });
+        pulse.beside(self.run(by)).await
     }
 
-    async fn run(&mut self) -> i32 {
+    async fn run(&mut self, mut by: ServerKind) -> i32 {
         let settled = tokio::time::sleep(SETTLED);
         tokio::pin!(settled);
         let mut trimmed = false;
@@ -206,6 +242,17 @@ impl Version {
                     // Collects in steps between other work: a full collection would hold up requests.
                     isolate.memory_pressure_notification(v8::MemoryPressureLevel::Moderate);
                     trim_memory();
+                }
+                other = servers::serve(Some(by)) => {
+                    by = other;
+                    self.control.send(&FromCell::Serving { by });
+                }
+                evaluated = end_of(&mut self.evaluation) => {
+                    self.evaluation = None;
+                    match evaluated.and_then(|()| Ok(self.worker.dispatch_load_event()?)) {
+                        Ok(()) => {}
+                        Err(error) => return self.report(&error),
+                    }
                 }
                 ended = self.worker.run_event_loop(false) => match ended.and_then(|()| self.goes_on()) {
                     Ok(true) => {}

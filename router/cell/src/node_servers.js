@@ -1,68 +1,142 @@
-// Stands in the place of Deno's `address_override.js`, which has servers of node:http, node:https
-// and node:http2 listen elsewhere than they ask for. Here the first of them is a server of node:net
-// on the version's socket, so that all that Node's own sockets have is there; and its requests come
-// from whom the router says they come from. TLS is not spoken. What the project does to the
-// prototypes of JavaScript's own classes does not change this.
+// Replaces Deno's `address_override.js`, which has servers of node:http, node:https and node:http2
+// listen elsewhere than they ask for. Here the one that is served is a server of node:net on the
+// version's socket, so that all that Node's own sockets have is there; its requests come from the
+// address that the router names, and on the port that the server asked for. All of them speak
+// HTTP/1.1 without TLS. What the project does to the prototypes of JavaScript's own classes does
+// not change this.
 
 import { core, internals, primordials } from "ext:core/mod.js";
-import { op_http_notify_serving } from "ext:core/ops";
 import net from "node:net";
 
 const {
+  ArrayPrototypeFind,
   ArrayPrototypeFindLast,
   ArrayPrototypeIncludes,
+  FunctionPrototypeCall,
   Number,
   NumberIsNaN,
   ObjectDefineProperty,
+  ObjectPrototypeIsPrototypeOf,
+  PromisePrototypeThen,
+  PromiseResolve,
   ReflectApply,
+  SafeArrayIterator,
   SafeWeakMap,
+  SafeWeakSet,
   StringPrototypeEndsWith,
   StringPrototypeLastIndexOf,
   StringPrototypeSlice,
   StringPrototypeStartsWith,
   StringPrototypeToLowerCase,
 } = primordials;
+const { reportException } = core.loadExtScript("ext:deno_web/02_event.js");
 const loadHttp = core.createLazyLoader("node:http");
+const loadHttpServer = core.createLazyLoader("node:_http_server");
+const loadTls = core.createLazyLoader("node:tls");
 
 export const SERVER_KIND_NODE_HTTP = 2;
 export const SERVER_KIND_NODE_HTTP2 = 3;
 
-// Where Deno's own server takes a client's address from.
+// The header from which Deno's own server takes a client's address.
 const CLIENT = "x-deno-client-address";
 
-// Servers of the web that are about to listen, and how.
+// What a parser calls, by its number in node:_http_common, and where code of the project's can be
+// on the way: for a piece of a body, at the end of a message, and after each piece of input.
+const ON_BODY = 3;
+const ON_MESSAGE_COMPLETE = 4;
+const ON_EXECUTE = 5;
+
+// The listeners for connections that servers are made with.
+const OWN = ["connectionListener", "tlsConnectionListener"];
+
+const REMOTE = ["remoteAddress", "remotePort", "remoteFamily"];
+const LOCAL = ["localAddress", "localPort", "localFamily"];
+
+// Servers that speak HTTP and are about to listen, with their listener for connections.
 const web = new SafeWeakMap();
+
+// What servers that have listened have asked for.
+const prepared = new SafeWeakMap();
+
+// Parsers whose calls are guarded. They are used for one connection after the other.
+const guarded = new SafeWeakSet();
 
 // Always both: `startOverrideListener`, then the `listen` of node:net.
 export function applyAddressOverride() {
   return { mode: "duplicate" };
 }
 
-export function startOverrideListener(server, _address, onConnection, looksAtProtocol = false) {
-  web.set(server, { onConnection, looksAtProtocol });
+export function startOverrideListener(server, _address, onConnection, isHttp2 = false) {
+  web.set(server, isHttp2 ? http1Of(server) : onConnection);
 }
 
-export function notifyAddressOverrideServing(kind = SERVER_KIND_NODE_HTTP) {
-  op_http_notify_serving(kind);
-}
+export function notifyAddressOverrideServing() {}
 
 const { listen } = net.Server.prototype;
 net.Server.prototype.listen = function (...args) {
-  const how = web.get(this);
+  const onConnection = web.get(this) ?? http1OfSecure(this);
   // Once it listens node:net itself says what is wrong with listening again.
-  if (how === undefined || this.listening) return ReflectApply(listen, this, args);
+  if (onConnection === undefined || this.listening) return ReflectApply(listen, this, args);
   web.delete(this);
   const callback = ArrayPrototypeFindLast(args, (value) => typeof value === "function");
   const asked = askedFor(args[0], args[1]);
-  const path = internals.servers?.claim(asked.path ?? `port ${asked.port}`);
   this.address = () => this.listening ? addressOf(asked) : null;
+  const listenAt = (path, callback) => {
+    prepare(this, onConnection, asked);
+    const { begin, NODE } = internals.servers;
+    const unref = () => this.unref();
+    const ref = this._unref ? unref : () => this.ref();
+    this.once("listening", () => begin(NODE, listenForProbe, ref, unref));
+    ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
+  };
+  const take = (path) => this.listening && listenQuietly(this, () => listenAt(path));
+  const path = internals.servers?.claim(asked.path ?? `port ${asked.port}`, asked.chosenPort, take);
   if (path === undefined) return listenNowhere(this, callback);
-  prepare(this, how);
-  this.once("listening", () => notifyAddressOverrideServing());
-  ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
-  internals.servers.answerProbe(listenForProbe);
+  listenAt(path, callback);
   return this;
 };
+
+// Has a server that has seemed to listen do so. Its listeners have been told.
+function listenQuietly(server, listenAt) {
+  const told = server.rawListeners("listening");
+  server.removeAllListeners("listening");
+  server._handle = null;
+  listenAt();
+  server.once("listening", () => {
+    for (const listener of new SafeArrayIterator(told)) server.on("listening", listener);
+  });
+  return true;
+}
+
+// Servers of node:http2 are asked in HTTP/1.1, as those with `allowHTTP1` are by clients that speak
+// nothing else. Requests come to their listeners for "request"; there are no streams.
+function http1Of(server) {
+  const { _connectionListener, storeHTTPOptions } = loadHttpServer();
+  if (server.requestTimeout === undefined) ReflectApply(storeHTTPOptions, server, [{}]);
+  server.shouldUpgradeCallback ??= () => server.listenerCount("upgrade") > 0;
+  return (socket) => {
+    if (server.listenerCount("request") === 0) warnOfStreams();
+    ReflectApply(_connectionListener, server, [socket]);
+  };
+}
+
+// Those that speak TLS listen as any server of node:tls does.
+function http1OfSecure(server) {
+  const isHttp2 = typeof server.updateSettings === "function" &&
+    ObjectPrototypeIsPrototypeOf(loadTls().default.Server.prototype, server);
+  return isHttp2 ? http1Of(server) : undefined;
+}
+
+let isWarned = false;
+
+function warnOfStreams() {
+  if (isWarned) return;
+  isWarned = true;
+  internals.servers.warn(
+    'Requests reach this node:http2 server as HTTP/1.1, so its listeners for "stream" are not called: ' +
+      'it gets an answer from a listener for "request" (req, res)',
+  );
+}
 
 // As a server of the project's would: with a header and a body.
 function answer(request, response) {
@@ -80,19 +154,30 @@ function listenForProbe(path) {
 
 // Of the forms that `listen` has: `(options)`, `(path)`, `(port, host)`, each with more behind.
 function askedFor(first, second) {
-  if (typeof first === "object" && first !== null) return { ...first, port: portOf(first.port) };
+  if (typeof first === "object" && first !== null) return { ...first, ...portsOf(first.port) };
   if (typeof first === "string" && NumberIsNaN(Number(first))) return { path: first };
-  return { port: portOf(first), host: typeof second === "string" ? second : undefined };
+  return { ...portsOf(first), host: typeof second === "string" ? second : undefined };
 }
 
-function portOf(port) {
-  return Number(port) || internals.servers?.PORT;
+// The port that is shown, and the one by which a server is chosen: none if the system chooses.
+function portsOf(port) {
+  const named = Number(port) || undefined;
+  return { port: named ?? internals.servers?.PORT, chosenPort: named };
 }
 
 function addressOf({ path, port, host }) {
   if (path !== undefined) return path;
   const address = host === undefined ? "::" : net.isIP(host) ? host : "127.0.0.1";
   return { address, family: net.isIPv6(address) ? "IPv6" : "IPv4", port };
+}
+
+// The address that a client at `remoteFamily` has connected to. A server that listens on all has
+// been asked on this machine's own.
+function localOf({ path, port, host }, remoteFamily) {
+  if (path !== undefined) return {};
+  const isAny = !net.isIP(host) || host === "::" || host === "0.0.0.0";
+  const localAddress = !isAny ? host : remoteFamily === "IPv6" ? "::1" : "127.0.0.1";
+  return { localAddress, localPort: port, localFamily: net.isIPv6(localAddress) ? "IPv6" : "IPv4" };
 }
 
 function listenNowhere(server, callback) {
@@ -102,34 +187,77 @@ function listenNowhere(server, callback) {
   return server;
 }
 
-function prepare(server, { onConnection, looksAtProtocol }) {
-  if (!ArrayPrototypeIncludes(server.listeners("connection"), onConnection)) {
-    // It would begin with TLS.
-    server.removeAllListeners("connection");
-    server.on("connection", onConnection);
+// Once for each server, which may listen, close, and listen elsewhere.
+function prepare(server, onConnection, asked) {
+  const isNew = !prepared.has(server);
+  prepared.set(server, asked);
+  if (!isNew) return;
+  const listeners = server.listeners("connection");
+  if (!ArrayPrototypeIncludes(listeners, onConnection)) {
+    // What the server was made with begins with TLS, or with HTTP/2.
+    const own = ArrayPrototypeFind(listeners, ({ name }) => ArrayPrototypeIncludes(OWN, name));
+    if (own !== undefined) server.removeListener("connection", own);
+    server.prependListener("connection", onConnection);
   }
-  if (looksAtProtocol) server.prependListener("connection", (socket) => socket.alpnProtocol = "http/1.1");
-  server.on("connection", tellClient);
+  // Has Deno take the scheme and the host off a target that is a whole URL.
+  server.prependListener("connection", (socket) => socket.isDenoServeAddressOverride = true);
+  server.on("connection", (socket) => describe(socket, prepared.get(server)));
 }
 
 // A connection has requests of many clients, one after the other.
-function tellClient(socket) {
+function describe(socket, asked) {
   const { parser } = socket;
   if (!parser) return;
   let client = {};
-  const tell = (name) =>
-    ObjectDefineProperty(socket, name, { __proto__: null, get: () => client[name], configurable: true });
-  tell("remoteAddress");
-  tell("remotePort");
-  tell("remoteFamily");
+  const local = () => localOf(asked, client.remoteFamily);
+  const show = (name, get) =>
+    ObjectDefineProperty(socket, name, { __proto__: null, get, configurable: true });
+  for (const name of new SafeArrayIterator(REMOTE)) show(name, () => client[name]);
+  for (const name of new SafeArrayIterator(LOCAL)) show(name, () => local()[name]);
+  socket.address = () => {
+    const { localAddress: address, localFamily: family, localPort: port } = local();
+    return address === undefined ? {} : { address, family, port };
+  };
   const { onIncoming } = parser;
   parser.onIncoming = (request, isKept) => {
     const headers = request.rawHeaders;
     client = takeClient(headers) ?? client;
     // So that it knows how many are left.
     request._addHeaderLines(headers, headers.length);
-    return onIncoming(request, isKept);
+    try {
+      return onIncoming(request, isKept);
+    } catch (error) {
+      raise(error);
+      return 0;
+    }
   };
+  guard(parser);
+}
+
+function guard(parser) {
+  if (!guarded.has(parser)) {
+    guarded.add(parser);
+    guardCall(parser, ON_BODY);
+    guardCall(parser, ON_MESSAGE_COMPLETE);
+  }
+  guardCall(parser, ON_EXECUTE);
+}
+
+function guardCall(parser, name) {
+  const call = parser[name];
+  parser[name] = function (first, second) {
+    try {
+      return FunctionPrototypeCall(call, this, first, second);
+    } catch (error) {
+      raise(error);
+    }
+  };
+}
+
+// What a listener throws is an error that nobody catches, as in Node. Deno's parser would take it
+// for a request that it cannot read. It is raised behind the parser, which would write an answer.
+function raise(error) {
+  PromisePrototypeThen(PromiseResolve(), () => reportException(error));
 }
 
 // Takes the header out: it is between the router and this.

@@ -1,32 +1,58 @@
-// Which of a project's servers is served: the first one that listens, whatever address it names. A
-// further one is told that it listens too, and nobody asks it. Loaded in each isolate before the
-// project's code, so that nothing that this does to `Deno` or to JavaScript's own classes changes
-// it; and so that the server's modules are loaded by then.
+// Selects the server that is served among those of a project, whatever address they name: the one
+// on the project's port, else the first that listens. The others behave as if they listened, and
+// get no requests. Loaded in each isolate before the project's code, so that nothing that this does
+// to `Deno` or to JavaScript's own classes changes it; and so that the server's modules are loaded
+// by then.
 //
-// Called with the paths of the version's sockets, it gives the function that serves what a main
-// module exports by default.
+// A server on another port waits until the entry has been evaluated, and for a moment longer: the
+// one on the project's port may still come. By then it has long been told that it listens, as the
+// entry may wait for that.
 
 import { internals, primordials } from "ext:core/mod.js";
 
 const {
   ArrayPrototypeFind,
+  ArrayPrototypeFindIndex,
+  ArrayPrototypePush,
+  ArrayPrototypeSplice,
+  ArrayPrototypeUnshift,
   Number,
   ObjectAssign,
   ObjectDefineProperty,
   ObjectFreeze,
   ObjectGetOwnPropertyDescriptor,
   Promise,
+  PromisePrototypeThen,
+  SafeArrayIterator,
 } = primordials;
-const { Deno, Response, URL } = globalThis;
-const { serve, lstatSync, removeSync } = Deno;
+const { Deno, Response, URL, setTimeout } = globalThis;
+const { env, serve, lstatSync, removeSync } = Deno;
 const { PermissionDenied } = Deno.errors;
 const { asyncDispose } = Symbol;
 const { warn } = console;
 
-// What a server is told that names no port, or leaves the choice to the system.
+// The port of a server that names none, or leaves the choice to the system.
 const PORT = 8000;
 
-let socket, probe, first, warned = false, isProbed = false;
+// The kinds of servers, as in `servers.rs`. 1: a server waits.
+const WAITING = 1;
+const DENO = 2;
+const NODE = 3;
+
+// Milliseconds, the least that a timer can wait, that a server on another port waits for the one on
+// the project's: enough for those that are made by the same code.
+const MOMENT = 1;
+
+let socket, probe, configuredPort, announce, isSettled;
+let chosen, warned = false, isProbed = false;
+
+// Keeps the process, or not: while the entry is evaluated, the server that is served does not, so
+// that it shows when nothing else goes on.
+let keep = () => {};
+
+// Servers that may be served, in the order in which they listened: `place` is how it is called,
+// `take(path)` has it listen and returns false if it has been closed.
+const waiting = [];
 
 function isServed() {
   try {
@@ -37,17 +63,64 @@ function isServed() {
   }
 }
 
-// Where the server that asks for `place` is to listen. Nowhere, unless it is the first one.
-function claim(place) {
-  if (socket !== undefined && !isServed()) {
-    first = place;
+// The port whose server is served. `PORT` is looked up late: the project may set it.
+function projectPort() {
+  if (configuredPort !== undefined) return configuredPort;
+  try {
+    return Number(env.get("PORT")) || PORT;
+  } catch {
+    return PORT; // A worker without the permission.
+  }
+}
+
+// Returns the path on which the server called `place` is to listen. Undefined: nowhere, unless
+// `take` is called. A server that names a port which the system chooses has none here.
+function claim(place, port, take) {
+  if (socket === undefined || isServed()) return ignore(place, port);
+  if (port !== undefined && port === projectPort()) {
+    chosen = place;
     return socket;
   }
-  // Some libraries listen on each address of a host.
-  if (place !== first && !warned) {
-    warned = true;
-    warn(`This server (${place}) gets no requests: only the first server of a project does.`);
+  ArrayPrototypePush(waiting, { place, port, take });
+  announce(WAITING);
+  if (isSettled) chooseSoon();
+}
+
+function chooseSoon() {
+  if (waiting.length > 0) setTimeout(choose, MOMENT);
+}
+
+// Has one of the servers that wait served, unless another one is by now.
+function choose() {
+  const all = ArrayPrototypeSplice(waiting, 0);
+  const best = ArrayPrototypeFindIndex(all, ({ port }) => port === projectPort());
+  if (best > 0) ArrayPrototypeUnshift(all, ...new SafeArrayIterator(ArrayPrototypeSplice(all, best, 1)));
+  for (const { place, port, take } of new SafeArrayIterator(all)) {
+    if (isServed()) ignore(place, port);
+    else if (take(socket)) chosen = place;
   }
+}
+
+// Says once that a server gets no requests. Some libraries listen on each address of a host.
+function ignore(place, port) {
+  if (place === chosen || warned) return;
+  warned = true;
+  const served = chosen === undefined ? "Another thread's server" : `The server on ${chosen}`;
+  const fix = port === undefined ? "" : `, unless deno.json says "switchyard": {"port": ${port}}`;
+  warn(`${served} is served; the one on ${place} gets no requests${fix}`);
+}
+
+// To be called by a server that begins to be served. `ref` and `unref` have it keep the process, or
+// not.
+function begin(kind, listenForProbe, ref, unref) {
+  if (isSettled) {
+    ref();
+  } else {
+    unref();
+    keep = ref;
+  }
+  announce(kind);
+  answerProbe(listenForProbe);
 }
 
 // Has `listen` answer the router's probe, at the path that it is called with: by the same kind of
@@ -92,22 +165,57 @@ function served(first, second) {
   const addr = path === undefined
     ? { transport: "tcp", hostname, port: Number(port) || PORT }
     : { transport: "unix", path };
+  const serveAt = (path, onListen) => {
+    const server = serve({ ...options, path, onListen }, handler);
+    const { ref, unref } = server;
+    begin(DENO, serveProbe, ref, unref);
+    return server;
+  };
   const onListen = () => options.onListen?.(addr);
-  const place = claim(path ?? `port ${addr.port}`);
-  if (place === undefined) return unserved(addr, options.signal, onListen);
-  const server = ObjectAssign(serve({ ...options, path: place, onListen }, handler), { addr });
-  answerProbe(serveProbe);
-  return server;
+  const waits = unserved(addr, options.signal);
+  const take = (path) => waits.become(() => serveAt(path, () => {}));
+  const at = claim(path ?? `port ${addr.port}`, portOf(path, port), take);
+  if (at !== undefined) return ObjectAssign(serveAt(at, onListen), { addr });
+  onListen();
+  return waits.server;
 }
 
-function unserved(addr, signal, onListen) {
-  let resolve;
-  const finished = new Promise((resolved) => resolve = resolved);
-  const shutdown = () => (resolve(), finished);
-  if (signal?.aborted) resolve();
-  signal?.addEventListener("abort", shutdown, { once: true });
-  onListen();
-  return { addr, finished, shutdown, ref() {}, unref() {}, [asyncDispose]: shutdown };
+// The port by which a server of Deno's is chosen. One that names none is on the project's, as
+// wherever the platform says where to listen.
+function portOf(path, port) {
+  if (path !== undefined || Number(port) === 0) return undefined;
+  return port === undefined && configuredPort === undefined ? projectPort() : Number(port) || PORT;
+}
+
+// A server that listens nowhere, and what makes it one that does.
+function unserved(addr, signal) {
+  let resolve, reject, real, isOver = false, isKept = true;
+  const finished = new Promise((resolved, rejected) => (resolve = resolved, reject = rejected));
+  const shutdown = () => {
+    isOver = true;
+    if (real === undefined) resolve();
+    else PromisePrototypeThen(real.shutdown(), undefined, () => {});
+    return finished;
+  };
+  if (signal?.aborted) shutdown();
+  // The real one has the signal too.
+  signal?.addEventListener("abort", () => real ?? shutdown(), { once: true });
+  const become = (serveAt) => {
+    if (isOver) return false;
+    real = serveAt();
+    if (!isKept) real.unref();
+    PromisePrototypeThen(real.finished, resolve, reject);
+    return true;
+  };
+  const server = {
+    addr,
+    finished,
+    shutdown,
+    ref: () => (isKept = true, real?.ref()),
+    unref: () => (isKept = false, real?.unref()),
+    [asyncDispose]: shutdown,
+  };
+  return { server, become };
 }
 
 function serveDefault(main) {
@@ -147,11 +255,25 @@ ObjectDefineProperty(Deno, "QuicEndpoint", {
 
 Deno.serve = ObjectDefineProperty(served, "name", { value: "serve" });
 // For `node_servers.js`.
-const servers = { value: ObjectFreeze({ __proto__: null, claim, answerProbe, PORT }) };
+const servers = { value: ObjectFreeze({ __proto__: null, claim, begin, warn, NODE, PORT }) };
 ObjectDefineProperty(internals, "servers", servers);
 
-export default function listenAt(path, probePath) {
+// Called with what the version has: `port` is what its configuration says, if anything, and
+// `announceKind` tells the cell how it is served. Returns the function to be called when the entry
+// has been evaluated, with its exports, or is not waited for any longer, with nothing.
+export default function listenAt(path, probePath, port, announceKind, isMain) {
   socket = path;
   probe = probePath;
-  return serveDefault;
+  configuredPort = port;
+  announce = announceKind;
+  isSettled = !isMain;
+  return settle;
+}
+
+function settle(exports) {
+  isSettled = true;
+  keep();
+  if (exports === undefined) choose();
+  else if (waiting.length === 0 && !isServed()) serveDefault(exports);
+  else chooseSoon();
 }

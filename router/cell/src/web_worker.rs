@@ -68,7 +68,7 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         worker.bootstrap(&bootstrap);
         let runtime = &mut worker.js_runtime;
         descriptors::guard(runtime);
-        Servers::prepare(runtime).listen_at(runtime, &project.socket, &project.probe);
+        Servers::prepare(runtime).listen_at(runtime, project, false);
         (worker, handle)
     })
 }
