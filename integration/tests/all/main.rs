@@ -83,5 +83,6 @@ mod stopped;
 mod trusted_proxy;
 mod unseen;
 mod upkeep;
+mod urls;
 mod validators;
 mod walls;

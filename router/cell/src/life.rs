@@ -1,17 +1,21 @@
 //! The life of a version in its cell: load, evaluate, serve, drain.
 
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixListener;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::stats::{RuntimeActivity, RuntimeActivityStatsFactory, RuntimeActivityStatsFilter};
 use deno_core::{JsRuntime, v8};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, ServerKind, Start};
+use tokio::time::{sleep, timeout};
 
 use crate::bounds;
 use crate::control::{Control, Voice};
@@ -37,9 +41,16 @@ const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(r
 /// How long after it began to serve a version gives back the memory that only its start has needed.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// How long a server that listens waits for the evaluation of the entry, which may await that very server's end, and in
-/// the meantime fail. It waits no longer than until nothing else goes on.
-const EVALUATION: Duration = Duration::from_millis(500);
+/// How long the entry's evaluation may go on when a server listens: it may still fail, or make the server on the
+/// project's port. A few seconds, as connections to databases and the like may take.
+const EVALUATION: Duration = Duration::from_secs(5);
+
+/// An evaluation that for so long has had nothing to wait for but requests awaits the end of its server, as with
+/// `await Deno.serve(…).finished`.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// Operations that wait for requests and signals.
+const IDLE: [&str; 2] = ["op_http_wait", "op_signal_poll"];
 
 /// From `Ready` to the exit status.
 pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
@@ -141,11 +152,61 @@ fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {
     1
 }
 
+/// Runs an evaluation to its end. Returns `false` when a server listens and the evaluation is not waited for any longer.
+async fn run_to_end(worker: &mut MainWorker, evaluation: &mut Evaluation) -> Result<bool, CoreError> {
+    let polls = Cell::new(0_u64);
+    let activity = worker.js_runtime.runtime_activity_stats_factory();
+    let mut running = pin!(worker.run_event_loop(false));
+    let running = poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        running.as_mut().poll(cx)
+    });
+    let patience = async {
+        let awaits_requests = async {
+            // What Node's sockets wait for is not known.
+            if servers::listen().await == ServerKind::Node {
+                pending::<()>().await;
+            }
+            awaits_requests(&polls, &activity).await;
+        };
+        servers::listen().await;
+        _ = timeout(EVALUATION, awaits_requests).await;
+    };
+    tokio::select! {
+        biased;
+        evaluated = &mut *evaluation => evaluated?,
+        () = patience => return Ok(false),
+        ended = running => {
+            ended?;
+            evaluation.await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Returns when the event loop has had nothing to do for a while, and nothing is under way but servers and intervals.
+async fn awaits_requests(polls: &Cell<u64>, activity: &RuntimeActivityStatsFactory) {
+    let all = RuntimeActivityStatsFilter::default().with_ops().with_timers();
+    let goes_on = |activity: &RuntimeActivity| match activity {
+        RuntimeActivity::AsyncOp(_, _, name) => !IDLE.contains(name),
+        RuntimeActivity::Timer(..) => true,
+        RuntimeActivity::Interval(..) | RuntimeActivity::Resource(..) => false,
+    };
+    loop {
+        let before = polls.get();
+        sleep(QUIET).await;
+        // The timer's own end has it polled once.
+        if polls.get() <= before + 1 && !activity.clone().capture(&all).dump().active.iter().any(goes_on) {
+            return;
+        }
+    }
+}
+
 /// Waits for the end of an evaluation that goes on.
 async fn end_of(evaluation: &mut Option<Evaluation>) -> Result<(), CoreError> {
     match evaluation {
         Some(evaluation) => evaluation.await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
 
@@ -185,25 +246,9 @@ impl Version {
     async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
         let main = self.worker.preload_main_module(&self.project.main_module).await?;
         let mut evaluation: Evaluation = Box::pin(self.worker.js_runtime.mod_evaluate(main));
-        let patience = async {
-            servers::listen().await;
-            tokio::time::sleep(EVALUATION).await;
-        };
-        tokio::select! {
-            biased;
-            evaluated = &mut evaluation => evaluated?,
-            ended = self.worker.run_event_loop(false) => {
-                ended?;
-                if servers::is_listening() {
-                    self.evaluation = Some(evaluation);
-                    return Ok(None);
-                }
-                evaluation.await?;
-            }
-            () = patience => {
-                self.evaluation = Some(evaluation);
-                return Ok(None);
-            }
+        if !run_to_end(&mut self.worker, &mut evaluation).await? {
+            self.evaluation = Some(evaluation);
+            return Ok(None);
         }
         // What a module throws is to Deno the rejection of a promise, reported when the event loop runs next. A handler
         // may serve by then, so the module itself is asked: it has no exports when it threw.
@@ -224,7 +269,7 @@ impl Version {
     }
 
     async fn run(&mut self, mut by: ServerKind) -> i32 {
-        let settled = tokio::time::sleep(SETTLED);
+        let settled = sleep(SETTLED);
         tokio::pin!(settled);
         let mut trimmed = false;
         loop {

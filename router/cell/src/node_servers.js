@@ -9,7 +9,7 @@ import { core, internals, primordials } from "ext:core/mod.js";
 import net from "node:net";
 
 const {
-  ArrayPrototypeFind,
+  ArrayPrototypeFindIndex,
   ArrayPrototypeFindLast,
   ArrayPrototypeIncludes,
   FunctionPrototypeCall,
@@ -84,13 +84,13 @@ net.Server.prototype.listen = function (...args) {
   const listenAt = (path, callback) => {
     prepare(this, onConnection, asked);
     const { begin, NODE } = internals.servers;
-    const unref = () => this.unref();
-    const ref = this._unref ? unref : () => this.ref();
-    this.once("listening", () => begin(NODE, listenForProbe, ref, unref));
+    this.once("listening", () => begin(NODE, listenForProbe));
     ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
+    if (this._handle) guardCall(this._handle, "onconnection");
   };
   const take = (path) => this.listening && listenQuietly(this, () => listenAt(path));
-  const path = internals.servers?.claim(asked.path ?? `port ${asked.port}`, asked.chosenPort, take);
+  const place = asked.path ?? `port ${asked.port}`;
+  const path = internals.servers.claim(internals.servers.NODE, place, asked.chosenPort, take);
   if (path === undefined) return listenNowhere(this, callback);
   listenAt(path, callback);
   return this;
@@ -187,21 +187,28 @@ function listenNowhere(server, callback) {
   return server;
 }
 
-// Once for each server, which may listen, close, and listen elsewhere.
+// Has `onConnection` take the connections of a server, in the place of the listener that it was
+// made with, which may begin with TLS or HTTP/2. Once for each server, which may listen, close, and
+// listen elsewhere.
 function prepare(server, onConnection, asked) {
   const isNew = !prepared.has(server);
   prepared.set(server, asked);
   if (!isNew) return;
-  const listeners = server.listeners("connection");
-  if (!ArrayPrototypeIncludes(listeners, onConnection)) {
-    // What the server was made with begins with TLS, or with HTTP/2.
-    const own = ArrayPrototypeFind(listeners, ({ name }) => ArrayPrototypeIncludes(OWN, name));
-    if (own !== undefined) server.removeListener("connection", own);
-    server.prependListener("connection", onConnection);
-  }
-  // Has Deno take the scheme and the host off a target that is a whole URL.
-  server.prependListener("connection", (socket) => socket.isDenoServeAddressOverride = true);
-  server.on("connection", (socket) => describe(socket, prepared.get(server)));
+  const accept = (socket) => {
+    // Has Deno take the scheme and the host off a target that is a whole URL.
+    socket.isDenoServeAddressOverride = true;
+    ReflectApply(onConnection, server, [socket]);
+    describe(socket, prepared.get(server));
+  };
+  const listeners = server.rawListeners("connection");
+  const own = ArrayPrototypeFindIndex(
+    listeners,
+    (listener) => listener === onConnection || ArrayPrototypeIncludes(OWN, listener.name),
+  );
+  server.removeAllListeners("connection");
+  if (own === -1) server.on("connection", accept);
+  else listeners[own] = accept;
+  for (const listener of new SafeArrayIterator(listeners)) server.on("connection", listener);
 }
 
 // A connection has requests of many clients, one after the other.

@@ -8,7 +8,7 @@
 // one on the project's port may still come. By then it has long been told that it listens, as the
 // entry may wait for that.
 
-import { internals, primordials } from "ext:core/mod.js";
+import { core, internals, primordials } from "ext:core/mod.js";
 
 const {
   ArrayPrototypeFind,
@@ -34,10 +34,9 @@ const { warn } = console;
 // The port of a server that names none, or leaves the choice to the system.
 const PORT = 8000;
 
-// The kinds of servers, as in `servers.rs`. 1: a server waits.
-const WAITING = 1;
-const DENO = 2;
-const NODE = 3;
+// The kinds of servers, as in `servers.rs`.
+const DENO = 1;
+const NODE = 2;
 
 // Milliseconds, the least that a timer can wait, that a server on another port waits for the one on
 // the project's: enough for those that are made by the same code.
@@ -46,9 +45,10 @@ const MOMENT = 1;
 let socket, probe, configuredPort, announce, isSettled;
 let chosen, warned = false, isProbed = false;
 
-// Keeps the process, or not: while the entry is evaluated, the server that is served does not, so
-// that it shows when nothing else goes on.
-let keep = () => {};
+// While servers wait for the entry, which may await nothing but their end, something is left to do:
+// else Deno takes its evaluation for one that cannot go on.
+const LONG = 2 ** 31 - 1;
+let pending;
 
 // Servers that may be served, in the order in which they listened: `place` is how it is called,
 // `take(path)` has it listen and returns false if it has been closed.
@@ -75,15 +75,16 @@ function projectPort() {
 
 // Returns the path on which the server called `place` is to listen. Undefined: nowhere, unless
 // `take` is called. A server that names a port which the system chooses has none here.
-function claim(place, port, take) {
+function claim(kind, place, port, take) {
   if (socket === undefined || isServed()) return ignore(place, port);
   if (port !== undefined && port === projectPort()) {
     chosen = place;
     return socket;
   }
   ArrayPrototypePush(waiting, { place, port, take });
-  announce(WAITING);
+  announce(kind, false);
   if (isSettled) chooseSoon();
+  else pending ??= core.createSystemTimer(() => {}, LONG, true);
 }
 
 function chooseSoon() {
@@ -110,16 +111,9 @@ function ignore(place, port) {
   warn(`${served} is served; the one on ${place} gets no requests${fix}`);
 }
 
-// To be called by a server that begins to be served. `ref` and `unref` have it keep the process, or
-// not.
-function begin(kind, listenForProbe, ref, unref) {
-  if (isSettled) {
-    ref();
-  } else {
-    unref();
-    keep = ref;
-  }
-  announce(kind);
+// To be called when a server has begun to be served.
+function begin(kind, listenForProbe) {
+  announce(kind, true);
   answerProbe(listenForProbe);
 }
 
@@ -167,14 +161,13 @@ function served(first, second) {
     : { transport: "unix", path };
   const serveAt = (path, onListen) => {
     const server = serve({ ...options, path, onListen }, handler);
-    const { ref, unref } = server;
-    begin(DENO, serveProbe, ref, unref);
+    begin(DENO, serveProbe);
     return server;
   };
   const onListen = () => options.onListen?.(addr);
   const waits = unserved(addr, options.signal);
   const take = (path) => waits.become(() => serveAt(path, () => {}));
-  const at = claim(path ?? `port ${addr.port}`, portOf(path, port), take);
+  const at = claim(DENO, path ?? `port ${addr.port}`, portOf(path, port), take);
   if (at !== undefined) return ObjectAssign(serveAt(at, onListen), { addr });
   onListen();
   return waits.server;
@@ -272,7 +265,7 @@ export default function listenAt(path, probePath, port, announceKind, isMain) {
 
 function settle(exports) {
   isSettled = true;
-  keep();
+  if (pending !== undefined) core.cancelTimer(pending);
   if (exports === undefined) choose();
   else if (waiting.length === 0 && !isServed()) serveDefault(exports);
   else chooseSoon();

@@ -48,51 +48,55 @@ enum Progress {
     #[default]
     NoServer,
     /// A server listens on another port than the project's, and may be served when no other one comes.
-    Waits,
+    Waits(ServerKind),
     Serves(ServerKind),
 }
 
 static PROGRESS: LazyLock<watch::Sender<Progress>> = LazyLock::new(watch::Sender::default);
 
-/// Returns when there is a server, which may still wait for whether it is the one that is served.
-pub(crate) async fn listen() {
-    let mut progress = PROGRESS.subscribe();
-    let there = progress.wait_for(|progress| *progress != Progress::NoServer).await;
-    there.expect("the sender is never dropped");
-}
-
-/// `true` when [`listen`] would return at once.
-pub(crate) fn is_listening() -> bool {
-    *PROGRESS.borrow() != Progress::NoServer
+/// Returns the kind of the first server, which may still wait for whether it is the one that is served.
+pub(crate) async fn listen() -> ServerKind {
+    first(|progress| match progress {
+        Progress::NoServer => None,
+        Progress::Waits(kind) | Progress::Serves(kind) => Some(kind),
+    })
+    .await
 }
 
 /// Returns the kind of the server that is served, when it is another one than `known`.
 pub(crate) async fn serve(known: Option<ServerKind>) -> ServerKind {
+    first(|progress| match progress {
+        Progress::Serves(kind) if Some(kind) != known => Some(kind),
+        _ => None,
+    })
+    .await
+}
+
+async fn first(of: impl Fn(Progress) -> Option<ServerKind>) -> ServerKind {
     let mut progress = PROGRESS.subscribe();
     loop {
-        match *progress.borrow_and_update() {
-            Progress::Serves(kind) if Some(kind) != known => return kind,
-            _ => {}
+        if let Some(kind) = of(*progress.borrow_and_update()) {
+            return kind;
         }
         progress.changed().await.expect("the sender is never dropped");
     }
 }
 
-/// Called by the glue with the numbers that it has for these.
+/// Called by the glue with the number of a kind, and with `false` if a server of that kind only waits.
 fn announce(
     scope: &mut v8::PinScope<'_, '_>,
     args: v8::FunctionCallbackArguments<'_>,
     _: v8::ReturnValue<'_>,
 ) {
-    let progress = match args.get(0).uint32_value(scope) {
-        Some(1) => Progress::Waits,
-        Some(2) => Progress::Serves(ServerKind::Deno),
-        Some(3) => Progress::Serves(ServerKind::Node),
+    let kind = match args.get(0).uint32_value(scope) {
+        Some(1) => ServerKind::Deno,
+        Some(2) => ServerKind::Node,
         _ => return,
     };
+    let is_served = args.get(1).is_true();
+    let progress = if is_served { Progress::Serves(kind) } else { Progress::Waits(kind) };
     PROGRESS.send_if_modified(|now| {
-        // One that waits says nothing of the one that is served.
-        let is_news = *now != progress && (progress != Progress::Waits || *now == Progress::NoServer);
+        let is_news = *now == Progress::NoServer || is_served && *now != progress;
         if is_news {
             *now = progress;
         }
