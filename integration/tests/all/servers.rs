@@ -166,6 +166,30 @@ async fn the_server_on_port_is_served_though_another_one_listens_first() {
 }
 
 #[tokio::test]
+async fn the_server_on_port_takes_over_when_it_comes_late() {
+    let volume = Volume::new();
+    for (name, app) in [
+        ("deno", "Deno.serve(() => new Response('app'))"),
+        ("node", "http.createServer((_, r) => r.end('app')).listen(process.env.PORT)"),
+    ] {
+        let main = format!(
+            "import http from 'node:http';
+             http.createServer((_, r) => (r.end('metrics'), setTimeout(() => {{ {app}; }}, 20))).listen(9090);"
+        );
+        volume.project(name).file("main.mjs", main).write();
+    }
+    let router = Router::start(&volume).await;
+    for name in ["deno", "node"] {
+        let mut connection = router.public.connect().await;
+        assert_eq!(connection.get(&format!("/{name}/")).await.text(), "metrics", "{name}");
+        eventually(name, || async { router.public.get(&format!("/{name}/")).await.text() == "app" }).await;
+        assert_eq!(connection.get(&format!("/{name}/")).await.text(), "app", "{name}");
+        let said = "The server on port 8000 is served; the one on port 9090 gets no requests";
+        eventually(name, || async { printed(&router, name).await.contains(said) }).await;
+    }
+}
+
+#[tokio::test]
 async fn deno_json_names_the_port_of_the_server_that_is_served() {
     let volume = Volume::new();
     with_metrics(&volume, r#"{ "switchyard": { "port": 3000 } }"#, 3000);

@@ -89,12 +89,23 @@ net.Server.prototype.listen = function (...args) {
     if (this._handle) guardCall(this._handle, "onconnection");
   };
   const take = (path) => this.listening && listenQuietly(this, () => listenAt(path));
+  const drop = () => leave(this, asked);
+  const { claim, NODE: kind } = internals.servers;
   const place = asked.path ?? `port ${asked.port}`;
-  const path = internals.servers.claim(internals.servers.NODE, place, asked.chosenPort, take);
+  const path = claim({ kind, place, port: asked.chosenPort, take, drop });
   if (path === undefined) return listenNowhere(this, callback);
   listenAt(path, callback);
   return this;
 };
+
+// Has a server that listens only seem to do so. Those who have a connection are to make another.
+function leave(server, asked) {
+  const { _handle } = server;
+  server._handle = nowhere();
+  _handle.close();
+  asked.isLeft = true;
+  server.closeIdleConnections?.();
+}
 
 // Has a server that has seemed to listen do so. Its listeners have been told.
 function listenQuietly(server, listenAt) {
@@ -180,9 +191,13 @@ function localOf({ path, port, host }, remoteFamily) {
   return { localAddress, localPort: port, localFamily: net.isIPv6(localAddress) ? "IPv6" : "IPv4" };
 }
 
+function nowhere() {
+  return { close() {}, ref() {}, unref() {} };
+}
+
 function listenNowhere(server, callback) {
   if (callback !== undefined) server.once("listening", callback);
-  server._handle = { close() {}, ref() {}, unref() {} };
+  server._handle = nowhere();
   queueMicrotask(() => server.emit("listening"));
   return server;
 }
@@ -232,7 +247,7 @@ function describe(socket, asked) {
     // So that it knows how many are left.
     request._addHeaderLines(headers, headers.length);
     try {
-      return onIncoming(request, isKept);
+      return onIncoming(request, isKept && !asked.isLeft);
     } catch (error) {
       raise(error);
       return 0;

@@ -16,6 +16,7 @@ const {
   ArrayPrototypePush,
   ArrayPrototypeSplice,
   ArrayPrototypeUnshift,
+  DateNow,
   Number,
   ObjectAssign,
   ObjectDefineProperty,
@@ -42,8 +43,15 @@ const NODE = 2;
 // the project's: enough for those that are made by the same code.
 const MOMENT = 1;
 
+// Milliseconds for which a server on the project's port may take over from the one that was served
+// for want of it: the start of a program, with its connections to databases and the like.
+const START = 10_000;
+
 let socket, probe, configuredPort, announce, isSettled;
 let chosen, warned = false, isProbed = false;
+
+// The server that is served for want of one on the project's port, if it can be replaced.
+let substitute;
 
 // While servers wait for the entry, which may await nothing but their end, something is left to do:
 // else Deno takes its evaluation for one that cannot go on.
@@ -51,7 +59,8 @@ const LONG = 2 ** 31 - 1;
 let pending;
 
 // Servers that may be served, in the order in which they listened: `place` is how it is called,
-// `take(path)` has it listen and returns false if it has been closed.
+// `take(path)` has it listen and returns false if it has been closed, and `drop()`, where it is
+// there, has it only seem to listen again.
 const waiting = [];
 
 function isServed() {
@@ -73,18 +82,30 @@ function projectPort() {
   }
 }
 
-// Returns the path on which the server called `place` is to listen. Undefined: nowhere, unless
-// `take` is called. A server that names a port which the system chooses has none here.
-function claim(kind, place, port, take) {
+// Returns the path on which a server is to listen. Undefined: nowhere, unless `take` is called. One
+// that leaves its port to the system has none here.
+function claim(server) {
+  const { kind, place, port } = server;
+  const isRight = port !== undefined && port === projectPort();
+  if (isRight) replaceSubstitute(place);
   if (socket === undefined || isServed()) return ignore(place, port);
-  if (port !== undefined && port === projectPort()) {
+  if (isRight) {
     chosen = place;
     return socket;
   }
-  ArrayPrototypePush(waiting, { place, port, take });
+  ArrayPrototypePush(waiting, server);
   announce(kind, false);
   if (isSettled) chooseSoon();
   else pending ??= core.createSystemTimer(() => {}, LONG, true);
+}
+
+function replaceSubstitute(by) {
+  if (substitute === undefined || DateNow() > substitute.until) return;
+  const { place, port, drop } = substitute;
+  substitute = undefined;
+  drop();
+  chosen = by;
+  ignore(place, port);
 }
 
 function chooseSoon() {
@@ -96,9 +117,14 @@ function choose() {
   const all = ArrayPrototypeSplice(waiting, 0);
   const best = ArrayPrototypeFindIndex(all, ({ port }) => port === projectPort());
   if (best > 0) ArrayPrototypeUnshift(all, ...new SafeArrayIterator(ArrayPrototypeSplice(all, best, 1)));
-  for (const { place, port, take } of new SafeArrayIterator(all)) {
-    if (isServed()) ignore(place, port);
-    else if (take(socket)) chosen = place;
+  for (const { place, port, take, drop } of new SafeArrayIterator(all)) {
+    if (isServed()) {
+      ignore(place, port);
+    } else if (take(socket)) {
+      chosen = place;
+      const canBeReplaced = drop !== undefined && port !== projectPort();
+      substitute = canBeReplaced ? { place, port, drop, until: DateNow() + START } : undefined;
+    }
   }
 }
 
@@ -167,7 +193,8 @@ function served(first, second) {
   const onListen = () => options.onListen?.(addr);
   const waits = unserved(addr, options.signal);
   const take = (path) => waits.become(() => serveAt(path, () => {}));
-  const at = claim(DENO, path ?? `port ${addr.port}`, portOf(path, port), take);
+  const place = path ?? `port ${addr.port}`;
+  const at = claim({ kind: DENO, place, port: portOf(path, port), take });
   if (at !== undefined) return ObjectAssign(serveAt(at, onListen), { addr });
   onListen();
   return waits.server;
