@@ -138,20 +138,21 @@ async fn a_server_that_listens_again_elsewhere_knows_its_clients() {
 }
 
 #[tokio::test]
-async fn servers_of_https_and_http2_are_asked_in_plain_http1() {
+async fn servers_of_https_and_http2_are_asked_without_tls() {
     let volume = Volume::new();
     for (name, server) in [
         ("https", "https.createServer({}, listener)"),
-        ("secure", "http2.createSecureServer({}, listener)"),
         ("both", "http2.createSecureServer({ allowHTTP1: true }).on('request', listener)"),
+        ("secure", "http2.createSecureServer({}, listener)"),
         ("plain", "http2.createServer(listener)"),
     ] {
         let main = format!(
             "import http2 from 'node:http2';
              import https from 'node:https';
-             const listener = ({{ method, url, httpVersion, socket }}, response) => {{
-                 response.setHeader('x-port', socket.localPort);
-                 response.end([method, url, httpVersion, socket.remoteAddress].join(' '));
+             const listener = ({{ method, url, httpVersion, socket, headers }}, response) => {{
+                 const {{ localPort, remoteAddress }} = socket;
+                 response.writeHead(201, {{ 'x-port': localPort, 'x-host': headers.host ?? headers[':authority'] }});
+                 response.end([method, url, httpVersion, remoteAddress].join(' '));
              }};
              const server = {server};
              server.listen(8443, () => console.log(server.address().port));"
@@ -159,12 +160,52 @@ async fn servers_of_https_and_http2_are_asked_in_plain_http1() {
         volume.write(&format!("{name}/main.mjs"), main);
     }
     let router = Router::start(&volume).await;
-    for name in ["https", "secure", "both", "plain"] {
+    for (name, version) in [("https", "1.1"), ("both", "1.1"), ("secure", "2.0"), ("plain", "2.0")] {
         let reply = router.public.get(&format!("/{name}/p")).await;
         let error = router.admin.project(name).await.error;
-        assert_eq!(reply.text(), "GET /p 1.1 127.0.0.1", "{name}: {error:?}");
+        assert_eq!(reply.status, 201, "{name}: {error:?}");
+        assert_eq!(reply.text(), format!("GET /p {version} 127.0.0.1"), "{name}");
         assert_eq!(reply.header("x-port"), Some("8443"), "{name}");
+        assert_eq!(reply.header("x-host"), Some(router.public.address.to_string().as_str()), "{name}");
     }
+}
+
+#[tokio::test]
+async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients() {
+    let main = "import http2 from 'node:http2';
+        let closed = 0;
+        const server = http2.createSecureServer({ allowHTTP1: true });
+        server.on('stream', (stream, headers) => {
+            const path = headers[':path'];
+            stream.on('close', () => path === '/never' && closed++);
+            stream.respond({ ':status': 202, 'set-cookie': ['a=1', 'b=2'] });
+            if (headers[':method'] === 'POST') return stream.pipe(stream);
+            if (path === '/never') return stream.write('1');
+            stream.end(`${path} ${closed}`);
+        });
+        server.listen(8443);";
+    let volume = Volume::new();
+    volume.write("a/main.mjs", main);
+    let router = Router::start(&volume).await;
+    let body = vec![b'x'; 1 << 20];
+    for _ in 0..2 {
+        let reply = router.public.send(post("/a/p", body.clone())).await;
+        assert!(
+            reply.status == 202 && reply.body == body,
+            "{} with {} bytes",
+            reply.status,
+            reply.body.len()
+        );
+        assert_eq!(reply.headers.get_all("set-cookie").iter().count(), 2);
+    }
+    let offered = with_header(request("/a/p"), "upgrade", "websocket");
+    let reply = router.public.send(with_header(offered, "connection", "upgrade")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (202, "/p 0"));
+    let mut connection = router.public.connect().await;
+    let mut stream = connection.stream(request("/a/never")).await;
+    assert_eq!(stream.next().await.as_deref(), Some("1"));
+    drop((stream, connection));
+    eventually("the stream is closed", || async { router.public.get("/a/p").await.text() == "/p 1" }).await;
 }
 
 /// Code that throws while a server is asked, and the request that has it do so.
@@ -181,7 +222,11 @@ const THROWS: [(&str, &str, &str); 9] = [
         "http.createServer((r) => r.on('readable', () => { throw new Error('thrown'); })).listen(3000);",
         "Content-Length: 4\r\n",
     ),
-    ("connection", "http.createServer().on('connection', () => { throw new Error('thrown'); }).listen(3000);", ""),
+    (
+        "connection",
+        "http.createServer().on('connection', () => { throw new Error('thrown'); }).listen(3000);",
+        "",
+    ),
     (
         "upgrade",
         "http.createServer().on('upgrade', () => { throw new Error('thrown'); }).listen(3000);",

@@ -136,7 +136,11 @@ fn with_metrics(volume: &Volume, config: &str, app: u16) {
         ("node-deno", node(9090, "metrics"), deno(app, "app")),
         ("node-node", node(9090, "metrics"), node(app, "app")),
         ("later", node(9090, "metrics"), format!("setTimeout(() => {{ {} }})", deno(app, "app"))),
-        ("awaited", node(9090, "metrics"), format!("await new Promise((r) => setTimeout(r, 50)); {}", deno(app, "app"))),
+        (
+            "awaited",
+            node(9090, "metrics"),
+            format!("await new Promise((r) => setTimeout(r, 50)); {}", deno(app, "app")),
+        ),
         ("last", deno(app, "app"), node(9090, "metrics")),
     ] {
         let main = format!("import http from 'node:http';\n{metrics}{app}");
@@ -220,7 +224,10 @@ async fn an_invalid_port_fails_the_build() {
     for name in ["zero", "large", "text", "broken"] {
         let error = router.admin.project(name).await.error.expect("it fails");
         assert_eq!(error.file.as_deref(), Some("deno.json"), "{error:?}");
-        assert!(error.message.contains("switchyard.port") && error.message.contains("1 to 65535"), "{error:?}");
+        assert!(
+            error.message.contains("switchyard.port") && error.message.contains("1 to 65535"),
+            "{error:?}"
+        );
     }
 }
 

@@ -2,9 +2,9 @@
 
 use futures_util::StreamExt as _;
 use serde_json::json;
+use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{request, with_header};
 use switchyard_integration::eventually;
-use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 

@@ -76,8 +76,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
     let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
-    let mut version =
-        Version { worker: spare.worker, project, control, inspector, settle, evaluation: None };
+    let mut version = Version { worker: spare.worker, project, control, inspector, settle, evaluation: None };
     match version.build().await {
         Ok(by) => version.serve(by, &pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {

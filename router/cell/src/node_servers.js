@@ -1,7 +1,7 @@
 // Replaces Deno's `address_override.js`, which has servers of node:http, node:https and node:http2
 // listen elsewhere than they ask for. Here the one that is served is a server of node:net on the
 // version's socket, so that all that Node's own sockets have is there; its requests come from the
-// address that the router names, and on the port that the server asked for. All of them speak
+// address that the router names, and on the port that the server asked for. All of them are asked in
 // HTTP/1.1 without TLS. What the project does to the prototypes of JavaScript's own classes does
 // not change this.
 
@@ -32,6 +32,8 @@ const {
 const { reportException } = core.loadExtScript("ext:deno_web/02_event.js");
 const loadHttp = core.createLazyLoader("node:http");
 const loadHttpServer = core.createLazyLoader("node:_http_server");
+const loadHttp2 = core.createLazyLoader("node:http2");
+const loadStream = core.createLazyLoader("node:stream");
 const loadTls = core.createLazyLoader("node:tls");
 
 export const SERVER_KIND_NODE_HTTP = 2;
@@ -45,6 +47,9 @@ const CLIENT = "x-deno-client-address";
 const ON_BODY = 3;
 const ON_MESSAGE_COMPLETE = 4;
 const ON_EXECUTE = 5;
+
+// HTTP/2's code for a stream that nobody wants any longer.
+const CANCEL = 8;
 
 // The listeners for connections that servers are made with.
 const OWN = ["connectionListener", "tlsConnectionListener"];
@@ -67,14 +72,15 @@ export function applyAddressOverride() {
 }
 
 export function startOverrideListener(server, _address, onConnection, isHttp2 = false) {
-  web.set(server, isHttp2 ? http1Of(server) : onConnection);
+  const toSession = (socket) => ReflectApply(onConnection, server, [socket]);
+  web.set(server, isHttp2 ? http2Of(server, "http", toSession) : onConnection);
 }
 
 export function notifyAddressOverrideServing() {}
 
 const { listen } = net.Server.prototype;
 net.Server.prototype.listen = function (...args) {
-  const onConnection = web.get(this) ?? http1OfSecure(this);
+  const onConnection = web.get(this) ?? http2OfSecure(this);
   // Once it listens node:net itself says what is wrong with listening again.
   if (onConnection === undefined || this.listening) return ReflectApply(listen, this, args);
   web.delete(this);
@@ -100,9 +106,10 @@ net.Server.prototype.listen = function (...args) {
 
 // Has a server that listens only seem to do so. Those who have a connection are to make another.
 function leave(server, asked) {
-  const { _handle } = server;
+  const handle = server._handle;
+  if (!handle) return; // Closed, while another isolate's server was served.
   server._handle = nowhere();
-  _handle.close();
+  handle.close();
   asked.isLeft = true;
   server.closeIdleConnections?.();
 }
@@ -119,34 +126,67 @@ function listenQuietly(server, listenAt) {
   return true;
 }
 
-// Servers of node:http2 are asked in HTTP/1.1, as those with `allowHTTP1` are by clients that speak
-// nothing else. Requests come to their listeners for "request"; there are no streams.
-function http1Of(server) {
-  const { _connectionListener, storeHTTPOptions } = loadHttpServer();
-  if (server.requestTimeout === undefined) ReflectApply(storeHTTPOptions, server, [{}]);
-  server.shouldUpgradeCallback ??= () => server.listenerCount("upgrade") > 0;
+// A server of node:http2 has a session for each connection. One that takes HTTP/1.1 too has none,
+// as with clients that speak nothing else, unless it listens for streams.
+function http2Of(server, scheme, toSession) {
+  const { _connectionListener } = loadHttpServer();
+  const takesHttp1 = server.requestTimeout !== undefined;
   return (socket) => {
-    if (server.listenerCount("request") === 0) warnOfStreams();
-    ReflectApply(_connectionListener, server, [socket]);
+    const isStreams = server.listenerCount("stream") > server.listenerCount("request");
+    const asked = takesHttp1 && !isStreams ? server : translator(socket, server, scheme, toSession);
+    ReflectApply(_connectionListener, asked, [socket]);
   };
 }
 
 // Those that speak TLS listen as any server of node:tls does.
-function http1OfSecure(server) {
-  const isHttp2 = typeof server.updateSettings === "function" &&
-    ObjectPrototypeIsPrototypeOf(loadTls().default.Server.prototype, server);
-  return isHttp2 ? http1Of(server) : undefined;
+function http2OfSecure(server) {
+  if (typeof server.updateSettings !== "function") return undefined;
+  if (!ObjectPrototypeIsPrototypeOf(loadTls().default.Server.prototype, server)) return undefined;
+  return http2Of(server, "https", (socket) => server.emit("secureConnection", socket));
 }
 
-let isWarned = false;
+// Returns a server of node:http that hands the requests of a connection on to a server of
+// node:http2, by a session with it in this isolate.
+function translator(socket, server, scheme, toSession) {
+  const [near, far] = loadStream().duplexPair();
+  far.alpnProtocol = "h2";
+  far.server = server;
+  for (const name of new SafeArrayIterator([...REMOTE, ...LOCAL])) {
+    ObjectDefineProperty(far, name, { __proto__: null, get: () => socket[name] });
+  }
+  toSession(far);
+  const session = loadHttp2().connect("http://localhost", { createConnection: () => near });
+  // The requests have it too.
+  session.on("error", () => {});
+  session.on("close", () => socket.destroy());
+  socket.on("close", () => session.destroy());
+  const translator = loadHttp().createServer((request, response) => {
+    translate(request, response, session, scheme);
+  });
+  // One that listens keeps its connections.
+  translator._handle = nowhere();
+  return translator;
+}
 
-function warnOfStreams() {
-  if (isWarned) return;
-  isWarned = true;
-  internals.servers.warn(
-    'Requests reach this node:http2 server as HTTP/1.1, so its listeners for "stream" are not called: ' +
-      'it gets an answer from a listener for "request" (req, res)',
-  );
+function translate(request, response, session, scheme) {
+  const { host, connection, upgrade, "transfer-encoding": coding, ...headers } = request.headers;
+  const endStream = coding === undefined && headers["content-length"] === undefined;
+  const pseudo = { ":method": request.method, ":path": request.url, ":scheme": scheme, ":authority": host };
+  let stream;
+  try {
+    stream = session.request({ ...pseudo, ...headers }, { endStream });
+  } catch (error) {
+    response.destroy(error); // The server has ended the session.
+    return;
+  }
+  stream.on("response", ({ ":status": status, ...headers }) => {
+    response.writeHead(status, headers);
+    stream.pipe(response);
+  });
+  stream.on("trailers", (trailers) => response.addTrailers(trailers));
+  stream.on("error", (error) => response.destroy(error));
+  response.on("close", () => response.writableFinished || stream.close(CANCEL));
+  if (!endStream) request.pipe(stream);
 }
 
 // As a server of the project's would: with a header and a body.

@@ -91,6 +91,7 @@ function claim(server) {
   if (socket === undefined || isServed()) return ignore(place, port);
   if (isRight) {
     chosen = place;
+    substitute = undefined;
     return socket;
   }
   ArrayPrototypePush(waiting, server);
@@ -100,9 +101,8 @@ function claim(server) {
 }
 
 function replaceSubstitute(by) {
-  if (substitute === undefined || DateNow() > substitute.until) return;
+  if (substitute === undefined || !isServed() || DateNow() > substitute.until) return;
   const { place, port, drop } = substitute;
-  substitute = undefined;
   drop();
   chosen = by;
   ignore(place, port);
@@ -275,7 +275,7 @@ ObjectDefineProperty(Deno, "QuicEndpoint", {
 
 Deno.serve = ObjectDefineProperty(served, "name", { value: "serve" });
 // For `node_servers.js`.
-const servers = { value: ObjectFreeze({ __proto__: null, claim, begin, warn, NODE, PORT }) };
+const servers = { value: ObjectFreeze({ __proto__: null, claim, begin, NODE, PORT }) };
 ObjectDefineProperty(internals, "servers", servers);
 
 // Called with what the version has: `port` is what its configuration says, if anything, and
