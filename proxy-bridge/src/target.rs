@@ -1,6 +1,7 @@
 //! What a request asks for, in one form only: computed once, routed by, and handed on. Two spellings of one
 //! host or path could otherwise be one thing to who routes and another to who answers.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use http::header::{HOST, HeaderName};
@@ -127,11 +128,25 @@ fn seen_scheme(headers: &HeaderMap) -> Scheme {
     if is_secure { Scheme::HTTPS } else { Scheme::HTTP }
 }
 
+thread_local! {
+    /// The last host that was parsed: most requests of a connection are for the same one.
+    static LAST: RefCell<Option<(HeaderValue, Authority)>> = const { RefCell::new(None) };
+}
+
 /// The forwarded host, if it is one that a URL can have.
 fn seen_host(headers: &HeaderMap) -> Option<Authority> {
-    let named = [FORWARDED_HOST, HOST].into_iter().filter_map(|name| headers.get(name));
-    let mut hosts = named.filter_map(|value| parse_header(value).ok());
-    hosts.find_map(|host| host.text.as_bytes().try_into().ok())
+    let mut named = [FORWARDED_HOST, HOST].into_iter().filter_map(|name| headers.get(name));
+    named.find_map(|value| LAST.with_borrow_mut(|last| authority(value, last)))
+}
+
+fn authority(value: &HeaderValue, last: &mut Option<(HeaderValue, Authority)>) -> Option<Authority> {
+    if let Some((_, authority)) = last.as_ref().filter(|(known, _)| known == value) {
+        return Some(authority.clone());
+    }
+    let host = parse_header(value).ok()?;
+    let authority: Authority = host.text.as_bytes().try_into().ok()?;
+    *last = Some((value.clone(), authority.clone()));
+    Some(authority)
 }
 
 fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Unclear> {
