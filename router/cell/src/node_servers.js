@@ -1,7 +1,7 @@
 // Replaces Deno's `address_override.js`, which has servers of node:http, node:https and node:http2
 // listen elsewhere than they ask for. Here the one that is served is a server of node:net on the
 // version's socket, so that all that Node's own sockets have is there; its requests come from the
-// address that the router names, and on the port that the server asked for. All of them are asked in
+// address that the router names, and on the port that the server asked for. All are asked in
 // HTTP/1.1 without TLS. What the project does to the prototypes of JavaScript's own classes does
 // not change this.
 
@@ -130,7 +130,8 @@ function listenQuietly(server, listenAt) {
 // as with clients that speak nothing else, unless it listens for streams.
 function http2Of(server, scheme, toSession) {
   const { _connectionListener } = loadHttpServer();
-  const takesHttp1 = server.requestTimeout !== undefined;
+  // Set for those alone.
+  const takesHttp1 = server.connectionsCheckingInterval !== undefined;
   return (socket) => {
     const isStreams = server.listenerCount("stream") > server.listenerCount("request");
     const asked = takesHttp1 && !isStreams ? server : translator(socket, server, scheme, toSession);
@@ -171,7 +172,8 @@ function translator(socket, server, scheme, toSession) {
 function translate(request, response, session, scheme) {
   const { host, connection, upgrade, "transfer-encoding": coding, ...headers } = request.headers;
   const endStream = coding === undefined && headers["content-length"] === undefined;
-  const pseudo = { ":method": request.method, ":path": request.url, ":scheme": scheme, ":authority": host };
+  const { method, url } = request;
+  const pseudo = { ":method": method, ":path": url, ":scheme": scheme, ":authority": host };
   let stream;
   try {
     stream = session.request({ ...pseudo, ...headers }, { endStream });

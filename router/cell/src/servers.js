@@ -101,7 +101,7 @@ function claim(server) {
 }
 
 function replaceSubstitute(by) {
-  if (substitute === undefined || !isServed() || DateNow() > substitute.until) return;
+  if (substitute === undefined || DateNow() > substitute.until || !isServed()) return;
   const { place, port, drop } = substitute;
   drop();
   chosen = by;
@@ -116,7 +116,7 @@ function chooseSoon() {
 function choose() {
   const all = ArrayPrototypeSplice(waiting, 0);
   const best = ArrayPrototypeFindIndex(all, ({ port }) => port === projectPort());
-  if (best > 0) ArrayPrototypeUnshift(all, ...new SafeArrayIterator(ArrayPrototypeSplice(all, best, 1)));
+  if (best > 0) ArrayPrototypeUnshift(all, ArrayPrototypeSplice(all, best, 1)[0]);
   for (const { place, port, take, drop } of new SafeArrayIterator(all)) {
     if (isServed()) {
       ignore(place, port);
