@@ -1,14 +1,18 @@
 //! What a request asks for, in one form only: computed once, routed by, and handed on. Two spellings of one
 //! host or path could otherwise be one thing to who routes and another to who answers.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
-use http::header::HOST;
-use http::uri::{Parts, PathAndQuery};
+use http::header::{HOST, HeaderName};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
 /// A name in the DNS has at most 253 characters; a port and brackets come on top.
 const MAX_HOST: usize = 262;
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The host of a request: lower case, without the root's dot, with the port that the client wrote, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +95,58 @@ pub fn canonical<B>(request: &mut Request<B>, local: SocketAddr) -> Result<Host,
         *request.uri_mut() = origin(uri, path.as_deref().unwrap_or(uri.path())).ok_or(Unclear::Path)?;
     }
     Ok(host)
+}
+
+/// Puts the target of a request that is handed on into the form that its receiver wants: the whole URL as the client
+/// sees it, or the path and the query alone. The headers are those of
+/// [`set_forwarded`](crate::forwarded::set_forwarded): the scheme and the host are the forwarded ones.
+///
+/// A request whose headers name no host keeps its target.
+pub fn set_form<B>(request: &mut Request<B>, is_url: bool) {
+    if request.uri().authority().is_some() == is_url {
+        return;
+    }
+    let mut parts = Parts::default();
+    if is_url {
+        let Some(authority) = seen_host(request.headers()) else { return };
+        parts.authority = Some(authority);
+        parts.scheme = Some(seen_scheme(request.headers()));
+    }
+    parts.path_and_query = Some(match std::mem::take(request.uri_mut()).into_parts().path_and_query {
+        // No URL has a `*` in place of its path; this one is Deno's for it.
+        Some(path) if is_url && path.as_str() == "*" => PathAndQuery::from_static("/*"),
+        Some(path) => path,
+        None => PathAndQuery::from_static("/"),
+    });
+    *request.uri_mut() = Uri::from_parts(parts).expect("a URL has a scheme, a host and a path");
+}
+
+fn seen_scheme(headers: &HeaderMap) -> Scheme {
+    let scheme = headers.get(FORWARDED_PROTO).map_or(&b""[..], HeaderValue::as_bytes);
+    // WebSockets are asked for by http too.
+    let is_secure = [&b"https"[..], b"wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
+    if is_secure { Scheme::HTTPS } else { Scheme::HTTP }
+}
+
+thread_local! {
+    /// The last host that was parsed: most requests of a connection are for the same one.
+    static LAST: RefCell<Option<(HeaderValue, Authority)>> = const { RefCell::new(None) };
+}
+
+/// The forwarded host, if it is one that a URL can have.
+fn seen_host(headers: &HeaderMap) -> Option<Authority> {
+    let mut named = [FORWARDED_HOST, HOST].into_iter().filter_map(|name| headers.get(name));
+    named.find_map(|value| LAST.with_borrow_mut(|last| authority(value, last)))
+}
+
+fn authority(value: &HeaderValue, last: &mut Option<(HeaderValue, Authority)>) -> Option<Authority> {
+    if let Some((_, authority)) = last.as_ref().filter(|(known, _)| known == value) {
+        return Some(authority.clone());
+    }
+    let host = parse_header(value).ok()?;
+    let authority: Authority = host.text.as_bytes().try_into().ok()?;
+    *last = Some((value.clone(), authority.clone()));
+    Some(authority)
 }
 
 fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Unclear> {

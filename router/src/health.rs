@@ -16,6 +16,7 @@ use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::forwarded::{Client, TrustedProxies, set_forwarded};
 use switchyard_bridge::project::ProjectName;
+use switchyard_bridge::target::set_form;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -23,17 +24,18 @@ use crate::project::{Healthcheck, in_file};
 
 const AGENT: HeaderValue = HeaderValue::from_static("switchyard-healthcheck");
 
-/// Asks the cell of `project` that listens on `socket`.
+/// Asks the cell of `project` that listens on `socket`, by the whole URL if it `takes_urls`.
 ///
 /// # Errors
 /// It does not answer 2xx within `patience`; says what it did.
 pub(crate) async fn check(
     socket: &Path,
+    takes_urls: bool,
     project: &ProjectName,
     healthcheck: &Healthcheck,
     patience: Duration,
 ) -> Result<(), Diagnostic> {
-    let what = match timeout(patience, ask(socket, project, healthcheck)).await {
+    let what = match timeout(patience, ask(socket, takes_urls, project, healthcheck)).await {
         Ok(Ok(status)) if status.is_success() => return Ok(()),
         Ok(Ok(status)) => format!("answered {status}"),
         Ok(Err(error)) => format!("was not answered: {error:#}"),
@@ -51,7 +53,12 @@ pub(crate) async fn check(
     Err(in_file(file, message))
 }
 
-async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) -> anyhow::Result<StatusCode> {
+async fn ask(
+    socket: &Path,
+    takes_urls: bool,
+    project: &ProjectName,
+    healthcheck: &Healthcheck,
+) -> anyhow::Result<StatusCode> {
     let stream = ReadsOn::new(UnixStream::connect(socket).await?, HeadBudget::new(HEALTH_HEAD));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
@@ -61,6 +68,7 @@ async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) ->
     let itself = Client::new(local, local, &TrustedProxies::default());
     set_forwarded(request.headers_mut(), &itself, &host, "");
     request.headers_mut().insert(USER_AGENT, AGENT);
+    set_form(&mut request, takes_urls);
     let mut answer = pin!(sender.send_request(request));
     let answer = tokio::select! {
         answer = &mut answer => answer,

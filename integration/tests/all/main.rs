@@ -88,5 +88,6 @@ mod supabase;
 mod trusted_proxy;
 mod unseen;
 mod upkeep;
+mod urls;
 mod validators;
 mod walls;

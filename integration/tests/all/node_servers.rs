@@ -86,13 +86,202 @@ async fn a_server_is_told_that_it_listens_where_it_asked_to() {
 }
 
 #[tokio::test]
-async fn servers_of_https_are_asked_in_plain_text() {
+async fn a_connection_has_the_address_and_port_that_the_server_asked_for() {
     let volume = Volume::new();
-    let main = "import https from 'node:https';
-        https.createServer({}, (request, response) => response.end(request.socket.remoteAddress)).listen(443);";
+    for (name, arguments) in [
+        ("port", "process.env.PORT"),
+        ("own", "3000, '127.0.0.1'"),
+        ("all", "{ port: 3000, host: '0.0.0.0' }"),
+        ("ipv6", "3000, '::1'"),
+        ("path", "'/tmp/own.sock'"),
+    ] {
+        let main = format!(
+            "import http from 'node:http';
+             http.createServer(({{ socket }}, response) => {{
+                 const {{ localAddress, localPort, localFamily }} = socket;
+                 response.end(JSON.stringify({{ localAddress, localPort, localFamily, address: socket.address() }}));
+             }}).listen({arguments});"
+        );
+        volume.write(&format!("{name}/main.mjs"), main);
+    }
+    let router = Router::start(&volume).await;
+    let at = |address: &str, port: u16, family: &str| {
+        json!({
+            "localAddress": address, "localPort": port, "localFamily": family,
+            "address": { "address": address, "port": port, "family": family },
+        })
+    };
+    for (name, ends) in [
+        ("port", at("127.0.0.1", 8000, "IPv4")),
+        ("own", at("127.0.0.1", 3000, "IPv4")),
+        ("all", at("127.0.0.1", 3000, "IPv4")),
+        ("ipv6", at("::1", 3000, "IPv6")),
+        ("path", json!({ "address": {} })),
+    ] {
+        assert_eq!(router.public.get(&format!("/{name}/")).await.json(), ends, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_listens_again_elsewhere_knows_its_clients() {
+    let volume = node(
+        "function ({ socket, url }, response) {
+            response.end(`${socket.remoteAddress} ${socket.localPort}`);
+            if (url !== '/move') return;
+            this.close(() => this.listen(4000));
+            this.closeIdleConnections();
+        }",
+    );
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/move").await.text(), "127.0.0.1 3000");
+    eventually("it has moved", || async { router.public.get("/a/").await.text() == "127.0.0.1 4000" }).await;
+}
+
+#[tokio::test]
+async fn servers_of_https_and_http2_are_asked_without_tls() {
+    let volume = Volume::new();
+    for (name, server) in [
+        ("https", "https.createServer({}, listener)"),
+        ("both", "http2.createSecureServer({ allowHTTP1: true }).on('request', listener)"),
+        ("secure", "http2.createSecureServer({}, listener)"),
+        ("plain", "http2.createServer(listener)"),
+    ] {
+        let main = format!(
+            "import http2 from 'node:http2';
+             import https from 'node:https';
+             const listener = ({{ method, url, httpVersion, socket, headers }}, response) => {{
+                 const {{ localPort, remoteAddress }} = socket;
+                 response.writeHead(201, {{ 'x-port': localPort, 'x-host': headers.host ?? headers[':authority'] }});
+                 response.end([method, url, httpVersion, remoteAddress].join(' '));
+             }};
+             const server = {server};
+             server.listen(8443, () => console.log(server.address().port));"
+        );
+        volume.write(&format!("{name}/main.mjs"), main);
+    }
+    let router = Router::start(&volume).await;
+    for (name, version) in [("https", "1.1"), ("both", "1.1"), ("secure", "2.0"), ("plain", "2.0")] {
+        let reply = router.public.get(&format!("/{name}/p")).await;
+        let error = router.admin.project(name).await.error;
+        assert_eq!(reply.status, 201, "{name}: {error:?}");
+        assert_eq!(reply.text(), format!("GET /p {version} 127.0.0.1"), "{name}");
+        assert_eq!(reply.header("x-port"), Some("8443"), "{name}");
+        assert_eq!(reply.header("x-host"), Some(router.public.address.to_string().as_str()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients() {
+    let main = "import http2 from 'node:http2';
+        let closed = 0;
+        const server = http2.createSecureServer({ allowHTTP1: true });
+        server.on('stream', (stream, headers) => {
+            const path = headers[':path'];
+            stream.on('close', () => path === '/never' && closed++);
+            stream.respond({ ':status': 202, 'set-cookie': ['a=1', 'b=2'] });
+            if (headers[':method'] === 'POST') return stream.pipe(stream);
+            if (path === '/never') return stream.write('1');
+            stream.end(`${path} ${closed}`);
+        });
+        server.listen(8443);";
+    let volume = Volume::new();
     volume.write("a/main.mjs", main);
     let router = Router::start(&volume).await;
-    assert_eq!(router.public.get("/a/").await.text(), "127.0.0.1");
+    let body = vec![b'x'; 1 << 20];
+    for _ in 0..2 {
+        let reply = router.public.send(post("/a/p", body.clone())).await;
+        assert!(
+            reply.status == 202 && reply.body == body,
+            "{} with {} bytes",
+            reply.status,
+            reply.body.len()
+        );
+        assert_eq!(reply.headers.get_all("set-cookie").iter().count(), 2);
+    }
+    let offered = with_header(request("/a/p"), "upgrade", "websocket");
+    let reply = router.public.send(with_header(offered, "connection", "upgrade")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (202, "/p 0"));
+    let mut connection = router.public.connect().await;
+    let mut stream = connection.stream(request("/a/never")).await;
+    assert_eq!(stream.next().await.as_deref(), Some("1"));
+    drop((stream, connection));
+    eventually("the stream is closed", || async { router.public.get("/a/p").await.text() == "/p 1" }).await;
+}
+
+/// Code that throws while a server is asked, and the request that has it do so.
+const THROWS: [(&str, &str, &str); 9] = [
+    ("request", "http.createServer(() => { throw new Error('thrown'); }).listen(3000);", ""),
+    ("missing", "http.createServer(() => require('thrown')).listen(3000);", ""),
+    (
+        "body",
+        "http.createServer((r) => r.on('data', () => { throw new Error('thrown'); })).listen(3000);",
+        "Content-Length: 4\r\n",
+    ),
+    (
+        "readable",
+        "http.createServer((r) => r.on('readable', () => { throw new Error('thrown'); })).listen(3000);",
+        "Content-Length: 4\r\n",
+    ),
+    (
+        "connection",
+        "http.createServer().on('connection', () => { throw new Error('thrown'); }).listen(3000);",
+        "",
+    ),
+    (
+        "upgrade",
+        "http.createServer().on('upgrade', () => { throw new Error('thrown'); }).listen(3000);",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+    ),
+    (
+        "expect",
+        "http.createServer().on('checkExpectation', () => { throw new Error('thrown'); }).listen(3000);",
+        "Expect: own\r\n",
+    ),
+    ("https", "https.createServer({}, () => { throw new Error('thrown'); }).listen(3000);", ""),
+    ("http2", "http2.createSecureServer({}, () => { throw new Error('thrown'); }).listen(3000);", ""),
+];
+
+#[tokio::test]
+async fn what_a_listener_throws_ends_the_process_and_is_in_the_log() {
+    let volume = Volume::new();
+    for (name, main, _) in THROWS {
+        let main = format!(
+            "const http = require('http'), https = require('https'), http2 = require('http2');\n{main}"
+        );
+        volume.project(name).file("index.js", main).file("package.json", "{}").write();
+    }
+    let router = Router::start(&volume).await;
+    for (name, _, headers) in THROWS {
+        let method = if headers.starts_with("Content-Length") { "POST" } else { "GET" };
+        let mut raw = router.public.open().await;
+        raw.send(format!("{method} /{name}/ HTTP/1.1\r\nHost: h\r\n{headers}\r\nbody")).await;
+        let answer = raw.until("\r\n\r\n").await;
+        let error = router.admin.project(name).await.error;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{name}: {answer} {error:?}");
+        eventually(name, || async {
+            let lines = router.admin.client.get(&format!("/projects/{name}/logs")).await.text();
+            lines.contains("error: Uncaught") && lines.contains("thrown") && lines.contains("index.js:2")
+        })
+        .await;
+        eventually(name, || async { !router.admin.project(name).await.deaths.is_empty() }).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_listener_throws_can_be_caught_by_the_process() {
+    let main = "import http from 'node:http';
+        process.on('uncaughtException', (error) => console.log(`caught ${error.message}`));
+        http.createServer((_, response) => {
+            setTimeout(() => response.end('answered'), 20);
+            throw new Error('thrown');
+        }).listen(3000);";
+    let volume = Volume::new();
+    volume.write("a/main.mjs", main);
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/").await.text(), "answered");
+    let logs = || async { router.admin.client.get("/projects/a/logs").await.text() };
+    eventually("it is caught", || async { logs().await.contains("caught thrown") }).await;
+    assert!(router.admin.project("a").await.deaths.is_empty());
 }
 
 #[tokio::test]

@@ -86,6 +86,13 @@ async fn nothing_changes(main: &str, ways: &[String]) {
 /// Poisons a cell so that nothing can be answered in it. Another one must follow, and nobody else
 /// may notice.
 async fn is_replaced(main: &str, how: &str) {
+    let router = replaced_for(DeathReason::Unhealthy, main, how).await;
+    let warned =
+        |record: &serde_json::Value| record["level"] == "WARN" && record.to_string().contains("probe");
+    assert!(router.log.records().iter().any(warned), "{}", router.log.text());
+}
+
+async fn replaced_for(reason: DeathReason, main: &str, how: &str) -> Router {
     let (_volume, router) = serving(main, QUICK).await;
     let bystander = Bystander::start(&router).await;
     let mut events = router.events().await;
@@ -102,15 +109,13 @@ async fn is_replaced(main: &str, how: &str) {
         () = asked => unreachable!("it goes on for ever"),
     };
     let death = died.data.death.expect("it says how");
-    assert_eq!(death.reason, DeathReason::Unhealthy, "{death:?}");
-    assert!(death.message.contains("probe") && death.restart_ms == Some(0), "{death:?}");
+    assert!(death.reason == reason && death.restart_ms == Some(0), "{death:?}");
+    assert_eq!(death.message.contains("probe"), reason == DeathReason::Unhealthy, "{death:?}");
     eventually("another cell answers", || answers(&router)).await;
     assert_ne!(router.admin.project("a").await.pid, pid);
-    assert_eq!(router.admin.project("a").await.deaths[0].death.reason, DeathReason::Unhealthy);
-    let warned =
-        |record: &serde_json::Value| record["level"] == "WARN" && record.to_string().contains("probe");
-    assert!(router.log.records().iter().any(warned), "{}", router.log.text());
+    assert_eq!(router.admin.project("a").await.deaths[0].death.reason, reason);
     bystander.finish(&router).await;
+    router
 }
 
 #[tokio::test]
@@ -168,7 +173,13 @@ async fn answers_that_never_come_end_the_cell() {
 
 #[tokio::test]
 async fn node_servers_that_cannot_write_an_answer_end_the_cell() {
-    is_replaced(NODE, &getter("Object.prototype", "'length'")).await;
+    // What is thrown on the way to an answer is an error that nobody catches.
+    replaced_for(DeathReason::Exit, NODE, &getter("Object.prototype", "'length'")).await;
+}
+
+#[tokio::test]
+async fn node_servers_whose_answers_never_come_end_the_cell() {
+    is_replaced(NODE, "process.getBuiltinModule('http').ServerResponse.prototype.end = () => {}").await;
 }
 
 #[tokio::test]

@@ -156,3 +156,49 @@ fn a_path_that_somebody_could_read_otherwise_is_refused() {
         assert_eq!(path(uri.path()), Err(Unclear::Path), "{target}");
     }
 }
+
+/// The target that a request with these headers has for a receiver that wants the whole URL.
+fn url_of(target: &str, headers: &[(&'static str, &str)]) -> String {
+    let mut request = request(target, &[]);
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    set_form(&mut request, true);
+    request.uri().to_string()
+}
+
+#[test]
+fn the_url_has_the_forwarded_scheme_and_host_and_the_path_as_it_is() {
+    for target in ["/", "/p", "/p?", "/p?q=1&r", "//a//b", "/p?u=http://x/y", "/%2f%23", "/a:b@c"] {
+        assert_eq!(url_of(target, &[("host", "h")]), format!("http://h{target}"));
+    }
+    assert_eq!(url_of("*", &[("host", "h")]), "http://h/*");
+    let url = |proto: &str, host: &str| {
+        url_of("/p", &[("host", "own:1"), ("x-forwarded-proto", proto), ("x-forwarded-host", host)])
+    };
+    assert_eq!(url("https", "www.example.com"), "https://www.example.com/p");
+    assert_eq!(url("HTTPS", "WWW.example.com:8443"), "https://www.example.com:8443/p");
+    assert_eq!(url("wss", "[::1]:80"), "https://[::1]:80/p");
+    for proto in ["http", "ws", "ftp", ""] {
+        assert_eq!(url(proto, "h"), "http://h/p", "{proto}");
+    }
+    for host in ["", "user@h", "h/x", "a b", "h:port", "[::1"] {
+        assert_eq!(url("https", host), "https://own:1/p", "{host}");
+    }
+}
+
+#[test]
+fn the_form_of_a_target_can_be_changed_again_and_again() {
+    let mut request = request("/p?q", &["h:1"]);
+    for (is_url, target) in
+        [(true, "http://h:1/p?q"), (true, "http://h:1/p?q"), (false, "/p?q"), (false, "/p?q")]
+    {
+        set_form(&mut request, is_url);
+        assert_eq!(request.uri().to_string(), target);
+    }
+}
+
+#[test]
+fn a_request_that_names_no_host_keeps_its_target() {
+    assert_eq!(url_of("/p?q", &[]), "/p?q");
+}

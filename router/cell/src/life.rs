@@ -1,17 +1,21 @@
 //! The life of a version in its cell: load, evaluate, serve, drain.
 
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixListener;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::stats::{RuntimeActivity, RuntimeActivityStatsFactory, RuntimeActivityStatsFilter};
 use deno_core::{JsRuntime, v8};
-use deno_runtime::deno_http::{SERVE_NOTIFIER, serving_server_kind};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{FromCell, Limit, Start};
+use switchyard_protocol::{FromCell, Limit, ServerKind, Start};
+use tokio::time::{sleep, timeout};
 
 use crate::bounds;
 use crate::control::{Control, UNFINISHED, Voice};
@@ -31,7 +35,7 @@ use crate::requests;
 use crate::roots::Roots;
 use crate::runtime::{Spare, heap};
 use crate::sandbox::{self, Rules};
-use crate::servers::{DefaultExport, Servers};
+use crate::servers::{self, Servers, Settle};
 use crate::trace::explain;
 use crate::watchdog::Pulse;
 
@@ -40,6 +44,17 @@ const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(r
 
 /// How long after it began to serve a version gives back the memory that only its start has needed.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// How long the entry's evaluation may go on when a server listens: it may still fail, or make the server on the
+/// project's port. A few seconds, as connections to databases and the like may take.
+const EVALUATION: Duration = Duration::from_secs(5);
+
+/// An evaluation that for so long has had nothing to wait for but requests awaits the end of its server, as with
+/// `await Deno.serve(…).finished`.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// Operations that wait for requests and signals.
+const IDLE: [&str; 2] = ["op_http_wait", "op_signal_poll"];
 
 /// From `Ready` to the exit status.
 pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
@@ -65,12 +80,20 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Ok(inspector) => inspector,
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
-    let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket, &start.probe);
+    let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
     let background = platform::install(&mut spare.worker.js_runtime, &start.api);
-    let mut version =
-        Version { worker: spare.worker, project, control, inspector, default_export, ending, background };
+    let mut version = Version {
+        worker: spare.worker,
+        project,
+        control,
+        inspector,
+        settle,
+        ending,
+        background,
+        evaluation: None,
+    };
     match version.build().await {
-        Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
+        Ok(by) => version.serve(by, &pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
             version.control.send(&FromCell::Missing(diagnostic.bounded()));
             1
@@ -147,31 +170,91 @@ fn fail(control: &Control, diagnostic: Diagnostic) -> i32 {
     1
 }
 
+/// Runs an evaluation to its end. Returns `false` when a server listens and the evaluation is not waited for any longer.
+async fn run_to_end(worker: &mut MainWorker, evaluation: &mut Evaluation) -> Result<bool, CoreError> {
+    let polls = Cell::new(0_u64);
+    let activity = worker.js_runtime.runtime_activity_stats_factory();
+    let mut running = pin!(worker.run_event_loop(false));
+    let running = poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        running.as_mut().poll(cx)
+    });
+    let patience = async {
+        let awaits_requests = async {
+            // What Node's sockets wait for is not known.
+            if servers::listen().await == ServerKind::Node {
+                pending::<()>().await;
+            }
+            awaits_requests(&polls, &activity).await;
+        };
+        servers::listen().await;
+        _ = timeout(EVALUATION, awaits_requests).await;
+    };
+    tokio::select! {
+        biased;
+        evaluated = &mut *evaluation => evaluated?,
+        () = patience => return Ok(false),
+        ended = running => {
+            ended?;
+            evaluation.await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Returns when the event loop has had nothing to do for a while, and nothing is under way but servers and intervals.
+async fn awaits_requests(polls: &Cell<u64>, activity: &RuntimeActivityStatsFactory) {
+    let all = RuntimeActivityStatsFilter::default().with_ops().with_timers();
+    let goes_on = |activity: &RuntimeActivity| match activity {
+        RuntimeActivity::AsyncOp(_, _, name) => !IDLE.contains(name),
+        RuntimeActivity::Timer(..) => true,
+        RuntimeActivity::Interval(..) | RuntimeActivity::Resource(..) => false,
+    };
+    loop {
+        let before = polls.get();
+        sleep(QUIET).await;
+        // The timer's own end has it polled once.
+        if polls.get() <= before + 1 && !activity.clone().capture(&all).dump().active.iter().any(goes_on) {
+            return;
+        }
+    }
+}
+
+/// Waits for the end of an evaluation that goes on.
+async fn end_of(evaluation: &mut Option<Evaluation>) -> Result<(), CoreError> {
+    match evaluation {
+        Some(evaluation) => evaluation.await,
+        None => pending().await,
+    }
+}
+
 struct Version {
     worker: MainWorker,
     project: Arc<Project>,
     control: Control,
     inspector: Option<Inspector>,
-    default_export: DefaultExport,
+    settle: Settle,
     ending: Ending,
     background: Option<Background>,
+    /// The entry's evaluation, while it goes on though the version serves.
+    evaluation: Option<Evaluation>,
 }
+
+type Evaluation = Pin<Box<dyn Future<Output = Result<(), CoreError>>>>;
 
 impl Version {
     /// Until the handler serves.
-    async fn build(&mut self) -> Result<(), Diagnostic> {
+    async fn build(&mut self) -> Result<ServerKind, Diagnostic> {
         let project = Arc::clone(&self.project);
         let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
-        if serving_server_kind().is_none() {
-            let served = self.default_export.serve(&mut self.worker.js_runtime, exports);
-            served.map_err(|error| diagnose(&project, &error))?;
-        }
+        let settled = self.settle.settle(&mut self.worker.js_runtime, exports);
+        settled.map_err(|error| diagnose(&project, &error))?;
         // One turn: what the load has left to fail, such as a promise that nobody waits for, fails the build.
         let turn = self.worker.run_up_to_duration(Duration::ZERO).await;
         turn.map_err(|error| diagnose(&project, &error))?;
         tokio::select! {
             biased;
-            () = SERVE_NOTIFIER.notified() => Ok(()),
+            kind = servers::serve(None) => Ok(kind),
             ended = self.worker.run_event_loop(false) => match ended {
                 Ok(()) => Err(plain(NO_HANDLER)),
                 Err(error) => Err(diagnose(&project, &error)),
@@ -179,29 +262,34 @@ impl Version {
         }
     }
 
-    async fn evaluate(&mut self) -> Result<v8::Global<v8::Object>, CoreError> {
+    /// Returns the exports of the entry. `None`: it awaits something that may be the end of its server, and goes on.
+    async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
         let main = self.worker.preload_main_module(&self.project.main_module).await?;
-        self.worker.evaluate_module(main).await?;
+        let mut evaluation: Evaluation = Box::pin(self.worker.js_runtime.mod_evaluate(main));
+        if !run_to_end(&mut self.worker, &mut evaluation).await? {
+            self.evaluation = Some(evaluation);
+            return Ok(None);
+        }
         // What a module throws is to Deno the rejection of a promise, reported when the event loop runs next. A handler
         // may serve by then, so the module itself is asked: it has no exports when it threw.
         let exports = self.worker.js_runtime.get_module_namespace(main)?;
         self.worker.dispatch_load_event()?;
-        Ok(exports)
+        Ok(Some(exports))
     }
 
     /// Until the version is drained, or ends by itself.
-    async fn serve(&mut self, pulse: &Pulse, longest_turn: Duration) -> i32 {
+    async fn serve(&mut self, by: ServerKind, pulse: &Pulse, longest_turn: Duration) -> i32 {
         let voice = self.control.voice();
         if let Err(error) = pulse.watch(longest_turn, move || voice.exceed(Limit::EventLoop)) {
             let _ = writeln!(std::io::stderr(), "switchyard-cell: no thread: {error}");
             return 70;
         }
-        self.control.send(&FromCell::Serving);
-        pulse.beside(self.run()).await
+        self.control.send(&FromCell::Serving { by });
+        pulse.beside(self.run(by)).await
     }
 
-    async fn run(&mut self) -> i32 {
-        let settled = tokio::time::sleep(SETTLED);
+    async fn run(&mut self, mut by: ServerKind) -> i32 {
+        let settled = sleep(SETTLED);
         tokio::pin!(settled);
         let mut trimmed = false;
         loop {
@@ -219,6 +307,17 @@ impl Version {
                     // Collects in steps between other work: a full collection would hold up requests.
                     isolate.memory_pressure_notification(v8::MemoryPressureLevel::Moderate);
                     trim_memory();
+                }
+                other = servers::serve(Some(by)) => {
+                    by = other;
+                    self.control.send(&FromCell::Serving { by });
+                }
+                evaluated = end_of(&mut self.evaluation) => {
+                    self.evaluation = None;
+                    match evaluated.and_then(|()| Ok(self.worker.dispatch_load_event()?)) {
+                        Ok(()) => {}
+                        Err(error) => return self.report(&error),
+                    }
                 }
                 ended = self.worker.run_event_loop(false) => match ended.and_then(|()| self.goes_on()) {
                     Ok(true) => {}

@@ -1,69 +1,196 @@
-// Stands in the place of Deno's `address_override.js`, which has servers of node:http, node:https
-// and node:http2 listen elsewhere than they ask for. Here the first of them is a server of node:net
-// on the version's socket, so that all that Node's own sockets have is there; and its requests come
-// from whom the router says they come from. TLS is not spoken. What the project does to the
-// prototypes of JavaScript's own classes does not change this.
+// Replaces Deno's `address_override.js`, which has servers of node:http, node:https and node:http2
+// listen elsewhere than they ask for. Here the one that is served is a server of node:net on the
+// version's socket, so that all that Node's own sockets have is there; its requests come from the
+// address that the router names, and on the port that the server asked for. All are asked in
+// HTTP/1.1 without TLS. What the project does to the prototypes of JavaScript's own classes does
+// not change this.
 
 import { core, internals, primordials } from "ext:core/mod.js";
-import { op_http_notify_serving } from "ext:core/ops";
 import net from "node:net";
 
 const {
+  ArrayPrototypeFindIndex,
   ArrayPrototypeFindLast,
   ArrayPrototypeIncludes,
+  FunctionPrototypeCall,
   Number,
   NumberIsNaN,
   ObjectDefineProperty,
+  ObjectPrototypeIsPrototypeOf,
+  PromisePrototypeThen,
+  PromiseResolve,
   ReflectApply,
+  SafeArrayIterator,
   SafeWeakMap,
+  SafeWeakSet,
   StringPrototypeEndsWith,
   StringPrototypeLastIndexOf,
   StringPrototypeSlice,
   StringPrototypeStartsWith,
   StringPrototypeToLowerCase,
 } = primordials;
+const { reportException } = core.loadExtScript("ext:deno_web/02_event.js");
 const loadHttp = core.createLazyLoader("node:http");
+const loadHttpServer = core.createLazyLoader("node:_http_server");
+const loadHttp2 = core.createLazyLoader("node:http2");
+const loadStream = core.createLazyLoader("node:stream");
+const loadTls = core.createLazyLoader("node:tls");
 
 export const SERVER_KIND_NODE_HTTP = 2;
 export const SERVER_KIND_NODE_HTTP2 = 3;
 
-// Where Deno's own server takes a client's address from.
+// The header from which Deno's own server takes a client's address.
 const CLIENT = "x-deno-client-address";
 
-// Servers of the web that are about to listen, and how.
+// What a parser calls, by its number in node:_http_common, and where code of the project's can be
+// on the way: for a piece of a body, at the end of a message, and after each piece of input.
+const ON_BODY = 3;
+const ON_MESSAGE_COMPLETE = 4;
+const ON_EXECUTE = 5;
+
+// HTTP/2's code for a stream that nobody wants any longer.
+const CANCEL = 8;
+
+// The listeners for connections that servers are made with.
+const OWN = ["connectionListener", "tlsConnectionListener"];
+
+const REMOTE = ["remoteAddress", "remotePort", "remoteFamily"];
+const LOCAL = ["localAddress", "localPort", "localFamily"];
+
+// Servers that speak HTTP and are about to listen, with their listener for connections.
 const web = new SafeWeakMap();
+
+// What servers that have listened have asked for.
+const prepared = new SafeWeakMap();
+
+// Parsers whose calls are guarded. They are used for one connection after the other.
+const guarded = new SafeWeakSet();
 
 // Always both: `startOverrideListener`, then the `listen` of node:net.
 export function applyAddressOverride() {
   return { mode: "duplicate" };
 }
 
-export function startOverrideListener(server, _address, onConnection, looksAtProtocol = false) {
-  web.set(server, { onConnection, looksAtProtocol });
+export function startOverrideListener(server, _address, onConnection, isHttp2 = false) {
+  const toSession = (socket) => ReflectApply(onConnection, server, [socket]);
+  web.set(server, isHttp2 ? http2Of(server, "http", toSession) : onConnection);
 }
 
-export function notifyAddressOverrideServing(kind = SERVER_KIND_NODE_HTTP) {
-  op_http_notify_serving(kind);
-}
+export function notifyAddressOverrideServing() {}
 
 const { listen } = net.Server.prototype;
 net.Server.prototype.listen = function (...args) {
-  const how = web.get(this);
+  const onConnection = web.get(this) ?? http2OfSecure(this);
   // Once it listens node:net itself says what is wrong with listening again.
-  if (how === undefined || this.listening) return ReflectApply(listen, this, args);
+  if (onConnection === undefined || this.listening) return ReflectApply(listen, this, args);
   web.delete(this);
   const callback = ArrayPrototypeFindLast(args, (value) => typeof value === "function");
   const asked = askedFor(args[0], args[1]);
-  const path = internals.servers?.claim(asked.path ?? `port ${asked.port}`);
   this.address = () => this.listening ? addressOf(asked) : null;
+  const listenAt = (path, callback) => {
+    prepare(this, onConnection, asked);
+    const { begin, NODE } = internals.servers;
+    this.once("listening", () => begin(NODE, listenForProbe));
+    ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
+    internals.servers.keep(this);
+    if (this._handle) guardCall(this._handle, "onconnection");
+  };
+  const take = (path) => this.listening && listenQuietly(this, () => listenAt(path));
+  const drop = () => leave(this, asked);
+  const { claim, NODE: kind } = internals.servers;
+  const place = asked.path ?? `port ${asked.port}`;
+  const path = claim({ kind, place, port: asked.chosenPort, take, drop });
   if (path === undefined) return listenNowhere(this, callback);
-  prepare(this, how);
-  this.once("listening", () => notifyAddressOverrideServing());
-  ReflectApply(listen, this, [{ path, signal: asked.signal, backlog: asked.backlog }, callback]);
-  internals.servers.keep(this);
-  internals.servers.answerProbe(listenForProbe);
+  listenAt(path, callback);
   return this;
 };
+
+// Has a server that listens only seem to do so. Those who have a connection are to make another.
+function leave(server, asked) {
+  const handle = server._handle;
+  if (!handle) return; // Closed, while another isolate's server was served.
+  server._handle = nowhere();
+  handle.close();
+  asked.isLeft = true;
+  server.closeIdleConnections?.();
+}
+
+// Has a server that has seemed to listen do so. Its listeners have been told.
+function listenQuietly(server, listenAt) {
+  const told = server.rawListeners("listening");
+  server.removeAllListeners("listening");
+  server._handle = null;
+  listenAt();
+  server.once("listening", () => {
+    for (const listener of new SafeArrayIterator(told)) server.on("listening", listener);
+  });
+  return true;
+}
+
+// A server of node:http2 has a session for each connection. One that takes HTTP/1.1 too has none,
+// as with clients that speak nothing else, unless it listens for streams.
+function http2Of(server, scheme, toSession) {
+  const { _connectionListener } = loadHttpServer();
+  // Set for those alone.
+  const takesHttp1 = server.connectionsCheckingInterval !== undefined;
+  return (socket) => {
+    const isStreams = server.listenerCount("stream") > server.listenerCount("request");
+    const asked = takesHttp1 && !isStreams ? server : translator(socket, server, scheme, toSession);
+    ReflectApply(_connectionListener, asked, [socket]);
+  };
+}
+
+// Those that speak TLS listen as any server of node:tls does.
+function http2OfSecure(server) {
+  if (typeof server.updateSettings !== "function") return undefined;
+  if (!ObjectPrototypeIsPrototypeOf(loadTls().default.Server.prototype, server)) return undefined;
+  return http2Of(server, "https", (socket) => server.emit("secureConnection", socket));
+}
+
+// Returns a server of node:http that hands the requests of a connection on to a server of
+// node:http2, by a session with it in this isolate.
+function translator(socket, server, scheme, toSession) {
+  const [near, far] = loadStream().duplexPair();
+  far.alpnProtocol = "h2";
+  far.server = server;
+  for (const name of new SafeArrayIterator([...REMOTE, ...LOCAL])) {
+    ObjectDefineProperty(far, name, { __proto__: null, get: () => socket[name] });
+  }
+  toSession(far);
+  const session = loadHttp2().connect("http://localhost", { createConnection: () => near });
+  // The requests have it too.
+  session.on("error", () => {});
+  session.on("close", () => socket.destroy());
+  socket.on("close", () => session.destroy());
+  const translator = loadHttp().createServer((request, response) => {
+    translate(request, response, session, scheme);
+  });
+  // One that listens keeps its connections.
+  translator._handle = nowhere();
+  return translator;
+}
+
+function translate(request, response, session, scheme) {
+  const { host, connection, upgrade, "transfer-encoding": coding, ...headers } = request.headers;
+  const endStream = coding === undefined && headers["content-length"] === undefined;
+  const { method, url } = request;
+  const pseudo = { ":method": method, ":path": url, ":scheme": scheme, ":authority": host };
+  let stream;
+  try {
+    stream = session.request({ ...pseudo, ...headers }, { endStream });
+  } catch (error) {
+    response.destroy(error); // The server has ended the session.
+    return;
+  }
+  stream.on("response", ({ ":status": status, ...headers }) => {
+    response.writeHead(status, headers);
+    stream.pipe(response);
+  });
+  stream.on("trailers", (trailers) => response.addTrailers(trailers));
+  stream.on("error", (error) => response.destroy(error));
+  response.on("close", () => response.writableFinished || stream.close(CANCEL));
+  if (!endStream) request.pipe(stream);
+}
 
 // As a server of the project's would: with a header and a body.
 function answer(request, response) {
@@ -81,13 +208,15 @@ function listenForProbe(path) {
 
 // Of the forms that `listen` has: `(options)`, `(path)`, `(port, host)`, each with more behind.
 function askedFor(first, second) {
-  if (typeof first === "object" && first !== null) return { ...first, port: portOf(first.port) };
+  if (typeof first === "object" && first !== null) return { ...first, ...portsOf(first.port) };
   if (typeof first === "string" && NumberIsNaN(Number(first))) return { path: first };
-  return { port: portOf(first), host: typeof second === "string" ? second : undefined };
+  return { ...portsOf(first), host: typeof second === "string" ? second : undefined };
 }
 
-function portOf(port) {
-  return Number(port) || internals.servers?.PORT;
+// The port that is shown, and the one by which a server is chosen: none if the system chooses.
+function portsOf(port) {
+  const named = Number(port) || undefined;
+  return { port: named ?? internals.servers?.PORT, chosenPort: named };
 }
 
 function addressOf({ path, port, host }) {
@@ -96,41 +225,104 @@ function addressOf({ path, port, host }) {
   return { address, family: net.isIPv6(address) ? "IPv6" : "IPv4", port };
 }
 
+// The address that a client at `remoteFamily` has connected to. A server that listens on all has
+// been asked on this machine's own.
+function localOf({ path, port, host }, remoteFamily) {
+  if (path !== undefined) return {};
+  const isAny = !net.isIP(host) || host === "::" || host === "0.0.0.0";
+  const localAddress = !isAny ? host : remoteFamily === "IPv6" ? "::1" : "127.0.0.1";
+  return { localAddress, localPort: port, localFamily: net.isIPv6(localAddress) ? "IPv6" : "IPv4" };
+}
+
+function nowhere() {
+  return { close() {}, ref() {}, unref() {} };
+}
+
 function listenNowhere(server, callback) {
   if (callback !== undefined) server.once("listening", callback);
-  server._handle = { close() {}, ref() {}, unref() {} };
+  server._handle = nowhere();
   queueMicrotask(() => server.emit("listening"));
   return server;
 }
 
-function prepare(server, { onConnection, looksAtProtocol }) {
-  if (!ArrayPrototypeIncludes(server.listeners("connection"), onConnection)) {
-    // It would begin with TLS.
-    server.removeAllListeners("connection");
-    server.on("connection", onConnection);
-  }
-  if (looksAtProtocol) server.prependListener("connection", (socket) => socket.alpnProtocol = "http/1.1");
-  server.on("connection", tellClient);
+// Has `onConnection` take the connections of a server, in the place of the listener that it was
+// made with, which may begin with TLS or HTTP/2. Once for each server, which may listen, close, and
+// listen elsewhere.
+function prepare(server, onConnection, asked) {
+  const isNew = !prepared.has(server);
+  prepared.set(server, asked);
+  if (!isNew) return;
+  const accept = (socket) => {
+    // Has Deno take the scheme and the host off a target that is a whole URL.
+    socket.isDenoServeAddressOverride = true;
+    ReflectApply(onConnection, server, [socket]);
+    describe(socket, prepared.get(server));
+  };
+  const listeners = server.rawListeners("connection");
+  const own = ArrayPrototypeFindIndex(
+    listeners,
+    (listener) => listener === onConnection || ArrayPrototypeIncludes(OWN, listener.name),
+  );
+  server.removeAllListeners("connection");
+  if (own === -1) server.on("connection", accept);
+  else listeners[own] = accept;
+  for (const listener of new SafeArrayIterator(listeners)) server.on("connection", listener);
 }
 
 // A connection has requests of many clients, one after the other.
-function tellClient(socket) {
+function describe(socket, asked) {
   const { parser } = socket;
   if (!parser) return;
   let client = {};
-  const tell = (name) =>
-    ObjectDefineProperty(socket, name, { __proto__: null, get: () => client[name], configurable: true });
-  tell("remoteAddress");
-  tell("remotePort");
-  tell("remoteFamily");
+  const local = () => localOf(asked, client.remoteFamily);
+  const show = (name, get) =>
+    ObjectDefineProperty(socket, name, { __proto__: null, get, configurable: true });
+  for (const name of new SafeArrayIterator(REMOTE)) show(name, () => client[name]);
+  for (const name of new SafeArrayIterator(LOCAL)) show(name, () => local()[name]);
+  socket.address = () => {
+    const { localAddress: address, localFamily: family, localPort: port } = local();
+    return address === undefined ? {} : { address, family, port };
+  };
   const { onIncoming } = parser;
   parser.onIncoming = (request, isKept) => {
     const headers = request.rawHeaders;
     client = takeClient(headers) ?? client;
     // So that it knows how many are left.
     request._addHeaderLines(headers, headers.length);
-    return onIncoming(request, isKept);
+    try {
+      return onIncoming(request, isKept && !asked.isLeft);
+    } catch (error) {
+      raise(error);
+      return 0;
+    }
   };
+  guard(parser);
+}
+
+function guard(parser) {
+  if (!guarded.has(parser)) {
+    guarded.add(parser);
+    guardCall(parser, ON_BODY);
+    guardCall(parser, ON_MESSAGE_COMPLETE);
+  }
+  guardCall(parser, ON_EXECUTE);
+}
+
+function guardCall(parser, name) {
+  const call = parser[name];
+  parser[name] = function (first, second) {
+    try {
+      return FunctionPrototypeCall(call, this, first, second);
+    } catch (error) {
+      raise(error);
+    }
+  };
+}
+
+// What a listener throws is an error that nobody catches, as in Node. Deno's parser would take it
+// for a request that it cannot read. It is raised behind the parser, which would write an answer.
+function raise(error) {
+  PromisePrototypeThen(PromiseResolve(), () => reportException(error));
 }
 
 // Takes the header out: it is between the router and this.

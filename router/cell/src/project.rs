@@ -54,6 +54,8 @@ pub(crate) struct Project {
     pub(crate) socket: PathBuf,
     /// Where the router's probe is answered.
     pub(crate) probe: PathBuf,
+    /// The port whose server is served, if its configuration names one.
+    pub(crate) port: Option<u16>,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
     pub(crate) main_module: Url,
@@ -104,6 +106,7 @@ impl Project {
             limits: start.limits,
             socket: start.socket.clone(),
             probe: start.probe.clone(),
+            port: start.port,
             main_module,
             inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),

@@ -1,32 +1,67 @@
-// Which of a project's servers is served: the first one that listens, whatever address it names. A
-// further one is told that it listens too, and nobody asks it. Loaded in each isolate before the
-// project's code, so that nothing that this does to `Deno` or to JavaScript's own classes changes
-// it; and so that the server's modules are loaded by then.
+// Selects the server that is served among those of a project, whatever address they name: the one
+// on the project's port, else the first that listens. The others behave as if they listened, and
+// get no requests. Loaded in each isolate before the project's code, so that nothing that this does
+// to `Deno` or to JavaScript's own classes changes it; and so that the server's modules are loaded
+// by then.
 //
-// Called with the paths of the version's sockets, it gives the function that serves what a main
-// module exports by default.
+// A server on another port waits until the entry has been evaluated, and for a moment longer: the
+// one on the project's port may still come. By then it has long been told that it listens, as the
+// entry may wait for that.
 
-import { internals, primordials } from "ext:core/mod.js";
+import { core, internals, primordials } from "ext:core/mod.js";
 
 const {
   ArrayPrototypeFind,
+  ArrayPrototypeFindIndex,
+  ArrayPrototypePush,
+  ArrayPrototypeSplice,
+  ArrayPrototypeUnshift,
+  DateNow,
   Number,
   ObjectAssign,
   ObjectDefineProperty,
   ObjectFreeze,
   ObjectGetOwnPropertyDescriptor,
   Promise,
+  PromisePrototypeThen,
+  SafeArrayIterator,
 } = primordials;
-const { Deno, Response, URL } = globalThis;
-const { serve, lstatSync, removeSync } = Deno;
+const { Deno, Response, URL, setTimeout } = globalThis;
+const { env, serve, lstatSync, removeSync } = Deno;
 const { PermissionDenied } = Deno.errors;
 const { asyncDispose } = Symbol;
 const { warn } = console;
 
-// What a server is told that names no port, or leaves the choice to the system.
+// The port of a server that names none, or leaves the choice to the system.
 const PORT = 8000;
 
-let socket, probe, first, warned = false, isProbed = false;
+// The kinds of servers, as in `servers.rs`.
+const DENO = 1;
+const NODE = 2;
+
+// Milliseconds, the least that a timer can wait, that a server on another port waits for the one on
+// the project's: enough for those that are made by the same code.
+const MOMENT = 1;
+
+// Milliseconds for which a server on the project's port may take over from the one that was served
+// for want of it: the start of a program, with its connections to databases and the like.
+const START = 10_000;
+
+let socket, probe, configuredPort, announce, isSettled;
+let chosen, warned = false, isProbed = false;
+
+// The server that is served for want of one on the project's port, if it can be replaced.
+let substitute;
+
+// While servers wait for the entry, which may await nothing but their end, something is left to do:
+// else Deno takes its evaluation for one that cannot go on.
+const LONG = 2 ** 31 - 1;
+let pending;
+
+// Servers that may be served, in the order in which they listened: `place` is how it is called,
+// `take(path)` has it listen and returns false if it has been closed, and `drop()`, where it is
+// there, has it only seem to listen again.
+const waiting = [];
 
 function isServed() {
   try {
@@ -37,16 +72,59 @@ function isServed() {
   }
 }
 
-// Where the server that asks for `place` is to listen. Nowhere, unless it is the first one.
-function claim(place) {
-  if (socket !== undefined && !isServed()) {
-    first = place;
+// The port whose server is served. `PORT` is looked up late: the project may set it.
+function projectPort() {
+  if (configuredPort !== undefined) return configuredPort;
+  try {
+    return Number(env.get("PORT")) || PORT;
+  } catch {
+    return PORT; // A worker without the permission.
+  }
+}
+
+// Returns the path on which a server is to listen. Undefined: nowhere, unless `take` is called. One
+// that leaves its port to the system has none here.
+function claim(server) {
+  const { kind, place, port } = server;
+  const isRight = port !== undefined && port === projectPort();
+  if (isRight) replaceSubstitute(place);
+  if (socket === undefined || isServed()) return ignore(place, port);
+  if (isRight) {
+    chosen = place;
+    substitute = undefined;
     return socket;
   }
-  // Some libraries listen on each address of a host.
-  if (place !== first && !warned) {
-    warned = true;
-    warn(`This server (${place}) gets no requests: only the first server of a project does.`);
+  ArrayPrototypePush(waiting, server);
+  announce(kind, false);
+  if (isSettled) chooseSoon();
+  else pending ??= core.createSystemTimer(() => {}, LONG, true);
+}
+
+function replaceSubstitute(by) {
+  if (substitute === undefined || DateNow() > substitute.until || !isServed()) return;
+  const { place, port, drop } = substitute;
+  drop();
+  chosen = by;
+  ignore(place, port);
+}
+
+function chooseSoon() {
+  if (waiting.length > 0) setTimeout(choose, MOMENT);
+}
+
+// Has one of the servers that wait served, unless another one is by now.
+function choose() {
+  const all = ArrayPrototypeSplice(waiting, 0);
+  const best = ArrayPrototypeFindIndex(all, ({ port }) => port === projectPort());
+  if (best > 0) ArrayPrototypeUnshift(all, ArrayPrototypeSplice(all, best, 1)[0]);
+  for (const { place, port, take, drop } of new SafeArrayIterator(all)) {
+    if (isServed()) {
+      ignore(place, port);
+    } else if (take(socket)) {
+      chosen = place;
+      const canBeReplaced = drop !== undefined && port !== projectPort();
+      substitute = canBeReplaced ? { place, port, drop, until: DateNow() + START } : undefined;
+    }
   }
 }
 
@@ -64,6 +142,21 @@ function release() {
   } catch {
     // The project has put something else there.
   }
+}
+
+// Says once that a server gets no requests. Some libraries listen on each address of a host.
+function ignore(place, port) {
+  if (place === chosen || warned) return;
+  warned = true;
+  const served = chosen === undefined ? "Another thread's server" : `The server on ${chosen}`;
+  const fix = port === undefined ? "" : `, unless deno.json says "switchyard": {"port": ${port}}`;
+  warn(`${served} is served; the one on ${place} gets no requests${fix}`);
+}
+
+// To be called when a server has begun to be served.
+function begin(kind, listenForProbe) {
+  announce(kind, true);
+  answerProbe(listenForProbe);
 }
 
 // Has `listen` answer the router's probe, at the path that it is called with: by the same kind of
@@ -108,23 +201,58 @@ function served(first, second) {
   const addr = path === undefined
     ? { transport: "tcp", hostname, port: Number(port) || PORT }
     : { transport: "unix", path };
+  const serveAt = (path, onListen) => {
+    const server = serve({ ...options, path, onListen }, handler);
+    keep(server);
+    begin(DENO, serveProbe);
+    return server;
+  };
   const onListen = () => options.onListen?.(addr);
-  const place = claim(path ?? `port ${addr.port}`);
-  if (place === undefined) return unserved(addr, options.signal, onListen);
-  const server = ObjectAssign(serve({ ...options, path: place, onListen }, handler), { addr });
-  answerProbe(serveProbe);
-  keep(server);
-  return server;
+  const waits = unserved(addr, options.signal);
+  const take = (path) => waits.become(() => serveAt(path, () => {}));
+  const place = path ?? `port ${addr.port}`;
+  const at = claim({ kind: DENO, place, port: portOf(path, port), take });
+  if (at !== undefined) return ObjectAssign(serveAt(at, onListen), { addr });
+  onListen();
+  return waits.server;
 }
 
-function unserved(addr, signal, onListen) {
-  let resolve;
-  const finished = new Promise((resolved) => resolve = resolved);
-  const shutdown = () => (resolve(), finished);
-  if (signal?.aborted) resolve();
-  signal?.addEventListener("abort", shutdown, { once: true });
-  onListen();
-  return { addr, finished, shutdown, ref() {}, unref() {}, [asyncDispose]: shutdown };
+// The port by which a server of Deno's is chosen. One that names none is on the project's, as
+// wherever the platform says where to listen.
+function portOf(path, port) {
+  if (path !== undefined || Number(port) === 0) return undefined;
+  return port === undefined && configuredPort === undefined ? projectPort() : Number(port) || PORT;
+}
+
+// A server that listens nowhere, and what makes it one that does.
+function unserved(addr, signal) {
+  let resolve, reject, real, isOver = false, isKept = true;
+  const finished = new Promise((resolved, rejected) => (resolve = resolved, reject = rejected));
+  const shutdown = () => {
+    isOver = true;
+    if (real === undefined) resolve();
+    else PromisePrototypeThen(real.shutdown(), undefined, () => {});
+    return finished;
+  };
+  if (signal?.aborted) shutdown();
+  // The real one has the signal too.
+  signal?.addEventListener("abort", () => real ?? shutdown(), { once: true });
+  const become = (serveAt) => {
+    if (isOver) return false;
+    real = serveAt();
+    if (!isKept) real.unref();
+    PromisePrototypeThen(real.finished, resolve, reject);
+    return true;
+  };
+  const server = {
+    addr,
+    finished,
+    shutdown,
+    ref: () => (isKept = true, real?.ref()),
+    unref: () => (isKept = false, real?.unref()),
+    [asyncDispose]: shutdown,
+  };
+  return { server, become };
 }
 
 function serveDefault(main) {
@@ -164,11 +292,25 @@ ObjectDefineProperty(Deno, "QuicEndpoint", {
 
 Deno.serve = ObjectDefineProperty(served, "name", { value: "serve" });
 // For `node_servers.js`.
-const servers = { value: ObjectFreeze({ __proto__: null, claim, keep, release, answerProbe, PORT }) };
+const servers = { value: ObjectFreeze({ __proto__: null, claim, keep, release, begin, NODE, PORT }) };
 ObjectDefineProperty(internals, "servers", servers);
 
-export default function listenAt(path, probePath) {
+// Called with what the version has: `port` is what its configuration says, if anything, and
+// `announceKind` tells the cell how it is served. Returns the function to be called when the entry
+// has been evaluated, with its exports, or is not waited for any longer, with nothing.
+export default function listenAt(path, probePath, port, announceKind, isMain) {
   socket = path;
   probe = probePath;
-  return serveDefault;
+  configuredPort = port;
+  announce = announceKind;
+  isSettled = !isMain;
+  return settle;
+}
+
+function settle(exports) {
+  isSettled = true;
+  if (pending !== undefined) core.cancelTimer(pending);
+  if (exports === undefined) choose();
+  else if (waiting.length === 0 && !isServed()) serveDefault(exports);
+  else chooseSoon();
 }

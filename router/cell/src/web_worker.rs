@@ -69,7 +69,7 @@ pub(crate) fn factory(services: Services) -> Arc<CreateWebWorkerCb> {
         let runtime = &mut worker.js_runtime;
         descriptors::guard(runtime);
         refusals::explain_in(runtime);
-        Servers::prepare(runtime).listen_at(runtime, &project.socket, &project.probe);
+        Servers::prepare(runtime).listen_at(runtime, project, false);
         (worker, handle)
     })
 }

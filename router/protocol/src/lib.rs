@@ -50,8 +50,11 @@ pub enum ToCell {
 pub enum FromCell {
     /// V8 and the start-up snapshot are loaded; a `Start` will be answered at once.
     Ready,
-    /// The handler answers HTTP/1.1 on the socket that `Start` named.
-    Serving,
+    /// A server of this kind answers HTTP/1.1 on the socket that `Start` named. Sent again when another kind takes over.
+    Serving {
+        /// The kind of the server, which says how it wants to be asked.
+        by: ServerKind,
+    },
     /// The version cannot be served. The cell exits by itself after it.
     Failed(Diagnostic),
     /// The same, for want of something that could be fetched.
@@ -60,6 +63,16 @@ pub enum FromCell {
     Exceeded(Limit),
     /// The cell has used the room in `data` and `tmp` that it knows of. It waits for another count.
     OutOfRoom,
+}
+
+/// The server of a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerKind {
+    /// `Deno.serve`, also for what a module exports by default: the target of a request is the URL that its handler sees.
+    Deno,
+    /// Node's servers: the target of a request is a path.
+    Node,
 }
 
 /// A limit that ends a cell.
@@ -299,7 +312,8 @@ mod tests {
             let text = serde_json::to_string(&said).unwrap();
             assert_eq!(serde_json::from_str::<ToCell>(&text).unwrap(), said);
         }
-        for said in [FromCell::Ready, FromCell::OutOfRoom, FromCell::Exceeded(Limit::EventLoop)] {
+        let serving = FromCell::Serving { by: ServerKind::Node };
+        for said in [FromCell::Ready, serving, FromCell::OutOfRoom, FromCell::Exceeded(Limit::EventLoop)] {
             let text = serde_json::to_string(&said).unwrap();
             assert_eq!(serde_json::from_str::<FromCell>(&text).unwrap(), said);
         }

@@ -62,9 +62,11 @@ mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::{Config, RngSeed};
     use switchyard_bridge::event::Diagnostic;
-    use switchyard_protocol::Limit;
+    use switchyard_protocol::{Limit, ServerKind};
 
     use super::*;
+
+    const SERVING: FromCell = FromCell::Serving { by: ServerKind::Deno };
 
     type Read = Vec<Result<FromCell, Misbehaviour>>;
 
@@ -108,13 +110,13 @@ mod tests {
     fn a_line_without_end_is_not_kept() {
         let mut endless = line(&FromCell::Ready);
         endless.extend(vec![b'x'; 10 * bounds::CONTROL_LINE]);
-        endless.extend(line(&FromCell::Serving));
+        endless.extend(line(&SERVING));
         assert_eq!(read(&endless), [Ok(FromCell::Ready), Err(Misbehaviour::Flood)]);
     }
 
     #[test]
     fn more_messages_than_a_cell_has_to_say_are_a_flood() {
-        let many = line(&FromCell::Serving).repeat(bounds::CONTROL_LINES + 5);
+        let many = line(&SERVING).repeat(bounds::CONTROL_LINES + 5);
         let read = read(&many);
         assert_eq!(read.len(), bounds::CONTROL_LINES + 1);
         assert_eq!(read.last(), Some(&Err(Misbehaviour::Flood)));
@@ -133,7 +135,7 @@ mod tests {
     fn message() -> impl Strategy<Value = FromCell> {
         prop_oneof![
             Just(FromCell::Ready),
-            Just(FromCell::Serving),
+            Just(SERVING),
             Just(FromCell::Exceeded(Limit::Disk)),
             (".{0,20}", 0..2_000_usize).prop_map(|(text, times)| failed(text.repeat(times))),
         ]

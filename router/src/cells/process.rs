@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -99,6 +100,7 @@ pub(crate) struct Cell {
     given: Given,
     inspector: OnceLock<Inspector>,
     recount: Arc<Recount>,
+    takes_urls: Arc<AtomicBool>,
     commands: mpsc::Sender<ToOwner>,
     status: watch::Receiver<Status>,
 }
@@ -150,6 +152,7 @@ impl Cell {
         let (commands, received) = mpsc::channel(4);
         let (status_sender, status) = watch::channel(Status::default());
         let given = Given::default();
+        let takes_urls = Arc::new(AtomicBool::new(false));
         let stdout = child.stdout.take().context("standard output is piped")?.into_owned_fd()?;
         let stderr = child.stderr.take().context("standard error is piped")?.into_owned_fd()?;
         let logs = [(stdout, "stdout"), (stderr, "stderr")];
@@ -163,6 +166,7 @@ impl Cell {
             control: write,
             commands: received,
             recount: recount.clone(),
+            takes_urls: takes_urls.clone(),
             status: status_sender,
         };
         tokio::spawn(owner.run(Messages::new(read)));
@@ -180,6 +184,7 @@ impl Cell {
             given,
             inspector: OnceLock::new(),
             recount,
+            takes_urls,
             commands,
             status,
         })
@@ -197,6 +202,11 @@ impl Cell {
     /// Where it answers HTTP/1.1.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns `true` when the target of a request to it is to be the whole URL, which its handler sees.
+    pub(crate) fn takes_urls(&self) -> bool {
+        self.takes_urls.load(Relaxed)
     }
 
     /// Where the router's probe is answered.

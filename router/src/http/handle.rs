@@ -162,6 +162,7 @@ impl Worker {
         }
         for _ in 0..MAX_SENDS {
             let cell = &lease.running.cell;
+            target::set_form(&mut request, cell.takes_urls());
             let awaited = cell.answers().awaited();
             let sent = self.pool.send(cell.id(), cell.socket(), request).await;
             match &sent {
@@ -206,8 +207,9 @@ impl Worker {
         let mut sends = 0;
         let (mut response, head) = loop {
             sends += 1;
-            let socket = lease.running.cell.socket();
-            match tunnel::send(socket, self.settings.bounds.max_head, request).await {
+            let cell = &lease.running.cell;
+            target::set_form(&mut request, cell.takes_urls());
+            match tunnel::send(cell.socket(), self.settings.bounds.max_head, request).await {
                 Ok(answered) => break answered,
                 Err(SendError::Failed(error)) => return Err(lease.blame(&error).await),
                 Err(SendError::NotSent(_)) if sends == MAX_SENDS => return Err(Problem::CellDied),

@@ -513,7 +513,9 @@ impl Builder {
                 Ok(cell) => {
                     let Some(healthcheck) = healthcheck else { return Ok(Ok(cell)) };
                     let left = self.patience.saturating_sub(asked.elapsed());
-                    let checked = health::check(cell.socket(), &order.version.project, healthcheck, left);
+                    let (socket, takes_urls) = (cell.socket(), cell.takes_urls());
+                    let project = &order.version.project;
+                    let checked = health::check(socket, takes_urls, project, healthcheck, left);
                     // One that is not well ends with this, its last handle.
                     return checked.await.map(|()| Ok(cell)).map_err(BuildError::Failed);
                 }

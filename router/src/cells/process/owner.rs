@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use switchyard_protocol::{FromCell, Limit, ToCell};
+use switchyard_protocol::{FromCell, Limit, ServerKind, ToCell};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
@@ -37,6 +38,7 @@ pub(super) struct Owner {
     pub(super) control: OwnedWriteHalf,
     pub(super) commands: mpsc::Receiver<ToOwner>,
     pub(super) recount: Arc<Recount>,
+    pub(super) takes_urls: Arc<AtomicBool>,
     pub(super) status: watch::Sender<Status>,
 }
 
@@ -89,7 +91,10 @@ impl Owner {
     fn heard(&mut self, message: Result<FromCell, Misbehaviour>, messages: &mut Messages<OwnedReadHalf>) {
         let outcome = match message {
             Ok(FromCell::Ready) => return,
-            Ok(FromCell::Serving) => Outcome::Serves,
+            Ok(FromCell::Serving { by }) => {
+                self.takes_urls.store(by == ServerKind::Deno, Relaxed);
+                Outcome::Serves
+            }
             Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
             Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
