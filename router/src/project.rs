@@ -3,6 +3,7 @@
 mod include;
 mod installed;
 mod keys;
+mod site;
 mod upkeep;
 
 use std::fs::File;
@@ -16,9 +17,12 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::platform::{Platform, UnknownPlatform};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
+use switchyard_bridge::site::Served;
+use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
+pub(crate) use self::site::settle;
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::{Asked, Wrong};
 
@@ -37,10 +41,12 @@ pub(crate) struct Manifest {
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
-    /// The platform that its configuration names.
+    /// The platform that its configuration names, or its files show.
     pub(crate) platform: Option<Platform>,
     /// The port whose server is served.
     pub(crate) port: Option<u16>,
+    /// The files that are served without its code. A static site ([`Platform::Static`]) has no code.
+    pub(crate) assets: Option<Assets>,
 }
 
 impl Manifest {
@@ -62,11 +68,17 @@ impl Manifest {
         config.as_ref().map(Document::share).transpose()?;
         let [config_file, package_file] =
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
-        let entry = entry::find(dir, config_file, package_file)?;
+        let served = switchyard_bridge::site::find(dir, config_file, package_file)?;
+        let entry = served.entry();
         let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
         let platform = config.as_ref().map_or(Ok(None), Document::platform)?;
         let port = config.as_ref().map_or(Ok(None), Document::port)?;
-        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep, platform, port })
+        let (platform, assets) = match served {
+            Served::Code(_) => (platform, None),
+            Served::Both(_, site) => (platform, Some(site.into())),
+            Served::Files(site) => (Some(Platform::Static), Some(site.into())),
+        };
+        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep, platform, port, assets })
     }
 }
 
