@@ -67,7 +67,7 @@ fn the_output_of_a_build_is_found_from_the_projects_root() {
     {
         assert_eq!(root(&[package("{}"), (&format!("{output}/index.html"), PAGE)]), output);
     }
-    assert_eq!(root(&[package("{}"), ("index.html", PAGE)]), "");
+    assert_eq!(root(&[package("{}"), ("index.html", PAGE), ("docs/index.html", PAGE)]), "");
 }
 
 #[test]
