@@ -110,7 +110,10 @@ async fn what_is_hidden_outside_or_not_there_is_not_found() {
     }
     let reply = router.public.get("/a/gone").await;
     assert_eq!((reply.status, reply.text().as_str()), (404, "no such page"));
-    assert_eq!((reply.header("etag"), reply.header("content-type")), (None, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (reply.header("etag"), reply.header("content-type")),
+        (None, Some("text/html; charset=utf-8"))
+    );
     assert_eq!(router.public.get("/a/fr/x/gone").await.text(), "page inconnue");
     volume.remove("a/404.html");
     volume.remove("a/fr/404.html");

@@ -20,7 +20,10 @@ const APP: &str = "<!doctype html><script type=module src=/assets/index-Bx7Q.js>
 /// A project as Vite leaves it behind: sources, a package.json and the output.
 fn vite(volume: &Volume) {
     for (path, text) in [
-        ("package.json", r#"{"scripts": {"dev": "vite", "build": "vite build"}, "devDependencies": {"vite": "7"}}"#),
+        (
+            "package.json",
+            r#"{"scripts": {"dev": "vite", "build": "vite build"}, "devDependencies": {"vite": "7"}}"#,
+        ),
         ("index.html", "<script type=module src=/src/main.tsx></script>"),
         ("src/main.tsx", "document.title = 'x';"),
         ("vite.config.ts", "export default {};"),
@@ -49,7 +52,10 @@ async fn the_built_folder_of_a_front_end_is_served_from_the_projects_root() {
     let report = router.admin.reload("a").await;
     let error = report.error.unwrap();
     assert_eq!(error.file.as_deref(), Some("index.html"));
-    assert!(error.message.contains("loads /src/main.tsx, which no browser runs: build the site"), "{error:?}");
+    assert!(
+        error.message.contains("loads /src/main.tsx, which no browser runs: build the site"),
+        "{error:?}"
+    );
     let reply = router.public.get("/a/").await;
     assert_eq!((reply.text().as_str(), reply.header("x-switchyard-stale").is_some()), (APP, true));
 }
@@ -187,7 +193,8 @@ async fn a_slow_download_of_a_replaced_version_ends_with_its_own_content_and_hol
     assert_eq!((status.draining.len(), status.draining[0].in_flight), (1, 1), "{status:?}");
     let open = fs::read_dir(format!("/proc/{}/fd", router.pid().as_raw_nonzero())).unwrap();
     let is_file = |path: std::path::PathBuf| path.ends_with("a/large.txt");
-    let held = open.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|path| is_file(path.clone()));
+    let held =
+        open.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|path| is_file(path.clone()));
     assert_eq!(held.count(), 0);
     text.push_str(&slow.rest().await);
     let body = text.split_once("\r\n\r\n").unwrap().1;

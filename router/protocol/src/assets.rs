@@ -145,7 +145,10 @@ pub enum Found {
     /// A file, relative to the project.
     File(String),
     /// Another path has it: percent-encoded, from the root, beginning with one slash.
-    Redirect { to: String, permanent: bool },
+    Redirect {
+        to: String,
+        permanent: bool,
+    },
     Nothing,
 }
 

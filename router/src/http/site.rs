@@ -41,7 +41,10 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(super) enum Reply {
     /// A file, relative to the project, with 200 or as the page for what is not found.
     File(String, StatusCode),
-    Redirect { to: String, permanent: bool },
+    Redirect {
+        to: String,
+        permanent: bool,
+    },
     NotFound,
     Methods(StatusCode),
 }
@@ -85,7 +88,8 @@ fn missing(site: &LiveSite, path: &str, headers: &HeaderMap) -> Option<Reply> {
 /// Returns `true` for clients that show pages, by what they accept. Those that accept anything (curl,
 /// scripts) are taken for such unless the path ends like that of a file.
 fn accepts_pages(headers: &HeaderMap, path: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let values =
+        headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let accepted: Vec<_> = values.map(<[u8]>::trim_ascii).collect();
     let accepts = |kind: &[u8]| accepted.iter().any(|accepted| accepted.starts_with(kind));
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
@@ -133,8 +137,7 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
 }
 
 fn redirect(to: &str, permanent: bool, prefix: &str, query: Option<&str>) -> Response<Body> {
-    let status =
-        if permanent { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
+    let status = if permanent { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let mut response = text(status, "");
     // What is no header's value was no request's path either.

@@ -25,9 +25,7 @@ use crate::health;
 use crate::live::{LiveSite, Running};
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
-use crate::project::{
-    ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic, settle,
-};
+use crate::project::{ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic, settle};
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 
@@ -60,7 +58,8 @@ pub(super) struct Plan {
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy, store: &Store) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port, assets } = manifest;
+        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port, assets } =
+            manifest;
         let is_static = platform == Some(Platform::Static);
         let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));
         let api = platform.unwrap_or_default().into();
