@@ -113,7 +113,7 @@ fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) ->
     {
         return entry.map(served);
     }
-    let site = detect::find(dir, package);
+    let site = detect::find(dir, config, package, false);
     let root = site.as_ref().ok().map(|site| site.root.clone());
     let is_of_browsers = |entry: &Entry| is_of_browsers(dir, entry, root.as_deref(), [config, package]);
     match (entry, site) {

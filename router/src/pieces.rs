@@ -1,5 +1,5 @@
 //! Files read piece by piece, each in a blocking task that opens the file anew: whoever reads slowly
-//! holds neither a thread nor a descriptor nor more than a piece.
+//! holds neither a thread nor a descriptor, and a piece at most.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes that are read at once: few enough that ten thousand readers hold a gigabyte at most, and so
-/// many that the way to a blocking task (some 10 µs) is a small part of reading them.
+/// Bytes that are read at once: a small part of what a connection may have to write (some 400 KiB), and
+/// so many that the way to a blocking task (some 10 µs) is a small part of reading and sending them.
 const PIECE: u64 = 64 << 10;
 
 /// Some bytes of a file, and the rest of them, which is read when it is wanted.

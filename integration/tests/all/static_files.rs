@@ -125,6 +125,16 @@ async fn what_is_hidden_outside_or_not_there_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_lost_from_the_routers_copy_is_an_error_of_its_own() {
+    let volume = volume();
+    let router = Router::start(&volume).await;
+    let version = router.public.get("/a/about").await.version().unwrap().to_owned();
+    std::fs::remove_file(router.state.path().join("checkouts").join(version).join("a/about.html")).unwrap();
+    router.public.get("/a/about").await.assert_problem(500, "unreadable");
+    assert_eq!(router.public.get("/a/").await.text(), "home");
+}
+
+#[tokio::test]
 async fn a_client_that_has_the_content_is_not_sent_it_again() {
     let volume = volume();
     let router = Router::start(&volume).await;

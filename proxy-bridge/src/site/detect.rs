@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
+use super::page::SOURCES;
 use super::{Fallback, INDEX, Site, below, page};
 use crate::entry::Config;
 use crate::event::Diagnostic;
@@ -9,7 +12,6 @@ use crate::event::Diagnostic;
 /// The folders that site generators and bundlers write to, the more specific ones first.
 const OUTPUTS: [&str; 12] = [
     ".output/public",
-    "dist/client",
     "dist/browser",
     "dist",
     "build/client",
@@ -20,6 +22,7 @@ const OUTPUTS: [&str; 12] = [
     ".vitepress/dist",
     "storybook-static",
     "book",
+    "browser",
 ];
 
 /// Folders that are served by their names, and hold what generators or authors have written.
@@ -37,11 +40,34 @@ const SERVERS: [&str; 3] = ["serve", "http-server", "sirv"];
 /// Words before the name of a command that run it from a package.
 const RUNNERS: [&str; 6] = ["npx", "--yes", "-y", "pnpm", "yarn", "exec"];
 
-/// Finds the site in `dir`.
+/// Keys of deno.json that speak of code.
+const OF_CODE: [&str; 10] = [
+    "compilerOptions",
+    "exports",
+    "importMap",
+    "imports",
+    "nodeModulesDir",
+    "permissions",
+    "scopes",
+    "tasks",
+    "unstable",
+    "workspace",
+];
+
+/// The most names in the project's folder that are looked at for code.
+const MAX_LOOKED_AT: usize = 4096;
+
+/// Finds the site in `dir`. `named`: the configuration says that there is one.
 ///
 /// # Errors
-/// There is none; with a diagnostic when there is one that has to be built first.
-pub(super) fn find(dir: &Path, package: Option<Config<'_>>) -> Result<Site, Option<Diagnostic>> {
+/// There is none; with a diagnostic when there is one that has to be built first, or that may be the
+/// folder of a program whose entry is missing: its sources are not for everybody.
+pub(super) fn find(
+    dir: &Path,
+    config: Option<Config<'_>>,
+    package: Option<Config<'_>>,
+    named: bool,
+) -> Result<Site, Option<Diagnostic>> {
     if let Some(site) = package.and_then(|package| started(dir, package)) {
         return Ok(site);
     }
@@ -59,11 +85,45 @@ pub(super) fn find(dir: &Path, package: Option<Config<'_>>) -> Result<Site, Opti
             continue;
         }
         match page::unbuilt(dir, &index) {
-            None => return Ok(Site::new(root, format!("{index} is there"))),
+            None => {
+                let code = if named || !root.is_empty() { None } else { code(dir, config, package) };
+                return match code {
+                    None => Ok(Site::new(root, format!("{index} is there"))),
+                    Some(code) => Err(Some(to_name(&code))),
+                };
+            }
             Some(why) => unbuilt = unbuilt.or(Some((index, why))),
         }
     }
     Err(unbuilt.map(|(index, why)| to_build(index, &why)))
+}
+
+/// What shows that the folder is a program's, and not that of a site.
+fn code(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Option<String> {
+    let has = |config: Config<'_>, keys: &[&'static str]| {
+        let key = keys.iter().find(|key| config.value.get(**key).is_some_and(|value| !is_empty(value)));
+        key.map(|key| format!("\"{key}\" in {}", config.file))
+    };
+    let source = || {
+        let names = std::fs::read_dir(dir).into_iter().flatten().flatten().take(MAX_LOOKED_AT);
+        let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        names.find(|name| SOURCES.iter().any(|end| name.ends_with(end)) && !name.contains(".config."))
+    };
+    let config = config.and_then(|config| has(config, &OF_CODE));
+    config.or_else(|| has(package?, &["dependencies"])).or_else(source)
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty)
+}
+
+fn to_name(code: &str) -> Diagnostic {
+    let message = format!(
+        "no entry: index.html and {code} are there, so this may be a program or a static site; name the file that is \
+         run in deno.json as \"switchyard\": {{\"entry\": …}}, or write \"switchyard\": {{\"platform\": \"static\"}} to have \
+         all files served"
+    );
+    Diagnostic { message, ..Diagnostic::default() }
 }
 
 /// Returns `true` for a folder of files that something else was built into.

@@ -18,7 +18,7 @@ const MAX_IMMUTABLE: usize = 100;
 /// A `"static"` object and the configuration that it is in.
 struct Own<'a> {
     dir: &'a Path,
-    file: &'static str,
+    config: Config<'a>,
     fields: &'a Map<String, Value>,
 }
 
@@ -45,17 +45,17 @@ pub(super) fn read(
             wrong(config.file, "switchyard.static", "must be an object, as in {\"root\": \"dist\"}")
         })?,
     };
-    Own { dir, file: config.file, fields }.site(package).map(Some)
+    Own { dir, config, fields }.site(package).map(Some)
 }
 
 impl Own<'_> {
     fn site(&self, package: Option<Config<'_>>) -> Result<Site, Diagnostic> {
         if let Some(key) = self.fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let fix = format!("is unknown; there are {}", KEYS.join(", "));
-            return Err(wrong(self.file, &format!("switchyard.static.{key}"), &fix));
+            return Err(wrong(self.config.file, &format!("switchyard.static.{key}"), &fix));
         }
         let site = match self.root()? {
-            Some(root) => Site::new(root, format!("switchyard.static.root in {}", self.file)),
+            Some(root) => Site::new(root, format!("switchyard.static.root in {}", self.config.file)),
             None => self.detected(package)?,
         };
         let root = site.root.clone();
@@ -69,10 +69,10 @@ impl Own<'_> {
 
     /// Where the root is not named: the folder that a site is found in, else the project itself.
     fn detected(&self, package: Option<Config<'_>>) -> Result<Site, Diagnostic> {
-        match detect::find(self.dir, package) {
+        match detect::find(self.dir, Some(self.config), package, true) {
             Ok(site) => Ok(site),
             Err(Some(unbuilt)) => Err(unbuilt),
-            Err(None) => Ok(Site::new("", format!("switchyard in {}", self.file))),
+            Err(None) => Ok(Site::new("", format!("switchyard in {}", self.config.file))),
         }
     }
 
@@ -138,7 +138,7 @@ impl Own<'_> {
     }
 
     fn wrong(&self, field: &str, fix: &str) -> Diagnostic {
-        wrong(self.file, &format!("switchyard.static.{field}"), fix)
+        wrong(self.config.file, &format!("switchyard.static.{field}"), fix)
     }
 }
 

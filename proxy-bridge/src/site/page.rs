@@ -11,7 +11,7 @@ use super::below;
 const LOOKED_AT: u64 = 256 << 10;
 
 /// Sources that no browser runs.
-const SOURCES: [&str; 8] = [".ts", ".tsx", ".mts", ".jsx", ".vue", ".svelte", ".scss", ".coffee"];
+pub(super) const SOURCES: [&str; 8] = [".ts", ".tsx", ".mts", ".jsx", ".vue", ".svelte", ".scss", ".coffee"];
 
 /// Places that a build tool fills: Create React App, SvelteKit, and templates of webpack's plugin.
 const TEMPLATES: [&str; 3] = ["%PUBLIC_URL%", "%sveltekit.", "<%="];

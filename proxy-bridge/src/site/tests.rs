@@ -123,6 +123,27 @@ fn code_goes_before_files_unless_a_page_loads_it() {
 }
 
 #[test]
+fn the_sources_of_a_program_whose_entry_is_missing_are_not_served() {
+    let page = ("index.html", PAGE);
+    let of_code = ("deno.json", r#"{"tasks": {"dev": "deno run serve.ts"}}"#);
+    let packages = ("package.json", r#"{"dependencies": {"express": "5"}}"#);
+    for (file, names) in [
+        (of_code, "\"tasks\" in deno.json"),
+        (packages, "\"dependencies\" in package.json"),
+        (("db.ts", ""), "db.ts"),
+    ] {
+        let message = error(&[page, file]).message;
+        assert!(message.starts_with("no entry: index.html and ") && message.contains(names), "{message}");
+        assert!(message.contains("\"platform\": \"static\""), "{message}");
+    }
+    assert_eq!(root(&[page, ("package.json", r#"{"devDependencies": {"prettier": "3"}}"#)]), "");
+    assert_eq!(root(&[page, ("tailwind.config.ts", ""), ("deno.json", r#"{"imports": {}}"#)]), "");
+    assert_eq!(root(&[page, packages, ("dist/index.html", PAGE)]), "dist");
+    let named = ("deno.json", r#"{"imports": {"a": "./a.js"}, "switchyard": {"platform": "static"}}"#);
+    assert_eq!(root(&[page, named]), "");
+}
+
+#[test]
 fn an_entry_that_is_a_page_is_a_site() {
     let named = ("deno.json", r#"{"switchyard": {"entry": "site/index.html"}}"#);
     assert_eq!(root(&[named, ("site/index.html", PAGE), ("main.ts", "")]), "site");
