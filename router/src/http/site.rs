@@ -71,7 +71,8 @@ pub(super) fn choose<B>(site: &LiveSite, request: &Request<B>, websocket: bool) 
 /// What answers a request for a path without a file.
 fn missing(site: &LiveSite, path: &str, headers: &HeaderMap) -> Option<Reply> {
     let navigates = headers.get(SEC_FETCH_MODE).map(|mode| mode == "navigate");
-    if !site.is_all && !(site.assets.navigations && navigates == Some(true)) {
+    let is_ours = site.is_all || site.assets.navigations && navigates == Some(true);
+    if !is_ours {
         return None;
     }
     let is_navigation = navigates.unwrap_or_else(|| accepts_pages(headers, path));
