@@ -47,6 +47,7 @@ pub mod secret;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod settings_file;
+pub mod site;
 pub mod target;
 pub mod tunnel;
 pub mod verifier;

@@ -4,6 +4,7 @@ mod functions;
 mod include;
 mod installed;
 mod keys;
+mod site;
 mod upkeep;
 
 use std::fs::File;
@@ -17,10 +18,13 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::platform::{Platform, UnknownPlatform};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
+use switchyard_bridge::site::Served;
+use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::functions::{Function, Role};
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
+pub(crate) use self::site::settle;
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::{Asked, Wrong};
 
@@ -38,6 +42,7 @@ pub(crate) struct Manifest {
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
+    /// The platform that its configuration names, or its files show.
     pub(crate) platform: Platform,
     /// What a folder of Supabase's functions says of it, where it is one of those.
     pub(crate) function: Option<Function>,
@@ -45,6 +50,8 @@ pub(crate) struct Manifest {
     pub(crate) import_map: Option<String>,
     /// The port whose server is served.
     pub(crate) port: Option<u16>,
+    /// The files that are served without its code. A static site ([`Platform::Static`]) has no code.
+    pub(crate) assets: Option<Assets>,
 }
 
 /// The treatment of a path prefix that led to the project.
@@ -106,12 +113,15 @@ impl Manifest {
         config.as_ref().map(Document::share).transpose()?;
         let [config_file, package_file] =
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
-        let entry = match function.as_ref().and_then(|function| function.entry.clone()) {
-            Some(path) if dir.join(&path).is_file() => {
-                Entry { path, args: Vec::new(), reason: "entrypoint in config.toml".to_owned() }
+        let named = function.as_ref().and_then(|function| function.entry.clone());
+        let served = match named.filter(|path| dir.join(path).is_file()) {
+            Some(path) => {
+                let reason = "entrypoint in config.toml".to_owned();
+                Served::Code(Entry { path, reason, ..Entry::default() })
             }
-            _ => entry::find(dir, config_file, package_file)?,
+            None => switchyard_bridge::site::find(dir, config_file, package_file)?,
         };
+        let entry = served.entry();
         let import_map = function
             .as_ref()
             .and_then(|function| function.import_map.clone().or_else(|| functions::import_map(dir)));
@@ -121,7 +131,24 @@ impl Manifest {
             routes.imply(name);
         }
         let include = include.entries;
-        Ok(Self { entry, routes, prefix, asked, include, upkeep, platform, function, import_map, port })
+        let (platform, assets) = match served {
+            Served::Code(_) => (platform, None),
+            Served::Both(_, site) => (platform, Some(site.into())),
+            Served::Files(site) => (Platform::Static, Some(site.into())),
+        };
+        Ok(Self {
+            entry,
+            routes,
+            prefix,
+            asked,
+            include,
+            upkeep,
+            platform,
+            function,
+            import_map,
+            port,
+            assets,
+        })
     }
 }
 

@@ -83,6 +83,8 @@ mod scripts;
 mod servers;
 mod shutdown;
 mod signals;
+mod static_files;
+mod static_sites;
 mod stopped;
 mod supabase;
 mod trusted_proxy;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join, join_all};
 use switchyard_bridge::event::{Death, DeathReason, EventType, Trigger};
 
 use super::{Control, What};
 use crate::cells::{Cell, Exit};
-use crate::live::{Happened, Running};
+use crate::live::{Counters, Happened, LiveSite, Running};
 use crate::metrics::DeathLabels;
 use crate::policy::Grant;
 use crate::reload::restarts::{Rest, Restarts};
@@ -27,6 +27,34 @@ const MAKING_ROOM: Duration = Duration::from_secs(10);
 /// While so many versions of a project are ending, the next one has no time for its handlers but what
 /// any has: as many processes as a project may have at once by default.
 const MOST_ENDING: usize = 4;
+
+/// The cells and the files that answered a version's requests, which get no more.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    pub(super) running: Vec<Arc<Running>>,
+    pub(super) site: Option<Arc<LiveSite>>,
+}
+
+impl Replaced {
+    fn counters(&self) -> Counters {
+        let cells = self.running.iter().map(|running| &running.in_flight);
+        cells.chain(self.site.as_ref().map(|site| &site.in_flight)).cloned().collect()
+    }
+
+    /// From now on no request enters.
+    pub(super) fn close(&self) {
+        self.counters().iter().for_each(|counter| counter.close());
+    }
+
+    /// Waits for their requests, at most `grace`, and ends the cells, whose handlers of SIGTERM have the rest
+    /// of `goodbye`. Returns how many requests were cut off.
+    async fn drain(self, grace: Duration, goodbye: Duration) -> usize {
+        let cells = join_all(self.running.into_iter().map(|running| work::drain(running, grace, goodbye)));
+        let site = OptionFuture::from(self.site.map(|site| work::drain_site(site, grace)));
+        let (cut_off, _) = join(cells, site).await;
+        cut_off.into_iter().sum()
+    }
+}
 
 impl Control {
     /// Starts a live version that is idle.
@@ -184,14 +212,15 @@ impl Control {
         project.restarts.rest = Rest::Idle;
         self.parts.live.put(project.entry());
         self.parts.metrics.cells_evicted.inc_by(running.len() as u64);
-        self.drain(name, version, running, false);
+        self.drain(name, version, Replaced { running, site: None }, false);
         self.show(name);
     }
 
-    /// Lets the requests in `running` finish and ends these cells. `retired`: the version is not live
-    /// any more.
-    pub(super) fn drain(&mut self, name: &str, version: Version, running: Vec<Arc<Running>>, retired: bool) {
-        if running.is_empty() {
+    /// Lets the requests in what is `replaced` finish and ends its cells. `retired`: the version is not
+    /// live any more.
+    pub(super) fn drain(&mut self, name: &str, version: Version, replaced: Replaced, retired: bool) {
+        let counters = replaced.counters();
+        if counters.is_empty() {
             return;
         }
         let grace = self.settings.grace;
@@ -200,12 +229,10 @@ impl Control {
             if project.draining.len() >= MOST_ENDING {
                 goodbye = Duration::ZERO;
             }
-            let counters = running.iter().map(|running| running.in_flight.clone());
-            project.draining.push((version.clone(), counters.collect()));
+            project.draining.push((version.clone(), counters));
         }
         self.spawn_ending(name, async move {
-            let drained = join_all(running.into_iter().map(|running| work::drain(running, grace, goodbye)));
-            let cut_off = drained.await.into_iter().sum();
+            let cut_off = replaced.drain(grace, goodbye).await;
             What::Drained { version, cut_off, retired }
         });
     }

@@ -361,3 +361,20 @@ fn a_folder_without_files_is_refused() {
     let dir = folder(&[".git/HEAD"]);
     assert!(refused(&dir).contains("no files"));
 }
+
+#[test]
+fn the_built_folder_of_a_static_site_is_sent_although_git_ignores_it() {
+    let dir = folder(&["src/main.css", "dist/index.html", "dist/assets/app.js", "out/index.html", "node/x"]);
+    write(&dir, "package.json", r#"{"scripts": {"build": "vite build"}}"#);
+    write(&dir, "index.html", "<script type=module src=/src/main.ts></script>");
+    write(&dir, ".gitignore", "dist\nout\nnode\n");
+    let sent = paths(&dir);
+    for path in ["dist/index.html", "dist/assets/app.js", "index.html"] {
+        assert!(sent.iter().any(|sent| sent == path), "{path} in {sent:?}");
+    }
+    assert!(!sent.iter().any(|path| path.starts_with("out/") || path.starts_with("node/")), "{sent:?}");
+    write(&dir, "deno.json", r#"{"switchyard": {"static": {"root": "out"}}}"#);
+    let sent = paths(&dir);
+    assert!(sent.iter().any(|path| path == "out/index.html"), "{sent:?}");
+    assert!(!sent.iter().any(|path| path.starts_with("dist/")), "{sent:?}");
+}
