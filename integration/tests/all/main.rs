@@ -45,6 +45,7 @@ mod descriptors;
 mod disk;
 mod documented;
 mod draining;
+mod entries;
 mod events;
 mod examples;
 mod forwarding;

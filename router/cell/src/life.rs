@@ -148,6 +148,10 @@ impl Version {
     /// Until the handler serves.
     async fn build(&mut self) -> Result<(), Diagnostic> {
         let project = Arc::clone(&self.project);
+        if let Some(lack) = &project.entry.lack {
+            project.failures.note_lack(lack);
+            return Err(plain(lack));
+        }
         let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
         if serving_server_kind().is_none() {
             let served = self.default_export.serve(&mut self.worker.js_runtime, exports);
@@ -167,7 +171,8 @@ impl Version {
     }
 
     async fn evaluate(&mut self) -> Result<v8::Global<v8::Object>, CoreError> {
-        let main = self.worker.preload_main_module(&self.project.main_module).await?;
+        self.project.entry.preload(&mut self.worker).await?;
+        let main = self.worker.preload_main_module(&self.project.entry.main_module).await?;
         self.worker.evaluate_module(main).await?;
         // What a module throws is to Deno the rejection of a promise, reported when the event loop runs next. A handler
         // may serve by then, so the module itself is asked: it has no exports when it threw.

@@ -10,6 +10,7 @@ mod control;
 mod descriptors;
 mod diagnose;
 mod disk;
+mod entry;
 mod exports;
 mod failures;
 mod frame;

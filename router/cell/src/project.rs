@@ -20,6 +20,7 @@ use node_resolver::PackageJsonThreadLocalCache;
 use sys_traits::impls::RealSys;
 
 use crate::cache::Cache;
+use crate::entry::Entry;
 use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::paths::Names;
@@ -47,7 +48,7 @@ pub(crate) struct Project {
     pub(crate) probe: PathBuf,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
-    pub(crate) main_module: Url,
+    pub(crate) entry: Entry,
     /// Whether debuggers may attach, who want to see the source.
     pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
@@ -67,8 +68,7 @@ pub(crate) struct Project {
 impl Project {
     /// Reads deno.json and package.json, and nothing else.
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
-        let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
-            .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
+        let entry = Entry::of(start, &roots)?;
         let configuration = find_configuration(&roots)?;
         let packages = configuration.workspace.package_jsons();
         let members =
@@ -84,7 +84,7 @@ impl Project {
             limits: start.limits,
             socket: start.socket.clone(),
             probe: start.probe.clone(),
-            main_module,
+            entry,
             inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs,

@@ -110,7 +110,8 @@ fn worker_services(
 }
 
 fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOptions {
-    let memory = services.project.get().expect("workers are made by a version").limits.memory;
+    let project = services.project.get().expect("workers are made by a version");
+    let memory = project.limits.memory;
     WebWorkerOptions {
         name: args.name,
         main_module: args.main_module.clone(),
@@ -118,6 +119,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         bootstrap: BootstrapOptions {
             location: Some(args.main_module),
             close_on_idle: args.close_on_idle,
+            args: project.entry.args.clone(),
             ..bootstrap_options(WorkerExecutionMode::Worker)
         },
         extensions: vec![descriptors::extension(), home::extension()],
