@@ -6,6 +6,7 @@ use http::HeaderName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::entry::Entry;
 use crate::event::{Death, Diagnostic, RouteConflict, Timings, Trigger};
 use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
@@ -96,6 +97,31 @@ pub struct Status {
     /// Cells of it that ended by themselves, the newest first.
     #[serde(default)]
     pub deaths: Vec<Died>,
+    /// The entry of the live version (or, without one, of the newest). None until its files were read.
+    #[serde(default)]
+    pub entry: Option<ChosenEntry>,
+}
+
+/// The file that a version runs, and the reason for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenEntry {
+    /// Relative to the project, with `/` between.
+    pub path: String,
+    /// The program's arguments, in which `$NAME` stands for a variable.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The place that chose it: `scripts.start in package.json`.
+    pub reason: String,
+    /// Sentences for the author: places that were passed over, and files that are missing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl From<&Entry> for ChosenEntry {
+    fn from(entry: &Entry) -> Self {
+        let Entry { path, args, reason, warnings, .. } = entry.clone();
+        Self { path, args, reason, warnings }
+    }
 }
 
 /// What a project asks for in its own configuration, what the operator's policy lets it have, and what

@@ -1,6 +1,19 @@
-//! The entry of a project: which of its files is run. The router that runs it and the client that sends it
-//! find it alike.
+//! The entry of a project: the file that is run, and how. The router that runs the project and the client that
+//! sends it use the same search. The search runs no code, and bounds everything that the project's files say.
 
+mod command;
+mod env;
+mod fields;
+mod files;
+mod misses;
+mod outputs;
+mod programs;
+mod scripts;
+mod search;
+mod shell;
+mod worker;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jsonc_parser::parse_to_serde_value;
@@ -17,8 +30,8 @@ pub const PACKAGE_FILE: &str = "package.json";
 /// Bytes in one configuration file. What people write has a thousandth of it, and it is the router that parses it.
 pub const MAX_CONFIG: u64 = 1 << 20;
 
-const STEMS: [&str; 4] = ["main", "index", "mod", "server"];
-const EXTENSIONS: [&str; 6] = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
+/// The folder of the programs that packages bring, by which an entry names one that is not installed yet.
+const PROGRAMS: &str = "node_modules/.bin/";
 
 /// A configuration file and the JSON object in it.
 #[derive(Debug, Clone, Copy)]
@@ -30,19 +43,22 @@ pub struct Config<'a> {
 /// The file of a project that is run, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
-    /// Relative to the project, with `/` between.
+    /// Relative to the project, with `/` between. `node_modules/.bin/NAME`: the program of that name, which a
+    /// package that is not installed yet may bring; see [`program`].
     pub path: String,
-    /// The program's arguments: `Deno.args`, and what follows the file's name in `process.argv`.
+    /// The program's arguments: `Deno.args`, and what follows the file's name in `process.argv`. Variables in
+    /// them are not replaced yet; see [`arguments`].
     pub args: Vec<String>,
-    /// What chose it, in words for the log: `main in package.json`.
+    /// The place that chose it, in words for the log: `main in package.json`.
     pub reason: String,
-}
-
-/// A path that a configuration names, and where it does.
-struct Named<'a> {
-    file: &'static str,
-    field: &'static str,
-    path: &'a str,
+    /// Modules that are evaluated before it, as `node --import` takes them.
+    pub preload: Vec<String>,
+    /// Variables that the command sets which chose it. Those that the policy sets go before them.
+    pub env: BTreeMap<String, String>,
+    /// Folders that it serves from and git may ignore, besides the one that it is in.
+    pub outputs: Vec<String>,
+    /// Sentences for the author: places that were passed over, and files that are missing.
+    pub warnings: Vec<String>,
 }
 
 /// Parses the JSON object (with comments) in a configuration file.
@@ -63,77 +79,41 @@ pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
 }
 
 /// Finds the entry of the project in `dir`, whose Deno configuration and package.json are given where it has
-/// them: what is named most closely, else the first of the conventional names.
+/// them: what is named most closely, else the server that a framework has built, else the first of the conventional
+/// names. `docs/entry.md` has the whole order.
 ///
 /// # Errors
-/// A field that is no string, a named file that is not there or outside, or no file of a conventional name.
+/// `switchyard.entry` or `switchyard.args` is not as it has to be, or a named file is not there because the project
+/// has not been built. Where nothing names an entry and no file has a conventional name, the error has no `file`.
 pub fn find(
     dir: &Path,
     config: Option<Config<'_>>,
     package: Option<Config<'_>>,
 ) -> Result<Entry, Diagnostic> {
-    let own = config.and_then(|config| Some((config.file, config.value.get("switchyard")?.get("entry")?)));
-    let named = match own {
-        Some((file, value)) => Some(own_entry(file, value)?),
-        None => config.into_iter().chain(package).find_map(main),
-    };
-    match named {
-        Some(named) => named.checked(dir),
-        None => conventional(dir),
-    }
+    search::Search::new(dir, config, package).run()
 }
 
-fn own_entry<'a>(file: &'static str, value: &'a Value) -> Result<Named<'a>, Diagnostic> {
-    let field = "switchyard.entry";
-    match value.as_str() {
-        Some(path) => Ok(Named { file, field, path }),
-        None => Err(in_file(file, format!("\"{field}\" in {file} must be a string"))),
-    }
+/// The file of the program that `path` (`node_modules/.bin/NAME`) stands for, relative to the project in `dir`, when a
+/// package that the project's package.json names is installed and brings it.
+pub fn program(dir: &Path, path: &str) -> Option<String> {
+    let name = path.strip_prefix(PROGRAMS)?;
+    let package = files::read_object(&dir.join(PACKAGE_FILE)).unwrap_or_default();
+    programs::find(dir, &package, name)
 }
 
-/// `exports` (a string, or its `"."`), else `main`.
-fn main<'a>(Config { file, value }: Config<'a>) -> Option<Named<'a>> {
-    let exports = value.get("exports").and_then(|exports| {
-        let root = exports.get(".").unwrap_or(exports);
-        let by_condition = ["import", "default"].into_iter().find_map(|condition| root.get(condition));
-        by_condition.unwrap_or(root).as_str()
-    });
-    if let Some(path) = exports {
-        return Some(Named { file, field: "exports", path });
-    }
-    let path = value.get("main")?.as_str()?;
-    Some(Named { file, field: "main", path })
+/// Returns `true` for an entry that lies in a package.
+pub fn is_in_package(path: &str) -> bool {
+    path.split('/').any(|part| part == "node_modules")
 }
 
-impl Named<'_> {
-    fn checked(&self, dir: &Path) -> Result<Entry, Diagnostic> {
-        let Self { file, field, path: named } = *self;
-        let path = named.strip_prefix("./").unwrap_or(named);
-        let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
-        if inside && dir.join(path).is_file() {
-            let reason = format!("{field} in {file}");
-            return Ok(Entry { path: path.to_owned(), args: Vec::new(), reason });
-        }
-        let what = if inside { "is not there" } else { "is outside the project" };
-        Err(in_file(file, format!("the entry {named:?} {what}: fix \"{field}\" in {file}")))
-    }
-}
-
-fn conventional(dir: &Path) -> Result<Entry, Diagnostic> {
-    let mut names =
-        STEMS.iter().flat_map(|stem| EXTENSIONS.iter().map(move |extension| format!("{stem}.{extension}")));
-    let found = names.find(|name| dir.join(name).is_file());
-    found.map(|path| Entry { path, args: Vec::new(), reason: "its name".to_owned() }).ok_or_else(|| {
-        let message = format!(
-            "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; if \
-             it is no project, give the folder a name that begins with _",
-            STEMS.join(", "),
-            EXTENSIONS.join(" .")
-        );
-        Diagnostic { message, ..Diagnostic::default() }
-    })
+/// An entry's arguments with the variables in them replaced: `$NAME`, `${NAME}` and `${NAME:-default}`.
+pub fn arguments(args: &[String], env: &BTreeMap<String, String>) -> Vec<String> {
+    args.iter().map(|arg| env::expand(arg, env)).collect()
 }
 
 fn in_file(file: &str, message: String) -> Diagnostic {
     Diagnostic { file: Some(file.to_owned()), message, ..Diagnostic::default() }
 }
+
+#[cfg(test)]
+mod tests;

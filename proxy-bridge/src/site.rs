@@ -76,7 +76,7 @@ impl Served {
             Self::Code(entry) | Self::Both(entry, _) => entry.clone(),
             Self::Files(site) => {
                 let path = below(&site.root, INDEX);
-                Entry { path, args: Vec::new(), reason: site.reason.clone() }
+                Entry { path, reason: site.reason.clone(), ..Entry::default() }
             }
         }
     }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchyard_bridge::entry::Entry;
+use switchyard_bridge::entry::{Entry, arguments};
 use switchyard_bridge::event::Diagnostic;
 use switchyard_protocol::{Identity, ModuleCache, PlatformApi, Start};
 
@@ -106,6 +106,8 @@ impl Order {
         ];
         let defaults = [("PORT", PORT), ("NODE_ENV", settings.node_env())];
         let mut env = BTreeMap::from(defaults.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        // It has none of the router's own.
+        env.extend(self.entry.env.clone());
         env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Start {
@@ -117,7 +119,8 @@ impl Order {
             packages_beside: self.packages_beside(),
             packages: self.checkout.packages(),
             entry: self.entry.path.clone(),
-            args: self.entry.args.clone(),
+            args: arguments(&self.entry.args, &env),
+            preload: self.entry.preload.clone(),
             port: self.port,
             import_map: self.import_map.clone(),
             api: self.api.clone(),

@@ -46,6 +46,7 @@ mod descriptors;
 mod disk;
 mod documented;
 mod draining;
+mod entries;
 mod environment;
 mod events;
 mod examples;

@@ -130,8 +130,11 @@ async fn fetch(
     client: &Arc<Client>,
 ) -> Result<(), Diagnostic> {
     let told = |error: anyhow::Error| told(names, &error);
-    let main_module = Url::from_file_path(request.checkout.join(&request.entry))
-        .map_err(|()| told(anyhow::anyhow!("the checkout's path is not absolute")))?;
+    // What a package brings needs what that package depends on.
+    let is_own = !switchyard_bridge::entry::is_in_package(&request.entry);
+    let main_module = is_own.then(|| Url::from_file_path(request.checkout.join(&request.entry)));
+    let main_module =
+        main_module.transpose().map_err(|()| told(anyhow::anyhow!("the checkout's path is not absolute")))?;
     let packages = packages(request, roots, client).map_err(told)?;
     packages.initialize_npm_resolution_if_managed().await.map_err(told)?;
     let installer = packages.npm_installer_if_managed().await.map_err(told)?;

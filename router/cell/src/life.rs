@@ -246,6 +246,10 @@ impl Version {
     /// Until the handler serves.
     async fn build(&mut self) -> Result<ServerKind, Diagnostic> {
         let project = Arc::clone(&self.project);
+        if let Some(lack) = &project.entry.lack {
+            project.failures.note_lack(lack);
+            return Err(plain(lack));
+        }
         let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
         let settled = self.settle.settle(&mut self.worker.js_runtime, exports);
         settled.map_err(|error| diagnose(&project, &error))?;
@@ -264,7 +268,8 @@ impl Version {
 
     /// Returns the exports of the entry. `None`: it awaits something that may be the end of its server, and goes on.
     async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
-        let main = self.worker.preload_main_module(&self.project.main_module).await?;
+        self.project.entry.preload(&mut self.worker).await?;
+        let main = self.worker.preload_main_module(&self.project.entry.main_module).await?;
         let mut evaluation: Evaluation = Box::pin(self.worker.js_runtime.mod_evaluate(main));
         if !run_to_end(&mut self.worker, &mut evaluation).await? {
             self.evaluation = Some(evaluation);

@@ -13,6 +13,7 @@ mod descriptors;
 mod diagnose;
 mod disk;
 mod ending;
+mod entry;
 mod env_file;
 mod exists;
 mod exports;

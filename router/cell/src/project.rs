@@ -25,6 +25,7 @@ use node_resolver::{NodeConditionOptions, NodeResolverOptions, PackageJsonThread
 use sys_traits::impls::RealSys;
 
 use crate::cache::Cache;
+use crate::entry::Entry;
 use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::features::Features;
@@ -58,7 +59,7 @@ pub(crate) struct Project {
     pub(crate) port: Option<u16>,
     /// How paths are shown to the project's author.
     pub(crate) names: Names,
-    pub(crate) main_module: Url,
+    pub(crate) entry: Entry,
     /// Whether debuggers may attach, who want to see the source.
     pub(crate) inspected: bool,
     pub(crate) resolver: DefaultRawDenoResolverRc<Sys>,
@@ -81,8 +82,7 @@ pub(crate) struct Project {
 impl Project {
     /// Reads deno.json and package.json, and nothing else.
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
-        let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
-            .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
+        let entry = Entry::of(start, &roots)?;
         let configuration = find_configuration(&roots)?;
         let packages = configuration.workspace.package_jsons();
         let members =
@@ -107,7 +107,7 @@ impl Project {
             socket: start.socket.clone(),
             probe: start.probe.clone(),
             port: start.port,
-            main_module,
+            entry,
             inspected: start.inspect.is_some(),
             resolver: factory.raw_deno_resolver().await?.clone(),
             cjs,

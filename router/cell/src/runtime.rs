@@ -126,7 +126,7 @@ impl Spare {
         let op_state = self.worker.js_runtime.op_state();
         let mut state = op_state.borrow_mut();
         state.put(Arc::clone(&project));
-        state.put::<Url>(project.main_module.clone());
+        state.put::<Url>(project.entry.main_module.clone());
         state.put::<PermissionsContainer>(permissions);
         state.put::<Sys>(RealSys);
         state.put::<NodeRequireLoaderRc>(Rc::clone(&self.loader) as NodeRequireLoaderRc);
@@ -143,6 +143,7 @@ impl Spare {
         if let Some(begin) = self.begin.take() {
             begin.begin(&mut self.worker.js_runtime, options, &project.features);
         }
+        project.entry.give_args(&mut self.worker);
         _ = self.project.set(project);
         code_cache::use_for_scripts(&self.worker.js_runtime, &self.project);
         Ok(())

@@ -119,6 +119,7 @@ fn worker_options(services: &Services, args: CreateWebWorkerArgs) -> WebWorkerOp
         bootstrap: BootstrapOptions {
             location: Some(args.main_module),
             close_on_idle: args.close_on_idle,
+            args: project.entry.args.clone(),
             ..bootstrap_options(WorkerExecutionMode::Worker, &project.features)
         },
         extensions: extensions(),

@@ -131,10 +131,13 @@ pub struct Start {
     pub packages_beside: BTreeMap<String, PathBuf>,
     /// What was fetched for it, if anything was: see [`fetched`].
     pub packages: Option<PathBuf>,
-    /// The entry, relative to `checkout`, with `/` between.
+    /// The entry, relative to `checkout`, with `/` between. `node_modules/.bin/NAME`: the program of that name,
+    /// which a package brings.
     pub entry: String,
     /// The program's arguments.
     pub args: Vec<String>,
+    /// Modules that are evaluated before the entry.
+    pub preload: Vec<String>,
     /// The port whose server is served; `None`: the one of `PORT`.
     pub port: Option<u16>,
     /// The import map, relative to `checkout`, where no deno.json names it.

@@ -11,7 +11,8 @@ use switchyard_bridge::command::suggest::{did_you_mean, distance, nearest};
 use crate::policy::Wrong;
 
 /// The keys of `"switchyard"`. Whatever reads another one has it here, or it is refused.
-pub(super) const OWN: [&str; 12] = [
+pub(super) const OWN: [&str; 13] = [
+    "args",
     "cells",
     "entry",
     "env",
@@ -267,7 +268,7 @@ mod tests {
             ("entyr", "did you mean \"entry\"?"),
             ("health_check", "did you mean \"healthcheck\"?"),
             ("shares", "did you mean \"share\"?"),
-            ("colour", "there are cells, entry, "),
+            ("colour", "there are args, cells, entry, "),
             ("permissions", "it belongs beside \"switchyard\""),
         ] {
             let wrong = check(&json!({ "switchyard": { key: true } })).unwrap_err();

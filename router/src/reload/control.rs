@@ -298,6 +298,7 @@ impl Control {
                 let retry =
                     read.plan.is_some() || read.is_late || project.attempt.trigger == Trigger::Request;
                 let event = project.was_read(read, retry);
+                log_entry(project);
                 // The policy has changed meanwhile.
                 let again = project.is_read_otherwise(&self.parts.policy);
                 self.check_claims(&name);
@@ -439,6 +440,16 @@ impl Control {
             is_gone: known.is_none_or(|project| project.machine.is_absent()),
             found,
         }
+    }
+}
+
+/// Logs which entry the newest version has, once for each change of it.
+fn log_entry(project: &mut Project) {
+    let name = project.name.clone();
+    let Some(entry) = project.new_entry() else { return };
+    tracing::info!(project.name = %name, "the entry of {name} is {}, chosen by {}", entry.path, entry.reason);
+    for warning in &entry.warnings {
+        tracing::warn!(project.name = %name, "{name}: {warning}");
     }
 }
 

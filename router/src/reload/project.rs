@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
 use switchyard_bridge::bounds::{KEPT_DEATHS, KEPT_RELOADS};
 use switchyard_bridge::digest::Digest;
+use switchyard_bridge::entry::Entry as Entrypoint;
 use switchyard_bridge::event::{Death, Diagnostic, RouteConflict, Trigger};
 use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
@@ -55,6 +56,8 @@ pub(super) struct Project {
     pub(super) packages: Installed,
     /// What is to be built, or is being built.
     pub(super) plan: Option<Result<Plan, Diagnostic>>,
+    /// The entry that was logged last.
+    logged_entry: Option<Entrypoint>,
     /// What was built and is about to be published.
     pub(super) built: Vec<Arc<Cell>>,
     /// How to start the live version again.
@@ -110,6 +113,7 @@ impl Project {
             packages: Installed::default(),
             own: None,
             plan: None,
+            logged_entry: None,
             built: Vec::new(),
             live_plan: None,
             recorded_function: None,
@@ -208,8 +212,20 @@ impl Project {
         self.refused.iter().chain(self.claimed.refused())
     }
 
+    /// The plan of the live version, or without one of the newest.
+    fn shown_plan(&self) -> Option<&Plan> {
+        self.live_plan.as_ref().or_else(|| self.newest())
+    }
+
+    /// The entry of the newest version, when it was not logged yet.
+    pub(super) fn new_entry(&mut self) -> Option<&Entrypoint> {
+        let entry = self.newest().map(|plan| plan.order.entry.clone());
+        let entry = entry.filter(|entry| self.logged_entry.as_ref() != Some(entry))?;
+        Some(self.logged_entry.insert(entry))
+    }
+
     fn grant(&self) -> Option<&Grant> {
-        let known = self.live_plan.as_ref().or_else(|| self.newest()).map(|plan| &plan.order.grant);
+        let known = self.shown_plan().map(|plan| &plan.order.grant);
         known.or_else(|| self.failed_with.as_ref().map(|(_, grant)| grant)).map(Arc::as_ref)
     }
 
@@ -374,6 +390,7 @@ impl Project {
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),
             deaths: self.deaths.iter().cloned().collect(),
+            entry: self.shown_plan().map(|plan| (&plan.order.entry).into()),
         };
         Shown {
             status,

@@ -11,7 +11,7 @@ pub(super) use self::rules::{IGNORE_FILE, Reason, Rules};
 
 use self::rules::Candidate;
 use crate::digest::{self, Digest};
-use crate::entry::{self, CONFIG_FILES, Config, MAX_CONFIG, PACKAGE_FILE};
+use crate::entry::{self, CONFIG_FILES, Config, Entry, MAX_CONFIG, PACKAGE_FILE};
 use crate::site;
 
 mod rules;
@@ -19,7 +19,8 @@ mod rules;
 /// Fifty times what a bridge takes by default. Links within a project can make a small folder very large.
 const MAX_FILES: usize = 1_000_000;
 
-/// Where frameworks and compilers put what is to be served. The one that holds the entry is sent whole.
+/// The folders in which frameworks and compilers put what is to be served. One that holds the entry, or that the entry
+/// names, is sent whole.
 const OUTPUT_FOLDERS: [&str; 7] = ["dist", "build", ".output", ".next", "out", "_site", "public"];
 
 const PACKAGES: &str = "node_modules";
@@ -87,7 +88,7 @@ pub(super) fn list(
         root,
         within,
         packages,
-        entry: find_entry(root),
+        needed: needed(root),
         ancestors: vec![root.to_owned()],
         rules: rules.clone(),
         files: BTreeMap::new(),
@@ -109,9 +110,30 @@ fn names_packages(folder: &Path) -> bool {
     CONFIG_FILES.into_iter().chain([PACKAGE_FILE]).any(|file| folder.join(file).is_file())
 }
 
-/// The entry of the project in `root`, or the first page of a static site, as a router would find it. `None` where it would find none: to say why is the
-/// router's part.
-fn find_entry(root: &Path) -> Option<String> {
+/// The files and folders that the project in `root` is served from, the entry first. Empty if there is no entry: the
+/// router reports why.
+fn needed(root: &Path) -> Vec<String> {
+    let Some(Entry { path, outputs, .. }) = find_entry(root) else { return Vec::new() };
+    let is_own = !entry::is_in_package(&path);
+    let text = if is_own { read_start(&root.join(&path)) } else { String::new() };
+    // "./build/server/index.js", or "build" alone.
+    let names = |folder: &str| {
+        let around = |before: char| ['/', '"', '\'', '`'].map(|after| format!("{before}{folder}{after}"));
+        ['/', '"', '\'', '`'].into_iter().flat_map(around).any(|named| text.contains(&named))
+    };
+    let named = OUTPUT_FOLDERS.into_iter().filter(|folder| names(folder)).map(str::to_owned);
+    [path].into_iter().chain(outputs).chain(named).collect()
+}
+
+/// The beginning of a program's text. Generated code may be longer.
+fn read_start(path: &Path) -> String {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_CONFIG).read_to_end(&mut text));
+    read.map(|_| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+}
+
+/// The entry, or the first page of a static site, as a router would find it.
+fn find_entry(root: &Path) -> Option<Entry> {
     let config = CONFIG_FILES.into_iter().find(|file| root.join(file).is_file());
     let package = Some(PACKAGE_FILE).filter(|file| root.join(file).is_file());
     let read = |file: Option<&'static str>| match file {
@@ -121,7 +143,7 @@ fn find_entry(root: &Path) -> Option<String> {
     let (config, package) = (read(config)?, read(package)?);
     let [config, package] =
         [&config, &package].map(|read| read.as_ref().map(|(file, value)| Config { file, value }));
-    site::find(root, config, package).ok().map(|served| served.entry().path)
+    site::find(root, config, package).ok().map(|served| served.entry())
 }
 
 /// `None` where it does not parse.
@@ -135,7 +157,8 @@ struct Walk<'a> {
     root: &'a Path,
     within: &'a Path,
     packages: Packages,
-    entry: Option<String>,
+    /// The entry and what else is needed to serve it.
+    needed: Vec<String>,
     /// The real directories from the root down to where the walk is: a link to one of them is a loop.
     ancestors: Vec<PathBuf>,
     rules: Rules,
@@ -203,13 +226,14 @@ impl Walk<'_> {
     /// packages, which git ignores because they can be made again.
     fn is_sent_whole(&self, path: &str, is_dir: bool) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let Some(entry) = &self.entry else { return is_dir && name == PACKAGES };
-        let holds_entry = || entry.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let is_below = |needed: &String| needed.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let holds_entry = || self.needed.iter().any(is_below);
         let is_output = || {
             let candidate = Candidate { path: &self.root.join(path), is_dir, is_link: false, whole: false };
             OUTPUT_FOLDERS.contains(&name) || self.rules.reason(candidate) == Some(Reason::Gitignore)
         };
-        entry == path || (is_dir && (name == PACKAGES || (holds_entry() && is_output())))
+        let is_needed = self.needed.iter().any(|needed| needed == path);
+        is_needed || (is_dir && (name == PACKAGES || (holds_entry() && is_output())))
     }
 
     fn installed(&self, shown: &Path, is_dir: bool) -> Option<Reason> {
@@ -261,16 +285,16 @@ impl Walk<'_> {
     /// Refuses what no router could serve, while it can be said why.
     fn check(&self) -> Result<(), FilesError> {
         let holds_entry = |(left, _): &(&String, &Reason)| {
-            self.entry.as_ref().is_some_and(|entry| {
-                *left == entry || (left.ends_with('/') && entry.starts_with(left.as_str()))
-            })
+            let holds =
+                |entry: &String| *left == entry || (left.ends_with('/') && entry.starts_with(left.as_str()));
+            self.needed.first().is_some_and(holds)
         };
         let entry = self.left_out.iter().find(holds_entry);
         let by_rule = |reason: Reason| !matches!(reason, Reason::Packages | Reason::Never);
         if let Some((left, reason)) = entry.filter(|(_, reason)| by_rule(**reason)) {
             return Err(FilesError(format!(
                 "the entry {} would be left out with {left} ({}): let it in with a line \"!{left}\" in {IGNORE_FILE}",
-                self.entry.as_deref().unwrap_or_default(),
+                self.needed.first().map(String::as_str).unwrap_or_default(),
                 reason.why(),
             )));
         }

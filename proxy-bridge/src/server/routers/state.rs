@@ -264,6 +264,7 @@ fn unknown(name: &str) -> Status {
         sequence: 0,
         grants: None,
         deaths: Vec::new(),
+        entry: None,
         incarnation: Incarnation::FIRST,
     }
 }

@@ -271,6 +271,7 @@ impl Told {
             sequence: 0,
             grants: None,
             deaths: Vec::new(),
+            entry: None,
             incarnation: Incarnation::FIRST,
         })
     }

@@ -27,13 +27,13 @@ use crate::paths::Names;
 use crate::project::Sys;
 use crate::roots::Roots;
 
-/// Fetches what `main_module` leads to. What only a dynamic import names may be missing.
+/// Fetches what `main_module` leads to; without one, nothing. What only a dynamic import names may be missing.
 pub(super) async fn walk(
     packages: &Installer,
     roots: &Roots,
     names: &Names,
     client: &Arc<Client>,
-    main_module: Url,
+    main_module: Option<Url>,
 ) -> Result<ModuleGraph, Diagnostic> {
     let graph = build(packages, roots, client, main_module).await.map_err(|error| told(names, &error))?;
     graph.valid().map_err(|error| invalid(roots, names, client, &error))?;
@@ -47,7 +47,7 @@ async fn build(
     packages: &Installer,
     roots: &Roots,
     client: &Arc<Client>,
-    main_module: Url,
+    main_module: Option<Url>,
 ) -> anyhow::Result<ModuleGraph> {
     let factory = packages.resolver_factory();
     let workspace = factory.workspace_factory();
@@ -76,7 +76,7 @@ async fn build(
         resolver: Some(&resolver),
         ..BuildOptions::default()
     };
-    graph.build(vec![main_module], Vec::new(), &loader, options).await;
+    graph.build(main_module.into_iter().collect(), Vec::new(), &loader, options).await;
     Ok(graph)
 }
 

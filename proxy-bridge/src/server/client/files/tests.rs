@@ -181,6 +181,25 @@ fn the_folder_that_holds_the_entry_is_sent_whole() {
 }
 
 #[test]
+fn what_the_entry_is_served_from_is_sent_too() {
+    let serve =
+        r#"{"scripts": {"start": "react-router-serve ./build/server/index.js"}, "dependencies": {"x": "1"}}"#;
+    for (package, program) in [
+        // A program of a package, which the routers install, serves the folder that it is given.
+        (serve, "x"),
+        // A program of the project's own reads it by itself.
+        (r#"{"scripts": {"start": "node server.js"}}"#, "import './build/server/index.js';"),
+        (r#"{"scripts": {"start": "node server.js"}}"#, "join(import.meta.dirname, 'build', 'client')"),
+    ] {
+        let dir = folder(&["build/server/index.js", "build/client/a.css", "dist/x.js"]);
+        write(&dir, "package.json", package);
+        write(&dir, "server.js", program);
+        write(&dir, ".gitignore", "build\ndist\n");
+        assert_eq!(left_out(&dir), left(&["dist/"], Reason::Gitignore), "{program}");
+    }
+}
+
+#[test]
 fn an_output_folder_that_does_not_hold_the_entry_is_left_out() {
     let dir = folder(&["main.ts", "dist/index.js", "build/x"]);
     write(&dir, ".gitignore", "dist\nbuild/\n");

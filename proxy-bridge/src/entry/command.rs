@@ -1,0 +1,327 @@
+//! The program that a start command runs, without running anything: which file or script, with which
+//! arguments, variables and modules before it.
+
+mod flags;
+
+use self::flags::{DENO, ELSEWHERE, Flags, MANAGER, MONITOR, NODE, PACKAGES, TS, VARIABLES, ValueFlags};
+use super::shell;
+
+/// Commands that start another one, in one another: `cross-env A=b npx nodemon -x "ts-node app.ts"` has three.
+const MAX_WRAPPERS: usize = 8;
+
+/// The last part of a start command that runs a program.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Command {
+    pub(super) target: Target,
+    pub(super) args: Vec<String>,
+    /// Variables that are set for it, in their order.
+    pub(super) env: Vec<(String, String)>,
+    /// Files of variables, relative to where it runs.
+    pub(super) env_files: Vec<String>,
+    /// Modules that are evaluated before the program.
+    pub(super) preload: Vec<String>,
+    /// The folder, relative to the project, that it is run in.
+    pub(super) folder: String,
+}
+
+/// The thing that a command runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A file, as Node resolves the name of one.
+    File(String),
+    /// A script of package.json or a task of deno.json.
+    Script(String),
+    /// A program that a package brings, or else a script of that name.
+    Program(String),
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::File(String::new())
+    }
+}
+
+/// Modules that teach Node what is understood here anyhow.
+const OURS: &[&str] = &[
+    "tsx",
+    "tsx/esm",
+    "tsx/cjs",
+    "tsx/esm/api",
+    "ts-node",
+    "ts-node/register",
+    "ts-node/register/transpile-only",
+    "ts-node/esm",
+    "@swc-node/register",
+    "@swc-node/register/esm",
+    "@swc/register",
+    "@babel/register",
+    "babel-register",
+    "esbuild-register",
+    "esm",
+    "source-map-support/register",
+];
+
+/// The commands of `text` that run a program, the last one first. Commands that are not understood are left out.
+pub(super) fn understand(text: &str) -> Vec<Command> {
+    let mut folder = String::new();
+    let mut found = Vec::new();
+    for words in shell::commands(text).unwrap_or_default() {
+        match words.as_slice() {
+            [cd, to] if cd == "cd" => folder = join(&folder, to),
+            words => found.extend(Command { folder: folder.clone(), ..Command::default() }.read(words, 0)),
+        }
+    }
+    found.reverse();
+    found
+}
+
+impl Command {
+    fn read(mut self, words: &[String], depth: usize) -> Option<Self> {
+        let (first, rest) = words.split_first()?;
+        if depth > MAX_WRAPPERS {
+            return None;
+        }
+        if let Some((name, value)) = assignment(first) {
+            self.env.push((name.to_owned(), value.to_owned()));
+            return self.read(rest, depth);
+        }
+        // `./node_modules/.bin/next` is the program `next`.
+        let name = first.strip_prefix("./").unwrap_or(first);
+        let name = name.strip_prefix("node_modules/.bin/").unwrap_or(name);
+        match name {
+            "node" | "nodejs" => self.node(rest),
+            "deno" => self.deno(rest),
+            "bun" => self.bun(rest, depth),
+            "tsx" | "ts-node" | "ts-node-esm" | "ts-node-dev" | "tsnd" | "swc-node" | "esno" | "esr"
+            | "jiti" | "babel-node" | "vite-node" | "node-dev" | "tsimp" => self.typescript(rest),
+            "nodemon" | "supervisor" => self.monitor(rest, depth),
+            "pm2" | "pm2-runtime" | "pm2-docker" | "forever" => self.manager(rest),
+            "npm" | "pnpm" | "yarn" => self.package_manager(name, rest, depth),
+            "npx" | "pnpx" | "bunx" => self.wrapped(rest, PACKAGES, depth),
+            "cross-env" | "cross-env-shell" | "env" | "exec" | "nohup" | "time" | "sudo" | "dumb-init"
+            | "tini" | "c8" | "nyc" => self.wrapped(rest, VARIABLES, depth),
+            "dotenv" | "dotenvx" | "env-cmd" | "doppler" | "infisical" | "op" => {
+                self.with_variables(name, rest, depth)
+            }
+            // What a shell does by itself, and what is no program of a package.
+            "echo" | "mkdir" | "rm" | "cp" | "mv" | "sleep" | "true" | "false" | "wait" | "test" | "["
+            | "export" | "set" | "cat" | "touch" | "sh" | "bash" | "docker" | "docker-compose" | "make"
+            | "python" | "python3" | "git" | "curl" | "cd" => None,
+            _ if name.contains('/') || has_extension(name) => self.with_file(first, rest),
+            _ => Some(Self { target: Target::Program(name.to_owned()), args: rest.to_vec(), ..self }),
+        }
+    }
+
+    fn with_file(self, file: &str, args: &[String]) -> Option<Self> {
+        if let Some(package) = file.strip_prefix("npm:") {
+            let target = Target::Program(program_of(package));
+            return Some(Self { target, args: args.to_vec(), ..self });
+        }
+        let is_remote = ["jsr:", "http:", "https:"].iter().any(|scheme| file.starts_with(scheme));
+        let target = Target::File(join(&self.folder, file));
+        (!is_remote).then(|| Self { target, args: args.to_vec(), ..self })
+    }
+
+    fn node(mut self, words: &[String]) -> Option<Self> {
+        let flags = Flags::read(words, NODE);
+        if flags.has(&["-e", "--eval", "-p", "-pe", "--print", "--test", "-c", "--check", "-v", "-h"]) {
+            return None;
+        }
+        if let Some(script) = flags.value("--run") {
+            let target = Target::Script(script.to_owned());
+            return Some(Self { target, args: flags.rest.to_vec(), ..self });
+        }
+        self.take(&flags);
+        // Without a file Node reads its standard input.
+        let (file, args) = flags.rest.split_first()?;
+        self.with_file(file, args)
+    }
+
+    /// Takes over what flags say of variables and of modules before the program.
+    fn take(&mut self, flags: &Flags<'_>) {
+        for (flag, value) in &flags.values {
+            match *flag {
+                "-r" | "--require" | "--import" | "--preload" if !OURS.contains(value) => {
+                    self.preload.push((*value).to_owned());
+                }
+                "--env-file" | "--env-file-if-exists" => self.env_files.push((*value).to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    fn deno(mut self, words: &[String]) -> Option<Self> {
+        let before = Flags::read(words, DENO);
+        let (first, rest) = before.rest.split_first()?;
+        let words = match first.as_str() {
+            "run" | "serve" => rest,
+            "task" => {
+                let (task, args) = Flags::read(rest, &["--cwd", "-f", "--filter"]).rest.split_first()?;
+                return Some(Self { target: Target::Script(task.clone()), args: args.to_vec(), ..self });
+            }
+            _ if first.contains('.') || first.contains('/') => words,
+            _ => return None,
+        };
+        let flags = Flags::read(words, DENO);
+        self.take(&flags);
+        if flags.flags.contains(&"--env-file") || flags.flags.contains(&"--env") {
+            self.env_files.push(".env".to_owned());
+        }
+        let (file, args) = flags.rest.split_first()?;
+        self.with_file(file, args)
+    }
+
+    fn bun(mut self, words: &[String], depth: usize) -> Option<Self> {
+        let flags =
+            Flags::read(words, &["--env-file", "-r", "--preload", "--cwd", "--port", "-c", "--config"]);
+        self.take(&flags);
+        match flags.rest.split_first()? {
+            (run, rest) if run == "run" => self.bun(rest, depth + 1).filter(|_| depth < MAX_WRAPPERS),
+            (x, rest) if x == "x" => self.wrapped(rest, PACKAGES, depth),
+            (name, args) if name.starts_with('.') || name.contains('/') || has_extension(name) => {
+                self.with_file(name, args)
+            }
+            (name, _) if matches!(name.as_str(), "build" | "install" | "test" | "add") => None,
+            (name, args) => Some(Self { target: Target::Program(name.clone()), args: args.to_vec(), ..self }),
+        }
+    }
+
+    fn typescript(mut self, words: &[String]) -> Option<Self> {
+        let words = if words.first().is_some_and(|word| word == "watch") { &words[1..] } else { words };
+        let flags = Flags::read(words, TS);
+        if flags.has(&["-e", "--eval", "-p", "--print", "--test"]) {
+            return None;
+        }
+        self.take(&flags);
+        let (file, args) = flags.rest.split_first()?;
+        self.with_file(file, args)
+    }
+
+    fn monitor(mut self, words: &[String], depth: usize) -> Option<Self> {
+        let flags = Flags::read(words, MONITOR);
+        self.take(&flags);
+        let Some(command) = flags.value("--exec").or_else(|| flags.value("-x")) else {
+            return match flags.rest.split_first() {
+                Some((file, args)) => self.with_file(file, args),
+                None => self.with_file(".", &[]),
+            };
+        };
+        let mut words = shell::commands(command)?.pop()?;
+        words.extend(flags.rest.iter().cloned());
+        self.read(&words, depth + 1)
+    }
+
+    fn manager(self, words: &[String]) -> Option<Self> {
+        let flags = Flags::read(words, MANAGER);
+        let rest = match flags.rest.split_first()? {
+            (start, rest) if matches!(start.as_str(), "start" | "restart" | "reload" | "startOrRestart") => {
+                rest
+            }
+            (file, _) if has_extension(file) || file.contains('/') || is_package_manager(file) => flags.rest,
+            // `pm2 save`
+            _ => return None,
+        };
+        let flags = Flags::read(rest, MANAGER);
+        let (file, rest) = flags.rest.split_first()?;
+        let args = rest.iter().position(|word| word == "--").map_or(&[][..], |at| &rest[at + 1..]);
+        if is_package_manager(file) {
+            let script = args.iter().find(|word| *word != "run")?;
+            return Some(Self { target: Target::Script(script.clone()), ..self });
+        }
+        // A file of settings, which is a program of its own to read.
+        let is_settings = file.contains("ecosystem") || file.ends_with(".json") || file.ends_with(".yml");
+        if is_settings { None } else { self.with_file(file, args) }
+    }
+
+    fn package_manager(self, name: &str, words: &[String], depth: usize) -> Option<Self> {
+        let flags = Flags::read(words, PACKAGES);
+        if flags.has(ELSEWHERE) {
+            return None;
+        }
+        let prefix = ["--prefix", "-C", "--dir", "--cwd"].into_iter().find_map(|flag| flags.value(flag));
+        let folder = prefix.map_or_else(|| self.folder.clone(), |prefix| join(&self.folder, prefix));
+        let this = Self { folder, ..self };
+        let (first, rest) = flags.rest.split_first()?;
+        let args = |rest: &[String]| rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest).to_vec();
+        match first.as_str() {
+            "run" | "run-script" => {
+                let flags = Flags::read(rest, PACKAGES);
+                let (script, rest) = flags.rest.split_first()?;
+                let target = Target::Script(script.clone());
+                (!flags.has(ELSEWHERE)).then(|| Self { target, args: args(rest), ..this })
+            }
+            "start" => Some(Self { target: Target::Script(first.clone()), args: args(rest), ..this }),
+            "exec" | "x" | "dlx" => this.wrapped(rest, PACKAGES, depth),
+            "node" => this.node(rest),
+            "install" | "i" | "ci" | "build" | "test" | "add" | "workspace" | "workspaces" => None,
+            _ if name != "npm" => {
+                Some(Self { target: Target::Program(first.clone()), args: args(rest), ..this })
+            }
+            _ => None,
+        }
+    }
+
+    /// The command behind one that only sets the scene for it.
+    fn wrapped(self, words: &[String], values: ValueFlags, depth: usize) -> Option<Self> {
+        let flags = Flags::read(words, values);
+        self.read(flags.rest, depth + 1)
+    }
+
+    fn with_variables(mut self, name: &str, words: &[String], depth: usize) -> Option<Self> {
+        let words = match words.split_first() {
+            Some((run, rest)) if run == "run" => rest,
+            _ => words,
+        };
+        let flags = Flags::read(words, VARIABLES);
+        let named = |flag: &str| matches!(flag, "-e" | "-f" | "--file" | "--env-file");
+        let mut files =
+            flags.values.iter().filter(|(flag, _)| named(flag)).map(|(_, value)| *value).peekable();
+        if matches!(name, "dotenv" | "dotenvx" | "env-cmd") {
+            let default = files.peek().is_none().then_some(".env");
+            self.env_files.extend(files.chain(default).map(str::to_owned));
+        }
+        let mut rest = flags.rest;
+        // `env-cmd ./.env node app.js`
+        if let Some((file, after)) = rest.split_first().filter(|(file, _)| file.contains(".env")) {
+            self.env_files = vec![file.clone()];
+            rest = after;
+        }
+        self.read(rest, depth + 1)
+    }
+}
+
+/// `NAME=value`
+fn assignment(word: &str) -> Option<(&str, &str)> {
+    let (name, value) = word.split_once('=')?;
+    let is_name = |name: &str| {
+        let mut bytes = name.bytes();
+        bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    is_name(name).then_some((name, value))
+}
+
+fn is_package_manager(name: &str) -> bool {
+    matches!(name, "npm" | "yarn" | "pnpm")
+}
+
+/// The program that `npm:` names: `next` for `next@16`, `serve` for `@x/y@1/serve`.
+fn program_of(package: &str) -> String {
+    let unscoped = package.strip_prefix('@').and_then(|scoped| scoped.split_once('/'));
+    let name = unscoped.map_or(package, |(_, name)| name);
+    let (name, program) = name.split_once('/').unwrap_or((name, ""));
+    let name = name.split('@').next().unwrap_or(name);
+    if program.is_empty() { name.to_owned() } else { program.to_owned() }
+}
+
+fn has_extension(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|extension| super::files::EXTENSIONS.contains(&extension))
+}
+
+fn join(folder: &str, path: &str) -> String {
+    if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The entries that commands name: scripts, tasks, and programs of packages.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::command::{self, Command, Target};
+use super::super::files::{self, Resolved, resolve};
+use super::super::misses::{Kind, Named};
+use super::super::outputs::{self, Output, shortened};
+use super::super::{Entry, PROGRAMS, env, programs, scripts};
+use super::{Found, Search, Table};
+
+/// The depth of scripts that run each other.
+const MAX_SCRIPTS: usize = 8;
+
+/// Environment files, and preloaded modules, of one command.
+const MAX_ENV_FILES: usize = 4;
+const MAX_PRELOADED: usize = 16;
+
+impl<'a> Search<'a> {
+    pub(super) fn script(&mut self, table: Table, name: &str) -> Found {
+        match self.script_text(table, name) {
+            Some((named, text)) => self.command(&named, text, table, 0),
+            None => Ok(None),
+        }
+    }
+
+    fn script_text(&self, table: Table, name: &str) -> Option<(Named, &'a str)> {
+        let (config, key) = match table {
+            Table::Tasks => (self.config?, "tasks"),
+            Table::Scripts => (self.package?, "scripts"),
+        };
+        let text = scripts::text(config.value, key, name)?;
+        Some((Named { file: config.file, field: format!("{key}.{name}") }, text))
+    }
+
+    /// The entry of the last command in `text` that runs a program. Commands behind it whose program is not known
+    /// are passed over.
+    pub(super) fn command(&mut self, named: &Named, text: &str, table: Table, depth: usize) -> Found {
+        let before = self.misses.count();
+        for command in command::understand(text) {
+            let found = self.run_by(named, command, table, depth)?;
+            if found.is_some() {
+                self.misses.forget_after(before);
+                return Ok(found);
+            }
+            if !self.misses.is_last(Kind::Unclear) {
+                return Ok(None);
+            }
+        }
+        if self.misses.count() == before {
+            let what = format!("({:?}) does not say which file is served", shortened(text));
+            self.misses.add(named, what, Kind::Unclear);
+        }
+        Ok(None)
+    }
+
+    fn run_by(&mut self, named: &Named, mut command: Command, table: Table, depth: usize) -> Found {
+        let Some(left) = self.commands.checked_sub(1) else { return Ok(None) };
+        self.commands = left;
+        let found = match &command.target {
+            Target::File(name) if is_for_developers(name) => {
+                let what = format!("runs {}, which is for developers", shortened(name));
+                self.misses.add(named, what, Kind::Tool);
+                None
+            }
+            Target::File(name) => self.candidate(named, "runs", name)?.map(|path| self.entry(path, named)),
+            Target::Script(name) => self.other_script(named, name, table, depth)?,
+            Target::Program(name) => match self.other_script(named, name, table, depth)? {
+                None if name == "next" && is_start(&command) => self.next(named, &mut command)?,
+                None => self.program(named, name, &command)?,
+                found => found,
+            },
+        };
+        Ok(found.map(|entry| self.with(entry, command, named)))
+    }
+
+    /// A script that another one runs, first looked for in the same table.
+    fn other_script(&mut self, named: &Named, name: &str, table: Table, depth: usize) -> Found {
+        let tables = match table {
+            Table::Tasks => [Table::Tasks, Table::Scripts],
+            Table::Scripts => [Table::Scripts, Table::Tasks],
+        };
+        let found = tables.into_iter().find_map(|table| Some((table, self.script_text(table, name)?)));
+        let is_itself = |other: &Named| other.field == named.field && other.file == named.file;
+        match found {
+            Some((table, (other, text))) if depth < MAX_SCRIPTS && !is_itself(&other) => {
+                self.command(&other, text, table, depth + 1)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A program of a package.
+    fn program(&mut self, named: &Named, name: &str, command: &Command) -> Found {
+        let package = self.package.map_or(&Value::Null, |package| package.value);
+        if name == "nest" && is_start(command) {
+            let found = self.candidate(named, "runs", "dist/main")?;
+            return Ok(found.map(|path| self.entry(path, named)));
+        }
+        if scripts::is_tool(name) || name == "next" || !command.folder.is_empty() {
+            let what = format!("runs {}, which does not say what is served", shortened(name));
+            self.misses.add(named, what, Kind::Tool);
+            return Ok(None);
+        }
+        self.installed(named, name, package)
+    }
+
+    fn installed(&mut self, named: &Named, name: &str, package: &Value) -> Found {
+        let is_allowed = self.lookups > 0;
+        self.lookups = self.lookups.saturating_sub(1);
+        let found = is_allowed.then(|| programs::find(self.dir, package, name)).flatten();
+        let expected = || {
+            let is_expected = !name.contains('/') && programs::may_be_installed(self.dir, package);
+            is_expected.then(|| format!("{PROGRAMS}{name}"))
+        };
+        match found.or_else(expected) {
+            Some(path) => Ok(Some(self.entry(path, named))),
+            None => {
+                let what = format!("runs {:?}, a program that no installed package brings", shortened(name));
+                self.misses.add(named, what, Kind::Unclear);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The server that stands for `next start`.
+    fn next(&mut self, named: &Named, command: &mut Command) -> Found {
+        let package = self.package.map_or(&Value::Null, |package| package.value);
+        if !self.dir.join(".next/BUILD_ID").is_file() {
+            return Err(self.not_built(named, "serves", ".next"));
+        }
+        let Some(output) = outputs::next(self.dir, package) else {
+            return self.installed(named, "next", package);
+        };
+        if output.args.is_empty() {
+            // The standalone server takes none.
+            command.args.clear();
+        }
+        let Output { path, folders: outputs, warnings, .. } = output;
+        Ok(Some(Entry { outputs, warnings, ..self.entry(path, named) }))
+    }
+
+    /// The entry with its command's arguments, variables and preloaded modules.
+    fn with(&self, mut entry: Entry, command: Command, named: &Named) -> Entry {
+        entry.args.extend(command.args);
+        let preload = command.preload.iter().take(MAX_PRELOADED).map(|name| self.preloaded(name));
+        entry.preload = preload.chain(std::mem::take(&mut entry.preload)).collect();
+        let mut variables = BTreeMap::new();
+        for file in command.env_files.iter().take(MAX_ENV_FILES) {
+            match env::read(self.dir, file) {
+                Some(read) => variables.extend(read),
+                None => entry.warnings.push(format!(
+                    "{named} reads variables from {}, which is not there: the operator's policy can set them",
+                    shortened(file)
+                )),
+            }
+        }
+        variables.extend(command.env);
+        // What an inner command sets counts.
+        variables.append(&mut entry.env);
+        variables.retain(|name, value| env::may_be_set(name) && !value.contains('\0'));
+        entry.env = variables;
+        entry.outputs.extend(entry.args.iter().filter_map(|arg| files::output_folder(arg)));
+        entry.outputs.sort();
+        entry.outputs.dedup();
+        entry
+    }
+
+    /// The specifier of a module before the program: a file's with what Node would add to its name.
+    fn preloaded(&self, name: &str) -> String {
+        match resolve(self.dir, name) {
+            Resolved::Program(path) if name.starts_with('.') => format!("./{path}"),
+            _ => name.to_owned(),
+        }
+    }
+}
+
+fn is_start(command: &Command) -> bool {
+    command.args.first().is_some_and(|arg| arg == "start")
+}
+
+/// `dev.ts`: the development server of Fresh.
+fn is_for_developers(name: &str) -> bool {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    name.split('.').next() == Some("dev")
+}
