@@ -96,6 +96,9 @@ pub struct Status {
     /// Cells of it that ended by themselves, the newest first.
     #[serde(default)]
     pub deaths: Vec<Died>,
+    /// The cron expressions at which the live version's `scheduled` is to run, as its configuration has them.
+    #[serde(default)]
+    pub crons: Vec<String>,
 }
 
 /// What a project asks for in its own configuration, what the operator's policy lets it have, and what

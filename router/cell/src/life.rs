@@ -21,6 +21,7 @@ use crate::inspector::Inspector;
 use crate::log;
 use crate::paths::Names;
 use crate::permissions;
+use crate::platform::{self, Background};
 use crate::process::{self, trim_memory};
 use crate::project::Project;
 use crate::requests;
@@ -29,6 +30,7 @@ use crate::runtime::{Spare, heap};
 use crate::sandbox::{self, Rules};
 use crate::servers::{DefaultExport, Servers};
 use crate::trace::explain;
+use crate::workers;
 use crate::watchdog::Pulse;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
@@ -61,7 +63,14 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
     let default_export = servers.listen_at(&mut spare.worker.js_runtime, &start.socket, &start.probe);
-    let mut version = Version { worker: spare.worker, project, control, inspector, default_export };
+    let runtime = &mut spare.worker.js_runtime;
+    let background = platform::install(runtime, &start.api);
+    let adapter = match workers::install(runtime, &start, &project) {
+        Ok(adapter) => adapter,
+        Err(error) => return fail(&control, diagnose(&project, &error)),
+    };
+    let mut version =
+        Version { worker: spare.worker, project, control, inspector, default_export, background, adapter };
     match version.build().await {
         Ok(()) => version.serve(&pulse, Duration::from_millis(start.limits.event_loop)).await,
         Err(diagnostic) if version.project.failures.is_lack(&diagnostic.message) => {
@@ -142,6 +151,8 @@ struct Version {
     control: Control,
     inspector: Option<Inspector>,
     default_export: DefaultExport,
+    background: Option<Background>,
+    adapter: Option<workers::Adapter>,
 }
 
 impl Version {
@@ -149,6 +160,11 @@ impl Version {
     async fn build(&mut self) -> Result<(), Diagnostic> {
         let project = Arc::clone(&self.project);
         let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
+        let exports = match &self.adapter {
+            Some(adapter) => adapter.adapt(&mut self.worker.js_runtime, &exports),
+            None => Ok(exports),
+        };
+        let exports = exports.map_err(|error| diagnose(&project, &error))?;
         if serving_server_kind().is_none() {
             let served = self.default_export.serve(&mut self.worker.js_runtime, exports);
             served.map_err(|error| diagnose(&project, &error))?;
@@ -197,6 +213,11 @@ impl Version {
                 () = self.control.draining().begun() => {
                     if let Some(inspector) = &mut self.inspector {
                         inspector.ended().await;
+                    }
+                    if let Some(background) = &self.background
+                        && let Err(error) = background.finish(&mut self.worker.js_runtime).await
+                    {
+                        return self.report(&error);
                     }
                     return self.say_goodbye(0);
                 }

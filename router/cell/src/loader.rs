@@ -33,6 +33,7 @@ use crate::failures::Place;
 use crate::imports;
 use crate::project::{Project, ProjectSlot};
 use crate::source::{self, Code, Loaded};
+use crate::workers;
 
 /// What is smaller (in bytes) V8 has compiled by the time that an entry of the cache is read: it leaves functions for when
 /// they are called.
@@ -251,6 +252,15 @@ impl NodeRequireLoader for Loader {
 }
 
 fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> {
+    let renamed = match &project.modules {
+        Some(modules) => modules.rename(raw)?,
+        None if raw.starts_with("cloudflare:") => return Err(workers::missing(raw)),
+        None => None,
+    };
+    let raw = renamed.as_deref().unwrap_or(raw);
+    if workers::is_own(raw) {
+        return Url::parse(raw).map_err(|error| error.to_string());
+    }
     let mode = project.cjs.get_referrer_kind(referrer);
     let kind = NodeResolutionKind::Execution;
     let resolved = project.resolver.resolve(raw, referrer, mode, kind);

@@ -25,6 +25,7 @@ mod paths;
 mod permissions;
 mod probe;
 mod process;
+mod platform;
 mod project;
 mod remote;
 mod requests;
@@ -37,6 +38,7 @@ mod source;
 mod trace;
 mod watchdog;
 mod web_worker;
+mod workers;
 
 use control::Control;
 use watchdog::Pulse;

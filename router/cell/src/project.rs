@@ -1,6 +1,7 @@
 //! The version that this cell runs: where it may load from, and Deno's own resolver, emitter and CommonJS translation
 //! set up for it. Shared by the main thread and its web workers.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -16,7 +17,7 @@ use deno_resolver::factory::{
     ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory, WorkspaceFactoryOptions,
 };
 use deno_resolver::npm::{DenoInNpmPackageChecker, NpmResolver};
-use node_resolver::PackageJsonThreadLocalCache;
+use node_resolver::{NodeConditionOptions, NodeResolverOptions, PackageJsonThreadLocalCache};
 use sys_traits::impls::RealSys;
 
 use crate::cache::Cache;
@@ -25,7 +26,8 @@ use crate::failures::Failures;
 use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
-use switchyard_protocol::{Limits, Start};
+use crate::workers::Modules;
+use switchyard_protocol::{Limits, PlatformApi, Start};
 
 pub(crate) type Sys = RealSys;
 pub(crate) type Checker = DenoInNpmPackageChecker;
@@ -37,6 +39,10 @@ pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
 /// Deno keeps caches in a directory of its own, for who may write there. A cell has another: nothing can be made below a
 /// file.
 const NO_CACHE: &str = "/dev/null/deno";
+
+/// Conditions of `exports` in package.json that a Worker's packages are asked for, besides Deno's and Node's. Without
+/// `browser`, which packages for Node have an excuse behind.
+const WORKERS: [&str; 2] = ["workerd", "worker"];
 
 pub(crate) struct Project {
     pub(crate) roots: Roots,
@@ -60,6 +66,8 @@ pub(crate) struct Project {
     members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
+    /// How modules are found where wrangler's bundler would find them.
+    pub(crate) modules: Option<Modules>,
     /// The file that was last required; V8 compiles it next.
     pub(crate) last_required: Mutex<Option<Url>>,
 }
@@ -76,7 +84,11 @@ impl Project {
         let members = members.collect();
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
-        let factory = resolver_factory(&roots, configuration, exports.clone());
+        let modules = match &start.api {
+            PlatformApi::Workers(worker) => Some(Modules::new(worker, &roots.checkout)?),
+            _ => None,
+        };
+        let factory = resolver_factory(&roots, configuration, exports.clone(), modules.is_some());
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
         Ok(Self {
@@ -93,6 +105,7 @@ impl Project {
             members,
             failures: Failures::default(),
             cache,
+            modules,
             last_required: Mutex::default(),
             roots,
         })
@@ -130,6 +143,7 @@ fn resolver_factory(
     roots: &Roots,
     configuration: WorkspaceDirectoryRc,
     exports: Arc<Exports>,
+    as_workers: bool,
 ) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
@@ -157,6 +171,15 @@ fn resolver_factory(
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             node_analysis_cache: Some(exports),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            // As wrangler's bundler: `./a` and `./a.js` may be a.ts, and packages may have code for Workers.
+            unstable_sloppy_imports: as_workers,
+            node_resolver_options: NodeResolverOptions {
+                conditions: NodeConditionOptions {
+                    conditions: if as_workers { WORKERS.map(Cow::Borrowed).to_vec() } else { Vec::new() },
+                    ..NodeConditionOptions::default()
+                },
+                ..NodeResolverOptions::default()
+            },
             ..ResolverFactoryOptions::default()
         },
     )

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::platform::Platform;
+use switchyard_bridge::wrangler::Worker;
 
 /// The interfaces that a version gets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -15,10 +16,6 @@ pub enum PlatformApi {
     /// Those of Cloudflare's Workers.
     Workers(Box<Worker>),
 }
-
-/// What a Worker is configured with.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Worker {}
 
 impl From<Platform> for PlatformApi {
     fn from(platform: Platform) -> Self {

@@ -144,6 +144,7 @@ impl Shown {
             sequence: 0,
             grants: None,
             deaths: Vec::new(),
+            crons: Vec::new(),
             incarnation: Incarnation::FIRST,
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }

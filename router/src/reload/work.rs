@@ -10,7 +10,7 @@ use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::project::ProjectName;
-use switchyard_protocol::Install;
+use switchyard_protocol::{Install, PlatformApi};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
@@ -52,8 +52,11 @@ pub(super) struct Plan {
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port } = manifest;
-        let api = platform.unwrap_or_default().into();
+        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port, worker } = manifest;
+        let api = match worker {
+            Some(worker) => PlatformApi::Workers(Box::new(worker)),
+            None => platform.unwrap_or_default().into(),
+        };
         let order = Order { version, checkout, entry, include, grant, api, port };
         Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
     }

@@ -264,6 +264,7 @@ fn unknown(name: &str) -> Status {
         sequence: 0,
         grants: None,
         deaths: Vec::new(),
+        crons: Vec::new(),
         incarnation: Incarnation::FIRST,
     }
 }

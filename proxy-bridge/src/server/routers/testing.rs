@@ -271,6 +271,7 @@ impl Told {
             sequence: 0,
             grants: None,
             deaths: Vec::new(),
+            crons: Vec::new(),
             incarnation: Incarnation::FIRST,
         })
     }
