@@ -27,19 +27,20 @@ impl<'a> Document<'a> {
     }
 
     fn parse_json(&mut self) -> Result<(), Diagnostic> {
-        let parsed = jsonc_parser::parse_to_ast(self.text, &Default::default(), &Default::default());
-        let parsed = parsed.map_err(|error| {
+        let value = jsonc_parser::parse_to_serde_value::<Value>(self.text, &Default::default());
+        let value = value.map_err(|error| {
             let mut wrong = in_file(self.file, format!("{} does not parse: {}", self.file, error.kind()));
             wrong.line = u32::try_from(error.line_display()).ok();
             wrong.column = u32::try_from(error.column_display()).ok();
             wrong
         })?;
-        let Some(ast::Value::Object(object)) = parsed.value else {
+        let Value::Object(value) = value else {
             return Err(in_file(self.file, format!("{} must hold one JSON object", self.file)));
         };
-        json_keys("", &object, DEPTH, &mut self.offsets);
-        if let Value::Object(value) = Value::from(ast::Value::Object(object)) {
-            self.value = value;
+        self.value = value;
+        let parsed = jsonc_parser::parse_to_ast(self.text, &Default::default(), &Default::default());
+        if let Some(object) = parsed.ok().and_then(|parsed| parsed.value).as_ref().and_then(ast::Value::as_object) {
+            json_keys("", object, DEPTH, &mut self.offsets);
         }
         Ok(())
     }

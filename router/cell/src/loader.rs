@@ -261,6 +261,9 @@ fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> 
     if workers::is_own(raw) {
         return Url::parse(raw).map_err(|error| error.to_string());
     }
+    if let Some(found) = workers::find_by_tsconfig(project, raw, referrer) {
+        return Ok(found);
+    }
     let mode = project.cjs.get_referrer_kind(referrer);
     let kind = NodeResolutionKind::Execution;
     let resolved = project.resolver.resolve(raw, referrer, mode, kind);

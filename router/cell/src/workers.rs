@@ -1,6 +1,7 @@
 //! Cloudflare Workers: their handlers, their interfaces, and modules as wrangler's bundler finds them.
 
 mod modules;
+mod tsconfig;
 
 use deno_core::error::CoreError;
 use deno_core::{JsRuntime, v8};
@@ -10,6 +11,7 @@ use switchyard_protocol::{PlatformApi, Start};
 
 use self::modules::MODULES;
 pub(crate) use self::modules::{Modules, is_own, missing};
+pub(crate) use self::tsconfig::find_by_tsconfig;
 use crate::glue;
 use crate::project::Project;
 

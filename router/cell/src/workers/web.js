@@ -157,7 +157,7 @@ export default function install({ nodeCompat }) {
     lazily(crypto, "DigestStream", digestStream);
     lazily(crypto.subtle, "timingSafeEqual", () => timingSafeEqual);
   });
-  extend("Request", ({ prototype }) => ObjectDefineProperty(prototype, "cf", cf));
+  ObjectDefineProperty(globalThis.Request.prototype, "cf", cf);
   lazily(globalThis, "IdentityTransformStream", identityTransformStream);
   lazily(globalThis, "FixedLengthStream", fixedLengthStream);
   lazily(globalThis, "WebSocketPair", WebSocketPair);
