@@ -44,6 +44,7 @@ pub mod publisher;
 pub mod removal;
 pub mod routes;
 pub mod secret;
+pub mod site;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod settings_file;

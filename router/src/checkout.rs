@@ -10,5 +10,5 @@ mod times;
 mod tops;
 
 pub(crate) use bounds::{Bounds, Interrupted};
-pub(crate) use snapshot::{HashCache, SnapshotError};
+pub(crate) use snapshot::{FileHash, Files, HashCache, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

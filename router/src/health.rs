@@ -51,6 +51,15 @@ pub(crate) async fn check(
     Err(in_file(file, message))
 }
 
+/// The failure of a check of a version without code that has no file to answer it.
+pub(crate) fn no_file(Healthcheck { file, path }: &Healthcheck) -> Diagnostic {
+    let message = format!(
+        "the health check GET {path} finds no file in the static site; a new version is published when one \
+         answers it (\"switchyard.healthcheck\" in {file})"
+    );
+    in_file(file, message)
+}
+
 async fn ask(socket: &Path, project: &ProjectName, healthcheck: &Healthcheck) -> anyhow::Result<StatusCode> {
     let stream = ReadsOn::new(UnixStream::connect(socket).await?, HeadBudget::new(HEALTH_HEAD));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

@@ -1,5 +1,5 @@
-//! The data flow: a connection's requests, each routed to its project's live version and forwarded
-//! to that version's cell. Knows no files, and nothing of how a version comes to be live.
+//! The data flow: a connection's requests, each routed to its project's live version and answered with
+//! one of its files or forwarded to its cell. Knows nothing of how a version comes to be live.
 
 mod body;
 mod conversation;
@@ -12,6 +12,7 @@ mod pool;
 mod problem;
 mod request_id;
 mod server;
+mod site;
 mod tunnel;
 
 use std::time::Duration;

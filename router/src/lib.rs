@@ -17,6 +17,7 @@ mod links;
 mod live;
 mod metrics;
 mod packages;
+mod pieces;
 mod policy;
 mod project;
 mod reload;

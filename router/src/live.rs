@@ -6,6 +6,7 @@ mod command;
 mod debuggers;
 mod events;
 mod lines;
+mod site;
 mod table;
 
 pub(crate) use board::{Board, Changed, Counters, Shown};
@@ -13,4 +14,5 @@ pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
 pub(crate) use debuggers::{Attached, Debuggers};
 pub(crate) use events::{Events, Happened};
 pub(crate) use lines::{Lines, News, Reader};
+pub(crate) use site::LiveSite;
 pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running, Serving, Table};

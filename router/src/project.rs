@@ -3,7 +3,9 @@
 mod include;
 mod installed;
 mod keys;
+mod site;
 mod upkeep;
+mod worker;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -16,10 +18,13 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::platform::{Platform, UnknownPlatform};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
-use switchyard_bridge::wrangler::{self, Worker};
+use switchyard_bridge::site::Served;
+use switchyard_bridge::wrangler::Worker;
+use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::include::{Include, Included, is_beside};
 pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
+pub(crate) use self::site::settle;
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::{Asked, Wrong};
 
@@ -38,12 +43,14 @@ pub(crate) struct Manifest {
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
-    /// The platform that its configuration names.
+    /// The platform that its configuration names, or its files show.
     pub(crate) platform: Option<Platform>,
     /// The port whose server is served.
     pub(crate) port: Option<u16>,
     /// The Worker of Cloudflare's that it is, if it is one.
     pub(crate) worker: Option<Worker>,
+    /// The files that are served without its code. A static site ([`Platform::Static`]) has no code.
+    pub(crate) assets: Option<Assets>,
 }
 
 impl Manifest {
@@ -67,34 +74,28 @@ impl Manifest {
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
         let platform = config.as_ref().map_or(Ok(None), Document::platform)?;
         let worker = match platform {
-            None | Some(Platform::Workers) => read_worker(dir, config.as_ref())?,
+            None | Some(Platform::Workers) => worker::read(dir, config.as_ref())?,
             Some(_) => None,
         };
-        let platform = platform.or(worker.as_ref().map(|_| Platform::Workers));
         let own = config.as_ref().is_some_and(|config| config.own("entry").is_some());
-        let main = worker.as_ref().filter(|_| !own).map(|worker| worker_entry(worker, dir)).transpose()?;
-        let entry = match main.flatten() {
-            Some(main) => main,
-            None => entry::find(dir, config_file, package_file)?,
+        let of_worker = worker.as_ref().map(|worker| worker::served(worker, dir, own)).transpose()?.flatten();
+        let (entry, platform, assets) = match of_worker {
+            Some(served) => served,
+            None => {
+                let platform = platform.or(worker.as_ref().map(|_| Platform::Workers));
+                let served = switchyard_bridge::site::find(dir, config_file, package_file)?;
+                let entry = served.entry();
+                match served {
+                    Served::Code(_) => (entry, platform, None),
+                    Served::Both(_, site) => (entry, platform, Some(site.into())),
+                    Served::Files(site) => (entry, Some(Platform::Static), Some(site.into())),
+                }
+            }
         };
         let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
         let port = config.as_ref().map_or(Ok(None), Document::port)?;
-        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep, platform, port, worker })
+        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep, platform, port, worker, assets })
     }
-}
-
-/// The Worker that the project in `dir` is, in the environment that its configuration names.
-fn read_worker(dir: &Path, config: Option<&Document>) -> Result<Option<Worker>, Diagnostic> {
-    let environment = config.map_or(Ok(None), Document::environment)?;
-    wrangler::read(dir, environment.as_deref())
-}
-
-fn worker_entry(worker: &Worker, dir: &Path) -> Result<Option<Entry>, Diagnostic> {
-    let entry = |main: &str| {
-        let reason = format!("main in {}", worker.file);
-        Entry { path: main.to_owned(), args: Vec::new(), reason }
-    };
-    Ok(worker.entry(dir)?.map(entry))
 }
 
 /// What the project in `dir` includes from beside itself. Nothing while its configuration does not parse: that is for
@@ -232,13 +233,6 @@ impl Document {
         let platform = value.as_str().ok_or(UnknownPlatform).and_then(str::parse);
         let platform = platform.map_err(|error| Wrong::new("switchyard.platform", error.to_string()));
         platform.map(Some).map_err(|wrong| self.wrong(&wrong))
-    }
-
-    fn environment(&self) -> Result<Option<String>, Diagnostic> {
-        let Some(value) = self.own("environment") else { return Ok(None) };
-        let fix = "must be the name of an environment in wrangler.toml (\"production\")";
-        let name = value.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
-        name.map(Some).ok_or_else(|| self.wrong(&Wrong::new("switchyard.environment", fix)))
     }
 
     fn port(&self) -> Result<Option<u16>, Diagnostic> {

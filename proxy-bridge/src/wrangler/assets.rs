@@ -19,6 +19,8 @@ pub struct Assets {
     pub html_handling: HtmlHandling,
     pub not_found_handling: NotFoundHandling,
     pub run_worker_first: WorkerFirst,
+    /// Navigations without a file get the page of `not_found_handling` and not the code.
+    pub navigations: bool,
 }
 
 /// How the URLs of HTML files look.
@@ -59,7 +61,23 @@ pub enum WorkerFirst {
     Paths(Vec<String>),
 }
 
-pub(super) fn read(document: &Document<'_>, path: &str, base: &str) -> Result<Option<Assets>, Diagnostic> {
+/// Since when `navigations` is so without a flag.
+const NAVIGATIONS_SINCE: &str = "2025-04-01";
+
+/// Whether a configuration with these flags and of this date has navigations answered by pages.
+fn navigations(document: &Document<'_>, flags: &[String]) -> bool {
+    let date = document.get("compatibility_date").and_then(Value::as_str);
+    let is_flag = |flag: &str| flags.iter().any(|given| given == flag);
+    is_flag("assets_navigation_prefers_asset_serving")
+        || (date.is_some_and(|date| date >= NAVIGATIONS_SINCE) && !is_flag("assets_navigation_has_no_effect"))
+}
+
+pub(super) fn read(
+    document: &Document<'_>,
+    path: &str,
+    base: &str,
+    flags: &[String],
+) -> Result<Option<Assets>, Diagnostic> {
     if document.get(path).is_none() {
         return Ok(None);
     }
@@ -81,6 +99,7 @@ pub(super) fn read(document: &Document<'_>, path: &str, base: &str) -> Result<Op
         run_worker_first: document
             .read(&field("run_worker_first"), first, worker_first)?
             .unwrap_or(WorkerFirst::Always(false)),
+        navigations: navigations(document, flags),
     }))
 }
 

@@ -55,7 +55,7 @@ pub(super) fn worker(
         define: document.read(&section.own("define"), EXPRESSIONS, texts)?.unwrap_or_default(),
         alias: document.read("alias", TEXTS, texts)?.unwrap_or_default(),
         rules: rules(&section)?,
-        assets: assets::read(document, &section.inherited("assets"), &base)?,
+        assets: assets::read(document, &section.inherited("assets"), &base, &flags)?,
         crons: document.read(&section.inherited("triggers.crons"), LIST, strings)?.unwrap_or_default(),
         version_metadata: document.text(&section.own("version_metadata.binding"))?,
         rate_limits: rate_limits(&section)?,

@@ -41,6 +41,7 @@ pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> 
         },
         // The code decides what is an asset.
         run_worker_first: WorkerFirst::Always(code.is_some()),
+        navigations: false,
     });
     worker.main = code;
     Ok(())

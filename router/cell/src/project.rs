@@ -27,6 +27,7 @@ use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
 use crate::workers::Modules;
+use switchyard_protocol::assets::Assets;
 use switchyard_protocol::{Limits, PlatformApi, Start};
 
 pub(crate) type Sys = RealSys;
@@ -66,6 +67,8 @@ pub(crate) struct Project {
     members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
+    /// The files that the code asks for by `env.ASSETS`.
+    pub(crate) assets: Option<Assets>,
     /// How modules are found where wrangler's bundler would find them.
     pub(crate) modules: Option<Modules>,
     /// The file that was last required; V8 compiles it next.
@@ -84,10 +87,12 @@ impl Project {
         let members = members.collect();
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
-        let modules = match &start.api {
-            PlatformApi::Workers(worker) => Some(Modules::new(worker, &roots.checkout)?),
+        let worker = match &start.api {
+            PlatformApi::Workers(worker) => Some(worker),
             _ => None,
         };
+        let modules = worker.map(|worker| Modules::new(worker, &roots.checkout)).transpose()?;
+        let assets = worker.and_then(|worker| worker.assets.as_ref()).map(Assets::from);
         let factory = resolver_factory(&roots, configuration, exports.clone(), modules.is_some());
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
@@ -105,6 +110,7 @@ impl Project {
             members,
             failures: Failures::default(),
             cache,
+            assets,
             modules,
             last_required: Mutex::default(),
             roots,

@@ -1,5 +1,6 @@
 //! Cloudflare Workers: their handlers, their interfaces, and modules as wrangler's bundler finds them.
 
+mod assets;
 mod modules;
 mod tsconfig;
 
@@ -20,10 +21,9 @@ const OF_THE_ROUTER: [&str; 6] =
     ["DATA_DIR", "NODE_ENV", "PORT", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
 
 /// The glue in the order in which it imports each other; [`crate::platform`] has loaded `background.js`.
-const PARTS: [(&str, &str); 3] = [
+const PARTS: [(&str, &str); 2] = [
     ("ext:switchyard/workers/websocket.js", include_str!("workers/websocket.js")),
     ("ext:switchyard/workers/cache.js", include_str!("workers/cache.js")),
-    ("ext:switchyard/workers/assets.js", include_str!("workers/assets.js")),
 ];
 
 /// Makes of what a main module exports what is served.
@@ -42,6 +42,7 @@ pub(crate) fn install(
     for (specifier, code) in PARTS {
         glue::add(runtime, specifier, code);
     }
+    assets::prepare(runtime);
     let main = glue::load(runtime, "ext:switchyard/workers/main.js", include_str!("workers/main.js"));
     let web = glue::load(runtime, "ext:switchyard/workers/web.js", include_str!("workers/web.js"));
     for (specifier, code) in MODULES {
@@ -109,8 +110,7 @@ fn settings(worker: &Worker, start: &Start, project: &Project) -> String {
         "values": values,
         "secrets": worker.secrets,
         "define": worker.define,
-        "assets": worker.assets,
-        "root": project.roots.checkout,
+        "assets": worker.assets.as_ref().and_then(|assets| assets.binding.as_ref()),
         "crons": worker.crons,
         "version": start.version,
         "version_metadata": worker.version_metadata,

@@ -1,6 +1,7 @@
 //! What the router and a cell say to each other: one JSON object a line over the socketpair that
 //! a cell inherits as its standard input. Private to the two, and free to change with them.
 
+pub mod assets;
 mod identity;
 mod install;
 mod mark;

@@ -260,6 +260,12 @@ impl Store {
         Some(trusted)
     }
 
+    /// The files in a checkout that was found or made.
+    pub(crate) fn contents(&self, checkout: &Checkout) -> Arc<Files> {
+        let folder = checkout.dir.parent().unwrap_or(&checkout.dir);
+        self.known().trusted.get(folder).map(|(_, files)| files.clone()).unwrap_or_default()
+    }
+
     /// The checkout in `folder`, whether it is there or not yet; from now on it is not pruned.
     fn pinned(&self, folder: &Path, project: &ProjectName) -> Checkout {
         let mut known = self.known();

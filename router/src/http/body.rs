@@ -10,9 +10,19 @@ use hyper::body::{Frame, SizeHint};
 use switchyard_bridge::edge::fair::FairBody;
 use switchyard_bridge::edge::upstream::Counted;
 
-use super::lease::CellLease;
+use super::lease::{CellLease, SiteLease};
 use super::pool::Exchange;
+use crate::pieces::Pieces;
 use crate::slots::Slot;
+
+/// Why a body ends too early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error(transparent)]
+    Cell(hyper::Error),
+    #[error("a file cannot be read: {0}")]
+    File(std::io::Error),
+}
 
 /// A response body.
 #[derive(Debug)]
@@ -21,11 +31,17 @@ pub(super) enum Body {
     Own(Full<Bytes>),
     /// A project's, with the request's place among those in flight, which is given up when the cell breaks off.
     Proxied { exchange: FairBody<Exchange>, lease: Option<CellLease>, _slot: Slot },
+    /// A file of a version's.
+    File { pieces: Pieces, _lease: SiteLease, _slot: Slot },
     /// A project's refusal to switch protocols: on a connection of its own.
     Refused { body: FairBody<Counted>, _lease: CellLease, _slot: Slot },
 }
 
 impl Body {
+    pub(super) fn file(pieces: Pieces, lease: SiteLease, slot: Slot) -> Self {
+        Self::File { pieces, _lease: lease, _slot: slot }
+    }
+
     /// Whether the router answers itself.
     pub(super) fn is_own(&self) -> bool {
         matches!(self, Self::Own(_))
@@ -40,12 +56,12 @@ impl<T: Into<Bytes>> From<T> for Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
             Self::Proxied { exchange, lease, .. } => {
@@ -55,9 +71,12 @@ impl hyper::body::Body for Body {
                 {
                     lease.broke_off(error);
                 }
-                frame
+                frame.map_err(BodyError::Cell)
             }
-            Self::Refused { body, .. } => Pin::new(body).poll_frame(cx),
+            Self::File { pieces, .. } => {
+                pieces.poll_next(cx).map_ok(Frame::data).map_err(BodyError::File)
+            }
+            Self::Refused { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Cell),
         }
     }
 
@@ -65,6 +84,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Own(full) => full.is_end_stream(),
             Self::Proxied { exchange, .. } => exchange.is_end_stream(),
+            Self::File { pieces, .. } => pieces.left() == 0,
             Self::Refused { body, .. } => body.is_end_stream(),
         }
     }
@@ -73,6 +93,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Own(full) => full.size_hint(),
             Self::Proxied { exchange, .. } => exchange.size_hint(),
+            Self::File { pieces, .. } => SizeHint::with_exact(pieces.left()),
             Self::Refused { body, .. } => body.size_hint(),
         }
     }

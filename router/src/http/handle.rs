@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Settings;
 use super::body::Body;
 use super::cors::Cors;
-use super::lease::CellLease;
+use super::lease::{CellLease, SiteLease};
 use super::pool::{Pool, SendError};
 use super::problem::{Audience, Problem};
 use super::request_id::RequestIds;
-use super::tunnel;
+use super::{site, tunnel};
 use crate::drain::{InFlight, NOTICED_WITHIN};
 use crate::live::{Command, Commands, Entry, Live, Process, Running};
 use crate::slots::Slot;
@@ -146,6 +146,10 @@ impl Worker {
             *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
         }
         let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
+        let slot = match self.send_file(entry, &request, websocket, &prefix, slot).await? {
+            Ok(response) => return Ok(response),
+            Err(slot) => slot,
+        };
         let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         *request.version_mut() = Version::HTTP_11;
         forwarded::drop_hop_by_hop(request.headers_mut());
@@ -154,7 +158,13 @@ impl Worker {
             forwarded::set_connecting_ip(request.headers_mut());
         }
         self.ids.set(request.headers_mut());
-        let mut lease = self.enter(entry).await?;
+        let mut lease = match self.enter(entry).await {
+            Err(Problem::Restarting) if self.is_static(entry) => {
+                let sent = self.send_file(&self.now(entry)?, &request, websocket, &prefix, slot).await?;
+                return sent.map_err(|_| Problem::Restarting);
+            }
+            entered => entered?,
+        };
         if let Some(client) = upgrade {
             return Box::pin(self.switch(request, client, lease, slot)).await;
         }
@@ -231,6 +241,43 @@ impl Worker {
         Ok(response)
     }
 
+    /// Answers with a file of the live version, or gives the slot back when its code is to answer.
+    async fn send_file(
+        &self,
+        entry: &Arc<Entry>,
+        request: &Request<Upload>,
+        websocket: bool,
+        prefix: &str,
+        slot: Slot,
+    ) -> Result<Result<Response<Body>, Slot>, Problem> {
+        let Some(lease) = self.enter_site(entry)? else { return Ok(Err(slot)) };
+        let Some(reply) = site::choose(&lease.site, request, websocket) else { return Ok(Err(slot)) };
+        let response = Box::pin(site::answer(reply, lease, request, prefix, slot)).await?;
+        entry.requests.count(response.status());
+        Ok(Ok(response))
+    }
+
+    /// The project has become a static site since the look at the table.
+    fn is_static(&self, entry: &Entry) -> bool {
+        let now = self.now(entry).ok();
+        let live = now.as_ref().and_then(|now| now.live.as_ref());
+        live.is_some_and(|live| matches!(live.process, Process::Needless))
+    }
+
+    /// A place among the answers with files of the project's live version. `None`: it has none.
+    fn enter_site(&self, entry: &Arc<Entry>) -> Result<Option<SiteLease>, Problem> {
+        let mut entry = entry.clone();
+        for _ in 0..MAX_SENDS {
+            match SiteLease::enter(&entry) {
+                Some(lease) => return Ok(Some(lease)),
+                None if entry.site().is_none() => return Ok(None),
+                // It was replaced since the look at the table.
+                None => entry = self.now(&entry)?,
+            }
+        }
+        Err(Problem::Restarting)
+    }
+
     /// A place in the cell of the project's live version, which is started if it is stopped.
     async fn enter(&self, entry: &Arc<Entry>) -> Result<CellLease, Problem> {
         match self.place(entry, None) {
@@ -280,6 +327,8 @@ impl Worker {
                     timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
                 }
                 Process::Stopped => return Err(Problem::Stopped),
+                // See `is_static`.
+                Process::Needless => return Err(Problem::Restarting),
             };
             news.map_err(|_| Problem::CellDied)?;
         }

@@ -1,5 +1,6 @@
 //! A request's stay in a running cell, and whose fault it is when no answer comes of it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::task::spawn_local;
 
 use super::problem::Problem;
 use crate::drain::Guard;
-use crate::live::{Entry, Running};
+use crate::live::{Entry, LiveSite, Running};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
@@ -30,14 +31,55 @@ pub(super) struct CellLease {
     pub(super) guard: Guard,
 }
 
+/// An answer with a file. Dropped when its last byte is out.
+#[derive(Debug)]
+pub(super) struct SiteLease {
+    entry: Arc<Entry>,
+    version: HeaderValue,
+    pub(super) site: Arc<LiveSite>,
+    _guard: Guard,
+}
+
+impl SiteLease {
+    /// Counts an answer in. `None`: the live version has no files for requests, or takes no more.
+    pub(super) fn enter(entry: &Arc<Entry>) -> Option<Self> {
+        let live = entry.live.as_ref()?;
+        let site = live.site.clone()?;
+        let guard = site.in_flight.enter()?;
+        Some(Self { entry: entry.clone(), version: live.header.clone(), site, _guard: guard })
+    }
+
+    /// Notes in an answer's headers which version gave it.
+    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+        mark(&self.entry, &self.version, headers);
+    }
+
+    /// The problem when a file of the checkout cannot be read.
+    pub(super) fn unreadable(&self, file: &str, error: &io::Error) -> Problem {
+        let version = self.version.to_str().unwrap_or_default();
+        tracing::error!(
+            project.name = %self.entry.project,
+            project.version = version,
+            file,
+            "a file of {version} cannot be read: {error}"
+        );
+        Problem::Unreadable
+    }
+}
+
+/// Notes in an answer's headers which version of the project gave it.
+fn mark(entry: &Entry, version: &HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(VERSION, version.clone());
+    match &entry.failed {
+        Some(failed) => headers.insert(STALE, failed.header.clone()),
+        None => headers.remove(STALE),
+    };
+}
+
 impl CellLease {
     /// Notes in an answer's headers which version gave it.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        headers.insert(VERSION, self.version.clone());
-        match &self.entry.failed {
-            Some(failed) => headers.insert(STALE, failed.header.clone()),
-            None => headers.remove(STALE),
-        };
+        mark(&self.entry, &self.version, headers);
     }
 
     /// The problem when the exchange with the cell ended in `error` before the head of an answer came.

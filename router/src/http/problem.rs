@@ -34,6 +34,8 @@ pub(super) enum Problem {
     Stopped,
     /// As many requests are in it, and wait for it, as may.
     Overloaded,
+    /// A file of the live version cannot be read from the router's own copy.
+    Unreadable,
     BodyTooLarge,
     /// The client stopped sending the request's body, or nearly so.
     BodyTooSlow,
@@ -93,6 +95,7 @@ impl Problem {
             }
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::CellDied | Self::BadAnswer(_) => StatusCode::BAD_GATEWAY,
+            Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
@@ -110,6 +113,7 @@ impl Problem {
             Self::Restarting => "restarting",
             Self::Stopped => "stopped",
             Self::Overloaded => "overloaded",
+            Self::Unreadable => "unreadable",
             Self::BodyTooLarge => "body-too-large",
         }
     }
@@ -127,6 +131,7 @@ impl Problem {
             Self::Restarting => "The project is being restarted",
             Self::Stopped => "The project is stopped",
             Self::Overloaded => "Overloaded",
+            Self::Unreadable => "Unreadable",
             Self::BodyTooLarge => "Body too large",
         }
     }
@@ -156,6 +161,7 @@ impl Problem {
             Self::Stopped => {
                 "the project's processes ended again and again: it is stopped until it is changed"
             }
+            Self::Unreadable => "a file of the project cannot be read; the router's log says why",
             Self::Overloaded => "too many requests of the project are in flight",
             Self::BodyTooLarge => "the request body is larger than is allowed",
         }

@@ -46,6 +46,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// after a second: a flood would be felt by all. The kernel's own limit (`somaxconn`) is the same.
 const BACKLOG: i32 = 4096;
 
+/// Files that one thread has read at once, each by a thread with one open file: enough to keep a disk
+/// busy. Further ones wait; there are no more of them than requests may be in flight.
+const MAX_READERS: usize = 16;
+
 /// Accepted connections that wait for their thread; when they are as many, accepting waits.
 const ARRIVALS: usize = 128;
 
@@ -85,6 +89,7 @@ impl Server {
                 .enable_all()
                 // All that was there is handed out: the cells go first now, and answer it in one go.
                 .on_thread_park(rustix::thread::sched_yield)
+                .max_blocking_threads(MAX_READERS)
                 .build()
                 .context("make a runtime for requests")?;
             let (settings, live, commands) = (settings.clone(), live.clone(), commands.clone());

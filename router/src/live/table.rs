@@ -11,7 +11,7 @@ use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{Assignments, Claim, Routes};
 use tokio::sync::watch;
 
-use super::Debuggers;
+use super::{Debuggers, LiveSite};
 use crate::cells::Cell;
 use crate::drain::InFlight;
 use crate::metrics::Requests;
@@ -56,6 +56,8 @@ pub(crate) struct LiveVersion {
     /// The version as the value of `x-switchyard-version`.
     pub(crate) header: http::HeaderValue,
     pub(crate) process: Process,
+    /// Its files that are served without a process.
+    pub(crate) site: Option<Arc<LiveSite>>,
 }
 
 /// Whether a live version has a cell, or when it will.
@@ -68,6 +70,8 @@ pub(crate) enum Process {
     Restarting,
     /// It died again and again: none comes.
     Stopped,
+    /// It has no code: its files are served without one.
+    Needless,
 }
 
 /// A version that cannot be served.
@@ -99,9 +103,9 @@ pub(crate) struct Running {
 }
 
 impl LiveVersion {
-    pub(crate) fn new(version: Version, process: Process) -> Self {
+    pub(crate) fn new(version: Version, process: Process, site: Option<Arc<LiveSite>>) -> Self {
         let header = header(&version.to_string());
-        Self { version, header, process }
+        Self { version, header, process, site }
     }
 }
 
@@ -174,6 +178,11 @@ impl Running {
 }
 
 impl Entry {
+    /// The live version's files that are served without a process.
+    pub(crate) fn site(&self) -> Option<&Arc<LiveSite>> {
+        self.live.as_ref()?.site.as_ref()
+    }
+
     pub(crate) fn serving(&self) -> Option<&Arc<Serving>> {
         match &self.live.as_ref()?.process {
             Process::Running(serving) => Some(serving),

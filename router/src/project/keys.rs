@@ -11,7 +11,7 @@ use switchyard_bridge::command::suggest::{did_you_mean, distance, nearest};
 use crate::policy::Wrong;
 
 /// The keys of `"switchyard"`. Whatever reads another one has it here, or it is refused.
-pub(super) const OWN: [&str; 12] = [
+pub(super) const OWN: [&str; 13] = [
     "cells",
     "entry",
     "env",
@@ -23,6 +23,7 @@ pub(super) const OWN: [&str; 12] = [
     "port",
     "routes",
     "share",
+    "static",
     "stripPrefix",
 ];
 

@@ -25,7 +25,7 @@ use super::retries::Retries;
 use super::work::{Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
-use crate::live::{Counters, Debuggers, Entry, Failure, LiveVersion, Process, Running, Serving, Shown};
+use crate::live::{Counters, Debuggers, Entry, Failure, LiveSite, LiveVersion, Process, Running, Serving, Shown};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, ReadLimits, RequestLimits};
 use crate::project::{Installed, diagnostic};
@@ -251,7 +251,7 @@ impl Project {
 
     /// As requests see it.
     pub(super) fn entry(&self) -> Entry {
-        let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.process()));
+        let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.process(), self.site().cloned()));
         let limits = self.grant().map(|grant| grant.requests).unwrap_or_default();
         self.slots.resize(limits.in_flight);
         Entry {
@@ -271,8 +271,14 @@ impl Project {
         }
     }
 
+    /// The live version's files that are served without a process.
+    pub(super) fn site(&self) -> Option<&Arc<LiveSite>> {
+        self.live_plan.as_ref()?.site.as_ref()
+    }
+
     fn process(&self) -> Process {
         match self.restarts.rest {
+            _ if self.live_plan.as_ref().is_some_and(|plan| plan.is_static) => Process::Needless,
             _ if !self.running.is_empty() => Process::Running(Arc::new(Serving::new(self.running.clone()))),
             Rest::Idle => Process::Idle,
             Rest::Restarting => Process::Restarting,
@@ -329,6 +335,12 @@ impl Project {
         )))
     }
 
+    /// The requests in the live version.
+    fn counters(&self) -> Counters {
+        let cells = self.running.iter().map(|running| &running.in_flight);
+        cells.chain(self.site().map(|site| &site.in_flight)).cloned().collect()
+    }
+
     /// As the admin listener shows it.
     pub(super) fn shown(&self) -> Shown {
         let failed = self.machine.failed.as_ref();
@@ -369,7 +381,7 @@ impl Project {
         };
         Shown {
             status,
-            in_flight: self.running.iter().map(|running| running.in_flight.clone()).collect(),
+            in_flight: self.counters(),
             slots: Some(self.slots.clone()),
             draining: self.draining.clone(),
         }

@@ -9,7 +9,9 @@ use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
+use switchyard_bridge::platform::Platform;
 use switchyard_bridge::project::ProjectName;
+use switchyard_protocol::assets::{self, Assets};
 use switchyard_protocol::{Install, PlatformApi};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -20,10 +22,12 @@ use super::readers::{Readers, Reading, Turn, Unread};
 use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{Bounds, Checkout, CheckoutError, HashCache, Interrupted, SnapshotError, Store};
 use crate::health;
-use crate::live::Running;
+use crate::live::{LiveSite, Running};
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
-use crate::project::{ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic};
+use crate::project::{
+    ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic, settle,
+};
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 
@@ -47,23 +51,38 @@ pub(super) struct Plan {
     pub(super) asked: Arc<Asked>,
     /// The packages on the volume that it was made with; `None` when it is one of an earlier run.
     pub(super) installed: Option<Installed>,
+    /// Its files that are served without a cell.
+    pub(super) site: Option<Arc<LiveSite>>,
+    /// It has files alone, and no cell.
+    pub(super) is_static: bool,
 }
 
 impl Plan {
-    fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
+    fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy, store: &Store) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port, worker } = manifest;
-        let api = match worker {
+        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port, worker, assets } =
+            manifest;
+        let is_static = platform == Some(Platform::Static);
+        let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));
+        let api = match worker.filter(|_| platform == Some(Platform::Workers)) {
             Some(worker) => PlatformApi::Workers(Box::new(worker)),
             None => platform.unwrap_or_default().into(),
         };
         let order = Order { version, checkout, entry, include, grant, api, port };
-        Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
+        let asked = Arc::new(asked);
+        Self { order, routes, strip_prefix, upkeep, asked, installed: None, site, is_static }
     }
 
     /// How many cells it has.
     pub(super) fn cells(&self) -> usize {
-        self.order.grant.cells
+        if self.is_static { 0 } else { self.order.grant.cells }
+    }
+
+    /// The health check that the cells have to pass: not one that a file answers.
+    fn healthcheck(&self) -> Option<&Healthcheck> {
+        let healthcheck = self.upkeep.healthcheck.as_ref()?;
+        let found = self.site.as_ref().map(|site| site.find(healthcheck.path.path()));
+        (!matches!(found, Some(assets::Found::File(_)))).then_some(healthcheck)
     }
 
     /// Has it be given what `policy` says. Returns whether that is not what it was.
@@ -80,6 +99,12 @@ impl Plan {
     pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
         !policy.grant(&self.order.version.project, &self.asked).is_alike(&self.order.grant)
     }
+}
+
+fn site(mut assets: Assets, is_all: bool, checkout: &Checkout, store: &Store) -> LiveSite {
+    let contents = store.contents(checkout);
+    settle(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
+    LiveSite::new(assets, is_all, contents, checkout.clone())
 }
 
 /// What reading a project gave.
@@ -263,7 +288,7 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         match store.make(&version, &snapshot, place.live.as_ref(), &pace) {
             Ok(checkout) => {
                 let plan = Manifest::read(&checkout.dir)
-                    .map(|manifest| Plan::new(version, checkout, manifest, &place.policy))
+                    .map(|manifest| Plan::new(version, checkout, manifest, &place.policy, store))
                     .map(|plan| Plan { installed: Some(installed), ..plan });
                 return read(found, Some(plan));
             }
@@ -345,7 +370,10 @@ impl Builder {
     /// Starts a new version in as many cells as it is to have, and has each prove that it is well. `newer` tells that the
     /// project has changed again.
     pub(super) async fn build(&self, plan: &Plan, newer: &Notify) -> Result<Vec<Arc<Cell>>, BuildError> {
-        self.run(&plan.order, plan.upkeep.healthcheck.as_ref(), plan.cells(), newer).await
+        match plan.healthcheck() {
+            Some(healthcheck) if plan.is_static => Err(BuildError::Failed(health::no_file(healthcheck))),
+            healthcheck => self.run(&plan.order, healthcheck, plan.cells(), newer).await,
+        }
     }
 
     /// Starts a version that was live before in so many cells.
@@ -365,6 +393,9 @@ impl Builder {
         cells: usize,
         newer: &Notify,
     ) -> Result<Vec<Arc<Cell>>, BuildError> {
+        if cells == 0 {
+            return Ok(Vec::new());
+        }
         let permit = tokio::select! {
             // What can begin at once does, though something newer waits: it may be the same code.
             biased;
@@ -525,7 +556,7 @@ fn find_blocking(
     }
     let checkout = store.find(version, &|bytes| turn.count(bytes))?;
     let manifest = Manifest::read(&checkout.dir).ok()?;
-    Some(Plan::new(version.clone(), checkout, manifest, policy))
+    Some(Plan::new(version.clone(), checkout, manifest, policy, store))
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {
@@ -534,6 +565,13 @@ fn timed_out(patience: Duration) -> Diagnostic {
          settles, an endless loop), or it has no handler: export default {{ fetch }}, call Deno.serve, or let a node:http server listen",
         patience.as_millis()
     ))
+}
+
+/// Waits for the answers with files of `site`, at most `grace`. Those that take longer are not cut
+/// off: nothing is left of the version but its files.
+pub(super) async fn drain_site(site: Arc<LiveSite>, grace: Duration) {
+    site.in_flight.close();
+    site.in_flight.drained(grace).await;
 }
 
 /// Waits for the requests in `running`, at most `grace`, then ends its cell. Returns how many

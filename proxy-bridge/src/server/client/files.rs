@@ -12,6 +12,7 @@ pub(super) use self::rules::{IGNORE_FILE, Reason, Rules};
 use self::rules::Candidate;
 use crate::digest::{self, Digest};
 use crate::entry::{self, CONFIG_FILES, Config, MAX_CONFIG, PACKAGE_FILE};
+use crate::site;
 
 mod rules;
 
@@ -19,7 +20,7 @@ mod rules;
 const MAX_FILES: usize = 1_000_000;
 
 /// Where frameworks and compilers put what is to be served. The one that holds the entry is sent whole.
-const OUTPUT_FOLDERS: [&str; 4] = ["dist", "build", ".output", ".next"];
+const OUTPUT_FOLDERS: [&str; 7] = ["dist", "build", ".output", ".next", "out", "_site", "public"];
 
 const PACKAGES: &str = "node_modules";
 
@@ -108,7 +109,7 @@ fn names_packages(folder: &Path) -> bool {
     CONFIG_FILES.into_iter().chain([PACKAGE_FILE]).any(|file| folder.join(file).is_file())
 }
 
-/// The entry of the project in `root`, as a router would find it. `None` where it would find none: to say why is the
+/// The entry of the project in `root`, or the first page of a static site, as a router would find it. `None` where it would find none: to say why is the
 /// router's part.
 fn find_entry(root: &Path) -> Option<String> {
     let config = CONFIG_FILES.into_iter().find(|file| root.join(file).is_file());
@@ -120,7 +121,7 @@ fn find_entry(root: &Path) -> Option<String> {
     let (config, package) = (read(config)?, read(package)?);
     let [config, package] =
         [&config, &package].map(|read| read.as_ref().map(|(file, value)| Config { file, value }));
-    entry::find(root, config, package).ok().map(|entry| entry.path)
+    site::find(root, config, package).ok().map(|served| served.entry().path)
 }
 
 /// `None` where it does not parse.

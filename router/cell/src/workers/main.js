@@ -210,13 +210,13 @@ class RateLimit {
   }
 }
 
-function fill({ vars, values, secrets, assets, root, version_metadata, rate_limits, version, nodeCompat }) {
+function fill({ vars, values, secrets, assets, version_metadata, rate_limits, version, nodeCompat }) {
   // The operator's word goes before the project's.
   ObjectAssign(env, vars, values);
   if (version_metadata !== null) {
     env[version_metadata] = { id: version, tag: "", timestamp: new Date(DateNow()).toISOString() };
   }
-  if (assets?.binding) env[assets.binding] = new Assets(assets, root);
+  if (assets !== null) env[assets] = new Assets();
   for (const limit of new SafeArrayIterator(rate_limits)) env[limit.name] = new RateLimit(limit);
   const missing = ArrayPrototypeFind(secrets, (name) => env[name] === undefined);
   if (missing !== undefined) warn(`The secret ${missing} is not there: the policy's env gives it`);

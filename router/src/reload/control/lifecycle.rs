@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join, join_all};
 use switchyard_bridge::event::{Death, DeathReason, EventType, Trigger};
 
 use super::{Control, What};
 use crate::cells::{Cell, Exit};
-use crate::live::{Happened, Running};
+use crate::live::{Counters, Happened, LiveSite, Running};
 use crate::metrics::DeathLabels;
 use crate::policy::Grant;
 use crate::reload::restarts::{Rest, Restarts};
@@ -18,6 +18,34 @@ use crate::version::Version;
 /// A machine that had no process to give is asked again after this pause: nothing else of the project
 /// waits, and nobody is to blame.
 const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The cells and the files that answered a version's requests, which get no more.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    pub(super) running: Vec<Arc<Running>>,
+    pub(super) site: Option<Arc<LiveSite>>,
+}
+
+impl Replaced {
+    fn counters(&self) -> Counters {
+        let cells = self.running.iter().map(|running| &running.in_flight);
+        cells.chain(self.site.as_ref().map(|site| &site.in_flight)).cloned().collect()
+    }
+
+    /// From now on no request enters.
+    pub(super) fn close(&self) {
+        self.counters().iter().for_each(|counter| counter.close());
+    }
+
+    /// Waits for their requests, at most `grace`, and ends the cells. Returns how many requests were
+    /// cut off.
+    async fn drain(self, grace: Duration) -> usize {
+        let cells = join_all(self.running.into_iter().map(|running| work::drain(running, grace)));
+        let site = OptionFuture::from(self.site.map(|site| work::drain_site(site, grace)));
+        let (cut_off, _) = join(cells, site).await;
+        cut_off.into_iter().sum()
+    }
+}
 
 impl Control {
     /// Starts a live version that is idle.
@@ -175,24 +203,23 @@ impl Control {
         project.restarts.rest = Rest::Idle;
         self.parts.live.put(project.entry());
         self.parts.metrics.cells_evicted.inc_by(running.len() as u64);
-        self.drain(name, version, running, false);
+        self.drain(name, version, Replaced { running, site: None }, false);
         self.show(name);
     }
 
-    /// Lets the requests in `running` finish and ends these cells. `retired`: the version is not live
-    /// any more.
-    pub(super) fn drain(&mut self, name: &str, version: Version, running: Vec<Arc<Running>>, retired: bool) {
-        if running.is_empty() {
+    /// Lets the requests in what is `replaced` finish and ends its cells. `retired`: the version is not
+    /// live any more.
+    pub(super) fn drain(&mut self, name: &str, version: Version, replaced: Replaced, retired: bool) {
+        let counters = replaced.counters();
+        if counters.is_empty() {
             return;
         }
         let grace = self.settings.grace;
         if let Some(project) = self.projects.get_mut(name) {
-            let counters = running.iter().map(|running| running.in_flight.clone());
-            project.draining.push((version.clone(), counters.collect()));
+            project.draining.push((version.clone(), counters));
         }
         self.spawn(name, async move {
-            let drained = join_all(running.into_iter().map(|running| work::drain(running, grace)));
-            let cut_off = drained.await.into_iter().sum();
+            let cut_off = replaced.drain(grace).await;
             What::Drained { version, cut_off, retired }
         });
     }

@@ -7,6 +7,7 @@ use switchyard_bridge::admin::{Outcome, Report};
 use switchyard_bridge::event::EventType;
 
 use super::Control;
+use super::lifecycle::Replaced;
 use crate::live::{Entry, Happened, Running};
 use crate::metrics::OutcomeLabel;
 use crate::reload::machine::Effect;
@@ -17,7 +18,7 @@ use crate::version::Version;
 /// What was there before a change.
 struct Before {
     was_known: bool,
-    running: Vec<Arc<Running>>,
+    replaced: Replaced,
 }
 
 impl Control {
@@ -30,26 +31,24 @@ impl Control {
         let mut before = Vec::new();
         for (name, effect) in &effects {
             let was_known = self.parts.live.load().get(name.as_str()).is_some();
-            let mut running = Vec::new();
+            let mut replaced = Replaced::default();
             if let Some(project) = self.projects.get_mut(name) {
-                running = change(project, effect);
+                replaced = change(project, effect);
             }
             self.claim(name, effect, now);
             if let Some(project) = self.projects.get(name) {
                 changes.extend(entry(project, effect).map(|entry| (project.name.clone(), entry)));
             }
             self.count_cells(name);
-            before.push(Before { was_known, running });
+            before.push(Before { was_known, replaced });
         }
         if !changes.is_empty() {
             self.change_table(changes);
         }
-        for running in before.iter().flat_map(|before| &before.running) {
-            running.in_flight.close();
-        }
+        before.iter().for_each(|before| before.replaced.close());
         let told = effects.into_iter().zip(before).filter_map(|((name, effect), before)| match effect {
             Effect::Publish { version, previous } => {
-                self.published(&name, &version, previous, before.running, began)
+                self.published(&name, &version, previous, before.replaced, began)
             }
             Effect::Settle => self.settled(&name),
             Effect::Unchanged => self.unchanged(&name),
@@ -64,7 +63,7 @@ impl Control {
         name: &str,
         version: &Version,
         previous: Option<Version>,
-        before: Vec<Arc<Running>>,
+        before: Replaced,
         began: Instant,
     ) -> Option<Report> {
         let project = self.projects.get_mut(name)?;
@@ -155,41 +154,43 @@ impl Control {
             self.count(OutcomeLabel::removed);
         }
         if let Some(previous) = previous {
-            self.drain(name, previous, before.running, true);
+            self.drain(name, previous, before.replaced, true);
         }
         self.forget(&project);
         Some(report)
     }
 }
 
-/// Makes the project what it is after `effect`, and gives the cells that were running until then.
-fn change(project: &mut Project, effect: &Effect) -> Vec<Arc<Running>> {
+/// Makes the project what it is after `effect`, and gives what answered its requests until then.
+fn change(project: &mut Project, effect: &Effect) -> Replaced {
     match effect {
         Effect::Publish { version, previous } => {
             if previous.as_ref().is_some_and(|previous| previous.incarnation != version.incarnation) {
                 project.forget_history();
             }
+            let site = project.site().cloned();
             project.live_plan = project.plan.take().and_then(Result::ok);
             project.failed_with = None;
             project.failure = None;
             project.restarts = Restarts::default();
             let built = project.built.drain(..).map(|cell| Arc::new(Running::new(cell))).collect();
-            std::mem::replace(&mut project.running, built)
+            Replaced { running: std::mem::replace(&mut project.running, built), site }
         }
         Effect::Settle => {
             project.failure = None;
             project.failed_with = None;
-            Vec::new()
+            Replaced::default()
         }
         Effect::Remove { .. } => {
             project.on_disk = None;
             project.failure = None;
             project.restarts = Restarts::default();
+            let site = project.site().cloned();
             project.live_plan = None;
             project.failed_with = None;
-            std::mem::take(&mut project.running)
+            Replaced { running: std::mem::take(&mut project.running), site }
         }
-        _ => Vec::new(),
+        _ => Replaced::default(),
     }
 }
 

@@ -1,0 +1,162 @@
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::entry::{CONFIG_FILES, PACKAGE_FILE};
+
+const PAGE: &str = "<!doctype html><title>x</title>";
+
+/// What is served of a project with these files, whose configuration is in them.
+fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let read = |file: &'static str| -> Option<(&'static str, Value)> {
+        let text = fs::read_to_string(dir.path().join(file)).ok()?;
+        Some((file, entry::parse(file, &text).unwrap()))
+    };
+    let (config, package) = (read(CONFIG_FILES[0]), read(PACKAGE_FILE));
+    let [config, package] =
+        [&config, &package].map(|read| read.as_ref().map(|(file, value)| Config { file, value }));
+    find(dir.path(), config, package)
+}
+
+/// The root of the site with these files.
+fn root(files: &[(&str, &str)]) -> String {
+    match served(files) {
+        Ok(Served::Files(site)) => site.root,
+        other => panic!("{files:?}: {other:?}"),
+    }
+}
+
+fn error(files: &[(&str, &str)]) -> Diagnostic {
+    served(files).unwrap_err()
+}
+
+fn entry_of(files: &[(&str, &str)]) -> String {
+    match served(files) {
+        Ok(Served::Code(entry)) => entry.path,
+        other => panic!("{files:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_folder_of_files_with_a_page_is_a_site() {
+    assert_eq!(root(&[("index.html", PAGE), ("style.css", "")]), "");
+    assert_eq!(root(&[("index.html", PAGE), ("assets/index-x.js", "")]), "", "Vite's output alone");
+    assert_eq!(root(&[("index.html", PAGE), ("_next/static/x.js", ""), ("404.html", "")]), "", "Next.js");
+    assert_eq!(root(&[("hugo.toml", ""), ("content/a.md", ""), ("public/index.html", PAGE)]), "public");
+    assert_eq!(root(&[("_config.yml", ""), ("index.html", "---\n---\n"), ("_site/index.html", PAGE)]), "_site");
+    assert!(error(&[("readme.md", "")]).message.starts_with("no entry"));
+}
+
+#[test]
+fn the_output_of_a_build_is_found_from_the_projects_root() {
+    let vite = ("index.html", "<script type=module src=/src/main.tsx></script>");
+    let package = |text: &'static str| ("package.json", text);
+    let build = package(r#"{"scripts": {"dev": "vite", "build": "vite build"}}"#);
+    assert_eq!(root(&[build, vite, ("src/main.tsx", ""), ("dist/index.html", PAGE)]), "dist");
+    let react = package(r#"{"scripts": {"start": "react-scripts start"}}"#);
+    let template = ("public/index.html", "<link href=%PUBLIC_URL%/x>");
+    assert_eq!(root(&[react, template, ("src/App.css", ""), ("build/index.html", PAGE)]), "build");
+    for output in ["out", "_site", ".output/public", "build/client", "dist/app/browser", "docs/.vitepress/dist"]
+    {
+        assert_eq!(root(&[package("{}"), (&format!("{output}/index.html"), PAGE)]), output);
+    }
+    assert_eq!(root(&[package("{}"), ("index.html", PAGE)]), "");
+}
+
+#[test]
+fn the_folder_that_a_static_server_is_started_for_is_the_site() {
+    for (start, root_is, fallback) in [
+        ("serve -s build", "build", Fallback::Page("index.html".to_owned())),
+        ("npx serve ./site -p 3000", "site", Fallback::Auto),
+        ("sirv public --single --no-clear", "public", Fallback::Page("index.html".to_owned())),
+        ("http-server", "", Fallback::Auto),
+    ] {
+        let package = json!({"scripts": {"start": start}}).to_string();
+        let index = format!("{root_is}/index.html");
+        let files = [("package.json", package.as_str()), (index.trim_start_matches('/'), PAGE)];
+        let Ok(Served::Files(site)) = served(&files) else { panic!("{start}") };
+        assert_eq!((site.root.as_str(), site.fallback), (root_is, fallback), "{start}");
+        assert_eq!(site.reason, "scripts.start in package.json");
+    }
+}
+
+#[test]
+fn a_site_that_has_to_be_built_is_named_with_the_way_to_do_it() {
+    for (index, text, says) in [
+        ("index.html", "<script src=/src/main.tsx></script>", "loads /src/main.tsx, which no browser runs"),
+        ("public/index.html", "<link href=%PUBLIC_URL%/x>", "is a template"),
+    ] {
+        let error = error(&[("package.json", "{}"), (index, text), ("src/other.css", "")]);
+        assert_eq!(error.file.as_deref(), Some(index));
+        assert!(error.message.contains(says) && error.message.contains("npm run build"), "{}", error.message);
+    }
+}
+
+#[test]
+fn code_goes_before_files_unless_a_page_loads_it() {
+    let (page, main) = (("index.html", PAGE), ("main.js", "export default {}"));
+    assert_eq!(entry_of(&[page, main]), "main.js");
+    assert_eq!(root(&[("index.html", "<script src=main.js></script>"), main]), "");
+    assert_eq!(root(&[("index.html", "<script src='./main.js?2'></script>"), main]), "");
+    assert_eq!(entry_of(&[("public/index.html", PAGE), ("server.js", "")]), "server.js");
+    assert_eq!(entry_of(&[("package.json", "{}"), ("dist/index.html", PAGE), ("server.js", "")]), "server.js");
+    let named = ("deno.json", r#"{"switchyard": {"entry": "main.js"}}"#);
+    assert_eq!(entry_of(&[("index.html", "<script src=main.js></script>"), main, named]), "main.js");
+    let plain = ("deno.json", r#"{"switchyard": {"platform": "plain"}}"#);
+    assert!(error(&[page, plain]).message.starts_with("no entry"));
+    let named = ("deno.json", r#"{"switchyard": {"entry": "gone.js"}}"#);
+    assert!(error(&[page, named]).message.contains("gone.js"));
+}
+
+#[test]
+fn an_entry_that_is_a_page_is_a_site() {
+    let named = ("deno.json", r#"{"switchyard": {"entry": "site/index.html"}}"#);
+    assert_eq!(root(&[named, ("site/index.html", PAGE), ("main.ts", "")]), "site");
+}
+
+#[test]
+fn a_configuration_names_the_site_and_its_pages() {
+    let config = r#"{"switchyard": {"platform": "static", "static":
+        {"root": "./www/", "fallback": "app.html", "notFound": false, "immutable": ["/assets/"]}}}"#;
+    let files = [("deno.json", config), ("www/app.html", PAGE), ("main.ts", "")];
+    let Ok(Served::Files(site)) = served(&files) else { panic!("{:?}", served(&files)) };
+    assert_eq!(site.root, "www");
+    assert_eq!(site.fallback, Fallback::Page("app.html".to_owned()));
+    assert_eq!((site.not_found, site.immutable), (None, vec!["assets".to_owned()]));
+    let files_alone = ("deno.json", r#"{"switchyard": {"platform": "static"}}"#);
+    assert_eq!(root(&[files_alone, ("a.pdf", ""), ("main.ts", "")]), "", "no page is needed");
+    let both = ("deno.json", r#"{"switchyard": {"entry": "a.js", "static": {"root": "public"}}}"#);
+    let served = served(&[both, ("a.js", ""), ("public/x.css", "")]).unwrap();
+    assert!(matches!(served, Served::Both(entry, site) if entry.path == "a.js" && site.root == "public"));
+}
+
+#[test]
+fn what_is_wrong_in_a_configuration_is_named_with_file_and_field() {
+    for (own, field, says) in [
+        (json!({"static": "dist"}), "static", "must be an object"),
+        (json!({"static": {"roots": "dist"}}), "static.roots", "is unknown; there are fallback, "),
+        (json!({"static": {"root": 1}}), "static.root", "must be a folder"),
+        (json!({"static": {"root": "gone"}}), "static.root", "there is no such folder: build the site"),
+        (json!({"static": {"root": "../x"}}), "static.root", "is outside the project"),
+        (json!({"static": {"root": "www", "fallback": true}}), "static.fallback", "www/index.html"),
+        (json!({"static": {"root": "www", "fallback": 1}}), "static.fallback", "must be true, false or a page"),
+        (json!({"static": {"root": "www", "notFound": "no.html"}}), "static.notFound", "www/no.html"),
+        (json!({"static": {"root": "www", "immutable": "a"}}), "static.immutable", "must be a list"),
+        (json!({"static": {"root": "www", "immutable": [1]}}), "static.immutable", "must be a list"),
+        (json!({"platform": "static", "entry": "a.js"}), "entry", "contradict each other"),
+    ] {
+        let config = json!({"switchyard": own}).to_string();
+        let error = error(&[("deno.json", &config), ("www/a.html", PAGE), ("a.js", "")]);
+        assert_eq!(error.file.as_deref(), Some("deno.json"), "{own}");
+        let begin = format!("\"switchyard.{field}\" in deno.json ");
+        assert!(error.message.starts_with(&begin), "{}", error.message);
+        assert!(error.message.contains(says), "{}", error.message);
+    }
+}

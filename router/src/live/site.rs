@@ -1,0 +1,52 @@
+//! The files of a live version that the router answers with itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use switchyard_protocol::assets::{Assets, Found};
+
+use crate::checkout::{Checkout, FileHash, Files};
+use crate::drain::InFlight;
+
+/// The files of a version that are served without its code. Its checkout is not pruned while
+/// somebody has one of these.
+#[derive(Debug)]
+pub(crate) struct LiveSite {
+    pub(crate) assets: Assets,
+    /// The version has no code: what is not a file is not found.
+    pub(crate) is_all: bool,
+    contents: Arc<Files>,
+    checkout: Checkout,
+    /// The answers under way.
+    pub(crate) in_flight: Arc<InFlight>,
+}
+
+impl LiveSite {
+    pub(crate) fn new(assets: Assets, is_all: bool, contents: Arc<Files>, checkout: Checkout) -> Self {
+        Self { assets, is_all, contents, checkout, in_flight: Arc::default() }
+    }
+
+    /// Finds the file for the path of a URL.
+    pub(crate) fn find(&self, path: &str) -> Found {
+        self.assets.find(path, |file| self.has(file))
+    }
+
+    /// The page that answers 404 to the path of a URL.
+    pub(crate) fn not_found(&self, path: &str) -> Option<String> {
+        self.assets.not_found(path, |file| self.has(file))
+    }
+
+    pub(crate) fn has(&self, file: &str) -> bool {
+        self.contents.contains_key(file)
+    }
+
+    /// The SHA-256 of a file's content.
+    pub(crate) fn hash(&self, file: &str) -> Option<&FileHash> {
+        self.contents.get(file)
+    }
+
+    /// Where the file lies that has this path relative to the project.
+    pub(crate) fn place(&self, file: &str) -> PathBuf {
+        self.checkout.dir.join(file)
+    }
+}
