@@ -85,3 +85,5 @@ mod unseen;
 mod upkeep;
 mod validators;
 mod walls;
+mod workers;
+mod workers_modules;

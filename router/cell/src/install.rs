@@ -139,7 +139,7 @@ async fn fetch(
         installer.ensure_no_pkg_json_dep_errors().map_err(|error| told(error.into()))?;
         installer.ensure_top_level_package_json_install().await.map_err(|error| told(error.into()))?;
     }
-    let graph = graph::walk(&packages, roots, names, client, main_module).await?;
+    let graph = graph::walk(&packages, roots, names, client, main_module, request.as_workers).await?;
     if let Some(installer) = installer {
         installer.cache_packages(PackageCaching::All).await.map_err(|error| told(error.into()))?;
     }
@@ -226,6 +226,7 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
         ResolverFactoryOptions {
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            unstable_sloppy_imports: request.as_workers,
             ..ResolverFactoryOptions::default()
         },
     ))

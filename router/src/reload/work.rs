@@ -338,6 +338,7 @@ fn installation(order: &Order) -> Install {
         env: grant.env.clone(),
         private_net: grant.permissions.private_net.clone(),
         authorities: None,
+        as_workers: matches!(order.api, PlatformApi::Workers(_)),
         identity: None,
     }
 }
