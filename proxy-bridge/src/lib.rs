@@ -44,10 +44,10 @@ pub mod publisher;
 pub mod removal;
 pub mod routes;
 pub mod secret;
-pub mod site;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod settings_file;
+pub mod site;
 pub mod target;
 pub mod tunnel;
 pub mod verifier;

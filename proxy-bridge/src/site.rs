@@ -98,9 +98,7 @@ pub fn find(
     let named = config.is_some_and(|config| own_key(config, "entry").is_some());
     let of_code = config.and_then(platform).is_some_and(|platform| platform != Platform::Static);
     match own {
-        Some(site) if named || of_code => {
-            Ok(Served::Both(entry::find(dir, config, package)?, site))
-        }
+        Some(site) if named || of_code => Ok(Served::Both(entry::find(dir, config, package)?, site)),
         Some(site) => Ok(Served::Files(site)),
         None if named || of_code => entry::find(dir, config, package).map(served),
         None => found(dir, config, package),
@@ -108,11 +106,7 @@ pub fn find(
 }
 
 /// Finds what is served where no configuration says it.
-fn found(
-    dir: &Path,
-    config: Option<Config<'_>>,
-    package: Option<Config<'_>>,
-) -> Result<Served, Diagnostic> {
+fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Result<Served, Diagnostic> {
     let entry = entry::find(dir, config, package);
     if let Err(error) = &entry
         && !is_no_entry(error)
@@ -121,8 +115,7 @@ fn found(
     }
     let site = detect::find(dir, package);
     let root = site.as_ref().ok().map(|site| site.root.clone());
-    let is_of_browsers =
-        |entry: &Entry| is_of_browsers(dir, entry, root.as_deref(), [config, package]);
+    let is_of_browsers = |entry: &Entry| is_of_browsers(dir, entry, root.as_deref(), [config, package]);
     match (entry, site) {
         (Ok(entry), Err(None)) => Ok(served(entry)),
         (Ok(entry), _) if !is_page(&entry.path) && !is_of_browsers(&entry) => Ok(Served::Code(entry)),
@@ -148,12 +141,7 @@ fn is_no_entry(error: &Diagnostic) -> bool {
 
 /// Returns `true` for an entry that is a script for browsers: one that a page of the site or of its
 /// source loads, or one in `src` that nothing names, where the site is built or has to be.
-fn is_of_browsers(
-    dir: &Path,
-    entry: &Entry,
-    root: Option<&str>,
-    configs: [Option<Config<'_>>; 2],
-) -> bool {
+fn is_of_browsers(dir: &Path, entry: &Entry, root: Option<&str>, configs: [Option<Config<'_>>; 2]) -> bool {
     let pages = ["", "src", "public", root.unwrap_or_default()].map(|folder| below(folder, INDEX));
     if pages.iter().any(|page| page::loads(dir, page, &entry.path)) {
         return true;

@@ -26,6 +26,12 @@ pub const FILES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"
 /// Where the build of a framework says which configuration it has made of the project's.
 const REDIRECT: &str = ".wrangler/deploy/config.json";
 
+/// Among the assets, the names of those that are none.
+const IGNORED: &str = ".assetsignore";
+
+/// Lines of that file: each request for a file is compared with them.
+const MAX_IGNORED: usize = 100;
+
 /// A Worker as its configuration describes it. All paths are relative to the project, with `/` between.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Worker {
@@ -102,7 +108,25 @@ pub fn read(dir: &Path, environment: Option<&str>) -> Result<Option<Worker>, Dia
     let document = Document::parse(&file, &text)?;
     // The build has chosen the environment already.
     let environment = environment.filter(|_| FILES.contains(&file.as_str()));
-    fields::worker(&document, dir, environment).map(Some)
+    let mut worker = fields::worker(&document, dir, environment)?;
+    if let Some(assets) = &mut worker.assets {
+        assets.ignored = ignored(dir, &assets.directory)?;
+    }
+    Ok(Some(worker))
+}
+
+/// The lines of the file that says which of the files are no assets.
+fn ignored(dir: &Path, directory: &str) -> Result<Vec<String>, Diagnostic> {
+    let file = if directory.is_empty() { IGNORED.to_owned() } else { format!("{directory}/{IGNORED}") };
+    if !dir.join(&file).is_file() {
+        return Ok(Vec::new());
+    }
+    let text = read_text(dir, &file)?;
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    match lines.len() {
+        0..=MAX_IGNORED => Ok(lines),
+        _ => Err(document::in_file(&file, format!("{file} is too long: {MAX_IGNORED} lines are the most"))),
+    }
 }
 
 /// The configuration's path in the project.

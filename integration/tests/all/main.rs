@@ -79,6 +79,8 @@ mod scan;
 mod scripts;
 mod servers;
 mod signals;
+mod static_files;
+mod static_sites;
 mod stopped;
 mod trusted_proxy;
 mod unseen;

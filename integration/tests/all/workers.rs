@@ -303,7 +303,8 @@ async fn assets_answer_before_the_code_and_by_their_binding() {
     let assets = "[assets]\ndirectory = \"./public\"\nbinding = \"ASSETS\"\nnot_found_handling = \"404-page\"\n\
                   run_worker_first = [\"/api/*\", \"/first\"]\n";
     let volume = worker(assets, code);
-    for (file, text) in [("about.html", "about"), ("docs/index.html", "docs"), ("404.html", "nothing"), ("first.txt", "first")] {
+    volume.write("a/public/.assetsignore", "*.map\n");
+    for (file, text) in [("_worker.js/index.js", "the code"), ("about.js.map", "the code"), ("about.html", "about"), ("docs/index.html", "docs"), ("404.html", "nothing"), ("first.txt", "first")] {
         volume.write(&format!("a/public/{file}"), text);
     }
     volume.project("files").file("wrangler.toml", "name = \"f\"\n[assets]\ndirectory = \"dist\"\n").file("dist/index.html", "home").write();
@@ -315,6 +316,8 @@ async fn assets_answer_before_the_code_and_by_their_binding() {
         ("/first.txt", 200, "first", false),
         ("/api/page", 200, "about", false),
         ("/missing", 404, "nothing", true),
+        ("/_worker.js/index.js", 404, "nothing", true),
+        ("/about.js.map", 404, "nothing", true),
         ("/api/..%2f..%2fwrangler.toml", 404, "nothing", true),
     ] {
         let reply = router.public.get(&format!("/a{path}")).await;

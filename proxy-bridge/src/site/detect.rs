@@ -6,9 +6,8 @@ use super::{Fallback, INDEX, Site, below, page};
 use crate::entry::Config;
 use crate::event::Diagnostic;
 
-/// The folders that site generators and bundlers write to, and the one that is served by name; the
-/// more specific ones first.
-const OUTPUTS: [&str; 14] = [
+/// The folders that site generators and bundlers write to, the more specific ones first.
+const OUTPUTS: [&str; 12] = [
     ".output/public",
     "dist/client",
     "dist/browser",
@@ -21,12 +20,10 @@ const OUTPUTS: [&str; 14] = [
     ".vitepress/dist",
     "storybook-static",
     "book",
-    "public",
-    "docs",
 ];
 
-/// Those of them that are no output, but what an author may have written.
-const WRITTEN: [&str; 2] = ["public", "docs"];
+/// Folders that are served by their names, and hold what generators or authors have written.
+const NAMED: [&str; 2] = ["public", "docs"];
 
 /// Angular builds into `dist/NAME/browser`, before release 17 into `dist/NAME`.
 const ANGULAR: &str = "dist";
@@ -56,7 +53,7 @@ pub(super) fn find(dir: &Path, package: Option<Config<'_>>) -> Result<Site, Opti
         None => [own].into_iter().chain(outputs).collect(),
     };
     let mut unbuilt = None;
-    for root in roots {
+    for root in roots.into_iter().chain(NAMED.map(str::to_owned)) {
         let index = below(&root, INDEX);
         if !dir.join(&index).is_file() {
             continue;
@@ -71,7 +68,7 @@ pub(super) fn find(dir: &Path, package: Option<Config<'_>>) -> Result<Site, Opti
 
 /// Returns `true` for a folder of files that something else was built into.
 pub(super) fn is_output(root: &str) -> bool {
-    !root.is_empty() && !WRITTEN.contains(&root)
+    !root.is_empty() && !NAMED.contains(&root)
 }
 
 fn to_build(index: String, why: &str) -> Diagnostic {

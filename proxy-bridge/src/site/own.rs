@@ -33,7 +33,8 @@ pub(super) fn read(
 ) -> Result<Option<Site>, Diagnostic> {
     let is_static = super::platform(config) == Some(Platform::Static);
     if is_static && own_key(config, "entry").is_some() {
-        let fix = "and \"platform\": \"static\" contradict each other: a static site runs no code; take one out";
+        let fix =
+            "and \"platform\": \"static\" contradict each other: a static site runs no code; take one out";
         return Err(wrong(config.file, "switchyard.entry", fix));
     }
     let none = Map::new();
@@ -112,8 +113,8 @@ impl Own<'_> {
         let Some(value) = self.fields.get("immutable") else { return Ok(None) };
         let shape = "a list of folders whose files never change under their names ([\"assets\"])";
         let folders = value.as_array().filter(|folders| folders.len() <= MAX_IMMUTABLE);
-        let folders =
-            folders.ok_or_else(|| self.wrong("immutable", &format!("must be {shape}, {MAX_IMMUTABLE} at most")))?;
+        let folders = folders
+            .ok_or_else(|| self.wrong("immutable", &format!("must be {shape}, {MAX_IMMUTABLE} at most")))?;
         folders.iter().map(|folder| self.path("immutable", folder, shape)).collect::<Result<_, _>>().map(Some)
     }
 

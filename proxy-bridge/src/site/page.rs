@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn scripts_of_a_page_are_found_however_they_are_written() {
-        let page = "<!doctype html><SCRIPT type=module\n SRC = './a.js?v=1'></SCRIPT><script>src=\"no.js\"</script>
+        let page =
+            "<!doctype html><SCRIPT type=module\n SRC = './a.js?v=1'></SCRIPT><script>src=\"no.js\"</script>
             <script src=/b.js async></script><script data-src=\"c.js\"></script><script src=\"";
         assert_eq!(sources(page), ["./a.js?v=1", "/b.js"]);
         let dir = tempfile::tempdir().unwrap();
@@ -111,7 +112,8 @@ mod tests {
             let why = unbuilt(page).unwrap();
             assert!(why.contains(says), "{page}: {why}");
         }
-        for page in ["", "<script src=/assets/index-x.js></script>", "<script src=https://a.example/x.ts></script>"]
+        for page in
+            ["", "<script src=/assets/index-x.js></script>", "<script src=https://a.example/x.ts></script>"]
         {
             assert_eq!(unbuilt(page), None, "{page}");
         }

@@ -50,7 +50,10 @@ fn a_folder_of_files_with_a_page_is_a_site() {
     assert_eq!(root(&[("index.html", PAGE), ("assets/index-x.js", "")]), "", "Vite's output alone");
     assert_eq!(root(&[("index.html", PAGE), ("_next/static/x.js", ""), ("404.html", "")]), "", "Next.js");
     assert_eq!(root(&[("hugo.toml", ""), ("content/a.md", ""), ("public/index.html", PAGE)]), "public");
-    assert_eq!(root(&[("_config.yml", ""), ("index.html", "---\n---\n"), ("_site/index.html", PAGE)]), "_site");
+    assert_eq!(
+        root(&[("_config.yml", ""), ("index.html", "---\n---\n"), ("_site/index.html", PAGE)]),
+        "_site"
+    );
     assert!(error(&[("readme.md", "")]).message.starts_with("no entry"));
 }
 
@@ -63,11 +66,12 @@ fn the_output_of_a_build_is_found_from_the_projects_root() {
     let react = package(r#"{"scripts": {"start": "react-scripts start"}}"#);
     let template = ("public/index.html", "<link href=%PUBLIC_URL%/x>");
     assert_eq!(root(&[react, template, ("src/App.css", ""), ("build/index.html", PAGE)]), "build");
-    for output in ["out", "_site", ".output/public", "build/client", "dist/app/browser", "docs/.vitepress/dist"]
+    for output in
+        ["out", "_site", ".output/public", "build/client", "dist/app/browser", "docs/.vitepress/dist"]
     {
         assert_eq!(root(&[package("{}"), (&format!("{output}/index.html"), PAGE)]), output);
     }
-    assert_eq!(root(&[package("{}"), ("index.html", PAGE)]), "");
+    assert_eq!(root(&[package("{}"), ("index.html", PAGE), ("docs/index.html", PAGE)]), "");
 }
 
 #[test]
@@ -106,7 +110,10 @@ fn code_goes_before_files_unless_a_page_loads_it() {
     assert_eq!(root(&[("index.html", "<script src=main.js></script>"), main]), "");
     assert_eq!(root(&[("index.html", "<script src='./main.js?2'></script>"), main]), "");
     assert_eq!(entry_of(&[("public/index.html", PAGE), ("server.js", "")]), "server.js");
-    assert_eq!(entry_of(&[("package.json", "{}"), ("dist/index.html", PAGE), ("server.js", "")]), "server.js");
+    assert_eq!(
+        entry_of(&[("package.json", "{}"), ("dist/index.html", PAGE), ("server.js", "")]),
+        "server.js"
+    );
     let named = ("deno.json", r#"{"switchyard": {"entry": "main.js"}}"#);
     assert_eq!(entry_of(&[("index.html", "<script src=main.js></script>"), main, named]), "main.js");
     let plain = ("deno.json", r#"{"switchyard": {"platform": "plain"}}"#);
@@ -146,7 +153,11 @@ fn what_is_wrong_in_a_configuration_is_named_with_file_and_field() {
         (json!({"static": {"root": "gone"}}), "static.root", "there is no such folder: build the site"),
         (json!({"static": {"root": "../x"}}), "static.root", "is outside the project"),
         (json!({"static": {"root": "www", "fallback": true}}), "static.fallback", "www/index.html"),
-        (json!({"static": {"root": "www", "fallback": 1}}), "static.fallback", "must be true, false or a page"),
+        (
+            json!({"static": {"root": "www", "fallback": 1}}),
+            "static.fallback",
+            "must be true, false or a page",
+        ),
         (json!({"static": {"root": "www", "notFound": "no.html"}}), "static.notFound", "www/no.html"),
         (json!({"static": {"root": "www", "immutable": "a"}}), "static.immutable", "must be a list"),
         (json!({"static": {"root": "www", "immutable": [1]}}), "static.immutable", "must be a list"),

@@ -21,6 +21,8 @@ pub struct Assets {
     pub run_worker_first: WorkerFirst,
     /// Navigations without a file get the page of `not_found_handling` and not the code.
     pub navigations: bool,
+    /// The lines of `.assetsignore`: files that are no assets, as in a .gitignore.
+    pub ignored: Vec<String>,
 }
 
 /// How the URLs of HTML files look.
@@ -100,6 +102,7 @@ pub(super) fn read(
             .read(&field("run_worker_first"), first, worker_first)?
             .unwrap_or(WorkerFirst::Always(false)),
         navigations: navigations(document, flags),
+        ignored: Vec::new(),
     }))
 }
 

@@ -42,6 +42,7 @@ pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> 
         // The code decides what is an asset.
         run_worker_first: WorkerFirst::Always(code.is_some()),
         navigations: false,
+        ignored: Vec::new(),
     });
     worker.main = code;
     Ok(())

@@ -224,6 +224,15 @@ fn the_configuration_of_a_build_is_followed_when_it_is_there() {
 }
 
 #[test]
+fn files_that_are_no_assets_are_named_beside_them() {
+    let own = ("wrangler.toml", "[assets]\ndirectory = \"./dist\"");
+    let worker = read_in(&[own, ("dist/.assetsignore", "_worker.js\n*.map\n")], None).unwrap().unwrap();
+    assert_eq!(worker.assets.unwrap().ignored, ["_worker.js", "*.map"]);
+    let error = read_in(&[own, ("dist/.assetsignore", &"x\n".repeat(101))], None).unwrap_err();
+    assert_eq!(error.file.as_deref(), Some("dist/.assetsignore"));
+}
+
+#[test]
 fn a_pages_project_is_the_output_of_its_build() {
     let own = ("wrangler.toml", "pages_build_output_dir = \"./dist\"");
     assert!(read_in(&[own], None).unwrap_err().message.contains("run the build"));

@@ -47,6 +47,7 @@ impl From<&wrangler::Assets> for Assets {
             not_found: (handling == NotFoundHandling::NotFoundPage).then(|| NOT_FOUND.to_owned()),
             code_first: (&assets.run_worker_first).into(),
             navigations: assets.navigations,
+            ignored: assets.ignored.clone(),
             ..Self::default()
         }
     }

@@ -73,9 +73,7 @@ impl hyper::body::Body for Body {
                 }
                 frame.map_err(BodyError::Cell)
             }
-            Self::File { pieces, .. } => {
-                pieces.poll_next(cx).map_ok(Frame::data).map_err(BodyError::File)
-            }
+            Self::File { pieces, .. } => pieces.poll_next(cx).map_ok(Frame::data).map_err(BodyError::File),
             Self::Refused { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Cell),
         }
     }

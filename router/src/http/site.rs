@@ -11,6 +11,7 @@ use http::header::{
     CONTENT_TYPE, ETAG, HeaderName, LOCATION, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Body as _;
 use switchyard_protocol::assets::{Found, content_type};
 
 use self::conditions::Verdict;
@@ -40,7 +41,10 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(super) enum Reply {
     /// A file, relative to the project, with 200 or as the page for what is not found.
     File(String, StatusCode),
-    Redirect { to: String, permanent: bool },
+    Redirect {
+        to: String,
+        permanent: bool,
+    },
     NotFound,
     Methods(StatusCode),
 }
@@ -70,7 +74,7 @@ fn missing(site: &LiveSite, path: &str, headers: &HeaderMap) -> Option<Reply> {
     if !site.is_all && !(site.assets.navigations && navigates == Some(true)) {
         return None;
     }
-    let is_navigation = navigates.unwrap_or_else(|| accepts_pages(headers));
+    let is_navigation = navigates.unwrap_or_else(|| accepts_pages(headers, path));
     let fallback = site.assets.fallback(path).filter(|page| is_navigation && site.has(page));
     if let Some(page) = fallback {
         return Some(Reply::File(page, StatusCode::OK));
@@ -81,13 +85,15 @@ fn missing(site: &LiveSite, path: &str, headers: &HeaderMap) -> Option<Reply> {
     }
 }
 
-/// Returns `true` for clients that show pages, by what they accept, and for those that accept
-/// anything (curl).
-fn accepts_pages(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(ACCEPT).iter().peekable();
-    let names = |kind: &[u8]| kind.starts_with(b"text/html") || kind.starts_with(b"*/*");
-    accepted.peek().is_none()
-        || accepted.any(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(names))
+/// Returns `true` for clients that show pages, by what they accept. Those that accept anything (curl,
+/// scripts) are taken for such unless the path ends like that of a file.
+fn accepts_pages(headers: &HeaderMap, path: &str) -> bool {
+    let values =
+        headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let accepted: Vec<_> = values.map(<[u8]>::trim_ascii).collect();
+    let accepts = |kind: &[u8]| accepted.iter().any(|accepted| accepted.starts_with(kind));
+    let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    accepts(b"text/html") || !is_file && (accepted.is_empty() || accepts(b"*/*"))
 }
 
 /// Answers the request. `prefix` is what was taken off its path.
@@ -111,6 +117,11 @@ pub(super) async fn answer<B>(
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::METHOD_NOT_ALLOWED) {
         response.headers_mut().insert(ALLOW, METHODS);
     }
+    if request.method() == Method::HEAD {
+        let length = response.body().size_hint().lower();
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *response.body_mut() = Body::from("");
+    }
     lease.mark(response.headers_mut());
     Ok(response)
 }
@@ -126,8 +137,7 @@ fn text(status: StatusCode, text: &'static str) -> Response<Body> {
 }
 
 fn redirect(to: &str, permanent: bool, prefix: &str, query: Option<&str>) -> Response<Body> {
-    let status =
-        if permanent { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
+    let status = if permanent { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let mut response = text(status, "");
     // What is no header's value was no request's path either.

@@ -25,7 +25,9 @@ use super::retries::Retries;
 use super::work::{Plan, Read};
 use crate::cells::Cell;
 use crate::checkout::HashCache;
-use crate::live::{Counters, Debuggers, Entry, Failure, LiveSite, LiveVersion, Process, Running, Serving, Shown};
+use crate::live::{
+    Counters, Debuggers, Entry, Failure, LiveSite, LiveVersion, Process, Running, Serving, Shown,
+};
 use crate::metrics::Requests;
 use crate::policy::{Asked, Grant, Policy, ReadLimits, RequestLimits};
 use crate::project::{Installed, diagnostic};
@@ -251,7 +253,11 @@ impl Project {
 
     /// As requests see it.
     pub(super) fn entry(&self) -> Entry {
-        let live = self.machine.live.clone().map(|version| LiveVersion::new(version, self.process(), self.site().cloned()));
+        let live = self
+            .machine
+            .live
+            .clone()
+            .map(|version| LiveVersion::new(version, self.process(), self.site().cloned()));
         let limits = self.grant().map(|grant| grant.requests).unwrap_or_default();
         self.slots.resize(limits.in_flight);
         Entry {

@@ -25,9 +25,7 @@ use crate::health;
 use crate::live::{LiveSite, Running};
 use crate::packages::{self, Key};
 use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
-use crate::project::{
-    ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic, settle,
-};
+use crate::project::{ClaimedRoutes, Healthcheck, Installed, Manifest, Progress, Upkeep, diagnostic, settle};
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 

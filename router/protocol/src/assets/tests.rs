@@ -115,7 +115,8 @@ fn a_page_has_one_path_in_the_way_that_was_chosen() {
 
 #[test]
 fn the_fallback_is_no_answer_to_the_path_of_a_file() {
-    let assets = Assets { fallback: Fallback::Page("index.html".to_owned()), ..assets(HtmlHandling::Lenient) };
+    let assets =
+        Assets { fallback: Fallback::Page("index.html".to_owned()), ..assets(HtmlHandling::Lenient) };
     for path in ["/users/7", "/users/john.doe", "/v1.2", "/old.html"] {
         assert_eq!(assets.fallback(path).as_deref(), Some("site/index.html"), "{path}");
     }

@@ -44,10 +44,8 @@ mod tests {
     use super::*;
 
     fn judged(conditions: &[(HeaderName, &'static str)]) -> Verdict {
-        let headers: HeaderMap = conditions
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
-            .collect();
+        let headers: HeaderMap =
+            conditions.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
         judge(&headers, &HeaderValue::from_static("\"a1\""))
     }
 

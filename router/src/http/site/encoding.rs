@@ -82,19 +82,28 @@ mod tests {
 
     #[test]
     fn the_quality_of_a_coding_is_read_as_it_is_written() {
-        let headers: HeaderMap = [("GZIP;q=0.8, br ; Q=0.25,zstd;q=0,identity;q=0.5", 800), ("x, gzip", 1000)]
-            .into_iter()
-            .take(1)
-            .map(|(value, _)| (ACCEPT_ENCODING, HeaderValue::from_static(value)))
-            .collect();
+        let headers: HeaderMap =
+            [("GZIP;q=0.8, br ; Q=0.25,zstd;q=0,identity;q=0.5", 800), ("x, gzip", 1000)]
+                .into_iter()
+                .take(1)
+                .map(|(value, _)| (ACCEPT_ENCODING, HeaderValue::from_static(value)))
+                .collect();
         let qualities = ["gzip", "br", "zstd", "deflate", "identity"].map(|coding| quality(&headers, coding));
         assert_eq!(qualities, [800, 250, 0, 0, 500]);
-        for (text, number) in
-            [("1", 1000), ("1.000", 1000), ("0", 0), ("0.5", 500), ("0.123", 123), ("2", 0), ("x", 0), ("", 0)]
-        {
+        for (text, number) in [
+            ("1", 1000),
+            ("1.000", 1000),
+            ("0", 0),
+            ("0.5", 500),
+            ("0.123", 123),
+            ("2", 0),
+            ("x", 0),
+            ("", 0),
+        ] {
             assert_eq!(thousandths(text), number, "{text}");
         }
-        let star: HeaderMap = [(ACCEPT_ENCODING, HeaderValue::from_static("br;q=0, *"))].into_iter().collect();
+        let star: HeaderMap =
+            [(ACCEPT_ENCODING, HeaderValue::from_static("br;q=0, *"))].into_iter().collect();
         assert_eq!(["br", "gzip"].map(|coding| quality(&star, coding)), [0, 1000]);
     }
 }

@@ -3,16 +3,19 @@
 
 use http::HeaderMap;
 use http::header::RANGE;
-use http_range_header::{ParsedRanges, RangeUnsatisfiableError, parse_range_header};
+use http_range_header::{
+    EndPosition, RangeUnsatisfiableError, StartPosition, SyntacticallyCorrectRange, parse_range_header,
+};
 
 use crate::pieces::Range;
 
 /// A range that a client asked for.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    One(ParsedRanges),
-    /// The last zero bytes.
-    Nothing,
+    /// From this byte to this one (or the last).
+    Bytes(u64, Option<u64>),
+    /// So many bytes at the end.
+    Last(u64),
 }
 
 /// The range that the client asks for. `None`: none, several, or what is not understood.
@@ -23,19 +26,37 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<Wanted> {
         return None;
     }
     match parse_range_header(value.trim()) {
-        Ok(ranges) => (ranges.ranges.len() == 1).then_some(Wanted::One(ranges)),
-        Err(RangeUnsatisfiableError::ZeroSuffix) => Some(Wanted::Nothing),
+        Ok(ranges) => match ranges.ranges.as_slice() {
+            [one] => Wanted::new(one),
+            _ => None,
+        },
+        Err(RangeUnsatisfiableError::ZeroSuffix) => Some(Wanted::Last(0)),
         Err(_) => None,
     }
 }
 
 impl Wanted {
+    fn new(range: &SyntacticallyCorrectRange) -> Option<Self> {
+        match (range.start, range.end) {
+            (StartPosition::FromLast(last), _) => Some(Self::Last(last)),
+            (StartPosition::Index(from), EndPosition::LastByte) => Some(Self::Bytes(from, None)),
+            (StartPosition::Index(from), EndPosition::Index(to)) => {
+                (from <= to).then_some(Self::Bytes(from, Some(to)))
+            }
+        }
+    }
+
     /// The bytes of a file of `size`.
     pub(super) fn of(&self, size: u64) -> Range {
-        let Self::One(ranges) = self else { return Range::Unsatisfiable };
-        // Nothing is a part of an empty file.
-        let valid = if size == 0 { None } else { ranges.validate(size).ok() };
-        valid.and_then(|mut ranges| ranges.pop()).map_or(Range::Unsatisfiable, Range::Part)
+        let (from, to) = match *self {
+            Self::Bytes(from, to) => (from, to),
+            Self::Last(0) => return Range::Unsatisfiable,
+            Self::Last(last) => (size.saturating_sub(last), None),
+        };
+        match size.checked_sub(1) {
+            Some(last) if from <= last => Range::Part(from..=to.map_or(last, |to| to.min(last))),
+            _ => Range::Unsatisfiable,
+        }
     }
 }
 
@@ -75,7 +96,9 @@ mod tests {
 
     #[test]
     fn several_ranges_and_what_is_not_understood_give_the_whole_file() {
-        for value in ["bytes=0-1,3-4", "bytes=0-5,1-2", "lines=0-1", "bytes=a-b", "bytes=", "bytes=1", ""] {
+        for value in
+            ["bytes=0-1,3-4", "bytes=0-5,1-2", "bytes=5-2", "lines=0-1", "bytes=a-b", "bytes=", "bytes=1", ""]
+        {
             assert_eq!(of(value, 10), None, "{value}");
         }
     }
