@@ -170,7 +170,7 @@ async fn what_a_build_has_to_make_first_is_asked_for() {
     assert!(error.message.contains("npm run build") && error.message.contains("dist/index.js"), "{}", error.message);
     let error = self::error("[define]\nX = \"no such thing\"\n", "export default { fetch: () => new Response() };").await;
     assert!(error.message.contains("\"define.X\" in wrangler.toml"), "{}", error.message);
-    let error = self::error("rules = [{ type = \"Text\", globs = [\"[\"] }]\n", "").await;
+    let error = self::error("rules = [{ type = \"Text\", globs = [\"***\"] }]\n", "").await;
     assert!(error.message.contains("rules"), "{}", error.message);
 }
 

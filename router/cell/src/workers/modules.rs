@@ -2,7 +2,7 @@
 //! WebAssembly or JSON.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use deno_ast::{ModuleItemRef, swc::ast::ModuleDecl};
 use deno_config::glob::{GlobPattern, PathGlobMatch};
@@ -45,6 +45,7 @@ pub(crate) struct Modules {
     /// Specifiers and what they stand for, the longest first.
     alias: Vec<(String, String)>,
     rules: Vec<(ModuleKind, Vec<GlobPattern>)>,
+    checkout: PathBuf,
 }
 
 impl Modules {
@@ -57,15 +58,15 @@ impl Modules {
         alias.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
         let mut rules = Vec::new();
         for rule in &worker.rules {
-            let globs = rule.globs.iter().map(|glob| pattern(&base, glob, &worker.file));
+            let globs = rule.globs.iter().map(|glob| pattern(&worker.base, glob, &worker.file));
             rules.push((rule.kind, globs.collect::<anyhow::Result<_>>()?));
         }
         let replaced = |kind| worker.rules.iter().any(|rule| rule.kind == kind && !rule.fallthrough);
         for (kind, globs) in USUAL.into_iter().filter(|(kind, _)| !replaced(*kind)) {
-            let globs = globs.iter().map(|glob| pattern(&base, glob, &worker.file));
+            let globs = globs.iter().map(|glob| pattern("", glob, &worker.file));
             rules.push((kind, globs.collect::<anyhow::Result<_>>()?));
         }
-        Ok(Self { alias, rules })
+        Ok(Self { alias, rules, checkout: checkout.to_owned() })
     }
 
     /// What a specifier stands for, if that is something else.
@@ -88,7 +89,9 @@ impl Modules {
 
     /// The kind of module that a file is by the rules.
     fn kind(&self, path: &Path) -> ModuleKind {
-        let matches = |glob: &GlobPattern| glob.matches_path(path) == PathGlobMatch::Matched;
+        let path = path.strip_prefix(&self.checkout).unwrap_or(path);
+        let path = visible(&path.to_string_lossy());
+        let matches = |glob: &GlobPattern| glob.matches_path(Path::new(&path)) == PathGlobMatch::Matched;
         let found = self.rules.iter().find(|(_, globs)| globs.iter().any(matches));
         found.map_or(ModuleKind::Code, |(kind, _)| *kind)
     }
@@ -157,10 +160,17 @@ fn absolute(base: &Path, to: &str) -> String {
     url.map_or_else(|| to.to_owned(), Into::into)
 }
 
-fn pattern(base: &Path, glob: &str, file: &str) -> anyhow::Result<GlobPattern> {
+/// `base` is the folder that the pattern is relative to, with `/` behind.
+fn pattern(base: &str, glob: &str, file: &str) -> anyhow::Result<GlobPattern> {
     // Packages lie outside of the project.
-    let base = if glob.starts_with("**/") { Path::new("/") } else { base };
-    GlobPattern::from_relative(base, glob).map_err(|error| anyhow::anyhow!("\"rules\" in {file}: {glob:?} is no pattern: {error}"))
+    let base = if glob.starts_with("**/") { "" } else { base };
+    let whole = visible(&format!("{base}{}", glob.trim_start_matches("./")));
+    GlobPattern::new(&whole).map_err(|error| anyhow::anyhow!("\"rules\" in {file}: invalid pattern {glob:?}: {error}"))
+}
+
+/// A path or a pattern with no hidden name in it: `*` does not stand for those, and frameworks build into hidden folders.
+fn visible(path: &str) -> String {
+    format!("/{path}").replace("/.", "/_").split_off(1)
 }
 
 /// A JSON module with its keys as exports, as the bundler makes it.

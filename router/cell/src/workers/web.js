@@ -19,7 +19,6 @@ const {
   ArrayBufferPrototype,
   ObjectPrototypeIsPrototypeOf,
 } = primordials;
-const { setTimeout, clearTimeout } = globalThis;
 const loadCrypto = core.createLazyLoader("node:crypto");
 
 // Defines a property that is made when it is first read.
@@ -124,18 +123,22 @@ function timingSafeEqual(one, other) {
   return difference === 0;
 }
 
-const scheduler = {
-  wait(milliseconds, { signal } = {}) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      const timer = setTimeout(resolve, milliseconds);
-      signal?.addEventListener("abort", () => {
-        clearTimeout(timer);
-        reject(signal.reason);
-      }, { once: true });
-    });
-  },
-};
+function scheduler() {
+  // Deno loads them when they are first read, which takes a while.
+  const { setTimeout, clearTimeout } = globalThis;
+  return {
+    wait(milliseconds, { signal } = {}) {
+      return new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason);
+        const timer = setTimeout(resolve, milliseconds);
+        signal?.addEventListener("abort", () => {
+          clearTimeout(timer);
+          reject(signal.reason);
+        }, { once: true });
+      });
+    },
+  };
+}
 
 class HTMLRewriter {
   constructor() {
@@ -161,7 +164,7 @@ export default function install({ nodeCompat }) {
   lazily(globalThis, "IdentityTransformStream", identityTransformStream);
   lazily(globalThis, "FixedLengthStream", fixedLengthStream);
   lazily(globalThis, "WebSocketPair", WebSocketPair);
-  lazily(globalThis, "scheduler", () => scheduler);
+  lazily(globalThis, "scheduler", scheduler);
   lazily(globalThis, "HTMLRewriter", () => HTMLRewriter);
   lazily(globalThis, "Cloudflare", () => ({ compatibilityFlags: { nodejs_compat: nodeCompat } }));
 }
