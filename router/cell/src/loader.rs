@@ -315,6 +315,9 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
 }
 
 fn not_here(specifier: &Url) -> JsErrorBox {
+    if workers::is_own(specifier.as_str()) {
+        return JsErrorBox::type_error("Cloudflare's modules are not there in web workers");
+    }
     let mend = match specifier.scheme() {
         "npm" => "install the package into the project's node_modules",
         "jsr" => "install it into the project's node_modules (npx jsr add), or copy it into the project",
