@@ -83,7 +83,8 @@ impl Manifest {
             Some(served) => served,
             None => {
                 let platform = platform.or(worker.as_ref().map(|_| Platform::Workers));
-                let served = switchyard_bridge::site::find(dir, config_file, package_file)?;
+                let served = switchyard_bridge::site::find(dir, config_file, package_file);
+                let served = served.map_err(|error| worker::without_main(worker.as_ref(), error))?;
                 let entry = served.entry();
                 match served {
                     Served::Code(_) => (entry, platform, None),

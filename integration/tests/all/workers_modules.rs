@@ -170,6 +170,11 @@ async fn what_a_build_has_to_make_first_is_asked_for() {
     assert!(error.message.contains("npm run build") && error.message.contains("dist/index.js"), "{}", error.message);
     let error = self::error("[define]\nX = \"no such thing\"\n", "export default { fetch: () => new Response() };").await;
     assert!(error.message.contains("\"define.X\" in wrangler.toml"), "{}", error.message);
+    let volume = Volume::new();
+    volume.project("a").file("wrangler.toml", "name = \"x\"\n").write();
+    let router = Router::start(&volume).await;
+    let none = router.admin.project("a").await.error.expect("it is not built");
+    assert!(none.message.starts_with("wrangler.toml names neither \"main\""), "{}", none.message);
     let error = self::error("rules = [{ type = \"Text\", globs = [\"***\"] }]\n", "").await;
     assert!(error.message.contains("rules"), "{}", error.message);
 }

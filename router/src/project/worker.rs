@@ -53,3 +53,14 @@ pub(super) fn served(
     let entry = Entry { path: assets.file(INDEX), args: Vec::new(), reason: reason("assets") };
     Ok(Some((entry, Some(Platform::Static), Some(assets))))
 }
+
+/// Says of an entry that was not found that the Worker's configuration could name it.
+pub(super) fn without_main(worker: Option<&Worker>, error: Diagnostic) -> Diagnostic {
+    match worker {
+        Some(worker) if error.file.is_none() => {
+            let message = format!("{} names neither \"main\" nor \"assets\": {}", worker.file, error.message);
+            Diagnostic { file: Some(worker.file.clone()), message, ..error }
+        }
+        _ => error,
+    }
+}
