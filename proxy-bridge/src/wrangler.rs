@@ -1,5 +1,5 @@
-//! The configuration of a Cloudflare Worker: wrangler.json, wrangler.jsonc or wrangler.toml. What a project's
-//! files say is checked here; the router and its cells act on it.
+//! The configuration of a Cloudflare Worker: wrangler.json, wrangler.jsonc or wrangler.toml. What a
+//! project's files say is checked here; the router and its cells act on it.
 
 mod assets;
 mod bindings;
@@ -32,7 +32,8 @@ const IGNORED: &str = ".assetsignore";
 /// Lines of that file: each request for a file is compared with them.
 const MAX_IGNORED: usize = 100;
 
-/// A Worker as its configuration describes it. All paths are relative to the project, with `/` between.
+/// A Worker as its configuration describes it. All paths are relative to the project, with `/`
+/// between.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Worker {
     /// The configuration, as errors name it: `wrangler.toml`. Empty when there is none.
@@ -96,12 +97,13 @@ pub struct RateLimit {
     pub period: u64,
 }
 
-/// Reads the Worker that the project in `dir` is, if it is one. `environment` names the section of `env` that
-/// counts before what stands at the top. The folder must be one that nobody else writes to.
+/// Reads the Worker that the project in `dir` is, if it is one. `environment` names the section of
+/// `env` that counts before what stands at the top. The folder must be one that nobody else writes
+/// to.
 ///
 /// # Errors
-/// A file that does not parse, a field of a wrong type, or a binding that does not exist here; with file,
-/// line and what to do instead.
+/// A file that does not parse, a field of a wrong type, or a binding that does not exist here; with
+/// file, line and what to do instead.
 pub fn read(dir: &Path, environment: Option<&str>) -> Result<Option<Worker>, Diagnostic> {
     let Some(file) = find(dir)? else { return Ok(None) };
     let text = read_text(dir, &file)?;
@@ -169,7 +171,10 @@ impl Worker {
         let Some(main) = &self.main else { return Ok(None) };
         let wrong = |message: String| Err(document::in_file(&self.file, message));
         if main.ends_with(".py") {
-            return wrong(format!("main {main:?} in {} is Python: only JavaScript and TypeScript run here", self.file));
+            return wrong(format!(
+                "main {main:?} in {} is Python: only JavaScript and TypeScript run here",
+                self.file
+            ));
         }
         if dir.join(main).is_file() {
             return Ok(Some(main));

@@ -1,4 +1,5 @@
-//! Projects written for Cloudflare Workers: how they are found, their handlers and the interfaces that they have.
+//! Projects written for Cloudflare Workers: how they are found, their handlers and the interfaces
+//! that they have.
 
 use std::time::Duration;
 
@@ -92,7 +93,11 @@ async fn handlers_are_objects_classes_or_listeners() {
         event.respondWith(answer(event));
     });
     const answer = async (event) => new Response(`${NAME} ${event.request.method} ${event instanceof FetchEvent}`);";
-    volume.project("listener").file("wrangler.toml", "main = \"a.js\"\n[vars]\nNAME = \"n\"\n").file("a.js", listener).write();
+    volume
+        .project("listener")
+        .file("wrangler.toml", "main = \"a.js\"\n[vars]\nNAME = \"n\"\n")
+        .file("a.js", listener)
+        .write();
     let common = "const { text } = require('./text.js');\nmodule.exports = { fetch: (request, env) => new Response(text + env.NAME) };";
     volume
         .project("common")
@@ -106,12 +111,9 @@ async fn handlers_are_objects_classes_or_listeners() {
         export default httpServerHandler({ port: 8080 });";
     add(&volume, "server", "compatibility_flags = [\"nodejs_compat\"]\n", server);
     let router = Router::start(&volume).await;
-    for (name, expected) in [
-        ("class", "n n function /"),
-        ("listener", "n GET true"),
-        ("common", "cjs n"),
-        ("server", "node /"),
-    ] {
+    for (name, expected) in
+        [("class", "n n function /"), ("listener", "n GET true"), ("common", "cjs n"), ("server", "node /")]
+    {
         is_live(&router, name).await;
         assert_eq!(text(&router, &format!("/{name}/")).await, expected, "{name}");
     }
@@ -304,10 +306,21 @@ async fn assets_answer_before_the_code_and_by_their_binding() {
                   run_worker_first = [\"/api/*\", \"/first\"]\n";
     let volume = worker(assets, code);
     volume.write("a/public/.assetsignore", "*.map\n");
-    for (file, text) in [("_worker.js/index.js", "the code"), ("about.js.map", "the code"), ("about.html", "about"), ("docs/index.html", "docs"), ("404.html", "nothing"), ("first.txt", "first")] {
+    for (file, text) in [
+        ("_worker.js/index.js", "the code"),
+        ("about.js.map", "the code"),
+        ("about.html", "about"),
+        ("docs/index.html", "docs"),
+        ("404.html", "nothing"),
+        ("first.txt", "first"),
+    ] {
         volume.write(&format!("a/public/{file}"), text);
     }
-    volume.project("files").file("wrangler.toml", "name = \"f\"\n[assets]\ndirectory = \"dist\"\n").file("dist/index.html", "home").write();
+    volume
+        .project("files")
+        .file("wrangler.toml", "name = \"f\"\n[assets]\ndirectory = \"dist\"\n")
+        .file("dist/index.html", "home")
+        .write();
     let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     for (path, status, text, by_code) in [

@@ -10,9 +10,9 @@ const TOML: &str = "name = \"x\"\nmain = \"src/index.ts\"\n";
 
 /// Adds one number to another, as `add`.
 const WASM: [u8; 41] = [
-    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01, 0x7f, 0x03, 0x02,
-    0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x61, 0x64, 0x64, 0x00, 0x00, 0x0a, 0x09, 0x01, 0x07, 0x00, 0x20, 0x00, 0x20,
-    0x01, 0x6a, 0x0b,
+    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01, 0x7f,
+    0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x61, 0x64, 0x64, 0x00, 0x00, 0x0a, 0x09, 0x01, 0x07,
+    0x00, 0x20, 0x00, 0x20, 0x01, 0x6a, 0x0b,
 ];
 
 async fn answer(router: &Router) -> Value {
@@ -48,7 +48,10 @@ async fn files_are_text_data_webassembly_and_json_by_their_names() {
         } };"#;
     volume
         .project("a")
-        .file("wrangler.toml", format!("{TOML}rules = [{{ type = \"Text\", globs = [\"**/*.md\"], fallthrough = true }}]\n"))
+        .file(
+            "wrangler.toml",
+            format!("{TOML}rules = [{{ type = \"Text\", globs = [\"**/*.md\"], fallthrough = true }}]\n"),
+        )
         .file("package.json", r#"{"name": "a", "version": "1.2.3", "odd-key": 7}"#)
         .file("src/index.ts", code)
         .file("src/page.html", "<p>")
@@ -74,7 +77,8 @@ async fn modules_are_found_without_extensions_by_aliases_and_by_tsconfig() {
         import old from "old-name";
         import deep from "old-name/deep";
         export default { fetch: () => Response.json([one, same === one, folder, mapped, based, old, deep, VERSION, FLAGS.on]) };"#;
-    let toml = "[alias]\n\"old-name\" = \"./src/new\"\n[define]\nVERSION = \"'1.0'\"\n\"FLAGS.on\" = \"true\"\n";
+    let toml =
+        "[alias]\n\"old-name\" = \"./src/new\"\n[define]\nVERSION = \"'1.0'\"\n\"FLAGS.on\" = \"true\"\n";
     volume
         .project("a")
         .file("wrangler.toml", format!("{TOML}{toml}"))
@@ -89,13 +93,17 @@ async fn modules_are_found_without_extensions_by_aliases_and_by_tsconfig() {
         .file("src/new/deep.ts", "export default 'deep';")
         .write();
     let router = Router::start(&volume).await;
-    assert_eq!(answer(&router).await, json!([{}, true, "folder", "mapped", "based", "new", "deep", "1.0", true]));
+    assert_eq!(
+        answer(&router).await,
+        json!([{}, true, "folder", "mapped", "based", "new", "deep", "1.0", true])
+    );
 }
 
 #[tokio::test]
 async fn packages_have_their_code_for_workers() {
     let volume = Volume::new();
-    let exports = r#"{"name": "p", "exports": {"browser": "./no.js", "workerd": "./w.js", "default": "./no.js"}}"#;
+    let exports =
+        r#"{"name": "p", "exports": {"browser": "./no.js", "workerd": "./w.js", "default": "./no.js"}}"#;
     volume
         .project("a")
         .file("wrangler.toml", TOML)
@@ -148,13 +156,15 @@ async fn modules_of_cloudflares_that_do_not_exist_say_what_they_are() {
         ("cloudflare:workflows", "Workflows"),
         ("cloudflare:other", "does not have"),
     ] {
-        let code = format!("import * as it from \"{name}\";\nexport default {{ fetch: () => Response.json(it) }};");
+        let code =
+            format!("import * as it from \"{name}\";\nexport default {{ fetch: () => Response.json(it) }};");
         let error = error("", &code).await;
         assert!(error.message.contains(name) && error.message.contains(says), "{}", error.message);
         assert_eq!((error.file.as_deref(), error.line), (Some("src/index.ts"), Some(1)), "{name}");
     }
     // Elsewhere than in a Worker.
-    let volume = Volume::with("a", "import { env } from 'cloudflare:workers';\nDeno.serve(() => Response.json(env));");
+    let volume =
+        Volume::with("a", "import { env } from 'cloudflare:workers';\nDeno.serve(() => Response.json(env));");
     let router = Router::start(&volume).await;
     let error = router.admin.project("a").await.error.expect("it is not built");
     assert!(error.message.contains("\"platform\": \"workers\""), "{}", error.message);
@@ -167,8 +177,14 @@ async fn what_a_build_has_to_make_first_is_asked_for() {
     volume.project("a").file("wrangler.toml", toml).write();
     let router = Router::start(&volume).await;
     let error = router.admin.project("a").await.error.expect("it is not built");
-    assert!(error.message.contains("npm run build") && error.message.contains("dist/index.js"), "{}", error.message);
-    let error = self::error("[define]\nX = \"no such thing\"\n", "export default { fetch: () => new Response() };").await;
+    assert!(
+        error.message.contains("npm run build") && error.message.contains("dist/index.js"),
+        "{}",
+        error.message
+    );
+    let error =
+        self::error("[define]\nX = \"no such thing\"\n", "export default { fetch: () => new Response() };")
+            .await;
     assert!(error.message.contains("\"define.X\" in wrangler.toml"), "{}", error.message);
     let volume = Volume::new();
     volume.project("a").file("wrangler.toml", "name = \"x\"\n").write();
@@ -182,8 +198,13 @@ async fn what_a_build_has_to_make_first_is_asked_for() {
 #[tokio::test]
 async fn a_project_says_itself_that_it_is_a_worker_or_that_it_is_none() {
     let volume = Volume::new();
-    let code = "export default { fetch: (request, env, third) => Response.json([typeof third, request.method]) };";
-    volume.project("a").file("deno.json", r#"{"switchyard": {"platform": "workers"}}"#).file("main.ts", code).write();
+    let code =
+        "export default { fetch: (request, env, third) => Response.json([typeof third, request.method]) };";
+    volume
+        .project("a")
+        .file("deno.json", r#"{"switchyard": {"platform": "workers"}}"#)
+        .file("main.ts", code)
+        .write();
     volume
         .project("b")
         .file("deno.json", r#"{"switchyard": {"platform": "plain"}}"#)

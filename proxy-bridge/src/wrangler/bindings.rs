@@ -1,5 +1,5 @@
-//! Bindings to Cloudflare's products that do not exist here. A Worker that names one cannot run: its build fails,
-//! with what there is instead.
+//! Bindings to Cloudflare's products that do not exist here. A Worker that names one cannot run:
+//! its build fails, with what there is instead.
 
 use serde_json::Value;
 
@@ -28,12 +28,24 @@ const IMPORT: &str = "`import` the file in the code";
 const PRODUCTS: [Product; 34] = [
     product("kv_namespaces", "KV namespaces", KEY_VALUE),
     product("d1_databases", "D1 databases", "use SQLite (`node:sqlite`) with a file in `DATA_DIR`"),
-    product("r2_buckets", "R2 buckets", "keep files in `DATA_DIR`, or use an S3 client with keys that the policy's `env` gives"),
+    product(
+        "r2_buckets",
+        "R2 buckets",
+        "keep files in `DATA_DIR`, or use an S3 client with keys that the policy's `env` gives",
+    ),
     product("durable_objects.bindings", "Durable Objects", KEY_VALUE),
     product("queues.producers", "Queues", "use `Deno.openKv()` with `enqueue` and `listenQueue`"),
     product("queues.consumers", "Queues", "use `Deno.openKv()` with `enqueue` and `listenQueue`"),
-    product("workflows", "Workflows", "call the steps one after the other, and keep their state in `Deno.openKv()`"),
-    product("hyperdrive", "Hyperdrive", "connect to the database itself, with its URL from the policy's `env`"),
+    product(
+        "workflows",
+        "Workflows",
+        "call the steps one after the other, and keep their state in `Deno.openKv()`",
+    ),
+    product(
+        "hyperdrive",
+        "Hyperdrive",
+        "connect to the database itself, with its URL from the policy's `env`",
+    ),
     product("services", "Service bindings", OTHER_WORKER),
     product("dispatch_namespaces", "Dispatch namespaces", OTHER_WORKER),
     product("worker_loaders", "Worker loaders", "make each Worker a project of its own"),
@@ -45,13 +57,33 @@ const PRODUCTS: [Product; 34] = [
     product("images", "Images", "use a package that works without native code, such as jimp"),
     product("media", "Media Transformations", OVER_HTTP),
     product("stream", "Stream", OVER_HTTP),
-    product("analytics_engine_datasets", "Analytics Engine", "print what is to be counted, or send it with `fetch`"),
+    product(
+        "analytics_engine_datasets",
+        "Analytics Engine",
+        "print what is to be counted, or send it with `fetch`",
+    ),
     product("send_email", "Email", "send mail through a provider's HTTP interface with `fetch`"),
-    product("mtls_certificates", "mTLS certificates", "use `Deno.createHttpClient({ cert, key })` as `client` of `fetch`"),
-    product("secrets_store_secrets", "Secrets Store", "give the secret in the policy's `env`: it is in the Worker's `env` then"),
+    product(
+        "mtls_certificates",
+        "mTLS certificates",
+        "use `Deno.createHttpClient({ cert, key })` as `client` of `fetch`",
+    ),
+    product(
+        "secrets_store_secrets",
+        "Secrets Store",
+        "give the secret in the policy's `env`: it is in the Worker's `env` then",
+    ),
     product("pipelines", "Pipelines", OVER_HTTP),
-    product("vpc_services", "VPC services", "let the policy's `private_net` reach the address, and use `fetch`"),
-    product("vpc_networks", "VPC networks", "let the policy's `private_net` reach the addresses, and use `fetch`"),
+    product(
+        "vpc_services",
+        "VPC services",
+        "let the policy's `private_net` reach the address, and use `fetch`",
+    ),
+    product(
+        "vpc_networks",
+        "VPC networks",
+        "let the policy's `private_net` reach the addresses, and use `fetch`",
+    ),
     product("containers", "Containers", OTHER_WORKER),
     product("cloudchamber", "Containers", OTHER_WORKER),
     product("artifacts", "Artifacts", DATABASE),
@@ -62,9 +94,11 @@ const PRODUCTS: [Product; 34] = [
     product("data_blobs", "Data bindings of the service-worker syntax", IMPORT),
 ];
 
-const SITE: &str = "is Workers Sites, which does not exist here: name the folder as \"assets\": {\"directory\": …}";
+const SITE: &str =
+    "is Workers Sites, which does not exist here: name the folder as \"assets\": {\"directory\": …}";
 
-/// Checks that each binding exists here; `path` has the path of a key in the environment that counts.
+/// Checks that each binding exists here; `path` has the path of a key in the environment that
+/// counts.
 ///
 /// # Errors
 /// Names all that do not, at the place of the first one.
@@ -91,7 +125,8 @@ fn missing(document: &Document<'_>, path: &impl Fn(&str) -> String) -> Vec<(Stri
         let value = document.get(&key).filter(|value| !is_empty(value))?;
         let names = names(value);
         let named = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-        let fix = format!("names {}{named}, which Switchyard does not have: {}", product.name, product.instead);
+        let fix =
+            format!("names {}{named}, which Switchyard does not have: {}", product.name, product.instead);
         Some((key, fix))
     });
     let mut found: Vec<_> = found.collect();

@@ -22,7 +22,11 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     pub(super) fn parse(file: &'a str, text: &'a str) -> Result<Self, Diagnostic> {
         let mut document = Self { file, text, value: Map::new(), offsets: HashMap::new() };
-        if file.ends_with(".toml") { document.parse_toml()? } else { document.parse_json()? }
+        if file.ends_with(".toml") {
+            document.parse_toml()?
+        } else {
+            document.parse_json()?
+        }
         Ok(document)
     }
 
@@ -39,7 +43,9 @@ impl<'a> Document<'a> {
         };
         self.value = value;
         let parsed = jsonc_parser::parse_to_ast(self.text, &Default::default(), &Default::default());
-        if let Some(object) = parsed.ok().and_then(|parsed| parsed.value).as_ref().and_then(ast::Value::as_object) {
+        if let Some(object) =
+            parsed.ok().and_then(|parsed| parsed.value).as_ref().and_then(ast::Value::as_object)
+        {
             json_keys("", object, DEPTH, &mut self.offsets);
         }
         Ok(())
@@ -128,7 +134,8 @@ fn toml_keys(above: &str, table: &DeTable<'_>, depth: usize, offsets: &mut HashM
     }
 }
 
-/// The path of what `path` names from the folder `base`, relative to the project. `None` when it is outside.
+/// The path of what `path` names from the folder `base`, relative to the project. `None` when it is
+/// outside.
 pub(super) fn join(base: &str, path: &str) -> Option<String> {
     if path.starts_with('/') {
         return None;

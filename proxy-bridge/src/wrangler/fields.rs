@@ -10,7 +10,8 @@ use super::{ModuleKind, RateLimit, Rule, Worker, assets, bindings, pages};
 use crate::event::Diagnostic;
 
 /// Flags of `compatibility_flags` that have Node's modules found.
-const NODE_FLAGS: [&str; 4] = ["nodejs_compat", "nodejs_compat_v2", "nodejs_als", "experimental:nodejs_compat_v2"];
+const NODE_FLAGS: [&str; 4] =
+    ["nodejs_compat", "nodejs_compat_v2", "nodejs_als", "experimental:nodejs_compat_v2"];
 
 /// A configuration, and the environment of it that counts.
 struct Section<'a> {
@@ -40,7 +41,8 @@ pub(super) fn worker(
     dir: &Path,
     environment: Option<&str>,
 ) -> Result<Worker, Diagnostic> {
-    let section = Section { document, environment: environment.map(|name| find(document, name)).transpose()? };
+    let section =
+        Section { document, environment: environment.map(|name| find(document, name)).transpose()? };
     bindings::check(document, |name| section.own(name))?;
     let base = document.file.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let flags = document.read(&section.inherited("compatibility_flags"), LIST, strings)?.unwrap_or_default();
@@ -72,11 +74,13 @@ const EXPRESSIONS: &str = "must be a table of JavaScript expressions as strings"
 
 fn find(document: &Document<'_>, name: &str) -> Result<String, Diagnostic> {
     let environments = document.get("env").and_then(Value::as_object);
-    if environments.is_some_and(|known| known.get(name).is_some_and(Value::is_object)) && !name.contains('.') {
+    if environments.is_some_and(|known| known.get(name).is_some_and(Value::is_object)) && !name.contains('.')
+    {
         return Ok(format!("env.{name}"));
     }
     let known: Vec<_> = environments.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
-    let there_are = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+    let there_are =
+        if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
     let fix = format!("has no environment {name:?}, which \"switchyard.environment\" names; {there_are}");
     Err(document.wrong("env", &fix))
 }
@@ -90,7 +94,8 @@ fn main(section: &Section<'_>, base: &str) -> Result<Option<String>, Diagnostic>
 
 fn rules(section: &Section<'_>) -> Result<Vec<Rule>, Diagnostic> {
     let path = section.inherited("rules");
-    let fix = "must be a list of {type, globs}, with a type of ESModule, CommonJS, Text, Data or CompiledWasm";
+    let fix =
+        "must be a list of {type, globs}, with a type of ESModule, CommonJS, Text, Data or CompiledWasm";
     let rules = section.document.read(&path, fix, |value| value.as_array()?.iter().map(rule).collect())?;
     Ok(rules.unwrap_or_default())
 }
@@ -113,7 +118,9 @@ fn rate_limits(section: &Section<'_>) -> Result<Vec<RateLimit>, Diagnostic> {
     let mut all: Vec<_> = section.document.read(&section.own("ratelimits"), fix, limits)?.unwrap_or_default();
     // The older way to write them; what else is there has been refused.
     let older = |value: &Value| value.as_array()?.iter().map(rate_limit).collect();
-    all.extend(section.document.read::<Vec<_>>(&section.own("unsafe.bindings"), fix, older)?.unwrap_or_default());
+    all.extend(
+        section.document.read::<Vec<_>>(&section.own("unsafe.bindings"), fix, older)?.unwrap_or_default(),
+    );
     Ok(all)
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::Worker;
 use super::assets::{Assets, HtmlHandling, NotFoundHandling, WorkerFirst};
 use super::document::{self, Document};
-use super::Worker;
 use crate::event::Diagnostic;
 
 const OUTPUT: &str = "pages_build_output_dir";

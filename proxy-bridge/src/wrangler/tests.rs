@@ -98,7 +98,11 @@ fn an_environment_has_its_own_variables_and_bindings_and_inherits_the_rest() {
     assert_eq!(read(Some("other")).unwrap().unwrap().main.as_deref(), Some("b.js"));
     assert!(read(None).unwrap_err().message.contains("CACHE"));
     let error = read(Some("staging")).unwrap_err();
-    assert!(error.message.contains("\"staging\"") && error.message.contains("other, production"), "{}", error.message);
+    assert!(
+        error.message.contains("\"staging\"") && error.message.contains("other, production"),
+        "{}",
+        error.message
+    );
 }
 
 #[test]
@@ -107,7 +111,12 @@ fn each_binding_that_does_not_exist_is_named_with_its_place_and_what_to_do() {
         ("kv_namespaces", r#"[{"binding": "CACHE", "id": "x"}]"#, "CACHE", "Deno.openKv()"),
         ("d1_databases", r#"[{"binding": "DB", "database_name": "x"}]"#, "DB", "node:sqlite"),
         ("r2_buckets", r#"[{"binding": "FILES"}]"#, "FILES", "DATA_DIR"),
-        ("durable_objects", r#"{"bindings": [{"name": "ROOM", "class_name": "Room"}]}"#, "ROOM", "Durable Objects"),
+        (
+            "durable_objects",
+            r#"{"bindings": [{"name": "ROOM", "class_name": "Room"}]}"#,
+            "ROOM",
+            "Durable Objects",
+        ),
         ("queues", r#"{"producers": [{"binding": "JOBS", "queue": "x"}]}"#, "JOBS", "listenQueue"),
         ("queues", r#"{"consumers": [{"queue": "x"}]}"#, "Queues", "listenQueue"),
         ("ai", r#"{"binding": "AI"}"#, "AI", "fetch"),
@@ -173,10 +182,9 @@ fn fields_of_the_wrong_kind_are_named_with_their_place() {
 
 #[test]
 fn what_does_not_parse_is_named_with_its_place() {
-    for (file, text, line) in [
-        ("wrangler.toml", "main = \"a.js\"\nvars = {", 2),
-        ("wrangler.json", "{\n  \"main\": }", 2),
-    ] {
+    for (file, text, line) in
+        [("wrangler.toml", "main = \"a.js\"\nvars = {", 2), ("wrangler.json", "{\n  \"main\": }", 2)]
+    {
         let error = error(file, text);
         assert_eq!((error.file.as_deref(), error.line), (Some(file), Some(line)), "{}", error.message);
     }
@@ -201,7 +209,11 @@ fn a_main_that_is_built_later_is_asked_for() {
     };
     let built = "main = \"dist/a.js\"\n[build]\ncommand = \"npm run build\"\n";
     let error = entry(built, &[]).unwrap_err();
-    assert!(error.message.contains("npm run build") && error.message.contains("dist/a.js"), "{}", error.message);
+    assert!(
+        error.message.contains("npm run build") && error.message.contains("dist/a.js"),
+        "{}",
+        error.message
+    );
     assert_eq!(entry(built, &[("dist/a.js", "")]).unwrap().as_deref(), Some("dist/a.js"));
     assert!(entry("main = \"a.py\"", &[("a.py", "")]).unwrap_err().message.contains("Python"));
     assert_eq!(entry("[assets]\ndirectory = \"a\"", &[]).unwrap(), None);

@@ -1,5 +1,5 @@
-// Work that goes on after its request was answered, as the platforms' `waitUntil` has it: a version that is drained waits
-// for it.
+// Work that goes on after its request was answered, as the platforms' `waitUntil` has it: a version
+// that is drained waits for it.
 
 import { internals, primordials } from "ext:core/mod.js";
 

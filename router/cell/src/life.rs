@@ -30,8 +30,8 @@ use crate::runtime::{Spare, heap};
 use crate::sandbox::{self, Rules};
 use crate::servers::{DefaultExport, Servers};
 use crate::trace::explain;
-use crate::workers;
 use crate::watchdog::Pulse;
+use crate::workers;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
      `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";

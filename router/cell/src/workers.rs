@@ -1,4 +1,5 @@
-//! Cloudflare Workers: their handlers, their interfaces, and modules as wrangler's bundler finds them.
+//! Cloudflare Workers: their handlers, their interfaces, and modules as wrangler's bundler finds
+//! them.
 
 mod assets;
 mod modules;
@@ -20,7 +21,8 @@ use crate::project::Project;
 const OF_THE_ROUTER: [&str; 6] =
     ["DATA_DIR", "NODE_ENV", "PORT", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
 
-/// The glue in the order in which it imports each other; [`crate::platform`] has loaded `background.js`.
+/// The glue in the order in which it imports each other; [`crate::platform`] has loaded
+/// `background.js`.
 const PARTS: [(&str, &str); 2] = [
     ("ext:switchyard/workers/websocket.js", include_str!("workers/websocket.js")),
     ("ext:switchyard/workers/cache.js", include_str!("workers/cache.js")),
@@ -29,7 +31,8 @@ const PARTS: [(&str, &str); 2] = [
 /// Makes of what a main module exports what is served.
 pub(crate) struct Adapter(v8::Global<v8::Function>);
 
-/// Gives the isolate the interfaces of Workers, if the version is one. To be called before the project's code runs.
+/// Gives the isolate the interfaces of Workers, if the version is one. To be called before the
+/// project's code runs.
 ///
 /// # Errors
 /// The configuration has what cannot be given to the code.
@@ -76,9 +79,7 @@ impl Adapter {
         let adapted = adapted.and_then(|adapted| v8::Local::<v8::Object>::try_from(adapted).ok());
         match (adapted, scope.exception()) {
             (Some(adapted), _) => Ok(v8::Global::new(scope, adapted)),
-            (None, Some(exception)) => {
-                Err(deno_core::exception_to_err(scope, exception, false, true).into())
-            }
+            (None, Some(exception)) => Err(deno_core::exception_to_err(scope, exception, false, true).into()),
             (None, None) => Ok(v8::Global::new(scope, exports)),
         }
     }
@@ -92,7 +93,8 @@ fn invoke(
     deno_core::scope!(scope, runtime);
     v8::tc_scope!(let scope, scope);
     let function = v8::Local::new(scope, function);
-    let argument = v8::String::new(scope, argument).expect("a configuration is shorter than V8's strings may be");
+    let argument =
+        v8::String::new(scope, argument).expect("a configuration is shorter than V8's strings may be");
     let this = v8::undefined(scope).into();
     match (function.call(scope, this, &[argument.into()]), scope.exception()) {
         (Some(result), _) => Ok(v8::Global::new(scope, result)),

@@ -30,8 +30,8 @@ fn environment(config: &Document) -> Result<Option<&str>, Diagnostic> {
     name.map(Some).ok_or_else(|| config.wrong(&Wrong::new(ENVIRONMENT, fix)))
 }
 
-/// The entry, the platform and the files of a Worker. `None`: its configuration names neither code nor files, or
-/// the project names its entry itself (`own`).
+/// The entry, the platform and the files of a Worker. `None`: its configuration names neither code
+/// nor files, or the project names its entry itself (`own`).
 ///
 /// # Errors
 /// The entry is not there.

@@ -32,9 +32,15 @@ async function send(request, { file, type, status }) {
     const { size, mtime } = await opened.stat();
     const time = NumberPrototypeToString(mtime?.getTime() ?? 0, 16);
     const etag = `"${time}-${NumberPrototypeToString(size, 16)}"`;
-    const headers = { etag, "content-type": type, "cache-control": "public, max-age=0, must-revalidate" };
+    const headers = {
+      etag,
+      "content-type": type,
+      "cache-control": "public, max-age=0, must-revalidate",
+    };
     const known = request.headers.get("if-none-match");
-    if (status === 200 && known !== null && (known === "*" || StringPrototypeIncludes(known, etag))) {
+    if (
+      status === 200 && known !== null && (known === "*" || StringPrototypeIncludes(known, etag))
+    ) {
       return new Response(null, { status: 304, headers });
     }
     headers["content-length"] = `${size}`;

@@ -20,7 +20,8 @@ pub(super) fn prepare(runtime: &mut JsRuntime) {
     take.call(scope, this, &[find]).expect("the glue is ours");
 }
 
-/// Given the path of a URL, returns the answer as JSON: `file` (absolute), `type` and `status`, or `to`; or nothing.
+/// Given the path of a URL, returns the answer as JSON: `file` (absolute), `type` and `status`, or
+/// `to`; or nothing.
 fn find(
     scope: &mut v8::PinScope<'_, '_>,
     args: v8::FunctionCallbackArguments<'_>,

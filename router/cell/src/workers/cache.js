@@ -1,5 +1,5 @@
-// `caches.default`: one of Deno's caches, with the lifetimes that Cloudflare's has. What is kept lies in DATA_DIR; an entry
-// that is over is deleted when it is next looked for.
+// `caches.default`: one of Deno's caches, with the lifetimes that Cloudflare's has. What is kept
+// lies in DATA_DIR; an entry that is over is deleted when it is next looked for.
 
 import { primordials } from "ext:core/mod.js";
 
@@ -61,7 +61,11 @@ class DefaultCache {
     const headers = new Headers(found.headers);
     headers.delete(EXPIRES);
     headers.set("cf-cache-status", "HIT");
-    return new Response(found.body, { status: found.status, statusText: found.statusText, headers });
+    return new Response(found.body, {
+      status: found.status,
+      statusText: found.statusText,
+      headers,
+    });
   }
 
   async put(key, response) {

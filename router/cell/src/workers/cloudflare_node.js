@@ -5,7 +5,9 @@ import { markServedByNode } from "ext:switchyard/workers/main.js";
 export function httpServerHandler() {
   return markServedByNode({
     fetch() {
-      throw new Error("The server of node:http that httpServerHandler stands for gets its requests itself");
+      throw new Error(
+        "The server of node:http that httpServerHandler stands for gets its requests itself",
+      );
     },
   });
 }

@@ -4,7 +4,9 @@ const { Deno, TransformStream } = globalThis;
 const { connect: connectTcp, connectTls, startTls } = Deno;
 
 function addressOf(address) {
-  if (typeof address === "object" && address !== null) return { hostname: address.hostname, port: Number(address.port) };
+  if (typeof address === "object" && address !== null) {
+    return { hostname: address.hostname, port: Number(address.port) };
+  }
   const { hostname, port } = new URL(`tcp://${address}`);
   const isBracketed = hostname.startsWith("[");
   return { hostname: isBracketed ? hostname.slice(1, -1) : hostname, port: Number(port) };
@@ -41,7 +43,10 @@ class Socket {
       this.#connection = connection;
       if (this.#secure !== "starttls") this.#flow();
       const name = ({ hostname, port }) => `${hostname}:${port}`;
-      return { remoteAddress: name(connection.remoteAddr), localAddress: name(connection.localAddr) };
+      return {
+        remoteAddress: name(connection.remoteAddr),
+        localAddress: name(connection.localAddr),
+      };
     } catch (error) {
       this.#fail(error);
       throw error;
@@ -88,7 +93,9 @@ class Socket {
 
   startTls({ expectedServerHostname } = {}) {
     if (this.#secure !== "starttls" || this.#isHandedOver) {
-      throw new TypeError('startTls() needs a socket with { secureTransport: "starttls" }, and works once');
+      throw new TypeError(
+        'startTls() needs a socket with { secureTransport: "starttls" }, and works once',
+      );
     }
     this.#isHandedOver = true;
     const hostname = expectedServerHostname ?? this.#address.hostname;

@@ -8,13 +8,18 @@ function elsewhere(name, instead) {
   return {
     [name]: class {
       constructor() {
-        throw new Error(`${name} is part of Cloudflare's network, which Switchyard does not have: ${instead}`);
+        throw new Error(
+          `${name} is part of Cloudflare's network, which Switchyard does not have: ${instead}`,
+        );
       }
     },
   }[name];
 }
 
 export const DurableObject = elsewhere("DurableObject", "keep its state in Deno.openKv()");
-export const WorkflowEntrypoint = elsewhere("WorkflowEntrypoint", "call the steps one after the other");
+export const WorkflowEntrypoint = elsewhere(
+  "WorkflowEntrypoint",
+  "call the steps one after the other",
+);
 export class RpcTarget {}
 export class RpcStub {}

@@ -1,5 +1,6 @@
-// The handlers of a Cloudflare Worker, served by Deno's server: what its main module exports, or what it listens to. Loaded
-// for Workers alone, before the project's code; what that does to JavaScript's own classes does not change this.
+// The handlers of a Cloudflare Worker, served by Deno's server: what its main module exports, or
+// what it listens to. Loaded for Workers alone, before the project's code; what that does to
+// JavaScript's own classes does not change this.
 
 import { primordials } from "ext:core/mod.js";
 import { waitUntil } from "ext:switchyard/background.js";
@@ -102,13 +103,24 @@ function listen() {
   const { addEventListener } = globalThis;
   const listenTo = function (type, listener, ...rest) {
     const known = listeners[`${type}`];
-    if (known === undefined) return ReflectApply(addEventListener, this, [type, listener, ...new SafeArrayIterator(rest)]);
+    if (known === undefined) {
+      return ReflectApply(addEventListener, this, [type, listener, ...new SafeArrayIterator(rest)]);
+    }
     ArrayPrototypePush(known, listener);
   };
   ObjectDefineProperty(listenTo, "name", { __proto__: null, value: "addEventListener" });
   globalThis.addEventListener = listenTo;
-  for (const [name, value] of new SafeArrayIterator(ObjectEntries({ ExtendableEvent, FetchEvent, ScheduledEvent, ExecutionContext }))) {
-    ObjectDefineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true });
+  for (
+    const [name, value] of new SafeArrayIterator(
+      ObjectEntries({ ExtendableEvent, FetchEvent, ScheduledEvent, ExecutionContext }),
+    )
+  ) {
+    ObjectDefineProperty(globalThis, name, {
+      __proto__: null,
+      value,
+      writable: true,
+      configurable: true,
+    });
   }
 }
 
@@ -131,7 +143,8 @@ export function markServedByNode(handler) {
   return handler;
 }
 
-// The function that answers requests, of what a main module exports; `undefined` where there is none.
+// The function that answers requests, of what a main module exports; `undefined` where there is
+// none.
 function handlerOf(exported) {
   const { prototype } = typeof exported === "function" ? exported : {};
   if (typeof prototype?.fetch === "function") {
@@ -153,7 +166,8 @@ function handlerOf(exported) {
 }
 
 function isScheduled(exported) {
-  return typeof exported?.scheduled === "function" || typeof exported?.prototype?.scheduled === "function" ||
+  return typeof exported?.scheduled === "function" ||
+    typeof exported?.prototype?.scheduled === "function" ||
     listeners.scheduled.length > 0;
 }
 
@@ -210,7 +224,9 @@ class RateLimit {
   }
 }
 
-function fill({ vars, values, secrets, assets, version_metadata, rate_limits, version, nodeCompat }) {
+function fill(
+  { vars, values, secrets, assets, version_metadata, rate_limits, version, nodeCompat },
+) {
   // The operator's word goes before the project's.
   ObjectAssign(env, vars, values);
   if (version_metadata !== null) {
@@ -234,7 +250,12 @@ function fill({ vars, values, secrets, assets, version_metadata, rate_limits, ve
 // In the service-worker syntax all of `env` is global.
 function globalise() {
   for (const [name, value] of new SafeArrayIterator(ObjectEntries(env))) {
-    ObjectDefineProperty(globalThis, name, { __proto__: null, value, writable: true, configurable: true });
+    ObjectDefineProperty(globalThis, name, {
+      __proto__: null,
+      value,
+      writable: true,
+      configurable: true,
+    });
   }
 }
 
@@ -247,7 +268,9 @@ function define(expressions, file) {
       for (let at = 0; at < path.length - 1; at++) holder = holder[path[at]] ??= {};
       holder[path[path.length - 1]] = valueOf(expression);
     } catch (error) {
-      throw new TypeError(`"define.${name}" in ${file} cannot be given to the code: ${error.message}`);
+      throw new TypeError(
+        `"define.${name}" in ${file} cannot be given to the code: ${error.message}`,
+      );
     }
   }
 }
@@ -261,8 +284,8 @@ function valueOf(expression) {
   }
 }
 
-// Called with what the Worker is configured with, as JSON. Gives the function that makes of a main module's exports what is
-// served.
+// Called with what the Worker is configured with, as JSON. Gives the function that makes of a main
+// module's exports what is served.
 export default function start(json) {
   const settings = JSONParse(json);
   started = settings;

@@ -1,5 +1,5 @@
-//! Modules as wrangler's bundler finds them: aliases, `cloudflare:` modules, and files that are text, data,
-//! WebAssembly or JSON.
+//! Modules as wrangler's bundler finds them: aliases, `cloudflare:` modules, and files that are
+//! text, data, WebAssembly or JSON.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,8 @@ impl Modules {
         found.map_or(ModuleKind::Code, |(kind, _)| *kind)
     }
 
-    /// The module that stands for a file that is no code; `None` for any other. `json` reads the file.
+    /// The module that stands for a file that is no code; `None` for any other. `json` reads the
+    /// file.
     pub(crate) fn stand_in(&self, specifier: &Url, json: impl FnOnce() -> Option<Value>) -> Option<Code> {
         let path = specifier.to_file_path().ok()?;
         let own = Value::from(specifier.as_str());
@@ -121,7 +122,9 @@ impl Modules {
 pub(crate) fn missing(raw: &str) -> String {
     let what = match raw {
         "cloudflare:email" => "is for Email Workers, and mail is not received here",
-        "cloudflare:test" | "cloudflare:test-internal" => "is for tests with vitest: it is not part of a Worker that runs",
+        "cloudflare:test" | "cloudflare:test-internal" => {
+            "is for tests with vitest: it is not part of a Worker that runs"
+        }
         "cloudflare:workflows" => "is for Workflows, which Switchyard does not have",
         "cloudflare:workers" | "cloudflare:node" | "cloudflare:sockets" => {
             "is a module of Cloudflare Workers: add a wrangler.toml, or \"switchyard\": {\"platform\": \"workers\"} \
@@ -141,11 +144,8 @@ pub(super) fn is_service_worker(project: &Project) -> bool {
         return true;
     }
     let media_type = MediaType::from_specifier(specifier);
-    let parsed = project.factory.parsed_source_cache().get_matching_parsed_source(
-        specifier,
-        media_type,
-        text.into(),
-    );
+    let parsed =
+        project.factory.parsed_source_cache().get_matching_parsed_source(specifier, media_type, text.into());
     // What does not parse fails later, with its place.
     parsed.is_ok_and(|parsed| !parsed.program_ref().body().any(|item| exports(&item)))
 }
@@ -165,10 +165,12 @@ fn pattern(base: &str, glob: &str, file: &str) -> anyhow::Result<GlobPattern> {
     // Packages lie outside of the project.
     let base = if glob.starts_with("**/") { "" } else { base };
     let whole = visible(&format!("{base}{}", glob.trim_start_matches("./")));
-    GlobPattern::new(&whole).map_err(|error| anyhow::anyhow!("\"rules\" in {file}: invalid pattern {glob:?}: {error}"))
+    GlobPattern::new(&whole)
+        .map_err(|error| anyhow::anyhow!("\"rules\" in {file}: invalid pattern {glob:?}: {error}"))
 }
 
-/// A path or a pattern with no hidden name in it: `*` does not stand for those, and frameworks build into hidden folders.
+/// A path or a pattern with no hidden name in it: `*` does not stand for those, and frameworks
+/// build into hidden folders.
 fn visible(path: &str) -> String {
     format!("/{path}").replace("/.", "/_").split_off(1)
 }

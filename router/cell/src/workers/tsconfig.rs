@@ -1,4 +1,5 @@
-//! Module specifiers that `paths` and `baseUrl` in tsconfig.json lead to, which bundlers follow and Deno does not.
+//! Module specifiers that `paths` and `baseUrl` in tsconfig.json lead to, which bundlers follow and
+//! Deno does not.
 
 use deno_core::url::Url;
 use deno_resolver::deno_json::CompilerOptionsData;
@@ -6,7 +7,8 @@ use node_resolver::NodeResolutionKind;
 
 use crate::project::Project;
 
-/// The file of the project that a bare specifier stands for by tsconfig.json; `None` where it leads to none.
+/// The file of the project that a bare specifier stands for by tsconfig.json; `None` where it leads
+/// to none.
 pub(crate) fn find_by_tsconfig(project: &Project, raw: &str, referrer: &Url) -> Option<Url> {
     let is_bare = !raw.starts_with(['.', '/', '#']) && Url::parse(raw).is_err();
     if project.modules.is_none() || !is_bare || project.in_package(referrer) {

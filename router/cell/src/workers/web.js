@@ -23,7 +23,13 @@ const loadCrypto = core.createLazyLoader("node:crypto");
 
 // Defines a property that is made when it is first read.
 function lazily(object, name, make) {
-  const put = (value) => ObjectDefineProperty(object, name, { __proto__: null, value, writable: true, configurable: true });
+  const put = (value) =>
+    ObjectDefineProperty(object, name, {
+      __proto__: null,
+      value,
+      writable: true,
+      configurable: true,
+    });
   ObjectDefineProperty(object, name, {
     __proto__: null,
     get() {
@@ -61,9 +67,13 @@ function extend(name, add) {
 
 function bytesOf(chunk) {
   if (typeof chunk === "string") return new TextEncoder().encode(chunk);
-  if (ArrayBufferIsView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  if (ArrayBufferIsView(chunk)) {
+    return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  }
   if (ObjectPrototypeIsPrototypeOf(ArrayBufferPrototype, chunk)) return new Uint8Array(chunk);
-  throw new TypeError("This TransformStream is being used as a byte stream, but received an object of another type");
+  throw new TypeError(
+    "This TransformStream is being used as a byte stream, but received an object of another type",
+  );
 }
 
 function identityTransformStream() {
@@ -82,11 +92,15 @@ function fixedLengthStream() {
         transform(chunk, controller) {
           const bytes = bytesOf(chunk);
           left -= bytes.byteLength;
-          if (left < 0) throw new TypeError("Attempt to write too many bytes through a FixedLengthStream.");
+          if (left < 0) {
+            throw new TypeError("Attempt to write too many bytes through a FixedLengthStream.");
+          }
           controller.enqueue(bytes);
         },
         flush() {
-          if (left > 0) throw new TypeError("FixedLengthStream did not see all expected bytes before close().");
+          if (left > 0) {
+            throw new TypeError("FixedLengthStream did not see all expected bytes before close().");
+          }
         },
       }, strategy);
     }
@@ -96,7 +110,9 @@ function fixedLengthStream() {
 function digestStream() {
   return class DigestStream extends WritableStream {
     constructor(algorithm) {
-      const name = StringPrototypeToLowerCase(typeof algorithm === "string" ? algorithm : algorithm.name);
+      const name = StringPrototypeToLowerCase(
+        typeof algorithm === "string" ? algorithm : algorithm.name,
+      );
       const hash = loadCrypto().createHash(StringPrototypeReplaceAll(name, "sha-", "sha"));
       let resolve, reject;
       const digest = new Promise((resolved, rejected) => {
@@ -148,13 +164,20 @@ class HTMLRewriter {
   }
 }
 
-// The properties of a request that Cloudflare's network knows and this does not. An object, so that reading one of them is
-// `undefined` as it is for a client that Cloudflare does not know.
+// The properties of a request that Cloudflare's network knows and this does not. An object, so that
+// reading one of them is `undefined` as it is for a client that Cloudflare does not know.
 const cf = { __proto__: null, get: () => ({}), configurable: true };
 
 export default function install({ nodeCompat }) {
-  extend("navigator", (navigator) =>
-    ObjectDefineProperty(navigator, "userAgent", { __proto__: null, value: "Cloudflare-Workers", configurable: true }));
+  extend(
+    "navigator",
+    (navigator) =>
+      ObjectDefineProperty(navigator, "userAgent", {
+        __proto__: null,
+        value: "Cloudflare-Workers",
+        configurable: true,
+      }),
+  );
   extend("caches", (caches) => lazily(caches, "default", defaultCache));
   extend("crypto", (crypto) => {
     lazily(crypto, "DigestStream", digestStream);

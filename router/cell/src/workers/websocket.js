@@ -1,5 +1,5 @@
-// `WebSocketPair`: two ends of a connection. The one that a handler answers with (`new Response(null, { status: 101,
-// webSocket })`) is connected to the client by Deno's server.
+// `WebSocketPair`: two ends of a connection. The one that a handler answers with (`new
+// Response(null, { status: 101, webSocket })`) is connected to the client by Deno's server.
 
 import { primordials } from "ext:core/mod.js";
 
@@ -12,10 +12,12 @@ const {
   SafeWeakMap,
   TypeError,
 } = primordials;
-const { Deno, Event, EventTarget, MessageEvent, CloseEvent, ErrorEvent, queueMicrotask } = globalThis;
+const { Deno, Event, EventTarget, MessageEvent, CloseEvent, ErrorEvent, queueMicrotask } =
+  globalThis;
 const { upgradeWebSocket } = Deno;
 
-// Messages that an end keeps until it is accepted; more than these are an error of the code that never accepts.
+// Messages that an end keeps until it is accepted; more than these are an error of the code that
+// never accepts.
 const MAX_WAITING = 1024;
 
 const OPEN = 1, CLOSING = 2, CLOSED = 3;
@@ -80,7 +82,9 @@ class End extends EventTarget {
 
   #receive(make) {
     if (this.#isAccepted) return queueMicrotask(() => this.#deliver(make));
-    if (this.#waiting.length >= MAX_WAITING) throw new TypeError("The other WebSocket is never accepted");
+    if (this.#waiting.length >= MAX_WAITING) {
+      throw new TypeError("The other WebSocket is never accepted");
+    }
     ArrayPrototypePush(this.#waiting, make);
   }
 
@@ -105,12 +109,20 @@ class End extends EventTarget {
     };
     socket.onerror = (error) => {
       if (end.#peer.#state !== CLOSED) {
-        end.#peer.#receive(() => new ErrorEvent("error", { error: error.error, message: error.message }));
+        end.#peer.#receive(() =>
+          new ErrorEvent("error", { error: error.error, message: error.message })
+        );
       }
     };
-    end.addEventListener("message", ({ data }) => promise.then(() => socket.readyState === OPEN && socket.send(data)));
-    end.addEventListener("close", ({ code, reason }) =>
-      promise.then(() => isSendable(code) ? socket.close(code, reason) : socket.close()));
+    end.addEventListener(
+      "message",
+      ({ data }) => promise.then(() => socket.readyState === OPEN && socket.send(data)),
+    );
+    end.addEventListener(
+      "close",
+      ({ code, reason }) =>
+        promise.then(() => isSendable(code) ? socket.close(code, reason) : socket.close()),
+    );
     // What the handler has sent already follows.
     promise.then(() => end.accept());
     end.#isAccepted = false;
@@ -141,9 +153,15 @@ export function WebSocketPair() {
       const made = ReflectConstruct(target, args, newTarget);
       const end = args[1]?.webSocket;
       if (end !== undefined && end !== null) {
-        if (made.status !== 101) throw new TypeError("Responses with a WebSocket must have status code 101.");
+        if (made.status !== 101) {
+          throw new TypeError("Responses with a WebSocket must have status code 101.");
+        }
         answers.set(made, end);
-        ObjectDefineProperty(made, "webSocket", { __proto__: null, value: end, configurable: true });
+        ObjectDefineProperty(made, "webSocket", {
+          __proto__: null,
+          value: end,
+          configurable: true,
+        });
       }
       return made;
     },

@@ -1,9 +1,10 @@
-//! Files among the assets that are not served: the lines of a .gitignore (`.assetsignore` of Cloudflare's).
+//! Files among the assets that are not served: the lines of a .gitignore (`.assetsignore` of
+//! Cloudflare's).
 
 use super::is_covered;
 
-/// Whether the lines exclude the file with this path from the root. The last line that matches decides; `*` stands for
-/// slashes too, so that rather more is excluded.
+/// Whether the lines exclude the file with this path from the root. The last line that matches
+/// decides; `*` stands for slashes too, so that rather more is excluded.
 pub(super) fn covers(lines: &[String], path: &str) -> bool {
     let rules = lines.iter().rev().filter_map(|line| Rule::parse(line));
     rules.into_iter().find(|rule| rule.matches(path)).is_some_and(|rule| !rule.is_exception)
