@@ -146,7 +146,7 @@ async fn what_wait_until_was_given_is_waited_for_and_its_rejection_is_logged() {
                 const path = new URL(request.url).pathname;
                 const file = `${{Deno.env.get('DATA_DIR')}}/done`;
                 if (path === '/begin') {{
-                    ctx.waitUntil(new Promise((resolve) => setTimeout(resolve, 200)).then(() => Deno.writeTextFile(file, 'done')));
+                    ctx.waitUntil(new Promise((resolve) => setTimeout(resolve, 100)).then(() => Deno.writeTextFile(file, 'done')));
                 }}
                 if (path === '/reject') ctx.waitUntil(Promise.reject(new Error('nobody looks')));
                 if (path === '/done') return Deno.readTextFile(file).then((text) => new Response(text), () => new Response('not yet'));

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchyard_protocol::{FromCell, Limit, Start, ToCell};
 use tokio::sync::{oneshot, watch};
@@ -120,10 +120,18 @@ fn read(mut reader: BufReader<&UnixStream>, start: oneshot::Sender<Start>, drain
 
 /// The main thread exits when the project has said goodbye, which it does not when it spins.
 fn exit_after_goodbye(mut reader: BufReader<&UnixStream>) -> ! {
+    let end = Instant::now() + GOODBYE;
     let mut rest = String::new();
-    let _ = reader.get_ref().set_read_timeout(Some(GOODBYE));
-    let _ = reader.read_line(&mut rest);
-    exit_now(0)
+    loop {
+        // The socket takes no time of zero.
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let _ = reader.get_ref().set_read_timeout(Some(left));
+        rest.clear();
+        // Counts of the project's folders may come until then.
+        if !reader.read_line(&mut rest).is_ok_and(|read| read > 0) {
+            exit_now(0)
+        }
+    }
 }
 
 fn refuse(what: &str) -> ! {
