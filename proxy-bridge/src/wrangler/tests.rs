@@ -99,7 +99,7 @@ fn an_environment_has_its_own_variables_and_bindings_and_inherits_the_rest() {
     assert!(read(None).unwrap_err().message.contains("CACHE"));
     let error = read(Some("staging")).unwrap_err();
     assert!(
-        error.message.contains("\"staging\"") && error.message.contains("other, production"),
+        ["\"staging\"", "other", "production"].iter().all(|name| error.message.contains(name)),
         "{}",
         error.message
     );
