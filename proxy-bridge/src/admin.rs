@@ -100,6 +100,9 @@ pub struct Status {
     /// The entry of the live version (or, without one, of the newest). None until its files were read.
     #[serde(default)]
     pub entry: Option<ChosenEntry>,
+    /// The cron expressions at which the live version's `scheduled` is to run, as its configuration has them.
+    #[serde(default)]
+    pub crons: Vec<String>,
 }
 
 /// The file that a version runs, and the reason for it.

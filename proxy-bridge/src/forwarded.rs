@@ -16,6 +16,8 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// Where Deno's server takes the client's address from.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-deno-client-address");
+/// Where Cloudflare's Workers take the client's address from.
+const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 
 /// RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is not one of them any more: it announces fields behind
 /// the body, which are passed on.
@@ -159,6 +161,16 @@ pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValu
     match HeaderValue::from_str(prefix) {
         Ok(value) if !prefix.is_empty() => headers.insert(FORWARDED_PREFIX, value),
         _ => headers.remove(FORWARDED_PREFIX),
+    };
+}
+
+/// Sets the client's address as Cloudflare does, behind [`set_forwarded`]: in place of whatever the client said.
+pub fn set_connecting_ip(headers: &mut HeaderMap) {
+    let address = headers.get(CLIENT_ADDRESS).and_then(|address| address.to_str().ok());
+    let ip = address.and_then(|address| address.parse::<SocketAddr>().ok()).map(|address| address.ip());
+    match ip.and_then(|ip| HeaderValue::from_str(&ip.to_string()).ok()) {
+        Some(ip) => headers.insert(CONNECTING_IP, ip),
+        None => headers.remove(CONNECTING_IP),
     };
 }
 

@@ -52,6 +52,7 @@ pub mod target;
 pub mod tunnel;
 pub mod verifier;
 pub mod visible;
+pub mod wrangler;
 
 /// The settings of tests with generated input: always the same, and few enough for every run of the
 /// tests.

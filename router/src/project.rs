@@ -6,6 +6,7 @@ mod installed;
 mod keys;
 mod site;
 mod upkeep;
+mod worker;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -19,6 +20,7 @@ use switchyard_bridge::platform::{Platform, UnknownPlatform};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
 use switchyard_bridge::site::Served;
+use switchyard_bridge::wrangler::Worker;
 use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::functions::{Function, Role};
@@ -50,6 +52,8 @@ pub(crate) struct Manifest {
     pub(crate) import_map: Option<String>,
     /// The port whose server is served.
     pub(crate) port: Option<u16>,
+    /// The Worker of Cloudflare's that it is, if it is one.
+    pub(crate) worker: Option<Worker>,
     /// The files that are served without its code. A static site ([`Platform::Static`]) has no code.
     pub(crate) assets: Option<Assets>,
 }
@@ -113,15 +117,32 @@ impl Manifest {
         config.as_ref().map(Document::share).transpose()?;
         let [config_file, package_file] =
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
-        let named = function.as_ref().and_then(|function| function.entry.clone());
-        let served = match named.filter(|path| dir.join(path).is_file()) {
-            Some(path) => {
-                let reason = "entrypoint in config.toml".to_owned();
-                Served::Code(Entry { path, reason, ..Entry::default() })
-            }
-            None => switchyard_bridge::site::find(dir, config_file, package_file)?,
+        let worker = match named {
+            None | Some(Platform::Workers) => worker::read(dir, config.as_ref())?,
+            Some(_) => None,
         };
-        let entry = served.entry();
+        let own = config.as_ref().is_some_and(|config| config.own("entry").is_some());
+        let configured = function.as_ref().and_then(|function| function.entry.clone());
+        let configured = configured.filter(|path| dir.join(path).is_file());
+        let of_worker = worker.as_ref().map(|worker| worker::served(worker, dir, own)).transpose()?.flatten();
+        let (entry, platform, assets) = match (configured, of_worker) {
+            (Some(path), _) => {
+                let reason = "entrypoint in config.toml".to_owned();
+                (Entry { path, reason, ..Entry::default() }, platform, None)
+            }
+            (None, Some(served)) => served,
+            (None, None) => {
+                let platform = if worker.is_some() { Platform::Workers } else { platform };
+                let served = switchyard_bridge::site::find(dir, config_file, package_file);
+                let served = served.map_err(|error| worker::without_main(worker.as_ref(), error))?;
+                let entry = served.entry();
+                match served {
+                    Served::Code(_) => (entry, platform, None),
+                    Served::Both(_, site) => (entry, platform, Some(site.into())),
+                    Served::Files(site) => (entry, Platform::Static, Some(site.into())),
+                }
+            }
+        };
         let import_map = function
             .as_ref()
             .and_then(|function| function.import_map.clone().or_else(|| functions::import_map(dir)));
@@ -131,11 +152,6 @@ impl Manifest {
             routes.imply(name);
         }
         let include = include.entries;
-        let (platform, assets) = match served {
-            Served::Code(_) => (platform, None),
-            Served::Both(_, site) => (platform, Some(site.into())),
-            Served::Files(site) => (Platform::Static, Some(site.into())),
-        };
         Ok(Self {
             entry,
             routes,
@@ -147,6 +163,7 @@ impl Manifest {
             function,
             import_map,
             port,
+            worker,
             assets,
         })
     }

@@ -94,3 +94,5 @@ mod upkeep;
 mod urls;
 mod validators;
 mod walls;
+mod workers;
+mod workers_modules;

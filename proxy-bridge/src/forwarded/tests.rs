@@ -119,6 +119,18 @@ fn the_client_is_the_last_of_the_chain_that_is_no_trusted_proxy() {
 }
 
 #[test]
+fn a_worker_is_told_the_client_and_not_what_the_client_says() {
+    let connecting = |peer, pairs: &[(&'static str, &'static str)]| {
+        let mut map = carried(peer, pairs);
+        set_connecting_ip(&mut map);
+        map.remove("cf-connecting-ip").unwrap()
+    };
+    assert_eq!(connecting("11.0.0.7:99", &[("cf-connecting-ip", "6.6.6.6")]), "11.0.0.7");
+    assert_eq!(connecting("10.0.0.7:99", &[("x-forwarded-for", "1.2.3.4")]), "1.2.3.4");
+    assert_eq!(connecting("[2001:db8::1]:99", &[]), "2001:db8::1");
+}
+
+#[test]
 fn chains_in_several_headers_are_one_chain() {
     let map = carried("10.0.0.7:99", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
     assert_eq!(map.get_all("x-forwarded-for").iter().count(), 1);

@@ -1,10 +1,9 @@
-// Work that goes on after its request was answered, as the platforms' `waitUntil` has it: a version that is drained waits
-// for it.
+// Work that goes on after its request was answered, as the platforms' `waitUntil` has it: a version
+// that is drained waits for it.
 
-import { primordials } from "ext:core/mod.js";
+import { internals, primordials } from "ext:core/mod.js";
 
 const { Promise, PromisePrototypeThen, PromiseResolve, ReflectApply } = primordials;
-const { error } = console;
 
 let pending = 0;
 let allDone, done;
@@ -17,9 +16,9 @@ function settled() {
 // Takes a promise, or any other value.
 export function waitUntil(value) {
   pending += 1;
-  PromisePrototypeThen(PromiseResolve(Promise, value), settled, (reason) => {
-    error("What was left to waitUntil was rejected:", reason);
+  PromisePrototypeThen(PromiseResolve(value), settled, (reason) => {
     settled();
+    internals.log("error", "A promise that waitUntil was given is rejected:", reason);
   });
 }
 

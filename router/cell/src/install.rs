@@ -142,7 +142,7 @@ async fn fetch(
         installer.ensure_no_pkg_json_dep_errors().map_err(|error| told(error.into()))?;
         installer.ensure_top_level_package_json_install().await.map_err(|error| told(error.into()))?;
     }
-    let graph = graph::walk(&packages, roots, names, client, main_module).await?;
+    let graph = graph::walk(&packages, roots, names, client, main_module, request.as_workers).await?;
     if let Some(installer) = installer {
         installer.cache_packages(PackageCaching::All).await.map_err(|error| told(error.into()))?;
     }
@@ -233,6 +233,7 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
                 .import_map
                 .as_ref()
                 .map(|path| ImportMap(request.checkout.join(path)).boxed()),
+            unstable_sloppy_imports: request.as_workers,
             ..ResolverFactoryOptions::default()
         },
     ))

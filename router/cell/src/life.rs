@@ -38,6 +38,7 @@ use crate::sandbox::{self, Rules};
 use crate::servers::{self, Servers, Settle};
 use crate::trace::explain;
 use crate::watchdog::Pulse;
+use crate::workers;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
      `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";
@@ -81,7 +82,12 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         Err(error) => return fail(&control, misconfigured(&names, &error.into())),
     };
     let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
-    let background = platform::install(&mut spare.worker.js_runtime, &start.api);
+    let runtime = &mut spare.worker.js_runtime;
+    let background = platform::install(runtime, &start.api);
+    let adapter = match workers::install(runtime, &start, &project) {
+        Ok(adapter) => adapter,
+        Err(error) => return fail(&control, diagnose(&project, &error)),
+    };
     let mut version = Version {
         worker: spare.worker,
         project,
@@ -90,6 +96,7 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
         settle,
         ending,
         background,
+        adapter,
         evaluation: None,
     };
     match version.build().await {
@@ -236,6 +243,7 @@ struct Version {
     settle: Settle,
     ending: Ending,
     background: Option<Background>,
+    adapter: Option<workers::Adapter>,
     /// The entry's evaluation, while it goes on though the version serves.
     evaluation: Option<Evaluation>,
 }
@@ -251,6 +259,11 @@ impl Version {
             return Err(plain(lack));
         }
         let exports = self.evaluate().await.map_err(|error| diagnose(&project, &error))?;
+        let exports = match (&self.adapter, exports) {
+            (Some(adapter), Some(exports)) => adapter.adapt(&mut self.worker.js_runtime, &exports).map(Some),
+            (_, exports) => Ok(exports),
+        };
+        let exports = exports.map_err(|error| diagnose(&project, &error))?;
         let settled = self.settle.settle(&mut self.worker.js_runtime, exports);
         settled.map_err(|error| diagnose(&project, &error))?;
         // One turn: what the load has left to fail, such as a promise that nobody waits for, fails the build.

@@ -33,6 +33,7 @@ use crate::failures::Place;
 use crate::imports;
 use crate::project::{Project, ProjectSlot};
 use crate::source::{self, Code, Loaded};
+use crate::workers;
 
 /// What is smaller (in bytes) V8 has compiled by the time that an entry of the cache is read: it leaves functions for when
 /// they are called.
@@ -254,6 +255,18 @@ impl NodeRequireLoader for Loader {
 }
 
 fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> {
+    let renamed = match &project.modules {
+        Some(modules) => modules.rename(raw)?,
+        None if raw.starts_with("cloudflare:") => return Err(workers::missing(raw)),
+        None => None,
+    };
+    let raw = renamed.as_deref().unwrap_or(raw);
+    if workers::is_own(raw) {
+        return Url::parse(raw).map_err(|error| error.to_string());
+    }
+    if let Some(found) = workers::find_by_tsconfig(project, raw, referrer) {
+        return Ok(found);
+    }
     let mode = project.cjs.get_referrer_kind(referrer);
     let kind = NodeResolutionKind::Execution;
     let resolved = project.resolver.resolve(raw, referrer, mode, kind);
@@ -305,6 +318,9 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
 }
 
 fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
+    if workers::is_own(specifier.as_str()) {
+        return JsErrorBox::type_error("Cloudflare's modules are not there in web workers");
+    }
     let fix = match specifier.scheme() {
         "jsr" | "http" | "https" if project.vendor.is_some() => {
             "it is not in vendor/: run `deno install --entrypoint` with the project's entry, and bring the folder along"

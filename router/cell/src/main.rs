@@ -51,6 +51,7 @@ mod trace;
 mod vendor;
 mod watchdog;
 mod web_worker;
+mod workers;
 mod written;
 
 use control::Control;

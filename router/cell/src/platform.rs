@@ -9,12 +9,17 @@ use crate::glue;
 /// Work that requests have left behind: what `waitUntil` was given.
 pub(crate) struct Background(v8::Global<v8::Function>);
 
-/// Gives the isolate the interfaces of a platform. `None`: it has none of its own.
+/// Gives the isolate what the platforms have in common, and the interfaces of Supabase. `None`: the version is of no
+/// platform.
 pub(crate) fn install(runtime: &mut JsRuntime, api: &PlatformApi) -> Option<Background> {
-    let PlatformApi::Supabase = api else { return None };
+    if *api == PlatformApi::Plain {
+        return None;
+    }
     let background = glue::load(runtime, "ext:switchyard/background.js", include_str!("background.js"));
-    let glue = glue::load(runtime, "ext:switchyard/supabase.js", include_str!("supabase.js"));
-    glue::call(runtime, &glue);
+    if *api == PlatformApi::Supabase {
+        let glue = glue::load(runtime, "ext:switchyard/supabase.js", include_str!("supabase.js"));
+        glue::call(runtime, &glue);
+    }
     Some(Background(background))
 }
 

@@ -1,6 +1,7 @@
 //! The version that this cell runs: where it may load from, and Deno's own resolver, emitter and CommonJS translation
 //! set up for it. Shared by the main thread and its web workers.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,8 +34,10 @@ use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
 use crate::vendor::Vendor;
+use crate::workers::Modules;
 use crate::written::Written;
-use switchyard_protocol::{Limits, Start};
+use switchyard_protocol::assets::Assets;
+use switchyard_protocol::{Limits, PlatformApi, Start};
 
 pub(crate) type Sys = RealSys;
 pub(crate) type Checker = DenoInNpmPackageChecker;
@@ -46,6 +49,10 @@ pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
 /// Deno keeps caches in a directory of its own, for who may write there. A cell has another: nothing can be made below a
 /// file.
 const NO_CACHE: &str = "/dev/null/deno";
+
+/// Conditions of `exports` in package.json that a Worker's packages are asked for, besides Deno's and Node's. Without
+/// `browser`, which packages for Node have an excuse behind.
+const WORKERS: [&str; 2] = ["workerd", "worker"];
 
 pub(crate) struct Project {
     pub(crate) roots: Roots,
@@ -75,6 +82,10 @@ pub(crate) struct Project {
     members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
+    /// The files that the code asks for by `env.ASSETS`.
+    pub(crate) assets: Option<Assets>,
+    /// How modules are found where wrangler's bundler would find them.
+    pub(crate) modules: Option<Modules>,
     /// The file that was last required; V8 compiles it next.
     pub(crate) last_required: Mutex<Option<Url>>,
 }
@@ -96,8 +107,14 @@ impl Project {
         let vendor = is_vendored.then(|| Vendor::open(&roots.checkout, NO_CACHE));
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
+        let worker = match &start.api {
+            PlatformApi::Workers(worker) => Some(worker),
+            _ => None,
+        };
+        let modules = worker.map(|worker| Modules::new(worker, &roots.checkout)).transpose()?;
+        let assets = worker.and_then(|worker| worker.assets.as_ref()).map(Assets::from);
         let import_map = start.import_map.as_ref().map(|path| ImportMap(roots.checkout.join(path)));
-        let factory = resolver_factory(&roots, configuration, exports.clone(), import_map);
+        let factory = resolver_factory(&roots, configuration, exports.clone(), import_map, modules.is_some());
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
         Ok(Self {
@@ -118,6 +135,8 @@ impl Project {
             members,
             failures: Failures::default(),
             cache,
+            assets,
+            modules,
             last_required: Mutex::default(),
             roots,
         })
@@ -168,6 +187,7 @@ fn resolver_factory(
     configuration: WorkspaceDirectoryRc,
     exports: Arc<Exports>,
     import_map: Option<ImportMap>,
+    as_workers: bool,
 ) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
@@ -195,9 +215,12 @@ fn resolver_factory(
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             node_analysis_cache: Some(exports),
             specified_import_map: import_map.map(ImportMap::boxed),
-            node_resolver_options: node_resolver_options(),
+            node_resolver_options: node_resolver_options(as_workers),
             package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
-            unstable_sloppy_imports: is_set("DENO_COMPAT") || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
+            // As wrangler's bundler: `./a` and `./a.js` may be a.ts.
+            unstable_sloppy_imports: as_workers
+                || is_set("DENO_COMPAT")
+                || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
             ..ResolverFactoryOptions::default()
         },
     )
@@ -208,13 +231,14 @@ fn is_set(variable: &str) -> bool {
     std::env::var(variable).is_ok_and(|value| value == "1" || value == "true")
 }
 
-/// Conditions of packages' `exports` and `imports` besides Deno's own, where the environment names any.
-fn node_resolver_options() -> NodeResolverOptions {
+/// Conditions of packages' `exports` and `imports` besides Deno's own: those of Workers, and those that the environment names.
+fn node_resolver_options(as_workers: bool) -> NodeResolverOptions {
     let named = std::env::var("DENO_CONDITIONS").unwrap_or_default();
     let named = named.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let of_workers = WORKERS.into_iter().filter(|_| as_workers).map(Cow::Borrowed);
     NodeResolverOptions {
         conditions: NodeConditionOptions {
-            conditions: named.map(|name| name.to_owned().into()).collect(),
+            conditions: of_workers.chain(named.map(|name| name.to_owned().into())).collect(),
             ..NodeConditionOptions::default()
         },
         ..NodeResolverOptions::default()

@@ -43,7 +43,12 @@ pub(crate) fn load(
         RequestedModuleType::Text => (ModuleType::Text, text(decode(bytes))),
         RequestedModuleType::Other(kind) => (ModuleType::Other(kind.clone()), text(decode(bytes))),
         RequestedModuleType::None | RequestedModuleType::Json => {
-            return by_media_type(project, specifier, requested, bytes);
+            let modules = project.modules.as_ref().filter(|_| *requested == RequestedModuleType::None);
+            let json = || serde_json::from_slice(&bytes).ok();
+            match modules.and_then(|modules| modules.stand_in(specifier, json)) {
+                Some(code) => code,
+                None => return by_media_type(project, specifier, requested, bytes),
+            }
         }
     };
     Ok(Loaded::Code(code))

@@ -1,6 +1,8 @@
 //! The files of a version that are served without its code: which of them answers a path. Pure, so
 //! that router and cell find the same.
 
+mod ignored;
+
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -85,6 +87,8 @@ pub struct Assets {
     /// Has navigations (`Sec-Fetch-Mode: navigate`) to paths without a file answered by `fallback` or
     /// `not_found` and not by the code. Without code that is always so.
     pub navigations: bool,
+    /// Files that are not served, as the lines of a .gitignore in the root have them.
+    pub ignored: Vec<String>,
 }
 
 /// The spellings of a page's path. The variants but the first one are those of Cloudflare's
@@ -214,7 +218,11 @@ impl Assets {
     /// Returns `true` for what may be served: nothing hidden, no configuration.
     fn is_public(&self, path: &str) -> bool {
         let hidden = |(at, name): (usize, &str)| name.starts_with('.') && (at > 0 || name != WELL_KNOWN);
-        !path.split('/').enumerate().any(hidden) && CONFIGURATION.binary_search(&path).is_err()
+        // With what is below, where it is a folder: some frameworks write a server into the root.
+        let top = path.split('/').next().unwrap_or(path);
+        !path.split('/').enumerate().any(hidden)
+            && CONFIGURATION.binary_search(&top).is_err()
+            && !ignored::covers(&self.ignored, path)
     }
 
     fn exact(&self, name: &str, has: impl Fn(&str) -> bool) -> Found {

@@ -38,6 +38,9 @@ pub struct Install {
     pub authorities: Option<String>,
     /// As in [`Start`](crate::Start).
     pub identity: Option<Identity>,
+    /// Modules are found as wrangler's bundler finds them: what is wrong with those of the project itself is
+    /// for the cell to say.
+    pub as_workers: bool,
 }
 
 /// What came of it.

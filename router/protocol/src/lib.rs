@@ -20,7 +20,7 @@ use switchyard_bridge::event::Diagnostic;
 pub use identity::{FileRights, Identity, Probed};
 pub use install::{Install, Installed, fetched};
 pub use mark::Mark;
-pub use platform::{PlatformApi, Worker};
+pub use platform::PlatformApi;
 
 /// From the router to a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::platform::Platform;
+use switchyard_bridge::site::Fallback;
+use switchyard_bridge::wrangler::{self, NotFoundHandling, Worker, WorkerFirst};
+
+use crate::assets::{Assets, HtmlHandling, INDEX, Patterns};
 
 /// The interfaces that a version gets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,16 +20,61 @@ pub enum PlatformApi {
     Workers(Box<Worker>),
 }
 
-/// What a Worker is configured with.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Worker {}
-
 impl From<Platform> for PlatformApi {
     fn from(platform: Platform) -> Self {
         match platform {
             Platform::Plain | Platform::Static => Self::Plain,
             Platform::Supabase => Self::Supabase,
             Platform::Workers => Self::Workers(Box::default()),
+        }
+    }
+}
+
+/// The page that answers 404, as Cloudflare has it.
+const NOT_FOUND: &str = "404.html";
+
+impl From<&wrangler::Assets> for Assets {
+    fn from(assets: &wrangler::Assets) -> Self {
+        let handling = assets.not_found_handling;
+        let fallback = match handling {
+            NotFoundHandling::SinglePageApplication => Fallback::Page(INDEX.to_owned()),
+            NotFoundHandling::NotFoundPage | NotFoundHandling::None => Fallback::Off,
+        };
+        Self {
+            root: assets.directory.clone(),
+            html: assets.html_handling.into(),
+            fallback,
+            not_found: (handling == NotFoundHandling::NotFoundPage).then(|| NOT_FOUND.to_owned()),
+            code_first: (&assets.run_worker_first).into(),
+            navigations: assets.navigations,
+            ignored: assets.ignored.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<wrangler::HtmlHandling> for HtmlHandling {
+    fn from(handling: wrangler::HtmlHandling) -> Self {
+        match handling {
+            wrangler::HtmlHandling::AutoTrailingSlash => Self::AutoTrailingSlash,
+            wrangler::HtmlHandling::ForceTrailingSlash => Self::ForceTrailingSlash,
+            wrangler::HtmlHandling::DropTrailingSlash => Self::DropTrailingSlash,
+            wrangler::HtmlHandling::None => Self::None,
+        }
+    }
+}
+
+impl From<&WorkerFirst> for Patterns {
+    fn from(first: &WorkerFirst) -> Self {
+        match first {
+            WorkerFirst::Always(true) => Self::all(),
+            WorkerFirst::Always(false) => Self::default(),
+            WorkerFirst::Paths(paths) => {
+                let excluded = |path: &&String| path.starts_with('!');
+                let exclude = paths.iter().filter(excluded).map(|path| path[1..].to_owned()).collect();
+                let include = paths.iter().filter(|path| !excluded(path)).cloned().collect();
+                Self { include, exclude }
+            }
         }
     }
 }

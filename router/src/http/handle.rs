@@ -159,6 +159,9 @@ impl Worker {
         *request.version_mut() = Version::HTTP_11;
         forwarded::drop_hop_by_hop(request.headers_mut());
         forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
+        if entry.names_connecting_ip {
+            forwarded::set_connecting_ip(request.headers_mut());
+        }
         self.ids.set(request.headers_mut());
         let mut lease = match self.enter(entry).await {
             Err(Problem::Restarting) if self.is_static(entry) => {

@@ -145,6 +145,7 @@ impl Shown {
             grants: None,
             deaths: Vec::new(),
             entry: None,
+            crons: Vec::new(),
             incarnation: Incarnation::FIRST,
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }

@@ -48,6 +48,8 @@ pub(crate) struct Entry {
     /// The same ones for as long as the project is known: a new version finds them as they are.
     pub(crate) slots: Arc<Slots>,
     pub(crate) debuggers: Arc<Debuggers>,
+    /// Whether its requests have the client's address in `cf-connecting-ip`, where Workers look for it.
+    pub(crate) names_connecting_ip: bool,
 }
 
 /// A version that new requests go to.
@@ -261,6 +263,7 @@ mod tests {
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),
             debuggers: Arc::default(),
+            names_connecting_ip: false,
         }
     }
 

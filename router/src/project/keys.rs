@@ -11,11 +11,12 @@ use switchyard_bridge::command::suggest::{did_you_mean, distance, nearest};
 use crate::policy::Wrong;
 
 /// The keys of `"switchyard"`. Whatever reads another one has it here, or it is refused.
-pub(super) const OWN: [&str; 13] = [
+pub(super) const OWN: [&str; 14] = [
     "args",
     "cells",
     "entry",
     "env",
+    "environment",
     "healthcheck",
     "idle",
     "include",

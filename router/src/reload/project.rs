@@ -13,6 +13,7 @@ use switchyard_bridge::event::{Death, Diagnostic, RouteConflict, Trigger};
 use switchyard_bridge::incarnation::Incarnation;
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::Route;
+use switchyard_protocol::PlatformApi;
 use tokio::sync::{Notify, oneshot};
 
 use super::attempt::Attempt;
@@ -289,6 +290,10 @@ impl Project {
             limits,
             slots: self.slots.clone(),
             debuggers: self.debuggers.clone(),
+            names_connecting_ip: self
+                .live_plan
+                .as_ref()
+                .is_some_and(|plan| matches!(plan.order.api, PlatformApi::Workers(_))),
         }
     }
 
@@ -334,6 +339,14 @@ impl Project {
     pub(super) fn died(&mut self, version: &Version, death: Death) {
         self.deaths.truncate(KEPT_DEATHS - 1);
         self.deaths.push_front(Died { at: Timestamp::now(), version: version.to_string(), death });
+    }
+
+    /// When the live version's jobs are to run.
+    fn crons(&self) -> Vec<String> {
+        match self.live_plan.as_ref().map(|plan| &plan.order.api) {
+            Some(PlatformApi::Workers(worker)) => worker.crons.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// Why the live version is stopped, for operators.
@@ -391,6 +404,7 @@ impl Project {
             grants: self.grant().map(|grant| grant.shown.clone()),
             deaths: self.deaths.iter().cloned().collect(),
             entry: self.shown_plan().map(|plan| (&plan.order.entry).into()),
+            crons: self.crons(),
         };
         Shown {
             status,

@@ -11,8 +11,8 @@ use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::platform::Platform;
 use switchyard_bridge::project::ProjectName;
-use switchyard_protocol::Install;
 use switchyard_protocol::assets::{self, Assets};
+use switchyard_protocol::{Install, PlatformApi};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
@@ -85,6 +85,7 @@ impl Plan {
             function,
             import_map,
             port,
+            worker,
             assets,
         } = manifest;
         let verifies = function.as_ref().map(|function| function.verify_jwt);
@@ -92,7 +93,10 @@ impl Plan {
         let verifier = verifier.transpose()?.flatten().map(Arc::new);
         let is_static = platform == Platform::Static;
         let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));
-        let api = platform.into();
+        let api = match worker.filter(|_| platform == Platform::Workers) {
+            Some(worker) => PlatformApi::Workers(Box::new(worker)),
+            None => platform.into(),
+        };
         let order = Order { version, checkout, entry, include, grant, api, port, import_map };
         let asked = Arc::new(asked);
         Ok(Self {
@@ -393,6 +397,7 @@ fn installation(order: &Order) -> Install {
         env: grant.env.clone(),
         private_net: grant.permissions.private_net.clone(),
         authorities: None,
+        as_workers: matches!(order.api, PlatformApi::Workers(_)),
         identity: None,
     }
 }

@@ -265,6 +265,7 @@ fn unknown(name: &str) -> Status {
         grants: None,
         deaths: Vec::new(),
         entry: None,
+        crons: Vec::new(),
         incarnation: Incarnation::FIRST,
     }
 }

@@ -272,6 +272,7 @@ impl Told {
             grants: None,
             deaths: Vec::new(),
             entry: None,
+            crons: Vec::new(),
             incarnation: Incarnation::FIRST,
         })
     }

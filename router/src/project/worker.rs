@@ -1,0 +1,66 @@
+//! A project that is a Cloudflare Worker: its configuration, its entry and its files.
+
+use std::path::Path;
+
+use switchyard_bridge::entry::Entry;
+use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::platform::Platform;
+use switchyard_bridge::wrangler::{self, Worker};
+use switchyard_protocol::assets::{Assets, INDEX};
+
+use super::Document;
+use crate::policy::Wrong;
+
+/// The key of the environment of wrangler's configuration that counts.
+const ENVIRONMENT: &str = "switchyard.environment";
+
+/// Reads the Worker that the project in `dir` is, in the environment that its configuration names.
+///
+/// # Errors
+/// One of the files is not as it has to be.
+pub(super) fn read(dir: &Path, config: Option<&Document>) -> Result<Option<Worker>, Diagnostic> {
+    let environment = config.map_or(Ok(None), environment)?;
+    wrangler::read(dir, environment)
+}
+
+fn environment(config: &Document) -> Result<Option<&str>, Diagnostic> {
+    let Some(value) = config.own("environment") else { return Ok(None) };
+    let fix = "must be the name of an environment in wrangler.toml (\"production\")";
+    let name = value.as_str().filter(|name| !name.is_empty());
+    name.map(Some).ok_or_else(|| config.wrong(&Wrong::new(ENVIRONMENT, fix)))
+}
+
+/// The entry, the platform and the files of a Worker. `None`: its configuration names neither code
+/// nor files, or the project names its entry itself (`own`).
+///
+/// # Errors
+/// The entry is not there.
+pub(super) fn served(
+    worker: &Worker,
+    dir: &Path,
+    own: bool,
+) -> Result<Option<(Entry, Platform, Option<Assets>)>, Diagnostic> {
+    if own {
+        return Ok(None);
+    }
+    let assets = worker.assets.as_ref().map(Assets::from);
+    let reason = |field: &str| format!("{field} in {}", worker.file);
+    if let Some(main) = worker.entry(dir)? {
+        let entry = Entry { path: main.to_owned(), reason: reason("main"), ..Entry::default() };
+        return Ok(Some((entry, Platform::Workers, assets)));
+    }
+    let Some(assets) = assets else { return Ok(None) };
+    let entry = Entry { path: assets.file(INDEX), reason: reason("assets"), ..Entry::default() };
+    Ok(Some((entry, Platform::Static, Some(assets))))
+}
+
+/// Says of an entry that was not found that the Worker's configuration could name it.
+pub(super) fn without_main(worker: Option<&Worker>, error: Diagnostic) -> Diagnostic {
+    match worker {
+        Some(worker) if error.file.is_none() => {
+            let message = format!("{} names neither \"main\" nor \"assets\": {}", worker.file, error.message);
+            Diagnostic { file: Some(worker.file.clone()), message, ..error }
+        }
+        _ => error,
+    }
+}
