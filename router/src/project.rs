@@ -17,7 +17,9 @@ use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
 
 pub(crate) use self::include::{Include, Included, is_beside};
-pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
+pub(crate) use self::installed::{
+    Installed, MAX_PACKAGES, NODE_MODULES, Progress, has_packages, is_of_packages, is_store,
+};
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::{Asked, Wrong};
 

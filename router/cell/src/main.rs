@@ -21,6 +21,7 @@ mod install;
 mod life;
 mod loader;
 mod log;
+mod package_files;
 mod paths;
 mod permissions;
 mod probe;

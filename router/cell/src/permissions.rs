@@ -27,7 +27,7 @@ pub(crate) fn of(start: &Start) -> anyhow::Result<PermissionsContainer> {
     // The sockets, to listen on them.
     let sockets = [&start.socket, &start.probe];
     let own = [&start.tmp, &start.data].into_iter().chain(sockets);
-    let packages = start.node_modules.iter().chain(start.packages_beside.values());
+    let packages = start.node_modules.iter().chain(start.other_node_modules.values());
     let read = [&start.root].into_iter().chain(packages).chain(own.clone()).chain(&granted.read);
     let write = own.chain(&granted.write);
     let sys = TRIVIAL_SYS.iter().map(|kind| (*kind).to_owned()).chain(granted.sys.clone());

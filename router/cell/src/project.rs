@@ -1,6 +1,7 @@
 //! The version that this cell runs: where it may load from, and Deno's own resolver, emitter and CommonJS translation
 //! set up for it. Shared by the main thread and its web workers.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -22,6 +23,7 @@ use sys_traits::impls::RealSys;
 use crate::cache::Cache;
 use crate::exports::Exports;
 use crate::failures::Failures;
+use crate::package_files::PackageFiles;
 use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
@@ -56,8 +58,7 @@ pub(crate) struct Project {
     pub(crate) factory: ResolverFactory<Sys>,
     /// Modules that were fetched for the version.
     pub(crate) remote: Option<Remote>,
-    /// Name and folder of the packages of an npm workspace.
-    members: Vec<(String, PathBuf)>,
+    pub(crate) package_files: Arc<PackageFiles>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
     /// The file that was last required; V8 compiles it next.
@@ -70,13 +71,10 @@ impl Project {
         let main_module = Url::from_file_path(roots.checkout.join(&start.entry))
             .map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))?;
         let configuration = find_configuration(&roots)?;
-        let packages = configuration.workspace.package_jsons();
-        let members =
-            packages.filter_map(|package| Some((package.name.clone()?, package.dir_path().to_owned())));
-        let members = members.collect();
         let cache = Cache::open(start.cache.as_ref());
         let exports = Arc::new(Exports::new(cache.clone()));
-        let factory = resolver_factory(&roots, configuration, exports.clone());
+        let package_files = Arc::new(PackageFiles::new(roots.clone()));
+        let factory = resolver_factory(&roots, configuration, exports.clone(), package_files.clone());
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
         Ok(Self {
@@ -90,7 +88,7 @@ impl Project {
             cjs,
             factory,
             remote: start.packages.as_deref().map(Remote::open).transpose()?,
-            members,
+            package_files,
             failures: Failures::default(),
             cache,
             last_required: Mutex::default(),
@@ -102,21 +100,26 @@ impl Project {
     pub(crate) fn depends_on(&self, raw: &str) -> bool {
         let Ok(directory) = self.factory.workspace_factory().workspace_directory() else { return false };
         let Some(package) = directory.workspace.root_pkg_json() else { return false };
-        let parts = if raw.starts_with('@') { 2 } else { 1 };
-        let name = raw.match_indices('/').nth(parts - 1).map_or(raw, |(end, _)| &raw[..end]);
+        let Some(name) = package_of(raw) else { return false };
         let dependencies = package.dependencies.iter().chain(&package.dev_dependencies);
         dependencies.into_iter().any(|named| named.contains_key(name))
     }
 
-    /// The member of the npm workspace that a module of the project names, and what of it. Its link in node_modules leads to
-    /// the volume, where nothing but packages is read.
-    pub(crate) fn member<'a>(&self, name: &'a str, referrer: &Url) -> Option<(&Path, Option<&'a str>)> {
-        let (folder, rest) = self.members.iter().find_map(|(member, folder)| {
-            let rest = name.strip_prefix(member.as_str())?;
-            (rest.is_empty() || rest.starts_with('/')).then_some((folder, rest))
-        })?;
-        let within = rest.strip_prefix('/').filter(|within| !within.is_empty());
-        (!self.in_package(referrer)).then_some((folder.as_path(), within))
+    /// Why the package `raw` cannot be used that a module names, when it is in a `node_modules`.
+    pub(crate) fn unusable(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
+        let name = package_of(raw)?;
+        let from = referrer.to_file_path().ok()?;
+        let places = from.ancestors().skip(1).map(|folder| folder.join("node_modules").join(name));
+        let mut places = places.filter(|place| self.roots.contain(place));
+        let place = places.find(|place| place.symlink_metadata().is_ok())?;
+        match self.roots.admit(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(io::Error::other(format!(
+                "the symbolic link {} leads to nothing, to {}: install the packages again",
+                place.display(),
+                place.read_link().unwrap_or_default().display(),
+            ))),
+            result => result.err(),
+        }
     }
 
     /// Whether the module is part of a package in node_modules.
@@ -126,10 +129,20 @@ impl Project {
     }
 }
 
+/// The name of the package that a bare specifier begins with.
+fn package_of(raw: &str) -> Option<&str> {
+    if raw.is_empty() || raw.starts_with(['.', '/', '#']) || raw.contains(':') {
+        return None;
+    }
+    let parts = if raw.starts_with('@') { 2 } else { 1 };
+    Some(raw.match_indices('/').nth(parts - 1).map_or(raw, |(end, _)| &raw[..end]))
+}
+
 fn resolver_factory(
     roots: &Roots,
     configuration: WorkspaceDirectoryRc,
     exports: Arc<Exports>,
+    package_files: Arc<PackageFiles>,
 ) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
@@ -156,7 +169,7 @@ fn resolver_factory(
             // A script in a package without "type" is CommonJS, as it is for Node.
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             node_analysis_cache: Some(exports),
-            package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            package_json_cache: Some(package_files),
             ..ResolverFactoryOptions::default()
         },
     )
