@@ -27,6 +27,17 @@ pub struct Config<'a> {
     pub value: &'a Value,
 }
 
+/// The file of a project that is run, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// Relative to the project, with `/` between.
+    pub path: String,
+    /// The program's arguments: `Deno.args`, and what follows the file's name in `process.argv`.
+    pub args: Vec<String>,
+    /// What chose it, in words for the log: `main in package.json`.
+    pub reason: String,
+}
+
 /// A path that a configuration names, and where it does.
 struct Named<'a> {
     file: &'static str,
@@ -52,8 +63,7 @@ pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
 }
 
 /// Finds the entry of the project in `dir`, whose Deno configuration and package.json are given where it has
-/// them: what is named most closely, else the first of the conventional names. The path is relative to the
-/// project, with `/` between.
+/// them: what is named most closely, else the first of the conventional names.
 ///
 /// # Errors
 /// A field that is no string, a named file that is not there or outside, or no file of a conventional name.
@@ -61,7 +71,7 @@ pub fn find(
     dir: &Path,
     config: Option<Config<'_>>,
     package: Option<Config<'_>>,
-) -> Result<String, Diagnostic> {
+) -> Result<Entry, Diagnostic> {
     let own = config.and_then(|config| Some((config.file, config.value.get("switchyard")?.get("entry")?)));
     let named = match own {
         Some((file, value)) => Some(own_entry(file, value)?),
@@ -96,22 +106,24 @@ fn main<'a>(Config { file, value }: Config<'a>) -> Option<Named<'a>> {
 }
 
 impl Named<'_> {
-    fn checked(&self, dir: &Path) -> Result<String, Diagnostic> {
+    fn checked(&self, dir: &Path) -> Result<Entry, Diagnostic> {
         let Self { file, field, path: named } = *self;
         let path = named.strip_prefix("./").unwrap_or(named);
         let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
         if inside && dir.join(path).is_file() {
-            return Ok(path.to_owned());
+            let reason = format!("{field} in {file}");
+            return Ok(Entry { path: path.to_owned(), args: Vec::new(), reason });
         }
         let what = if inside { "is not there" } else { "is outside the project" };
         Err(in_file(file, format!("the entry {named:?} {what}: fix \"{field}\" in {file}")))
     }
 }
 
-fn conventional(dir: &Path) -> Result<String, Diagnostic> {
+fn conventional(dir: &Path) -> Result<Entry, Diagnostic> {
     let mut names =
         STEMS.iter().flat_map(|stem| EXTENSIONS.iter().map(move |extension| format!("{stem}.{extension}")));
-    names.find(|name| dir.join(name).is_file()).ok_or_else(|| {
+    let found = names.find(|name| dir.join(name).is_file());
+    found.map(|path| Entry { path, args: Vec::new(), reason: "its name".to_owned() }).ok_or_else(|| {
         let message = format!(
             "no entry: add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; if \
              it is no project, give the folder a name that begins with _",

@@ -37,6 +37,7 @@ pub mod forwarded;
 pub mod gate;
 pub mod incarnation;
 mod jitter;
+pub mod platform;
 pub mod project;
 pub mod publisher;
 #[cfg(feature = "removal")]

@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchyard_bridge::entry::Entry;
 use switchyard_bridge::event::Diagnostic;
-use switchyard_protocol::{Identity, ModuleCache, Start};
+use switchyard_protocol::{Identity, ModuleCache, PlatformApi, Start};
 
 pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
@@ -72,10 +73,13 @@ pub(crate) struct Settings {
 pub(crate) struct Order {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
-    pub(crate) entry: String,
+    pub(crate) entry: Entry,
     /// What of the checkout lies beside the project.
     pub(crate) include: Vec<Include>,
     pub(crate) grant: Arc<Grant>,
+    pub(crate) api: PlatformApi,
+    /// The port whose server is served.
+    pub(crate) port: Option<u16>,
 }
 
 impl Order {
@@ -100,7 +104,10 @@ impl Order {
             node_modules: own.or_else(|| self.checkout.fetched_node_modules()),
             other_node_modules: others,
             packages: self.checkout.packages(),
-            entry: self.entry.clone(),
+            entry: self.entry.path.clone(),
+            args: self.entry.args.clone(),
+            port: self.port,
+            api: self.api.clone(),
             socket,
             probe,
             inspect,

@@ -11,8 +11,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
-use switchyard_bridge::entry::{self, Config, MAX_CONFIG, PACKAGE_FILE};
+use switchyard_bridge::entry::{self, Config, Entry, MAX_CONFIG, PACKAGE_FILE};
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::platform::{Platform, UnknownPlatform};
 use switchyard_bridge::project::ProjectName;
 use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
 
@@ -31,14 +32,17 @@ pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
 /// What the project's files say of how it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    /// Relative to the project's directory, `/` between.
-    pub(crate) entry: String,
+    pub(crate) entry: Entry,
     pub(crate) routes: ClaimedRoutes,
     /// Whether a path prefix that led to the project is taken off its requests' paths.
     pub(crate) strip_prefix: bool,
     pub(crate) asked: Asked,
     pub(crate) include: Vec<Include>,
     pub(crate) upkeep: Upkeep,
+    /// The platform that its configuration names.
+    pub(crate) platform: Option<Platform>,
+    /// The port whose server is served.
+    pub(crate) port: Option<u16>,
 }
 
 impl Manifest {
@@ -62,7 +66,9 @@ impl Manifest {
             [&config, &package].map(|file| file.as_ref().map(Document::as_config));
         let entry = entry::find(dir, config_file, package_file)?;
         let upkeep = config.as_ref().map(Document::upkeep).transpose()?.unwrap_or_default();
-        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep })
+        let platform = config.as_ref().map_or(Ok(None), Document::platform)?;
+        let port = config.as_ref().map_or(Ok(None), Document::port)?;
+        Ok(Self { entry, routes, strip_prefix, asked, include, upkeep, platform, port })
     }
 }
 
@@ -196,6 +202,20 @@ impl Document {
         self.own("stripPrefix").map_or(Ok(true), |value| value.as_bool().ok_or_else(wrong))
     }
 
+    fn platform(&self) -> Result<Option<Platform>, Diagnostic> {
+        let Some(value) = self.own("platform") else { return Ok(None) };
+        let platform = value.as_str().ok_or(UnknownPlatform).and_then(str::parse);
+        let platform = platform.map_err(|error| Wrong::new("switchyard.platform", error.to_string()));
+        platform.map(Some).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    fn port(&self) -> Result<Option<u16>, Diagnostic> {
+        let Some(value) = self.own("port") else { return Ok(None) };
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+        let fix = "must be the port that the server to be served names: a number from 1 to 65535";
+        port.map(Some).ok_or_else(|| self.wrong(&Wrong::new("switchyard.port", fix)))
+    }
+
     fn routes(&self) -> Result<ClaimedRoutes, Diagnostic> {
         let Some(value) = self.own("routes") else { return Ok(ClaimedRoutes::default()) };
         let shape = "must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")";
@@ -266,7 +286,7 @@ mod tests {
         let files = [("app.ts", ""), ("mod.ts", ""), ("index.js", ""), ("main.ts", "")];
         let entry = |config: &[(&str, &str)]| {
             let all: Vec<_> = config.iter().chain(&files).copied().collect();
-            read(&all).unwrap().entry
+            read(&all).unwrap().entry.path
         };
         assert_eq!(entry(&[own, package]), "app.ts");
         assert_eq!(entry(&[deno, package]), "mod.ts");
@@ -286,6 +306,30 @@ mod tests {
         let error = read("\"stripPrefix\": \"no\"").unwrap_err();
         assert_eq!(error.file.as_deref(), Some("deno.json"));
         assert!(error.message.contains("switchyard.stripPrefix"), "{}", error.message);
+    }
+
+    #[test]
+    fn platform_and_port_are_read_and_checked() {
+        let read = |own: &str| {
+            let config = format!("{{\"switchyard\": {{{own}}}}}");
+            read(&[("deno.json", &config), ("main.ts", "")])
+        };
+        let manifest = read("\"platform\": \"workers\", \"port\": 3000").unwrap();
+        assert_eq!((manifest.platform, manifest.port), (Some(Platform::Workers), Some(3000)));
+        for (own, field) in [
+            ("\"platform\": \"heroku\"", "switchyard.platform"),
+            ("\"port\": 0", "switchyard.port"),
+            ("\"port\": 65536", "switchyard.port"),
+            ("\"port\": \"3000\"", "switchyard.port"),
+        ] {
+            let error = read(own).unwrap_err();
+            assert_eq!((error.file.as_deref(), error.line), (Some("deno.json"), Some(1)));
+            assert!(
+                error.message.starts_with(&format!("\"{field}\" in deno.json must be")),
+                "{}",
+                error.message
+            );
+        }
     }
 
     #[test]

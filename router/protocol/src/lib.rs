@@ -4,6 +4,7 @@
 mod identity;
 mod install;
 mod mark;
+mod platform;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use switchyard_bridge::event::Diagnostic;
 pub use identity::{FileRights, Identity, Probed};
 pub use install::{Install, Installed, fetched};
 pub use mark::Mark;
+pub use platform::{PlatformApi, Worker};
 
 /// From the router to a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +116,12 @@ pub struct Start {
     pub packages: Option<PathBuf>,
     /// The entry, relative to `checkout`, with `/` between.
     pub entry: String,
+    /// The program's arguments.
+    pub args: Vec<String>,
+    /// The port whose server is served; `None`: the one of `PORT`.
+    pub port: Option<u16>,
+    /// What the platform that it was written for has beside Deno's interfaces.
+    pub api: PlatformApi,
     /// Where to listen, whatever port the code names.
     pub socket: PathBuf,
     /// Where the glue answers the router's probe, by a server like the project's and without its handler.

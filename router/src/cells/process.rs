@@ -322,7 +322,7 @@ impl Cell {
     /// Where debuggers get at `order`, if they may.
     fn let_debuggers_in(&self, order: &Order) -> Option<&Inspector> {
         let may = self.settings.inspect.covers(order.version.project.as_str());
-        let entry = Url::from_file_path(order.checkout.dir.join(&order.entry)).ok().filter(|_| may)?;
+        let entry = Url::from_file_path(order.checkout.dir.join(&order.entry.path)).ok().filter(|_| may)?;
         let socket = self.socket.with_file_name(INSPECTOR);
         Some(self.inspector.get_or_init(|| Inspector { socket, entry: entry.into() }))
     }

@@ -11,8 +11,19 @@ use switchyard_bridge::command::suggest::{did_you_mean, distance, nearest};
 use crate::policy::Wrong;
 
 /// The keys of `"switchyard"`. Whatever reads another one has it here, or it is refused.
-pub(super) const OWN: [&str; 9] =
-    ["cells", "entry", "env", "healthcheck", "idle", "include", "routes", "share", "stripPrefix"];
+pub(super) const OWN: [&str; 11] = [
+    "cells",
+    "entry",
+    "env",
+    "healthcheck",
+    "idle",
+    "include",
+    "platform",
+    "port",
+    "routes",
+    "share",
+    "stripPrefix",
+];
 
 /// The keys that Deno 2.9 reads at the top, and `switchyard` (`ConfigFileJson` in deno_config).
 const TOP: [&str; 37] = [

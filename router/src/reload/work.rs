@@ -52,9 +52,9 @@ pub(super) struct Plan {
 impl Plan {
     fn new(version: Version, checkout: Checkout, manifest: Manifest, policy: &Policy) -> Self {
         let grant = Arc::new(policy.grant(&version.project, &manifest.asked));
-        let (entry, include) = (manifest.entry.clone(), manifest.include.clone());
-        let order = Order { version, checkout, entry, include, grant };
-        let Manifest { routes, strip_prefix, upkeep, asked, .. } = manifest;
+        let Manifest { entry, routes, strip_prefix, asked, include, upkeep, platform, port } = manifest;
+        let api = platform.unwrap_or_default().into();
+        let order = Order { version, checkout, entry, include, grant, api, port };
         Self { order, routes, strip_prefix, upkeep, asked: Arc::new(asked), installed: None }
     }
 
@@ -304,7 +304,7 @@ fn installation(order: &Order) -> Install {
         root: order.root().to_owned(),
         node_modules: node_modules.own,
         other_node_modules: node_modules.others,
-        entry: entry.clone(),
+        entry: entry.path.clone(),
         folder: PathBuf::new(),
         downloads: None,
         lock: None,
@@ -426,7 +426,7 @@ impl Builder {
                 packages.reuse(&version.tenant(), &key(&order)?, |folder| checkout.attach(folder))?;
             let has_others = || {
                 let found = checkout.node_modules();
-                found.serve(&order.entry) || found.others.contains_key("../node_modules")
+                found.serve(&order.entry.path) || found.others.contains_key("../node_modules")
             };
             let has_node_modules = || checkout.has_node_modules() || has_others();
             Ok(reused || has_node_modules() || !packages::has_dependencies(&checkout.dir))

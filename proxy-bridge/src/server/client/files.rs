@@ -125,7 +125,7 @@ fn find_entry(root: &Path) -> Option<String> {
     let (config, package) = (read(config)?, read(package)?);
     let [config, package] =
         [&config, &package].map(|read| read.as_ref().map(|(file, value)| Config { file, value }));
-    entry::find(root, config, package).ok()
+    entry::find(root, config, package).ok().map(|entry| entry.path)
 }
 
 /// `None` where it does not parse.
