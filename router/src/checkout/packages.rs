@@ -68,7 +68,8 @@ impl NodeModules {
     }
 }
 
-/// Makes the packages of `snapshot` those of the project in `dir`, which is or will be `checkout`.
+/// Makes the packages of `snapshot` those of the project in `dir`, which is or will be `checkout`. Links that are the same in the
+/// `previous` version's are shared with it: to make one costs as much as to make a file.
 ///
 /// # Errors
 /// The links cannot be made, or there are too many.
@@ -76,6 +77,7 @@ pub(super) fn link(
     dir: &Path,
     checkout: &Path,
     snapshot: &Snapshot,
+    previous: Option<&Path>,
     pace: Pace<'_>,
 ) -> Result<(), LinkError> {
     let found = find(snapshot);
@@ -94,7 +96,10 @@ pub(super) fn link(
         if back.is_empty() {
             symlink(place, &unfinished)?;
         } else {
-            mirror(place, &back, &unfinished)
+            let earlier =
+                [Some(dir), previous].into_iter().flatten().map(|project| project.join(path)).collect();
+            let links = Links { place, back: &back, earlier };
+            mirror(&links, &unfinished)
                 .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
         }
         if let Some(parent) = link.parent() {
@@ -165,13 +170,47 @@ fn is_in_store(link: &Path) -> bool {
     target.is_ok_and(|target| target.iter().filter_map(|name| name.to_str()).any(is_store))
 }
 
-/// Makes `folder` one that has what the `node_modules` at `place` has: a link to each package, or to where it leads `back` to.
-fn mirror(place: &Path, back: &BTreeMap<PathBuf, PathBuf>, folder: &Path) -> io::Result<()> {
+/// The links to the packages of one `node_modules`.
+struct Links<'a> {
+    /// Where it really is.
+    place: &'a Path,
+    /// Where those lead to that lead back into the project.
+    back: &'a BTreeMap<PathBuf, PathBuf>,
+    /// Folders that have links to the same packages, perhaps.
+    earlier: Vec<PathBuf>,
+}
+
+impl Links<'_> {
+    /// Makes the link to the package `name` in `folder`.
+    fn make(&self, name: &Path, folder: &Path) -> io::Result<()> {
+        let link = folder.join(name);
+        if let Some(target) = self.back.get(name) {
+            return symlink(target, link);
+        }
+        let target = self.place.join(name);
+        let mut same = self.earlier.iter().map(|earlier| earlier.join(name));
+        let same = same.find(|same| same.read_link().is_ok_and(|found| found == target));
+        if same.is_some_and(|same| fs::hard_link(same, &link).is_ok()) {
+            Ok(())
+        } else {
+            symlink(target, link)
+        }
+    }
+
+    /// Whether `name` is a scope with a package that leads back.
+    fn is_open(&self, name: &Path) -> bool {
+        let next = self.back.range(name.to_owned()..).next();
+        next.is_some_and(|(link, _)| link != name && link.starts_with(name))
+    }
+}
+
+/// Makes `folder` one with a link to each package.
+fn mirror(links: &Links<'_>, folder: &Path) -> io::Result<()> {
     let mut count = 0;
     let mut left = vec![PathBuf::new()];
     while let Some(at) = left.pop() {
         fs::create_dir(folder.join(&at))?;
-        for entry in fs::read_dir(place.join(&at))? {
+        for entry in fs::read_dir(links.place.join(&at))? {
             let path = at.join(entry?.file_name());
             count += 1;
             if count > MAX_PACKAGES {
@@ -179,11 +218,10 @@ fn mirror(place: &Path, back: &BTreeMap<PathBuf, PathBuf>, folder: &Path) -> io:
                     "has links into the project, and more than {MAX_PACKAGES} packages: remove what is not needed"
                 )));
             }
-            let is_scope = || back.keys().any(|link| link.starts_with(&path));
-            match back.get(&path) {
-                Some(target) => symlink(target, folder.join(path))?,
-                None if is_scope() => left.push(path),
-                None => symlink(place.join(&path), folder.join(path))?,
+            if links.is_open(&path) {
+                left.push(path);
+            } else {
+                links.make(&path, folder)?;
             }
         }
     }

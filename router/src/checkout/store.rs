@@ -303,7 +303,7 @@ impl Store {
         pace: Pace<'_>,
     ) -> Result<Checkout, CheckoutError> {
         if let Some(found) = self.find(version, pace) {
-            packages::link(&found.dir, &found.dir, snapshot, pace)?;
+            packages::link(&found.dir, &found.dir, snapshot, None, pace)?;
             self.retime(version, snapshot);
             return Ok(found);
         }
@@ -376,7 +376,9 @@ impl Store {
             }
         }
         let folder = self.folder(&version.tenant(), &version.digest.short());
-        packages::link(&dir, &folder.join(version.project.as_str()), snapshot, pace)?;
+        let checkout = folder.join(version.project.as_str());
+        let previous = previous.as_ref().map(|kept| kept.checkout.dir.as_path());
+        packages::link(&dir, &checkout, snapshot, previous, pace)?;
         fs::rename(unfinished, &folder).with_context(|| format!("name {}", folder.display()))?;
         Ok(())
     }

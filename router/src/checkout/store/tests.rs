@@ -113,7 +113,7 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
     link("../../secret", "node_modules/secret");
     link("..", "node_modules/self");
     link("../../say", "packages/a/node_modules/say");
-    let (_, checkout) = volume.take(None);
+    let (first, checkout) = volume.take(None);
     let leads = |at: &str| fs::canonicalize(checkout.dir.join(at)).unwrap();
     assert_eq!(leads("node_modules/@me/say"), checkout.dir.join("packages/say"));
     assert_eq!(leads("packages/a/node_modules/say"), checkout.dir.join("packages/say"));
@@ -132,6 +132,14 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
         [("packages/a/node_modules".to_owned(), blog.join("packages/a/node_modules"))].into()
     );
     assert!(found.serve("main.ts") && NodeModules { own: None, ..found.clone() }.serve("packages/a/main.ts"));
+
+    volume.write("main.ts", "2");
+    let (_, second) = volume.take(Some(&first));
+    let link = |checkout: &Checkout, at: &str| checkout.dir.join(at).symlink_metadata().unwrap().ino();
+    assert_eq!(link(&checkout, "node_modules/dep"), link(&second, "node_modules/dep"), "shared");
+    let member = fs::canonicalize(second.dir.join("node_modules/@me/say")).unwrap();
+    assert_eq!(member, second.dir.join("packages/say"), "its own");
+    volume.write("main.ts", "1");
 
     // What has changed among them since is followed in the same checkout, and what is gone is not left.
     fs::remove_file(blog.join("node_modules/@me/say")).unwrap();
