@@ -1,5 +1,5 @@
-//! The `node_modules` folders below a project's own one, and packages that are links: to stores, to other folders of packages and
-//! back into the project.
+//! The `node_modules` folders below a project's own one, and packages that are links: to stores, to
+//! other folders of packages and back into the project.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

@@ -257,7 +257,7 @@ impl NodeRequireLoader for Loader {
     }
 }
 
-/// Why something that is imported is not found.
+/// The reason why an import does not resolve.
 struct Unresolved {
     message: String,
     /// A package of that name is there, and cannot be used: to fetch it would not help.
@@ -286,7 +286,8 @@ fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, Unresolv
     }
 }
 
-/// A module of the version for a URL, if it is one. What a link in a package leads to on the volume is the version's copy of it.
+/// A module of the version for a URL, if it is one. What a link in a package leads to on the volume
+/// is the version's copy of it.
 fn inside(project: &Project, url: &Url) -> Option<Url> {
     let path = url.to_file_path().ok().filter(|path| !project.roots.contain(path));
     match path {

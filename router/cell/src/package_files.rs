@@ -1,5 +1,6 @@
-//! The package.json files that the resolver reads. One that may not be read is as if it was not there, and what it describes is
-//! refused for that when it is loaded: Deno would call it an invalid configuration.
+//! The package.json files that the resolver reads. One that may not be read is as if it was not
+//! there, and what it describes is refused for that when it is loaded: Deno would call it an
+//! invalid configuration.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use sys_traits::impls::RealSys;
 
 use crate::roots::Roots;
 
-/// The most folders that are kept whose package.json may not be read: a project has one wrong mode, or all are wrong.
+/// The most folders that are kept whose package.json may not be read: a project has one wrong mode,
+/// or all are wrong.
 const MAX_DENIED: usize = 100;
 
 #[derive(Debug)]

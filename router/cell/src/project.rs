@@ -105,7 +105,8 @@ impl Project {
         dependencies.into_iter().any(|named| named.contains_key(name))
     }
 
-    /// Why the package `raw` cannot be used that a module names, when it is in a `node_modules`.
+    /// The reason why the package `raw` that a module names cannot be used, when it is in a
+    /// `node_modules`.
     pub(crate) fn unusable(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
         let name = package_of(raw)?;
         let from = referrer.to_file_path().ok()?;

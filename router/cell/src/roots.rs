@@ -50,7 +50,8 @@ impl Roots {
         if self.contain(&real) { Ok(real) } else { Err(self.outside(path)) }
     }
 
-    /// The error for a path that leads out of the project: by a symbolic link in one of its folders, as a rule.
+    /// The error for a path that leads out of the project: by a symbolic link in one of its
+    /// folders, as a rule.
     fn outside(&self, path: &Path) -> io::Error {
         let mut way: Vec<_> = path.ancestors().filter(|at| self.contain(at) && at.is_symlink()).collect();
         way.reverse();
@@ -68,8 +69,8 @@ impl Roots {
         io::Error::new(io::ErrorKind::PermissionDenied, text)
     }
 
-    /// Where the version has the file or folder of the project that really is at `real` on the volume: there, a link in a package
-    /// leads to it.
+    /// Where the version has the file or folder of the project that really is at `real` on the
+    /// volume: there, a link in a package leads to it.
     pub(crate) fn in_checkout(&self, real: &Path) -> Option<PathBuf> {
         let own = self.node_modules.iter().map(|volume| ("node_modules", volume));
         let others = self.other_node_modules.iter().map(|(path, volume)| (path.as_str(), volume));

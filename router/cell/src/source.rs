@@ -96,7 +96,8 @@ pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErro
     std::fs::read(real).map_err(|error| unreadable(project, &path, &error))
 }
 
-/// Refuses a file of a package whose package.json may not be read: what kind of module it is would be a guess.
+/// Refuses a file of a package whose package.json may not be read: what kind of module it is would
+/// be a guess.
 pub(crate) fn check_package(project: &Project, real: &Path) -> Result<(), JsErrorBox> {
     match project.package_files.denied(real) {
         Some(file) => {

@@ -109,8 +109,8 @@ pub struct Start {
     pub root: PathBuf,
     /// Where the project's `node_modules` really is, when it has one.
     pub node_modules: Option<PathBuf>,
-    /// Where those of its folders and of what it includes really are, by their paths relative to `checkout`
-    /// (`packages/a/node_modules`, `../shared/node_modules`).
+    /// Where those of its folders and of what it includes really are, by their paths relative to
+    /// `checkout` (`packages/a/node_modules`, `../shared/node_modules`).
     pub other_node_modules: BTreeMap<String, PathBuf>,
     /// What was fetched for it, if anything was: see [`fetched`].
     pub packages: Option<PathBuf>,

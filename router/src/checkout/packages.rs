@@ -1,5 +1,6 @@
-//! The packages of a checkout: links to the `node_modules` folders on the volume. A package that is a link back into the project
-//! (a workspace's member, a `file:` dependency) leads to the checkout instead: a version runs no code but its own.
+//! The packages of a checkout: links to the `node_modules` folders on the volume. A package that is
+//! a link back into the project (a workspace's member, a `file:` dependency) leads to the checkout
+//! instead: a version runs no code but its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,10 +22,11 @@ const RECORD: &str = ".node_modules";
 /// Beside the project's directory in a checkout: what is put in its place next.
 const UNFINISHED: &str = ".new-packages";
 
-/// The `node_modules` folders of a version by their paths relative to the project, and where each really is on the volume.
+/// The `node_modules` folders of a version by their paths relative to the project, and where each
+/// really is on the volume.
 type Record = BTreeMap<String, PathBuf>;
 
-/// Why the packages of a checkout were not linked.
+/// The reason why the packages of a checkout were not linked.
 #[derive(Debug)]
 pub(super) enum LinkError {
     Failed(io::Error),
@@ -53,23 +55,25 @@ pub(crate) struct NodeModules {
 }
 
 impl NodeModules {
-    /// Reads those of the project in `dir`, which is in a checkout. One in whose place somebody has put a symbolic link since is
-    /// left out.
+    /// Reads those of the project in `dir`, which is in a checkout. One in whose place somebody has
+    /// put a symbolic link since is left out.
     pub(super) fn of(dir: &Path) -> Self {
         let mut others = read(dir);
         others.retain(|_, place| place.canonicalize().is_ok_and(|real| real == *place));
         Self { own: others.remove(NODE_MODULES), others }
     }
 
-    /// Returns `true` when one of them lies in a folder that holds `entry`, as in the output of a build.
+    /// Returns `true` when one of them lies in a folder that holds `entry`, as in the output of a
+    /// build.
     pub(crate) fn serve(&self, entry: &str) -> bool {
         let folders = self.others.keys().filter_map(|path| path.strip_suffix(NODE_MODULES));
         self.own.is_some() || folders.into_iter().any(|folder| entry.starts_with(folder))
     }
 }
 
-/// Makes the packages of `snapshot` those of the project in `dir`, which is or will be `checkout`. Links that are the same in the
-/// `previous` version's are shared with it: to make one costs as much as to make a file.
+/// Makes the packages of `snapshot` those of the project in `dir`, which is or will be `checkout`.
+/// Links that are the same in the `previous` version's are shared with it: to make one costs as
+/// much as to make a file.
 ///
 /// # Errors
 /// The links cannot be made, or there are too many.
@@ -131,8 +135,8 @@ fn find(snapshot: &Snapshot) -> Record {
     found.collect()
 }
 
-/// The packages that lead back to files of the version, by their names in the `node_modules` at `place`, and where those files
-/// are in `checkout`.
+/// The packages that lead back to files of the version, by their names in the `node_modules` at
+/// `place`, and where those files are in `checkout`.
 fn links_back(
     place: &Path,
     checkout: &Path,
@@ -164,7 +168,8 @@ fn links_back(
     Ok(back)
 }
 
-/// Whether a link leads to a package in a store, as most of pnpm's do. Those are not followed: nothing leads on from there.
+/// Returns `true` when a link leads to a package in a store, as most of pnpm's do. Those are not
+/// followed: nothing leads on from there.
 fn is_in_store(link: &Path) -> bool {
     let target = link.read_link();
     target.is_ok_and(|target| target.iter().filter_map(|name| name.to_str()).any(is_store))
@@ -197,7 +202,7 @@ impl Links<'_> {
         }
     }
 
-    /// Whether `name` is a scope with a package that leads back.
+    /// Returns `true` when `name` is a scope with a package that leads back.
     fn is_open(&self, name: &Path) -> bool {
         let next = self.back.range(name.to_owned()..).next();
         next.is_some_and(|(link, _)| link != name && link.starts_with(name))

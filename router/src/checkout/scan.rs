@@ -15,7 +15,8 @@ use super::bounds::{Bounds, Counts, Interrupted};
 use super::tops::{Location, Tops};
 use crate::project::{Include, MAX_DEPTH, NODE_MODULES, diagnostic, included, is_beside};
 
-/// The most `node_modules` folders of a project: its process has a rule of the kernel's for each, and its permissions name each.
+/// The most `node_modules` folders of a project: its process has a rule of the kernel's for each,
+/// and its permissions name each.
 const MAX_NODE_MODULES: usize = 1000;
 
 /// The longest path below a project, in bytes. With that of the checkout before it, a path of the kernel has 4096.

@@ -61,8 +61,8 @@ impl Snapshot {
         path.strip_prefix("../").map_or_else(|| self.root.join(path), |below| self.volume.join(below))
     }
 
-    /// The path relative to the project of the file or folder that really is at `real`, when the version has it. Empty for the
-    /// project itself.
+    /// The path relative to the project of the file or folder that really is at `real`, when the
+    /// version has it. Empty for the project itself.
     pub(super) fn relative(&self, real: &Path) -> Option<String> {
         let path = match real.strip_prefix(&self.root) {
             Ok(below) => below.to_str()?.to_owned(),

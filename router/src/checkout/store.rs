@@ -67,7 +67,8 @@ impl Checkout {
         NodeModules::of(&self.dir)
     }
 
-    /// Where the `node_modules` that was fetched for it is, when the project has that in place of one of its own.
+    /// Where the `node_modules` that was fetched for it is, when the project has that in place of
+    /// one of its own.
     pub(crate) fn fetched_node_modules(&self) -> Option<PathBuf> {
         let fetched = linked_packages(&self.dir)?.join(NODE_MODULES);
         let is_used = fs::read_link(self.dir.join(NODE_MODULES)).is_ok_and(|target| target == fetched);

@@ -97,7 +97,8 @@ pub(crate) fn has_packages(name: &str) -> bool {
     name.starts_with('@') || is_store(name)
 }
 
-/// Whether `name`, directly in a `node_modules`, is a folder that a tool keeps packages in.
+/// Returns `true` when `name`, directly in a `node_modules`, is a folder that a tool keeps packages
+/// in.
 pub(crate) fn is_store(name: &str) -> bool {
     STORES.contains(&name)
 }
@@ -161,7 +162,8 @@ impl Look {
         self.stamp = self.stamp.wrapping_add(hasher.finish());
     }
 
-    /// Whether the packages in `folder` were there when those `around` it were marked as complete.
+    /// Returns `true` when the packages in `folder` were there when those `around` it were marked
+    /// as complete.
     fn is_within(&self, folder: &Path, around: &Path, marks: &Self) -> bool {
         let is_inside = around.parent().is_some_and(|workspace| folder.starts_with(workspace));
         is_inside && marks.marker >= self.packages

@@ -28,7 +28,8 @@ const PACKAGES: &str = "node_modules";
 pub(super) struct Files {
     /// By path relative to the project, `/` between, in bytewise order.
     pub(super) files: BTreeMap<String, Source>,
-    /// Symbolic links in `node_modules` to what is sent of the project: the path from the link's folder, by the link's path.
+    /// Symbolic links in `node_modules` to what is sent of the project: the path from the link's
+    /// folder, by the link's path.
     pub(super) links: BTreeMap<String, String>,
     /// Of those that count.
     pub(super) digest: Digest,
@@ -149,7 +150,8 @@ struct Walk<'a> {
     left_out: BTreeMap<String, Reason>,
 }
 
-/// A link in a `node_modules` to something in the project. Whether that is sent is known when all has been listed.
+/// A link in a `node_modules` to something in the project. Whether that is sent is known when all
+/// has been listed.
 struct PackageLink {
     path: String,
     real: PathBuf,
@@ -242,14 +244,16 @@ impl Walk<'_> {
         entry == path || (is_dir && (name == PACKAGES || (holds_entry() && is_output())))
     }
 
-    /// What a build has put beside its output is part of that; the routers install what the project's own files name.
+    /// Packages that a build has put beside its output are part of that; the routers install what
+    /// the project's own files name.
     fn installed(&self, shown: &Path, is_dir: bool, is_output: bool) -> Option<Reason> {
         let are_packages = is_dir && shown.ends_with(PACKAGES) && shown.parent().is_some_and(names_packages);
         let is_installed = are_packages && !is_output && names_packages(self.root);
         (self.packages == Packages::Install && is_installed).then_some(Reason::Packages)
     }
 
-    /// Keeps the links among packages to what is sent, and sends what others lead to in their place.
+    /// Keeps the links among packages to what is sent, and sends what others lead to in their
+    /// place.
     fn link_packages(&mut self) -> Result<(), FilesError> {
         while let Some(PackageLink { path, real, whole, ancestors }) = self.packages_linked.pop() {
             let below = real.strip_prefix(self.root).ok().and_then(Path::to_str);
@@ -267,7 +271,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether something is sent of the file or folder at `path`.
+    /// Returns `true` when something is sent of the file or folder at `path`.
     fn is_sent(&self, path: &str) -> bool {
         let prefix = format!("{path}/");
         let first = self.files.range(prefix.clone()..).next();

@@ -141,7 +141,8 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
     assert_eq!(member, second.dir.join("packages/say"), "its own");
     volume.write("main.ts", "1");
 
-    // What has changed among them since is followed in the same checkout, and what is gone is not left.
+    // What has changed among them since is followed in the same checkout, and what is gone is not
+    // left.
     fs::remove_file(blog.join("node_modules/@me/say")).unwrap();
     fs::remove_file(blog.join("node_modules/self")).unwrap();
     fs::remove_dir_all(blog.join("packages/a/node_modules")).unwrap();

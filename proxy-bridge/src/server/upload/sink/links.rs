@@ -1,6 +1,6 @@
-//! Links in an archive: followed while they stay inside, as the client does with those in a folder. On the volume one is made
-//! for a symbolic link among packages alone, from there to what is in the same project: package managers look packages up by
-//! where links really lead.
+//! Links in an archive: followed while they stay inside, as the client does with those in a folder.
+//! On the volume one is made for a symbolic link among packages alone, from there to what is in the
+//! same project: package managers look packages up by where links really lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -164,7 +164,7 @@ struct Following<'l> {
 }
 
 impl Following<'_> {
-    /// Whether the archive has a file, a folder or the place of all at the path `real`.
+    /// Returns `true` when the archive has a file, a folder or the place of all at the path `real`.
     fn has(&self, sink: &Sink, real: &str) -> bool {
         real.is_empty()
             || self.files.contains(real)
@@ -178,7 +178,8 @@ impl Links {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether `link` is a symbolic one, and `at` in a folder of packages, not one itself: routers refuse links in their place.
+    /// Returns `true` when `link` is a symbolic one, and `at` in a folder of packages, not one
+    /// itself: routers refuse links in their place.
     fn is_among_packages(&self, link: &str, at: &str) -> bool {
         let is_symbolic = matches!(self.0.get(link), Some(Target::FromFolder(_)));
         is_symbolic && at.rsplit('/').skip(1).any(|name| name == "node_modules")
