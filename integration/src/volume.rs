@@ -98,6 +98,7 @@ impl Volume {
     /// Makes a symbolic link at `at`, or points an existing one elsewhere in one step.
     pub fn link(&self, target: impl AsRef<Path>, at: &str) {
         let at = self.path(at);
+        fs::create_dir_all(at.parent().expect("a link has a folder")).expect("a folder can be made");
         let beside = at.with_file_name("_link");
         symlink(target, &beside).expect("a link can be made");
         fs::rename(beside, at).expect("a link can be renamed");

@@ -34,7 +34,7 @@ pub(crate) use pool::Cells;
 pub(crate) use process::{Cell, Inspector};
 pub(crate) use throttle::Volume;
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, NodeModules};
 use crate::folder::Trash;
 use crate::inspect::Inspectable;
 use crate::policy::Grant;
@@ -110,13 +110,14 @@ impl Order {
         env.extend(self.entry.env.clone());
         env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let NodeModules { own, others } = self.checkout.node_modules();
         Start {
             project: self.version.project.to_string(),
             version,
             checkout: self.checkout.dir.clone(),
             root: self.root().to_owned(),
-            node_modules: self.packages(Path::new("node_modules")),
-            packages_beside: self.packages_beside(),
+            node_modules: own.or_else(|| self.checkout.fetched_node_modules()),
+            other_node_modules: others,
             packages: self.checkout.packages(),
             entry: self.entry.path.clone(),
             args: arguments(&self.entry.args, &env),
@@ -147,21 +148,6 @@ impl Order {
         let dir = &self.checkout.dir;
         dir.parent().filter(|_| !self.include.is_empty()).unwrap_or(dir)
     }
-
-    pub(crate) fn packages_beside(&self) -> BTreeMap<String, PathBuf> {
-        let linked = self.include.iter().flat_map(Include::packages).filter_map(|path| {
-            let real = self.packages(&path)?;
-            Some((path.to_string_lossy().into_owned(), real))
-        });
-        linked.collect()
-    }
-
-    /// Where the packages at `path` really are: where the checkout's link says, and nowhere else by a link that somebody
-    /// has put there since.
-    fn packages(&self, path: &Path) -> Option<PathBuf> {
-        let place = self.checkout.dir.join(path).read_link().ok()?;
-        place.canonicalize().is_ok_and(|real| real == place).then_some(place)
-    }
 }
 
 /// The paths of one cell.
@@ -176,7 +162,7 @@ struct Folders {
 
 /// The paths outside of the state folder that a start names.
 fn outside(start: &Start) -> Outside<'_> {
-    let packages = || start.node_modules.iter().chain(start.packages_beside.values());
+    let packages = || start.node_modules.iter().chain(start.other_node_modules.values());
     let read = packages().chain(&start.permissions.read).map(PathBuf::as_path);
     let write = start.permissions.write.iter().map(PathBuf::as_path);
     Outside { read: read.collect(), write: write.collect() }

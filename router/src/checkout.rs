@@ -2,6 +2,7 @@
 //! keep a read-only copy. Blocking; knows neither cells nor requests.
 
 mod bounds;
+mod packages;
 mod scan;
 mod snapshot;
 mod store;
@@ -10,5 +11,6 @@ mod times;
 mod tops;
 
 pub(crate) use bounds::{Bounds, Interrupted};
+pub(crate) use packages::NodeModules;
 pub(crate) use snapshot::{FileHash, Files, HashCache, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

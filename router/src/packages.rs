@@ -191,7 +191,7 @@ impl Packages {
         if !order.install.env.keys().any(is_proxy) {
             order.install.downloads = Some(self.downloads.of(&order.install.private_net)?);
         }
-        let packages = order.install.node_modules.iter().chain(order.install.packages_beside.values());
+        let packages = order.install.node_modules.iter().chain(order.install.other_node_modules.values());
         let outside = Outside { read: packages.map(PathBuf::as_path).collect(), write: Vec::new() };
         let mut identity = users.identity(user, &order.tenant.project, &outside)?;
         if let Some(identity) = &mut identity {

@@ -25,7 +25,9 @@ use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::functions::{Function, Role};
 pub(crate) use self::include::{Include, Included, is_beside};
-pub(crate) use self::installed::{Installed, NODE_MODULES, Progress, has_packages, is_of_packages};
+pub(crate) use self::installed::{
+    Installed, MAX_PACKAGES, NODE_MODULES, Progress, has_packages, is_of_packages, is_store,
+};
 pub(crate) use self::site::settle;
 pub(crate) use self::upkeep::{Healthcheck, Upkeep};
 use crate::policy::{Asked, Wrong};

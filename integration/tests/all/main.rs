@@ -62,6 +62,7 @@ mod install;
 mod isolation;
 mod keys;
 mod language;
+mod linked_packages;
 mod listener;
 mod logs;
 #[cfg(target_arch = "x86_64")]

@@ -124,7 +124,7 @@ mod tests {
             checkout: "/c/blog".into(),
             root: "/c/blog".into(),
             node_modules: None,
-            packages_beside: Default::default(),
+            other_node_modules: Default::default(),
         });
         let error = anyhow::anyhow!("Unterminated object on line 3 column 14")
             .context("Failed deserializing config file 'file:///c/blog/deno.json'.");

@@ -93,7 +93,7 @@ async fn install(request: &Install, written: &Arc<Written>) -> Result<Installed,
         checkout: request.checkout.clone(),
         root: request.root.clone(),
         node_modules: request.node_modules.clone(),
-        packages_beside: request.packages_beside.clone(),
+        other_node_modules: request.other_node_modules.clone(),
     };
     let names = Names::of_install(&roots, &request.folder);
     log::show_paths_as(names.clone());

@@ -144,8 +144,10 @@ impl ModuleLoader for Loader {
         }
         let project = self.project();
         let referrer = Url::parse(referrer).map_err(JsErrorBox::from_err)?;
-        resolve(project, raw, &referrer).map_err(|message| {
-            if raw.starts_with("npm:") || project.depends_on(raw) || message.starts_with(NO_MATCH) {
+        resolve(project, raw, &referrer).map_err(|Unresolved { message, is_there }| {
+            let is_wanted =
+                raw.starts_with("npm:") || project.depends_on(raw) || message.starts_with(NO_MATCH);
+            if is_wanted && !is_there {
                 project.failures.note_lack(&message);
             }
             project.failures.note(&message, place_of_import(project, &referrer, |text| text == raw));
@@ -215,6 +217,10 @@ impl NodeRequireLoader for Loader {
         match project.admit(&path) {
             Ok(file) if project.has_written(&file) => Ok(Cow::Owned(file)),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let real = path.canonicalize().ok();
+                if let Some(own) = real.and_then(|real| project.roots.in_checkout(&real)) {
+                    return Ok(Cow::Owned(own));
+                }
                 // The search for a module's package.json goes upwards until it finds one.
                 if path.file_name().is_some_and(|name| name == "package.json") {
                     Ok(Cow::Borrowed(Path::new("/dev/null/package.json")))
@@ -222,8 +228,9 @@ impl NodeRequireLoader for Loader {
                     Err(source::unreadable(project, &path, &error))
                 }
             }
+            Ok(real) => source::check_package(project, &real).map(|()| path),
             // That there is no such file is for the caller to find out.
-            _ => Ok(path),
+            Err(_) => Ok(path),
         }
     }
 
@@ -254,39 +261,60 @@ impl NodeRequireLoader for Loader {
     }
 }
 
-fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> {
+/// The reason why an import does not resolve.
+struct Unresolved {
+    message: String,
+    /// A package of that name is there, and cannot be used: to fetch it would not help.
+    is_there: bool,
+}
+
+fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, Unresolved> {
+    let wrong = |message: String| Unresolved { message, is_there: true };
     let renamed = match &project.modules {
-        Some(modules) => modules.rename(raw)?,
-        None if raw.starts_with("cloudflare:") => return Err(workers::missing(raw)),
+        Some(modules) => modules.rename(raw).map_err(wrong)?,
+        None if raw.starts_with("cloudflare:") => return Err(wrong(workers::missing(raw))),
         None => None,
     };
     let raw = renamed.as_deref().unwrap_or(raw);
     if workers::is_own(raw) {
-        return Url::parse(raw).map_err(|error| error.to_string());
+        return Url::parse(raw).map_err(|error| wrong(error.to_string()));
     }
     if let Some(found) = workers::find_by_tsconfig(project, raw, referrer) {
         return Ok(found);
     }
     let mode = project.cjs.get_referrer_kind(referrer);
-    let kind = NodeResolutionKind::Execution;
-    let resolved = project.resolver.resolve(raw, referrer, mode, kind);
-    let is_outside = |url: &Url| url.to_file_path().is_ok_and(|path| !project.roots.contain(&path));
-    let member = project.member(raw, referrer);
-    if let Some((folder, within)) =
-        member.filter(|_| resolved.as_ref().map_or(true, |it| is_outside(&it.url)))
+    let resolved = project.resolver.resolve(raw, referrer, mode, NodeResolutionKind::Execution);
+    if let Ok(resolution) = &resolved
+        && let Some(url) = inside(project, &resolution.url)
     {
-        let found = project.factory.node_resolver().map_err(|error| error.to_string()).and_then(|resolver| {
-            let found =
-                resolver.resolve_package_subpath_from_deno_module(folder, within, Some(referrer), mode, kind);
-            found.map_err(|error| error.to_string())?.into_url().map_err(|error| error.to_string())
-        });
-        return found.map_err(|message| project.names.clean(&message));
+        return Ok(url);
+    }
+    let there = |message: String| Unresolved { message: project.names.clean(&message), is_there: true };
+    if let Some(error) = project.unusable(raw, referrer) {
+        return Err(there(format!("The package \"{raw}\" cannot be used: {error}")));
     }
     match resolved {
         Ok(resolution) => Ok(resolution.url),
-        Err(error) => Err(project.names.clean(&unresolved(raw, &error))),
+        Err(error) => {
+            let message = project.names.clean(&unresolved(raw, &error));
+            let is_there = message.contains(INVALID_CONFIG);
+            Err(Unresolved { message, is_there })
+        }
     }
 }
+
+/// A module of the version for a URL, if it is one. What a link in a package leads to on the volume
+/// is the version's copy of it.
+fn inside(project: &Project, url: &Url) -> Option<Url> {
+    let path = url.to_file_path().ok().filter(|path| !project.roots.contain(path));
+    match path {
+        Some(path) => Url::from_file_path(project.roots.in_checkout(&path)?).ok(),
+        None => Some(url.clone()),
+    }
+}
+
+/// The code of Node's error for a package.json that does not parse.
+const INVALID_CONFIG: &str = "ERR_INVALID_PACKAGE_CONFIG";
 
 /// How Deno begins to say that what an `npm:` specifier, or what is mapped to one, asks for is not in node_modules.
 const NO_MATCH: &str = "Could not find a matching package for 'npm:";

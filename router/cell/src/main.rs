@@ -31,6 +31,7 @@ mod locale;
 mod log;
 mod machine;
 mod native_packages;
+mod package_files;
 mod paths;
 mod permissions;
 mod platform;

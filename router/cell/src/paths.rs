@@ -23,8 +23,12 @@ impl Names {
         };
         if let Some(node_modules) = &roots.node_modules {
             add(node_modules, "node_modules/");
+            // Where they are on the volume: resolvers look at what lies beside packages.
+            if let Some(project) = node_modules.parent() {
+                add(project, "");
+            }
         }
-        for (shown, packages) in &roots.packages_beside {
+        for (shown, packages) in &roots.other_node_modules {
             add(packages, &format!("{shown}/"));
         }
         add(&roots.checkout, "");
@@ -91,8 +95,11 @@ mod tests {
             checkout: "/state/checkouts/blog@3f9a/blog".into(),
             root: "/state/checkouts/blog@3f9a".into(),
             node_modules: Some("/projects/blog/node_modules".into()),
-            packages_beside: [("../shared/node_modules".to_owned(), "/projects/shared/node_modules".into())]
-                .into(),
+            other_node_modules: [(
+                "../shared/node_modules".to_owned(),
+                "/projects/shared/node_modules".into(),
+            )]
+            .into(),
         })
     }
 

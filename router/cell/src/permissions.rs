@@ -37,7 +37,7 @@ pub(crate) fn of(start: &Start, keeps_files: bool) -> anyhow::Result<Permissions
     // The sockets, to listen on them.
     let sockets = [&start.socket, &start.probe];
     let own = [&start.tmp, &start.data].into_iter().chain(sockets);
-    let packages = start.node_modules.iter().chain(start.packages_beside.values());
+    let packages = start.node_modules.iter().chain(start.other_node_modules.values());
     let devices = DEVICES.map(PathBuf::from);
     let read = [&start.root].into_iter().chain(packages).chain(own.clone()).chain(&granted.read);
     let read = read.chain(&devices);

@@ -30,6 +30,7 @@ use crate::entry::Entry;
 use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::features::Features;
+use crate::package_files::PackageFiles;
 use crate::paths::Names;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
@@ -78,8 +79,7 @@ pub(crate) struct Project {
     /// Remote modules that the project brings along.
     pub(crate) vendor: Option<Vendor>,
     pub(crate) features: Features,
-    /// Name and folder of the packages of an npm workspace.
-    members: Vec<(String, PathBuf)>,
+    pub(crate) package_files: Arc<PackageFiles>,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
     /// The files that the code asks for by `env.ASSETS`.
@@ -95,10 +95,6 @@ impl Project {
     pub(crate) async fn open(start: &Start, roots: Roots, names: Names) -> anyhow::Result<Self> {
         let entry = Entry::of(start, &roots)?;
         let configuration = find_configuration(&roots)?;
-        let packages = configuration.workspace.package_jsons();
-        let members =
-            packages.filter_map(|package| Some((package.name.clone()?, package.dir_path().to_owned())));
-        let members = members.collect();
         let unstable = configuration.workspace.unstable_features();
         Features::warn_of_unknown(unstable);
         let features = Features::of(unstable);
@@ -114,7 +110,9 @@ impl Project {
         let modules = worker.map(|worker| Modules::new(worker, &roots.checkout)).transpose()?;
         let assets = worker.and_then(|worker| worker.assets.as_ref()).map(Assets::from);
         let import_map = start.import_map.as_ref().map(|path| ImportMap(roots.checkout.join(path)));
-        let factory = resolver_factory(&roots, configuration, exports.clone(), import_map, modules.is_some());
+        let package_files = Arc::new(PackageFiles::new(roots.clone()));
+        let own = Own { import_map, as_workers: modules.is_some(), package_files: package_files.clone() };
+        let factory = resolver_factory(&roots, configuration, exports.clone(), own);
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
         Ok(Self {
@@ -132,7 +130,7 @@ impl Project {
             remote: start.packages.as_deref().map(Remote::open).transpose()?,
             vendor,
             features,
-            members,
+            package_files,
             failures: Failures::default(),
             cache,
             assets,
@@ -158,21 +156,27 @@ impl Project {
     pub(crate) fn depends_on(&self, raw: &str) -> bool {
         let Ok(directory) = self.factory.workspace_factory().workspace_directory() else { return false };
         let Some(package) = directory.workspace.root_pkg_json() else { return false };
-        let parts = if raw.starts_with('@') { 2 } else { 1 };
-        let name = raw.match_indices('/').nth(parts - 1).map_or(raw, |(end, _)| &raw[..end]);
+        let Some(name) = package_of(raw) else { return false };
         let dependencies = package.dependencies.iter().chain(&package.dev_dependencies);
         dependencies.into_iter().any(|named| named.contains_key(name))
     }
 
-    /// The member of the npm workspace that a module of the project names, and what of it. Its link in node_modules leads to
-    /// the volume, where nothing but packages is read.
-    pub(crate) fn member<'a>(&self, name: &'a str, referrer: &Url) -> Option<(&Path, Option<&'a str>)> {
-        let (folder, rest) = self.members.iter().find_map(|(member, folder)| {
-            let rest = name.strip_prefix(member.as_str())?;
-            (rest.is_empty() || rest.starts_with('/')).then_some((folder, rest))
-        })?;
-        let within = rest.strip_prefix('/').filter(|within| !within.is_empty());
-        (!self.in_package(referrer)).then_some((folder.as_path(), within))
+    /// The reason why the package `raw` that a module names cannot be used, when it is in a
+    /// `node_modules`.
+    pub(crate) fn unusable(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
+        let name = package_of(raw)?;
+        let from = referrer.to_file_path().ok()?;
+        let places = from.ancestors().skip(1).map(|folder| folder.join("node_modules").join(name));
+        let mut places = places.filter(|place| self.roots.contain(place));
+        let place = places.find(|place| place.symlink_metadata().is_ok())?;
+        match self.roots.admit(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(io::Error::other(format!(
+                "the symbolic link {} leads to nothing, to {}: install the packages again",
+                place.display(),
+                place.read_link().unwrap_or_default().display(),
+            ))),
+            result => result.err(),
+        }
     }
 
     /// Whether the module is part of a package in node_modules.
@@ -182,12 +186,27 @@ impl Project {
     }
 }
 
+/// The name of the package that a bare specifier begins with.
+fn package_of(raw: &str) -> Option<&str> {
+    if raw.is_empty() || raw.starts_with(['.', '/', '#']) || raw.contains(':') {
+        return None;
+    }
+    let parts = if raw.starts_with('@') { 2 } else { 1 };
+    Some(raw.match_indices('/').nth(parts - 1).map_or(raw, |(end, _)| &raw[..end]))
+}
+
+/// What the resolver of one project has beside its files.
+struct Own {
+    import_map: Option<ImportMap>,
+    as_workers: bool,
+    package_files: Arc<PackageFiles>,
+}
+
 fn resolver_factory(
     roots: &Roots,
     configuration: WorkspaceDirectoryRc,
     exports: Arc<Exports>,
-    import_map: Option<ImportMap>,
-    as_workers: bool,
+    own: Own,
 ) -> ResolverFactory<Sys> {
     let mut workspace = WorkspaceFactory::new(
         RealSys,
@@ -214,11 +233,11 @@ fn resolver_factory(
             // A script in a package without "type" is CommonJS, as it is for Node.
             is_cjs_resolution_mode: IsCjsResolutionMode::ImplicitTypeCommonJs,
             node_analysis_cache: Some(exports),
-            specified_import_map: import_map.map(ImportMap::boxed),
-            node_resolver_options: node_resolver_options(as_workers),
-            package_json_cache: Some(Arc::new(PackageJsonThreadLocalCache)),
+            specified_import_map: own.import_map.map(ImportMap::boxed),
+            node_resolver_options: node_resolver_options(own.as_workers),
+            package_json_cache: Some(own.package_files),
             // As wrangler's bundler: `./a` and `./a.js` may be a.ts.
-            unstable_sloppy_imports: as_workers
+            unstable_sloppy_imports: own.as_workers
                 || is_set("DENO_COMPAT")
                 || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
             ..ResolverFactoryOptions::default()

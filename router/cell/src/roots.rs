@@ -18,8 +18,8 @@ pub(crate) struct Roots {
     /// The project and what lies beside it: what it includes. The project alone when it includes nothing.
     pub(crate) root: PathBuf,
     pub(crate) node_modules: Option<PathBuf>,
-    /// Those of what it includes, by their paths relative to the project.
-    pub(crate) packages_beside: BTreeMap<String, PathBuf>,
+    /// Those of its folders and of what it includes, by their paths relative to the project.
+    pub(crate) other_node_modules: BTreeMap<String, PathBuf>,
 }
 
 impl Roots {
@@ -28,33 +28,57 @@ impl Roots {
             checkout: start.checkout.clone(),
             root: start.root.clone(),
             node_modules: start.node_modules.clone(),
-            packages_beside: start.packages_beside.clone(),
+            other_node_modules: start.other_node_modules.clone(),
         }
     }
 
     /// Where the project's packages are: its own, or those of the workspace that it is in.
     pub(crate) fn own_node_modules(&self) -> Option<&Path> {
-        let workspace = || self.packages_beside.get("../node_modules");
+        let workspace = || self.other_node_modules.get("../node_modules");
         self.node_modules.as_ref().or_else(workspace).map(PathBuf::as_path)
     }
 
     /// Whether a path that is free of symbolic links lies inside.
     pub(crate) fn contain(&self, path: &Path) -> bool {
-        let mut packages = self.node_modules.iter().chain(self.packages_beside.values());
+        let mut packages = self.node_modules.iter().chain(self.other_node_modules.values());
         path.starts_with(&self.root) || packages.any(|packages| path.starts_with(packages))
     }
 
     /// Follows symbolic links and says where the path leads, if that is inside.
     pub(crate) fn admit(&self, path: &Path) -> io::Result<PathBuf> {
         let real = path.canonicalize()?;
-        if self.contain(&real) {
-            Ok(real)
-        } else {
-            Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "the file is outside of the project and its node_modules",
-            ))
-        }
+        if self.contain(&real) { Ok(real) } else { Err(self.outside(path)) }
+    }
+
+    /// The error for a path that leads out of the project: by a symbolic link in one of its
+    /// folders, as a rule.
+    fn outside(&self, path: &Path) -> io::Error {
+        let mut way: Vec<_> = path.ancestors().filter(|at| self.contain(at) && at.is_symlink()).collect();
+        way.reverse();
+        let leads_out = |at: &&Path| at.canonicalize().is_ok_and(|real| !self.contain(&real));
+        let text = match way.into_iter().find(leads_out).and_then(|link| Some((link, link.read_link().ok()?)))
+        {
+            Some((link, target)) => format!(
+                "the symbolic link {} leads out of the project, to {}: put what it points to in its place, or \
+                 include that if it lies beside the project",
+                link.display(),
+                target.display(),
+            ),
+            None => "the file is outside of the project and its node_modules".to_owned(),
+        };
+        io::Error::new(io::ErrorKind::PermissionDenied, text)
+    }
+
+    /// Where the version has the file or folder of the project that really is at `real` on the
+    /// volume: there, a link in a package leads to it.
+    pub(crate) fn in_checkout(&self, real: &Path) -> Option<PathBuf> {
+        let own = self.node_modules.iter().map(|volume| ("node_modules", volume));
+        let others = self.other_node_modules.iter().map(|(path, volume)| (path.as_str(), volume));
+        own.chain(others).find_map(|(path, volume)| {
+            let below = real.strip_prefix(volume.parent()?).ok()?;
+            let found = self.checkout.join(Path::new(path).parent()?).join(below).canonicalize().ok()?;
+            found.starts_with(&self.root).then_some(found)
+        })
     }
 }
 

@@ -98,8 +98,21 @@ pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErro
     let path = specifier
         .to_file_path()
         .map_err(|()| JsErrorBox::type_error(format!("\"{specifier}\" names no file")))?;
-    let bytes = project.admit(&path).and_then(std::fs::read);
-    bytes.map_err(|error| unreadable(project, &path, &error))
+    let real = project.admit(&path).map_err(|error| unreadable(project, &path, &error))?;
+    check_package(project, &real)?;
+    std::fs::read(real).map_err(|error| unreadable(project, &path, &error))
+}
+
+/// Refuses a file of a package whose package.json may not be read: what kind of module it is would
+/// be a guess.
+pub(crate) fn check_package(project: &Project, real: &Path) -> Result<(), JsErrorBox> {
+    match project.package_files.denied(real) {
+        Some(file) => {
+            let error = io::Error::from_raw_os_error(libc::EACCES);
+            Err(unreadable(project, &file, &error))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> JsErrorBox {
@@ -116,7 +129,10 @@ pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> J
         io::ErrorKind::IsADirectory => {
             format!("\"{name}\" is a directory: import a file in it, such as \"{name}/mod.ts\"{}", sloppy())
         }
-        _ => format!("Cannot read \"{name}\": {error}"),
+        _ if error.raw_os_error() == Some(libc::EACCES) => format!(
+            "Cannot read \"{name}\": permission denied: let the user that projects run as read it (chmod -R a+rX)"
+        ),
+        _ => format!("Cannot read \"{name}\": {}", project.names.clean(&error.to_string())),
     })
 }
 

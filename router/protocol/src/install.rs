@@ -19,7 +19,7 @@ pub struct Install {
     /// Where the project's own `node_modules` really is: taken as it is, nothing is put into it.
     pub node_modules: Option<PathBuf>,
     /// As in [`Start`](crate::Start).
-    pub packages_beside: BTreeMap<String, PathBuf>,
+    pub other_node_modules: BTreeMap<String, PathBuf>,
     /// The entry, relative to `checkout`, with `/` between.
     pub entry: String,
     /// As in [`Start`](crate::Start).

@@ -127,8 +127,9 @@ pub struct Start {
     pub root: PathBuf,
     /// Where the project's `node_modules` really is, when it has one.
     pub node_modules: Option<PathBuf>,
-    /// Where those of what it includes really are, by their paths relative to `checkout` (`../shared/node_modules`).
-    pub packages_beside: BTreeMap<String, PathBuf>,
+    /// Where those of its folders and of what it includes really are, by their paths relative to
+    /// `checkout` (`packages/a/node_modules`, `../shared/node_modules`).
+    pub other_node_modules: BTreeMap<String, PathBuf>,
     /// What was fetched for it, if anything was: see [`fetched`].
     pub packages: Option<PathBuf>,
     /// The entry, relative to `checkout`, with `/` between. `node_modules/.bin/NAME`: the program of that name,

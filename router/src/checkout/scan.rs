@@ -15,6 +15,10 @@ use super::bounds::{Bounds, Counts, Interrupted};
 use super::tops::{Location, Tops};
 use crate::project::{Include, Included, MAX_DEPTH, NODE_MODULES, diagnostic, included, is_beside};
 
+/// The most `node_modules` folders of a project: its process has a rule of the kernel's for each,
+/// and its permissions name each.
+const MAX_NODE_MODULES: usize = 1000;
+
 /// The longest path below a project, in bytes. With that of the checkout before it, a path of the kernel has 4096.
 const MAX_PATH: usize = 2048;
 
@@ -249,8 +253,19 @@ impl<'a> Walk<'a> {
         self.file(include.as_str().to_owned(), at.clone(), status)?;
         let [_, packages] = include.packages();
         if self.tops.path(at).with_file_name(NODE_MODULES).is_dir() {
-            self.node_modules.push(packages.to_string_lossy().into_owned());
+            self.packages(packages.to_string_lossy().into_owned())?;
         }
+        Ok(())
+    }
+
+    fn packages(&mut self, path: String) -> Result<(), ListError> {
+        if self.node_modules.len() >= MAX_NODE_MODULES {
+            return Err(invalid(format!(
+                "has more than {MAX_NODE_MODULES} node_modules folders, such as {path}: let its members share one (npm and yarn \
+                 do; pnpm: nodeLinker: hoisted), or make projects of them"
+            )));
+        }
+        self.node_modules.push(path);
         Ok(())
     }
 
@@ -286,7 +301,7 @@ impl<'a> Walk<'a> {
         if !digest::is_entered(name) {
             if name == NODE_MODULES && entry.is_folder() {
                 self.counts.folder(&self.bounds.limits)?;
-                self.node_modules.push(path.clone());
+                self.packages(path.clone())?;
             }
             return Ok(());
         }
@@ -489,6 +504,18 @@ mod tests {
         assert_eq!(paths(dir.path()).len(), 1);
         std::fs::create_dir(deep.join("d")).unwrap();
         assert!(refused(dir.path()).contains("more than 128 deep"));
+    }
+
+    #[test]
+    fn more_folders_of_packages_than_a_process_is_given_make_the_project_invalid() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..MAX_NODE_MODULES {
+            std::fs::create_dir_all(dir.path().join(format!("{n}/node_modules/x"))).unwrap();
+        }
+        assert_eq!(list(dir.path()).unwrap().node_modules.len(), MAX_NODE_MODULES);
+        std::fs::create_dir(dir.path().join("node_modules")).unwrap();
+        let error = refused(dir.path());
+        assert!(error.starts_with("has more than 1000 node_modules folders, such as "), "{error}");
     }
 
     #[test]

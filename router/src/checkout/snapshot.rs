@@ -61,6 +61,19 @@ impl Snapshot {
         path.strip_prefix("../").map_or_else(|| self.root.join(path), |below| self.volume.join(below))
     }
 
+    /// The path relative to the project of the file or folder that really is at `real`, when the
+    /// version has it. Empty for the project itself.
+    pub(super) fn relative(&self, real: &Path) -> Option<String> {
+        let path = match real.strip_prefix(&self.root) {
+            Ok(below) => below.to_str()?.to_owned(),
+            Err(_) => format!("../{}", real.strip_prefix(&self.volume).ok()?.to_str()?),
+        };
+        let prefix = format!("{path}/");
+        let below =
+            || self.files.range(prefix.clone()..).next().is_some_and(|(file, _)| file.starts_with(&prefix));
+        (path.is_empty() || self.files.contains_key(&path) || below()).then_some(path)
+    }
+
     /// When each file was last modified on the volume, in seconds since 1970.
     pub(super) fn modified(&self) -> impl Iterator<Item = (&str, i64)> {
         self.listing.files.iter().map(|(path, listed)| (path.as_str(), listed.stamp.modified.0))

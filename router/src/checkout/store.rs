@@ -17,6 +17,7 @@ use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
 
 use super::bounds::{Bounds, Interrupted, Pace};
+use super::packages::{self, LinkError, NodeModules};
 use super::scan::Beside;
 use super::snapshot::{
     FileHash, Files, HashCache, ReadError, Snapshot, SnapshotError, hash, own_digest, snapshot,
@@ -24,10 +25,8 @@ use super::snapshot::{
 use super::times;
 use crate::folder::{NOT_SHARED, remove};
 use crate::policy::ReadLimits;
-use crate::project::{Include, diagnostic};
+use crate::project::{Include, NODE_MODULES, diagnostic};
 use crate::version::{Tenant, Version};
-
-const NODE_MODULES: &str = "node_modules";
 
 /// Marks a checkout that is not finished; nothing but its own making reads it.
 const UNFINISHED: &str = ".new-";
@@ -64,13 +63,18 @@ impl Checkout {
         self.dir.join(NODE_MODULES).is_dir()
     }
 
-    /// Where the project's own `node_modules` really is, when it has one.
-    pub(crate) fn own_node_modules(&self) -> Option<PathBuf> {
-        let fetched = linked_packages(&self.dir).map(|folder| folder.join(NODE_MODULES));
-        let found = fs::read_link(self.dir.join(NODE_MODULES)).ok()?;
-        // Not by a link that somebody has put there since it was read.
-        let is_there = || found.canonicalize().is_ok_and(|real| real == found);
-        (Some(&found) != fetched.as_ref() && is_there()).then_some(found)
+    /// Its `node_modules` folders on the volume.
+    pub(crate) fn node_modules(&self) -> NodeModules {
+        NodeModules::of(&self.dir)
+    }
+
+    /// Where the `node_modules` that was fetched for it is, when the project has that in place of
+    /// one of its own.
+    pub(crate) fn fetched_node_modules(&self) -> Option<PathBuf> {
+        let fetched = linked_packages(&self.dir)?.join(NODE_MODULES);
+        let is_used = fs::read_link(self.dir.join(NODE_MODULES)).is_ok_and(|target| target == fetched);
+        // Not by a link that somebody has put there since.
+        (is_used && fetched.canonicalize().is_ok_and(|real| real == fetched)).then_some(fetched)
     }
 
     /// Makes `folder` what was fetched for it; its `node_modules` is the project's if that has none.
@@ -307,7 +311,7 @@ impl Store {
         pace: Pace<'_>,
     ) -> Result<Checkout, CheckoutError> {
         if let Some(found) = self.find(version, pace) {
-            relink_node_modules(&found.dir, snapshot).context("link node_modules")?;
+            packages::link(&found.dir, &found.dir, snapshot, None, pace)?;
             self.retime(version, snapshot);
             return Ok(found);
         }
@@ -379,8 +383,10 @@ impl Store {
                 copy(snapshot, path, &to, hash, pace)?;
             }
         }
-        relink_node_modules(&dir, snapshot).context("link node_modules")?;
         let folder = self.folder(&version.tenant(), &version.digest.short());
+        let checkout = folder.join(version.project.as_str());
+        let previous = previous.as_ref().map(|kept| kept.checkout.dir.as_path());
+        packages::link(&dir, &checkout, snapshot, previous, pace)?;
         fs::rename(unfinished, &folder).with_context(|| format!("name {}", folder.display()))?;
         Ok(())
     }
@@ -502,37 +508,19 @@ impl From<ReadError> for CheckoutError {
     }
 }
 
+impl From<LinkError> for CheckoutError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Failed(error) => Self::Failed(anyhow::Error::new(error).context("link node_modules")),
+            LinkError::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 impl From<Interrupted> for CheckoutError {
     fn from(_: Interrupted) -> Self {
         Self::Interrupted
     }
-}
-
-fn relink_node_modules(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    let root = NODE_MODULES.to_owned();
-    for path in snapshot.node_modules().iter().chain([&root]) {
-        let link = dir.join(path);
-        let target = snapshot.place(path);
-        if fs::read_link(&link).is_ok_and(|found| found == target) && target.is_dir() {
-            continue;
-        }
-        // What was fetched stays until the project has its own.
-        let is_ours = fs::read_link(&link).is_ok_and(|found| found != target);
-        if !target.is_dir() && is_ours {
-            continue;
-        }
-        if link.symlink_metadata().is_ok() {
-            fs::remove_file(&link)?;
-        }
-        if !target.is_dir() {
-            continue;
-        }
-        if let Some(parent) = link.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        symlink(target, link)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

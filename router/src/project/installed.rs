@@ -11,7 +11,7 @@ pub(crate) const NODE_MODULES: &str = "node_modules";
 
 /// Folders in `node_modules` that have packages in them, besides scopes. Other hidden names are caches of tools and what
 /// npm moves out of the way.
-const STORES: [&str; 5] = [".pnpm", ".deno", ".bun", ".store", ".prisma"];
+const STORES: [&str; 7] = [".pnpm", ".deno", ".bun", ".store", ".prisma", ".nitro", ".nf3"];
 
 /// Files that package managers write when an installation is complete.
 const MARKERS: [&str; 6] = [
@@ -28,7 +28,7 @@ const MARKING_LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "p
 
 /// The most entries that are looked at in one `node_modules`: about 20 ms. Large applications have
 /// two thousand packages.
-const MAX_ENTRIES: usize = 10_000;
+pub(crate) const MAX_PACKAGES: usize = 10_000;
 
 /// ... and in all that a project has, with the folders themselves: a tenth of a second or two. A workspace of a hundred members
 /// has a tenth of it.
@@ -65,12 +65,20 @@ impl Installed {
     /// Looks at these `node_modules` folders. One that is missing counts by the lock file beside it.
     pub(crate) fn of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut left = MAX_ALL;
-        folders.into_iter().fold(Self::default(), |all, folder| {
-            let one = Look::of(&folder, &mut left);
-            Self {
-                stamp: all.stamp.wrapping_add(one.stamp),
-                progress: all.progress.max(one.progress(&folder)),
-            }
+        let looks = folders.into_iter().map(|folder| {
+            let look = Look::of(&folder, &mut left);
+            (folder, look)
+        });
+        let looks: Vec<_> = looks.collect();
+        let marked: Vec<_> = looks.iter().filter(|(_, look)| look.marker.is_some()).collect();
+        looks.iter().fold(Self::default(), |all, (folder, look)| {
+            // A workspace's installer marks the end in the outermost folder alone.
+            let is_member = || marked.iter().any(|(around, marks)| look.is_within(folder, around, marks));
+            let progress = match look.progress(folder) {
+                Progress::Unmarked if is_member() => Progress::Complete,
+                progress => progress,
+            };
+            Self { stamp: all.stamp.wrapping_add(look.stamp), progress: all.progress.max(progress) }
         })
     }
 
@@ -81,12 +89,18 @@ impl Installed {
 
 /// Whether an event of `name`, directly in a `node_modules`, is about packages.
 pub(crate) fn is_of_packages(name: &str) -> bool {
-    !name.starts_with('.') || STORES.contains(&name) || MARKERS.contains(&name)
+    !name.starts_with('.') || is_store(name) || MARKERS.contains(&name)
 }
 
 /// Whether `name`, directly in a `node_modules`, is a folder of packages: a scope or a store.
 pub(crate) fn has_packages(name: &str) -> bool {
-    name.starts_with('@') || STORES.contains(&name)
+    name.starts_with('@') || is_store(name)
+}
+
+/// Returns `true` when `name`, directly in a `node_modules`, is a folder that a tool keeps packages
+/// in.
+pub(crate) fn is_store(name: &str) -> bool {
+    STORES.contains(&name)
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +138,7 @@ impl Look {
 
     fn package(&mut self, path: &Path) {
         self.entries += 1;
-        if self.entries > MAX_ENTRIES {
+        if self.entries > MAX_PACKAGES {
             return;
         }
         if let Ok(metadata) = path.symlink_metadata() {
@@ -146,6 +160,13 @@ impl Look {
         what.hash(&mut hasher);
         // Folders come in any order.
         self.stamp = self.stamp.wrapping_add(hasher.finish());
+    }
+
+    /// Returns `true` when the packages in `folder` were there when those `around` it were marked
+    /// as complete.
+    fn is_within(&self, folder: &Path, around: &Path, marks: &Self) -> bool {
+        let is_inside = around.parent().is_some_and(|workspace| folder.starts_with(workspace));
+        is_inside && marks.marker >= self.packages
     }
 
     fn progress(&self, folder: &Path) -> Progress {
@@ -172,7 +193,7 @@ fn entries(folder: &Path, left: &mut usize) -> Vec<(String, PathBuf)> {
     if *left == 0 {
         return Vec::new();
     }
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES.min(*left));
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_PACKAGES.min(*left));
     let entries = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
     let entries: Vec<_> = entries.collect();
     *left -= entries.len();
@@ -211,6 +232,20 @@ mod tests {
         assert_eq!(scene.look().progress, Progress::Complete);
         scene.put("node_modules/@scope/right/index.js");
         assert_eq!(scene.look().progress, Progress::Awaited, "another one has begun");
+    }
+
+    #[test]
+    fn what_a_workspace_has_installed_in_its_members_is_complete_when_the_workspace_is() {
+        let scene = Scene(tempfile::tempdir().unwrap());
+        let look =
+            || Installed::of(["", "packages/a"].map(|path| scene.0.path().join(path).join(NODE_MODULES)));
+        scene.put("package-lock.json");
+        scene.put("packages/a/node_modules/left/index.js");
+        assert_eq!(look().progress, Progress::Awaited);
+        scene.put("node_modules/.package-lock.json");
+        assert_eq!(look().progress, Progress::Complete);
+        scene.put("packages/a/node_modules/right/index.js");
+        assert_eq!(look().progress, Progress::Unmarked, "by somebody else, as a build does");
     }
 
     #[test]

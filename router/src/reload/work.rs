@@ -384,11 +384,12 @@ fn key(order: &Order) -> std::io::Result<Key> {
 /// What the process that fetches packages is asked for.
 fn installation(order: &Order) -> Install {
     let Order { checkout, entry, grant, import_map, .. } = order;
+    let node_modules = checkout.node_modules();
     Install {
         checkout: checkout.dir.clone(),
         root: order.root().to_owned(),
-        node_modules: checkout.own_node_modules(),
-        packages_beside: order.packages_beside(),
+        node_modules: node_modules.own,
+        other_node_modules: node_modules.others,
         entry: entry.path.clone(),
         import_map: import_map.clone(),
         folder: PathBuf::new(),
@@ -517,8 +518,11 @@ impl Builder {
             }
             let reused =
                 packages.reuse(&version.tenant(), &key(&order)?, |folder| checkout.attach(folder))?;
-            let has_node_modules =
-                || checkout.has_node_modules() || order.packages_beside().contains_key("../node_modules");
+            let has_others = || {
+                let found = checkout.node_modules();
+                found.serve(&order.entry.path) || found.others.contains_key("../node_modules")
+            };
+            let has_node_modules = || checkout.has_node_modules() || has_others();
             Ok(reused || has_node_modules() || !packages::has_dependencies(&checkout.dir))
         });
         let found = found.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));

@@ -30,6 +30,9 @@ const PACKAGES: &str = "node_modules";
 pub(super) struct Files {
     /// By path relative to the project, `/` between, in bytewise order.
     pub(super) files: BTreeMap<String, Source>,
+    /// Symbolic links in `node_modules` to what is sent of the project: the path from the link's
+    /// folder, by the link's path.
+    pub(super) links: BTreeMap<String, String>,
     /// Of those that count.
     pub(super) digest: Digest,
     /// What is not sent, in bytewise order.
@@ -92,13 +95,16 @@ pub(super) fn list(
         ancestors: vec![root.to_owned()],
         rules: rules.clone(),
         files: BTreeMap::new(),
+        links: BTreeMap::new(),
+        packages_linked: Vec::new(),
         left_out: BTreeMap::new(),
     };
     walk.directory(root, "", false)?;
+    walk.link_packages()?;
     walk.check()?;
     let counted = walk.files.iter().filter_map(|(path, source)| Some((path, source.hash?)));
     let digest = Digest::of_files(counted);
-    Ok(Files { files: walk.files, digest, left_out: walk.left_out })
+    Ok(Files { files: walk.files, links: walk.links, digest, left_out: walk.left_out })
 }
 
 /// Whether the project in `root` has packages that its configuration names, so that routers may install them.
@@ -163,7 +169,19 @@ struct Walk<'a> {
     ancestors: Vec<PathBuf>,
     rules: Rules,
     files: BTreeMap<String, Source>,
+    links: BTreeMap<String, String>,
+    packages_linked: Vec<PackageLink>,
     left_out: BTreeMap<String, Reason>,
+}
+
+/// A link in a `node_modules` to something in the project. Whether that is sent is known when all
+/// has been listed.
+struct PackageLink {
+    path: String,
+    real: PathBuf,
+    whole: bool,
+    /// As [`Walk`] has them.
+    ancestors: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
@@ -188,12 +206,14 @@ impl Walk<'_> {
 
     fn entry(&mut self, absolute: &Path, path: String, whole: bool) -> Result<(), FilesError> {
         let (is_link, is_dir) = (absolute.is_symlink(), absolute.is_dir());
+        let is_output = whole;
         let whole = whole || self.is_sent_whole(&path, is_dir);
         let shown = self.root.join(&path);
         let candidate = Candidate { path: &shown, is_dir, is_link, whole };
         let never = is_never_sent(&path, is_link, is_dir).then_some(Reason::Never);
-        let reason =
-            never.or_else(|| self.rules.reason(candidate)).or_else(|| self.installed(&shown, is_dir));
+        let reason = never
+            .or_else(|| self.rules.reason(candidate))
+            .or_else(|| self.installed(&shown, is_dir, is_output));
         if let Some(reason) = reason {
             return self.leave_out(path, is_dir, reason);
         }
@@ -203,6 +223,19 @@ impl Walk<'_> {
         if is_link && self.rules.reason(target) == Some(Reason::Env) {
             return self.leave_out(path, is_dir, Reason::Env);
         }
+        // Routers refuse a link in the place of packages.
+        let may_stay = is_link && path.rsplit('/').skip(1).any(|name| name == PACKAGES);
+        if may_stay && real.starts_with(self.root) {
+            self.bound(self.packages_linked.len())?;
+            let ancestors = self.ancestors.clone();
+            self.packages_linked.push(PackageLink { path, real, whole, ancestors });
+            return Ok(());
+        }
+        self.follow(path, real, is_link, whole)
+    }
+
+    /// Lists what is `real`ly there as `path`.
+    fn follow(&mut self, path: String, real: PathBuf, is_link: bool, whole: bool) -> Result<(), FilesError> {
         let metadata = real.metadata().map_err(|error| unreadable(&path, &error))?;
         if metadata.is_dir() {
             if is_link && self.ancestors.contains(&real) {
@@ -236,9 +269,40 @@ impl Walk<'_> {
         is_needed || (is_dir && (name == PACKAGES || (holds_entry() && is_output())))
     }
 
-    fn installed(&self, shown: &Path, is_dir: bool) -> Option<Reason> {
+    /// Packages that a build has put beside its output are part of that; the routers install what
+    /// the project's own files name.
+    fn installed(&self, shown: &Path, is_dir: bool, is_output: bool) -> Option<Reason> {
         let are_packages = is_dir && shown.ends_with(PACKAGES) && shown.parent().is_some_and(names_packages);
-        (self.packages == Packages::Install && are_packages).then_some(Reason::Packages)
+        let is_installed = are_packages && !is_output && names_packages(self.root);
+        (self.packages == Packages::Install && is_installed).then_some(Reason::Packages)
+    }
+
+    /// Keeps the links among packages to what is sent, and sends what others lead to in their
+    /// place.
+    fn link_packages(&mut self) -> Result<(), FilesError> {
+        while let Some(PackageLink { path, real, whole, ancestors }) = self.packages_linked.pop() {
+            let below = real.strip_prefix(self.root).ok().and_then(Path::to_str);
+            match below.filter(|below| self.is_sent(below)) {
+                Some(below) => {
+                    self.bound(self.links.len())?;
+                    self.links.insert(path.clone(), relative(&path, below));
+                }
+                None => {
+                    self.ancestors = ancestors;
+                    self.follow(path, real, true, whole)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `true` when something is sent of the file or folder at `path`.
+    fn is_sent(&self, path: &str) -> bool {
+        let prefix = format!("{path}/");
+        let first = self.files.range(prefix.clone()..).next();
+        path.is_empty()
+            || self.files.contains_key(path)
+            || first.is_some_and(|(file, _)| file.starts_with(&prefix))
     }
 
     fn leave_out(&mut self, mut path: String, is_dir: bool, reason: Reason) -> Result<(), FilesError> {
@@ -324,6 +388,11 @@ fn is_never_sent(path: &str, is_link: bool, is_dir: bool) -> bool {
     }
     let in_packages = path.split('/').any(|part| part == PACKAGES);
     !in_packages && !is_dir && !digest::is_counted(path)
+}
+
+/// The path to `to` from the folder that `link` is in; both are relative to the project.
+fn relative(link: &str, to: &str) -> String {
+    "../".repeat(link.matches('/').count()) + to
 }
 
 fn unreadable(path: &str, error: &io::Error) -> FilesError {

@@ -116,20 +116,29 @@ fn archive(projects: &[(ProjectName, Files)], out: impl Write, flow: &watch::Sen
     let mut archive = tar::Builder::new(out);
     for (project, files) in projects {
         for (path, source) in &files.files {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Regular);
-            header.set_size(source.size);
-            header.set_mode(0o644);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_mtime(0);
+            let mut header = header(tar::EntryType::Regular, source.size);
             let file = File::open(&source.path).map_err(|error| told(path, &error))?;
             let mut listed = Listed { path, source, file, read: 0, hash: Sha256::new(), flow };
             archive.append_data(&mut header, format!("{project}/{path}"), &mut listed)?;
             listed.check()?;
         }
+        for (path, target) in &files.links {
+            let mut header = header(tar::EntryType::Symlink, 0);
+            archive.append_link(&mut header, format!("{project}/{path}"), target)?;
+        }
     }
     archive.finish()
+}
+
+fn header(kind: tar::EntryType, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
 }
 
 /// A file that must be what it was when it was listed.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use self::links::Links;
+use self::links::{Links, Projects};
 use super::paths::{Names, clean};
 use super::{Limits, Refused, Shape, Tree};
 use crate::digest::{Digest, is_counted};
@@ -114,8 +114,9 @@ impl Sink {
     }
 
     /// Puts each project's tree in its place below `into`. Also tells how many files were left out.
-    pub(super) fn place(self, shape: &Shape, into: &Path) -> Result<(Vec<Tree>, u64), Refused> {
+    pub(super) fn place(mut self, shape: &Shape, into: &Path) -> Result<(Vec<Tree>, u64), Refused> {
         let wrapper = self.wrapper(shape);
+        self.follow_links(&Projects { wrapper: wrapper.as_deref().unwrap_or(""), shape })?;
         let left_out = self.left_out;
         let trees = match shape {
             Shape::One(project) => {
@@ -130,7 +131,8 @@ impl Sink {
     }
 
     /// Puts the tree as it is in the place of `project`.
-    pub(super) fn place_whole(self, project: &ProjectName, into: &Path) -> Result<Tree, Refused> {
+    pub(super) fn place_whole(mut self, project: &ProjectName, into: &Path) -> Result<Tree, Refused> {
+        self.follow_links(&Projects { wrapper: "", shape: &Shape::One(project.clone()) })?;
         self.tree(project.clone(), "", into)
     }
 
@@ -145,7 +147,9 @@ impl Sink {
         let (top, _) = self.files.keys().next()?.split_once('/')?;
         let prefix = format!("{top}/");
         let inside = |path: &String| path.starts_with(&prefix) && path.matches('/').count() >= depth;
-        (top != "node_modules" && self.files.keys().all(inside)).then_some(prefix)
+        let mut links = self.links.paths();
+        let is_all = self.files.keys().all(inside) && links.all(|link| link.starts_with(&prefix));
+        (top != "node_modules" && is_all).then_some(prefix)
     }
 
     fn projects(&self, wrapper: &str, into: &Path) -> Result<Vec<Tree>, Refused> {

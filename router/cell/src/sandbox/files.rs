@@ -121,7 +121,7 @@ impl Rules {
     pub(super) fn of(self, start: &Start) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
         let permissions = &start.permissions;
-        let packages = || start.node_modules.iter().chain(start.packages_beside.values());
+        let packages = || start.node_modules.iter().chain(start.other_node_modules.values());
         let read = [&start.root].into_iter().chain(packages()).chain(&start.packages);
         for path in read.chain(&permissions.read) {
             rules = allow(rules, path, EXACTLY, looks())?;
@@ -146,7 +146,7 @@ impl Rules {
     /// With what `install` may touch.
     pub(super) fn of_install(self, install: &Install) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
-        let packages = install.node_modules.iter().chain(install.packages_beside.values());
+        let packages = install.node_modules.iter().chain(install.other_node_modules.values());
         for path in [&install.root].into_iter().chain(packages).chain(&install.lock) {
             rules = allow(rules, path, EXACTLY, looks())?;
         }

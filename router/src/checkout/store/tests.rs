@@ -97,6 +97,79 @@ fn packages_are_a_link_to_the_volumes() {
 }
 
 #[test]
+fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    for path in
+        ["blog/packages/say/i.js", "blog/packages/a/node_modules/x/i.js", "blog/node_modules/dep/i.js"]
+    {
+        volume.beside(path, "1");
+    }
+    volume.beside("secret/i.js", "1");
+    let blog = volume.dir.path().canonicalize().unwrap().join("blog");
+    fs::create_dir(blog.join("node_modules/@me")).unwrap();
+    let link = |target: &str, at: &str| std::os::unix::fs::symlink(target, blog.join(at)).unwrap();
+    link("../../packages/say", "node_modules/@me/say");
+    link("../../secret", "node_modules/secret");
+    link("..", "node_modules/self");
+    link("../../say", "packages/a/node_modules/say");
+    let (first, checkout) = volume.take(None);
+    let leads = |at: &str| fs::canonicalize(checkout.dir.join(at)).unwrap();
+    assert_eq!(leads("node_modules/@me/say"), checkout.dir.join("packages/say"));
+    assert_eq!(leads("packages/a/node_modules/say"), checkout.dir.join("packages/say"));
+    assert_eq!(leads("node_modules/self"), checkout.dir);
+    assert_eq!(leads("node_modules/dep"), blog.join("node_modules/dep"));
+    assert_eq!(leads("packages/a/node_modules/x"), blog.join("packages/a/node_modules/x"));
+    assert_eq!(
+        leads("node_modules/secret"),
+        blog.with_file_name("secret"),
+        "which is for the cell to refuse"
+    );
+    let found = checkout.node_modules();
+    assert_eq!(found.own, Some(blog.join("node_modules")));
+    assert_eq!(
+        found.others,
+        [("packages/a/node_modules".to_owned(), blog.join("packages/a/node_modules"))].into()
+    );
+    assert!(found.serve("main.ts") && NodeModules { own: None, ..found.clone() }.serve("packages/a/main.ts"));
+
+    volume.write("main.ts", "2");
+    let (_, second) = volume.take(Some(&first));
+    let link = |checkout: &Checkout, at: &str| checkout.dir.join(at).symlink_metadata().unwrap().ino();
+    assert_eq!(link(&checkout, "node_modules/dep"), link(&second, "node_modules/dep"), "shared");
+    let member = fs::canonicalize(second.dir.join("node_modules/@me/say")).unwrap();
+    assert_eq!(member, second.dir.join("packages/say"), "its own");
+    volume.write("main.ts", "1");
+
+    // What has changed among them since is followed in the same checkout, and what is gone is not
+    // left.
+    fs::remove_file(blog.join("node_modules/@me/say")).unwrap();
+    fs::remove_file(blog.join("node_modules/self")).unwrap();
+    fs::remove_dir_all(blog.join("packages/a/node_modules")).unwrap();
+    let (_, again) = volume.take(None);
+    assert_eq!(fs::read_link(again.dir.join("node_modules")).unwrap(), blog.join("node_modules"));
+    assert!(again.dir.join("packages/a/node_modules").symlink_metadata().is_err());
+    assert!(again.node_modules().others.is_empty());
+    let names = fs::read_dir(again.dir.parent().unwrap()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".node_modules", "blog"], "nothing is left beside it");
+}
+
+#[test]
+fn packages_below_the_project_in_whose_place_a_link_is_put_later_are_not_the_versions() {
+    let volume = Volume::new();
+    volume.write("main.ts", "1");
+    volume.beside("blog/lib/node_modules/x/i.js", "1");
+    volume.beside("secret/i.js", "1");
+    let (_, checkout) = volume.take(None);
+    let packages = volume.dir.path().join("blog/lib/node_modules");
+    fs::remove_dir_all(&packages).unwrap();
+    std::os::unix::fs::symlink("../../secret", &packages).unwrap();
+    assert!(checkout.node_modules().others.is_empty());
+}
+
+#[test]
 fn a_checkout_of_an_earlier_process_is_believed_only_when_it_hashes_to_its_name() {
     let volume = Volume::new();
     volume.write("main.ts", "1");

@@ -368,6 +368,77 @@ fn what_package_managers_link_for_shells_is_left_out() {
 }
 
 #[test]
+fn links_among_packages_stay_links_where_what_they_lead_to_is_sent() {
+    let dir = folder(&[
+        "main.ts",
+        "packages/say/i.js",
+        "tmp/lost/j.js",
+        "node_modules/.pnpm/dep@1/node_modules/dep/d.js",
+        "node_modules/.pnpm/sub@1/node_modules/sub/s.js",
+    ]);
+    write(&dir, ".gitignore", "tmp\nnode_modules\n");
+    for (target, link) in [
+        (".pnpm/dep@1/node_modules/dep", "node_modules/dep"),
+        ("../../sub@1/node_modules/sub", "node_modules/.pnpm/dep@1/node_modules/sub"),
+        ("../packages/say", "node_modules/say"),
+        ("../tmp/lost", "node_modules/lost"),
+        ("../say", "packages/a/node_modules"),
+    ] {
+        fs::create_dir_all(dir.path().join(link).parent().unwrap()).unwrap();
+        symlink(target, dir.path().join(link)).unwrap();
+    }
+    let sent = listed(&dir).unwrap();
+    let links: Vec<_> = sent.links.iter().map(|(link, target)| (link.as_str(), target.as_str())).collect();
+    let expected = [
+        (
+            "node_modules/.pnpm/dep@1/node_modules/sub",
+            "../../../../node_modules/.pnpm/sub@1/node_modules/sub",
+        ),
+        ("node_modules/dep", "../node_modules/.pnpm/dep@1/node_modules/dep"),
+        ("node_modules/say", "../packages/say"),
+    ];
+    assert_eq!(links, expected);
+    let files: Vec<_> = sent.files.keys().collect();
+    let expected = [
+        ".gitignore",
+        "main.ts",
+        "node_modules/.pnpm/dep@1/node_modules/dep/d.js",
+        "node_modules/.pnpm/sub@1/node_modules/sub/s.js",
+        "node_modules/lost/j.js",
+        "packages/a/node_modules/i.js",
+        "packages/say/i.js",
+    ];
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn a_folder_that_is_not_sent_and_links_to_itself_among_its_packages_is_refused() {
+    let dir = folder(&["main.ts", "tmp/a/b.log"]);
+    write(&dir, ".gitignore", "tmp\n");
+    fs::create_dir_all(dir.path().join("tmp/a/node_modules")).unwrap();
+    fs::create_dir(dir.path().join("node_modules")).unwrap();
+    symlink("..", dir.path().join("tmp/a/node_modules/self")).unwrap();
+    symlink("../tmp/a", dir.path().join("node_modules/a")).unwrap();
+    write(&dir, "tmp/a/.switchyardignore", "*.log\n");
+    assert!(refused(&dir).contains("points to a folder that it is in"));
+}
+
+#[test]
+fn the_packages_of_an_output_are_sent_also_where_the_routers_install() {
+    let dir = folder(&["dist/server/i.js", "dist/server/node_modules/x.js", "node_modules/y.js"]);
+    write(&dir, "package.json", r#"{"main": "dist/server/i.js"}"#);
+    write(&dir, "dist/server/package.json", "{}");
+    write(&dir, ".gitignore", "dist\nnode_modules\n");
+    let sent = |root: &Path| {
+        let root = root.canonicalize().unwrap();
+        let files = list(&root, &root, &Rules::default(), Packages::Install).unwrap();
+        files.files.into_keys().filter(|path| path.contains(PACKAGES)).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(dir.path()), ["dist/server/node_modules/x.js"]);
+    assert_eq!(sent(&dir.path().join("dist")), ["server/node_modules/x.js"], "nothing there names packages");
+}
+
+#[test]
 fn a_control_character_in_a_name_is_refused_in_packages_too() {
     for path in ["a\nb.ts", "node_modules/a\tb.js"] {
         let dir = folder(&["main.ts", path]);

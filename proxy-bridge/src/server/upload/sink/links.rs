@@ -1,13 +1,15 @@
-//! Links in an archive: followed while they stay inside, as the client does with those in a folder. None is ever
-//! made on the volume.
+//! Links in an archive: followed while they stay inside, as the client does with those in a folder.
+//! On the volume one is made for a symbolic link among packages alone, from there to what is in the
+//! same project: package managers look packages up by where links really lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::symlink;
 
 use super::super::Refused;
 use super::super::paths::clean;
-use super::{Sink, is_stored};
+use super::{Shape, Sink, is_stored};
 
 /// As many as Linux follows in one path.
 const MAX_FOLLOWED: usize = 40;
@@ -30,6 +32,27 @@ pub(in super::super) enum Target {
     FromFolder(String),
     /// A hard link's: seen from the top of the archive.
     FromTop(String),
+}
+
+/// Where the projects of an upload are in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Projects<'a> {
+    /// The folder around all of it, with `/` behind; empty for none.
+    pub(super) wrapper: &'a str,
+    pub(super) shape: &'a Shape,
+}
+
+impl Projects<'_> {
+    /// Returns `true` when both paths lie in one project.
+    fn has_both(&self, one: &str, other: &str) -> bool {
+        let length = match (self.shape, one.strip_prefix(self.wrapper)) {
+            (_, None) => return false,
+            (Shape::One(_), Some(_)) => 0,
+            (Shape::Many, Some(below)) => below.find('/').map_or(0, |slash| slash + 1),
+        };
+        let project = &one[..self.wrapper.len() + length];
+        format!("{other}/").starts_with(project)
+    }
 }
 
 impl Sink {
@@ -56,10 +79,10 @@ impl Sink {
     ///
     /// # Errors
     /// A link leads out of the archive, to nothing or to a folder that it is in, or what it adds is over a limit.
-    pub(in super::super) fn follow_links(&mut self) -> Result<(), Refused> {
+    pub(super) fn follow_links(&mut self, projects: &Projects<'_>) -> Result<(), Refused> {
         let links = std::mem::take(&mut self.links);
         let files = self.files.keys().cloned().collect();
-        let following = Following { links: &links, files };
+        let following = Following { links: &links, files, projects };
         for path in links.0.keys() {
             if self.names.has(path) {
                 return Err(twice(path));
@@ -78,6 +101,10 @@ impl Sink {
     ) -> Result<(), Refused> {
         let link = *through.last().expect("a link is followed");
         let real = following.links.resolve(link)?;
+        let is_kept = following.links.is_among_packages(link, at) && following.projects.has_both(at, &real);
+        if is_kept && following.has(self, &real) {
+            return self.keep(&real, at);
+        }
         if following.files.contains(&real) {
             return self.copy(&real, at);
         }
@@ -102,6 +129,15 @@ impl Sink {
         Ok(())
     }
 
+    /// Makes a symbolic link at `at` to `real`, on the way to which there is none.
+    fn keep(&mut self, real: &str, at: &str) -> Result<(), Refused> {
+        self.add(at, false)?;
+        let link = self.dir.join(at);
+        let folder = link.parent().unwrap_or(&self.dir);
+        let made = std::fs::create_dir_all(folder).and_then(|()| symlink(relative(at, real), &link));
+        made.map_err(|error| Refused::volume("make a link", error).part(at))
+    }
+
     fn copy(&mut self, from: &str, to: &str) -> Result<(), Refused> {
         let failed = |error| Refused::volume("follow a link", error).part(to);
         let mut file = File::open(self.dir.join(from)).map_err(failed)?;
@@ -124,9 +160,31 @@ impl Sink {
 struct Following<'l> {
     links: &'l Links,
     files: BTreeSet<String>,
+    projects: &'l Projects<'l>,
+}
+
+impl Following<'_> {
+    /// Returns `true` when the archive has a file, a folder or the place of all at the path `real`.
+    fn has(&self, sink: &Sink, real: &str) -> bool {
+        real.is_empty()
+            || self.files.contains(real)
+            || sink.names.is_folder(real)
+            || !self.links.below(&format!("{real}/")).is_empty()
+    }
 }
 
 impl Links {
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Returns `true` when `link` is a symbolic one, and `at` in a folder of packages, not one
+    /// itself: routers refuse links in their place.
+    fn is_among_packages(&self, link: &str, at: &str) -> bool {
+        let is_symbolic = matches!(self.0.get(link), Some(Target::FromFolder(_)));
+        is_symbolic && at.rsplit('/').skip(1).any(|name| name == "node_modules")
+    }
+
     /// The path without links on its way that `link` leads to; empty for the top of the archive.
     fn resolve(&self, link: &str) -> Result<String, Refused> {
         let mut left: Vec<String> = parts(link);
@@ -174,6 +232,17 @@ impl Links {
 fn parts(path: &str) -> Vec<String> {
     let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
     parts.rev().map(str::to_owned).collect()
+}
+
+/// The path from the folder that `at` is in to `real`.
+fn relative(at: &str, real: &str) -> String {
+    let folder: Vec<_> = at.split('/').rev().skip(1).collect();
+    let folder: Vec<_> = folder.into_iter().rev().collect();
+    let names: Vec<_> = real.split('/').filter(|name| !name.is_empty()).collect();
+    let common = folder.iter().zip(&names).take_while(|(one, other)| one == other).count();
+    let up = std::iter::repeat_n("..", folder.len() - common);
+    let path: Vec<_> = up.chain(names[common..].iter().copied()).collect();
+    if path.is_empty() { ".".to_owned() } else { path.join("/") }
 }
 
 /// What package managers link in `node_modules/.bin` is for shells: the client leaves it out, too.

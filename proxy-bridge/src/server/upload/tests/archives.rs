@@ -194,11 +194,63 @@ async fn links_of_a_project_with_its_packages_are_followed_as_the_client_does() 
             assert_eq!(fs::read_to_string(&path).unwrap(), content, "{path:?}");
         }
         assert_eq!(taken.received.left_out, 4);
+        for (link, target) in
+            [("node_modules/@me/ui", "../../packages/ui"), ("packages/ui/node_modules/up", "../../../lib")]
+        {
+            assert_eq!(fs::read_link(dir.join(link)).unwrap(), Path::new(target), "{link}");
+        }
         let hash = |content: &str| -> [u8; 32] { Sha256::digest(content).into() };
         let counted = expected.iter().filter(|(path, _)| crate::digest::is_counted(path));
         let counted = counted.map(|(path, content)| (*path, hash(content)));
         assert_eq!(taken.received.trees[0].digest, Digest::of_files(counted));
     }
+}
+
+#[tokio::test]
+async fn links_among_packages_lead_to_their_own_project_or_are_copies() {
+    let files = ["a/main.ts", "a/lib/x.js", "b/main.ts", "b/lib/y.js"];
+    let links = [
+        (SOFT, "a/node_modules/own", "../lib"),
+        (SOFT, "a/sub/node_modules", "../lib"),
+        (SOFT, "a/node_modules/self", ".."),
+        (SOFT, "a/node_modules/other", "../../b/lib"),
+        (SOFT, "a/node_modules/through", "own"),
+        (EntryType::Link, "a/node_modules/hard.js", "a/lib/x.js"),
+    ];
+    for wrapper in ["", "wrap/"] {
+        let wrap = |path: &str| format!("{wrapper}{path}");
+        let files = files.map(wrap);
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        let hard = |kind, target: &str| if kind == SOFT { target.to_owned() } else { wrap(target) };
+        let links = links.map(|(kind, path, target)| (kind, wrap(path), hard(kind, target)));
+        let links: Vec<_> = links.iter().map(|(kind, path, target)| (*kind, &**path, &**target)).collect();
+        let taken = Upload::archive("a.tar", &linked(&files, &links)).many().send().await.unwrap();
+        let dir = &taken.received.trees[0].dir;
+        for (link, target) in [("own", "../lib"), ("self", ".."), ("through", "../lib")] {
+            assert_eq!(fs::read_link(dir.join("node_modules").join(link)).unwrap(), Path::new(target));
+        }
+        let copied = dir.join("node_modules/other/y.js");
+        assert_eq!(fs::read_to_string(&copied).unwrap(), wrap("b/lib/y.js"));
+        for copied in ["node_modules/other", "node_modules/hard.js", "sub/node_modules"] {
+            assert!(dir.join(copied).exists() && !dir.join(copied).is_symlink(), "{copied}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_stored_through_a_link_among_packages() {
+    let files = ["main.ts", "lib/x.js"];
+    for links in [
+        [(SOFT, "node_modules/own", "../lib"), (SOFT, "node_modules/own/in", "../main.ts")],
+        [(SOFT, "node_modules/own/in", "../../main.ts"), (SOFT, "node_modules/own", "../lib")],
+    ] {
+        let refused = Upload::archive("a.tar", &linked(&files, &links)).refused().await;
+        assert_eq!(refused.slug, "bad-upload", "{refused:?}");
+    }
+    let below = ["main.ts", "lib/x.js", "node_modules/own/y.js"];
+    let twice = linked(&below, &[(SOFT, "node_modules/own", "../lib")]);
+    let refused = Upload::archive("a.tar", &twice).refused().await;
+    assert_eq!(refused.slug, "bad-upload");
 }
 
 #[tokio::test]
