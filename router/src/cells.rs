@@ -100,7 +100,7 @@ impl Order {
             version,
             checkout: self.checkout.dir.clone(),
             root: self.root().to_owned(),
-            node_modules: self.packages(Path::new("node_modules")),
+            node_modules: self.packages(Path::new("node_modules")).or_else(|| self.checkout.laid_out()),
             packages_beside: self.packages_beside(),
             packages: self.checkout.packages(),
             entry: self.entry.path.clone(),

@@ -98,7 +98,7 @@ impl Loader {
         let project = self.project();
         let found = project.remote.as_ref().map(|remote| remote.load(specifier)).transpose()?.flatten();
         let Some(file) = found else {
-            let error = not_here(specifier);
+            let error = not_here(project, specifier);
             if matches!(specifier.scheme(), "http" | "https" | "jsr" | "npm") {
                 project.failures.note_lack(&error.to_string());
             }
@@ -148,6 +148,12 @@ impl ModuleLoader for Loader {
             project.failures.note(&message, place_of_import(project, &referrer, |text| text == raw));
             JsErrorBox::type_error(message)
         })
+    }
+
+    /// As Deno does, a specifier of a package is its own answer, whether or not that is there.
+    fn import_meta_resolve(&self, raw: &str, referrer: &str) -> ModuleResolveResponse {
+        let own = Url::parse(raw).ok().filter(|url| matches!(url.scheme(), "npm" | "jsr"));
+        own.map_or_else(|| self.resolve(raw, referrer, ResolutionKind::DynamicImport), Ok)
     }
 
     fn load(
@@ -209,6 +215,7 @@ impl NodeRequireLoader for Loader {
         path: Cow<'a, Path>,
     ) -> Result<Cow<'a, Path>, JsErrorBox> {
         let project = self.project();
+        project.phantoms.note(&path);
         match project.roots.admit(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 // The search for a module's package.json goes upwards until it finds one.
@@ -245,7 +252,12 @@ impl NodeRequireLoader for Loader {
 
     fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
         let mut paths = default_resolve_require_node_module_paths(from);
-        paths.retain(|path| self.project().roots.contain(Path::new(path)));
+        let project = self.project();
+        paths.retain(|path| project.roots.contain(Path::new(path)));
+        let is_package =
+            project.roots.node_modules.as_ref().is_some_and(|packages| from.starts_with(packages));
+        let hoisted = project.phantoms.folder().filter(|_| !is_package);
+        paths.extend(hoisted.map(|folder| folder.to_string_lossy().into_owned()));
         paths
     }
 }
@@ -259,24 +271,41 @@ fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, String> 
     if let Some((folder, within)) =
         member.filter(|_| resolved.as_ref().map_or(true, |it| is_outside(&it.url)))
     {
-        let found = project.factory.node_resolver().map_err(|error| error.to_string()).and_then(|resolver| {
-            let found =
-                resolver.resolve_package_subpath_from_deno_module(folder, within, Some(referrer), mode, kind);
-            found.map_err(|error| error.to_string())?.into_url().map_err(|error| error.to_string())
-        });
-        return found.map_err(|message| project.names.clean(&message));
+        return within_package(project, folder, within, referrer)
+            .map_err(|message| project.names.clean(&message));
     }
     match resolved {
         Ok(resolution) => Ok(resolution.url),
-        Err(error) => Err(project.names.clean(&unresolved(raw, &error))),
+        Err(error) => {
+            let hoisted = Some(raw)
+                .filter(|_| !project.in_package(referrer))
+                .and_then(|raw| project.phantoms.find(raw));
+            let found =
+                hoisted.and_then(|(folder, within)| within_package(project, &folder, within, referrer).ok());
+            found.ok_or_else(|| project.names.clean(&unresolved(project, raw, &error)))
+        }
     }
+}
+
+/// The module `within` the package in `folder`.
+fn within_package(
+    project: &Project,
+    folder: &Path,
+    within: Option<&str>,
+    referrer: &Url,
+) -> Result<Url, String> {
+    let mode = project.cjs.get_referrer_kind(referrer);
+    let kind = NodeResolutionKind::Execution;
+    let resolver = project.factory.node_resolver().map_err(|error| error.to_string())?;
+    let found = resolver.resolve_package_subpath_from_deno_module(folder, within, Some(referrer), mode, kind);
+    found.map_err(|error| error.to_string())?.into_url().map_err(|error| error.to_string())
 }
 
 /// How Deno begins to say that what an `npm:` specifier, or what is mapped to one, asks for is not in node_modules.
 const NO_MATCH: &str = "Could not find a matching package for 'npm:";
 
 /// What Deno would advise is not possible here.
-fn unresolved(raw: &str, error: &DenoResolveError) -> String {
+fn unresolved(project: &Project, raw: &str, error: &DenoResolveError) -> String {
     match error.as_kind() {
         DenoResolveErrorKind::MappedResolution(error) if error.is_unmapped_bare_specifier() => {
             format!(
@@ -294,20 +323,37 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
             }
             let advice = [" Ensure you have ", " Deno expects "];
             match advice.iter().find_map(|advice| text.split_once(advice)) {
-                Some((what, _)) => format!("{what} Install it into the project's node_modules (npm install)"),
+                Some((what, _)) => format!("{what} {}", why_not(project, what)),
                 None => text,
             }
         }
     }
 }
 
-fn not_here(specifier: &Url) -> JsErrorBox {
-    let mend = match specifier.scheme() {
+/// Says why what a text names is not in `node_modules`: there was an error, or nothing named it
+/// when packages were fetched.
+fn why_not(project: &Project, text: &str) -> String {
+    match project.remote.as_ref().and_then(|remote| remote.reason(text)) {
+        Some(reason) => format!("It was not fetched: {reason}"),
+        None => "Install it into the project's node_modules (npm install), or name it in \"dependencies\" of package.json or \
+                 \"imports\" of deno.json: what is imported by a name that is computed is not known before"
+            .to_owned(),
+    }
+}
+
+fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
+    if let Some(reason) = project.remote.as_ref().and_then(|remote| remote.reason(specifier.as_str())) {
+        return JsErrorBox::type_error(format!("\"{specifier}\" was not fetched: {reason}"));
+    }
+    let fix = match specifier.scheme() {
         "npm" => "install the package into the project's node_modules",
         "jsr" => "install it into the project's node_modules (npx jsr add), or copy it into the project",
         _ => "copy the file into the project, or install a package into its node_modules",
     };
-    JsErrorBox::type_error(format!("\"{specifier}\" is not loaded over the network: {mend}"))
+    JsErrorBox::type_error(format!(
+        "\"{specifier}\" is not loaded over the network: {fix}, or name it in \"imports\" of deno.json: what is imported by a \
+         name that is computed is not known before"
+    ))
 }
 
 /// The error is the importing module's: that is where it can be mended.

@@ -23,6 +23,8 @@ mod loader;
 mod log;
 mod paths;
 mod permissions;
+mod phantoms;
+mod pnpm;
 mod probe;
 mod process;
 mod project;

@@ -23,6 +23,7 @@ use crate::cache::Cache;
 use crate::exports::Exports;
 use crate::failures::Failures;
 use crate::paths::Names;
+use crate::phantoms::Phantoms;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
 use switchyard_protocol::{Limits, Start};
@@ -56,6 +57,8 @@ pub(crate) struct Project {
     pub(crate) factory: ResolverFactory<Sys>,
     /// Modules that were fetched for the version.
     pub(crate) remote: Option<Remote>,
+    /// Packages that were fetched for others.
+    pub(crate) phantoms: Phantoms,
     /// Name and folder of the packages of an npm workspace.
     members: Vec<(String, PathBuf)>,
     pub(crate) failures: Failures,
@@ -90,6 +93,7 @@ impl Project {
             cjs,
             factory,
             remote: start.packages.as_deref().map(Remote::open).transpose()?,
+            phantoms: Phantoms::of(start.packages.as_deref()),
             members,
             failures: Failures::default(),
             cache,
