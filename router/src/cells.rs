@@ -116,7 +116,9 @@ impl Order {
             version,
             checkout: self.checkout.dir.clone(),
             root: self.root().to_owned(),
-            node_modules: own.or_else(|| self.checkout.fetched_node_modules()),
+            node_modules: own
+                .or_else(|| self.checkout.fetched_node_modules())
+                .or_else(|| self.checkout.laid_out()),
             other_node_modules: others,
             packages: self.checkout.packages(),
             entry: self.entry.path.clone(),

@@ -6,10 +6,12 @@
 mod downloads;
 mod installer;
 mod key;
+mod manifests;
+mod mentions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +30,12 @@ use crate::project::diagnostic;
 use crate::user::{Outside, User, UserError, Users};
 use crate::version::Tenant;
 
-pub(crate) use self::key::{Key, has_dependencies};
+pub(crate) use self::key::Key;
+pub(crate) use self::manifests::{dev_dependencies, has_dependencies};
+pub(crate) use self::mentions::Mentions;
+
+/// Bytes of the list of what could not be fetched.
+const MAX_FAILED: u64 = 8 << 20;
 
 /// Marks a folder that is not finished.
 const UNFINISHED: &str = ".new-";
@@ -89,6 +96,8 @@ pub(crate) struct Order {
     /// Its folder of packages is left out: it is made here.
     pub(crate) install: Install,
     pub(crate) key: Key,
+    /// The mentions of the version's modules.
+    pub(crate) mentions: Mentions,
 }
 
 impl Packages {
@@ -123,7 +132,8 @@ impl Packages {
         self.settings.is_some()
     }
 
-    /// Hands the newest folder of these dependencies to `attach`, which makes it a version's. Whether there is one.
+    /// Hands the newest folder of these dependencies to `attach`, which makes it a version's.
+    /// Returns whether there is one that was filled for all of `mentions`.
     ///
     /// # Errors
     /// Those of `attach`.
@@ -131,10 +141,13 @@ impl Packages {
         &self,
         tenant: &Tenant,
         key: &Key,
+        mentions: &Mentions,
         attach: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<bool> {
         let _settling = self.settling();
-        let found = self.newest(tenant, key);
+        // A router that fetches nothing has nothing better.
+        let is_enough = |folder: &Path| !self.may_install() || covered(folder).cover(mentions);
+        let found = self.newest(tenant, key).filter(|(_, folder)| is_enough(folder));
         found.map(|(_, folder)| attach(&folder)).transpose().map(|done| done.is_some())
     }
 
@@ -168,6 +181,9 @@ impl Packages {
             let Unfinished(written) = &unfinished;
             // Archives say of their files what they like.
             take_over(written).context("take over what was fetched")?;
+            let mentions = order.mentions.clone().without(&unfetched(written)?);
+            let mentions = serde_json::to_vec(&mentions).context("write what was asked for")?;
+            fs::write(written.join(fetched::MENTIONS), mentions)?;
             // A folder that is there after a power cut is whole.
             rustix::fs::syncfs(fs::File::open(written)?)?;
             packages.settle(&order, written, attach)?;
@@ -264,6 +280,25 @@ impl Packages {
     }
 }
 
+/// Returns the mentions for which a folder was filled.
+fn covered(folder: &Path) -> Mentions {
+    let text = fs::read(folder.join(fetched::MENTIONS)).ok();
+    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// The specifiers that could not be fetched.
+fn unfetched(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let text = match fs::File::open(folder.join(fetched::FAILED)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error),
+    };
+    let mut list = Vec::new();
+    text.take(MAX_FAILED).read_to_end(&mut list)?;
+    let failed: BTreeMap<String, String> = serde_json::from_slice(&list)?;
+    Ok(failed.into_keys().collect())
+}
+
 /// Goes when it was not finished.
 struct Unfinished(PathBuf);
 
@@ -294,7 +329,7 @@ mod tests {
     fn packages(state: &Path) -> (Packages, Tenant, Key) {
         let checkout = state.join("checkout");
         fs::create_dir_all(&checkout).unwrap();
-        let key = Key::of(&checkout, "3f9a1c2b7d4e", true).unwrap();
+        let key = Key::of(&checkout, &checkout, "3f9a1c2b7d4e").unwrap();
         let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
         (Packages::open(state, None).unwrap(), blog, key)
     }
@@ -310,7 +345,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (packages, project, key) = packages(state.path());
         let mut used = None;
-        assert!(!packages.reuse(&project, &key, |_| Ok(())).unwrap());
+        assert!(!packages.reuse(&project, &key, &Mentions::default(), |_| Ok(())).unwrap());
         make(&packages, &project, "other.11");
         make(&packages, &project, &format!("{key}.9"));
         let newest = make(&packages, &project, &format!("{key}.10"));
@@ -318,7 +353,7 @@ mod tests {
             used = Some(folder.to_owned());
             Ok(())
         };
-        assert!(packages.reuse(&project, &key, attach).unwrap());
+        assert!(packages.reuse(&project, &key, &Mentions::default(), attach).unwrap());
         assert_eq!(used, Some(newest));
     }
 

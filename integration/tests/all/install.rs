@@ -15,15 +15,15 @@ use switchyard_integration::router::{Builder, Router, State};
 use switchyard_integration::volume::Volume;
 
 /// Answers what the package `greeting` exports.
-const GREETS: &str =
+pub(crate) const GREETS: &str =
     "import greeting from 'greeting';\nexport default { fetch: () => new Response(greeting) };\n";
 
-fn exports(text: &str) -> String {
+pub(crate) fn exports(text: &str) -> String {
     format!("module.exports = {text:?};\n")
 }
 
 /// `greeting` 1.0.0 says what `word` 1.0.0 says.
-async fn registry() -> Registry {
+pub(crate) async fn registry() -> Registry {
     let registry = Registry::start().await;
     registry.publish("word", "1.0.0", json!({}), &[("index.js", &exports("hello"))]);
     let manifest = json!({"dependencies": {"word": "^1.0.0"}});
@@ -32,18 +32,18 @@ async fn registry() -> Registry {
 }
 
 /// A project, `a`, that greets.
-fn greeting() -> Volume {
+pub(crate) fn greeting() -> Volume {
     let volume = Volume::with("a", GREETS);
     volume.write("a/package.json", r#"{"dependencies": {"greeting": "^1.0.0"}}"#);
     volume
 }
 
-async fn serves(router: &Router, text: &str) {
+pub(crate) async fn serves(router: &Router, text: &str) {
     assert_eq!(router.admin.project("a").await.error, None);
     assert_eq!(router.public.get("/a/").await.text(), text);
 }
 
-async fn fails(router: &Router) -> Diagnostic {
+pub(crate) async fn fails(router: &Router) -> Diagnostic {
     let status = router.admin.project("a").await;
     status.error.expect("it fails")
 }

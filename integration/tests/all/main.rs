@@ -59,6 +59,8 @@ mod include;
 mod ingress;
 mod inspect;
 mod install;
+mod install_lazily;
+mod install_manifests;
 mod isolation;
 mod keys;
 mod language;

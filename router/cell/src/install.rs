@@ -3,10 +3,15 @@
 
 mod client;
 mod graph;
+mod links;
+mod npm;
+mod optional;
+mod strings;
 mod written;
 
 use std::fs;
 use std::io::{self, BufRead as _, Write as _};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +21,7 @@ use deno_npm_cache::NpmCacheSetting;
 use deno_npm_installer::graph::NpmCachingStrategy;
 use deno_npm_installer::lifecycle_scripts::NullLifecycleScriptsExecutor;
 use deno_npm_installer::{
-    LifecycleScriptsConfig, LogReporter, NpmInstallerFactory, NpmInstallerFactoryOptions, PackageCaching,
+    LifecycleScriptsConfig, LogReporter, NpmInstallerFactory, NpmInstallerFactoryOptions,
     PackagesAllowedScripts,
 };
 use deno_resolver::cjs::IsCjsResolutionMode;
@@ -37,6 +42,8 @@ use crate::project::{ImportMap, Sys, find_configuration};
 use crate::roots::Roots;
 use crate::sandbox;
 use client::Client;
+use graph::Walk;
+use npm::Npm;
 use written::Written;
 
 /// Large registries' lists of versions and the largest packages are held in memory, several at once.
@@ -45,6 +52,9 @@ const LIMITS: Limits =
 
 /// Several tarballs are unpacked at once; more would only wait for the same disk.
 const BLOCKING_THREADS: usize = 8;
+
+/// Where Deno puts the packages that only other packages need.
+const HOISTED: &str = "node_modules/.deno/node_modules";
 
 type Installer = NpmInstallerFactory<Client, LogReporter, Sys>;
 
@@ -123,7 +133,34 @@ fn told(names: &Names, error: &anyhow::Error) -> Diagnostic {
     diagnostic
 }
 
+/// Fetches everything, and without the optional packages that cannot be had.
 async fn fetch(
+    request: &Install,
+    roots: &Roots,
+    names: &Names,
+    client: &Arc<Client>,
+) -> Result<(), Diagnostic> {
+    loop {
+        let Err(error) = fetch_all(request, roots, names, client).await else { return Ok(()) };
+        let Some(name) = optional::unavailable(&error.message, &request.folder) else { return Err(error) };
+        if !client.leave_out(&name) {
+            return Err(error);
+        }
+        ::log::warn!("an optional package is left out: {}", error.message);
+        empty(&request.folder).map_err(|error| told(names, &error.into()))?;
+    }
+}
+
+/// Removes all that an attempt has left.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    Ok(())
+}
+
+async fn fetch_all(
     request: &Install,
     roots: &Roots,
     names: &Names,
@@ -135,26 +172,34 @@ async fn fetch(
     let main_module = is_own.then(|| Url::from_file_path(request.checkout.join(&request.entry)));
     let main_module =
         main_module.transpose().map_err(|()| told(anyhow::anyhow!("the checkout's path is not absolute")))?;
+    client.set_lazy(false);
     let packages = packages(request, roots, client).map_err(told)?;
     packages.initialize_npm_resolution_if_managed().await.map_err(told)?;
-    let installer = packages.npm_installer_if_managed().await.map_err(told)?;
-    if let Some(installer) = installer {
-        installer.ensure_no_pkg_json_dep_errors().map_err(|error| told(error.into()))?;
-        installer.ensure_top_level_package_json_install().await.map_err(|error| told(error.into()))?;
-    }
-    let graph = graph::walk(&packages, roots, names, client, main_module, request.as_workers).await?;
-    if let Some(installer) = installer {
-        installer.cache_packages(PackageCaching::All).await.map_err(|error| told(error.into()))?;
-    }
+    let npm = Npm::new(&packages, client, request.folder.clone()).await.map_err(told)?;
+    npm.resolve_dependencies().await.map_err(told)?;
+    let mut walk = Walk::new(&packages, roots, names, client, &npm).await.map_err(told)?;
+    walk.from_entry(main_module, request.as_workers).await?;
     let lock = packages.maybe_lockfile().await.map_err(told)?;
     if let Some(lock) = lock {
-        graph::remember(&graph, lock);
+        graph::remember(walk.graph(), lock);
         lock.error_if_changed().map_err(|error| told(error.into()))?;
+    }
+    client.set_lazy(true);
+    walk.lazily().await.map_err(told)?;
+    let (graph, mut failed) = walk.end();
+    failed.extend(npm.cache(&packages).await.map_err(told)?);
+    let links = links::make(&packages, request, &npm).map_err(told)?;
+    if let Some(lock) = lock {
+        graph::remember(&graph, lock);
         let text = lock.lock().as_json_string();
         fs::write(request.folder.join(fetched::LOCK), text).map_err(|error| told(error.into()))?;
     }
-    let urls = serde_json::to_vec(&graph::jsr(&graph)).map_err(|error| told(error.into()))?;
-    fs::write(request.folder.join(fetched::JSR), urls).map_err(|error| told(error.into()))
+    let write = |name: &str, text: serde_json::Result<Vec<u8>>| {
+        fs::write(request.folder.join(name), text?).map_err(anyhow::Error::from)
+    };
+    write(fetched::JSR, serde_json::to_vec(&graph::jsr(&graph))).map_err(told)?;
+    write(fetched::FAILED, serde_json::to_vec(&failed)).map_err(told)?;
+    write(fetched::LINKS, serde_json::to_vec(&links)).map_err(told)
 }
 
 /// What only the installation itself has needed goes, and what a cell looks for is there.
@@ -166,6 +211,7 @@ fn finish(request: &Install) -> io::Result<()> {
         }
     }
     fs::create_dir_all(request.folder.join(fetched::NODE_MODULES))?;
+    symlink(HOISTED, request.folder.join(fetched::HOISTED))?;
     // A remote module's packages are looked up beside node_modules.
     match fs::read(request.checkout.join("package.json")) {
         Ok(text) => fs::write(request.folder.join("package.json"), text),
@@ -187,7 +233,7 @@ fn packages(request: &Install, roots: &Roots, client: &Arc<Client>) -> anyhow::R
             root_dir: request.checkout.clone(),
             ..LifecycleScriptsConfig::default()
         },
-        production: false,
+        production: true,
         skip_types: false,
         resolve_npm_resolution_snapshot: Box::new(|| Ok(None)),
     };
@@ -198,8 +244,14 @@ fn packages(request: &Install, roots: &Roots, client: &Arc<Client>) -> anyhow::R
 
 fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {
     let workspace_directory = find_configuration(roots)?;
-    let own = workspace_directory.workspace.resolve_lockfile_path()?.filter(|lock| lock.exists());
-    let earlier = request.lock.as_ref().filter(|_| own.is_none());
+    let place = workspace_directory.workspace.resolve_lockfile_path()?;
+    let own = place.as_ref().filter(|lock| lock.exists());
+    let earlier = request.lock.as_ref().filter(|lock| own.is_none() && lock.exists());
+    let lock = match earlier {
+        Some(lock) => Some(seed(lock, request)?),
+        // A project without any manifest has nowhere to have one.
+        None => place.is_none().then(|| request.folder.join(fetched::LOCK)),
+    };
     let own_node_modules = roots.own_node_modules().map(Path::to_owned);
     let mut workspace = WorkspaceFactory::new(
         RealSys,
@@ -208,7 +260,7 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
             config_discovery: ConfigDiscoveryOption::DiscoverCwd,
             frozen_lockfile: Some(own.is_some()),
             import_npm_lockfile: earlier.is_none(),
-            lock_arg: earlier.map(|lock| seed(lock, request)).transpose()?,
+            lock_arg: lock,
             lockfile_skip_write: true,
             maybe_custom_deno_dir_root: Some(request.folder.clone()),
             node_modules_dir: Some(match own_node_modules {

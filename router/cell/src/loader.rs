@@ -155,6 +155,12 @@ impl ModuleLoader for Loader {
         })
     }
 
+    /// As Deno does, a specifier of a package is its own answer, whether or not that is there.
+    fn import_meta_resolve(&self, raw: &str, referrer: &str) -> ModuleResolveResponse {
+        let own = Url::parse(raw).ok().filter(|url| matches!(url.scheme(), "npm" | "jsr"));
+        own.map_or_else(|| self.resolve(raw, referrer, ResolutionKind::DynamicImport), Ok)
+    }
+
     fn load(
         &self,
         specifier: &Url,
@@ -214,6 +220,7 @@ impl NodeRequireLoader for Loader {
         path: Cow<'a, Path>,
     ) -> Result<Cow<'a, Path>, JsErrorBox> {
         let project = self.project();
+        project.phantoms.note(&path);
         match project.admit(&path) {
             Ok(file) if project.has_written(&file) => Ok(Cow::Owned(file)),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -256,7 +263,12 @@ impl NodeRequireLoader for Loader {
 
     fn resolve_require_node_module_paths(&self, from: &Path) -> Vec<String> {
         let mut paths = default_resolve_require_node_module_paths(from);
-        paths.retain(|path| self.project().roots.contain(Path::new(path)));
+        let project = self.project();
+        paths.retain(|path| project.roots.contain(Path::new(path)));
+        let is_package =
+            project.roots.node_modules.as_ref().is_some_and(|packages| from.starts_with(packages));
+        let hoisted = project.phantoms.folder().filter(|_| !is_package);
+        paths.extend(hoisted.map(|folder| folder.to_string_lossy().into_owned()));
         paths
     }
 }
@@ -296,9 +308,16 @@ fn resolve(project: &Project, raw: &str, referrer: &Url) -> Result<Url, Unresolv
     match resolved {
         Ok(resolution) => Ok(resolution.url),
         Err(error) => {
-            let message = project.names.clean(&unresolved(raw, &error));
-            let is_there = message.contains(INVALID_CONFIG);
-            Err(Unresolved { message, is_there })
+            let hoisted = Some(raw)
+                .filter(|_| !project.in_package(referrer))
+                .and_then(|raw| project.phantoms.find(raw));
+            let found =
+                hoisted.and_then(|(folder, within)| within_package(project, &folder, within, referrer).ok());
+            found.ok_or_else(|| {
+                let message = project.names.clean(&unresolved(project, raw, &error));
+                let is_there = message.contains(INVALID_CONFIG);
+                Unresolved { message, is_there }
+            })
         }
     }
 }
@@ -316,11 +335,25 @@ fn inside(project: &Project, url: &Url) -> Option<Url> {
 /// The code of Node's error for a package.json that does not parse.
 const INVALID_CONFIG: &str = "ERR_INVALID_PACKAGE_CONFIG";
 
+/// The module `within` the package in `folder`.
+fn within_package(
+    project: &Project,
+    folder: &Path,
+    within: Option<&str>,
+    referrer: &Url,
+) -> Result<Url, String> {
+    let mode = project.cjs.get_referrer_kind(referrer);
+    let kind = NodeResolutionKind::Execution;
+    let resolver = project.factory.node_resolver().map_err(|error| error.to_string())?;
+    let found = resolver.resolve_package_subpath_from_deno_module(folder, within, Some(referrer), mode, kind);
+    found.map_err(|error| error.to_string())?.into_url().map_err(|error| error.to_string())
+}
+
 /// How Deno begins to say that what an `npm:` specifier, or what is mapped to one, asks for is not in node_modules.
 const NO_MATCH: &str = "Could not find a matching package for 'npm:";
 
 /// What Deno would advise is not possible here.
-fn unresolved(raw: &str, error: &DenoResolveError) -> String {
+fn unresolved(project: &Project, raw: &str, error: &DenoResolveError) -> String {
     match error.as_kind() {
         DenoResolveErrorKind::MappedResolution(error) if error.is_unmapped_bare_specifier() => {
             format!(
@@ -338,16 +371,30 @@ fn unresolved(raw: &str, error: &DenoResolveError) -> String {
             }
             let advice = [" Ensure you have ", " Deno expects "];
             match advice.iter().find_map(|advice| text.split_once(advice)) {
-                Some((what, _)) => format!("{what} Install it into the project's node_modules (npm install)"),
+                Some((what, _)) => format!("{what} {}", why_not(project, what)),
                 None => text,
             }
         }
     }
 }
 
+/// Says why what a text names is not in `node_modules`: there was an error, or nothing named it
+/// when packages were fetched.
+fn why_not(project: &Project, text: &str) -> String {
+    match project.remote.as_ref().and_then(|remote| remote.reason(text)) {
+        Some(reason) => format!("It was not fetched: {reason}"),
+        None => "Install it into the project's node_modules (npm install), or name it in \"dependencies\" of package.json or \
+                 \"imports\" of deno.json: what is imported by a name that is computed is not known before"
+            .to_owned(),
+    }
+}
+
 fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
     if workers::is_own(specifier.as_str()) {
         return JsErrorBox::type_error("Cloudflare's modules are not there in web workers");
+    }
+    if let Some(reason) = project.remote.as_ref().and_then(|remote| remote.reason(specifier.as_str())) {
+        return JsErrorBox::type_error(format!("\"{specifier}\" was not fetched: {reason}"));
     }
     let fix = match specifier.scheme() {
         "jsr" | "http" | "https" if project.vendor.is_some() => {
@@ -357,7 +404,10 @@ fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
         "jsr" => "install it into the project's node_modules (npx jsr add), or copy it into the project",
         _ => "copy the file into the project, or install a package into its node_modules",
     };
-    JsErrorBox::type_error(format!("\"{specifier}\" is not loaded over the network: {fix}"))
+    JsErrorBox::type_error(format!(
+        "\"{specifier}\" is not loaded over the network: {fix}, or name it in \"imports\" of deno.json: what is imported by a \
+         name that is computed is not known before"
+    ))
 }
 
 /// The error is the importing module's: that is where it can be mended.

@@ -32,6 +32,7 @@ use crate::failures::Failures;
 use crate::features::Features;
 use crate::package_files::PackageFiles;
 use crate::paths::Names;
+use crate::phantoms::Phantoms;
 use crate::remote::Remote;
 use crate::roots::{Inside, Roots};
 use crate::vendor::Vendor;
@@ -80,6 +81,8 @@ pub(crate) struct Project {
     pub(crate) vendor: Option<Vendor>,
     pub(crate) features: Features,
     pub(crate) package_files: Arc<PackageFiles>,
+    /// Packages that were fetched for others.
+    pub(crate) phantoms: Phantoms,
     pub(crate) failures: Failures,
     pub(crate) cache: Cache,
     /// The files that the code asks for by `env.ASSETS`.
@@ -131,6 +134,7 @@ impl Project {
             vendor,
             features,
             package_files,
+            phantoms: Phantoms::of(start.packages.as_deref()),
             failures: Failures::default(),
             cache,
             assets,

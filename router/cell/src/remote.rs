@@ -29,6 +29,8 @@ pub(crate) struct Remote {
     files: Files,
     /// What each `jsr:` specifier stands for.
     jsr: HashMap<Url, Url>,
+    /// The reasons why lazy imports were not fetched, by specifier.
+    failed: HashMap<String, String>,
 }
 
 impl Remote {
@@ -37,7 +39,16 @@ impl Remote {
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let jsr = fs::read(folder.join(fetched::JSR)).context("read what was fetched")?;
         let cache: HttpCacheRc = Arc::new(GlobalHttpCache::new(RealSys, folder.join(fetched::REMOTE)));
-        Ok(Self { files: files(cache), jsr: serde_json::from_slice(&jsr).context("read what was fetched")? })
+        let failed = fs::read(folder.join(fetched::FAILED)).ok();
+        let failed = failed.and_then(|failed| serde_json::from_slice(&failed).ok()).unwrap_or_default();
+        let jsr = serde_json::from_slice(&jsr).context("read what was fetched")?;
+        Ok(Self { files: files(cache), jsr, failed })
+    }
+
+    /// Returns why the specifier that is part of this text was not fetched.
+    pub(crate) fn reason(&self, text: &str) -> Option<&str> {
+        let found = self.failed.iter().filter(|(specifier, _)| text.contains(specifier.as_str()));
+        found.max_by_key(|(specifier, _)| specifier.len()).map(|(_, reason)| reason.as_str())
     }
 
     /// The module, under the URL that it was found at; none if it was not fetched.

@@ -10,6 +10,8 @@ use switchyard_protocol::Start;
 use sys_traits::impls::{RealFsDirEntry, RealFsMetadata, RealSys};
 use sys_traits::{BaseFsMetadata, BaseFsRead, BaseFsReadDir};
 
+use crate::pnpm;
+
 /// All free of symbolic links.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots {
@@ -94,7 +96,8 @@ impl Inside<'_> {
 impl BaseFsRead for Inside<'_> {
     fn base_fs_read(&self, path: &Path) -> io::Result<Cow<'static, [u8]>> {
         self.look(path)?;
-        RealSys.base_fs_read(path)
+        let beside = |path: &Path| self.look(path).and_then(|()| RealSys.base_fs_read(path)).ok();
+        Ok(pnpm::with_workspace(path, RealSys.base_fs_read(path)?, beside))
     }
 }
 

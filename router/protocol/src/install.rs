@@ -65,4 +65,34 @@ pub mod fetched {
     pub const JSR: &str = "jsr.json";
     /// Which versions were chosen.
     pub const LOCK: &str = "deno.lock";
+    /// The specifiers that could not be fetched and are not needed to start, and why: one JSON
+    /// object. May be missing.
+    pub const FAILED: &str = "failed.json";
+    /// A link to the packages that other packages need, where npm would put them beside those of
+    /// the project. May be missing.
+    pub const HOISTED: &str = "hoisted";
+    /// The links that a checkout needs besides one to `NODE_MODULES`: a list of
+    /// [`Link`](super::Link). May be missing.
+    pub const LINKS: &str = "links.json";
+    /// The mentions of the modules for which it was filled. The router's own.
+    pub const MENTIONS: &str = "mentions.json";
+}
+
+/// A link in a checkout to a package or to a member of the project's workspace. All paths are
+/// relative, with `/` between.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Link {
+    /// In the project: `packages/web/node_modules/say`.
+    pub at: String,
+    pub to: Target,
+}
+
+/// The folder that a [`Link`] leads to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// In the folder that `Install` has filled.
+    Fetched(String),
+    /// In the project.
+    Project(String),
 }

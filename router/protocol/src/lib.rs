@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_bridge::event::Diagnostic;
 
 pub use identity::{FileRights, Identity, Probed};
-pub use install::{Install, Installed, fetched};
+pub use install::{Install, Installed, Link, Target, fetched};
 pub use mark::Mark;
 pub use platform::PlatformApi;
 

@@ -1,5 +1,7 @@
 //! The checkouts on disk: `<state>/checkouts/<tenant>@<12 hex>/<project>/…`.
 
+mod links;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -7,7 +9,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
@@ -46,21 +48,19 @@ const PINS: usize = 64;
 pub(crate) struct Checkout {
     /// The project's directory in it: what its cell imports from.
     pub(crate) dir: PathBuf,
-    _pin: Arc<Pin>,
+    pin: Arc<Pin>,
 }
 
-#[derive(Debug)]
-struct Pin;
+#[derive(Debug, Default)]
+struct Pin {
+    /// It has been found to need nothing that is not there.
+    is_complete: AtomicBool,
+}
 
 impl Checkout {
     /// What was fetched for it, when that is still there.
     pub(crate) fn packages(&self) -> Option<PathBuf> {
         linked_packages(&self.dir).filter(|folder| folder.is_dir())
-    }
-
-    /// Whether the project has a `node_modules` of its own, or what was fetched has one for it.
-    pub(crate) fn has_node_modules(&self) -> bool {
-        self.dir.join(NODE_MODULES).is_dir()
     }
 
     /// Its `node_modules` folders on the volume.
@@ -77,6 +77,23 @@ impl Checkout {
         (is_used && fetched.canonicalize().is_ok_and(|real| real == fetched)).then_some(fetched)
     }
 
+    /// Where the packages are that the checkout has a folder of links to, which the router has
+    /// made.
+    pub(crate) fn laid_out(&self) -> Option<PathBuf> {
+        let is_folder = links::is_folder(&self.dir.join(NODE_MODULES));
+        self.packages().filter(|_| is_folder).map(|packages| packages.join(NODE_MODULES))
+    }
+
+    /// Whether it is known to need nothing that is not there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.pin.is_complete.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it needs nothing that is not there.
+    pub(crate) fn set_complete(&self) {
+        self.pin.is_complete.store(true, Ordering::Relaxed);
+    }
+
     /// Makes `folder` what was fetched for it; its `node_modules` is the project's if that has none.
     ///
     /// # Errors
@@ -84,12 +101,20 @@ impl Checkout {
     pub(crate) fn attach(&self, folder: &Path) -> io::Result<()> {
         let node_modules = self.dir.join(NODE_MODULES);
         let earlier = linked_packages(&self.dir).map(|earlier| earlier.join(NODE_MODULES));
-        let is_earlier = fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
+        let is_earlier = links::is_folder(&node_modules)
+            || fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
         let fetched = folder.join(NODE_MODULES);
+        let links = links::read(folder)?;
         // An empty one would stand before those of a workspace that the project is in.
-        let is_wanted = !node_modules.is_dir() && fs::read_dir(&fetched)?.next().is_some();
+        let is_wanted =
+            !node_modules.is_dir() && (!links.is_empty() || fs::read_dir(&fetched)?.next().is_some());
         if is_earlier || is_wanted {
-            self.relink(&fetched, &node_modules)?;
+            if links.is_empty() {
+                links::clear(&node_modules)?;
+                self.relink(&fetched, &node_modules)?;
+            } else {
+                links::lay_out(&self.dir, folder, &links)?;
+            }
         }
         self.relink(folder, &self.dir.with_file_name(PACKAGES))
     }
@@ -279,9 +304,9 @@ impl Store {
             // Looking at all of them costs each no more than twice.
             known.most_pins = 2 * known.pins.len().max(PINS);
         }
-        let pin = known.pins.get(folder).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(Pin));
+        let pin = known.pins.get(folder).and_then(Weak::upgrade).unwrap_or_default();
         known.pins.insert(folder.to_owned(), Arc::downgrade(&pin));
-        Checkout { dir: folder.join(project.as_str()), _pin: pin }
+        Checkout { dir: folder.join(project.as_str()), pin }
     }
 
     /// The digits of the checkouts of `tenant`, and when each was made. The newest first.

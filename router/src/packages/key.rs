@@ -1,15 +1,15 @@
 //! What tells whether two versions of a project may use the same packages: the files that name dependencies.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::manifests;
+
 /// In the project's directory.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "deno.json",
     "deno.jsonc",
     "deno.lock",
@@ -19,40 +19,47 @@ const FILES: [&str; 9] = [
     "yarn.lock",
     "bun.lock",
     ".npmrc",
+    manifests::PNPM,
 ];
 
-/// What is said in deno.json and package.json of dependencies that are files, or that other files name.
-const ELSEWHERE: [&str; 6] = ["\"importMap\"", "\"workspace", "\"links\"", "\"patch\"", "\"file:", "\"link:"];
+/// Words for members of a workspace and for dependencies that are folders of the project: their
+/// manifests count too.
+const MEMBERS: [&str; 4] = ["\"workspace", "\"file:", "\"link:", "packages:"];
 
-/// Of one file. A lock of ten thousand packages has a tenth of it.
-const MAX_FILE: u64 = 64 << 20;
+/// Words for dependencies whose files are copied, which may differ in each version.
+const COPIED: [&str; 2] = ["\"links\"", "\"patch\""];
 
 /// Differs where dependencies may differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key(String);
 
 impl Key {
-    /// Of the version in `checkout`, shown as `short`, which is all of it or `!is_alone`: what lies beside it may name
-    /// dependencies too.
+    /// Returns the key of the version whose project is in `checkout`, all of whose files are below
+    /// `root`, and which is shown as `short`.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn of(checkout: &Path, short: &str, is_alone: bool) -> io::Result<Self> {
+    pub(crate) fn of(checkout: &Path, root: &Path, short: &str) -> io::Result<Self> {
         let mut hash = Sha256::new();
+        let mut texts = String::new();
         for name in FILES {
-            let Some(text) = read(&checkout.join(name))? else { continue };
-            hash.update(name);
-            hash.update([0]);
-            hash.update(text.len().to_le_bytes());
-            hash.update(&text);
-            if matches!(name, "deno.json" | "deno.jsonc" | "package.json") {
-                let text = String::from_utf8_lossy(&text);
-                if ELSEWHERE.iter().any(|word| text.contains(word)) {
-                    hash.update(short);
-                }
+            let Some(text) = manifests::read(&checkout.join(name))? else { continue };
+            add(&mut hash, name, &text);
+            if !name.contains("lock") {
+                texts.push_str(&String::from_utf8_lossy(&text));
             }
         }
-        if !is_alone {
+        if let Some(path) = manifests::import_map_path(checkout) {
+            add(&mut hash, "importMap", &manifests::read(&path)?.unwrap_or_default());
+        }
+        let says = |words: &[&str]| words.iter().any(|word| texts.contains(word));
+        if root != checkout || says(&MEMBERS) {
+            for path in manifests::all(root) {
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                add(&mut hash, &name, &manifests::read(&path)?.unwrap_or_default());
+            }
+        }
+        if says(&COPIED) {
             hash.update(short);
         }
         let digits = hash.finalize();
@@ -60,30 +67,17 @@ impl Key {
     }
 }
 
+fn add(hash: &mut Sha256, name: &str, text: &[u8]) {
+    hash.update(name);
+    hash.update([0]);
+    hash.update(text.len().to_le_bytes());
+    hash.update(text);
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// Whether its package.json names packages.
-pub(crate) fn has_dependencies(checkout: &Path) -> bool {
-    let text = read(&checkout.join("package.json")).ok().flatten();
-    let package = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok()).unwrap_or_default();
-    let names_any =
-        |field| package.get(field).and_then(Value::as_object).is_some_and(|named| !named.is_empty());
-    ["dependencies", "devDependencies", "optionalDependencies"].into_iter().any(names_any)
-}
-
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut text)?;
-    Ok(Some(text))
 }
 
 #[cfg(test)]
@@ -93,9 +87,11 @@ mod tests {
     fn key(files: &[(&str, &str)], short: &str) -> Key {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
-            std::fs::write(dir.path().join(name), text).unwrap();
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
         }
-        Key::of(dir.path(), short, true).unwrap()
+        Key::of(dir.path(), dir.path(), short).unwrap()
     }
 
     #[test]
@@ -108,26 +104,36 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_that_are_files_are_the_versions_own() {
-        let package = ("package.json", r#"{"dependencies": {"a": "file:./a"}}"#);
-        assert_ne!(key(&[package], "1"), key(&[package], "2"));
+    fn members_count_with_their_manifests_alone() {
+        let workspaces = [r#"{"workspaces": ["b"]}"#, r#"{"dependencies": {"b": "file:./b"}}"#];
+        for package in workspaces.map(|text| ("package.json", text)) {
+            let one = key(&[package, ("b/package.json", "{}"), ("b/main.ts", "1")], "1");
+            assert_eq!(one, key(&[package, ("b/package.json", "{}"), ("b/main.ts", "2")], "2"));
+            assert_ne!(one, key(&[package, ("b/package.json", r#"{"dependencies": {}}"#)], "1"));
+        }
     }
 
     #[test]
-    fn those_of_what_lies_beside_it_too() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = |short| Key::of(dir.path(), short, false).unwrap();
-        assert_ne!(key("1"), key("2"));
+    fn an_import_map_counts_where_it_is() {
+        let deno = ("deno.json", r#"{"importMap": "./map.json"}"#);
+        assert_ne!(key(&[deno, ("map.json", "{}")], "1"), key(&[deno, ("map.json", "{ }")], "1"));
     }
 
     #[test]
-    fn dependencies_of_any_kind_count() {
+    fn dependencies_that_are_copied_are_the_versions_own() {
+        let deno = ("deno.json", r#"{"links": ["./a"]}"#);
+        assert_ne!(key(&[deno], "1"), key(&[deno], "2"));
+    }
+
+    #[test]
+    fn manifests_beside_the_project_count_when_it_includes_others() {
         let dir = tempfile::tempdir().unwrap();
-        let with = |text: &str| {
-            std::fs::write(dir.path().join("package.json"), text).unwrap();
-            has_dependencies(dir.path())
-        };
-        assert!(!has_dependencies(dir.path()) && !with("{}") && !with("no JSON"));
-        assert!(!with(r#"{"dependencies": {}}"#) && with(r#"{"devDependencies": {"a": "1"}}"#));
+        let (root, project) = (dir.path(), dir.path().join("a"));
+        std::fs::create_dir(&project).unwrap();
+        let key = |root| Key::of(&project, root, "1").unwrap();
+        let (alone, with) = (key(&project), key(root));
+        std::fs::write(root.join("package.json"), "{}").unwrap();
+        assert_eq!(alone, key(&project));
+        assert_ne!(with, key(root));
     }
 }

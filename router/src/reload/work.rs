@@ -23,7 +23,7 @@ use crate::cells::{Cell, Cells, Order, StartError};
 use crate::checkout::{Bounds, Checkout, CheckoutError, HashCache, Interrupted, SnapshotError, Store};
 use crate::health;
 use crate::live::{LiveSite, Running};
-use crate::packages::{self, Key};
+use crate::packages::{self, Key, Mentions};
 use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
 use crate::project::{
     ClaimedRoutes, Function, Healthcheck, Installed, Manifest, Prefix, Progress, Role, Upkeep, diagnostic,
@@ -378,7 +378,25 @@ fn incarnation(
 
 fn key(order: &Order) -> std::io::Result<Key> {
     let version = order.version.digest.short();
-    Key::of(&order.checkout.dir, &version, order.include.is_empty())
+    Key::of(&order.checkout.dir, order.root(), &version)
+}
+
+fn mentions(order: &Order) -> Mentions {
+    Mentions::of(order.root(), &order.checkout.dir, &order.entry.path)
+}
+
+/// Whether the version names something that is not on the volume, as far as that can be told from
+/// outside.
+fn needs_more(order: &Order, mentions: &Mentions) -> bool {
+    let dir = &order.checkout.dir;
+    let found = order.checkout.node_modules();
+    let has_packages = found.serve(&order.entry.path) || found.others.contains_key("../node_modules");
+    let needs_packages = || {
+        mentions.have_npm()
+            || packages::has_dependencies(dir)
+            || mentions.have_any(&packages::dev_dependencies(dir))
+    };
+    mentions.have_modules() || (!has_packages && needs_packages())
 }
 
 /// What the process that fetches packages is asked for.
@@ -513,17 +531,21 @@ impl Builder {
         let order = order.clone();
         let found = spawn_blocking(move || {
             let Order { version, checkout, .. } = &order;
-            if checkout.packages().is_some() {
+            if checkout.packages().is_some() || checkout.is_complete() {
                 return Ok(true);
             }
-            let reused =
-                packages.reuse(&version.tenant(), &key(&order)?, |folder| checkout.attach(folder))?;
-            let has_others = || {
-                let found = checkout.node_modules();
-                found.serve(&order.entry.path) || found.others.contains_key("../node_modules")
-            };
-            let has_node_modules = || checkout.has_node_modules() || has_others();
-            Ok(reused || has_node_modules() || !packages::has_dependencies(&checkout.dir))
+            // Where nothing is fetched, what is there is used as it is.
+            let may_install = packages.may_install();
+            let mentions = if may_install { mentions(&order) } else { Mentions::default() };
+            let attach = |folder: &_| checkout.attach(folder);
+            if packages.reuse(&version.tenant(), &key(&order)?, &mentions, attach)? {
+                return Ok(true);
+            }
+            let is_complete = !needs_more(&order, &mentions);
+            if is_complete && may_install {
+                checkout.set_complete();
+            }
+            Ok(is_complete)
         });
         let found = found.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         found.map_err(|error| {
@@ -535,13 +557,13 @@ impl Builder {
     async fn install(&self, order: &Order) -> Result<(), BuildError> {
         let Order { version, checkout, .. } = order;
         let own = order.clone();
-        let asked = spawn_blocking(move || Ok((installation(&own), key(&own)?))).await;
-        let (install, key) =
+        let asked = spawn_blocking(move || Ok((installation(&own), key(&own)?, mentions(&own)))).await;
+        let (install, key, mentions) =
             asked.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(|error| {
                 BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
             })?;
         let checkout = checkout.clone();
-        let order = packages::Order { tenant: version.tenant(), install, key };
+        let order = packages::Order { tenant: version.tenant(), install, key, mentions };
         tokio::select! {
             installed = self.packages.install(order, move |folder| checkout.attach(folder)) => {
                 installed.map_err(BuildError::Failed)

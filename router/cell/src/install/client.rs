@@ -1,10 +1,11 @@
 //! Requests over the network: bounded in time, size and number, tried again where that may help, and not made at all for
 //! a tarball that this machine has.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 
+use super::optional;
 use super::written::Written;
 use crate::runtime::USER_AGENT;
 
@@ -39,6 +41,10 @@ const BODY_PATIENCE: Duration = Duration::from_secs(120);
 
 const ATTEMPTS: u32 = 4;
 
+/// For what is not needed to start: a host that does not answer must not hold up the others.
+const LAZY_HEAD_PATIENCE: Duration = Duration::from_secs(10);
+const LAZY_ATTEMPTS: u32 = 2;
+
 /// Before the second attempt; twice as long before each one after it.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -46,6 +52,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 const MAX_REDIRECTS: usize = 10;
+
+/// Optional packages; each costs another attempt.
+const MAX_LEFT_OUT: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -58,6 +67,10 @@ pub(crate) struct Client {
     unanswered: Mutex<Vec<(Url, String)>>,
     requests: AtomicU64,
     bytes: AtomicU64,
+    /// Nothing that is asked for is needed to start.
+    is_lazy: AtomicBool,
+    /// Optional packages that no package is told to have.
+    left_out: Mutex<BTreeSet<String>>,
 }
 
 /// The same client, for modules.
@@ -85,8 +98,28 @@ impl Client {
             ..CreateHttpClientOptions::default()
         };
         let http = create_http_client(USER_AGENT, options)?;
-        let (used, unanswered, requests, bytes) = Default::default();
-        Ok(Self { http, downloads, used, written, unanswered, requests, bytes })
+        let (used, unanswered, requests, bytes, left_out, is_lazy) = Default::default();
+        Ok(Self { http, downloads, used, written, unanswered, requests, bytes, left_out, is_lazy })
+    }
+
+    /// Sets that nothing that is asked for is needed to start.
+    pub(super) fn set_lazy(&self, is_lazy: bool) {
+        self.is_lazy.store(is_lazy, Ordering::Relaxed);
+    }
+
+    /// Has no package depend on the optional package `name` any more. Returns whether that is new.
+    pub(super) fn leave_out(&self, name: &str) -> bool {
+        let mut left_out = self.left_out.lock().expect("no panic while it is held");
+        left_out.len() < MAX_LEFT_OUT && left_out.insert(name.to_owned())
+    }
+
+    pub(super) fn has_left_out(&self, name: &str) -> bool {
+        self.left_out.lock().expect("no panic while it is held").contains(name)
+    }
+
+    fn without_those_left_out(&self, list: Vec<u8>) -> Vec<u8> {
+        let left_out = self.left_out.lock().expect("no panic while it is held");
+        optional::without(list, &left_out)
     }
 
     /// How many there were so far.
@@ -110,6 +143,7 @@ impl Client {
 
     async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Answer, String> {
         let mut pause = PAUSE;
+        let attempts = if self.is_lazy.load(Ordering::Relaxed) { LAZY_ATTEMPTS } else { ATTEMPTS };
         for attempt in 1.. {
             let answer = self.get_once(url, headers).await;
             let again = match &answer {
@@ -119,7 +153,7 @@ impl Client {
                 Err(Failure::Passing(_)) => true,
                 Err(Failure::Final(_)) => false,
             };
-            if !again || attempt == ATTEMPTS {
+            if !again || attempt >= attempts {
                 return answer.map_err(|failure| {
                     let (Failure::Passing(reason) | Failure::Final(reason)) = failure;
                     let mut unanswered = self.unanswered.lock().expect("no panic while it is held");
@@ -140,12 +174,14 @@ impl Client {
             .map_err(|error| Failure::Final(error.to_string()))?;
         request.headers_mut().extend(headers.clone());
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let sent = tokio::time::timeout(HEAD_PATIENCE, self.http.clone().send(request)).await;
+        let is_lazy = self.is_lazy.load(Ordering::Relaxed);
+        let patience = if is_lazy { LAZY_HEAD_PATIENCE } else { HEAD_PATIENCE };
+        let sent = tokio::time::timeout(patience, self.http.clone().send(request)).await;
         let response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Failure::of(&error)),
             Err(_) => {
-                return Err(Failure::Passing(format!("no answer within {} s", HEAD_PATIENCE.as_secs())));
+                return Err(Failure::Passing(format!("no answer within {} s", patience.as_secs())));
             }
         };
         let (head, body) = response.into_parts();
@@ -258,11 +294,13 @@ impl NpmCacheHttpClient for Client {
                 if let Some(path) = kept {
                     keep::write(&path, &answer.body);
                 }
-                if answer.body.starts_with(&GZIP) {
+                let is_tarball = answer.body.starts_with(&GZIP);
+                if is_tarball {
                     self.written.make_room(&answer.body).await;
                 }
+                let body = if is_tarball { answer.body } else { self.without_those_left_out(answer.body) };
                 let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
-                bytes(answer.body, etag.map(str::to_owned))
+                bytes(body, etag.map(str::to_owned))
             }
             status => Err(failed(Some(status.as_u16()), format!("{shown} answered {status}"))),
         }

@@ -1,14 +1,17 @@
 //! The modules that an entry imports, all of them: those of the project are read, those from elsewhere fetched.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use deno_cache_dir::GlobalOrLocalHttpCache;
 use deno_cache_dir::file_fetcher::{CacheSetting, NullBlobStore};
 use deno_core::url::Url;
 use deno_graph::source::{JsrUrlProvider, LoadFuture, LoadOptions, Loader};
-use deno_graph::{BuildOptions, GraphKind, ModuleGraph, ModuleGraphError};
+use deno_graph::{
+    BuildOptions, CheckJsOption, GraphKind, Module, ModuleGraph, ModuleGraphError, ResolutionError,
+    SpecifierError, WalkOptions,
+};
 use deno_resolver::deno_json::JsxImportSourceConfigResolver;
 use deno_resolver::file_fetcher::{
     DenoGraphLoader, DenoGraphLoaderOptions, PermissionedFileFetcher, PermissionedFileFetcherOptions,
@@ -17,71 +20,191 @@ use deno_resolver::graph::NpmTypesResolutionMode;
 use deno_resolver::loader::MemoryFiles;
 use deno_resolver::lockfile::LockfileLock;
 use deno_semver::jsr::JsrDepPackageReq;
+use deno_semver::npm::NpmPackageReqReference;
 use switchyard_bridge::event::Diagnostic;
 use sys_traits::impls::RealSys;
 
 use super::client::{Client, Modules};
-use super::{Installer, told};
+use super::npm::Npm;
+use super::{Installer, strings, told};
 use crate::frame::frame;
 use crate::paths::Names;
 use crate::project::Sys;
 use crate::roots::Roots;
 
-/// Fetches what `main_module` leads to; without one, nothing. What only a dynamic import names may be missing.
-pub(super) async fn walk(
-    packages: &Installer,
-    roots: &Roots,
-    names: &Names,
-    client: &Arc<Client>,
-    main_module: Option<Url>,
-    as_workers: bool,
-) -> Result<ModuleGraph, Diagnostic> {
-    let graph = build(packages, roots, client, main_module).await.map_err(|error| told(names, &error))?;
-    // A Worker imports what is no module elsewhere: its cell says what is wrong with that.
-    if !as_workers {
-        graph.valid().map_err(|error| invalid(roots, names, client, &error))?;
-    }
-    if let Err(error) = &graph.npm_dep_graph_result {
-        return Err(told(names, &anyhow::anyhow!("{error}")));
-    }
-    Ok(graph)
+/// Modules of one version. What lies behind more of them is not fetched before it is imported.
+const MAX_MODULES: usize = 20_000;
+
+/// A walk over the modules of a version.
+pub(super) struct Walk<'a> {
+    packages: &'a Installer,
+    roots: &'a Roots,
+    names: &'a Names,
+    client: &'a Client,
+    npm: &'a Npm,
+    loader: Confined<'a>,
+    graph: ModuleGraph,
+    /// Those whose lazy imports are known.
+    seen: HashSet<Url>,
+    /// Those that were asked for.
+    asked: HashSet<Url>,
 }
 
-async fn build(
-    packages: &Installer,
-    roots: &Roots,
-    client: &Arc<Client>,
-    main_module: Option<Url>,
-) -> anyhow::Result<ModuleGraph> {
-    let factory = packages.resolver_factory();
-    let workspace = factory.workspace_factory();
-    let mut graph = ModuleGraph::new(GraphKind::CodeOnly);
-    let lock = packages.maybe_lockfile().await?;
-    if let Some(lock) = lock {
-        lock.fill_graph(&mut graph);
+impl<'a> Walk<'a> {
+    pub(super) async fn new(
+        packages: &'a Installer,
+        roots: &'a Roots,
+        names: &'a Names,
+        client: &'a Arc<Client>,
+        npm: &'a Npm,
+    ) -> anyhow::Result<Self> {
+        let mut graph = ModuleGraph::new(GraphKind::CodeOnly);
+        if let Some(lock) = packages.maybe_lockfile().await? {
+            lock.fill_graph(&mut graph);
+        }
+        let loader = Confined { loader: loader(packages, client)?, roots };
+        let (seen, asked) = Default::default();
+        Ok(Self { packages, roots, names, client, npm, loader, graph, seen, asked })
     }
-    let compiler_options = factory.compiler_options_resolver()?;
-    let jsx = JsxImportSourceConfigResolver::from_compiler_options_resolver(compiler_options)?;
-    let resolver = factory.deno_resolver().await?.as_graph_resolver(
-        factory.cjs_tracker()?,
-        &jsx,
-        None,
-        NpmTypesResolutionMode::FallbackToExecution,
-    );
-    let npm = packages.npm_deno_graph_resolver().await?;
-    let loader = Confined { loader: loader(packages, client)?, roots };
-    let mut locker = lock.map(|lock| lock.as_deno_graph_locker());
-    let options = BuildOptions {
-        unstable_bytes_imports: true,
-        jsr_url_provider: &Jsr(workspace.jsr_url().clone()),
-        jsr_version_resolver: Cow::Borrowed(factory.jsr_version_resolver()?.as_ref()),
-        locker: locker.as_mut().map(|locker| locker as _),
-        npm_resolver: Some(npm.as_ref()),
-        resolver: Some(&resolver),
-        ..BuildOptions::default()
-    };
-    graph.build(main_module.into_iter().collect(), Vec::new(), &loader, options).await;
-    Ok(graph)
+
+    pub(super) fn graph(&self) -> &ModuleGraph {
+        &self.graph
+    }
+
+    /// Fetches what `main_module` imports as soon as it is loaded; without one, nothing. A Worker (`as_workers`) imports
+    /// what is no module elsewhere: its cell says what is wrong with that.
+    pub(super) async fn from_entry(
+        &mut self,
+        main_module: Option<Url>,
+        as_workers: bool,
+    ) -> Result<(), Diagnostic> {
+        let told = |names, error| told(names, &error);
+        self.build(main_module.into_iter().collect(), false).await.map_err(|error| told(self.names, error))?;
+        let options = WalkOptions {
+            check_js: CheckJsOption::True,
+            follow_dynamic: false,
+            kind: GraphKind::CodeOnly,
+            prefer_fast_check_graph: false,
+        };
+        // What no manifest names may be there for another package, which the cell finds out.
+        let mut errors = self.graph.walk(self.graph.roots.iter(), options).errors();
+        if let Some(error) = errors.find(|error| !as_workers && !is_unnamed(error)) {
+            return Err(invalid(self.roots, self.names, self.client, &error));
+        }
+        match &self.graph.npm_dep_graph_result {
+            Err(error) => Err(told(self.names, anyhow::anyhow!("{error}"))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Fetches what may be imported later: by those modules, by others that only they lead to, by
+    /// workers, and what deno.json gives names to.
+    pub(super) async fn lazily(&mut self) -> anyhow::Result<()> {
+        self.npm.begin_lazily();
+        let mut more = self.mapped().await?;
+        loop {
+            more.extend(self.mentioned());
+            more.retain(|module| self.asked.insert(module.clone()));
+            if more.is_empty() || self.graph.specifiers_count() > MAX_MODULES {
+                return Ok(());
+            }
+            self.build(std::mem::take(&mut more), true).await?;
+        }
+    }
+
+    /// Returns the modules that could not be fetched, and why.
+    pub(super) fn end(self) -> (ModuleGraph, BTreeMap<String, String>) {
+        let is_remote = |url: &Url| matches!(url.scheme(), "http" | "https" | "jsr");
+        let modules = self.graph.specifiers().filter(|(url, _)| is_remote(url));
+        let failed = modules.filter_map(|(url, module)| {
+            let error = module.err()?;
+            let mut reason = chain(error);
+            if let Some(cause) = self.client.reason(&reason) {
+                reason = format!("{reason} ({cause})");
+            }
+            Some((url.to_string(), self.names.clean(&reason)))
+        });
+        let failed: BTreeMap<_, _> = failed.collect();
+        for (module, reason) in &failed {
+            log::warn!("{module} is not fetched, and fails when it is imported: {reason}");
+        }
+        (self.graph, failed)
+    }
+
+    async fn build(&mut self, modules: Vec<Url>, is_lazy: bool) -> anyhow::Result<()> {
+        let factory = self.packages.resolver_factory();
+        let workspace = factory.workspace_factory();
+        let lock = self.packages.maybe_lockfile().await?;
+        let compiler_options = factory.compiler_options_resolver()?;
+        let jsx = JsxImportSourceConfigResolver::from_compiler_options_resolver(compiler_options)?;
+        let resolver = factory.deno_resolver().await?.as_graph_resolver(
+            factory.cjs_tracker()?,
+            &jsx,
+            None,
+            NpmTypesResolutionMode::FallbackToExecution,
+        );
+        let mut locker = lock.map(|lock| lock.as_deno_graph_locker());
+        let options = BuildOptions {
+            is_dynamic: is_lazy,
+            skip_dynamic_deps: !is_lazy,
+            unstable_bytes_imports: true,
+            file_system: &RealSys,
+            jsr_url_provider: &Jsr(workspace.jsr_url().clone()),
+            jsr_version_resolver: Cow::Borrowed(factory.jsr_version_resolver()?.as_ref()),
+            locker: locker.as_mut().map(|locker| locker as _),
+            npm_resolver: Some(self.npm),
+            resolver: Some(&resolver),
+            ..BuildOptions::default()
+        };
+        self.graph.build(modules, Vec::new(), &self.loader, options).await;
+        Ok(())
+    }
+
+    /// Returns the modules that deno.json, or the import map that it names, gives names to.
+    async fn mapped(&self) -> anyhow::Result<Vec<Url>> {
+        let resolver = self.packages.resolver_factory().workspace_resolver().await?;
+        let Some(map) = resolver.maybe_import_map() else { return Ok(Vec::new()) };
+        let mut modules = Vec::new();
+        let scopes = map.scopes().flat_map(|scope| scope.imports.entries());
+        for target in map.imports().entries().chain(scopes).filter_map(|entry| entry.value) {
+            if let Ok(reference) = NpmPackageReqReference::from_specifier(target) {
+                self.npm.add_lazily(reference);
+            } else if matches!(target.scheme(), "http" | "https" | "jsr") && !target.path().ends_with('/') {
+                modules.push(target.clone());
+            }
+        }
+        Ok(modules)
+    }
+
+    /// Returns the modules that those new in the graph import lazily, or name in strings.
+    fn mentioned(&mut self) -> Vec<Url> {
+        let parser = self.packages.resolver_factory().parsed_source_cache();
+        let mut modules = Vec::new();
+        for module in self.graph.modules() {
+            let Module::Js(module) = module else { continue };
+            if !self.seen.insert(module.specifier.clone()) {
+                continue;
+            }
+            let lazy = module.dependencies.values().filter(|import| import.is_dynamic);
+            modules.extend(lazy.filter_map(|import| import.get_code().cloned()));
+            let text = module.source.text.clone();
+            let parsed = parser.get_matching_parsed_source(&module.specifier, module.media_type, text);
+            modules.extend(parsed.iter().flat_map(|parsed| strings::modules(parsed, self.roots)));
+        }
+        modules
+    }
+}
+
+/// Whether it is about a name that no manifest gives.
+fn is_unnamed(error: &ModuleGraphError) -> bool {
+    let unmapped = |error: &SpecifierError| matches!(error, SpecifierError::ImportPrefixMissing { .. });
+    match error {
+        ModuleGraphError::ResolutionError(ResolutionError::InvalidSpecifier { error, .. }) => unmapped(error),
+        ModuleGraphError::ResolutionError(ResolutionError::ResolverError { specifier, .. }) => {
+            !specifier.starts_with(['.', '/']) && Url::parse(specifier).is_err()
+        }
+        _ => false,
+    }
 }
 
 type Fetcher = DenoGraphLoader<NullBlobStore, Sys, Modules>;

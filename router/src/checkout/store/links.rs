@@ -1,0 +1,198 @@
+//! The folders of links that a checkout gets when its project has members, or dependencies that are
+//! folders of it: their links lead into the version's own checkout, all others to what was fetched.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use switchyard_protocol::{Link, Target, fetched};
+
+use super::NODE_MODULES;
+use crate::folder::remove;
+
+/// Bytes of the list, which the project's manifests make: some ten thousand links.
+const MAX_LIST: u64 = 8 << 20;
+
+/// Each user of a cell may read links.
+const MODE: u32 = 0o755;
+
+/// Where a checkout's `node_modules` is made, beside the project's directory.
+const UNFINISHED: &str = ".new-links";
+
+/// The links that what is in `folder` asks for.
+pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
+    let mut text = Vec::new();
+    match fs::File::open(folder.join(fetched::LINKS)) {
+        Ok(file) => file.take(MAX_LIST).read_to_end(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Makes the folders of links of the project in `dir`, in place of those that it had.
+pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link]) -> io::Result<()> {
+    let unfinished = dir.with_file_name(UNFINISHED);
+    clear(&unfinished)?;
+    make(&unfinished)?;
+    top(&unfinished, &folder.join(NODE_MODULES))?;
+    let mut cleared = Vec::new();
+    for link in links {
+        let Some(Place { owner, name }) = Place::of(&link.at) else { continue };
+        let Some(target) = target(dir, folder, &link.to) else { continue };
+        let node_modules = if owner.as_os_str().is_empty() {
+            unfinished.clone()
+        } else {
+            let Some(owner) = within(dir, owner) else { continue };
+            let node_modules = owner.join(NODE_MODULES);
+            // The one of the volume stays.
+            if node_modules.is_symlink() {
+                continue;
+            }
+            if !cleared.contains(&node_modules) {
+                clear(&node_modules)?;
+                make(&node_modules)?;
+                cleared.push(node_modules.clone());
+            }
+            node_modules
+        };
+        link_to(&target, &node_modules, name)?;
+    }
+    let node_modules = dir.join(NODE_MODULES);
+    clear(&node_modules)?;
+    fs::rename(unfinished, node_modules)
+}
+
+/// Links to all packages that are at the top of what was fetched.
+fn top(node_modules: &Path, fetched: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(fetched)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with('@') {
+            symlink(entry.path(), node_modules.join(name))?;
+            continue;
+        }
+        make(&node_modules.join(&name))?;
+        for package in fs::read_dir(entry.path())? {
+            let package = package?;
+            symlink(package.path(), node_modules.join(&name).join(package.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn link_to(target: &Path, node_modules: &Path, name: &Path) -> io::Result<()> {
+    let link = node_modules.join(name);
+    if let Some(scope) = link.parent().filter(|scope| *scope != node_modules)
+        && !is_folder(scope)
+    {
+        make(scope)?;
+    }
+    clear(&link)?;
+    symlink(target, link)
+}
+
+/// The folder that a link leads to, when it is where it may lead to.
+fn target(dir: &Path, folder: &Path, to: &Target) -> Option<PathBuf> {
+    match to {
+        Target::Fetched(path) => is_plain(Path::new(path)).then(|| folder.join(path)),
+        Target::Project(path) => within(dir, Path::new(path)),
+    }
+}
+
+/// Where a link is: in the `node_modules` of which folder of the project, and under which name.
+struct Place<'a> {
+    owner: &'a Path,
+    name: &'a Path,
+}
+
+impl<'a> Place<'a> {
+    fn of(at: &'a str) -> Option<Self> {
+        let (owner, name) = match at.rsplit_once("/node_modules/") {
+            Some((owner, name)) => (owner, name),
+            None => ("", at.strip_prefix("node_modules/")?),
+        };
+        let parts = if name.starts_with('@') { 2 } else { 1 };
+        let is_name = name.split('/').count() == parts && !name.starts_with('.');
+        let (owner, name) = (Path::new(owner), Path::new(name));
+        let is_valid = is_name && is_plain(name) && (owner.as_os_str().is_empty() || is_plain(owner));
+        is_valid.then_some(Self { owner, name })
+    }
+}
+
+fn is_plain(path: &Path) -> bool {
+    let mut components = path.components().peekable();
+    components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
+}
+
+/// A folder of the project that is there, and not by a link on the way.
+fn within(dir: &Path, path: &Path) -> Option<PathBuf> {
+    let mut found = dir.to_owned();
+    for component in path.components() {
+        let Component::Normal(name) = component else { return None };
+        found.push(name);
+        if !is_folder(&found) {
+            return None;
+        }
+    }
+    Some(found)
+}
+
+pub(super) fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|status| status.is_dir())
+}
+
+/// Removes a link, or a folder of links.
+pub(super) fn clear(path: &Path) -> io::Result<()> {
+    if is_folder(path) {
+        remove(path);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(MODE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_lead_into_the_checkout_and_packages_to_what_was_fetched() {
+        let state = tempfile::tempdir().unwrap();
+        let (dir, folder) = (state.path().join("checkout/a"), state.path().join("fetched"));
+        for path in
+            [dir.join("packages/say"), folder.join("node_modules/@x/y"), folder.join("node_modules/z")]
+        {
+            fs::create_dir_all(path).unwrap();
+        }
+        let project = |at: &str, to: &str| Link { at: at.to_owned(), to: Target::Project(to.to_owned()) };
+        let fetched = |at: &str, to: &str| Link { at: at.to_owned(), to: Target::Fetched(to.to_owned()) };
+        let links = [
+            project("node_modules/@w/say", "packages/say"),
+            fetched("packages/say/node_modules/z", "node_modules/z"),
+            project("../b/node_modules/x", "packages/say"),
+            project("node_modules/../x", "packages/say"),
+            project("node_modules/up", "../.."),
+            fetched("node_modules/up", "../checkout"),
+            project("gone/node_modules/x", "packages/say"),
+        ];
+        // Twice: a second installation takes the place of the first one.
+        for _ in 0..2 {
+            lay_out(&dir, &folder, &links).unwrap();
+            let reads = |at: &str| fs::read_link(dir.join(at)).unwrap();
+            assert_eq!(reads("node_modules/@w/say"), dir.join("packages/say"));
+            assert_eq!(reads("node_modules/@x/y"), folder.join("node_modules/@x/y"));
+            assert_eq!(reads("node_modules/z"), folder.join("node_modules/z"));
+            assert_eq!(reads("packages/say/node_modules/z"), folder.join("node_modules/z"));
+            assert_eq!(fs::read_dir(dir.join("node_modules")).unwrap().count(), 3);
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing was made elsewhere");
+        }
+    }
+}
