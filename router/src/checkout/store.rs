@@ -101,8 +101,11 @@ impl Checkout {
     pub(crate) fn attach(&self, folder: &Path) -> io::Result<()> {
         let node_modules = self.dir.join(NODE_MODULES);
         let earlier = linked_packages(&self.dir).map(|earlier| earlier.join(NODE_MODULES));
-        let is_earlier = links::is_folder(&node_modules)
-            || fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
+        let of_volume = self.node_modules();
+        // One of the volume's may be a folder of links too.
+        let is_laid_out = of_volume.own.is_none() && links::is_folder(&node_modules);
+        let is_earlier =
+            is_laid_out || fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
         let fetched = folder.join(NODE_MODULES);
         let links = links::read(folder)?;
         // An empty one would stand before those of a workspace that the project is in.
@@ -113,7 +116,7 @@ impl Checkout {
                 links::clear(&node_modules)?;
                 self.relink(&fetched, &node_modules)?;
             } else {
-                links::lay_out(&self.dir, folder, &links)?;
+                links::lay_out(&self.dir, folder, &links, &of_volume)?;
             }
         }
         self.relink(folder, &self.dir.with_file_name(PACKAGES))

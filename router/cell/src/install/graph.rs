@@ -79,7 +79,9 @@ impl<'a> Walk<'a> {
         as_workers: bool,
     ) -> Result<(), Diagnostic> {
         let told = |names, error| told(names, &error);
-        self.build(main_module.into_iter().collect(), false).await.map_err(|error| told(self.names, error))?;
+        self.build(main_module.into_iter().collect(), false)
+            .await
+            .map_err(|error| told(self.names, error))?;
         let options = WalkOptions {
             check_js: CheckJsOption::True,
             follow_dynamic: false,

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use switchyard_protocol::{Link, Target, fetched};
 
-use super::NODE_MODULES;
+use super::{NODE_MODULES, NodeModules};
 use crate::folder::remove;
 
 /// Bytes of the list, which the project's manifests make: some ten thousand links.
@@ -31,13 +31,17 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Makes the folders of links of the project in `dir`, in place of those that it had.
-pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link]) -> io::Result<()> {
+/// Makes the folders of links of the project in `dir`, in place of those that it had. Those that are `of_volume` stay.
+pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link], of_volume: &NodeModules) -> io::Result<()> {
     let unfinished = dir.with_file_name(UNFINISHED);
     clear(&unfinished)?;
     make(&unfinished)?;
     top(&unfinished, &folder.join(NODE_MODULES))?;
     let mut cleared = Vec::new();
+    let is_of_volume = |node_modules: &Path| {
+        let below = node_modules.strip_prefix(dir).ok().and_then(Path::to_str);
+        node_modules.is_symlink() || below.is_some_and(|below| of_volume.others.contains_key(below))
+    };
     for link in links {
         let Some(Place { owner, name }) = Place::of(&link.at) else { continue };
         let Some(target) = target(dir, folder, &link.to) else { continue };
@@ -46,8 +50,7 @@ pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link]) -> io::Result<(
         } else {
             let Some(owner) = within(dir, owner) else { continue };
             let node_modules = owner.join(NODE_MODULES);
-            // The one of the volume stays.
-            if node_modules.is_symlink() {
+            if is_of_volume(&node_modules) {
                 continue;
             }
             if !cleared.contains(&node_modules) {
@@ -185,7 +188,7 @@ mod tests {
         ];
         // Twice: a second installation takes the place of the first one.
         for _ in 0..2 {
-            lay_out(&dir, &folder, &links).unwrap();
+            lay_out(&dir, &folder, &links, &NodeModules::default()).unwrap();
             let reads = |at: &str| fs::read_link(dir.join(at)).unwrap();
             assert_eq!(reads("node_modules/@w/say"), dir.join("packages/say"));
             assert_eq!(reads("node_modules/@x/y"), folder.join("node_modules/@x/y"));
