@@ -63,6 +63,13 @@ pub(super) struct Plan {
     pub(super) is_static: bool,
 }
 
+/// What the folder that a project lies in says of it as one of Supabase's functions.
+struct Said {
+    now: Option<Function>,
+    /// Of the live version.
+    before: Option<Function>,
+}
+
 impl Plan {
     /// # Errors
     /// Tokens are to be verified, and the policy gives no secret.
@@ -70,6 +77,7 @@ impl Plan {
         version: Version,
         checkout: Checkout,
         manifest: Manifest,
+        said: Said,
         policy: &Policy,
         store: &Store,
     ) -> Result<Self, Diagnostic> {
@@ -88,8 +96,9 @@ impl Plan {
             worker,
             assets,
         } = manifest;
-        let verifies = function.as_ref().map(|function| function.verify_jwt);
-        let verifier = verifies.map(|verifies| Verifier::of(&version.project, verifies, &grant.env));
+        let before = said.before.and_then(|function| function.verify_jwt);
+        let verifies = function.map(|function| function.verify_jwt);
+        let verifier = verifies.map(|verifies| Verifier::of(&version.project, verifies, before, &grant.env));
         let verifier = verifier.transpose()?.flatten().map(Arc::new);
         let is_static = platform == Platform::Static;
         let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));
@@ -104,7 +113,7 @@ impl Plan {
             routes,
             prefix,
             verifier,
-            function,
+            function: said.now,
             upkeep,
             asked,
             installed: None,
@@ -297,7 +306,8 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
             Ok(tenant) => tenant,
             Err(error) => return Ok(Read::new(Found::Invalid(error), None)),
         };
-        let function = match Role::of(place.root.path(), place.project.as_str()) {
+        let before = place.live_function.as_ref();
+        let function = match Role::of(place.root.path(), place.project.as_str(), before) {
             Ok(Role::LeftOut(why)) => {
                 tracing::info!(project.name = %place.project, "{} is left out: {why}", place.project);
                 return Ok(Read::new(Found::Gone, None));
@@ -345,8 +355,9 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         }
         match store.make(&version, &snapshot, place.live.as_ref(), &pace) {
             Ok(checkout) => {
+                let said = Said { now: function.clone(), before: place.live_function.clone() };
                 let plan = Manifest::read(&checkout.dir, &place.project, function)
-                    .and_then(|manifest| Plan::new(version, checkout, manifest, &place.policy, store))
+                    .and_then(|manifest| Plan::new(version, checkout, manifest, said, &place.policy, store))
                     .map(|plan| Plan { installed: Some(installed), ..plan });
                 return read(found, Some(plan));
             }
@@ -645,7 +656,8 @@ fn find_blocking(
     }
     let checkout = store.find(version, &|bytes| turn.count(bytes))?;
     let manifest = Manifest::read(&checkout.dir, &version.project, function.clone()).ok()?;
-    Plan::new(version.clone(), checkout, manifest, policy, store).ok()
+    let said = Said { now: function.clone(), before: None };
+    Plan::new(version.clone(), checkout, manifest, said, policy, store).ok()
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {
