@@ -223,21 +223,25 @@ impl NodeRequireLoader for Loader {
         project.phantoms.note(&path);
         match project.admit(&path) {
             Ok(file) if project.has_written(&file) => Ok(Cow::Owned(file)),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                let real = path.canonicalize().ok();
+            Ok(real) => source::check_package(project, &real).map(|()| path),
+            Err(error) => {
+                let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+                let real = path.canonicalize().ok().filter(|_| is_denied);
                 if let Some(own) = real.and_then(|real| project.roots.in_checkout(&real)) {
                     return Ok(Cow::Owned(own));
                 }
-                // The search for a module's package.json goes upwards until it finds one.
-                if path.file_name().is_some_and(|name| name == "package.json") {
+                // The search for a module's package.json goes upwards until it finds one. Nothing is found outside,
+                // whether there is something or not.
+                let is_package_file = path.file_name().is_some_and(|name| name == "package.json");
+                if is_denied && is_package_file || !project.roots.name(&path) {
                     Ok(Cow::Borrowed(Path::new("/dev/null/package.json")))
-                } else {
+                } else if is_denied {
                     Err(source::unreadable(project, &path, &error))
+                } else {
+                    // That there is no such file is for the caller to find out.
+                    Ok(path)
                 }
             }
-            Ok(real) => source::check_package(project, &real).map(|()| path),
-            // That there is no such file is for the caller to find out.
-            Err(_) => Ok(path),
         }
     }
 

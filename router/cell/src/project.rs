@@ -148,7 +148,11 @@ impl Project {
     /// folder that it writes to itself.
     pub(crate) fn admit(&self, path: &Path) -> io::Result<PathBuf> {
         let inside = self.roots.admit(path);
-        if inside.is_ok() { inside } else { self.written.admit(path).map_or(inside, Ok) }
+        match self.written.admit(path).filter(|_| inside.is_err()) {
+            Some(written) => Ok(written),
+            None if inside.is_ok() || self.roots.name(path) || self.written.place(path).is_none() => inside,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// Whether the version has written the file, by its real path.

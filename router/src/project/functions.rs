@@ -86,7 +86,7 @@ impl Role {
         }
         let Some(config) = config(root, true)? else { return Ok(Self::Function(Function::default())) };
         let own = config.get(FOLDER).and_then(|functions| functions.get(name));
-        if own.and_then(|own| own.get("enabled")).and_then(Value::as_bool) == Some(false) {
+        if !Function::flag(own, name, "enabled")? {
             return Ok(Self::LeftOut("config.toml has enabled = false for it"));
         }
         Function::configured(own, name).map(Self::Function)
@@ -97,17 +97,21 @@ impl Role {
     }
 }
 
+fn wrong(name: &str, field: &str, fix: &str) -> Diagnostic {
+    in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
+}
+
 impl Function {
+    /// A field that is true unless the function's table in config.toml says otherwise.
+    fn flag(own: Option<&Value>, name: &str, field: &str) -> Result<bool, Diagnostic> {
+        let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(true) };
+        value.as_bool().ok_or_else(|| wrong(name, field, "must be true or false"))
+    }
+
     /// `own`: the function's table in config.toml.
     fn configured(own: Option<&Value>, name: &str) -> Result<Self, Diagnostic> {
-        let wrong = |field: &str, fix: &str| {
-            in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
-        };
-        // Supabase's tools verify tokens unless the configuration says otherwise.
-        let verify = match own.and_then(|own| own.get("verify_jwt")) {
-            None => true,
-            Some(value) => value.as_bool().ok_or_else(|| wrong("verify_jwt", "must be true or false"))?,
-        };
+        let wrong = |field: &str, fix: &str| wrong(name, field, fix);
+        let verify = Self::flag(own, name, "verify_jwt")?;
         let path = |field: &str| {
             let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(None) };
             let shape = "must be a path as in \"./functions/hello/index.ts\"";
@@ -318,6 +322,7 @@ mod tests {
         assert_eq!(function(own, "hello").import_map, None, "it is read anyway");
         for (text, field) in [
             ("[functions.hello]\nverify_jwt = 1\n", "functions.hello.verify_jwt"),
+            ("[functions.hello]\nenabled = \"false\"\n", "functions.hello.enabled"),
             ("[functions.hello]\nentrypoint = \"../x.ts\"\n", "functions.hello.entrypoint"),
             ("[functions.hello]\nentrypoint = \"./functions/other/x.ts\"\n", "functions.hello.entrypoint"),
             ("[functions.hello]\nimport_map = \"./functions/../../x\"\n", "functions.hello.import_map"),
