@@ -2,7 +2,7 @@
 //! a link back into the project (a workspace's member, a `file:` dependency) leads to the checkout
 //! instead: a version runs no code but its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::bounds::{Interrupted, Pace};
-use super::snapshot::Snapshot;
+use super::snapshot::{Files, Snapshot};
 use crate::folder::remove;
 use crate::links::Steps;
 use crate::project::{MAX_PACKAGES, NODE_MODULES, is_store};
@@ -116,6 +116,31 @@ pub(super) fn link(
     }
     fs::write(&unfinished, serde_json::to_vec(&found).map_err(io::Error::from)?)?;
     Ok(fs::rename(&unfinished, dir.with_file_name(RECORD))?)
+}
+
+/// Returns `true` when the checkout in `dir` has packages of other folders than `snapshot` finds on
+/// the volume.
+pub(super) fn are_others(dir: &Path, snapshot: &Snapshot) -> bool {
+    read(dir) != find(snapshot)
+}
+
+/// Clears the `node_modules` folders of the project in `dir` that are not of the volume: what was
+/// fetched for it and is laid out in them.
+///
+/// # Errors
+/// One cannot be removed.
+pub(super) fn clear_fetched(dir: &Path, files: &Files) -> io::Result<()> {
+    let of_volume = read(dir);
+    let folders: BTreeSet<&Path> =
+        files.keys().flat_map(|path| Path::new(path).ancestors().skip(1)).collect();
+    let is_below = |folder: &&Path| !folder.starts_with("..");
+    for path in folders.into_iter().filter(is_below).map(|folder| folder.join(NODE_MODULES)) {
+        let is_fetched = path.to_str().is_none_or(|path| !of_volume.contains_key(path));
+        if is_fetched {
+            clear(&dir.join(path))?;
+        }
+    }
+    Ok(())
 }
 
 fn read(dir: &Path) -> Record {
