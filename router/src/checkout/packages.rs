@@ -14,7 +14,7 @@ use super::bounds::{Interrupted, Pace};
 use super::snapshot::{Files, Snapshot};
 use crate::folder::remove;
 use crate::links::Steps;
-use crate::project::{MAX_PACKAGES, NODE_MODULES, is_store};
+use crate::project::{MAX_PACKAGES, NODE_MODULES, is_of_packages, is_store};
 
 /// Beside the project's directory in a checkout: the record of its `node_modules` folders.
 const RECORD: &str = ".node_modules";
@@ -155,9 +155,18 @@ fn find(snapshot: &Snapshot) -> Record {
         let place = snapshot.place(path);
         let real = place.canonicalize().ok().filter(|real| real.is_dir())?;
         let is_own = || paths.iter().any(|other| snapshot.place(other) == real);
-        (real == place || is_own()).then(|| (path.clone(), real))
+        ((real == place || is_own()) && has_any(&real)).then(|| (path.clone(), real))
     });
     found.collect()
+}
+
+/// Returns `false` when the `node_modules` at `place` is empty but for caches of tools: what a
+/// project needs is then fetched, as if it was not there.
+fn has_any(place: &Path) -> bool {
+    let is_package = |entry: fs::DirEntry| entry.file_name().to_str().is_none_or(is_of_packages);
+    // The error of one that cannot be read is for the build.
+    let Ok(mut entries) = fs::read_dir(place) else { return true };
+    entries.any(|entry| entry.is_ok_and(is_package))
 }
 
 /// The packages that lead back to files of the version, by their names in the `node_modules` at

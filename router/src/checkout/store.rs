@@ -36,6 +36,9 @@ const UNFINISHED: &str = ".new-";
 /// Beside the project's directory in a checkout: a link to what was fetched for it.
 const PACKAGES: &str = ".packages";
 
+/// The `node_modules` of a workspace that a project is in, relative to that.
+const WORKSPACE: &str = "../node_modules";
+
 /// Bytes that are copied between two looks at whether to go on: some milliseconds. The kernel shares whole pieces with the
 /// original where the file system can.
 const PIECE: u64 = 8 << 20;
@@ -111,9 +114,11 @@ impl Checkout {
             is_laid_out || fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
         let fetched = folder.join(NODE_MODULES);
         let links = links::read(folder)?;
-        // An empty one would stand before those of a workspace that the project is in.
-        let is_wanted =
-            !node_modules.is_dir() && (!links.is_empty() || fs::read_dir(&fetched)?.next().is_some());
+        // It would stand before those of a workspace that the project is in.
+        let has_workspace = || of_volume.others.contains_key(WORKSPACE);
+        let is_wanted = !node_modules.is_dir()
+            && !has_workspace()
+            && (!links.is_empty() || fs::read_dir(&fetched)?.next().is_some());
         if is_earlier || is_wanted {
             if links.is_empty() {
                 links::clear(&node_modules)?;
