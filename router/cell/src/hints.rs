@@ -9,6 +9,7 @@ const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT
 /// Advice for an error by its text and the files on its stack, innermost first.
 pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
     let advice = native_packages::advice_for(message, stack).or_else(|| program(message));
+    let advice = advice.or_else(|| generated(message));
     advice.or_else(|| project_paths::hint(message))
 }
 
@@ -17,6 +18,18 @@ fn program(message: &str) -> Option<String> {
     let is_it = SPAWNS.iter().any(|texts| texts.iter().all(|text| first.contains(text)));
     is_it.then(|| format!("Here {}", refusals::RUN))
 }
+
+/// Advice for what a package's own tool would have made among the packages.
+fn generated(message: &str) -> Option<String> {
+    message.contains(PRISMA_CLIENT).then(|| {
+        "Prisma's client is code that `npx prisma generate` makes, and nothing is generated here: have it made among the \
+         project's files (`output` in schema.prisma) and import it from there"
+            .to_owned()
+    })
+}
+
+/// The folder in `node_modules` that Prisma's client is made in by default.
+const PRISMA_CLIENT: &str = "'.prisma/client";
 
 /// A text of Deno's with what it says of flags put in terms of deno.json.
 pub(crate) fn without_flags(text: &str) -> String {
@@ -48,6 +61,12 @@ mod tests {
             assert!(hint(message, std::iter::empty()).unwrap().contains("starts no programs"), "{message}");
         }
         assert_eq!(hint("Error: ENOENT: no such file", std::iter::empty()), None);
+    }
+
+    #[test]
+    fn a_client_that_was_not_generated_is_explained() {
+        let message = "Error: Cannot find module '.prisma/client/default'\nRequire stack:";
+        assert!(hint(message, std::iter::empty()).unwrap().contains("prisma generate"));
     }
 
     #[test]

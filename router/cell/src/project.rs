@@ -134,7 +134,7 @@ impl Project {
             vendor,
             features,
             package_files,
-            phantoms: Phantoms::of(start.packages.as_deref()),
+            phantoms: Phantoms::of(start.packages.as_deref(), &roots),
             failures: Failures::default(),
             cache,
             assets,

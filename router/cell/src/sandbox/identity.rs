@@ -33,6 +33,12 @@ static ORIGIN: OnceLock<Origin> = OnceLock::new();
 /// exists.
 pub(crate) fn reduce() -> Result<()> {
     let had = caps::read(None, CapSet::Permitted)?;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        // Else `access(2)`, by which Deno looks whether a file exists, leaves the capabilities of a
+        // user out, and does not find what opening finds. Each thread names those that it keeps.
+        control(libc::PR_SET_SECUREBITS, libc::SECBIT_NO_SETUID_FIXUP as libc::c_ulong)
+            .context("have files exist for whoever can open them")?;
+    }
     let kept: CapsHashSet = had.intersection(&CapsHashSet::from(UNTIL_ASSIGNED)).copied().collect();
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
     caps::set(None, CapSet::Effective, &kept)?;
