@@ -192,3 +192,48 @@ fn what_is_wrong_in_a_configuration_is_named_with_file_and_field() {
         assert!(error.message.contains(says), "{}", error.message);
     }
 }
+
+#[test]
+fn a_program_whose_start_is_not_understood_is_no_site() {
+    for start in ["pm2 start ecosystem.config.js", "turbo run start", "make serve", "npm run gone"] {
+        let package = json!({ "scripts": { "start": start } }).to_string();
+        for page in ["index.html", "public/index.html", "docs/index.html"] {
+            let found = error(&[(PACKAGE_FILE, &package), (page, PAGE), ("lib/db.js", "secret")]);
+            assert!(found.message.contains("scripts.start in package.json"), "{start}: {}", found.message);
+            assert!(found.message.contains("\"platform\": \"static\""), "{}", found.message);
+        }
+        assert_eq!(root(&[(PACKAGE_FILE, &package), ("dist/index.html", PAGE)]), "dist", "{start}");
+    }
+    assert!(error(&[("Procfile", "web: gunicorn app"), ("index.html", PAGE)]).message.contains("Procfile"));
+    assert!(error(&[("index.php", ""), ("index.html", PAGE)]).message.contains("index.php"));
+}
+
+#[test]
+fn a_site_whose_start_is_a_tool_for_developers_is_a_site() {
+    for start in [
+        "live-server",
+        "npx http-server . -p 3000",
+        "npm run dev",
+        "concurrently 'npm:dev' 'sass -w a b'",
+        "python3 -m http.server",
+        "echo \"no start\" && exit 1",
+    ] {
+        let scripts = json!({ "scripts": { "start": start, "dev": "browser-sync start --server" } });
+        assert_eq!(root(&[(PACKAGE_FILE, &scripts.to_string()), ("index.html", PAGE)]), "", "{start}");
+    }
+    for start in ["craco start", "docusaurus start", "react-app-rewired start"] {
+        let package = json!({ "dependencies": { "x": "1" }, "scripts": { "start": start } }).to_string();
+        assert_eq!(root(&[(PACKAGE_FILE, &package), ("build/index.html", PAGE)]), "build", "{start}");
+    }
+}
+
+#[test]
+fn an_export_of_next_is_a_site_though_its_start_script_would_refuse_it() {
+    let scripts = json!({ "start": "next start", "build": "next build" });
+    let package = json!({ "dependencies": { "next": "1" }, "scripts": scripts }).to_string();
+    assert_eq!(root(&[(PACKAGE_FILE, &package), ("out/index.html", PAGE)]), "out");
+    let files = r#"{"config": {"output": "export"}}"#;
+    let built = [(".next/BUILD_ID", "x"), (".next/required-server-files.json", files)];
+    let all = [&[(PACKAGE_FILE, package.as_str()), ("out/index.html", PAGE)][..], &built].concat();
+    assert_eq!(root(&all), "out");
+}
