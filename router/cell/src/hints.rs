@@ -9,8 +9,17 @@ const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT
 /// Advice for an error by its text and the files on its stack, innermost first.
 pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
     let advice = native_packages::advice_for(message, stack).or_else(|| program(message));
-    advice.or_else(|| project_paths::hint(message))
+    advice.or_else(|| bun(message)).or_else(|| project_paths::hint(message))
 }
+
+fn bun(message: &str) -> Option<String> {
+    let first = message.lines().next().unwrap_or_default();
+    first.contains("Bun is not defined").then(|| BUN.to_owned())
+}
+
+/// In place of what only Bun has.
+pub(crate) const BUN: &str = "Bun's own interfaces are not there: use export default { fetch } or Deno.serve for Bun.serve, \
+                              and Node's modules (node:sqlite, node:fs) for the rest";
 
 fn program(message: &str) -> Option<String> {
     let first = message.lines().next().unwrap_or_default();
@@ -48,6 +57,12 @@ mod tests {
             assert!(hint(message, std::iter::empty()).unwrap().contains("starts no programs"), "{message}");
         }
         assert_eq!(hint("Error: ENOENT: no such file", std::iter::empty()), None);
+    }
+
+    #[test]
+    fn interfaces_of_bun_have_an_instead() {
+        let hint = hint("ReferenceError: Bun is not defined", std::iter::empty());
+        assert!(hint.unwrap().contains("export default { fetch }"));
     }
 
     #[test]
