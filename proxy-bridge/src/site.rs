@@ -3,6 +3,7 @@
 //! that sends it find it alike.
 
 mod detect;
+mod hosts;
 mod own;
 mod page;
 

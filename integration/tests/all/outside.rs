@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_integration::eventually;
 use switchyard_integration::router::{Builder, Router};
 use switchyard_integration::volume::Volume;
 
@@ -523,5 +524,39 @@ async fn an_import_without_its_extension_is_told_which_file_it_may_mean() {
             "{specifier}: {message}"
         );
         assert!(!message.contains("--"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_refused_names_the_policy_and_no_flag_in_the_log() {
+    let volume = Volume::new();
+    // Its address is known, and refused, only when it connects.
+    let refused = "fetch('http://localhost:8000/')";
+    volume.write("a/main.ts", format!("export default {{ fetch: () => {refused} }};\n"));
+    volume.write("b/main.ts", format!("await {refused};\n"));
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/").await.status, 500);
+    eventually("the error is in the log", || async {
+        router.log.lines().iter().any(|line| line.contains("(Connect): Requires net access"))
+    })
+    .await;
+    let error = router.admin.project("b").await.error.unwrap().message;
+    assert!(error.contains("Requires net access") && error.contains("\"private_net\""), "{error}");
+    assert!(!router.log.lines().iter().any(|line| line.contains("--allow")), "{:?}", router.log.lines());
+}
+
+#[tokio::test]
+async fn interfaces_of_bun_are_reported_with_what_to_use_here() {
+    for (name, main) in [
+        ("global", "Bun.serve({ fetch: () => new Response('') });\n"),
+        ("package", "import { serve } from 'bun';\nserve({});\n"),
+        ("module", "import { Database } from 'bun:sqlite';\nnew Database();\n"),
+    ] {
+        let volume = Volume::new();
+        volume.write("a/main.ts", main);
+        let router = Router::builder(&volume).unwatched().start().await;
+        let error = error(&router).await;
+        assert!(error.message.contains("use export default { fetch }"), "{name}: {error:?}");
+        assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(1)), "{name}: {error:?}");
     }
 }

@@ -4,10 +4,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use switchyard_bridge::admin::{Outcome, State as Shown};
+use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{Client, request, with_header, with_method};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Builder, Router, State};
+use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
 /// The function of the self-hosted stack that starts the other ones.
@@ -109,6 +111,25 @@ async fn the_dispatcher_and_what_is_disabled_are_left_out_with_a_note() {
         assert!(router.log.wait_for(matches).await.is_some(), "{says}");
     }
     router.public.get("/main/").await.assert_problem(404, "unknown-project");
+}
+
+#[tokio::test]
+async fn a_function_that_is_left_out_fails_its_deploy_with_the_reason() {
+    let volume = functions();
+    volume.write("config.toml", "[functions.off]\nenabled = false\n[functions.on]\nverify_jwt = false\n");
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    bridge.deploy_live("on", &Upload::main(PATH)).await;
+    for (function, says) in
+        [("off", "config.toml has enabled = false"), ("main", "starts Supabase's functions")]
+    {
+        let upload = Upload::browser(function, &[("index.ts", DISPATCHER)]);
+        let problem = bridge.deploy(function, &upload).await.assert_problem(422, "build-failed");
+        let text = problem.to_string();
+        assert!(text.contains(&format!("{function} is left out: ")) && text.contains(says), "{text}");
+    }
+    assert!(!volume.path("off").exists() && volume.read("main/index.ts") == DISPATCHER);
+    bridge.clean().await;
 }
 
 #[tokio::test]

@@ -214,9 +214,21 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Returns `true` if a missing build is a library's, beside a program with a conventional name.
+    /// Returns `true` if a missing build is a library's, beside a program with a conventional name, or if the project is a
+    /// built server itself, whose package.json was copied beside it.
     fn may_be_passed_over(&self, named: &Named) -> bool {
-        matches!(named.field.as_str(), "main" | "exports") && files::conventional(self.dir, "").is_some()
+        let is_librarys = matches!(named.field.as_str(), "main" | "exports");
+        (is_librarys && files::conventional(self.dir, "").is_some()) || self.is_output()
+    }
+
+    /// Returns `true` if the project is the output of a framework, without its source.
+    fn is_output(&self) -> bool {
+        let package = self.package.map(|package| package.value);
+        let is_here = |output: Output| {
+            files::output_folder(&output.path).is_none() && !super::is_in_package(&output.path)
+        };
+        outputs::certain(self.dir, package).is_some_and(is_here)
+            || outputs::possible(self.dir, package).is_some_and(is_here)
     }
 
     fn not_built(&self, named: &Named, verb: &str, name: &str) -> Diagnostic {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::page::SOURCES;
-use super::{Fallback, INDEX, Site, below, page};
+use super::{Fallback, INDEX, Site, below, hosts, page};
 use crate::entry::Config;
 use crate::event::Diagnostic;
 
@@ -71,8 +71,10 @@ pub(super) fn find(
     package: Option<Config<'_>>,
     named: bool,
 ) -> Result<Site, Option<Diagnostic>> {
-    if let Some(site) = package.and_then(|package| started(dir, package)) {
-        return Ok(site);
+    let functions = || if named { None } else { hosts::functions(dir) };
+    let site = package.and_then(|package| started(dir, package)).or_else(|| hosts::published(dir));
+    if let Some(site) = site {
+        return functions().map_or(Ok(site), |functions| Err(Some(functions)));
     }
     let own = String::new();
     let outputs = OUTPUTS.map(str::to_owned).into_iter().chain(angular(dir));
@@ -90,10 +92,8 @@ pub(super) fn find(
         match page::unbuilt(dir, &index) {
             None => {
                 let code = if named || !root.is_empty() { None } else { code(dir, config, package) };
-                return match code {
-                    None => Ok(Site::new(root, "its page".to_owned())),
-                    Some(code) => Err(Some(to_name(&root, &code))),
-                };
+                let wrong = code.map(|code| to_name(&root, &code)).or_else(functions);
+                return wrong.map_or_else(|| Ok(Site::new(root, "its page")), |wrong| Err(Some(wrong)));
             }
             Some(why) => unbuilt = unbuilt.or(Some((index, why))),
         }

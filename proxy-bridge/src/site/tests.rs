@@ -237,3 +237,44 @@ fn an_export_of_next_is_a_site_though_its_start_script_would_refuse_it() {
     let all = [&[(PACKAGE_FILE, package.as_str()), ("out/index.html", PAGE)][..], &built].concat();
     assert_eq!(root(&all), "out");
 }
+
+#[test]
+fn the_folder_that_a_host_publishes_is_the_site() {
+    for (file, text) in [
+        ("netlify.toml", "[build]\npublish = \"site/\"\n"),
+        ("vercel.json", r#"{"outputDirectory": "./site"}"#),
+        ("firebase.json", r#"{"hosting": {"public": "site"}}"#),
+    ] {
+        assert_eq!(root(&[(file, text), ("site/index.html", PAGE)]), "site", "{file}");
+        assert_eq!(root(&[(file, text), ("site/a.txt", ""), ("index.html", PAGE)]), "", "{file}");
+    }
+    let base = "[build]\nbase = \"web\"\npublish = \"out/www\"\n";
+    assert_eq!(root(&[("netlify.toml", base), ("web/out/www/index.html", PAGE)]), "web/out/www");
+    let outside = r#"{"outputDirectory": "../other"}"#;
+    assert_eq!(root(&[("vercel.json", outside), ("index.html", PAGE)]), "");
+    let deep = format!("a = {}", "[".repeat(100_000));
+    for broken in ["[build", "publish = 1", "build = 1", &deep] {
+        assert_eq!(root(&[("netlify.toml", broken), ("index.html", PAGE)]), "", "{broken}");
+    }
+}
+
+#[test]
+fn functions_of_a_host_beside_a_site_are_an_error_that_names_one() {
+    let site = ("index.html", PAGE);
+    for (config, function) in [
+        (("vercel.json", "{}"), "api/hello.js"),
+        (("netlify.toml", ""), "netlify/functions/hi.mts"),
+        (("netlify.toml", "[functions]\ndirectory = \"fn\""), "fn/hi.js"),
+    ] {
+        let files = [site, config, (function, "")];
+        let error = error(&files);
+        assert_eq!(error.file.as_deref(), Some(function));
+        assert!(error.message.starts_with(function) && error.message.contains("\"entry\""), "{error:?}");
+        let as_static = ("deno.json", r#"{"switchyard": {"platform": "static"}}"#);
+        assert_eq!(root(&[files[0], files[1], files[2], as_static]), "");
+        let code = [files[0], files[1], files[2], ("server.ts", "")];
+        assert_eq!(entry_of(&code), "server.ts", "a program may import them");
+    }
+    assert_eq!(root(&[site, ("api/hello.js", "")]), "", "no host says that these are functions");
+    assert_eq!(root(&[site, ("vercel.json", "{}"), ("api/spec.yml", "")]), "");
+}

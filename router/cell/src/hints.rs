@@ -9,9 +9,18 @@ const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT
 /// Advice for an error by its text and the files on its stack, innermost first.
 pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
     let advice = native_packages::advice_for(message, stack).or_else(|| program(message));
-    let advice = advice.or_else(|| generated(message));
+    let advice = advice.or_else(|| generated(message)).or_else(|| bun(message));
     advice.or_else(|| project_paths::hint(message))
 }
+
+fn bun(message: &str) -> Option<String> {
+    let first = message.lines().next().unwrap_or_default();
+    first.contains("Bun is not defined").then(|| BUN.to_owned())
+}
+
+/// In place of what only Bun has.
+pub(crate) const BUN: &str = "Bun's own interfaces are not there: use export default { fetch } or Deno.serve for Bun.serve, \
+                              and Node's modules (node:sqlite, node:fs) for the rest";
 
 fn program(message: &str) -> Option<String> {
     let first = message.lines().next().unwrap_or_default();
@@ -67,6 +76,12 @@ mod tests {
     fn a_client_that_was_not_generated_is_explained() {
         let message = "Error: Cannot find module '.prisma/client/default'\nRequire stack:";
         assert!(hint(message, std::iter::empty()).unwrap().contains("prisma generate"));
+    }
+
+    #[test]
+    fn interfaces_of_bun_have_an_instead() {
+        let hint = hint("ReferenceError: Bun is not defined", std::iter::empty());
+        assert!(hint.unwrap().contains("export default { fetch }"));
     }
 
     #[test]

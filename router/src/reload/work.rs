@@ -215,6 +215,8 @@ pub(super) struct Place {
     /// both are the same. `None` when somebody asks for one.
     pub(super) failed: Option<(Version, Installed)>,
     pub(super) trigger: Trigger,
+    /// Whether a deploy has it, which waits for a version of what it has put there.
+    pub(super) is_deployed: bool,
 }
 
 impl Place {
@@ -308,6 +310,10 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         };
         let before = place.live_function.as_ref();
         let function = match Role::of(place.root.path(), place.project.as_str(), before) {
+            Ok(Role::LeftOut(why)) if place.is_deployed && !place.root.lacks(place.project.as_str()) => {
+                let error = diagnostic(format!("{} is left out: {why}. Do not deploy it", place.project));
+                return Ok(Read::new(Found::Invalid(error), None));
+            }
             Ok(Role::LeftOut(why)) => {
                 tracing::info!(project.name = %place.project, "{} is left out: {why}", place.project);
                 return Ok(Read::new(Found::Gone, None));

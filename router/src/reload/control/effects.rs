@@ -109,6 +109,7 @@ impl Control {
             policy: self.parts.policy.clone(),
             failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
             trigger,
+            is_deployed: project.machine.hold.is_some(),
         };
         let (cache, reading) = (std::mem::take(&mut project.cache), project.reading.clone());
         let job = Job { store: self.parts.store.clone(), place, cache };
