@@ -131,6 +131,11 @@ impl<'a> Search<'a> {
         if !self.dir.join(".next/BUILD_ID").is_file() {
             return Err(self.not_built(named, "serves", ".next"));
         }
+        if outputs::is_export(self.dir) {
+            // The default of create-next-app, left over.
+            self.misses.add(named, "runs next start, which serves no export".to_owned(), Kind::Tool);
+            return Ok(None);
+        }
         let Some(output) = outputs::next(self.dir, package) else {
             return self.installed(named, "next", package);
         };
