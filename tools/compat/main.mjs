@@ -22,6 +22,8 @@ const WORK = join(ROOT, "target/compat");
 const PEERS = join(WORK, "peers");
 const TABLE = join(ROOT, "docs/compatibility.md");
 const TOOLS = join(ROOT, "target/tools/node_modules/.bin");
+// Projects of one router: frameworks have a quarter of a gigabyte of packages each.
+const BATCH = 12;
 const ROUTER = join(ROOT, "target/release/switchyard-router");
 
 // What was last started is ended first.
@@ -173,14 +175,16 @@ function choose(only) {
   return cases.filter((one) => named.includes(one) || named.some(({ of }) => of === one.name));
 }
 
-// Runs the cases that have this projects root. Gives their results.
-async function runRoot(root, here, upstream) {
+// Runs cases that have one projects root. Gives their results.
+async function runBatch(here, upstream) {
+  const { root = "projects" } = here[0];
   const projects = join(WORK, root);
   for (const [path, text] of Object.entries(cases.roots[root] ?? {})) {
     await mkdir(dirname(join(projects, path)), { recursive: true });
     await writeFile(join(projects, path), text);
   }
-  const [made, results] = [[], []];
+  const made = [];
+  const results = new Map();
   for (const one of here) {
     console.error(`making ${one.name}`);
     try {
@@ -189,18 +193,31 @@ async function runRoot(root, here, upstream) {
       await rm(join(projects, one.name), { recursive: true, force: true });
       const reason = `not made: ${shown(error)}`;
       console.error(`${one.name}: ${reason}`);
-      results.push({ ...one, title: one.title ?? one.packages?.join(", ") ?? one.name, requests: 0, reason, skipped: true });
+      results.set(one, { ...one, title: one.title ?? one.packages?.join(", ") ?? one.name, requests: 0, reason, skipped: true });
     }
   }
   const router = await startRouter(ROUTER, projects, policy(upstream, here));
   ends.push(router.end);
   for (const { one, peerFolder, title } of made) {
     const result = await compare(router, upstream, one, peerFolder);
-    results.push({ ...one, ...result, title, requests: one.check ? 1 : (one.requests ?? ["/"]).length });
+    results.set(one, { ...one, ...result, title, requests: one.check ? 1 : (one.requests ?? ["/"]).length });
     console.error(`${one.name}: ${result.reason ?? "same"}${result.peerReason ? ` (the peer: ${result.peerReason})` : ""}`);
   }
   await ends.pop()();
-  return results;
+  await rm(WORK, { recursive: true, force: true });
+  return here.map((one) => results.get(one));
+}
+
+// Cases that are served by one router, so that their packages are not all on the disk at once. A copy stays with what it copies.
+function batches(chosen) {
+  const all = [];
+  for (const one of chosen) {
+    const last = all.at(-1);
+    const belongs = last !== undefined && last[0].group === one.group && (last.length < BATCH || one.of !== undefined);
+    if (belongs) last.push(one);
+    else all.push([one]);
+  }
+  return all;
 }
 
 async function table(results) {
@@ -215,10 +232,7 @@ async function main(args) {
   await rm(WORK, { recursive: true, force: true });
   const upstream = await startUpstream();
   const results = [];
-  for (const root of new Set(chosen.map(({ root = "projects" }) => root))) {
-    results.push(...(await runRoot(root, chosen.filter((one) => (one.root ?? "projects") === root), upstream)));
-  }
-  results.sort((one, other) => chosen.findIndex(({ name }) => name === one.name) - chosen.findIndex(({ name }) => name === other.name));
+  for (const batch of batches(chosen)) results.push(...(await runBatch(batch, upstream)));
   if (args.includes("--check")) {
     const wrong = results.map(unexpected).filter((line) => line !== null);
     console.log(wrong.length === 0 ? `${results.length} projects answer as expected` : wrong.join("\n"));

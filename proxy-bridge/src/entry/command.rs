@@ -22,6 +22,8 @@ pub(super) struct Command {
     pub(super) preload: Vec<String>,
     /// The folder, relative to the project, that it is run in.
     pub(super) folder: String,
+    /// It is run by a tool that finds `a.ts` where `./a.js` or `./a` is imported.
+    pub(super) finds_typescript: bool,
 }
 
 /// The thing that a command runs.
@@ -141,9 +143,10 @@ impl Command {
     fn take(&mut self, flags: &Flags<'_>) {
         for (flag, value) in &flags.values {
             match *flag {
-                "-r" | "--require" | "--import" | "--preload" if !OURS.contains(value) => {
-                    self.preload.push((*value).to_owned());
+                "-r" | "--require" | "--import" | "--preload" if OURS.contains(value) => {
+                    self.finds_typescript = true;
                 }
+                "-r" | "--require" | "--import" | "--preload" => self.preload.push((*value).to_owned()),
                 "--env-file" | "--env-file-if-exists" => self.env_files.push((*value).to_owned()),
                 _ => {}
             }
@@ -175,6 +178,7 @@ impl Command {
         let flags =
             Flags::read(words, &["--env-file", "-r", "--preload", "--cwd", "--port", "-c", "--config"]);
         self.take(&flags);
+        self.finds_typescript = true;
         match flags.rest.split_first()? {
             (run, rest) if run == "run" => self.bun(rest, depth + 1).filter(|_| depth < MAX_WRAPPERS),
             (x, rest) if x == "x" => self.wrapped(rest, PACKAGES, depth),
@@ -193,6 +197,7 @@ impl Command {
             return None;
         }
         self.take(&flags);
+        self.finds_typescript = true;
         let (file, args) = flags.rest.split_first()?;
         self.with_file(file, args)
     }

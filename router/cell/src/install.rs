@@ -285,7 +285,7 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
                 .import_map
                 .as_ref()
                 .map(|path| ImportMap(request.checkout.join(path)).boxed()),
-            unstable_sloppy_imports: request.as_workers,
+            unstable_sloppy_imports: request.as_workers || request.sloppy_imports,
             ..ResolverFactoryOptions::default()
         },
     ))

@@ -38,6 +38,7 @@ use crate::roots::{Inside, Roots};
 use crate::vendor::Vendor;
 use crate::workers::Modules;
 use crate::written::Written;
+use switchyard_bridge::entry::SLOPPY_IMPORTS;
 use switchyard_protocol::assets::Assets;
 use switchyard_protocol::{Limits, PlatformApi, Start};
 
@@ -243,7 +244,7 @@ fn resolver_factory(
             // As wrangler's bundler: `./a` and `./a.js` may be a.ts.
             unstable_sloppy_imports: own.as_workers
                 || is_set("DENO_COMPAT")
-                || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
+                || is_set(SLOPPY_IMPORTS),
             ..ResolverFactoryOptions::default()
         },
     )

@@ -53,6 +53,7 @@ export default {
     },
   },
   hono: {
+    peer: "deno",
     packages: ["hono"],
     async check(app) {
       assert.deepEqual(await json(await app.get("/?a=1")), { query: { a: "1" } });
@@ -67,6 +68,7 @@ export default {
     },
   },
   react: {
+    peer: "deno",
     packages: ["react", "react-dom"],
     async check(app) {
       const page = await text(await app.get("/"));
@@ -75,6 +77,7 @@ export default {
     },
   },
   preact: {
+    peer: "deno",
     packages: ["preact", "preact-render-to-string"],
     check: async (app) => assert.equal(await text(await app.get("/")), "<main>Preact <b>3</b></main>"),
   },
@@ -117,6 +120,7 @@ export default {
     },
   },
   zod: {
+    peer: "deno",
     packages: ["zod"],
     async check(app) {
       const user = { name: "ada", email: "ada@example.com" };
@@ -128,6 +132,7 @@ export default {
   axios: { packages: ["axios"], check: answers({ status: 200, data: { method: "POST", body: '{"from":"axios"}' }, refused: 404 }) },
   undici: { packages: ["undici"], check: answers({ status: 200, data: { method: "POST", body: '{"from":"undici"}' } }) },
   drizzle: {
+    peer: "deno",
     packages: ["drizzle-orm"],
     async check(app) {
       const [user] = await json(await app.get("/?name=ada"));
@@ -135,8 +140,8 @@ export default {
     },
   },
   jsonwebtoken: { packages: ["jsonwebtoken"], check: answers({ user: "ada", forged: "JsonWebTokenError" }) },
-  jose: { packages: ["jose"], check: answers({ user: "ada" }) },
-  bcryptjs: { packages: ["bcryptjs"], check: answers({ right: true, wrong: false }) },
+  jose: { peer: "deno", packages: ["jose"], check: answers({ user: "ada" }) },
+  bcryptjs: { peer: "deno", packages: ["bcryptjs"], check: answers({ right: true, wrong: false }) },
   multer: {
     packages: ["multer", "express"],
     async check(app) {
@@ -171,6 +176,7 @@ export default {
     },
   },
   pug: {
+    peer: "deno",
     packages: ["pug", "handlebars", "ejs"],
     async check(app) {
       const [pug, ...others] = await json(await app.get("/"));

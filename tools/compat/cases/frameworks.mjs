@@ -182,4 +182,5 @@ const alone = outputs.map(([name, title, copy, entry, requests]) => ({
   mask,
 }));
 
-export default [...built, ...alone];
+// Each copy behind what it copies.
+export default built.flatMap((one) => [one, ...alone.filter(({ of }) => of === one.name)]);

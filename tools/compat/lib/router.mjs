@@ -1,7 +1,7 @@
 // A router that serves the cases' projects.
 import { once } from "node:events";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,6 +13,8 @@ const READY = 600_000;
 // Starts the router on the folder `projects`, with this policy.
 export async function startRouter(binary, projects, policy) {
   const state = await mkdtemp(join(tmpdir(), "compat-"));
+  // The users of projects pass through it.
+  await chmod(state, 0o711);
   await writeFile(join(state, "policy.toml"), policy);
   const flags = ["--projects", projects, "--state", join(state, "state"), "--policy", join(state, "policy.toml"), "--allow-install"];
   flags.push("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", "--build-timeout", "60000", "--max-project-size", "4294967296");

@@ -8,7 +8,7 @@ use super::super::command::{self, Command, Target};
 use super::super::files::{self, Resolved, resolve};
 use super::super::misses::{Kind, Named};
 use super::super::outputs::{self, Output, shortened};
-use super::super::{Entry, PROGRAMS, env, programs, scripts};
+use super::super::{Entry, PROGRAMS, SLOPPY_IMPORTS, env, programs, scripts};
 use super::{Found, Search, Table};
 
 /// The depth of scripts that run each other.
@@ -165,7 +165,11 @@ impl<'a> Search<'a> {
         variables.extend(command.env);
         // What an inner command sets counts.
         variables.append(&mut entry.env);
+        let finds_typescript = command.finds_typescript || variables.contains_key(SLOPPY_IMPORTS);
         variables.retain(|name, value| env::may_be_set(name) && !value.contains('\0'));
+        if finds_typescript {
+            variables.insert(SLOPPY_IMPORTS.to_owned(), "1".to_owned());
+        }
         entry.env = variables;
         entry.outputs.extend(entry.args.iter().filter_map(|arg| files::output_folder(arg)));
         entry.outputs.sort();
