@@ -189,7 +189,7 @@ fn with_cells_that(does: &str, installer: &str) -> tempfile::TempDir {
          printf '{{\"type\":\"ready\"}}\\n' >&0\n\
          read -r line\n\
          case \"$line\" in\n\
-         *'\"project\":\"good\"'*) printf '{{\"type\":\"serving\"}}\\n' >&0; read -r line;;\n\
+         *'\"project\":\"good\"'*) printf '{{\"type\":\"serving\",\"by\":\"deno\"}}\\n' >&0; read -r line;;\n\
          *) exec 1>&0; {does}; read -r line;;\n\
          esac\n",
         real.display()

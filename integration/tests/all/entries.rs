@@ -32,7 +32,8 @@ import(resolve(process.argv[2])).then(({ text }) =>
 async fn tells(router: &Router, project: &str) -> Value {
     let status = router.admin.project(project).await;
     assert_eq!(status.error, None);
-    serde_json::from_str(&router.public.get(&format!("/{project}/")).await.text()).unwrap()
+    serde_json::from_str(&router.public.get(&format!("/{project}/")).await.text())
+        .expect("the answer is JSON")
 }
 
 async fn entry(router: &Router, project: &str) -> ChosenEntry {

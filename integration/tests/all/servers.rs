@@ -157,7 +157,7 @@ async fn serve_app(router: &Router, app: u16) {
             "The server on port {app} is served; the one on port 9090 gets no requests, \
              unless deno.json says \\\"switchyard\\\": {{\\\"port\\\": 9090}}"
         );
-        eventually(name, || async { printed(&router, name).await.contains(&said) }).await;
+        eventually(name, || async { printed(router, name).await.contains(&said) }).await;
     }
 }
 

@@ -20,10 +20,10 @@ fn volume() -> Volume {
         ("digits.txt", "0123456789"),
         ("empty.txt", ""),
         ("_astro/x.js", "hashed"),
-        ("app.js", "plain"),
-        ("app.js.br", "as br"),
-        ("app.js.gz", "as gzip"),
-        ("app.js.zst", "as zstd"),
+        ("script.js", "plain"),
+        ("script.js.br", "as br"),
+        ("script.js.gz", "as gzip"),
+        ("script.js.zst", "as zstd"),
         (".env", "SECRET"),
         (".well-known/security.txt", "contact"),
         ("package.json", "{}"),
@@ -50,7 +50,7 @@ async fn a_file_is_answered_with_its_type_and_validators_and_no_process() {
         ("/a/about", "about", "text/html; charset=utf-8"),
         ("/a/about.html", "about", "text/html; charset=utf-8"),
         ("/a/docs/", "docs", "text/html; charset=utf-8"),
-        ("/a/app.js?v=1", "plain", "text/javascript; charset=utf-8"),
+        ("/a/script.js?v=1", "plain", "text/javascript; charset=utf-8"),
         ("/a/.well-known/security.txt", "contact", "text/plain; charset=utf-8"),
         ("/a/a%20b/%C3%BC.txt", "encoded", "text/plain; charset=utf-8"),
         ("/a/empty.txt", "", "text/plain; charset=utf-8"),
@@ -139,25 +139,25 @@ async fn a_client_that_has_the_content_is_not_sent_it_again() {
     let volume = volume();
     let router = Router::start(&volume).await;
     let public = &router.public;
-    let etag = public.get("/a/app.js").await.header("etag").unwrap().to_owned();
+    let etag = public.get("/a/script.js").await.header("etag").unwrap().to_owned();
     for known in [etag.as_str(), "*", &format!("W/{etag}"), &format!("\"x\", {etag}")] {
-        let reply = get(public, "/a/app.js", &[("if-none-match", known)]).await;
+        let reply = get(public, "/a/script.js", &[("if-none-match", known)]).await;
         assert_eq!((reply.status, reply.body.len()), (304, 0), "{known}");
         assert_eq!(reply.header("etag"), Some(etag.as_str()));
         assert_eq!(reply.header("vary"), Some("accept-encoding"));
         assert!(reply.version().is_some());
     }
     let since = [("if-modified-since", "Sat, 21 Nov 2126 04:26:12 GMT")];
-    assert_eq!(get(public, "/a/app.js", &since).await.status, 200, "a file has no date");
-    assert_eq!(get(public, "/a/app.js", &[("if-match", "\"x\"")]).await.status, 412);
-    assert_eq!(get(public, "/a/app.js", &[("if-match", &etag)]).await.status, 200);
+    assert_eq!(get(public, "/a/script.js", &since).await.status, 200, "a file has no date");
+    assert_eq!(get(public, "/a/script.js", &[("if-match", "\"x\"")]).await.status, 412);
+    assert_eq!(get(public, "/a/script.js", &[("if-match", &etag)]).await.status, 200);
     // As long as before, and with the same time.
-    let path = volume.path("a/app.js");
+    let path = volume.path("a/script.js");
     let time = path.metadata().and_then(|file| file.modified()).unwrap();
-    volume.write("a/app.js", "PLAIN");
+    volume.write("a/script.js", "PLAIN");
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
     router.admin.reload("a").await;
-    let reply = get(public, "/a/app.js", &[("if-none-match", &etag)]).await;
+    let reply = get(public, "/a/script.js", &[("if-none-match", &etag)]).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, "PLAIN"));
     assert_ne!(reply.header("etag"), Some(etag.as_str()));
 }
@@ -212,7 +212,7 @@ async fn a_file_in_a_compressed_form_is_sent_to_clients_that_take_it() {
         ("identity, br;q=0.5", "plain", None),
         ("deflate", "plain", None),
     ] {
-        let reply = get(&router.public, "/a/app.js", &[("accept-encoding", accepted)]).await;
+        let reply = get(&router.public, "/a/script.js", &[("accept-encoding", accepted)]).await;
         assert_eq!((reply.status, reply.text().as_str()), (200, text), "{accepted}");
         assert_eq!(reply.header("content-encoding"), coding, "{accepted}");
         assert_eq!(reply.header("content-type"), Some("text/javascript; charset=utf-8"));
@@ -231,9 +231,9 @@ async fn files_are_read_with_get_and_head_alone() {
     let volume = volume();
     let router = Router::start(&volume).await;
     let public = &router.public;
-    let whole = public.get("/a/app.js").await;
+    let whole = public.get("/a/script.js").await;
     for mut connection in [public.connect().await, public.connect_h2c().await] {
-        let head = connection.send(with_method(Method::HEAD, "/a/app.js")).await;
+        let head = connection.send(with_method(Method::HEAD, "/a/script.js")).await;
         assert_eq!((head.status, head.body.len()), (200, 0));
         for name in ["content-length", "content-type", "etag", "vary"] {
             assert_eq!(head.header(name), whole.header(name), "{name}");
@@ -242,10 +242,10 @@ async fn files_are_read_with_get_and_head_alone() {
         assert_eq!((gone.status, gone.header("content-length")), (404, Some("12")));
         let redirect = connection.send(with_method(Method::HEAD, "/a/docs")).await;
         assert_eq!((redirect.status, redirect.header("location")), (301, Some("/a/docs/")));
-        assert_eq!(connection.get("/a/app.js").await.text(), "plain");
+        assert_eq!(connection.get("/a/script.js").await.text(), "plain");
     }
     for method in [Method::PUT, Method::DELETE, Method::PATCH] {
-        let reply = public.send(with_method(method, "/a/app.js")).await;
+        let reply = public.send(with_method(method, "/a/script.js")).await;
         assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
     }
     let reply = public.send(post("/a/", "x".repeat(100_000))).await;

@@ -189,6 +189,7 @@ async fn tokens_are_verified_as_config_toml_says() {
         };
         router.public.send(request).await
     };
+    eventually("it is live", || async { ask(&router, None).await.status == 401 }).await;
     ask(&router, None).await.assert_problem(401, "unauthorized");
     ask(&router, Some("Bearer x.y.z".to_owned())).await.assert_problem(401, "unauthorized");
     let expired = format!("Bearer {}", token(&json!({ "role": "anon", "exp": 1 })));
@@ -201,6 +202,7 @@ async fn tokens_are_verified_as_config_toml_says() {
 
     // What config.toml says holds from its next reading on.
     let router = start().start().await;
+    eventually("it is live again", || async { ask(&router, None).await.status == 401 }).await;
     volume.write("config.toml", "[functions.shut]\nverify_jwt = false\n");
     assert_eq!(router.admin.reload("shut").await.outcome, Outcome::Live);
     assert_eq!(ask(&router, None).await.text(), "/shut/x");

@@ -88,7 +88,7 @@ pub(super) fn find(
             None => {
                 let code = if named || !root.is_empty() { None } else { code(dir, config, package) };
                 return match code {
-                    None => Ok(Site::new(root, format!("{index} is there"))),
+                    None => Ok(Site::new(root, "its page".to_owned())),
                     Some(code) => Err(Some(to_name(&code))),
                 };
             }

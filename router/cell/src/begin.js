@@ -12,8 +12,10 @@ const {
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptors,
   ObjectGetPrototypeOf,
+  ObjectHasOwn,
   ObjectPrototype,
   ObjectSetPrototypeOf,
+  ReflectOwnKeys,
   SafeArrayIterator,
   TypeError,
 } = primordials;
@@ -21,13 +23,18 @@ const { setTimeOrigin } = core.loadExtScript("ext:deno_web/15_performance.js");
 
 function expose(id) {
   const own = denoNsUnstableById[id];
-  if (own !== undefined) ObjectDefineProperties(globalThis.Deno, descriptorsOf(own));
+  if (own !== undefined) ObjectDefineProperties(globalThis.Deno, missingOf(own));
   const global = unstableForWindowOrWorkerGlobalScope[id];
   if (global !== undefined) core.defineGlobalProperties(globalThis, { ...global });
 }
 
-function descriptorsOf(object) {
-  return { __proto__: null, ...ObjectGetOwnPropertyDescriptors(object) };
+// What is there already stays: every cell has it, and the glue may have put its own in its place.
+function missingOf(object) {
+  const descriptors = { __proto__: null, ...ObjectGetOwnPropertyDescriptors(object) };
+  for (const name of new SafeArrayIterator(ReflectOwnKeys(descriptors))) {
+    if (ObjectHasOwn(globalThis.Deno, name)) delete descriptors[name];
+  }
+  return descriptors;
 }
 
 // As JavaScript has it (ECMA-262, B.2.2.1). Deno has put something else there, and V8's own is gone.

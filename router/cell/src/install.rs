@@ -178,7 +178,7 @@ async fn fetch_all(
     let npm = Npm::new(&packages, client, request.folder.clone()).await.map_err(told)?;
     npm.resolve_dependencies().await.map_err(told)?;
     let mut walk = Walk::new(&packages, roots, names, client, &npm).await.map_err(told)?;
-    walk.from_entry(main_module, request.as_workers).await?;
+    walk.walk_from(main_module, request.as_workers).await?;
     let lock = packages.maybe_lockfile().await.map_err(told)?;
     if let Some(lock) = lock {
         graph::remember(walk.graph(), lock);

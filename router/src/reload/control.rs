@@ -446,8 +446,16 @@ impl Control {
 /// Logs which entry the newest version has, once for each change of it.
 fn log_entry(project: &mut Project) {
     let name = project.name.clone();
+    let is_static = project.newest().is_some_and(|plan| plan.is_static);
     let Some(entry) = project.new_entry() else { return };
-    tracing::info!(project.name = %name, "the entry of {name} is {}, chosen by {}", entry.path, entry.reason);
+    let (path, reason) = (&entry.path, &entry.reason);
+    match is_static {
+        true => tracing::info!(
+            project.name = %name,
+            "{name} is a static site, served from the folder of {path} without a process; chosen by {reason}"
+        ),
+        false => tracing::info!(project.name = %name, "the entry of {name} is {path}, chosen by {reason}"),
+    }
     for warning in &entry.warnings {
         tracing::warn!(project.name = %name, "{name}: {warning}");
     }

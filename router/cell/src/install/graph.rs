@@ -73,7 +73,7 @@ impl<'a> Walk<'a> {
 
     /// Fetches what `main_module` imports as soon as it is loaded; without one, nothing. A Worker (`as_workers`) imports
     /// what is no module elsewhere: its cell says what is wrong with that.
-    pub(super) async fn from_entry(
+    pub(super) async fn walk_from(
         &mut self,
         main_module: Option<Url>,
         as_workers: bool,
