@@ -130,7 +130,7 @@ export default {
     },
   },
   axios: { packages: ["axios"], check: answers({ status: 200, data: { method: "POST", body: '{"from":"axios"}' }, refused: 404 }) },
-  undici: { packages: ["undici"], check: answers({ status: 200, data: { method: "POST", body: '{"from":"undici"}' } }) },
+  undici: { peer: "deno", packages: ["undici"], check: answers({ status: 200, data: { method: "POST", body: '{"from":"undici"}' } }) },
   drizzle: {
     peer: "deno",
     packages: ["drizzle-orm"],
@@ -224,7 +224,7 @@ export default {
   },
   sharp: {
     packages: ["sharp"],
-    expected: "native code, which no project may load",
+    expected: "native code, which no project may load: `npm install --cpu=wasm32 sharp` installs it as WebAssembly",
     check: answers({ format: "png", width: 20, height: 10 }),
   },
   "sharp-wasm": {

@@ -80,17 +80,6 @@ const generated = {
   "public/robots.txt": "User-agent: *\n",
 };
 
-const tanstack = {
-  "package.json": manifest({ build: "vite build", start: "node .output/server/index.mjs" }, { "@tanstack/react-router": "^1", "@tanstack/react-start": "^1", react: "^19", "react-dom": "^19" }, { devDependencies: { "@vitejs/plugin-react": "^5", nitro: "latest", vite: "^7" } }),
-  "vite.config.ts": 'import { tanstackStart } from "@tanstack/react-start/plugin/vite";\nimport react from "@vitejs/plugin-react";\nimport { nitro } from "nitro/vite";\nimport { defineConfig } from "vite";\nexport default defineConfig({ plugins: [tanstackStart(), nitro(), react()] });\n',
-  "tsconfig.json": '{"compilerOptions": {"jsx": "react-jsx", "moduleResolution": "bundler", "module": "esnext", "target": "es2022", "skipLibCheck": true, "strictNullChecks": true}}',
-  "src/router.tsx": 'import { createRouter } from "@tanstack/react-router";\nimport { routeTree } from "./routeTree.gen";\nexport function getRouter() {\n  return createRouter({ routeTree });\n}\n',
-  "src/routes/__root.tsx": 'import { HeadContent, Outlet, Scripts, createRootRoute } from "@tanstack/react-router";\nexport const Route = createRootRoute({ component: () => <html><head><HeadContent /></head><body><Outlet /><Scripts /></body></html> });\n',
-  "src/routes/index.tsx": 'import { createFileRoute } from "@tanstack/react-router";\nexport const Route = createFileRoute("/")({ component: () => <h1>start</h1> });\n',
-  "src/routes/api.ts": 'import { createFileRoute } from "@tanstack/react-router";\nexport const Route = createFileRoute("/api")({ server: { handlers: { GET: ({ request }) => Response.json({ path: new URL(request.url).pathname }) } } });\n',
-  "public/robots.txt": "User-agent: *\n",
-};
-
 const next = (output) => ({
   "package.json": manifest({ build: "next build", ...(output === "export" ? {} : { start: "next start" }) }, { next: "^16", react: "^19", "react-dom": "^19" }),
   "next.config.mjs": `export default { ${output ? `output: ${JSON.stringify(output)}, ` : ""}typescript: { ignoreBuildErrors: true } };\n`,
@@ -130,7 +119,6 @@ const table = [
   ["react-router", "React Router 7, react-router-serve", router, [["npx", "react-router", "build"]], ["node_modules/@react-router/serve/bin.js", "build/server/index.js"], ["/", "/api", "/robots.txt"]],
   ["nitro", "Nitro, node-server", nitro, [["npx", "nitropack", "build"]], [".output/server/index.mjs"], ["/", "/hello/ada?x=1", "/store", "/none"]],
   ["nitro-storage", "Nitro, a file of its storage `data`", storage, [["npx", "nitropack", "build"]], [".output/server/index.mjs"], ["/"], "its storage is `.data` in the working directory, and a project is read only: name a folder below DATA_DIR in nitro.config (`storage`)"],
-  ["tanstack-start", "TanStack Start with Nitro", tanstack, [["npx", "vite", "build"]], [".output/server/index.mjs"], ["/", "/api", "/robots.txt"]],
   ["nuxt", "Nuxt 4", nuxt, [["npx", "nuxt", "build"]], [".output/server/index.mjs"], ["/api/hello", "/robots.txt", "/"]],
   ["next", "Next.js, next start", next(), [["npx", "next", "build"]], ["node_modules/next/dist/bin/next", "start"], ["/", "/about", "/api/hello", "/robots.txt"]],
   ["next-standalone", "Next.js, standalone", next("standalone"), [["npx", "next", "build"]], [".next/standalone/server.js"], ["/", "/about", "/api/hello"]],

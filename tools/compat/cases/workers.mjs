@@ -41,6 +41,7 @@ const templates = [
 
 // Products of Cloudflare's that do not exist here.
 const EXPECTED = {
+  "template-hello-world-assets-only": "a path without a file is answered with 404 and a line of text, as by all static sites; Cloudflare's 404 has no body",
   "worker-html-rewriter": "HTMLRewriter is not part of it: the log names packages that bring it",
   "worker-kv-namespace": "bindings to Cloudflare's products fail the build by name",
   "template-queues": "bindings to Cloudflare's products fail the build by name",
