@@ -1,10 +1,12 @@
 // A router that serves the cases' projects.
 import { once } from "node:events";
 import { spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { atEnd } from "./cleanup.mjs";
 import { eventually, run } from "./process.mjs";
 
 // Until all projects were read and built: 10 minutes.
@@ -22,9 +24,14 @@ export async function startRouter(binary, projects, policy) {
   const { stdout: registry } = await run("npm", ["config", "get", "registry"]);
   const env = { ...process.env, NPM_CONFIG_REGISTRY: registry.trim() };
   const router = spawn(binary, flags, { stdio: ["ignore", "ignore", "pipe"], env });
+  const forget = atEnd(() => {
+    router.kill("SIGKILL");
+    rmSync(state, { recursive: true, force: true });
+  });
   const end = async () => {
     if (router.exitCode === null && router.signalCode === null && router.kill()) await once(router, "exit");
     await rm(state, { recursive: true, force: true });
+    forget();
   };
   const log = [];
   for await (const line of createInterface(router.stderr)) {
