@@ -1,6 +1,7 @@
 // What each project in `projects` needs of npm, and what it has to answer. A check is given the project as it is reached:
 // `get`, `post`, `ask` (fetch), `socket` (a WebSocket as a list of what comes), `printed` (what it has logged so far).
 import assert from "node:assert/strict";
+import { eventually } from "../lib/process.mjs";
 
 const json = async (response) => {
   const text = await response.text();
@@ -12,6 +13,8 @@ const text = async (response) => {
   assert.ok(response.ok, `${response.status}: ${text.slice(0, 300)}`);
   return text;
 };
+// Logs are written behind answers.
+const prints = (app, text) => eventually(`the log has ${text}`, async () => text.test(await app.printed()));
 const isLoopback = (address) => assert.match(String(address), /^(::ffff:)?127\.0\.0\.1$/);
 const answers = (expected) => async (app) => assert.deepEqual(await json(await app.get("/")), expected);
 const hello = async (app) => {
@@ -49,7 +52,7 @@ export default {
       isLoopback((await json(await app.get("/"))).ip);
       assert.deepEqual(await json(await app.post("/", { name: "ada" })), { name: "ada" });
       assert.equal((await app.post("/", { nobody: 1 })).status, 400);
-      assert.match(await app.printed(), /told: http:/);
+      await prints(app, /told: http:/);
     },
   },
   hono: {
@@ -188,14 +191,14 @@ export default {
     packages: ["pino"],
     async check(app) {
       assert.equal(await text(await app.get("/x")), "logged");
-      assert.match(await app.printed(), /asked of pino/);
+      await prints(app, /asked of pino/);
     },
   },
   winston: {
     packages: ["winston"],
     async check(app) {
       assert.equal(await text(await app.get("/")), "logged");
-      assert.match(await app.printed(), /asked of winston/);
+      await prints(app, /asked of winston/);
     },
   },
   nodemailer: {
