@@ -31,10 +31,11 @@ const KEEPS: &str = "export default { fetch() {
     return new Response(Deno.readTextFileSync(path));
 } };";
 
-/// Answers with what its `node_modules` says.
-const PACKAGED: [(&str, &str); 2] = [
+/// Answers with what its `node_modules` says, by way of a module that is looked for before it is read.
+const PACKAGED: [(&str, &str); 3] = [
     ("main.ts", "import said from 'said';\nexport default { fetch: () => new Response(said) };"),
-    ("node_modules/said/index.js", "module.exports = 'said';"),
+    ("node_modules/said/index.js", "module.exports = require('./cjs/said.js');"),
+    ("node_modules/said/cjs/said.js", "module.exports = 'said';"),
 ];
 
 fn keeping(names: &[&str]) -> Volume {

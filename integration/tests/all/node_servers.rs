@@ -461,3 +461,18 @@ async fn idle_connections_are_kept_by_both_for_the_next_request() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(connection.get("/a/").await.status, 200);
 }
+
+#[tokio::test]
+async fn listeners_of_faults_are_taken_as_by_node() {
+    let volume = node(
+        "(request, response) => {
+            const faults = ['SIGILL', 'SIGFPE', 'SIGSEGV'];
+            for (const signal of faults) process.on(signal, () => {}).once(signal, () => {});
+            const counts = faults.map((signal) => process.listenerCount(signal));
+            for (const signal of faults) process.removeAllListeners(signal);
+            response.end(counts.join());
+        }",
+    );
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/").await.text(), "2,2,2");
+}

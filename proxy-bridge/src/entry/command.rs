@@ -184,12 +184,12 @@ impl Command {
     fn take(&mut self, flags: &Flags<'_>) {
         for (flag, value) in &flags.values {
             match *flag {
-                "-r" | "--require" | "--import" | "--preload" if !OURS.contains(value) => {
-                    self.preload.push((*value).to_owned());
+                "-r" | "--require" | "--import" | "--preload" if OURS.contains(value) => {
+                    // All of ours are compilers.
+                    self.is_compiled = true;
                 }
-                "-r" | "--require" | "--import" | "--loader" | "--experimental-loader" => {
-                    self.is_compiled |= is_compiler(value);
-                }
+                "-r" | "--require" | "--import" | "--preload" => self.preload.push((*value).to_owned()),
+                "--loader" | "--experimental-loader" => self.is_compiled |= is_compiler(value),
                 "--env-file" | "--env-file-if-exists" => self.env_files.push((*value).to_owned()),
                 _ => {}
             }

@@ -56,6 +56,16 @@ function restoreProto() {
   });
 }
 
+// Faults of the program itself, of which no listener is ever called: Node takes one, Deno throws.
+const FAULTS = ["SIGILL", "SIGFPE", "SIGSEGV"];
+
+function takeListenersOfFaults() {
+  const { addSignalListener } = globalThis.Deno;
+  globalThis.Deno.addSignalListener = (signal, listener) => {
+    if (!ArrayPrototypeIncludes(FAULTS, signal)) addSignalListener(signal, listener);
+  };
+}
+
 // NODE_DEBUG: what node:util's debuglog prints.
 function debug(modules) {
   const { initializeDebugEnv } = core.loadExtScript("ext:deno_node/internal/util/debuglog.ts");
@@ -66,6 +76,7 @@ function debug(modules) {
 
 export default function begin(features, nodeDebug) {
   setTimeOrigin();
+  takeListenersOfFaults();
   for (const id of new SafeArrayIterator(features)) expose(id);
   if (ArrayPrototypeIncludes(features, unstableIds.unsafeProto)) restoreProto();
   if (nodeDebug !== undefined) debug(nodeDebug);

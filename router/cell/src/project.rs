@@ -38,7 +38,7 @@ use crate::roots::{Inside, Roots};
 use crate::vendor::Vendor;
 use crate::workers::Modules;
 use crate::written::Written;
-use switchyard_bridge::entry::{PACKAGE_FILE, is_in_package};
+use switchyard_bridge::entry::{PACKAGE_FILE, SLOPPY_IMPORTS, is_in_package};
 use switchyard_protocol::assets::Assets;
 use switchyard_protocol::{Limits, PlatformApi, Start};
 
@@ -255,7 +255,7 @@ fn resolver_factory(
             unstable_sloppy_imports: own.as_workers
                 || own.is_typescript_of_node
                 || is_set("DENO_COMPAT")
-                || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
+                || is_set(SLOPPY_IMPORTS),
             ..ResolverFactoryOptions::default()
         },
     )

@@ -4,7 +4,7 @@ const install = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--pre
 const manifest = (scripts, dependencies, more = {}) => JSON.stringify({ name: "x", private: true, type: "module", scripts, dependencies, ...more });
 
 const svelte = {
-  "package.json": manifest({ build: "vite build", start: "node build" }, { "@sveltejs/adapter-node": "^5", "@sveltejs/kit": "^2", "@sveltejs/vite-plugin-svelte": "^6", svelte: "^5", vite: "^7" }),
+  "package.json": manifest({ build: "vite build", start: "node build" }, {}, { devDependencies: { "@sveltejs/adapter-node": "^5", "@sveltejs/adapter-static": "^3", "@sveltejs/kit": "^2", "@sveltejs/vite-plugin-svelte": "^6", svelte: "^5", vite: "^7" } }),
   "svelte.config.js": 'import adapter from "@sveltejs/adapter-node";\nexport default { kit: { adapter: adapter() } };\n',
   "vite.config.js": 'import { sveltekit } from "@sveltejs/kit/vite";\nexport default { plugins: [sveltekit()] };\n',
   "src/app.html": '<!doctype html><html><head>%sveltekit.head%</head><body>%sveltekit.body%</body></html>\n',
@@ -12,6 +12,16 @@ const svelte = {
   "src/routes/+page.svelte": '<script>\n  let { data } = $props();\n</script>\n<h1>page {data.path} {data.query}</h1>\n',
   "src/routes/api/+server.js": 'import { json } from "@sveltejs/kit";\nexport const GET = ({ url }) => json({ path: url.pathname });\nexport const POST = async ({ request }) => json(await request.json());\n',
   "static/robots.txt": "User-agent: *\n",
+};
+
+const svelteStatic = {
+  "package.json": svelte["package.json"].replace(',"start":"node build"', ""),
+  "svelte.config.js": svelte["svelte.config.js"].replace("adapter-node", "adapter-static"),
+  "vite.config.js": svelte["vite.config.js"],
+  "src/app.html": svelte["src/app.html"],
+  "src/routes/+layout.js": "export const prerender = true;\n",
+  "src/routes/+page.svelte": "<h1>page</h1>\n",
+  "src/routes/about/+page.svelte": "<h1>about</h1>\n",
 };
 
 const astro = (adapter) => ({
@@ -34,12 +44,25 @@ const router = {
   "public/robots.txt": "User-agent: *\n",
 };
 
+const spa = {
+  ...router,
+  "package.json": router["package.json"].replace(',"start":"react-router-serve ./build/server/index.js"', ""),
+  "react-router.config.js": "export default { ssr: false };\n",
+  "app/routes.js": 'import { index } from "@react-router/dev/routes";\nexport default [index("home.jsx")];\n',
+};
+delete spa["app/api.js"];
+
 const nitro = {
   "package.json": manifest({ build: "nitropack build", start: "node .output/server/index.mjs" }, { nitropack: "^2" }),
   "nitro.config.ts": 'export default { srcDir: "server", compatibilityDate: "2025-09-01" };\n',
   "server/routes/index.ts": 'export default eventHandler(() => "nitro");\n',
   "server/routes/hello/[name].ts": 'export default eventHandler((event) => ({ name: getRouterParam(event, "name"), query: getQuery(event) }));\n',
-  "server/routes/store.ts": 'export default eventHandler(async () => {\n  await useStorage("data").setItem("a", "kept");\n  return useStorage("data").getItem("a");\n});\n',
+  "server/routes/store.ts": 'export default eventHandler(async () => {\n  await useStorage("cache").setItem("a", "kept");\n  return useStorage("cache").getItem("a");\n});\n',
+};
+
+const storage = {
+  ...nitro,
+  "server/routes/index.ts": 'export default eventHandler(async () => {\n  await useStorage("data").setItem("a", "kept");\n  return useStorage("data").getItem("a");\n});\n',
 };
 
 const nuxt = {
@@ -47,6 +70,13 @@ const nuxt = {
   "nuxt.config.ts": 'export default defineNuxtConfig({ compatibilityDate: "2025-09-01", telemetry: false });\n',
   "app/app.vue": "<template><h1>nuxt {{ $route.path }}</h1></template>\n",
   "server/api/hello.ts": 'export default defineEventHandler((event) => ({ path: event.path }));\n',
+  "public/robots.txt": "User-agent: *\n",
+};
+
+const generated = {
+  "package.json": manifest({ build: "nuxt build", generate: "nuxt generate" }, { nuxt: "^4", vue: "latest", "vue-router": "latest" }),
+  "nuxt.config.ts": nuxt["nuxt.config.ts"],
+  "app/app.vue": nuxt["app/app.vue"],
   "public/robots.txt": "User-agent: *\n",
 };
 
@@ -88,27 +118,57 @@ const table = [
   ["astro", "Astro, node standalone", astro(true), [["npx", "astro", "build"]], ["dist/server/entry.mjs"], ["/", "/about", "/api", "/robots.txt", "/none"]],
   ["react-router", "React Router 7, react-router-serve", router, [["npx", "react-router", "build"]], ["node_modules/@react-router/serve/bin.js", "build/server/index.js"], ["/", "/api", "/robots.txt"]],
   ["nitro", "Nitro, node-server", nitro, [["npx", "nitropack", "build"]], [".output/server/index.mjs"], ["/", "/hello/ada?x=1", "/store", "/none"]],
+  ["nitro-storage", "Nitro, a file of its storage `data`", storage, [["npx", "nitropack", "build"]], [".output/server/index.mjs"], ["/"], "its storage is `.data` in the working directory, and a project is read only: name a folder below DATA_DIR in nitro.config (`storage`)"],
   ["nuxt", "Nuxt 4", nuxt, [["npx", "nuxt", "build"]], [".output/server/index.mjs"], ["/api/hello", "/robots.txt", "/"]],
   ["next", "Next.js, next start", next(), [["npx", "next", "build"]], ["node_modules/next/dist/bin/next", "start"], ["/", "/about", "/api/hello", "/robots.txt"]],
   ["next-standalone", "Next.js, standalone", next("standalone"), [["npx", "next", "build"]], [".next/standalone/server.js"], ["/", "/about", "/api/hello"]],
   ["next-export", "Next.js, static export", next("export"), [["npx", "next", "build"]], { statics: "out" }, ["/", "/about", "/robots.txt"]],
   ["astro-static", "Astro, static", astro(false), [["npx", "astro", "build"]], { statics: "dist" }, ["/", "/about/", "/robots.txt"]],
   ["vite", "Vite with React", vite, [["npx", "vite", "build"]], { statics: "dist", flags: ["--single"] }, ["/", "/robots.txt", { path: "/deep/link", headers: { accept: "text/html" } }]],
+  ["react-router-spa", "React Router 7, single-page application", spa, [["npx", "react-router", "build"]], { statics: "build/client", flags: ["--single"] }, ["/", "/robots.txt", { path: "/deep/link", headers: { accept: "text/html" } }]],
+  ["sveltekit-static", "SvelteKit, adapter-static", svelteStatic, [["npx", "vite", "build"]], { statics: "build" }, ["/", "/about"]],
+  ["nuxt-generate", "Nuxt 4, nuxt generate", generated, [["npx", "nuxt", "generate"]], { statics: ".output/public" }, ["/", "/robots.txt"]],
   ["eleventy", "Eleventy", eleventy, [["npx", "@11ty/eleventy"]], { statics: "_site" }, ["/", "/about/"]],
   ["vitepress", "VitePress", vitepress, [["npx", "vitepress", "build"]], { statics: ".vitepress/dist" }, ["/", "/guide"]],
 ];
 
-const built = table.map(([name, title, files, build, entry, requests]) => ({
+const peer = (entry) => entry.statics ? { peer: "statics", entry: [...(entry.flags ?? []), entry.statics] } : { peer: "node", entry };
+
+const built = table.map(([name, title, files, build, entry, requests, expected]) => ({
   name: `framework-${name}`,
   group: "Frameworks",
   title,
   files,
   build: [install, ...build],
   buildEnv: { NEXT_TELEMETRY_DISABLED: "1", ASTRO_TELEMETRY_DISABLED: "1", NUXT_TELEMETRY_DISABLED: "1", NITRO_TELEMETRY_DISABLED: "1" },
-  peer: entry.statics ? "statics" : "node",
-  entry: entry.statics ? [...(entry.flags ?? []), entry.statics] : entry,
+  ...peer(entry),
+  requests,
+  mask,
+  expected,
+}));
+
+// The output folder alone, as it is copied to a host.
+const outputs = [
+  ["sveltekit", "SvelteKit, `build` alone", [["build", "."]], ["index.js"], ["/", "/?a=1", "/api", "/robots.txt", "/none"]],
+  ["nitro", "Nitro, `.output` alone", [[".output", "."]], ["server/index.mjs"], ["/", "/hello/ada?x=1", "/none"]],
+  ["nuxt", "Nuxt 4, `.output` alone", [[".output", "."]], ["server/index.mjs"], ["/api/hello", "/robots.txt", "/"]],
+  ["next-standalone", "Next.js, `.next/standalone` with its static files", [[".next/standalone", "."], [".next/static", ".next/static"], ["public", "public"]], ["server.js"], ["/", "/about", "/api/hello", "/robots.txt"]],
+  ["next-export", "Next.js, `out` alone", [["out", "."]], { statics: "." }, ["/", "/about", "/robots.txt"]],
+  ["vite", "Vite, `dist` alone", [["dist", "."]], { statics: ".", flags: ["--single"] }, ["/", "/robots.txt", { path: "/deep/link", headers: { accept: "text/html" } }]],
+  ["astro-static", "Astro, `dist` alone", [["dist", "."]], { statics: "." }, ["/", "/about/", "/robots.txt"]],
+  ["vitepress", "VitePress, `.vitepress/dist` alone", [[".vitepress/dist", "."]], { statics: "." }, ["/", "/guide"]],
+];
+
+const alone = outputs.map(([name, title, copy, entry, requests]) => ({
+  name: `output-${name}`,
+  group: "Frameworks",
+  title,
+  of: `framework-${name}`,
+  copy,
+  ...peer(entry),
   requests,
   mask,
 }));
 
-export default built;
+// Each copy behind what it copies.
+export default built.flatMap((one) => [one, ...alone.filter(({ of }) => of === one.name)]);

@@ -1,7 +1,9 @@
 // The peers: the same files run by Node, by stock Deno, or by wrangler.
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { atEnd } from "./cleanup.mjs";
 import { eventually, freePort, listens, start } from "./process.mjs";
 
 // Of a start, wrangler's the longest: 60 seconds.
@@ -22,6 +24,7 @@ const COMMANDS = {
 // Starts the peer of a case in its folder. Gives its port, and how it is ended.
 export async function startPeer(tools, { peer, entry = [], port: fixed, env = {} }, folder) {
   const data = await mkdtemp(join(tmpdir(), "compat-"));
+  const forget = atEnd(() => rmSync(data, { recursive: true, force: true }));
   const port = fixed ?? (await freePort());
   const [command, args] = COMMANDS[peer](tools, entry, port);
   const variables = {
@@ -42,6 +45,7 @@ export async function startPeer(tools, { peer, entry = [], port: fixed, env = {}
   const end = async () => {
     await program.end();
     await rm(data, { recursive: true, force: true });
+    forget();
   };
   const fails = program.ended.then(() => Promise.reject(new Error(`it ended: ${program.output().trim().split("\n").slice(-4).join(" / ")}`)));
   fails.catch(() => {});

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { atEnd } from "./cleanup.mjs";
 import { PATIENCE } from "./http.mjs";
 
 const execute = promisify(execFile);
@@ -43,18 +44,20 @@ export function start(command, args, options) {
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output = (output + data).slice(-20_000)));
   const ended = new Promise((done) => child.once("close", done).once("error", done));
   let isOver = false;
-  ended.then(() => (isOver = true));
+  const kill = () => {
+    try {
+      if (!isOver) process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It has just ended.
+    }
+  };
+  const forget = atEnd(kill);
+  ended.then(() => (isOver = true)).then(forget);
   return {
     output: () => output,
     ended,
     async end() {
-      if (!isOver) {
-        try {
-          process.kill(-child.pid, "SIGKILL");
-        } catch {
-          // It has just ended.
-        }
-      }
+      kill();
       await ended;
     },
   };

@@ -8,14 +8,11 @@ use super::super::command::{self, Command, Target};
 use super::super::files::{self, Resolved, resolve};
 use super::super::misses::{Kind, Named};
 use super::super::outputs::{self, Output, shortened};
-use super::super::{Entry, PACKAGE_FILE, PROGRAMS, env, members, programs, scripts};
+use super::super::{Entry, PACKAGE_FILE, PROGRAMS, SLOPPY_IMPORTS, env, members, programs, scripts};
 use super::{Found, Search, Table};
 
 /// The depth of scripts that run each other.
 const MAX_SCRIPTS: usize = 8;
-
-/// The variable by which a cell takes imports as compilers do: `./a` and `./a.js` may be a.ts.
-const SLOPPY: &str = "DENO_UNSTABLE_SLOPPY_IMPORTS";
 
 /// Environment files, and preloaded modules, of one command.
 const MAX_ENV_FILES: usize = 4;
@@ -231,7 +228,7 @@ impl<'a> Search<'a> {
         variables.extend(command.env);
         variables.retain(|name, value| env::may_be_set(name) && !value.contains('\0'));
         if command.is_compiled {
-            variables.insert(SLOPPY.to_owned(), "1".to_owned());
+            variables.insert(SLOPPY_IMPORTS.to_owned(), "1".to_owned());
         }
         // What an inner command sets counts.
         variables.append(&mut entry.env);

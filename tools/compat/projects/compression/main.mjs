@@ -6,4 +6,4 @@ import helmet from "helmet";
 const app = express();
 app.use(helmet(), cors(), compression({ threshold: 0 }));
 app.get("/", (_request, response) => response.send("all work and no play ".repeat(1000)));
-app.listen(3000);
+app.listen(process.env.PORT ?? 3000);

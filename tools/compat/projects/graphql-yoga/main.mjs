@@ -5,4 +5,4 @@ const schema = createSchema({
   typeDefs: "type Query { hello(name: String!): String! }",
   resolvers: { Query: { hello: (_, { name }) => `hello ${name}` } },
 });
-createServer(createYoga({ schema, graphqlEndpoint: "/" })).listen(4000);
+createServer(createYoga({ schema, graphqlEndpoint: "/" })).listen(process.env.PORT ?? 4000);

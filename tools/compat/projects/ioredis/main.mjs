@@ -6,4 +6,4 @@ http.createServer(async (_request, response) => {
   redis.on("error", () => {});
   const error = await redis.connect().catch((error) => error);
   response.end(JSON.stringify({ name: error?.name, refused: error instanceof Error }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

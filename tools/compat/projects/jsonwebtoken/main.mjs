@@ -10,4 +10,4 @@ http.createServer((_request, response) => {
     forged = error.name;
   }
   response.end(JSON.stringify({ user: jwt.verify(token, "secret").user, forged }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

@@ -8,4 +8,4 @@ app.use(async (context, next) => {
 app.use((context) => {
   context.body = { ip: context.ip, path: context.path };
 });
-app.listen(3000);
+app.listen(process.env.PORT ?? 3000);

@@ -13,4 +13,4 @@ http.createServer(async (_request, response) => {
     uuid: validate(v7()),
     dotenv: dotenv.parse("A=1\nB='two words'"),
   }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

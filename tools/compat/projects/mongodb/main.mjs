@@ -6,4 +6,4 @@ http.createServer(async (_request, response) => {
   const error = await client.connect().catch((error) => error);
   await client.close();
   response.end(JSON.stringify({ name: error?.name, id: ObjectId.isValid(String(new ObjectId())) }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

@@ -10,4 +10,4 @@ app.post("/", upload.single("file"), async (request, response) => {
   await unlink(path);
   response.json({ originalname, size, text, title: request.body.title });
 });
-app.listen(3000);
+app.listen(process.env.PORT ?? 3000);

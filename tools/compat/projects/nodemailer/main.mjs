@@ -5,4 +5,4 @@ const transport = nodemailer.createTransport({ jsonTransport: true });
 http.createServer(async (_request, response) => {
   const { message } = await transport.sendMail({ from: "a@example.com", to: "b@example.com", subject: "Hi", text: "there" });
   response.end(message);
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

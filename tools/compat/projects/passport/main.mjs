@@ -12,4 +12,4 @@ app.use(session({ secret: "cat", resave: false, saveUninitialized: false }));
 app.use(passport.initialize(), passport.session());
 app.post("/login", passport.authenticate("local"), (request, response) => response.send(request.user.name));
 app.get("/", (request, response) => response.send(request.user?.name ?? "nobody"));
-app.listen(3000);
+app.listen(process.env.PORT ?? 3000);

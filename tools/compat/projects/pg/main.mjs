@@ -6,4 +6,4 @@ http.createServer(async (_request, response) => {
   const error = await pool.query("SELECT 1").catch((error) => error);
   await pool.end();
   response.end(JSON.stringify({ refused: error instanceof Error }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

@@ -5,4 +5,4 @@ const log = pino();
 http.createServer((request, response) => {
   log.info({ url: request.url }, "asked of pino");
   response.end("logged");
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

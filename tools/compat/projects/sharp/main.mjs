@@ -6,4 +6,4 @@ http.createServer(async (_request, response) => {
   const png = await sharp({ create: { width: 40, height: 20, channels: 3, background: red } }).resize(20).png().toBuffer();
   const { format, width, height } = await sharp(png).metadata();
   response.end(JSON.stringify({ format, width, height }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

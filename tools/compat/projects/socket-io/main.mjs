@@ -6,4 +6,4 @@ const io = new Server(http);
 io.on("connection", (socket) => {
   socket.on("say", (text) => io.emit("said", text));
 });
-http.listen(3000);
+http.listen(process.env.PORT ?? 3000);

@@ -5,4 +5,4 @@ const dispatcher = new Agent({ keepAliveTimeout: 100 });
 http.createServer(async (_request, response) => {
   const { statusCode, body } = await request(process.env.UPSTREAM, { method: "POST", body: '{"from":"undici"}', dispatcher });
   response.end(JSON.stringify({ status: statusCode, data: await body.json() }));
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

@@ -9,4 +9,4 @@ http.createServer((_request, response) => {
   });
   response.setHeader("content-type", "text/html");
   pipeToNodeWritable(app, {}, response);
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

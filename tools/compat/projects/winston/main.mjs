@@ -5,4 +5,4 @@ const log = winston.createLogger({ format: winston.format.json(), transports: [n
 http.createServer((_request, response) => {
   log.info("asked of winston");
   response.end("logged");
-}).listen(3000);
+}).listen(process.env.PORT ?? 3000);

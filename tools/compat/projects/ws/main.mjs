@@ -7,4 +7,4 @@ server.on("connection", (socket, request) => {
   socket.send(`hello ${request.socket.remoteAddress}`);
   socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary }));
 });
-http.listen(8080);
+http.listen(process.env.PORT ?? 8080);
