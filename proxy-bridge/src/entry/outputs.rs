@@ -135,10 +135,11 @@ fn react_router(dir: &Path, package: &Value) -> Option<Output> {
 
 /// Returns `true` where Next.js has exported pages (`output: "export"`), which its server refuses to serve.
 pub(super) fn is_next_export(dir: &Path) -> bool {
-    let made = dir.join("out/index.html").is_file();
-    let files = || read_object(&dir.join(".next/required-server-files.json"));
-    let is_export = |files: Value| files.pointer("/config/output").is_some_and(|output| output == "export");
-    made && (!dir.join(".next/BUILD_ID").is_file() || files().is_some_and(is_export))
+    if !dir.join(".next/BUILD_ID").is_file() {
+        return dir.join("out/index.html").is_file();
+    }
+    let files = read_object(&dir.join(".next/required-server-files.json"));
+    files.is_some_and(|files| files.pointer("/config/output").is_some_and(|output| output == "export"))
 }
 
 /// Next.js: a standalone server with its static files, else `next start` if the package is installed.
