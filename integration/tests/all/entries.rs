@@ -222,7 +222,10 @@ createServer((request, response) => response.end(text)).listen(process.env.PORT)
     let write = |name: &str, scripts: Value| {
         let package = json!({ "type": "module", "scripts": scripts }).to_string();
         let project = volume.project(name).file("package.json", package);
-        project.file("src/server.ts", server).file("src/text.ts", "export const text: string = 'typed';").write();
+        project
+            .file("src/server.ts", server)
+            .file("src/text.ts", "export const text: string = 'typed';")
+            .write();
     };
     write("tsx", json!({ "start": "tsx src/server.ts" }));
     write("loader", json!({ "start": "node --import tsx src/server.ts" }));

@@ -242,9 +242,7 @@ fn resolver_factory(
             node_resolver_options: node_resolver_options(own.as_workers),
             package_json_cache: Some(own.package_files),
             // As wrangler's bundler: `./a` and `./a.js` may be a.ts.
-            unstable_sloppy_imports: own.as_workers
-                || is_set("DENO_COMPAT")
-                || is_set(SLOPPY_IMPORTS),
+            unstable_sloppy_imports: own.as_workers || is_set("DENO_COMPAT") || is_set(SLOPPY_IMPORTS),
             ..ResolverFactoryOptions::default()
         },
     )
