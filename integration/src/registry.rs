@@ -62,12 +62,18 @@ impl Registry {
         self.known(volume).flag("allow-install", "")
     }
 
+    /// The same, which also watches the volume.
+    pub fn watched(&self, volume: &Volume) -> Builder {
+        self.name_to(Router::builder(volume)).flag("allow-install", "")
+    }
+
     /// A router that knows it, but fetches nothing.
     pub fn known(&self, volume: &Volume) -> Builder {
-        Router::builder(volume)
-            .unwatched()
-            .env("NPM_CONFIG_REGISTRY", &self.url("/"))
-            .env("JSR_URL", &self.url("/"))
+        self.name_to(Router::builder(volume).unwatched())
+    }
+
+    fn name_to(&self, router: Builder) -> Builder {
+        router.env("NPM_CONFIG_REGISTRY", &self.url("/")).env("JSR_URL", &self.url("/"))
     }
 
     /// Answers only who knows it, from now on.

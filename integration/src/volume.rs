@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 /// Paths are relative to the volume: `blog/main.ts`.
 #[derive(Debug)]
-pub struct Volume(TempDir);
+pub struct Volume {
+    root: PathBuf,
+    _around: TempDir,
+}
 
 /// A project to be.
 #[derive(Debug)]
@@ -26,6 +29,14 @@ impl Volume {
         Self::default()
     }
 
+    /// A volume in a folder of this name.
+    pub fn called(name: &str) -> Self {
+        let volume = Self::new();
+        let root = volume.root.join(name);
+        fs::create_dir(&root).expect("a folder can be made");
+        Self { root, ..volume }
+    }
+
     /// A volume with one project that has one file, `main.ts`.
     pub fn with(project: &str, main: impl Into<String>) -> Self {
         let volume = Self::new();
@@ -34,7 +45,7 @@ impl Volume {
     }
 
     pub fn root(&self) -> &Path {
-        self.0.path()
+        &self.root
     }
 
     pub fn path(&self, path: &str) -> PathBuf {
@@ -129,7 +140,8 @@ fn copy(from: &Path, to: &Path) {
 
 impl Default for Volume {
     fn default() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder can be made"))
+        let around = tempfile::tempdir().expect("a temporary folder can be made");
+        Self { root: around.path().to_owned(), _around: around }
     }
 }
 

@@ -5,6 +5,7 @@ mod command;
 mod env;
 mod fields;
 mod files;
+mod members;
 mod misses;
 mod outputs;
 mod programs;
@@ -30,12 +31,11 @@ pub const PACKAGE_FILE: &str = "package.json";
 /// Bytes in one configuration file. What people write has a thousandth of it, and it is the router that parses it.
 pub const MAX_CONFIG: u64 = 1 << 20;
 
+/// The file of Heroku and of those who do as it does.
+const PROCFILE: &str = "Procfile";
+
 /// The folder of the programs that packages bring, by which an entry names one that is not installed yet.
 const PROGRAMS: &str = "node_modules/.bin/";
-
-/// The variable by which Deno looks for `a.ts` where `./a.js` or `./a` is imported. An [`Entry`] sets it where its
-/// command runs a tool that does so.
-pub const SLOPPY_IMPORTS: &str = "DENO_UNSTABLE_SLOPPY_IMPORTS";
 
 /// A configuration file and the JSON object in it.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +103,14 @@ pub fn program(dir: &Path, path: &str) -> Option<String> {
     let name = path.strip_prefix(PROGRAMS)?;
     let package = files::read_object(&dir.join(PACKAGE_FILE)).unwrap_or_default();
     programs::find(dir, &package, name)
+}
+
+/// The place that starts a program of the project in `dir`, which then is no site: a start script that runs more than
+/// tools that show pages to developers, or a Procfile. In words: `scripts.start in package.json`.
+pub fn start_of_program(dir: &Path, package: Option<Config<'_>>) -> Option<String> {
+    let script = package.and_then(|package| scripts::start_of_program(package.value));
+    let script = script.map(|script| format!("scripts.{script} in {PACKAGE_FILE}"));
+    script.or_else(|| dir.join(PROCFILE).is_file().then(|| PROCFILE.to_owned()))
 }
 
 /// Returns `true` for an entry that lies in a package.

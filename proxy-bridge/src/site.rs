@@ -3,6 +3,7 @@
 //! that sends it find it alike.
 
 mod detect;
+mod hosts;
 mod own;
 mod page;
 
@@ -119,7 +120,11 @@ fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) ->
     match (entry, site) {
         (Ok(entry), Err(None)) => Ok(served(entry)),
         (Ok(entry), _) if !is_page(&entry.path) && !is_of_browsers(&entry) => Ok(Served::Code(entry)),
-        (_, Ok(site)) => Ok(Served::Files(site)),
+        (_, Ok(site)) => match entry::start_of_program(dir, package) {
+            // Its sources would be served to everybody, or its pages without what is behind them.
+            Some(start) if !detect::is_output(&site.root) => Err(detect::to_name(&site.root, &start)),
+            _ => Ok(Served::Files(site)),
+        },
         (_, Err(Some(unbuilt))) => Err(unbuilt),
         (Err(error), Err(None)) => Err(error),
     }

@@ -159,7 +159,8 @@ fn read_text(dir: &Path, file: &str) -> Result<String, Diagnostic> {
     if text.len() as u64 > MAX_CONFIG {
         return Err(wrong(format!("{file} is too large: {MAX_CONFIG} bytes are the most")));
     }
-    Ok(text)
+    // A byte order mark, which editors on Windows write.
+    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
 }
 
 impl Worker {

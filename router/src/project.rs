@@ -99,6 +99,9 @@ impl Manifest {
         config.as_ref().map(Document::check).transpose()?;
         package.as_ref().map(Document::check_package).transpose()?;
         let mut routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
+        if function.is_some() {
+            routes.keep_gateway(name)?;
+        }
         let named = config.as_ref().map_or(Ok(None), Document::platform)?;
         let recognized = function.as_ref().map_or(Platform::Plain, |_| Platform::Supabase);
         let platform = named.unwrap_or(recognized);
@@ -189,6 +192,12 @@ pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
         included.imply(&functions::beside(root, dir));
     }
     Ok(included)
+}
+
+/// Whether the configuration of the project in `dir` names its platform. Not while it is wrong.
+fn names_platform(dir: &Path) -> bool {
+    let config = Document::config(dir).ok().flatten();
+    config.is_some_and(|config| config.platform().is_ok_and(|named| named.is_some()))
 }
 
 /// Whether the project in `dir` lets `other` include what is in its folder. Not while its configuration is wrong: that is
@@ -367,6 +376,21 @@ impl ClaimedRoutes {
             self.routes.push(route);
             self.implied += 1;
         }
+    }
+
+    /// Checks that a project among functions claims nothing below the gateway's prefix but its own part.
+    ///
+    /// # Errors
+    /// It names the route of another function, or one that holds those of all.
+    fn keep_gateway(&self, name: &ProjectName) -> Result<(), Diagnostic> {
+        let others =
+            |route: &Route| matches!(route, Route::Prefix(prefix) if functions::is_of_others(prefix, name));
+        let Some(index) = self.routes.iter().position(others) else { return Ok(()) };
+        let gateway = functions::PREFIX;
+        Err(self.refused(
+            index,
+            &format!("below {gateway} are Supabase's functions: {gateway}/{name} is {name}'s"),
+        ))
     }
 
     /// The routes that its configuration names, which the project does not go without.

@@ -11,6 +11,7 @@ use hmac::{Hmac, Mac as _};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sha2::Sha256;
 use switchyard_bridge::event::Diagnostic;
 use switchyard_bridge::project::ProjectName;
@@ -36,6 +37,8 @@ impl fmt::Debug for Verifier {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
+    /// Extensions that whoever verifies has to understand (RFC 7515, 4.1.11). None is understood here.
+    crit: Option<IgnoredAny>,
 }
 
 /// Times are in seconds since 1970.
@@ -55,15 +58,23 @@ pub(crate) enum Unauthorized {
 
 impl Verifier {
     /// The verifier of a function whose configuration says so, or nothing of it, with the environment that the policy gives
-    /// it. `None`: its requests need no token.
+    /// it. `before`: what the configuration said of the live version. `None`: its requests need no token.
     ///
     /// # Errors
-    /// Tokens are to be verified, and there is no secret.
+    /// Tokens are to be verified, and there is no secret. The configuration that wanted them is gone.
     pub(crate) fn of(
         project: &ProjectName,
         configured: Option<bool>,
+        before: Option<bool>,
         env: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, Diagnostic> {
+        if configured.is_none() && before == Some(true) && !env.contains_key(VERIFY) {
+            return Err(diagnostic(format!(
+                "requests to this function need a token by Supabase's config.toml, which is not there any more: put it \
+                 back with what is wanted (verify_jwt of [functions.{project}]), or set {VERIFY} to \"true\" or \
+                 \"false\" in [projects.{project}.env] or [defaults.env] of the policy"
+            )));
+        }
         let by_environment = || env.get(VERIFY).is_some_and(|value| value == "true");
         if !configured.unwrap_or_else(by_environment) {
             return Ok(None);
@@ -88,7 +99,12 @@ impl Verifier {
         if method == Method::OPTIONS {
             return Ok(());
         }
-        let value = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?;
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let value = values.next().ok_or(Unauthorized::Missing)?;
+        if values.next().is_some() {
+            // The function could read another one than is verified here.
+            return Err(Unauthorized::Invalid);
+        }
         let value = value.to_str().map_err(|_| Unauthorized::Invalid)?;
         let (scheme, token) = value.split_once(' ').ok_or(Unauthorized::Invalid)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -104,7 +120,7 @@ impl Verifier {
         let (header, claims) = signed.split_once('.').ok_or(Unauthorized::Invalid)?;
         let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Unauthorized::Invalid);
         let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Unauthorized::Invalid)?;
-        if header.alg != "HS256" {
+        if header.alg != "HS256" || header.crit.is_some() {
             return Err(Unauthorized::Invalid);
         }
         let mac = self.0.clone().chain_update(signed);
@@ -182,7 +198,7 @@ mod tests {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         let of = |configured, pairs: &[(&str, &str)]| {
-            Verifier::of(&name, configured, &env(pairs)).map(|verifier| verifier.is_some())
+            Verifier::of(&name, configured, None, &env(pairs)).map(|verifier| verifier.is_some())
         };
         assert_eq!(of(None, &[]), Ok(false));
         assert_eq!(of(None, &[("VERIFY_JWT", "true"), ("JWT_SECRET", "x")]), Ok(true));
@@ -190,6 +206,19 @@ mod tests {
         assert_eq!(of(Some(true), &[("SUPABASE_JWT_SECRET", "x")]), Ok(true));
         let error = of(Some(true), &[("JWT_SECRET", "")]).unwrap_err().message;
         assert!(error.contains("verify_jwt") && error.contains("[projects.hello.env]"), "{error}");
+    }
+
+    #[test]
+    fn tokens_stay_needed_when_the_configuration_that_wanted_them_is_gone() {
+        let name = ProjectName::parse("hello").unwrap();
+        let of = |before, pairs: &[(&str, &str)]| {
+            let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            Verifier::of(&name, None, before, &env).map(|verifier| verifier.is_some())
+        };
+        assert!(of(Some(true), &[("JWT_SECRET", "x")]).unwrap_err().message.contains("VERIFY_JWT"));
+        assert_eq!(of(Some(true), &[("VERIFY_JWT", "true"), ("JWT_SECRET", "x")]), Ok(true));
+        assert_eq!(of(Some(true), &[("VERIFY_JWT", "false")]), Ok(false));
+        assert_eq!(of(Some(false), &[]), Ok(false));
     }
 
     #[test]
@@ -203,5 +232,8 @@ mod tests {
         }
         let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("bearer {TOKEN}").parse().unwrap())]);
         assert_eq!(verifier().check(&Method::GET, &headers), Err(Unauthorized::Expired));
+        let mut twice = headers.clone();
+        twice.append(AUTHORIZATION, "Bearer x".parse().unwrap());
+        assert_eq!(verifier().check(&Method::GET, &twice), Err(Unauthorized::Invalid));
     }
 }

@@ -44,6 +44,23 @@ async fn deploy_sends_a_folder_and_exits_with_0_when_it_is_live() {
 }
 
 #[tokio::test]
+async fn a_project_that_includes_files_of_the_volume_is_deployed_as_any_other() {
+    let (volume, source, routers, bridge) = start().await;
+    volume.write("_shared/text.ts", "export const text = 'shared';\n");
+    source
+        .project("blog")
+        .file("deno.json", r#"{"switchyard": {"include": ["../_shared"]}}"#)
+        .file(
+            "main.ts",
+            "import { text } from '../_shared/text.ts';\nDeno.serve(() => new Response(text));\n",
+        )
+        .write();
+    let outcome = run(&bridge, &["deploy", text(&source.path("blog"))]).await;
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    assert_eq!(routers.texts("/blog/").await, ["shared", "shared"]);
+}
+
+#[tokio::test]
 async fn deploy_exits_with_1_and_the_place_when_it_does_not_build() {
     let (volume, source, _routers, bridge) = start().await;
     source.write("site/main.ts", "export default {\n  fetch( {\n");

@@ -322,6 +322,22 @@ async fn a_state_folder_below_a_closed_one_works_and_says_what_is_weaker() {
     assert!(!gaps(&router).await.contains(&fix));
 }
 
+#[tokio::test]
+async fn what_a_package_re_exports_is_found_below_a_closed_folder() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let main = "import { word } from 'say';\nexport default { fetch: () => new Response(word) };\n";
+    let (volume, closed) = (Volume::with("a", main), tempfile::tempdir().unwrap());
+    volume.write("a/node_modules/say/index.js", "module.exports = require('./lib/word.js');\n");
+    volume.write("a/node_modules/say/lib/word.js", "exports.word = 'found';\n");
+    set_mode(closed.path(), 0o700);
+    set_mode(&volume.path("a/node_modules"), 0o700);
+    let router = Router::builder(&volume).flag("state", closed.path().join("state").display()).start().await;
+    assert_eq!(router.admin.project("a").await.error, None);
+    assert_eq!(router.public.get("/a/").await.text(), "found");
+}
+
 fn packaged() -> Volume {
     let volume = Volume::new();
     for (path, text) in PACKAGED {

@@ -153,13 +153,43 @@ async fn a_built_server_is_found_from_the_root_and_from_the_output_alone() {
         .file("package.json", volume.read("root/package.json"))
         .file("src/app.html", "")
         .write();
+    // Its output, with the project's package.json copied beside it.
+    volume
+        .project("copied")
+        .file(
+            "package.json",
+            json!({ "scripts": { "build": "vite build", "start": "node build" } }).to_string(),
+        )
+        .file("index.js", volume.read("alone/index.js"))
+        .file("handler.js", volume.read("alone/handler.js"))
+        .write();
     let router = Router::start(&volume).await;
-    for project in ["root", "alone"] {
+    for project in ["root", "alone", "copied"] {
         assert_eq!(router.public.get(&format!("/{project}/")).await.text(), "built");
         assert_eq!(entry(&router, project).await.reason, "the build of SvelteKit");
     }
     let error = router.admin.project("source").await.error.unwrap();
     assert!(error.message.contains("that SvelteKit builds, and it has not been built"), "{error:?}");
+}
+
+#[tokio::test]
+async fn typescript_beside_a_package_json_is_imported_as_its_runners_find_it() {
+    let volume = Volume::new();
+    volume
+        .project("a")
+        .file("package.json", scripts("tsx watch src/server.ts"))
+        .file(
+            "src/server.ts",
+            "import http from 'node:http';\nimport { a } from './a.js';\nimport { b } from './b';\n\
+             http.createServer(async (q, r) => r.end(a + b + (await import('./lib')).c)).listen(3000);\n",
+        )
+        .file("src/a.ts", "export const a: string = 'a';\n")
+        .file("src/b.ts", "export const b: string = 'b';\n")
+        .file("src/lib/index.ts", "export const c: string = 'c';\n")
+        .write();
+    let router = Router::start(&volume).await;
+    assert_eq!(router.admin.project("a").await.error, None);
+    assert_eq!(router.public.get("/a/").await.text(), "abc");
 }
 
 /// A project that a program of the package `@x/serve` serves.
@@ -210,35 +240,4 @@ async fn a_program_of_a_package_that_is_fetched_serves() {
     let router = registry.router(&volume).start().await;
     assert_eq!(router.admin.project("a").await.error, None);
     assert_eq!(router.public.get("/a/").await.text(), "served by what was fetched");
-}
-
-#[tokio::test]
-async fn a_tool_that_runs_typescript_finds_it_where_javascript_is_imported() {
-    let volume = Volume::new();
-    let server = "import { createServer } from 'node:http';
-import { text } from './text.js';
-createServer((request, response) => response.end(text)).listen(process.env.PORT);
-";
-    let write = |name: &str, scripts: Value| {
-        let package = json!({ "type": "module", "scripts": scripts }).to_string();
-        let project = volume.project(name).file("package.json", package);
-        project
-            .file("src/server.ts", server)
-            .file("src/text.ts", "export const text: string = 'typed';")
-            .write();
-    };
-    write("tsx", json!({ "start": "tsx src/server.ts" }));
-    write("loader", json!({ "start": "node --import tsx src/server.ts" }));
-    write("script", json!({ "start": "npm run typed", "typed": "ts-node src/server" }));
-    write("bun", json!({ "start": "bun src/server.ts" }));
-    write("node", json!({ "start": "node src/server.ts" }));
-    let router = Router::start(&volume).await;
-    for name in ["tsx", "loader", "script", "bun"] {
-        let status = router.admin.project(name).await;
-        assert_eq!(status.error, None, "{name}");
-        assert_eq!(router.public.get(&format!("/{name}/")).await.text(), "typed", "{name}");
-    }
-    // As for Node itself.
-    let error = router.admin.project("node").await.error.expect("text.js is not there");
-    assert!(error.message.contains("src/text.js"), "{}", error.message);
 }

@@ -105,6 +105,7 @@ async fn without_permission_nothing_is_fetched_and_what_is_missing_is_named() {
         error.message
     );
     assert!(error.message.contains("--allow-install"), "{}", error.message);
+    assert!(!error.message.contains("computed"), "its name is in the source: {}", error.message);
     assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(1)));
     let url = registry.url("/mod.ts");
     for (specifier, named) in [

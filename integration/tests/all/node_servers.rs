@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
 use switchyard_integration::client::{Upload, post, request, with_header, with_method};
@@ -206,6 +207,35 @@ async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients()
     assert_eq!(stream.next().await.as_deref(), Some("1"));
     drop((stream, connection));
     eventually("the stream is closed", || async { router.public.get("/a/p").await.text() == "/p 1" }).await;
+}
+
+/// Requests over so many new connections at once that sessions begin and end within one another.
+const CROWD: usize = 24;
+const ROUNDS: usize = 12;
+
+#[tokio::test]
+async fn a_crowd_of_short_connections_loses_no_answer_of_a_server_of_http2() {
+    let main = "import http2 from 'node:http2';
+        http2.createServer((request, response) => {
+            let size = 0;
+            request.on('data', (piece) => size += piece.length);
+            request.on('end', () => response.end(`${size}`));
+        }).listen(8443);";
+    let volume = Volume::new();
+    volume.write("a/main.mjs", main);
+    let router = Router::start(&volume).await;
+    for _ in 0..ROUNDS {
+        let replies = (0..CROWD).map(|_| async {
+            let mut gone = router.public.open().await;
+            gone.send("GET /a/ HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            drop(gone);
+            router.public.send(post("/a/", vec![b'x'; 1000])).await
+        });
+        for reply in join_all(replies).await {
+            assert_eq!((reply.status, reply.text().as_str()), (200, "1000"));
+        }
+    }
+    assert_eq!(router.admin.project("a").await.deaths, []);
 }
 
 /// Code that throws while a server is asked, and the request that has it do so.

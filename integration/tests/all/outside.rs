@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use switchyard_bridge::admin::Outcome;
 use switchyard_bridge::event::Diagnostic;
+use switchyard_integration::eventually;
 use switchyard_integration::router::{Builder, Router};
 use switchyard_integration::volume::Volume;
 
@@ -93,7 +94,10 @@ await probe('node:sqlite', () => new DatabaseSync('/opt/database'));
 await probe('fetch', () => fetch(`file://${FILE}`));
 await probe('by dots', () => Deno.readTextFile('../../../../../../../../../../etc/passwd'));
 await probe('import', () => import('file:///etc/none.mjs'));
-await probe('require', () => createRequire(import.meta.url)('/etc/passwd'));
+await probe('import of what is there', () => import('file:///etc/passwd'));
+await probe('require', () => createRequire(import.meta.url)('/etc/none.js'));
+await probe('require of what is there', () => createRequire(import.meta.url)('/etc/passwd'));
+await probe('require in the own folder', () => createRequire(import.meta.url)('/tmp/none'));
 await probe('in a worker', () => new Promise((done) => {
   const code = `import fs from 'node:fs'; let code; try { Deno.statSync('/etc/passwd') } catch (error) { code = error.code }
     postMessage([fs.existsSync('/etc/passwd'), code])`;
@@ -111,14 +115,17 @@ await probe('in a worker', () => new Promise((done) => {
     assert_eq!(take("statSync that does not throw"), Value::Null);
     assert_eq!(take("lstatSync that does not throw"), Value::Null);
     assert_eq!(take("in a worker"), json!([false, "ENOENT"]));
-    // Errors of imports keep their texts.
-    let texts = (take("import"), take("require"));
-    assert!(
-        texts.0.as_str().unwrap().contains("Module not found: there is no file \"/etc/none.mjs\""),
-        "{}",
-        texts.0
-    );
-    assert!(texts.1.as_str().unwrap().contains("outside of the project and its node_modules"), "{}", texts.1);
+    // Errors of imports keep their text, which does not say whether there is something.
+    for (name, says) in [
+        ("import", "outside of the project and its node_modules"),
+        ("import of what is there", "outside of the project and its node_modules"),
+        ("require", "Cannot find module '/etc/none.js'"),
+        ("require of what is there", "Cannot find module '/etc/passwd'"),
+        ("require in the own folder", "Cannot find module '/tmp/none'"),
+    ] {
+        let text = take(name);
+        assert!(text.as_str().unwrap().contains(says), "{name}: {text}");
+    }
     for (name, answer) in said.as_object().unwrap() {
         assert!(answer.as_str().is_some_and(|text| text.starts_with("ENOENT ")), "{name}: {answer}");
     }
@@ -517,5 +524,39 @@ async fn an_import_without_its_extension_is_told_which_file_it_may_mean() {
             "{specifier}: {message}"
         );
         assert!(!message.contains("--"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_refused_names_the_policy_and_no_flag_in_the_log() {
+    let volume = Volume::new();
+    // Its address is known, and refused, only when it connects.
+    let refused = "fetch('http://localhost:8000/')";
+    volume.write("a/main.ts", format!("export default {{ fetch: () => {refused} }};\n"));
+    volume.write("b/main.ts", format!("await {refused};\n"));
+    let router = Router::start(&volume).await;
+    assert_eq!(router.public.get("/a/").await.status, 500);
+    eventually("the error is in the log", || async {
+        router.log.lines().iter().any(|line| line.contains("(Connect): Requires net access"))
+    })
+    .await;
+    let error = router.admin.project("b").await.error.unwrap().message;
+    assert!(error.contains("Requires net access") && error.contains("\"private_net\""), "{error}");
+    assert!(!router.log.lines().iter().any(|line| line.contains("--allow")), "{:?}", router.log.lines());
+}
+
+#[tokio::test]
+async fn interfaces_of_bun_are_reported_with_what_to_use_here() {
+    for (name, main) in [
+        ("global", "Bun.serve({ fetch: () => new Response('') });\n"),
+        ("package", "import { serve } from 'bun';\nserve({});\n"),
+        ("module", "import { Database } from 'bun:sqlite';\nnew Database();\n"),
+    ] {
+        let volume = Volume::new();
+        volume.write("a/main.ts", main);
+        let router = Router::builder(&volume).unwatched().start().await;
+        let error = error(&router).await;
+        assert!(error.message.contains("use export default { fetch }"), "{name}: {error:?}");
+        assert_eq!((error.file.as_deref(), error.line), (Some("main.ts"), Some(1)), "{name}: {error:?}");
     }
 }

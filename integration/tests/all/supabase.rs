@@ -4,10 +4,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use switchyard_bridge::admin::{Outcome, State as Shown};
+use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{Client, request, with_header, with_method};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Builder, Router, State};
+use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
 /// The function of the self-hosted stack that starts the other ones.
@@ -21,7 +23,7 @@ const PATH: &str = "Deno.serve((req) => new Response(new URL(req.url).pathname))
 
 /// A folder of functions as the self-hosted stack has it.
 fn functions() -> Volume {
-    let volume = Volume::new();
+    let volume = Volume::called("functions");
     volume.write("main/index.ts", DISPATCHER);
     volume
 }
@@ -109,6 +111,25 @@ async fn the_dispatcher_and_what_is_disabled_are_left_out_with_a_note() {
         assert!(router.log.wait_for(matches).await.is_some(), "{says}");
     }
     router.public.get("/main/").await.assert_problem(404, "unknown-project");
+}
+
+#[tokio::test]
+async fn a_function_that_is_left_out_fails_its_deploy_with_the_reason() {
+    let volume = functions();
+    volume.write("config.toml", "[functions.off]\nenabled = false\n[functions.on]\nverify_jwt = false\n");
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    bridge.deploy_live("on", &Upload::main(PATH)).await;
+    for (function, says) in
+        [("off", "config.toml has enabled = false"), ("main", "starts Supabase's functions")]
+    {
+        let upload = Upload::browser(function, &[("index.ts", DISPATCHER)]);
+        let problem = bridge.deploy(function, &upload).await.assert_problem(422, "build-failed");
+        let text = problem.to_string();
+        assert!(text.contains(&format!("{function} is left out: ")) && text.contains(says), "{text}");
+    }
+    assert!(!volume.path("off").exists() && volume.read("main/index.ts") == DISPATCHER);
+    bridge.clean().await;
 }
 
 #[tokio::test]
@@ -220,6 +241,89 @@ async fn tokens_are_verified_as_config_toml_says() {
     })
     .await;
     ask(&router, None).await.assert_problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn tokens_stay_needed_when_config_toml_is_gone_or_cannot_be_read() {
+    let volume = Volume::called("functions");
+    let config = "[functions.shut]\nverify_jwt = true\n";
+    volume.write("config.toml", config);
+    volume.write("shut/index.ts", PATH);
+    volume.write("_policy/policy.toml", format!("[defaults.env]\nJWT_SECRET = \"{SECRET}\"\n"));
+    let policy = volume.path("_policy/policy.toml");
+    let state = State::new();
+    let start = || supabase(&volume).flag("policy", policy.display()).state(&state);
+    let mut router = start().start().await;
+    router.public.get("/shut/x").await.assert_problem(401, "unauthorized");
+    let large = format!("# {}\n{config}", "x".repeat(1 << 20));
+    for text in [Some("project_id = \n[functions.shut"), Some(large.as_str()), Some("[other]\n"), None] {
+        volume.remove("config.toml");
+        if let Some(text) = text {
+            volume.write("config.toml", text);
+        }
+        let report = router.admin.reload("shut").await;
+        assert_eq!(report.outcome, Outcome::Failed, "{text:?}");
+        assert!(report.error.unwrap().message.contains("config.toml"));
+        router.public.get("/shut/x").await.assert_problem(401, "unauthorized");
+        drop(router);
+        router = start().start().await;
+        eventually("it is live", || async { router.public.get("/shut/x").await.status == 401 }).await;
+        volume.write("config.toml", config);
+        let outcome = router.admin.reload("shut").await.outcome;
+        assert!(matches!(outcome, Outcome::Live | Outcome::Unchanged), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_claims_nothing_of_the_gateways_paths_of_others() {
+    let volume = functions();
+    for (name, route) in
+        [("one", "/functions/v1/late"), ("two", "/functions/v1"), ("own", "/functions/v1/own/x")]
+    {
+        volume.write(&format!("{name}/index.ts"), PATH);
+        let config = json!({ "switchyard": { "routes": [route], "platform": "plain" } });
+        volume.write(&format!("{name}/deno.json"), config.to_string());
+    }
+    let router = supabase(&volume).start().await;
+    for (name, state) in [("one", Shown::Failed), ("two", Shown::Failed), ("own", Shown::Live)] {
+        assert_eq!(router.admin.project(name).await.state, state, "{name}");
+    }
+    volume.write("late/index.ts", PATH);
+    assert_eq!(router.admin.reload("late").await.outcome, Outcome::Live);
+    assert_eq!(text(&router.public, "/functions/v1/late/x").await, "/late/x");
+}
+
+#[tokio::test]
+async fn no_project_makes_functions_of_the_others_and_a_platform_of_its_own_is_built_once() {
+    let volume = Volume::new();
+    volume.project("blog").file("main.ts", PATH).write();
+    volume.write("named/main.ts", PATH);
+    volume.write("named/deno.json", json!({ "switchyard": { "platform": "supabase" } }).to_string());
+    let router = supabase(&volume).start().await;
+    volume.write("main/index.ts", DISPATCHER);
+    router.admin.reload("main").await;
+    for name in ["blog", "named", "named"] {
+        assert_eq!(router.admin.reload(name).await.outcome, Outcome::Unchanged, "{name}");
+    }
+    assert_eq!(text(&router.public, "/blog/x").await, "/x");
+    assert_eq!(text(&router.public, "/named/x").await, "/named/x");
+}
+
+#[tokio::test]
+async fn who_had_a_host_label_has_it_after_a_restart() {
+    let volume = Volume::new();
+    volume.project("greet_user").file("main.ts", hello("first")).write();
+    let state = State::new();
+    let router = supabase(&volume).state(&state).start().await;
+    // These come before it by their names.
+    for name in ["Greet_User", "greet-user"] {
+        volume.project(name).file("main.ts", hello("second")).write();
+        assert_eq!(router.admin.reload(name).await.outcome, Outcome::Failed);
+    }
+    drop(router);
+    let router = supabase(&volume).state(&state).start().await;
+    let ask = || router.public.send(with_header(request("/"), "host", "greet-user.localhost"));
+    eventually("it is live again", || async { ask().await.text() == "first" }).await;
 }
 
 #[tokio::test]

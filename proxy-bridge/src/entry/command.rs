@@ -3,11 +3,16 @@
 
 mod flags;
 
-use self::flags::{DENO, ELSEWHERE, Flags, MANAGER, MONITOR, NODE, PACKAGES, TS, VARIABLES, ValueFlags};
+use self::flags::{
+    DENO, EVERYWHERE, Flags, MANAGER, MEMBER, MONITOR, NODE, PACKAGES, PARALLEL, TS, VARIABLES, ValueFlags,
+};
 use super::shell;
 
 /// Commands that start another one, in one another: `cross-env A=b npx nodemon -x "ts-node app.ts"` has three.
 const MAX_WRAPPERS: usize = 8;
+
+/// Commands that one runs beside each other.
+const MAX_PARALLEL: usize = 16;
 
 /// The last part of a start command that runs a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,8 +27,12 @@ pub(super) struct Command {
     pub(super) preload: Vec<String>,
     /// The folder, relative to the project, that it is run in.
     pub(super) folder: String,
-    /// It is run by a tool that finds `a.ts` where `./a.js` or `./a` is imported.
-    pub(super) finds_typescript: bool,
+    /// The member of the workspace that it is run in, by its name or folder.
+    pub(super) member: Option<String>,
+    /// `true` if its modules are written for a compiler, whose imports may leave out or differ in the extension.
+    pub(super) is_compiled: bool,
+    /// `true` if others are run beside it: where it serves nothing, one of those may.
+    pub(super) is_one_of_many: bool,
 }
 
 /// The thing that a command runs.
@@ -63,14 +72,18 @@ const OURS: &[&str] = &[
     "source-map-support/register",
 ];
 
-/// The commands of `text` that run a program, the last one first. Commands that are not understood are left out.
-pub(super) fn understand(text: &str) -> Vec<Command> {
-    let mut folder = String::new();
+/// The commands of `text`, run in `folder`, that run a program, the last one first. Commands that are not understood
+/// are left out.
+pub(super) fn understand(text: &str, folder: &str) -> Vec<Command> {
+    let mut folder = folder.to_owned();
     let mut found = Vec::new();
     for words in shell::commands(text).unwrap_or_default() {
         match words.as_slice() {
             [cd, to] if cd == "cd" => folder = join(&folder, to),
-            words => found.extend(Command { folder: folder.clone(), ..Command::default() }.read(words, 0)),
+            words => {
+                let command = Command { folder: folder.clone(), ..Command::default() };
+                found.extend(command.read_all(words));
+            }
         }
     }
     found.reverse();
@@ -78,12 +91,40 @@ pub(super) fn understand(text: &str) -> Vec<Command> {
 }
 
 impl Command {
+    /// The commands that `words` run: several where the first word runs others beside or after each other.
+    fn read_all(self, words: &[String]) -> Vec<Self> {
+        let Some(at) = words.iter().take(MAX_WRAPPERS).position(|word| runs_many(word)) else {
+            return self.read(words, 0).into_iter().collect();
+        };
+        let is_wrapped =
+            |word: &String| assignment(word).is_some() || matches!(word.as_str(), "npx" | "cross-env");
+        if !words[..at].iter().all(is_wrapped) {
+            return self.read(words, 0).into_iter().collect();
+        }
+        let scripts_only = words[at] != "concurrently";
+        let named = words[at + 1..].iter().filter(|word| !word.starts_with('-')).take(MAX_PARALLEL);
+        let one = |text: &String| {
+            let script = text.strip_prefix("npm:").or_else(|| scripts_only.then_some(text.as_str()));
+            let words = match script {
+                Some(script) => ["npm", "run", script].map(str::to_owned).to_vec(),
+                None => shell::commands(text)?.pop()?,
+            };
+            Self { is_one_of_many: true, ..self.clone() }.read(&words, 1)
+        };
+        let values = Flags::values_in(&words[at + 1..], PARALLEL);
+        named.filter(|word| !values.contains(&word.as_str())).filter_map(one).collect()
+    }
+
     fn read(mut self, words: &[String], depth: usize) -> Option<Self> {
         let (first, rest) = words.split_first()?;
         if depth > MAX_WRAPPERS {
             return None;
         }
         if let Some((name, value)) = assignment(first) {
+            if name == "NODE_OPTIONS" {
+                let words = shell::commands(value).unwrap_or_default().concat();
+                self.take(&Flags::read(&words, NODE));
+            }
             self.env.push((name.to_owned(), value.to_owned()));
             return self.read(rest, depth);
         }
@@ -143,10 +184,12 @@ impl Command {
     fn take(&mut self, flags: &Flags<'_>) {
         for (flag, value) in &flags.values {
             match *flag {
-                "-r" | "--require" | "--import" | "--preload" if OURS.contains(value) => {
-                    self.finds_typescript = true;
+                "-r" | "--require" | "--import" | "--preload" if !OURS.contains(value) => {
+                    self.preload.push((*value).to_owned());
                 }
-                "-r" | "--require" | "--import" | "--preload" => self.preload.push((*value).to_owned()),
+                "-r" | "--require" | "--import" | "--loader" | "--experimental-loader" => {
+                    self.is_compiled |= is_compiler(value);
+                }
                 "--env-file" | "--env-file-if-exists" => self.env_files.push((*value).to_owned()),
                 _ => {}
             }
@@ -175,10 +218,10 @@ impl Command {
     }
 
     fn bun(mut self, words: &[String], depth: usize) -> Option<Self> {
+        self.is_compiled = true;
         let flags =
             Flags::read(words, &["--env-file", "-r", "--preload", "--cwd", "--port", "-c", "--config"]);
         self.take(&flags);
-        self.finds_typescript = true;
         match flags.rest.split_first()? {
             (run, rest) if run == "run" => self.bun(rest, depth + 1).filter(|_| depth < MAX_WRAPPERS),
             (x, rest) if x == "x" => self.wrapped(rest, PACKAGES, depth),
@@ -191,13 +234,13 @@ impl Command {
     }
 
     fn typescript(mut self, words: &[String]) -> Option<Self> {
+        self.is_compiled = true;
         let words = if words.first().is_some_and(|word| word == "watch") { &words[1..] } else { words };
         let flags = Flags::read(words, TS);
         if flags.has(&["-e", "--eval", "-p", "--print", "--test"]) {
             return None;
         }
         self.take(&flags);
-        self.finds_typescript = true;
         let (file, args) = flags.rest.split_first()?;
         self.with_file(file, args)
     }
@@ -240,22 +283,24 @@ impl Command {
 
     fn package_manager(self, name: &str, words: &[String], depth: usize) -> Option<Self> {
         let flags = Flags::read(words, PACKAGES);
-        if flags.has(ELSEWHERE) {
-            return None;
-        }
-        let prefix = ["--prefix", "-C", "--dir", "--cwd"].into_iter().find_map(|flag| flags.value(flag));
-        let folder = prefix.map_or_else(|| self.folder.clone(), |prefix| join(&self.folder, prefix));
-        let this = Self { folder, ..self };
+        let this = self.elsewhere(&flags)?;
         let (first, rest) = flags.rest.split_first()?;
         let args = |rest: &[String]| rest.strip_prefix(&["--".to_owned()]).unwrap_or(rest).to_vec();
         match first.as_str() {
             "run" | "run-script" => {
                 let flags = Flags::read(rest, PACKAGES);
                 let (script, rest) = flags.rest.split_first()?;
-                let target = Target::Script(script.clone());
-                (!flags.has(ELSEWHERE)).then(|| Self { target, args: args(rest), ..this })
+                let (this, rest) = this.elsewhere(&flags)?.elsewhere_behind(rest)?;
+                Some(Self { target: Target::Script(script.clone()), args: args(rest), ..this })
             }
-            "start" => Some(Self { target: Target::Script(first.clone()), args: args(rest), ..this }),
+            "start" => {
+                let (this, rest) = this.elsewhere_behind(rest)?;
+                Some(Self { target: Target::Script(first.clone()), args: args(rest), ..this })
+            }
+            "workspace" if name == "yarn" && depth < MAX_WRAPPERS => {
+                let (member, rest) = rest.split_first()?;
+                Self { member: Some(member.clone()), ..this }.package_manager(name, rest, depth + 1)
+            }
             "exec" | "x" | "dlx" => this.wrapped(rest, PACKAGES, depth),
             "node" => this.node(rest),
             "install" | "i" | "ci" | "build" | "test" | "add" | "workspace" | "workspaces" => None,
@@ -264,6 +309,31 @@ impl Command {
             }
             _ => None,
         }
+    }
+
+    /// The command in the folder, or the member of the workspace, that the flags of a package manager name. `None` for
+    /// all members at once.
+    fn elsewhere(self, flags: &Flags<'_>) -> Option<Self> {
+        let value = |names: &[&str]| names.iter().find_map(|flag| flags.value(flag));
+        let folder = match value(&["--prefix", "-C", "--dir", "--cwd"]) {
+            Some(prefix) => join(&self.folder, prefix),
+            None => self.folder.clone(),
+        };
+        let member = value(MEMBER).map(str::to_owned).or_else(|| self.member.clone());
+        (!flags.has(EVERYWHERE)).then(|| Self { folder, member, ..self })
+    }
+
+    /// The same by flags behind the name of a script, where npm takes them too.
+    fn elsewhere_behind(self, words: &[String]) -> Option<(Self, &[String])> {
+        let is_ours = |flag: &str| {
+            let name = flag.split('=').next().unwrap_or(flag);
+            MEMBER.contains(&name) || EVERYWHERE.contains(&name) || name == "--prefix"
+        };
+        if !words.first().is_some_and(|flag| is_ours(flag)) {
+            return Some((self, words));
+        }
+        let flags = Flags::read(words, PACKAGES);
+        Some((self.elsewhere(&flags)?, flags.rest))
     }
 
     /// The command behind one that only sets the scene for it.
@@ -304,6 +374,18 @@ fn assignment(word: &str) -> Option<(&str, &str)> {
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     is_name(name).then_some((name, value))
+}
+
+/// Returns `true` for the modules by which Node runs TypeScript as compilers take it.
+fn is_compiler(module: &str) -> bool {
+    ["tsx", "ts-node", "@swc-node/", "esbuild-register", "jiti"].iter().any(|name| module.starts_with(name))
+}
+
+/// Returns `true` for a program that runs several commands.
+fn runs_many(word: &str) -> bool {
+    let name = word.strip_prefix("./").unwrap_or(word);
+    let name = name.strip_prefix("node_modules/.bin/").unwrap_or(name);
+    matches!(name, "concurrently" | "npm-run-all" | "npm-run-all2" | "run-p" | "run-s")
 }
 
 fn is_package_manager(name: &str) -> bool {

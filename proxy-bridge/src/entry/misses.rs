@@ -1,5 +1,7 @@
 //! Places that name an entry which cannot be used: the warnings, and the error when nothing else is found.
 
+use std::collections::HashSet;
+
 use super::{files, in_file};
 use crate::event::Diagnostic;
 
@@ -50,10 +52,13 @@ impl Misses {
         self.0.truncate(count);
     }
 
-    /// One sentence for each, except the commands for developers.
+    /// One sentence for each, except the commands for developers. Scripts that run one another may miss the same thing
+    /// often.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
         let told = self.0.iter().filter(|miss| miss.kind != Kind::Tool);
-        told.map(|miss| format!("{} {}", miss.named, miss.what))
+        let mut seen = HashSet::new();
+        let sentences = told.map(|miss| format!("{} {}", miss.named, miss.what));
+        sentences.filter(move |sentence| seen.insert(sentence.clone()))
     }
 
     /// The error of a project that has no entry. `file` is set only when a place names a file that cannot be used:

@@ -133,9 +133,17 @@ fn react_router(dir: &Path, package: &Value) -> Option<Output> {
     })
 }
 
+/// Returns `true` where Next.js has exported pages (`output: "export"`), which its server refuses to serve.
+pub(super) fn is_next_export(dir: &Path) -> bool {
+    let made = dir.join("out/index.html").is_file();
+    let files = || read_object(&dir.join(".next/required-server-files.json"));
+    let is_export = |files: Value| files.pointer("/config/output").is_some_and(|output| output == "export");
+    made && (!dir.join(".next/BUILD_ID").is_file() || files().is_some_and(is_export))
+}
+
 /// Next.js: a standalone server with its static files, else `next start` if the package is installed.
 pub(super) fn next(dir: &Path, package: &Value) -> Option<Output> {
-    if !dir.join(".next/BUILD_ID").is_file() || is_export(dir) {
+    if !dir.join(".next/BUILD_ID").is_file() || is_next_export(dir) {
         return None;
     }
     let folders = [".next", "public"].map(str::to_owned).to_vec();
@@ -159,12 +167,6 @@ pub(super) fn next(dir: &Path, package: &Value) -> Option<Output> {
         }),
         (_, None) => None,
     }
-}
-
-/// Returns `true` if Next.js has built files alone (`output: "export"`), which `next start` refuses to serve.
-pub(super) fn is_export(dir: &Path) -> bool {
-    let files = read_object(&dir.join(".next/required-server-files.json"));
-    files.is_some_and(|files| files.pointer("/config/output").is_some_and(|output| output == "export"))
 }
 
 /// The standalone server: at the root when `dir` is the output itself, and in a workspace at the path that the

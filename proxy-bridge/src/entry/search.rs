@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files::{self, Resolved, resolve};
 use super::misses::{Kind, Misses, Named};
 use super::outputs::{self, Output, shortened};
-use super::{Config, Entry, PROGRAMS, fields, in_file, scripts, worker};
+use super::{Config, Entry, PROCFILE, PROGRAMS, fields, in_file, scripts, worker};
 use crate::event::Diagnostic;
 
 /// Warnings that are shown of one entry.
@@ -21,10 +21,7 @@ const MAX_COMMANDS: usize = 64;
 /// Searches for a program in the packages, each of which may read megabytes.
 const MAX_LOOKUPS: usize = 4;
 
-/// The file of Heroku and of those who do as it does.
-const PROCFILE: &str = "Procfile";
-
-/// Bytes in it.
+/// Bytes in a Procfile.
 const MAX_PROCFILE: u64 = 64 << 10;
 
 type Found = Result<Option<Entry>, Diagnostic>;
@@ -131,7 +128,7 @@ impl<'a> Search<'a> {
         let procfile = files::read_text(&self.dir.join(PROCFILE), MAX_PROCFILE).unwrap_or_default();
         if let Some(command) = scripts::web_process(&procfile) {
             let named = Named { file: PROCFILE, field: "web".to_owned() };
-            if let Some(entry) = self.command(&named, command, Table::Scripts, 0)? {
+            if let Some(entry) = self.command(&named, command, "", Table::Scripts, 0)? {
                 return Ok(Some(entry));
             }
         }
@@ -217,9 +214,21 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Returns `true` if a missing build is a library's, beside a program with a conventional name.
+    /// Returns `true` if a missing build is a library's, beside a program with a conventional name, or if the project is a
+    /// built server itself, whose package.json was copied beside it.
     fn may_be_passed_over(&self, named: &Named) -> bool {
-        matches!(named.field.as_str(), "main" | "exports") && files::conventional(self.dir, "").is_some()
+        let is_librarys = matches!(named.field.as_str(), "main" | "exports");
+        (is_librarys && files::conventional(self.dir, "").is_some()) || self.is_output()
+    }
+
+    /// Returns `true` if the project is the output of a framework, without its source.
+    fn is_output(&self) -> bool {
+        let package = self.package.map(|package| package.value);
+        let is_here = |output: Output| {
+            files::output_folder(&output.path).is_none() && !super::is_in_package(&output.path)
+        };
+        outputs::certain(self.dir, package).is_some_and(is_here)
+            || outputs::possible(self.dir, package).is_some_and(is_here)
     }
 
     fn not_built(&self, named: &Named, verb: &str, name: &str) -> Diagnostic {

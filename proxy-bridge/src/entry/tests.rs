@@ -512,3 +512,78 @@ fn no_link_in_packages_leads_the_search_out_of_the_project() {
     link(Path::new("../member"), "node_modules/x");
     assert_eq!(search(dir.path()).unwrap().path, "node_modules/x/x.js");
 }
+
+#[test]
+fn the_start_script_of_a_workspace_runs_that_of_a_member() {
+    let member = r#"{"name": "@a/api", "scripts": {"start": "node --env-file=.env -r ./pre server.js"}}"#;
+    for start in [
+        "npm start -w @a/api",
+        "npm run start --workspace=packages/backend",
+        "npm run start --workspace @a/api",
+        "pnpm --filter @a/api start",
+        "yarn workspace @a/api start",
+        "cd packages/backend && npm start",
+        "npm --prefix packages/backend start",
+        "concurrently 'npm start -w @a/api' 'vite'",
+    ] {
+        let text = serde_json::json!({ "workspaces": ["packages/*"], "scripts": { "start": start } });
+        let found = entry(&[
+            ("package.json", &text.to_string()),
+            ("packages/backend/package.json", member),
+            ("packages/backend/server.js", ""),
+            ("packages/backend/pre.js", ""),
+            ("packages/backend/.env", "A=b"),
+            ("packages/web/package.json", r#"{"name": "@a/web"}"#),
+        ]);
+        assert_eq!(found.path, "packages/backend/server.js", "{start}");
+        assert_eq!(found.preload, ["./packages/backend/pre.js"], "{start}");
+        assert_eq!(found.env["A"], "b", "{start}");
+        assert_eq!(found.reason, "scripts.start in package.json");
+    }
+}
+
+#[test]
+fn members_that_run_each_other_end() {
+    let text = |scripts: &str| format!(r#"{{"name": "a", "scripts": {{"start": "{scripts}"}}}}"#);
+    let found = error(&[
+        ("package.json", &text("npm start -w a; npm start --prefix b")),
+        ("a/package.json", &text("npm --prefix .. start")),
+        ("b/package.json", &text("npm start --prefix ../b || cd . && npm start")),
+    ]);
+    assert!(found.message.contains("scripts.start in package.json"), "{}", found.message);
+    let found = error(&[("package.json", &text("cd a && npm start")), ("a/package.json", "[")]);
+    assert!(found.file.is_none());
+    let text =
+        r#"{"scripts": {"start": "npm run a; npm run a", "a": "npm run b; npm run b", "b": "npm run a"}}"#;
+    let found = error(&[("package.json", text)]);
+    assert_eq!(found.message.matches("scripts.b in package.json").count(), 1, "{}", found.message);
+}
+
+#[test]
+fn of_programs_that_run_beside_each_other_the_server_is_the_entry() {
+    assert_eq!(started("concurrently 'node api.js' 'tailwindcss -w'", &["api.js"]), "api.js");
+    for start in ["run-p web api", "run-p api web"] {
+        let scripts = serde_json::json!({ "start": start, "web": "vite", "api": "node api.js" });
+        let text = serde_json::json!({ "scripts": scripts }).to_string();
+        assert_eq!(entry(&[("package.json", &text), ("api.js", "")]).path, "api.js", "{start}");
+    }
+}
+
+#[test]
+fn a_script_that_is_not_there_is_named() {
+    let found = error(&[("package.json", r#"{"scripts": {"start": "npm run gone"}}"#)]);
+    assert!(found.message.contains("runs the script \"gone\""), "{}", found.message);
+}
+
+#[test]
+fn imports_are_taken_as_a_compiler_takes_them_where_one_runs_the_program() {
+    let sloppy = "DENO_UNSTABLE_SLOPPY_IMPORTS";
+    for (start, expected) in [("tsx a.ts", true), ("npm run x", true), ("node a.ts", false)] {
+        let text = serde_json::json!({ "scripts": { "start": start, "x": "ts-node a.ts" } }).to_string();
+        let found = entry(&[("package.json", &text), ("a.ts", "")]);
+        assert_eq!(found.env.contains_key(sloppy), expected, "{start}");
+    }
+    let own = "DENO_UNSTABLE_SLOPPY_IMPORTS=1 node a.ts";
+    let text = serde_json::json!({ "scripts": { "start": own } }).to_string();
+    assert!(entry(&[("package.json", &text), ("a.ts", "")]).env.is_empty());
+}

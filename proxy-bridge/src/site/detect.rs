@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::page::SOURCES;
-use super::{Fallback, INDEX, Site, below, page};
+use super::{Fallback, INDEX, Site, below, hosts, page};
 use crate::entry::Config;
 use crate::event::Diagnostic;
 
@@ -54,6 +54,9 @@ const OF_CODE: [&str; 10] = [
     "workspace",
 ];
 
+/// The ends of programs that other servers run, with passwords in them.
+const OF_OTHERS: [&str; 1] = [".php"];
+
 /// The most names in the project's folder that are looked at for code.
 const MAX_LOOKED_AT: usize = 4096;
 
@@ -68,8 +71,10 @@ pub(super) fn find(
     package: Option<Config<'_>>,
     named: bool,
 ) -> Result<Site, Option<Diagnostic>> {
-    if let Some(site) = package.and_then(|package| started(dir, package)) {
-        return Ok(site);
+    let functions = || if named { None } else { hosts::functions(dir) };
+    let site = package.and_then(|package| started(dir, package)).or_else(|| hosts::published(dir));
+    if let Some(site) = site {
+        return functions().map_or(Ok(site), |functions| Err(Some(functions)));
     }
     let own = String::new();
     let outputs = OUTPUTS.map(str::to_owned).into_iter().chain(angular(dir));
@@ -87,10 +92,8 @@ pub(super) fn find(
         match page::unbuilt(dir, &index) {
             None => {
                 let code = if named || !root.is_empty() { None } else { code(dir, config, package) };
-                return match code {
-                    None => Ok(Site::new(root, "its page".to_owned())),
-                    Some(code) => Err(Some(to_name(&code))),
-                };
+                let wrong = code.map(|code| to_name(&root, &code)).or_else(functions);
+                return wrong.map_or_else(|| Ok(Site::new(root, "its page")), |wrong| Err(Some(wrong)));
             }
             Some(why) => unbuilt = unbuilt.or(Some((index, why))),
         }
@@ -107,7 +110,8 @@ fn code(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> 
     let source = || {
         let names = std::fs::read_dir(dir).into_iter().flatten().flatten().take(MAX_LOOKED_AT);
         let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-        names.find(|name| SOURCES.iter().any(|end| name.ends_with(end)) && !name.contains(".config."))
+        let is_source = |name: &str| SOURCES.iter().chain(&OF_OTHERS).any(|end| name.ends_with(end));
+        names.find(|name| is_source(name) && !name.contains(".config."))
     };
     let config = config.and_then(|config| has(config, &OF_CODE));
     config.or_else(|| has(package?, &["dependencies"])).or_else(source)
@@ -117,9 +121,11 @@ fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty)
 }
 
-fn to_name(code: &str) -> Diagnostic {
+/// The error of a folder that may be a site or a program, with what shows the latter.
+pub(super) fn to_name(root: &str, code: &str) -> Diagnostic {
+    let index = below(root, INDEX);
     let message = format!(
-        "no entry: index.html and {code} are there, so this may be a program or a static site; name the file that is \
+        "no entry: {index} and {code} are there, so this may be a program or a static site; name the file that is \
          run in deno.json as \"switchyard\": {{\"entry\": …}}, or write \"switchyard\": {{\"platform\": \"static\"}} to have \
          all files served"
     );

@@ -44,7 +44,7 @@ pub(super) fn unbuilt(dir: &Path, path: &str) -> Option<String> {
     Some(format!("loads {source}, which no browser runs"))
 }
 
-fn read(dir: &Path, path: &str) -> Option<String> {
+pub(super) fn read(dir: &Path, path: &str) -> Option<String> {
     let path = dir.join(path);
     // A pipe would be waited for.
     if !path.is_file() {

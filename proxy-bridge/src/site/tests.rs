@@ -75,28 +75,6 @@ fn the_output_of_a_build_is_found_from_the_projects_root() {
 }
 
 #[test]
-fn an_export_of_next_is_a_site_whatever_starts_in_it() {
-    let package = r#"{"dependencies": {"next": "1"}, "scripts": {"start": "next start"}}"#;
-    let files = |output| {
-        [
-            ("package.json", package),
-            (".next/BUILD_ID", ""),
-            (".next/required-server-files.json", output),
-            ("node_modules/next/package.json", r#"{"bin": {"next": "./dist/bin/next"}}"#),
-            ("node_modules/next/dist/bin/next", ""),
-            ("out/index.html", PAGE),
-        ]
-    };
-    let export = files(r#"{"config": {"output": "export"}}"#);
-    assert_eq!(root(&export), "out");
-    let unnamed = ("package.json", r#"{"dependencies": {"next": "1"}}"#);
-    assert_eq!(root(&[&[unnamed][..], &export[1..]].concat()), "out");
-    assert_eq!(entry_of(&files(r#"{"config": {}}"#)), "node_modules/next/dist/bin/next");
-    let message = error(&export[..5]).message;
-    assert!(message.contains("Next.js has built .next"), "{message}");
-}
-
-#[test]
 fn the_folder_that_a_static_server_is_started_for_is_the_site() {
     for (start, root_is, fallback) in [
         ("serve -s build", "build", Fallback::Page("index.html".to_owned())),
@@ -213,4 +191,90 @@ fn what_is_wrong_in_a_configuration_is_named_with_file_and_field() {
         assert!(error.message.starts_with(&begin), "{}", error.message);
         assert!(error.message.contains(says), "{}", error.message);
     }
+}
+
+#[test]
+fn a_program_whose_start_is_not_understood_is_no_site() {
+    for start in ["pm2 start ecosystem.config.js", "turbo run start", "make serve", "npm run gone"] {
+        let package = json!({ "scripts": { "start": start } }).to_string();
+        for page in ["index.html", "public/index.html", "docs/index.html"] {
+            let found = error(&[(PACKAGE_FILE, &package), (page, PAGE), ("lib/db.js", "secret")]);
+            assert!(found.message.contains("scripts.start in package.json"), "{start}: {}", found.message);
+            assert!(found.message.contains("\"platform\": \"static\""), "{}", found.message);
+        }
+        assert_eq!(root(&[(PACKAGE_FILE, &package), ("dist/index.html", PAGE)]), "dist", "{start}");
+    }
+    assert!(error(&[("Procfile", "web: gunicorn app"), ("index.html", PAGE)]).message.contains("Procfile"));
+    assert!(error(&[("index.php", ""), ("index.html", PAGE)]).message.contains("index.php"));
+}
+
+#[test]
+fn a_site_whose_start_is_a_tool_for_developers_is_a_site() {
+    for start in [
+        "live-server",
+        "npx http-server . -p 3000",
+        "npm run dev",
+        "concurrently 'npm:dev' 'sass -w a b'",
+        "python3 -m http.server",
+        "echo \"no start\" && exit 1",
+    ] {
+        let scripts = json!({ "scripts": { "start": start, "dev": "browser-sync start --server" } });
+        assert_eq!(root(&[(PACKAGE_FILE, &scripts.to_string()), ("index.html", PAGE)]), "", "{start}");
+    }
+    for start in ["craco start", "docusaurus start", "react-app-rewired start"] {
+        let package = json!({ "dependencies": { "x": "1" }, "scripts": { "start": start } }).to_string();
+        assert_eq!(root(&[(PACKAGE_FILE, &package), ("build/index.html", PAGE)]), "build", "{start}");
+    }
+}
+
+#[test]
+fn an_export_of_next_is_a_site_though_its_start_script_would_refuse_it() {
+    let scripts = json!({ "start": "next start", "build": "next build" });
+    let package = json!({ "dependencies": { "next": "1" }, "scripts": scripts }).to_string();
+    assert_eq!(root(&[(PACKAGE_FILE, &package), ("out/index.html", PAGE)]), "out");
+    let files = r#"{"config": {"output": "export"}}"#;
+    let built = [(".next/BUILD_ID", "x"), (".next/required-server-files.json", files)];
+    let all = [&[(PACKAGE_FILE, package.as_str()), ("out/index.html", PAGE)][..], &built].concat();
+    assert_eq!(root(&all), "out");
+}
+
+#[test]
+fn the_folder_that_a_host_publishes_is_the_site() {
+    for (file, text) in [
+        ("netlify.toml", "[build]\npublish = \"site/\"\n"),
+        ("vercel.json", r#"{"outputDirectory": "./site"}"#),
+        ("firebase.json", r#"{"hosting": {"public": "site"}}"#),
+    ] {
+        assert_eq!(root(&[(file, text), ("site/index.html", PAGE)]), "site", "{file}");
+        assert_eq!(root(&[(file, text), ("site/a.txt", ""), ("index.html", PAGE)]), "", "{file}");
+    }
+    let base = "[build]\nbase = \"web\"\npublish = \"out/www\"\n";
+    assert_eq!(root(&[("netlify.toml", base), ("web/out/www/index.html", PAGE)]), "web/out/www");
+    let outside = r#"{"outputDirectory": "../other"}"#;
+    assert_eq!(root(&[("vercel.json", outside), ("index.html", PAGE)]), "");
+    let deep = format!("a = {}", "[".repeat(100_000));
+    for broken in ["[build", "publish = 1", "build = 1", &deep] {
+        assert_eq!(root(&[("netlify.toml", broken), ("index.html", PAGE)]), "", "{broken}");
+    }
+}
+
+#[test]
+fn functions_of_a_host_beside_a_site_are_an_error_that_names_one() {
+    let site = ("index.html", PAGE);
+    for (config, function) in [
+        (("vercel.json", "{}"), "api/hello.js"),
+        (("netlify.toml", ""), "netlify/functions/hi.mts"),
+        (("netlify.toml", "[functions]\ndirectory = \"fn\""), "fn/hi.js"),
+    ] {
+        let files = [site, config, (function, "")];
+        let error = error(&files);
+        assert_eq!(error.file.as_deref(), Some(function));
+        assert!(error.message.starts_with(function) && error.message.contains("\"entry\""), "{error:?}");
+        let as_static = ("deno.json", r#"{"switchyard": {"platform": "static"}}"#);
+        assert_eq!(root(&[files[0], files[1], files[2], as_static]), "");
+        let code = [files[0], files[1], files[2], ("server.ts", "")];
+        assert_eq!(entry_of(&code), "server.ts", "a program may import them");
+    }
+    assert_eq!(root(&[site, ("api/hello.js", "")]), "", "no host says that these are functions");
+    assert_eq!(root(&[site, ("vercel.json", "{}"), ("api/spec.yml", "")]), "");
 }

@@ -58,7 +58,7 @@ pub(super) fn worker(
         alias: document.read("alias", TEXTS, texts)?.unwrap_or_default(),
         rules: rules(&section)?,
         assets: assets::read(document, &section.inherited("assets"), &base, &flags)?,
-        crons: document.read(&section.inherited("triggers.crons"), LIST, strings)?.unwrap_or_default(),
+        crons: document.read(&section.inherited("triggers.crons"), CRONS, crons)?.unwrap_or_default(),
         version_metadata: document.text(&section.own("version_metadata.binding"))?,
         rate_limits: rate_limits(&section)?,
         base,
@@ -68,7 +68,18 @@ pub(super) fn worker(
 }
 
 const LIST: &str = "must be a list of strings";
-const TABLE: &str = "must be a table of variables";
+const TABLE: &str = "must be a table of variables, with values in at most 32 levels";
+
+const CRONS: &str = "must be a list of at most 250 strings of 256 bytes";
+
+/// As many as Cloudflare takes for an account: they are a part of what is told of a project.
+const MAX_CRONS: usize = 250;
+
+/// Bytes of one.
+const MAX_CRON: usize = 256;
+
+/// Tables and lists in one another in the value of a variable: processes that read it recurse.
+const MAX_LEVELS: usize = 32;
 const TEXTS: &str = "must be a table of strings";
 const EXPRESSIONS: &str = "must be a table of JavaScript expressions as strings";
 
@@ -135,8 +146,24 @@ pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
+fn crons(value: &Value) -> Option<Vec<String>> {
+    let crons = strings(value)?;
+    (crons.len() <= MAX_CRONS && crons.iter().all(|cron| cron.len() <= MAX_CRON)).then_some(crons)
+}
+
 fn object(value: &Value) -> Option<BTreeMap<String, Value>> {
-    Some(value.as_object()?.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+    let variables = value.as_object()?.iter();
+    variables.map(|(name, value)| is_flat(value, MAX_LEVELS).then(|| (name.clone(), value.clone()))).collect()
+}
+
+/// Whether a value has at most so many levels.
+fn is_flat(value: &Value, levels: usize) -> bool {
+    let below = |value: &Value| is_flat(value, levels - 1);
+    match value {
+        Value::Array(values) => levels > 0 && values.iter().all(below),
+        Value::Object(values) => levels > 0 && values.values().all(below),
+        _ => true,
+    }
 }
 
 fn texts(value: &Value) -> Option<BTreeMap<String, String>> {

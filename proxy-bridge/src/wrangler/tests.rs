@@ -160,6 +160,7 @@ fn lists_without_bindings_and_unknown_keys_are_nothing() {
 
 #[test]
 fn fields_of_the_wrong_kind_are_named_with_their_place() {
+    let long = format!("{{\n\"triggers\": {{\"crons\": [\"{}\"]}}}}", "*".repeat(257));
     for (text, says) in [
         ("{\n\"main\": 1}", "\"main\" in wrangler.json must be a string"),
         ("{\n\"main\": \"../a.js\"}", "\"main\" in wrangler.json must be a file inside the project"),
@@ -171,6 +172,7 @@ fn fields_of_the_wrong_kind_are_named_with_their_place() {
         ("{\n\"assets\": {\"directory\": \"a\", \"html_handling\": \"x\"}}", "`force-trailing-slash`"),
         ("{\n\"assets\": {\"directory\": \"a\", \"run_worker_first\": [\"api\"]}}", "/api/*"),
         ("{\n\"triggers\": {\"crons\": [1]}}", "\"triggers.crons\""),
+        (long.as_str(), "at most 250"),
         ("{\n\"ratelimits\": [{\"name\": \"A\"}]}", "simple"),
         ("{\n\"alias\": {\"a\": 1}}", "\"alias\""),
     ] {
@@ -178,6 +180,18 @@ fn fields_of_the_wrong_kind_are_named_with_their_place() {
         assert_eq!((error.file.as_deref(), error.line), (Some("wrangler.json"), Some(2)), "{text}");
         assert!(error.message.contains(says), "{}", error.message);
     }
+}
+
+#[test]
+fn values_of_variables_have_a_limited_depth() {
+    let nested = |levels| format!("{{\"vars\": {{\"A\": {}{}}}}}", "[".repeat(levels), "]".repeat(levels));
+    worker("wrangler.json", &nested(32));
+    assert!(error("wrangler.json", &nested(33)).message.contains("\"vars\""));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_configuration() {
+    assert_eq!(worker("wrangler.json", "\u{feff}{\"vars\": {\"A\": 1}}").vars["A"], 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::frame::frame;
 use crate::hints::hint;
 use crate::paths::Names;
 use crate::project::Project;
+use crate::refusals;
 use crate::source;
 
 pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
@@ -23,7 +24,7 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
                 .or_else(|| place(project, error));
             let stack = error.frames.iter().filter_map(|frame| frame.file_name.as_deref());
             let hint = hint(&message, stack).map(|hint| format!("\n{hint}")).unwrap_or_default();
-            diagnostic(project, &format!("{message}{hint}"), place)
+            diagnostic(project, &refusals::explained(&format!("{message}{hint}")), place)
         }
         CoreErrorKind::CouldNotExecute { error, .. } => {
             diagnostic(project, &error.to_string(), project.failures.place_of(&error.to_string()))

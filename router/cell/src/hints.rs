@@ -9,14 +9,36 @@ const SPAWNS: [[&str; 2]; 3] = [["Failed to spawn", ""], ["spawnSync ", " ENOENT
 /// Advice for an error by its text and the files on its stack, innermost first.
 pub(crate) fn hint<'a>(message: &str, stack: impl Iterator<Item = &'a str>) -> Option<String> {
     let advice = native_packages::advice_for(message, stack).or_else(|| program(message));
+    let advice = advice.or_else(|| generated(message)).or_else(|| bun(message));
     advice.or_else(|| project_paths::hint(message))
 }
+
+fn bun(message: &str) -> Option<String> {
+    let first = message.lines().next().unwrap_or_default();
+    first.contains("Bun is not defined").then(|| BUN.to_owned())
+}
+
+/// In place of what only Bun has.
+pub(crate) const BUN: &str = "Bun's own interfaces are not there: use export default { fetch } or Deno.serve for Bun.serve, \
+                              and Node's modules (node:sqlite, node:fs) for the rest";
 
 fn program(message: &str) -> Option<String> {
     let first = message.lines().next().unwrap_or_default();
     let is_it = SPAWNS.iter().any(|texts| texts.iter().all(|text| first.contains(text)));
     is_it.then(|| format!("Here {}", refusals::RUN))
 }
+
+/// Advice for what a package's own tool would have made among the packages.
+fn generated(message: &str) -> Option<String> {
+    message.contains(PRISMA_CLIENT).then(|| {
+        "Prisma's client is code that `npx prisma generate` makes, and nothing is generated here: have it made among the \
+         project's files (`output` in schema.prisma) and import it from there"
+            .to_owned()
+    })
+}
+
+/// The folder in `node_modules` that Prisma's client is made in by default.
+const PRISMA_CLIENT: &str = "'.prisma/client";
 
 /// A text of Deno's with what it says of flags put in terms of deno.json.
 pub(crate) fn without_flags(text: &str) -> String {
@@ -48,6 +70,18 @@ mod tests {
             assert!(hint(message, std::iter::empty()).unwrap().contains("starts no programs"), "{message}");
         }
         assert_eq!(hint("Error: ENOENT: no such file", std::iter::empty()), None);
+    }
+
+    #[test]
+    fn a_client_that_was_not_generated_is_explained() {
+        let message = "Error: Cannot find module '.prisma/client/default'\nRequire stack:";
+        assert!(hint(message, std::iter::empty()).unwrap().contains("prisma generate"));
+    }
+
+    #[test]
+    fn interfaces_of_bun_have_an_instead() {
+        let hint = hint("ReferenceError: Bun is not defined", std::iter::empty());
+        assert!(hint.unwrap().contains("export default { fetch }"));
     }
 
     #[test]

@@ -38,6 +38,7 @@ use crate::diagnose::misconfigured;
 use crate::log;
 use crate::paths::Names;
 use crate::process;
+use crate::project::is_typescript_of_node;
 use crate::project::{ImportMap, Sys, find_configuration};
 use crate::roots::Roots;
 use crate::sandbox;
@@ -285,7 +286,8 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
                 .import_map
                 .as_ref()
                 .map(|path| ImportMap(request.checkout.join(path)).boxed()),
-            unstable_sloppy_imports: request.as_workers || request.sloppy_imports,
+            unstable_sloppy_imports: request.as_workers
+                || is_typescript_of_node(&request.checkout, &request.entry),
             ..ResolverFactoryOptions::default()
         },
     ))

@@ -30,6 +30,7 @@ use node_resolver::errors::PackageJsonLoadError;
 use crate::cache::Maker;
 use crate::code_cache::CodeCache;
 use crate::failures::Place;
+use crate::hints::BUN;
 use crate::imports;
 use crate::project::{Project, ProjectSlot};
 use crate::source::{self, Code, Loaded};
@@ -223,21 +224,25 @@ impl NodeRequireLoader for Loader {
         project.phantoms.note(&path);
         match project.admit(&path) {
             Ok(file) if project.has_written(&file) => Ok(Cow::Owned(file)),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                let real = path.canonicalize().ok();
+            Ok(real) => source::check_package(project, &real).map(|()| path),
+            Err(error) => {
+                let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+                let real = path.canonicalize().ok().filter(|_| is_denied);
                 if let Some(own) = real.and_then(|real| project.roots.in_checkout(&real)) {
                     return Ok(Cow::Owned(own));
                 }
-                // The search for a module's package.json goes upwards until it finds one.
-                if path.file_name().is_some_and(|name| name == "package.json") {
+                // The search for a module's package.json goes upwards until it finds one. Nothing is found outside,
+                // whether there is something or not.
+                let is_package_file = path.file_name().is_some_and(|name| name == "package.json");
+                if is_denied && is_package_file || !project.roots.name(&path) {
                     Ok(Cow::Borrowed(Path::new("/dev/null/package.json")))
-                } else {
+                } else if is_denied {
                     Err(source::unreadable(project, &path, &error))
+                } else {
+                    // That there is no such file is for the caller to find out.
+                    Ok(path)
                 }
             }
-            Ok(real) => source::check_package(project, &real).map(|()| path),
-            // That there is no such file is for the caller to find out.
-            Err(_) => Ok(path),
         }
     }
 
@@ -355,6 +360,11 @@ const NO_MATCH: &str = "Could not find a matching package for 'npm:";
 /// What Deno would advise is not possible here.
 fn unresolved(project: &Project, raw: &str, error: &DenoResolveError) -> String {
     match error.as_kind() {
+        DenoResolveErrorKind::MappedResolution(error)
+            if error.is_unmapped_bare_specifier() && raw == "bun" =>
+        {
+            format!("\"bun\" cannot be imported: {BUN}")
+        }
         DenoResolveErrorKind::MappedResolution(error) if error.is_unmapped_bare_specifier() => {
             format!(
                 "There is no package \"{raw}\": install it into the project's node_modules \
@@ -381,11 +391,14 @@ fn unresolved(project: &Project, raw: &str, error: &DenoResolveError) -> String 
 /// Says why what a text names is not in `node_modules`: there was an error, or nothing named it
 /// when packages were fetched.
 fn why_not(project: &Project, text: &str) -> String {
-    match project.remote.as_ref().and_then(|remote| remote.reason(text)) {
-        Some(reason) => format!("It was not fetched: {reason}"),
-        None => "Install it into the project's node_modules (npm install), or name it in \"dependencies\" of package.json or \
-                 \"imports\" of deno.json: what is imported by a name that is computed is not known before"
-            .to_owned(),
+    const INSTALL: &str = "Install it into the project's node_modules (npm install)";
+    match project.remote.as_ref().map(|remote| remote.reason(text)) {
+        Some(Some(reason)) => format!("It was not fetched: {reason}"),
+        Some(None) => format!(
+            "{INSTALL}, or name it in \"dependencies\" of package.json or \"imports\" of deno.json: what is imported by a \
+             name that is computed is not known before"
+        ),
+        None => INSTALL.to_owned(),
     }
 }
 
@@ -396,6 +409,9 @@ fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
     if let Some(reason) = project.remote.as_ref().and_then(|remote| remote.reason(specifier.as_str())) {
         return JsErrorBox::type_error(format!("\"{specifier}\" was not fetched: {reason}"));
     }
+    if specifier.scheme() == "bun" {
+        return JsErrorBox::type_error(format!("\"{specifier}\" cannot be imported: {BUN}"));
+    }
     let fix = match specifier.scheme() {
         "jsr" | "http" | "https" if project.vendor.is_some() => {
             "it is not in vendor/: run `deno install --entrypoint` with the project's entry, and bring the folder along"
@@ -404,10 +420,14 @@ fn not_here(project: &Project, specifier: &Url) -> JsErrorBox {
         "jsr" => "install it into the project's node_modules (npx jsr add), or copy it into the project",
         _ => "copy the file into the project, or install a package into its node_modules",
     };
-    JsErrorBox::type_error(format!(
-        "\"{specifier}\" is not loaded over the network: {fix}, or name it in \"imports\" of deno.json: what is imported by a \
-         name that is computed is not known before"
-    ))
+    // Fetched was what was known when the version was built.
+    let unknown = match project.remote {
+        Some(_) => {
+            ", or name it in \"imports\" of deno.json: what is imported by a name that is computed is not known before"
+        }
+        None => "",
+    };
+    JsErrorBox::type_error(format!("\"{specifier}\" is not loaded over the network: {fix}{unknown}"))
 }
 
 /// The error is the importing module's: that is where it can be mended.

@@ -33,6 +33,7 @@ const { reportException } = core.loadExtScript("ext:deno_web/02_event.js");
 const loadHttp = core.createLazyLoader("node:http");
 const loadHttpServer = core.createLazyLoader("node:_http_server");
 const loadHttp2 = core.createLazyLoader("node:http2");
+const loadProcess = core.createLazyLoader("node:process");
 const loadStream = core.createLazyLoader("node:stream");
 const loadTls = core.createLazyLoader("node:tls");
 
@@ -151,6 +152,8 @@ function http2OfSecure(server) {
 // node:http2, by a session with it in this isolate.
 function translator(socket, server, scheme, toSession) {
   const [near, far] = loadStream().duplexPair();
+  deliverLater(near);
+  deliverLater(far);
   far.alpnProtocol = "h2";
   far.server = server;
   for (const name of new SafeArrayIterator([...REMOTE, ...LOCAL])) {
@@ -161,13 +164,25 @@ function translator(socket, server, scheme, toSession) {
   // The requests have it too.
   session.on("error", () => {});
   session.on("close", () => socket.destroy());
-  socket.on("close", () => session.destroy());
+  // Not by `destroy`, which gives back the memory of streams that are still being closed.
+  socket.on("close", () => session.close());
   const translator = loadHttp().createServer((request, response) => {
     translate(request, response, session, scheme);
   });
   // One that listens keeps its connections.
   translator._handle = nowhere();
   return translator;
+}
+
+// Has the other end of a pair get what is written to this one on a later turn. At once, a session
+// would be asked to read while it is still within its own reading or writing, and would give back
+// twice the memory of streams that this closes.
+function deliverLater(end) {
+  const { _write: write } = end;
+  const { nextTick } = loadProcess().default;
+  end._write = (chunk, encoding, done) => {
+    nextTick(() => ReflectApply(write, end, [chunk, encoding, done]));
+  };
 }
 
 function translate(request, response, session, scheme) {

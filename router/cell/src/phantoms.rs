@@ -8,6 +8,8 @@ use std::sync::Mutex;
 
 use switchyard_protocol::fetched;
 
+use crate::roots::Roots;
+
 /// Warnings of one process.
 const WARNINGS: usize = 64;
 
@@ -19,10 +21,12 @@ pub(crate) struct Phantoms {
 }
 
 impl Phantoms {
-    /// Returns those that were fetched into `packages`.
-    pub(crate) fn of(packages: Option<&Path>) -> Self {
+    /// Returns those that were fetched into `packages`: none for a project whose packages are not
+    /// those, but the volume's.
+    pub(crate) fn of(packages: Option<&Path>, roots: &Roots) -> Self {
         let folder = packages.map(|packages| packages.join(fetched::HOISTED));
-        Self { folder: folder.filter(|folder| folder.is_dir()), warned: Mutex::default() }
+        let is_open = |folder: &PathBuf| folder.is_dir() && roots.admit(folder).is_ok();
+        Self { folder: folder.filter(is_open), warned: Mutex::default() }
     }
 
     /// Where `require` may look when it has found nothing elsewhere.

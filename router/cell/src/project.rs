@@ -38,7 +38,7 @@ use crate::roots::{Inside, Roots};
 use crate::vendor::Vendor;
 use crate::workers::Modules;
 use crate::written::Written;
-use switchyard_bridge::entry::SLOPPY_IMPORTS;
+use switchyard_bridge::entry::{PACKAGE_FILE, is_in_package};
 use switchyard_protocol::assets::Assets;
 use switchyard_protocol::{Limits, PlatformApi, Start};
 
@@ -115,7 +115,12 @@ impl Project {
         let assets = worker.and_then(|worker| worker.assets.as_ref()).map(Assets::from);
         let import_map = start.import_map.as_ref().map(|path| ImportMap(roots.checkout.join(path)));
         let package_files = Arc::new(PackageFiles::new(roots.clone()));
-        let own = Own { import_map, as_workers: modules.is_some(), package_files: package_files.clone() };
+        let own = Own {
+            import_map,
+            as_workers: modules.is_some(),
+            is_typescript_of_node: is_typescript_of_node(&roots.checkout, &start.entry),
+            package_files: package_files.clone(),
+        };
         let factory = resolver_factory(&roots, configuration, exports.clone(), own);
         let cjs = factory.cjs_tracker()?.clone();
         exports.told_by(&cjs);
@@ -135,7 +140,7 @@ impl Project {
             vendor,
             features,
             package_files,
-            phantoms: Phantoms::of(start.packages.as_deref()),
+            phantoms: Phantoms::of(start.packages.as_deref(), &roots),
             failures: Failures::default(),
             cache,
             assets,
@@ -149,7 +154,11 @@ impl Project {
     /// folder that it writes to itself.
     pub(crate) fn admit(&self, path: &Path) -> io::Result<PathBuf> {
         let inside = self.roots.admit(path);
-        if inside.is_ok() { inside } else { self.written.admit(path).map_or(inside, Ok) }
+        match self.written.admit(path).filter(|_| inside.is_err()) {
+            Some(written) => Ok(written),
+            None if inside.is_ok() || self.roots.name(path) || self.written.place(path).is_none() => inside,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// Whether the version has written the file, by its real path.
@@ -204,6 +213,7 @@ fn package_of(raw: &str) -> Option<&str> {
 struct Own {
     import_map: Option<ImportMap>,
     as_workers: bool,
+    is_typescript_of_node: bool,
     package_files: Arc<PackageFiles>,
 }
 
@@ -241,11 +251,21 @@ fn resolver_factory(
             specified_import_map: own.import_map.map(ImportMap::boxed),
             node_resolver_options: node_resolver_options(own.as_workers),
             package_json_cache: Some(own.package_files),
-            // As wrangler's bundler: `./a` and `./a.js` may be a.ts.
-            unstable_sloppy_imports: own.as_workers || is_set("DENO_COMPAT") || is_set(SLOPPY_IMPORTS),
+            // As wrangler's bundler, and as what runs TypeScript of Node's: `./a` and `./a.js` may be a.ts.
+            unstable_sloppy_imports: own.as_workers
+                || own.is_typescript_of_node
+                || is_set("DENO_COMPAT")
+                || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
             ..ResolverFactoryOptions::default()
         },
     )
+}
+
+/// Returns `true` if the modules are found as tsx, ts-node and Bun find them: `./a` and `./a.js` may be a.ts. They are
+/// what runs TypeScript in a project with a package.json; Node itself compiles none with such imports.
+pub(crate) fn is_typescript_of_node(checkout: &Path, entry: &str) -> bool {
+    let is_typescript = [".ts", ".tsx", ".mts", ".cts"].iter().any(|extension| entry.ends_with(extension));
+    is_typescript && !is_in_package(entry) && checkout.join(PACKAGE_FILE).is_file()
 }
 
 /// Whether a variable switches something on, as Deno reads those of its own.

@@ -11,6 +11,7 @@ use crate::native_packages;
 
 /// How Deno ends the text of a permission that is missing.
 const FLAG: &str = ", run again with the --allow-";
+const FLAG_ENDS: &str = " flag";
 
 /// What the texts take from the version.
 static VERSION: OnceLock<Version> = OnceLock::new();
@@ -50,7 +51,31 @@ fn explain(
     }
 }
 
+/// A text with the refusals in it explained. A failed fetch has that of its connection as the text of its cause
+/// alone.
+pub(crate) fn explained(text: &str) -> String {
+    match VERSION.get() {
+        Some(version) if text.contains(FLAG) => version.explain_all(text),
+        _ => text.to_owned(),
+    }
+}
+
 impl Version {
+    fn explain_all(&self, text: &str) -> String {
+        let mut words = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(FLAG) {
+            let begin = rest[..at].rfind("Requires ").unwrap_or(at);
+            let end = rest[at..].find(FLAG_ENDS).map_or(rest.len(), |end| at + end + FLAG_ENDS.len());
+            words.push_str(&rest[..begin]);
+            let refusal = &rest[begin..end];
+            words.push_str(&self.explain(refusal).unwrap_or_else(|| refusal.to_owned()));
+            rest = &rest[end..];
+        }
+        words.push_str(rest);
+        words
+    }
+
     /// What to say in place of a text of Deno's, if that is about a permission.
     fn explain(&self, text: &str) -> Option<String> {
         if let Some((call, _)) = text.split_once(" requires unscoped --allow-read") {
@@ -210,6 +235,19 @@ mod tests {
             said.starts_with("Requires run access to process.execPath: a project starts no programs"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_refusal_within_a_text_is_explained() {
+        let refusal = "Requires net access to \"127.0.0.1:1\", run again with the --allow-net flag";
+        let said =
+            version().explain_all(&format!("TypeError\n  cause: (Connect): {refusal}\n  at x\n{refusal}"));
+        assert!(said.starts_with("TypeError\n  cause: (Connect): Requires net access"), "{said}");
+        assert_eq!(said.matches("\"private_net\"").count(), 2, "{said}");
+        assert!(said.contains("\n  at x\n") && !said.contains("--"), "{said}");
+        for text in ["none", ", run again with the --allow-", "x, run again with the --allow-net flag"] {
+            assert_eq!(version().explain_all(text), text);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use deno_path_util::normalize_path;
 use switchyard_protocol::Start;
 use sys_traits::impls::{RealFsDirEntry, RealFsMetadata, RealSys};
 use sys_traits::{BaseFsMetadata, BaseFsRead, BaseFsReadDir};
@@ -46,10 +47,19 @@ impl Roots {
         path.starts_with(&self.root) || packages.any(|packages| path.starts_with(packages))
     }
 
-    /// Follows symbolic links and says where the path leads, if that is inside.
+    /// Whether a path names a place inside, wherever symbolic links on the way lead to.
+    pub(crate) fn name(&self, path: &Path) -> bool {
+        self.contain(&normalize_path(path.into()))
+    }
+
+    /// Follows symbolic links and says where the path leads, if that is inside. The error for a path outside is the same
+    /// whether there is something or not.
     pub(crate) fn admit(&self, path: &Path) -> io::Result<PathBuf> {
-        let real = path.canonicalize()?;
-        if self.contain(&real) { Ok(real) } else { Err(self.outside(path)) }
+        match path.canonicalize() {
+            Ok(real) if self.contain(&real) => Ok(real),
+            Err(error) if self.name(path) => Err(error),
+            Ok(_) | Err(_) => Err(self.outside(path)),
+        }
     }
 
     /// The error for a path that leads out of the project: by a symbolic link in one of its

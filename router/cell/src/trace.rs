@@ -6,6 +6,7 @@ use deno_core::url::Url;
 use crate::frame::frame;
 use crate::hints::{hint, without_flags};
 use crate::project::Project;
+use crate::refusals;
 use crate::source;
 
 /// What Deno writes before each line of a stack.
@@ -22,7 +23,7 @@ pub(crate) fn explain(project: &Project, text: &str) -> String {
     let frame = frame.map(indented).unwrap_or_default();
     let hint = hint(message, stack.split(AT)).map(indented).unwrap_or_default();
     let text = format!("{message}{hint}{frame}{stack}");
-    project.names.clean(&without_flags(&without_glue(&text)))
+    project.names.clean(&refusals::explained(&without_flags(&without_glue(&text))))
 }
 
 /// Drops the lines of a stack that are the cell's own.

@@ -26,10 +26,14 @@ impl Written {
 
     /// The file that a path leads to, if that is inside.
     pub(crate) fn admit(&self, path: &Path) -> Option<PathBuf> {
-        let path = normalize_path(path.into());
-        let place = if self.contain(&path) { path.into_owned() } else { in_own_tmp(&path, &self.tmp)? };
-        let real = place.canonicalize().ok()?;
+        let real = self.place(path)?.canonicalize().ok()?;
         self.contain(&real).then_some(real)
+    }
+
+    /// The place inside that a path names, whether there is something or not.
+    pub(crate) fn place(&self, path: &Path) -> Option<PathBuf> {
+        let path = normalize_path(path.into());
+        if self.contain(&path) { Some(path.into_owned()) } else { in_own_tmp(&path, &self.tmp) }
     }
 }
 

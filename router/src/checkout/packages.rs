@@ -2,7 +2,7 @@
 //! a link back into the project (a workspace's member, a `file:` dependency) leads to the checkout
 //! instead: a version runs no code but its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::bounds::{Interrupted, Pace};
-use super::snapshot::Snapshot;
+use super::snapshot::{Files, Snapshot};
 use crate::folder::remove;
 use crate::links::Steps;
-use crate::project::{MAX_PACKAGES, NODE_MODULES, is_store};
+use crate::project::{MAX_PACKAGES, NODE_MODULES, is_of_packages, is_store};
 
 /// Beside the project's directory in a checkout: the record of its `node_modules` folders.
 const RECORD: &str = ".node_modules";
@@ -118,6 +118,31 @@ pub(super) fn link(
     Ok(fs::rename(&unfinished, dir.with_file_name(RECORD))?)
 }
 
+/// Returns `true` when the checkout in `dir` has packages of other folders than `snapshot` finds on
+/// the volume.
+pub(super) fn are_others(dir: &Path, snapshot: &Snapshot) -> bool {
+    read(dir) != find(snapshot)
+}
+
+/// Clears the `node_modules` folders of the project in `dir` that are not of the volume: what was
+/// fetched for it and is laid out in them.
+///
+/// # Errors
+/// One cannot be removed.
+pub(super) fn clear_fetched(dir: &Path, files: &Files) -> io::Result<()> {
+    let of_volume = read(dir);
+    let folders: BTreeSet<&Path> =
+        files.keys().flat_map(|path| Path::new(path).ancestors().skip(1)).collect();
+    let is_below = |folder: &&Path| !folder.starts_with("..");
+    for path in folders.into_iter().filter(is_below).map(|folder| folder.join(NODE_MODULES)) {
+        let is_fetched = path.to_str().is_none_or(|path| !of_volume.contains_key(path));
+        if is_fetched {
+            clear(&dir.join(path))?;
+        }
+    }
+    Ok(())
+}
+
 fn read(dir: &Path) -> Record {
     let record = fs::read(dir.with_file_name(RECORD)).ok();
     record.and_then(|record| serde_json::from_slice(&record).ok()).unwrap_or_default()
@@ -130,9 +155,18 @@ fn find(snapshot: &Snapshot) -> Record {
         let place = snapshot.place(path);
         let real = place.canonicalize().ok().filter(|real| real.is_dir())?;
         let is_own = || paths.iter().any(|other| snapshot.place(other) == real);
-        (real == place || is_own()).then(|| (path.clone(), real))
+        ((real == place || is_own()) && has_any(&real)).then(|| (path.clone(), real))
     });
     found.collect()
+}
+
+/// Returns `false` when the `node_modules` at `place` is empty but for caches of tools: what a
+/// project needs is then fetched, as if it was not there.
+fn has_any(place: &Path) -> bool {
+    let is_package = |entry: fs::DirEntry| entry.file_name().to_str().is_none_or(is_of_packages);
+    // The error of one that cannot be read is for the build.
+    let Ok(mut entries) = fs::read_dir(place) else { return true };
+    entries.any(|entry| entry.is_ok_and(is_package))
 }
 
 /// The packages that lead back to files of the version, by their names in the `node_modules` at

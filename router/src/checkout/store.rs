@@ -9,8 +9,8 @@ use std::fs::{self, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
@@ -36,6 +36,9 @@ const UNFINISHED: &str = ".new-";
 /// Beside the project's directory in a checkout: a link to what was fetched for it.
 const PACKAGES: &str = ".packages";
 
+/// The `node_modules` of a workspace that a project is in, relative to that.
+const WORKSPACE: &str = "../node_modules";
+
 /// Bytes that are copied between two looks at whether to go on: some milliseconds. The kernel shares whole pieces with the
 /// original where the file system can.
 const PIECE: u64 = 8 << 20;
@@ -53,8 +56,8 @@ pub(crate) struct Checkout {
 
 #[derive(Debug, Default)]
 struct Pin {
-    /// It has been found to need nothing that is not there.
-    is_complete: AtomicBool,
+    /// The packages of the volume with which it was found to need nothing else.
+    complete_with: Mutex<Option<NodeModules>>,
 }
 
 impl Checkout {
@@ -86,12 +89,15 @@ impl Checkout {
 
     /// Whether it is known to need nothing that is not there.
     pub(crate) fn is_complete(&self) -> bool {
-        self.pin.is_complete.load(Ordering::Relaxed)
+        let complete_with = self.pin.complete_with.lock().unwrap_or_else(PoisonError::into_inner);
+        // Packages may have gone since.
+        complete_with.as_ref().is_some_and(|found| *found == self.node_modules())
     }
 
     /// Notes that it needs nothing that is not there.
     pub(crate) fn set_complete(&self) {
-        self.pin.is_complete.store(true, Ordering::Relaxed);
+        let mut complete_with = self.pin.complete_with.lock().unwrap_or_else(PoisonError::into_inner);
+        *complete_with = Some(self.node_modules());
     }
 
     /// Makes `folder` what was fetched for it; its `node_modules` is the project's if that has none.
@@ -108,9 +114,11 @@ impl Checkout {
             is_laid_out || fs::read_link(&node_modules).is_ok_and(|target| Some(target) == earlier);
         let fetched = folder.join(NODE_MODULES);
         let links = links::read(folder)?;
-        // An empty one would stand before those of a workspace that the project is in.
-        let is_wanted =
-            !node_modules.is_dir() && (!links.is_empty() || fs::read_dir(&fetched)?.next().is_some());
+        // It would stand before those of a workspace that the project is in.
+        let has_workspace = || of_volume.others.contains_key(WORKSPACE);
+        let is_wanted = !node_modules.is_dir()
+            && !has_workspace()
+            && (!links.is_empty() || fs::read_dir(&fetched)?.next().is_some());
         if is_earlier || is_wanted {
             if links.is_empty() {
                 links::clear(&node_modules)?;
@@ -120,6 +128,13 @@ impl Checkout {
             }
         }
         self.relink(folder, &self.dir.with_file_name(PACKAGES))
+    }
+
+    /// Takes away what was fetched for it, as the volume has other packages now. The next build
+    /// attaches what it needs beside those.
+    fn detach(&self, files: &Files) -> io::Result<()> {
+        packages::clear_fetched(&self.dir, files)?;
+        links::clear(&self.dir.with_file_name(PACKAGES))
     }
 
     /// Has `link` lead to `target`, in one step.
@@ -339,6 +354,9 @@ impl Store {
         pace: Pace<'_>,
     ) -> Result<Checkout, CheckoutError> {
         if let Some(found) = self.find(version, pace) {
+            if packages::are_others(&found.dir, snapshot) {
+                found.detach(&snapshot.files).context("take away what was fetched")?;
+            }
             packages::link(&found.dir, &found.dir, snapshot, None, pace)?;
             self.retime(version, snapshot);
             return Ok(found);

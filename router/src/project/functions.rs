@@ -8,9 +8,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use switchyard_bridge::entry::{CONFIG_FILES, MAX_CONFIG};
 use switchyard_bridge::event::Diagnostic;
+use switchyard_bridge::project::ProjectName;
 use toml::{Table, Value};
 
-use super::{in_file, open_file};
+use super::{diagnostic, in_file, open_file};
 
 /// The folder that Supabase's tools make, and the one that they keep it in.
 const FOLDER: &str = "functions";
@@ -56,11 +57,25 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The role of the folder `name` in the projects root `root`. Reads the volume.
+    /// The role of the folder `name` in the projects root `root`. `before`: what was said of its live version. Reads the
+    /// volume.
     ///
     /// # Errors
-    /// Supabase's config.toml cannot be read.
-    pub(crate) fn of(root: &Path, name: &str) -> Result<Self, Diagnostic> {
+    /// Supabase's config.toml cannot be read, or nothing says any more whether requests need a token.
+    pub(crate) fn of(root: &Path, name: &str, before: Option<&Function>) -> Result<Self, Diagnostic> {
+        let role = Self::found(root, name)?;
+        let may_need_token = before.is_some_and(|before| before.verify_jwt != Some(false));
+        if role == Self::Plain && may_need_token && !super::names_platform(&root.join(name)) {
+            return Err(diagnostic(
+                "this was one of Supabase's functions, and nothing in its folder's parent says so any more, so requests \
+                 to it would need no token: put back what was there (config.toml, _shared, import_map.json, main), or \
+                 name the platform in the project's deno.json (\"switchyard\": {\"platform\": \"supabase\"} or \"plain\")",
+            ));
+        }
+        Ok(role)
+    }
+
+    fn found(root: &Path, name: &str) -> Result<Self, Diagnostic> {
         if !is_functions_folder(root) {
             return Ok(Self::Plain);
         }
@@ -69,9 +84,9 @@ impl Role {
                 "it starts Supabase's functions, which the router does by itself; remove it, or leave it",
             ));
         }
-        let Some(config) = config(root)? else { return Ok(Self::Function(Function::default())) };
+        let Some(config) = config(root, true)? else { return Ok(Self::Function(Function::default())) };
         let own = config.get(FOLDER).and_then(|functions| functions.get(name));
-        if own.and_then(|own| own.get("enabled")).and_then(Value::as_bool) == Some(false) {
+        if !Function::flag(own, name, "enabled")? {
             return Ok(Self::LeftOut("config.toml has enabled = false for it"));
         }
         Function::configured(own, name).map(Self::Function)
@@ -82,17 +97,21 @@ impl Role {
     }
 }
 
+fn wrong(name: &str, field: &str, fix: &str) -> Diagnostic {
+    in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
+}
+
 impl Function {
+    /// A field that is true unless the function's table in config.toml says otherwise.
+    fn flag(own: Option<&Value>, name: &str, field: &str) -> Result<bool, Diagnostic> {
+        let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(true) };
+        value.as_bool().ok_or_else(|| wrong(name, field, "must be true or false"))
+    }
+
     /// `own`: the function's table in config.toml.
     fn configured(own: Option<&Value>, name: &str) -> Result<Self, Diagnostic> {
-        let wrong = |field: &str, fix: &str| {
-            in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
-        };
-        // Supabase's tools verify tokens unless the configuration says otherwise.
-        let verify = match own.and_then(|own| own.get("verify_jwt")) {
-            None => true,
-            Some(value) => value.as_bool().ok_or_else(|| wrong("verify_jwt", "must be true or false"))?,
-        };
+        let wrong = |field: &str, fix: &str| wrong(name, field, fix);
+        let verify = Self::flag(own, name, "verify_jwt")?;
         let path = |field: &str| {
             let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(None) };
             let shape = "must be a path as in \"./functions/hello/index.ts\"";
@@ -122,6 +141,16 @@ fn relative(path: &str, name: &str) -> Option<String> {
     is_plain.then(|| own.map_or_else(|| format!("../{below}"), str::to_owned))
 }
 
+/// Whether a claim of `prefix` by the function `name` would take requests that the gateway has for other ones.
+pub(super) fn is_of_others(prefix: &str, name: &ProjectName) -> bool {
+    let begins = |long: &str, with: &str| {
+        long.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let own = format!("{PREFIX}/{name}");
+    let is_above = begins(PREFIX, prefix) && name.as_str() != FOLDER;
+    is_above || begins(prefix, PREFIX) && !begins(prefix, &own)
+}
+
 /// Whether a projects root is a folder of functions: it has the self-hosted stack's dispatcher, a configuration of
 /// Supabase's, or the name and something of the layout.
 pub(super) fn is_functions_folder(root: &Path) -> bool {
@@ -129,37 +158,70 @@ pub(super) fn is_functions_folder(root: &Path) -> bool {
     let is_named = name(root).as_deref() == Some(FOLDER);
     let parent = root.parent().and_then(name);
     let has_layout = || ["_shared", IMPORT_MAP].iter().any(|name| root.join(name).exists());
-    is_named && (parent.as_deref() == Some(PARENT) || has_layout())
-        || has_dispatcher(root)
-        || config(root).is_ok_and(|config| config.is_some())
+    // A project called `main` could otherwise make any volume a folder of functions.
+    is_named && (parent.as_deref() == Some(PARENT) || has_layout() || has_dispatcher(root))
+        || config(root, false).map_or(true, |config| config.is_some())
 }
 
 fn has_dispatcher(root: &Path) -> bool {
     let folder = root.join(DISPATCHER);
     let text = ENTRIES.iter().find_map(|entry| read(&folder.join(entry)).ok().flatten());
-    text.is_some_and(|text| text.contains(DISPATCH))
+    text.is_some_and(|text| text.windows(DISPATCH.len()).any(|part| part == DISPATCH.as_bytes()))
 }
 
 /// Supabase's configuration: in the root, or beside it as Supabase's tools have it. `None` where there is none, or another
-/// program's.
-fn config(root: &Path) -> Result<Option<Table>, Diagnostic> {
+/// program's. `recognized`: something else says that the folder is one of functions.
+///
+/// # Errors
+/// It cannot be read and is Supabase's, by the folder or by its own text: it may say that requests need a token.
+fn config(root: &Path, recognized: bool) -> Result<Option<Table>, Diagnostic> {
     let is_named = root.file_name().is_some_and(|name| name == FOLDER);
     let beside = root.parent().filter(|_| is_named).map(|parent| parent.join(CONFIG));
     for path in [Some(root.join(CONFIG)), beside].into_iter().flatten() {
-        let unreadable = |error| in_file(CONFIG, format!("Supabase's {CONFIG} cannot be read: {error}"));
-        let Some(text) = read(&path).map_err(unreadable)? else { continue };
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            in_file(CONFIG, format!("Supabase's {CONFIG} does not parse: {}", error.message()))
-        })?;
-        if ["project_id", FOLDER, "edge_runtime"].iter().any(|key| table.contains_key(*key)) {
-            return Ok(Some(table));
+        let text = match read(&path) {
+            Ok(Some(text)) => text,
+            Err(error) if recognized => {
+                return Err(in_file(CONFIG, format!("Supabase's {CONFIG} cannot be read: {error}")));
+            }
+            Ok(None) | Err(_) => continue,
+        };
+        match parse(&text) {
+            Ok(table) if is_supabases(&table) => return Ok(Some(table)),
+            Err(error) if recognized || looks_like_supabases(&text) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(None)
 }
 
-/// The text of a file of at most [`MAX_CONFIG`] bytes; `None` where there is none.
-fn read(path: &Path) -> std::io::Result<Option<String>> {
+fn parse(text: &[u8]) -> Result<Table, Diagnostic> {
+    let wrong = |why: &str| in_file(CONFIG, format!("Supabase's {CONFIG} {why}"));
+    if text.len() as u64 > MAX_CONFIG {
+        return Err(wrong(&format!("is too large: {MAX_CONFIG} bytes are the most")));
+    }
+    let text = str::from_utf8(text).map_err(|_| wrong("is not UTF-8"))?;
+    text.parse().map_err(|error: toml::de::Error| wrong(&format!("does not parse: {}", error.message())))
+}
+
+/// Keys at the top of Supabase's configuration that other programs do not have.
+const KEYS: [&str; 3] = ["project_id", FOLDER, "edge_runtime"];
+
+fn is_supabases(config: &Table) -> bool {
+    KEYS.iter().any(|key| config.contains_key(*key))
+}
+
+/// Whether a text that does not parse has one of the keys at the begin of a line.
+fn looks_like_supabases(text: &[u8]) -> bool {
+    let blank = |byte: &u8| matches!(byte, b'[' | b' ' | b'\t' | b'"' | b'\'');
+    let begins = |line: &[u8]| {
+        let from = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
+        KEYS.iter().any(|key| line[from..].starts_with(key.as_bytes()))
+    };
+    text.split(|byte| *byte == b'\n').any(begins)
+}
+
+/// The bytes of a file, at most one more than [`MAX_CONFIG`]; `None` where there is none.
+fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = match open_file(path) {
         Err(error)
             if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
@@ -168,8 +230,8 @@ fn read(path: &Path) -> std::io::Result<Option<String>> {
         }
         opened => opened?,
     };
-    let mut text = String::new();
-    file.take(MAX_CONFIG).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    file.take(MAX_CONFIG + 1).read_to_end(&mut text)?;
     Ok(Some(text))
 }
 
@@ -220,7 +282,7 @@ mod tests {
 
     fn role(files: &[(&str, &str)], name: &str) -> Result<Role, Diagnostic> {
         let (_dir, root) = folder("x", files);
-        Role::of(&root, name)
+        Role::of(&root, name, None)
     }
 
     #[test]
@@ -232,12 +294,17 @@ mod tests {
         assert!(is("supabase", &[]));
         assert!(is("volumes", &[("functions/_shared/a.ts", "")]));
         assert!(is("volumes", &[("functions/import_map.json", "{}")]));
-        assert!(is("x", &[("functions/main/index.ts", "await EdgeRuntime.userWorkers.create({})")]));
+        let dispatcher = "await EdgeRuntime.userWorkers.create({})";
+        assert!(is("x", &[("functions/main/index.ts", dispatcher)]));
         assert!(is("x", &[("config.toml", "project_id = \"x\"\n")]));
         assert!(is("x", &[("functions/config.toml", "[functions.hello]\nverify_jwt = false\n")]));
         assert!(!is("x", &[("functions/main/index.ts", "Deno.serve(() => new Response())")]));
         assert!(!is("x", &[("config.toml", "[other]\n"), ("functions/hello/index.ts", "")]));
         assert!(!is("x", &[("config.toml", "= wrong")]));
+        // What does not parse and is Supabase's by its looks may ask for tokens.
+        assert!(is("x", &[("config.toml", "project_id = \n[functions.hello")]));
+        let (_dir, root) = folder("x", &[("functions/projects/main/index.ts", dispatcher)]);
+        assert!(!is_functions_folder(&root.join("projects")), "a project says nothing of the others");
     }
 
     #[test]
@@ -255,6 +322,7 @@ mod tests {
         assert_eq!(function(own, "hello").import_map, None, "it is read anyway");
         for (text, field) in [
             ("[functions.hello]\nverify_jwt = 1\n", "functions.hello.verify_jwt"),
+            ("[functions.hello]\nenabled = \"false\"\n", "functions.hello.enabled"),
             ("[functions.hello]\nentrypoint = \"../x.ts\"\n", "functions.hello.entrypoint"),
             ("[functions.hello]\nentrypoint = \"./functions/other/x.ts\"\n", "functions.hello.entrypoint"),
             ("[functions.hello]\nimport_map = \"./functions/../../x\"\n", "functions.hello.import_map"),
@@ -269,6 +337,42 @@ mod tests {
     fn a_configuration_that_does_not_parse_is_an_error_where_it_is_supabases() {
         let files = [("config.toml", "= wrong"), ("functions/_shared/a.ts", "")];
         assert!(role(&files, "hello").unwrap_err().message.contains("does not parse"));
+    }
+
+    #[test]
+    fn a_function_claims_nothing_of_the_gateways_paths_but_its_own() {
+        let is = |prefix, name| is_of_others(prefix, &ProjectName::parse(name).unwrap());
+        for prefix in ["/functions", "/functions/v1", "/functions/v1/other", "/functions/v1/hello-2/x"] {
+            assert!(is(prefix, "hello"), "{prefix}");
+        }
+        for prefix in
+            ["/functions/v1/hello", "/functions/v1/hello/x", "/functions/v2", "/functions-v1", "/shop"]
+        {
+            assert!(!is(prefix, "hello"), "{prefix}");
+        }
+        assert!(!is("/functions", "functions"), "it is its own by its name");
+    }
+
+    #[test]
+    fn a_configuration_is_read_whole_or_not_at_all() {
+        let text = format!("# {}\n[functions.hello]\nverify_jwt = true\n", "x".repeat(MAX_CONFIG as usize));
+        let files = [("config.toml", text.as_str()), ("functions/_shared/a.ts", "")];
+        assert!(role(&files, "hello").unwrap_err().message.contains("too large"));
+    }
+
+    #[test]
+    fn what_may_need_tokens_is_no_plain_project_when_the_folder_no_longer_says_so() {
+        let (_dir, root) = folder("x", &[("functions/hello/index.ts", "")]);
+        let of = |verify_jwt| {
+            let before = Function { verify_jwt, ..Function::default() };
+            Role::of(&root, "hello", Some(&before))
+        };
+        assert_eq!(of(Some(false)), Ok(Role::Plain));
+        for verify_jwt in [Some(true), None] {
+            assert!(of(verify_jwt).unwrap_err().message.contains("config.toml"));
+        }
+        fs::write(root.join("hello/deno.json"), r#"{"switchyard": {"platform": "plain"}}"#).unwrap();
+        assert_eq!(of(Some(true)), Ok(Role::Plain));
     }
 
     #[test]

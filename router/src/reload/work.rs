@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
-use switchyard_bridge::entry::SLOPPY_IMPORTS;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::platform::Platform;
@@ -64,6 +63,13 @@ pub(super) struct Plan {
     pub(super) is_static: bool,
 }
 
+/// What the folder that a project lies in says of it as one of Supabase's functions.
+struct Said {
+    now: Option<Function>,
+    /// Of the live version.
+    before: Option<Function>,
+}
+
 impl Plan {
     /// # Errors
     /// Tokens are to be verified, and the policy gives no secret.
@@ -71,6 +77,7 @@ impl Plan {
         version: Version,
         checkout: Checkout,
         manifest: Manifest,
+        said: Said,
         policy: &Policy,
         store: &Store,
     ) -> Result<Self, Diagnostic> {
@@ -89,8 +96,9 @@ impl Plan {
             worker,
             assets,
         } = manifest;
-        let verifies = function.as_ref().map(|function| function.verify_jwt);
-        let verifier = verifies.map(|verifies| Verifier::of(&version.project, verifies, &grant.env));
+        let before = said.before.and_then(|function| function.verify_jwt);
+        let verifies = function.map(|function| function.verify_jwt);
+        let verifier = verifies.map(|verifies| Verifier::of(&version.project, verifies, before, &grant.env));
         let verifier = verifier.transpose()?.flatten().map(Arc::new);
         let is_static = platform == Platform::Static;
         let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));
@@ -105,7 +113,7 @@ impl Plan {
             routes,
             prefix,
             verifier,
-            function,
+            function: said.now,
             upkeep,
             asked,
             installed: None,
@@ -207,6 +215,8 @@ pub(super) struct Place {
     /// both are the same. `None` when somebody asks for one.
     pub(super) failed: Option<(Version, Installed)>,
     pub(super) trigger: Trigger,
+    /// Whether a deploy has it, which waits for a version of what it has put there.
+    pub(super) is_deployed: bool,
 }
 
 impl Place {
@@ -298,7 +308,12 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
             Ok(tenant) => tenant,
             Err(error) => return Ok(Read::new(Found::Invalid(error), None)),
         };
-        let function = match Role::of(place.root.path(), place.project.as_str()) {
+        let before = place.live_function.as_ref();
+        let function = match Role::of(place.root.path(), place.project.as_str(), before) {
+            Ok(Role::LeftOut(why)) if place.is_deployed && !place.root.lacks(place.project.as_str()) => {
+                let error = diagnostic(format!("{} is left out: {why}. Do not deploy it", place.project));
+                return Ok(Read::new(Found::Invalid(error), None));
+            }
             Ok(Role::LeftOut(why)) => {
                 tracing::info!(project.name = %place.project, "{} is left out: {why}", place.project);
                 return Ok(Read::new(Found::Gone, None));
@@ -346,8 +361,9 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         }
         match store.make(&version, &snapshot, place.live.as_ref(), &pace) {
             Ok(checkout) => {
+                let said = Said { now: function.clone(), before: place.live_function.clone() };
                 let plan = Manifest::read(&checkout.dir, &place.project, function)
-                    .and_then(|manifest| Plan::new(version, checkout, manifest, &place.policy, store))
+                    .and_then(|manifest| Plan::new(version, checkout, manifest, said, &place.policy, store))
                     .map(|plan| Plan { installed: Some(installed), ..plan });
                 return read(found, Some(plan));
             }
@@ -418,7 +434,6 @@ fn installation(order: &Order) -> Install {
         private_net: grant.permissions.private_net.clone(),
         authorities: None,
         as_workers: matches!(order.api, PlatformApi::Workers(_)),
-        sloppy_imports: entry.env.contains_key(SLOPPY_IMPORTS),
         identity: None,
     }
 }
@@ -647,7 +662,8 @@ fn find_blocking(
     }
     let checkout = store.find(version, &|bytes| turn.count(bytes))?;
     let manifest = Manifest::read(&checkout.dir, &version.project, function.clone()).ok()?;
-    Plan::new(version.clone(), checkout, manifest, policy, store).ok()
+    let said = Said { now: function.clone(), before: None };
+    Plan::new(version.clone(), checkout, manifest, said, policy, store).ok()
 }
 
 fn timed_out(patience: Duration) -> Diagnostic {

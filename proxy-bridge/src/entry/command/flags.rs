@@ -107,9 +107,13 @@ pub(super) const MANAGER: ValueFlags = &[
 pub(super) const PACKAGES: ValueFlags =
     &["-p", "--package", "-w", "--workspace", "--filter", "-F", "--prefix", "-C", "--dir", "--cwd"];
 
-/// The flags of package managers that lead to another package.
-pub(super) const ELSEWHERE: &[&str] =
-    &["-w", "--workspace", "--filter", "-F", "--workspaces", "-r", "--recursive"];
+/// The flags of package managers that lead to a member of the workspace, and those that lead to all.
+pub(super) const MEMBER: ValueFlags = &["-w", "--workspace", "--filter", "-F"];
+pub(super) const EVERYWHERE: &[&str] = &["--workspaces", "-ws", "-r", "--recursive"];
+
+/// Those of programs that run several commands.
+pub(super) const PARALLEL: ValueFlags =
+    &["-n", "--names", "-c", "--prefix-colors", "-p", "--prefix", "-m", "--max-processes"];
 
 pub(super) const VARIABLES: ValueFlags =
     &["-e", "-f", "--file", "--env-file", "--environments", "-v", "-c", "-u", "-p", "--project", "--config"];
@@ -147,6 +151,12 @@ impl<'a> Flags<'a> {
             }
         }
         Self { flags, values, rest }
+    }
+
+    /// The values of flags anywhere in `words`.
+    pub(super) fn values_in(words: &'a [String], with_value: ValueFlags) -> Vec<&'a str> {
+        let pairs = words.windows(2).filter(|pair| with_value.contains(&pair[0].as_str()));
+        pairs.map(|pair| pair[1].as_str()).collect()
     }
 
     pub(super) fn has(&self, any: &[&str]) -> bool {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn last(text: &str) -> Option<Command> {
-    understand(text).into_iter().next()
+    understand(text, "").into_iter().next()
 }
 
 fn file(text: &str) -> Option<String> {
@@ -134,6 +134,72 @@ fn variables_files_of_them_and_modules_before_the_program_are_kept() {
 }
 
 #[test]
+fn a_script_of_another_folder_or_member_is_named() {
+    for (text, folder, member, args) in [
+        ("cd apps/api && npm start", "apps/api", None, &[][..]),
+        ("npm --prefix server start", "server", None, &[]),
+        ("npm start --prefix server", "server", None, &[]),
+        ("pnpm -C server start", "server", None, &[]),
+        ("npm start -w api", "", Some("api"), &[]),
+        ("npm start --workspace=api -- --x", "", Some("api"), &["--x"]),
+        ("npm run -w @a/api start", "", Some("@a/api"), &[]),
+        ("npm run start --workspace @a/api", "", Some("@a/api"), &[]),
+        ("pnpm --filter web start", "", Some("web"), &[]),
+        ("yarn workspace @a/web start", "", Some("@a/web"), &[]),
+        ("npm start -- -w api", "", None, &["-w", "api"]),
+    ] {
+        let command = last(text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(command.target, Target::Script("start".to_owned()), "{text}");
+        assert_eq!((command.folder.as_str(), command.member.as_deref()), (folder, member), "{text}");
+        assert_eq!(command.args, args, "{text}");
+    }
+}
+
+#[test]
+fn each_of_several_commands_that_one_runs_is_understood() {
+    let targets = |text: &str| {
+        let found = understand(text, "").into_iter().map(|command| command.target);
+        found
+            .map(|target| match target {
+                Target::File(name) | Target::Script(name) | Target::Program(name) => name,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(targets("concurrently \"npm:api\" 'node s.js'"), ["s.js", "api"]);
+    assert_eq!(targets("npx concurrently -k -n a,b 'vite' 'node s.js'"), ["s.js", "vite"]);
+    assert_eq!(targets("run-s build serve"), ["serve", "build"]);
+    assert_eq!(targets("A=b npm-run-all --parallel api web"), ["web", "api"]);
+    assert!(targets(&format!("run-p {}", "a ".repeat(1000))).len() <= MAX_PARALLEL);
+    assert!(targets("concurrently 'concurrently \"node s.js\"'").len() <= 1);
+}
+
+#[test]
+fn the_flags_in_node_options_count() {
+    let command =
+        last("NODE_OPTIONS='--max-old-space-size=512 -r ./pre.js --import=./i.mjs' node x.js").unwrap();
+    assert_eq!(command.preload, ["./pre.js", "./i.mjs"]);
+    assert_eq!(last("cross-env NODE_OPTIONS=--require=./a.js node x.js").unwrap().preload, ["./a.js"]);
+}
+
+#[test]
+fn modules_that_are_written_for_a_compiler_are_known() {
+    for (text, expected) in [
+        ("tsx src/a.ts", true),
+        ("ts-node src/a.ts", true),
+        ("bun run a.ts", true),
+        ("nodemon -x ts-node a.ts", true),
+        ("node --import tsx a.ts", true),
+        ("node -r ts-node/register a.ts", true),
+        ("node --loader ts-node/esm a.ts", true),
+        ("NODE_OPTIONS='--import tsx' node a.ts", true),
+        ("node a.ts", false),
+        ("deno run -A a.ts", false),
+    ] {
+        assert_eq!(last(text).unwrap().is_compiled, expected, "{text}");
+    }
+}
+
+#[test]
 fn what_runs_no_program_of_the_project_is_not_understood() {
     for text in [
         "",
@@ -146,8 +212,8 @@ fn what_runs_no_program_of_the_project_is_not_understood() {
         "deno run https://example.com/x.ts",
         "pm2 start ecosystem.config.js",
         "docker compose up",
-        "npm start --workspace=api",
-        "pnpm --filter web start",
+        "pnpm -r start",
+        "npm start --workspaces",
         "node $(pwd)/server.js",
         &"cross-env ".repeat(2000),
         &format!("{}node x.js", "npx ".repeat(20)),

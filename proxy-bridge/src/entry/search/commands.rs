@@ -8,11 +8,14 @@ use super::super::command::{self, Command, Target};
 use super::super::files::{self, Resolved, resolve};
 use super::super::misses::{Kind, Named};
 use super::super::outputs::{self, Output, shortened};
-use super::super::{Entry, PROGRAMS, SLOPPY_IMPORTS, env, programs, scripts};
+use super::super::{Entry, PACKAGE_FILE, PROGRAMS, env, members, programs, scripts};
 use super::{Found, Search, Table};
 
 /// The depth of scripts that run each other.
 const MAX_SCRIPTS: usize = 8;
+
+/// The variable by which a cell takes imports as compilers do: `./a` and `./a.js` may be a.ts.
+const SLOPPY: &str = "DENO_UNSTABLE_SLOPPY_IMPORTS";
 
 /// Environment files, and preloaded modules, of one command.
 const MAX_ENV_FILES: usize = 4;
@@ -21,7 +24,7 @@ const MAX_PRELOADED: usize = 16;
 impl<'a> Search<'a> {
     pub(super) fn script(&mut self, table: Table, name: &str) -> Found {
         match self.script_text(table, name) {
-            Some((named, text)) => self.command(&named, text, table, 0),
+            Some((named, text)) => self.command(&named, text, "", table, 0),
             None => Ok(None),
         }
     }
@@ -35,17 +38,25 @@ impl<'a> Search<'a> {
         Some((Named { file: config.file, field: format!("{key}.{name}") }, text))
     }
 
-    /// The entry of the last command in `text` that runs a program. Commands behind it whose program is not known
-    /// are passed over.
-    pub(super) fn command(&mut self, named: &Named, text: &str, table: Table, depth: usize) -> Found {
+    /// The entry of the last command in `text`, run in `folder`, that runs a program. Commands behind it whose program
+    /// is not known are passed over.
+    pub(super) fn command(
+        &mut self,
+        named: &Named,
+        text: &str,
+        folder: &str,
+        table: Table,
+        depth: usize,
+    ) -> Found {
         let before = self.misses.count();
-        for command in command::understand(text) {
+        for command in command::understand(text, folder) {
+            let is_one_of_many = command.is_one_of_many;
             let found = self.run_by(named, command, table, depth)?;
             if found.is_some() {
                 self.misses.forget_after(before);
                 return Ok(found);
             }
-            if !self.misses.is_last(Kind::Unclear) {
+            if !self.misses.is_last(Kind::Unclear) && !is_one_of_many {
                 return Ok(None);
             }
         }
@@ -66,7 +77,21 @@ impl<'a> Search<'a> {
                 None
             }
             Target::File(name) => self.candidate(named, "runs", name)?.map(|path| self.entry(path, named)),
-            Target::Script(name) => self.other_script(named, name, table, depth)?,
+            Target::Script(name) => {
+                let before = self.misses.count();
+                let found = self.script_of(named, name, &command, table, depth)?;
+                if found.is_none() && self.misses.count() == before {
+                    let what = format!("runs the script {:?}, which runs no program", shortened(name));
+                    self.misses.add(named, what, Kind::Unclear);
+                }
+                found
+            }
+            Target::Program(name) if command.member.is_some() || !command.folder.is_empty() => {
+                match self.script_of(named, name, &command, table, depth)? {
+                    None => self.program(named, name, &command)?,
+                    found => found,
+                }
+            }
             Target::Program(name) => match self.other_script(named, name, table, depth)? {
                 None if name == "next" && is_start(&command) => self.next(named, &mut command)?,
                 None => self.program(named, name, &command)?,
@@ -74,6 +99,41 @@ impl<'a> Search<'a> {
             },
         };
         Ok(found.map(|entry| self.with(entry, command, named)))
+    }
+
+    /// A script that a command runs: one of the project's, or of the folder or workspace member that it is run in.
+    fn script_of(
+        &mut self,
+        named: &Named,
+        name: &str,
+        command: &Command,
+        table: Table,
+        depth: usize,
+    ) -> Found {
+        let folder = match &command.member {
+            Some(member) => match self.member(member) {
+                Some(folder) => folder,
+                None => return Ok(None),
+            },
+            None => command.folder.clone(),
+        };
+        let Some(folder) = files::inside(&folder) else { return Ok(None) };
+        if folder.is_empty() {
+            return self.other_script(named, name, table, depth);
+        }
+        let package = files::read_object(&self.dir.join(&folder).join(PACKAGE_FILE)).unwrap_or_default();
+        match scripts::text(&package, "scripts", name) {
+            Some(text) if depth < MAX_SCRIPTS => {
+                self.command(named, text, &folder, Table::Scripts, depth + 1)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The folder of a member of the workspace. Looking for it may read many small files.
+    fn member(&mut self, name: &str) -> Option<String> {
+        self.lookups = self.lookups.checked_sub(1)?;
+        members::find(self.dir, self.package.map(|package| package.value), name)
     }
 
     /// A script that another one runs, first looked for in the same table.
@@ -86,7 +146,7 @@ impl<'a> Search<'a> {
         let is_itself = |other: &Named| other.field == named.field && other.file == named.file;
         match found {
             Some((table, (other, text))) if depth < MAX_SCRIPTS && !is_itself(&other) => {
-                self.command(&other, text, table, depth + 1)
+                self.command(&other, text, "", table, depth + 1)
             }
             _ => Ok(None),
         }
@@ -99,7 +159,12 @@ impl<'a> Search<'a> {
             let found = self.candidate(named, "runs", "dist/main")?;
             return Ok(found.map(|path| self.entry(path, named)));
         }
-        if scripts::is_tool(name) || name == "next" || !command.folder.is_empty() {
+        if !scripts::is_tool(name) && !command.folder.is_empty() {
+            let what = format!("runs {:?} in {}", shortened(name), shortened(&command.folder));
+            self.misses.add(named, what, Kind::Unclear);
+            return Ok(None);
+        }
+        if scripts::is_tool(name) || name == "next" {
             let what = format!("runs {}, which does not say what is served", shortened(name));
             self.misses.add(named, what, Kind::Tool);
             return Ok(None);
@@ -128,13 +193,13 @@ impl<'a> Search<'a> {
     /// The server that stands for `next start`.
     fn next(&mut self, named: &Named, command: &mut Command) -> Found {
         let package = self.package.map_or(&Value::Null, |package| package.value);
+        if outputs::is_next_export(self.dir) {
+            let what = "runs next start, which does not serve what output: \"export\" has made".to_owned();
+            self.misses.add(named, what, Kind::Tool);
+            return Ok(None);
+        }
         if !self.dir.join(".next/BUILD_ID").is_file() {
             return Err(self.not_built(named, "serves", ".next"));
-        }
-        if outputs::is_export(self.dir) {
-            // The default of create-next-app, left over.
-            self.misses.add(named, "runs next start, which serves no export".to_owned(), Kind::Tool);
-            return Ok(None);
         }
         let Some(output) = outputs::next(self.dir, package) else {
             return self.installed(named, "next", package);
@@ -150,11 +215,12 @@ impl<'a> Search<'a> {
     /// The entry with its command's arguments, variables and preloaded modules.
     fn with(&self, mut entry: Entry, command: Command, named: &Named) -> Entry {
         entry.args.extend(command.args);
-        let preload = command.preload.iter().take(MAX_PRELOADED).map(|name| self.preloaded(name));
+        let folder = &command.folder;
+        let preload = command.preload.iter().take(MAX_PRELOADED).map(|name| self.preloaded(folder, name));
         entry.preload = preload.chain(std::mem::take(&mut entry.preload)).collect();
         let mut variables = BTreeMap::new();
         for file in command.env_files.iter().take(MAX_ENV_FILES) {
-            match env::read(self.dir, file) {
+            match env::read(self.dir, &in_folder(folder, file)) {
                 Some(read) => variables.extend(read),
                 None => entry.warnings.push(format!(
                     "{named} reads variables from {}, which is not there: the operator's policy can set them",
@@ -163,13 +229,12 @@ impl<'a> Search<'a> {
             }
         }
         variables.extend(command.env);
+        variables.retain(|name, value| env::may_be_set(name) && !value.contains('\0'));
+        if command.is_compiled {
+            variables.insert(SLOPPY.to_owned(), "1".to_owned());
+        }
         // What an inner command sets counts.
         variables.append(&mut entry.env);
-        let finds_typescript = command.finds_typescript || variables.contains_key(SLOPPY_IMPORTS);
-        variables.retain(|name, value| env::may_be_set(name) && !value.contains('\0'));
-        if finds_typescript {
-            variables.insert(SLOPPY_IMPORTS.to_owned(), "1".to_owned());
-        }
         entry.env = variables;
         entry.outputs.extend(entry.args.iter().filter_map(|arg| files::output_folder(arg)));
         entry.outputs.sort();
@@ -178,12 +243,17 @@ impl<'a> Search<'a> {
     }
 
     /// The specifier of a module before the program: a file's with what Node would add to its name.
-    fn preloaded(&self, name: &str) -> String {
-        match resolve(self.dir, name) {
+    fn preloaded(&self, folder: &str, name: &str) -> String {
+        match resolve(self.dir, &in_folder(folder, name)) {
             Resolved::Program(path) if name.starts_with('.') => format!("./{path}"),
             _ => name.to_owned(),
         }
     }
+}
+
+/// A path that a command names, which is run in `folder`.
+fn in_folder(folder: &str, path: &str) -> String {
+    if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
 }
 
 fn is_start(command: &Command) -> bool {

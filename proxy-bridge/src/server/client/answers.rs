@@ -44,6 +44,9 @@ pub(super) struct Record {
 pub(super) struct Deployed {
     pub(super) project: String,
     pub(super) digest: Option<String>,
+    /// The digest of the files that were deployed, when the version has included ones too.
+    #[serde(default)]
+    pub(super) own: Option<String>,
     pub(super) version: Option<String>,
     /// The rest that is kept, when it was removed.
     pub(super) removal: Option<Removal>,

@@ -20,10 +20,6 @@ const UNTIL_ASSIGNED: [Capability; 4] = [
 /// `_LINUX_CAPABILITY_VERSION_3`: two words for each set.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
-/// `SECBIT_NO_SETUID_FIXUP`: no capability comes or goes with a user. Without it access(2), which module resolution asks
-/// whether a file is there, answers as if a user other than root had none.
-const NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
-
 /// The process as it was started.
 struct Origin {
     /// The capabilities that are left, a bit for each.
@@ -37,8 +33,11 @@ static ORIGIN: OnceLock<Origin> = OnceLock::new();
 /// exists.
 pub(crate) fn reduce() -> Result<()> {
     let had = caps::read(None, CapSet::Permitted)?;
-    if had.contains(&Capability::CAP_SETPCAP) {
-        control(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP).context("keep capabilities in access(2)")?;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        // Else `access(2)`, by which Deno looks whether a file exists, leaves the capabilities of a
+        // user out, and does not find what opening finds. Each thread names those that it keeps.
+        control(libc::PR_SET_SECUREBITS, libc::SECBIT_NO_SETUID_FIXUP as libc::c_ulong)
+            .context("have files exist for whoever can open them")?;
     }
     let kept: CapsHashSet = had.intersection(&CapsHashSet::from(UNTIL_ASSIGNED)).copied().collect();
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;

@@ -101,11 +101,15 @@ impl Control {
             live: project.machine.live.clone(),
             incarnation: project.incarnation,
             live_with: project.live_plan.as_ref().and_then(|plan| plan.installed),
-            live_function: project.live_plan.as_ref().and_then(|plan| plan.function.clone()),
+            live_function: match &project.live_plan {
+                Some(plan) => plan.function.clone(),
+                None => project.recorded_function.clone(),
+            },
             outdated: project.live_plan.as_ref().is_some_and(|plan| plan.is_outdated(&self.parts.policy)),
             policy: self.parts.policy.clone(),
             failed: failed.filter(|_| !wanted).map(|failed| (failed, project.packages)),
             trigger,
+            is_deployed: project.machine.hold.is_some(),
         };
         let (cache, reading) = (std::mem::take(&mut project.cache), project.reading.clone());
         let job = Job { store: self.parts.store.clone(), place, cache };

@@ -87,7 +87,9 @@ impl Control {
         let policy = self.parts.policy.clone();
         let recorded = known.values().filter_map(|last_good| last_good.claims.as_ref());
         self.claim_after(recorded.flat_map(|claims| claims.values()));
-        let names: Vec<_> = names.iter().filter_map(|name| ProjectName::parse(name).ok()).collect();
+        let mut names: Vec<_> = names.iter().filter_map(|name| ProjectName::parse(name).ok()).collect();
+        // Of projects with the same host label the first one has it: that is who had it before.
+        names.sort_by_key(|name| !known.contains_key(name));
         let mut changes = Vec::new();
         for name in &names {
             let project = self.project(name);
