@@ -241,34 +241,3 @@ async fn a_program_of_a_package_that_is_fetched_serves() {
     assert_eq!(router.admin.project("a").await.error, None);
     assert_eq!(router.public.get("/a/").await.text(), "served by what was fetched");
 }
-
-#[tokio::test]
-async fn a_tool_that_runs_typescript_finds_it_where_javascript_is_imported() {
-    let volume = Volume::new();
-    let server = "import { createServer } from 'node:http';
-import { text } from './text.js';
-createServer((request, response) => response.end(text)).listen(process.env.PORT);
-";
-    let write = |name: &str, scripts: Value| {
-        let package = json!({ "type": "module", "scripts": scripts }).to_string();
-        let project = volume.project(name).file("package.json", package);
-        project
-            .file("src/server.ts", server)
-            .file("src/text.ts", "export const text: string = 'typed';")
-            .write();
-    };
-    write("tsx", json!({ "start": "tsx src/server.ts" }));
-    write("loader", json!({ "start": "node --import tsx src/server.ts" }));
-    write("script", json!({ "start": "npm run typed", "typed": "ts-node src/server" }));
-    write("bun", json!({ "start": "bun src/server.ts" }));
-    write("node", json!({ "start": "node src/server.ts" }));
-    let router = Router::start(&volume).await;
-    for name in ["tsx", "loader", "script", "bun"] {
-        let status = router.admin.project(name).await;
-        assert_eq!(status.error, None, "{name}");
-        assert_eq!(router.public.get(&format!("/{name}/")).await.text(), "typed", "{name}");
-    }
-    // As for Node itself.
-    let error = router.admin.project("node").await.error.expect("text.js is not there");
-    assert!(error.message.contains("src/text.js"), "{}", error.message);
-}

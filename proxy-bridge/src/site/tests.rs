@@ -75,28 +75,6 @@ fn the_output_of_a_build_is_found_from_the_projects_root() {
 }
 
 #[test]
-fn an_export_of_next_is_a_site_whatever_starts_in_it() {
-    let package = r#"{"dependencies": {"next": "1"}, "scripts": {"start": "next start"}}"#;
-    let files = |output| {
-        [
-            ("package.json", package),
-            (".next/BUILD_ID", ""),
-            (".next/required-server-files.json", output),
-            ("node_modules/next/package.json", r#"{"bin": {"next": "./dist/bin/next"}}"#),
-            ("node_modules/next/dist/bin/next", ""),
-            ("out/index.html", PAGE),
-        ]
-    };
-    let export = files(r#"{"config": {"output": "export"}}"#);
-    assert_eq!(root(&export), "out");
-    let unnamed = ("package.json", r#"{"dependencies": {"next": "1"}}"#);
-    assert_eq!(root(&[&[unnamed][..], &export[1..]].concat()), "out");
-    assert_eq!(entry_of(&files(r#"{"config": {}}"#)), "node_modules/next/dist/bin/next");
-    let message = error(&export[..5]).message;
-    assert!(message.contains("Next.js has built .next"), "{message}");
-}
-
-#[test]
 fn the_folder_that_a_static_server_is_started_for_is_the_site() {
     for (start, root_is, fallback) in [
         ("serve -s build", "build", Fallback::Page("index.html".to_owned())),

@@ -41,8 +41,6 @@ pub struct Install {
     /// Modules are found as wrangler's bundler finds them: what is wrong with those of the project itself is
     /// for the cell to say.
     pub as_workers: bool,
-    /// `./a.js` and `./a` may be a.ts.
-    pub sloppy_imports: bool,
 }
 
 /// What came of it.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use switchyard_bridge::digest::Digest;
-use switchyard_bridge::entry::SLOPPY_IMPORTS;
 use switchyard_bridge::event::{Diagnostic, Trigger};
 use switchyard_bridge::incarnation::{Incarnation, Incarnations};
 use switchyard_bridge::platform::Platform;
@@ -435,7 +434,6 @@ fn installation(order: &Order) -> Install {
         private_net: grant.permissions.private_net.clone(),
         authorities: None,
         as_workers: matches!(order.api, PlatformApi::Workers(_)),
-        sloppy_imports: entry.env.contains_key(SLOPPY_IMPORTS),
         identity: None,
     }
 }

@@ -73,13 +73,6 @@ const nuxt = {
   "public/robots.txt": "User-agent: *\n",
 };
 
-const generated = {
-  "package.json": manifest({ build: "nuxt build", generate: "nuxt generate" }, { nuxt: "^4", vue: "latest", "vue-router": "latest" }),
-  "nuxt.config.ts": nuxt["nuxt.config.ts"],
-  "app/app.vue": nuxt["app/app.vue"],
-  "public/robots.txt": "User-agent: *\n",
-};
-
 const next = (output) => ({
   "package.json": manifest({ build: "next build", ...(output === "export" ? {} : { start: "next start" }) }, { next: "^16", react: "^19", "react-dom": "^19" }),
   "next.config.mjs": `export default { ${output ? `output: ${JSON.stringify(output)}, ` : ""}typescript: { ignoreBuildErrors: true } };\n`,
@@ -127,7 +120,6 @@ const table = [
   ["vite", "Vite with React", vite, [["npx", "vite", "build"]], { statics: "dist", flags: ["--single"] }, ["/", "/robots.txt", { path: "/deep/link", headers: { accept: "text/html" } }]],
   ["react-router-spa", "React Router 7, single-page application", spa, [["npx", "react-router", "build"]], { statics: "build/client", flags: ["--single"] }, ["/", "/robots.txt", { path: "/deep/link", headers: { accept: "text/html" } }]],
   ["sveltekit-static", "SvelteKit, adapter-static", svelteStatic, [["npx", "vite", "build"]], { statics: "build" }, ["/", "/about"]],
-  ["nuxt-generate", "Nuxt 4, nuxt generate", generated, [["npx", "nuxt", "generate"]], { statics: ".output/public" }, ["/", "/robots.txt"]],
   ["eleventy", "Eleventy", eleventy, [["npx", "@11ty/eleventy"]], { statics: "_site" }, ["/", "/about/"]],
   ["vitepress", "VitePress", vitepress, [["npx", "vitepress", "build"]], { statics: ".vitepress/dist" }, ["/", "/guide"]],
 ];

@@ -42,7 +42,7 @@ function summary(group, results) {
 function differing(results) {
   const wrong = results.filter((result) => isServed(result) && !isSame(result));
   if (wrong.length === 0) return "Nothing.";
-  return wrong.map((result) => `- **${result.title}** (${result.group}): ${why(result)}`).join("\n");
+  return wrong.map((result) => `- **${result.title}** (${result.group}): ${why(result).replace(/\s*\n\s*/g, " ")}`).join("\n");
 }
 
 // `results` by group, in the order of the groups.
