@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use rustix::process::Signal;
 use serde_json::json;
 use switchyard_bridge::admin::{Outcome, State as Shown};
 use switchyard_integration::bridge::replicas::Replicas;
@@ -30,6 +31,12 @@ fn functions() -> Volume {
 
 fn supabase(volume: &Volume) -> Builder {
     Router::builder(volume).unwatched()
+}
+
+/// Stops a router, which writes first what it has to remember.
+async fn stop(router: Router) {
+    router.signal(Signal::TERM);
+    router.ended().await;
 }
 
 async fn text(client: &Client, path: &str) -> String {
@@ -195,7 +202,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     let error = status.error.unwrap().message;
     assert_eq!(status.state, Shown::Failed);
     assert!(error.contains("JWT_SECRET") && error.contains("[projects.shut.env]"), "{error}");
-    drop(router);
+    stop(router).await;
 
     volume.write("_policy/policy.toml", format!("[defaults.env]\nJWT_SECRET = \"{SECRET}\"\n"));
     let state = State::new();
@@ -219,7 +226,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     assert_eq!(ask(&router, Some(valid.clone())).await.text(), "/shut/x");
     let preflight = router.public.send(with_method(http::Method::OPTIONS, "/shut/x")).await;
     assert_eq!(preflight.status, 200);
-    drop(router);
+    stop(router).await;
 
     // What config.toml says holds from its next reading on.
     let router = start().start().await;
@@ -230,7 +237,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     volume.write("config.toml", "[functions.shut]\nverify_jwt = true\n");
     assert_eq!(router.admin.reload("shut").await.outcome, Outcome::Live);
     ask(&router, None).await.assert_problem(401, "unauthorized");
-    drop(router);
+    stop(router).await;
 
     // What was live is verified as before, whatever has become of the volume.
     volume.remove("config.toml");
@@ -265,7 +272,7 @@ async fn tokens_stay_needed_when_config_toml_is_gone_or_cannot_be_read() {
         assert_eq!(report.outcome, Outcome::Failed, "{text:?}");
         assert!(report.error.unwrap().message.contains("config.toml"));
         router.public.get("/shut/x").await.assert_problem(401, "unauthorized");
-        drop(router);
+        stop(router).await;
         router = start().start().await;
         eventually("it is live", || async { router.public.get("/shut/x").await.status == 401 }).await;
         volume.write("config.toml", config);
@@ -320,7 +327,7 @@ async fn who_had_a_host_label_has_it_after_a_restart() {
         volume.project(name).file("main.ts", hello("second")).write();
         assert_eq!(router.admin.reload(name).await.outcome, Outcome::Failed);
     }
-    drop(router);
+    stop(router).await;
     let router = supabase(&volume).state(&state).start().await;
     let ask = || router.public.send(with_header(request("/"), "host", "greet-user.localhost"));
     eventually("it is live again", || async { ask().await.text() == "first" }).await;

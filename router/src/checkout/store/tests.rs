@@ -87,11 +87,12 @@ fn unchanged_files_are_links_to_the_previous_checkout_never_to_the_volume() {
 fn packages_are_a_link_to_the_volumes() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
-    fs::create_dir(volume.dir.path().join("blog/node_modules")).unwrap();
+    volume.beside("blog/node_modules/dep/i.js", "1");
     let (_, checkout) = volume.take(None);
     let target = fs::read_link(checkout.dir.join("node_modules")).unwrap();
     assert_eq!(target, volume.dir.path().canonicalize().unwrap().join("blog/node_modules"));
-    fs::remove_dir(volume.dir.path().join("blog/node_modules")).unwrap();
+    // An empty one is none.
+    fs::remove_dir_all(volume.dir.path().join("blog/node_modules/dep")).unwrap();
     let (_, checkout) = volume.take(None);
     assert!(checkout.dir.join("node_modules").symlink_metadata().is_err());
 }
