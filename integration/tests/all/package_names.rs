@@ -96,6 +96,26 @@ async fn names_in_specifiers_do_not_lead_out_of_the_folder() {
 }
 
 #[tokio::test]
+async fn names_in_a_lock_do_not_lead_out_of_the_folder() {
+    let (registry, volume) = (registry().await, greeting());
+    publish(&registry, SHARED);
+    let locked = |dependencies: Value| {
+        json!({"integrity": "sha512-AAAA", "tarball": registry.url("/zz/-/1.0.0.tgz"),
+            "dependencies": dependencies})
+    };
+    let lock = json!({
+        "version": "5",
+        "specifiers": {"npm:greeting@1": "1.0.0"},
+        "npm": {"greeting@1.0.0": locked(json!([SHARED])), format!("{SHARED}@1.0.0"): locked(json!([]))},
+        "workspace": {"packageJson": {"dependencies": ["npm:greeting@1"]}},
+    });
+    volume.write("a/package.json", r#"{"dependencies": {"greeting": "1"}}"#);
+    volume.write("a/deno.json", "{}");
+    volume.write("a/deno.lock", lock.to_string());
+    assert_refused(&registry, &volume, SHARED, "lock").await;
+}
+
+#[tokio::test]
 async fn a_version_that_is_not_chosen_may_have_any_names() {
     let (registry, volume) = (registry().await, greeting());
     registry.publish("greeting", "0.9.0", json!({"dependencies": {SHARED: "1", "": "1"}}), &[]);
