@@ -125,6 +125,38 @@ async fn members_of_a_workspace_find_each_other_and_their_own_versions() {
     }
 }
 
+/// Members beside the project, which it includes, with packages of their own.
+#[tokio::test]
+async fn members_that_a_project_includes_are_found_by_their_names() {
+    let require = "const http = require('http'), say = require('@w/say'), word = require('word');\n\
+        http.createServer((request, response) => response.end(`${word} ${say()}`)).listen(3000);\n";
+    let import = "import http from 'node:http';\nimport say from '@w/say';\nimport word from 'word';\n\
+        http.createServer((request, response) => response.end(`${word} ${say()}`)).listen(3000);\n";
+    for (entry, server) in [("index.js", require), ("index.mjs", import)] {
+        let (registry, volume) = (registry().await, Volume::new());
+        registry.publish("word", "1.1.0", json!({}), &[("index.js", &exports("newer"))]);
+        let own = json!({"name": "a", "dependencies": {"word": "1.0.0", "@w/say": "*"}});
+        let say = json!({"name": "@w/say", "version": "1.0.0", "main": "say.js", "dependencies": {"word": "^1.1.0"}});
+        volume.write("package.json", r#"{"private": true, "workspaces": ["a", "_say"]}"#);
+        volume.write("_say/package.json", say.to_string());
+        volume.write("_say/say.js", "module.exports = () => `says ${require('word')}`;\n");
+        volume
+            .project("a")
+            .file("package.json", own.to_string())
+            .file("deno.json", r#"{"switchyard": {"include": ["../package.json", "../_say"]}}"#)
+            .file(entry, server)
+            .write();
+        let router = registry.router(&volume).start().await;
+        serves(&router, "hello says newer").await;
+        // Nothing is asked for again, and a change of the member is one of the project.
+        registry.take_requests();
+        volume.write("_say/say.js", "module.exports = () => `said ${require('word')}`;\n");
+        assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+        serves(&router, "hello said newer").await;
+        assert_eq!(registry.take_requests(), [""; 0]);
+    }
+}
+
 #[tokio::test]
 async fn modules_import_members_by_their_names() {
     let (registry, volume) = (registry().await, Volume::new());

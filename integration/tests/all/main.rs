@@ -73,6 +73,7 @@ mod node_modules;
 mod node_servers;
 mod outside;
 mod overload;
+mod package_names;
 mod packages_change;
 mod poisoned;
 mod policy;

@@ -6,6 +6,7 @@ mod graph;
 mod links;
 mod npm;
 mod optional;
+mod package_names;
 mod strings;
 mod written;
 
@@ -142,13 +143,25 @@ async fn fetch(
     client: &Arc<Client>,
 ) -> Result<(), Diagnostic> {
     loop {
-        let Err(error) = fetch_all(request, roots, names, client).await else { return Ok(()) };
-        let Some(name) = optional::unavailable(&error.message, &request.folder) else { return Err(error) };
+        let Err(mut error) = fetch_all(request, roots, names, client).await else { return Ok(()) };
+        let Some(name) = optional::unavailable(&error.message, &request.folder) else {
+            name_dependent(&mut error, client, request);
+            return Err(error);
+        };
         if !client.leave_out(&name) {
             return Err(error);
         }
         ::log::warn!("an optional package is left out: {}", error.message);
         empty(&request.folder).map_err(|error| told(names, &error.into()))?;
+    }
+}
+
+/// Adds the package that depends on one whose name is refused.
+fn name_dependent(error: &mut Diagnostic, client: &Client, request: &Install) {
+    let refused = client.refused().filter(|name| error.message.contains(name.as_str()));
+    let dependent = refused.and_then(|name| optional::dependent(&name, &request.folder));
+    if let Some(dependent) = dependent {
+        error.message = format!("{} (npm:{dependent} depends on it)", error.message);
     }
 }
 
@@ -175,6 +188,7 @@ async fn fetch_all(
         main_module.transpose().map_err(|()| told(anyhow::anyhow!("the checkout's path is not absolute")))?;
     client.set_lazy(false);
     let packages = packages(request, roots, client).map_err(told)?;
+    check_names(&packages).map_err(told)?;
     packages.initialize_npm_resolution_if_managed().await.map_err(told)?;
     let npm = Npm::new(&packages, client, request.folder.clone()).await.map_err(told)?;
     npm.resolve_dependencies().await.map_err(told)?;
@@ -241,6 +255,10 @@ fn packages(request: &Install, roots: &Roots, client: &Arc<Client>) -> anyhow::R
     // A project may allow scripts by its deno.json: there is nobody here to run them.
     let scripts = Arc::new(NullLifecycleScriptsExecutor);
     Ok(NpmInstallerFactory::new(factory, Arc::clone(client), scripts, LogReporter, None, options))
+}
+
+fn check_names(packages: &Installer) -> anyhow::Result<()> {
+    package_names::check_manifests(&packages.workspace_factory().workspace_directory()?.workspace)
 }
 
 fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<ResolverFactory<Sys>> {

@@ -79,7 +79,7 @@ pub mod fetched {
 }
 
 /// A link in a checkout to a package or to a member of the project's workspace. All paths are
-/// relative, with `/` between.
+/// relative, with `/` between. Folders are the project's, or beside it and included (`../_say`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Link {
     /// In the project: `packages/web/node_modules/say`.

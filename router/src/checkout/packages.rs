@@ -133,8 +133,9 @@ pub(super) fn clear_fetched(dir: &Path, files: &Files) -> io::Result<()> {
     let of_volume = read(dir);
     let folders: BTreeSet<&Path> =
         files.keys().flat_map(|path| Path::new(path).ancestors().skip(1)).collect();
-    let is_below = |folder: &&Path| !folder.starts_with("..");
-    for path in folders.into_iter().filter(is_below).map(|folder| folder.join(NODE_MODULES)) {
+    // In a folder beside the project, but not right beside it: nothing is made there.
+    let may_have_links = |folder: &&Path| *folder != Path::new("..");
+    for path in folders.into_iter().filter(may_have_links).map(|folder| folder.join(NODE_MODULES)) {
         let is_fetched = path.to_str().is_none_or(|path| !of_volume.contains_key(path));
         if is_fetched {
             clear(&dir.join(path))?;

@@ -23,8 +23,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 
-use super::optional;
 use super::written::Written;
+use super::{optional, package_names};
 use crate::runtime::USER_AGENT;
 
 /// The largest packages there are have less, unpacked.
@@ -71,6 +71,8 @@ pub(crate) struct Client {
     is_lazy: AtomicBool,
     /// Optional packages that no package is told to have.
     left_out: Mutex<BTreeSet<String>>,
+    /// The first name that was not asked for because it is not valid.
+    refused: Mutex<Option<String>>,
 }
 
 /// The same client, for modules.
@@ -99,7 +101,8 @@ impl Client {
         };
         let http = create_http_client(USER_AGENT, options)?;
         let (used, unanswered, requests, bytes, left_out, is_lazy) = Default::default();
-        Ok(Self { http, downloads, used, written, unanswered, requests, bytes, left_out, is_lazy })
+        let refused = Mutex::default();
+        Ok(Self { http, downloads, used, written, unanswered, requests, bytes, left_out, is_lazy, refused })
     }
 
     /// Sets that nothing that is asked for is needed to start.
@@ -120,6 +123,18 @@ impl Client {
     fn without_those_left_out(&self, list: Vec<u8>) -> Vec<u8> {
         let left_out = self.left_out.lock().expect("no panic while it is held");
         optional::without(list, &left_out)
+    }
+
+    /// The first name of a package that was not asked for because it is not valid.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.refused.lock().expect("no panic while it is held").clone()
+    }
+
+    fn check_name(&self, url: &Url) -> Result<(), String> {
+        let Some(name) = package_names::refused(url) else { return Ok(()) };
+        let error = package_names::error(&name).unwrap_or_default();
+        self.refused.lock().expect("no panic while it is held").get_or_insert(name);
+        Err(error)
     }
 
     /// How many there were so far.
@@ -274,6 +289,7 @@ impl NpmCacheHttpClient for Client {
         let bytes = |bytes, etag| {
             Ok(NpmCacheHttpClientResponse::Bytes(NpmCacheHttpClientBytesResponse { bytes, etag }))
         };
+        self.check_name(&url).map_err(|text| failed(None, text))?;
         let kept = self.kept(&url, auth.is_none());
         if let Some(found) = kept.as_deref().and_then(keep::read) {
             self.written.make_room(&found).await;
@@ -291,10 +307,10 @@ impl NpmCacheHttpClient for Client {
             StatusCode::NOT_FOUND => Ok(NpmCacheHttpClientResponse::NotFound),
             StatusCode::NOT_MODIFIED => Ok(NpmCacheHttpClientResponse::NotModified),
             status if status.is_success() => {
-                if let Some(path) = kept {
+                let is_tarball = answer.body.starts_with(&GZIP);
+                if let Some(path) = kept.filter(|_| is_tarball) {
                     keep::write(&path, &answer.body);
                 }
-                let is_tarball = answer.body.starts_with(&GZIP);
                 if is_tarball {
                     self.written.make_room(&answer.body).await;
                 }

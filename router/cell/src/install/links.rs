@@ -32,7 +32,7 @@ pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow
     };
     let (mut top, mut links) = (BTreeMap::new(), BTreeMap::new());
     for package in in_order(&manifests, &request.checkout) {
-        let Some(folder) = folder_of(package, &request.checkout) else { continue };
+        let Some(folder) = folder_of(package, request) else { continue };
         for dependency in &package.deps {
             let at = |name: &str| format!("{folder}node_modules/{name}");
             match dependency {
@@ -47,7 +47,7 @@ pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow
                 }
                 InstallWorkspacePkgDep::Workspace { alias, nv } => {
                     let member = manifests.workspace_pkgs().iter().find(|member| member.nv == *nv);
-                    let member = member.and_then(|member| relative(&member.target_dir, &request.checkout));
+                    let member = member.and_then(|member| in_version(&member.target_dir, request));
                     if let Some(member) = member {
                         links.entry(at(alias)).or_insert(Target::Project(member));
                     }
@@ -63,7 +63,7 @@ pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow
             );
             continue;
         }
-        if let Some(folder) = relative(&local.target_dir, &request.checkout).filter(|path| !path.is_empty()) {
+        if let Some(folder) = in_version(&local.target_dir, request).filter(|path| !path.is_empty()) {
             links.entry(format!("node_modules/{alias}")).or_insert(Target::Project(folder));
         }
     }
@@ -82,17 +82,23 @@ fn in_order<'a>(manifests: &'a NpmInstallDepsProvider, checkout: &Path) -> Vec<&
 }
 
 /// The folder of a member in the project, with `/` at its end; none for the root of all.
-fn folder_of(package: &InstallWorkspacePkg, checkout: &Path) -> Option<String> {
-    match relative(&package.target_dir, checkout) {
+fn folder_of(package: &InstallWorkspacePkg, request: &Install) -> Option<String> {
+    match in_version(&package.target_dir, request) {
         Some(path) if path.is_empty() => Some(path),
         Some(path) => Some(format!("{path}/")),
         None => package.is_root.then(String::new),
     }
 }
 
-fn relative(path: &Path, checkout: &Path) -> Option<String> {
+/// The path, relative to the project, of a folder in it or of one beside it that it includes
+/// (`../_say`).
+fn in_version(path: &Path, request: &Install) -> Option<String> {
     let path = deno_path_util::normalize_path(path.into());
-    Some(path.strip_prefix(checkout).ok()?.to_str()?.to_owned())
+    if let Ok(path) = path.strip_prefix(&request.checkout) {
+        return Some(path.to_str()?.to_owned());
+    }
+    let path = path.strip_prefix(&request.root).ok()?.to_str()?;
+    (!path.is_empty()).then(|| format!("../{path}"))
 }
 
 /// Has `name` in `node_modules` lead to `path`, which is relative to it.

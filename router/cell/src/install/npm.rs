@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use deno_error::JsErrorClass;
+use deno_error::{JsErrorBox, JsErrorClass};
 use deno_graph::NpmLoadError;
 use deno_graph::source::{NpmResolvePkgReqsResult, NpmResolver};
 use deno_npm_installer::lifecycle_scripts::NullLifecycleScriptsExecutor;
@@ -18,7 +18,7 @@ use deno_semver::npm::NpmPackageReqReference;
 use deno_semver::package::PackageReq;
 
 use super::client::Client;
-use super::{Installer, optional};
+use super::{Installer, optional, package_names};
 use crate::project::Sys;
 
 type Reqs = BTreeSet<PackageReq>;
@@ -111,6 +111,7 @@ impl Npm {
         let mut chosen = self.choose_lazily(packages, installer, &mut failed).await?;
         self.client.set_lazy(false);
         chosen.retain(|requirement| !self.optional.contains(requirement) || runs_here(packages, requirement));
+        package_names::check_chosen(packages)?;
         let store = self.store(packages).await?;
         let needed: Vec<_> = self.needed.borrow().iter().cloned().collect();
         let mut all = needed.clone();
@@ -148,7 +149,8 @@ impl Npm {
         installer: &NpmInstaller<Client, Sys>,
         failed: &mut BTreeMap<String, String>,
     ) -> anyhow::Result<Vec<PackageReq>> {
-        let lazy: Vec<_> = self.lazy.borrow().difference(&self.needed.borrow()).cloned().collect();
+        let lazy = self.lazy.borrow().difference(&self.needed.borrow()).cloned().collect::<Vec<_>>();
+        let lazy = self.without_invalid(lazy, failed)?;
         for requirement in &lazy {
             self.warn_of_dev(requirement);
         }
@@ -178,6 +180,20 @@ impl Npm {
             }
         }
         Ok(chosen)
+    }
+
+    fn without_invalid(
+        &self,
+        mut requirements: Vec<PackageReq>,
+        failed: &mut BTreeMap<String, String>,
+    ) -> anyhow::Result<Vec<PackageReq>> {
+        for requirement in &requirements {
+            if let Some(error) = invalid(requirement) {
+                self.fail(requirement, error.into(), failed)?;
+            }
+        }
+        requirements.retain(|requirement| invalid(requirement).is_none());
+        Ok(requirements)
     }
 
     /// Notes that a package cannot be had; an error when it may be had without an optional one.
@@ -242,6 +258,11 @@ impl Npm {
     }
 }
 
+/// The error about a requirement whose name cannot be one of a package.
+fn invalid(requirement: &PackageReq) -> Option<JsErrorBox> {
+    package_names::error(&requirement.name).map(JsErrorBox::type_error)
+}
+
 /// The requirement that a manifest gives for `name`; `None` where it is not one of a registry.
 fn requirement(name: &str, version: &str) -> Option<PackageReq> {
     if version.starts_with("npm:") {
@@ -281,7 +302,8 @@ fn known(packages: &Installer, requirements: &[PackageReq]) -> Vec<PackageReq> {
 #[async_trait::async_trait(?Send)]
 impl NpmResolver for Npm {
     fn load_and_cache_npm_package_info(&self, package_name: &str) {
-        if let (Some(installer), false) = (self.installer.clone(), self.is_frozen) {
+        let is_wanted = !self.is_frozen && package_names::error(package_name).is_none();
+        if let Some(installer) = self.installer.clone().filter(|_| is_wanted) {
             let name = package_name.to_owned();
             deno_core::unsync::spawn(async move {
                 // Whoever needs it asks again.
@@ -302,11 +324,20 @@ impl NpmResolver for Npm {
             self.lazy.borrow_mut().extend(requirements.iter().cloned());
             return all(|| Ok(()));
         }
-        requirements.iter().for_each(|requirement| self.warn_of_dev(requirement));
-        self.needed.borrow_mut().extend(requirements.iter().cloned());
-        let resolved = installer.add_package_reqs_raw(requirements, None).await;
-        let failed = |error| NpmLoadError::PackageReqResolution(Arc::new(error));
-        let results = resolved.results.into_iter().map(|result| result.map(drop).map_err(failed));
+        let failed = |error| NpmLoadError::PackageReqResolution(error);
+        let is_valid = |requirement: &&PackageReq| invalid(requirement).is_none();
+        let valid: Vec<_> = requirements.iter().filter(is_valid).cloned().collect();
+        valid.iter().for_each(|requirement| self.warn_of_dev(requirement));
+        self.needed.borrow_mut().extend(valid.iter().cloned());
+        let resolved = installer.add_package_reqs_raw(&valid, None).await;
+        let mut found = resolved
+            .results
+            .into_iter()
+            .map(|result| result.map(drop).map_err(|error| failed(Arc::new(error))));
+        let results = requirements.iter().map(|requirement| match invalid(requirement) {
+            Some(error) => Err(failed(Arc::new(error))),
+            None => found.next().unwrap_or(Ok(())),
+        });
         NpmResolvePkgReqsResult {
             results: results.collect(),
             dep_graph_result: resolved

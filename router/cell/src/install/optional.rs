@@ -22,7 +22,8 @@ pub(super) fn unavailable(error: &str, folder: &Path) -> Option<String> {
         return None;
     }
     let name = name_in(error)?;
-    is_optional(&folder.join("npm"), name).then(|| name.to_owned())
+    let is_optional = |list: &Value| has_optional(list, name);
+    find_list(folder, name, is_optional).map(|_| name.to_owned())
 }
 
 fn name_in(error: &str) -> Option<&str> {
@@ -32,10 +33,15 @@ fn name_in(error: &str) -> Option<&str> {
     Some(&named[..end]).filter(|name| !name.is_empty())
 }
 
-/// Returns whether what the registry says of any package has it among the optional ones.
-fn is_optional(cache: &Path, name: &str) -> bool {
-    let quoted = format!("\"{name}\"");
-    let mut folders = vec![cache.to_owned()];
+/// The package, of those that the registry was asked for, that depends on `name`.
+pub(super) fn dependent(name: &str, folder: &Path) -> Option<String> {
+    let list = find_list(folder, name, |list| depends_on(list, name))?;
+    list["name"].as_str().map(str::to_owned)
+}
+
+/// Returns the registry's word on a package that has `name` in it and is `wanted`.
+fn find_list(folder: &Path, name: &str, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+    let mut folders = vec![folder.join("npm")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -45,17 +51,31 @@ fn is_optional(cache: &Path, name: &str) -> bool {
                 let mut text = String::new();
                 let read =
                     File::open(entry.path()).and_then(|file| file.take(MAX_LIST).read_to_string(&mut text));
-                if read.is_ok() && text.contains(&quoted) && has_optional(&text, name) {
-                    return true;
+                let list = read.is_ok() && text.contains(name);
+                let list = list.then(|| serde_json::from_str(&text).ok()).flatten();
+                if let Some(list) = list.filter(&wanted) {
+                    return Some(list);
                 }
             }
         }
     }
-    false
+    None
 }
 
-fn has_optional(list: &str, name: &str) -> bool {
-    let Ok(list) = serde_json::from_str::<Value>(list) else { return false };
+fn depends_on(list: &Value, name: &str) -> bool {
+    let alias = format!("npm:{name}");
+    let mut versions = list["versions"].as_object().into_iter().flatten();
+    versions.any(|(_, version)| {
+        let fields = ["dependencies", "optionalDependencies", "peerDependencies"];
+        let mut named = fields.iter().filter_map(|field| version[field].as_object()).flatten();
+        named.any(|(key, value)| {
+            let value = value.as_str().and_then(|value| value.strip_prefix(&alias));
+            key == name || value.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+        })
+    })
+}
+
+fn has_optional(list: &Value, name: &str) -> bool {
     let versions = list["versions"].as_object().into_iter().flatten();
     versions.into_iter().any(|(_, version)| version["optionalDependencies"].get(name).is_some())
 }
@@ -121,6 +141,9 @@ mod tests {
         let left: Value = serde_json::from_slice(&left).unwrap();
         assert_eq!(left["versions"]["1.0.0"], version(json!({}), json!({"b": "1"})));
         assert_eq!(left["versions"]["2.0.0"], list["versions"]["2.0.0"]);
-        assert!(has_optional(&list.to_string(), "a") && !has_optional(&list.to_string(), "b"));
+        assert!(has_optional(&list, "a") && !has_optional(&list, "b"));
+        assert!(depends_on(&list, "b") && !depends_on(&list, "c"));
+        let list = json!({"versions": {"1.0.0": version(json!({}), json!({"a": "npm:c@1"}))}});
+        assert!(depends_on(&list, "c") && !depends_on(&list, "b"));
     }
 }

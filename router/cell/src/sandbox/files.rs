@@ -87,6 +87,11 @@ fn changes() -> BitFlags<AccessFs> {
         | AccessFs::Refer
 }
 
+/// The files of one folder, which gets no folders and no links.
+fn keeps() -> BitFlags<AccessFs> {
+    looks() | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile
+}
+
 /// What every version may touch: made while there is time, before the version is known.
 /// None where the kernel has no such rules.
 pub(crate) struct Rules(Option<RulesetCreated>);
@@ -134,8 +139,7 @@ impl Rules {
             rules = allow(rules, path, EXACTLY, changes())?;
         }
         if let Some(cache) = &start.cache {
-            let keeps = looks() | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile;
-            rules = allow(rules, &cache.dir, EXACTLY, keeps)?;
+            rules = allow(rules, &cache.dir, EXACTLY, keeps())?;
         }
         if let Some(dir) = start.socket.parent() {
             rules = allow(rules, dir, EXACTLY, AccessFs::MakeSock | AccessFs::RemoveFile)?;
@@ -150,8 +154,11 @@ impl Rules {
         for path in [&install.root].into_iter().chain(packages).chain(&install.lock) {
             rules = allow(rules, path, EXACTLY, looks())?;
         }
-        for path in [&install.folder].into_iter().chain(&install.downloads) {
-            rules = allow(rules, path, EXACTLY, changes())?;
+        rules = allow(rules, &install.folder, EXACTLY, changes())?;
+        // The store that projects share has files only: whatever paths the names of packages lead to,
+        // no folder of a package and no link is made in it.
+        if let Some(downloads) = &install.downloads {
+            rules = allow(rules, downloads, EXACTLY, keeps())?;
         }
         Ok(rules.into())
     }

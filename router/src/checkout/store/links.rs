@@ -38,9 +38,9 @@ pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link], of_volume: &Nod
     make(&unfinished)?;
     top(&unfinished, &folder.join(NODE_MODULES))?;
     let mut cleared = Vec::new();
-    let is_of_volume = |node_modules: &Path| {
-        let below = node_modules.strip_prefix(dir).ok().and_then(Path::to_str);
-        node_modules.is_symlink() || below.is_some_and(|below| of_volume.others.contains_key(below))
+    let is_of_volume = |owner: &Path, node_modules: &Path| {
+        let path = owner.join(NODE_MODULES);
+        node_modules.is_symlink() || path.to_str().is_some_and(|path| of_volume.others.contains_key(path))
     };
     for link in links {
         let Some(Place { owner, name }) = Place::of(&link.at) else { continue };
@@ -48,9 +48,9 @@ pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link], of_volume: &Nod
         let node_modules = if owner.as_os_str().is_empty() {
             unfinished.clone()
         } else {
-            let Some(owner) = within(dir, owner) else { continue };
-            let node_modules = owner.join(NODE_MODULES);
-            if is_of_volume(&node_modules) {
+            let Some(folder) = within(dir, owner) else { continue };
+            let node_modules = folder.join(NODE_MODULES);
+            if is_of_volume(owner, &node_modules) {
                 continue;
             }
             if !cleared.contains(&node_modules) {
@@ -119,7 +119,8 @@ impl<'a> Place<'a> {
         let parts = if name.starts_with('@') { 2 } else { 1 };
         let is_name = name.split('/').count() == parts && !name.starts_with('.');
         let (owner, name) = (Path::new(owner), Path::new(name));
-        let is_valid = is_name && is_plain(name) && (owner.as_os_str().is_empty() || is_plain(owner));
+        let is_valid =
+            is_name && is_plain(name) && (owner.as_os_str().is_empty() || in_checkout(owner).is_some());
         is_valid.then_some(Self { owner, name })
     }
 }
@@ -129,11 +130,21 @@ fn is_plain(path: &Path) -> bool {
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-/// A folder of the project that is there, and not by a link on the way.
+/// Returns whether a path relative to the project is one of a folder beside it, which the project
+/// includes (`../_say`), and the rest of the path; `None` when it leads elsewhere.
+fn in_checkout(path: &Path) -> Option<(bool, &Path)> {
+    let Ok(beside) = path.strip_prefix("..") else { return is_plain(path).then_some((false, path)) };
+    // The router's own folders in a checkout begin with a dot.
+    let is_hidden = beside.to_str().is_none_or(|beside| beside.starts_with('.'));
+    (is_plain(beside) && !is_hidden).then_some((true, beside))
+}
+
+/// Returns a folder of the project, or one beside it in the checkout, that is there, and not by a
+/// link on the way.
 fn within(dir: &Path, path: &Path) -> Option<PathBuf> {
-    let mut found = dir.to_owned();
-    for component in path.components() {
-        let Component::Normal(name) = component else { return None };
+    let (is_beside, path) = in_checkout(path)?;
+    let mut found = if is_beside { dir.parent()? } else { dir }.to_owned();
+    for name in path.components() {
         found.push(name);
         if !is_folder(&found) {
             return None;
@@ -172,6 +183,8 @@ mod tests {
         let (dir, folder) = (state.path().join("checkout/a"), state.path().join("fetched"));
         for path in
             [dir.join("packages/say"), folder.join("node_modules/@x/y"), folder.join("node_modules/z")]
+                .into_iter()
+                .chain([dir.join("../_lib"), dir.join("../.hidden")])
         {
             fs::create_dir_all(path).unwrap();
         }
@@ -181,6 +194,12 @@ mod tests {
             project("node_modules/@w/say", "packages/say"),
             fetched("packages/say/node_modules/z", "node_modules/z"),
             project("../b/node_modules/x", "packages/say"),
+            project("node_modules/lib", "../_lib"),
+            fetched("../_lib/node_modules/z", "node_modules/z"),
+            project("node_modules/hidden", "../.hidden"),
+            project("../.hidden/node_modules/x", "packages/say"),
+            project("../../checkout/node_modules/x", "packages/say"),
+            project("../node_modules/x", "packages/say"),
             project("node_modules/../x", "packages/say"),
             project("node_modules/up", "../.."),
             fetched("node_modules/up", "../checkout"),
@@ -194,7 +213,11 @@ mod tests {
             assert_eq!(reads("node_modules/@x/y"), folder.join("node_modules/@x/y"));
             assert_eq!(reads("node_modules/z"), folder.join("node_modules/z"));
             assert_eq!(reads("packages/say/node_modules/z"), folder.join("node_modules/z"));
-            assert_eq!(fs::read_dir(dir.join("node_modules")).unwrap().count(), 3);
+            assert_eq!(fs::read_dir(dir.join("node_modules")).unwrap().count(), 4);
+            assert_eq!(reads("node_modules/lib"), dir.with_file_name("_lib"));
+            assert_eq!(reads("../_lib/node_modules/z"), folder.join("node_modules/z"));
+            assert_eq!(fs::read_dir(dir.join("../.hidden")).unwrap().count(), 0);
+            assert_eq!(fs::read_dir(dir.join("..")).unwrap().count(), 3);
             assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "nothing was made elsewhere");
         }
     }
