@@ -37,6 +37,10 @@ const PROCFILE: &str = "Procfile";
 /// The folder of the programs that packages bring, by which an entry names one that is not installed yet.
 const PROGRAMS: &str = "node_modules/.bin/";
 
+/// The variable by which Deno looks for `a.ts` where `./a.js` or `./a` is imported. An [`Entry`] sets it where its command runs a
+/// tool that does so.
+pub const SLOPPY_IMPORTS: &str = "DENO_UNSTABLE_SLOPPY_IMPORTS";
+
 /// A configuration file and the JSON object in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Config<'a> {

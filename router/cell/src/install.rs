@@ -305,7 +305,6 @@ fn resolver_factory(request: &Install, roots: &Roots) -> anyhow::Result<Resolver
                 .as_ref()
                 .map(|path| ImportMap(request.checkout.join(path)).boxed()),
             unstable_sloppy_imports: request.as_workers
-                || request.sloppy_imports
                 || is_typescript_of_node(&request.checkout, &request.entry),
             ..ResolverFactoryOptions::default()
         },

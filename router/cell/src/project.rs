@@ -255,7 +255,7 @@ fn resolver_factory(
             unstable_sloppy_imports: own.as_workers
                 || own.is_typescript_of_node
                 || is_set("DENO_COMPAT")
-                || is_set("DENO_UNSTABLE_SLOPPY_IMPORTS"),
+                || is_set(SLOPPY_IMPORTS),
             ..ResolverFactoryOptions::default()
         },
     )
