@@ -6,7 +6,8 @@
 // not change this.
 
 import { core, internals, primordials } from "ext:core/mod.js";
-import net from "node:net";
+// Loads the modules that the script of node:net needs, and is in turn loaded by it.
+import "node:net";
 
 const {
   ArrayPrototypeFindIndex,
@@ -14,6 +15,7 @@ const {
   ArrayPrototypeIncludes,
   FunctionPrototypeCall,
   Number,
+  NumberIsInteger,
   NumberIsNaN,
   ObjectDefineProperty,
   ObjectPrototypeIsPrototypeOf,
@@ -29,6 +31,7 @@ const {
   StringPrototypeStartsWith,
   StringPrototypeToLowerCase,
 } = primordials;
+const net = core.loadExtScript("ext:deno_node/net.ts").default;
 const { reportException } = core.loadExtScript("ext:deno_web/02_event.js");
 const loadHttp = core.createLazyLoader("node:http");
 const loadHttpServer = core.createLazyLoader("node:_http_server");
@@ -51,6 +54,11 @@ const ON_EXECUTE = 5;
 
 // HTTP/2's code for a stream that nobody wants any longer.
 const CANCEL = 8;
+
+// The ports that systems choose from for servers that leave it to them (RFC 6335).
+const FIRST_FREE_PORT = 49152;
+const LAST_PORT = 65535;
+let lastFreePort = LAST_PORT;
 
 // The listeners for connections that servers are made with.
 const OWN = ["connectionListener", "tlsConnectionListener"];
@@ -83,9 +91,13 @@ const { listen } = net.Server.prototype;
 net.Server.prototype.listen = function (...args) {
   const onConnection = web.get(this) ?? http2OfSecure(this);
   // Once it listens node:net itself says what is wrong with listening again.
-  if (onConnection === undefined || this.listening) return ReflectApply(listen, this, args);
-  web.delete(this);
+  if (this.listening) return ReflectApply(listen, this, args);
   const callback = ArrayPrototypeFindLast(args, (value) => typeof value === "function");
+  if (onConnection === undefined) {
+    const tcp = tcpOf(args[0], args[1]);
+    return tcp === undefined ? ReflectApply(listen, this, args) : ignoreTcp(this, tcp, callback);
+  }
+  web.delete(this);
   const asked = askedFor(args[0], args[1]);
   this.address = () => this.listening ? addressOf(asked) : null;
   const listenAt = (path, callback) => {
@@ -236,7 +248,7 @@ function portsOf(port) {
 
 function addressOf({ path, port, host }) {
   if (path !== undefined) return path;
-  const address = host === undefined ? "::" : net.isIP(host) ? host : "127.0.0.1";
+  const address = !host ? "::" : net.isIP(host) ? host : "127.0.0.1";
   return { address, family: net.isIPv6(address) ? "IPv6" : "IPv4", port };
 }
 
@@ -255,9 +267,43 @@ function nowhere() {
 
 function listenNowhere(server, callback) {
   if (callback !== undefined) server.once("listening", callback);
-  server._handle = nowhere();
-  queueMicrotask(() => server.emit("listening"));
+  const handle = server._handle = nowhere();
+  queueMicrotask(() => server._handle === handle && server.emit("listening"));
   return server;
+}
+
+// Returns the TCP port, host and signal that a server that is not a web server asks for. Undefined:
+// it asks for something else, or for an invalid port, of which node:net reports an error.
+function tcpOf(first, second) {
+  if (typeof first === "string" && NumberIsNaN(Number(first))) return undefined; // A path.
+  const isOptions = typeof first === "object" && first !== null;
+  const options = isOptions ? first : {
+    port: typeof first === "function" ? undefined : first,
+    host: typeof second === "string" ? second : undefined,
+  };
+  const { host, signal, fd, handle, _handle } = options;
+  if ((fd ?? handle ?? _handle) !== undefined || !("port" in options)) return undefined;
+  const port = options.port ?? 0;
+  const isValid = typeof port === "number" || typeof port === "string" && port !== "";
+  const number = isValid ? Number(port) : -1;
+  if (!NumberIsInteger(number) || number < 0 || number > LAST_PORT) return undefined;
+  return { port: number || freePort(), host, signal };
+}
+
+// Returns a port in the place of the one that the system would choose, not the same one soon again.
+function freePort() {
+  lastFreePort = lastFreePort === LAST_PORT ? FIRST_FREE_PORT : lastFreePort + 1;
+  return lastFreePort;
+}
+
+// Has a server only seem to listen: programs that look for a free port go on.
+function ignoreTcp(server, asked, callback) {
+  const { signal, port } = asked;
+  server.address = () => server.listening ? addressOf(asked) : null;
+  if (signal?.aborted) queueMicrotask(() => server.close());
+  else signal?.addEventListener("abort", () => server.close(), { once: true });
+  internals.servers.warnOfTcp(port);
+  return listenNowhere(server, callback);
 }
 
 // Has `onConnection` take the connections of a server, in the place of the listener that it was
