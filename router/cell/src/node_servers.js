@@ -13,6 +13,8 @@ const {
   ArrayPrototypeFindIndex,
   ArrayPrototypeFindLast,
   ArrayPrototypeIncludes,
+  ArrayPrototypePop,
+  ArrayPrototypePush,
   FunctionPrototypeCall,
   Number,
   NumberIsInteger,
@@ -54,6 +56,14 @@ const ON_EXECUTE = 5;
 
 // HTTP/2's code for a stream that nobody wants any longer.
 const CANCEL = 8;
+
+// Sessions with servers of node:http2 that wait for a connection, by server, and how many there are
+// at most: as many as a project has requests in flight by default.
+const idle = new SafeWeakMap();
+const MAX_IDLE = 100;
+
+// Streams that a session may have cancelled: nghttp2 ends one with 1000 in a short time.
+const MAX_CANCELLED = 500;
 
 // The ports that systems choose from for servers that leave it to them (RFC 6335).
 const FIRST_FREE_PORT = 49152;
@@ -163,27 +173,57 @@ function http2OfSecure(server) {
 // Returns a server of node:http that hands the requests of a connection on to a server of
 // node:http2, by a session with it in this isolate.
 function translator(socket, server, scheme, toSession) {
+  const link = idleLink(server) ?? makeLink(server, toSession);
+  link.socket = socket;
+  socket.on("close", () => giveBack(link));
+  const translator = loadHttp().createServer((request, response) => {
+    translate(request, response, link, scheme);
+  });
+  // One that listens keeps its connections.
+  translator._handle = nowhere();
+  return translator;
+}
+
+// Returns a session with a server of node:http2, for one connection after the other.
+function makeLink(server, toSession) {
   const [near, far] = loadStream().duplexPair();
   deliverLater(near);
   deliverLater(far);
   far.alpnProtocol = "h2";
   far.server = server;
   for (const name of new SafeArrayIterator([...REMOTE, ...LOCAL])) {
-    ObjectDefineProperty(far, name, { __proto__: null, get: () => socket[name] });
+    ObjectDefineProperty(far, name, { __proto__: null, get: () => link.socket?.[name] });
   }
+  const link = { server, session: undefined, socket: undefined, streams: 0, cancelled: 0 };
   toSession(far);
   const session = loadHttp2().connect("http://localhost", { createConnection: () => near });
   // The requests have it too.
   session.on("error", () => {});
-  session.on("close", () => socket.destroy());
+  session.on("close", () => link.socket?.destroy());
+  link.session = session;
+  return link;
+}
+
+function idleLink(server) {
+  const links = idle.get(server);
+  while (links !== undefined && links.length > 0) {
+    const link = ArrayPrototypePop(links);
+    if (!link.session.closed && !link.session.destroyed) return link;
+  }
+}
+
+// Keeps a session for the next connection, when its own is closed and its streams are. Deno's
+// sessions sometimes crash the process when they end (nghttp2 and two ends in one isolate).
+function giveBack(link) {
+  const { server, session, socket } = link;
+  if (socket === undefined || !socket.destroyed || link.streams > 0) return;
+  link.socket = undefined;
+  if (session.closed || session.destroyed) return;
+  if (!idle.has(server)) idle.set(server, []);
+  const links = idle.get(server);
   // Not by `destroy`, which gives back the memory of streams that are still being closed.
-  socket.on("close", () => session.close());
-  const translator = loadHttp().createServer((request, response) => {
-    translate(request, response, session, scheme);
-  });
-  // One that listens keeps its connections.
-  translator._handle = nowhere();
-  return translator;
+  if (links.length >= MAX_IDLE || link.cancelled >= MAX_CANCELLED) session.close();
+  else ArrayPrototypePush(links, link);
 }
 
 // Has the other end of a pair get what is written to this one on a later turn. At once, a session
@@ -197,7 +237,8 @@ function deliverLater(end) {
   };
 }
 
-function translate(request, response, session, scheme) {
+function translate(request, response, link, scheme) {
+  const { session } = link;
   const { host, connection, upgrade, "transfer-encoding": coding, ...headers } = request.headers;
   const endStream = coding === undefined && headers["content-length"] === undefined;
   const { method, url } = request;
@@ -206,16 +247,26 @@ function translate(request, response, session, scheme) {
   try {
     stream = session.request({ ...pseudo, ...headers }, { endStream });
   } catch (error) {
-    response.destroy(error); // The server has ended the session.
+    response.destroy(error); // The server has ended the session, or it has had all its streams.
+    session.close();
     return;
   }
+  link.streams++;
+  stream.on("close", () => {
+    link.streams--;
+    giveBack(link);
+  });
   stream.on("response", ({ ":status": status, ...headers }) => {
     response.writeHead(status, headers);
     stream.pipe(response);
   });
   stream.on("trailers", (trailers) => response.addTrailers(trailers));
   stream.on("error", (error) => response.destroy(error));
-  response.on("close", () => response.writableFinished || stream.close(CANCEL));
+  response.on("close", () => {
+    if (response.writableFinished) return;
+    link.cancelled++;
+    stream.close(CANCEL);
+  });
   if (!endStream) request.pipe(stream);
 }
 
