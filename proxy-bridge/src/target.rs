@@ -145,6 +145,8 @@ fn authority(value: &HeaderValue, last: &mut Option<(HeaderValue, Authority)>) -
     }
     let host = parse_header(value).ok()?;
     let authority: Authority = host.text.as_bytes().try_into().ok()?;
+    // `1.2.3.4.5` and `xn--` are hosts to HTTP, and not to the URLs of the web.
+    reqwest::Url::parse(&format!("http://{authority}/")).ok()?;
     *last = Some((value.clone(), authority.clone()));
     Some(authority)
 }

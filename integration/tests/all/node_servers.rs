@@ -213,29 +213,68 @@ async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients()
 const CROWD: usize = 24;
 const ROUNDS: usize = 12;
 
+/// Answers how many bytes it got.
+const COUNTS_BY_REQUEST: &str = "import http2 from 'node:http2';
+    http2.createServer((request, response) => {
+        let size = 0;
+        request.on('data', (piece) => size += piece.length);
+        request.on('end', () => response.end(`${size}`));
+    }).listen(8443);";
+
+/// The same with streams.
+const COUNTS_BY_STREAM: &str = "import http2 from 'node:http2';
+    http2.createServer().on('stream', (stream) => {
+        let size = 0;
+        stream.on('data', (piece) => size += piece.length);
+        stream.on('end', () => stream.end(`${size}`));
+    }).listen(8443);";
+
 #[tokio::test]
 async fn a_crowd_of_short_connections_loses_no_answer_of_a_server_of_http2() {
-    let main = "import http2 from 'node:http2';
-        http2.createServer((request, response) => {
-            let size = 0;
-            request.on('data', (piece) => size += piece.length);
-            request.on('end', () => response.end(`${size}`));
-        }).listen(8443);";
     let volume = Volume::new();
-    volume.write("a/main.mjs", main);
+    volume.write("request/main.mjs", COUNTS_BY_REQUEST);
+    volume.write("stream/main.mjs", COUNTS_BY_STREAM);
     let router = Router::start(&volume).await;
-    for _ in 0..ROUNDS {
-        let replies = (0..CROWD).map(|_| async {
-            let mut gone = router.public.open().await;
-            gone.send("GET /a/ HTTP/1.1\r\nHost: h\r\n\r\n").await;
-            drop(gone);
-            router.public.send(post("/a/", vec![b'x'; 1000])).await
-        });
-        for reply in join_all(replies).await {
-            assert_eq!((reply.status, reply.text().as_str()), (200, "1000"));
+    for name in ["request", "stream"] {
+        let path = format!("/{name}/");
+        for _ in 0..ROUNDS {
+            let replies = (0..CROWD).map(|_| async {
+                let mut gone = router.public.open().await;
+                gone.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+                drop(gone);
+                router.public.send(post(&path, vec![b'x'; 1000])).await
+            });
+            for reply in join_all(replies).await {
+                assert_eq!((reply.status, reply.text().as_str()), (200, "1000"), "{name}");
+            }
         }
+        assert_eq!(router.admin.project(name).await.deaths, [], "{name}");
     }
-    assert_eq!(router.admin.project("a").await.deaths, []);
+}
+
+#[tokio::test]
+async fn a_session_of_http2_serves_one_connection_after_the_other() {
+    let main = "import http2 from 'node:http2';
+        let sessions = 0, asked = 0, gone = 0;
+        http2.createServer().on('session', () => sessions++).on('stream', (stream, headers) => {
+            if (headers[':path'] === '/waits') return asked++, stream.on('close', () => gone++);
+            stream.end(JSON.stringify([sessions, asked, gone]));
+        }).listen(8443);";
+    let volume = Volume::with("a", main);
+    let router = Router::start(&volume).await;
+    let seen = async || {
+        let seen: [usize; 3] = serde_json::from_value(router.public.get("/a/").await.json()).unwrap();
+        seen
+    };
+    for round in 1..=ROUNDS {
+        // Who hangs up ends the connection to the cell.
+        let mut waits = router.public.open().await;
+        waits.send("GET /a/waits HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        eventually("it is asked", || async { seen().await[1] == round }).await;
+        drop(waits);
+        eventually("its stream is closed", || async { seen().await[2] == round }).await;
+    }
+    assert!(seen().await[0] < ROUNDS, "each connection had another session");
 }
 
 /// Code that throws while a server is asked, and the request that has it do so.

@@ -1,5 +1,5 @@
 //! Ports that projects do not have: datagrams of strangers never arrive, answers do, QUIC does not
-//! listen; and the servers that projects have go on, whenever they listen.
+//! listen, servers of TCP only seem to; and the servers that projects have go on, whenever they listen.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -203,6 +203,88 @@ async fn a_worker_that_is_made_late_serves_when_the_first_server_has_ended() {
     let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/a/").await.text(), "main");
     eventually("the worker serves", || async { router.public.get("/a/").await.text() == "worker" }).await;
+}
+
+/// Looks for a free port in the ways of `get-port`, `detect-port` and `portfinder`, then serves.
+const LOOKS_FOR_A_PORT: &str = r#"import http from "node:http";
+import net from "node:net";
+import tls from "node:tls";
+import { once } from "node:events";
+const seen = [];
+async function probe(server, ...args) {
+  let called = false;
+  server.unref();
+  server.listen(...args, () => called = true);
+  await once(server, "listening");
+  const address = server.address();
+  await new Promise((closed) => server.close(closed));
+  seen.push([called, address, server.address()]);
+  return address.port;
+}
+await probe(net.createServer(), 3000);
+await probe(net.createServer(), { port: "3001", host: "127.0.0.1" });
+await probe(net.createServer(), 3002, "::1");
+await probe(tls.createServer({}), 3003);
+const free = [await probe(net.createServer()), await probe(net.createServer(), { port: 0 })];
+const stops = new AbortController();
+const stopped = net.createServer().listen({ port: 3004, signal: stops.signal });
+stops.abort();
+await once(stopped, "close");
+let wrong;
+try { net.createServer().listen(70000); } catch ({ code }) { wrong = code; }
+const again = net.createServer().listen(3005);
+let twice;
+try { again.listen(3006); } catch ({ code }) { twice = code; }
+http.createServer((_, response) => response.end(JSON.stringify({
+  seen: seen.slice(0, 4), free: new Set(free).size === 2 && free.every((port) => port > 1023), wrong, twice,
+}))).listen(free[0]);
+"#;
+
+#[tokio::test]
+async fn servers_of_tcp_seem_to_listen_and_that_they_do_not_is_said_once() {
+    let volume = Volume::with("a", LOOKS_FOR_A_PORT);
+    let router = Router::start(&volume).await;
+    let reply = router.public.get("/a/").await;
+    assert_eq!(reply.status, 200, "{:?}", router.admin.project("a").await.error);
+    let seen = |address: &str, family: &str, port: u16| {
+        json!([true, {"address": address, "family": family, "port": port}, null])
+    };
+    let expected = json!({
+        "seen": [
+            seen("::", "IPv6", 3000),
+            seen("127.0.0.1", "IPv4", 3001),
+            seen("::1", "IPv6", 3002),
+            seen("::", "IPv6", 3003),
+        ],
+        "free": true,
+        "wrong": "ERR_SOCKET_BAD_PORT",
+        "twice": "ERR_SERVER_ALREADY_LISTEN",
+    });
+    assert_eq!(reply.json(), expected);
+    let printed = async || router.admin.client.get("/projects/a/logs").await.text();
+    let warning = "TCP servers get no connections here: the one on port 3000 only seems to listen";
+    eventually("it is in the log", || async { printed().await.contains(warning) }).await;
+    assert_eq!(printed().await.matches("TCP servers get no connections").count(), 1);
+    assert!(std::net::TcpStream::connect(("127.0.0.1", 3005)).is_err(), "the port was opened");
+}
+
+#[tokio::test]
+async fn a_program_that_serves_tcp_alone_fails_its_build_and_says_why() {
+    let volume = Volume::new();
+    for (name, main) in [
+        ("module", "import net from 'node:net'; net.createServer((s) => s.end('hello')).listen(3000);"),
+        ("commonjs", "require('net').createServer((s) => s.end('hello')).listen(3000);"),
+        ("tls", "import tls from 'node:tls'; tls.createServer({}).listen(3000);"),
+    ] {
+        let file = if name == "commonjs" { "main.cjs" } else { "main.mjs" };
+        volume.write(&format!("{name}/{file}"), main);
+    }
+    let router = Router::start(&volume).await;
+    for name in ["module", "commonjs", "tls"] {
+        eventually("it fails", || async { router.admin.project(name).await.error.is_some() }).await;
+        let text = format!("{:?}", router.admin.project(name).await.error);
+        assert!(text.contains("TCP servers (node:net, node:tls) are not served"), "{name}: {text}");
+    }
 }
 
 /// Answers each question with 192.0.2.7 (RFC 1035: the header, the question, one answer that points

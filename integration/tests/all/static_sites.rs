@@ -224,17 +224,37 @@ async fn files_beside_code_are_answered_without_waking_it() {
 }
 
 #[tokio::test]
-async fn a_sites_requests_have_the_limits_of_its_project() {
+async fn slow_downloads_keep_nobody_out() {
+    let volume = Volume::new();
+    volume.write("a/index.html", "one");
+    volume.write("a/large.txt", "x".repeat(16 << 20));
+    let router = Router::builder(&volume).flag("max-in-flight", 2).start().await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        let mut raw = router.public.open().await;
+        raw.send("GET /a/large.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let begun = raw.until("\r\n\r\n").await;
+        slow.push((raw, begun));
+    }
+    eventually("all are counted", || async { router.admin.project("a").await.in_flight == 5 }).await;
+    assert_eq!(within("another one is answered", router.public.get("/a/")).await.text(), "one");
+    for (raw, begun) in &mut slow {
+        begun.push_str(&raw.rest().await);
+        assert_eq!(begun.split_once("\r\n\r\n").unwrap().1.len(), 16 << 20);
+    }
+}
+
+#[tokio::test]
+async fn downloads_over_http2_have_the_limits_of_their_project() {
     let volume = Volume::new();
     volume.write("a/index.html", "one");
     volume.write("a/large.txt", "x".repeat(16 << 20));
     let router = Router::builder(&volume).flag("max-in-flight", 2).start().await;
     let mut slow = Vec::new();
     for _ in 0..2 {
-        let mut raw = router.public.open().await;
-        raw.send("GET /a/large.txt HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        raw.until("\r\n\r\n").await;
-        slow.push(raw);
+        let mut connection = router.public.connect_h2c().await;
+        let head = connection.stream(request("/a/large.txt")).await;
+        slow.push((connection, head));
     }
     let public = router.public.clone();
     let third = tokio::spawn(async move { public.get("/a/").await });

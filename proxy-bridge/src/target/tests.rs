@@ -182,7 +182,7 @@ fn the_url_has_the_forwarded_scheme_and_host_and_the_path_as_it_is() {
     for proto in ["http", "ws", "ftp", ""] {
         assert_eq!(url(proto, "h"), "http://h/p", "{proto}");
     }
-    for host in ["", "user@h", "h/x", "a b", "h:port", "[::1"] {
+    for host in ["", "user@h", "h/x", "a b", "h:port", "[::1", "1.2.3.4.5", "256.1.1.1", "xn--", "a.xn--"] {
         assert_eq!(url("https", host), "https://own:1/p", "{host}");
     }
 }

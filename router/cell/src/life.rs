@@ -41,7 +41,8 @@ use crate::watchdog::Pulse;
 use crate::workers;
 
 const NO_HANDLER: &str = "No handler: the entry has to `export default { fetch(request, info) {…} }`, \
-     `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens";
+     `export default function (request, info) {…}`, call `Deno.serve(…)`, or make a node:http server that listens; \
+     TCP servers (node:net, node:tls) are not served";
 
 /// How long after it began to serve a version gives back the memory that only its start has needed.
 const SETTLED: Duration = Duration::from_secs(2);

@@ -6,14 +6,18 @@
 // not change this.
 
 import { core, internals, primordials } from "ext:core/mod.js";
-import net from "node:net";
+// Loads the modules that the script of node:net needs, and is in turn loaded by it.
+import "node:net";
 
 const {
   ArrayPrototypeFindIndex,
   ArrayPrototypeFindLast,
   ArrayPrototypeIncludes,
+  ArrayPrototypePop,
+  ArrayPrototypePush,
   FunctionPrototypeCall,
   Number,
+  NumberIsInteger,
   NumberIsNaN,
   ObjectDefineProperty,
   ObjectPrototypeIsPrototypeOf,
@@ -29,6 +33,7 @@ const {
   StringPrototypeStartsWith,
   StringPrototypeToLowerCase,
 } = primordials;
+const net = core.loadExtScript("ext:deno_node/net.ts").default;
 const { reportException } = core.loadExtScript("ext:deno_web/02_event.js");
 const loadHttp = core.createLazyLoader("node:http");
 const loadHttpServer = core.createLazyLoader("node:_http_server");
@@ -51,6 +56,19 @@ const ON_EXECUTE = 5;
 
 // HTTP/2's code for a stream that nobody wants any longer.
 const CANCEL = 8;
+
+// Sessions with servers of node:http2 that wait for a connection, by server, and how many there are
+// at most: as many as a project has requests in flight by default.
+const idle = new SafeWeakMap();
+const MAX_IDLE = 100;
+
+// Streams that a session may have cancelled: nghttp2 ends one with 1000 in a short time.
+const MAX_CANCELLED = 500;
+
+// The ports that systems choose from for servers that leave it to them (RFC 6335).
+const FIRST_FREE_PORT = 49152;
+const LAST_PORT = 65535;
+let lastFreePort = LAST_PORT;
 
 // The listeners for connections that servers are made with.
 const OWN = ["connectionListener", "tlsConnectionListener"];
@@ -83,9 +101,13 @@ const { listen } = net.Server.prototype;
 net.Server.prototype.listen = function (...args) {
   const onConnection = web.get(this) ?? http2OfSecure(this);
   // Once it listens node:net itself says what is wrong with listening again.
-  if (onConnection === undefined || this.listening) return ReflectApply(listen, this, args);
-  web.delete(this);
+  if (this.listening) return ReflectApply(listen, this, args);
   const callback = ArrayPrototypeFindLast(args, (value) => typeof value === "function");
+  if (onConnection === undefined) {
+    const tcp = tcpOf(args[0], args[1]);
+    return tcp === undefined ? ReflectApply(listen, this, args) : ignoreTcp(this, tcp, callback);
+  }
+  web.delete(this);
   const asked = askedFor(args[0], args[1]);
   this.address = () => this.listening ? addressOf(asked) : null;
   const listenAt = (path, callback) => {
@@ -151,27 +173,57 @@ function http2OfSecure(server) {
 // Returns a server of node:http that hands the requests of a connection on to a server of
 // node:http2, by a session with it in this isolate.
 function translator(socket, server, scheme, toSession) {
+  const link = idleLink(server) ?? makeLink(server, toSession);
+  link.socket = socket;
+  socket.on("close", () => giveBack(link));
+  const translator = loadHttp().createServer((request, response) => {
+    translate(request, response, link, scheme);
+  });
+  // One that listens keeps its connections.
+  translator._handle = nowhere();
+  return translator;
+}
+
+// Returns a session with a server of node:http2, for one connection after the other.
+function makeLink(server, toSession) {
   const [near, far] = loadStream().duplexPair();
   deliverLater(near);
   deliverLater(far);
   far.alpnProtocol = "h2";
   far.server = server;
   for (const name of new SafeArrayIterator([...REMOTE, ...LOCAL])) {
-    ObjectDefineProperty(far, name, { __proto__: null, get: () => socket[name] });
+    ObjectDefineProperty(far, name, { __proto__: null, get: () => link.socket?.[name] });
   }
+  const link = { server, session: undefined, socket: undefined, streams: 0, cancelled: 0 };
   toSession(far);
   const session = loadHttp2().connect("http://localhost", { createConnection: () => near });
   // The requests have it too.
   session.on("error", () => {});
-  session.on("close", () => socket.destroy());
+  session.on("close", () => link.socket?.destroy());
+  link.session = session;
+  return link;
+}
+
+function idleLink(server) {
+  const links = idle.get(server);
+  while (links !== undefined && links.length > 0) {
+    const link = ArrayPrototypePop(links);
+    if (!link.session.closed && !link.session.destroyed) return link;
+  }
+}
+
+// Keeps a session for the next connection, when its own is closed and its streams are. Deno's
+// sessions sometimes crash the process when they end (nghttp2 and two ends in one isolate).
+function giveBack(link) {
+  const { server, session, socket } = link;
+  if (socket === undefined || !socket.destroyed || link.streams > 0) return;
+  link.socket = undefined;
+  if (session.closed || session.destroyed) return;
+  if (!idle.has(server)) idle.set(server, []);
+  const links = idle.get(server);
   // Not by `destroy`, which gives back the memory of streams that are still being closed.
-  socket.on("close", () => session.close());
-  const translator = loadHttp().createServer((request, response) => {
-    translate(request, response, session, scheme);
-  });
-  // One that listens keeps its connections.
-  translator._handle = nowhere();
-  return translator;
+  if (links.length >= MAX_IDLE || link.cancelled >= MAX_CANCELLED) session.close();
+  else ArrayPrototypePush(links, link);
 }
 
 // Has the other end of a pair get what is written to this one on a later turn. At once, a session
@@ -185,7 +237,8 @@ function deliverLater(end) {
   };
 }
 
-function translate(request, response, session, scheme) {
+function translate(request, response, link, scheme) {
+  const { session } = link;
   const { host, connection, upgrade, "transfer-encoding": coding, ...headers } = request.headers;
   const endStream = coding === undefined && headers["content-length"] === undefined;
   const { method, url } = request;
@@ -194,16 +247,26 @@ function translate(request, response, session, scheme) {
   try {
     stream = session.request({ ...pseudo, ...headers }, { endStream });
   } catch (error) {
-    response.destroy(error); // The server has ended the session.
+    response.destroy(error); // The server has ended the session, or it has had all its streams.
+    session.close();
     return;
   }
+  link.streams++;
+  stream.on("close", () => {
+    link.streams--;
+    giveBack(link);
+  });
   stream.on("response", ({ ":status": status, ...headers }) => {
     response.writeHead(status, headers);
     stream.pipe(response);
   });
   stream.on("trailers", (trailers) => response.addTrailers(trailers));
   stream.on("error", (error) => response.destroy(error));
-  response.on("close", () => response.writableFinished || stream.close(CANCEL));
+  response.on("close", () => {
+    if (response.writableFinished) return;
+    link.cancelled++;
+    stream.close(CANCEL);
+  });
   if (!endStream) request.pipe(stream);
 }
 
@@ -236,7 +299,7 @@ function portsOf(port) {
 
 function addressOf({ path, port, host }) {
   if (path !== undefined) return path;
-  const address = host === undefined ? "::" : net.isIP(host) ? host : "127.0.0.1";
+  const address = !host ? "::" : net.isIP(host) ? host : "127.0.0.1";
   return { address, family: net.isIPv6(address) ? "IPv6" : "IPv4", port };
 }
 
@@ -255,9 +318,43 @@ function nowhere() {
 
 function listenNowhere(server, callback) {
   if (callback !== undefined) server.once("listening", callback);
-  server._handle = nowhere();
-  queueMicrotask(() => server.emit("listening"));
+  const handle = server._handle = nowhere();
+  queueMicrotask(() => server._handle === handle && server.emit("listening"));
   return server;
+}
+
+// Returns the TCP port, host and signal that a server that is not a web server asks for. Undefined:
+// it asks for something else, or for an invalid port, of which node:net reports an error.
+function tcpOf(first, second) {
+  if (typeof first === "string" && NumberIsNaN(Number(first))) return undefined; // A path.
+  const isOptions = typeof first === "object" && first !== null;
+  const options = isOptions ? first : {
+    port: typeof first === "function" ? undefined : first,
+    host: typeof second === "string" ? second : undefined,
+  };
+  const { host, signal, fd, handle, _handle } = options;
+  if ((fd ?? handle ?? _handle) !== undefined || !("port" in options)) return undefined;
+  const port = options.port ?? 0;
+  const isValid = typeof port === "number" || typeof port === "string" && port !== "";
+  const number = isValid ? Number(port) : -1;
+  if (!NumberIsInteger(number) || number < 0 || number > LAST_PORT) return undefined;
+  return { port: number || freePort(), host, signal };
+}
+
+// Returns a port in the place of the one that the system would choose, not the same one soon again.
+function freePort() {
+  lastFreePort = lastFreePort === LAST_PORT ? FIRST_FREE_PORT : lastFreePort + 1;
+  return lastFreePort;
+}
+
+// Has a server only seem to listen: programs that look for a free port go on.
+function ignoreTcp(server, asked, callback) {
+  const { signal, port } = asked;
+  server.address = () => server.listening ? addressOf(asked) : null;
+  if (signal?.aborted) queueMicrotask(() => server.close());
+  else signal?.addEventListener("abort", () => server.close(), { once: true });
+  internals.servers.warnOfTcp(port);
+  return listenNowhere(server, callback);
 }
 
 // Has `onConnection` take the connections of a server, in the place of the listener that it was

@@ -48,7 +48,7 @@ const MOMENT = 1;
 const START = 10_000;
 
 let socket, probe, configuredPort, announce, isSettled;
-let chosen, warned = false, isProbed = false;
+let chosen, warned = false, warnedOfTcp = false, isProbed = false;
 
 // The server that is served for want of one on the project's port, if it can be replaced.
 let substitute;
@@ -151,6 +151,13 @@ function ignore(place, port) {
   const served = chosen === undefined ? "Another thread's server" : `The server on ${chosen}`;
   const fix = port === undefined ? "" : `, unless deno.json says "switchyard": {"port": ${port}}`;
   warn(`${served} is served; the one on ${place} gets no requests${fix}`);
+}
+
+// Warns once that a server of node:net or node:tls gets no connections.
+function warnOfTcp(port) {
+  if (warnedOfTcp) return;
+  warnedOfTcp = true;
+  warn(`TCP servers get no connections here: the one on port ${port} only seems to listen`);
 }
 
 // To be called when a server has begun to be served.
@@ -292,8 +299,8 @@ ObjectDefineProperty(Deno, "QuicEndpoint", {
 
 Deno.serve = ObjectDefineProperty(served, "name", { value: "serve" });
 // For `node_servers.js`.
-const servers = { value: ObjectFreeze({ __proto__: null, claim, keep, release, begin, NODE, PORT }) };
-ObjectDefineProperty(internals, "servers", servers);
+const shared = { __proto__: null, claim, keep, release, begin, warnOfTcp, NODE, PORT };
+ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 
 // Called with what the version has: `port` is what its configuration says, if anything, and
 // `announceKind` tells the cell how it is served. Returns the function to be called when the entry

@@ -17,29 +17,25 @@ const ADDRESS_OVERRIDE: &str = "ext:deno_node/internal/http/address_override.js"
 
 const NODE_SERVERS: &str = include_str!("node_servers.js");
 
-/// Deno's modules that are loaded when they are needed, with one of them replaced.
-pub(crate) static LAZY_ESM: [(&str, &str); deno_snapshots::RESIDUAL_LAZY_ESM.len()] = with_node_servers();
+// V8 is given it as that.
+const _: () = assert!(NODE_SERVERS.is_ascii());
 
-const fn with_node_servers() -> [(&'static str, &'static str); deno_snapshots::RESIDUAL_LAZY_ESM.len()] {
-    // V8 is given it as that.
-    assert!(NODE_SERVERS.is_ascii());
-    let mut modules = [("", ""); deno_snapshots::RESIDUAL_LAZY_ESM.len()];
-    modules.copy_from_slice(deno_snapshots::RESIDUAL_LAZY_ESM);
-    let mut at = 0;
-    while !is_same(modules[at].0, ADDRESS_OVERRIDE) {
-        at += 1;
-    }
-    modules[at].1 = NODE_SERVERS;
-    modules
-}
+/// The module whose servers are changed by [`NODE_SERVERS`], and which loads it too: a project may use it alone.
+const NET: &str = "node:net";
 
-const fn is_same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut at = 0;
-    while at < one.len() && at < other.len() && one[at] == other[at] {
-        at += 1;
-    }
-    at == one.len() && at == other.len()
+/// Deno's modules that are loaded when they are needed, with two of them changed.
+pub(crate) static LAZY_ESM: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let changed = |&(name, source)| match name {
+        ADDRESS_OVERRIDE => (name, NODE_SERVERS),
+        NET => (name, with_node_servers(source)),
+        _ => (name, source),
+    };
+    deno_snapshots::RESIDUAL_LAZY_ESM.iter().map(changed).collect()
+});
+
+/// Once in a process, which uses it to its end.
+fn with_node_servers(source: &str) -> &'static str {
+    format!("{source}\nimport \"{ADDRESS_OVERRIDE}\";\n").leak()
 }
 
 /// How far the project's servers are, in whichever thread they are.
@@ -157,5 +153,20 @@ impl Settle {
             None => Ok(()),
             Some(exception) => Err(deno_core::exception_to_err(scope, exception, false, true).into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_of_denos_modules_are_changed_and_no_other_ones() {
+        let changed = deno_snapshots::RESIDUAL_LAZY_ESM.iter().zip(LAZY_ESM.iter());
+        let changed =
+            changed.filter(|(was, is)| was != is).map(|(_, (name, source))| (*name, source.is_ascii()));
+        let mut changed: Vec<_> = changed.collect();
+        changed.sort_unstable();
+        assert_eq!(changed, [(ADDRESS_OVERRIDE, true), (NET, true)]);
     }
 }

@@ -31,14 +31,14 @@ pub(super) enum Body {
     Own(Full<Bytes>),
     /// A project's, with the request's place among those in flight, which is given up when the cell breaks off.
     Proxied { exchange: FairBody<Exchange>, lease: Option<CellLease>, _slot: Slot },
-    /// A file of a version's.
-    File { pieces: Pieces, _lease: SiteLease, _slot: Slot },
+    /// A file of a version's, with the request's slot where the client can have many at once.
+    File { pieces: Pieces, _lease: SiteLease, _slot: Option<Slot> },
     /// A project's refusal to switch protocols: on a connection of its own.
     Refused { body: FairBody<Counted>, _lease: CellLease, _slot: Slot },
 }
 
 impl Body {
-    pub(super) fn file(pieces: Pieces, lease: SiteLease, slot: Slot) -> Self {
+    pub(super) fn file(pieces: Pieces, lease: SiteLease, slot: Option<Slot>) -> Self {
         Self::File { pieces, _lease: lease, _slot: slot }
     }
 

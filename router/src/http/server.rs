@@ -47,7 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const BACKLOG: i32 = 4096;
 
 /// Files that one thread has read at once, each by a thread with one open file: enough to keep a disk
-/// busy. Further ones wait; there are no more of them than requests may be in flight.
+/// busy. Further ones wait; there are no more of them than connections and requests in flight.
 const MAX_READERS: usize = 16;
 
 /// Accepted connections that wait for their thread; when they are as many, accepting waits.

@@ -10,7 +10,7 @@ use http::header::{
     ACCEPT, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, HeaderName, LOCATION, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 use switchyard_protocol::assets::{Found, content_type};
 
@@ -192,6 +192,9 @@ async fn send<B>(
     };
     headers.insert(CONTENT_LENGTH, length.into());
     lease.mark(&mut headers);
+    // No process is held, so slow readers need not keep others out. Over HTTP/1 the limits of connections
+    // bound them; a connection of HTTP/2 has many downloads, each with a piece in memory.
+    let slot = (request.version() == Version::HTTP_2).then_some(slot);
     let body = if is_head { Body::from("") } else { Body::file(opened.pieces, lease, slot) };
     Ok(with(status, headers, body))
 }
