@@ -320,7 +320,7 @@ impl Command {
             None => self.folder.clone(),
         };
         let member = value(MEMBER).map(str::to_owned).or_else(|| self.member.clone());
-        (!flags.has(EVERYWHERE)).then(|| Self { folder, member, ..self })
+        (!flags.has(EVERYWHERE)).then_some(Self { folder, member, ..self })
     }
 
     /// The same by flags behind the name of a script, where npm takes them too.
