@@ -23,11 +23,11 @@ fn publish(registry: &Registry, name: &str) {
 
 /// Nothing but tarballs is there, under hashes of their URLs.
 fn assert_only_tarballs(state: &Path) {
-    for folder in fs::read_dir(state.join("packages/.downloads")).unwrap().flatten() {
-        assert!(folder.file_type().unwrap().is_dir());
-        for file in fs::read_dir(folder.path()).unwrap().flatten() {
-            let name = file.file_name().into_string().unwrap();
-            assert!(file.file_type().unwrap().is_file() && name.len() == 64, "{name}");
+    for folder in fs::read_dir(state.join("packages/.downloads")).expect("the folder is there").flatten() {
+        assert!(folder.file_type().expect("it is there").is_dir());
+        for file in fs::read_dir(folder.path()).expect("the folder is there").flatten() {
+            let name = file.file_name().into_string().expect("it is UTF-8");
+            assert!(file.file_type().expect("it is there").is_file() && name.len() == 64, "{name}");
         }
     }
 }
