@@ -246,9 +246,7 @@ async fn servers_of_tcp_seem_to_listen_and_that_they_do_not_is_said_once() {
     let router = Router::start(&volume).await;
     let reply = router.public.get("/a/").await;
     assert_eq!(reply.status, 200, "{:?}", router.admin.project("a").await.error);
-    let seen = |address: &str, family: &str, port: u16| {
-        json!([true, {"address": address, "family": family, "port": port}, null])
-    };
+    let seen = |address: &str, family: &str, port: u16| json!([true, {"address": address, "family": family, "port": port}, null]);
     let expected = json!({
         "seen": [
             seen("::", "IPv6", 3000),
