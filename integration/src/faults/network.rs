@@ -130,13 +130,11 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "listening_on_a_port",
         Refused,
-        "const listened = (server, port) => { server.listen(port, '127.0.0.1'); return help.settled(server, 'listening'); };
-         return tries({
+        "return tries({
            'Deno.listen': () => Deno.listen({ hostname: '127.0.0.1', port: scene.free }).addr,
            'Deno.listen to all': () => Deno.listen({ port: 0 }).addr,
            'Deno.listenDatagram': () => Deno.listenDatagram({ transport: 'udp', hostname: '127.0.0.1', port: scene.free }).addr,
            'Deno.listen to a socket': () => Deno.listen({ transport: 'unix', path: `${Deno.env.get('DATA_DIR')}/sock` }).addr,
-           'node:net': () => listened(net.createServer(), scene.free),
            'node:dgram': () => { const socket = dgram.createSocket('udp4'); socket.bind(scene.free, '127.0.0.1'); return help.settled(socket, 'listening'); },
            'an abstract name': () => { const server = net.createServer(); server.listen('\\0switchyard-abstract'); return help.settled(server, 'listening'); },
          });",

@@ -241,6 +241,24 @@ http.createServer((_, response) => response.end(JSON.stringify({
 "#;
 
 #[tokio::test]
+async fn a_server_of_tcp_that_seems_to_listen_opens_no_port() {
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let main = format!(
+        "import net from 'node:net';
+        let listening = false;
+        net.createServer().listen({}, '127.0.0.1', () => listening = true);
+        export default {{ fetch: () => Response.json(listening) }};",
+        address.port()
+    );
+    let router = Router::start(&Volume::with("a", main)).await;
+    assert_eq!(router.public.get("/a/").await.text(), "true");
+    let refused = std::net::TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
 async fn servers_of_tcp_seem_to_listen_and_that_they_do_not_is_said_once() {
     let volume = Volume::with("a", LOOKS_FOR_A_PORT);
     let router = Router::start(&volume).await;
