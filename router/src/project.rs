@@ -194,7 +194,7 @@ pub(crate) fn included(dir: &Path) -> Result<Included, Diagnostic> {
     Ok(included)
 }
 
-/// Whether the configuration of the project in `dir` names its platform. Not while it is wrong.
+/// Returns `true` if the configuration of the project in `dir` names its platform. Not while it is wrong.
 fn names_platform(dir: &Path) -> bool {
     let config = Document::config(dir).ok().flatten();
     config.is_some_and(|config| config.platform().is_ok_and(|named| named.is_some()))

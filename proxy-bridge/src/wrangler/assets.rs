@@ -66,7 +66,7 @@ pub enum WorkerFirst {
 /// Since when `navigations` is so without a flag.
 const NAVIGATIONS_SINCE: &str = "2025-04-01";
 
-/// Whether a configuration with these flags and of this date has navigations answered by pages.
+/// Returns `true` if a configuration with these flags and of this date has navigations answered by pages.
 fn navigations(document: &Document<'_>, flags: &[String]) -> bool {
     let date = document.get("compatibility_date").and_then(Value::as_str);
     let is_flag = |flag: &str| flags.iter().any(|given| given == flag);

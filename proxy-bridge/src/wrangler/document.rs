@@ -151,7 +151,7 @@ pub(super) fn join(base: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Whether a path ends in the name of a configuration.
+/// Returns `true` if a path ends in the name of a configuration.
 pub(super) fn is_named_as_configuration(path: &str) -> bool {
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
     super::FILES.contains(&name)

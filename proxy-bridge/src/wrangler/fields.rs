@@ -156,7 +156,7 @@ fn object(value: &Value) -> Option<BTreeMap<String, Value>> {
     variables.map(|(name, value)| is_flat(value, MAX_LEVELS).then(|| (name.clone(), value.clone()))).collect()
 }
 
-/// Whether a value has at most so many levels.
+/// Returns `true` if a value has at most so many levels.
 fn is_flat(value: &Value, levels: usize) -> bool {
     let below = |value: &Value| is_flat(value, levels - 1);
     match value {

@@ -161,7 +161,7 @@ impl Project {
         }
     }
 
-    /// Whether the version has written the file, by its real path.
+    /// Returns `true` if the version has written the file, by its real path.
     pub(crate) fn has_written(&self, file: &Path) -> bool {
         self.written.contain(file)
     }
@@ -268,7 +268,7 @@ pub(crate) fn is_typescript_of_node(checkout: &Path, entry: &str) -> bool {
     is_typescript && !is_in_package(entry) && checkout.join(PACKAGE_FILE).is_file()
 }
 
-/// Whether a variable switches something on, as Deno reads those of its own.
+/// Returns `true` if a variable switches something on, as Deno reads those of its own.
 fn is_set(variable: &str) -> bool {
     std::env::var(variable).is_ok_and(|value| value == "1" || value == "true")
 }

@@ -47,7 +47,7 @@ impl Roots {
         path.starts_with(&self.root) || packages.any(|packages| path.starts_with(packages))
     }
 
-    /// Whether a path names a place inside, wherever symbolic links on the way lead to.
+    /// Returns `true` if a path names a place inside, wherever symbolic links on the way lead to.
     pub(crate) fn name(&self, path: &Path) -> bool {
         self.contain(&normalize_path(path.into()))
     }

@@ -19,7 +19,7 @@ impl Written {
         Self { tmp: start.tmp.clone(), data: start.data.clone() }
     }
 
-    /// Whether a path that is free of symbolic links lies inside.
+    /// Returns `true` if a path that is free of symbolic links lies inside.
     pub(crate) fn contain(&self, path: &Path) -> bool {
         path.starts_with(&self.tmp) || path.starts_with(&self.data)
     }

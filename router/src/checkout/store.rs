@@ -87,7 +87,7 @@ impl Checkout {
         self.packages().filter(|_| is_folder).map(|packages| packages.join(NODE_MODULES))
     }
 
-    /// Whether it is known to need nothing that is not there.
+    /// Returns `true` if it is known to need nothing that is not there.
     pub(crate) fn is_complete(&self) -> bool {
         let complete_with = self.pin.complete_with.lock().unwrap_or_else(PoisonError::into_inner);
         // Packages may have gone since.

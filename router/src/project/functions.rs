@@ -141,7 +141,7 @@ fn relative(path: &str, name: &str) -> Option<String> {
     is_plain.then(|| own.map_or_else(|| format!("../{below}"), str::to_owned))
 }
 
-/// Whether a claim of `prefix` by the function `name` would take requests that the gateway has for other ones.
+/// Returns `true` if a claim of `prefix` by the function `name` would take requests that the gateway has for other ones.
 pub(super) fn is_of_others(prefix: &str, name: &ProjectName) -> bool {
     let begins = |long: &str, with: &str| {
         long.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -151,7 +151,7 @@ pub(super) fn is_of_others(prefix: &str, name: &ProjectName) -> bool {
     is_above || begins(prefix, PREFIX) && !begins(prefix, &own)
 }
 
-/// Whether a projects root is a folder of functions: it has the self-hosted stack's dispatcher, a configuration of
+/// Returns `true` if a projects root is a folder of functions: it has the self-hosted stack's dispatcher, a configuration of
 /// Supabase's, or the name and something of the layout.
 pub(super) fn is_functions_folder(root: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -210,7 +210,7 @@ fn is_supabases(config: &Table) -> bool {
     KEYS.iter().any(|key| config.contains_key(*key))
 }
 
-/// Whether a text that does not parse has one of the keys at the begin of a line.
+/// Returns `true` if a text that does not parse has one of the keys at the begin of a line.
 fn looks_like_supabases(text: &[u8]) -> bool {
     let blank = |byte: &u8| matches!(byte, b'[' | b' ' | b'\t' | b'"' | b'\'');
     let begins = |line: &[u8]| {

@@ -402,7 +402,7 @@ fn mentions(order: &Order) -> Mentions {
     Mentions::of(order.root(), &order.checkout.dir, &order.entry.path)
 }
 
-/// Whether the version names something that is not on the volume, as far as that can be told from
+/// Returns `true` if the version names something that is not on the volume, as far as that can be told from
 /// outside.
 fn needs_more(order: &Order, mentions: &Mentions) -> bool {
     let dir = &order.checkout.dir;

@@ -197,7 +197,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether it is about a name that no manifest gives.
+/// Returns `true` if it is about a name that no manifest gives.
 fn is_unnamed(error: &ModuleGraphError) -> bool {
     let unmapped = |error: &SpecifierError| matches!(error, SpecifierError::ImportPrefixMissing { .. });
     match error {

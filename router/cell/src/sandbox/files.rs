@@ -118,7 +118,7 @@ impl Rules {
     }
 
     /// With what `start` may touch.
-    /// Whether this kernel has any.
+    /// Returns `true` if this kernel has any.
     pub(crate) fn keep_files(&self) -> bool {
         self.0.is_some()
     }

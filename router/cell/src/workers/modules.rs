@@ -22,7 +22,7 @@ pub(crate) const MODULES: [(&str, &str); 3] = [
     ("node:_cloudflare_sockets", include_str!("cloudflare_sockets.js")),
 ];
 
-/// Whether a specifier is the name here of a module of Cloudflare's.
+/// Returns `true` if a specifier is the name here of a module of Cloudflare's.
 pub(crate) fn is_own(raw: &str) -> bool {
     MODULES.iter().any(|(name, _)| *name == raw)
 }
@@ -135,7 +135,7 @@ pub(crate) fn missing(raw: &str) -> String {
     format!("\"{raw}\" {what}")
 }
 
-/// Whether the entry uses the service-worker syntax: it exports nothing.
+/// Returns `true` if the entry uses the service-worker syntax: it exports nothing.
 pub(super) fn is_service_worker(project: &Project) -> bool {
     let specifier = &project.entry.main_module;
     let Ok(bytes) = source::read(project, specifier) else { return false };

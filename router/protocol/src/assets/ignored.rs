@@ -3,7 +3,7 @@
 
 use super::is_covered;
 
-/// Whether the lines exclude the file with this path from the root. The last line that matches
+/// Returns `true` if the lines exclude the file with this path from the root. The last line that matches
 /// decides; `*` stands for slashes too, so that rather more is excluded.
 pub(super) fn covers(lines: &[String], path: &str) -> bool {
     let rules = lines.iter().rev().filter_map(|line| Rule::parse(line));
@@ -30,7 +30,7 @@ impl<'a> Rule<'a> {
         (!pattern.is_empty()).then_some(Self { pattern, is_exception, is_anchored })
     }
 
-    /// Whether it is about the file, or about a folder above it.
+    /// Returns `true` if it is about the file, or about a folder above it.
     fn matches(&self, path: &str) -> bool {
         if !self.is_anchored {
             return path.split('/').any(|name| is_covered(self.pattern, name));
