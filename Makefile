@@ -14,9 +14,9 @@ PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/pr
 
 # Each target's needs are checked and installed before anything is built for it.
 CARGO := tools/cargo
-DEPS := deps-build deps-bridge deps-test deps-lint deps-bench deps-compat
+DEPS := deps-build deps-client deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build bridge native run test compat compat-ci bench soak attack lint fmt fresh fresh-native clean
+.PHONY: help deps $(DEPS) build client native run test compat compat-ci bench soak attack lint fmt fresh fresh-native clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
@@ -26,12 +26,12 @@ deps: deps-build ## check that building can work, and install what is missing (l
 $(DEPS): deps-%:
 	@tools/deps $*
 
-build: deps-build ## build switchyard-router, switchyard-cell and switchyard-bridge
+build: deps-build ## build switchyard and switchyard-cell
 	$(CARGO) build $(CARGO_FLAGS)
 
 # In a target folder of its own, since its features are not those of the whole workspace.
-bridge: deps-bridge ## build switchyard-bridge alone, with its commands: without Deno, V8 and libclang
-	$(CARGO) build --release --locked --target-dir target/bridge -p switchyard-bridge --features server
+client: deps-client ## build the client commands alone (deploy, status, ...): without router, Deno, V8 and libclang
+	$(CARGO) build --release --locked --target-dir target/client -p switchyard --no-default-features
 
 # The crates with C code or bindings that are generated.
 NATIVE := aws-lc-sys@0.40.0 aws-lc-sys@0.47.0 libffi-sys libsqlite3-sys zstd-sys v8
@@ -41,7 +41,7 @@ native: deps-build ## build the crates that need a C compiler or libclang, which
 	$(CARGO) build --release --locked --target-dir target/native $(NATIVE:%=-p %)
 
 run: build $(PACKAGES) ## build, and serve examples/projects on http://127.0.0.1:8000
-	target/release/switchyard-router --projects examples/projects --state target/run-state $(RUN_FLAGS)
+	target/release/switchyard router --projects examples/projects --state target/run-state $(RUN_FLAGS)
 
 examples/projects/%/node_modules: examples/projects/%/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde::de::DeserializeOwned;
-use switchyard_bridge::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::{Checkouts, Hold, Projects, Report, Reports, Status};
+use switchyard_contract::project::ProjectName;
 
 use crate::client::{Client, Reply, json_body, post, with_method};
 

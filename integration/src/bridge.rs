@@ -243,12 +243,12 @@ impl Builder {
     }
 
     fn spawn(&self) -> (Process, Log) {
-        let program = binary("switchyard-bridge");
+        let program = binary("switchyard");
         let mut command = match &self.mounts {
             Some(mounts) => mounts.command(&program),
             None => Command::new(program),
         };
-        command.arg("--projects").arg(&self.projects);
+        command.arg("bridge").arg("--projects").arg(&self.projects);
         for (name, value) in [
             ("listen", self.place.listen.to_string()),
             ("forward", self.place.forward.to_string()),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use switchyard_bridge::event::{Event, EventType};
+use switchyard_contract::event::{Event, EventType};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 

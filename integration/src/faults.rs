@@ -2,7 +2,7 @@
 //!
 //! Each fault is a project that does its deed when it is asked to, and what has to come of it.
 
-use switchyard_bridge::event::DeathReason;
+use switchyard_contract::event::DeathReason;
 
 use crate::fixtures::folder;
 

@@ -222,13 +222,13 @@ impl Builder {
     fn spawn(&self) -> (Process, Log) {
         let mut command = match (self.watch_limit, &self.mounts) {
             (Some((file, limit)), _) => with_watch_limit(file, limit),
-            (None, Some(mounts)) => mounts.command(&binary("switchyard-router")),
+            (None, Some(mounts)) => mounts.command(&binary("switchyard")),
             (None, None) => bare(self.binaries.as_deref(), self.capabilities.as_deref()),
         };
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        command.arg("--projects").arg(&self.projects);
+        command.arg("router").arg("--projects").arg(&self.projects);
         if !self.flags.iter().any(|(name, _)| name == "state") {
             command.arg("--state").arg(self.state.path());
         }
@@ -259,8 +259,7 @@ impl Router {
 
 /// The arguments of what it returns are the router's.
 fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
-    let router =
-        folder.map_or_else(|| binary("switchyard-router"), |folder| folder.join("switchyard-router"));
+    let router = folder.map_or_else(|| binary("switchyard"), |folder| folder.join("switchyard"));
     let Some(capabilities) = capabilities else { return Command::new(router) };
     let mut command = Command::new("setpriv");
     command.arg(format!("--bounding-set={capabilities}")).arg(router);
@@ -271,7 +270,7 @@ fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
 fn with_watch_limit(file: &str, limit: usize) -> Command {
     let mut command = Command::new("unshare");
     let script = format!("echo {limit} > /proc/sys/user/{file} && exec \"$0\" \"$@\"");
-    command.args(["--user", "--map-root-user", "sh", "-c", &script]).arg(binary("switchyard-router"));
+    command.args(["--user", "--map-root-user", "sh", "-c", &script]).arg(binary("switchyard"));
     command
 }
 

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchyard_bridge::entry::{Entry, arguments};
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
+use switchyard_detect::entry::{Entry, arguments};
 use switchyard_protocol::{Identity, ModuleCache, PlatformApi, Start};
 
 pub(crate) use caches::Caches;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchyard_bridge::command::flags::{Flag, Parsed, Problem, Program, Values, flag};
-use switchyard_bridge::command::log::LogFormat;
-use switchyard_bridge::forwarded::TrustedProxies;
-use switchyard_bridge::gate::PublicHost;
+use switchyard_edge::forwarded::TrustedProxies;
+use switchyard_edge::gate::PublicHost;
+use switchyard_program::flags::{Flag, Parsed, Problem, Program, Values, flag};
+use switchyard_program::log::LogFormat;
 
 use crate::inspect::Inspectable;
 use crate::policy::ReadLimits;
@@ -305,7 +305,7 @@ pub struct EventTarget {
 
 /// The router as a command.
 pub const PROGRAM: Program = Program {
-    name: "switchyard-router",
+    name: "switchyard router",
     about: "serves the projects of a shared volume and hot-reloads them",
     usage: "--projects DIR [flags]",
     operands: 0,

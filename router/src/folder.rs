@@ -10,8 +10,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
-use switchyard_bridge::bounds::COUNTED_DEPTH;
-pub(crate) use switchyard_bridge::removal::try_remove;
+use switchyard_contract::bounds::COUNTED_DEPTH;
+pub(crate) use switchyard_program::removal::try_remove;
 
 pub(crate) use self::owner::{NOT_SHARED, claim, share, take_over};
 pub(crate) use self::trash::Trash;

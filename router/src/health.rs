@@ -11,12 +11,12 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use switchyard_bridge::bounds::HEALTH_HEAD;
-use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::forwarded::{Client, TrustedProxies, set_forwarded};
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::target::set_form;
+use switchyard_contract::bounds::HEALTH_HEAD;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::ProjectName;
+use switchyard_edge::forwarded::{Client, TrustedProxies, set_forwarded};
+use switchyard_edge::target::set_form;
+use switchyard_edge::upstream::{HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 

@@ -18,7 +18,7 @@ mod tunnel;
 use std::time::Duration;
 
 pub(crate) use server::Server;
-use switchyard_bridge::forwarded::TrustedProxies;
+use switchyard_edge::forwarded::TrustedProxies;
 
 /// What the data flow is told at start.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use switchyard_bridge::project::{InvalidName, ProjectName};
+use switchyard_contract::project::{InvalidName, ProjectName};
 
 /// Stands for all projects.
 const ALL: &str = "all";

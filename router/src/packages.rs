@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{Install, fetched};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -322,7 +322,7 @@ fn give(dir: &Path, user: User) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::project::ProjectName;
+    use switchyard_contract::project::ProjectName;
 
     use super::*;
 

@@ -19,9 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchyard_bridge::admin::Grants;
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::Assignments;
+use switchyard_contract::admin::Grants;
+use switchyard_contract::project::ProjectName;
+use switchyard_edge::routes::Assignments;
 use switchyard_protocol::{Limits, Permissions};
 
 use self::allowed::Allowed;

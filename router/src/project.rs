@@ -14,13 +14,13 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
-use switchyard_bridge::entry::{self, Config, Entry, MAX_CONFIG, PACKAGE_FILE};
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::platform::{Platform, UnknownPlatform};
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::{InvalidRoute, MAX_ROUTES, Route};
-use switchyard_bridge::site::Served;
-use switchyard_bridge::wrangler::Worker;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::platform::{Platform, UnknownPlatform};
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::{InvalidRoute, MAX_ROUTES, Route};
+use switchyard_detect::entry::{self, Config, Entry, MAX_CONFIG, PACKAGE_FILE};
+use switchyard_detect::site::Served;
+use switchyard_detect::wrangler::Worker;
 use switchyard_protocol::assets::Assets;
 
 pub(crate) use self::functions::{Function, Role};
@@ -35,7 +35,7 @@ use crate::policy::{Asked, Wrong};
 /// A project's folders may lie so deep in one another, counting symbolic links: whoever walks them holds a kilobyte of
 /// its stack, or a descriptor, for each level.
 pub(crate) const MAX_DEPTH: usize = 128;
-pub(crate) use switchyard_bridge::entry::CONFIG_FILES;
+pub(crate) use switchyard_detect::entry::CONFIG_FILES;
 
 /// What the project's files say of how it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Manifest {
             (None, Some(served)) => served,
             (None, None) => {
                 let platform = if worker.is_some() { Platform::Workers } else { platform };
-                let served = switchyard_bridge::site::find(dir, config_file, package_file);
+                let served = switchyard_detect::site::find(dir, config_file, package_file);
                 let served = served.map_err(|error| worker::without_main(worker.as_ref(), error))?;
                 let entry = served.entry();
                 match served {

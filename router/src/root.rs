@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, FileType, statat};
-use switchyard_bridge::project::is_ignored;
+use switchyard_contract::project::is_ignored;
 
 /// The projects root. Clones are the same one.
 #[derive(Debug, Clone)]

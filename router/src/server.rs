@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use switchyard_bridge::command::flags::Problem;
-use switchyard_bridge::command::signal::Reloads;
-use switchyard_bridge::gate::Gate;
-use switchyard_bridge::publisher::{self, Publisher, Url};
-use switchyard_bridge::secret::Secret;
+use switchyard_contract::publisher::{self, Publisher, Url};
+use switchyard_contract::secret::Secret;
+use switchyard_edge::gate::Gate;
+use switchyard_program::flags::Problem;
+use switchyard_program::signal::Reloads;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -230,14 +230,20 @@ fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
     Ok(Some(publisher::Config::new(url, secret)))
 }
 
-/// The cell's binary stands beside the router's.
+/// The name of the program of cells.
+const CELL_BINARY: &str = "switchyard-cell";
+
+/// Returns the path of `switchyard-cell`: beside the running program, or in `../libexec`.
 fn cell_binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("the router cannot find itself: {error}"))?;
-    let cell = own.with_file_name("switchyard-cell");
-    if cell.is_file() {
-        return Ok(cell);
-    }
-    Err(format!("{} is missing; switchyard-cell belongs beside switchyard-router", cell.display()))
+    let beside = own.with_file_name(CELL_BINARY);
+    let libexec = own.parent().and_then(Path::parent).map(|prefix| prefix.join("libexec").join(CELL_BINARY));
+    let candidates = [Some(beside), libexec].into_iter().flatten();
+    let found = candidates.clone().find(|cell| cell.is_file());
+    found.ok_or_else(|| {
+        let looked: Vec<_> = candidates.map(|cell| cell.display().to_string()).collect();
+        format!("{CELL_BINARY} is missing: put it at {}", looked.join(" or "))
+    })
 }
 
 /// Where packages come from, as Deno and npm are told.

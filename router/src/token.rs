@@ -13,8 +13,8 @@ use http::{HeaderMap, Method};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::Sha256;
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::ProjectName;
 
 use crate::project::diagnostic;
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::incarnation::Incarnation;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
 
 /// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`. The same files after a removal
 /// are another version: they get other data.

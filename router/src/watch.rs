@@ -20,8 +20,8 @@ use anyhow::{Context as _, Result};
 use notify_debouncer_full::notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify_debouncer_full::notify::{Error, ErrorKind, EventKind};
 use notify_debouncer_full::{DebounceEventResult, DebouncedEvent};
-use switchyard_bridge::digest;
-use switchyard_bridge::event::Trigger;
+use switchyard_contract::digest;
+use switchyard_contract::event::Trigger;
 
 use self::compare::{Comparison, Difference, Pace};
 use self::follow::{Follower, News};

@@ -24,7 +24,7 @@ const TABLE = join(ROOT, "docs/compatibility.md");
 const TOOLS = join(ROOT, "target/tools/node_modules/.bin");
 // Projects of one router: frameworks have a quarter of a gigabyte of packages each.
 const BATCH = 12;
-const ROUTER = join(ROOT, "target/release/switchyard-router");
+const ROUTER = join(ROOT, "target/release/switchyard");
 
 // What was last started is ended first.
 const ends = [];

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;

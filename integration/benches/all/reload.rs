@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::client::Connection;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::event::EventType;
+use switchyard_contract::event::EventType;
 use switchyard_integration::client::{Client, request};
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::hello;

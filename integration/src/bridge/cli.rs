@@ -27,13 +27,13 @@ impl Outcome {
     }
 }
 
-/// Runs `switchyard-bridge` with these arguments and `--to` the bridge.
+/// Runs `switchyard` with these arguments and `--to` the bridge.
 pub async fn run(bridge: &Bridge, arguments: &[&str]) -> Outcome {
     let to = format!("http://{}", bridge.client.address);
     run_with(&[arguments, &["--to", &to]].concat(), &[]).await
 }
 
-/// Runs `switchyard-bridge` with these arguments and this in its environment, and nothing else of
+/// Runs `switchyard` with these arguments and this in its environment, and nothing else of
 /// Switchyard's.
 pub async fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     let mut command = command(arguments, environment);
@@ -51,7 +51,7 @@ pub struct Following {
 }
 
 impl Following {
-    /// Starts `switchyard-bridge` with these arguments and `--to` the bridge.
+    /// Starts `switchyard` with these arguments and `--to` the bridge.
     pub fn start(bridge: &Bridge, arguments: &[&str]) -> Self {
         let to = format!("http://{}", bridge.client.address);
         let mut command = command(&[arguments, &["--to", &to]].concat(), &[]);
@@ -90,7 +90,7 @@ impl Following {
 }
 
 fn command(arguments: &[&str], environment: &[(&str, &str)]) -> tokio::process::Command {
-    let mut command = Command::new(binary("switchyard-bridge"));
+    let mut command = Command::new(binary("switchyard"));
     forget_settings(&mut command);
     command.args(arguments).envs(environment.iter().copied());
     let mut command = tokio::process::Command::from(command);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use switchyard_bridge::admin::Report;
+use switchyard_contract::admin::Report;
 
 use crate::client::Reply;
 

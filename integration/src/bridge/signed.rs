@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Request;
 use standardwebhooks::Webhook;
-use switchyard_bridge::event::Event;
+use switchyard_contract::event::Event;
 
 use crate::client::{Body, post, with_header};
 

@@ -96,7 +96,7 @@ pub fn digest(project: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::digest::Digest;
+    use switchyard_contract::digest::Digest;
 
     use super::*;
 

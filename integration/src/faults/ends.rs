@@ -1,6 +1,6 @@
 //! Ending the process, and answering with what is no answer.
 
-use switchyard_bridge::event::DeathReason::{Abort, Exit, Signal};
+use switchyard_contract::event::DeathReason::{Abort, Exit, Signal};
 
 use super::Ending::{BreaksOff, Dies, DiesOrSays, Refused, Says, SaysAndDies, TimesOut};
 use super::{Fault, fault};

@@ -1,6 +1,6 @@
 //! Using up what all share: threads, processes, descriptors, disk, the log.
 
-use switchyard_bridge::event::DeathReason::{Exit, Memory};
+use switchyard_contract::event::DeathReason::{Exit, Memory};
 
 use super::Ending::{Refused, Says, Suffers};
 use super::{Fault, fault};

@@ -1,6 +1,6 @@
 //! Reading and changing what belongs to others: files, modules, the environment, native code.
 
-use switchyard_bridge::event::DeathReason::Exit;
+use switchyard_contract::event::DeathReason::Exit;
 
 use super::Ending::{DiesOrSays, Refused};
 use super::{Fault, fault};

@@ -1,6 +1,6 @@
 //! Taking more memory than there is.
 
-use switchyard_bridge::event::DeathReason::{Abort, Memory};
+use switchyard_contract::event::DeathReason::{Abort, Memory};
 
 use super::Ending::{Dies, DiesOrSays, Says};
 use super::{Fault, fault};

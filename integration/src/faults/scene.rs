@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use switchyard_bridge::admin::{Outcome as Reloaded, State, Status};
-use switchyard_bridge::event::{DeathReason, EventType};
+use switchyard_contract::admin::{Outcome as Reloaded, State, Status};
+use switchyard_contract::event::{DeathReason, EventType};
 
 use super::trap::Trap;
 use super::{Ending, Fault};

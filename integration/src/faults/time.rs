@@ -1,6 +1,6 @@
 //! Never letting go of the processor, or of the event loop.
 
-use switchyard_bridge::event::DeathReason::EventLoop;
+use switchyard_contract::event::DeathReason::EventLoop;
 
 use super::Ending::{Dies, Says};
 use super::{Fault, fault};

@@ -1,7 +1,7 @@
 //! The admin listener.
 
-use switchyard_bridge::admin::{Outcome, State};
-use switchyard_bridge::event::Trigger;
+use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::event::Trigger;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use rustix::process::geteuid;
-use switchyard_bridge::admin::{Outcome, State};
+use switchyard_contract::admin::{Outcome, State};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Builder, Ended, Router};
 use switchyard_integration::volume::Volume;

@@ -4,8 +4,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use switchyard_bridge::admin::State;
-use switchyard_bridge::bounds;
+use switchyard_contract::admin::State;
+use switchyard_contract::bounds;
 use switchyard_integration::client::{Client, request, with_header};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, binary};
@@ -177,8 +177,8 @@ async fn heads_of_1xx_are_skipped_and_more_of_them_than_a_head_may_have_are_a_50
 /// cell in the hands of its project. One of a project called `good` says that it serves.
 fn with_cells_that(does: &str, installer: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let router = folder.path().join("switchyard-router");
-    std::fs::copy(binary("switchyard-router"), &router).expect("the router can be copied");
+    let router = folder.path().join("switchyard");
+    std::fs::copy(binary("switchyard"), &router).expect("the router can be copied");
     let real = binary("switchyard-cell");
     let script = format!(
         "#!/bin/sh\n\

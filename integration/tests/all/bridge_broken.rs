@@ -120,6 +120,6 @@ async fn routers_tell_no_reload_failed_for_what_was_put_back() {
     fails(&bridge, "/deploy/a", BROKEN).await;
     bridge.deploy_live("a", &Upload::main(hello("two"))).await;
     let live = events.wait_live("a").await;
-    assert_eq!(live.data.trigger, Some(switchyard_bridge::event::Trigger::Request));
-    assert_eq!(events.count(switchyard_bridge::event::EventType::ReloadFailed, "a"), 0);
+    assert_eq!(live.data.trigger, Some(switchyard_contract::event::Trigger::Request));
+    assert_eq!(events.count(switchyard_contract::event::EventType::ReloadFailed, "a"), 0);
 }

@@ -1,4 +1,4 @@
-//! `switchyard-bridge deploy` and its siblings, as pipelines use them: by exit status and `--json`.
+//! `switchyard deploy` and its siblings, as pipelines use them: by exit status and `--json`.
 
 use std::path::Path;
 
@@ -337,7 +337,7 @@ async fn status_rollback_and_remove_do_what_they_say() {
     assert_eq!(run(&bridge, &["rollback", "site"]).await.code, Some(0));
     assert_eq!(routers.texts("/site/").await, ["two", "two"]);
     let removed = run(&bridge, &["remove", "site", "--yes"]).await;
-    assert!(removed.stdout.contains("switchyard-bridge rollback site"), "{removed:#?}");
+    assert!(removed.stdout.contains("switchyard rollback site"), "{removed:#?}");
     let deleted = run(&bridge, &["remove", "site", "--yes", "--delete-data"]).await;
     assert_eq!(deleted.code, Some(0), "{deleted:#?}");
     assert!(deleted.stdout.contains("its data is deleted"), "{deleted:#?}");

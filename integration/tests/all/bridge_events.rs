@@ -1,7 +1,7 @@
 //! What routers tell the bridge, by post and by pull.
 
 use rustix::process::Signal;
-use switchyard_bridge::event::{Event, EventData, EventType, Timings};
+use switchyard_contract::event::{Event, EventData, EventType, Timings};
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::place::SECRET;
 use switchyard_integration::bridge::replicas::Replicas;

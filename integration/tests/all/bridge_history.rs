@@ -73,7 +73,7 @@ async fn after_an_editor_broke_it_a_rollback_goes_to_the_last_good_version() {
     volume.replace("a/main.ts", "export default {");
     for router in routers.iter() {
         eventually("the router knows", || async {
-            router.admin.project("a").await.state == switchyard_bridge::admin::State::Failed
+            router.admin.project("a").await.state == switchyard_contract::admin::State::Failed
         })
         .await;
     }
@@ -167,7 +167,7 @@ async fn skew_is_told_of_while_one_router_lags() {
     let all = bridge.client.get("/projects").await.json();
     assert!(all["projects"].as_array().is_some_and(|projects| projects.len() == 1), "{all}");
     assert_eq!(all["projects"][0]["skew"], true, "{all}");
-    assert_eq!(routers[1].admin.reload("a").await.outcome, switchyard_bridge::admin::Outcome::Live);
+    assert_eq!(routers[1].admin.reload("a").await.outcome, switchyard_contract::admin::Outcome::Live);
     eventually("it is over", || async { bridge.project("a").await["skew"] == false }).await;
 }
 

@@ -1,4 +1,4 @@
-//! `switchyard-bridge logs --follow`, as somebody has it open while a project runs.
+//! `switchyard logs --follow`, as somebody has it open while a project runs.
 
 use std::os::unix::process::ExitStatusExt;
 

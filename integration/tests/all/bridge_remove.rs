@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use http::Method;
 use rustix::process::Signal;
 use serde_json::Value;
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;

@@ -1,7 +1,7 @@
 //! A version that cannot be served, and the one before it that still is.
 
-use switchyard_bridge::admin::{Outcome, State};
-use switchyard_bridge::event::EventType;
+use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::event::EventType;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::native;
@@ -541,7 +541,7 @@ fn of_nobody(volume: &Volume, state: &State) -> Option<Builder> {
         command.arg("--version").uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
-    if !geteuid().is_root() || !runs(binary("switchyard-router")) {
+    if !geteuid().is_root() || !runs(binary("switchyard")) {
         return None;
     }
     set_mode(volume.root(), 0o755);

@@ -1,6 +1,6 @@
 //! `GET /projects?since=…`: what has changed, and nothing else.
 
-use switchyard_bridge::admin::{Outcome, Projects};
+use switchyard_contract::admin::{Outcome, Projects};
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchyard_bridge::event::EventType;
+use switchyard_contract::event::EventType;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{half, hello, pair};
 use switchyard_integration::probe::Probe;

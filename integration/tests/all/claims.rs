@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use switchyard_bridge::admin::{Outcome, State as Shown};
-use switchyard_bridge::event::{EventType, RouteConflict};
+use switchyard_contract::admin::{Outcome, State as Shown};
+use switchyard_contract::event::{EventType, RouteConflict};
 use switchyard_integration::bridge::cli;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{Client, request, with_header};

@@ -1,7 +1,7 @@
 //! A project can only hurt itself: each way to misbehave beside a bystander, of whom not one request may fail. How much
 //! slower they are is measured by `make bench` (`-- containment`).
 
-use switchyard_bridge::event::EventType;
+use switchyard_contract::event::EventType;
 use switchyard_integration::faults::{self, SECRET, Scene};
 use switchyard_integration::usage;
 use switchyard_integration::{eventually, within};

@@ -1,6 +1,6 @@
 //! A project that ends its own process, and its neighbours.
 
-use switchyard_bridge::event::{DeathReason, EventType};
+use switchyard_contract::event::{DeathReason, EventType};
 use switchyard_integration::client::{Upload, post};
 use switchyard_integration::fixtures::{hello, lasting};
 use switchyard_integration::probe::Probe;

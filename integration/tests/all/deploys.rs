@@ -1,8 +1,8 @@
 //! Deploys: projects held, built and published together, or let go.
 
 use rustix::process::Signal;
-use switchyard_bridge::admin::{Outcome, State};
-use switchyard_bridge::event::{EventType, Trigger};
+use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::event::{EventType, Trigger};
 use switchyard_integration::client::{json_body, post, with_method};
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::hello;
@@ -31,7 +31,7 @@ async fn all_is_seen(volume: &Volume, events: &mut Events) {
     events.wait_removed(project).await;
 }
 
-fn outcomes(reports: &[switchyard_bridge::admin::Report]) -> Vec<(&str, Outcome)> {
+fn outcomes(reports: &[switchyard_contract::admin::Report]) -> Vec<(&str, Outcome)> {
     reports.iter().map(|report| (report.project.as_str(), report.outcome)).collect()
 }
 
@@ -100,7 +100,7 @@ async fn projects_of_a_deploy_go_live_together() {
     for (name, report) in ["b", "a"].into_iter().zip(&published) {
         let reply = router.public.get(&format!("/{name}/")).await;
         assert_eq!((reply.text().as_str(), reply.version()), ("two", report.version.as_deref()));
-        let ours = |event: &switchyard_bridge::event::Event| event.data.version == report.version;
+        let ours = |event: &switchyard_contract::event::Event| event.data.version == report.version;
         let event = events.wait("it is told", ours).await;
         assert_eq!(event.data.trigger, Some(Trigger::Request));
         events.wait_retired(name).await;
@@ -148,7 +148,7 @@ async fn a_deploy_that_does_not_build_is_seen_by_nobody_but_the_deployer() {
     router.admin.client.get("/projects/new").await.assert_problem(404, "unknown-project");
     all_is_seen(&volume, &mut events).await;
     let told = events.all();
-    let of_deploy = |event: &&switchyard_bridge::event::Event| event.data.project != "zzz";
+    let of_deploy = |event: &&switchyard_contract::event::Event| event.data.project != "zzz";
     assert_eq!(told.iter().filter(of_deploy).count(), 2, "the first versions, and no more: {told:#?}");
     let report = probe.finish().await;
     report.no_failures().versions_monotonic(&["one"]);

@@ -3,7 +3,7 @@
 //! copies of pipes) are out of its reach.
 
 use serde_json::json;
-use switchyard_bridge::event::EventType;
+use switchyard_contract::event::EventType;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use switchyard_bridge::event::{DeathReason, EventType};
+use switchyard_contract::event::{DeathReason, EventType};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, binary};

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use switchyard_integration::router::binary;
 
-const PROGRAMS: [&str; 2] = ["switchyard-router", "switchyard-bridge"];
+const PROGRAMS: [&str; 2] = ["switchyard router", "switchyard bridge"];
 
 /// The flags of a program (or `program subcommand`), as its `--help` lists them.
 #[derive(Default)]

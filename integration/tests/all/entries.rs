@@ -1,7 +1,7 @@
 //! Which file of a project is run, with which arguments, variables and modules before it.
 
 use serde_json::{Value, json};
-use switchyard_bridge::admin::{ChosenEntry, Outcome};
+use switchyard_contract::admin::{ChosenEntry, Outcome};
 use switchyard_integration::registry::Registry;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;

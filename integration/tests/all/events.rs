@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_bridge::admin::Outcome;
-use switchyard_bridge::event::{Event, EventType, Trigger};
+use switchyard_contract::admin::Outcome;
+use switchyard_contract::event::{Event, EventType, Trigger};
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::receiver::Receiver;

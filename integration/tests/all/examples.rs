@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use serde_json::{Value, json};
-use switchyard_bridge::admin::State;
+use switchyard_contract::admin::State;
 use switchyard_integration::browser::{Browser, Page};
 use switchyard_integration::client::{Reply, post, request, with_header, with_method};
 use switchyard_integration::fixtures::examples;

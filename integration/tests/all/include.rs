@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use switchyard_bridge::admin::{Outcome, State as Shown};
-use switchyard_bridge::event::EventType;
+use switchyard_contract::admin::{Outcome, State as Shown};
+use switchyard_contract::event::EventType;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::events::Events;

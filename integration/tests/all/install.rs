@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use rustix::process::geteuid;
 use serde_json::json;
-use switchyard_bridge::admin::Outcome;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::admin::Outcome;
+use switchyard_contract::event::Diagnostic;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::registry::Registry;

@@ -2,7 +2,7 @@
 //! serves.
 
 use serde_json::json;
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::registry::Registry;
 use switchyard_integration::router::State;
 use switchyard_integration::volume::Volume;

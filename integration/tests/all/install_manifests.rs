@@ -2,7 +2,7 @@
 //! development, optional ones, members of workspaces, and what no manifest names.
 
 use serde_json::json;
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::registry::Registry;
 use switchyard_integration::volume::Volume;
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use switchyard_bridge::event::{DeathReason, EventType};
+use switchyard_contract::event::{DeathReason, EventType};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, State};

@@ -1,6 +1,6 @@
 //! Misspelt keys in deno.json: errors with the right one, and nothing is left open by them.
 
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;

@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::cli::run;
 use switchyard_integration::eventually;

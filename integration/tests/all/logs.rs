@@ -1,6 +1,6 @@
 //! What projects print, as the admin listener tells it.
 
-use switchyard_bridge::admin::LogLine;
+use switchyard_contract::admin::LogLine;
 use switchyard_integration::client::{Client, Reply, Streaming, request};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;

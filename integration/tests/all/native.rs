@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use libc::{c_int, c_long};
-use switchyard_bridge::event::DeathReason;
+use switchyard_contract::event::DeathReason;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;

@@ -2,8 +2,8 @@
 //! questions about the machine have harmless answers, and what is refused says what to do.
 
 use serde_json::{Value, json};
-use switchyard_bridge::admin::Outcome;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::admin::Outcome;
+use switchyard_contract::event::Diagnostic;
 use switchyard_integration::eventually;
 use switchyard_integration::router::{Builder, Router};
 use switchyard_integration::volume::Volume;

@@ -2,7 +2,7 @@
 //! Deno's servers and the glue around them, and where no answer can be made any more the router
 //! notices, and gives the version another process.
 
-use switchyard_bridge::event::{DeathReason, EventType};
+use switchyard_contract::event::{DeathReason, EventType};
 use switchyard_integration::bystander::Bystander;
 use switchyard_integration::client::post;
 use switchyard_integration::eventually;

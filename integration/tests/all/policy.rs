@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use switchyard_bridge::admin::{Outcome, State};
-use switchyard_bridge::event::{EventType, Trigger};
+use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::event::{EventType, Trigger};
 use switchyard_integration::client::Client;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags, mkdirat, mknodat, openat, renameat_with};
 use rustix::process::Signal;
-use switchyard_bridge::admin::State;
+use switchyard_contract::admin::State;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::admin::{Outcome, State};
-use switchyard_bridge::event::{EventType, Trigger};
+use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::event::{EventType, Trigger};
 use switchyard_integration::client::Upload;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{half, hello, pair};

@@ -1,7 +1,7 @@
 //! What outlives the router, and how the router ends.
 
 use rustix::process::Signal;
-use switchyard_bridge::admin::{self, Outcome};
+use switchyard_contract::admin::{self, Outcome};
 use switchyard_integration::client::Upload;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{hello, lasting};

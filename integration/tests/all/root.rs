@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use switchyard_bridge::admin::Outcome;
-use switchyard_bridge::event::EventType;
+use switchyard_contract::admin::Outcome;
+use switchyard_contract::event::EventType;
 use switchyard_integration::bridge::mounts::Mounts;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;

@@ -1,7 +1,7 @@
 //! Which project a request is for, and what the project is told about it.
 
 use serde_json::json;
-use switchyard_bridge::admin::Outcome;
+use switchyard_contract::admin::Outcome;
 use switchyard_integration::client::{request, with_header};
 use switchyard_integration::fixtures::{ECHO, hello};
 use switchyard_integration::router::Router;

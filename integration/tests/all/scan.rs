@@ -1,6 +1,6 @@
 //! What is served after the start, and when the router calls itself ready.
 
-use switchyard_bridge::admin::State;
+use switchyard_contract::admin::State;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;

@@ -3,8 +3,8 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use switchyard_bridge::admin;
-use switchyard_bridge::event::{Event, EventType};
+use switchyard_contract::admin;
+use switchyard_contract::event::{Event, EventType};
 use switchyard_integration::client::{Client, Upload};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;

@@ -5,7 +5,7 @@ use std::fs;
 
 use http::Method;
 use serde_json::json;
-use switchyard_bridge::admin::State;
+use switchyard_contract::admin::State;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{request, with_header, with_method};
 use switchyard_integration::fixtures::hello;

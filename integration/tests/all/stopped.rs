@@ -1,8 +1,8 @@
 //! A version that dies again and again: restarted after growing pauses, then stopped until something changes.
 
 use http::Method;
-use switchyard_bridge::admin::{Outcome, State};
-use switchyard_bridge::event::{DeathReason, Event, EventType};
+use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::event::{DeathReason, Event, EventType};
 use switchyard_integration::client::with_method;
 use switchyard_integration::events::Events;
 use switchyard_integration::eventually;

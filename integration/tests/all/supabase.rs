@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use serde_json::json;
-use switchyard_bridge::admin::{Outcome, State as Shown};
+use switchyard_contract::admin::{Outcome, State as Shown};
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{Client, request, with_header, with_method};
 use switchyard_integration::eventually;

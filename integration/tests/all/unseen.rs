@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::process::Signal;
-use switchyard_bridge::event::Trigger;
+use switchyard_contract::event::Trigger;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;

@@ -1,7 +1,7 @@
 //! What a project says of its processes: what has to answer before a version is published, how long idle ones are kept, and
 //! how many there are.
 
-use switchyard_bridge::admin::{Outcome, State};
+use switchyard_contract::admin::{Outcome, State};
 use switchyard_integration::client::Upload;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{hello, lasting};

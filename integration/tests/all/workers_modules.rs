@@ -1,7 +1,7 @@
 //! Modules of Cloudflare Workers, found as wrangler's bundler finds them; and what fails a build.
 
 use serde_json::{Value, json};
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 use switchyard_integration::registry::Registry;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;

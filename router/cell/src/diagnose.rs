@@ -2,8 +2,8 @@
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::url::Url;
-use switchyard_bridge::bounds::DIAGNOSTIC_MESSAGE;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::bounds::DIAGNOSTIC_MESSAGE;
+use switchyard_contract::event::Diagnostic;
 
 use crate::failures::Place;
 use crate::frame::frame;

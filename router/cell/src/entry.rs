@@ -3,7 +3,7 @@
 use deno_core::url::Url;
 use deno_core::{ModuleId, error::CoreError};
 use deno_runtime::worker::MainWorker;
-use switchyard_bridge::entry;
+use switchyard_detect::entry;
 use switchyard_protocol::Start;
 
 use crate::roots::Roots;

@@ -30,7 +30,7 @@ use deno_resolver::factory::{
     ConfigDiscoveryOption, ResolverFactory, ResolverFactoryOptions, WorkspaceFactory, WorkspaceFactoryOptions,
 };
 use node_resolver::PackageJsonThreadLocalCache;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{Install, Installed, Limits, fetched};
 use sys_traits::impls::RealSys;
 
@@ -182,7 +182,7 @@ async fn fetch_all(
 ) -> Result<(), Diagnostic> {
     let told = |error: anyhow::Error| told(names, &error);
     // What a package brings needs what that package depends on.
-    let is_own = !switchyard_bridge::entry::is_in_package(&request.entry);
+    let is_own = !switchyard_detect::entry::is_in_package(&request.entry);
     let main_module = is_own.then(|| Url::from_file_path(request.checkout.join(&request.entry)));
     let main_module =
         main_module.transpose().map_err(|()| told(anyhow::anyhow!("the checkout's path is not absolute")))?;

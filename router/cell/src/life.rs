@@ -13,7 +13,7 @@ use deno_core::stats::{RuntimeActivity, RuntimeActivityStatsFactory, RuntimeActi
 use deno_core::{JsRuntime, v8};
 use deno_runtime::fmt_errors::format_js_error;
 use deno_runtime::worker::MainWorker;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, ServerKind, Start};
 use tokio::time::{sleep, timeout};
 

@@ -38,7 +38,7 @@ use crate::roots::{Inside, Roots};
 use crate::vendor::Vendor;
 use crate::workers::Modules;
 use crate::written::Written;
-use switchyard_bridge::entry::{PACKAGE_FILE, SLOPPY_IMPORTS, is_in_package};
+use switchyard_detect::entry::{PACKAGE_FILE, SLOPPY_IMPORTS, is_in_package};
 use switchyard_protocol::assets::Assets;
 use switchyard_protocol::{Limits, PlatformApi, Start};
 

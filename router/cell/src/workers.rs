@@ -8,7 +8,7 @@ mod tsconfig;
 use deno_core::error::CoreError;
 use deno_core::{JsRuntime, v8};
 use serde_json::json;
-use switchyard_bridge::wrangler::Worker;
+use switchyard_detect::wrangler::Worker;
 use switchyard_protocol::{PlatformApi, Start};
 
 use self::modules::MODULES;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use switchyard_bridge::site::{Fallback, Site};
+use switchyard_detect::site::{Fallback, Site};
 
 /// The page of a folder.
 pub const INDEX: &str = "index.html";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 
 use crate::{Identity, Reach};
 

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 
 pub use identity::{FileRights, Identity, Probed};
 pub use install::{Install, Installed, Link, Target, fetched};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use switchyard_bridge::bounds::REQUEST_ID;
+use switchyard_contract::bounds::REQUEST_ID;
 
 /// Control characters that no text has: they separate records and their parts.
 const BEGIN: char = '\u{1e}';

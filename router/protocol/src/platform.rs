@@ -1,9 +1,9 @@
 //! What a platform offers to the programs written for it, beside Deno's and Node's interfaces.
 
 use serde::{Deserialize, Serialize};
-use switchyard_bridge::platform::Platform;
-use switchyard_bridge::site::Fallback;
-use switchyard_bridge::wrangler::{self, NotFoundHandling, Worker, WorkerFirst};
+use switchyard_contract::platform::Platform;
+use switchyard_detect::site::Fallback;
+use switchyard_detect::wrangler::{self, NotFoundHandling, Worker, WorkerFirst};
 
 use crate::assets::{Assets, HtmlHandling, INDEX, Patterns};
 

@@ -11,8 +11,8 @@ use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use serde::Serialize;
 use serde_json::json;
-use switchyard_bridge::edge::fair::FairBody;
-use switchyard_bridge::visible;
+use switchyard_edge::fair::FairBody;
+use switchyard_program::visible;
 
 /// A body whose error breaks the connection off, so that half of it never passes for the whole.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use switchyard_bridge::admin::{Hold, Outcome, Reports};
+use switchyard_contract::admin::{Hold, Outcome, Reports};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -68,7 +68,7 @@ impl Admin {
 
     async fn reports(
         &self,
-        command: impl FnOnce(live::Answer<Vec<switchyard_bridge::admin::Report>>) -> Command,
+        command: impl FnOnce(live::Answer<Vec<switchyard_contract::admin::Report>>) -> Command,
     ) -> Answer {
         match self.ask(command).await {
             Ok(projects) => json(StatusCode::OK, &Reports { projects }),

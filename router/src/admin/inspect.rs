@@ -17,12 +17,12 @@ use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use switchyard_bridge::bounds::{INSPECTOR_HEAD, WEBSOCKET_ACCEPT};
-use switchyard_bridge::connections::Permit;
-use switchyard_bridge::edge::upstream::{HeadBudget, ReadsOn};
-use switchyard_bridge::forwarded;
-use switchyard_bridge::gate::{self, Authority};
-use switchyard_bridge::tunnel::carry;
+use switchyard_contract::bounds::{INSPECTOR_HEAD, WEBSOCKET_ACCEPT};
+use switchyard_edge::connections::Permit;
+use switchyard_edge::forwarded;
+use switchyard_edge::gate::{self, Authority};
+use switchyard_edge::tunnel::carry;
+use switchyard_edge::upstream::{HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 

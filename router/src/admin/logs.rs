@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
-use switchyard_bridge::bounds::KEPT_LINES;
+use switchyard_contract::bounds::KEPT_LINES;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Answer, server_sent, streamed};

@@ -6,8 +6,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use switchyard_bridge::command::log;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::project::ProjectName;
+use switchyard_program::log;
 
 use super::Admin;
 use super::answer::{Answer, problem, whole};

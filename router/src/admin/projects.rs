@@ -1,7 +1,7 @@
 //! `GET /projects` and `GET /projects/{name}`: what is known of projects, and what has changed.
 
 use http::StatusCode;
-use switchyard_bridge::admin::Projects;
+use switchyard_contract::admin::Projects;
 
 use super::answer::{Answer, json};
 use super::deploys::bad_request;

@@ -1,7 +1,7 @@
 //! What a request to the admin listener is for.
 
 use http::Method;
-use switchyard_bridge::gate::BodyKind;
+use switchyard_edge::gate::BodyKind;
 
 /// The body of `POST /_deploys`, for whoever sends something else.
 const HOLD: &str = r#"{"id": "d1", "projects": ["blog"], "lease_ms": 30000}"#;

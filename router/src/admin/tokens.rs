@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
-use switchyard_bridge::settings_file::read_text;
+use switchyard_contract::settings_file::read_text;
 
 /// A shorter one could be guessed.
 const MIN_LENGTH: usize = 16;

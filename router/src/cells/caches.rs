@@ -137,8 +137,8 @@ mod tests {
     use std::fs::File;
     use std::os::unix::fs::symlink;
 
-    use switchyard_bridge::incarnation::Incarnation;
-    use switchyard_bridge::project::ProjectName;
+    use switchyard_contract::incarnation::Incarnation;
+    use switchyard_contract::project::ProjectName;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The messages of a cell on its control socket. Its project may have taken hold of it, so it is read
 //! within bounds, and what is beyond them ends the conversation.
 
-use switchyard_bridge::bounds::{self, cut};
+use switchyard_contract::bounds::{self, cut};
 use switchyard_protocol::FromCell;
 use tokio::io::AsyncRead;
 
@@ -61,7 +61,7 @@ impl<R: AsyncRead + Unpin> Messages<R> {
 mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::{Config, RngSeed};
-    use switchyard_bridge::event::Diagnostic;
+    use switchyard_contract::event::Diagnostic;
     use switchyard_protocol::{Limit, ServerKind};
 
     use super::*;

@@ -70,8 +70,8 @@ impl DataFolders {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::incarnation::Incarnation;
-    use switchyard_bridge::project::ProjectName;
+    use switchyard_contract::incarnation::Incarnation;
+    use switchyard_contract::project::ProjectName;
 
     use super::*;
 

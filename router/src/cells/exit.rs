@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-use switchyard_bridge::event::{Death, DeathReason};
+use switchyard_contract::event::{Death, DeathReason};
 use switchyard_protocol::Limit;
 
 /// V8's last words, and the allocator's, when there is no memory left.

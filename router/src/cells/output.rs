@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use switchyard_bridge::bounds;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::bounds;
+use switchyard_contract::project::ProjectName;
 use switchyard_protocol::Mark;
 use tokio::io::AsyncRead;
 use tokio::net::unix::pipe::Receiver;
@@ -235,7 +235,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
     use proptest::test_runner::{Config, RngSeed};
-    use switchyard_bridge::digest::Digest;
+    use switchyard_contract::digest::Digest;
 
     use super::*;
     use crate::version::Tenant;

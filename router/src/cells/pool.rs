@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::project::ProjectName;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 

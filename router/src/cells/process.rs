@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::publisher::Url;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::publisher::Url;
 use switchyard_protocol::{Limit, Limits, ModuleCache, Start, ToCell};
 use tokio::net::UnixStream;
 use tokio::process::Command;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::project::ProjectName;
 
 /// All projects together may log as much as this many that log as much as one may.
 const SHARES: u64 = 8;

@@ -1,6 +1,6 @@
 //! The bounds of one reading: the limits of the project's files, and whoever is asked whether to go on.
 
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 
 use crate::policy::{ReadLimit, ReadLimits};
 use crate::project::diagnostic;

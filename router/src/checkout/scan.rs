@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
-use switchyard_bridge::digest;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::digest;
+use switchyard_contract::event::Diagnostic;
 
 use super::bounds::{Bounds, Counts, Interrupted};
 use super::tops::{Location, Tops};

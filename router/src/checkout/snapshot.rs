@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::event::Diagnostic;
 
 use super::bounds::{Bounds, Interrupted, Pace};
 use super::scan::{Beside, ListError, Listing, Stamp, list, unreadable};

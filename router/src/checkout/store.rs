@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::ProjectName;
 
 use super::bounds::{Bounds, Interrupted, Pace};
 use super::packages::{self, LinkError, NodeModules};

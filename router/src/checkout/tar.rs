@@ -77,7 +77,7 @@ impl<R: Read> Read for Hashing<R> {
 mod tests {
     use std::fs;
 
-    use switchyard_bridge::project::ProjectName;
+    use switchyard_contract::project::ProjectName;
 
     use super::super::{Bounds, HashCache, Store};
     use super::*;

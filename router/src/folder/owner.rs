@@ -11,7 +11,7 @@ use rustix::fs::{
     openat, statat,
 };
 use rustix::io::Errno;
-use switchyard_bridge::bounds::COUNTED_DEPTH;
+use switchyard_contract::bounds::COUNTED_DEPTH;
 
 /// A project's folder in its checkout, and one level to find that there are more.
 const MAX_LEVELS: usize = COUNTED_DEPTH + 2;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
-use switchyard_bridge::edge::fair::FairBody;
-use switchyard_bridge::edge::upstream::Counted;
+use switchyard_edge::fair::FairBody;
+use switchyard_edge::upstream::Counted;
 
 use super::lease::{CellLease, SiteLease};
 use super::pool::Exchange;

@@ -8,7 +8,7 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use switchyard_bridge::gate::Authority;
+use switchyard_edge::gate::Authority;
 
 use super::body::Body;
 

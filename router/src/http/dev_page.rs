@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use switchyard_bridge::visible;
+use switchyard_program::visible;
 
 use crate::live::Failure;
 
@@ -52,8 +52,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::event::Diagnostic;
-    use switchyard_bridge::project::ProjectName;
+    use switchyard_contract::event::Diagnostic;
+    use switchyard_contract::project::ProjectName;
 
     use super::*;
 

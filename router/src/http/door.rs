@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::forwarded::TrustedProxies;
+use switchyard_edge::forwarded::TrustedProxies;
 
 use crate::metrics::{BoundLabel, Metrics};
 

@@ -7,11 +7,11 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use switchyard_bridge::edge::fair::FairBody;
-use switchyard_bridge::edge::upload::Upload;
-use switchyard_bridge::edge::upstream::BadAnswer;
-use switchyard_bridge::forwarded::{self, Client};
-use switchyard_bridge::{routes, target};
+use switchyard_edge::fair::FairBody;
+use switchyard_edge::forwarded::{self, Client};
+use switchyard_edge::upload::Upload;
+use switchyard_edge::upstream::BadAnswer;
+use switchyard_edge::{routes, target};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Settings;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
-use switchyard_bridge::admin::VERSION;
-use switchyard_bridge::edge::upload::UploadError;
-use switchyard_bridge::edge::upstream::BadAnswer;
+use switchyard_contract::admin::VERSION;
+use switchyard_edge::upload::UploadError;
+use switchyard_edge::upstream::BadAnswer;
 use tokio::task::spawn_local;
 
 use super::problem::Problem;

@@ -17,9 +17,9 @@ use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use switchyard_bridge::bounds::MAX_HEADERS;
-use switchyard_bridge::edge::upload::{Progress, Upload};
-use switchyard_bridge::edge::upstream::{Counted, HeadBudget, ReadsOn};
+use switchyard_contract::bounds::MAX_HEADERS;
+use switchyard_edge::upload::{Progress, Upload};
+use switchyard_edge::upstream::{Counted, HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 
 /// node:http servers hang up after five idle seconds (`keepAliveTimeout`); a connection that is

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
-use switchyard_bridge::edge::refusal::Refusal;
-use switchyard_bridge::edge::upstream::BadAnswer;
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::visible;
+use switchyard_contract::event::Diagnostic;
+use switchyard_edge::refusal::Refusal;
+use switchyard_edge::upstream::BadAnswer;
+use switchyard_program::visible;
 
 use super::body::Body;
 use super::dev_page;

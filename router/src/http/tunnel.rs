@@ -6,10 +6,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use switchyard_bridge::edge::upload::Upload;
-use switchyard_bridge::edge::upstream::{Counted, HeadBudget, ReadsOn};
-use switchyard_bridge::forwarded;
-use switchyard_bridge::tunnel::carry;
+use switchyard_edge::forwarded;
+use switchyard_edge::tunnel::carry;
+use switchyard_edge::upload::Upload;
+use switchyard_edge::upstream::{Counted, HeadBudget, ReadsOn};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 

@@ -5,9 +5,9 @@ mod revisions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use switchyard_bridge::admin::{Draining, State, Status, VersionName};
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::incarnation::Incarnation;
+use switchyard_contract::admin::{Draining, State, Status, VersionName};
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::incarnation::Incarnation;
 
 use self::revisions::Revisions;
 use crate::drain::InFlight;

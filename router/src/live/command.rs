@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use switchyard_bridge::admin::{Hold, Report};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::{Hold, Report};
+use switchyard_contract::project::ProjectName;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::policy::Policy;

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use switchyard_bridge::bounds::KEPT_EVENTS;
-use switchyard_bridge::event::{
+use switchyard_contract::bounds::KEPT_EVENTS;
+use switchyard_contract::event::{
     Death, Diagnostic, Event, EventData, EventType, RouteConflict, Timings, Trigger,
 };
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::publisher::Publisher;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::publisher::Publisher;
 use tokio::sync::broadcast;
 
 use crate::version::Version;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use switchyard_bridge::admin::LogLine;
-use switchyard_bridge::bounds::{KEPT_LINES, KEPT_OUTPUT};
-use switchyard_bridge::incarnation::Incarnation;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::LogLine;
+use switchyard_contract::bounds::{KEPT_LINES, KEPT_OUTPUT};
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
 use tokio::sync::watch;
 
 use crate::cells::{Line, Sink};
@@ -174,7 +174,7 @@ impl From<&Printed> for LogLine {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::digest::Digest;
+    use switchyard_contract::digest::Digest;
 
     use super::*;
 

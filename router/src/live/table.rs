@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::{Assignments, Claim, Routes};
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::Claim;
+use switchyard_edge::routes::{Assignments, Routes};
 use tokio::sync::watch;
 
 use super::{Debuggers, LiveSite};

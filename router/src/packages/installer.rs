@@ -5,10 +5,10 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::bounds::{self, cut};
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::publisher::Url;
+use switchyard_contract::bounds::{self, cut};
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::publisher::Url;
 use switchyard_protocol::{Install, Installed, Reach};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::lookup_host;

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use switchyard_bridge::entry::{CONFIG_FILES, PACKAGE_FILE, parse};
+use switchyard_detect::entry::{CONFIG_FILES, PACKAGE_FILE, parse};
 
 /// Of one file. A lock of ten thousand packages has a tenth of it.
 const MAX_FILE: u64 = 64 << 20;

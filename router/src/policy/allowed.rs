@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use switchyard_bridge::routes::Pattern;
+use switchyard_edge::routes::Pattern;
 use switchyard_protocol::{Limits, Reach};
 
 use super::extent::Extent;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use switchyard_bridge::command::suggest::{did_you_mean, nearest};
+use switchyard_program::suggest::{did_you_mean, nearest};
 
 use super::extent::Extent;
 use super::limits::MOST_CELLS;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_bridge::admin::{Grants, Limits as ShownLimits, Rights};
+use switchyard_contract::admin::{Grants, Limits as ShownLimits, Rights};
 use switchyard_protocol::{Denied, Permissions};
 
 use super::allowed::Allowed;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::{Assignments, Owner, Route};
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::Route;
+use switchyard_edge::routes::{Assignments, Owner};
 
 use super::Policy;
 use super::extent::Extent;

@@ -1,8 +1,8 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use switchyard_bridge::admin::Rights;
-use switchyard_bridge::routes::Owner;
+use switchyard_contract::admin::Rights;
+use switchyard_edge::routes::Owner;
 
 use super::*;
 

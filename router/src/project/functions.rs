@@ -6,9 +6,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use switchyard_bridge::entry::{CONFIG_FILES, MAX_CONFIG};
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::ProjectName;
+use switchyard_detect::entry::{CONFIG_FILES, MAX_CONFIG};
 use toml::{Table, Value};
 
 use super::{diagnostic, in_file, open_file};

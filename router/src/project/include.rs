@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use switchyard_bridge::digest;
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::project::is_ignored;
+use switchyard_contract::digest;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::project::is_ignored;
 
 use super::{in_file, shares};
 

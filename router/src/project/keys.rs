@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use jsonc_parser::ast::{Object, ObjectProp};
 use serde_json::Value;
-use switchyard_bridge::command::position::line_and_column;
-use switchyard_bridge::command::suggest::{did_you_mean, distance, nearest};
+use switchyard_program::position::line_and_column;
+use switchyard_program::suggest::{did_you_mean, distance, nearest};
 
 use crate::policy::Wrong;
 
@@ -130,7 +130,7 @@ fn spelt(key: &str) -> String {
 /// # Errors
 /// The first key that comes again. Not what does not parse: that is for [`parse`] to say.
 ///
-/// [`parse`]: switchyard_bridge::entry::parse
+/// [`parse`]: switchyard_detect::entry::parse
 pub(super) fn check_once(text: &str) -> Result<(), Wrong> {
     let Ok(parsed) = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()) else {
         return Ok(());

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use switchyard_bridge::site::Fallback;
+use switchyard_detect::site::Fallback;
 use switchyard_protocol::assets::{Assets, INDEX};
 
 use super::{is_beside, open_file};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use jiff::SignedDuration;
 use serde_json::Value;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 
 use super::in_file;
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use switchyard_bridge::entry::Entry;
-use switchyard_bridge::event::Diagnostic;
-use switchyard_bridge::platform::Platform;
-use switchyard_bridge::wrangler::{self, Worker};
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::platform::Platform;
+use switchyard_detect::entry::Entry;
+use switchyard_detect::wrangler::{self, Worker};
 use switchyard_protocol::assets::{Assets, INDEX};
 
 use super::Document;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::event::{Timings, Trigger};
+use switchyard_contract::event::{Timings, Trigger};
 
 /// An attempt under way: why, since when, and what its phases took so far.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use switchyard_bridge::event::RouteConflict;
-use switchyard_bridge::incarnation::Incarnation;
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::{Claim, Conflict, Owner, Reason, Rival, Route};
+use switchyard_contract::event::RouteConflict;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::{Claim, Route};
+use switchyard_edge::routes::{Conflict, Owner, Reason, Rival};
 
 use super::record::{LastGood, Since};
 use crate::policy::{Policy, Verdict};
@@ -201,7 +202,7 @@ fn why(claimant: &ProjectName, route: &Route, Rival { project, reason }: &Rival)
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::digest::Digest;
+    use switchyard_contract::digest::Digest;
 
     use super::*;
     use crate::policy::{ReadLimits, RequestLimits};

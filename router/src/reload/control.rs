@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
-use switchyard_bridge::admin::Report;
-use switchyard_bridge::event::Trigger;
-use switchyard_bridge::incarnation::Incarnation;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::Report;
+use switchyard_contract::event::Trigger;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};

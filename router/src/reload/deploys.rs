@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use switchyard_bridge::admin::{Hold, Report};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::{Hold, Report};
+use switchyard_contract::project::ProjectName;
 use tokio::time::Instant;
 
 use crate::live::{Answer, Refusal};
@@ -149,7 +149,7 @@ impl Deploy {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::admin::Outcome;
+    use switchyard_contract::admin::Outcome;
     use tokio::sync::oneshot;
 
     use super::*;

@@ -9,7 +9,7 @@
 
 mod deploy;
 
-use switchyard_bridge::event::{Diagnostic, Trigger};
+use switchyard_contract::event::{Diagnostic, Trigger};
 
 pub(crate) use self::deploy::{Hold, Prepared};
 use crate::version::Version;

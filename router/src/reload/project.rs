@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use switchyard_bridge::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
-use switchyard_bridge::bounds::{KEPT_DEATHS, KEPT_RELOADS};
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::entry::Entry as Entrypoint;
-use switchyard_bridge::event::{Death, Diagnostic, RouteConflict, Trigger};
-use switchyard_bridge::incarnation::Incarnation;
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::Route;
+use switchyard_contract::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
+use switchyard_contract::bounds::{KEPT_DEATHS, KEPT_RELOADS};
+use switchyard_contract::digest::Digest;
+use switchyard_contract::event::{Death, Diagnostic, RouteConflict, Trigger};
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::Route;
+use switchyard_detect::entry::Entry as Entrypoint;
 use switchyard_protocol::PlatformApi;
 use tokio::sync::{Notify, oneshot};
 

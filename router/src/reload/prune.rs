@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use switchyard_bridge::incarnation::{Data, Ended, Incarnation, Incarnations};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::incarnation::{Data, Ended, Incarnation, Incarnations};
+use switchyard_contract::project::ProjectName;
 use tokio::task::spawn_blocking;
 
 use super::record::{Gone, Record};

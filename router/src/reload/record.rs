@@ -12,10 +12,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::incarnation::Incarnation;
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::Route;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::Route;
 use tokio::task::spawn_blocking;
 
 use crate::project::Function;

@@ -72,7 +72,7 @@ mod tests {
     use crate::version::{Tenant, Version};
 
     fn failed(version: u8, error: &str) -> Failed {
-        let project = switchyard_bridge::project::ProjectName::parse("a").unwrap();
+        let project = switchyard_contract::project::ProjectName::parse("a").unwrap();
         let version = Version::new(&Tenant::first(&project), [version; 32].into());
         Failed { version: Some(version), error: diagnostic(error) }
     }

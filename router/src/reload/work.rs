@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::event::{Diagnostic, Trigger};
-use switchyard_bridge::incarnation::{Incarnation, Incarnations};
-use switchyard_bridge::platform::Platform;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::event::{Diagnostic, Trigger};
+use switchyard_contract::incarnation::{Incarnation, Incarnations};
+use switchyard_contract::platform::Platform;
+use switchyard_contract::project::ProjectName;
 use switchyard_protocol::assets::{self, Assets};
 use switchyard_protocol::{Install, PlatformApi};
 use tokio::sync::{Notify, Semaphore, mpsc};

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use switchyard_bridge::command::signal::{Reloads, log_reload};
-use switchyard_bridge::publisher::Publisher;
-use switchyard_bridge::secret::Secret;
-use switchyard_bridge::settings_file::read_text;
+use switchyard_contract::publisher::Publisher;
+use switchyard_contract::secret::Secret;
+use switchyard_contract::settings_file::read_text;
+use switchyard_program::signal::{Reloads, log_reload};
 use tokio::task::spawn_blocking;
 
 use crate::admin::Tokens;

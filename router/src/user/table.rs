@@ -155,8 +155,8 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_bridge::incarnation::Incarnation;
-    use switchyard_bridge::project::ProjectName;
+    use switchyard_contract::incarnation::Incarnation;
+    use switchyard_contract::project::ProjectName;
 
     use super::*;
 

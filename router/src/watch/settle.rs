@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::event::Trigger;
+use switchyard_contract::event::Trigger;
 
 /// A project that never is quiet is read this many quiet times after its first change.
 const AT_LATEST: u32 = 10;

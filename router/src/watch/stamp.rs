@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use switchyard_bridge::digest;
+use switchyard_contract::digest;
 
 use crate::links::Steps;
 use crate::project::{CONFIG_FILES, Include, Installed, NODE_MODULES, included};

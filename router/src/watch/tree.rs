@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use notify_debouncer_full::notify::{self, Config, Error, ErrorKind};
 use notify_debouncer_full::{DebounceEventHandler, Debouncer, NoCache, new_debouncer_opt};
-use switchyard_bridge::project;
+use switchyard_contract::project;
 
 use self::walk::{Bounds, Walk};
 use super::inotify::{self, KernelWatcher};

@@ -23,7 +23,7 @@ export async function startRouter(binary, projects, policy) {
   // The registry that npm has its packages from, whatever address it has.
   const { stdout: registry } = await run("npm", ["config", "get", "registry"]);
   const env = { ...process.env, NPM_CONFIG_REGISTRY: registry.trim() };
-  const router = spawn(binary, flags, { stdio: ["ignore", "ignore", "pipe"], env });
+  const router = spawn(binary, ["router", ...flags], { stdio: ["ignore", "ignore", "pipe"], env });
   const forget = atEnd(() => {
     router.kill("SIGKILL");
     rmSync(state, { recursive: true, force: true });

@@ -21,7 +21,7 @@ use deno_resolver::loader::MemoryFiles;
 use deno_resolver::lockfile::LockfileLock;
 use deno_semver::jsr::JsrDepPackageReq;
 use deno_semver::npm::NpmPackageReqReference;
-use switchyard_bridge::event::Diagnostic;
+use switchyard_contract::event::Diagnostic;
 use sys_traits::impls::RealSys;
 
 use super::client::{Client, Modules};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use deno_core::{JsRuntime, v8};
 use serde_json::{Value, json};
-use switchyard_bridge::site::Fallback;
+use switchyard_detect::site::Fallback;
 use switchyard_protocol::assets::{Assets, Found, content_type};
 
 use crate::glue;

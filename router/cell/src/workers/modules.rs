@@ -10,7 +10,7 @@ use deno_core::url::Url;
 use deno_core::{ModuleSourceCode, ModuleType};
 use deno_media_type::MediaType;
 use serde_json::Value;
-use switchyard_bridge::wrangler::{ModuleKind, Worker};
+use switchyard_detect::wrangler::{ModuleKind, Worker};
 
 use crate::project::Project;
 use crate::source::{self, Code};

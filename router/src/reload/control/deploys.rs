@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use switchyard_bridge::admin::{Hold, Outcome, Report};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::{Hold, Outcome, Report};
+use switchyard_contract::project::ProjectName;
 
 use super::Control;
 use crate::live::{Answer, Refusal};

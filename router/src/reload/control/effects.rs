@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switchyard_bridge::admin::Outcome;
-use switchyard_bridge::event::{EventType, Trigger};
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::admin::Outcome;
+use switchyard_contract::event::{EventType, Trigger};
+use switchyard_contract::project::ProjectName;
 
 use super::{Control, What};
 use crate::live::{Failure, Happened};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{OptionFuture, join, join_all};
-use switchyard_bridge::event::{Death, DeathReason, EventType, Trigger};
+use switchyard_contract::event::{Death, DeathReason, EventType, Trigger};
 
 use super::{Control, What};
 use crate::cells::{Cell, Exit};

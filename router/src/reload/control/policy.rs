@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use switchyard_bridge::event::Trigger;
+use switchyard_contract::event::Trigger;
 
 use super::{Control, What};
 use crate::cells::Cell;

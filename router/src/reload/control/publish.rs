@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchyard_bridge::admin::{Outcome, Report};
-use switchyard_bridge::event::EventType;
+use switchyard_contract::admin::{Outcome, Report};
+use switchyard_contract::event::EventType;
 
 use super::Control;
 use super::lifecycle::Replaced;

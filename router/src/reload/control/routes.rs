@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use switchyard_bridge::event::{Diagnostic, EventType, RouteConflict, Trigger};
-use switchyard_bridge::project::ProjectName;
-use switchyard_bridge::routes::{Reason, Rival, Route};
+use switchyard_contract::event::{Diagnostic, EventType, RouteConflict, Trigger};
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::Route;
+use switchyard_edge::routes::{Reason, Rival};
 
 use super::Control;
 use crate::live::{Entry, Happened, Table};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use switchyard_bridge::admin::{Outcome, Report};
-use switchyard_bridge::event::{Diagnostic, Trigger};
-use switchyard_bridge::project::{InvalidName, ProjectName, is_ignored};
+use switchyard_contract::admin::{Outcome, Report};
+use switchyard_contract::event::{Diagnostic, Trigger};
+use switchyard_contract::project::{InvalidName, ProjectName, is_ignored};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 

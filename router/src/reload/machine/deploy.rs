@@ -1,6 +1,6 @@
 //! A project that a deploy has to itself: held, built when the deploy says so, published or let go.
 
-use switchyard_bridge::event::Trigger;
+use switchyard_contract::event::Trigger;
 
 use super::{Course, Effect, Failed, Fate, Found, Machine, Work};
 use crate::project::diagnostic;

@@ -1,5 +1,5 @@
-use switchyard_bridge::digest::Digest;
-use switchyard_bridge::project::ProjectName;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::project::ProjectName;
 
 use super::*;
 use crate::project::diagnostic;

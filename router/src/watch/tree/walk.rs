@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use notify_debouncer_full::notify;
-use switchyard_bridge::digest;
+use switchyard_contract::digest;
 
 use super::{Owner, Tree};
 use crate::links::Steps;

@@ -1,0 +1,226 @@
+//! Asks the bridge, and reads what it answers: whole, or as server-sent events that end with the answer.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::answers::Done;
+use super::pack::Flow;
+use switchyard_edge::sse::{Parser, Said, SseEvent};
+
+/// As long as a network across the world needs for a few tries.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// The status of some ten thousand projects.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// How long a bridge may be silent: it sends a comment every 15 seconds.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
+
+/// One bridge.
+#[derive(Debug)]
+pub(super) struct Bridge {
+    http: Client,
+    to: Url,
+    authorization: Option<HeaderValue>,
+    silence: Duration,
+}
+
+/// What the bridge answered, good or bad.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// JSON, unless something in between answered.
+    pub(super) body: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("no connection to {to}: {why}; is --to right, and does the bridge run?")]
+    Connect { to: Url, why: String },
+    #[error("the connection broke before the answer was there: {0}")]
+    Broke(String),
+    #[error("the bridge has given no sign of life for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("what answered is not understood: {0}; is --to the URL of a bridge?")]
+    Strange(String),
+}
+
+impl Bridge {
+    /// # Errors
+    /// The HTTP client cannot be made, as without any certificates of the system.
+    pub(super) fn new(
+        to: Url,
+        authorization: Option<HeaderValue>,
+        silence: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        let mut http = Client::builder()
+            .connect_timeout(CONNECT_WITHIN)
+            // An upload cannot be sent a second time elsewhere, and a token should not.
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("switchyard/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&to) {
+            http = http.no_proxy();
+        }
+        Ok(Self { http: http.build()?, to, authorization, silence })
+    }
+
+    /// A request to a path below the bridge's URL.
+    pub(super) fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
+        let mut url = self.to.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        }
+    }
+
+    /// Asks for something that is answered at once.
+    pub(super) async fn get(&self, path: &[&str]) -> Result<Answer, CallError> {
+        let (_, no_body) = watch::channel(Flow::default());
+        let request = self.request(Method::GET, path, &[]).header(ACCEPT, "application/json");
+        let response = self.send(request, no_body, |_| {}).await?;
+        self.whole(response).await
+    }
+
+    /// Sends a request, and waits for the beginning of its answer as long as the flow of its body goes on.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        mut flow: watch::Receiver<Flow>,
+        mut on_flow: impl FnMut(Flow),
+    ) -> Result<Response, CallError> {
+        let mut sending = pin!(request.send());
+        loop {
+            tokio::select! {
+                sent = &mut sending => return sent.map_err(|error| self.lost(error)),
+                changed = timeout(self.silence, flow.changed()) => match changed {
+                    Ok(Ok(())) => on_flow(*flow.borrow_and_update()),
+                    Ok(Err(_)) => break,
+                    Err(_) => return Err(CallError::Silent(self.silence)),
+                },
+            }
+        }
+        let sent = timeout(self.silence, sending).await.map_err(|_| CallError::Silent(self.silence))?;
+        sent.map_err(|error| self.lost(error))
+    }
+
+    /// Reads an answer to its end.
+    pub(super) async fn whole(&self, mut response: Response) -> Result<Answer, CallError> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.piece(&mut response).await? {
+            body.extend_from_slice(&piece);
+            if body.len() > MAX_ANSWER {
+                return Err(CallError::Strange(format!("it is larger than {MAX_ANSWER} bytes")));
+            }
+        }
+        Ok(Answer { status: response.status(), body: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    /// Reads an answer that is events until one of them is `done`, or one that is not.
+    pub(super) async fn done(
+        &self,
+        response: Response,
+        mut on_phase: impl FnMut(&SseEvent),
+    ) -> Result<Answer, CallError> {
+        let mut events = match self.events(response) {
+            Ok(events) => events,
+            Err(response) => return self.whole(*response).await,
+        };
+        while let Some(event) = events.next().await? {
+            match event.kind.as_str() {
+                "done" => return done(&event.data),
+                "phase" => on_phase(&event),
+                _ => {}
+            }
+        }
+        Err(CallError::Broke("it ended before the deploy did".to_owned()))
+    }
+
+    /// # Errors
+    /// The answer back when it has no events.
+    pub(super) fn events(&self, response: Response) -> Result<Events<'_>, Box<Response>> {
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            Ok(Events { bridge: self, response, parser: Parser::default(), read: Vec::new().into_iter() })
+        } else {
+            Err(Box::new(response))
+        }
+    }
+
+    async fn piece(&self, response: &mut Response) -> Result<Option<bytes::Bytes>, CallError> {
+        let piece = timeout(self.silence, response.chunk()).await;
+        piece.map_err(|_| CallError::Silent(self.silence))?.map_err(|error| self.lost(error))
+    }
+
+    fn lost(&self, error: reqwest::Error) -> CallError {
+        match reason(&error.without_url()) {
+            (true, why) => CallError::Connect { to: self.to.clone(), why },
+            (false, why) => CallError::Broke(why),
+        }
+    }
+}
+
+/// Events as they come.
+#[derive(Debug)]
+pub(super) struct Events<'a> {
+    bridge: &'a Bridge,
+    response: Response,
+    parser: Parser,
+    read: std::vec::IntoIter<Said>,
+}
+
+impl Events<'_> {
+    /// The next event; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, CallError> {
+        loop {
+            let event = self.read.by_ref().find_map(|said| match said {
+                Said::Event(event) => Some(event),
+                Said::Comment(_) => None,
+            });
+            if event.is_some() {
+                return Ok(event);
+            }
+            let Some(piece) = self.bridge.piece(&mut self.response).await? else { return Ok(None) };
+            let said = self.parser.feed(&piece).map_err(|error| CallError::Strange(error.to_string()))?;
+            self.read = said.into_iter();
+        }
+    }
+}
+
+fn done(data: &str) -> Result<Answer, CallError> {
+    let done: Done = serde_json::from_str(data).map_err(|error| CallError::Strange(error.to_string()))?;
+    let status = StatusCode::from_u16(done.status);
+    let status = status.map_err(|error| CallError::Strange(error.to_string()))?;
+    let body = if done.body == Value::Null { String::new() } else { done.body.to_string() };
+    Ok(Answer { status, body })
+}
+
+/// Whether there was no connection at all, and the innermost cause, which says most.
+fn reason(error: &reqwest::Error) -> (bool, String) {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    (error.is_connect(), cause.to_string())
+}
+
+/// A proxy from the environment cannot reach this machine's own addresses.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,109 @@
+//! `logs`: a line for each line that a project printed.
+
+use http::Method;
+use reqwest::header::ACCEPT;
+use serde::de::IgnoredAny;
+use tokio::sync::watch;
+
+use super::Console;
+use super::answers::{Line, LineError, Project};
+use super::bridge::{Bridge, CallError};
+use super::failure::{DONE, Failure, NO_ANSWER};
+use super::pack::Flow;
+use super::report;
+use switchyard_contract::project::ProjectName;
+use switchyard_edge::sse::SseEvent;
+use switchyard_program::visible;
+
+/// Which lines.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) project: &'a ProjectName,
+    pub(super) lines: Option<u32>,
+    pub(super) follow: bool,
+}
+
+/// Prints lines until the last one, or without end. Returns the exit status.
+pub(super) async fn logs(
+    bridge: &Bridge,
+    wanted: Wanted<'_>,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<u8, Failure> {
+    let project = wanted.project.as_str();
+    let answer = bridge.get(&["projects", project]).await?;
+    if !answer.status.is_success() {
+        return report::tell(console, json, &answer);
+    }
+    let said: Project = serde_json::from_str(&answer.body).map_err(strange)?;
+    let show = if json { Show::Json } else { Show::Text { routers: said.routers.len() > 1 } };
+
+    let lines = wanted.lines.map(|lines| lines.to_string());
+    let query: Vec<_> =
+        [lines.as_deref().map(|lines| ("lines", lines)), wanted.follow.then_some(("follow", "1"))]
+            .into_iter()
+            .flatten()
+            .collect();
+    let request = bridge.request(Method::GET, &["projects", project, "logs"], &query);
+    let (_, no_body) = watch::channel(Flow::default());
+    let response = bridge.send(request.header(ACCEPT, "text/event-stream"), no_body, |_| {}).await?;
+    let mut events = match bridge.events(response) {
+        Ok(events) => events,
+        Err(response) => return report::tell(console, json, &bridge.whole(*response).await?),
+    };
+    let mut exit = DONE;
+    while let Some(event) = events.next().await? {
+        match event.kind.as_str() {
+            "line" => print(&event, show, console)?,
+            "error" => {
+                complain(&event, console)?;
+                exit = NO_ANSWER;
+            }
+            _ => {}
+        }
+    }
+    if wanted.follow {
+        return Err(Failure::new(
+            NO_ANSWER,
+            "the bridge ended the log: it is stopping, or no router is left",
+        ));
+    }
+    Ok(exit)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Show {
+    Json,
+    Text { routers: bool },
+}
+
+fn print(event: &SseEvent, show: Show, console: &mut Console<'_>) -> Result<(), Failure> {
+    let Show::Text { routers } = show else {
+        serde_json::from_str::<IgnoredAny>(&event.data).map_err(strange)?;
+        console.print_json(&event.data)?;
+        return Ok(console.out.flush()?);
+    };
+    let line: Line = serde_json::from_str(&event.data).map_err(strange)?;
+    let words =
+        [line.router.filter(|_| routers), Some(line.timestamp), Some(line.version), Some(line.stream)];
+    for word in words.into_iter().flatten() {
+        write!(console.out, "{} ", visible::word(&word))?;
+    }
+    writeln!(console.out, "{}", visible::line(&line.line))?;
+    Ok(console.out.flush()?)
+}
+
+fn complain(event: &SseEvent, console: &mut Console<'_>) -> Result<(), Failure> {
+    match serde_json::from_str::<LineError>(&event.data) {
+        Ok(LineError { router: Some(router), error }) => {
+            console.complain(&format!("{}: {}", visible::word(&router), visible::line(&error)))?;
+        }
+        Ok(LineError { router: None, error }) => console.complain(&visible::line(&error))?,
+        Err(_) => console.complain(&visible::line(&event.data))?,
+    }
+    Ok(())
+}
+
+fn strange(error: serde_json::Error) -> CallError {
+    CallError::Strange(error.to_string())
+}

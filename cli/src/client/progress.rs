@@ -1,0 +1,182 @@
+//! What is shown while a deploy goes on: a bar on a terminal, else a line for each step.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+
+use super::Console;
+use super::answers::Step;
+use super::pack::Flow;
+use switchyard_edge::sse::SseEvent;
+use switchyard_program::visible;
+
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
+const UPLOADING: &str = "{spinner} uploading {bytes} of {total_bytes} [{bar:30}]";
+const WAITING: &str = "{spinner} {msg}";
+
+/// Where progress is shown.
+pub(super) struct Progress<'a> {
+    err: &'a mut dyn Write,
+    show: Show,
+    steps: Steps,
+}
+
+enum Show {
+    Nothing,
+    Lines,
+    Bar(ProgressBar),
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(console: &'a mut Console<'_>, json: bool) -> Self {
+        let show = match (json, console.terminal) {
+            (true, _) => Show::Nothing,
+            (false, true) => Show::Bar(bar()),
+            (false, false) => Show::Lines,
+        };
+        Self { err: &mut *console.err, show, steps: Steps::default() }
+    }
+
+    /// Tells something that stays readable.
+    pub(super) fn say(&mut self, text: &str) {
+        let text = visible::block(text);
+        match &self.show {
+            Show::Nothing => {}
+            // Who does not want to know closes standard error; the deploy goes on.
+            Show::Lines => drop(writeln!(self.err, "{text}")),
+            Show::Bar(bar) => bar.suspend(|| drop(writeln!(self.err, "{text}"))),
+        }
+    }
+
+    /// `bytes` are about to be read and sent.
+    pub(super) fn begin(&mut self, bytes: u64) {
+        self.steps = Steps::default();
+        if let Show::Bar(bar) = &self.show {
+            bar.set_style(style(UPLOADING));
+            bar.set_length(bytes);
+            bar.set_position(0);
+        }
+    }
+
+    pub(super) fn flow(&mut self, flow: Flow) {
+        if let Show::Bar(bar) = &self.show {
+            bar.set_position(flow.read);
+        }
+    }
+
+    /// An event `phase`. One that is not understood is not shown.
+    pub(super) fn phase(&mut self, event: &SseEvent) {
+        let Ok(step) = serde_json::from_str(&event.data) else { return };
+        let Some(text) = self.steps.tell(&step) else { return };
+        match &self.show {
+            Show::Bar(bar) => {
+                bar.set_style(style(WAITING));
+                bar.set_message(text);
+            }
+            Show::Nothing | Show::Lines => self.say(&text),
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0).with_style(style(WAITING)).with_message("waiting for the bridge");
+    let bar = bar.with_finish(ProgressFinish::AndClear);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are written here")
+}
+
+/// What has been told of a deploy so far.
+#[derive(Debug, Default)]
+struct Steps {
+    routers: BTreeSet<String>,
+    phase: String,
+    /// Those that came to the end of the phase under way.
+    through: BTreeSet<String>,
+}
+
+impl Steps {
+    /// What a step means to people, where it is worth a line.
+    fn tell(&mut self, step: &Step) -> Option<String> {
+        if self.phase != step.phase {
+            self.phase.clone_from(&step.phase);
+            self.through.clear();
+        }
+        let Some(router) = &step.router else {
+            return match step.phase.as_str() {
+                "store" => Some("received".to_owned()),
+                "hold" => Some("stored".to_owned()),
+                _ => None,
+            };
+        };
+        self.routers.insert(router.clone());
+        let outcome = step.outcome.as_deref().unwrap_or_default();
+        if !["held", "built", "live", "unchanged", "removed"].contains(&outcome) {
+            return Some(format!("{}: {}", visible::word(router), visible::word(outcome)));
+        }
+        self.through.insert(router.clone());
+        let done = match step.phase.as_str() {
+            "build" => "built",
+            "publish" => "published",
+            _ => return None,
+        };
+        Some(format!("{done} on {} of {} routers", self.through.len(), self.routers.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(steps: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
+        let mut known = Steps::default();
+        let steps = steps.iter().map(|(phase, router, outcome)| Step {
+            phase: (*phase).to_owned(),
+            router: router.map(str::to_owned),
+            outcome: outcome.map(str::to_owned),
+        });
+        steps.filter_map(|step| known.tell(&step)).collect()
+    }
+
+    #[test]
+    fn phases_are_told_as_what_has_been_reached() {
+        let told = told(&[
+            ("store", None, None),
+            ("hold", None, None),
+            ("hold", Some("r1"), Some("held")),
+            ("hold", Some("r2"), Some("held")),
+            ("build", None, None),
+            ("build", Some("r2"), Some("built")),
+            ("build", Some("r1"), Some("unchanged")),
+            ("publish", Some("r1"), Some("live")),
+        ]);
+        let expected = [
+            "received",
+            "stored",
+            "built on 1 of 2 routers",
+            "built on 2 of 2 routers",
+            "published on 1 of 2 routers",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn names_that_a_bar_would_obey_are_shown() {
+        let told = told(&[("build", None, None), ("build", Some("r\x1b[2J\n"), Some("no\r\u{9b}"))]);
+        assert_eq!(told, [r"r␛[2J␊: no␍\u{9b}"]);
+    }
+
+    #[test]
+    fn a_router_that_fails_is_named() {
+        let told =
+            told(&[("build", None, None), ("build", Some("r1"), Some("failed")), ("undo", None, None)]);
+        assert_eq!(told, ["r1: failed"]);
+    }
+}

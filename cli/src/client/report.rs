@@ -1,0 +1,151 @@
+//! What came of a deploy: the bridge's JSON for scripts, sentences for people.
+
+use jiff::Timestamp;
+
+use super::Console;
+use super::answers::{Deployed, Problem, Record, Removal, Told};
+use super::bridge::{Answer, CallError};
+use super::failure::{Failure, exit_of};
+use switchyard_contract::incarnation::Data;
+use switchyard_program::visible;
+
+const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
+
+/// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
+/// Returns the exit status.
+pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
+    let problem = serde_json::from_str::<Problem>(&answer.body);
+    let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
+    let exit = exit_of(answer.status, kind);
+    match problem {
+        Ok(_) if json => console.print_json(&answer.body)?,
+        Ok(problem) => console.complain(&describe(&problem, answer))?,
+        Err(_) => {
+            console.complain(&format!("the bridge, or what is in front of it, answered {}", answer.status))?
+        }
+    }
+    Ok(exit)
+}
+
+/// The record in the answer of a deploy that has succeeded or goes on.
+pub(super) fn record(answer: &Answer) -> Result<Record, Failure> {
+    Ok(serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?)
+}
+
+/// One line for each project, and one for each router that is behind.
+pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), Failure> {
+    for project in &record.projects {
+        console.print(&outcome(record, project))?;
+        if let Some(removal) = &project.removal {
+            console.print(&kept(&project.project, removal))?;
+        }
+    }
+    console.complain(&silent_routers(&record.routers, &record.behind))?;
+    Ok(())
+}
+
+fn outcome(record: &Record, deployed: &Deployed) -> String {
+    let version = visible::word(deployed.version.as_deref().unwrap_or(&deployed.project));
+    let (what, through) = match record.outcome.as_deref() {
+        Some("removed") => ("removed from", ["removed", "unknown"]),
+        Some(_) => ("live on", ["live", "unchanged"]),
+        None => return format!("{version} is under way: deploy {}", visible::word(&record.deploy)),
+    };
+    let reports = record.routers.iter().filter(|told| {
+        let mut own = told.reports.iter().filter(|report| report.project == deployed.project);
+        own.any(|report| through.contains(&report.outcome.as_str()))
+    });
+    let (reached, all) = (reports.count(), record.routers.len());
+    let routers = match (reached, all) {
+        (1, 1) => "1 router".to_owned(),
+        (reached, all) if reached == all => format!("{all} routers"),
+        (reached, all) => format!("{reached} of {all} routers"),
+    };
+    let took = record.timings_ms.total.map(|ms| format!(" ({ms:.0} ms)")).unwrap_or_default();
+    format!("{version} is {what} {routers}{took}")
+}
+
+/// Returns a sentence about what is kept of a removed project, and how to bring it back or delete
+/// it.
+fn kept(project: &str, removal: &Removal) -> String {
+    let (project, until) = (visible::word(project), day(removal.until));
+    match removal.data {
+        Data::Keep => format!(
+            "until {until}, switchyard rollback {project} brings it back with its data; \
+             switchyard remove {project} --delete-data deletes the data now"
+        ),
+        Data::Delete => format!(
+            "its data is deleted; until {until}, switchyard rollback {project} brings it back without"
+        ),
+    }
+}
+
+/// A time to the minute.
+pub(super) fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+fn silent_routers(routers: &[Told], behind: &[String]) -> String {
+    let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
+    let lines = silent.map(|told| {
+        let error = told.error.as_deref().unwrap_or("reported no result");
+        let is_behind = behind.contains(&told.router);
+        let until = if is_behind { "; it gets no requests until it serves what was deployed" } else { "" };
+        format!("  {}: {}{until}", visible::word(&told.router), visible::line(error))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn describe(problem: &Problem, answer: &Answer) -> String {
+    let mut lines = Vec::new();
+    if let Some(error) = &problem.error {
+        lines.push(diagnostic(error));
+    }
+    let detail = problem.detail.as_deref().or(problem.title.as_deref());
+    let mut sentence = detail.map_or_else(|| answer.status.to_string(), str::to_owned);
+    for (what, name) in [("project", &problem.project), ("part", &problem.part), ("field", &problem.field)] {
+        if let Some(name) = name
+            && !sentence.contains(name.as_str())
+        {
+            sentence.push_str(&format!(" ({what} {name:?})"));
+        }
+    }
+    sentence.push_str(hint(problem));
+    lines.push(sentence);
+    lines.push(silent_routers(&problem.routers, &[]));
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n")
+}
+
+/// Returns what to do about a problem, where its text is written for callers of the API.
+fn hint(problem: &Problem) -> &'static str {
+    match problem.kind.rsplit(':').next() {
+        Some("unauthorized") => "; give the token with --token-file or in SWITCHYARD_TOKEN",
+        Some("unknown-path") => NOT_THE_BRIDGE,
+        // The bridge names the project. A router's public listener took the path for a project's.
+        Some("unknown-project") if problem.project.is_none() => NOT_THE_BRIDGE,
+        _ => "",
+    }
+}
+
+/// `main.ts:3:12: message`, and the lines around the place.
+pub(super) fn diagnostic(error: &switchyard_contract::event::Diagnostic) -> String {
+    let file = error.file.as_deref().map(|file| visible::word(file).into_owned());
+    let place: Vec<_> = [file]
+        .into_iter()
+        .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
+        .map_while(|part| part)
+        .collect();
+    let mut text = match place.as_slice() {
+        [] => error.message.clone(),
+        place => format!("{}: {}", place.join(":"), error.message),
+    };
+    if let Some(frame) = &error.frame {
+        text.push('\n');
+        text.push_str(frame.trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

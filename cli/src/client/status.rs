@@ -1,0 +1,208 @@
+//! `status`: a table of projects, with a line for each router where they differ.
+
+use super::Console;
+use super::answers::{Project, Projects, Said};
+use super::bridge::{Answer, Bridge, CallError};
+use super::failure::{DONE, Failure};
+use super::report;
+use switchyard_contract::project::ProjectName;
+use switchyard_program::visible;
+
+/// Returns the exit status.
+pub(super) async fn status(
+    bridge: &Bridge,
+    project: Option<&ProjectName>,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<u8, Failure> {
+    let path = [Some("projects"), project.map(ProjectName::as_str)];
+    let answer = bridge.get(&path.into_iter().flatten().collect::<Vec<_>>()).await?;
+    if json || !answer.status.is_success() {
+        return report::tell(console, json, &answer);
+    }
+    let said = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
+    console.print(table(&said).trim_end())?;
+    Ok(DONE)
+}
+
+fn read(answer: &Answer, one: bool) -> serde_json::Result<Projects> {
+    if one {
+        let project = serde_json::from_str(&answer.body)?;
+        return Ok(Projects { projects: vec![project], routers: Vec::new() });
+    }
+    serde_json::from_str(&answer.body)
+}
+
+fn table(said: &Projects) -> String {
+    let mut rows = vec![["PROJECT", "STATE", "VERSION", ""].map(str::to_owned)];
+    for project in &said.projects {
+        rows.extend(project_rows(project));
+    }
+    let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
+    for router in said.routers.iter().filter(|router| !router.reachable) {
+        text.push_str(&format!("{} cannot be reached\n", visible::word(&router.router)));
+    }
+    text
+}
+
+/// One row where all routers say the same, else one more for each router.
+fn project_rows(project: &Project) -> Vec<[String; 4]> {
+    let name = visible::word(&project.project).into_owned();
+    if let Some(removed) = &project.removed {
+        let version = visible::word(removed.version.as_deref().unwrap_or("-")).into_owned();
+        let note = format!("rollback brings it back until {}", report::day(removed.until));
+        return vec![[name, "removed".to_owned(), version, note]];
+    }
+    match project.routers.as_slice() {
+        [] => vec![[name, "-".into(), "-".into(), String::new()]],
+        [first, rest @ ..] if rest.iter().all(|said| facts(said) == facts(first)) => vec![row(name, first)],
+        all => {
+            let note = if project.skew { "the routers serve different versions" } else { "" };
+            let state = if project.skew { "skew" } else { "differs" };
+            let head = [name, state.to_owned(), "-".to_owned(), note.to_owned()];
+            let routers = all.iter().map(|said| row(format!("  {}", visible::word(&said.router)), said));
+            std::iter::once(head).chain(routers).collect()
+        }
+    }
+}
+
+/// What is shown of a router's word, but for its name.
+fn facts(said: &Said) -> [String; 3] {
+    let state = said.state.as_deref().unwrap_or("-");
+    let version = said.live.as_ref().map_or("-", |live| live.version.as_str());
+    let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
+    let note = match error.lines().next() {
+        Some(error) => error,
+        None if said.behind => "behind: gets no requests until it serves what was deployed",
+        None => said.conflicts.first().map_or("", |conflict| conflict.message.as_str()),
+    };
+    [state, version, note].map(|fact| visible::word(fact).into_owned())
+}
+
+fn row(name: String, said: &Said) -> [String; 4] {
+    let [state, version, note] = facts(said);
+    [name, state, version, note]
+}
+
+fn aligned(rows: &[[String; 4]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let (name, state, version) = (width(0), width(1), width(2));
+    let lines = rows.iter().map(|row| {
+        let line = format!("{:<name$}  {:<state$}  {:<version$}  {}", row[0], row[1], row[2], row[3]);
+        line.trim_end().to_owned() + "\n"
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(projects: Value, routers: Value) -> Vec<String> {
+        let said = serde_json::from_value(json!({"projects": projects, "routers": routers})).unwrap();
+        table(&said).lines().map(str::to_owned).collect()
+    }
+
+    fn said(router: &str, state: &str, live: Option<&str>, error: Value) -> Value {
+        let live = live.map(|version| json!({"digest": "ab", "version": version}));
+        json!({"router": router, "state": state, "live": live, "error": error, "behind": false})
+    }
+
+    #[test]
+    fn routers_that_agree_share_a_row() {
+        let shown = shown(
+            json!([
+                {"project": "blog", "skew": false, "routers": [
+                    said("r1", "live", Some("blog@1"), Value::Null), said("r2", "live", Some("blog@1"), Value::Null)]},
+                {"project": "a-shop", "skew": false, "routers": [
+                    said("r1", "failed", None, json!({"message": "no\nway", "file": "main.ts", "line": 3}))]},
+            ]),
+            json!([]),
+        );
+        let expected = [
+            "PROJECT  STATE   VERSION",
+            "blog     live    blog@1",
+            "a-shop   failed  -        main.ts:3: no",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_conflict_of_routes_is_shown_where_nothing_worse_is() {
+        let mut taken = said("r1", "live", Some("blog@1"), Value::Null);
+        taken["conflicts"] = json!([{"route": "/store", "claimant": "blog", "rival": "shop", "holder": "shop",
+            "message": "\"/store\" is shop's"}]);
+        let mut failed = taken.clone();
+        failed["error"] = json!({"message": "no way"});
+        let shown = shown(
+            json!([{"project": "blog", "routers": [taken]}, {"project": "shop", "routers": [failed]}]),
+            json!([]),
+        );
+        assert!(shown[1].ends_with("\"/store\" is shop's"), "{shown:?}");
+        assert!(shown[2].ends_with("no way"), "{shown:?}");
+    }
+
+    #[test]
+    fn routers_that_differ_have_a_row_each() {
+        let mut late = said("r2", "live", Some("blog@2"), Value::Null);
+        late["behind"] = true.into();
+        let shown = shown(
+            json!([{"project": "blog", "skew": true, "routers": [
+                said("r1", "live", Some("blog@1"), Value::Null), late]}]),
+            json!([{"router": "r3", "reachable": false}, {"router": "r1", "reachable": true}]),
+        );
+        let expected = [
+            "PROJECT  STATE  VERSION",
+            "blog     skew   -        the routers serve different versions",
+            "  r1     live   blog@1",
+            "  r2     live   blog@2   behind: gets no requests until it serves what was deployed",
+            "r3 cannot be reached",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_removed_project_shows_until_when_it_can_be_brought_back() {
+        let removed = json!({"at": "2026-11-01T10:00:00Z", "until": "2026-12-01T10:00:00Z", "version": "blog@1",
+            "data": "keep"});
+        let mut strange = removed.clone();
+        strange["version"] = "\u{1b}[2J".into();
+        let shown = shown(
+            json!([
+                {"project": "blog", "skew": false, "removed": removed, "routers": []},
+                {"project": "b\u{9b}", "skew": false, "removed": strange, "routers": []},
+            ]),
+            json!([]),
+        );
+        let expected = [
+            "blog     removed  blog@1   rollback brings it back until 2026-12-01 10:00 UTC",
+            r"b\u{9b}  removed  ␛[2J     rollback brings it back until 2026-12-01 10:00 UTC",
+        ];
+        assert_eq!(shown[1..], expected);
+    }
+
+    #[test]
+    fn what_others_wrote_keeps_the_table_as_it_is() {
+        let error = json!({"message": "\u{1b}]0;x\u{7}\tno", "file": "a\u{202e}.ts"});
+        let shown = shown(
+            json!([{"project": "b\u{1b}[2J", "skew": false, "routers": [
+                said("r1", "failed", Some("b\n@1"), error.clone()), said("r\r2", "live", None, error)]}]),
+            json!([{"router": "r\u{9b}3", "reachable": false}]),
+        );
+        let expected = [
+            "PROJECT  STATE    VERSION",
+            "b␛[2J    differs  -",
+            r"  r1     failed   b␊@1     a\u{202e}.ts: ␛]0;x␇␉no",
+            r"  r␍2    live     -        a\u{202e}.ts: ␛]0;x␇␉no",
+            r"r\u{9b}3 cannot be reached",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_bridge_without_projects_says_so() {
+        assert_eq!(shown(json!([]), json!([])), ["no projects"]);
+    }
+}

@@ -1,0 +1,36 @@
+//! The types that router, bridge, command line and page share, and the JSON that they exchange.
+//!
+//! - [`admin`]: the requests and answers of a router's admin listener
+//! - [`bounds`]: limits on input from processes that are not trusted
+//! - [`digest`]: the content hash of a project, as anyone with coreutils can compute it
+//! - [`event`]: events about a project
+//! - [`incarnation`]: the owner of a project's data, across removals
+//! - [`platform`]: the platform that a project was written for
+//! - [`project`]: the names of projects
+//! - [`publisher`]: the router's delivery of events to the ingress
+//! - [`route`]: a host or a path prefix that leads to a project
+//! - [`secret`]: the shared secret that signs events
+//! - [`settings_file`]: the content of a file that a setting names
+//! - [`verifier`]: the ingress's check of signed events
+
+pub mod admin;
+pub mod bounds;
+pub mod digest;
+pub mod event;
+pub mod incarnation;
+pub mod jitter;
+pub mod platform;
+pub mod project;
+#[cfg(feature = "publisher")]
+pub mod publisher;
+pub mod route;
+pub mod secret;
+pub mod settings_file;
+pub mod verifier;
+
+/// The settings of tests with generated input: always the same, and few enough for every test run.
+#[cfg(test)]
+pub(crate) fn fuzz() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    Config { cases: 64, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() }
+}

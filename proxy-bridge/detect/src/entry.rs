@@ -1,0 +1,143 @@
+//! The entry of a project: the file that is run, and how. The router that runs the project and the client that
+//! sends it use the same search. The search runs no code, and bounds everything that the project's files say.
+
+mod command;
+mod env;
+mod fields;
+mod files;
+mod members;
+mod misses;
+mod outputs;
+mod programs;
+mod scripts;
+mod search;
+mod shell;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jsonc_parser::parse_to_serde_value;
+use serde_json::Value;
+
+use switchyard_contract::admin::ChosenEntry;
+use switchyard_contract::event::Diagnostic;
+
+/// Deno's configuration; where both are there, the first one counts.
+pub const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
+
+/// Node's configuration.
+pub const PACKAGE_FILE: &str = "package.json";
+
+/// Bytes in one configuration file. What people write has a thousandth of it, and it is the router that parses it.
+pub const MAX_CONFIG: u64 = 1 << 20;
+
+/// The file of Heroku and of those who do as it does.
+const PROCFILE: &str = "Procfile";
+
+/// The folder of the programs that packages bring, by which an entry names one that is not installed yet.
+const PROGRAMS: &str = "node_modules/.bin/";
+
+/// The variable by which Deno looks for `a.ts` where `./a.js` or `./a` is imported. An [`Entry`] sets it where its command runs a
+/// tool that does so.
+pub const SLOPPY_IMPORTS: &str = "DENO_UNSTABLE_SLOPPY_IMPORTS";
+
+/// A configuration file and the JSON object in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Config<'a> {
+    pub file: &'static str,
+    pub value: &'a Value,
+}
+
+/// The file of a project that is run, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// Relative to the project, with `/` between. `node_modules/.bin/NAME`: the program of that name, which a
+    /// package that is not installed yet may bring; see [`program`].
+    pub path: String,
+    /// The program's arguments: `Deno.args`, and what follows the file's name in `process.argv`. Variables in
+    /// them are not replaced yet; see [`arguments`].
+    pub args: Vec<String>,
+    /// The place that chose it, in words for the log: `main in package.json`.
+    pub reason: String,
+    /// Modules that are evaluated before it, as `node --import` takes them.
+    pub preload: Vec<String>,
+    /// Variables that the command sets which chose it. Those that the policy sets go before them.
+    pub env: BTreeMap<String, String>,
+    /// Folders that it serves from and git may ignore, besides the one that it is in.
+    pub outputs: Vec<String>,
+    /// Sentences for the author: places that were passed over, and files that are missing.
+    pub warnings: Vec<String>,
+}
+
+/// Parses the JSON object (with comments) in a configuration file.
+///
+/// # Errors
+/// It does not parse, or is something else than an object; names the file, line and column.
+pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
+    match parse_to_serde_value::<Value>(text, &Default::default()) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err(in_file(file, format!("{file} must hold one JSON object"))),
+        Err(error) => {
+            let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
+            diagnostic.line = u32::try_from(error.line_display()).ok();
+            diagnostic.column = u32::try_from(error.column_display()).ok();
+            Err(diagnostic)
+        }
+    }
+}
+
+/// Finds the entry of the project in `dir`, whose Deno configuration and package.json are given where it has
+/// them: what is named most closely, else the server that a framework has built, else the first of the conventional
+/// names. `docs/entry.md` has the whole order.
+///
+/// # Errors
+/// `switchyard.entry` or `switchyard.args` is not as it has to be, or a named file is not there because the project
+/// has not been built. Where nothing names an entry and no file has a conventional name, the error has no `file`.
+pub fn find(
+    dir: &Path,
+    config: Option<Config<'_>>,
+    package: Option<Config<'_>>,
+) -> Result<Entry, Diagnostic> {
+    search::Search::new(dir, config, package).run()
+}
+
+/// The file of the program that `path` (`node_modules/.bin/NAME`) stands for, relative to the project in `dir`, when a
+/// package that the project's package.json names is installed and brings it.
+pub fn program(dir: &Path, path: &str) -> Option<String> {
+    let name = path.strip_prefix(PROGRAMS)?;
+    let package = files::read_object(&dir.join(PACKAGE_FILE)).unwrap_or_default();
+    programs::find(dir, &package, name)
+}
+
+/// The place that starts a program of the project in `dir`, which then is no site: a start script that runs more than
+/// tools that show pages to developers, or a Procfile. In words: `scripts.start in package.json`.
+pub fn start_of_program(dir: &Path, package: Option<Config<'_>>) -> Option<String> {
+    let script = package.and_then(|package| scripts::start_of_program(package.value));
+    let script = script.map(|script| format!("scripts.{script} in {PACKAGE_FILE}"));
+    script.or_else(|| dir.join(PROCFILE).is_file().then(|| PROCFILE.to_owned()))
+}
+
+/// Returns `true` for an entry that lies in a package.
+pub fn is_in_package(path: &str) -> bool {
+    path.split('/').any(|part| part == "node_modules")
+}
+
+/// An entry's arguments with the variables in them replaced: `$NAME`, `${NAME}` and `${NAME:-default}`.
+pub fn arguments(args: &[String], env: &BTreeMap<String, String>) -> Vec<String> {
+    args.iter().map(|arg| env::expand(arg, env)).collect()
+}
+
+fn in_file(file: &str, message: String) -> Diagnostic {
+    Diagnostic { file: Some(file.to_owned()), message, ..Diagnostic::default() }
+}
+
+#[cfg(test)]
+mod tests;
+
+impl From<&Entry> for ChosenEntry {
+    fn from(entry: &Entry) -> Self {
+        let Entry { path, args, reason, warnings, .. } = entry.clone();
+        Self { path, args, reason, warnings }
+    }
+}

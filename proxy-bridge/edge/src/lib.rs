@@ -1,0 +1,39 @@
+//! The HTTP parts of the listeners of router and bridge.
+//!
+//! - [`connections`]: a limit on connections, with room for health checks
+//! - [`fair`]: a body that is copied in turns with others
+//! - [`forwarded`]: the headers that end at a hop, and those that describe the original client
+//! - [`framing`]: the boundaries of HTTP/1 requests, and the refusal of ambiguous ones
+//! - [`gate`]: the checks in front of listeners that accept commands
+//! - [`guarded`]: a client connection that passes only unambiguous requests to hyper
+//! - [`lingering`]: the end of a connection whose client may still be sending
+//! - [`refusal`]: the reason and the answer for a refused request
+//! - [`routes`]: the project that a request is for
+//! - [`sse`]: a parser of server-sent events
+//! - [`target`]: the canonical form of a request's host and path
+//! - [`tunnel`]: the bytes of two connections, copied both ways after a protocol switch
+//! - [`upload`]: a request body with limits on its size and pace
+//! - [`upstream`]: a connection to a server behind, and the errors of its answers
+
+pub mod connections;
+pub mod fair;
+pub mod forwarded;
+pub mod framing;
+pub mod gate;
+pub mod guarded;
+pub mod lingering;
+pub mod refusal;
+pub mod routes;
+pub mod sse;
+pub mod target;
+pub mod tunnel;
+mod turn;
+pub mod upload;
+pub mod upstream;
+
+/// The settings of tests with generated input: always the same, and few enough for every test run.
+#[cfg(test)]
+pub(crate) fn fuzz() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    Config { cases: 64, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..Config::default() }
+}

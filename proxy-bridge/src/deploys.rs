@@ -1,0 +1,363 @@
+//! Deploys: each goes through its phases by itself, whoever asked for it may leave.
+//!
+//! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees back.
+
+mod job;
+mod jobs;
+mod lost;
+mod rounds;
+mod run;
+mod ticket;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+pub use self::job::{Job, Step};
+use self::jobs::Jobs;
+use self::run::Run;
+pub use self::ticket::Ticket;
+use super::metrics::Metrics;
+use super::problem::Problem;
+use super::records::{Deployed, Outcome, Phase, Record, Records};
+use super::routers::Routers;
+use super::tokens::Action;
+use super::volume::{Change, Unfinished, Volume};
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
+
+/// Routers that hang are waited for in so many deploys at once. They let go by themselves when
+/// their leases are over.
+const MAX_CHORES: usize = 100;
+
+/// How deploys are done.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// From the received upload to the answer.
+    pub timeout: Duration,
+    /// How many routers must publish; `None`: all that can be reached.
+    pub quorum: Option<usize>,
+    /// Uploads at once.
+    pub max_uploads: usize,
+    /// The time for which a removed project can be brought back.
+    pub keep_removed: SignedDuration,
+}
+
+/// All deploys. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Deploys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    volume: Volume,
+    routers: Routers,
+    records: Records,
+    metrics: Metrics,
+    uploads: Arc<Semaphore>,
+    jobs: Mutex<Jobs>,
+    tasks: Mutex<JoinSet<()>>,
+    /// Work that nobody waits for, also when the bridge stops.
+    chores: Mutex<JoinSet<()>>,
+    stopping: AtomicBool,
+}
+
+/// Who asks for what.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub action: Action,
+    pub by: Option<String>,
+    /// `None` while the upload has yet to tell.
+    pub project: Option<ProjectName>,
+    pub idempotency_key: Option<String>,
+}
+
+/// What asking for a deploy gives.
+#[derive(Debug)]
+pub enum Begun {
+    New(Ticket),
+    /// The same was asked for before.
+    Known(Arc<Job>),
+}
+
+impl Deploys {
+    /// `found` are the records of earlier processes, `unfinished` the deploys that one was killed in: they are taken up again.
+    pub fn new(
+        settings: Settings,
+        volume: Volume,
+        routers: Routers,
+        (records, found): (Records, Vec<Record>),
+        unfinished: Vec<Unfinished>,
+        metrics: Metrics,
+    ) -> Self {
+        let shared = Shared {
+            settings,
+            volume,
+            routers,
+            records,
+            metrics,
+            uploads: Arc::new(Semaphore::new(settings.max_uploads)),
+            jobs: Mutex::default(),
+            tasks: Mutex::default(),
+            chores: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        };
+        let deploys = Self(Arc::new(shared));
+        let mut lost = Vec::new();
+        for record in found {
+            let is_unfinished = unfinished.iter().any(|one| one.staging.deploy() == record.deploy);
+            if record.outcome.is_none() && !is_unfinished {
+                lost.push(record.deploy);
+            } else {
+                deploys.remember(record, is_unfinished);
+            }
+        }
+        for one in unfinished {
+            deploys.resume(one);
+        }
+        if !lost.is_empty() {
+            let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
+            deploys.0.chore(lost::let_go(routers, records, lost, settings.timeout));
+        }
+        deploys
+    }
+
+    /// Accepts a deploy.
+    ///
+    /// # Errors
+    /// 409 while another one of the project is under way, 503 while there are too many.
+    pub fn begin(&self, order: Order) -> Result<Begun, Problem> {
+        if self.0.stopping.load(Ordering::Relaxed) {
+            return Err(stopping());
+        }
+        let mut jobs = self.jobs();
+        let earlier = order.idempotency_key.as_ref().and_then(|key| jobs.by_key(&order.by, key));
+        if let Some(job) = &earlier {
+            if !order.is_like(&job.record()) {
+                return Err(key_reused(job));
+            }
+            if !job.is_done() || order.action != Action::Deploy {
+                return Ok(Begun::Known(job.clone()));
+            }
+        }
+        if let Some(project) = &order.project {
+            jobs.check_free(project)?;
+        }
+        let permit = self.0.uploads.clone().try_acquire_owned().map_err(|_| {
+            let detail =
+                format!("{} deploys are being received already: try again soon", self.0.settings.max_uploads);
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+        })?;
+        let record = Record {
+            deploy: Uuid::new_v4().to_string(),
+            action: order.action,
+            phase: Phase::Receive,
+            outcome: None,
+            by: order.by,
+            at: Timestamp::now(),
+            message: None,
+            projects: Vec::new(),
+            routers: Vec::new(),
+            behind: Vec::new(),
+            timings_ms: Default::default(),
+            status: None,
+            problem: None,
+            idempotency_key: order.idempotency_key,
+        };
+        let job = jobs.add(record);
+        Ok(Begun::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
+    }
+
+    pub fn job(&self, id: &str) -> Option<Arc<Job>> {
+        self.jobs().by_id.get(id).cloned()
+    }
+
+    /// The records of all deploys that are known, the newest first.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records: Vec<_> = self.jobs().by_id.values().map(|job| job.record()).collect();
+        records.sort_by(|a, b| (b.at, &b.deploy).cmp(&(a.at, &a.deploy)));
+        records
+    }
+
+    pub fn volume(&self) -> &Volume {
+        &self.0.volume
+    }
+
+    /// Takes up what a killed bridge left in the middle.
+    fn resume(&self, unfinished: Unfinished) {
+        let (staging, changes) = (unfinished.staging, unfinished.changes);
+        let id = staging.deploy().to_owned();
+        let mut jobs = self.jobs();
+        let job = jobs.by_id.get(&id).cloned().unwrap_or_else(|| {
+            let action = match changes.first() {
+                Some(Change::Remove(..)) => Action::Delete,
+                Some(Change::BringBack(..)) => Action::Rollback,
+                _ => Action::Deploy,
+            };
+            let record = Record {
+                deploy: id.clone(),
+                action,
+                phase: Phase::Store,
+                outcome: None,
+                by: None,
+                at: Timestamp::now(),
+                message: None,
+                projects: deployed(&changes),
+                routers: Vec::new(),
+                behind: Vec::new(),
+                timings_ms: Default::default(),
+                status: None,
+                problem: None,
+                idempotency_key: None,
+            };
+            jobs.add(record)
+        });
+        for change in &changes {
+            jobs.busy.insert(change.project().clone(), id.clone());
+        }
+        drop(jobs);
+        tracing::warn!(deploy = id, "a deploy was cut off: it is taken up again");
+        let run = Run::new(self.0.clone(), job, staging, changes, false);
+        spawn(&mut self.tasks(), async move { run.resume().await });
+    }
+
+    /// Lets the deploys under way finish for at most `grace`. What is cut off is taken up at the next start.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        self.0.chores().abort_all();
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, ended).await.is_err() {
+            tracing::warn!("deploys under way are cut off: the next start takes them up");
+        }
+    }
+
+    fn remember(&self, record: Record, is_unfinished: bool) {
+        let id = record.deploy.clone();
+        let mut jobs = self.jobs();
+        jobs.add(record);
+        if !is_unfinished {
+            jobs.retire(id, &self.0.records);
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.0.jobs()
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Has `chore` done behind all answers; not at all when there is too much of this kind.
+    fn chore(&self, chore: impl Future<Output = ()> + Send + 'static) {
+        let mut chores = self.chores();
+        while chores.try_join_next().is_some() {}
+        if chores.len() < MAX_CHORES {
+            chores.spawn(chore);
+        }
+    }
+
+    fn chores(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held for a few map operations, never over an await.
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the deploy of `job`: its record is kept, its projects are free.
+    fn end(&self, job: &Job, end: Result<Outcome, (Outcome, Problem)>) {
+        let id = job.record().deploy;
+        // Whoever has read the answer may deploy again at once.
+        self.free(&id);
+        let record = job.end(end);
+        self.metrics.ended(&record);
+        audit(&record);
+        if let Err(error) = self.records.put(&record) {
+            tracing::error!(deploy = id, "its record will not outlive this process: {error}");
+        }
+    }
+
+    /// The deploy is over: its projects are free for others.
+    fn free(&self, id: &str) {
+        let mut jobs = self.jobs();
+        jobs.busy.retain(|_, deploy| deploy != id);
+        jobs.retire(id.to_owned(), &self.records);
+    }
+}
+
+impl Order {
+    /// Whether it may be what became `record`, asked for once more.
+    fn is_like(&self, record: &Record) -> bool {
+        // While the upload has yet to tell, no project is known.
+        let project = self.project.iter().all(|project| record.names().all(|name| name == project));
+        self.action == record.action && project
+    }
+}
+
+fn spawn(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
+    while tasks.try_join_next().is_some() {}
+    tasks.spawn(task);
+}
+
+fn stopping() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the bridge is stopping: try again soon")
+}
+
+fn key_reused(earlier: &Job) -> Problem {
+    let detail = "this idempotency-key came with other files before: send a new key with each deploy";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+        .with("deploy", earlier.record().deploy)
+}
+
+fn deployed(changes: &[Change]) -> Vec<Deployed> {
+    let one = |change: &Change| {
+        let tree = change.tree();
+        Deployed {
+            project: change.project().clone(),
+            digest: tree.map(|tree| tree.digest),
+            version: tree.map(|tree| format!("{}@{}", tree.project, tree.digest.short())),
+            own: None,
+            previous: None,
+            incarnation: Incarnation::FIRST,
+            removal: None,
+            files: tree.map_or(0, |tree| tree.files),
+            bytes: tree.map_or(0, |tree| tree.bytes),
+        }
+    };
+    let mut all: Vec<_> = changes.iter().map(one).collect();
+    all.sort_by(|a, b| a.project.cmp(&b.project));
+    all
+}
+
+/// One line for each project that was to be changed.
+fn audit(record: &Record) {
+    for deployed in &record.projects {
+        tracing::info!(
+            audit = true,
+            action = record.action.as_str(),
+            project = deployed.project.as_str(),
+            by = record.by,
+            deploy = record.deploy,
+            version = deployed.version,
+            previous = deployed.previous,
+            outcome = record.outcome.map(Outcome::as_str),
+            status = record.status,
+            note = record.message,
+            "{} of {}: {}",
+            record.action,
+            deployed.project,
+            record.outcome.map_or("under way", Outcome::as_str),
+        );
+    }
+}

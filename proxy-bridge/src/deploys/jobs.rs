@@ -1,0 +1,64 @@
+//! Which deploys there are, by id, by idempotency key, and by the projects that they are about.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::Job;
+use crate::problem::Problem;
+use crate::records::{KEPT, Record, Records};
+use switchyard_contract::project::ProjectName;
+
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    pub(super) by_id: HashMap<String, Arc<Job>>,
+    /// The oldest first; at most [`KEPT`], those under way not counted.
+    pub(super) done: VecDeque<String>,
+    /// The projects of deploys under way, and which deploy that is.
+    pub(super) busy: HashMap<ProjectName, String>,
+    pub(super) by_key: HashMap<Key, String>,
+}
+
+/// An idempotency key is its caller's own.
+type Key = (Option<String>, String);
+
+impl Jobs {
+    pub(super) fn add(&mut self, record: Record) -> Arc<Job> {
+        let id = record.deploy.clone();
+        if let Some(key) = &record.idempotency_key {
+            self.by_key.insert((record.by.clone(), key.clone()), id.clone());
+        }
+        let job = Arc::new(Job::new(record));
+        self.by_id.insert(id, job.clone());
+        job
+    }
+
+    pub(super) fn by_key(&self, by: &Option<String>, key: &str) -> Option<Arc<Job>> {
+        let id = self.by_key.get(&(by.clone(), key.to_owned()))?;
+        self.by_id.get(id).cloned()
+    }
+
+    pub(super) fn check_free(&self, project: &ProjectName) -> Result<(), Problem> {
+        let Some(deploy) = self.busy.get(project) else { return Ok(()) };
+        let detail =
+            format!("another deploy of {project} is under way: wait until GET /deploys/{deploy} says done");
+        let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", detail);
+        Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
+    }
+
+    /// Counts a job as done, and lets go of the oldest.
+    pub(super) fn retire(&mut self, id: String, records: &Records) {
+        self.done.push_back(id);
+        while self.done.len() > KEPT {
+            let Some(oldest) = self.done.pop_front() else { return };
+            self.forget(&oldest);
+            records.remove(&oldest);
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: &str) {
+        self.by_id.remove(id);
+        self.by_key.retain(|_, job| job != id);
+    }
+}

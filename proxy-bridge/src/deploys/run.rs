@@ -1,0 +1,273 @@
+//! One deploy, from its stored files to its end.
+
+mod asking;
+mod verdict;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+
+use super::rounds::{Quorum, any_reachable};
+use super::{Job, Shared, lost};
+use crate::problem::Problem;
+use crate::records::{Outcome, Phase, Removal};
+use crate::routers::Router;
+use crate::volume::{Change, Ending, Register, Staging, VolumeError};
+
+/// A deploy that goes through its phases.
+pub(super) struct Run {
+    shared: Arc<Shared>,
+    job: Arc<Job>,
+    /// Away while a blocking step has it.
+    staging: Option<Staging>,
+    /// The incarnations on the volume that `staging` is for.
+    register: Register,
+    changes: Arc<[Change]>,
+    /// A version that does not build stays on the volume.
+    keep: bool,
+    until: Instant,
+    /// How many routers must answer; by those that were known when they were asked to hold.
+    quorum: Quorum,
+    /// The routers that were asked to hold the projects, and have not been let go since.
+    asked: Vec<Arc<Router>>,
+    /// The routers that hold the projects.
+    held: Vec<Arc<Router>>,
+    /// Those of them that have built what was deployed.
+    built: Vec<Arc<Router>>,
+}
+
+/// Why a deploy ends without success.
+type End = (Outcome, Problem);
+
+impl Run {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        job: Arc<Job>,
+        staging: Staging,
+        changes: Vec<Change>,
+        keep: bool,
+    ) -> Self {
+        let until = Instant::now() + shared.settings.timeout;
+        let (asked, held, built) = Default::default();
+        Self {
+            shared,
+            job,
+            register: staging.register().clone(),
+            staging: Some(staging),
+            changes: changes.into(),
+            keep,
+            until,
+            quorum: Quorum::Reachable,
+            asked,
+            held,
+            built,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let end = self.phases().await;
+        self.end(end).await;
+    }
+
+    /// Goes on with a deploy of which all trees, or some, are on the volume; what cannot be gone on with is put back.
+    pub(super) async fn resume(mut self) {
+        if let Some(outcome) = self.job.record().outcome {
+            return self.settle_answered(outcome).await;
+        }
+        self.some_router().await;
+        let completed = async {
+            self.hold().await?;
+            self.blocking(|staging, _| staging.complete()).await
+        };
+        let end = match completed.await {
+            Ok(()) => self.build_and_publish().await,
+            Err(end) => Err(self.undo(end).await),
+        };
+        self.end(end).await;
+    }
+
+    /// Whoever asked for it was answered already, and what they were told is to be so.
+    async fn settle_answered(mut self, outcome: Outcome) {
+        let id = self.staging_id();
+        if !matches!(outcome, Outcome::Live | Outcome::Removed)
+            && let Err((_, problem)) = self.blocking(|staging, _| staging.put_back()).await
+        {
+            tracing::error!(deploy = id, "the old files are still not back: {}", problem.detail());
+        }
+        self.shared.free(&id);
+        self.clean().await;
+    }
+
+    /// Waits until a router can be reached: those that have a name in common are looked up first,
+    /// and all of them may be starting together with the bridge.
+    async fn some_router(&self) {
+        let routers = &self.shared.routers;
+        let mut changed = routers.changed();
+        let known = async { while routers.all().is_empty() && changed.changed().await.is_ok() {} };
+        // Without any, asking them to hold says so.
+        let _ = timeout_at(self.until, known).await;
+        any_reachable(routers, &routers.all(), self.until).await;
+    }
+
+    async fn phases(&mut self) -> Result<Outcome, End> {
+        self.job.begin(Phase::Store);
+        self.note_previous();
+        let record = self.job.record();
+        let records = self.shared.records.clone();
+        self.blocking(move |staging, changes| {
+            staging.store(changes)?;
+            // Whoever takes the deploy up after a crash finds who asked for it.
+            records.put(&record).map_err(|source| VolumeError::io("write the deploy's record", source))
+        })
+        .await?;
+        self.hold().await?;
+        let swapped = self.blocking(|staging, changes| staging.swap(changes)).await;
+        if swapped.is_err() {
+            self.release().await;
+        }
+        swapped?;
+        self.build_and_publish().await
+    }
+
+    async fn build_and_publish(&mut self) -> Result<Outcome, End> {
+        let ready = async {
+            self.build().await?;
+            self.commit().await
+        };
+        if let Err(end) = ready.await {
+            return Err(self.undo(end).await);
+        }
+        self.publish().await?;
+        let removed = self.changes.iter().all(|change| change.tree().is_none());
+        Ok(if removed { Outcome::Removed } else { Outcome::Live })
+    }
+
+    /// Notes on the volume what ends and what begins with this deploy.
+    async fn commit(&mut self) -> Result<(), End> {
+        let previous = self.job.record().projects.into_iter();
+        let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
+        let ending = Ending { keep: self.shared.settings.keep_removed, versions: versions.collect() };
+        self.blocking(move |staging, _| staging.commit(&ending)).await?;
+        let record = self.job.record();
+        let mut projects = record.projects;
+        for deployed in projects.iter_mut().filter(|deployed| deployed.digest.is_none()) {
+            let incarnations = self.register.of(&deployed.project).ok();
+            deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
+        }
+        self.job.received(projects, record.message);
+        Ok(())
+    }
+
+    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem. What
+    /// is committed stays.
+    async fn undo(&mut self, end: End) -> End {
+        if matches!(self.blocking(|staging, _| Ok(staging.is_committed())).await, Ok(true)) {
+            return end;
+        }
+        let left = self.put_back(&end).await;
+        self.release().await;
+        let (outcome, problem) = end;
+        (outcome, problem.with("restored", left.is_empty()).with("left", left))
+    }
+
+    /// Puts the old trees back, unless they are to stay. Returns the projects that were left as they are.
+    async fn put_back(&mut self, (outcome, _): &End) -> Vec<String> {
+        if self.keep && *outcome == Outcome::Failed {
+            return self.changes.iter().map(|change| change.project().to_string()).collect();
+        }
+        let id = self.staging_id();
+        match self.blocking(|staging, _| staging.put_back()).await {
+            Ok(put_back) => put_back.left.iter().map(ToString::to_string).collect(),
+            Err((_, problem)) => {
+                tracing::error!(
+                    deploy = id,
+                    "the old files are not back on the volume: {}",
+                    problem.detail()
+                );
+                self.changes.iter().map(|change| change.project().to_string()).collect()
+            }
+        }
+    }
+
+    async fn end(mut self, end: Result<Outcome, End>) {
+        // Before the answer: what was answered is never undone by a start that finds the journal.
+        if let Err((_, problem)) = self.blocking(|staging, _| staging.settle()).await {
+            tracing::error!(
+                deploy = self.staging_id(),
+                "the next start looks at it again: {}",
+                problem.detail()
+            );
+        }
+        self.shared.end(&self.job, end);
+        // Behind the answer: those who were too slow for it, and old trees, which can be large.
+        self.release().await;
+        let left = std::mem::take(&mut self.asked);
+        if !left.is_empty() {
+            let (routers, id) = (self.shared.routers.clone(), self.staging_id());
+            self.shared.chore(lost::let_go_when_back(routers, left, id));
+        }
+        self.clean().await;
+    }
+
+    async fn clean(&mut self) {
+        let id = self.staging_id();
+        let Some(staging) = self.staging.take() else { return };
+        match spawn_blocking(move || staging.finish()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(deploy = id, "old files stay until the next start: {error}"),
+            Err(panic) => tracing::error!(deploy = id, "old files stay until the next start: {panic}"),
+        }
+    }
+
+    /// Runs a step on the volume, off the threads that serve.
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        step: impl FnOnce(&mut Staging, &[Change]) -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, End> {
+        let lost = || {
+            let problem = Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "volume-failed",
+                "a step on the volume broke off: the log says more; the next start takes the deploy up",
+            );
+            (Outcome::Refused, problem)
+        };
+        let mut staging = self.staging.take().ok_or_else(lost)?;
+        let changes = self.changes.clone();
+        let done = spawn_blocking(move || {
+            let result = step(&mut staging, &changes);
+            (staging, result)
+        });
+        let (staging, result) = done.await.map_err(|panic| {
+            tracing::error!("a step on the volume failed: {panic}");
+            lost()
+        })?;
+        self.staging = Some(staging);
+        result.map_err(|error| (Outcome::Refused, error.into()))
+    }
+
+    fn note_previous(&self) {
+        let routers = self.shared.routers.all();
+        let mut projects = self.job.record().projects;
+        for deployed in &mut projects {
+            let name = deployed.project.as_str();
+            let current = routers.iter().filter(|router| !router.is_behind(name));
+            let live = current.into_iter().find_map(|router| router.status(name)?.live);
+            deployed.previous = live.map(|live| live.version);
+            let change = self.changes.iter().find(|change| *change.project() == deployed.project);
+            deployed.incarnation = match change {
+                Some(Change::BringBack(_, incarnation)) => *incarnation,
+                // One that cannot be read ends the deploy when it is written.
+                _ => self.register.of(&deployed.project).unwrap_or_default().current,
+            };
+        }
+        let message = self.job.record().message;
+        self.job.received(projects, message);
+    }
+
+    fn staging_id(&self) -> String {
+        self.job.record().deploy
+    }
+}

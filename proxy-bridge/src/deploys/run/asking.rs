@@ -1,0 +1,328 @@
+//! What a deploy asks of routers: hold, build, publish, let go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::StatusCode;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::verdict::{Verdict, build_failed};
+use super::{End, Run};
+use crate::deploys::rounds::{Quorum, Refusal, Round, Silent, Terms, any_reachable, ask, insist, while_away};
+use crate::problem::Problem;
+use crate::records::{Outcome, Phase, Told};
+use crate::routers::{CallError, Presence, Router};
+use crate::volume::Change;
+use switchyard_contract::admin::{self, Hold, Report};
+use switchyard_contract::digest::Digest;
+use switchyard_contract::incarnation::Incarnation;
+
+/// Routers hold a project this much longer than the deploy may take: they let go by themselves only when
+/// the bridge is gone.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a router may take to be let go. It lets go by itself when its lease is over.
+const RELEASE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the event of a publish that was answered is waited for: it goes out before the answer.
+const EVENT_WITHIN: Duration = Duration::from_millis(250);
+
+/// How long a router that can be reached is waited for before anything is asked: one that is being
+/// started again is back by then, and one that hangs has been found out.
+const REACHABLE_WITHIN: Duration = Duration::from_millis(2500);
+
+/// A router that shows other files than the volume has (a network file system's cache) is asked again after this.
+const STALE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Run {
+    pub(super) async fn hold(&mut self) -> Result<(), End> {
+        self.job.begin(Phase::Hold);
+        let who = self.shared.routers.all();
+        if who.is_empty() {
+            let problem = Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no-routers",
+                "no router is known: look at --router and --routers, and try again",
+            );
+            return Err((Outcome::Unreachable, problem));
+        }
+        self.job.asks(who.iter().map(|router| router.name().to_owned()));
+        self.quorum = match self.shared.settings.quorum {
+            Some(number) => Quorum::Number(number.min(who.len()).max(1)),
+            None => Quorum::Reachable,
+        };
+        let needs_any = self.quorum == Quorum::Reachable;
+        if needs_any {
+            let until = self.until.min(Instant::now() + REACHABLE_WITHIN);
+            any_reachable(&self.shared.routers, &who, until).await;
+        }
+        self.asked = who.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
+        let order = self.order();
+        let question = |router: Arc<Router>| {
+            let (order, until, routers) = (&order, self.until, &self.shared.routers);
+            async move {
+                while_away(routers, &router).await;
+                insist(until, || router.hold(order)).await.map_err(Refusal::into_text)
+            }
+        };
+        let terms = Terms { needs_any, ..self.terms() };
+        let round = ask(&self.shared.routers, who, terms, question, |()| false).await;
+        for (router, ()) in &round.answers {
+            self.tell(router, Vec::new(), None, "held");
+        }
+        self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
+        let enough = self.enough(&round, "the volume is as it was");
+        if enough.is_err() {
+            self.release().await;
+        }
+        enough
+    }
+
+    /// Has every router build what is on the volume.
+    pub(super) async fn build(&mut self) -> Result<(), End> {
+        self.job.begin(Phase::Build);
+        let mut who = self.held.clone();
+        let mut silent = Vec::new();
+        loop {
+            let terms = Terms { before: self.built.len(), ..self.terms() };
+            let question = |router: Arc<Router>| self.build_on(router);
+            let stop = |verdict: &Verdict| matches!(verdict, Verdict::Bad(_));
+            let mut round = ask(&self.shared.routers, who, terms, question, stop).await;
+            let mut stale = Vec::new();
+            let mut bad = None;
+            for (router, verdict) in round.answers.drain(..) {
+                match verdict {
+                    Verdict::Good(reports) => {
+                        self.job.built(&reports);
+                        self.tell(&router, reports, None, "built");
+                        self.built.push(router);
+                    }
+                    Verdict::Stale(reports) => stale.push((router, reports)),
+                    Verdict::Bad(reports) => {
+                        self.tell(&router, reports.clone(), None, "failed");
+                        bad = Some(reports);
+                    }
+                }
+            }
+            if let Some(reports) = bad {
+                return Err((Outcome::Failed, build_failed(&reports)));
+            }
+            silent.append(&mut round.silent);
+            self.still_ours().await?;
+            if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
+                who = stale.into_iter().map(|(router, _)| router).collect();
+                sleep(STALE_PAUSE).await;
+                continue;
+            }
+            let why = "reads other files than were deployed: is its volume the same?";
+            let seen = |(router, _)| Silent { router, why: why.to_owned(), counts: true };
+            silent.extend(stale.into_iter().map(seen));
+            let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
+            return self.enough(&Round { answers, silent }, "the volume is as it was");
+        }
+    }
+
+    async fn build_on(&self, router: Arc<Router>) -> Result<Verdict, String> {
+        let (id, until) = (self.staging_id(), self.until);
+        loop {
+            match insist(until, || router.build(&id, until - Instant::now())).await {
+                Ok(reports) => return Ok(Verdict::of(&self.changes, reports.projects)),
+                // It was started again since, or its lease was over.
+                Err(refusal) if refusal.is_unknown_deploy() => {
+                    let order = self.order();
+                    insist(until, || router.hold(&order)).await.map_err(Refusal::into_text)?;
+                    sleep(STALE_PAUSE).await;
+                }
+                Err(refusal) => return Err(refusal.into_text()),
+            }
+        }
+    }
+
+    /// # Errors
+    /// Somebody else has changed what was put on the volume.
+    async fn still_ours(&mut self) -> Result<(), End> {
+        let theirs = self
+            .blocking(|staging, changes| {
+                let theirs = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
+                Ok(theirs.cloned())
+            })
+            .await?;
+        let Some(project) = theirs else { return Ok(()) };
+        let detail = format!(
+            "{project} was changed on the volume by somebody else during the deploy, and is served as it is there: look at it, and deploy again"
+        );
+        let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
+        Err((Outcome::Superseded, problem.with("project", project.as_str())))
+    }
+
+    pub(super) async fn publish(&mut self) -> Result<(), End> {
+        self.job.begin(Phase::Publish);
+        let question = |router: Arc<Router>| self.publish_on(router);
+        let round = ask(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
+        let mut published = Vec::new();
+        for (router, reports) in round.answers {
+            self.tell(&router, reports, None, "live");
+            published.push((router, ()));
+        }
+        // Those get their project back when they look at the volume again.
+        for routers in [&mut self.held, &mut self.asked] {
+            routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
+        }
+        let round = Round { answers: published, silent: round.silent };
+        let removed = self.changes.iter().all(|change| change.tree().is_none());
+        let on_volume = if removed {
+            "it is gone from the volume, and the silent routers will drop it when they are back"
+        } else {
+            "the files are on the volume, and the silent routers will serve them when they are back"
+        };
+        self.enough(&round, on_volume)?;
+        // Before the answer, so that whoever has read it is never shown an older version.
+        let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
+        self.mark_behind(&answered).await;
+        Ok(())
+    }
+
+    /// Has routers that did not say that they have published get no forwarded request of the
+    /// projects until they do. Returns when a bridge that is started again will know it, too.
+    async fn mark_behind(&self, published: &[Arc<Router>]) {
+        let routers = &self.shared.routers;
+        let mut behind = Vec::new();
+        for router in routers.all() {
+            if published.iter().any(|other| Arc::ptr_eq(other, &router)) {
+                continue;
+            }
+            for change in self.changes.iter() {
+                routers.mark_behind(&router, change.project(), self.published(change));
+            }
+            if self.changes.iter().any(|change| router.is_behind(change.project().as_str())) {
+                behind.push(router.name().to_owned());
+            }
+        }
+        if let Err(error) = routers.save_behind().await {
+            let deploy = self.staging_id();
+            tracing::error!(deploy, "which routers are behind will not outlive this process: {error}");
+        }
+        self.job.behind(behind);
+    }
+
+    fn terms(&self) -> Terms {
+        Terms { quorum: self.quorum, before: 0, until: self.until, needs_any: false }
+    }
+
+    async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
+        let (id, until) = (self.staging_id(), self.until);
+        match insist(until, || router.publish(&id, until - Instant::now())).await {
+            Ok(reports) => {
+                // Its event is on the way: whoever reads the answer and asks for the projects finds it there.
+                let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
+                Ok(reports.projects)
+            }
+            // The answer was lost, or the router was started again: then it reads the volume by itself.
+            Err(Refusal::Answered { .. }) => timeout_at(until, self.told(&router))
+                .await
+                .map_err(|_| "has not told of the new version in time".to_owned()),
+            Err(refusal) => Err(refusal.into_text()),
+        }
+    }
+
+    /// Waits until the router's own events say that all of it is served.
+    async fn told(&self, router: &Router) -> Vec<Report> {
+        let mut changed = self.shared.routers.changed();
+        loop {
+            if let Some(reports) = self.serving(router) {
+                return reports;
+            }
+            // The registry outlives every deploy.
+            let _ = changed.changed().await;
+        }
+    }
+
+    /// What the router's own events say, when they say that all of it is served.
+    fn serving(&self, router: &Router) -> Option<Vec<Report>> {
+        let one = |change: &Change| {
+            let status = router.status(change.project().as_str());
+            let (digest, version, outcome) = match change {
+                Change::Put(_) | Change::BringBack(..) => {
+                    let (published, incarnation) = self.published(change)?;
+                    let status = status.filter(|status| status.incarnation == incarnation)?;
+                    let live = status.live.filter(|live| live.digest == published.to_string())?;
+                    (Some(live.digest), Some(live.version), admin::Outcome::Live)
+                }
+                Change::Remove(..) if router.is_ready() && status.is_none() => {
+                    (None, None, admin::Outcome::Removed)
+                }
+                Change::Remove(..) => return None,
+            };
+            let project = change.project().to_string();
+            Some(Report { digest, version, ..Report::of(&project, outcome) })
+        };
+        self.changes.iter().map(one).collect()
+    }
+
+    /// The digest of the version that routers make of `change`, as far as they have said, and its
+    /// incarnation.
+    fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
+        let digest = change.digest()?;
+        let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project())?;
+        Some((known.digest.unwrap_or(*digest), known.incarnation))
+    }
+
+    /// # Errors
+    /// Fewer than the quorum have answered.
+    fn enough(&self, round: &Round<()>, volume: &str) -> Result<(), End> {
+        for Silent { router, why, .. } in &round.silent {
+            self.tell(router, Vec::new(), Some(why.clone()), "unreachable");
+        }
+        let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
+        if answered >= quorum {
+            return Ok(());
+        }
+        let who: Vec<_> =
+            round.silent.iter().map(|silent| format!("{} {}", silent.router.name(), silent.why)).collect();
+        let who = who.join("; ");
+        let nobody = self.held.is_empty() && !round.silent.iter().any(|silent| silent.counts);
+        let problem = if nobody && self.quorum == Quorum::Reachable {
+            let detail = format!("no router can be reached: {who}; {volume}; start one, and deploy again");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-routers", detail)
+        } else {
+            let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)
+        };
+        Err((Outcome::Unreachable, problem))
+    }
+
+    pub(super) async fn release(&mut self) {
+        let id = self.staging_id();
+        let release = |router: Arc<Router>| {
+            let id = id.clone();
+            async move {
+                let answered = timeout(RELEASE_WITHIN, router.release(&id)).await;
+                // Of a deploy that it does not know it holds nothing.
+                let is_free = matches!(answered, Ok(Ok(()) | Err(CallError::Answered { .. })));
+                if !is_free {
+                    tracing::warn!(deploy = id, router = router.name(), "it lets go when it is back");
+                }
+                is_free.then_some(router)
+            }
+        };
+        let there = std::mem::take(&mut self.held).into_iter();
+        let there = there.filter(|router| router.presence() != Presence::Away);
+        let free = join_all(there.map(release)).await;
+        let is_free = |router: &Arc<Router>| free.iter().flatten().any(|other| Arc::ptr_eq(other, router));
+        self.asked.retain(|router| !is_free(router));
+    }
+
+    fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
+        self.job.told(Told { router: router.name().to_owned(), reports, error }, outcome);
+    }
+
+    fn order(&self) -> Hold {
+        let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
+        Hold {
+            id: self.staging_id(),
+            projects: self.changes.iter().map(|change| change.project().clone()).collect(),
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What routers' answers to `build` say of a deploy.
+
+use http::StatusCode;
+
+use crate::problem::Problem;
+use crate::volume::Change;
+use switchyard_contract::admin::{self, Report};
+
+/// What a router's answer to `build` says of the deploy.
+pub(super) enum Verdict {
+    Good(Vec<Report>),
+    /// It saw other files than were deployed.
+    Stale(Vec<Report>),
+    Bad(Vec<Report>),
+}
+
+impl Verdict {
+    /// Of `reports`, one for each of `changes`.
+    pub(super) fn of(changes: &[Change], reports: Vec<Report>) -> Self {
+        let mut stale = false;
+        for change in changes {
+            let Some(report) = reports.iter().find(|report| report.project == change.project().as_str())
+            else {
+                return Self::Stale(reports);
+            };
+            let as_deployed = match change.digest() {
+                Some(deployed) => {
+                    let read = report.own.as_ref().or(report.digest.as_ref());
+                    read.is_none_or(|digest| *digest == deployed.to_string())
+                }
+                None => report.outcome == admin::Outcome::Removed,
+            };
+            match report.outcome {
+                _ if !as_deployed => stale = true,
+                admin::Outcome::Failed => return Self::Bad(reports),
+                admin::Outcome::Removed if change.digest().is_some() => stale = true,
+                _ => {}
+            }
+        }
+        if stale { Self::Stale(reports) } else { Self::Good(reports) }
+    }
+}
+
+/// What a deployer needs to mend it: the first project that failed, and its error.
+pub(super) fn build_failed(reports: &[Report]) -> Problem {
+    let failed = reports.iter().find(|report| report.outcome == admin::Outcome::Failed);
+    let project = failed.map(|report| report.project.as_str()).unwrap_or_default();
+    let error = failed.and_then(|report| report.error.clone()).unwrap_or_default();
+    let first = error.message.lines().next().unwrap_or("it does not build").to_owned();
+    let place = match (&error.file, error.line, error.column) {
+        (Some(file), Some(line), Some(column)) => format!(" ({file}:{line}:{column})"),
+        (Some(file), ..) => format!(" ({file})"),
+        _ => String::new(),
+    };
+    let detail = format!("{project} does not build: {first}{place}");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "build-failed", detail)
+        .with("project", project)
+        .with("version", failed.and_then(|report| report.version.clone()))
+        .with("error", serde_json::to_value(error).unwrap_or_default())
+}

@@ -1,0 +1,98 @@
+//! A deploy that has been accepted and waits for its files.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::run::Run;
+use super::{Deploys, Job, deployed, key_reused, spawn, stopping};
+use crate::problem::Problem;
+use crate::records::{Deployed, Outcome};
+use crate::volume::{Change, Staging};
+
+/// A deploy that has been accepted and waits for its files. Dropped, it never was.
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) deploys: Deploys,
+    pub(super) job: Arc<Job>,
+    /// A deploy with the same key that is done: this one must come with the same files.
+    pub(super) earlier: Option<Arc<Job>>,
+    pub(super) started: bool,
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    pub fn id(&self) -> String {
+        self.job.record().deploy
+    }
+
+    /// Has the deploy run with the files that `staging` holds. With the files of an earlier deploy of the same
+    /// idempotency key it is that one.
+    ///
+    /// # Errors
+    /// 409 while another deploy of one of the projects is under way, 422 when the key came with other
+    /// files before.
+    pub fn start(
+        mut self,
+        staging: Staging,
+        changes: Vec<Change>,
+        message: Option<String>,
+        keep: bool,
+    ) -> Result<Arc<Job>, Problem> {
+        let projects = deployed(&changes);
+        if let Some(earlier) = &self.earlier {
+            let same =
+                |a: &Deployed, b: &Deployed| (&a.project, a.files_digest()) == (&b.project, b.files_digest());
+            let before = earlier.record().projects;
+            if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
+                return Ok(earlier.clone());
+            }
+            return Err(key_reused(earlier));
+        }
+        let id = self.id();
+        let mut tasks = self.deploys.tasks();
+        // Whoever stops takes the tasks after saying so: a later one would not be waited for.
+        if self.deploys.0.stopping.load(Ordering::Relaxed) {
+            return Err(stopping());
+        }
+        {
+            let mut jobs = self.deploys.jobs();
+            for deployed in &projects {
+                jobs.check_free(&deployed.project)?;
+            }
+            for deployed in &projects {
+                jobs.busy.insert(deployed.project.clone(), id.clone());
+            }
+        }
+        self.started = true;
+        self.job.received(projects, message);
+        let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
+        spawn(&mut tasks, async move { run.run().await });
+        drop(tasks);
+        Ok(self.job.clone())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.started {
+            let id = self.id();
+            let mut jobs = self.deploys.jobs();
+            jobs.forget(&id);
+            if let Some(earlier) = &self.earlier {
+                let record = earlier.record();
+                if let Some(key) = record.idempotency_key.filter(|_| jobs.by_id.contains_key(&record.deploy))
+                {
+                    jobs.by_key.insert((record.by, key), record.deploy);
+                }
+            }
+            drop(jobs);
+            // Whoever waits for it is let go, and may send it again at once.
+            let detail = "the upload of this deploy was not accepted or broke off: send it again";
+            let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+            self.job.end(Err((Outcome::Refused, gone)));
+        }
+    }
+}

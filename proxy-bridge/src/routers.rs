@@ -1,0 +1,339 @@
+//! What the bridge knows of each router, and how it speaks to one.
+//!
+//! Every router is followed by a task of its own: its events, its projects, whether it takes requests.
+//! Two sources tell of the same: the stream of events that is followed and the events that are posted
+//! ([`Routers::take`]); numbers tell which is newer, so either may be late, twice, or missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use behind::Behind;
+use owner::Owner;
+use router::Common;
+use seen::Seen;
+use state::Changed;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::event::Event;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::{Claim, Route};
+use switchyard_contract::verifier::Verified;
+use switchyard_edge::routes::Routes;
+
+pub use address::{Dns, InvalidAddress, RouterAddress};
+pub use calls::CallError;
+pub(crate) use router::InFlight;
+pub use router::{Presence, Router};
+
+mod address;
+mod behind;
+mod calls;
+mod follow;
+mod owner;
+mod router;
+mod seen;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+/// Marks of routers that have gone are kept up to this many routers in a project, for those that
+/// come back.
+const MAX_BEHIND: usize = 1000;
+
+/// Where routers are.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// Those that were named one by one.
+    pub fixed: Vec<RouterAddress>,
+    /// Those that have a name in common.
+    pub dns: Option<Dns>,
+    /// What their admin listeners ask for: visible ASCII.
+    pub admin_token: Option<String>,
+    /// The folder that remembers which routers are behind. `None`: that ends with the process.
+    pub behind: Option<PathBuf>,
+}
+
+/// All routers. Cheap to clone; all clones are the same. The task that follows the routers ends when the last
+/// one is dropped.
+#[derive(Debug, Clone)]
+pub struct Routers {
+    shared: Arc<Shared>,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+/// What became of an event that was posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It was new, or told of something that is known by now.
+    Applied,
+    /// It was taken before.
+    Duplicate,
+    /// No router of this id is followed. When it comes to be, it tells all that is so by then.
+    UnknownRouter,
+}
+
+/// What the tasks and the outside share.
+#[derive(Debug)]
+struct Shared {
+    common: Arc<Common>,
+    list: RwLock<Arc<[Arc<Router>]>>,
+    /// The ways to the projects that any router has reported.
+    table: RwLock<Routes<ProjectName>>,
+    /// Held while a project's entry in the table is made, so that an older one does not replace a
+    /// newer.
+    making: Mutex<()>,
+    /// How many entries of the table have been made.
+    made: AtomicU64,
+    seen: Mutex<Seen>,
+}
+
+impl Routers {
+    /// Starts to follow the routers, on the current tokio runtime. The caller owns the task: it ends after
+    /// [`Routers::shutdown`], or when nothing of the `Routers` is left.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made, as with an unreadable token; the folder of `behind` cannot
+    /// be read or written.
+    pub fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let client = calls::client(settings.admin_token.as_deref())
+            .context("make the HTTP client that asks routers")?;
+        let known = |name: &str| settings.fixed.iter().any(|router| router.name() == name);
+        let behind = match settings.behind {
+            // Those that have a name in common may be found again at their addresses.
+            Some(folder) => Behind::open(folder.clone(), |name| settings.dns.is_some() || known(name))
+                .with_context(|| format!("read which routers are behind, in {}", folder.display()))?,
+            None => Behind::default(),
+        };
+        let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
+        let shared = Arc::new(Shared {
+            common: Arc::new(Common { client: RwLock::new(client), behind, changed }),
+            list: RwLock::new(Arc::new([])),
+            table: RwLock::default(),
+            making: Mutex::default(),
+            made: AtomicU64::new(0),
+            seen: Mutex::default(),
+        });
+        let owner = Owner::new(shared.clone(), settings.fixed, settings.dns);
+        let task = tokio::spawn(owner.run(stop.subscribe()));
+        Ok((Self { shared, stop: Arc::new(stop) }, task))
+    }
+
+    /// Asks the routers with this token from the next request on.
+    ///
+    /// # Errors
+    /// As for [`Routers::start`]; the token stays as it was.
+    pub fn set_admin_token(&self, token: Option<&str>) -> anyhow::Result<()> {
+        let client = calls::client(token)?;
+        *self.shared.common.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
+    }
+
+    /// Has the task end.
+    pub fn shutdown(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Every router: as they were named, then by address.
+    pub fn all(&self) -> Vec<Arc<Router>> {
+        self.shared.list().to_vec()
+    }
+
+    /// The same without a copy, for every request.
+    pub(crate) fn list(&self) -> Arc<[Arc<Router>]> {
+        self.shared.list()
+    }
+
+    /// The project that a request is for, if it is one that a router has reported.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<ProjectName> {
+        let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.find(host, path).map(|(project, _)| project.clone())
+    }
+
+    /// How often the ways to a project have been worked out since the start.
+    pub fn routes_made(&self) -> u64 {
+        self.shared.made.load(Relaxed)
+    }
+
+    /// Counts up after every change of any router: one comes or goes, is ready or not, tells something
+    /// else, has caught up.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.shared.common.changed.subscribe()
+    }
+
+    /// Applies an event that a router has posted.
+    pub fn take(&self, verified: &Verified) -> Taken {
+        let event = &verified.event;
+        let list = self.shared.list();
+        let Some(router) = list.iter().find(|router| router.state().is_of(&event.data.router)) else {
+            tracing::debug!(router.id = event.data.router, "an event of a router that is not known");
+            return Taken::UnknownRouter;
+        };
+        if !self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&verified.id) {
+            return Taken::Duplicate;
+        }
+        self.shared.heard(router, event);
+        Taken::Applied
+    }
+
+    /// Marks a router that did not say that it has published a deploy which is over all the same: it gets no
+    /// request of this project until it tells of another version than before. `published` is what
+    /// the deploy made of it, `None` when it was removed.
+    ///
+    /// The mark outlives the bridge once [`Routers::save_behind`] has returned.
+    pub fn mark_behind(
+        &self,
+        router: &Router,
+        project: &ProjectName,
+        published: Option<(Digest, Incarnation)>,
+    ) {
+        let name = project.as_str();
+        let published =
+            published.map(|(digest, incarnation)| state::version_of(&digest.to_string(), incarnation));
+        let serves = router.state().serves(name);
+        let list = self.shared.list();
+        let others: Vec<_> = list.iter().map(|other| other.state().serves(name)).collect();
+        let behind = &self.shared.common.behind;
+        behind.mark(router.name(), name, published, serves, others);
+        // It may have reported the deploy in between.
+        self.shared.settle(name);
+        if behind.routers(name).len() > MAX_BEHIND {
+            behind.keep(|name| list.iter().any(|router| router.name() == name));
+        }
+        self.shared.make_routes(name);
+        self.shared.common.tell();
+    }
+
+    /// Returns when it is on disk which routers are behind.
+    ///
+    /// # Errors
+    /// It cannot be written; it is tried again, without anybody waiting.
+    pub async fn save_behind(&self) -> io::Result<()> {
+        self.shared.common.behind.save().await
+    }
+
+    /// The names of the routers that are behind in any project.
+    pub fn behind(&self) -> Vec<String> {
+        let list = self.shared.list();
+        let behind = list.iter().filter(|router| !router.behind().is_empty());
+        behind.map(|router| router.name().to_owned()).collect()
+    }
+
+    /// The projects of which routers serve different versions: which router (by name) serves which digest,
+    /// `None` for nothing. Routers that have not told yet are left out.
+    pub fn skew(&self) -> BTreeMap<String, BTreeMap<String, Option<String>>> {
+        let mut skew: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+        let list = self.shared.list();
+        let told: Vec<_> = list.iter().filter(|router| router.state().is_pulled()).collect();
+        for status in told.iter().flat_map(|router| router.statuses()) {
+            skew.entry(status.name).or_default();
+        }
+        for (project, routers) in &mut skew {
+            routers.extend(told.iter().map(|router| {
+                let live = router.state().get(project).and_then(|status| status.live.clone());
+                (router.name().to_owned(), live.map(|live| live.digest))
+            }));
+        }
+        skew.retain(|_, routers| {
+            let mut digests = routers.values();
+            let first = digests.next();
+            digests.any(|digest| Some(digest) != first)
+        });
+        skew
+    }
+}
+
+impl Shared {
+    fn list(&self) -> Arc<[Arc<Router>]> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_list(&self, routers: Vec<Arc<Router>>) {
+        // Also those that only a router that is leaving has.
+        let mut projects: BTreeSet<_> = self.common.behind.projects().into_iter().collect();
+        let before = self.list();
+        for router in before.iter().chain(&routers) {
+            projects.extend(router.state().all().map(|status| status.name.clone()));
+        }
+        *self.list.write().unwrap_or_else(PoisonError::into_inner) = routers.into();
+        projects.iter().for_each(|project| self.make_routes(project));
+        self.common.tell();
+    }
+
+    /// Applies an event that is of this router.
+    fn heard(&self, router: &Router, event: &Event) {
+        if router.change(|state| state.is_of(&event.data.router) && state.event(event)) {
+            let projects = BTreeSet::from([event.data.project.clone()]);
+            self.told(Changed { projects, ..Changed::default() });
+        }
+    }
+
+    /// Updates what follows from a report of a router, and then notifies subscribers. The work
+    /// grows with the projects that have changed and the number of routers, not with all projects.
+    fn told(&self, changed: Changed) {
+        let Changed { mut projects, others, .. } = changed;
+        if others {
+            projects.extend(self.common.behind.projects());
+        } else if projects.is_empty() {
+            return;
+        }
+        for project in &projects {
+            self.settle(project);
+            self.make_routes(project);
+        }
+        self.common.tell();
+    }
+
+    /// Finds out which of the routers that are behind in a project have caught up.
+    fn settle(&self, project: &str) {
+        let behind = self.common.behind.routers(project);
+        if behind.is_empty() {
+            return;
+        }
+        let list = self.list();
+        let is_behind = |router: &&Arc<Router>| behind.iter().any(|name| name == router.name());
+        let (late, others): (Vec<_>, Vec<_>) = list.iter().partition(is_behind);
+        let current: Vec<_> = others.iter().map(|router| router.state().serves_surely(project)).collect();
+        for router in late {
+            let serves = router.state().serves(project);
+            self.common.behind.settle(router.name(), project, serves, &current);
+        }
+    }
+
+    /// Makes the table's entry of one project: with its claims at any router, each with the best right that
+    /// one gives to it, or none when no router has it. A project that a router is behind in is in the table also before any
+    /// router has reported it: those that have it and those that do not are to be told apart.
+    fn make_routes(&self, name: &str) {
+        // A folder may be called as no project can be.
+        let Ok(project) = ProjectName::parse(name) else { return };
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        self.made.fetch_add(1, Relaxed);
+        let mut is_known = self.common.behind.is_any(name);
+        let mut claims: BTreeMap<Route, Claim> = BTreeMap::new();
+        for router in self.list().iter() {
+            let state = router.state();
+            let Some(status) = state.get(name) else { continue };
+            is_known = true;
+            for claim in &status.claims {
+                let merged = claims.entry(claim.route.clone()).or_insert_with(|| claim.clone());
+                merged.since = merged.since.min(claim.since);
+                merged.assigned |= claim.assigned;
+            }
+        }
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if is_known {
+            let claims: Vec<_> = claims.into_values().collect();
+            table.insert(project.clone(), project, &claims);
+        } else {
+            table.remove(&project);
+        }
+    }
+}

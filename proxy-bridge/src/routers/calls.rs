@@ -1,0 +1,319 @@
+//! What routers are asked and told at their admin listeners. Every call has its bound.
+
+use std::error::Error;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, future};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Router;
+use switchyard_contract::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, Report, Reports};
+use switchyard_contract::bounds;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_edge::sse::{self, Broken, Said, SseEvent};
+
+/// Routers are neighbours: one that is there takes a connection within milliseconds.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// For what a router answers out of its memory.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Between two pieces of a checkout, which a router reads from its disk.
+const PIECE: Duration = Duration::from_secs(30);
+
+/// A router says something every 15 s on a stream of events; one that misses two turns is gone.
+const QUIET: Duration = Duration::from_secs(40);
+
+/// Why a router did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// No connection, or one that ended before the answer did: it may have done it.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("it did not answer in time")]
+    TimedOut,
+    /// With another status than it should. `problem` is null when the answer was no JSON.
+    #[error("it answered {}{}", status.as_u16(), reason(problem))]
+    Answered { status: StatusCode, problem: Value },
+    /// What it answered is not what such an answer should be; the text says why.
+    #[error("its answer is not understood: {0}")]
+    NotUnderstood(String),
+}
+
+fn reason(problem: &Value) -> String {
+    problem["detail"].as_str().map(|detail| format!(": {detail}")).unwrap_or_default()
+}
+
+impl From<reqwest::Error> for CallError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() && !error.is_connect() {
+            return Self::TimedOut;
+        }
+        // The cause at the end is the one that says what happened.
+        let mut cause: &dyn Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        Self::Unreachable(cause.to_string())
+    }
+}
+
+impl From<Broken> for CallError {
+    fn from(error: Broken) -> Self {
+        Self::Unreachable(error.to_string())
+    }
+}
+
+/// Makes the client that all routers are asked with. They are asked directly: no proxy from the environment,
+/// and no redirect, which would take the token to an address that nobody configured.
+///
+/// # Errors
+/// The token is no value of a header, or the system's certificates cannot be read.
+pub(super) fn client(token: Option<&str>) -> anyhow::Result<Client> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| anyhow::anyhow!("the admin token has characters that no header can have"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let client = Client::builder()
+        .default_headers(headers)
+        .connect_timeout(CONNECT)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("switchyard-bridge/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(client)
+}
+
+impl Router {
+    /// Has the router leave the deploy's projects alone. It answers when no attempt at them is under way
+    /// any more; waited for as long as the lease, since there is nothing to be had afterwards.
+    ///
+    /// # Errors
+    /// As for every call: not reached, not in time, or not 204.
+    pub async fn hold(&self, hold: &Hold) -> Result<(), CallError> {
+        let body = serde_json::to_vec(hold).expect("an order is plain data");
+        let request = self.request(Method::POST, &["_deploys"]);
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        whole(request, Duration::from_millis(hold.lease_ms)).await.map(drop)
+    }
+
+    /// Has the router build what is on the volume, and publish nothing.
+    ///
+    /// # Errors
+    /// As for every call. A version that does not build is none: its report says so.
+    pub async fn build(&self, deploy: &str, within: Duration) -> Result<Reports, CallError> {
+        json(self.request(Method::POST, &["_deploys", deploy, "build"]), within).await
+    }
+
+    /// Has the router publish what it has built.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn publish(&self, deploy: &str, within: Duration) -> Result<Reports, CallError> {
+        json(self.request(Method::POST, &["_deploys", deploy, "publish"]), within).await
+    }
+
+    /// Lets the deploy's projects go.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn release(&self, deploy: &str) -> Result<(), CallError> {
+        whole(self.request(Method::DELETE, &["_deploys", deploy]), SOON).await.map(drop)
+    }
+
+    /// Has the router look at the project now, and tells what came of it.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn reload(&self, project: &str, within: Duration) -> Result<Report, CallError> {
+        json(self.request(Method::POST, &["_reload", project]), within).await
+    }
+
+    /// The versions of the project whose files the router still has.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn checkouts(&self, project: &str, incarnation: Incarnation) -> Result<Checkouts, CallError> {
+        json(self.of_incarnation(&["projects", project, "checkouts"], incarnation), SOON).await
+    }
+
+    /// The project's own files of a version as a tar, the version's digest and that of these files. `short` is the first
+    /// 12 digits of the former. The
+    /// stream ends in an error when the router falls silent.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn checkout(
+        &self,
+        project: &str,
+        incarnation: Incarnation,
+        short: &str,
+    ) -> Result<
+        (Digest, Digest, impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + 'static + use<>),
+        CallError,
+    > {
+        let request = self.of_incarnation(&["projects", project, "checkouts", short], incarnation);
+        let response = head(request, PIECE).await?;
+        let digest = |name: &HeaderName| response.headers().get(name)?.to_str().ok()?.parse::<Digest>().ok();
+        let of_version = digest(&DIGEST).ok_or_else(|| {
+            CallError::NotUnderstood("it has no x-switchyard-digest of 64 hex digits".to_owned())
+        })?;
+        let of_files = digest(&OWN_DIGEST).unwrap_or(of_version);
+        Ok((of_version, of_files, pieces(response, PIECE)))
+    }
+
+    /// The last `lines` that the project's processes printed and, with `follow`, all that come, for as
+    /// long as they are listened to. The stream ends when the router does; one that breaks off ends in an event `error`.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn logs(
+        &self,
+        project: &str,
+        lines: usize,
+        follow: bool,
+    ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
+        let mut url = self.url(&["projects", project, "logs"]);
+        url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
+        let said = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
+        Ok(Box::pin(said.filter_map(|said| {
+            future::ready(match said {
+                Ok(Said::Event(event)) => Some(event),
+                Ok(Said::Comment(_)) => None,
+                Err(broken) => {
+                    let data = serde_json::json!({ "error": broken.to_string() }).to_string();
+                    Some(SseEvent { kind: "error".to_owned(), data })
+                }
+            })
+        })))
+    }
+
+    /// The events after number `last`, or from now on.
+    pub(super) async fn events(
+        &self,
+        last: Option<u64>,
+    ) -> Result<impl Stream<Item = Result<Said, Broken>> + Send + Unpin + use<>, CallError> {
+        let mut request = self.request(Method::GET, &["events"]);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        Ok(Box::pin(sse::said(pieces(head(request, SOON).await?, QUIET))))
+    }
+
+    /// The projects that have changed since that revision of the router with that id, or all of
+    /// them.
+    pub(super) async fn pull(&self, since: Option<(String, u64)>) -> Result<Projects, CallError> {
+        let mut url = self.url(&["projects"]);
+        if let Some((router, revision)) = since {
+            url.query_pairs_mut().append_pair("since", &revision.to_string()).append_pair("router", &router);
+        }
+        let projects: Projects = json(self.common.client().get(url), SOON).await?;
+        self.statuses.fetch_add(projects.projects.len() as u64, Relaxed);
+        Ok(projects)
+    }
+
+    /// Whether the router says that it takes requests.
+    pub(super) async fn probe(&self, within: Duration) -> Result<bool, CallError> {
+        match whole(self.request(Method::GET, &["readyz"]), within).await {
+            Ok(_) => Ok(true),
+            Err(CallError::Answered { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.common.client().request(method, self.url(path))
+    }
+
+    fn of_incarnation(&self, path: &[&str], incarnation: Incarnation) -> RequestBuilder {
+        let mut url = self.url(path);
+        url.query_pairs_mut().append_pair("incarnation", &incarnation.to_string());
+        self.common.client().request(Method::GET, url)
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.address.admin().clone();
+        url.path_segments_mut().expect("an http URL has a path").clear().extend(path);
+        url
+    }
+}
+
+/// The answer's head, when its status says that all is well.
+async fn head(request: RequestBuilder, within: Duration) -> Result<Response, CallError> {
+    timeout(within, async {
+        let response = request.send().await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = match body(response, bounds::ROUTER_PROBLEM).await {
+            // The status says enough.
+            Err(CallError::NotUnderstood(_)) => Bytes::new(),
+            body => body?,
+        };
+        Err(CallError::Answered { status, problem: problem(&body) })
+    })
+    .await
+    .unwrap_or(Err(CallError::TimedOut))
+}
+
+async fn whole(request: RequestBuilder, within: Duration) -> Result<Bytes, CallError> {
+    let whole = async { body(head(request, within).await?, bounds::ROUTER_ANSWER).await };
+    timeout(within, whole).await.unwrap_or(Err(CallError::TimedOut))
+}
+
+async fn json<T: DeserializeOwned>(request: RequestBuilder, within: Duration) -> Result<T, CallError> {
+    let body = whole(request, within).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        // It may repeat what came.
+        CallError::NotUnderstood(bounds::cut(error.to_string(), bounds::QUOTED))
+    })
+}
+
+/// The problem that a router answers with; null when it is none. Its text goes into records and
+/// logs.
+fn problem(body: &[u8]) -> Value {
+    let mut problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(Value::String(detail)) = problem.get_mut("detail") {
+        *detail = bounds::cut(std::mem::take(detail), bounds::DIAGNOSTIC_MESSAGE);
+    }
+    problem
+}
+
+async fn body(mut response: Response, most: usize) -> Result<Bytes, CallError> {
+    let mut body = BytesMut::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > most {
+            return Err(CallError::NotUnderstood(format!("it is larger than {most} bytes")));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// The rest of an answer, piece by piece, each within the time.
+fn pieces(
+    response: Response,
+    within: Duration,
+) -> impl Stream<Item = Result<Bytes, CallError>> + Send + Unpin + 'static {
+    Box::pin(futures_util::stream::unfold(Some(response), move |response| async move {
+        let mut response = response?;
+        match timeout(within, response.chunk()).await {
+            Ok(Ok(Some(piece))) => Some((Ok(piece), Some(response))),
+            Ok(Ok(None)) => None,
+            Ok(Err(error)) => Some((Err(error.into()), None)),
+            Err(_) => Some((Err(CallError::TimedOut), None)),
+        }
+    }))
+}

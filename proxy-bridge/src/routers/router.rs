@@ -1,0 +1,258 @@
+//! One router: whether it takes requests, and what it serves.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use http::StatusCode;
+use reqwest::Client;
+use tokio::sync::{Notify, watch};
+
+use super::RouterAddress;
+use super::behind::Behind;
+use super::state::State;
+use switchyard_contract::admin::Status;
+
+/// What all routers share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) client: RwLock<Client>,
+    pub(super) behind: Behind,
+    /// Counts the changes of any router.
+    pub(super) changed: watch::Sender<u64>,
+}
+
+impl Common {
+    pub(super) fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn tell(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
+
+/// One router, as the bridge knows it.
+#[derive(Debug)]
+pub struct Router {
+    pub(super) address: RouterAddress,
+    pub(super) common: Arc<Common>,
+    name: String,
+    public: String,
+    target: (String, u16),
+    /// It said so when it was last asked, and no connection has failed since.
+    takes_requests: AtomicBool,
+    presence: Mutex<(Presence, String)>,
+    /// All projects were told once: a copy of what `state` knows, for every request to read.
+    pulled: AtomicBool,
+    /// It said that it fetches packages.
+    installs: AtomicBool,
+    state: Mutex<State>,
+    /// Has all projects asked for.
+    pub(super) ask_all: Notify,
+    in_flight: AtomicUsize,
+    /// Statuses of projects that were in its answers.
+    pub(super) statuses: AtomicU64,
+    answers: [AtomicU64; 5],
+}
+
+/// What a router's admin listener says of it, if anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has not been asked yet.
+    Unknown,
+    /// `/readyz` says that it takes requests.
+    Ready,
+    /// It answers, and takes no requests: it is starting or stopping.
+    NotReady,
+    /// It takes no connections, or has not answered for a while.
+    Away,
+}
+
+/// A request that is with a router. Dropped when the last byte of the answer is out.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Router>);
+
+impl Router {
+    pub(super) fn new(address: RouterAddress, common: Arc<Common>) -> Self {
+        Self {
+            name: address.name(),
+            public: address.public(),
+            target: address.target(),
+            address,
+            common,
+            takes_requests: AtomicBool::new(false),
+            presence: Mutex::new((Presence::Unknown, String::new())),
+            pulled: AtomicBool::new(false),
+            installs: AtomicBool::new(false),
+            state: Mutex::default(),
+            ask_all: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+            statuses: AtomicU64::new(0),
+            answers: Default::default(),
+        }
+    }
+
+    /// The admin URL, without a slash at the end.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The public URL, without a slash at the end.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// Whether it takes requests: its `/readyz` says so, a connection can be made, and it has told what
+    /// it serves.
+    pub fn is_ready(&self) -> bool {
+        self.takes_requests.load(Relaxed) && self.pulled.load(Relaxed)
+    }
+
+    /// Whether its admin listener answers. A router that hangs is found out after two seconds.
+    pub fn is_reachable(&self) -> bool {
+        matches!(self.presence(), Presence::Ready | Presence::NotReady)
+    }
+
+    pub fn presence(&self) -> Presence {
+        self.present().0
+    }
+
+    /// Why it is [`Presence::Away`]: a part of a sentence.
+    pub fn why_away(&self) -> String {
+        self.present().1.clone()
+    }
+
+    /// How many statuses of projects its answers have had since the bridge was started.
+    pub fn statuses_received(&self) -> u64 {
+        self.statuses.load(Relaxed)
+    }
+
+    /// Whether it fetches packages that the volume lacks. `false` until it has said so.
+    pub fn installs(&self) -> bool {
+        self.installs.load(Relaxed)
+    }
+
+    pub(super) fn set_installs(&self, installs: bool) {
+        self.installs.store(installs, Relaxed);
+    }
+
+    /// What it last told of a project; `None` when it knows no such project, or has not told yet.
+    pub fn status(&self, project: &str) -> Option<Status> {
+        self.state().get(project).cloned()
+    }
+
+    /// What it last told of all projects, by name.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.state().all().cloned().collect()
+    }
+
+    /// Whether it may still serve `project` as it was before a deploy that was answered 200.
+    pub fn is_behind(&self, project: &str) -> bool {
+        self.common.behind.has(&self.name, project)
+    }
+
+    /// The projects that it is behind in.
+    pub fn behind(&self) -> Vec<String> {
+        self.common.behind.of(&self.name)
+    }
+
+    /// How many forwarded requests are with it.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// How many forwarded requests it has answered with 1xx (a switch of protocols), 2xx, … and 5xx.
+    pub fn answers(&self) -> [u64; 5] {
+        std::array::from_fn(|class| self.answers[class].load(Relaxed))
+    }
+
+    /// The host (a name or an address) and the port of the public listener.
+    pub(crate) fn target(&self) -> (&str, u16) {
+        (&self.target.0, self.target.1)
+    }
+
+    /// Counts a request in.
+    pub(crate) fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self.clone())
+    }
+
+    pub(crate) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100);
+        if let Some(count) = self.answers.get(class.saturating_sub(1)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// No connection could be made: it gets no request until it says again that it is ready.
+    pub(crate) fn refused(&self) {
+        if self.takes_requests.swap(false, Relaxed) {
+            tracing::warn!(router = self.name, "{} takes no connections", self.public);
+            self.common.tell();
+        }
+    }
+
+    /// Notes what came of asking whether it is ready. `why`: the reason when it is away.
+    pub(super) fn probed(&self, presence: Presence, ready: bool, why: &str) {
+        let was = std::mem::replace(&mut *self.present(), (presence, why.to_owned())).0;
+        let was_ready = self.takes_requests.swap(ready, Relaxed);
+        if (was, was_ready) == (presence, ready) {
+            return;
+        }
+        if ready && !was_ready {
+            // By now it has read all projects.
+            self.ask_all.notify_one();
+        }
+        let reachable = self.is_reachable();
+        let why = (!why.is_empty()).then_some(why);
+        tracing::info!(router = self.name, reachable, ready, why, "{} {}", self.name, word(reachable, ready));
+        self.common.tell();
+    }
+
+    /// It is not a router of this bridge any more, and nobody asks it.
+    pub(super) fn gone(&self) {
+        self.probed(Presence::Away, false, "it is not among the routers any more");
+    }
+
+    /// It was started again: what it said of itself before counts no more.
+    pub(super) fn restarted(&self) {
+        self.takes_requests.store(false, Relaxed);
+    }
+
+    /// Whether it says that it has read all projects.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.takes_requests.load(Relaxed)
+    }
+
+    /// Changes what is known of its projects.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let changed = change(&mut state);
+        self.pulled.store(state.is_pulled(), Relaxed);
+        changed
+    }
+
+    fn present(&self) -> MutexGuard<'_, (Presence, String)> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock is held for a few map operations, never over an await. The state is whole between any
+    /// two of its calls.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn word(reachable: bool, ready: bool) -> &'static str {
+    match (reachable, ready) {
+        (_, true) => "takes requests",
+        (true, false) => "takes no requests",
+        (false, false) => "cannot be reached",
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,208 @@
+//! Uploads: streamed to the staging folder, checked and hashed on the way.
+//!
+//! Nothing that is not a plain file or folder with a name that is safe everywhere gets through; one entry that
+//! does not refuses the whole upload.
+
+mod archive;
+mod disposition;
+mod multipart;
+mod paths;
+mod raw;
+mod refused;
+mod sink;
+mod tarball;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::HeaderMap;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+pub use self::refused::Refused;
+use self::sink::Sink;
+use switchyard_contract::digest::Digest;
+use switchyard_contract::project::ProjectName;
+
+/// Chunks between the connection and the thread that writes: at most a few hundred kilobytes.
+const CHUNKS: usize = 8;
+
+/// Where an upload's files are written before it is known which folder is the project's.
+const RECEIVED: &str = ".received";
+
+/// Where an archive's are.
+const UNPACKED: &str = ".unpacked";
+
+/// How large an upload may be. Each has a flag of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes on the wire.
+    pub body: u64,
+    /// Bytes in files.
+    pub size: u64,
+    /// Files and folders.
+    pub files: usize,
+    /// Folders in one another.
+    pub depth: usize,
+    /// Bytes in a name.
+    pub name: usize,
+    /// Bytes in the headers of a part.
+    pub part_headers: usize,
+    /// Bytes in the boundary between parts.
+    pub boundary: usize,
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 100 << 20,
+            size: 500 << 20,
+            files: 20_000,
+            depth: 32,
+            name: 255,
+            part_headers: 8192,
+            boundary: 70,
+            time: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What an upload is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    One(ProjectName),
+    /// A folder for each project.
+    Many,
+}
+
+/// A project's files on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    pub project: ProjectName,
+    pub dir: PathBuf,
+    pub digest: Digest,
+    /// Those that count.
+    pub files: u64,
+    pub bytes: u64,
+    /// It gets the `node_modules` that are on the volume where it has none of its own.
+    pub carries_packages: bool,
+}
+
+/// An upload that was accepted.
+#[derive(Debug)]
+pub struct Received {
+    pub trees: Vec<Tree>,
+    pub message: Option<String>,
+    /// Files that were not stored because they do not count: editors' leftovers, `.git`.
+    pub left_out: u64,
+}
+
+/// Receives a body of files (multipart) or of one archive. Each tree ends at `into/<project>`; `into` is there and empty, and the caller's to remove
+/// after an error.
+///
+/// # Errors
+/// What is wrong with the upload, and how to mend it.
+pub async fn receive<S, E>(
+    headers: &HeaderMap,
+    body: S,
+    shape: &Shape,
+    into: &Path,
+    limits: &Limits,
+) -> Result<Received, Refused>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+{
+    let sink = || Sink::new(into.join(RECEIVED), limits);
+    let (sink, message) = if raw::is_archive(headers) {
+        (raw::receive(headers, body, sink()?, limits).await?, None)
+    } else {
+        let boundary = multipart::boundary(headers, limits)?;
+        multipart::receive(body, boundary, sink()?, limits).await?
+    };
+    let (into, shape, limits) = (into.to_owned(), shape.clone(), *limits);
+    let placed = spawn_blocking(move || {
+        let Some((kind, file)) = archive::kind_of(&sink) else { return sink.place(&shape, &into) };
+        let mut contents = Sink::new(into.join(UNPACKED), &limits)?;
+        archive::unpack(kind, &file, &mut contents)?;
+        sink.discard()?;
+        contents.place(&shape, &into)
+    });
+    let (trees, left_out) = joined(placed.await)??;
+    Ok(Received { trees, message, left_out })
+}
+
+/// Receives a tar of one project's files, as a router sends a checkout.
+///
+/// # Errors
+/// As [`receive`].
+pub async fn receive_tar<S, E>(
+    mut body: S,
+    project: &ProjectName,
+    into: &Path,
+    limits: &Limits,
+) -> Result<Received, Refused>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+{
+    let (chunks, reader) = channel_reader();
+    let mut sink = Sink::new(into.join(RECEIVED), limits)?;
+    let (into, project) = (into.to_owned(), project.clone());
+    let unpacking = spawn_blocking(move || {
+        tarball::unpack(reader, &mut sink)?;
+        sink.place_whole(&project, &into)
+    });
+    let send = async {
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| io::Error::other(error.into()));
+            let broken = chunk.is_err();
+            if chunks.send(chunk).await.is_err() || broken {
+                break;
+            }
+        }
+    };
+    let sent = timeout(limits.time, send).await;
+    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    drop(chunks);
+    let tree = joined(unpacking.await)?;
+    sent.map_err(|_| Refused::slow(limits))?;
+    Ok(Received { trees: vec![tree?], message: None, left_out: 0 })
+}
+
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Refused> {
+    result.map_err(|panic| Refused::volume("write the upload", io::Error::other(panic)))
+}
+
+fn channel_reader() -> (mpsc::Sender<io::Result<Bytes>>, ChannelReader) {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    (sender, ChannelReader { receiver, rest: Bytes::new() })
+}
+
+/// Reads what a task sends, on a thread that may block.
+struct ChannelReader {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    rest: Bytes,
+}
+
+impl io::Read for ChannelReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.rest = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.rest.len());
+        buffer[..length].copy_from_slice(&self.rest.split_to(length));
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Names that are safe on every system that may read the volume, and that no two of them take for one.
+
+use std::collections::HashMap;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{Limits, Refused};
+use switchyard_contract::digest::check_path;
+
+/// Longer ones are cut off by tools; Linux allows 4,096 with the volume's own path before it.
+const MAX_PATH: usize = 1024;
+
+/// Names that Windows gives to devices, whatever extension they have.
+const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
+
+/// The path of a file or folder in an upload, relative, with `/` between and without `./` before.
+///
+/// # Errors
+/// The path is not safe; the error says which part of it.
+pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refused> {
+    let bad = |detail: String| Refused::bad("filename", detail).part(given);
+    let mut path = given;
+    while let Some(rest) = path.strip_prefix("./") {
+        path = rest;
+    }
+    check_path(path).map_err(|error| bad(error.to_string()))?;
+    if path.is_empty() || path == "." {
+        return Err(bad("the file has no name: give each part a filename, its path in the project".into()));
+    }
+    if path.starts_with('/') {
+        return Err(bad(format!("{path:?} is an absolute path: make it relative to the project")));
+    }
+    let bytes = path.as_bytes();
+    if bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
+        return Err(bad(format!("{path:?} begins with a drive letter: make it relative to the project")));
+    }
+    if path.contains('\\') {
+        return Err(bad(format!("{path:?} has a backslash: write / between folders")));
+    }
+    if path.len() > MAX_PATH {
+        return Err(bad(format!("a path has more than {MAX_PATH} bytes: shorten it")));
+    }
+    for name in path.split('/') {
+        check_name(name, limits).map_err(|what| match what {
+            Wrong::Name(what) => bad(format!("{path:?}: {what}")),
+            Wrong::Long => {
+                bad(format!("a name has more than {} bytes (--max-name): shorten it", limits.name))
+            }
+        })?;
+    }
+    Ok(path)
+}
+
+enum Wrong {
+    Name(String),
+    Long,
+}
+
+fn check_name(name: &str, limits: &Limits) -> Result<(), Wrong> {
+    let wrong = |what: String| Err(Wrong::Name(what));
+    match name {
+        "" => return wrong("a folder has no name: write one / between folders".into()),
+        "." | ".." => return wrong(format!("{name:?} is no name: a path may not leave the project")),
+        _ => {}
+    }
+    if name.len() > limits.name {
+        return Err(Wrong::Long);
+    }
+    if name.ends_with(['.', ' ']) {
+        return wrong(format!("{name:?} ends with a dot or a blank, which Windows drops: rename it"));
+    }
+    if is_device(name) {
+        return wrong(format!("{name:?} is the name of a device on Windows: rename it"));
+    }
+    Ok(())
+}
+
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end().to_lowercase();
+    let numbered = NUMBERED_DEVICES.iter().any(|device| {
+        let mut rest = stem.strip_prefix(device).unwrap_or_default().chars();
+        matches!((rest.next(), rest.next()), (Some('1'..='9' | '¹' | '²' | '³'), None))
+    });
+    numbered || DEVICES.contains(&stem.as_str())
+}
+
+/// What of a path tells it from another on a file system that ignores case and Unicode form.
+fn fold(path: &str) -> String {
+    path.nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
+}
+
+/// All names of an upload, to find two that are one somewhere.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// By folded path: as it was written, and whether it is a folder.
+    known: HashMap<String, (String, bool)>,
+}
+
+impl Names {
+    /// How many files and folders there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether something of this name, or of one that is the same somewhere, is there.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.known.contains_key(&fold(path))
+    }
+
+    pub(super) fn is_folder(&self, path: &str) -> bool {
+        self.known.get(&fold(path)).is_some_and(|(known, is_folder)| known == path && *is_folder)
+    }
+
+    /// Adds a file, or a folder, and the folders that it is in.
+    ///
+    /// # Errors
+    /// It is there already, or another name is the same on some systems.
+    pub(super) fn add(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+        let slashes = path.match_indices('/').map(|(at, _)| &path[..at]);
+        for folder in slashes {
+            self.add_one(folder, true).map_err(|refused| refused.part(path))?;
+        }
+        self.add_one(path, is_folder).map_err(|refused| refused.part(path))
+    }
+
+    fn add_one(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+        let Some((other, was_folder)) = self.known.get(&fold(path)) else {
+            self.known.insert(fold(path), (path.to_owned(), is_folder));
+            return Ok(());
+        };
+        if other != path {
+            let detail = format!(
+                "{path:?} and {other:?} are the same name where case or Unicode form does not count: rename one of them"
+            );
+            return Err(Refused::bad("filename", detail));
+        }
+        match (is_folder, was_folder) {
+            (true, true) => Ok(()),
+            (false, false) => Err(Refused::bad("filename", format!("{path:?} comes twice: send it once"))),
+            _ => Err(Refused::bad("filename", format!("{path:?} is a file and a folder: send one of them"))),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! An upload whose body is one archive, as `curl --data-binary @project.tar` sends it.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::sink::Sink;
+use super::{CHUNKS, Limits, Refused, joined};
+use switchyard_edge::gate::{ARCHIVES, media_type};
+
+/// The bytes that archives begin with, and the ending of their names. A tar has its mark further behind.
+const BEGINNINGS: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", ".tar.gz"),
+    (b"\x28\xb5\x2f\xfd", ".tar.zst"),
+    (b"PK\x03\x04", ".zip"),
+    (b"PK\x05\x06", ".zip"),
+];
+
+/// The longest of those.
+const BEGINNING: usize = 4;
+
+pub(super) fn is_archive(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| ARCHIVES.contains(&kind.as_str()))
+}
+
+/// Writes the body to `sink` as the one file of the upload, named by what it begins with.
+///
+/// # Errors
+/// It is too large, too slow, or breaks off.
+pub(super) async fn receive<S, E>(
+    headers: &HeaderMap,
+    mut body: S,
+    mut sink: Sink,
+    limits: &Limits,
+) -> Result<Sink, Refused>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+{
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.body) {
+        return Err(too_large(limits));
+    }
+    let (chunks, mut received) = mpsc::channel::<Bytes>(CHUNKS);
+    let writing = spawn_blocking(move || {
+        let Some(first) = received.blocking_recv() else { return Ok(sink) };
+        sink.open(&format!("archive{}", ending(&first)))?;
+        sink.write(&first)?;
+        while let Some(chunk) = received.blocking_recv() {
+            sink.write(&chunk)?;
+        }
+        sink.close();
+        Ok(sink)
+    });
+    let sent = timeout(limits.time, send(&mut body, &chunks, limits)).await;
+    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    drop(chunks);
+    let written = joined(writing.await)?;
+    sent.unwrap_or_else(|_| Err(Refused::slow(limits)))?;
+    written
+}
+
+/// Returns early when the writer has stopped: its own error says why.
+async fn send<S, E>(body: &mut S, chunks: &mpsc::Sender<Bytes>, limits: &Limits) -> Result<(), Refused>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let (mut first, mut total) = (BytesMut::new(), 0);
+    let mut has_begun = false;
+    while let Some(chunk) = body.next().await {
+        let chunk =
+            chunk.map_err(|_| Refused::bad("body", "the upload broke off before its end: send it again"))?;
+        total += chunk.len() as u64;
+        if total > limits.body {
+            return Err(too_large(limits));
+        }
+        let next = if has_begun {
+            chunk
+        } else {
+            first.extend_from_slice(&chunk);
+            if first.len() < BEGINNING {
+                continue;
+            }
+            has_begun = true;
+            first.split().freeze()
+        };
+        if chunks.send(next).await.is_err() {
+            return Ok(());
+        }
+    }
+    if has_begun { Ok(()) } else { Err(Refused::bad("body", "the body is no archive: it is empty")) }
+}
+
+fn ending(first: &[u8]) -> &'static str {
+    let known = BEGINNINGS.into_iter().find(|(beginning, _)| first.starts_with(beginning));
+    known.map_or(".tar", |(_, ending)| ending)
+}
+
+fn too_large(limits: &Limits) -> Refused {
+    Refused::too_large("max-upload", limits.body, "the upload has bytes")
+}

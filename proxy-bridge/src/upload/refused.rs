@@ -1,0 +1,79 @@
+//! Why an upload is not accepted.
+
+use std::io;
+
+use http::StatusCode;
+
+use super::Limits;
+use crate::problem::Problem;
+use crate::volume::VolumeError;
+
+/// What is wrong, where, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub status: StatusCode,
+    pub slug: &'static str,
+    /// A sentence that ends with the mend.
+    pub detail: String,
+    /// The file or entry, as it was named.
+    pub part: Option<String>,
+    /// What of it is wrong: `filename`, `type`, `mode`, …, or the flag of a limit.
+    pub field: Option<String>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, slug: &'static str, detail: String) -> Self {
+        Self { status, slug, detail, part: None, field: None }
+    }
+
+    pub(super) fn bad(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-upload", detail.into()).field(field)
+    }
+
+    /// Over a limit: `what` has more than `limit`, which `flag` sets.
+    pub(super) fn too_large(flag: &str, limit: impl std::fmt::Display, what: &str) -> Self {
+        let detail = format!("{what} more than {limit}: send less, or have --{flag} of the bridge raised");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large", detail).field(flag)
+    }
+
+    pub(super) fn slow(limits: &Limits) -> Self {
+        let detail = format!(
+            "the upload took longer than {} ms: send it faster, or have --upload-timeout of the bridge raised",
+            limits.time.as_millis()
+        );
+        Self::new(StatusCode::REQUEST_TIMEOUT, "upload-timeout", detail).field("upload-timeout")
+    }
+
+    pub(super) fn unsupported(detail: &str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail.to_owned())
+            .field("content-type")
+    }
+
+    pub(super) fn volume(step: &str, error: io::Error) -> Self {
+        let error = VolumeError::io(step, error);
+        Self::new(error.status(), error.slug(), error.to_string())
+    }
+
+    pub(super) fn part(mut self, part: &str) -> Self {
+        self.part.get_or_insert_with(|| part.to_owned());
+        self
+    }
+
+    fn field(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let mut problem = Self::new(refused.status, refused.slug, refused.detail);
+        if let Some(part) = refused.part {
+            problem = problem.with("part", part);
+        }
+        if let Some(field) = refused.field {
+            problem = problem.with("field", field);
+        }
+        problem
+    }
+}

@@ -1,0 +1,180 @@
+//! What a deploy does to the volume, on disk before it does it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Change, Register, VolumeError, sync_folder};
+use crate::upload::Tree;
+use switchyard_contract::digest::{Digest, is_counted, is_entered};
+use switchyard_contract::incarnation::{Data, Incarnation, Incarnations};
+use switchyard_contract::project::ProjectName;
+
+const FILE: &str = "journal.json";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One project of the deploy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) project: ProjectName,
+    /// `None`: the project is taken away.
+    pub(super) put: Option<Put>,
+    /// The fate of its data when it is taken away.
+    #[serde(default)]
+    pub(super) data: Data,
+    /// The incarnation that is brought back with the tree.
+    #[serde(default)]
+    pub(super) brings_back: Option<BringsBack>,
+    /// The folder that was on the volume before.
+    pub(super) before: Option<Identity>,
+}
+
+/// An incarnation that had ended is the current one from the swap on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct BringsBack {
+    pub(super) incarnation: Incarnation,
+    /// The content that is written again when the tree is taken back.
+    pub(super) before: Incarnations,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Put {
+    pub(super) identity: Identity,
+    /// Of [`listing`], when the tree was stored.
+    pub(super) listing: Digest,
+    digest: Digest,
+    files: u64,
+    bytes: u64,
+}
+
+/// Which folder it is, whatever it is called now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// `None` when there is nothing, or something that is no folder.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_dir)?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Journal {
+    /// Of trees that are stored and not yet in their places.
+    pub(super) fn of(changes: &[Change], projects: &Path, register: &Register) -> Result<Self, VolumeError> {
+        let entry = |change: &Change| {
+            let project = change.project().clone();
+            let before = Identity::of(&projects.join(project.as_str()));
+            let put = change.tree().map(Put::of).transpose();
+            let put = put.map_err(|source| VolumeError::io("list the stored files", source))?;
+            let (mut data, mut brings_back) = Default::default();
+            match change {
+                Change::Put(_) => {}
+                Change::BringBack(_, incarnation) => {
+                    let before = register.of(&project)?;
+                    brings_back = Some(BringsBack { incarnation: *incarnation, before });
+                }
+                Change::Remove(_, what) => data = *what,
+            }
+            Ok(Entry { project, put, data, brings_back, before })
+        };
+        Ok(Self { entries: changes.iter().map(entry).collect::<Result<_, VolumeError>>()? })
+    }
+
+    /// Written whole or not at all, and durably.
+    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+        let unfinished = dir.join("journal.new");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(unfinished, dir.join(FILE))?;
+        sync_folder(dir)?;
+        // The folder's own name is new, too.
+        dir.parent().map_or(Ok(()), sync_folder)
+    }
+
+    pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
+        match fs::read(dir.join(FILE)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn remove(dir: &Path) -> io::Result<()> {
+        fs::remove_file(dir.join(FILE))?;
+        sync_folder(dir)
+    }
+
+    pub(super) fn changes(&self, new: &Path) -> Vec<Change> {
+        let change = |entry: &Entry| {
+            let Some(put) = &entry.put else { return Change::Remove(entry.project.clone(), entry.data) };
+            let tree = Tree {
+                project: entry.project.clone(),
+                dir: new.join(entry.project.as_str()),
+                digest: put.digest,
+                files: put.files,
+                bytes: put.bytes,
+                // What is in the journal has what it needs already.
+                carries_packages: true,
+            };
+            match &entry.brings_back {
+                Some(back) => Change::BringBack(tree, back.incarnation),
+                None => Change::Put(tree),
+            }
+        };
+        self.entries.iter().map(change).collect()
+    }
+}
+
+impl Put {
+    fn of(tree: &Tree) -> io::Result<Self> {
+        let gone = || io::Error::new(io::ErrorKind::NotFound, "the staged tree is gone");
+        Ok(Self {
+            identity: Identity::of(&tree.dir).ok_or_else(gone)?,
+            listing: listing(&tree.dir)?,
+            digest: tree.digest,
+            files: tree.files,
+            bytes: tree.bytes,
+        })
+    }
+}
+
+/// A hash of the names, sizes, times and inodes of all that counts below `root`: another one when anything was written.
+pub(super) fn listing(root: &Path) -> io::Result<Digest> {
+    let mut lines = Vec::new();
+    list(root, "", &mut lines)?;
+    lines.sort_unstable();
+    Ok(Digest::from(<[u8; 32]>::from(Sha256::digest(lines.concat()))))
+}
+
+fn list(dir: &Path, prefix: &str, lines: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let path = format!("{prefix}{}", name.to_string_lossy());
+        let metadata = entry.path().symlink_metadata()?;
+        if metadata.is_dir() {
+            if is_entered(name.as_encoded_bytes()) {
+                list(&entry.path(), &format!("{path}/"), lines)?;
+            }
+        } else if is_counted(&path) {
+            let (seconds, nanos) = (metadata.mtime(), metadata.mtime_nsec());
+            lines.push(format!("{path}\0{}\0{seconds}\0{nanos}\0{}\n", metadata.len(), metadata.ino()));
+        }
+    }
+    Ok(())
+}
