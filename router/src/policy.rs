@@ -1,16 +1,18 @@
-//! What the operator allows projects, and what a project gets of what it asks for.
+//! The operator's policy: limits, permissions and routes of projects, and the grant that a project gets for its request.
 
-mod allowed;
-mod asked;
-mod extent;
+mod allow_list;
+mod allowance;
+mod error;
 mod file;
+mod host;
 mod limits;
-mod net;
 mod paths;
 mod reads;
+mod request;
 mod resolve;
 mod routes;
 mod secret;
+mod sys;
 mod variable;
 
 use std::collections::BTreeMap;
@@ -24,95 +26,96 @@ use switchyard_contract::project::ProjectName;
 use switchyard_edge::routes::Assignments;
 use switchyard_protocol::{Limits, Permissions};
 
-use self::allowed::Allowed;
-pub(crate) use self::asked::{Asked, Wrong};
+use self::allowance::Allowance;
+pub(crate) use self::error::{InvalidField, PolicyError};
 pub(crate) use self::reads::{ReadLimit, ReadLimits};
-pub(crate) use self::routes::Verdict;
+pub(crate) use self::request::PermissionRequest;
+pub(crate) use self::routes::ClaimVerdict;
 
-/// What the operator allows: to all projects, and to some of them in other ways.
+/// The operator's policy for all projects, with exceptions for single ones.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    defaults: Allowed,
-    projects: BTreeMap<ProjectName, Allowed>,
-    /// The hosts and path prefixes that it gives to projects.
+    defaults: Allowance,
+    projects: BTreeMap<ProjectName, Allowance>,
+    /// The hosts and path prefixes that the policy assigns to projects.
     assignments: Arc<Assignments>,
 }
 
-/// What a version is given.
+/// The permissions, limits and variables of one version.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) permissions: Permissions,
-    /// Of the cell.
+    /// The limits of each cell.
     pub(crate) limits: Limits,
-    /// Of the requests to it.
+    /// The limits of requests to the version.
     pub(crate) requests: RequestLimits,
-    /// How many cells a version of it has.
+    /// The number of cells of the version.
     pub(crate) cells: usize,
-    /// Secrets among it: shown nowhere.
+    /// The version's variables. May contain secrets: never shown.
     pub(crate) env: BTreeMap<String, String>,
-    /// As `GET /projects/{name}` tells it.
+    /// The grant as `GET /projects/{name}` shows it.
     pub(crate) shown: Grants,
 }
 
-/// What a project's requests may take.
+/// The limits of requests to one project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestLimits {
-    /// Until the answer begins.
+    /// The time until the answer begins, from the end of the request.
     pub(crate) time: Duration,
-    /// Bytes of the body.
+    /// Bytes of a request body.
     pub(crate) body: u64,
-    /// In the project at once.
-    pub(crate) in_flight: usize,
-    /// Waiting for one of those to end.
-    pub(crate) queue: usize,
-    /// How long they wait.
-    pub(crate) patience: Duration,
+    /// Requests in the project at the same time.
+    pub(crate) max_in_flight: usize,
+    /// Requests that wait for one of those to end.
+    pub(crate) max_queued: usize,
+    /// The time that a request waits in the queue before it gets 503.
+    pub(crate) queue_timeout: Duration,
 }
 
 impl Policy {
-    /// What holds without a file: nothing beyond what is safe, and these limits.
+    /// Returns the policy without a file: safe permissions, and these limits.
     pub(crate) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
-        let defaults = Allowed::new(requests, reads);
+        let defaults = Allowance::new(requests, reads);
         Self { defaults, projects: BTreeMap::new(), assignments: Arc::default() }
     }
 
-    /// Reads `file`. What it says nothing of is as in [`Policy::new`]. `state` is the router's own folder, which
-    /// nobody is given.
+    /// Reads `file`. Keys that it leaves out are as in [`Policy::new`]. `state` is the router's own folder, which no
+    /// project may access.
     ///
     /// # Errors
-    /// All that is wrong with it, each with its place in the file and its key. Never a secret.
+    /// Every fault of the file, each with its line, column and key. Never contains a secret.
     pub(crate) fn read(
         file: &Path,
         requests: RequestLimits,
         reads: ReadLimits,
         state: &Path,
-    ) -> Result<Self, Vec<String>> {
+    ) -> Result<Self, Vec<PolicyError>> {
         file::read(file, Self::new(requests, reads), state)
     }
 
     /// The largest limits of reading that any project has.
     pub(crate) fn most_read(&self) -> ReadLimits {
-        let all = self.projects.values().map(|allowed| allowed.reads);
+        let all = self.projects.values().map(|allowance| allowance.reads);
         all.fold(self.defaults.reads, ReadLimits::max)
     }
 
-    /// The limits of reading a project, whatever it asks for.
+    /// The limits of reading a project. A project cannot change them.
     pub(crate) fn reads(&self, project: &ProjectName) -> ReadLimits {
         self.projects.get(project).unwrap_or(&self.defaults).reads
     }
 
-    /// What a project gets that asks for this.
-    pub(crate) fn grant(&self, project: &ProjectName, asked: &Asked) -> Grant {
-        resolve::grant(self.allowed(project), asked)
+    /// Returns the grant of `project` for its request.
+    pub(crate) fn grant(&self, project: &ProjectName, request: &PermissionRequest) -> Grant {
+        resolve::grant(self.allowance(project), request)
     }
 
-    fn allowed(&self, project: &ProjectName) -> &Allowed {
+    fn allowance(&self, project: &ProjectName) -> &Allowance {
         self.projects.get(project).unwrap_or(&self.defaults)
     }
 }
 
 impl Grant {
-    /// Whether the cells of one do for the other: what differs is what requests may take at most.
+    /// Returns true if cells of `other` can serve with this grant: only limits of requests differ.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
         let of_cells = |grant: &Self| (grant.limits, grant.cells);
         (&self.permissions, &self.env) == (&other.permissions, &other.env)
@@ -125,16 +128,19 @@ impl Default for RequestLimits {
         Self {
             time: Duration::from_secs(30),
             body: 10 << 20,
-            in_flight: 100,
-            queue: 100,
-            patience: Duration::from_secs(10),
+            max_in_flight: 100,
+            max_queued: 100,
+            queue_timeout: Duration::from_secs(10),
         }
     }
 }
 
 impl Default for Grant {
     fn default() -> Self {
-        resolve::grant(&Allowed::new(RequestLimits::default(), ReadLimits::default()), &Asked::default())
+        resolve::grant(
+            &Allowance::new(RequestLimits::default(), ReadLimits::default()),
+            &PermissionRequest::default(),
+        )
     }
 }
 

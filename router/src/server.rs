@@ -85,7 +85,8 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
-    let policy = problems.all("policy", policy);
+    let policy =
+        problems.all("policy", policy.map_err(|wrong| wrong.iter().map(ToString::to_string).collect()));
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
     let walled = match (&state, &cell) {
         (Some((state, _)), Some(cell)) => walls(&mut problems, &config, state, cell),

@@ -54,8 +54,8 @@ async fn all_that_is_wrong_with_a_policy_is_named_and_the_start_refused() {
     assert_eq!(ended.status.code(), Some(64));
     let text = ended.log.text();
     for says in [
-        "policy.toml:2:10: defaults.limits.memory: \"lots\" is no size: write 256MB",
-        "policy.toml:3:10: defaults.limits.colour: unknown key; there are memory,",
+        "policy.toml:2:10: defaults.limits.memory: invalid size \"lots\": expected 256MB",
+        "policy.toml:3:10: defaults.limits.colour: unknown key: expected one of memory,",
         "policy.toml:5:10: projects.blog.env.TMPDIR: is reserved",
         "projects.blog.env.KEY: ",
         "/_policy/gone cannot be read",
@@ -123,7 +123,7 @@ async fn what_is_asked_granted_and_refused_is_shown_side_by_side() {
     }}});
     volume.project("a").file("main.ts", hello("a")).file("deno.json", config.to_string()).write();
     let policy = "[defaults.permissions]\nnet = [\"*.example.com\"]\n\
-                  [defaults.limits]\nqueue = 7\nevent_loop = \"2s\"";
+                  [defaults.limits]\nmax_queued = 7\nevent_loop = \"2s\"";
     let router = with_policy(&volume, policy).flag("max-body", 1000).start().await;
     let grants = router.admin.project("a").await.grants.unwrap();
     assert_eq!(grants.asked.read, ["./data", "/etc"]);
@@ -133,7 +133,10 @@ async fn what_is_asked_granted_and_refused_is_shown_side_by_side() {
     assert_eq!(grants.refused.net, ["other.net"]);
     assert_eq!((grants.asked.run, grants.refused.run), (vec!["*".to_owned()], vec!["*".to_owned()]));
     let limits = grants.limits;
-    assert_eq!((limits.queue, limits.event_loop_ms, limits.body, limits.in_flight), (7, 2000, 1000, 100));
+    assert_eq!(
+        (limits.max_queued, limits.event_loop_ms, limits.body, limits.max_in_flight),
+        (7, 2000, 1000, 100)
+    );
 }
 
 #[tokio::test]
@@ -175,7 +178,7 @@ async fn a_changed_policy_reloads_the_projects_that_it_touches_and_no_other() {
     let volume = Volume::with("a", ENV.replace("export", "/* a */ export"));
     volume.project("b").file("main.ts", hello("b")).write();
     volume.write("_policy/key", "one\n");
-    let policy = "[projects.a.env]\nKEY = { from_file = \"key\" }\n[projects.b.limits]\nqueue = 7";
+    let policy = "[projects.a.env]\nKEY = { from_file = \"key\" }\n[projects.b.limits]\nmax_queued = 7";
     let router = with_policy(&volume, policy).start().await;
     let mut events = router.events().await;
     let first = events.wait_live("a").await;
@@ -185,7 +188,7 @@ async fn a_changed_policy_reloads_the_projects_that_it_touches_and_no_other() {
 
     // The same file, another secret.
     volume.replace("_policy/key", "two\n");
-    change_policy(&router, &volume, &policy.replace("queue = 7", "queue = 8"));
+    change_policy(&router, &volume, &policy.replace("max_queued = 7", "max_queued = 8"));
     let live = events.wait_live("a").await;
     assert_eq!(env(&router.public, "a").await["KEY"], "two");
     let (on_a, on_b) = (on_a.finish().await, on_b.finish().await);
@@ -198,7 +201,7 @@ async fn a_changed_policy_reloads_the_projects_that_it_touches_and_no_other() {
     let after = router.admin.projects().await;
     assert_ne!(before["a"].pid, after["a"].pid);
     assert_eq!(before["b"].pid, after["b"].pid);
-    assert_eq!(after["b"].grants.as_ref().unwrap().limits.queue, 8, "it needs no new cell for that");
+    assert_eq!(after["b"].grants.as_ref().unwrap().limits.max_queued, 8, "it needs no new cell for that");
     assert_eq!(events.count(EventType::ReloadLive, "b"), 1);
     assert_eq!(after["a"].reloads[0].trigger, Trigger::Policy);
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);

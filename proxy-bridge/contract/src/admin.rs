@@ -164,12 +164,12 @@ pub struct Limits {
     pub request_ms: u64,
     /// Bytes of a request's body.
     pub body: u64,
-    /// Requests in the project at once.
-    pub in_flight: usize,
+    /// Requests in the project at the same time.
+    pub max_in_flight: usize,
     /// Requests that wait for one of those to end.
-    pub queue: usize,
-    /// Milliseconds that they wait.
-    pub patience_ms: u64,
+    pub max_queued: usize,
+    /// Milliseconds that a request waits in the queue before it gets 503.
+    pub queue_timeout_ms: u64,
     /// Files of the project on the volume, and whatever else lies in its folders and is no folder.
     #[serde(default)]
     pub project_files: u64,

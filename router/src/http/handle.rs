@@ -131,7 +131,7 @@ impl Worker {
         if let Some(slot) = entry.slots.enter() {
             return Ok(slot);
         }
-        let (queue, patience) = (entry.limits.queue, entry.limits.patience);
+        let (queue, patience) = (entry.limits.max_queued, entry.limits.queue_timeout);
         Box::pin(entry.slots.wait(queue, patience)).await.ok_or(Problem::Overloaded)
     }
 
@@ -329,7 +329,7 @@ impl Worker {
                     changed.changed().await
                 }
                 Process::Restarting => {
-                    let patience = || Instant::now() + entry.limits.patience;
+                    let patience = || Instant::now() + entry.limits.queue_timeout;
                     let by = *restarted_by.get_or_insert_with(patience);
                     timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
                 }

@@ -1,4 +1,4 @@
-//! The policy's file: TOML, walked by hand, so that all that is wrong with it is named at once.
+//! The policy's file: TOML, walked by hand, so that all faults are reported together.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -19,26 +19,29 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Policy;
-use super::allowed::Allowed;
-use super::extent::Extent;
-use super::limits::{Kind, LIMITS};
-use super::net::Target;
-use super::resolve::{CLOSED_SYS, SYS_KINDS};
+use super::allow_list::AllowList;
+use super::allowance::Allowance;
+use super::error::{InvalidValue, PolicyError};
+use super::host::HostPattern;
+use super::limits::{LIMITS, Unit};
+use super::sys::{CLOSED_SYS, SYS_KINDS};
 use super::variable::{check_name, check_value, is_reserved};
 use super::{paths, secret};
 
 /// Reads `file` over `base`. `state` is the router's own folder.
 ///
 /// # Errors
-/// All that is wrong.
-pub(super) fn read(file: &Path, base: Policy, state: &Path) -> Result<Policy, Vec<String>> {
-    let text =
-        read_text(file).map_err(|error| vec![format!("{} cannot be read: {error}", file.display())])?;
-    let mut reader = Reader { file, text: &text, state, problems: Vec::new() };
+/// Every fault of the file.
+pub(super) fn read(file: &Path, base: Policy, state: &Path) -> Result<Policy, Vec<PolicyError>> {
+    let unreadable = |error: std::io::Error| {
+        vec![PolicyError::Unreadable { file: file.to_owned(), error: error.to_string() }]
+    };
+    let text = read_text(file).map_err(unreadable)?;
+    let mut reader = PolicyReader { file, text: &text, state, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(&text);
     for error in errors {
-        // Its text shows the line, where a secret may be.
-        reader.problem(error.span().unwrap_or_default(), "no TOML", error.message());
+        // The full text of the error shows the line, which may contain a secret.
+        reader.problem(error.span().unwrap_or_default(), "invalid TOML", error.message());
     }
     if reader.problems.is_empty() {
         let policy = reader.policy(document.get_ref(), base);
@@ -49,24 +52,22 @@ pub(super) fn read(file: &Path, base: Policy, state: &Path) -> Result<Policy, Ve
     Err(reader.problems)
 }
 
-struct Reader<'a> {
+/// The state of reading one file.
+struct PolicyReader<'a> {
     file: &'a Path,
     text: &'a str,
     state: &'a Path,
-    problems: Vec<String>,
+    problems: Vec<PolicyError>,
 }
 
-/// A value, and what it is called: `projects.blog.limits.memory`.
-struct Entry<'a> {
+/// A value with the path of its key: `projects.blog.limits.memory`.
+struct Field<'a> {
     key: String,
     at: Range<usize>,
     value: &'a DeValue<'a>,
 }
 
-/// What is wrong with a value, and what would be right.
-type Checked<T> = Result<T, String>;
-
-impl Reader<'_> {
+impl PolicyReader<'_> {
     fn policy(&mut self, document: &DeTable<'_>, mut policy: Policy) -> Policy {
         let entries = || entries("", document);
         self.known(entries(), &["defaults", "projects", "shared_hosts"]);
@@ -76,27 +77,27 @@ impl Reader<'_> {
             self.set(&mut hosts, &entry, |value| list(value, host));
             self.give(hosts, (&entry.key, entry.at), &Owner::Shared, &mut assignments);
         }
-        // The defaults first, wherever they stand: projects begin with them.
+        // The defaults first, wherever the file has them: projects start from them.
         for (_, entry) in entries().filter(|(name, _)| *name == "defaults") {
             self.layer(&entry, &mut policy.defaults);
-            if matches!(&policy.defaults.routes, Extent::Only(given) if !given.is_empty()) {
-                policy.defaults.routes = Extent::All;
+            if matches!(&policy.defaults.routes, AllowList::Only(given) if !given.is_empty()) {
+                policy.defaults.routes = AllowList::All;
                 let fix = "must be true or false: give a route to one project ([projects.NAME] routes)";
                 self.problem(entry.at, &format!("{}.routes", entry.key), fix);
             }
         }
         for (_, entry) in entries().filter(|(name, _)| *name == "projects") {
             for (name, entry) in self.table(&entry) {
-                let mut allowed = policy.defaults.clone();
-                self.layer(&entry, &mut allowed);
+                let mut allowance = policy.defaults.clone();
+                self.layer(&entry, &mut allowance);
                 match ProjectName::parse(name) {
                     Ok(name) => {
-                        if let Extent::Only(given) = &allowed.routes {
+                        if let AllowList::Only(given) = &allowance.routes {
                             let (owner, key) =
                                 (Owner::Project(name.clone()), format!("{}.routes", entry.key));
                             self.give(given.clone(), (&key, entry.at.clone()), &owner, &mut assignments);
                         }
-                        policy.projects.insert(name, allowed);
+                        policy.projects.insert(name, allowance);
                     }
                     Err(error) => self.problem(entry.at, &entry.key, error),
                 }
@@ -106,7 +107,7 @@ impl Reader<'_> {
         policy
     }
 
-    /// Gives routes to `owner`, none of which may be somebody else's.
+    /// Assigns routes to `owner`. Each may have one owner only.
     fn give(
         &mut self,
         given: Vec<Pattern>,
@@ -121,82 +122,81 @@ impl Reader<'_> {
                 Err(Owner::Project(other)) => format!("projects.{other}.routes"),
                 Err(Owner::Shared) => "shared_hosts".to_owned(),
             };
-            self.problem(at.clone(), key, format!("{other} gives {shown:?} too: leave it in one of them"));
+            self.problem(at.clone(), key, format!("{other} assigns {shown:?} too: keep it in one of them"));
         }
     }
 
-    fn layer(&mut self, layer: &Entry<'_>, allowed: &mut Allowed) {
+    fn layer(&mut self, layer: &Field<'_>, allowance: &mut Allowance) {
         let parts = self.table(layer);
         for (name, entry) in parts {
             match name {
-                "permissions" => self.permissions(&entry, allowed),
-                "limits" => self.limits(&entry, allowed),
-                "env" => self.env(&entry, allowed),
-                "routes" => self.set(&mut allowed.routes, &entry, |value| extent(value, parsed)),
+                "permissions" => self.permissions(&entry, allowance),
+                "limits" => self.limits(&entry, allowance),
+                "env" => self.env(&entry, allowance),
+                "routes" => self.set(&mut allowance.routes, &entry, |value| allow_list(value, parsed)),
                 _ => self.unknown(&entry, &["permissions", "limits", "env", "routes"]),
             }
         }
     }
 
-    fn permissions(&mut self, entry: &Entry<'_>, allowed: &mut Allowed) {
+    fn permissions(&mut self, entry: &Field<'_>, allowance: &mut Allowance) {
         const KNOWN: [&str; 6] = ["read", "write", "net", "private_net", "sys", "env"];
         let state = self.state;
         for (name, entry) in self.table(entry) {
             match name {
-                "read" => {
-                    self.set(&mut allowed.read, &entry, |value| list(value, |text| paths::check(text, state)))
-                }
+                "read" => self
+                    .set(&mut allowance.read, &entry, |value| list(value, |text| paths::check(text, state))),
                 "write" => self
-                    .set(&mut allowed.write, &entry, |value| list(value, |text| paths::check(text, state))),
-                "net" => self.set(&mut allowed.net, &entry, |value| extent(value, public)),
-                "private_net" => self.set(&mut allowed.private_net, &entry, |value| list(value, parsed)),
-                "sys" => self.set(&mut allowed.sys, &entry, |value| list(value, kind)),
-                "env" => self.set(&mut allowed.own_env, &entry, |value| extent(value, parsed)),
+                    .set(&mut allowance.write, &entry, |value| list(value, |text| paths::check(text, state))),
+                "net" => self.set(&mut allowance.net, &entry, |value| allow_list(value, public)),
+                "private_net" => self.set(&mut allowance.private_net, &entry, |value| list(value, parsed)),
+                "sys" => self.set(&mut allowance.sys, &entry, |value| list(value, kind)),
+                "env" => self.set(&mut allowance.own_env, &entry, |value| allow_list(value, parsed)),
                 _ => self.unknown(&entry, &KNOWN),
             }
         }
     }
 
-    fn limits(&mut self, entry: &Entry<'_>, allowed: &mut Allowed) {
+    fn limits(&mut self, entry: &Field<'_>, allowance: &mut Allowance) {
         for (name, entry) in self.table(entry) {
             let Some(limit) = LIMITS.iter().find(|limit| limit.name == name) else {
                 let known: Vec<_> = LIMITS.iter().map(|limit| limit.name).collect();
                 self.unknown(&entry, &known);
                 continue;
             };
-            let read = match limit.kind {
-                Kind::Size => size(entry.value),
-                Kind::Time => millis(entry.value),
-                Kind::Count => count(entry.value),
+            let read = match limit.unit {
+                Unit::Size => size(entry.value),
+                Unit::Time => millis(entry.value),
+                Unit::Count => count(entry.value),
             };
             match read.and_then(|value| limit.check(value, &shown(entry.value)).map(|()| value)) {
-                Ok(value) => (limit.set)(allowed, value),
+                Ok(value) => (limit.set)(allowance, value),
                 Err(error) => self.problem(entry.at, &entry.key, error),
             }
         }
     }
 
-    fn env(&mut self, entry: &Entry<'_>, allowed: &mut Allowed) {
+    fn env(&mut self, entry: &Field<'_>, allowance: &mut Allowance) {
         for (name, entry) in self.table(entry) {
             let checked = check_name(name).and_then(|()| match is_reserved(name) {
-                true => Err("is reserved: the router, Deno or the C library takes it for its own".to_owned()),
+                true => Err(InvalidValue::new("is reserved for the router, Deno or the C library")),
                 false => self.variable(entry.value),
             });
             match checked {
                 Ok(Some(value)) => {
-                    allowed.env.insert(name.to_owned(), value);
+                    allowance.env.insert(name.to_owned(), value);
                 }
                 Ok(None) => {
-                    allowed.env.remove(name);
+                    allowance.env.remove(name);
                 }
                 Err(error) => self.problem(entry.at, &entry.key, error),
             }
         }
     }
 
-    /// The value, or `None` when it is taken away. Never says what a value is.
-    fn variable(&self, value: &DeValue<'_>) -> Checked<Option<String>> {
-        let shape = "must be a string, { from_file = \"PATH\" }, or false to take a default away";
+    /// Returns the value, or `None` if the variable is removed. Errors never show a value.
+    fn variable(&self, value: &DeValue<'_>) -> Result<Option<String>, InvalidValue> {
+        let shape = "must be a string, { from_file = \"PATH\" }, or false to remove a default";
         match value {
             DeValue::String(text) => {
                 check_value(text)?;
@@ -207,21 +207,21 @@ impl Reader<'_> {
                 let mut fields = table.iter().map(|(key, value)| (key.get_ref().as_ref(), value.get_ref()));
                 let (Some(("from_file", DeValue::String(file))), None) = (fields.next(), fields.next())
                 else {
-                    return Err(shape.to_owned());
+                    return Err(InvalidValue::new(shape));
                 };
                 let folder = self.file.parent().unwrap_or(Path::new(""));
                 secret::read(&folder.join(PathBuf::from(file.as_ref()))).map(Some)
             }
-            _ => Err(shape.to_owned()),
+            _ => Err(InvalidValue::new(shape)),
         }
     }
 
-    /// Takes what `read` makes of an entry.
+    /// Sets `target` to the result of `read`, or reports its errors.
     fn set<T>(
         &mut self,
         target: &mut T,
-        entry: &Entry<'_>,
-        read: impl FnOnce(&DeValue<'_>) -> Result<T, Vec<String>>,
+        entry: &Field<'_>,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, Vec<InvalidValue>>,
     ) {
         match read(entry.value) {
             Ok(value) => *target = value,
@@ -233,7 +233,7 @@ impl Reader<'_> {
         }
     }
 
-    fn table<'a>(&mut self, entry: &Entry<'a>) -> Vec<(&'a str, Entry<'a>)> {
+    fn table<'a>(&mut self, entry: &Field<'a>) -> Vec<(&'a str, Field<'a>)> {
         if let Some(table) = entry.value.as_table() {
             return entries(&entry.key, table).collect();
         }
@@ -241,36 +241,43 @@ impl Reader<'_> {
         Vec::new()
     }
 
-    fn known<'a>(&mut self, entries: impl Iterator<Item = (&'a str, Entry<'a>)>, known: &[&str]) {
+    fn known<'a>(&mut self, entries: impl Iterator<Item = (&'a str, Field<'a>)>, known: &[&str]) {
         for (_, entry) in entries.filter(|(name, _)| !known.contains(name)) {
             self.unknown(&entry, known);
         }
     }
 
-    fn unknown(&mut self, entry: &Entry<'_>, known: &[&str]) {
+    fn unknown(&mut self, entry: &Field<'_>, known: &[&str]) {
         let name = entry.key.rsplit('.').next().unwrap_or_default();
         let hint = did_you_mean(name, known);
-        let what = format!("unknown key; there are {}{hint}", known.join(", "));
+        let what = format!("unknown key: expected one of {}{hint}", known.join(", "));
         self.problem(entry.at.clone(), &entry.key, what);
     }
 
     fn problem(&mut self, at: Range<usize>, key: &str, what: impl Display) {
         let (line, column) = line_and_column(self.text, at.start);
-        self.problems.push(format!("{}:{line}:{column}: {key}: {what}", self.file.display()));
+        let (file, key) = (self.file.to_owned(), key.to_owned());
+        self.problems.push(PolicyError::Invalid { file, line, column, key, reason: what.to_string() });
     }
 }
 
-fn entries<'a>(key: &str, table: &'a DeTable<'a>) -> impl Iterator<Item = (&'a str, Entry<'a>)> {
+fn entries<'a>(key: &str, table: &'a DeTable<'a>) -> impl Iterator<Item = (&'a str, Field<'a>)> {
     table.iter().map(move |(name, value): (&Spanned<_>, &Spanned<_>)| {
         let name: &'a str = name.get_ref();
         let key = if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
-        (name, Entry { key, at: value.span(), value: value.get_ref() })
+        (name, Field { key, at: value.span(), value: value.get_ref() })
     })
 }
 
-/// Every entry of a list that is wrong is named.
-fn list<T>(value: &DeValue<'_>, entry: impl Fn(&str) -> Checked<T>) -> Result<Vec<T>, Vec<String>> {
-    let shape = || "must be a list of strings".to_owned();
+/// Reads a list of strings.
+///
+/// # Errors
+/// One error for each invalid entry.
+fn list<T>(
+    value: &DeValue<'_>,
+    entry: impl Fn(&str) -> Result<T, InvalidValue>,
+) -> Result<Vec<T>, Vec<InvalidValue>> {
+    let shape = || InvalidValue::new("must be a list of strings");
     let Some(array) = value.as_array() else { return Err(vec![shape()]) };
     let (mut some, mut wrong) = (Vec::new(), Vec::new());
     for value in array.iter() {
@@ -282,67 +289,84 @@ fn list<T>(value: &DeValue<'_>, entry: impl Fn(&str) -> Checked<T>) -> Result<Ve
     if wrong.is_empty() { Ok(some) } else { Err(wrong) }
 }
 
-fn extent<T>(value: &DeValue<'_>, entry: impl Fn(&str) -> Checked<T>) -> Result<Extent<T>, Vec<String>> {
+fn allow_list<T>(
+    value: &DeValue<'_>,
+    entry: impl Fn(&str) -> Result<T, InvalidValue>,
+) -> Result<AllowList<T>, Vec<InvalidValue>> {
     match value {
         DeValue::Boolean(all) => Ok((*all).into()),
-        DeValue::Array(_) => list(value, entry).map(Extent::Only),
-        _ => Err(vec!["must be true, false or a list of strings".to_owned()]),
+        DeValue::Array(_) => list(value, entry).map(AllowList::Only),
+        _ => Err(vec![InvalidValue::new("must be true, false or a list of strings")]),
     }
 }
 
-fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
-    text.parse().map_err(|error: T::Err| error.to_string())
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, InvalidValue> {
+    text.parse().map_err(InvalidValue::new)
 }
 
-fn host(text: &str) -> Checked<Pattern> {
+fn host(text: &str) -> Result<Pattern, InvalidValue> {
     match parsed(text)? {
-        Pattern::One(Route::Prefix(_)) => Err(format!("{text:?} is not a host (\"apps.example.com\")")),
+        Pattern::One(Route::Prefix(_)) => {
+            let reason = format!("invalid host {text:?}: expected a host (\"apps.example.com\")");
+            Err(InvalidValue::new(reason))
+        }
         pattern => Ok(pattern),
     }
 }
 
-fn public(text: &str) -> Checked<Target> {
-    let target: Target = parsed(text)?;
+fn public(text: &str) -> Result<HostPattern, InvalidValue> {
+    let target: HostPattern = parsed(text)?;
     if target.is_private() {
-        return Err(format!("{text:?} is not public: write its address in private_net"));
+        return Err(InvalidValue::new(format_args!(
+            "{text:?} is not public: move its address to private_net"
+        )));
     }
     Ok(target)
 }
 
-fn kind(text: &str) -> Checked<String> {
+fn kind(text: &str) -> Result<String, InvalidValue> {
     if CLOSED_SYS.contains(&text) {
-        return Err(format!("{text:?} cannot be granted: it is closed to every cell, so take it out"));
+        return Err(InvalidValue::new(format_args!(
+            "{text:?} cannot be granted: remove it, no cell can use it"
+        )));
     }
     if SYS_KINDS.contains(&text) {
         return Ok(text.to_owned());
     }
     let open = SYS_KINDS.into_iter().filter(|kind| !CLOSED_SYS.contains(kind));
-    Err(format!("{text:?} is none of {}", open.collect::<Vec<_>>().join(", ")))
+    let open = open.collect::<Vec<_>>().join(", ");
+    Err(InvalidValue::new(format_args!("invalid kind {text:?}: expected one of {open}")))
 }
 
-fn size(value: &DeValue<'_>) -> Checked<u64> {
-    let wrong = || format!("{} is no size: write 256MB, 1GiB or a number of bytes", shown(value));
+fn size(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
+    let wrong = || {
+        let shown = shown(value);
+        InvalidValue::new(format_args!("invalid size {shown}: expected 256MB, 1GiB or a number of bytes"))
+    };
     match value {
         DeValue::String(text) => text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong()),
         _ => count(value).map_err(|_| wrong()),
     }
 }
 
-fn millis(value: &DeValue<'_>) -> Checked<u64> {
+fn millis(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
     let time = value.as_str().and_then(|text| text.parse::<SignedDuration>().ok());
     let millis = time.and_then(|time| Duration::try_from(time).ok()).map(|time| time.as_millis());
-    millis
-        .and_then(|millis| u64::try_from(millis).ok())
-        .ok_or_else(|| format!("{} is no time: write \"30s\" or \"500ms\"", shown(value)))
+    millis.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(|| {
+        let shown = shown(value);
+        InvalidValue::new(format_args!("invalid time {shown}: expected \"30s\" or \"500ms\""))
+    })
 }
 
-fn count(value: &DeValue<'_>) -> Checked<u64> {
+fn count(value: &DeValue<'_>) -> Result<u64, InvalidValue> {
     let number = value.as_integer();
     let number = number.and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
-    number.ok_or_else(|| format!("{} is no whole number", shown(value)))
+    number.ok_or_else(|| {
+        InvalidValue::new(format_args!("invalid number {}: expected a whole number", shown(value)))
+    })
 }
 
-/// As somebody has written it, roughly.
+/// Returns a value roughly as the file spells it.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),

@@ -1,32 +1,36 @@
-//! The limits that a policy may set: their names, and how little and how much they may be.
+//! The limits that a policy may set: their names, units and ranges.
 
 use std::time::Duration;
 
-use super::allowed::Allowed;
+use super::allowance::Allowance;
+use super::error::InvalidValue;
 
+/// One limit that a policy may set.
 pub(super) struct Limit {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) unit: Unit,
     pub(super) least: Bound,
     pub(super) most: Bound,
-    /// Bytes, milliseconds or a count.
-    pub(super) set: fn(&mut Allowed, u64),
+    /// Stores the value: bytes, milliseconds or a count.
+    pub(super) set: fn(&mut Allowance, u64),
 }
 
-/// How it is written.
+/// The unit of a limit.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// `"256MB"`, or bytes.
+pub(super) enum Unit {
+    /// Bytes: `"256MB"`, or a number.
     Size,
-    /// `"30s"`
+    /// Milliseconds: `"30s"`
     Time,
     Count,
 }
 
+/// The end of a limit's range.
 pub(super) struct Bound {
     pub(super) value: u64,
-    /// As somebody would write it.
+    /// The value as a policy spells it.
     pub(super) text: &'static str,
+    /// The reason for this end of the range.
     pub(super) why: &'static str,
 }
 
@@ -34,145 +38,153 @@ const fn bound(value: u64, text: &'static str, why: &'static str) -> Bound {
     Bound { value, text, why }
 }
 
-/// Processes of one version.
+/// The most processes of one version: each costs a V8 heap and a thread.
 pub(super) const MOST_CELLS: u64 = 16;
 
 const NONE: Bound = bound(0, "0", "");
-const A_DAY: Bound = bound(86_400_000, "24h", "beyond a day it is no limit");
+const A_DAY: Bound = bound(86_400_000, "24h", "a longer time is no limit");
 const A_HUNDRED_THOUSAND: Bound = bound(100_000, "100000", "each holds memory of the router");
 
 pub(super) const LIMITS: &[Limit] = &[
     Limit {
         name: "memory",
-        kind: Kind::Size,
-        least: bound(64_000_000, "64MB", "V8 and the runtime alone take about 50 MB"),
-        most: bound(1_000_000_000_000, "1TB", "beyond that it is no limit"),
-        set: |allowed, value| allowed.limits.memory = value,
+        unit: Unit::Size,
+        least: bound(64_000_000, "64MB", "V8 and the runtime take about 50 MB"),
+        most: bound(1_000_000_000_000, "1TB", "more is no limit"),
+        set: |allowance, value| allowance.limits.memory = value,
     },
     Limit {
         name: "event_loop",
-        kind: Kind::Time,
-        least: bound(100, "100ms", "collecting garbage and a busy machine take that long at times"),
+        unit: Unit::Time,
+        least: bound(100, "100ms", "a garbage collection on a busy machine can take that long"),
         most: A_DAY,
-        set: |allowed, value| allowed.limits.event_loop = value,
+        set: |allowance, value| allowance.limits.event_loop = value,
     },
     Limit {
         name: "workers",
-        kind: Kind::Count,
+        unit: Unit::Count,
         least: NONE,
         most: bound(1000, "1000", "each has a V8 heap and a thread"),
-        set: |allowed, value| allowed.limits.workers = u32::try_from(value).unwrap_or(u32::MAX),
+        set: |allowance, value| allowance.limits.workers = u32::try_from(value).unwrap_or(u32::MAX),
     },
     Limit {
         name: "files",
-        kind: Kind::Count,
-        least: bound(64, "64", "the runtime itself has about thirty open"),
+        unit: Unit::Count,
+        least: bound(64, "64", "the runtime itself has about thirty files open"),
         most: bound(1 << 20, "1048576", "the kernel allows no more (fs.nr_open)"),
-        set: |allowed, value| allowed.limits.files = value,
+        set: |allowance, value| allowance.limits.files = value,
     },
     Limit {
         name: "disk",
-        kind: Kind::Size,
-        least: bound(1_000_000, "1MB", "an empty database of localStorage needs some of it"),
-        most: bound(1_000_000_000_000_000, "1PB", "beyond that it is no limit"),
-        set: |allowed, value| allowed.limits.disk = value,
+        unit: Unit::Size,
+        least: bound(1_000_000, "1MB", "an empty localStorage database needs part of it"),
+        most: bound(1_000_000_000_000_000, "1PB", "more is no limit"),
+        set: |allowance, value| allowance.limits.disk = value,
     },
     Limit {
         name: "disk_files",
-        kind: Kind::Count,
-        least: bound(100, "100", "databases of localStorage, KV and caches need some of them"),
-        most: bound(1_000_000_000, "1000000000", "beyond that it is no limit"),
-        set: |allowed, value| allowed.limits.disk_files = value,
+        unit: Unit::Count,
+        least: bound(100, "100", "databases of localStorage, KV and caches need some files"),
+        most: bound(1_000_000_000, "1000000000", "more is no limit"),
+        set: |allowance, value| allowance.limits.disk_files = value,
     },
     Limit {
         name: "cells",
-        kind: Kind::Count,
-        least: bound(1, "1", "without one nothing answers"),
+        unit: Unit::Count,
+        least: bound(1, "1", "a version needs a process"),
         most: bound(MOST_CELLS, "16", "each is a process with a V8 of its own"),
-        set: |allowed, value| allowed.cells = usize::try_from(value).unwrap_or(usize::MAX),
+        set: |allowance, value| allowance.cells = usize::try_from(value).unwrap_or(usize::MAX),
     },
     Limit {
         name: "request_time",
-        kind: Kind::Time,
+        unit: Unit::Time,
         least: bound(1, "1ms", "no answer takes less"),
         most: A_DAY,
-        set: |allowed, value| allowed.requests.time = Duration::from_millis(value),
+        set: |allowance, value| allowance.requests.time = Duration::from_millis(value),
     },
     Limit {
         name: "body",
-        kind: Kind::Size,
+        unit: Unit::Size,
         least: NONE,
-        most: bound(1_000_000_000_000, "1TB", "beyond that it is no limit"),
-        set: |allowed, value| allowed.requests.body = value,
+        most: bound(1_000_000_000_000, "1TB", "more is no limit"),
+        set: |allowance, value| allowance.requests.body = value,
     },
     Limit {
-        name: "in_flight",
-        kind: Kind::Count,
-        least: bound(1, "1", "with less it could not be asked anything"),
+        name: "max_in_flight",
+        unit: Unit::Count,
+        least: bound(1, "1", "with less the project could not serve"),
         most: A_HUNDRED_THOUSAND,
-        set: |allowed, value| allowed.requests.in_flight = usize::try_from(value).unwrap_or(usize::MAX),
+        set: |allowance, value| {
+            allowance.requests.max_in_flight = usize::try_from(value).unwrap_or(usize::MAX)
+        },
     },
     Limit {
-        name: "queue",
-        kind: Kind::Count,
+        name: "max_queued",
+        unit: Unit::Count,
         least: NONE,
         most: A_HUNDRED_THOUSAND,
-        set: |allowed, value| allowed.requests.queue = usize::try_from(value).unwrap_or(usize::MAX),
+        set: |allowance, value| allowance.requests.max_queued = usize::try_from(value).unwrap_or(usize::MAX),
     },
     Limit {
-        name: "patience",
-        kind: Kind::Time,
+        name: "queue_timeout",
+        unit: Unit::Time,
         least: NONE,
         most: A_DAY,
-        set: |allowed, value| allowed.requests.patience = Duration::from_millis(value),
+        set: |allowance, value| allowance.requests.queue_timeout = Duration::from_millis(value),
     },
     Limit {
         name: "project_files",
-        kind: Kind::Count,
+        unit: Unit::Count,
         least: bound(10, "10", "a project has some files"),
         most: bound(10_000_000, "10000000", "the router keeps the name of each"),
-        set: |allowed, value| allowed.reads.files = value,
+        set: |allowance, value| allowance.reads.files = value,
     },
     Limit {
         name: "project_folders",
-        kind: Kind::Count,
+        unit: Unit::Count,
         least: bound(10, "10", "a project has some folders"),
-        most: bound(1_000_000, "1000000", "each is watched, which takes a kilobyte of the kernel"),
-        set: |allowed, value| allowed.reads.folders = value,
+        most: bound(1_000_000, "1000000", "each watch takes a kilobyte of kernel memory"),
+        set: |allowance, value| allowance.reads.folders = value,
     },
     Limit {
         name: "project_size",
-        kind: Kind::Size,
-        least: bound(1_000_000, "1MB", "the files of a project need some of it"),
+        unit: Unit::Size,
+        least: bound(1_000_000, "1MB", "a project's files need part of it"),
         most: bound(1_000_000_000_000, "1TB", "each version has a copy"),
-        set: |allowed, value| allowed.reads.bytes = value,
+        set: |allowance, value| allowance.reads.bytes = value,
     },
     Limit {
         name: "file_size",
-        kind: Kind::Size,
-        least: bound(1_000_000, "1MB", "a bundled script needs some of it"),
+        unit: Unit::Size,
+        least: bound(1_000_000, "1MB", "a bundled script needs part of it"),
         most: bound(1_000_000_000_000, "1TB", "each version has a copy"),
-        set: |allowed, value| allowed.reads.file_bytes = value,
+        set: |allowance, value| allowance.reads.file_bytes = value,
     },
     Limit {
         name: "read_time",
-        kind: Kind::Time,
-        least: bound(1000, "1s", "a busy machine takes that long at times"),
+        unit: Unit::Time,
+        least: bound(1000, "1s", "a busy machine can take that long"),
         most: bound(3_600_000, "1h", "another project may wait for it to end"),
-        set: |allowed, value| allowed.reads.time = Duration::from_millis(value),
+        set: |allowance, value| allowance.reads.time = Duration::from_millis(value),
     },
 ];
 
 impl Limit {
+    /// Checks that `value` is in the range. `shown` is the value as the policy spells it.
+    ///
     /// # Errors
-    /// It is too little or too much; says why.
-    pub(super) fn check(&self, value: u64, shown: &str) -> Result<(), String> {
+    /// The value is out of range. The error gives the bound and its reason.
+    pub(super) fn check(&self, value: u64, shown: &str) -> Result<(), InvalidValue> {
         let Self { least, most, .. } = self;
         if value < least.value {
-            return Err(format!("{shown} is too little: {} at least, for {}", least.text, least.why));
+            let reason =
+                format!("{shown} is too little: at least {} is needed, because {}", least.text, least.why);
+            return Err(InvalidValue::new(reason));
         }
         if value > most.value {
-            return Err(format!("{shown} is too much: {} at most, for {}", most.text, most.why));
+            let reason =
+                format!("{shown} is too much: at most {} is possible, because {}", most.text, most.why);
+            return Err(InvalidValue::new(reason));
         }
         Ok(())
     }

@@ -1,21 +1,23 @@
-//! Files and folders: what the operator names, and what a project asks for. Of the latter nothing is looked up: what it
-//! means must not depend on links that the project could set.
+//! The paths that the operator allows, and those that a project requests. The latter are never looked up: their meaning
+//! must not depend on links that the project could set.
 
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// What a path of a project stands for.
+use super::error::InvalidValue;
+
+/// The scope of a path that a project requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In the checkout, or all of it.
+pub(super) enum PathScope {
+    /// In the checkout, or all of the checkout.
     Inside,
     /// Absolute, without `..`.
     Absolute(PathBuf),
-    /// Above the project, in whatever folder the router has it.
+    /// Above the project, in a folder of the router.
     Outside,
 }
 
-impl Place {
+impl PathScope {
     pub(super) fn of(text: &str) -> Self {
         let path = Path::new(text);
         let mut plain = PathBuf::new();
@@ -31,7 +33,7 @@ impl Place {
     }
 }
 
-/// What `path` and the `allowed` ones have in common, and whether that is all of `path`.
+/// Returns the paths that `path` and `allowed` have in common, and true if that is all of `path`.
 pub(super) fn meet(path: &Path, allowed: &[PathBuf]) -> (Vec<PathBuf>, bool) {
     if allowed.iter().any(|allowed| path.starts_with(allowed)) {
         return (vec![path.to_owned()], true);
@@ -39,33 +41,33 @@ pub(super) fn meet(path: &Path, allowed: &[PathBuf]) -> (Vec<PathBuf>, bool) {
     (allowed.iter().filter(|allowed| allowed.starts_with(path)).cloned().collect(), false)
 }
 
-/// Takes a path that the operator names. `state` is the router's own folder.
+/// Parses a path of the policy. `state` is the router's own folder.
 ///
 /// # Errors
-/// It is not absolute, leads through a symbolic link, or to the router's own.
-pub(super) fn check(text: &str, state: &Path) -> Result<PathBuf, String> {
-    let Place::Absolute(path) = Place::of(text) else {
-        return Err(format!("{text:?} is no absolute path"));
+/// The path is not absolute, leads through a symbolic link, or overlaps with `state`.
+pub(super) fn check(text: &str, state: &Path) -> Result<PathBuf, InvalidValue> {
+    let PathScope::Absolute(path) = PathScope::of(text) else {
+        return Err(InvalidValue::new(format_args!("invalid path {text:?}: expected an absolute path")));
     };
     match path.canonicalize() {
-        // A cell opens without following links, so that nobody who may write there can lead it elsewhere.
+        // A cell opens paths without following links, so that no writer there can redirect it.
         Ok(real) if real != path => {
-            return Err(format!(
-                "{text:?} leads through a symbolic link: write {:?}",
+            return Err(InvalidValue::new(format_args!(
+                "{text:?} leads through a symbolic link: use {:?}",
                 real.display().to_string()
-            ));
+            )));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            tracing::warn!("{} is in the policy and is not there", path.display());
+            tracing::warn!("{} is in the policy and does not exist", path.display());
         }
-        Err(error) => return Err(format!("{text:?} cannot be looked at: {error}")),
+        Err(error) => return Err(InvalidValue::new(format_args!("{text:?} cannot be read: {error}"))),
         Ok(_) => {}
     }
     if path.starts_with(state) || state.starts_with(&path) {
-        return Err(format!(
-            "{text:?} holds what is the router's own, or is in it (--state {})",
+        return Err(InvalidValue::new(format_args!(
+            "{text:?} overlaps with the router's own folder: choose a path outside of --state {}",
             state.display()
-        ));
+        )));
     }
     Ok(path)
 }
@@ -76,19 +78,19 @@ mod tests {
 
     #[test]
     fn a_path_of_a_project_is_inside_it_or_absolute_or_nothing() {
-        let absolute = |path: &str| Place::Absolute(path.into());
-        for (text, place) in [
-            ("./a", Place::Inside),
-            ("a/../b", Place::Inside),
-            (".", Place::Inside),
-            ("", Place::Inside),
-            ("..", Place::Outside),
-            ("a/../../b", Place::Outside),
+        let absolute = |path: &str| PathScope::Absolute(path.into());
+        for (text, scope) in [
+            ("./a", PathScope::Inside),
+            ("a/../b", PathScope::Inside),
+            (".", PathScope::Inside),
+            ("", PathScope::Inside),
+            ("..", PathScope::Outside),
+            ("a/../../b", PathScope::Outside),
             ("/srv/./a", absolute("/srv/a")),
             ("/srv/../etc", absolute("/etc")),
             ("/../../etc", absolute("/etc")),
         ] {
-            assert_eq!(Place::of(text), place, "{text}");
+            assert_eq!(PathScope::of(text), scope, "{text}");
         }
     }
 
@@ -112,10 +114,11 @@ mod tests {
         let state = root.join("real/state");
         let check = |path: &str| super::check(&root.join(path).to_string_lossy(), &state);
         assert_eq!(check("real/other"), Ok(root.join("real/other")));
-        assert!(check("link").unwrap_err().contains("/real"));
+        assert!(check("link").unwrap_err().to_string().contains("/real"));
         for path in ["real", "real/state", "real/state/run"] {
-            assert!(check(path).unwrap_err().contains("the router's own"), "{path}");
+            assert!(check(path).unwrap_err().to_string().contains("the router's own"), "{path}");
         }
-        assert!(super::check("srv/shared", &state).unwrap_err().contains("no absolute path"));
+        let relative = super::check("srv/shared", &state).unwrap_err().to_string();
+        assert!(relative.contains("expected an absolute path"), "{relative}");
     }
 }

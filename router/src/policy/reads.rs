@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The most that the files of one project may be, and the longest that reading them may take.
+/// The limits of reading one project's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReadLimits {
-    /// Files, and whatever else lies in its folders and is no folder.
+    /// Files, and all other entries of its folders that are not folders.
     pub(crate) files: u64,
     /// Folders, each counted by every symbolic link to it.
     pub(crate) folders: u64,
@@ -13,11 +13,11 @@ pub(crate) struct ReadLimits {
     pub(crate) bytes: u64,
     /// Bytes of one file.
     pub(crate) file_bytes: u64,
-    /// The time for one reading, without the time in which it waits for its turn.
+    /// The time for one reading, excluding the wait for its turn.
     pub(crate) time: Duration,
 }
 
-/// One of the limits.
+/// One of [`ReadLimits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadLimit {
     Files,
@@ -28,7 +28,7 @@ pub(crate) enum ReadLimit {
 }
 
 impl ReadLimits {
-    /// Limits nothing: for files of the router's own, which were within the limits when it made them.
+    /// No limits: for the router's own files, which were within the limits when they were written.
     pub(crate) const NONE: Self = Self {
         files: u64::MAX,
         folders: u64::MAX,
@@ -37,7 +37,7 @@ impl ReadLimits {
         time: Duration::MAX,
     };
 
-    /// The larger one of each limit.
+    /// Returns the larger of each limit.
     pub(super) fn max(self, other: Self) -> Self {
         Self {
             files: self.files.max(other.files),
@@ -62,7 +62,7 @@ impl Default for ReadLimits {
 }
 
 impl ReadLimit {
-    /// Says how a project gets below the limit, or the limit above the project.
+    /// Returns how to get below the limit, or how to raise it.
     pub(crate) fn fix(self) -> &'static str {
         match self {
             Self::Files => {

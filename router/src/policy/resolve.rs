@@ -1,64 +1,35 @@
-//! What a project gets: what it asks for within what the operator allows.
+//! The grant of a project: its request within the operator's allowance.
 
 use std::collections::BTreeMap;
 
 use switchyard_contract::admin::{Grants, Limits as ShownLimits, Rights};
 use switchyard_protocol::{Denied, Permissions};
 
-use super::allowed::Allowed;
-use super::asked::{Asked, Own, Right, Set};
-use super::extent::Extent;
-use super::net::Target;
-use super::paths::{self, Place};
-use super::variable::{GIVEN, Names, is_reserved};
+use super::allow_list::AllowList;
+use super::allowance::Allowance;
+use super::host::HostPattern;
+use super::paths::{self, PathScope};
+use super::request::{PermissionRequest, PermissionSet, RequestedRight, RequestedVariable};
+use super::variable::{PROVIDED, VariablePattern, is_reserved};
 use super::{Grant, RequestLimits};
 
-/// The kinds of system information that there are (`SysDescriptor` in deno_permissions).
-pub(super) const SYS_KINDS: [&str; 23] = [
-    "ca",
-    "cpus",
-    "getPriority",
-    "getegid",
-    "gid",
-    "homedir",
-    "hostname",
-    "inspector",
-    "loadavg",
-    "networkInterfaces",
-    "osRelease",
-    "osUptime",
-    "setPriority",
-    "setegid",
-    "seteuid",
-    "setgid",
-    "setuid",
-    "statfs",
-    "systemMemoryInfo",
-    "uid",
-    "umask",
-    "userInfo",
-    "username",
-];
-
-/// The kinds that no cell can use, so that no policy grants them: the sandbox has no calls for what changes the process, and
-/// a debugger of `node:inspector` would see into what keeps a project from the descriptors of its cell.
-pub(super) const CLOSED_SYS: [&str; 6] =
-    ["inspector", "setPriority", "setegid", "seteuid", "setgid", "setuid"];
-
-/// Where every cell may read, and all but the first of which it may write.
+/// The folders that every cell may read. It may write all but the first.
 const OWN_FOLDERS: [&str; 3] = [".", "$DATA_DIR", "$TMPDIR"];
 
-/// Another name for `$TMPDIR`, in a cell.
+/// Another path of `$TMPDIR` in a cell.
 const OWN_TMP: &str = "/tmp";
 
-/// One kind of permission: what is granted, for the cell and to be shown, and what is not.
-struct Part<T> {
+/// The result for one kind of permission.
+struct Resolved<T> {
+    /// For the cell.
     granted: T,
+    /// The granted entries as the admin listener shows them.
     shown: Vec<String>,
+    /// The requested entries that are not granted.
     refused: Vec<String>,
 }
 
-pub(super) fn grant(allowed: &Allowed, asked: &Asked) -> Grant {
+pub(super) fn grant(allowed: &Allowance, asked: &PermissionRequest) -> Grant {
     let set = asked.rights.as_ref();
     let read = folders(&allowed.read, set.map(|set| &set.read), &OWN_FOLDERS);
     let write = folders(&allowed.write, set.map(|set| &set.write), &OWN_FOLDERS[1..]);
@@ -66,8 +37,9 @@ pub(super) fn grant(allowed: &Allowed, asked: &Asked) -> Grant {
     let private_net = if net.granted.1 { allowed.private_net.clone() } else { Vec::new() };
     let sys = sys(&allowed.sys, set.map(|set| &set.sys));
     let env = env(allowed, asked);
-    let never =
-        |right: fn(&Set) -> &Right<String>| set.map(|set| right(set).allow.shown()).unwrap_or_default();
+    let never = |right: fn(&PermissionSet) -> &RequestedRight<String>| {
+        set.map(|set| right(set).allow.shown()).unwrap_or_default()
+    };
     let shown = Grants {
         asked: shown(asked),
         granted: Rights {
@@ -109,25 +81,25 @@ pub(super) fn grant(allowed: &Allowed, asked: &Asked) -> Grant {
 
 fn folders(
     allowed: &[std::path::PathBuf],
-    asked: Option<&Right<String>>,
+    asked: Option<&RequestedRight<String>>,
     own: &[&str],
-) -> Part<Vec<std::path::PathBuf>> {
+) -> Resolved<Vec<std::path::PathBuf>> {
     let (mut granted, mut refused) = (Vec::new(), Vec::new());
     match asked.map(|right| &right.allow) {
         None => granted.extend_from_slice(allowed),
-        Some(Extent::All) => {
+        Some(AllowList::All) => {
             granted.extend_from_slice(allowed);
-            refused.extend(Extent::<String>::All.shown());
+            refused.extend(AllowList::<String>::All.shown());
         }
-        Some(Extent::Only(paths)) => {
+        Some(AllowList::Only(paths)) => {
             for text in paths {
-                let (both, is_all) = match Place::of(text) {
-                    Place::Inside => (Vec::new(), own.contains(&".")),
-                    Place::Absolute(path) => {
+                let (both, is_all) = match PathScope::of(text) {
+                    PathScope::Inside => (Vec::new(), own.contains(&".")),
+                    PathScope::Absolute(path) => {
                         let (both, is_all) = paths::meet(&path, allowed);
                         (both, is_all || path.starts_with(OWN_TMP))
                     }
-                    Place::Outside => (Vec::new(), false),
+                    PathScope::Outside => (Vec::new(), false),
                 };
                 granted.extend(both);
                 refused.extend((!is_all).then(|| text.clone()));
@@ -138,82 +110,84 @@ fn folders(
     granted.dedup();
     let others = granted.iter().map(|path| path.to_string_lossy().into_owned());
     let shown = own.iter().map(|own| (*own).to_owned()).chain(others).collect();
-    Part { granted, shown, refused }
+    Resolved { granted, shown, refused }
 }
 
-/// The granted part is the list of hosts (`None`: any public one), and whether private ones come with it.
-fn net(allowed: &Allowed, asked: Option<&Right<String>>) -> Part<(Option<Vec<String>>, bool)> {
+/// Grants a list of hosts (`None`: any public host), and `true` if the private networks are granted too.
+fn net(allowed: &Allowance, asked: Option<&RequestedRight<String>>) -> Resolved<(Option<Vec<String>>, bool)> {
     let mut refused = Vec::new();
     let (hosts, with_private) = match asked.map(|right| &right.allow) {
         None => (allowed.net.clone(), true),
-        Some(Extent::All) => {
-            if allowed.net != Extent::All {
-                refused.extend(Extent::<String>::All.shown());
+        Some(AllowList::All) => {
+            if allowed.net != AllowList::All {
+                refused.extend(AllowList::<String>::All.shown());
             }
             (allowed.net.clone(), true)
         }
-        Some(Extent::Only(texts)) => {
+        Some(AllowList::Only(texts)) => {
             let mut hosts = Vec::new();
             for text in texts {
                 let (both, is_all) = match text.parse() {
                     Ok(target) => reachable(allowed, &target),
-                    // Sockets of other kinds than the internet's.
+                    // Unix and vsock sockets.
                     Err(_) => (Vec::new(), false),
                 };
                 hosts.extend(both);
                 refused.extend((!is_all).then(|| text.clone()));
             }
-            (Extent::Only(hosts), !texts.is_empty())
+            (AllowList::Only(hosts), !texts.is_empty())
         }
     };
     let private = with_private.then_some(&allowed.private_net).into_iter().flatten();
     let mut shown = hosts.shown();
     shown.extend(private.map(ToString::to_string).filter(|reach| !hosts.shown().contains(reach)));
     let granted = match &hosts {
-        Extent::All => None,
-        Extent::Only(_) => Some(hosts.shown()),
+        AllowList::All => None,
+        AllowList::Only(_) => Some(hosts.shown()),
     };
-    Part { granted: (granted, with_private), shown, refused }
+    Resolved { granted: (granted, with_private), shown, refused }
 }
 
-/// What of `target` may be reached, and whether that is all of it.
-fn reachable(allowed: &Allowed, target: &Target) -> (Vec<Target>, bool) {
+/// Returns the part of `target` that the project may reach, and true if that is all of `target`.
+fn reachable(allowed: &Allowance, target: &HostPattern) -> (Vec<HostPattern>, bool) {
     if allowed.private_net.iter().any(|reach| target.is_within(reach)) {
         return (vec![target.clone()], true);
     }
     match &allowed.net {
         _ if target.is_private() => (Vec::new(), false),
-        Extent::All => (vec![target.clone()], true),
-        Extent::Only(hosts) if hosts.iter().any(|host| host.covers(target)) => (vec![target.clone()], true),
-        Extent::Only(hosts) => (hosts.iter().filter_map(|host| host.meet(target)).collect(), false),
+        AllowList::All => (vec![target.clone()], true),
+        AllowList::Only(hosts) if hosts.iter().any(|host| host.covers(target)) => {
+            (vec![target.clone()], true)
+        }
+        AllowList::Only(hosts) => (hosts.iter().filter_map(|host| host.meet(target)).collect(), false),
     }
 }
 
-fn sys(allowed: &[String], asked: Option<&Right<String>>) -> Part<Vec<String>> {
+fn sys(allowed: &[String], asked: Option<&RequestedRight<String>>) -> Resolved<Vec<String>> {
     let trivial = switchyard_protocol::TRIVIAL_SYS;
     let (granted, refused) = match asked.map(|right| &right.allow) {
         None => (allowed.to_vec(), Vec::new()),
-        Some(Extent::All) => (allowed.to_vec(), Extent::<String>::All.shown()),
-        Some(Extent::Only(kinds)) => {
+        Some(AllowList::All) => (allowed.to_vec(), AllowList::<String>::All.shown()),
+        Some(AllowList::Only(kinds)) => {
             let others = kinds.iter().filter(|kind| !trivial.contains(&kind.as_str())).cloned();
             others.partition(|kind| allowed.contains(kind))
         }
     };
     let shown = trivial.iter().map(|kind| (*kind).to_owned()).chain(granted.clone()).collect();
-    Part { granted, shown, refused }
+    Resolved { granted, shown, refused }
 }
 
-fn env(allowed: &Allowed, asked: &Asked) -> Part<BTreeMap<String, String>> {
+fn env(allowed: &Allowance, asked: &PermissionRequest) -> Resolved<BTreeMap<String, String>> {
     let right = asked.rights.as_ref().map(|set| &set.env);
-    let covers = |names: &[Names], name: &str| names.iter().any(|names| names.covers(name));
+    let covers = |names: &[VariablePattern], name: &str| names.iter().any(|names| names.covers(name));
     let is_wanted = |name: &str| match right.map(|right| &right.allow) {
-        None | Some(Extent::All) => true,
-        Some(Extent::Only(names)) => covers(names, name) || asked.env.contains_key(name),
+        None | Some(AllowList::All) => true,
+        Some(AllowList::Only(names)) => covers(names, name) || asked.env.contains_key(name),
     };
     let is_denied = |name: &str| right.is_some_and(|right| covers(&right.deny, name));
     let may_set = |name: &str| match &allowed.own_env {
-        Extent::All => true,
-        Extent::Only(names) => covers(names, name),
+        AllowList::All => true,
+        AllowList::Only(names) => covers(names, name),
     };
     let mut granted = allowed.env.clone();
     granted.retain(|name, _| is_wanted(name) && !is_denied(name));
@@ -221,26 +195,27 @@ fn env(allowed: &Allowed, asked: &Asked) -> Part<BTreeMap<String, String>> {
     for (name, own) in &asked.env {
         let is_given = granted.contains_key(name) || is_denied(name);
         match own {
-            Own::Operators if is_given || GIVEN.contains(&name.as_str()) => {}
-            Own::Value(_) if is_given => {}
-            Own::Value(value) if may_set(name) && !is_reserved(name) => {
+            RequestedVariable::FromOperator if is_given || PROVIDED.contains(&name.as_str()) => {}
+            RequestedVariable::Value(_) if is_given => {}
+            RequestedVariable::Value(value) if may_set(name) && !is_reserved(name) => {
                 granted.insert(name.clone(), value.clone());
             }
-            Own::Operators | Own::Value(_) => refused.push(name.clone()),
+            RequestedVariable::FromOperator | RequestedVariable::Value(_) => refused.push(name.clone()),
         }
     }
-    if let Some(Extent::Only(names)) = right.map(|right| &right.allow) {
-        let missing = |name: &&str| !granted.contains_key(*name) && !GIVEN.contains(name) && !is_denied(name);
-        let missing = names.iter().filter_map(Names::one).filter(missing).map(str::to_owned);
+    if let Some(AllowList::Only(names)) = right.map(|right| &right.allow) {
+        let missing =
+            |name: &&str| !granted.contains_key(*name) && !PROVIDED.contains(name) && !is_denied(name);
+        let missing = names.iter().filter_map(VariablePattern::exact).filter(missing).map(str::to_owned);
         let missing: Vec<_> = missing.filter(|name| !refused.contains(name)).collect();
         refused.extend(missing);
     }
-    let others = granted.keys().filter(|name| !GIVEN.contains(&name.as_str())).cloned();
-    let shown = GIVEN.iter().map(|name| (*name).to_owned()).chain(others).collect();
-    Part { granted, shown, refused }
+    let others = granted.keys().filter(|name| !PROVIDED.contains(&name.as_str())).cloned();
+    let shown = PROVIDED.iter().map(|name| (*name).to_owned()).chain(others).collect();
+    Resolved { granted, shown, refused }
 }
 
-fn denied(set: &Set) -> Denied {
+fn denied(set: &PermissionSet) -> Denied {
     Denied {
         read: set.read.deny.clone(),
         write: set.write.deny.clone(),
@@ -249,7 +224,7 @@ fn denied(set: &Set) -> Denied {
     }
 }
 
-fn shown(asked: &Asked) -> Rights {
+fn shown(asked: &PermissionRequest) -> Rights {
     let mut rights = asked.rights.as_ref().map_or_else(Rights::default, |set| Rights {
         read: set.read.allow.shown(),
         write: set.write.allow.shown(),
@@ -265,9 +240,9 @@ fn shown(asked: &Asked) -> Rights {
     rights
 }
 
-fn limits(allowed: &Allowed) -> ShownLimits {
-    let Allowed { limits, requests, reads, cells, .. } = allowed;
-    let RequestLimits { time, body, in_flight, queue, patience } = *requests;
+fn limits(allowed: &Allowance) -> ShownLimits {
+    let Allowance { limits, requests, reads, cells, .. } = allowed;
+    let RequestLimits { time, body, max_in_flight, max_queued, queue_timeout } = *requests;
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ShownLimits {
         memory: limits.memory,
@@ -279,9 +254,9 @@ fn limits(allowed: &Allowed) -> ShownLimits {
         cells: *cells,
         request_ms: millis(time),
         body,
-        in_flight,
-        queue,
-        patience_ms: millis(patience),
+        max_in_flight,
+        max_queued,
+        queue_timeout_ms: millis(queue_timeout),
         project_files: reads.files,
         project_folders: reads.folders,
         project_size: reads.bytes,

@@ -1,4 +1,4 @@
-//! The hosts and path prefixes that projects may claim.
+//! The policy's decisions about the routes that projects claim.
 
 use std::sync::Arc;
 
@@ -7,32 +7,32 @@ use switchyard_contract::route::Route;
 use switchyard_edge::routes::{Assignments, Owner};
 
 use super::Policy;
-use super::extent::Extent;
+use super::allow_list::AllowList;
 
-/// The policy's word on a claim.
+/// The policy's decision about a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The route is given to the project.
+pub(crate) enum ClaimVerdict {
+    /// The route is assigned to the project.
     Assigned,
-    /// The route is given to nobody: it is the project's that claims it first.
+    /// The route is not assigned: the first project that claims it gets it.
     Open,
-    /// The route is somebody else's, or the project may claim no such route (`None`).
+    /// The route is assigned to the owner, or (`None`) the project may claim only assigned routes.
     Refused(Option<Owner>),
 }
 
 impl Policy {
-    /// All that the policy gives.
+    /// The routes that the policy assigns.
     pub(crate) fn assignments(&self) -> &Arc<Assignments> {
         &self.assignments
     }
 
     /// Judges a claim of `project`.
-    pub(crate) fn judge(&self, project: &ProjectName, route: &Route) -> Verdict {
+    pub(crate) fn judge(&self, project: &ProjectName, route: &Route) -> ClaimVerdict {
         match self.assignments.owner(route) {
-            Some(Owner::Project(owner)) if owner == project => Verdict::Assigned,
-            Some(owner) => Verdict::Refused(Some(owner.clone())),
-            None if self.allowed(project).routes == Extent::All => Verdict::Open,
-            None => Verdict::Refused(None),
+            Some(Owner::Project(owner)) if owner == project => ClaimVerdict::Assigned,
+            Some(owner) => ClaimVerdict::Refused(Some(owner.clone())),
+            None if self.allowance(project).routes == AllowList::All => ClaimVerdict::Open,
+            None => ClaimVerdict::Refused(None),
         }
     }
 }

@@ -1,36 +1,40 @@
-//! A value that stands in a file of its own: `{ from_file = "/run/secrets/api-key" }`.
+//! A value in a file of its own: `{ from_file = "/run/secrets/api-key" }`.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::error::InvalidValue;
 use super::variable::{MAX_VALUE, check_value};
 
-/// Reads it, without one newline at its end.
+/// Reads the value, without one final newline.
 ///
 /// # Errors
-/// It cannot be read, or is no value of a variable. Names the file, never what is in it.
-pub(super) fn read(file: &Path) -> Result<String, String> {
+/// The file cannot be read, or its content cannot be the value of a variable. The error names the file and never shows
+/// its content.
+pub(super) fn read(file: &Path) -> Result<String, InvalidValue> {
     let shown = file.display();
-    let metadata = file.metadata().map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    // To open a pipe could take for ever.
+    let unreadable = |error| InvalidValue::new(format_args!("{shown} cannot be read: {error}"));
+    let metadata = file.metadata().map_err(unreadable)?;
+    // Opening a pipe could block for ever.
     if !metadata.is_file() {
-        return Err(format!("{shown} is no file"));
+        return Err(InvalidValue::new(format_args!("{shown} is not a file")));
     }
     if metadata.permissions().mode() & 0o004 != 0 {
-        tracing::warn!("{shown} holds a secret and everybody on this machine can read it: chmod o-r it");
+        tracing::warn!(
+            "{shown} holds a secret and every user of this machine can read it: fix it with chmod o-r"
+        );
     }
     let mut bytes = Vec::new();
     let most = MAX_VALUE as u64 + 2;
-    File::open(file)
-        .and_then(|opened| opened.take(most).read_to_end(&mut bytes))
-        .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    let mut value = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
+    File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
+    let mut value =
+        String::from_utf8(bytes).map_err(|_| InvalidValue::new(format_args!("{shown} is not UTF-8")))?;
     if value.ends_with('\n') {
         value.pop();
     }
-    check_value(&value).map_err(|error| format!("{shown} {error}"))?;
+    check_value(&value).map_err(|error| InvalidValue::new(format_args!("{shown} {error}")))?;
     Ok(value)
 }
 
@@ -38,7 +42,7 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn read_back(content: &[u8]) -> Result<String, String> {
+    fn read_back(content: &[u8]) -> Result<String, InvalidValue> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("secret"), content).unwrap();
         read(&dir.path().join("secret"))
@@ -60,13 +64,14 @@ mod tests {
             (b"hunter2\0", "NUL"),
             (&[b"hunter2", &[b'x'; MAX_VALUE][..]].concat(), "too large"),
         ] {
-            let error = read_back(content).unwrap_err();
+            let error = read_back(content).unwrap_err().to_string();
             assert!(
                 error.contains(says) && error.contains("/secret ") && !error.contains("hunter2"),
                 "{error}"
             );
         }
-        assert!(read(Path::new("/nowhere/key")).unwrap_err().starts_with("/nowhere/key cannot be read"));
-        assert!(read(Path::new("/dev")).unwrap_err().ends_with("is no file"));
+        let refused = |path: &str| read(Path::new(path)).unwrap_err().to_string();
+        assert!(refused("/nowhere/key").starts_with("/nowhere/key cannot be read"));
+        assert!(refused("/dev").ends_with("is not a file"));
     }
 }

@@ -20,13 +20,13 @@ fn try_read(text: &str) -> Result<Policy, Vec<String>> {
     let place = format!("{}:", file.display());
     read.map_err(|problems| {
         let problem = |problem: String| problem.strip_prefix(&place).unwrap_or(&problem).to_owned();
-        problems.into_iter().map(problem).collect()
+        problems.iter().map(ToString::to_string).map(problem).collect()
     })
 }
 
 fn grant_of(project: &str, policy: &str, config: Value) -> Grant {
     let project = ProjectName::parse(project).unwrap();
-    let asked = Asked::read(&config).unwrap();
+    let asked = PermissionRequest::read(&config).unwrap();
     try_read(policy).unwrap().grant(&project, &asked)
 }
 
@@ -67,7 +67,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         workers = 2000
         files = -1
         disk = 1.5
-        queue = "many"
+        max_queued = "many"
         request_time = "-3s"
         body = "10MB"
         [projects.blog.env]
@@ -81,35 +81,35 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
     );
     let problems = problems.unwrap_err();
     for expected in [
-        "2:10: default: unknown key; there are defaults, projects, shared_hosts",
-        "4:17: defaults.limit: unknown key; there are permissions, limits, env, routes",
+        "2:10: default: unknown key: expected one of defaults, projects, shared_hosts",
+        "4:17: defaults.limit: unknown key: expected one of permissions, limits, env, routes",
         "5:23: defaults.permissions: must be a table",
         "projects.Bl.og: \"Bl.og\" is no project name",
-        "8:16: projects.blog.permissions.read: \"shared\" is no absolute path",
-        "8:16: projects.blog.permissions.read: \"/var/lib\" holds what is the router's own",
+        "8:16: projects.blog.permissions.read: invalid path \"shared\": expected an absolute path",
+        "8:16: projects.blog.permissions.read: \"/var/lib\" overlaps with the router's own folder",
         "projects.blog.permissions.net: must be true, false or a list",
         "projects.blog.permissions.private_net: \"db.internal\" is no address",
         "projects.blog.permissions.private_net: \"10.0.0.0/33\" is no address",
-        "projects.blog.permissions.sys: \"everything\" is none of",
-        "projects.blog.permissions.sys: \"inspector\" cannot be granted: it is closed to every cell",
+        "projects.blog.permissions.sys: invalid kind \"everything\": expected one of",
+        "projects.blog.permissions.sys: \"inspector\" cannot be granted: remove it",
         "projects.blog.permissions.sys: \"setuid\" cannot be granted",
-        "projects.blog.permissions.env: \"A-B\" is no name",
-        "projects.blog.permissions.neat: unknown key; there are read,",
-        "projects.shop.permissions.net: \"http://a\" is no host",
+        "projects.blog.permissions.env: invalid variable \"A-B\"",
+        "projects.blog.permissions.neat: unknown key: expected one of read,",
+        "projects.shop.permissions.net: invalid host \"http://a\"",
         "projects.shop.permissions.net: \"127.0.0.1\" is not public",
-        "projects.blog.limits.memory: \"lots\" is no size: write 256MB",
-        "projects.blog.limits.event_loop: 5 is no time: write \"30s\"",
-        "projects.blog.limits.workers: 2000 is too much: 1000 at most",
-        "projects.blog.limits.files: -1 is no whole number",
-        "projects.blog.limits.disk: 1.5 is no size",
-        "projects.blog.limits.queue: \"many\" is no whole number",
-        "projects.blog.limits.request_time: \"-3s\" is no time",
-        "projects.blog.env.A-B: \"A-B\" is no name",
+        "projects.blog.limits.memory: invalid size \"lots\": expected 256MB",
+        "projects.blog.limits.event_loop: invalid time 5: expected \"30s\"",
+        "projects.blog.limits.workers: 2000 is too much: at most 1000",
+        "projects.blog.limits.files: invalid number -1",
+        "projects.blog.limits.disk: invalid size 1.5",
+        "projects.blog.limits.max_queued: invalid number \"many\"",
+        "projects.blog.limits.request_time: invalid time \"-3s\"",
+        "projects.blog.env.A-B: invalid variable name \"A-B\"",
         "projects.blog.env.TMPDIR: is reserved",
         "projects.blog.env.LD_PRELOAD: is reserved",
         "projects.blog.env.NUMBER: must be a string",
         "projects.blog.env.KEY: ",
-        "projects.blog.env.NUL: has a NUL",
+        "projects.blog.env.NUL: contains NUL",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
     }
@@ -133,7 +133,7 @@ fn what_is_no_toml_is_named_with_line_and_column_and_without_its_text() {
         ReadLimits::default(),
         Path::new("/s"),
     );
-    assert!(missing.unwrap_err()[0].starts_with("/nowhere/p.toml cannot be read"));
+    assert!(missing.unwrap_err()[0].to_string().starts_with("/nowhere/p.toml cannot be read"));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_project_overrides_key_by_key_and_its_environment_name_by_name() {
         [defaults.limits]
         memory = 128_000_000
         request_time = "1m 30s"
-        patience = "500ms"
+        queue_timeout = "500ms"
         [defaults.env]
         LOG_LEVEL = "info"
         REGION = "north"
@@ -164,7 +164,7 @@ fn a_project_overrides_key_by_key_and_its_environment_name_by_name() {
     assert_eq!(blog.permissions.sys, ["networkInterfaces"]);
     assert_eq!((blog.limits.memory, blog.limits.files), (1 << 30, 4096));
     assert_eq!(
-        (blog.requests.time, blog.requests.patience),
+        (blog.requests.time, blog.requests.queue_timeout),
         (Duration::from_secs(90), Duration::from_millis(500))
     );
     assert_eq!(env(&blog), [("API_KEY", "hunter2"), ("LOG_LEVEL", "debug")]);
@@ -316,7 +316,7 @@ fn secrets_show_in_no_debug_print_and_a_changed_one_is_another_grant() {
 
 #[test]
 fn limits_of_requests_alone_make_no_difference_to_a_cell() {
-    let (before, after) = (grant("", json!({})), grant("[defaults.limits]\nqueue = 1", json!({})));
+    let (before, after) = (grant("", json!({})), grant("[defaults.limits]\nmax_queued = 1", json!({})));
     assert!(before != after && before.is_alike(&after));
 }
 
@@ -333,22 +333,23 @@ fn routes_are_given_to_projects_and_what_is_given_to_nobody_is_open_unless_the_d
     let judge = |policy: &Policy, project: &str, route: &str| {
         policy.judge(&ProjectName::parse(project).unwrap(), &route.parse().unwrap())
     };
-    let shop = Verdict::Refused(Some(Owner::Project(ProjectName::parse("shop").unwrap())));
-    let shared = Verdict::Refused(Some(Owner::Shared));
+    let shop = ClaimVerdict::Refused(Some(Owner::Project(ProjectName::parse("shop").unwrap())));
+    let shared = ClaimVerdict::Refused(Some(Owner::Shared));
     for defaults in ["", "[defaults]\nroutes = true", "[defaults]\nroutes = false"] {
         let policy = policy(defaults);
         for route in ["www.shop.example", "a.b.shop.example", "/store", "/store/eu"] {
-            assert_eq!(judge(&policy, "shop", route), Verdict::Assigned, "{route}");
+            assert_eq!(judge(&policy, "shop", route), ClaimVerdict::Assigned, "{route}");
             assert_eq!(judge(&policy, "blog", route), shop, "{route}");
         }
         for route in ["apps.example.com", "x.apps.example.com"] {
             assert_eq!(judge(&policy, "shop", route), shared);
         }
-        let others = if defaults.ends_with("false") { Verdict::Refused(None) } else { Verdict::Open };
+        let others =
+            if defaults.ends_with("false") { ClaimVerdict::Refused(None) } else { ClaimVerdict::Open };
         for route in ["shop.example", "/stores", "www.example.com"] {
-            assert_eq!(judge(&policy, "shop", route), Verdict::Refused(None), "it has a list: {route}");
-            assert_eq!(judge(&policy, "none", route), Verdict::Refused(None));
-            assert_eq!(judge(&policy, "blog", route), Verdict::Open, "{route}");
+            assert_eq!(judge(&policy, "shop", route), ClaimVerdict::Refused(None), "it has a list: {route}");
+            assert_eq!(judge(&policy, "none", route), ClaimVerdict::Refused(None));
+            assert_eq!(judge(&policy, "blog", route), ClaimVerdict::Open, "{route}");
             assert_eq!(judge(&policy, "other", route), others, "{route}");
             assert_eq!(judge(&policy, "unnamed", route), others, "{route}");
         }
@@ -362,7 +363,7 @@ fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
                 [projects.blog]\nroutes = [\"/store/\", \"c.example:80\", \"a.example\"]\n[projects.none]\nroutes = 1\n";
     let problems = try_read(text).unwrap_err();
     for expected in [
-        "shared_hosts: \"/x\" is not a host",
+        "shared_hosts: invalid host \"/x\"",
         "defaults.routes: must be true or false: give a route to one project",
         "projects.shop.routes: \"127.0.0.1\" cannot be claimed",
         "projects.blog.routes: \"c.example:80\" is not a route: write the host without its port",
@@ -374,8 +375,8 @@ fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
                 [projects.shop]\nroutes = [\"a.example\", \"/store\"]\n";
     let problems = try_read(text).unwrap_err();
     for expected in [
-        "projects.shop.routes: shared_hosts gives \"a.example\" too",
-        "projects.shop.routes: projects.blog.routes gives \"/store\" too",
+        "projects.shop.routes: shared_hosts assigns \"a.example\" too",
+        "projects.shop.routes: projects.blog.routes assigns \"/store\" too",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");
     }

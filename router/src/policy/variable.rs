@@ -1,18 +1,19 @@
-//! Names of variables of the environment: which there may be, and whose they are.
+//! The names and values of environment variables, and the names that are reserved.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A value, or a secret's file: the most that programs are given in a variable in practice, and little enough for
-/// hundreds of cells.
+use super::error::InvalidValue;
+
+/// Bytes of a value or of a secret's file: more than programs get in practice, and little enough for hundreds of cells.
 pub(super) const MAX_VALUE: usize = 64 << 10;
 
-/// What every cell is given by the router.
-pub(super) const GIVEN: [&str; 6] =
+/// The variables that the router sets for every cell.
+pub(super) const PROVIDED: [&str; 6] =
     ["DATA_DIR", "NODE_ENV", "PORT", "SWITCHYARD_PROJECT", "SWITCHYARD_VERSION", "TMPDIR"];
 
-/// The router's, Deno's and Node's own; and what the C library itself does not take from whoever starts a program that has
-/// more rights than they (glibc, `unsecvars.h`).
+/// Variables of the router, of Deno and of Node, and those that the C library itself ignores in a program with more
+/// rights than its caller (glibc, `unsecvars.h`).
 const RESERVED: [&str; 16] = [
     "DATA_DIR",
     "GCONV_PATH",
@@ -34,7 +35,7 @@ const RESERVED: [&str; 16] = [
 
 const RESERVED_PREFIXES: [&str; 3] = ["DENO_", "LD_", "SWITCHYARD_"];
 
-/// Those of Deno's that change nothing but the project's own program: docs/deno.md says what they do.
+/// Variables of Deno that affect only the project's own program (docs/deno.md).
 const NOT_RESERVED: [&str; 7] = [
     "DENO_CERT",
     "DENO_COMPAT",
@@ -45,74 +46,83 @@ const NOT_RESERVED: [&str; 7] = [
     "DENO_SERVE_AUTOMATIC_COMPRESSION",
 ];
 
-/// A name, or all that begin alike (`AWS_*`).
+/// One name, or all names with a prefix (`AWS_*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Names {
+pub(super) struct VariablePattern {
     name: String,
     is_prefix: bool,
 }
 
-impl Names {
+impl VariablePattern {
     pub(super) fn covers(&self, name: &str) -> bool {
         if self.is_prefix { name.starts_with(&self.name) } else { name == self.name }
     }
 
-    /// The one name that it is.
-    pub(super) fn one(&self) -> Option<&str> {
+    /// Returns the name if the pattern is not a prefix.
+    pub(super) fn exact(&self) -> Option<&str> {
         (!self.is_prefix).then_some(&self.name)
     }
 }
 
-impl FromStr for Names {
-    type Err = String;
+impl FromStr for VariablePattern {
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let (name, is_prefix) = text.strip_suffix('*').map_or((text, false), |prefix| (prefix, true));
         let is_right = if is_prefix { name.is_empty() || is_name(name) } else { is_name(name) };
         if !is_right {
-            return Err(format!(
-                "{text:?} is no name of a variable: write LOG_LEVEL, or AWS_* for all that begin so"
-            ));
+            return Err(InvalidValue::new(format_args!(
+                "invalid variable {text:?}: expected a name (LOG_LEVEL) or a prefix (AWS_*)"
+            )));
         }
         Ok(Self { name: name.to_owned(), is_prefix })
     }
 }
 
-impl fmt::Display for Names {
+impl fmt::Display for VariablePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.name, if self.is_prefix { "*" } else { "" })
     }
 }
 
-/// What shells can name.
+/// Returns true for a name that shells accept.
 fn is_name(text: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
     !text.is_empty() && text.bytes().all(plain) && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Whether nobody but the router may set it.
+/// Returns true if only the router may set the variable.
 pub(super) fn is_reserved(name: &str) -> bool {
     let begins_so = RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     RESERVED.contains(&name) || begins_so && !NOT_RESERVED.contains(&name)
 }
 
+/// Checks the name of a variable.
+///
 /// # Errors
-/// It is none.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+/// The name is invalid.
+pub(super) fn check_name(name: &str) -> Result<(), InvalidValue> {
     if is_name(name) {
         return Ok(());
     }
-    Err(format!("{name:?} is no name of a variable: use letters, digits and _, not beginning with a digit"))
+    Err(InvalidValue::new(format_args!(
+        "invalid variable name {name:?}: expected letters, digits and _, not beginning with a digit"
+    )))
 }
 
+/// Checks the value of a variable.
+///
 /// # Errors
-/// No process could have it, or should. Never says what it is.
-pub(super) fn check_value(value: &str) -> Result<(), String> {
+/// The value contains NUL or is too long. The error never shows the value.
+pub(super) fn check_value(value: &str) -> Result<(), InvalidValue> {
     if value.contains('\0') {
-        return Err("has a NUL in it, which no variable can have".to_owned());
+        return Err(InvalidValue::new("contains NUL, which no variable can hold"));
     }
     if value.len() > MAX_VALUE {
-        return Err(format!("is too large: {} bytes, and a variable has {MAX_VALUE} at most", value.len()));
+        return Err(InvalidValue::new(format_args!(
+            "is too large: {} bytes, and a variable holds at most {MAX_VALUE}",
+            value.len()
+        )));
     }
     Ok(())
 }
@@ -123,13 +133,13 @@ mod tests {
 
     #[test]
     fn names_are_one_or_all_that_begin_alike() {
-        let names: Names = "AWS_*".parse().unwrap();
-        assert!(names.covers("AWS_KEY") && !names.covers("AWSX") && names.one().is_none());
-        let name: Names = "KEY".parse().unwrap();
+        let names: VariablePattern = "AWS_*".parse().unwrap();
+        assert!(names.covers("AWS_KEY") && !names.covers("AWSX") && names.exact().is_none());
+        let name: VariablePattern = "KEY".parse().unwrap();
         assert!(name.covers("KEY") && !name.covers("KEYS"));
-        assert!("*".parse::<Names>().unwrap().covers("X"));
+        assert!("*".parse::<VariablePattern>().unwrap().covers("X"));
         for text in ["", "1A", "A-B", "A=B", "A*B", "*A"] {
-            assert!(text.parse::<Names>().is_err(), "{text}");
+            assert!(text.parse::<VariablePattern>().is_err(), "{text}");
         }
     }
 

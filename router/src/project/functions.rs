@@ -1,5 +1,5 @@
-//! A folder of Supabase's edge functions as the projects root: each function is a project as it is. Recognised by the files
-//! that Supabase's tools and its self-hosted stack put there.
+//! A folder of Supabase's Edge Functions as the projects root, in which each function is a project. It is recognized by the
+//! files that Supabase's tools and its self-hosted stack write.
 
 use std::fs;
 use std::io::Read as _;
@@ -11,16 +11,17 @@ use switchyard_contract::project::ProjectName;
 use switchyard_detect::entry::{CONFIG_FILES, MAX_CONFIG};
 use toml::{Table, Value};
 
-use super::{diagnostic, in_file, open_file};
+use super::diagnostic::{diagnostic, in_file};
+use super::document::open_file;
 
-/// The folder that Supabase's tools make, and the one that they keep it in.
+/// The folder of functions, and the folder around it, as Supabase's tools create them.
 const FOLDER: &str = "functions";
 const PARENT: &str = "supabase";
 
 /// Supabase's own configuration.
 const CONFIG: &str = "config.toml";
 
-/// The older way to name what functions import, read when a function has no deno.json.
+/// The older form of an import map. It is read if a function has no deno.json.
 const IMPORT_MAP: &str = "import_map.json";
 
 /// The function of the self-hosted stack that starts the other ones.
@@ -31,45 +32,45 @@ const DISPATCH: &str = "EdgeRuntime.userWorkers";
 
 const ENTRIES: [&str; 4] = ["index.ts", "index.tsx", "index.js", "index.mjs"];
 
-/// The prefix under which Supabase's gateway has functions.
+/// The prefix of functions in Supabase's gateway.
 pub(super) const PREFIX: &str = "/functions/v1";
 
-/// What the folder of functions says of one of them.
+/// The settings of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Function {
-    /// Whether requests need a token. `None`: no configuration says anything of it.
+    /// `Some(true)`: requests need a token. `None`: no configuration decides.
     pub(crate) verify_jwt: Option<bool>,
-    /// Relative to the function.
+    /// The path of the entry, relative to the function.
     pub(crate) entry: Option<String>,
-    /// Relative to the function, `../` before what lies beside it.
+    /// The path of the import map, relative to the function (`../` for files beside it).
     pub(crate) import_map: Option<String>,
 }
 
-/// The part of a folder in the projects root.
+/// The role of a folder in the projects root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A project that is nothing of Supabase's.
+    /// An ordinary project.
     Plain,
     Function(Function),
-    /// Nothing that is served, and why.
+    /// Not served, with the reason.
     LeftOut(&'static str),
 }
 
 impl Role {
-    /// The role of the folder `name` in the projects root `root`. `before`: what was said of its live version. Reads the
-    /// volume.
+    /// Returns the role of the folder `name` in the projects root `root`. `before` has the settings of the live version.
+    /// Reads the volume.
     ///
     /// # Errors
-    /// Supabase's config.toml cannot be read, or nothing says any more whether requests need a token.
+    /// Supabase's config.toml cannot be read, or no configuration decides any more whether requests need a token.
     pub(crate) fn of(root: &Path, name: &str, before: Option<&Function>) -> Result<Self, Diagnostic> {
         let role = Self::found(root, name)?;
         let may_need_token = before.is_some_and(|before| before.verify_jwt != Some(false));
         if role == Self::Plain && may_need_token && !super::names_platform(&root.join(name)) {
             return Err(diagnostic(
-                "this was one of Supabase's functions, and nothing in its folder's parent says so any more, so requests \
-                 to it would need no token: put back what was there (config.toml, _shared, import_map.json, main), or \
-                 name the platform in the project's deno.json (\"switchyard\": {\"platform\": \"supabase\"} or \"plain\")",
+                "this was a Supabase function, and its parent folder no longer looks like a folder of functions, so requests \
+                 would need no token: restore what was removed (config.toml, _shared, import_map.json, main), or set the \
+                 platform in the project's deno.json (\"switchyard\": {\"platform\": \"supabase\"} or \"plain\")",
             ));
         }
         Ok(role)
@@ -81,7 +82,7 @@ impl Role {
         }
         if name == DISPATCHER && has_dispatcher(root) {
             return Ok(Self::LeftOut(
-                "it starts Supabase's functions, which the router does by itself; remove it, or leave it",
+                "it starts Supabase's functions, which the router does itself: it can be removed",
             ));
         }
         let Some(config) = config(root, true)? else { return Ok(Self::Function(Function::default())) };
@@ -102,19 +103,19 @@ fn wrong(name: &str, field: &str, fix: &str) -> Diagnostic {
 }
 
 impl Function {
-    /// A field that is true unless the function's table in config.toml says otherwise.
+    /// Reads a field that is true by default from the function's table in config.toml.
     fn flag(own: Option<&Value>, name: &str, field: &str) -> Result<bool, Diagnostic> {
         let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(true) };
         value.as_bool().ok_or_else(|| wrong(name, field, "must be true or false"))
     }
 
-    /// `own`: the function's table in config.toml.
+    /// Reads the settings in `own`, the function's table in config.toml.
     fn configured(own: Option<&Value>, name: &str) -> Result<Self, Diagnostic> {
         let wrong = |field: &str, fix: &str| wrong(name, field, fix);
         let verify = Self::flag(own, name, "verify_jwt")?;
         let path = |field: &str| {
             let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(None) };
-            let shape = "must be a path as in \"./functions/hello/index.ts\"";
+            let shape = "must be a path such as \"./functions/hello/index.ts\"";
             let text = value.as_str().ok_or_else(|| wrong(field, shape))?;
             if text.is_empty() {
                 return Ok(None);
@@ -125,14 +126,14 @@ impl Function {
         if entry.as_ref().is_some_and(|entry| entry.starts_with("../")) {
             return Err(wrong("entrypoint", "must lie in the function's own folder"));
         }
-        // A deno.json of its own is read anyway.
+        // The function's own deno.json is read anyway.
         let is_own = |path: &String| CONFIG_FILES.contains(&path.as_str());
         let import_map = path("import_map")?.filter(|path| !is_own(path));
         Ok(Self { verify_jwt: Some(verify), entry, import_map })
     }
 }
 
-/// A path of config.toml, which is relative to the folder around the functions, relative to the function `name`.
+/// Converts a path of config.toml, relative to the folder around the functions, to one relative to the function `name`.
 fn relative(path: &str, name: &str) -> Option<String> {
     let path = path.strip_prefix("./").unwrap_or(path);
     let below = path.strip_prefix(FOLDER)?.strip_prefix('/')?;
@@ -141,7 +142,7 @@ fn relative(path: &str, name: &str) -> Option<String> {
     is_plain.then(|| own.map_or_else(|| format!("../{below}"), str::to_owned))
 }
 
-/// Returns `true` if a claim of `prefix` by the function `name` would take requests that the gateway has for other ones.
+/// Returns true if a claim of `prefix` by the function `name` would take requests of other functions.
 pub(super) fn is_of_others(prefix: &str, name: &ProjectName) -> bool {
     let begins = |long: &str, with: &str| {
         long.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -151,8 +152,8 @@ pub(super) fn is_of_others(prefix: &str, name: &ProjectName) -> bool {
     is_above || begins(prefix, PREFIX) && !begins(prefix, &own)
 }
 
-/// Returns `true` if a projects root is a folder of functions: it has the self-hosted stack's dispatcher, a configuration of
-/// Supabase's, or the name and something of the layout.
+/// Returns true if a projects root is a folder of functions: it has the dispatcher of the self-hosted stack, a
+/// configuration of Supabase's, or the name and part of the layout.
 pub(super) fn is_functions_folder(root: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let is_named = name(root).as_deref() == Some(FOLDER);
@@ -169,11 +170,11 @@ fn has_dispatcher(root: &Path) -> bool {
     text.is_some_and(|text| text.windows(DISPATCH.len()).any(|part| part == DISPATCH.as_bytes()))
 }
 
-/// Supabase's configuration: in the root, or beside it as Supabase's tools have it. `None` where there is none, or another
-/// program's. `recognized`: something else says that the folder is one of functions.
+/// Reads Supabase's configuration, in the root or beside it as Supabase's tools write it. `None`: there is none, or it
+/// belongs to another program. `recognized`: the folder is known to be one of functions.
 ///
 /// # Errors
-/// It cannot be read and is Supabase's, by the folder or by its own text: it may say that requests need a token.
+/// The file cannot be read and is Supabase's, by the folder or by its own text: it may require tokens.
 fn config(root: &Path, recognized: bool) -> Result<Option<Table>, Diagnostic> {
     let is_named = root.file_name().is_some_and(|name| name == FOLDER);
     let beside = root.parent().filter(|_| is_named).map(|parent| parent.join(CONFIG));
@@ -197,20 +198,20 @@ fn config(root: &Path, recognized: bool) -> Result<Option<Table>, Diagnostic> {
 fn parse(text: &[u8]) -> Result<Table, Diagnostic> {
     let wrong = |why: &str| in_file(CONFIG, format!("Supabase's {CONFIG} {why}"));
     if text.len() as u64 > MAX_CONFIG {
-        return Err(wrong(&format!("is too large: {MAX_CONFIG} bytes are the most")));
+        return Err(wrong(&format!("is too large: at most {MAX_CONFIG} bytes are possible")));
     }
     let text = str::from_utf8(text).map_err(|_| wrong("is not UTF-8"))?;
     text.parse().map_err(|error: toml::de::Error| wrong(&format!("does not parse: {}", error.message())))
 }
 
-/// Keys at the top of Supabase's configuration that other programs do not have.
+/// Top-level keys of Supabase's configuration that other programs do not have.
 const KEYS: [&str; 3] = ["project_id", FOLDER, "edge_runtime"];
 
 fn is_supabases(config: &Table) -> bool {
     KEYS.iter().any(|key| config.contains_key(*key))
 }
 
-/// Returns `true` if a text that does not parse has one of the keys at the begin of a line.
+/// Returns true if text that does not parse has one of the keys at the beginning of a line.
 fn looks_like_supabases(text: &[u8]) -> bool {
     let blank = |byte: &u8| matches!(byte, b'[' | b' ' | b'\t' | b'"' | b'\'');
     let begins = |line: &[u8]| {
@@ -220,7 +221,7 @@ fn looks_like_supabases(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').any(begins)
 }
 
-/// The bytes of a file, at most one more than [`MAX_CONFIG`]; `None` where there is none.
+/// Returns the bytes of a file, at most one more than [`MAX_CONFIG`]. `None`: the file does not exist.
 fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = match open_file(path) {
         Err(error)
@@ -235,8 +236,8 @@ fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-/// What of a folder of functions belongs to each of them, by names below `root`: shared folders and configurations.
-/// Symbolic links are no part of it.
+/// Returns the names below `root` that are part of each function: shared folders and configurations, without symbolic
+/// links.
 pub(super) fn beside(root: &Path, function: &Path) -> Vec<String> {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     let shared = entries.filter_map(|entry| {
@@ -247,7 +248,7 @@ pub(super) fn beside(root: &Path, function: &Path) -> Vec<String> {
     });
     let has_own = CONFIG_FILES.iter().any(|file| function.join(file).is_file());
     let configurations = [IMPORT_MAP, CONFIG, CONFIG_FILES[0], CONFIG_FILES[1]];
-    // Supabase's tools read the configuration of the folder for functions without one of their own.
+    // As Supabase's tools do, functions without a configuration use that of the folder.
     let configurations = configurations.into_iter().filter(|file| !CONFIG_FILES.contains(file) || !has_own);
     let is_file = |name: &&str| root.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     let mut all: Vec<_> = shared.chain(configurations.filter(is_file).map(str::to_owned)).collect();
@@ -255,8 +256,8 @@ pub(super) fn beside(root: &Path, function: &Path) -> Vec<String> {
     all
 }
 
-/// The import map of a function, relative to it: its own or that of the folder, where no deno.json names what it imports.
-/// `checkout` is the function, with what belongs to it beside it.
+/// Returns the import map of a function, relative to it: its own or that of the folder, if no deno.json has one. `checkout`
+/// is the function, with its included files beside it.
 pub(super) fn import_map(checkout: &Path) -> Option<String> {
     let has_configuration = CONFIG_FILES.iter().any(|file| checkout.join(file).is_file());
     let candidates = [IMPORT_MAP.to_owned(), format!("../{IMPORT_MAP}")];

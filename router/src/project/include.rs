@@ -1,4 +1,4 @@
-//! What a project includes from beside itself: folders and files below the projects root, which are part of its versions.
+//! The files and folders beside a project that are part of its versions.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,19 +9,20 @@ use switchyard_contract::digest;
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::is_ignored;
 
-use super::{in_file, shares};
+use super::diagnostic::in_file;
+use super::document::shares;
 
-/// Each is walked and watched by itself: more of them are a mistake for the folder that they are in.
+/// Entries of one project. Each is walked and watched separately; a project with more of them should include their folder.
 const MAX_ENTRIES: usize = 100;
 
 const FIELD: &str = "switchyard.include";
 
-/// What one configuration names, and which.
+/// The entries of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Included {
     file: &'static str,
     pub(crate) entries: Vec<Include>,
-    /// So many at the end belong to the project without being named.
+    /// The number of entries at the end that are included implicitly.
     implied: usize,
 }
 
@@ -33,16 +34,17 @@ impl Included {
     /// Reads the field's `value` in the configuration `file`.
     ///
     /// # Errors
-    /// It is no list, or has an entry that cannot lie beside the project.
+    /// The value is not a list, or an entry cannot lie beside the project.
     pub(crate) fn read(file: &'static str, value: &Value) -> Result<Self, Diagnostic> {
         let shape = || {
-            let mend =
+            let fix =
                 "must be a list of folders and files beside the project (\"../shared\", \"../deno.json\")";
-            in_file(file, format!("\"{FIELD}\" in {file} {mend}"))
+            in_file(file, format!("\"{FIELD}\" in {file} {fix}"))
         };
         let listed = value.as_array().ok_or_else(shape)?;
         if listed.len() > MAX_ENTRIES {
-            let message = format!("\"{FIELD}\" in {file} has too many entries: {MAX_ENTRIES} are the most");
+            let message =
+                format!("\"{FIELD}\" in {file} has too many entries: at most {MAX_ENTRIES} are possible");
             return Err(in_file(file, message));
         }
         let mut entries = Vec::new();
@@ -56,7 +58,7 @@ impl Included {
         Ok(Self { file, entries, implied: 0 })
     }
 
-    /// Adds what belongs to the project without being named, by names directly below the projects root.
+    /// Adds implicit entries, by their names directly below the projects root.
     pub(super) fn imply(&mut self, names: &[String]) {
         for include in names.iter().filter_map(|name| Include::parse(&format!("../{name}")).ok()) {
             if !self.entries.contains(&include) {
@@ -66,7 +68,7 @@ impl Included {
         }
     }
 
-    /// All that lies beside the project in the checkout `dir`.
+    /// Returns everything beside the project in the checkout `dir`.
     pub(crate) fn made(dir: &Path) -> Self {
         let entries =
             dir.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
@@ -78,12 +80,12 @@ impl Included {
         all
     }
 
-    /// Returns `true` for what belongs to the project without being named.
+    /// Returns true for an implicit entry.
     pub(crate) fn is_implied(&self, include: &Include) -> bool {
         self.entries[self.entries.len() - self.implied..].contains(include)
     }
 
-    /// Says that `include` cannot be, and what would be right.
+    /// Returns the diagnostic for the invalid entry `include`.
     pub(crate) fn wrong(&self, include: &Include, why: &str) -> Diagnostic {
         wrong(self.file, include.as_str(), why)
     }
@@ -96,38 +98,38 @@ fn wrong(file: &str, text: &str, why: &str) -> Diagnostic {
 impl Include {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let begins =
-            "does not begin with \"../\": name a folder or a file beside the project, as in \"../shared\"";
+            "does not begin with \"../\": name a folder or a file beside the project, such as \"../shared\"";
         let below = text.strip_prefix("../").ok_or(begins)?;
         let below = below.strip_suffix('/').unwrap_or(below);
         if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(
-                "leaves the projects root, or is no plain path: name what lies below it, as in \"../shared\"",
-            );
+            return Err("is not a plain path below the projects root: name a path such as \"../shared\"");
         }
-        // The bridge's own folder, a router's default one, tokens for registries.
+        // Covers the bridge's folder, a router's default folder and tokens for registries.
         if below.starts_with('.') {
-            return Err("is hidden: rename what is for projects, or take it out");
+            return Err("is hidden: rename it, or remove the entry");
         }
         if !digest::is_counted(below) || digest::check_path(below).is_err() {
-            return Err("is never part of a version (history, packages, an editor's leftover): take it out");
+            return Err(
+                "is never part of a version (history, packages, temporary files of editors): remove the entry",
+            );
         }
         Ok(Self(format!("../{below}")))
     }
 
-    /// Relative to the project.
+    /// Returns the path relative to the project.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Relative to the projects root.
+    /// Returns the path relative to the projects root.
     pub(crate) fn below_root(&self) -> &Path {
         Path::new(&self.0[3..])
     }
 
-    /// Whether `project` may have it: its own and what no project has, yes; else when its owner's deno.json says so.
+    /// Checks that `project` may include the entry: it belongs to the project itself or to none, or its owner shares it.
     ///
     /// # Errors
-    /// Why not.
+    /// The owner does not share the entry.
     pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), String> {
         let owner = self.owner();
         let folder = volume.join(owner);
@@ -135,25 +137,25 @@ impl Include {
             return Ok(());
         }
         Err(format!(
-            "{owner} does not share with {project}: put \"switchyard\": {{\"share\": [\"{project}\"]}} into \
-             {owner}/deno.json, or, if it is no project, give it a name that begins with _"
+            "{owner} does not share with {project}: put \"switchyard\": {{\"share\": [\"{project}\"]}} in \
+             {owner}/deno.json, or rename {owner} to begin with _ if it is not a project"
         ))
     }
 
-    /// What of the projects root it is or lies in: a project, unless that is a file or begins with `_`.
+    /// Returns the entry of the projects root that holds it: a project, unless that is a file or begins with `_`.
     pub(crate) fn owner(&self) -> &str {
         let below = &self.0[3..];
         below.split_once('/').map_or(below, |(owner, _)| owner)
     }
 
-    /// Where its packages are if it has some, relative to the project: in the folder, or beside the file.
+    /// Returns the folders that may hold its packages, relative to the project: in the folder, or beside the file.
     pub(crate) fn packages(&self) -> [PathBuf; 2] {
         let path = Path::new(&self.0);
         [path.join("node_modules"), path.with_file_name("node_modules")]
     }
 }
 
-/// Whether a path relative to a project is that of something included.
+/// Returns true if a path relative to a project leads beside it.
 pub(crate) fn is_beside(path: &str) -> bool {
     path.starts_with("../")
 }
@@ -182,11 +184,11 @@ mod tests {
             ("shared", "does not begin"),
             ("./lib", "does not begin"),
             ("..", "does not begin"),
-            ("../", "leaves"),
-            ("../..", "leaves"),
-            ("../../shared", "leaves"),
-            ("../a/../b", "leaves"),
-            ("..//a", "leaves"),
+            ("../", "is not a plain path"),
+            ("../..", "is not a plain path"),
+            ("../../shared", "is not a plain path"),
+            ("../a/../b", "is not a plain path"),
+            ("..//a", "is not a plain path"),
             ("../.switchyard-bridge/records", "is hidden"),
             ("../.env", "is hidden"),
             ("../node_modules", "is never part"),

@@ -1,5 +1,5 @@
-//! The packages that are installed on the volume for a project: a stamp that changes when they do, and how far their
-//! installation is. Reads names and times only, two levels deep.
+//! The installed packages of a project on the volume: a stamp that changes with them, and the progress of an installation.
+//! Reads names and times only, two levels deep.
 
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// The folder that package managers make.
 pub(crate) const NODE_MODULES: &str = "node_modules";
 
-/// Folders in `node_modules` that have packages in them, besides scopes. Other hidden names are caches of tools and what
-/// npm moves out of the way.
+/// Folders in `node_modules` with packages in them, besides scopes. Other hidden names are caches of tools, and folders
+/// that npm moves aside.
 const STORES: [&str; 7] = [".pnpm", ".deno", ".bun", ".store", ".prisma", ".nitro", ".nf3"];
 
 /// Files that package managers write when an installation is complete.
@@ -26,27 +26,26 @@ const MARKERS: [&str; 6] = [
 /// Lock files of the package managers that write one of [`MARKERS`].
 const MARKING_LOCKS: [&str; 4] = ["package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock"];
 
-/// The most entries that are looked at in one `node_modules`: about 20 ms. Large applications have
-/// two thousand packages.
+/// Entries that are read in one `node_modules`: about 20 ms. Large applications have two thousand packages.
 pub(crate) const MAX_PACKAGES: usize = 10_000;
 
-/// ... and in all that a project has, with the folders themselves: a tenth of a second or two. A workspace of a hundred members
-/// has a tenth of it.
+/// Entries that are read in all `node_modules` of a project, including the folders: 0.1 to 0.2 s. A workspace of a hundred
+/// members has a tenth of that.
 const MAX_ALL: usize = 50_000;
 
-/// How far an installation is.
+/// The progress of an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Progress {
-    /// Its marker is newer than its packages, or there are none.
+    /// The marker is newer than the packages, or there are no packages.
     #[default]
     Complete,
-    /// Nothing tells.
+    /// No marker is expected, so the end is unknown.
     Unmarked,
-    /// The marker that its package manager writes at the end is missing, or older than packages.
+    /// The marker that the package manager writes at the end is missing, or older than packages.
     Awaited,
 }
 
-/// The packages of one project. Equal when nothing was installed in between.
+/// The packages of one project. Two values are equal if nothing was installed in between.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Installed {
     stamp: u64,
@@ -62,17 +61,17 @@ impl PartialEq for Installed {
 impl Eq for Installed {}
 
 impl Installed {
-    /// Looks at these `node_modules` folders. One that is missing counts by the lock file beside it.
+    /// Reads these `node_modules` folders. For a missing folder the lock file beside it counts.
     pub(crate) fn of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut left = MAX_ALL;
         let looks = folders.into_iter().map(|folder| {
-            let look = Look::of(&folder, &mut left);
+            let look = FolderStamp::of(&folder, &mut left);
             (folder, look)
         });
         let looks: Vec<_> = looks.collect();
         let marked: Vec<_> = looks.iter().filter(|(_, look)| look.marker.is_some()).collect();
         looks.iter().fold(Self::default(), |all, (folder, look)| {
-            // A workspace's installer marks the end in the outermost folder alone.
+            // The installer of a workspace writes its marker in the outermost folder only.
             let is_member = || marked.iter().any(|(around, marks)| look.is_within(folder, around, marks));
             let progress = match look.progress(folder) {
                 Progress::Unmarked if is_member() => Progress::Complete,
@@ -87,35 +86,34 @@ impl Installed {
     }
 }
 
-/// Whether an event of `name`, directly in a `node_modules`, is about packages.
+/// Returns true if an event of `name`, directly in a `node_modules`, is about packages.
 pub(crate) fn is_of_packages(name: &str) -> bool {
     !name.starts_with('.') || is_store(name) || MARKERS.contains(&name)
 }
 
-/// Whether `name`, directly in a `node_modules`, is a folder of packages: a scope or a store.
+/// Returns true if `name`, directly in a `node_modules`, is a folder of packages: a scope or a store.
 pub(crate) fn has_packages(name: &str) -> bool {
     name.starts_with('@') || is_store(name)
 }
 
-/// Returns `true` when `name`, directly in a `node_modules`, is a folder that a tool keeps packages
-/// in.
+/// Returns true if `name`, directly in a `node_modules`, is the package store of a tool.
 pub(crate) fn is_store(name: &str) -> bool {
     STORES.contains(&name)
 }
 
 #[derive(Debug, Default)]
-struct Look {
+struct FolderStamp {
     stamp: u64,
     entries: usize,
-    /// When the newest package and the newest marker changed: seconds and nanoseconds.
+    /// The change times of the newest package and of the newest marker: seconds and nanoseconds.
     packages: Option<(i64, i64)>,
     marker: Option<(i64, i64)>,
 }
 
-impl Look {
+impl FolderStamp {
     fn of(folder: &Path, left: &mut usize) -> Self {
         let mut look = Self::default();
-        // Nothing of the folder itself: tools keep caches in it, and it may have nothing else.
+        // The folder itself does not count: tools keep caches in it, and there may be nothing else.
         look.folder(folder, left);
         look
     }
@@ -158,12 +156,11 @@ impl Look {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
         what.hash(&mut hasher);
-        // Folders come in any order.
+        // The order of folders is not fixed.
         self.stamp = self.stamp.wrapping_add(hasher.finish());
     }
 
-    /// Returns `true` when the packages in `folder` were there when those `around` it were marked
-    /// as complete.
+    /// Returns true if the packages in `folder` are not newer than the marker of the folder `around` it.
     fn is_within(&self, folder: &Path, around: &Path, marks: &Self) -> bool {
         let is_inside = around.parent().is_some_and(|workspace| folder.starts_with(workspace));
         is_inside && marks.marker >= self.packages
@@ -187,7 +184,7 @@ fn changed(metadata: &Metadata) -> (i64, i64) {
     (metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// The entries of a folder, at most as many as are `left` for the project.
+/// Returns the entries of a folder, at most as many as are `left` for the project.
 fn entries(folder: &Path, left: &mut usize) -> Vec<(String, PathBuf)> {
     *left = left.saturating_sub(1);
     if *left == 0 {
@@ -210,7 +207,7 @@ mod tests {
         fn put(&self, path: &str) {
             let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            // Of the same clock tick nothing could be told.
+            // Two changes in one clock tick could not be told apart.
             std::thread::sleep(std::time::Duration::from_millis(20));
             fs::write(path, "").unwrap();
         }
@@ -271,7 +268,7 @@ mod tests {
         scene.put("node_modules/left/index.js");
         let folder = scene.0.path().join(NODE_MODULES);
         let mut left = 2;
-        assert_ne!(Look::of(&folder, &mut left).stamp, 0);
-        assert_eq!((left, Look::of(&folder, &mut left).stamp), (0, 0));
+        assert_ne!(FolderStamp::of(&folder, &mut left).stamp, 0);
+        assert_eq!((left, FolderStamp::of(&folder, &mut left).stamp), (0, 0));
     }
 }

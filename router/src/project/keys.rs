@@ -1,5 +1,5 @@
-//! The keys of a project's configuration. An unknown one that is Switchyard's, or nearly one that
-//! decides what a project may do, is an error: passed over, it would leave something open.
+//! The keys of a project's configuration. An unknown key of Switchyard's, or one that nearly spells a key with an effect on
+//! permissions, is an error: ignored, it would leave something open.
 
 use std::collections::HashSet;
 
@@ -8,9 +8,9 @@ use serde_json::Value;
 use switchyard_program::position::line_and_column;
 use switchyard_program::suggest::{did_you_mean, distance, nearest};
 
-use crate::policy::Wrong;
+use crate::policy::InvalidField;
 
-/// The keys of `"switchyard"`. Whatever reads another one has it here, or it is refused.
+/// The keys of `"switchyard"`. All others are refused.
 pub(super) const OWN: [&str; 14] = [
     "args",
     "cells",
@@ -28,7 +28,7 @@ pub(super) const OWN: [&str; 14] = [
     "stripPrefix",
 ];
 
-/// The keys that Deno 2.9 reads at the top, and `switchyard` (`ConfigFileJson` in deno_config).
+/// The top-level keys that Deno 2.9 reads, and `switchyard` (`ConfigFileJson` in deno_config).
 const TOP: [&str; 37] = [
     "$schema",
     "allowScripts",
@@ -69,8 +69,8 @@ const TOP: [&str; 37] = [
     "workspaces",
 ];
 
-/// The keys at the top that decide what a project is and may do. Deno ignores unknown keys there, and
-/// so do we, but for those that nearly are one of these.
+/// The top-level keys that decide what a project is and may do. Unknown keys are ignored, as in Deno, unless they nearly
+/// spell one of these.
 const GUARDED: [&str; 8] = [
     "switchyard",
     "permissions",
@@ -82,22 +82,22 @@ const GUARDED: [&str; 8] = [
     "scopes",
 ];
 
-/// A third of their letters may differ: nobody has another use for a word like these.
+/// The number of these keys for which a third of the letters may differ: no other key would look like them.
 const CLOSELY_GUARDED: usize = 2;
 
-/// Checks the keys at the top and those of `"switchyard"`.
+/// Checks the top-level keys and those of `"switchyard"`.
 ///
 /// # Errors
-/// The first one that is unknown, or is not an object.
-pub(super) fn check(config: &Value) -> Result<(), Wrong> {
+/// The first key that is unknown, or `switchyard` if it is not an object.
+pub(super) fn check(config: &Value) -> Result<(), InvalidField> {
     let top = config.as_object().into_iter().flat_map(|config| config.keys());
     for key in top.filter(|key| !TOP.contains(&key.as_str())) {
         if let Some(meant) = guarded(key) {
-            return Err(Wrong::new(key, format!("is unknown{}; did you mean {meant:?}?", spelt(key))));
+            return Err(InvalidField::new(key, format!("is unknown{}; did you mean {meant:?}?", spelt(key))));
         }
     }
     let Some(own) = config.get("switchyard") else { return Ok(()) };
-    let own = own.as_object().ok_or_else(|| Wrong::new("switchyard", "must be an object"))?;
+    let own = own.as_object().ok_or_else(|| InvalidField::new("switchyard", "must be an object"))?;
     match own.keys().find(|key| !OWN.contains(&key.as_str())) {
         Some(unknown) => Err(unknown_own(unknown)),
         None => Ok(()),
@@ -110,40 +110,40 @@ fn guarded(key: &str) -> Option<&'static str> {
     nearest(key, closely).or_else(|| others.iter().find(is_near).copied())
 }
 
-fn unknown_own(key: &str) -> Wrong {
+fn unknown_own(key: &str) -> InvalidField {
     let fix = if TOP.contains(&key) {
-        "it belongs beside \"switchyard\", not in it".to_owned()
+        "move it out of \"switchyard\", to the top level".to_owned()
     } else {
-        format!("there are {}{}", OWN.join(", "), did_you_mean(key, &OWN))
+        format!("expected one of {}{}", OWN.join(", "), did_you_mean(key, &OWN))
     };
-    Wrong::new(format!("switchyard.{key}"), format!("is unknown{}; {fix}", spelt(key)))
+    InvalidField::new(format!("switchyard.{key}"), format!("is unknown{}; {fix}", spelt(key)))
 }
 
-/// The letters of a key that only looks right, or nothing.
+/// Returns the escaped letters of a key that only looks right, or nothing.
 fn spelt(key: &str) -> String {
     if key.is_ascii() { String::new() } else { format!(" (it is {})", key.escape_default()) }
 }
 
-/// Checks that `"permissions"` and `"switchyard"` are there once, and each key in them: of two Deno
-/// takes the last one, and whoever reads the first is misled.
+/// Checks that `"permissions"`, `"switchyard"` and each key in them occur once: Deno uses the last of two, and a reader of
+/// the first is misled.
 ///
 /// # Errors
-/// The first key that comes again. Not what does not parse: that is for [`parse`] to say.
+/// The first repeated key. Text that does not parse is left to [`parse`].
 ///
 /// [`parse`]: switchyard_detect::entry::parse
-pub(super) fn check_once(text: &str) -> Result<(), Wrong> {
+pub(super) fn check_once(text: &str) -> Result<(), InvalidField> {
     let Ok(parsed) = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()) else {
         return Ok(());
     };
     let Some(top) = parsed.value.as_ref().and_then(|value| value.as_object()) else { return Ok(()) };
     let closely = |property: &&ObjectProp<'_>| GUARDED[..CLOSELY_GUARDED].contains(&property.name.as_str());
     match twice(top.properties.iter().filter(closely)) {
-        Some(path) => Err(Wrong::new(path, "is there twice: leave one of them")),
+        Some(path) => Err(InvalidField::new(path, "occurs twice: keep one of them")),
         None => Ok(()),
     }
 }
 
-/// The path of the first key that comes again among these properties or in their objects.
+/// Returns the path of the first repeated key among these properties or in their objects.
 fn twice<'a>(properties: impl Iterator<Item = &'a ObjectProp<'a>>) -> Option<String> {
     let mut seen = HashSet::new();
     for property in properties {
@@ -159,14 +159,14 @@ fn twice<'a>(properties: impl Iterator<Item = &'a ObjectProp<'a>>) -> Option<Str
     None
 }
 
-/// Where the key with this path (`permissions.default.net`) begins in `text`: line and column, from 1.
-pub(super) fn place(text: &str, path: &str) -> Option<(u32, u32)> {
+/// Returns the line and column (from 1) of the key with this path (`permissions.default.net`) in `text`.
+pub(super) fn position(text: &str, path: &str) -> Option<(u32, u32)> {
     let parsed = jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()).ok()?;
     let (line, column) = line_and_column(text, find(parsed.value?.as_object()?, path)?);
     Some((u32::try_from(line).ok()?, u32::try_from(column).ok()?))
 }
 
-/// The last key of that path, as it is the last one that counts.
+/// Finds the last key with that path: the one that applies.
 fn find(object: &Object<'_>, path: &str) -> Option<usize> {
     object.properties.iter().rev().find_map(|property| {
         let name = property.name.as_str();
@@ -238,7 +238,7 @@ mod tests {
         ] {
             let wrong = check_once(text).unwrap_err();
             assert_eq!(wrong.field, path);
-            assert_eq!(place(text, &wrong.field), Some((1, place_of)), "{text}");
+            assert_eq!(position(text, &wrong.field), Some((1, place_of)), "{text}");
         }
         for text in
             [r#"{"tasks": {"a": "1", "a": "2"}}"#, r#"{"permissions": {"a": {}, "b": {}}}"#, "{", "[]"]
@@ -269,8 +269,8 @@ mod tests {
             ("entyr", "did you mean \"entry\"?"),
             ("health_check", "did you mean \"healthcheck\"?"),
             ("shares", "did you mean \"share\"?"),
-            ("colour", "there are args, cells, entry, "),
-            ("permissions", "it belongs beside \"switchyard\""),
+            ("colour", "expected one of args, cells, entry, "),
+            ("permissions", "move it out of \"switchyard\""),
         ] {
             let wrong = check(&json!({ "switchyard": { key: true } })).unwrap_err();
             assert_eq!(wrong.field, format!("switchyard.{key}"));
@@ -284,10 +284,10 @@ mod tests {
     #[test]
     fn a_key_is_found_by_its_path() {
         let text = "{ // why\n  \"a\": { \"b.c\": { d: 1 }, \"é\": 2, \"x\": 3 }\n}";
-        assert_eq!(place(text, "a"), Some((2, 3)));
-        assert_eq!(place(text, "a.b.c.d"), Some((2, 19)));
-        assert_eq!(place(text, "a.x"), Some((2, 35)));
-        assert_eq!(place(text, "a.gone"), Some((2, 3)), "as near as there is");
-        assert_eq!(place(text, "gone"), None);
+        assert_eq!(position(text, "a"), Some((2, 3)));
+        assert_eq!(position(text, "a.b.c.d"), Some((2, 19)));
+        assert_eq!(position(text, "a.x"), Some((2, 35)));
+        assert_eq!(position(text, "a.gone"), Some((2, 3)), "as near as there is");
+        assert_eq!(position(text, "gone"), None);
     }
 }

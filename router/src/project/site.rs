@@ -1,4 +1,4 @@
-//! The page of a static site that answers to paths without a file, where nothing names one.
+//! The fallback page of a static site, for paths without a file.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,20 +6,20 @@ use std::path::Path;
 use switchyard_detect::site::Fallback;
 use switchyard_protocol::assets::{Assets, INDEX};
 
-use super::{is_beside, open_file};
+use super::document::open_file;
+use super::include::is_beside;
 
-/// The page that some generators write as the fallback: SvelteKit's static adapter, Surge.
+/// The fallback page of some generators: SvelteKit's static adapter, Surge.
 const FALLBACK: &str = "200.html";
 
-/// The file of Netlify's and Cloudflare's with one rule on each line.
+/// The file of Netlify and Cloudflare with one rule on each line.
 const REDIRECTS: &str = "_redirects";
 
 /// Bytes that are read of `_redirects` and of the first page.
-const LOOKED_AT: u64 = 256 << 10;
+const MAX_READ: u64 = 256 << 10;
 
-/// Settles the fallback of `assets` by the files of the project in `dir`, given relative to it:
-/// `200.html`, the page that `_redirects` has for all paths, or the only page, when it has a script and
-/// there is none for what is not found.
+/// Chooses the fallback of `assets` from the files of the project in `dir`, given relative to it: `200.html`, the page that
+/// `_redirects` has for all paths, or the only page if it has a script and there is no page for missing files.
 pub(crate) fn settle<'f>(assets: &mut Assets, dir: &Path, files: impl Iterator<Item = &'f str> + Clone) {
     if assets.fallback != Fallback::Auto {
         return;
@@ -41,7 +41,7 @@ pub(crate) fn settle<'f>(assets: &mut Assets, dir: &Path, files: impl Iterator<I
     assets.fallback = page.map_or(Fallback::Off, Fallback::Page);
 }
 
-/// The page of the line `/* /page.html 200`.
+/// Returns the page of the rule `/* /page.html 200`.
 fn rewrite(redirects: &str) -> Option<String> {
     let rules = redirects.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     rules.into_iter().find_map(|rule| match rule.as_slice() {
@@ -55,7 +55,7 @@ fn rewrite(redirects: &str) -> Option<String> {
 
 fn read(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    open_file(path).ok()?.take(LOOKED_AT).read_to_end(&mut bytes).ok()?;
+    open_file(path).ok()?.take(MAX_READ).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

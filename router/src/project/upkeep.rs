@@ -1,5 +1,4 @@
-//! How a project wants its process to be looked after: what has to answer before a version is published, and how long a
-//! process that nobody asks is kept.
+//! The lifecycle options of a project's process: its health check before publishing, and its idle timeout.
 
 use std::time::Duration;
 
@@ -8,42 +7,42 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use switchyard_contract::event::Diagnostic;
 
-use super::in_file;
+use super::diagnostic::in_file;
 
-/// With less, a process would go away between the requests of one page.
+/// The shortest idle timeout: with less, a process would end between the requests of one page.
 const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 
-/// What the configuration says of it.
+/// The lifecycle options of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Upkeep {
     pub(crate) healthcheck: Option<Healthcheck>,
-    /// Without a request for so long, the process ends until the next one.
+    /// The time without requests after which the process ends until the next request.
     pub(crate) idle: Option<Duration>,
 }
 
-/// What a new version has to answer with 2xx.
+/// The request that a new version has to answer with 2xx before it is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Healthcheck {
-    /// The configuration that names it.
+    /// The configuration file that names it.
     pub(crate) file: &'static str,
     pub(crate) path: PathAndQuery,
 }
 
 impl Upkeep {
-    /// Reads what the configuration `file` has in `switchyard`.
+    /// Reads the fields of `switchyard` in the configuration `file`.
     ///
     /// # Errors
-    /// A field is not as it has to be.
+    /// A field is invalid.
     pub(crate) fn read(file: &'static str, own: &Value) -> Result<Self, Diagnostic> {
         let wrong = |name: &str, shape: &str| {
             in_file(file, format!("\"switchyard.{name}\" in {file} must be {shape}"))
         };
         let path = own.get("healthcheck").map(|value| {
-            path(value).ok_or_else(|| wrong("healthcheck", "a path of the project's own, as in \"/healthz\""))
+            path(value).ok_or_else(|| wrong("healthcheck", "a path of the project such as \"/healthz\""))
         });
         let idle = own.get("idle").map(|value| {
             idle(value).ok_or_else(|| {
-                wrong("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, a second at least")
+                wrong("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, at least one second")
             })
         });
         let healthcheck = path.transpose()?.map(|path| Healthcheck { file, path });

@@ -1,4 +1,4 @@
-//! A project that is a Cloudflare Worker: its configuration, its entry and its files.
+//! Cloudflare Workers: configuration, entry and files.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use switchyard_detect::entry::Entry;
 use switchyard_detect::wrangler::{self, Worker};
 use switchyard_protocol::assets::{Assets, INDEX};
 
-use super::Document;
-use crate::policy::Wrong;
+use super::document::Document;
+use crate::policy::InvalidField;
 
-/// The key of the environment of wrangler's configuration that counts.
+/// The key that selects an environment of wrangler's configuration.
 const ENVIRONMENT: &str = "switchyard.environment";
 
-/// Reads the Worker that the project in `dir` is, in the environment that its configuration names.
+/// Reads the Worker in `dir`, in the environment that the project's configuration selects. `None`: not a Worker.
 ///
 /// # Errors
-/// One of the files is not as it has to be.
+/// One of the files is invalid.
 pub(super) fn read(dir: &Path, config: Option<&Document>) -> Result<Option<Worker>, Diagnostic> {
     let environment = config.map_or(Ok(None), environment)?;
     wrangler::read(dir, environment)
@@ -27,14 +27,14 @@ fn environment(config: &Document) -> Result<Option<&str>, Diagnostic> {
     let Some(value) = config.own("environment") else { return Ok(None) };
     let fix = "must be the name of an environment in wrangler.toml (\"production\")";
     let name = value.as_str().filter(|name| !name.is_empty());
-    name.map(Some).ok_or_else(|| config.wrong(&Wrong::new(ENVIRONMENT, fix)))
+    name.map(Some).ok_or_else(|| config.wrong(&InvalidField::new(ENVIRONMENT, fix)))
 }
 
-/// The entry, the platform and the files of a Worker. `None`: its configuration names neither code
-/// nor files, or the project names its entry itself (`own`).
+/// Returns the entry, the platform and the files of a Worker. `None`: its configuration names neither code nor files, or
+/// the project names its entry itself (`own`).
 ///
 /// # Errors
-/// The entry is not there.
+/// The entry does not exist.
 pub(super) fn served(
     worker: &Worker,
     dir: &Path,
@@ -54,7 +54,7 @@ pub(super) fn served(
     Ok(Some((entry, Platform::Static, Some(assets))))
 }
 
-/// Says of an entry that was not found that the Worker's configuration could name it.
+/// Adds to an error about a missing entry that the Worker's configuration can name one.
 pub(super) fn without_main(worker: Option<&Worker>, error: Diagnostic) -> Diagnostic {
     match worker {
         Some(worker) if error.file.is_none() => {

@@ -10,7 +10,7 @@ use switchyard_contract::route::{Claim, Route};
 use switchyard_edge::routes::{Conflict, Owner, Reason, Rival};
 
 use super::record::{LastGood, Since};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ClaimVerdict, Policy};
 use crate::version::Version;
 
 /// The claims of a project's live version.
@@ -70,9 +70,9 @@ impl Claimed {
         self.refused.clear();
         for (route, since) in &self.since {
             let assigned = match policy.judge(project, route) {
-                Verdict::Assigned => true,
-                Verdict::Open => false,
-                Verdict::Refused(owner) => {
+                ClaimVerdict::Assigned => true,
+                ClaimVerdict::Open => false,
+                ClaimVerdict::Refused(owner) => {
                     self.refused.push(Refused::by_policy(project, route, owner));
                     continue;
                 }

@@ -30,7 +30,7 @@ use crate::live::{
     Counters, Debuggers, Entry, Failure, LiveSite, LiveVersion, Process, Running, Serving, Shown,
 };
 use crate::metrics::Requests;
-use crate::policy::{Asked, Grant, Policy, ReadLimits, RequestLimits};
+use crate::policy::{Grant, PermissionRequest, Policy, ReadLimits, RequestLimits};
 use crate::project::{Function, Installed, diagnostic};
 use crate::slots::Slots;
 use crate::version::Version;
@@ -66,7 +66,7 @@ pub(super) struct Project {
     /// What the folder of functions said of the version that an earlier router has recorded.
     pub(super) recorded_function: Option<Function>,
     /// What the newest version asked for and was given, when it failed.
-    pub(super) failed_with: Option<(Arc<Asked>, Arc<Grant>)>,
+    pub(super) failed_with: Option<(Arc<PermissionRequest>, Arc<Grant>)>,
     pub(super) running: Vec<Arc<Running>>,
     pub(super) waking: bool,
     /// How the live version's cells died, and what follows.
@@ -137,7 +137,7 @@ impl Project {
             reloads: VecDeque::new(),
             deaths: VecDeque::new(),
             requests: Arc::default(),
-            slots: Arc::new(Slots::new(RequestLimits::default().in_flight)),
+            slots: Arc::new(Slots::new(RequestLimits::default().max_in_flight)),
             debuggers: Arc::default(),
         }
     }
@@ -238,8 +238,9 @@ impl Project {
 
     /// Whether what failed was given something else than it would be now.
     pub(super) fn failed_otherwise(&self, policy: &Policy) -> bool {
-        let otherwise =
-            |(asked, grant): &(Arc<Asked>, Arc<Grant>)| !policy.grant(&self.name, asked).is_alike(grant);
+        let otherwise = |(asked, grant): &(Arc<PermissionRequest>, Arc<Grant>)| {
+            !policy.grant(&self.name, asked).is_alike(grant)
+        };
         self.failed_with.as_ref().is_some_and(otherwise)
     }
 
@@ -278,7 +279,7 @@ impl Project {
             .clone()
             .map(|version| LiveVersion::new(version, self.process(), self.site().cloned()));
         let limits = self.grant().map(|grant| grant.requests).unwrap_or_default();
-        self.slots.resize(limits.in_flight);
+        self.slots.resize(limits.max_in_flight);
         Entry {
             project: self.name.clone(),
             live,

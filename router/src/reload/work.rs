@@ -24,7 +24,7 @@ use crate::checkout::{Bounds, Checkout, CheckoutError, HashCache, Interrupted, S
 use crate::health;
 use crate::live::{LiveSite, Running};
 use crate::packages::{self, Key, Mentions};
-use crate::policy::{Asked, Policy, ReadLimit, ReadLimits};
+use crate::policy::{PermissionRequest, Policy, ReadLimit, ReadLimits};
 use crate::project::{
     ClaimedRoutes, Function, Healthcheck, Installed, Manifest, Prefix, Progress, Role, Upkeep, diagnostic,
     settle,
@@ -54,7 +54,7 @@ pub(super) struct Plan {
     /// What the folder of functions that it lies in says of it.
     pub(super) function: Option<Function>,
     pub(super) upkeep: Upkeep,
-    pub(super) asked: Arc<Asked>,
+    pub(super) asked: Arc<PermissionRequest>,
     /// The packages on the volume that it was made with; `None` when it is one of an earlier run.
     pub(super) installed: Option<Installed>,
     /// Its files that are served without a cell.

@@ -13,7 +13,7 @@ use crate::admin::Tokens;
 use crate::config::Config;
 use crate::live::{Command, Commands};
 use crate::packages::Authorities;
-use crate::policy::{Policy, RequestLimits};
+use crate::policy::{Policy, PolicyError, RequestLimits};
 
 /// The settings that are files, and the parts that know what is in them.
 #[derive(Clone)]
@@ -88,7 +88,7 @@ impl Files {
                 Some(policy)
             }
             Err(problems) => {
-                log_reload("policy", Err(problems));
+                log_reload("policy", Err(problems.iter().map(ToString::to_string).collect()));
                 None
             }
         }
@@ -120,11 +120,11 @@ pub(super) fn read_authorities(allow_install: bool) -> Result<Option<String>, St
 ///
 /// # Errors
 /// All that is wrong with the file.
-pub(super) fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<String>> {
+pub(super) fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<PolicyError>> {
     let requests = RequestLimits {
         time: config.request_timeout,
         body: config.max_body,
-        in_flight: config.max_in_flight,
+        max_in_flight: config.max_in_flight,
         ..RequestLimits::default()
     };
     match &config.policy {

@@ -13,7 +13,7 @@ use switchyard_edge::routes::{Reason, Rival};
 
 use super::Control;
 use crate::live::{Entry, Happened, Table};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ClaimVerdict, Policy};
 use crate::project::diagnostic;
 use crate::reload::claims::{Refused, shown};
 use crate::reload::machine::{Effect, Event};
@@ -199,10 +199,10 @@ impl Control {
     /// Why `project` may not claim a route, if it does not have it.
     fn refusal(&self, project: &Project, route: &Route) -> Option<Refused> {
         match self.parts.policy.judge(&project.name, route) {
-            Verdict::Assigned => None,
-            Verdict::Refused(owner) => Some(Refused::by_policy(&project.name, route, owner)),
-            Verdict::Open if project.claimed.has(route, project.incarnation) => None,
-            Verdict::Open => {
+            ClaimVerdict::Assigned => None,
+            ClaimVerdict::Refused(owner) => Some(Refused::by_policy(&project.name, route, owner)),
+            ClaimVerdict::Open if project.claimed.has(route, project.incarnation) => None,
+            ClaimVerdict::Open => {
                 let rival = self.parts.live.load().rival(&project.name, route)?;
                 self.was_first(project, &rival).then(|| Refused::by(&project.name, route, &rival))
             }

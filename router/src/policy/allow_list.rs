@@ -1,17 +1,18 @@
-//! All of something, or some of it.
+//! A list of what is allowed, or everything.
 
 use std::fmt::Display;
 
+/// Everything of a kind, or a list of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Extent<T> {
+pub(super) enum AllowList<T> {
     All,
     Only(Vec<T>),
 }
 
-/// Stands for all there is, where a list is shown.
+/// Stands for everything where a list is shown.
 const ALL: &str = "*";
 
-impl<T: Display> Extent<T> {
+impl<T: Display> AllowList<T> {
     pub(super) fn shown(&self) -> Vec<String> {
         match self {
             Self::All => vec![ALL.to_owned()],
@@ -20,7 +21,7 @@ impl<T: Display> Extent<T> {
     }
 }
 
-impl<T> From<bool> for Extent<T> {
+impl<T> From<bool> for AllowList<T> {
     fn from(all: bool) -> Self {
         if all { Self::All } else { Self::Only(Vec::new()) }
     }

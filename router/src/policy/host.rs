@@ -1,4 +1,4 @@
-//! Where to: an entry of a list of hosts, as Deno's `--allow-net` takes them.
+//! The entries of a list of hosts, in the syntax of Deno's `--allow-net`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,38 +7,38 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use switchyard_protocol::Reach;
 
-/// Of a host name (RFC 1035, 2.3.4, without the last dot).
+/// Characters of a host name (RFC 1035, 2.3.4, without the last dot).
 const MAX_NAME: usize = 253;
 
 const LOCALHOST: &str = "localhost";
 
-/// A host, or many, and one port of it if not all.
+/// One host or many, with one port or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct HostPattern {
     host: Host,
     port: Option<u16>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
-    /// Lower case, without a dot at its end.
+    /// One name: lower case, without a final dot.
     Name(String),
-    /// `*.example.com`: every name below, not the name itself.
+    /// `*.example.com`: every name below, excluding the name itself.
     Below(String),
-    /// An address is a network of its own.
+    /// A network, or one address as a network of its own.
     Net(IpNet),
 }
 
-/// A text that is no target.
+/// A text that is not a [`HostPattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no host: write api.example.com, *.example.com, 203.0.113.7, 203.0.113.0/24 or [2001:db8::1], with :443 \
-     behind it if one port is meant"
+    "invalid host {0:?}: expected api.example.com, *.example.com, 203.0.113.7, 203.0.113.0/24 or \
+     [2001:db8::1], followed by a port (:443) to allow that one only"
 )]
-pub(super) struct InvalidTarget(String);
+pub(super) struct InvalidHost(String);
 
-impl Target {
-    /// What both stand for.
+impl HostPattern {
+    /// Returns the hosts and ports that both patterns cover.
     pub(super) fn meet(&self, other: &Self) -> Option<Self> {
         let port = match (self.port, other.port) {
             (Some(one), Some(other)) if one != other => return None,
@@ -54,12 +54,12 @@ impl Target {
         Some(Self { host, port })
     }
 
-    /// Whether nothing of `other` is outside.
+    /// Returns true if the pattern covers all of `other`.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.meet(other).as_ref() == Some(other)
     }
 
-    /// Whether it is nobody's on the internet, as far as can be told without asking for a name's address.
+    /// Returns true if the hosts are private, as far as is known without resolving names.
     pub(super) fn is_private(&self) -> bool {
         match &self.host {
             Host::Name(name) | Host::Below(name) => is_localhost(name),
@@ -67,7 +67,7 @@ impl Target {
         }
     }
 
-    /// Whether `reach` has all of it.
+    /// Returns true if `reach` covers the whole pattern.
     pub(super) fn is_within(&self, reach: &Reach) -> bool {
         let covers = |net: IpNet| reach.net.contains(&net);
         let host = match &self.host {
@@ -86,7 +86,7 @@ fn is_localhost(name: &str) -> bool {
     name == LOCALHOST || name.strip_suffix(LOCALHOST).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// The best known of those that cells do not reach; the cell knows all.
+/// Returns true for common private addresses. The cell knows all of them.
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
@@ -112,11 +112,11 @@ fn is_below(name: &str, above: &str) -> bool {
     name.strip_suffix(above).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
 }
 
-impl FromStr for Target {
-    type Err = InvalidTarget;
+impl FromStr for HostPattern {
+    type Err = InvalidHost;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        let invalid = || InvalidTarget(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        let invalid = || InvalidHost(text.to_owned());
         let (host, port) = match text.rsplit_once(':') {
             Some((_, port)) if port.ends_with(']') => (text, None),
             Some((host, port)) => (host, Some(port.parse().map_err(|_| invalid())?)),
@@ -133,7 +133,7 @@ impl FromStr for Target {
 impl FromStr for Host {
     type Err = ();
 
-    /// Without a port or brackets. Deno has no words for networks of IPv6.
+    /// Parses a host without port and brackets. Deno has no syntax for IPv6 networks.
     fn from_str(text: &str) -> Result<Self, ()> {
         if let Ok(address) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Net(IpAddr::V4(address).into()));
@@ -152,7 +152,7 @@ impl FromStr for Host {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Name(name) => f.write_str(name)?,
@@ -169,7 +169,7 @@ impl fmt::Display for Target {
 mod tests {
     use super::*;
 
-    fn target(text: &str) -> Target {
+    fn target(text: &str) -> HostPattern {
         text.parse().unwrap()
     }
 
@@ -193,7 +193,7 @@ mod tests {
             "", ":80", "a:", "a:x", "a:70000", "http://a", "a/b", "*", "a..b", "*.*.a", "::1", "[::1",
             "fd00::/8",
         ] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
+            assert!(text.parse::<HostPattern>().is_err(), "{text}");
         }
     }
 

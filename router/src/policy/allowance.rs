@@ -1,4 +1,4 @@
-//! What one project may have at most.
+//! The most that one project may have.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,53 +7,54 @@ use std::path::PathBuf;
 use switchyard_edge::routes::Pattern;
 use switchyard_protocol::{Limits, Reach};
 
-use super::extent::Extent;
-use super::net::Target;
-use super::variable::Names;
+use super::allow_list::AllowList;
+use super::host::HostPattern;
+use super::variable::VariablePattern;
 use super::{ReadLimits, RequestLimits};
 
+/// The most that one project may have, whatever it requests.
 #[derive(Clone)]
-pub(super) struct Allowed {
-    /// Absolute, without `..` and symbolic links.
+pub(super) struct Allowance {
+    /// Paths that it may read: absolute, without `..` and symbolic links.
     pub(super) read: Vec<PathBuf>,
+    /// Paths that it may write, in the same form.
     pub(super) write: Vec<PathBuf>,
-    /// Public addresses.
-    pub(super) net: Extent<Target>,
-    /// Others.
+    /// Public hosts.
+    pub(super) net: AllowList<HostPattern>,
+    /// Private networks.
     pub(super) private_net: Vec<Reach>,
-    /// Beyond [`super::resolve::SYS`].
+    /// Kinds of system information beyond [`switchyard_protocol::TRIVIAL_SYS`].
     pub(super) sys: Vec<String>,
     /// The variables that a project may set for itself.
-    pub(super) own_env: Extent<Names>,
-    /// The routes that it may claim: those that are given to it alone, or with `All` also those that are
-    /// given to nobody.
-    pub(super) routes: Extent<Pattern>,
+    pub(super) own_env: AllowList<VariablePattern>,
+    /// The routes that it may claim: those assigned to it, or with `All` also those assigned to no project.
+    pub(super) routes: AllowList<Pattern>,
     pub(super) limits: Limits,
     pub(super) requests: RequestLimits,
     pub(super) reads: ReadLimits,
     pub(super) cells: usize,
-    /// What it is given, unless it asks for less. Secrets among it.
+    /// The variables that it gets, unless it requests fewer. May contain secrets.
     pub(super) env: BTreeMap<String, String>,
 }
 
-impl Allowed {
-    /// What is safe.
+impl Allowance {
+    /// Returns what is safe for any project.
     pub(super) fn new(requests: RequestLimits, reads: ReadLimits) -> Self {
         Self {
             read: Vec::new(),
             write: Vec::new(),
-            net: Extent::All,
+            net: AllowList::All,
             private_net: Vec::new(),
             sys: Vec::new(),
-            own_env: Extent::All,
-            routes: Extent::All,
+            own_env: AllowList::All,
+            routes: AllowList::All,
             limits: Limits {
                 memory: 256 << 20,
                 event_loop: 5_000,
                 workers: 16,
                 files: 1024,
                 disk: 1 << 30,
-                // Counting as many takes a tenth of a second, and removing them a second or two.
+                // Counting as many files takes a tenth of a second, removing them a second or two.
                 disk_files: 100_000,
             },
             requests,
@@ -64,8 +65,8 @@ impl Allowed {
     }
 }
 
-impl fmt::Debug for Allowed {
+impl fmt::Debug for Allowance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Allowed").field("env", &self.env.keys()).finish_non_exhaustive()
+        f.debug_struct("Allowance").field("env", &self.env.keys()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,5 @@
-//! What a project asks for in its own configuration: `permissions` as Deno has it, and `switchyard.env`.
+//! The permissions and variables that a project requests in its configuration: `permissions` as in Deno, and
+//! `switchyard.env`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,80 +7,67 @@ use std::fmt;
 use serde_json::{Map, Value};
 use switchyard_program::suggest::{did_you_mean, nearest};
 
-use super::extent::Extent;
+use super::allow_list::AllowList;
+use super::error::InvalidField;
+use super::host::HostPattern;
 use super::limits::MOST_CELLS;
-use super::net::Target;
-use super::resolve::SYS_KINDS;
-use super::variable::{Names, check_name, check_value};
+use super::sys::SYS_KINDS;
+use super::variable::{VariablePattern, check_name, check_value};
 
-/// Entries of one list, and variables: far more than a project has reason to ask for, and little to keep and to show.
+/// Entries of one list, and variables: far more than a project needs, and little to keep and to show.
 const MAX_ENTRIES: usize = 200;
 
-/// Of one entry, in bytes: the longest path that Linux takes.
+/// Bytes of one entry: the longest path of Linux.
 const MAX_ENTRY: usize = 4096;
 
-/// Of all variables together, in bytes. It is half of what Linux lets a program have, and is kept with every version.
+/// Bytes of all variables together: half of the limit of Linux. They are kept with every version.
 const MAX_ENV: usize = 1 << 20;
 
+/// The request of a project for permissions, variables and processes.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
-    /// `None`: all that the operator allows.
-    pub(super) rights: Option<Set>,
-    pub(super) env: BTreeMap<String, Own>,
-    /// How many processes it wants.
+pub(crate) struct PermissionRequest {
+    /// `None`: everything that the operator allows.
+    pub(super) rights: Option<PermissionSet>,
+    pub(super) env: BTreeMap<String, RequestedVariable>,
+    /// The number of processes of a version.
     pub(super) cells: Option<usize>,
 }
 
-/// The set of permissions that is called `default`.
+/// The permission set `default`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Set {
-    pub(super) read: Right<String>,
-    pub(super) write: Right<String>,
-    pub(super) net: Right<String>,
-    pub(super) env: Right<Names>,
-    pub(super) sys: Right<String>,
-    pub(super) run: Right<String>,
-    pub(super) ffi: Right<String>,
-    pub(super) import: Right<String>,
+pub(super) struct PermissionSet {
+    pub(super) read: RequestedRight<String>,
+    pub(super) write: RequestedRight<String>,
+    pub(super) net: RequestedRight<String>,
+    pub(super) env: RequestedRight<VariablePattern>,
+    pub(super) sys: RequestedRight<String>,
+    pub(super) run: RequestedRight<String>,
+    pub(super) ffi: RequestedRight<String>,
+    pub(super) import: RequestedRight<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Right<T> {
-    pub(super) allow: Extent<T>,
-    /// What the project wants none of, though it would have it.
+pub(super) struct RequestedRight<T> {
+    pub(super) allow: AllowList<T>,
+    /// Entries that the project gives up although it could have them.
     pub(super) deny: Vec<T>,
 }
 
-/// A variable that a project asks for.
+/// A variable that a project requests.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Own {
-    /// With a value of its own.
+pub(super) enum RequestedVariable {
+    /// Set by the project.
     Value(String),
-    /// With the operator's.
-    Operators,
+    /// Set by the operator.
+    FromOperator,
 }
 
-/// A field that is not as it has to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    /// Its path: `permissions.default.net`.
-    pub(crate) field: String,
-    /// The rest of the sentence, with what would be right.
-    pub(crate) fix: String,
-}
-
-impl Wrong {
-    pub(crate) fn new(field: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { field: field.into(), fix: fix.into() }
-    }
-}
-
-impl Asked {
-    /// Takes what a deno.json says.
+impl PermissionRequest {
+    /// Reads the request in a deno.json.
     ///
     /// # Errors
-    /// It is not as Deno has it.
-    pub(crate) fn read(config: &Value) -> Result<Self, Wrong> {
+    /// A field does not have the form that Deno expects.
+    pub(crate) fn read(config: &Value) -> Result<Self, InvalidField> {
         let rights = match config.get("permissions") {
             None => None,
             Some(sets) => default_set(object("permissions", sets)?)?,
@@ -101,9 +89,9 @@ const KEYS: [&str; 9] = ["all", "read", "write", "net", "env", "sys", "run", "ff
 /// The keys of one permission that is written as an object.
 const PARTS: [&str; 3] = ["allow", "deny", "ignore"];
 
-/// The set of permissions that a project has without being asked which. The others are Deno's for
-/// `-P=NAME`; they are checked all the same, as Deno does, so that a misspelt `default` is noticed.
-fn default_set(sets: &Map<String, Value>) -> Result<Option<Set>, Wrong> {
+/// Returns the permission set that applies without a choice. The other sets are for Deno's `-P=NAME`. They are checked
+/// too, as Deno does, so that a misspelt `default` is noticed.
+fn default_set(sets: &Map<String, Value>) -> Result<Option<PermissionSet>, InvalidField> {
     let mut default = None;
     for (name, set) in sets {
         let field = format!("permissions.{name}");
@@ -123,7 +111,7 @@ fn default_set(sets: &Map<String, Value>) -> Result<Option<Set>, Wrong> {
     Ok(default)
 }
 
-fn read_set(field: &str, value: &Value) -> Result<Set, Wrong> {
+fn read_set(field: &str, value: &Value) -> Result<PermissionSet, InvalidField> {
     let set = object(field, value)?;
     if let Some(unknown) = set.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(unknown_key(field, unknown, &KEYS));
@@ -132,20 +120,20 @@ fn read_set(field: &str, value: &Value) -> Result<Set, Wrong> {
         None => false,
         Some(all) => all.as_bool().ok_or_else(|| wrong(&format!("{field}.all"), "must be true or false"))?,
     };
-    let right = |name: &str| Right::read(&format!("{field}.{name}"), set.get(name), all);
+    let right = |name: &str| RequestedRight::read(&format!("{field}.{name}"), set.get(name), all);
     let (net, sys, env) = (right("net")?, right("sys")?, right("env")?);
     for text in net.texts().filter(|text| !["vsock:", "unix:"].iter().any(|other| text.starts_with(other))) {
-        text.parse::<Target>()
-            .map_err(|error| wrong(&format!("{field}.net"), format!("is wrong: {error}")))?;
+        text.parse::<HostPattern>()
+            .map_err(|error| wrong(&format!("{field}.net"), format!("is invalid: {error}")))?;
     }
     if let Some(unknown) = sys.texts().find(|kind| !SYS_KINDS.contains(&kind.as_str())) {
-        let fix = format!("is wrong: {unknown:?} is none of {}", SYS_KINDS.join(", "));
+        let fix = format!("is invalid: expected one of {}, not {unknown:?}", SYS_KINDS.join(", "));
         return Err(wrong(&format!("{field}.sys"), fix));
     }
     let name = |text: String| {
-        text.parse().map_err(|error| wrong(&format!("{field}.env"), format!("is wrong: {error}")))
+        text.parse().map_err(|error| wrong(&format!("{field}.env"), format!("is invalid: {error}")))
     };
-    Ok(Set {
+    Ok(PermissionSet {
         read: right("read")?,
         write: right("write")?,
         net,
@@ -157,8 +145,8 @@ fn read_set(field: &str, value: &Value) -> Result<Set, Wrong> {
     })
 }
 
-impl Right<String> {
-    fn read(field: &str, value: Option<&Value>, all: bool) -> Result<Self, Wrong> {
+impl RequestedRight<String> {
+    fn read(field: &str, value: Option<&Value>, all: bool) -> Result<Self, InvalidField> {
         let Some(value) = value else { return Ok(Self { allow: all.into(), deny: Vec::new() }) };
         let Some(object) = value.as_object() else {
             return Ok(Self { allow: extent(field, value)?, deny: Vec::new() });
@@ -171,11 +159,11 @@ impl Right<String> {
             None => Ok(missing.into()),
         };
         let (mut allow, mut deny) = (part("allow", all)?, Vec::new());
-        // What is ignored reads as if it were not there: the same, but for how the project is told.
+        // Ignored paths are denied too; only the error that the project sees differs.
         for denied in [part("deny", false)?, part("ignore", false)?] {
             match denied {
-                Extent::All => allow = false.into(),
-                Extent::Only(some) => deny.extend(some),
+                AllowList::All => allow = false.into(),
+                AllowList::Only(some) => deny.extend(some),
             }
         }
         Ok(Self { allow, deny })
@@ -183,29 +171,32 @@ impl Right<String> {
 
     fn texts(&self) -> impl Iterator<Item = &String> {
         let allowed = match &self.allow {
-            Extent::All => &[][..],
-            Extent::Only(some) => some,
+            AllowList::All => &[][..],
+            AllowList::Only(some) => some,
         };
         allowed.iter().chain(&self.deny)
     }
 
-    fn map<T>(self, to: impl Fn(String) -> Result<T, Wrong>) -> Result<Right<T>, Wrong> {
+    fn map<T>(
+        self,
+        to: impl Fn(String) -> Result<T, InvalidField>,
+    ) -> Result<RequestedRight<T>, InvalidField> {
         let allow = match self.allow {
-            Extent::All => Extent::All,
-            Extent::Only(some) => Extent::Only(some.into_iter().map(&to).collect::<Result<_, _>>()?),
+            AllowList::All => AllowList::All,
+            AllowList::Only(some) => AllowList::Only(some.into_iter().map(&to).collect::<Result<_, _>>()?),
         };
-        Ok(Right { allow, deny: self.deny.into_iter().map(to).collect::<Result<_, _>>()? })
+        Ok(RequestedRight { allow, deny: self.deny.into_iter().map(to).collect::<Result<_, _>>()? })
     }
 }
 
-fn extent(field: &str, value: &Value) -> Result<Extent<String>, Wrong> {
+fn extent(field: &str, value: &Value) -> Result<AllowList<String>, InvalidField> {
     let shape =
         || wrong(field, "must be true, false, a list of strings, or {\"allow\": …, \"deny\": …} of those");
     match value {
         Value::Bool(all) => Ok((*all).into()),
         Value::Null => Ok(false.into()),
         Value::Array(entries) if entries.len() > MAX_ENTRIES => {
-            Err(wrong(field, format!("has too many entries: {MAX_ENTRIES} are the most")))
+            Err(wrong(field, format!("has too many entries: at most {MAX_ENTRIES} are possible")))
         }
         Value::Array(entries) => {
             let entry = |entry: &Value| match entry.as_str() {
@@ -213,28 +204,28 @@ fn extent(field: &str, value: &Value) -> Result<Extent<String>, Wrong> {
                 Some(_) => Err(wrong(field, format!("has an entry of more than {MAX_ENTRY} bytes"))),
                 None => Err(shape()),
             };
-            Ok(Extent::Only(entries.iter().map(entry).collect::<Result<_, _>>()?))
+            Ok(AllowList::Only(entries.iter().map(entry).collect::<Result<_, _>>()?))
         }
         _ => Err(shape()),
     }
 }
 
-fn read_env(field: &str, value: &Value) -> Result<BTreeMap<String, Own>, Wrong> {
+fn read_env(field: &str, value: &Value) -> Result<BTreeMap<String, RequestedVariable>, InvalidField> {
     let variables = object(field, value)?;
     let size = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len);
     if variables.len() > MAX_ENTRIES || variables.iter().map(size).sum::<usize>() > MAX_ENV {
-        let most = format!("is too large: {MAX_ENTRIES} variables and {MAX_ENV} bytes are the most");
+        let most = format!("is too large: at most {MAX_ENTRIES} variables and {MAX_ENV} bytes are possible");
         return Err(wrong(field, most));
     }
     let variable = |(name, value): (&String, &Value)| {
-        check_name(name).map_err(|error| wrong(field, format!("is wrong: {error}")))?;
+        check_name(name).map_err(|error| wrong(field, format!("is invalid: {error}")))?;
         let field = format!("{field}.{name}");
         let own = match value {
             Value::String(value) => {
-                check_value(value).map_err(|error| wrong(&field, error))?;
-                Own::Value(value.clone())
+                check_value(value).map_err(|error| wrong(&field, error.to_string()))?;
+                RequestedVariable::Value(value.clone())
             }
-            Value::Bool(true) => Own::Operators,
+            Value::Bool(true) => RequestedVariable::FromOperator,
             _ => return Err(wrong(&field, "must be a string, or true for the operator's value")),
         };
         Ok((name.clone(), own))
@@ -242,31 +233,31 @@ fn read_env(field: &str, value: &Value) -> Result<BTreeMap<String, Own>, Wrong> 
     variables.iter().map(variable).collect()
 }
 
-fn read_cells(value: &Value) -> Result<usize, Wrong> {
+fn read_cells(value: &Value) -> Result<usize, InvalidField> {
     let count = value.as_u64().filter(|count| (1..=MOST_CELLS).contains(count));
     let count = count.and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| {
-        wrong("switchyard.cells", format!("must be a whole number of processes, 1 to {MOST_CELLS}"))
+        wrong("switchyard.cells", format!("must be a whole number of processes from 1 to {MOST_CELLS}"))
     })
 }
 
-fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Wrong> {
+fn object<'a>(field: &str, value: &'a Value) -> Result<&'a Map<String, Value>, InvalidField> {
     value.as_object().ok_or_else(|| wrong(field, "must be an object"))
 }
 
-fn unknown_key(field: &str, key: &str, known: &[&str]) -> Wrong {
-    let fix = format!("is unknown; there are {}{}", known.join(", "), did_you_mean(key, known));
+fn unknown_key(field: &str, key: &str, known: &[&str]) -> InvalidField {
+    let fix = format!("is unknown: expected one of {}{}", known.join(", "), did_you_mean(key, known));
     wrong(&format!("{field}.{key}"), fix)
 }
 
-fn wrong(field: &str, fix: impl Into<String>) -> Wrong {
-    Wrong::new(field, fix)
+fn wrong(field: &str, fix: impl Into<String>) -> InvalidField {
+    InvalidField::new(field, fix)
 }
 
-impl fmt::Debug for Asked {
+impl fmt::Debug for PermissionRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rights, env, cells } = self;
-        let mut shown = f.debug_struct("Asked");
+        let mut shown = f.debug_struct("PermissionRequest");
         shown.field("rights", rights).field("env", &env.keys()).field("cells", cells).finish()
     }
 }
@@ -277,8 +268,8 @@ mod tests {
 
     use super::*;
 
-    fn set(value: Value) -> Set {
-        Asked::read(&json!({"permissions": {"default": value}})).unwrap().rights.unwrap()
+    fn set(value: Value) -> PermissionSet {
+        PermissionRequest::read(&json!({"permissions": {"default": value}})).unwrap().rights.unwrap()
     }
 
     #[test]
@@ -292,11 +283,11 @@ mod tests {
             "ffi": null,
             "sys": {"deny": true}
         }));
-        let only = |list: &[&str]| Extent::Only(list.iter().map(ToString::to_string).collect());
-        assert_eq!(set.read.allow, Extent::All);
+        let only = |list: &[&str]| AllowList::Only(list.iter().map(ToString::to_string).collect());
+        assert_eq!(set.read.allow, AllowList::All);
         assert_eq!(set.write.allow, only(&["./x"]));
         assert_eq!((set.net.allow, set.net.deny), (only(&["a.com"]), vec!["b.a.com".to_owned()]));
-        assert_eq!((set.env.allow, set.env.deny.len()), (Extent::All, 1));
+        assert_eq!((set.env.allow, set.env.deny.len()), (AllowList::All, 1));
         for none in [set.run, set.ffi, set.sys, set.import] {
             assert_eq!(none.allow, false.into());
         }
@@ -305,14 +296,14 @@ mod tests {
     #[test]
     fn all_stands_for_what_is_not_named() {
         let set = set(json!({"all": true, "net": false}));
-        assert_eq!(set.read.allow, Extent::All);
+        assert_eq!(set.read.allow, AllowList::All);
         assert_eq!(set.net.allow, false.into());
     }
 
     #[test]
     fn nothing_asked_for_is_not_the_same_as_asking_for_nothing() {
         for config in [json!({}), json!({"permissions": {"other": {"net": true}}})] {
-            assert_eq!(Asked::read(&config).unwrap().rights, None);
+            assert_eq!(PermissionRequest::read(&config).unwrap().rights, None);
         }
         assert_eq!(set(json!({})).net.allow, false.into());
     }
@@ -348,7 +339,7 @@ mod tests {
             (json!({"switchyard": {"cells": "2"}}), "switchyard.cells"),
             (json!({"switchyard": {"cells": 1.5}}), "switchyard.cells"),
         ] {
-            assert_eq!(Asked::read(&config).unwrap_err().field, field, "{config}");
+            assert_eq!(PermissionRequest::read(&config).unwrap_err().field, field, "{config}");
         }
     }
 
@@ -359,14 +350,14 @@ mod tests {
             (json!({"wirte": true}), "did you mean \"write\"?"),
             (json!({"net": {"alow": []}}), "did you mean \"allow\"?"),
         ] {
-            let wrong = Asked::read(&json!({"permissions": {"default": set}})).unwrap_err();
+            let wrong = PermissionRequest::read(&json!({"permissions": {"default": set}})).unwrap_err();
             assert!(wrong.fix.contains(near), "{}", wrong.fix);
         }
     }
 
     #[test]
     fn values_do_not_show_in_a_debug_print() {
-        let asked = Asked::read(&json!({"switchyard": {"env": {"KEY": "hunter2"}}})).unwrap();
+        let asked = PermissionRequest::read(&json!({"switchyard": {"env": {"KEY": "hunter2"}}})).unwrap();
         assert!(!format!("{asked:?}").contains("hunter2"));
     }
 }

@@ -1,0 +1,181 @@
+//! The configuration files of a project, and the fields in them that are Switchyard's.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::platform::{Platform, UnknownPlatform};
+use switchyard_contract::project::ProjectName;
+use switchyard_contract::route::{InvalidRoute, MAX_ROUTES};
+use switchyard_detect::entry::{self, CONFIG_FILES, Config, MAX_CONFIG};
+
+use super::diagnostic::in_file;
+use super::include::Included;
+use super::keys;
+use super::routes::{ClaimedRoutes, ROUTES};
+use super::upkeep::Upkeep;
+use crate::policy::{InvalidField, PermissionRequest};
+
+/// One configuration file of a project.
+pub(super) struct Document {
+    pub(super) file: &'static str,
+    text: String,
+    value: Value,
+}
+
+impl Document {
+    /// Reads the project's deno.json or deno.jsonc, if there is one.
+    pub(super) fn config(dir: &Path) -> Result<Option<Self>, Diagnostic> {
+        let file = CONFIG_FILES.into_iter().find(|file| dir.join(file).is_file());
+        file.map(|file| Self::read(dir, file)).transpose()
+    }
+
+    pub(super) fn read(dir: &Path, file: &'static str) -> Result<Self, Diagnostic> {
+        let mut text = String::new();
+        open_file(&dir.join(file))
+            .and_then(|opened| opened.take(MAX_CONFIG + 1).read_to_string(&mut text))
+            .map_err(|error| in_file(file, format!("{file} cannot be read: {error}")))?;
+        if text.len() as u64 > MAX_CONFIG {
+            return Err(in_file(
+                file,
+                format!("{file} is too large: at most {MAX_CONFIG} bytes are possible"),
+            ));
+        }
+        let value = entry::parse(file, &text)?;
+        Ok(Self { file, text, value })
+    }
+
+    pub(super) fn as_config(&self) -> Config<'_> {
+        Config { file: self.file, value: &self.value }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Diagnostic> {
+        let checked = keys::check(&self.value).and_then(|()| keys::check_once(&self.text));
+        checked.map_err(|wrong| self.wrong(&wrong))
+    }
+
+    /// Refuses `switchyard` in package.json, where a project without a deno.json may try it.
+    pub(super) fn check_package(&self) -> Result<(), Diagnostic> {
+        match self.value.get("switchyard") {
+            None => Ok(()),
+            Some(_) => {
+                Err(self.wrong(&InvalidField::new("switchyard", "is not read there: move it to deno.json")))
+            }
+        }
+    }
+
+    pub(super) fn wrong(&self, wrong: &InvalidField) -> Diagnostic {
+        let InvalidField { field, fix } = wrong;
+        let (line, column) = keys::position(&self.text, field).unzip();
+        let message = format!("\"{field}\" in {} {fix}", self.file);
+        Diagnostic { line, column, ..in_file(self.file, message) }
+    }
+
+    /// Returns the field `switchyard.{name}`.
+    pub(super) fn own(&self, name: &str) -> Option<&Value> {
+        debug_assert!(keys::OWN.contains(&name), "{name} is missing from the list of keys");
+        self.value.get("switchyard")?.get(name)
+    }
+
+    pub(super) fn asked(&self) -> Result<PermissionRequest, Diagnostic> {
+        PermissionRequest::read(&self.value).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    pub(super) fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
+        let own = self.value.get("switchyard");
+        own.map(|own| Upkeep::read(self.file, own)).transpose().map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn included(&self) -> Result<Included, Diagnostic> {
+        let include = self.own("include").map(|include| Included::read(self.file, include));
+        include.transpose().map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn share(&self) -> Result<Share, Diagnostic> {
+        let names = |value: &Value| -> Option<Vec<_>> {
+            let names = value.as_array()?.iter();
+            names.map(|name| ProjectName::parse(name.as_str()?).ok()).collect()
+        };
+        match self.own("share") {
+            None => Ok(Share::With(Vec::new())),
+            Some(Value::Bool(true)) => Ok(Share::WithAll),
+            Some(value) => names(value).map(Share::With).ok_or_else(|| {
+                let fix =
+                    "must be true or a list of the projects that may include files of this one ([\"web\"])";
+                in_file(self.file, format!("\"switchyard.share\" in {} {fix}", self.file))
+            }),
+        }
+    }
+
+    pub(super) fn strip_prefix(&self) -> Result<Option<bool>, Diagnostic> {
+        let wrong = || {
+            let fix = "must be true or false: false keeps \"/blog\" in the path of a request for /blog/x";
+            in_file(self.file, format!("\"switchyard.stripPrefix\" in {} {fix}", self.file))
+        };
+        self.own("stripPrefix").map(|value| value.as_bool().ok_or_else(wrong)).transpose()
+    }
+
+    pub(super) fn platform(&self) -> Result<Option<Platform>, Diagnostic> {
+        let Some(value) = self.own("platform") else { return Ok(None) };
+        let platform = value.as_str().ok_or(UnknownPlatform).and_then(str::parse);
+        let platform = platform.map_err(|error| InvalidField::new("switchyard.platform", error.to_string()));
+        platform.map(Some).map_err(|wrong| self.wrong(&wrong))
+    }
+
+    pub(super) fn port(&self) -> Result<Option<u16>, Diagnostic> {
+        let Some(value) = self.own("port") else { return Ok(None) };
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+        let fix = "must be the port of the server that is served: a number from 1 to 65535";
+        port.map(Some).ok_or_else(|| self.wrong(&InvalidField::new("switchyard.port", fix)))
+    }
+
+    pub(super) fn routes(&self) -> Result<ClaimedRoutes, Diagnostic> {
+        let Some(value) = self.own("routes") else { return Ok(ClaimedRoutes::default()) };
+        let shape = "must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")";
+        let wrong = |fix: &str| self.wrong(&InvalidField::new(ROUTES, fix));
+        let texts = value.as_array().ok_or_else(|| wrong(shape))?;
+        if texts.len() > MAX_ROUTES {
+            return Err(wrong(&format!("has {} routes: at most {MAX_ROUTES} are possible", texts.len())));
+        }
+        let position = keys::position(&self.text, ROUTES).unzip();
+        let mut claimed = ClaimedRoutes::at(self.file, position);
+        for (index, text) in texts.iter().enumerate() {
+            let text = text.as_str().ok_or_else(|| wrong(shape))?;
+            let route =
+                text.parse().map_err(|error: InvalidRoute| claimed.refused(index, &error.to_string()));
+            claimed.routes.push(route?);
+        }
+        Ok(claimed)
+    }
+}
+
+/// Returns true if the project in `dir` shares its folder with `other`. False while its configuration is invalid, which
+/// [`Manifest::read`](super::Manifest::read) reports.
+pub(super) fn shares(dir: &Path, other: &str) -> bool {
+    let config = Document::config(dir).ok().flatten();
+    match config.and_then(|config| config.share().ok()) {
+        Some(Share::WithAll) => true,
+        Some(Share::With(names)) => names.iter().any(|name| name.as_str() == other),
+        None => false,
+    }
+}
+
+/// The projects that may include files of a project's folder.
+pub(super) enum Share {
+    WithAll,
+    With(Vec<ProjectName>),
+}
+
+/// Opens a plain file. Reading anything else on the volume could block for ever.
+///
+/// # Errors
+/// The file cannot be opened, or is not a plain file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    let nonblocking = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, nonblocking, Mode::empty())?);
+    // Files of /proc claim to be plain, and block until there is data.
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
