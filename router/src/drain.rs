@@ -1,4 +1,4 @@
-//! In-flight work: counted while it lasts, awaited when a version is to go.
+//! The in-flight requests of a version: counted while they run, awaited when the version is drained.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// Requests see their connections break before the end of the process is known, whose last words are
-/// read first: by then at the latest it is.
+/// The time within which the end of a process is known after its connections broke. Its last output is read first.
 pub(crate) const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
-/// ... and mostly within a few milliseconds. For so long after a connection broke nothing new is sent to the cell:
-/// a process that ends takes connections until its very end.
+/// The time for which no request is sent to a cell after one of its connections broke: a process accepts connections until
+/// it has ended. The end is usually known within a few milliseconds.
 const DOUBT: Duration = Duration::from_millis(100);
 
 /// The in-flight requests of one version.
@@ -20,12 +19,12 @@ pub(crate) struct InFlight {
     count: AtomicUsize,
     closed: AtomicBool,
     idle: Notify,
-    /// When requests lost their connections to the cell, for [`NOTICED_WITHIN`].
+    /// The times at which requests lost their connections to the cell, kept for [`NOTICED_WITHIN`].
     broken: Mutex<Vec<Instant>>,
     in_doubt: AtomicBool,
 }
 
-/// One request in flight. Dropped when the last byte of its answer is out, or its tunnel is closed.
+/// One request in flight. Dropped when the last byte of its answer is sent, or its tunnel is closed.
 #[derive(Debug)]
 pub(crate) struct Guard(Arc<InFlight>);
 
@@ -34,7 +33,7 @@ impl InFlight {
         self.count.load(SeqCst)
     }
 
-    /// Counts one request in, unless the version takes no more.
+    /// Counts one request in, unless the version accepts no more.
     ///
     /// The count goes up before `closed` is read and `closed` is set before the count is read
     /// (both sequentially consistent), so no request slips in behind [`InFlight::close`].
@@ -44,12 +43,12 @@ impl InFlight {
         (!self.closed.load(SeqCst)).then_some(guard)
     }
 
-    /// From now on no request enters.
+    /// Refuses new requests from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, SeqCst);
     }
 
-    /// Waits until nothing is in flight, at most for `grace`. Returns what is left.
+    /// Waits until no request is in flight, at most for `grace`. Returns the number of requests that are left.
     pub(crate) async fn drained(&self, grace: Duration) -> usize {
         let idle = async {
             loop {
@@ -66,17 +65,17 @@ impl InFlight {
 
     /// How many requests were in the cell when it died, as is known now: those that noticed, and those
     /// that are about to.
-    pub(crate) fn at_death(&self, now: Instant) -> usize {
+    pub(crate) fn at_crash(&self, now: Instant) -> usize {
         let broken = self.broken_since(now);
         self.count() + broken.len()
     }
 
-    /// Whether a connection to the cell broke a moment ago, and it may be about to end.
+    /// Returns true if a connection to the cell broke a moment ago, so the cell may be about to end.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(SeqCst)
     }
 
-    /// For how long it is in doubt still. With none, it no longer is.
+    /// Returns for how much longer the cell is in doubt. `None`: it is not.
     pub(crate) fn doubt(&self, now: Instant) -> Option<Duration> {
         let broken = self.broken_since(now);
         let left = broken.last().and_then(|last| (*last + DOUBT).checked_duration_since(now));
@@ -93,14 +92,14 @@ impl InFlight {
 }
 
 impl Guard {
-    /// Counts the request out, whose connection to the cell broke: the cell may have died.
+    /// Ends the request, whose connection to the cell broke: the cell may have crashed.
     pub(crate) fn broke(self) {
         let in_flight = self.0.clone();
         let now = Instant::now();
         let mut broken = in_flight.broken_since(now);
         broken.push(now);
         in_flight.in_doubt.store(true, SeqCst);
-        // Under the lock, so that nobody sees it counted twice, or not at all.
+        // Under the lock, so that no reader sees the request twice or not at all.
         drop(self);
     }
 }
@@ -148,8 +147,8 @@ mod tests {
         drop(in_flight.enter());
         breaks.broke();
         let now = Instant::now();
-        assert_eq!((in_flight.count(), in_flight.at_death(now)), (1, 2));
-        assert_eq!(in_flight.at_death(now + NOTICED_WITHIN), 1);
+        assert_eq!((in_flight.count(), in_flight.at_crash(now)), (1, 2));
+        assert_eq!(in_flight.at_crash(now + NOTICED_WITHIN), 1);
     }
 
     #[test]

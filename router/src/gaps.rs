@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// The gaps that are kept: a few of the machine's, and one for each path that projects cannot use by themselves.
+/// Gaps that are kept: a few of the machine, and one for each path that projects cannot use on their own.
 const MOST: usize = 50;
 
-/// What is missing, each in words, for the log and `/readyz`. Clones are the same list.
+/// The gaps as texts, for the log and `/readyz`. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gaps(Arc<Mutex<Vec<String>>>);
 
 impl Gaps {
-    /// Adds what is missing, and logs it the first time.
+    /// Adds a gap, and logs it the first time.
     pub(crate) fn add(&self, missing: String) {
         let mut all = self.lock();
         if all.len() < MOST && !all.contains(&missing) {
@@ -19,7 +19,7 @@ impl Gaps {
         }
     }
 
-    /// All of them, in the order in which they were found.
+    /// Returns all gaps in the order in which they were found.
     pub(crate) fn all(&self) -> Vec<String> {
         self.lock().clone()
     }

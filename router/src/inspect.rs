@@ -1,13 +1,13 @@
-//! Which projects a debugger may attach to: `--inspect`.
+//! The projects that debuggers may attach to: `--inspect`.
 
 use std::collections::BTreeSet;
 
 use switchyard_contract::project::{InvalidName, ProjectName};
 
-/// Stands for all projects.
+/// The value that stands for all projects.
 const ALL: &str = "all";
 
-/// Whoever debugs a project runs code in it: none may be, unless the operator names it.
+/// The projects that debuggers may attach to. A debugger runs code in a project, so the operator names each one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspectable {
     Only(BTreeSet<ProjectName>),
@@ -21,10 +21,10 @@ impl Default for Inspectable {
 }
 
 impl Inspectable {
-    /// From the values of the flag, each a name, several with commas between, or `all`.
+    /// Parses the values of the flag: names, separated by commas, or `all`.
     ///
     /// # Errors
-    /// One of them is no project's name.
+    /// A value is not a valid project name.
     pub(crate) fn read(values: &[String]) -> Result<Self, InvalidName> {
         let names = values.iter().flat_map(|value| value.split(',')).map(str::trim);
         let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
@@ -41,7 +41,7 @@ impl Inspectable {
         }
     }
 
-    /// Whether it covers no project at all.
+    /// Returns true if no project is covered.
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }

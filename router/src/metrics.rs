@@ -1,4 +1,4 @@
-//! What is counted, for `GET /metrics`.
+//! The metrics of the router, for `GET /metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -14,15 +14,15 @@ use prometheus_client::registry::Registry;
 /// From a hello world (milliseconds) to the default build timeout, in seconds.
 const BUILD_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Minimum interval between two log lines about wrong answers of one project.
+/// Minimum interval between two log lines about invalid answers of one project.
 const BAD_ANSWERS_LOGGED: Duration = Duration::from_secs(1);
 
-/// The answers of one project by class of status. On the path of every request: a relaxed add.
+/// The answers of one project by status class. Counted for every request, with one relaxed add.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     classes: [AtomicU64; 5],
     bad_answers: AtomicU64,
-    /// How many wrong answers the log does not have yet, and when it last got some.
+    /// The number of invalid answers that are not logged yet, and the time of the last log line.
     unlogged: Mutex<(u64, Option<Instant>)>,
 }
 
@@ -32,13 +32,12 @@ impl Requests {
         self.classes[class].fetch_add(1, Relaxed);
     }
 
-    /// By class, from 1xx to 5xx.
+    /// Counts by class, from 1xx to 5xx.
     pub(crate) fn counts(&self) -> [u64; 5] {
         std::array::from_fn(|class| self.classes[class].load(Relaxed))
     }
 
-    /// Counts what a cell sent in place of an answer. Returns how many of them are to be logged now, if it is
-    /// time for that.
+    /// Counts one invalid answer of a cell. Returns the number of them to log now, if a log line is due.
     pub(crate) fn bad_answer(&self) -> Option<u64> {
         self.bad_answers.fetch_add(1, Relaxed);
         let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +55,7 @@ impl Requests {
     }
 }
 
-/// What the control flow counts.
+/// The counters of the control flow.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Metrics {
     pub(crate) reloads: Family<ReloadLabels, Counter>,
@@ -66,15 +65,15 @@ pub(crate) struct Metrics {
     /// 1 while projects are polled because file events are missing, or by `--poll`.
     pub(crate) polling: Gauge,
     pub(crate) lost_events: Counter,
-    /// Changes that were found by comparison, and of which no file event told.
+    /// Changes that a comparison found and no file event reported.
     pub(crate) unseen_changes: Counter,
-    /// Times that the projects root became another folder.
+    /// The number of times that the projects root became another folder.
     pub(crate) root_changes: Counter,
     pub(crate) watches: Gauge,
-    /// Of clients, at the public listener.
+    /// Connections of clients at the public listener.
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<RefusedLabels, Counter>,
-    /// Requests that can be read in two ways, or whose head is too large or too slow.
+    /// Refused requests: ambiguous, or with a head that is too large or too slow.
     pub(crate) requests_refused: Counter,
 }
 
@@ -94,7 +93,7 @@ pub(crate) struct ReloadLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DeathLabels {
-    /// As in events.
+    /// The value is the one in events.
     pub(crate) reason: &'static str,
 }
 
@@ -112,7 +111,7 @@ pub(crate) struct RefusedLabels {
     pub(crate) bound: BoundLabel,
 }
 
-/// Which bound of connections was reached.
+/// The limit of connections that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the label's values")]
 pub(crate) enum BoundLabel {
@@ -127,7 +126,7 @@ impl From<BoundLabel> for RefusedLabels {
 }
 
 impl Metrics {
-    /// All of them under their names.
+    /// Registers all metrics under their names.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { reloads, build_seconds, cells_died, cells_evicted, polling, lost_events, watches, .. } =
             self;

@@ -94,11 +94,7 @@ impl Manifest {
         name: &ProjectName,
         function: Option<Function>,
     ) -> Result<Self, Diagnostic> {
-        let config = Document::config(dir)?;
-        let package = dir.join(PACKAGE_FILE).is_file();
-        let package = package.then(|| Document::read(dir, PACKAGE_FILE)).transpose()?;
-        config.as_ref().map(Document::check).transpose()?;
-        package.as_ref().map(Document::check_package).transpose()?;
+        let Documents { config, package } = Documents::read(dir)?;
         let mut routes = config.as_ref().map(Document::routes).transpose()?.unwrap_or_default();
         if function.is_some() {
             routes.keep_gateway(name)?;
@@ -121,33 +117,19 @@ impl Manifest {
         }
         // Only projects that include this one use the value. It is checked here.
         config.as_ref().map(Document::share).transpose()?;
-        let [config_file, package_file] =
-            [&config, &package].map(|file| file.as_ref().map(Document::as_config));
         let worker = match named {
             None | Some(Platform::Workers) => worker::read(dir, config.as_ref())?,
             Some(_) => None,
         };
-        let own = config.as_ref().is_some_and(|config| config.own("entry").is_some());
-        let configured = function.as_ref().and_then(|function| function.entry.clone());
-        let configured = configured.filter(|path| dir.join(path).is_file());
-        let of_worker = worker.as_ref().map(|worker| worker::served(worker, dir, own)).transpose()?.flatten();
-        let (entry, platform, assets) = match (configured, of_worker) {
-            (Some(path), _) => {
-                let reason = "entrypoint in config.toml".to_owned();
-                (Entry { path, reason, ..Entry::default() }, platform, None)
-            }
-            (None, Some(served)) => served,
-            (None, None) => {
-                let platform = if worker.is_some() { Platform::Workers } else { platform };
-                let served = switchyard_detect::site::find(dir, config_file, package_file);
-                let served = served.map_err(|error| worker::without_main(worker.as_ref(), error))?;
-                let entry = served.entry();
-                match served {
-                    Served::Code(_) => (entry, platform, None),
-                    Served::Both(_, site) => (entry, platform, Some(site.into())),
-                    Served::Files(site) => (entry, Platform::Static, Some(site.into())),
-                }
-            }
+        let own_entry = config.as_ref().is_some_and(|config| config.own("entry").is_some());
+        let of_worker = worker.as_ref().map(|worker| worker::served(worker, dir, own_entry)).transpose()?;
+        let configured = function.as_ref().and_then(|function| function.entry.as_deref());
+        let served = match configured.filter(|path| dir.join(path).is_file()) {
+            Some(path) => Serving::of_function(path, platform),
+            None => match of_worker.flatten() {
+                Some(served) => served,
+                None => Serving::find(dir, [&config, &package], worker.as_ref(), platform)?,
+            },
         };
         let import_map = function
             .as_ref()
@@ -157,7 +139,7 @@ impl Manifest {
         if function.is_some() {
             routes.imply(name);
         }
-        let include = include.entries;
+        let (Serving { entry, platform, assets }, include) = (served, include.entries);
         Ok(Self {
             entry,
             routes,
@@ -171,6 +153,61 @@ impl Manifest {
             port,
             worker,
             assets,
+        })
+    }
+}
+
+/// The configuration files of one project.
+struct Documents {
+    /// deno.json or deno.jsonc.
+    config: Option<Document>,
+    /// package.json.
+    package: Option<Document>,
+}
+
+impl Documents {
+    /// Reads the files, and checks their keys.
+    fn read(dir: &Path) -> Result<Self, Diagnostic> {
+        let config = Document::config(dir)?;
+        let package = dir.join(PACKAGE_FILE).is_file();
+        let package = package.then(|| Document::read(dir, PACKAGE_FILE)).transpose()?;
+        config.as_ref().map(Document::check).transpose()?;
+        package.as_ref().map(Document::check_package).transpose()?;
+        Ok(Self { config, package })
+    }
+}
+
+/// The program and the files that a project serves.
+struct Serving {
+    entry: Entry,
+    platform: Platform,
+    /// Files that are served without the program.
+    assets: Option<Assets>,
+}
+
+impl Serving {
+    /// Returns the entry that config.toml names for a function of Supabase's.
+    fn of_function(path: &str, platform: Platform) -> Self {
+        let (path, reason) = (path.to_owned(), "entrypoint in config.toml".to_owned());
+        Self { entry: Entry { path, reason, ..Entry::default() }, platform, assets: None }
+    }
+
+    /// Searches for the entry or the static site of the project in `dir`.
+    fn find(
+        dir: &Path,
+        documents: [&Option<Document>; 2],
+        worker: Option<&Worker>,
+        platform: Platform,
+    ) -> Result<Self, Diagnostic> {
+        let [config, package] = documents.map(|file| file.as_ref().map(Document::as_config));
+        let served = switchyard_detect::site::find(dir, config, package);
+        let served = served.map_err(|error| worker::without_main(worker, error))?;
+        let entry = served.entry();
+        let platform = if worker.is_some() { Platform::Workers } else { platform };
+        Ok(match served {
+            Served::Code(_) => Self { entry, platform, assets: None },
+            Served::Both(_, site) => Self { entry, platform, assets: Some(site.into()) },
+            Served::Files(site) => Self { entry, platform: Platform::Static, assets: Some(site.into()) },
         })
     }
 }

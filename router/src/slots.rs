@@ -1,4 +1,4 @@
-//! A project's places: so many requests are in it at once, more wait in line, the rest is turned away.
+//! The concurrency slots of a project: a number of requests at the same time, a bounded queue, and a refusal beyond it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// The places of one project, whichever of its versions has the requests.
+/// The slots of one project, shared by its versions.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// Fair: a place that becomes free goes to who has waited longest, on whatever thread.
+    /// Fair: a free slot goes to the request that has waited longest, on any thread.
     free: Semaphore,
     size: AtomicUsize,
-    /// Places that were taken from the project while requests had them.
+    /// Slots that were removed while requests held them.
     owed: AtomicUsize,
     waiting: AtomicUsize,
 }
 
-/// One of the places. Dropped, it is the next request's.
+/// One slot. Dropping it passes it on to the next request.
 #[derive(Debug)]
 pub(crate) struct Slot(Arc<Slots>);
 
@@ -33,32 +33,31 @@ impl Slots {
         }
     }
 
-    /// A place, if one is free and nobody waits.
+    /// Returns a slot if one is free and no request waits.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Slot> {
         self.free.try_acquire().ok()?.forget();
         Some(Slot(self.clone()))
     }
 
-    /// A place as soon as it is this request's turn; none when `queue` others wait already, or when that
-    /// takes longer than `patience`.
-    pub(crate) async fn wait(self: &Arc<Self>, queue: usize, patience: Duration) -> Option<Slot> {
-        let _waiting = self.queue_up(queue)?;
-        timeout(patience, self.free.acquire()).await.ok()?.ok()?.forget();
+    /// Waits for a slot. `None`: `max_queued` requests wait already, or the wait took longer than `limit`.
+    pub(crate) async fn wait(self: &Arc<Self>, max_queued: usize, limit: Duration) -> Option<Slot> {
+        let _waiting = self.queue_up(max_queued)?;
+        timeout(limit, self.free.acquire()).await.ok()?.ok()?.forget();
         Some(Slot(self.clone()))
     }
 
-    /// How many wait.
+    /// Returns the number of waiting requests.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
     }
 
-    fn queue_up(&self, queue: usize) -> Option<Waiting<'_>> {
-        let one_more = |waiting| (waiting < queue).then_some(waiting + 1);
+    fn queue_up(&self, max_queued: usize) -> Option<Waiting<'_>> {
+        let one_more = |waiting| (waiting < max_queued).then_some(waiting + 1);
         self.waiting.fetch_update(SeqCst, SeqCst, one_more).ok()?;
         Some(Waiting(&self.waiting))
     }
 
-    /// Makes it so many places. Requests that are in too many finish. For the one writer.
+    /// Changes the number of slots. Requests that hold slots beyond it finish. There must be one caller at a time.
     pub(crate) fn resize(&self, size: usize) {
         let size = within_bounds(size);
         let before = self.size.swap(size, SeqCst);
@@ -74,7 +73,7 @@ impl Slots {
     }
 }
 
-/// A project without a place could never answer.
+/// Returns the size, at least one: a project without a slot could never answer.
 fn within_bounds(size: usize) -> usize {
     size.clamp(1, Semaphore::MAX_PERMITS)
 }

@@ -1,4 +1,4 @@
-//! The tokens that Supabase's gateway wants of requests to functions: JSON Web Tokens (RFC 7519), signed with the
+//! The tokens that Supabase's gateway requires in requests to functions: JSON Web Tokens (RFC 7519), signed with the
 //! project's shared secret (HS256).
 
 use std::collections::BTreeMap;
@@ -18,32 +18,32 @@ use switchyard_contract::project::ProjectName;
 
 use crate::project::diagnostic;
 
-/// The variables of the policy that hold the secret: the self-hosted stack's, and the one of Supabase's tools.
+/// The variables of the policy that hold the secret: the name in the self-hosted stack, and that of Supabase's tools.
 const SECRETS: [&str; 2] = ["JWT_SECRET", "SUPABASE_JWT_SECRET"];
 
-/// The variable of the self-hosted stack that says whether tokens are verified.
+/// The variable of the self-hosted stack that turns verification on.
 const VERIFY: &str = "VERIFY_JWT";
 
-/// Verifies the tokens of a project's requests.
+/// The verifier of tokens in requests to one project.
 #[derive(Clone)]
-pub(crate) struct Verifier(Hmac<Sha256>);
+pub(crate) struct TokenVerifier(Hmac<Sha256>);
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Verifier")
+        f.write_str("TokenVerifier")
     }
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct TokenHeader {
     alg: String,
-    /// Extensions that whoever verifies has to understand (RFC 7515, 4.1.11). None is understood here.
+    /// Extensions that a verifier must support (RFC 7515, 4.1.11). None is supported here.
     crit: Option<IgnoredAny>,
 }
 
-/// Times are in seconds since 1970.
+/// The claims of a token. Times are in seconds since 1970.
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     exp: Option<f64>,
     nbf: Option<f64>,
 }
@@ -56,12 +56,12 @@ pub(crate) enum Unauthorized {
     Expired,
 }
 
-impl Verifier {
-    /// The verifier of a function whose configuration says so, or nothing of it, with the environment that the policy gives
-    /// it. `before`: what the configuration said of the live version. `None`: its requests need no token.
+impl TokenVerifier {
+    /// Returns the verifier of a function. `configured` is its `verify_jwt`, `before` that of the live version, `env` its
+    /// variables in the policy. `None`: requests need no token.
     ///
     /// # Errors
-    /// Tokens are to be verified, and there is no secret. The configuration that wanted them is gone.
+    /// Tokens have to be verified and there is no secret, or the configuration that required them is gone.
     pub(crate) fn of(
         project: &ProjectName,
         configured: Option<bool>,
@@ -70,8 +70,8 @@ impl Verifier {
     ) -> Result<Option<Self>, Diagnostic> {
         if configured.is_none() && before == Some(true) && !env.contains_key(VERIFY) {
             return Err(diagnostic(format!(
-                "requests to this function need a token by Supabase's config.toml, which is not there any more: put it \
-                 back with what is wanted (verify_jwt of [functions.{project}]), or set {VERIFY} to \"true\" or \
+                "Supabase's config.toml required a token for this function and does not exist any more: restore it with the \
+                 intended verify_jwt in [functions.{project}], or set {VERIFY} to \"true\" or \
                  \"false\" in [projects.{project}.env] or [defaults.env] of the policy"
             )));
         }
@@ -82,8 +82,8 @@ impl Verifier {
         let secret = SECRETS.iter().find_map(|name| env.get(*name)).filter(|secret| !secret.is_empty());
         let secret = secret.ok_or_else(|| {
             diagnostic(format!(
-                "requests to this function need a token (verify_jwt of [functions.{project}] in Supabase's config.toml, \
-                 which is on unless it says false), and the policy gives no secret to verify it with: set {} in \
+                "requests to this function need a token (verify_jwt of [functions.{project}] in Supabase's config.toml, true \
+                 by default), and the policy has no secret to verify it with: set {} in \
                  [projects.{project}.env] or [defaults.env] of the policy, or verify_jwt = false",
                 SECRETS[0]
             ))
@@ -91,10 +91,10 @@ impl Verifier {
         Ok(Some(Self(Hmac::new_from_slice(secret.as_bytes()).expect("a key of any length is taken"))))
     }
 
-    /// Checks the token of a request. One that asks what it may send (OPTIONS) needs none.
+    /// Checks the token of a request. A preflight request (OPTIONS) needs none.
     ///
     /// # Errors
-    /// It has none that is valid now.
+    /// The request has no token that is valid now.
     pub(crate) fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Unauthorized> {
         if method == Method::OPTIONS {
             return Ok(());
@@ -102,7 +102,7 @@ impl Verifier {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(Unauthorized::Missing)?;
         if values.next().is_some() {
-            // The function could read another one than is verified here.
+            // The function could read another token than the one verified here.
             return Err(Unauthorized::Invalid);
         }
         let value = value.to_str().map_err(|_| Unauthorized::Invalid)?;
@@ -119,14 +119,16 @@ impl Verifier {
         let (signed, signature) = token.rsplit_once('.').ok_or(Unauthorized::Invalid)?;
         let (header, claims) = signed.split_once('.').ok_or(Unauthorized::Invalid)?;
         let decode = |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Unauthorized::Invalid);
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Unauthorized::Invalid)?;
+        let header: TokenHeader =
+            serde_json::from_slice(&decode(header)?).map_err(|_| Unauthorized::Invalid)?;
         if header.alg != "HS256" || header.crit.is_some() {
             return Err(Unauthorized::Invalid);
         }
         let mac = self.0.clone().chain_update(signed);
-        // In a time that does not depend on where they differ.
+        // Compares in constant time.
         mac.verify_slice(&decode(signature)?).map_err(|_| Unauthorized::Invalid)?;
-        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Unauthorized::Invalid)?;
+        let claims: TokenClaims =
+            serde_json::from_slice(&decode(claims)?).map_err(|_| Unauthorized::Invalid)?;
         if claims.exp.is_some_and(|end| end <= now) {
             return Err(Unauthorized::Expired);
         }
@@ -138,7 +140,7 @@ impl Verifier {
 }
 
 impl Unauthorized {
-    /// The reason in words.
+    /// Returns the reason as text.
     pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::Missing => "the request has no token: send the header Authorization: Bearer TOKEN",
@@ -160,9 +162,9 @@ mod tests {
     const KEY: &str =
         "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
 
-    fn verifier() -> Verifier {
+    fn verifier() -> TokenVerifier {
         let key = BASE64_URL_SAFE_NO_PAD.decode(KEY).unwrap();
-        Verifier(Hmac::new_from_slice(&key).unwrap())
+        TokenVerifier(Hmac::new_from_slice(&key).unwrap())
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         let of = |configured, pairs: &[(&str, &str)]| {
-            Verifier::of(&name, configured, None, &env(pairs)).map(|verifier| verifier.is_some())
+            TokenVerifier::of(&name, configured, None, &env(pairs)).map(|verifier| verifier.is_some())
         };
         assert_eq!(of(None, &[]), Ok(false));
         assert_eq!(of(None, &[("VERIFY_JWT", "true"), ("JWT_SECRET", "x")]), Ok(true));
@@ -213,7 +215,7 @@ mod tests {
         let name = ProjectName::parse("hello").unwrap();
         let of = |before, pairs: &[(&str, &str)]| {
             let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            Verifier::of(&name, None, before, &env).map(|verifier| verifier.is_some())
+            TokenVerifier::of(&name, None, before, &env).map(|verifier| verifier.is_some())
         };
         assert!(of(Some(true), &[("JWT_SECRET", "x")]).unwrap_err().message.contains("VERIFY_JWT"));
         assert_eq!(of(Some(true), &[("VERIFY_JWT", "true"), ("JWT_SECRET", "x")]), Ok(true));

@@ -19,7 +19,7 @@ use crate::metrics::Requests;
 use crate::policy::RequestLimits;
 use crate::project::Prefix;
 use crate::slots::Slots;
-use crate::token::Verifier;
+use crate::token::TokenVerifier;
 use crate::version::Version;
 
 /// The table and its news.
@@ -43,7 +43,7 @@ pub(crate) struct Entry {
     pub(crate) claims: Arc<[Claim]>,
     pub(crate) prefix: Prefix,
     /// Verifies the tokens that its requests need; `None`: they need none.
-    pub(crate) verifier: Option<Arc<Verifier>>,
+    pub(crate) verifier: Option<Arc<TokenVerifier>>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) limits: RequestLimits,
     /// The same ones for as long as the project is known: a new version finds them as they are.

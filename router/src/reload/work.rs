@@ -30,7 +30,7 @@ use crate::project::{
     settle,
 };
 use crate::root::Root;
-use crate::token::Verifier;
+use crate::token::TokenVerifier;
 use crate::version::{Tenant, Version};
 
 /// A build that takes longer makes room: for another project's, and for its own project's next
@@ -50,7 +50,7 @@ pub(super) struct Plan {
     pub(super) routes: ClaimedRoutes,
     pub(super) prefix: Prefix,
     /// Verifies the tokens of its requests.
-    pub(super) verifier: Option<Arc<Verifier>>,
+    pub(super) verifier: Option<Arc<TokenVerifier>>,
     /// What the folder of functions that it lies in says of it.
     pub(super) function: Option<Function>,
     pub(super) upkeep: Upkeep,
@@ -98,7 +98,8 @@ impl Plan {
         } = manifest;
         let before = said.before.and_then(|function| function.verify_jwt);
         let verifies = function.map(|function| function.verify_jwt);
-        let verifier = verifies.map(|verifies| Verifier::of(&version.project, verifies, before, &grant.env));
+        let verifier =
+            verifies.map(|verifies| TokenVerifier::of(&version.project, verifies, before, &grant.env));
         let verifier = verifier.transpose()?.flatten().map(Arc::new);
         let is_static = platform == Platform::Static;
         let site = assets.map(|assets| Arc::new(site(assets, is_static, &checkout, store)));

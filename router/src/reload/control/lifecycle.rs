@@ -265,7 +265,7 @@ impl Control {
         // One that was to end is none of this.
         let Some(at) = project.running.iter().position(|running| running.cell.id() == cell) else { return };
         let running = project.running.remove(at);
-        let in_flight = running.in_flight.at_death(Instant::now());
+        let in_flight = running.in_flight.at_crash(Instant::now());
         let lived = running.began().elapsed();
         self.lost(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
         running.in_flight.close();
