@@ -1,5 +1,6 @@
-//! The entry of a project: the file that is run, and how. The router that runs the project and the client that
-//! sends it use the same search. The search runs no code, and bounds everything that the project's files say.
+//! The search for a project's entry: the file that is run, and how. The router and the client that
+//! uploads a project share it. The search runs no code, and bounds everything that it reads from
+//! the project.
 
 mod command;
 mod env;
@@ -23,19 +24,20 @@ use serde_json::Value;
 use switchyard_contract::admin::ChosenEntry;
 use switchyard_contract::event::Diagnostic;
 
-/// Deno's configuration; where both are there, the first one counts.
+/// Deno's configuration. If both exist, the first one is used.
 pub const CONFIG_FILES: [&str; 2] = ["deno.json", "deno.jsonc"];
 
 /// Node's configuration.
 pub const PACKAGE_FILE: &str = "package.json";
 
-/// Bytes in one configuration file. What people write has a thousandth of it, and it is the router that parses it.
+/// Bytes in one configuration file: a thousand times the usual size. The router itself parses it.
 pub const MAX_CONFIG: u64 = 1 << 20;
 
-/// The file of Heroku and of those who do as it does.
+/// The file that names processes, on Heroku and similar hosts.
 const PROCFILE: &str = "Procfile";
 
-/// The folder of the programs that packages bring, by which an entry names one that is not installed yet.
+/// The folder of programs from packages. An entry below it may name a program that is not installed
+/// yet.
 const PROGRAMS: &str = "node_modules/.bin/";
 
 /// The variable by which Deno looks for `a.ts` where `./a.js` or `./a` is imported. An [`Entry`] sets it where its command runs a
@@ -58,22 +60,22 @@ pub struct Entry {
     /// The program's arguments: `Deno.args`, and what follows the file's name in `process.argv`. Variables in
     /// them are not replaced yet; see [`arguments`].
     pub args: Vec<String>,
-    /// The place that chose it, in words for the log: `main in package.json`.
+    /// The source that chose it, as text for the log: `main in package.json`.
     pub reason: String,
     /// Modules that are evaluated before it, as `node --import` takes them.
     pub preload: Vec<String>,
-    /// Variables that the command sets which chose it. Those that the policy sets go before them.
+    /// Variables that the start command sets. Those of the policy take precedence.
     pub env: BTreeMap<String, String>,
-    /// Folders that it serves from and git may ignore, besides the one that it is in.
+    /// Folders that it serves from besides its own. Git may ignore them.
     pub outputs: Vec<String>,
-    /// Sentences for the author: places that were passed over, and files that are missing.
+    /// Warnings for the author: sources of an entry that were skipped, and files that are missing.
     pub warnings: Vec<String>,
 }
 
 /// Parses the JSON object (with comments) in a configuration file.
 ///
 /// # Errors
-/// It does not parse, or is something else than an object; names the file, line and column.
+/// The text does not parse, or is not an object. The error names file, line and column.
 pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
     match parse_to_serde_value::<Value>(text, &Default::default()) {
         Ok(value) if value.is_object() => Ok(value),
@@ -118,12 +120,12 @@ pub fn start_of_program(dir: &Path, package: Option<Config<'_>>) -> Option<Strin
     script.or_else(|| dir.join(PROCFILE).is_file().then(|| PROCFILE.to_owned()))
 }
 
-/// Returns `true` for an entry that lies in a package.
+/// Returns true for an entry that lies in a package.
 pub fn is_in_package(path: &str) -> bool {
     path.split('/').any(|part| part == "node_modules")
 }
 
-/// An entry's arguments with the variables in them replaced: `$NAME`, `${NAME}` and `${NAME:-default}`.
+/// Returns an entry's arguments with variables replaced: `$NAME`, `${NAME}` and `${NAME:-default}`.
 pub fn arguments(args: &[String], env: &BTreeMap<String, String>) -> Vec<String> {
     args.iter().map(|arg| env::expand(arg, env)).collect()
 }

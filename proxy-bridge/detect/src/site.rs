@@ -1,6 +1,6 @@
-//! Static sites: projects that are files without code. Found by their files, or named by
-//! `"switchyard": {"platform": "static"}` and `"static"`. The router that serves one and the client
-//! that sends it find it alike.
+//! The search for static sites: projects of files without code, found by their files, or named by
+//! `"switchyard": {"platform": "static"}` and `"static"`. The router and the client that uploads a
+//! project share it.
 
 mod detect;
 mod hosts;
@@ -18,17 +18,17 @@ use switchyard_contract::platform::Platform;
 /// The page of a folder.
 const INDEX: &str = "index.html";
 
-/// The folder of a project that is served as it is, and the pages for what is not in it.
+/// A folder of a project that is served as files, and the pages for other paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Site {
     /// Relative to the project, with `/` between. Empty: the project itself.
     pub root: String,
     pub fallback: Fallback,
-    /// The name of the page that answers 404. `None`: none does.
+    /// The page that answers 404, if there is one.
     pub not_found: Option<String>,
     /// Folders below the root whose files never change under their names.
     pub immutable: Vec<String>,
-    /// What chose the root, in words for the log: `the build output of vite`.
+    /// The source that chose the root, as text for the log: `the build output of vite`.
     pub reason: String,
 }
 
@@ -36,7 +36,7 @@ pub struct Site {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fallback {
-    /// Whichever the files suggest: see `docs/static.md`.
+    /// Chosen from the files: see `docs/static.md`.
     #[default]
     Auto,
     Off,
@@ -71,7 +71,7 @@ impl Site {
 const IMMUTABLE: [&str; 3] = ["_astro", "_next/static", "_app/immutable"];
 
 impl Served {
-    /// The file that is run, or the page at the site's root, which may not be there.
+    /// Returns the entry, or the page at the site's root, which may not exist.
     pub fn entry(&self) -> Entry {
         match self {
             Self::Code(entry) | Self::Both(entry, _) => entry.clone(),
@@ -106,7 +106,7 @@ pub fn find(
     }
 }
 
-/// Finds what is served where no configuration says it.
+/// Finds what is served if no configuration names it.
 fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Result<Served, Diagnostic> {
     let entry = entry::find(dir, config, package);
     if let Err(error) = &entry
@@ -121,7 +121,7 @@ fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) ->
         (Ok(entry), Err(None)) => Ok(served(entry)),
         (Ok(entry), _) if !is_page(&entry.path) && !is_of_browsers(&entry) => Ok(Served::Code(entry)),
         (_, Ok(site)) => match entry::start_of_program(dir, package) {
-            // Its sources would be served to everybody, or its pages without what is behind them.
+            // Otherwise sources would be public, or pages would lack their server.
             Some(start) if !detect::is_output(&site.root) => Err(detect::to_name(&site.root, &start)),
             _ => Ok(Served::Files(site)),
         },
@@ -130,7 +130,7 @@ fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) ->
     }
 }
 
-/// A page as the entry is a site.
+/// Treats a page as the entry as a site.
 fn served(entry: Entry) -> Served {
     if !is_page(&entry.path) {
         return Served::Code(entry);
@@ -139,7 +139,7 @@ fn served(entry: Entry) -> Served {
     Served::Files(Site::new(root, entry.reason))
 }
 
-/// Returns `true` when nothing names an entry. An entry that is named and not there is another error.
+/// Returns true if nothing names an entry. A named entry that does not exist is another error.
 fn is_no_entry(error: &Diagnostic) -> bool {
     error.file.is_none()
 }

@@ -1,5 +1,5 @@
-//! The configuration of a Cloudflare Worker: wrangler.json, wrangler.jsonc or wrangler.toml. What a
-//! project's files say is checked here; the router and its cells act on it.
+//! The configuration of a Cloudflare Worker: wrangler.json, wrangler.jsonc or wrangler.toml, read
+//! and checked.
 
 mod assets;
 mod bindings;
@@ -20,16 +20,16 @@ use self::document::Document;
 use crate::entry::MAX_CONFIG;
 use switchyard_contract::event::Diagnostic;
 
-/// The names of the file, the one that counts first: as for wrangler.
+/// The names of the file, in wrangler's order of precedence.
 pub const FILES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
 
-/// Where the build of a framework says which configuration it has made of the project's.
+/// The file in which a framework's build names the configuration that it has generated.
 const REDIRECT: &str = ".wrangler/deploy/config.json";
 
-/// Among the assets, the names of those that are none.
+/// The file that lists the non-assets in a folder of assets.
 const IGNORED: &str = ".assetsignore";
 
-/// Lines of that file: each request for a file is compared with them.
+/// Lines of that file. Each request for a file is compared with them.
 const MAX_IGNORED: usize = 100;
 
 /// A Worker as its configuration describes it. All paths are relative to the project, with `/`
@@ -42,7 +42,7 @@ pub struct Worker {
     pub base: String,
     /// The module that is run. `None`: assets alone, or the configuration does not say.
     pub main: Option<String>,
-    /// The command that makes `main`.
+    /// The command that builds `main`.
     pub build: Option<String>,
     /// Node's modules are found without `node:`, and `process.env` has the variables.
     pub node_compat: bool,
@@ -52,14 +52,14 @@ pub struct Worker {
     pub secrets: Vec<String>,
     /// JavaScript expressions that stand for names in the code.
     pub define: BTreeMap<String, String>,
-    /// What module specifiers are replaced with.
+    /// Replacements of module specifiers.
     pub alias: BTreeMap<String, String>,
-    /// The kinds of modules that files are, the first that matches counts; before the usual ones.
+    /// Rules for the kinds of modules; the first match applies, before the default rules.
     pub rules: Vec<Rule>,
     pub assets: Option<Assets>,
     /// Cron expressions at which `scheduled` is to run.
     pub crons: Vec<String>,
-    /// The name in `env` of what the version is called.
+    /// The name of the binding with the version's metadata in `env`.
     pub version_metadata: Option<String>,
     pub rate_limits: Vec<RateLimit>,
 }
@@ -70,11 +70,11 @@ pub struct Rule {
     pub kind: ModuleKind,
     /// Patterns such as `**/*.md`.
     pub globs: Vec<String>,
-    /// The usual rules for this kind go on.
+    /// The default rules for this kind still apply.
     pub fallthrough: bool,
 }
 
-/// What a module exports by default.
+/// The default export of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ModuleKind {
     /// A string.
@@ -83,7 +83,7 @@ pub enum ModuleKind {
     Data,
     /// A `WebAssembly.Module`.
     CompiledWasm,
-    /// Whatever the code says.
+    /// An ECMAScript or CommonJS module.
     Code,
 }
 
@@ -108,7 +108,7 @@ pub fn read(dir: &Path, environment: Option<&str>) -> Result<Option<Worker>, Dia
     let Some(file) = find(dir)? else { return Ok(None) };
     let text = read_text(dir, &file)?;
     let document = Document::parse(&file, &text)?;
-    // The build has chosen the environment already.
+    // The build has selected the environment already.
     let environment = environment.filter(|_| FILES.contains(&file.as_str()));
     let mut worker = fields::worker(&document, dir, environment)?;
     if let Some(assets) = &mut worker.assets {
@@ -117,7 +117,7 @@ pub fn read(dir: &Path, environment: Option<&str>) -> Result<Option<Worker>, Dia
     Ok(Some(worker))
 }
 
-/// The lines of the file that says which of the files are no assets.
+/// Returns the lines of the file that lists non-assets.
 fn ignored(dir: &Path, directory: &str) -> Result<Vec<String>, Diagnostic> {
     let file = if directory.is_empty() { IGNORED.to_owned() } else { format!("{directory}/{IGNORED}") };
     if !dir.join(&file).is_file() {
@@ -127,7 +127,10 @@ fn ignored(dir: &Path, directory: &str) -> Result<Vec<String>, Diagnostic> {
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     match lines.len() {
         0..=MAX_IGNORED => Ok(lines),
-        _ => Err(document::in_file(&file, format!("{file} is too long: {MAX_IGNORED} lines are the most"))),
+        _ => Err(document::in_file(
+            &file,
+            format!("{file} is too long: at most {MAX_IGNORED} lines are possible"),
+        )),
     }
 }
 
@@ -146,7 +149,7 @@ fn find(dir: &Path) -> Result<Option<String>, Diagnostic> {
         let fix = "must lead to a wrangler.json in the project";
         return Err(document.wrong("configPath", fix));
     };
-    // What was built is gone: the source is there.
+    // The output is gone and the source exists.
     Ok(if dir.join(&path).is_file() { Some(path) } else { own })
 }
 
@@ -157,7 +160,7 @@ fn read_text(dir: &Path, file: &str) -> Result<String, Diagnostic> {
         .and_then(|opened| opened.take(MAX_CONFIG + 1).read_to_string(&mut text))
         .map_err(|error| wrong(format!("{file} cannot be read: {error}")))?;
     if text.len() as u64 > MAX_CONFIG {
-        return Err(wrong(format!("{file} is too large: {MAX_CONFIG} bytes are the most")));
+        return Err(wrong(format!("{file} is too large: at most {MAX_CONFIG} bytes are possible")));
     }
     // A byte order mark, which editors on Windows write.
     Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
@@ -167,7 +170,7 @@ impl Worker {
     /// The module that is run, if the configuration names one.
     ///
     /// # Errors
-    /// It is not there, or is not JavaScript.
+    /// The module does not exist, or is not JavaScript.
     pub fn entry(&self, dir: &Path) -> Result<Option<&str>, Diagnostic> {
         let Some(main) = &self.main else { return Ok(None) };
         let wrong = |message: String| Err(document::in_file(&self.file, message));

@@ -1,5 +1,5 @@
-//! The program that a start command runs, without running anything: which file or script, with which
-//! arguments, variables and modules before it.
+//! The program that a start command would run: its file or script, arguments, variables and
+//! preloaded modules. Nothing is run.
 
 mod flags;
 
@@ -8,10 +8,11 @@ use self::flags::{
 };
 use super::shell;
 
-/// Commands that start another one, in one another: `cross-env A=b npx nodemon -x "ts-node app.ts"` has three.
+/// The depth of commands that start another one: `cross-env A=b npx nodemon -x "ts-node app.ts"`
+/// has three.
 const MAX_WRAPPERS: usize = 8;
 
-/// Commands that one runs beside each other.
+/// Commands that one command runs in parallel.
 const MAX_PARALLEL: usize = 16;
 
 /// The last part of a start command that runs a program.
@@ -21,7 +22,7 @@ pub(super) struct Command {
     pub(super) args: Vec<String>,
     /// Variables that are set for it, in their order.
     pub(super) env: Vec<(String, String)>,
-    /// Files of variables, relative to where it runs.
+    /// Environment files, relative to the folder that it runs in.
     pub(super) env_files: Vec<String>,
     /// Modules that are evaluated before the program.
     pub(super) preload: Vec<String>,
@@ -31,7 +32,7 @@ pub(super) struct Command {
     pub(super) member: Option<String>,
     /// `true` if its modules are written for a compiler, whose imports may leave out or differ in the extension.
     pub(super) is_compiled: bool,
-    /// `true` if others are run beside it: where it serves nothing, one of those may.
+    /// `true` if other commands run in parallel, one of which may be the server.
     pub(super) is_one_of_many: bool,
 }
 
@@ -52,7 +53,7 @@ impl Default for Target {
     }
 }
 
-/// Modules that teach Node what is understood here anyhow.
+/// Loader modules for Node whose features cells have anyway.
 const OURS: &[&str] = &[
     "tsx",
     "tsx/esm",
@@ -146,7 +147,7 @@ impl Command {
             "dotenv" | "dotenvx" | "env-cmd" | "doppler" | "infisical" | "op" => {
                 self.with_variables(name, rest, depth)
             }
-            // What a shell does by itself, and what is no program of a package.
+            // Shell built-ins, and commands that are not programs of packages.
             "echo" | "mkdir" | "rm" | "cp" | "mv" | "sleep" | "true" | "false" | "wait" | "test" | "["
             | "export" | "set" | "cat" | "touch" | "sh" | "bash" | "docker" | "docker-compose" | "make"
             | "python" | "python3" | "git" | "curl" | "cd" => None,
@@ -180,12 +181,12 @@ impl Command {
         self.with_file(file, args)
     }
 
-    /// Takes over what flags say of variables and of modules before the program.
+    /// Applies the flags that set variables and preload modules.
     fn take(&mut self, flags: &Flags<'_>) {
         for (flag, value) in &flags.values {
             match *flag {
                 "-r" | "--require" | "--import" | "--preload" if OURS.contains(value) => {
-                    // All of ours are compilers.
+                    // All loaders in the list are compilers.
                     self.is_compiled = true;
                 }
                 "-r" | "--require" | "--import" | "--preload" => self.preload.push((*value).to_owned()),
@@ -276,7 +277,7 @@ impl Command {
             let script = args.iter().find(|word| *word != "run")?;
             return Some(Self { target: Target::Script(script.clone()), ..self });
         }
-        // A file of settings, which is a program of its own to read.
+        // A settings file, which would need a parser of its own.
         let is_settings = file.contains("ecosystem") || file.ends_with(".json") || file.ends_with(".yml");
         if is_settings { None } else { self.with_file(file, args) }
     }
@@ -323,7 +324,7 @@ impl Command {
         (!flags.has(EVERYWHERE)).then_some(Self { folder, member, ..self })
     }
 
-    /// The same by flags behind the name of a script, where npm takes them too.
+    /// Does the same for flags behind the name of a script, where npm accepts them too.
     fn elsewhere_behind(self, words: &[String]) -> Option<(Self, &[String])> {
         let is_ours = |flag: &str| {
             let name = flag.split('=').next().unwrap_or(flag);
@@ -336,7 +337,7 @@ impl Command {
         Some((self.elsewhere(&flags)?, flags.rest))
     }
 
-    /// The command behind one that only sets the scene for it.
+    /// Returns the command behind a wrapper such as `cross-env`.
     fn wrapped(self, words: &[String], values: ValueFlags, depth: usize) -> Option<Self> {
         let flags = Flags::read(words, values);
         self.read(flags.rest, depth + 1)

@@ -1,11 +1,11 @@
-//! Variables that a start command sets: by itself, or from a file that it names.
+//! Variables that a start command sets, directly or from a file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::files;
 
-/// Bytes in a file of variables: the few that hold certificates have some thousands.
+/// Bytes of an environment file. Files with certificates have some thousands.
 const MAX_FILE: u64 = 32 << 10;
 
 /// Variables of one command.
@@ -20,7 +20,7 @@ pub(super) fn may_be_set(name: &str) -> bool {
     !OURS.contains(&name) && !OURS_BEGIN.iter().any(|begin| name.starts_with(begin))
 }
 
-/// The variables in a file as `node --env-file` reads it. `None` when it is not there or is none.
+/// Reads an environment file as `node --env-file` does. `None`: it does not exist or is invalid.
 pub(super) fn read(dir: &Path, path: &str) -> Option<Vec<(String, String)>> {
     let path = files::inside(path)?;
     Some(parse(&files::read_text(&dir.join(path), MAX_FILE).ok()?))
@@ -89,7 +89,7 @@ pub(super) fn expand(text: &str, env: &BTreeMap<String, String>) -> String {
     expanded
 }
 
-/// The name of the variable that `text` begins with, what it is otherwise, and what follows.
+/// Splits off a variable at the beginning of `text`: its name, its default, and the rest.
 fn variable(text: &str) -> Option<(&str, &str, &str)> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if let Some((inside, rest)) = text.strip_prefix('{').and_then(|text| text.split_once('}')) {

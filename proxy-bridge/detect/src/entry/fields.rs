@@ -2,17 +2,17 @@
 
 use serde_json::{Map, Value};
 
-/// Conditions in one another in `exports`.
+/// The depth of conditions in `exports`.
 const MAX_CONDITIONS: usize = 8;
 
-/// The conditions of `exports` that hold here, the one that counts first.
+/// The conditions of `exports` that apply, in order of precedence.
 const CONDITIONS: [&str; 5] = ["deno", "node", "import", "require", "default"];
 
 /// Arguments of an entry, and bytes in all of them together.
 const MAX_ARGS: usize = 100;
 const MAX_ARGS_BYTES: usize = 16 << 10;
 
-/// The module that `exports` is: a string, or its `"."`, by conditions.
+/// Returns the module of `exports`: a string, or its `"."`, by conditions.
 pub(super) fn exported(configuration: &Value) -> Option<&str> {
     let exports = configuration.get("exports")?;
     let mut found = exports.get(".").unwrap_or(exports);
@@ -41,7 +41,7 @@ pub(super) fn deployed(configuration: &Value) -> Option<(&'static str, &str, Vec
     Some(("deploy.runtime.entrypoint", runtime.get("entrypoint")?.as_str()?, args))
 }
 
-/// A list of arguments. `None` when it is none, or has more than a command line has room for.
+/// Parses a list of arguments. `None`: not a list, or longer than a command line allows.
 pub(super) fn arguments(value: &Value) -> Option<Vec<String>> {
     let args = value.as_array().filter(|args| args.len() <= MAX_ARGS)?;
     let args: Vec<_> = args.iter().map(|arg| arg.as_str().map(str::to_owned)).collect::<Option<_>>()?;

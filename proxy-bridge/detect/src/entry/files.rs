@@ -20,7 +20,7 @@ pub(super) const STEMS: [&str; 5] = ["main", "index", "mod", "server", "app"];
 const OUTPUT_FOLDERS: [&str; 8] =
     ["dist", "build", ".output", ".next", "out", "output", "_fresh", ".svelte-kit"];
 
-/// `O_NONBLOCK` of Linux: a pipe in the place of a file must not keep its reader for ever.
+/// `O_NONBLOCK` of Linux: reading a pipe instead of a file must not block for ever.
 const NONBLOCK: i32 = 0o4000;
 
 /// The result of resolving a name.

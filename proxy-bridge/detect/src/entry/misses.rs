@@ -1,11 +1,11 @@
-//! Places that name an entry which cannot be used: the warnings, and the error when nothing else is found.
+//! Sources that name an unusable entry: the warnings, and the error if nothing else is found.
 
 use std::collections::HashSet;
 
 use super::{files, in_file};
 use switchyard_contract::event::Diagnostic;
 
-/// A place that names something.
+/// A source that names an entry.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
     pub(super) file: &'static str,
@@ -14,9 +14,9 @@ pub(super) struct Named {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The place names a file that is missing, outside the project or not a program.
+    /// The source names a file that is missing, outside the project, or not a program.
     File,
-    /// A value that `npm init` wrote, or a page: no statement about a server.
+    /// A value that `npm init` wrote, or a page.
     LeftOver,
     /// A command from which no file could be read.
     Unclear,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
     Tool,
 }
 
-/// One such place, with the reason: `runs server.js, which is not there`.
+/// One source, with the reason: `runs server.js, which does not exist`.
 struct Miss {
     named: Named,
     what: String,
@@ -52,8 +52,7 @@ impl Misses {
         self.0.truncate(count);
     }
 
-    /// One sentence for each, except the commands for developers. Scripts that run one another may miss the same thing
-    /// often.
+    /// Returns one sentence for each, except for developer commands and repetitions.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
         let told = self.0.iter().filter(|miss| miss.kind != Kind::Tool);
         let mut seen = HashSet::new();

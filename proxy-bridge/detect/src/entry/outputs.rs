@@ -10,15 +10,15 @@ use super::files::{self, inside, read_object};
 /// Folders below `dist` that are looked into for a server of Angular's.
 const MAX_FOLDERS: usize = 64;
 
-/// A server that was built.
+/// A built server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Output {
     /// Relative to the project.
     pub(super) path: String,
     pub(super) args: Vec<String>,
-    /// `the build of SvelteKit`
+    /// The source as text: `the build of SvelteKit`.
     pub(super) reason: String,
-    /// The folders that it serves from besides the one that `path` is in.
+    /// Folders that it serves from besides that of `path`.
     pub(super) folders: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -268,7 +268,7 @@ fn source(dir: &Path, rest: &str) -> Option<String> {
     })
 }
 
-/// The command that builds a project, with what it runs.
+/// Returns the command that builds a project.
 fn build_command(package: Option<&Value>) -> String {
     let script = package.and_then(|package| package.get("scripts")?.get("build")?.as_str());
     match script {

@@ -1,4 +1,4 @@
-//! The search for the entry: each place that may name it, by precedence.
+//! The search for the entry, through all sources that may name it, by precedence.
 
 mod commands;
 
@@ -37,7 +37,7 @@ pub(super) struct Search<'a> {
     lookups: usize,
 }
 
-/// Which commands a project has.
+/// The kinds of commands of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Table {
     Tasks,
@@ -59,7 +59,7 @@ impl<'a> Search<'a> {
         Ok(Entry { args: args.unwrap_or(found.args), warnings, ..found })
     }
 
-    /// `switchyard.entry`, which is never passed over.
+    /// Reads `switchyard.entry`, which is never skipped.
     fn own(&self) -> Found {
         let Some((file, value)) = self.own_field("entry") else { return Ok(None) };
         let named = Named { file, field: "switchyard.entry".to_owned() };
@@ -67,7 +67,7 @@ impl<'a> Search<'a> {
             return Err(in_file(file, format!("\"{}\" in {file} must be a string", named.field)));
         };
         let what = match resolve(self.dir, name) {
-            // What else it is, such as a page, is for whoever serves it to say.
+            // Another kind of file, such as a page, is left to the caller.
             Resolved::Program(path) | Resolved::NoProgram(path) => {
                 return Ok(Some(self.entry(path, &named)));
             }
@@ -163,7 +163,7 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// An entry that no place names: a built server, or a conventional name.
+    /// Finds an entry that nothing names: a built server, or a conventional name.
     fn unnamed(&mut self) -> Found {
         let built = |output: Output| Entry {
             path: output.path,
@@ -199,7 +199,7 @@ impl<'a> Search<'a> {
         self.quietly(&scripts::DEVELOP)
     }
 
-    /// The file that one of these commands runs. Nothing is reported of those that cannot be used.
+    /// Returns the file that one of these commands runs. Unusable commands are not reported.
     fn quietly(&mut self, names: &[&str]) -> Found {
         let before = self.misses.count();
         for name in names {
@@ -244,7 +244,7 @@ impl<'a> Search<'a> {
         Entry { path, reason: named.to_string(), ..Entry::default() }
     }
 
-    /// The program that a place names, or `None` with a warning.
+    /// Returns the program that a source names, or `None` with a warning.
     ///
     /// # Errors
     /// It is missing because the project has not been built.

@@ -1,7 +1,6 @@
-//! The words of a shell command, as far as a start script needs a shell: quotes, escapes, and what
-//! stands between commands.
+//! A parser of shell commands, as far as start scripts need it: quotes, escapes and separators.
 
-/// Bytes of one command that are read; what people write has a few hundred.
+/// Bytes of one command. Usual commands have a few hundred.
 const MAX_COMMAND: usize = 8 << 10;
 
 /// The commands in `text`, in their order, each as its words. What a command writes to or is piped to is

@@ -1,4 +1,4 @@
-//! A static site found by its files: the folder with an index.html that browsers can show.
+//! The detection of a static site by its files: a folder with an index.html that browsers can show.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ const NAMED: [&str; 2] = ["public", "docs"];
 /// Angular builds into `dist/NAME/browser`, before release 17 into `dist/NAME`.
 const ANGULAR: &str = "dist";
 
-/// The most names in `dist` that are looked at: a workspace has a project for each.
+/// The most names in `dist` that are read: a workspace has one for each project.
 const MAX_NAMES: usize = 64;
 
 /// Commands of package.json's `start` that serve a folder and do nothing else.
@@ -40,7 +40,7 @@ const SERVERS: [&str; 3] = ["serve", "http-server", "sirv"];
 /// Words before the name of a command that run it from a package.
 const RUNNERS: [&str; 6] = ["npx", "--yes", "-y", "pnpm", "yarn", "exec"];
 
-/// Keys of deno.json that speak of code.
+/// Keys of deno.json that indicate code.
 const OF_CODE: [&str; 10] = [
     "compilerOptions",
     "exports",
@@ -54,10 +54,10 @@ const OF_CODE: [&str; 10] = [
     "workspace",
 ];
 
-/// The ends of programs that other servers run, with passwords in them.
+/// Extensions of programs for other servers, which may contain passwords.
 const OF_OTHERS: [&str; 1] = [".php"];
 
-/// The most names in the project's folder that are looked at for code.
+/// The most names in the project's folder that are read in the search for code.
 const MAX_LOOKED_AT: usize = 4096;
 
 /// Finds the site in `dir`. `named`: the configuration says that there is one.
@@ -78,7 +78,7 @@ pub(super) fn find(
     }
     let own = String::new();
     let outputs = OUTPUTS.map(str::to_owned).into_iter().chain(angular(dir));
-    // With a package.json the page at the root may be what the output is built from.
+    // With a package.json, the page at the root may be the source of the output.
     let roots: Vec<_> = match package {
         Some(_) => outputs.chain([own]).collect(),
         None => [own].into_iter().chain(outputs).collect(),
@@ -101,7 +101,7 @@ pub(super) fn find(
     Err(unbuilt.map(|(index, why)| to_build(index, &why)))
 }
 
-/// What shows that the folder is a program's, and not that of a site.
+/// Returns the sign that the folder holds a program rather than a site.
 fn code(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Option<String> {
     let has = |config: Config<'_>, keys: &[&'static str]| {
         let key = keys.iter().find(|key| config.value.get(**key).is_some_and(|value| !is_empty(value)));
@@ -121,7 +121,7 @@ fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty)
 }
 
-/// The error of a folder that may be a site or a program, with what shows the latter.
+/// Returns the error for a folder that may be a site or a program, with the sign of the latter.
 pub(super) fn to_name(root: &str, code: &str) -> Diagnostic {
     let index = below(root, INDEX);
     let message = format!(

@@ -1,5 +1,5 @@
-//! What the configuration of a host of static sites says: the folder that it publishes, and the functions that it
-//! would run beside the site.
+//! The configurations of hosts of static sites: the published folder, and the functions that the
+//! host would run.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 use super::{INDEX, Site, below, page};
 use switchyard_contract::event::Diagnostic;
 
-/// A host that is known by a file of its own.
+/// A host that is identified by its configuration file.
 struct Host {
     name: &'static str,
     file: &'static str,
     /// The folder that is published, as a JSON pointer; relative to the folder that `base` names.
     published: &'static str,
     base: &'static str,
-    /// Where the configuration may name the folder of its functions, as JSON pointers.
+    /// JSON pointers to the folder of functions.
     functions: &'static [&'static str],
-    /// Folders whose programs are functions without being named.
+    /// Folders whose programs are functions by convention.
     conventional: &'static [&'static str],
 }
 
@@ -48,14 +48,14 @@ const HOSTS: [Host; 3] = [
     },
 ];
 
-/// The names in a folder of functions that are looked at.
+/// Names in a folder of functions that are read.
 const MAX_NAMES: usize = 256;
 
 /// Extensions of functions in the languages of these hosts.
 const PROGRAMS: [&str; 9] = [".js", ".mjs", ".cjs", ".ts", ".mts", ".tsx", ".py", ".go", ".rb"];
 
-/// The site in the folder that a host's configuration publishes, when there is a page in it that browsers can
-/// show.
+/// Returns the site in the folder that a host's configuration publishes, if browsers can show its
+/// page.
 pub(super) fn published(dir: &Path) -> Option<Site> {
     HOSTS.iter().find_map(|host| {
         let config = host.read(dir)?;
@@ -69,7 +69,7 @@ pub(super) fn published(dir: &Path) -> Option<Site> {
     })
 }
 
-/// What to do about functions that a host would run beside the site. `None`: there are none.
+/// Returns a warning about functions that a host would run. `None`: there are none.
 pub(super) fn functions(dir: &Path) -> Option<Diagnostic> {
     HOSTS.iter().find_map(|host| {
         let config = host.read(dir)?;
@@ -87,7 +87,7 @@ pub(super) fn functions(dir: &Path) -> Option<Diagnostic> {
 }
 
 impl Host {
-    /// The configuration. One that does not parse, or is larger than what is read of a page, says nothing.
+    /// Reads the configuration. `None`: it does not parse or is too large.
     fn read(&self, dir: &Path) -> Option<Value> {
         let text = page::read(dir, self.file)?;
         let is_toml = self.file.ends_with(".toml");
@@ -95,7 +95,7 @@ impl Host {
     }
 }
 
-/// A folder of the project's, relative to it. `None`: it is outside.
+/// Returns a folder relative to the project. `None`: it is outside.
 fn folder(text: &str) -> Option<String> {
     let names: Vec<_> = text.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
     let is_outside = names.contains(&"..") || text.contains(['\0', '\\']);

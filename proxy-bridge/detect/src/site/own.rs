@@ -25,7 +25,7 @@ struct Own<'a> {
 /// Reads the site that the configuration names, if it does.
 ///
 /// # Errors
-/// A field that is unknown or malformed, or names what is not there.
+/// A field is unknown or malformed, or names something that does not exist.
 pub(super) fn read(
     dir: &Path,
     config: Config<'_>,
@@ -67,7 +67,7 @@ impl Own<'_> {
         })
     }
 
-    /// Where the root is not named: the folder that a site is found in, else the project itself.
+    /// Returns the default root: the folder in which a site is found, else the project itself.
     fn detected(&self, package: Option<Config<'_>>) -> Result<Site, Diagnostic> {
         match detect::find(self.dir, Some(self.config), package, true) {
             Ok(site) => Ok(site),
@@ -118,7 +118,7 @@ impl Own<'_> {
         folders.iter().map(|folder| self.path("immutable", folder, shape)).collect::<Result<_, _>>().map(Some)
     }
 
-    /// A page that is there below the root.
+    /// Returns a page below the root, if it exists.
     fn page(&self, field: &str, root: &str, page: String) -> Result<String, Diagnostic> {
         if self.dir.join(below(root, &page)).is_file() {
             return Ok(page);
@@ -127,7 +127,7 @@ impl Own<'_> {
         Err(self.wrong(field, &fix))
     }
 
-    /// A relative path without `..`, as it is used: without dots and slashes at its ends.
+    /// Normalizes a relative path without `..`: removes dots and slashes at its ends.
     fn path(&self, field: &str, value: &Value, shape: &str) -> Result<String, Diagnostic> {
         let text = value.as_str().ok_or_else(|| self.wrong(field, &format!("must be {shape}")))?;
         let names: Vec<_> = text.split('/').filter(|name| !name.is_empty() && *name != ".").collect();

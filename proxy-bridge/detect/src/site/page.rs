@@ -1,5 +1,4 @@
-//! What can be told of a site by its first page: which scripts it loads, and whether it has to be
-//! built first.
+//! The scripts that a site's first page loads, and signs that the site has to be built first.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,13 +6,13 @@ use std::path::Path;
 
 use super::below;
 
-/// The part of a page that is looked at: its head. Pages are larger than that only by what they show.
+/// Bytes of a page that are read: its head.
 const LOOKED_AT: u64 = 256 << 10;
 
 /// Sources that no browser runs.
 pub(super) const SOURCES: [&str; 8] = [".ts", ".tsx", ".mts", ".jsx", ".vue", ".svelte", ".scss", ".coffee"];
 
-/// Places that a build tool fills: Create React App, SvelteKit, and templates of webpack's plugin.
+/// Placeholders of build tools: Create React App, SvelteKit, and templates of webpack's plugin.
 const TEMPLATES: [&str; 3] = ["%PUBLIC_URL%", "%sveltekit.", "<%="];
 
 /// Returns `true` when the page at `path` loads `script`, both relative to `dir`.
@@ -28,7 +27,8 @@ pub(super) fn loads(dir: &Path, path: &str, script: &str) -> bool {
     sources(&page).into_iter().any(is_it)
 }
 
-/// Why the page at `path` is none that a browser can show. `None`: it is one, or is not there.
+/// Returns the reason why browsers cannot show the page at `path`. `None`: they can, or it does not
+/// exist.
 pub(super) fn unbuilt(dir: &Path, path: &str) -> Option<String> {
     let page = read(dir, path)?;
     if page.starts_with("---\n") || page.starts_with("---\r\n") {
@@ -46,7 +46,7 @@ pub(super) fn unbuilt(dir: &Path, path: &str) -> Option<String> {
 
 pub(super) fn read(dir: &Path, path: &str) -> Option<String> {
     let path = dir.join(path);
-    // A pipe would be waited for.
+    // Opening a pipe would block.
     if !path.is_file() {
         return None;
     }

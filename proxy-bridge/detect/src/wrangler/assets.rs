@@ -1,4 +1,4 @@
-//! The static files of a Worker, as `assets` has them.
+//! The static files of a Worker: the field `assets`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::document::{self, Document};
 use switchyard_contract::event::Diagnostic;
 
-/// Most patterns of `run_worker_first`, as for wrangler.
+/// The most patterns of `run_worker_first`, as in wrangler.
 const MAX_PATTERNS: usize = 100;
 
 /// Files that are served beside or before a Worker's code.
@@ -14,18 +14,18 @@ const MAX_PATTERNS: usize = 100;
 pub struct Assets {
     /// The folder, relative to the project; empty: the project itself.
     pub directory: String,
-    /// The name in `env` by which the code asks for them.
+    /// The name of the binding in `env`.
     pub binding: Option<String>,
     pub html_handling: HtmlHandling,
     pub not_found_handling: NotFoundHandling,
     pub run_worker_first: WorkerFirst,
     /// Navigations without a file get the page of `not_found_handling` and not the code.
     pub navigations: bool,
-    /// The lines of `.assetsignore`: files that are no assets, as in a .gitignore.
+    /// The lines of `.assetsignore`: files that are not assets, in the syntax of .gitignore.
     pub ignored: Vec<String>,
 }
 
-/// How the URLs of HTML files look.
+/// The form of URLs of HTML files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HtmlHandling {
@@ -36,11 +36,11 @@ pub enum HtmlHandling {
     ForceTrailingSlash,
     /// `/a` for both.
     DropTrailingSlash,
-    /// As the files are called.
+    /// The names of the files.
     None,
 }
 
-/// The answer where there is no such file.
+/// The answer for a path without a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotFoundHandling {
@@ -59,14 +59,14 @@ pub enum NotFoundHandling {
 pub enum WorkerFirst {
     /// All, or none.
     Always(bool),
-    /// Those whose path one of the patterns matches (`/api/*`), and none of those with `!`.
+    /// Requests whose path matches one of the patterns (`/api/*`), and none of those with `!`.
     Paths(Vec<String>),
 }
 
-/// Since when `navigations` is so without a flag.
+/// The compatibility date from which `navigations` needs no flag.
 const NAVIGATIONS_SINCE: &str = "2025-04-01";
 
-/// Returns `true` if a configuration with these flags and of this date has navigations answered by pages.
+/// Returns true if pages answer navigations under these flags and this date.
 fn navigations(document: &Document<'_>, flags: &[String]) -> bool {
     let date = document.get("compatibility_date").and_then(Value::as_str);
     let is_flag = |flag: &str| flags.iter().any(|given| given == flag);

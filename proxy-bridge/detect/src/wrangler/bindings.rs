@@ -1,15 +1,15 @@
-//! Bindings to Cloudflare's products that do not exist here. A Worker that names one cannot run:
-//! its build fails, with what there is instead.
+//! Bindings to products of Cloudflare that are not supported. A Worker with such a binding fails to
+//! build, with an error that names the alternative.
 
 use serde_json::Value;
 
 use super::document::Document;
 use switchyard_contract::event::Diagnostic;
 
-/// A kind of binding that does not exist here.
+/// A kind of binding that is not supported.
 struct Product {
     key: &'static str,
-    /// As Cloudflare calls it.
+    /// The name that Cloudflare uses.
     name: &'static str,
     instead: &'static str,
 }
@@ -24,7 +24,7 @@ const KEY_VALUE: &str = "use `Deno.openKv()`, whose data lies in `DATA_DIR`";
 const OTHER_WORKER: &str = "ask the other project over HTTP with `fetch`";
 const IMPORT: &str = "`import` the file in the code";
 
-/// Each by the key of its list, table or object.
+/// The unsupported bindings, by the key of their list, table or object.
 const PRODUCTS: [Product; 34] = [
     product("kv_namespaces", "KV namespaces", KEY_VALUE),
     product("d1_databases", "D1 databases", "use SQLite (`node:sqlite`) with a file in `DATA_DIR`"),
@@ -97,11 +97,11 @@ const PRODUCTS: [Product; 34] = [
 const SITE: &str =
     "is Workers Sites, which does not exist here: name the folder as \"assets\": {\"directory\": …}";
 
-/// Checks that each binding exists here; `path` has the path of a key in the environment that
-/// counts.
+/// Checks that all bindings are supported. `path` returns the path of a key in the selected
+/// environment.
 ///
 /// # Errors
-/// Names all that do not, at the place of the first one.
+/// Some are not supported. The error names them all, at the position of the first.
 pub(super) fn check(document: &Document<'_>, path: impl Fn(&str) -> String) -> Result<(), Diagnostic> {
     if document.get("site").is_some() {
         return Err(document.wrong("site", SITE));
@@ -117,10 +117,10 @@ pub(super) fn check(document: &Document<'_>, path: impl Fn(&str) -> String) -> R
     first.map_or(Ok(()), Err)
 }
 
-/// The paths of bindings that do not exist here, and what to do instead.
+/// Returns the paths of unsupported bindings, with what to do instead.
 fn missing(document: &Document<'_>, path: &impl Fn(&str) -> String) -> Vec<(String, String)> {
     let found = PRODUCTS.iter().filter_map(|product| {
-        // Those of the service-worker syntax are at the top alone; elsewhere they are not there.
+        // Bindings of the service-worker syntax exist at the top level only.
         let key = path(product.key);
         let value = document.get(&key).filter(|value| !is_empty(value))?;
         let names = names(value);

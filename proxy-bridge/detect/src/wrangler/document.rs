@@ -1,4 +1,4 @@
-//! A configuration file in JSON or TOML, with the places of its keys.
+//! A configuration file in JSON or TOML, with the positions of its keys.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,14 @@ use toml::de::{DeTable, DeValue};
 
 use switchyard_contract::event::Diagnostic;
 
-/// How deep keys are remembered: `env.production.vars`.
+/// The depth to which the positions of keys are recorded: `env.production.vars`.
 const DEPTH: usize = 3;
 
 pub(super) struct Document<'a> {
     pub(super) file: &'a str,
     text: &'a str,
     value: Map<String, Value>,
-    /// Where each key begins, by its path.
+    /// The position of each key, by its path.
     offsets: HashMap<String, usize>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Document<'a> {
         self.read(path, "must be a string", text)
     }
 
-    /// The value with this path, as `read` has it.
+    /// Returns the value with this path, converted by `read`.
     pub(super) fn read<T>(
         &self,
         path: &str,
@@ -91,12 +91,12 @@ impl<'a> Document<'a> {
         read(value).map(Some).ok_or_else(|| self.wrong(path, fix))
     }
 
-    /// The error that the value with this path is.
+    /// Returns the error for the value with this path.
     pub(super) fn wrong(&self, path: &str, fix: &str) -> Diagnostic {
         self.at(self.offset(path), format!("\"{path}\" in {} {fix}", self.file))
     }
 
-    /// The place of the longest part of the path that is there.
+    /// Returns the position of the longest existing part of the path.
     fn offset(&self, path: &str) -> Option<usize> {
         let known = self.offsets.get(path).copied();
         known.or_else(|| self.offset(path.rsplit_once('.')?.0))
@@ -134,8 +134,7 @@ fn toml_keys(above: &str, table: &DeTable<'_>, depth: usize, offsets: &mut HashM
     }
 }
 
-/// The path of what `path` names from the folder `base`, relative to the project. `None` when it is
-/// outside.
+/// Resolves `path` from the folder `base`, relative to the project. `None`: it leads outside.
 pub(super) fn join(base: &str, path: &str) -> Option<String> {
     if path.starts_with('/') {
         return None;
@@ -157,7 +156,7 @@ pub(super) fn is_named_as_configuration(path: &str) -> bool {
     super::FILES.contains(&name)
 }
 
-/// A diagnostic of a file, without a place in it.
+/// Returns a diagnostic about a file, without a line.
 pub(super) fn in_file(file: &str, message: String) -> Diagnostic {
     Diagnostic { file: Some(file.to_owned()), message, ..Diagnostic::default() }
 }

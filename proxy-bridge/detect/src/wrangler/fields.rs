@@ -9,11 +9,11 @@ use super::document::{self, Document};
 use super::{ModuleKind, RateLimit, Rule, Worker, assets, bindings, pages};
 use switchyard_contract::event::Diagnostic;
 
-/// Flags of `compatibility_flags` that have Node's modules found.
+/// The values of `compatibility_flags` that make Node's modules available.
 const NODE_FLAGS: [&str; 4] =
     ["nodejs_compat", "nodejs_compat_v2", "nodejs_als", "experimental:nodejs_compat_v2"];
 
-/// A configuration, and the environment of it that counts.
+/// A configuration, and the environment that is selected.
 struct Section<'a> {
     document: &'a Document<'a>,
     /// `env.production`, if one was chosen.
@@ -21,13 +21,13 @@ struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// The path of a field that an environment has from the top when it has none of its own.
+    /// Returns the path of a field that environments inherit from the top level.
     fn inherited(&self, name: &str) -> String {
         let own = self.environment.as_ref().map(|environment| format!("{environment}.{name}"));
         own.filter(|path| self.document.get(path).is_some()).unwrap_or_else(|| name.to_owned())
     }
 
-    /// The path of a field that each environment has for itself.
+    /// Returns the path of a field that environments do not inherit.
     fn own(&self, name: &str) -> String {
         match &self.environment {
             Some(environment) => format!("{environment}.{name}"),
@@ -72,13 +72,14 @@ const TABLE: &str = "must be a table of variables, with values in at most 32 lev
 
 const CRONS: &str = "must be a list of at most 250 strings of 256 bytes";
 
-/// As many as Cloudflare takes for an account: they are a part of what is told of a project.
+/// The most schedules: as many as Cloudflare accepts for an account. They are part of a project's
+/// status.
 const MAX_CRONS: usize = 250;
 
-/// Bytes of one.
+/// Bytes of one schedule.
 const MAX_CRON: usize = 256;
 
-/// Tables and lists in one another in the value of a variable: processes that read it recurse.
+/// The depth of tables and lists in the value of a variable: its readers recurse.
 const MAX_LEVELS: usize = 32;
 const TEXTS: &str = "must be a table of strings";
 const EXPRESSIONS: &str = "must be a table of JavaScript expressions as strings";
@@ -127,7 +128,7 @@ fn rate_limits(section: &Section<'_>) -> Result<Vec<RateLimit>, Diagnostic> {
     let fix = "must be a list of {name, namespace_id, simple: {limit, period}}";
     let limits = |value: &Value| value.as_array()?.iter().map(rate_limit).collect();
     let mut all: Vec<_> = section.document.read(&section.own("ratelimits"), fix, limits)?.unwrap_or_default();
-    // The older way to write them; what else is there has been refused.
+    // The older syntax. Everything else has been refused.
     let older = |value: &Value| value.as_array()?.iter().map(rate_limit).collect();
     all.extend(
         section.document.read::<Vec<_>>(&section.own("unsafe.bindings"), fix, older)?.unwrap_or_default(),
@@ -156,7 +157,7 @@ fn object(value: &Value) -> Option<BTreeMap<String, Value>> {
     variables.map(|(name, value)| is_flat(value, MAX_LEVELS).then(|| (name.clone(), value.clone()))).collect()
 }
 
-/// Returns `true` if a value has at most so many levels.
+/// Returns true if a value has at most this many levels.
 fn is_flat(value: &Value, levels: usize) -> bool {
     let below = |value: &Value| is_flat(value, levels - 1);
     match value {

@@ -1,4 +1,4 @@
-//! A project of Cloudflare Pages: the output of its build, with a Worker in it or without.
+//! Projects of Cloudflare Pages: the output of a build, with or without a Worker.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const OUTPUT: &str = "pages_build_output_dir";
 /// The file or the folder with the code of a Pages project.
 const CODE: [&str; 2] = ["_worker.js", "_worker.js/index.js"];
 
-/// Fills in what Pages has by convention. Nothing when the project is not of Pages.
+/// Fills in the conventions of Pages, if the project is one of Pages.
 pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> Result<(), Diagnostic> {
     let Some(output) = document.text(OUTPUT)? else { return Ok(()) };
     let Some(output) = document::join(&worker.base, &output) else {

@@ -202,7 +202,7 @@ impl<'a> Search<'a> {
             return self.installed(named, "next", package);
         };
         if output.args.is_empty() {
-            // The standalone server takes none.
+            // The standalone server accepts no arguments.
             command.args.clear();
         }
         let Output { path, folders: outputs, warnings, .. } = output;
@@ -230,7 +230,7 @@ impl<'a> Search<'a> {
         if command.is_compiled {
             variables.insert(SLOPPY_IMPORTS.to_owned(), "1".to_owned());
         }
-        // What an inner command sets counts.
+        // The innermost command takes precedence.
         variables.append(&mut entry.env);
         entry.env = variables;
         entry.outputs.extend(entry.args.iter().filter_map(|arg| files::output_folder(arg)));
@@ -239,7 +239,7 @@ impl<'a> Search<'a> {
         entry
     }
 
-    /// The specifier of a module before the program: a file's with what Node would add to its name.
+    /// Returns the specifier of a preloaded module, with the extension that Node would add.
     fn preloaded(&self, folder: &str, name: &str) -> String {
         match resolve(self.dir, &in_folder(folder, name)) {
             Resolved::Program(path) if name.starts_with('.') => format!("./{path}"),
@@ -248,7 +248,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// A path that a command names, which is run in `folder`.
+/// Returns a path that a command in `folder` names, relative to the project.
 fn in_folder(folder: &str, path: &str) -> String {
     if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
 }
