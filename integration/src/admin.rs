@@ -35,13 +35,13 @@ impl Admin {
         all.projects.into_iter().map(|project| (project.name.clone(), project)).collect()
     }
 
-    /// What has changed after an earlier answer.
+    /// Returns the changes since an earlier answer.
     pub async fn changes(&self, earlier: &Projects) -> Projects {
         let Projects { router, revision, .. } = earlier;
         parse(self.client.get(&format!("/projects?since={revision}&router={router}")).await)
     }
 
-    /// All projects, with the revision that changes can be asked for after.
+    /// Returns all projects, with the revision to ask for changes after.
     pub async fn all(&self) -> Projects {
         parse(self.client.get("/projects").await)
     }

@@ -39,7 +39,7 @@ pub struct Builder {
 /// A running bridge. Dropping it kills it.
 #[derive(Debug)]
 pub struct Bridge {
-    /// Where deploys and events come in.
+    /// A client of the bridge's API.
     pub client: Client,
     /// The listener that passes requests on to the routers.
     pub forward: Client,
@@ -79,7 +79,7 @@ impl Bridge {
         self.record(deploy).await
     }
 
-    /// `GET /projects/{project}`, as it is.
+    /// Returns the answer to `GET /projects/{project}`, unparsed.
     pub async fn project(&self, project: &str) -> serde_json::Value {
         let reply = self.client.get(&format!("/projects/{project}")).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -91,7 +91,7 @@ impl Bridge {
         phases::Phases::begin(&self.client, with_header(request, "accept", "text/event-stream")).await
     }
 
-    /// What lies in the folder that uploads are received in.
+    /// Returns the content of the folder that receives uploads.
     pub fn staged(&self) -> Vec<PathBuf> {
         staged(&self.projects)
     }
@@ -102,7 +102,7 @@ impl Bridge {
             .await;
     }
 
-    /// Waits until the log has an audit line that tells so of the project, and gives it.
+    /// Waits until the log has this audit line of the project, and returns it.
     pub async fn audited(&self, action: &str, project: &str, outcome: &str) -> serde_json::Value {
         let found = self.log.wait_for(|record| {
             record["audit"] == true
@@ -162,7 +162,7 @@ impl Bridge {
     }
 }
 
-/// What lies in the staging folder of a volume.
+/// Returns the content of a volume's staging folder.
 pub fn staged(projects: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(projects.join(".switchyard-bridge/staging")) else {
         return Vec::new();
@@ -179,7 +179,7 @@ impl Builder {
             flags: Vec::new(),
             mounts: None,
         };
-        // Shorter than the harness waits for anything, so that a router that says nothing is told of.
+        // Shorter than the harness's time limit, so that a silent router is reported.
         builder.flag("log-format", "json").flag("deploy-timeout", 15_000)
     }
 
@@ -206,7 +206,7 @@ impl Builder {
         self
     }
 
-    /// Sees what is mounted there, and nobody else sees.
+    /// Runs in this mount namespace.
     pub fn inside(mut self, mounts: &Mounts) -> Self {
         self.mounts = Some(mounts.clone());
         self
@@ -236,7 +236,7 @@ impl Builder {
         }
     }
 
-    /// Starts a bridge that is expected to end by itself.
+    /// Starts a bridge that is expected to exit.
     pub async fn run_to_end(self) -> Ended {
         let (mut process, log) = self.spawn();
         process.ended(log).await

@@ -55,7 +55,7 @@ impl Browser {
             .stderr(Stdio::null())
             .process_group(0);
         if geteuid().is_root() {
-            // It refuses to be root's in one.
+            // Chromium refuses to run as root in a sandbox.
             command.arg("--no-sandbox");
         }
         let process = command.arg("about:blank").spawn().expect("a browser can be started");
@@ -96,10 +96,10 @@ impl Drop for Browser {
 }
 
 impl Page {
-    /// What an expression of JavaScript comes to in the page; promises are awaited.
+    /// Returns the value of a JavaScript expression in the page; promises are awaited.
     ///
     /// # Panics
-    /// When it throws.
+    /// The expression throws.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let got = self.call("Runtime.evaluate", asked).await;

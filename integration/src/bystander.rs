@@ -1,4 +1,4 @@
-//! A project that has done nothing, and what it notices of the others.
+//! A project that does nothing wrong, and the effect of other projects on it.
 
 use std::time::Instant;
 
@@ -17,11 +17,11 @@ const WARM_UP: u64 = 20;
 pub struct Bystander {
     probe: Probe,
     pid: Option<u32>,
-    /// When it was no longer alone.
+    /// The time at which the other projects started.
     disturbed: Option<Instant>,
 }
 
-/// What the bystander saw.
+/// The answers that the bystander got.
 #[derive(Debug)]
 pub struct Seen {
     report: Report,
@@ -41,30 +41,30 @@ impl Bystander {
         Self { probe, pid: router.admin.project(NAME).await.pid, disturbed: None }
     }
 
-    /// Returns when so many more requests were answered.
+    /// Waits until this many more requests were answered.
     pub async fn pass(&self, requests: u64) {
         self.probe.pass(requests).await;
     }
 
-    /// How many requests were answered so far.
+    /// Returns the number of requests that were answered so far.
     pub fn answered(&self) -> u64 {
         self.probe.answered()
     }
 
-    /// From now on there is somebody else.
+    /// Marks the start of the other projects.
     pub fn disturb(&mut self) {
         self.disturbed = Some(Instant::now());
     }
 
     /// # Panics
-    /// When a request failed or was answered by somebody else, or when its cell is another one now.
+    /// A request failed or was answered by another project, or the cell is another process now.
     pub async fn finish(self, router: &Router) {
         let pid = self.pid;
         self.stop().await.report.no_failures().versions_monotonic(&[NAME]);
         assert_eq!(router.admin.project(NAME).await.pid, pid, "the bystander's cell is another one");
     }
 
-    /// Whatever it saw.
+    /// Returns the report, without checks.
     pub async fn stop(self) -> Seen {
         let report = self.probe.finish().await;
         Seen { report, disturbed: self.disturbed.unwrap_or_else(Instant::now) }
@@ -82,7 +82,7 @@ impl Seen {
         self.times(|answer| answer.ended >= self.disturbed)
     }
 
-    /// How many requests were not answered as they should.
+    /// Returns the number of requests with a wrong answer.
     pub fn failed(&self) -> usize {
         let failed = |answer: &&Answer| answer.status != Ok(200) || answer.label != NAME;
         self.report.answers.iter().filter(failed).count()

@@ -1,4 +1,4 @@
-//! An HTTP client that does what it is told and nothing else: no pool, no retry, no redirect.
+//! An HTTP client without pool, retries and redirects.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ pub use stream::{Streaming, Upload};
 mod raw;
 mod stream;
 
-/// More than hyper takes by itself, and than any test sends.
+/// More than hyper's default, and than any test sends.
 const MAX_HEADERS: usize = 10_000;
 
 pub type Body = BoxBody<Bytes, Infallible>;
@@ -211,7 +211,7 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Which version answered.
+    /// Returns the version that answered.
     pub fn version(&self) -> Option<&str> {
         self.header("x-switchyard-version")
     }

@@ -1,4 +1,4 @@
-//! A debugger that speaks Chrome's DevTools protocol, as far as it is told what to say.
+//! A debugger that speaks Chrome's DevTools protocol, driven by the test.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ use crate::within;
 #[derive(Debug)]
 pub struct Debugger {
     socket: WebSocketStream<TcpStream>,
-    /// What it was told and has not been asked for yet.
+    /// Messages that arrived and that the test has not read yet.
     events: VecDeque<Value>,
     last_call: u64,
 }
@@ -74,7 +74,7 @@ impl Debugger {
         }
     }
 
-    /// What an expression comes to in the project's realm.
+    /// Returns the value of an expression in the project's realm.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let result = self.call("Runtime.evaluate", params).await;
@@ -118,14 +118,15 @@ impl Debugger {
     }
 }
 
-/// What the admin listener says can be attached to.
+/// Returns the debuggable targets that the admin listener lists.
 pub async fn targets(admin: &Client) -> Vec<Value> {
     let reply = admin.get("/json/list").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json().as_array().expect("it is a list").clone()
 }
 
-/// How an attempt to attach with this header is refused: its status, and the `type` of the problem.
+/// Returns the refusal of an attempt to attach with this header: its status, and the `type` of the
+/// problem.
 pub async fn refusal(admin: &Client, path: &str, header: Option<(&str, &str)>) -> (u16, String) {
     let headers = header.into_iter().map(|(name, value)| {
         let name: HeaderName = name.parse().expect("it is a name");

@@ -79,7 +79,7 @@ impl Events {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many of a kind ever came for a project.
+    /// Returns the number of events of a kind for a project.
     pub fn count(&self, kind: EventType, project: &str) -> usize {
         self.all().iter().filter(|event| event.kind == kind && event.data.project == project).count()
     }
@@ -93,7 +93,7 @@ impl Drop for Events {
 
 async fn read(mut stream: Streaming, sender: mpsc::UnboundedSender<Event>, all: Arc<Mutex<Vec<Event>>>) {
     let mut buffer = String::new();
-    // Without a deadline: there may be nothing to tell for long.
+    // No deadline: there may be no event for long.
     while let Some(Ok(chunk)) = stream.next_unbounded().await {
         buffer.push_str(&chunk);
         while let Some(end) = buffer.find("\n\n") {

@@ -1,6 +1,7 @@
-//! What projects do, by accident or on purpose, that must hurt nobody but themselves: a table for tests, bench and soak.
+//! Faults of projects, accidental or hostile, that must affect only themselves: a table for tests,
+//! bench and soak.
 //!
-//! Each fault is a project that does its deed when it is asked to, and what has to come of it.
+//! Each fault is a project that commits it on request, and the expected result.
 
 use switchyard_contract::event::DeathReason;
 
@@ -20,7 +21,7 @@ mod trap;
 /// One way to misbehave.
 #[derive(Debug)]
 pub struct Fault {
-    /// As the test is called.
+    /// The name of the test.
     pub name: &'static str,
     /// The body of a function of JavaScript that is given the [`Scene`] as `scene`; see `fixtures/deed`.
     deed: &'static str,
@@ -32,7 +33,7 @@ pub struct Fault {
     limits: &'static str,
 }
 
-/// What has to come of a deed. The project answers again after each.
+/// The expected result of a fault. The project answers again after each.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     /// The cell ends for one of these reasons, and with it the request.
@@ -49,7 +50,7 @@ enum Ending {
     TimesOut,
     /// The project answers or does not; if its cell ends, then for one of these reasons.
     Suffers(&'static [DeathReason]),
-    /// The project answers what it has tried: all of it was refused.
+    /// The project answers with its attempts: all were refused.
     Refused,
 }
 
@@ -57,10 +58,10 @@ const fn fault(name: &'static str, ending: Ending, deed: &'static str) -> Fault 
     Fault { name, deed, ending, files: &[], links: &[], limits: "" }
 }
 
-/// None of them: what it costs others that somebody is busy.
+/// Not a fault: the cost of a busy project to others.
 pub static HARMLESS: Fault = fault("nothing_wrong", Ending::Says(200), "return new Response('fine');");
 
-/// All of them, by what they reach for.
+/// All faults, by their target.
 pub const KINDS: [(&str, &[Fault]); 6] = [
     ("time", time::FAULTS),
     ("memory", memory::FAULTS),
@@ -76,13 +77,13 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
 }
 
 /// # Panics
-/// When there is none of that name.
+/// There is no fault of that name.
 pub fn named(name: &str) -> &'static Fault {
     all().find(|fault| fault.name == name).unwrap_or_else(|| panic!("no fault is called {name}"))
 }
 
 impl Fault {
-    /// What a project is called that has it.
+    /// Returns the name of the project with the fault.
     pub fn project(&self) -> String {
         self.name.replace('_', "-")
     }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Answers what it was asked, and by whom, as JSON: `method`, `path`, `query`, `host`, `headers`, `body`, `address`.
+/// A project that answers with its request as JSON: `method`, `path`, `query`, `host`, `headers`,
+/// `body`, `address`.
 pub const ECHO: &str = include_str!("../fixtures/echo.ts");
 
 /// Answers a gigabyte, and at `/made` how much of it was made so far.
@@ -30,7 +31,8 @@ pub fn hello(label: &str) -> String {
     format!("export default {{ fetch: () => new Response({label:?}) }};\n")
 }
 
-/// The same, after so many milliseconds of loading: long enough for a test to do something meanwhile.
+/// The same project, which takes this many milliseconds to load: long enough for a test to act
+/// meanwhile.
 pub fn slow(label: &str, ms: u64) -> String {
     format!("await new Promise((done) => setTimeout(done, {ms}));\n{}", hello(label))
 }

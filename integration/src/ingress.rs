@@ -23,7 +23,7 @@ pub enum Kind {
     Caddy,
 }
 
-/// What stands behind an ingress.
+/// The server behind an ingress.
 #[derive(Debug, Clone, Copy)]
 pub struct Behind {
     /// The public listeners of two routers.
@@ -50,8 +50,8 @@ struct Process {
     end: Signal,
 }
 
-/// A port of 127.0.0.1 that nobody else is given as long as this lives. Who names it and has `SO_REUSEPORT`
-/// set, as nginx and Caddy have, can listen on it.
+/// A port of 127.0.0.1 that is reserved as long as this value lives. A server with `SO_REUSEPORT`,
+/// such as nginx and Caddy, can listen on it.
 #[derive(Debug)]
 struct Port {
     address: SocketAddr,
@@ -138,7 +138,7 @@ impl Ingress {
     }
 }
 
-/// The port without TLS, the one with TLS, and one on which nobody listens.
+/// The port without TLS, the port with TLS, and one without a listener.
 fn ports() -> [Port; 3] {
     [Port::reserve(), Port::reserve(), Port::reserve()]
 }
@@ -153,7 +153,7 @@ impl Port {
     }
 }
 
-/// What nginx.conf says to uncomment, uncommented, and its ports and folders replaced.
+/// Uncomments the optional parts of nginx.conf, and replaces its ports and folders.
 fn with_tls(conf: &str, folder: &Path, public: &Port, tls: &Port) -> String {
     let (public, tls, folder) = (public.address, tls.address, folder.display());
     exchange(
@@ -176,9 +176,9 @@ fn with_tls(conf: &str, folder: &Path, public: &Port, tls: &Port) -> String {
 
 fn nginx(folder: &Path, conf: &str) -> Command {
     let mut command = Command::new("nginx");
-    // Where Debian puts it; not everybody's path has it.
+    // Debian's folder for it, which is not on every PATH.
     command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
-    // As for -t: what it says before it has read the file goes to standard error too.
+    // As with -t: messages from before the file is read go to standard error too.
     command.args(["-e", "stderr", "-g", "daemon off;", "-c"]).arg(write(folder, "nginx.conf", conf));
     command
 }
@@ -186,12 +186,12 @@ fn nginx(folder: &Path, conf: &str) -> Command {
 fn caddy(folder: &Path, conf: &str) -> Command {
     let mut command = Command::new("caddy");
     command.arg("run").arg("--config").arg(write(folder, "Caddyfile", conf));
-    // Where it keeps certificates and what it last ran.
+    // Its folder for certificates and its last configuration.
     command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
     command
 }
 
-/// Makes a certificate that nobody has signed.
+/// Makes a self-signed certificate.
 fn certify(folder: &Path) {
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);

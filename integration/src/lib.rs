@@ -28,13 +28,13 @@ pub mod upload;
 pub mod usage;
 pub mod volume;
 
-/// How long anything may take. Far more than it does, on two cores that other tests use as well.
+/// The time limit of every wait: far more than needed, on two cores that other tests use too.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Awaits something that must happen, and says what did not.
 ///
 /// # Panics
-/// When the deadline is over.
+/// The deadline is over.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(value) => value,
@@ -42,10 +42,10 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Asks again until the answer is yes. For what no event tells; where one does, wait for that.
+/// Polls until the answer is yes. For facts that no event reports; where one does, wait for that.
 ///
 /// # Panics
-/// When the deadline is over.
+/// The deadline is over.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     within(what, async {
         while !ask().await {

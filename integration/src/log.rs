@@ -1,4 +1,4 @@
-//! What the router wrote to standard error, line by line, while it runs.
+//! The router's standard error, line by line, while it runs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,7 +14,7 @@ pub struct Log {
     gate: Arc<Gate>,
 }
 
-/// Whether nothing is read for now.
+/// `true` while nothing is read.
 #[derive(Debug, Default)]
 struct Gate {
     is_closed: Mutex<bool>,

@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, pid_t, user_regs_struct};
 
-/// How long a process may take to stop, or a call to return.
+/// The time limit for a process to stop, or for a call to return.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The instruction that enters the kernel.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
-/// What marks the stops at a call's entry and exit (`PTRACE_O_TRACESYSGOOD`).
+/// The bit of stops at a call's entry and exit (`PTRACE_O_TRACESYSGOOD`).
 const AT_CALL: c_int = libc::SIGTRAP | 0x80;
 
-/// Codes of the kernel's own for a call that is to be made again (linux/errno.h): ERESTARTSYS,
+/// Codes of the kernel for a call that has to be restarted (linux/errno.h): ERESTARTSYS,
 /// ERESTARTNOINTR, ERESTARTNOHAND, and ERESTART_RESTARTBLOCK, which has a call of its own.
 const AGAIN: [i64; 3] = [-512, -513, -514];
 const AGAIN_LATER: i64 = -516;
 
-/// Whether this test may do so.
+/// Returns true if this test may trace processes.
 pub fn is_possible() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -54,11 +54,11 @@ pub fn call(pid: u32, number: c_long, arguments: [u64; 6]) -> i64 {
     answer as i64
 }
 
-/// Puts bytes into new memory of `pid`, which it keeps, and returns their address. At most a few
+/// Writes bytes to new memory of `pid`, which keeps it, and returns their address. At most a few
 /// pages.
 ///
 /// # Panics
-/// As [`call`], and when the process gets no memory.
+/// As [`call`], or the process gets no memory.
 pub fn put(pid: u32, bytes: &[u8]) -> u64 {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -84,8 +84,7 @@ fn memory(pid: u32) -> File {
     File::options().read(true).write(true).open(path).expect("a process' memory can be opened")
 }
 
-/// Where in the kernel's own page of code (vDSO) a system call is made. What other bytes it is part
-/// of does not matter.
+/// Returns the address of a system call instruction in the kernel's code page (vDSO).
 fn entrance(pid: u32) -> u64 {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("a process has memory");
     let line = maps.lines().find(|line| line.ends_with("[vdso]")).expect("a process has a vDSO");

@@ -1,5 +1,5 @@
-//! A steady stream of requests that records every answer, to show what a change does to those who are
-//! being served meanwhile.
+//! A steady stream of requests that records every answer, to show the effect of a change on
+//! clients.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Probe {
         eventually("the probe is answered", || std::future::ready(self.answered() >= target)).await;
     }
 
-    /// How many requests were answered so far, well or not.
+    /// Returns the number of requests that were answered so far, successfully or not.
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::SeqCst)
     }
@@ -141,8 +141,8 @@ impl Report {
         self
     }
 
-    /// The labels came in this order and no other ever did: once a request was answered by a version, none
-    /// that began later was answered by an earlier one, on whatever connection.
+    /// Checks that only these labels came, in this order: once a version has answered a request, no
+    /// later request was answered by an earlier version, on any connection.
     pub fn versions_monotonic(&self, order: &[&str]) -> &Self {
         let position = |answer: &Answer| {
             let found = order.iter().position(|label| *label == answer.label);

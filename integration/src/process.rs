@@ -23,7 +23,7 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Without the settings of whoever runs the tests.
+    /// Removes the settings of the user who runs the tests.
     pub(crate) fn start(mut command: Command) -> (Self, Log) {
         forget_settings(&mut command);
         command.stdin(Stdio::null()).stderr(Stdio::piped());
@@ -111,16 +111,16 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// Whether a program is installed on this machine.
+/// Returns true if a program is installed on this machine.
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Runs a program to its end and gives what it printed.
+/// Runs a program to its end and returns its output.
 ///
 /// # Panics
-/// When it fails.
+/// The program fails.
 pub(crate) fn output(command: &mut Command) -> Vec<u8> {
     let output = command.output().expect("a program can be run");
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -62,7 +62,7 @@ impl Receiver {
         self.state.refuse_next.store(count, Ordering::SeqCst);
     }
 
-    /// How many requests were answered with 503.
+    /// Returns the number of requests that were answered with 503.
     pub fn refused(&self) -> u64 {
         self.state.refused.load(Ordering::SeqCst)
     }

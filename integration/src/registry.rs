@@ -35,9 +35,9 @@ pub struct Registry {
 struct Shelves {
     /// By path: content type and content, or a redirect to another path.
     files: BTreeMap<String, (String, Bytes)>,
-    /// By name: what npm tells of its versions.
+    /// The npm metadata of each package, by name.
     packages: BTreeMap<String, Value>,
-    /// By name: what JSR tells of its versions.
+    /// The JSR metadata of each package, by name.
     jsr: BTreeMap<String, Value>,
     token: Option<String>,
     requests: Vec<String>,
@@ -52,7 +52,7 @@ impl Registry {
         Self { address, shelves }
     }
 
-    /// Of a path that begins with `/`.
+    /// Returns the file for a path that begins with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -19,7 +19,7 @@ use crate::volume::Volume;
 
 pub use crate::process::{Ended, binary, is_installed};
 
-/// Where the router keeps its state. Clones are the same folder, for a router that starts again.
+/// The state folder of a router. Clones are the same folder, for a router that starts again.
 #[derive(Debug, Clone)]
 pub struct State(Arc<TempDir>);
 
@@ -49,7 +49,7 @@ pub struct Builder {
     /// A file below `/proc/sys/user`, and what is in it.
     watch_limit: Option<(&'static str, usize)>,
     mounts: Option<Mounts>,
-    /// Where the binaries are, if they are not those that were built.
+    /// The folder of the binaries, if they are not those that were built.
     binaries: Option<PathBuf>,
     /// `None`: the one that runs the tests.
     user: Option<u32>,
@@ -153,7 +153,7 @@ impl Builder {
         self
     }
 
-    /// Sees what is mounted there, and nobody else sees.
+    /// Runs in this mount namespace.
     pub fn inside(mut self, mounts: &Mounts) -> Self {
         self.mounts = Some(mounts.clone());
         self
@@ -165,7 +165,7 @@ impl Builder {
         self
     }
 
-    /// Runs as another user, who has a group of the same number and no others. For root.
+    /// Runs as another user, with a group of the same number and no other groups. Needs root.
     pub fn run_as(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
@@ -203,7 +203,7 @@ impl Builder {
         }
     }
 
-    /// Starts a router that is expected to end by itself.
+    /// Starts a router that is expected to exit.
     pub async fn run_to_end(self) -> Ended {
         let (mut process, log) = self.spawn();
         process.ended(log).await
@@ -257,7 +257,7 @@ impl Router {
     }
 }
 
-/// The arguments of what it returns are the router's.
+/// Returns a command to which the router's arguments can be added.
 fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
     let router = folder.map_or_else(|| binary("switchyard"), |folder| folder.join("switchyard"));
     let Some(capabilities) = capabilities else { return Command::new(router) };
@@ -266,7 +266,7 @@ fn bare(folder: Option<&Path>, capabilities: Option<&str>) -> Command {
     command
 }
 
-/// The arguments of what it returns are the router's.
+/// Returns a command to which the router's arguments can be added.
 fn with_watch_limit(file: &str, limit: usize) -> Command {
     let mut command = Command::new("unshare");
     let script = format!("echo {limit} > /proc/sys/user/{file} && exec \"$0\" \"$@\"");
@@ -274,7 +274,7 @@ fn with_watch_limit(file: &str, limit: usize) -> Command {
     command
 }
 
-/// Whether this machine lets a test make a user namespace.
+/// Returns true if a test can make a user namespace on this machine.
 pub fn can_limit_watches() -> bool {
     let status = Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
     status.is_ok_and(|status| status.success())

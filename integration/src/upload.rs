@@ -1,4 +1,4 @@
-//! Uploads as browsers and curl send them, byte by byte, and as nobody should.
+//! Uploads as browsers and curl send them, byte by byte, and malformed ones.
 
 use bytes::Bytes;
 use http::Request;
@@ -8,7 +8,7 @@ use crate::client::{Body, post, with_header};
 pub mod archive;
 pub mod wire;
 
-/// What follows the last boundary.
+/// The bytes behind the last boundary.
 const LAST: &[u8] = b"--\r\n";
 
 /// A `multipart/form-data` body.
@@ -16,7 +16,7 @@ const LAST: &[u8] = b"--\r\n";
 pub struct Upload {
     boundary: String,
     body: Vec<u8>,
-    /// Where each part ends, the boundary behind it included.
+    /// The end of each part, including the boundary behind it.
     ends: Vec<usize>,
 }
 
@@ -34,7 +34,7 @@ impl Part {
         Self { head, content: content.as_ref().to_owned() }
     }
 
-    /// A file by its filename, as it is between the quotes.
+    /// A file by its filename, as written between the quotes.
     pub fn file(filename: &str, content: impl AsRef<[u8]>) -> Self {
         Self::named("file", filename, content)
     }
@@ -53,11 +53,12 @@ impl Part {
 }
 
 impl Upload {
-    /// As Chrome sends a form with `<input type=file name=files webkitdirectory>`: each filename begins
-    /// with the folder that was chosen.
+    /// An upload as Chrome sends a form with `<input type=file name=files webkitdirectory>`: each
+    /// filename begins with the chosen folder.
     pub fn browser<B: AsRef<[u8]>>(folder: &str, files: &[(&str, B)]) -> Self {
         let part = |(path, content): &(&str, B)| {
-            // What the form's encoding escapes: https://html.spec.whatwg.org/#multipart-form-data
+            // Characters that the form's encoding escapes:
+            // https://html.spec.whatwg.org/#multipart-form-data
             let path = path.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
             let disposition =
                 format!("Content-Disposition: form-data; name=\"files\"; filename=\"{folder}/{path}\"");
@@ -67,7 +68,7 @@ impl Upload {
         Self::raw("----WebKitFormBoundary7MA4YWxkTrZu0gW", &parts)
     }
 
-    /// As `curl -F 'file=@x;filename=…'` does, once for each file.
+    /// An upload as `curl -F 'file=@x;filename=…'` sends it, once for each file.
     pub fn curl<B: AsRef<[u8]>>(files: &[(&str, B)]) -> Self {
         let part = |(path, content): &(&str, B)| Part::file(&path.replace('"', "%22"), content);
         let parts: Vec<_> = files.iter().map(part).collect();
@@ -110,8 +111,7 @@ impl Upload {
         &self.body
     }
 
-    /// Where a part ends in the body, the boundary behind it included: whoever has read so much has
-    /// read the part.
+    /// Returns the end of a part in the body, including the boundary behind it.
     pub fn end_of(&self, part: usize) -> usize {
         self.ends[part]
     }
@@ -122,7 +122,7 @@ impl Upload {
     }
 }
 
-/// What Chrome takes a file for: `.ts` is MPEG video.
+/// The content type that Chrome assigns: `.ts` is MPEG video.
 fn browsers_type(path: &str) -> &'static str {
     match path.rsplit_once('.').map(|(_, extension)| extension) {
         Some("ts") => "Content-Type: video/mp2t",

@@ -1,4 +1,4 @@
-//! What a process holds, as the kernel tells it.
+//! The resources of a process, as the kernel reports them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What has to come back to what it was.
+/// The resources that have to return to their earlier value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     pub threads: usize,
     pub descriptors: usize,
     pub sockets: usize,
     pub children: usize,
-    /// Of the children, those that have ended and were not waited for.
+    /// Children that have ended and were not waited for (zombies).
     pub zombies: usize,
     /// Files and folders below the run folder.
     pub files: usize,
@@ -22,7 +22,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of a process that keeps temporary files in a folder. What ends meanwhile counts as gone.
+    /// Returns the usage of a process that keeps temporary files in a folder. Files that vanish
+    /// meanwhile do not count.
     pub fn of(pid: u32, folder: &Path) -> Self {
         let children = children(pid);
         let zombies = children.iter().filter(|child| state(**child) == Some('Z')).count();

@@ -11,7 +11,7 @@ use super::Bridge;
 use crate::process::{binary, forget_settings};
 use crate::within;
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Outcome {
     /// The exit status.
@@ -21,7 +21,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What `--json` printed: one document on standard output.
+    /// Returns the output of `--json`: one document on standard output.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
@@ -43,7 +43,7 @@ pub async fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Outco
     Outcome { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
-/// A command that goes on until it is told to stop. Dropping it kills it.
+/// A command that runs until it is stopped. Dropping it kills it.
 #[derive(Debug)]
 pub struct Following {
     child: Child,
@@ -81,7 +81,7 @@ impl Following {
         kill_process(pid.expect("it runs"), signal).expect("a child can be signalled");
     }
 
-    /// Waits until it ends. Also gives what it said on standard error.
+    /// Waits until it ends. Returns its standard error too.
     pub async fn ended(self) -> (ExitStatus, String) {
         let output = within("the command ends", self.child.wait_with_output()).await;
         let Output { status, stderr, .. } = output.expect("a child can be waited for");

@@ -1,4 +1,4 @@
-//! A mount namespace, in which a test may mount what it likes without being root, and nobody else sees it.
+//! A mount namespace in which a test can mount file systems without root, invisible to others.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct Mounts(Arc<Holder>);
 struct Holder(Child);
 
 impl Mounts {
-    /// Whether this machine lets a test make one, which containers often forbid.
+    /// Returns true if a test can make a mount namespace. Containers often forbid it.
     pub fn are_possible() -> bool {
         let mounts = "mount -t tmpfs -o size=4k tmpfs /mnt";
         let status = Command::new("unshare")
@@ -33,7 +33,7 @@ impl Mounts {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a namespace can be made");
-        // What comes back came through `cat`: it runs, so that the namespace is there.
+        // The echo comes from `cat`: it runs, so the namespace exists.
         let stdin = holder.stdin.as_mut().expect("it is piped");
         stdin.write_all(b".").expect("the holder reads");
         let stdout = holder.stdout.as_mut().expect("it is piped");
@@ -49,7 +49,7 @@ impl Mounts {
         command
     }
 
-    /// A file system in memory, of so many bytes (or `1m`).
+    /// Mounts a file system in memory with this size (bytes, or `1m`).
     pub fn tmpfs(&self, size: &str, at: &Path) {
         std::fs::create_dir_all(self.seen_from_outside(at)).expect("a folder can be made");
         self.mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &shown(at)]);

@@ -1,4 +1,4 @@
-//! Where a bridge is to be found: known to routers before it runs, and the same when it starts again.
+//! The addresses of a bridge: known to routers before it runs, and the same when it starts again.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::NamedTempFile;
 
-/// What the harness's routers sign their events with.
+/// The secret with which the harness's routers sign events.
 pub const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// Below the ports that the kernel gives to whoever asks for any (32,768 and up, `ip_local_port_range`):
-/// nobody gets one of these by chance while it is reserved and not yet listened on.
+/// The first port. It is below the kernel's ephemeral ports (32,768 and up, `ip_local_port_range`),
+/// so that no other process gets it by chance.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
 /// Clones are the same place.
@@ -23,7 +23,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// For a bridge that nobody needs to know before it runs.
+    /// Returns addresses for a bridge that no router has to know before it runs.
     pub fn anywhere() -> Self {
         Self::with((Ipv4Addr::LOCALHOST, 0).into(), (Ipv4Addr::LOCALHOST, 0).into())
     }
@@ -49,7 +49,7 @@ impl Place {
     }
 }
 
-/// A loopback address that nobody listens on, and that is given to nobody else in this process.
+/// Returns a free loopback address that is not given out twice in this process.
 pub fn reserve() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes that run side by side begin far from each other.

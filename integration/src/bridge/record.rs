@@ -1,4 +1,4 @@
-//! What the bridge answers about a deploy, as types.
+//! The bridge's answers about a deploy.
 
 use std::collections::BTreeMap;
 
@@ -41,10 +41,10 @@ pub struct Deployed {
     pub bytes: u64,
 }
 
-/// What one router said.
+/// The report of one router.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Told {
-    /// Its admin URL.
+    /// The router's admin URL.
     pub router: String,
     pub reports: Vec<Report>,
     pub error: Option<String>,
@@ -52,16 +52,16 @@ pub struct Told {
 
 impl Record {
     /// # Panics
-    /// When the answer is none.
+    /// The answer is not a record.
     pub fn of(reply: &Reply) -> Self {
         assert!(matches!(reply.status, 200 | 202), "{}: {}", reply.status, reply.text());
         serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error} in {}", reply.text()))
     }
 
-    /// What it says of one project.
+    /// Returns the part about one project.
     ///
     /// # Panics
-    /// When it says nothing of it.
+    /// The record has no part about it.
     pub fn project(&self, name: &str) -> &Deployed {
         let found = self.projects.iter().find(|deployed| deployed.project == name);
         found.unwrap_or_else(|| panic!("no {name} in {self:#?}"))

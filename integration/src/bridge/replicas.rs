@@ -1,4 +1,4 @@
-//! Several routers on one volume, which tell one bridge.
+//! Several routers on one volume that report to one bridge.
 
 use std::ops::Index;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::router::{self, Router};
 use crate::volume::Volume;
 use crate::{eventually, within};
 
-/// Each has a state and ports of its own, which it keeps when it starts again.
+/// Each has a state folder and ports of its own, and keeps them when it starts again.
 #[derive(Debug)]
 pub struct Replicas {
     projects: PathBuf,
@@ -94,8 +94,8 @@ impl Replicas {
         router.ended().await;
     }
 
-    /// Has one hang: its listeners take connections, and nobody answers on them. Returns when the
-    /// bridge has found it out.
+    /// Stops one router: its listeners accept connections and do not answer. Returns when the
+    /// bridge has noticed.
     pub async fn hang(&self, index: usize, bridge: &Bridge) {
         self[index].signal(rustix::process::Signal::STOP);
         self.found_away(index, bridge).await;
@@ -117,7 +117,7 @@ impl Replicas {
         self[index].signal(rustix::process::Signal::CONT);
     }
 
-    /// Starts one again that was taken or killed, on what it left.
+    /// Restarts a router that was stopped or killed, with the same state.
     pub async fn start_again(&mut self, index: usize) {
         self.replicas[index].start().await;
     }
@@ -128,7 +128,7 @@ impl Replicas {
         replica.router = Some(replica.builder.clone().start_unready().await);
     }
 
-    /// What every router answers at a path, with the version that answered.
+    /// Returns every router's answer at a path, with the version that answered.
     pub async fn answers(&self, path: &str) -> Vec<(String, Option<String>)> {
         let ask = |router: &Router| {
             let client = router.public.clone();

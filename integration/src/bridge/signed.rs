@@ -1,4 +1,4 @@
-//! Events as a router posts them, and as somebody who is no router does.
+//! Events as a router posts them, and as a stranger does.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! What a folder holds, to compare before and after.
+//! The content of a folder, for comparisons.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ enum Entry {
 }
 
 impl Tree {
-    /// Of a folder that is not there, an empty one.
+    /// Reads a folder. A missing folder is empty.
     pub fn of(folder: &Path) -> Self {
         let mut tree = Self::default();
         tree.read(folder, Path::new(""));
@@ -73,7 +73,7 @@ impl Tree {
 }
 
 impl fmt::Debug for Entry {
-    /// The beginning of a file is enough to tell which it is.
+    /// The beginning of a file identifies it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder => write!(f, "folder"),

@@ -47,7 +47,7 @@ impl Raw {
         text
     }
 
-    /// How many bytes come next; `None` when the other end has closed.
+    /// Returns the number of the next bytes; `None` if the other end has closed.
     pub async fn some(&mut self) -> Option<usize> {
         let mut piece = [0; 1 << 16];
         self.0.read(&mut piece).await.ok().filter(|length| *length > 0)

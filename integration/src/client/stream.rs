@@ -63,12 +63,12 @@ impl Streaming {
         self.try_next().await.map(|chunk| chunk.expect("the body goes on"))
     }
 
-    /// As `next`; an error when the body is cut off.
+    /// Like `next`, but returns an error if the body is cut off.
     pub async fn try_next(&mut self) -> Option<Result<String, hyper::Error>> {
         within("a chunk of the body", self.next_unbounded()).await
     }
 
-    /// As `try_next`, for a body that may be silent for as long as it likes.
+    /// Like `try_next`, without a time limit.
     pub(crate) async fn next_unbounded(&mut self) -> Option<Result<String, hyper::Error>> {
         loop {
             let frame = match self.response.body_mut().frame().await? {

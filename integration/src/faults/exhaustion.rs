@@ -103,7 +103,7 @@ pub(super) const FAULTS: &[Fault] = &[
         Refused,
         "const fill = async (folder) => {
            const block = new Uint8Array(1 << 20).fill(1);
-           // Twenty times what it may have.
+           // Twenty times its limit.
            for (let i = 0; i < 400; i++) {
              await Deno.writeFile(`${folder}/fill-${i}`, block);
              await later(2);

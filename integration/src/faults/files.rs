@@ -109,7 +109,8 @@ pub(super) const FAULTS: &[Fault] = &[
              return (await import(`file://${data}/module.mjs`)).secret;
            },
            'a swap behind a check': async () => {
-             // What is a folder of its own when it is looked at, and another's when it is opened.
+             // A path that is the project's own folder at the check and another project's at the
+             // open.
              for (let i = 0; i < 200; i++) {
                fs.mkdirSync(`${data}/swap`, { recursive: true });
                fs.writeFileSync(`${data}/swap/secret.txt`, 'own');

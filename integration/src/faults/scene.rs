@@ -1,4 +1,5 @@
-//! The place of a deed: a router with a small policy, a project to spy on, and what the offender is told of both.
+//! The scene of a fault: a router with a small policy, a victim project, and the facts that the
+//! offender gets about both.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -18,7 +19,7 @@ use crate::usage::socket_files;
 use crate::volume::Volume;
 use crate::{eventually, within};
 
-/// What nobody but the victim may have. In the router's environment as well.
+/// The secret of the victim. The router's environment has it too.
 pub const SECRET: &str = "hunter2-8f1d0c";
 
 const VICTIM: &str = "victim";
@@ -39,7 +40,7 @@ pub struct Scene {
     trap: Trap,
 }
 
-/// How a deed ended, as it should have.
+/// The expected end of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Died(DeathReason),
@@ -47,7 +48,7 @@ pub enum Outcome {
     SaidAndDied(u16, DeathReason),
     BrokeOff,
     TimedOut,
-    /// So many tries.
+    /// The number of attempts.
     Refused(usize),
 }
 
@@ -173,7 +174,7 @@ impl Scene {
         outcome
     }
 
-    /// Waits until the project does what it should.
+    /// Waits until the project behaves as expected.
     async fn answers(&self, name: &str) {
         let path = format!("/{name}/");
         eventually(&format!("{name} answers again"), || async {
@@ -229,7 +230,7 @@ impl Scene {
         }
     }
 
-    /// Why the cell has died, which is one of these reasons and the same wherever it is told.
+    /// Returns the reason why the cell crashed: one of these, and the same in all reports.
     async fn death(&self, name: &str, reasons: &[DeathReason], events: &mut Events) -> DeathReason {
         let died = events.wait_for(EventType::CellDied, name).await;
         let death = died.data.death.expect("it says how");
@@ -243,7 +244,7 @@ impl Scene {
         self.router.admin.project(name).await
     }
 
-    /// What the offender knows: more than one could find out.
+    /// The facts that the offender gets: more than a project could find out.
     async fn told(&self, name: &str) -> Value {
         let victim = self.status(VICTIM).await;
         json!({
@@ -265,7 +266,7 @@ impl Scene {
         })
     }
 
-    /// Where the victim's files are, from which its cell has them.
+    /// Returns the folder of the victim's files that its cell uses.
     pub async fn checkout(&self) -> PathBuf {
         let live = self.status(VICTIM).await.live.expect("the victim is live");
         let checkout = self.router.state.path().join("checkouts").join(live.version).join(VICTIM);
@@ -273,7 +274,7 @@ impl Scene {
         checkout
     }
 
-    /// Where a cell listens.
+    /// Returns the path of a cell's socket.
     fn socket(&self, pid: u32) -> PathBuf {
         let state = self.router.state.path();
         socket_files(pid)
@@ -284,7 +285,7 @@ impl Scene {
 }
 
 impl Outcome {
-    /// Whether the cell is another one now.
+    /// Returns true if the cell is another process now.
     pub fn has_died(&self) -> bool {
         matches!(self, Self::Died(_) | Self::SaidAndDied(..))
     }
@@ -303,10 +304,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// How many tries were refused.
+/// Returns the number of refused attempts.
 ///
 /// # Panics
-/// When one was not, or when it failed because nobody was there and not because nobody may.
+/// An attempt was not refused, or failed for another reason than permissions.
 fn refused(name: &str, reply: &Reply) -> usize {
     assert_eq!(reply.status, 200, "{name}: {}", reply.text());
     let tries: BTreeMap<String, String> =

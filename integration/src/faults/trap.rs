@@ -1,5 +1,5 @@
-//! What else listens on this machine beside the router: a server that the policy lets projects reach, which leads them on
-//! to the admin listener, and a datagram socket that nobody may reach.
+//! Other listeners on this machine: a server that the policy opens to projects and that redirects
+//! to the admin listener, and a datagram socket that no project may reach.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ impl Trap {
         self.datagrams.local_addr().expect("it is bound").port()
     }
 
-    /// Whether a datagram has come.
+    /// Returns true if a datagram has arrived.
     pub(super) fn was_reached(&self) -> bool {
         self.datagrams.try_recv(&mut [0; 64]).is_ok()
     }

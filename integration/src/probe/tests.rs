@@ -1,4 +1,4 @@
-//! What the report calls right and wrong.
+//! The checks of a probe's report.
 
 use super::*;
 

@@ -22,7 +22,7 @@ impl Tar {
         self.entry(path, EntryType::Regular, content, |_| {})
     }
 
-    /// An entry of any kind. Its path is written as it is, and `change` may spoil the rest.
+    /// Adds an entry of any kind. Its path is written unchanged, and `change` may corrupt the rest.
     #[must_use]
     pub fn entry(
         mut self,
@@ -83,7 +83,7 @@ pub fn zip<B: AsRef<[u8]>>(files: &[(&str, B)]) -> Vec<u8> {
     })
 }
 
-/// A zip with whatever `fill` puts into it.
+/// Returns a zip with the files that `fill` adds.
 pub fn zip_with(fill: impl FnOnce(&mut ZipWriter<Cursor<Vec<u8>>>)) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     fill(&mut zip);

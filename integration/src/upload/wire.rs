@@ -38,7 +38,7 @@ impl Wire {
         Self { stream, bytes, head, sent: 0 }
     }
 
-    /// How many bytes there are, the request's head included.
+    /// Returns the number of bytes, including the request's head.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -47,13 +47,13 @@ impl Wire {
         self.bytes.is_empty()
     }
 
-    /// Where the body begins.
+    /// Returns the offset of the body.
     pub fn head_len(&self) -> usize {
         self.head
     }
 
-    /// Sends until so many bytes have been sent in all. An end that does not read any more is no
-    /// concern of whoever stops in the middle.
+    /// Sends until this many bytes were sent in all. A peer that stops reading is not an error
+    /// here.
     pub async fn send_until(&mut self, offset: usize) {
         let offset = offset.clamp(self.sent, self.bytes.len());
         let sent = within("bytes are taken", self.stream.write_all(&self.bytes[self.sent..offset])).await;
