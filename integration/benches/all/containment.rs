@@ -1,5 +1,5 @@
-//! What a project that does nothing notices of one that does all it should not: each fault beside a bystander that is
-//! asked all the time, first alone and then with it.
+//! The effect of each fault on a bystander that gets requests all the time, first alone and then
+//! beside it.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use switchyard_integration::faults::{self, Fault, Scene};
 use crate::say;
 use crate::stats::percentile;
 
-/// Of the bystander, each way: its p99 is the tenth slowest of them.
+/// Requests to the bystander in each phase: its p99 is the tenth slowest.
 const REQUESTS: u64 = 1000;
 
-/// After so many deaths in a row the offender is given another version: with some more it would be stopped.
+/// The crashes in a row after which the offender gets another version: with more it would be
+/// stopped.
 const DEATHS: usize = 3;
 
-/// What is promised: p99 with the fault over p99 alone.
+/// The promised limit: p99 with the fault over p99 alone.
 const PROMISED: f64 = 1.5;
 
 pub(crate) async fn run() {
@@ -40,7 +41,7 @@ pub(crate) async fn run() {
     say(format!("- of what it is beside a harmless one: {}\n", beyond(&rows, |_| harmless.with)));
 }
 
-/// What the bystander of one fault saw, in milliseconds.
+/// The latencies of the bystander of one fault, in milliseconds.
 struct Row {
     name: String,
     alone: f64,
@@ -77,7 +78,7 @@ async fn measure(fault: &'static Fault) -> Row {
         let deed = scene.clone();
         let renewed = deaths == DEATHS;
         deaths = if renewed { 0 } else { deaths };
-        // What ends in another way than it should is a row of the table, and not the end of the bench.
+        // A fault with an unexpected end is a row of the table and does not end the bench.
         let commit = tokio::spawn(async move {
             if renewed {
                 deed.offer(&fault.project(), fault, &round.to_string()).await;

@@ -1,5 +1,5 @@
-//! From the first byte of an upload to the answer that every router serves it, as a deployer sees it, while
-//! somebody asks the project all the time.
+//! The time of a deploy, from the first byte of the upload to the answer that every router serves
+//! it, under steady requests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,15 +21,15 @@ const PHASES: [&str; 5] = ["receive", "store", "hold", "build", "publish"];
 /// Longer than a build: the next deploy begins in quiet, with the spares full again.
 const BETWEEN: Duration = Duration::from_millis(300);
 
-/// What is uploaded, and how often.
+/// The uploads and their number.
 struct Kind {
     name: &'static str,
     times: usize,
     /// Besides `main.ts`.
     files: usize,
-    /// Of each of them.
+    /// The size of each file.
     bytes: usize,
-    /// How many of them another version has changed.
+    /// The number of files that differ between versions.
     changed: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What watching and reloading cost the requests of a neighbour: one client that asks all the time,
-//! while nothing happens and while another project is edited, in turn.
+//! The cost of watching and reloading for a neighbour's requests: one client, while nothing happens
+//! and while another project is edited, in turn.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::stats::{median, percentile};
 
 const ROUNDS: usize = 7;
 const PHASE: Duration = Duration::from_secs(5);
-/// Between two edits of the neighbour: somebody who saves all the time.
+/// The pause between two edits of the neighbour.
 const EDIT_EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(1);
 

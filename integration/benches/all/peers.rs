@@ -1,4 +1,4 @@
-//! What the router is measured against: `deno serve` alone, and nginx in front of it.
+//! The peers of measurements: `deno serve` alone, and nginx in front of it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// A peer may take so long to come up.
+/// The time limit for the start of a peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process of ours. Dropping it ends it.
@@ -49,7 +49,7 @@ impl Drop for Peer {
     }
 }
 
-/// Where `tools/deps bench` put Deno.
+/// The path at which `tools/deps bench` installs Deno.
 fn deno() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/node_modules/.bin/deno")
 }
@@ -62,7 +62,7 @@ pub(crate) fn deno_serve(main: &Path) -> Result<Peer> {
     Peer::start(command, address)?.answering()
 }
 
-/// The same, which keeps what it compiles in `cache` alone.
+/// The same, with its compiler cache in `cache` only.
 pub(crate) fn deno_serve_with_cache(main: &Path, cache: &Path) -> Result<Peer> {
     let address = free_address()?;
     let mut command = Command::new(deno());

@@ -33,7 +33,7 @@ pub(crate) async fn run() {
 
 async fn measure(how: &str, debounce: u64, request: bool) {
     let volume = Volume::with("a", fixtures::hello("v0"));
-    // Where a reload is asked for, the watch must not be faster.
+    // The watch must not be faster than the requested reload.
     let quiet = if request { 3_600_000 } else { debounce };
     let router = Router::builder(&volume).flag("debounce", quiet).flag("spares", 2).start().await;
     let mut connection = router.public.connect().await;

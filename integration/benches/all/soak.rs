@@ -1,6 +1,6 @@
-//! Faults of all kinds for a while, in an order that the seed decides, and then a look at the router: whether threads,
-//! descriptors, sockets, temporary files, zombies and memory are back at what they were. `SOAK_SECONDS` (120) and
-//! `SOAK_SEED` (the number of this RFC, 8) set how long and in which order.
+//! Faults of all kinds for a while, in an order that the seed decides; then threads, descriptors,
+//! sockets, temporary files, zombies and memory of the router must be back at their values.
+//! `SOAK_SECONDS` (120) and `SOAK_SEED` (8, the number of the RFC) set duration and order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +16,11 @@ use crate::say;
 /// At once: one that blocks must not hold up the others.
 const LANES: usize = 2;
 
-/// Of each lane, before the first look: pools, caches and threads are there then.
+/// The warm-up of each worker before the first measurement, for pools, caches and threads.
 const WARM_UP: usize = 12;
 
-/// What the allocator keeps of what it had, and what the router remembers of each project (events, deaths, lines).
+/// The memory that may remain: the allocator's caches, and the router's history of each project
+/// (events, crashes, logs).
 const SLACK: usize = 32 << 20;
 
 /// For connections that are closed a while after their last request, and threads that end when they had nothing to do.
@@ -50,7 +51,7 @@ pub(crate) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// Has faults committed until `is_over`, which is told how many a lane has committed. Returns how many all have.
+/// Commits faults until `is_over`, which gets the number per worker. Returns the total.
 async fn soak(
     scene: &Arc<Scene>,
     seed: u64,
@@ -81,7 +82,7 @@ async fn soak(
     Ok(done.load(Ordering::SeqCst))
 }
 
-/// What the router uses when it is back at `before`, or when it has had time enough for that.
+/// Returns the router's usage once it is back at `before`, or after the time limit.
 async fn settled(scene: &Scene, before: Usage) -> Result<Usage> {
     let settles = async {
         while !is_back(before, usage(scene)?) {

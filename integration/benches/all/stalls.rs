@@ -1,5 +1,5 @@
-//! What the admin listener and a neighbour's edits notice of projects that print, leave files behind or fill the log: each beside
-//! a steady probe of `/healthz` and edits one after the other.
+//! The effect on the admin listener and on a neighbour's edits of projects that print, leave files
+//! or fill the log: a steady probe of `/healthz`, and one edit after the other.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const PHASE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 const BETWEEN_EDITS: Duration = Duration::from_millis(100);
 
-/// Each works for half a second when it is asked; `/files` leaves 50,000 of them to whoever removes them.
+/// Each works for half a second per request; `/files` leaves 50,000 files behind.
 const OFFENDER: &str = "const line = 'x'.repeat(100), tmp = Deno.env.get('TMPDIR');
 const deeds = { '/busy'() {}, '/print'() { console.log(line); } };
 Deno.serve({ onListen() {} }, async (request) => {
@@ -40,7 +40,7 @@ Deno.serve({ onListen() {} }, async (request) => {
 });
 ";
 
-/// What offenders are asked for in a phase, how many of them, and whether the log is read.
+/// The requests to offenders in one phase, the number of offenders, and `true` if the log is read.
 struct Phase {
     name: &'static str,
     deed: &'static str,
@@ -99,7 +99,7 @@ pub(crate) async fn run() {
             percentile(&edits, 99.0),
             p99 / p99s[0],
         ));
-        // What was printed and left is dealt with before the next one.
+        // Output and files are handled before the next phase.
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
     say("");

@@ -12,7 +12,7 @@ use crate::peers;
 use crate::say;
 use crate::stats::median;
 
-/// Each peer in turn, so many times: a machine that gets slower does so for all.
+/// The number of rounds. Peers take turns, so that a slower machine affects all alike.
 const ROUNDS: usize = 7;
 const SECONDS: u32 = 5;
 const CONNECTIONS: u32 = 32;

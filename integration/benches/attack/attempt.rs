@@ -15,14 +15,14 @@ pub(crate) struct Attempt {
     pub(crate) severity: &'static str,
     /// The deed.
     pub(crate) deed: &'static str,
-    /// What counts as broken, besides a bystander that notices anything.
+    /// The conditions that count as broken, besides a disturbed bystander.
     pub(crate) broken: &'static str,
-    /// It matters which user the router and its cells are.
+    /// The result depends on the user of the router and its cells.
     pub(crate) as_each: bool,
     pub(crate) make: fn(User) -> Making,
 }
 
-/// What came of an attempt, with the evidence.
+/// The result of an attempt, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Held(String),
@@ -62,7 +62,7 @@ impl Verdict {
     }
 }
 
-/// What a task has panicked with.
+/// Returns the message of a task's panic.
 pub(crate) fn panic_message(error: JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "it was cancelled".to_owned() };
     let text = panic.downcast_ref::<String>().cloned();

@@ -82,7 +82,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-/// A project that does what it is asked for by its path, with the helpers that deeds need.
+/// A project that does what the path asks for, with helpers for attempts.
 fn deeds(deed: &str) -> String {
     format!(
         "import fs from 'node:fs';
@@ -98,7 +98,8 @@ fn deeds(deed: &str) -> String {
 }
 
 async fn descriptors(user: User) -> Verdict {
-    // What is adopted may be what the cell is served by: it is written down before anything ends.
+    // The adopted descriptor may be the cell's own connection: the result is recorded before
+    // anything ends.
     let deed = deeds(
         "const got = (what) => Deno.writeTextFileSync(`${data}/got.txt`, `${what}\\n`, { append: true });
          globalThis.kept = [];

@@ -1,4 +1,5 @@
-//! Rows 6 to 9 of the table, and answers that are none: what flows from a project to clients and to the log.
+//! Rows 6 to 9 of the table, and invalid answers: the data from a project to clients and to the
+//! log.
 
 use std::time::{Duration, Instant};
 
@@ -88,7 +89,7 @@ async fn small_chunks(user: User) -> Verdict {
     stage.finish(Verdict::of(wrong, format!("eight readers, {} KB", bytes >> 10))).await
 }
 
-/// Reads for so long that everybody else has been asked meanwhile. Returns how many bytes came.
+/// Reads until all other requests were made. Returns the number of bytes.
 async fn drain(mut raw: Raw) -> usize {
     let (begun, mut bytes) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(6) {
@@ -160,7 +161,7 @@ async fn unread_log(user: User) -> Verdict {
     stage.finish(Verdict::of(wrong, "nobody read for 3 s")).await
 }
 
-/// What nobody but the router may write at the start of a line, and what no line of it has.
+/// Texts that only the router may write at the start of a line, and texts that no line has.
 const FORGED: &str = "2026-01-01T00:00:00Z  INFO forged";
 
 async fn forged_log(user: User) -> Verdict {
@@ -248,7 +249,7 @@ async fn wrong_answers(user: User) -> Verdict {
     stage.finish(Verdict::of(wrong, format!("{} answers", WRONG.len() + 1))).await
 }
 
-/// What the next client gets in place of its answer.
+/// The answer that the next client gets instead of its own.
 async fn next_is_well(public: &Client) -> Option<String> {
     let reply = get_of(public, "/evil/").await;
     let text = reply.map(|reply| reply.text());

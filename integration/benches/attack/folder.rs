@@ -133,7 +133,8 @@ async fn names(user: User) -> Verdict {
             }
         }
     }
-    // "127.1" is an address to some and a name to others: whoever gets it, no project does by its label.
+    // "127.1" is an address to some parsers and a name to others: no project may get it by its
+    // label.
     wrong.retain(|what| what.contains("evil"));
     stage.finish(Verdict::of(wrong, "none of them is asked")).await
 }

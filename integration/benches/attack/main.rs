@@ -1,9 +1,9 @@
-//! The attempts of which a router, a bridge and their neighbours must notice nothing: each against release binaries,
-//! beside a bystander that is asked all the while. `make attack`, or some of them by their numbers
-//! (`make attack ONLY="6 10"`). Prints a table and fails when something broke.
+//! Attempts to break a router and a bridge, on release binaries, beside a bystander under steady
+//! requests. `make attack` runs all, `make attack ONLY="6 10"` some. Prints a table, and fails if
+//! an attempt succeeds.
 //!
-//! As root each is made three times: with the defaults, with `--cell-user nobody`, and with a router that is a plain
-//! user's. By anybody else only as that user.
+//! As root each attempt is made three times: with the defaults, with `--cell-user nobody`, and with
+//! a router of an ordinary user. Other users make it once.
 
 mod attempt;
 mod cell;
@@ -36,7 +36,7 @@ const EACH_WITHIN: Duration = Duration::from_secs(120);
 
 fn main() -> Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    // What an attempt panics with stands in the table.
+    // The table has the message of a panic.
     std::panic::set_hook(Box::new(|_| {}));
     tokio::runtime::Runtime::new()?.block_on(run(&wanted))
 }

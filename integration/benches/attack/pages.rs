@@ -58,7 +58,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-/// How a page of another site looks, as headers; `PORT` is the listener's.
+/// The headers of a page of another site; `PORT` is the listener's.
 const FOREIGN: [&str; 22] = [
     "Host: evil.example",
     "Host: evil.example:PORT\r\nOrigin: http://evil.example:PORT",

@@ -1,5 +1,5 @@
-//! The place of an attempt: a router with a bystander, which is asked all the while, and another project whose
-//! reloads have to go on.
+//! The stage of an attempt: a router with a bystander under steady requests, and another project
+//! that has to stay reloadable.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -17,25 +17,25 @@ use tokio::time::timeout;
 use crate::attempt::Verdict;
 use crate::user::User;
 
-/// What takes longer hangs. The slowest that is well takes a second on a busy machine.
+/// The time limit of a request: the slowest healthy one takes a second on a busy machine.
 pub(crate) const HANGS: Duration = Duration::from_secs(10);
 
-/// A bystander is disturbed when its median is so many times what it was alone: two busy cores make it three.
+/// The factor of its median at which a bystander counts as disturbed: two busy cores make it three.
 const DISTURBED: f64 = 10.0;
 
 /// Medians below that many milliseconds are well, however fast it was alone.
 const WELL: f64 = 25.0;
 
-/// Requests that the bystander is asked alone, to compare with.
+/// Requests to the bystander alone, for comparison.
 const ALONE: u64 = 150;
 
-/// What a router may keep of an attempt, in bytes: its caches, and what the allocator holds.
+/// Bytes that a router may keep after an attempt: its caches, and the allocator's.
 const MAY_GROW: usize = 128 << 20;
 
 /// The project whose reloads have to go on.
 const OTHER: &str = "other";
 
-/// Where a policy lies on the volume, if an attempt has one.
+/// The path of the policy on the volume, if an attempt has one.
 pub(crate) const POLICY: &str = "_policy/policy.toml";
 
 pub(crate) struct Stage {
@@ -117,7 +117,7 @@ impl Stage {
         }
     }
 
-    /// What is wrong with another project's reload: `None` when it is live in time.
+    /// Returns the fault of another project's reload. `None`: it is live in time.
     pub(crate) async fn reload_hangs(&self) -> Result<Duration, String> {
         self.volume.write(&format!("{OTHER}/main.ts"), hello(&format!("{:?}", Instant::now())));
         let begun = Instant::now();
@@ -130,7 +130,7 @@ impl Stage {
         }
     }
 
-    /// Whether a change of another project is seen and live in time, by file events.
+    /// Returns true if a change of another project is live in time, by file events.
     pub(crate) async fn change_is_seen(&self) -> Result<Duration, String> {
         let label = format!("{:?}", Instant::now());
         self.volume.write(&format!("{OTHER}/main.ts"), hello(&label));
@@ -151,7 +151,7 @@ impl Stage {
     pub(crate) async fn starts_again(&mut self) -> Result<Duration, String> {
         self.kill().await;
         let begun = Instant::now();
-        // It may end at its start, of which the harness panics.
+        // The router may end at its start, which makes the harness panic.
         let started = tokio::spawn(timeout(HANGS * 2, self.builder.clone().start())).await;
         let Ok(Ok(router)) = started else {
             return Err(format!("a router does not start with it in {} s", (HANGS * 2).as_secs()));
@@ -211,7 +211,7 @@ fn judge(seen: &Seen, wrong: &mut Vec<String>, held: &mut Vec<String>) {
 }
 
 impl Drop for Stage {
-    /// What is deeper than a path can name is removed by who can.
+    /// Folders that are deeper than a path can name are removed with another tool.
     fn drop(&mut self) {
         drop(self.router.take());
         for folder in [self.volume.root(), self.state.path()] {
@@ -237,7 +237,7 @@ pub(crate) async fn get_of(client: &switchyard_integration::client::Client, path
     timeout(HANGS, connection.try_send(request(path))).await.ok()?.ok()
 }
 
-/// Asks again until the answer is yes, for so long.
+/// Polls until the answer is yes, for at most this long.
 pub(crate) async fn until<F: Future<Output = bool>>(patience: Duration, mut ask: impl FnMut() -> F) -> bool {
     let asking = async {
         while !ask().await {
@@ -247,7 +247,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(patience: Duration, mut ask:
     timeout(patience, asking).await.is_ok()
 }
 
-/// Of a router, in bytes that are its own.
+/// The private memory of a router, in bytes.
 pub(crate) fn memory(router: &Router) -> usize {
     let pid = u32::try_from(router.pid().as_raw_nonzero().get()).expect("a process id is positive");
     Usage::of(pid, Path::new("/nowhere")).memory

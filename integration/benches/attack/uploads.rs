@@ -1,4 +1,4 @@
-//! What comes to the volume and to the router from elsewhere: archives by the bridge, packages by an installation.
+//! Input from elsewhere: archives through the bridge, packages through an installation.
 
 use std::io::Write as _;
 

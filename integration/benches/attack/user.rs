@@ -12,7 +12,7 @@ const NOBODY: u32 = 65_534;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
-    /// The router is root, and does with its cells what it does by default.
+    /// The router is root, with the default users for cells.
     Root,
     /// The router is root, with `--cell-user nobody`.
     Nobody,
@@ -21,7 +21,7 @@ pub(crate) enum User {
 }
 
 impl User {
-    /// Those that whoever runs this can have.
+    /// The users that are possible for the caller.
     pub(crate) fn all() -> Vec<Self> {
         if geteuid().is_root() { vec![Self::Root, Self::Nobody, Self::Plain] } else { vec![Self::Plain] }
     }
@@ -34,7 +34,7 @@ impl User {
         }
     }
 
-    /// The router, as this user, to whom the state folder is given.
+    /// Starts the router as this user, which gets the state folder.
     pub(crate) fn router(self, builder: Builder, volume: &Volume, state: &State) -> Builder {
         let builder = builder.state(state);
         match self {

@@ -1,4 +1,4 @@
-//! Clients of the public listener: requests that can be read in two ways, HTTP/2, slow heads, answers that nobody reads.
+//! Clients of the public listener: ambiguous requests, HTTP/2, slow heads, unread answers.
 
 use std::time::{Duration, Instant};
 
@@ -165,7 +165,7 @@ fn get_block() -> Vec<u8> {
     block
 }
 
-/// A connection of HTTP/2, of which nobody reads what comes.
+/// An HTTP/2 connection whose client does not read.
 async fn http_2(client: &Client) -> Raw {
     let mut raw = client.open().await;
     raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;

@@ -1,4 +1,4 @@
-//! Who may ask the admin listener, and what it says while the router stops.
+//! Access to the admin listener, and its answers while the router stops.
 
 use rustix::process::Signal;
 use switchyard_integration::client::{Client, Reply, request, with_header, with_method};

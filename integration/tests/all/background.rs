@@ -1,4 +1,4 @@
-//! What a project does when nobody asks it for anything: it goes on between requests, as in any process of Deno.
+//! Background work: a project continues between requests, as in any Deno process.
 
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;

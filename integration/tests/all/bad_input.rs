@@ -76,7 +76,7 @@ async fn a_projects_root_that_is_a_file_is_refused() {
 #[tokio::test]
 async fn a_state_folder_on_a_read_only_file_system_is_refused() {
     let volume = Volume::new();
-    // Where nobody can write, root included.
+    // A folder that even root cannot write to.
     let ended = Router::builder(&volume).flag("state", "/proc/switchyard").run_to_end().await;
     assert_names(&ended, &["--state", "/proc/switchyard"]);
 }

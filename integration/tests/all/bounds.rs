@@ -115,7 +115,7 @@ async fn of_a_line_of_two_megabytes_both_ends_are_kept_and_the_next_line_is_whol
     assert_eq!(continues, [true, true, false, false]);
 }
 
-/// Sends chunks of one byte, without end unless it is asked for a number of them, and heads of 1xx.
+/// Sends chunks of one byte, endlessly or a given number, and 1xx heads.
 const DRIPS: &str = "import http from 'node:http';\n\
      http.createServer((request, response) => {\n\
        const socket = response.socket, [path, count] = request.url.slice(1).split('?');\n\

@@ -1,4 +1,4 @@
-//! How a deployer is told: at once, at the end, or phase by phase; and never twice by accident.
+//! The answers of a deploy: at once, at the end, or phase by phase; and never twice by accident.
 
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;

@@ -1,4 +1,4 @@
-//! What the bridge's API takes, and what it says of what it does not take.
+//! The bridge's API: accepted requests, and answers to others.
 
 use http::Method;
 use switchyard_integration::bridge::replicas::Replicas;

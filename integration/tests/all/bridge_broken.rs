@@ -1,4 +1,4 @@
-//! A deploy that does not build: the deployer is told where, and nobody else notices.
+//! A deploy that does not build: the deployer learns where, and nothing else changes.
 
 use futures_util::future::join_all;
 use switchyard_integration::bridge::Bridge;
@@ -93,7 +93,7 @@ async fn with_keep_the_broken_files_stay_and_the_old_version_is_served() {
     fails(&bridge, "/deploy/a?keep=1", BROKEN).await;
     assert_eq!(volume.read("a/main.ts"), BROKEN);
     assert_eq!(routers.answers("/a/").await, before);
-    // The same files once more would build no better; a mended upload does.
+    // The same files would fail again; a fixed upload builds.
     bridge.deploy_live("a", &Upload::main(hello("two"))).await;
     assert_eq!(routers.texts("/a/").await, ["two", "two"]);
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two"]);

@@ -182,7 +182,7 @@ async fn nothing_that_a_project_wrote_reaches_the_terminal_as_a_command() {
     }
     assert!(run(&bridge, &["logs", "site"]).await.stdout.contains(r"␛]0;title␇ \u{9b}2J \u{202e} end"));
 
-    // Deno takes the sequences of terminals that it knows out of what it throws.
+    // Deno removes the terminal sequences that it knows from error messages.
     let shown = r"Error: \u{9b}31m\u{202e}␍ forged";
     source.write("site/main.ts", "throw new Error('\\x1b[2J\\x9b31m\\u202e' + '\\r forged');\n");
     let outcome = run(&bridge, &["deploy", text(&folder)]).await;

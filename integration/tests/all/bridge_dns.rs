@@ -14,7 +14,7 @@ async fn a_router_is_found_by_its_name_and_deployed_to() {
     let bridge = Builder::for_projects(volume.root())
         .at(&routers.place)
         .flag("routers", format!("dns://localhost:{public},{admin}"))
-        // Where the name has an IPv6 address too, nobody listens there.
+        // If the name has an IPv6 address too, there is no listener.
         .flag("quorum", 1)
         .start()
         .await;

@@ -27,7 +27,7 @@ async fn start() -> (Volume, Replicas, Bridge) {
     (volume, routers, bridge)
 }
 
-/// One request to each endpoint that tells or does something.
+/// One request to each endpoint.
 fn everything() -> Vec<http::Request<Body>> {
     let gets = [
         "/projects",
@@ -67,7 +67,7 @@ async fn a_rebound_name_and_a_page_of_another_site_read_and_do_nothing() {
             refused.assert_problem(403, slug);
         }
     }
-    // What a rebound page sends: its own name in both.
+    // A page after DNS rebinding sends its own name in both headers.
     let rebound = with_header(Upload::main(hello("two")).to("/deploy/a"), "host", "evil.example:9000");
     let rebound = with_header(rebound, "origin", "http://evil.example:9000");
     bridge.client.send(rebound).await.assert_problem(403, "foreign-host");
@@ -157,7 +157,7 @@ async fn an_archive_is_a_body_of_its_own_by_its_type_or_as_bytes() {
         assert_eq!(answer.status, 200, "{label}: {}", answer.text());
         assert_eq!(routers.texts("/a/").await, [label]);
     }
-    // As `curl --data-binary @project.tar` without more sends it.
+    // The content type of a plain `curl --data-binary @project.tar`.
     let form = upload(tar("form"), "application/x-www-form-urlencoded");
     bridge.client.send(form).await.assert_problem(415, "unsupported-media-type");
     let text = with_header(post("/projects/a/rollback", "x"), "content-type", "text/plain");

@@ -109,7 +109,7 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
     }
     assert_eq!((record.action.as_str(), record.outcome.as_deref()), ("delete", Some("removed")));
     assert!(!volume.path("a").exists());
-    // A router that was told last by the volume itself still looks what became of it.
+    // A router whose last change came from the volume still checks the result.
     eventually("no router knows of it", || async {
         let project = bridge.project("a").await;
         project["routers"].as_array().unwrap().iter().all(|said| said["state"].is_null())
@@ -150,7 +150,7 @@ async fn versions_tell_who_deployed_what_and_where_it_is() {
 #[tokio::test]
 async fn skew_is_told_of_while_one_router_lags() {
     let volume = Volume::with("a", hello("old"));
-    // The second one does not look by itself.
+    // The second router does not look on its own.
     let routers =
         Replicas::start_each(
             volume.root(),

@@ -1,5 +1,5 @@
-//! The bridge is killed in the middle: the volume has one whole tree, and nobody who asks a
-//! project notices.
+//! The bridge is killed at any point: the volume has one whole tree, and clients of the project
+//! notice nothing.
 
 use futures_util::future::join_all;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -11,7 +11,7 @@ use switchyard_integration::upload::Upload;
 use switchyard_integration::upload::wire::Wire;
 use switchyard_integration::volume::Volume;
 
-/// A project in which a mix of two trees would show: in what it answers, and in its files.
+/// A project that reveals a mix of two trees, in its answer and in its files.
 fn files(label: &str) -> Vec<(String, String)> {
     let mut files = vec![
         ("a.ts".to_owned(), half("a", label)),
@@ -74,7 +74,7 @@ async fn killed_at(phase: &str, new: Vec<(String, String)>, label: &str) {
     for probe in probes {
         probe.finish().await.no_failures().none_mixed().versions_monotonic(&["old:old", label]);
     }
-    // And nothing holds up the next one.
+    // The next deploy is not delayed.
     bridge.deploy_live("a", &Upload::main(hello("next"))).await;
     assert_eq!(routers.texts("/a/").await, ["next", "next"]);
 }

@@ -1,4 +1,4 @@
-//! `switchyard logs --follow`, as somebody has it open while a project runs.
+//! `switchyard logs --follow`, open while a project runs.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -8,14 +8,14 @@ use switchyard_integration::bridge::cli::Following;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::volume::Volume;
 
-/// Prints when it starts, and what it is asked for.
+/// Prints its start, and each request.
 const TALKS: &str = "console.log('printed at start');\n\
     export default { fetch(request) {\n\
       console.log('asked for ' + new URL(request.url).pathname);\n\
       return new Response('');\n\
     } };\n";
 
-/// Two routers, and whoever follows the project's lines at both.
+/// Two routers, and a client that follows the project's logs at both.
 async fn following() -> (Volume, Replicas, Bridge, Following) {
     let volume = Volume::with("a", TALKS);
     let routers = Replicas::start(&volume, 2).await;
@@ -34,7 +34,7 @@ async fn a_line_that_is_printed_later_is_followed_with_its_router_until_interrup
         assert!(line.starts_with(&routers.admin_url(index)), "{line}");
     }
     following.signal(Signal::INT);
-    // Which a shell tells of as 130.
+    // A shell reports it as 130.
     assert_eq!(following.ended().await.0.signal(), Some(Signal::INT.as_raw()));
 }
 

@@ -26,8 +26,8 @@ fn volume(label: &str) -> Volume {
     volume
 }
 
-/// Asks all projects in turn, over one connection, and takes what they answer for one project's: who saw
-/// one of them new must see none of them old later.
+/// Requests all projects in turn, over one connection, as if they were one: after a new version no
+/// old one may follow.
 struct Rounds {
     stopping: Arc<AtomicBool>,
     task: JoinHandle<Report>,

@@ -23,7 +23,7 @@ async fn all_refused(uploads: Vec<(String, Upload)>) {
         let reply = bridge.deploy("a", &upload).await;
         assert_eq!(reply.status, 400, "{what}: {}", reply.text());
         let problem = reply.assert_problem(400, "bad-upload");
-        // What cannot even stand in a header has no name to tell.
+        // A name that cannot be in a header cannot be reported.
         assert!(!problem["part"].is_null() || problem["field"] == "body", "{what}: no part in {problem}");
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(detail.len() > 20, "{what}: {problem}");

@@ -1,4 +1,4 @@
-//! What is wrong is refused as a whole, with a name for it, and nothing has changed.
+//! Refusals: an invalid deploy is refused as a whole, with a named reason, and changes nothing.
 
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::replicas::Replicas;

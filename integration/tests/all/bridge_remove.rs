@@ -62,7 +62,7 @@ async fn a_deploy_after_a_removal_begins_without_data_and_a_rollback_brings_the_
     assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"; 2]);
     let versions = bridge.client.get("/projects/a/versions").await.json();
     assert_eq!(versions["versions"].as_array().map(Vec::len), Some(1), "{versions}");
-    // What else is kept for it is not shared either.
+    // Other files of the project are not shared either.
     let later = format!("a.{}", routers[0].admin.project("a").await.incarnation);
     for folder in ["cache", "checkouts", "data"] {
         let entries = fs::read_dir(routers[0].state.path().join(folder)).expect("it can be read");
@@ -158,8 +158,8 @@ async fn a_router_that_was_stopped_during_the_removal_gives_the_old_data_to_nobo
     routers[1].signal(Signal::CONT);
     let incarnation = routers[0].admin.project("a").await.incarnation;
     assert!(!incarnation.is_first());
-    // It serves the same files, but not the same project: until it knows, it is asked nothing of
-    // it.
+    // The router serves the same files of another incarnation: until it knows, it gets no requests
+    // for the project.
     eventually("the bridge asks it again", || async {
         let shown = bridge.client.get("/projects").await.json();
         shown["routers"].as_array().unwrap().iter().all(|router| router["ready"] == true)
@@ -272,7 +272,7 @@ async fn a_project_that_never_built_is_removed_like_any_other() {
     let bridge = routers.start_bridge().await;
     remove(&bridge, "").await;
     assert!(!volume.path("a").exists());
-    // Its files are kept, though they never served.
+    // The files are kept although they were never served.
     bridge.client.post("/projects/a/rollback").await.assert_problem(422, "build-failed");
     assert!(!volume.path("a").exists() && bridge.project("a").await["removed"].is_object());
     bridge.deploy_live("a", &Upload::main(hello("good"))).await;
@@ -363,7 +363,7 @@ async fn a_bridge_that_is_killed_while_it_brings_a_project_back_loses_no_data() 
         }
         let expected = format!("1: {}", vec![(index + 2).to_string(); 5].join(" "));
         eventually("both serve it", || async {
-            // A visit counts: the admin listener is asked.
+            // Asking the admin listener counts as a visit.
             let mut live = true;
             for router in routers.iter() {
                 let status = router.admin.client.get("/projects/a").await;

@@ -1,5 +1,5 @@
-//! Removals while a router is away: they do not wait for it, and it gives the data of the removed
-//! project to nobody when it is back.
+//! Removals while a router is away: they do not wait for it, and when it is back it gives the
+//! removed project's data to no other.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ use switchyard_integration::volume::Volume;
 /// test by that.
 const PATIENT: u64 = 120_000;
 
-/// A project that answers with the name that was the first to ask it (`?as=`): its data tells whose
-/// it is, whichever version of the code reads it.
+/// A project that answers with the first name that it was asked with (`?as=`): its data reveals its
+/// owner, whichever version reads it.
 const OWNED: &str = "
     const file = Deno.env.get('DATA_DIR') + '/owner';
     export default { fetch(request) {

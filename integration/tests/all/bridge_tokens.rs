@@ -1,4 +1,4 @@
-//! Who may do what.
+//! The permissions of tokens.
 
 use std::fs;
 

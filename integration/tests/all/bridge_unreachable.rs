@@ -1,5 +1,5 @@
-//! Routers that cannot be reached hold up no deploy, catch up by themselves, and serve nobody an
-//! older version until then.
+//! Unreachable routers delay no deploy, catch up automatically, and serve no older version until
+//! then.
 
 use std::time::Instant;
 
@@ -14,8 +14,7 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
-/// A deploy that routers are given much time for: whoever waits for one that is away fails the test
-/// by that.
+/// A deploy with a long timeout for routers: waiting for an absent one would fail the test.
 const PATIENT: u64 = 120_000;
 
 async fn two(volume: &Volume) -> (Replicas, Bridge) {
@@ -73,7 +72,7 @@ async fn a_dead_router_is_named_and_catches_up_when_it_is_back() {
 async fn a_router_that_hangs_is_found_out_and_when_it_goes_on_it_is_free_at_once() {
     let volume = Volume::with("a", hello("old"));
     let (routers, bridge) = two(&volume).await;
-    // The deploy asks it to hold before anybody knows that it hangs.
+    // The deploy asks it to hold before the bridge knows that it hangs.
     routers[1].signal(Signal::STOP);
     let mut phases = bridge.follow(Upload::main(hello("new")).to("/deploy/a")).await;
     let mut named = false;
@@ -181,7 +180,7 @@ async fn a_router_that_is_starting_holds_up_nothing() {
     let volume = Volume::with("a", hello("old"));
     let (mut routers, bridge) = two(&volume).await;
     routers.kill(1).await;
-    // It is not ready before this one is built; by then the deploy has long been answered.
+    // The router is ready only when this version is built; by then the deploy was answered.
     volume.write("slow/main.ts", slow("slow", 9000));
     routers.start_unready(1).await;
     let record = bridge.deploy_live("a", &Upload::main(hello("new"))).await;
@@ -225,7 +224,7 @@ async fn where_no_router_can_be_reached_nothing_is_changed() {
         routers.go_on(index);
     }
     bridge.asks_all().await;
-    // Nobody holds it for the deploys that have failed.
+    // The failed deploys hold nothing any more.
     volume.replace("a/main.ts", hello("editor"));
     eventually("an editor's change is served by both", || async {
         routers.texts("/a/").await == ["editor", "editor"]

@@ -8,8 +8,8 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Breaks a project that is live, and mends it again. `says` is part of the error's message; `place` is
-/// where the error points to.
+/// Breaks a live project, and fixes it again. `says` is part of the error's message, `place` the
+/// position that it names.
 async fn breaks(broken: &str, says: &str, place: Option<(&str, u32)>) {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).flag("build-timeout", 3000).start().await;

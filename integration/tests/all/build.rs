@@ -1,4 +1,4 @@
-//! How the workspace is built.
+//! The build of the workspace.
 
 use std::collections::BTreeMap;
 use std::path::Path;

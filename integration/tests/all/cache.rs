@@ -1,5 +1,5 @@
-//! What compilers have made of modules is kept for the project's next versions, and is believed only when it is what was
-//! written.
+//! The cache of compiled modules: kept for a project's next versions, and used only if it is
+//! unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,8 @@ use switchyard_integration::fixtures::{half, pair};
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
-/// What is emitted of the three modules of [`pair`], besides what is compiled of the runtime's own parts.
+/// Returns the cached output of the three modules of [`pair`], without that of the runtime's own
+/// modules.
 const ENTRIES: usize = 3;
 
 /// SHA-256 over name and content, before the content.
@@ -63,7 +64,7 @@ async fn a_new_version_compiles_what_has_changed_and_nothing_else() {
     assert_eq!(router.public.get("/a/").await.text(), "a1:b1");
     written(&state).await;
     let before = entries(&folder(&state));
-    // What is kept of `b.ts` is what runs, so this shows.
+    // The cached `b.ts` is what runs, so this shows.
     let is_of_b = |path: &&PathBuf| {
         fs::read_to_string(path).is_err() && {
             let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();

@@ -1,4 +1,5 @@
-//! Each project's cells are a user of their own where the router is root, and what is theirs is nobody else's.
+//! Users of cells: under a root router each project's cells have a user of their own, and files are
+//! private.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -241,7 +242,7 @@ async fn a_checkout_that_was_made_under_another_umask_is_read_all_the_same() {
     assert_eq!(on_threads(pid(&router, "a").await, "CapEff:"), only(NONE));
 }
 
-/// Whether a command succeeds as this user, who has no group but its own and none of root's powers.
+/// Returns true if a command succeeds as this user, without other groups and capabilities.
 fn succeeds(uid: u32, program: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(arguments).uid(uid).gid(uid).current_dir("/");
@@ -268,7 +269,7 @@ async fn the_user_of_one_project_reaches_nothing_of_anothers_nor_of_roots() {
     let source = shown(checkout.join("a/main.ts"));
     let kept = shown(data.join("folder/kept"));
     let signal = format!("kill -0 {pid}");
-    // What the project's own user may do, and no other one.
+    // Allowed for the project's own user only.
     for (program, arguments) in [
         ("chmod", vec!["600", &kept]),
         ("touch", vec!["-d", "@0", &kept]),
@@ -281,7 +282,7 @@ async fn the_user_of_one_project_reaches_nothing_of_anothers_nor_of_roots() {
         assert!(succeeds(own, program, &arguments), "{program} {arguments:?}");
         assert!(!succeeds(other, program, &arguments), "{program} {arguments:?}");
     }
-    // What neither may.
+    // Allowed for neither.
     let (lock, table) = (shown(state.path().join("lock")), shown(state.path().join("cell-users")));
     let folders = shown(state.path().join("data"));
     let good = shown(state.path().join("last-good/a.json"));
@@ -634,7 +635,7 @@ async fn a_cell_that_stands_still_ends_with_its_router_though_it_has_become_anot
     let volume = keeping(&["a"]);
     let router = Router::start(&volume).await;
     let pid = pid(&router, "a").await;
-    // It cannot read that the control socket has ended.
+    // It cannot notice the end of the control socket.
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::STOP).unwrap();
     drop(router);
     eventually("the cell is gone", || {
@@ -666,7 +667,7 @@ async fn a_root_router_without_a_right_that_it_needs_is_refused_with_what_it_cou
     let router = builder("").start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept ");
     drop(router);
-    // Nobody can keep a right that the router does not have.
+    // No process can keep a right that the router does not have.
     let closed = tempfile::tempdir().unwrap();
     set_mode(closed.path(), 0o700);
     let builder = builder("").flag("state", closed.path().join("state").display());

@@ -13,7 +13,7 @@ use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 use tempfile::TempDir;
 
-/// What coreutils make of the files in a folder: the digest as anybody can compute it.
+/// Returns the digest of a folder, computed with coreutils.
 fn digest(folder: &Path) -> String {
     let script =
         "find . -type f -printf '%P\\n' | LC_ALL=C sort | tr '\\n' '\\0' | xargs -0 sha256sum | sha256sum";

@@ -1,4 +1,5 @@
-//! Routing as a boundary between projects: nobody gets another project's requests by claiming its host or its path.
+//! Routing as a boundary between projects: a claim of a host or a path never takes another
+//! project's requests.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ async fn asked(client: &Client, host: &str, path: &str) -> String {
     if reply.status == 200 { reply.text() } else { "-".to_owned() }
 }
 
-/// Checks whom requests reach: `(host, path, project)`.
+/// Checks which project requests reach: `(host, path, project)`.
 async fn assert_reached(client: &Client, expected: &[(&str, &str, &str)]) {
     for (host, path, project) in expected {
         assert_eq!(asked(client, host, path).await, *project, "{host}{path}");
@@ -102,7 +103,7 @@ async fn a_projects_own_host_and_path_go_before_any_claim_at_router_and_bridge()
         assert_reached(&router.public, &expected).await;
     }
     assert_reached(&bridge.forward, &expected).await;
-    // And after a restart, where all begin at once.
+    // Also after a restart, where all begin together.
     let kept = routers.take(0);
     kept.stop().await;
     routers.start_again(0).await;
@@ -151,12 +152,12 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
         let event = events.wait_for(EventType::RouteConflict, name).await;
         assert_eq!(event.data.conflict.as_ref(), conflicts(&router, name).await.first(), "{name}");
     }
-    // A look at what has failed tells nothing anew.
+    // Another look at the failure emits no event.
     router.admin.reload_all().await;
     for name in ["evil", "shop"] {
         assert_eq!(events.count(EventType::RouteConflict, name), 1, "{name}");
     }
-    // Given up by the holder, the claim is granted without anybody asking.
+    // When the holder gives it up, the claim is granted automatically.
     volume.replace("shop/deno.json", routes(&["www.shop.example"]));
     assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Live);
     reaches(&router.public, "localhost", "/store/login/", "newer").await;
@@ -182,7 +183,7 @@ async fn a_removed_project_gives_its_claims_back_and_a_failed_one_keeps_them() {
     assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Removed);
     events.wait_live("evil").await;
     assert_reached(&router.public, &[("www.shop.example", "/", "evil")]).await;
-    // Who comes back comes later.
+    // A claim that comes back is a later claim.
     project(&volume, "shop", &["www.shop.example"]);
     assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Failed);
     assert_reached(&router.public, &[("www.shop.example", "/", "evil")]).await;
@@ -194,7 +195,7 @@ async fn the_first_claim_counts_after_a_restart_too_whatever_the_names_and_the_o
     project(&volume, "m-shop", &["www.shop.example", "/store"]);
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     router.stop().await;
-    // It is there at the next start, before the shop by name, and sooner ready.
+    // At the next start it is there before the shop by name, and ready sooner.
     project(&volume, "a-evil", &["www.shop.example", "/store/login"]);
     volume
         .replace("m-shop/main.ts", "await new Promise((done) => setTimeout(done, 300)); throw new Error();");
@@ -294,7 +295,7 @@ async fn a_project_that_comes_later_has_its_name_and_the_claim_on_it_is_shown_at
         );
         events.wait_for(EventType::RouteConflict, name).await;
     }
-    // It can be built again all the same, and nothing of it changes with a restart.
+    // It can be built again, and a restart changes nothing.
     volume.replace("a-evil/main.ts", hello("again"));
     assert_eq!(router.admin.reload("a-evil").await.outcome, Outcome::Live);
     router.stop().await;
@@ -374,7 +375,7 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
         .await;
 
     change_policy(&router, &volume, "[projects.shop]\nroutes = [\"*.shop.example\", \"/store\"]\n");
-    // What had failed for its claims is tried again.
+    // A version that failed because of its claims is tried again.
     events.wait_live("shop").await;
     let shops = [
         ("www.shop.example", "/", "shop"),
@@ -392,7 +393,7 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
     assert_eq!(found, [side("/store", "a-evil", holder), side("www.shop.example", "a-evil", holder)]);
     assert_eq!(sides(&router, "shop").await.len(), 2);
     assert_eq!(router.admin.project("a-evil").await.claims, []);
-    // What is refused by the policy fails the next version.
+    // A claim that the policy refuses fails the next version.
     volume.replace("a-evil/main.ts", hello("newer"));
     let error = router.admin.reload("a-evil").await.error.expect("it is refused");
     for says in

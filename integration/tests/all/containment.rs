@@ -1,5 +1,5 @@
-//! A project can only hurt itself: each way to misbehave beside a bystander, of whom not one request may fail. How much
-//! slower they are is measured by `make bench` (`-- containment`).
+//! Containment: each kind of misbehaviour beside a bystander, none of whose requests may fail.
+//! `make bench` measures the slowdown (`-- containment`).
 
 use switchyard_contract::event::EventType;
 use switchyard_integration::faults::{self, SECRET, Scene};
@@ -121,8 +121,8 @@ async fn a_router_whose_projects_are_blocked_ends_all_the_same() {
     assert!(within("its end", router.stop()).await.status.success());
 }
 
-/// What would lead a version to another project's files when it is built: it is not built, and the one before goes on.
-/// In texts, `VICTIM` stands for where the other one's files are.
+/// Versions that lead to another project's files. They are not built, and the previous version
+/// stays. `VICTIM` in texts stands for the other project's files.
 async fn is_not_built(files: &[(&str, &str)], links: &[(&str, &str)]) {
     let fault = faults::named("status_99");
     let (name, scene) = (fault.project(), Scene::of(fault).await);
@@ -138,7 +138,7 @@ async fn is_not_built(files: &[(&str, &str)], links: &[(&str, &str)]) {
     bystander.finish(&scene.router).await;
 }
 
-/// Answers what it has imported.
+/// Answers with its imports.
 fn importing(statement: &str) -> String {
     format!("{statement}\nexport default {{ fetch: () => new Response(String(secret)) }};\n")
 }

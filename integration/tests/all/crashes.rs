@@ -9,7 +9,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// Serves a project that dies when it is asked to. It must answer again, and nobody else may notice.
+/// Serves a project that crashes on request. It must answer again, and no other project may notice.
 async fn dies(how: &str) {
     let main = format!(
         "function fetch(request) {{
@@ -89,7 +89,7 @@ fn mortal(how: &str) -> String {
     )
 }
 
-/// How the cell that dies so is told of.
+/// The reports about a cell that crashes this way.
 async fn told(how: &str) -> (DeathReason, Option<i32>, Option<i32>) {
     let volume = Volume::with("a", mortal(how));
     let router = Router::start(&volume).await;

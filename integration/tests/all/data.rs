@@ -1,4 +1,4 @@
-//! What a project keeps: there for its next version and after a restart, and nobody else's.
+//! The data of a project: kept for its next version and across restarts, and private.
 
 use switchyard_integration::fixtures::counting;
 use switchyard_integration::router::{Router, State};

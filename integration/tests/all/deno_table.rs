@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What Deno's runtime is made with.
+/// The options with which Deno's runtime is created.
 const STRUCTS: [(&str, &str); 5] = [
     ("worker_bootstrap.rs", "BootstrapOptions"),
     ("worker.rs", "WorkerOptions"),
@@ -17,7 +17,7 @@ const STRUCTS: [(&str, &str); 5] = [
     ("web_worker.rs", "WebWorkerServiceOptions"),
 ];
 
-/// What stands before the name of a variable where Rust or JavaScript reads it.
+/// The texts before the name of a variable where Rust or JavaScript reads it.
 const READS: [&str; 8] = [
     "env::var(",
     "env::var_os(",
@@ -29,7 +29,7 @@ const READS: [&str; 8] = [
     "env?.get(",
 ];
 
-/// What may be said of an item. The second needs a reason.
+/// The possible states of an item. The second needs a reason.
 const STATES: [&str; 3] = ["done", "refused", "not yet"];
 
 fn root() -> PathBuf {

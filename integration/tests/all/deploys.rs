@@ -66,7 +66,8 @@ async fn projects_of_a_deploy_go_live_together() {
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
     let probes = [Probe::start(&router.public, "/a/").await, Probe::start(&router.public, "/b/").await];
-    // Who sees the new version of one never sees the old version of the other behind it.
+    // A client that saw the new version of one project never sees the old version of the other
+    // after it.
     let watcher = tokio::spawn({
         let client = router.public.clone();
         async move {
@@ -253,7 +254,7 @@ async fn a_deploy_that_nothing_is_heard_of_is_let_go() {
     assert_eq!(router.admin.project("a").await.held, None);
     router.admin.try_publish("d").await.assert_problem(404, "unknown-deploy");
 
-    // In the middle of a build: who waits for it is told, and what it gives is not published.
+    // The build is cancelled: its waiter gets an answer, and its result is not published.
     assert_eq!(router.admin.try_hold_for("d", &["b"], 200).await.status, 204);
     volume.write("b/main.ts", HANGS);
     let reply = router.admin.client.post("/_deploys/d/build").await;
@@ -356,7 +357,7 @@ async fn a_folder_that_is_exchanged_is_watched_and_the_bridges_own_folder_is_not
     for round in 0..3 {
         volume.exchange("a", staged);
         events.wait_live("a").await;
-        // The old tree goes, and nobody minds.
+        // The old tree is removed without effect.
         volume.remove(staged);
         let label = format!("round {round}");
         volume.write("a/lib/x.ts", format!("export const x = {label:?};\n"));

@@ -9,7 +9,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::within;
 
-/// All that the router logs that nobody but a cell's own glue should have it log.
+/// Log lines that only the glue of a cell can trigger.
 const CONTROL: [&str; 2] = ["says what is not understood", "floods its control socket"];
 
 fn doors() -> Volume {
@@ -33,7 +33,7 @@ async fn nothing_is_adopted(isolate: &str) {
     assert!(found["doors"].as_u64().is_some_and(|doors| doors > 30), "{found}");
     assert_eq!(router.public.get("/a/").await.json(), "serves");
     assert_eq!(router.admin.project("a").await.pid, pid, "it is the same cell");
-    // The router's word arrives: the project says goodbye, and its cell ends by itself.
+    // The router's message arrives: the project runs its exit handlers, and its cell exits.
     volume.write("a/next.txt", "");
     events.wait_for(EventType::VersionRetired, "a").await;
     let goodbye = router.log.wait_for(|record| record.to_string().contains("goodbye"));
@@ -94,7 +94,7 @@ async fn descriptors_of_the_projects_own_work_as_in_node() {
 #[tokio::test]
 async fn a_cell_inherits_nothing_from_whoever_started_the_router() {
     let held = tempfile::NamedTempFile::new().unwrap();
-    // As a shell does it for what it runs.
+    // As a shell does for its children.
     rustix::io::fcntl_setfd(held.as_file(), rustix::io::FdFlags::empty()).unwrap();
     let holds = |pid: u32| {
         let links = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();

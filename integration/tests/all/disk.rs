@@ -1,5 +1,5 @@
-//! What a project has on the disk is limited in bytes and in names, by whatever way of Deno's or Node's it is made: at the
-//! limit that way fails as on a full disk, and works again once there is room.
+//! Disk limits in bytes and in names, for every way in Deno and Node to write: at the limit the
+//! call fails as on a full disk, and it works again once there is room.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -26,7 +26,7 @@ const block = new Uint8Array(200_000).fill(1);
 const encode = (text) => new TextEncoder().encode(text);
 const later = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 
-// What is open until there is to be room again.
+// Files that stay open until there is room again.
 const kept = [];
 const close = (file) => typeof file === 'number' ? fs.closeSync(file) : file.close();
 // One file that grows, opened by `open` and written by `write`.
@@ -291,7 +291,7 @@ Deno.serve({ onListen() {} }, async (request) => {
 });
 ";
 
-/// How a way ended.
+/// The result of one way to write.
 #[derive(Debug, Deserialize)]
 struct Filled {
     made: u64,
@@ -382,7 +382,7 @@ impl Scene {
             }
             let used = self.used();
             assert!(used.0 <= bytes && used.1 <= names, "{way}: {used:?}");
-            // It is not that it was stopped early.
+            // The call was not merely stopped early.
             let is_nearly_full = used.0 + 300_000 > bytes || used.1 + 3 > names;
             // Databases undo what has failed; a file without a name is not seen here, and a snapshot is large.
             let has_less = ["sqlite", "sqlite-wal", "kv", "without-a-name", "heap-snapshots"].contains(way);
@@ -521,7 +521,7 @@ async fn folders_that_grow_by_another_way_end_their_cell() {
         record["message"].as_str().is_some_and(|text| text.contains("have reached limits.disk_files"))
     };
     let mut count = 0;
-    // As by code that does not go through the C library.
+    // As code does that bypasses the C library.
     let mut make = |more| {
         for n in count..count + more {
             fs::write(scene.data().join(format!("by-others-{n}")), "").unwrap();
@@ -629,7 +629,7 @@ const MAKERS: [&str; 36] = [
 
 #[test]
 fn no_call_that_makes_or_enlarges_files_is_imported_beside_those_that_are_counted() {
-    // What is left, V8's logs and the C++ library's files, has no way from JavaScript.
+    // The rest (V8's logs and files of the C++ library) cannot be reached from JavaScript.
     let imported = imported(&fs::read(binary("switchyard-cell")).unwrap());
     assert!(imported.iter().any(|name| name == "rename"), "{imported:?}");
     let makers: Vec<_> = imported.iter().filter(|name| MAKERS.contains(&name.as_str())).collect();

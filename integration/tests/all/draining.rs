@@ -1,4 +1,4 @@
-//! What was begun on a version ends on it, within the grace time.
+//! Draining: requests finish on the version that they began on, within the grace time.
 
 use std::time::{Duration, Instant};
 

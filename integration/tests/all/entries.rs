@@ -1,4 +1,4 @@
-//! Which file of a project is run, with which arguments, variables and modules before it.
+//! The entry of a project: its file, arguments, variables and preloaded modules.
 
 use serde_json::{Value, json};
 use switchyard_contract::admin::{ChosenEntry, Outcome};
@@ -44,7 +44,7 @@ fn scripts(start: &str) -> String {
     json!({ "scripts": { "start": start } }).to_string()
 }
 
-/// How often the log says it.
+/// Returns the number of log lines with this text.
 fn count(router: &Router, text: &str) -> usize {
     router.log.lines().iter().filter(|line| line.contains(text)).count()
 }
@@ -153,7 +153,7 @@ async fn a_built_server_is_found_from_the_root_and_from_the_output_alone() {
         .file("package.json", volume.read("root/package.json"))
         .file("src/app.html", "")
         .write();
-    // Its output, with the project's package.json copied beside it.
+    // The output, with a copy of the project's package.json beside it.
     volume
         .project("copied")
         .file(
@@ -212,7 +212,7 @@ async fn a_program_of_an_installed_package_serves_what_its_arguments_name() {
     let router = Router::builder(&volume).unwatched().start().await;
     let error = router.admin.project("a").await.error.unwrap();
     assert!(error.message.contains("the program \"x-serve\" is not there: install the package"), "{error:?}");
-    // As pnpm lays packages out: what the program needs lies beside where it really is.
+    // The layout of pnpm: the dependencies lie beside the program's real path.
     let real = "a/node_modules/.store/serve/node_modules";
     volume.write(&format!("{real}/@x/serve/package.json"), r#"{"bin": {"x-serve": "bin"}}"#);
     volume.write(&format!("{real}/@x/serve/bin"), SERVES);

@@ -214,7 +214,7 @@ async fn remote_modules_are_loaded_from_the_vendor_folder() {
     let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/a/").await.text(), "remote package lazy worker remote");
 
-    // What the folder lacks is named, and what to do; without the setting it is not looked at.
+    // Missing packages are named, with the fix; without the setting the folder is not read.
     volume.replace(
         "a/main.ts",
         "import 'https://vendored.test/other.ts';\nexport default { fetch: () => new Response() };",
@@ -290,7 +290,7 @@ impl Company {
             }
         })
         .await;
-        // It is ended with a pipe that nobody reads.
+        // The process ends with a pipe that has no reader.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { folder, port, _server: server }
     }
@@ -369,6 +369,6 @@ async fn no_file_of_somebody_elses_is_read_by_naming_it_in_the_variable_later() 
     volume.write("a/main.mjs", main);
     let router = Router::start(&volume).await;
     let told = told(&router, "a").await;
-    // Where the kernel does not keep projects to their files, nobody is answered.
+    // Where the kernel cannot confine projects to their files, every call is refused.
     assert!(told == 0 || told == "NotCapable", "{told}");
 }

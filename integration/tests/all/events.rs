@@ -1,4 +1,4 @@
-//! What the ingress is told.
+//! The events that the ingress receives.
 
 use std::collections::BTreeMap;
 

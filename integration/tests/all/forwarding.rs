@@ -1,4 +1,4 @@
-//! What passes between client and project, and what the router says of the client.
+//! Forwarding: the data between client and project, and the headers about the client.
 
 use http::{Method, StatusCode};
 use serde_json::json;

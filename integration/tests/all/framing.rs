@@ -1,4 +1,4 @@
-//! Requests that can be read in two ways. Each is refused, whatever comes behind it on the connection.
+//! Ambiguous requests. Each is refused, whatever follows on the connection.
 
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::eventually;
@@ -6,7 +6,7 @@ use switchyard_integration::fixtures::{ABORTS, ECHO, hello, lasting};
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// A request that somebody might find behind, or inside, the one that is refused.
+/// A request that a parser might find behind, or inside, the refused one.
 const SMUGGLED: &str = "GET /a/smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// The first of [`REFUSED`] are wrong wherever they come to.
@@ -91,7 +91,7 @@ async fn it_does_not_matter_in_which_pieces_it_comes() {
         connection.send(&request[..middle]).await;
         // An answer on another connection: by now the first piece is likely to have been read alone.
         assert_eq!(router.public.get("/a/counts").await.text(), "0 0");
-        // It may have been refused by then.
+        // The request may have been refused by then.
         let _ = connection.try_send(format!("{}{SMUGGLED}", &request[middle..])).await;
         assert_is_refusal(&connection.rest().await, 400, rule, request);
     }

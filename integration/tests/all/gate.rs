@@ -19,7 +19,7 @@ const STREAMS: usize = 256;
 const REQUESTS: usize = 216;
 const CONNECTIONS: usize = 512;
 
-/// One request to each endpoint that tells or does something.
+/// One request to each endpoint.
 fn everything() -> Vec<http::Request<Body>> {
     let gets = [
         "/projects",
@@ -111,7 +111,7 @@ async fn a_body_of_another_type_is_refused_with_the_command_that_works() {
     }
     admin.send(post("/_deploys", HOLD)).await.assert_problem(415, "unsupported-media-type");
     assert_eq!(router.admin.project("a").await.held, None);
-    // As `curl -d ''` sends it.
+    // The content type of `curl -d ''`.
     let empty = send_with(admin, post("/_reload/a", ""), "content-type", "application/x-www-form-urlencoded");
     assert_eq!(empty.await.status, 200);
     assert_eq!(admin.send(json_body(post("/_reload/a", "{}"))).await.status, 200);
@@ -213,7 +213,7 @@ async fn metrics_are_answered_when_no_other_request_is() {
     let mut holding: Vec<Raw> = Vec::new();
     for _ in 0..REQUESTS {
         let mut raw = admin.open().await;
-        // Its body does not come.
+        // The body never arrives.
         let head = "POST /_deploys HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
         raw.send(format!("{head}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")).await;
         raw.until("100 Continue").await;

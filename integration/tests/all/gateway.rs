@@ -1,5 +1,5 @@
-//! The duties of a gateway, at the router's public listener and at the bridge's forwarding one: what is passed on as it
-//! is, what is refused, and who gets to know why.
+//! The duties of a gateway, at the router's public listener and at the bridge's forwarding
+//! listener: what passes unchanged, what is refused, and where reasons are reported.
 
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ async fn raw_characters_in_targets_are_taken_as_stock_deno_takes_them() {
         let beyond = "/grüße?q=ü";
         let answer = client.raw(get("fetch", beyond.as_bytes())).await;
         assert!(answer.ends_with(beyond), "{front}: {answer}");
-        // Its own parser refuses that, with stock Deno too.
+        // Node's parser refuses that, in stock Deno too.
         let answer = client.raw(get("node", beyond.as_bytes())).await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{front}: {answer}");
         for refused in [&b"/\xff"[..], b"/?\xc3(", b"/\x01", b"/?\x7f", b"/\t", b"/a b", b"/a\\b", b"/%zz"] {
@@ -216,7 +216,7 @@ async fn the_time_for_an_answer_counts_from_the_end_of_the_upload() {
         };
         let (_, reply) = tokio::join!(sending, connection.send(request));
         assert_eq!((reply.status, reply.text().as_str()), (200, "one"));
-        // Neither an upload that is over nor one that nobody takes has that long.
+        // Neither a complete upload nor one that nobody reads takes that long.
         for size in [1, 8 << 20] {
             let reply = client.send(post("/never/never", vec![b'x'; size])).await;
             reply.assert_problem(504, "timeout");

@@ -52,7 +52,8 @@ async fn all_live(events: &mut Events, projects: &[&str]) {
     }
 }
 
-/// What coreutils make of the project and what it includes, from within the project's folder.
+/// Returns the digest of the project with its included files, computed with coreutils in the
+/// project's folder.
 fn digest(project: &Path, included: &str) -> String {
     let script = format!(
         "(find -L . -type f -printf '%P\\n'; find -L {included} -type f) \
@@ -384,7 +385,7 @@ async fn a_workspace_of_package_json_shares_members_and_packages() {
         r#"{"name": "hoisted", "version": "1.0.0", "main": "index.js"}"#,
     );
     volume.write("node_modules/hoisted/index.js", "module.exports = 'hoisted';\n");
-    // As npm makes it.
+    // The layout of npm.
     volume.link("../_shared", "node_modules/shared");
     volume
         .project("a")

@@ -1,4 +1,4 @@
-//! The ingress of `examples/ingress`, as it is given to users, in front of two routers on one volume.
+//! The ingress of `examples/ingress` in front of two routers on one volume.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -75,7 +75,7 @@ async fn only_what_is_meant_for_people_is_had_of_the_bridge() {
 #[tokio::test]
 async fn connections_to_the_routers_are_kept() {
     let volume = Volume::with("a", GATE);
-    // Routers that believe nobody name the ingress's own port as the client's.
+    // Routers without trusted proxies report the ingress's port as the client's.
     let routers = tokio::join!(Router::start(&volume), Router::start(&volume));
     for kind in Kind::installed() {
         let ingress = Ingress::start(kind, &both(&routers)).await;
@@ -287,7 +287,7 @@ async fn nginx_in_the_routers_pod_lets_websockets_through() {
     assert_eq!(within("the echo", socket.next()).await.unwrap().unwrap(), Message::text("one x"));
 }
 
-/// What the project answers at both routers, number by number.
+/// Returns the project's answers at both routers, by number.
 async fn sum(routers: &(Router, Router), path: &str) -> Vec<u64> {
     let numbers = async |router: &Router| -> Vec<u64> {
         let text = router.public.get(path).await.text();

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 const TOKEN: &str = "one-0123456789abcdef";
 
-/// Its answer is made in line 3 (from 0) from what the request says.
+/// Computes its answer from the request in line 3 (from 0).
 const GREETER: &str = r#"export default {
   fetch(request) {
     const name = new URL(request.url).searchParams.get("name");
@@ -24,7 +24,7 @@ const GREETER: &str = r#"export default {
 };
 "#;
 
-/// The line in which it stops.
+/// The line of the breakpoint.
 const STOP: u32 = 3;
 
 fn greeter() -> Volume {
@@ -214,7 +214,7 @@ async fn after_a_reload_the_new_version_is_the_target() {
     let gone = before["webSocketDebuggerUrl"].as_str().unwrap().split_once("/projects").unwrap().1;
     let refused = refusal(&router.admin.client, &format!("/projects{gone}"), None).await;
     assert_eq!(refused, (404, "unknown-process".to_owned()));
-    // Where it does not matter which process it is.
+    // Any process will do here.
     assert_eq!(Debugger::open(&router.admin.client, "/projects/a/inspect").await.evaluate("1 + 1").await, 2);
 }
 

@@ -192,7 +192,7 @@ async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
     volume.write("a/.npmrc", npmrc);
     let router = with_token(registry.router(&volume), &volume).start().await;
     serves(&router, "hello").await;
-    // Who has no token gets nothing that another one got with it.
+    // A project without the token gets no package that another one fetched with it.
     volume.project("b").file("main.ts", GREETS).file("package.json", volume.read("a/package.json")).write();
     router.admin.reload("b").await;
     let error = router.admin.project("b").await.error.expect("it fails");
@@ -233,7 +233,7 @@ async fn what_was_fetched_for_one_project_is_out_of_reach_of_the_others() {
     volume.project("b").file("main.ts", &tries).write();
     assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
     assert_eq!(router.public.get("/b/").await.text(), "- - - - -");
-    // Its own it can read, and no more.
+    // It can read its own packages only.
     volume.write("a/main.ts", tries);
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
     serves(&router, "read import - - -").await;
@@ -329,11 +329,11 @@ async fn authorities_that_are_none_are_refused() {
 async fn a_registry_that_does_not_answer_keeps_nobody_else_waiting() {
     let (registry, volume) = (registry().await, greeting());
     volume.write("b/main.ts", hello("b"));
-    // Nobody answers there: connections wait.
+    // The listener does not answer: connections wait.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let builder = registry.router(&volume).env("NPM_CONFIG_REGISTRY", &url).flag("build-timeout", 1000);
-    // It is ready.
+    // The router is ready.
     let router = builder.start().await;
     assert_eq!(router.public.get("/b/").await.text(), "b");
     assert_eq!(router.admin.project("a").await.error, None);
@@ -487,8 +487,7 @@ async fn what_was_fetched_goes_with_the_project() {
     eventually("the packages of the old version are gone", || async { installations(&state) == 1 }).await;
     volume.remove("a");
     router.admin.reload("a").await;
-    // What vanished may come back: its last good version stays for days, and with it what was
-    // fetched for that.
+    // A vanished project may come back: its last good version and its packages stay for days.
     let record = state.path().join("last-good/a.json");
     let gone = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"gone\""));
     eventually("it is noted that the folder is gone", || std::future::ready(gone())).await;
@@ -507,7 +506,7 @@ async fn what_was_fetched_goes_with_the_project() {
 #[tokio::test]
 async fn a_change_ends_the_installation_that_it_makes_needless() {
     let (registry, volume) = (registry().await, greeting());
-    // Nobody answers there: connections wait.
+    // The listener does not answer: connections wait.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", &url).start_unready().await;

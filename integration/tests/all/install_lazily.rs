@@ -31,7 +31,7 @@ fn asks_worker(url: &str) -> String {
     ))
 }
 
-/// As `node:http` and worker threads are used.
+/// Uses `node:http` and worker threads.
 const THREADS: &str = "const http = require('http'), path = require('path'), { Worker } = require('worker_threads');\n\
     http.createServer((request, response) => {\n\
       const worker = new Worker(path.join(__dirname, 'work.mjs'));\n\
@@ -141,12 +141,12 @@ async fn a_lazy_import_that_cannot_be_fetched_fails_when_it_is_made() {
     assert_eq!(lines.last(), Some(&"ok"), "{answer}");
     let log = router.log.text();
     assert!(log.contains("npm:gone@1 is not fetched, and fails when it is imported"), "{log}");
-    // It is tried again with the next version.
+    // The next version tries again.
     registry.publish("gone", "1.0.0", json!({}), &[("index.js", "")]);
     volume.write("a/main.ts", format!("{main}// changed\n"));
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
     assert_eq!(router.public.get("/a/").await.text().lines().next(), Some("ok"));
-    // What is imported at once fails the build.
+    // A static import fails the build.
     volume.write("a/main.ts", "import 'npm:lost@1';\n");
     router.admin.reload("a").await;
     assert!(fails(&router).await.message.contains("lost"));
@@ -203,7 +203,7 @@ async fn a_lock_decides_on_what_is_imported_lazily_too() {
     registry.publish("word", "1.1.0", json!({}), &[("index.js", &exports("newer"))]);
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
     serves(&router, "hello").await;
-    // What it does not name is left out.
+    // Packages that it does not name are left out.
     volume.write("a/main.ts", answers("(await import('npm:greeting@1')).default"));
     assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
     let answer = router.public.get("/a/").await.text().to_owned();

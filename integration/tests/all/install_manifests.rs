@@ -1,5 +1,5 @@
-//! Which of a manifest's dependencies are fetched, and where the project finds them: those for
-//! development, optional ones, members of workspaces, and what no manifest names.
+//! The dependencies of manifests that are fetched, and their place: development and optional ones,
+//! members of workspaces, and packages that no manifest names.
 
 use serde_json::json;
 use switchyard_contract::admin::Outcome;
@@ -125,7 +125,7 @@ async fn members_of_a_workspace_find_each_other_and_their_own_versions() {
     }
 }
 
-/// Members beside the project, which it includes, with packages of their own.
+/// Members beside the project that it includes, with packages of their own.
 #[tokio::test]
 async fn members_that_a_project_includes_are_found_by_their_names() {
     let require = "const http = require('http'), say = require('@w/say'), word = require('word');\n\
@@ -148,7 +148,7 @@ async fn members_that_a_project_includes_are_found_by_their_names() {
             .write();
         let router = registry.router(&volume).start().await;
         serves(&router, "hello says newer").await;
-        // Nothing is asked for again, and a change of the member is one of the project.
+        // Nothing is fetched again, and a change of the member is a change of the project.
         registry.take_requests();
         volume.write("_say/say.js", "module.exports = () => `said ${require('word')}`;\n");
         assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);

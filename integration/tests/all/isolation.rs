@@ -1,5 +1,5 @@
-//! One project must not stall the others: whatever it leaves behind, prints or makes on the disk, the admin listener answers and
-//! a neighbour's edit becomes live.
+//! Isolation: whatever a project leaves behind, prints or writes, the admin listener answers and a
+//! neighbour's edit becomes live.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
-/// Does what it is asked to by the path, and answers when it is done.
+/// Does what the path asks for, then answers.
 const OFFENDER: &str = r"
 const tmp = Deno.env.get('TMPDIR'), data = Deno.env.get('DATA_DIR');
 const later = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
@@ -129,11 +129,11 @@ async fn what_a_cell_leaves_behind_is_removed_beside_everything_else() {
     let scene = Scene::with("disk_files = 1000000").await;
     let mut events = scene.router.events().await;
     assert_eq!(scene.ask("/files?20000").await, 200);
-    // It may end before its answer is sent.
+    // The process may end before its answer is sent.
     scene.ask("/exit").await;
     let died = events.wait_for(EventType::CellDied, "a").await.data.death.unwrap();
     assert_eq!(died.reason, DeathReason::Exit);
-    // The end of the cell is reported before its files are gone: nobody waits for that.
+    // The end of the cell is reported before its files are removed.
     scene.neighbour_is_fine("after").await;
     assert!(scene.temporary().iter().all(|tmp| names(tmp).is_empty()));
     scene.is_gone("all is removed", &scene.trash()).await;
@@ -178,7 +178,7 @@ async fn a_project_has_no_more_files_than_its_limit() {
         record["message"].as_str().is_some_and(|text| text.contains("limits.disk_files"))
     };
     scene.router.log.wait_for(is_full).await.expect("it is logged");
-    // It may not make anything any more until it has made room.
+    // It cannot write until it has freed space.
     for deed in ["/write", "/more-files", "/more-folders"] {
         assert_eq!(scene.ask(deed).await, 507, "{deed}");
     }

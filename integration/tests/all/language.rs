@@ -1,4 +1,4 @@
-//! What a project's code may be written in and import.
+//! The languages and imports of projects.
 
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;

@@ -36,7 +36,7 @@ async fn answers(router: &Router, project: &str, text: &str) {
     .await;
 }
 
-/// What a build leaves, with packages of its own.
+/// The output of a build, with packages of its own.
 fn output(volume: &Volume, word: &str) {
     volume.write("a/.output/server/node_modules/dep/package.json", r#"{"name": "dep", "main": "lib/i"}"#);
     volume.write("a/.output/server/node_modules/dep/lib/i.js", format!("module.exports = '{word}';\n"));
@@ -54,7 +54,7 @@ async fn an_output_with_packages_of_its_own_is_served_and_follows_them() {
     let mut events = router.events().await;
     answers(&router, "a", "one true").await;
     let probe = Probe::start(&router.public, "/a/").await;
-    // As a build does it: beside the old one, and then in its place.
+    // As builds do: written beside the old folder, then moved into its place.
     volume.rename("a/.output/server/node_modules/dep", "a/.output/server/node_modules/.old");
     output(&volume, "two");
     answers(&router, "a", "two true").await;
@@ -120,7 +120,7 @@ async fn packages_that_are_links_are_found_by_require_and_import_and_are_there_o
             &path("node_modules/plug/m.mjs"),
             "import member from 'member';\nexport default `plug ${member.word}`;\n",
         );
-        // As pnpm lays packages out.
+        // The layout of pnpm.
         volume.write(
             &path(&format!("{store}/dep@1/node_modules/dep/package.json")),
             r#"{"exports": "./d.js"}"#,

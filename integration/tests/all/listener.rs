@@ -1,4 +1,4 @@
-//! What clients may take of the public listener: time, connections, requests on a connection.
+//! The limits of clients at the public listener: time, connections, requests on a connection.
 
 use std::fs;
 
@@ -251,7 +251,7 @@ async fn ten_thousand_clients_that_hang_up_in_mid_request_leave_nothing_behind()
     ];
     let volume = Volume::with("a", ABORTS);
     volume.project("bystander").file("main.ts", hello("here")).write();
-    // A handler that never answers has its connection for ever.
+    // A handler that never answers keeps its connection.
     volume.write("_policy.toml", "[projects.a.limits]\nfiles = 20000");
     let router = Router::builder(&volume)
         .flag("max-client-connections", 10_000)

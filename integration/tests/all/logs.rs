@@ -1,4 +1,4 @@
-//! What projects print, as the admin listener tells it.
+//! The logs of projects at the admin listener.
 
 use switchyard_contract::admin::LogLine;
 use switchyard_integration::client::{Client, Reply, Streaming, request};
@@ -82,7 +82,7 @@ async fn a_project_cannot_make_the_router_keep_more_than_its_last_lines() {
     let router = Router::start(&volume).await;
     let mut follower = Follower::start(&router.admin.client, "follow=1").await;
     router.public.get("/a/many?3000").await;
-    // Lines it missed are told as a gap; together they are all.
+    // Missed lines are reported as a gap; lines and gaps add up.
     let mut seen = 0;
     while seen < 3000 {
         match follower.next().await {
@@ -126,7 +126,7 @@ async fn long_lines_come_whole_or_say_where_they_are_split_and_none_can_pass_for
     let [whole] = said("ppp")[..] else { panic!("it comes whole") };
     assert_eq!(serde_json::from_str::<serde_json::Value>(whole).unwrap()["end"], "END");
     assert!(said("\x1b[31mred").len() == 1 && said("two").len() == 1 && said("\u{fffd}\u{fffd}A").len() == 1);
-    // Of one that is too long, each piece says whether it goes on.
+    // Each piece of a long line has a mark if it continues.
     let pieces: Vec<_> = records
         .iter()
         .filter(|record| record["message"].as_str().is_some_and(|text| text.starts_with("qqq")))
@@ -251,7 +251,7 @@ async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files
                 "/a/later" => (false, "at boom (lib/boom.ts:4:"),
                 _ => (true, "at boom (lib/boom.ts:4:"),
             };
-            // An error that nobody caught ends the process, maybe before the answer is sent.
+            // An uncaught error ends the process, maybe before the answer is sent.
             assert!(!is_answered || status == 500, "{path}: {status}");
             // A timer's error is not known to be a request's, nor what happens when the request is over.
             let about = is_answered.then_some(path);

@@ -24,7 +24,7 @@ const ABOVE: i64 = -(libc::EPERM as i64);
 /// may not trace.
 struct Scene {
     router: Router,
-    /// Of the process with native code.
+    /// The process with native code.
     pid: u32,
     _volume: Volume,
 }
@@ -112,7 +112,7 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
     let folder = router.state.path().join("cache/a");
     let died = async |times: usize| {
         let is_dead = async || {
-            // Only a process that has used some processor time is looked at.
+            // Only processes that have used processor time are checked.
             router.public.get("/a/").await;
             let deaths = router.admin.project("a").await.deaths;
             deaths.len() == times && deaths[0].death.reason == DeathReason::Disk
@@ -129,7 +129,7 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
     assert!(file >= 0, "{file}");
     assert_eq!(call(pid, libc::SYS_fallocate, [file, 0, 0, 8 << 20]), 0);
     died(1).await;
-    // Of empty files a file system has only so many. No process is stopped for each of them here.
+    // The number of empty files in a file system is limited. No process is stopped for them here.
     (0..2000).for_each(|number| fs::write(folder.join(format!("empty-{number}")), "").unwrap());
     died(2).await;
 }
@@ -140,9 +140,9 @@ async fn native_code_opens_no_port() {
     let any = scene.put(&loopback(0));
     let socket = scene.socket(libc::AF_INET, libc::SOCK_STREAM, 0);
     assert!(socket >= 0, "{socket}");
-    // It would be bound to a port of the kernel's choice.
+    // The socket would get a port from the kernel.
     assert_eq!(scene.call(libc::SYS_listen, [socket, 8]), NO_SUCH_CALL);
-    // Where Landlock knows ports, this is refused too.
+    // Where Landlock supports ports, this is refused too.
     scene.call(libc::SYS_bind, [socket, any, 16]);
     assert_eq!(scene.call(libc::SYS_listen, [socket, 8]), NO_SUCH_CALL);
     for (kind, protocol) in [
@@ -182,7 +182,7 @@ async fn native_code_reaches_no_socket_with_a_name_on_any_thread_or_descriptor()
     assert_eq!(scene.call(libc::SYS_socketpair, [i64::from(libc::AF_UNIX), stream, 0, pair]), 0);
     let sockets = scene.sockets_of_others();
     assert!(sockets.len() >= 2, "{sockets:?}");
-    // Nor by a socket that it has: the pair, the listener, what it is controlled by.
+    // Nor through a socket that it has: the pair, the listener, the control socket.
     for socket in sockets.iter().map(PathBuf::as_path).chain([Path::new("/run/systemd/journal/dev-log")]) {
         let address = unix(socket.as_os_str().as_bytes());
         let (length, address) = (address.len() as i64, scene.put(&address));

@@ -1,5 +1,5 @@
-//! Servers of node:http, as Express, Fastify, ws and all others stand on them: what they are told of themselves, of their
-//! clients, and what passes.
+//! Servers of node:http, on which Express, Fastify, ws and others are built: their own address,
+//! their clients, and the data that passes.
 
 use std::time::Duration;
 
@@ -209,7 +209,7 @@ async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients()
     eventually("the stream is closed", || async { router.public.get("/a/p").await.text() == "/p 1" }).await;
 }
 
-/// Requests over so many new connections at once that sessions begin and end within one another.
+/// Requests over many new connections at once, so that sessions begin and end within one another.
 const CROWD: usize = 24;
 const ROUNDS: usize = 12;
 
@@ -267,7 +267,7 @@ async fn a_session_of_http2_serves_one_connection_after_the_other() {
         seen
     };
     for round in 1..=ROUNDS {
-        // Who hangs up ends the connection to the cell.
+        // A client that hangs up ends the connection to the cell.
         let mut waits = router.public.open().await;
         waits.send("GET /a/waits HTTP/1.1\r\nHost: h\r\n\r\n").await;
         eventually("it is asked", || async { seen().await[1] == round }).await;
@@ -277,7 +277,7 @@ async fn a_session_of_http2_serves_one_connection_after_the_other() {
     assert!(seen().await[0] < ROUNDS, "each connection had another session");
 }
 
-/// Code that throws while a server is asked, and the request that has it do so.
+/// Code that throws during a request, and the request that triggers it.
 const THROWS: [(&str, &str, &str); 9] = [
     ("request", "http.createServer(() => { throw new Error('thrown'); }).listen(3000);", ""),
     ("missing", "http.createServer(() => require('thrown')).listen(3000);", ""),

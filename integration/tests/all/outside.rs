@@ -1,5 +1,5 @@
-//! What a project sees of the machine around it: paths outside are not found, `/tmp` is its own,
-//! questions about the machine have harmless answers, and what is refused says what to do.
+//! The view of a project of its machine: paths outside do not exist, `/tmp` is its own, questions
+//! about the machine have harmless answers, and errors say what to do.
 
 use serde_json::{Value, json};
 use switchyard_contract::admin::Outcome;
@@ -8,7 +8,7 @@ use switchyard_integration::eventually;
 use switchyard_integration::router::{Builder, Router};
 use switchyard_integration::volume::Volume;
 
-/// Collects what each of some calls answers, or the code, name and text of what it throws.
+/// Collects the result of each call, or the code, name and text of its error.
 const PROBE: &str = "import fs from 'node:fs'; import os from 'node:os'; import path from 'node:path'; import process from 'node:process';
 const out = {};
 const probe = async (name, call) => {
@@ -530,7 +530,7 @@ async fn an_import_without_its_extension_is_told_which_file_it_may_mean() {
 #[tokio::test]
 async fn a_fetch_that_is_refused_names_the_policy_and_no_flag_in_the_log() {
     let volume = Volume::new();
-    // Its address is known, and refused, only when it connects.
+    // The address is known, and refused, only at the connect.
     let refused = "fetch('http://localhost:8000/')";
     volume.write("a/main.ts", format!("export default {{ fetch: () => {refused} }};\n"));
     volume.write("b/main.ts", format!("await {refused};\n"));

@@ -10,7 +10,7 @@ use switchyard_integration::{eventually, within};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-/// How many may wait, by default.
+/// The default length of the queue.
 const QUEUE: usize = 100;
 
 /// Answers how many requests it has answered, each when its body has ended.

@@ -14,7 +14,7 @@ use crate::install::{exports, fails, greeting, registry, serves};
 /// is the folder of the projects that reach public addresses only.
 const SHARED: &str = "../../../../.downloads/e3b0c44298fc1c14/zz";
 
-/// The registry is asked for the name as one part of a path, and answers; its tarball is elsewhere.
+/// The registry gets the name as one path segment and answers; the tarball is elsewhere.
 fn publish(registry: &Registry, name: &str) {
     registry.publish("zz", "1.0.0", json!({}), &[("index.js", &exports("attack"))]);
     registry.publish(name, "1.0.0", json!({}), &[("index.js", &exports("attack"))]);

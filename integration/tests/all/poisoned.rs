@@ -42,7 +42,7 @@ fn methods(class: &str) -> String {
     )
 }
 
-/// Has all objects of a class throw when they are asked for `name`.
+/// Makes all objects of a class throw when their property `name` is read.
 fn getter(class: &str, name: &str) -> String {
     format!("Object.defineProperty({class}, {name}, {{ configurable: true, get: {THROW} }})")
 }
@@ -61,7 +61,7 @@ async fn serving(main: &str, limits: &str) -> (Volume, Router) {
 }
 
 async fn poison(router: &Router, how: &str) {
-    // What is answered to this may be poisoned already.
+    // The answer to this may be poisoned already.
     let _ = router.public.send(post("/a/", how.to_owned())).await;
 }
 
@@ -83,8 +83,8 @@ async fn nothing_changes(main: &str, ways: &[String]) {
     assert_eq!(router.admin.project("a").await.pid, pid);
 }
 
-/// Poisons a cell so that nothing can be answered in it. Another one must follow, and nobody else
-/// may notice.
+/// Poisons a cell so that it cannot answer. Another one must follow, and no other project may
+/// notice.
 async fn is_replaced(main: &str, how: &str) {
     let router = replaced_for(DeathReason::Unhealthy, main, how).await;
     let warned =
@@ -173,7 +173,7 @@ async fn answers_that_never_come_end_the_cell() {
 
 #[tokio::test]
 async fn node_servers_that_cannot_write_an_answer_end_the_cell() {
-    // What is thrown on the way to an answer is an error that nobody catches.
+    // An exception on the way to an answer is an uncaught error.
     replaced_for(DeathReason::Exit, NODE, &getter("Object.prototype", "'length'")).await;
 }
 

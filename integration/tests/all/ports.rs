@@ -40,7 +40,7 @@ export default {
 };
 "#;
 
-/// What a stranger sends: more than the kernel keeps for a socket.
+/// Datagrams of a stranger: more than the kernel buffers for a socket.
 const FLOOD: usize = 2000;
 
 /// A router with a project that may reach these addresses of this machine.
@@ -134,7 +134,7 @@ async fn quic_does_not_listen_and_says_so() {
     assert!(said.starts_with("PermissionDenied: A project opens no port"), "{said}");
 }
 
-/// Stops its server when it is asked to, and has another one listen a moment later.
+/// Stops its server on request, and starts another one a moment later.
 const AGAIN: [(&str, &str); 2] = [
     (
         "deno",
@@ -316,7 +316,7 @@ async fn name_server(socket: tokio::net::UdpSocket) {
     }
 }
 
-/// Sends back what it gets, in capitals.
+/// Answers with the body in capitals.
 async fn shouts(listener: tokio::net::TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut bytes = [0; 64];

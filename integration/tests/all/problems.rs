@@ -1,4 +1,4 @@
-//! What Switchyard answers itself when a project cannot.
+//! The answers of Switchyard itself, when a project cannot answer.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn no_answer_in_time_is_a_504_and_the_project_goes_on() {
     let volume = Volume::with("a", ABORTS);
     let router = Router::builder(&volume).flag("request-timeout", 300).start().await;
     router.public.get("/a/never").await.assert_problem(504, "timeout");
-    // The handler's signal fires when the cell has noticed that nobody waits any more.
+    // The handler's signal fires when the cell has noticed that the client is gone.
     eventually("the handler is told", || async { router.public.get("/a/counts").await.text() == "1 1" })
         .await;
 }
@@ -67,7 +67,7 @@ async fn a_body_that_is_too_large_is_a_413() {
     let router = Router::builder(&volume).flag("max-body", 1000).start().await;
     assert_eq!(router.public.send(post("/a/wait", vec![b'x'; 1000])).await.status, 200);
     router.public.send(post("/a/wait", vec![b'x'; 1001])).await.assert_problem(413, "body-too-large");
-    // Of unknown length: the limit is found only on the way.
+    // The length is unknown: the limit is reached while the body is sent.
     let (upload, request) = Upload::post("/a/wait");
     let mut connection = router.public.connect().await;
     let sending = async {

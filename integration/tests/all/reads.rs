@@ -1,5 +1,5 @@
-//! Whoever writes a project's folder can only hurt that project: whatever its size, and whatever it turns into while it is
-//! read, a neighbour's edits become live and the router starts.
+//! A writer of a project's folder affects only that project: whatever its size, and whatever
+//! changes during a read, a neighbour's edits become live and the router starts.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ fn volume() -> Volume {
     volume
 }
 
-/// Saves the neighbour so many times, and waits each time until that is served.
+/// Saves the neighbour this many times, and waits for each version.
 async fn neighbour_is_fine(volume: &Volume, router: &Router, times: usize) {
     for n in 0..times {
         let label = format!("{n} of {times}");

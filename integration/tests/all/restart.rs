@@ -1,4 +1,4 @@
-//! What outlives the router, and how the router ends.
+//! The state that survives a restart of the router, and the end of the router.
 
 use rustix::process::Signal;
 use switchyard_contract::admin::{self, Outcome};

@@ -1,4 +1,4 @@
-//! Which project a request is for, and what the project is told about it.
+//! Routing: the project that a request is for, and the request that it sees.
 
 use serde_json::json;
 use switchyard_contract::admin::Outcome;

@@ -1,4 +1,4 @@
-//! What is served after the start, and when the router calls itself ready.
+//! The first scan: what is served after it, and when the router is ready.
 
 use switchyard_contract::admin::State;
 use switchyard_integration::eventually;

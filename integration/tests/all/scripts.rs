@@ -1,5 +1,5 @@
-//! Compiled code that a project brings (`cachedData` of node:vm): V8 would run it as it is, whatever
-//! it does to memory, so it is rejected and the source is compiled.
+//! Compiled code of projects (`cachedData` of node:vm). V8 would run it unchecked, so it is
+//! rejected and the source is compiled.
 
 use serde_json::json;
 use switchyard_integration::router::Router;
@@ -13,7 +13,7 @@ const required = createRequire(import.meta.url)("vm");
 const ONE = "20 + 1", OTHER = "70 + 7";
 const compiled = new Script(ONE, { produceCachedData: true }).cachedData;
 const body = compileFunction(`return ${ONE}`, [], { produceCachedData: true }).cachedData;
-// One that says so only when it is asked again.
+// One that changes its answer at the second read.
 const late = () => {
   let asked = 0;
   return { filename: "late", get cachedData() { return asked++ ? compiled : undefined; } };

@@ -9,7 +9,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// What a project has printed.
+/// Returns the output of a project.
 async fn printed(router: &Router, project: &str) -> String {
     router.admin.client.get(&format!("/projects/{project}/logs")).await.text()
 }

@@ -156,7 +156,7 @@ async fn servers_of_node_close_and_end() {
         ));
         let volume = Volume::with("a", main);
         let router = Router::start(&volume).await;
-        // Its connection is kept.
+        // The connection stays open.
         assert_eq!(notes(&router.public).await, "");
         replace(&volume, &router, &noting("Deno.serve(() => new Response(notes()));")).await;
         assert_eq!(notes(&router.public).await, "closed", "{name}");
@@ -180,7 +180,7 @@ async fn a_server_of_denos_shuts_down_and_ends() {
 
 #[tokio::test]
 async fn a_project_without_handlers_ends_at_once_and_hears_of_it() {
-    // Its timer would go on for ever.
+    // Its timer would run for ever.
     let volume = Volume::with("a", listening("setInterval(() => {}, 1000);"));
     let router = Router::start(&volume).await;
     replace(&volume, &router, &noting("Deno.serve(() => new Response(notes()));")).await;

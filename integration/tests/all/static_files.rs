@@ -151,7 +151,7 @@ async fn a_client_that_has_the_content_is_not_sent_it_again() {
     assert_eq!(get(public, "/a/script.js", &since).await.status, 200, "a file has no date");
     assert_eq!(get(public, "/a/script.js", &[("if-match", "\"x\"")]).await.status, 412);
     assert_eq!(get(public, "/a/script.js", &[("if-match", &etag)]).await.status, 200);
-    // As long as before, and with the same time.
+    // The same length and time as before.
     let path = volume.path("a/script.js");
     let time = path.metadata().and_then(|file| file.modified()).unwrap();
     volume.write("a/script.js", "PLAIN");

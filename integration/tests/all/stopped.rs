@@ -11,7 +11,7 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Milliseconds before each of the restarts; after the last one there is none.
+/// Milliseconds before each restart; after the last one there is no restart.
 const PAUSES: [Option<u64>; 8] =
     [Some(0), Some(100), Some(200), Some(400), Some(800), Some(1600), Some(3200), None];
 

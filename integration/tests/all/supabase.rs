@@ -1,4 +1,4 @@
-//! A folder of Supabase's functions is a set of projects as it is.
+//! A folder of Supabase's functions as a set of projects.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -33,7 +33,7 @@ fn supabase(volume: &Volume) -> Builder {
     Router::builder(volume).unwatched()
 }
 
-/// Stops a router, which writes first what it has to remember.
+/// Stops a router gracefully, so that it writes its state.
 async fn stop(router: Router) {
     router.signal(Signal::TERM);
     router.ended().await;
@@ -60,7 +60,7 @@ async fn functions_import_the_shared_folder_and_the_import_map_of_the_root() {
         let reply = router.public.get(&format!("/{function}")).await;
         assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, Some(origin)));
     }
-    // A change of what they share is a change of each that has it.
+    // A change of a shared file changes each function.
     volume.write("_shared/cors.ts", "export const cors = { 'access-control-allow-origin': 'new' };\n");
     assert_eq!(router.admin.reload("mapped").await.outcome, Outcome::Live);
     let reply = router.public.get("/mapped").await;
@@ -228,7 +228,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     assert_eq!(preflight.status, 200);
     stop(router).await;
 
-    // What config.toml says holds from its next reading on.
+    // A change of config.toml applies from the next read on.
     let router = start().start().await;
     eventually("it is live again", || async { ask(&router, None).await.status == 401 }).await;
     volume.write("config.toml", "[functions.shut]\nverify_jwt = false\n");
@@ -239,7 +239,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     ask(&router, None).await.assert_problem(401, "unauthorized");
     stop(router).await;
 
-    // What was live is verified as before, whatever has become of the volume.
+    // The live version is verified as before, whatever happened to the volume.
     volume.remove("config.toml");
     volume.remove("shut/index.ts");
     let router = start().start().await;

@@ -1,4 +1,4 @@
-//! Whose word on where a request came from is taken.
+//! Trusted proxies: whose forwarding headers are believed.
 
 use switchyard_integration::client::{request, with_header};
 use switchyard_integration::fixtures::ECHO;

@@ -1,4 +1,4 @@
-//! Changes of which no file event tells: a queue that overflows, and file systems without events.
+//! Changes without file events: a queue that overflows, and file systems without events.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -95,7 +95,7 @@ async fn when_no_more_folders_can_be_watched_the_router_polls_and_says_so() {
 async fn a_change_without_a_file_event_is_found_by_comparison_and_counted() {
     let volume = Volume::with("a", hello("one"));
     volume.project("b").file("main.ts", hello("one")).write();
-    // Of what is written by the other name of a file, no event comes to the folder of this one.
+    // A write through another name of a file raises no event in this folder.
     volume.write("_outside/main.ts", hello("one"));
     volume.remove("a/main.ts");
     fs::hard_link(volume.path("_outside/main.ts"), volume.path("a/main.ts")).unwrap();

@@ -1,5 +1,5 @@
-//! What a project says of its processes: what has to answer before a version is published, how long idle ones are kept, and
-//! how many there are.
+//! Lifecycle options of projects: health checks before publishing, idle timeouts, and the number of
+//! cells.
 
 use switchyard_contract::admin::{Outcome, State};
 use switchyard_integration::client::Upload;
@@ -101,7 +101,7 @@ async fn a_process_with_a_request_in_it_is_not_idle() {
     let public = router.public.clone();
     let waiting = tokio::spawn(async move { public.send(request).await });
     eventually("the request is in", || async { router.admin.project("a").await.in_flight == 1 }).await;
-    // Its last request comes after the other's: when it is idle, the other would be.
+    // Its last request comes after the other's: when it is idle, the other one would be too.
     assert_eq!(router.public.get("/b/").await.text(), "b");
     eventually("the other is idle", || async { router.admin.project("b").await.state == State::Idle }).await;
     assert_eq!(router.admin.project("a").await.state, State::Live);

@@ -129,7 +129,7 @@ async fn what_is_made_of_the_url_works_as_on_tcp() {
             cached: await (await cache.match(request))!.text(),
             cloned: new Request(request).url === request.url,
             pattern: new URLPattern("http{s}?://*/:page").exec(request.url)?.pathname.groups.page,
-            // As Elysia looks for the path.
+            // Elysia finds the path this way.
             path: request.url.slice(request.url.indexOf("/", 11)),
             ws: ws.href,
             secure: secure.href,

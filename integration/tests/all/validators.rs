@@ -11,7 +11,7 @@ use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// Answers with the time and the size of the file that is asked for, as express and others do.
+/// Answers with the time and the size of the requested file, as express and others do.
 const SERVER: &str = r#"export default {
   async fetch(request: Request) {
     const path = "." + new URL(request.url).pathname;

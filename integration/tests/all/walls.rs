@@ -1,4 +1,4 @@
-//! The walls that the kernel and the operator give: said, demanded, refused.
+//! The sandbox layers of kernel and operator: reported, required, refused.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Ended, Router, State, binary};
 use switchyard_integration::volume::Volume;
 
-/// Tells its files and writes one.
+/// Lists its files and writes one.
 const WRITES: &str = "export default { fetch() {
     const path = Deno.env.get('DATA_DIR') + '/kept';
     Deno.writeTextFileSync(path, 'kept');

@@ -40,7 +40,7 @@ async fn json_of(router: &Router, path: &str) -> Value {
     reply.json()
 }
 
-/// What `a` has printed.
+/// Returns the output of `a`.
 async fn printed(router: &Router) -> String {
     router.admin.client.get("/projects/a/logs").await.text()
 }
@@ -139,7 +139,7 @@ async fn a_worker_of_schedules_alone_is_live_and_its_crons_are_shown() {
 
 #[tokio::test]
 async fn what_wait_until_was_given_is_waited_for_and_its_rejection_is_logged() {
-    // It is written by nobody but the promise, which is still pending when the version is replaced.
+    // Only the promise writes it, which is still pending when the version is replaced.
     let code = |version: u32| {
         format!(
             "export default {{ fetch(request, env, ctx) {{

@@ -14,7 +14,7 @@ use crate::attempt::Verdict;
 use crate::stage::Stage;
 use crate::user::User;
 
-/// A project whose cell is taken over, and what it may try.
+/// A project whose cell is taken over, and its attempts.
 struct Taken {
     stage: Stage,
     pid: u32,
@@ -57,7 +57,7 @@ impl Taken {
     }
 }
 
-/// A file of whoever runs this, that nobody else may change.
+/// A file of the caller that no other user may change.
 fn own_file() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     fs::set_permissions(file.path(), Permissions::from_mode(0o600)).expect("modes can be set");
@@ -120,7 +120,7 @@ pub(super) async fn sockets(user: User) -> Verdict {
     let machines = folder.path().join("machine.sock");
     let _listener = UnixListener::bind(&machines).expect("a socket can be made");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("modes can be set");
-    // As a service has it that root and its group may use.
+    // Like a service's socket for root and its group.
     fs::set_permissions(&machines, Permissions::from_mode(0o660)).expect("modes can be set");
     let mut all = socket_files(taken.victim);
     if all.is_empty() {
@@ -201,7 +201,7 @@ pub(super) async fn ports(user: User) -> Verdict {
     taken.finish().await
 }
 
-/// Of folders that not everybody on the machine may read: the kernel has no other rule for watches.
+/// Folders that not every user of the machine may read: the kernel has no other rule for watches.
 fn watches(taken: &mut Taken) {
     let volume = taken.stage.volume.root().to_owned();
     fs::set_permissions(&volume, Permissions::from_mode(0o700)).expect("root sets modes");

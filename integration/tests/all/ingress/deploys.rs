@@ -64,7 +64,7 @@ async fn what_is_deployed_through_the_ingress_is_served_through_it() {
         let others = with_header(with_token(upload(), TOKEN), "origin", "http://elsewhere.test");
         ingress.public.send(others).await.assert_problem(403, "foreign-origin");
 
-        // As a browser's form on the bridge's own host does.
+        // As a form on the bridge's own host does in a browser.
         let own = with_header(with_token(upload(), TOKEN), "origin", &format!("http://{HOST}"));
         let record = Record::of(&ingress.public.send(own).await);
         assert_eq!((record.outcome.as_deref(), record.by.as_deref()), (Some("live"), Some("ci")), "{kind:?}");
@@ -157,7 +157,7 @@ async fn phases_are_told_through_the_ingress_while_the_deploy_goes_on() {
     }
 }
 
-/// A bridge without tokens behind an ingress, which hands on the name that it is asked by.
+/// A bridge without tokens behind an ingress that passes on the Host header.
 async fn known_as_host(routers: &Replicas) -> Bridge {
     let bridge = routers.bridge().flag("public-host", HOST).start().await;
     bridge.asks_all().await;
@@ -168,7 +168,7 @@ async fn known_as_host(routers: &Replicas) -> Bridge {
 fn size(path: &Path) -> u64 {
     match std::fs::read_dir(path) {
         Ok(entries) => entries.filter_map(|entry| Some(size(&entry.ok()?.path()))).sum(),
-        // What has been moved on meanwhile has no size here.
+        // Data that has been forwarded meanwhile does not count here.
         Err(_) => path.metadata().map_or(0, |metadata| metadata.len()),
     }
 }

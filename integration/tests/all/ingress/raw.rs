@@ -9,7 +9,7 @@ use switchyard_integration::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Takes a request and hangs up, as a router does that is killed then. Counts what it took.
+/// Accepts a request and hangs up, like a router that is killed. Counts the requests.
 pub(crate) async fn breaking() -> (SocketAddr, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
@@ -54,7 +54,7 @@ pub(crate) fn json(answer: &str) -> serde_json::Value {
     serde_json::from_str(&answer[begin..end]).unwrap_or_else(|error| panic!("{error} in {answer}"))
 }
 
-/// Whoever asks there waits until it is opened.
+/// Requests wait until it is opened.
 pub(crate) async fn gate() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
