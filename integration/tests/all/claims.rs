@@ -356,7 +356,7 @@ async fn a_project_claims_at_most_100_routes() {
     let report = router.admin.reload("a").await;
     let error = report.error.expect("it is refused");
     assert!(
-        error.message.contains("\"switchyard.routes\" in deno.json has 101 routes: 100 are the most"),
+        error.message.contains("\"switchyard.routes\" in deno.json has 101 routes: at most 100 are possible"),
         "{error:?}"
     );
     assert_reached(&router.public, &[("localhost", "/many/99/x", "a")]).await;

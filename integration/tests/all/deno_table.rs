@@ -43,8 +43,10 @@ fn read(path: &Path) -> String {
 
 /// The sources of the pinned crates that are Deno's, by their names.
 fn crates() -> BTreeMap<String, PathBuf> {
+    // Crates of other platforms are not downloaded by a build.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &platform])
         .current_dir(root())
         .output()
         .expect("cargo can be run");

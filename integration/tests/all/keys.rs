@@ -30,7 +30,7 @@ async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
         (
             "{ \"switchyard\": {\"colour\": 1} }",
             1,
-            "\"switchyard.colour\" in deno.json is unknown; there are ",
+            "\"switchyard.colour\" in deno.json is unknown: expected one of ",
         ),
         ("{ \"switchyard\": [] }", 1, "\"switchyard\" in deno.json must be an object"),
         ("{ \"swichyard\": {} }", 1, "did you mean \"switchyard\"?"),
@@ -43,9 +43,9 @@ async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
         (
             "{ \"permissions\": {\"default\": {\"net\": false,\n\"net\": true}} }",
             2,
-            "\"permissions.default.net\" in deno.json is there twice",
+            "\"permissions.default.net\" in deno.json occurs twice",
         ),
-        ("{ \"switchyard\": {},\n\"switchyard\": {} }", 2, "\"switchyard\" in deno.json is there twice"),
+        ("{ \"switchyard\": {},\n\"switchyard\": {} }", 2, "\"switchyard\" in deno.json occurs twice"),
     ] {
         volume.write("a/deno.json", text);
         let report = router.admin.reload("a").await;
@@ -69,5 +69,5 @@ async fn switchyards_keys_in_package_json_are_not_passed_over() {
     let router = Router::builder(&volume).unwatched().start().await;
     let error = router.admin.project("a").await.error.expect("it fails");
     assert_eq!(error.file.as_deref(), Some("package.json"));
-    assert!(error.message.contains("put it into deno.json"), "{}", error.message);
+    assert!(error.message.contains("move it to deno.json"), "{}", error.message);
 }

@@ -216,7 +216,7 @@ async fn a_wrong_policy_is_refused_and_the_old_one_stays() {
     logged(&router, "defaults.limits.files: 3 is too little").await;
     logged(&router, "defaults.limits.many: unknown key").await;
     change_policy(&router, &volume, "[defaults");
-    logged(&router, "no TOML").await;
+    logged(&router, "invalid TOML").await;
     let status = router.admin.project("a").await;
     assert_eq!((status.pid, status.state), (pid, State::Live));
     assert_eq!(env(&router.public, "a").await["KEY"], "one");

@@ -116,7 +116,7 @@ fn unknown_own(key: &str) -> InvalidField {
     } else {
         format!("expected one of {}{}", OWN.join(", "), did_you_mean(key, &OWN))
     };
-    InvalidField::new(format!("switchyard.{key}"), format!("is unknown{}; {fix}", spelt(key)))
+    InvalidField::new(format!("switchyard.{key}"), format!("is unknown{}: {fix}", spelt(key)))
 }
 
 /// Returns the escaped letters of a key that only looks right, or nothing.
