@@ -1,5 +1,5 @@
-//! Files that are replaced in one step: a reader, or a router that was killed, finds the old content or
-//! the new one.
+//! Files that are replaced in one step: a reader, or a router that was killed, finds the old
+//! content or the new one.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
@@ -13,12 +13,12 @@ use tempfile::Builder;
 pub(crate) enum Durability {
     /// The content is on disk when the call returns.
     Synced,
-    /// The file system may lose the content: something else tells whether it is valid.
+    /// The content may be lost: the caller can do without it, or notices a damaged file.
     Cached,
 }
 
-/// Replaces the content of the file at `path`, which need not exist. The file gets the mode `mode`, less
-/// the umask.
+/// Replaces the content of the file at `path`, which need not exist. The file gets the mode `mode`,
+/// less the umask.
 ///
 /// # Errors
 /// A file cannot be made in the folder of `path`, or cannot be written or renamed.

@@ -1,5 +1,6 @@
-//! Checkouts: the way from a project's directory on the volume to an immutable copy. Reads the files,
-//! computes their digest, and keeps a read-only copy. Blocking; knows neither cells nor requests.
+//! Checkouts: the way from a project's directory on the volume to an immutable copy. Reads the
+//! files, computes their digest, and keeps a read-only copy. Blocking; knows neither cells nor
+//! requests.
 
 mod bounds;
 mod node_modules;

@@ -1,5 +1,6 @@
-//! Folders in the state folder: measured, removed and given away through descriptors, one level at a
-//! time, whatever a project has made in them. No path to an entry is ever built, and nothing recurses.
+//! Folders in the state folder: measured, removed and given away through descriptors, one level at
+//! a time, whatever a project has made in them. No path to an entry is ever built, and nothing
+//! recurses.
 
 mod owner;
 mod trash;
@@ -27,8 +28,8 @@ pub(crate) struct Usage {
     pub(crate) is_too_deep: bool,
 }
 
-/// Removes a folder with everything in it, if it exists. If it cannot be removed, that is logged, and it
-/// stays.
+/// Removes a folder with everything in it, if it exists. If it cannot be removed, that is logged,
+/// and it stays.
 pub(crate) fn remove(path: &Path) {
     match try_remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -38,8 +39,8 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
-/// Measures everything below `folder`. An entry that vanishes meanwhile, or a folder that cannot be entered,
-/// counts as its name alone.
+/// Measures everything below `folder`. An entry that vanishes meanwhile, or a folder that cannot be
+/// entered, counts as its name alone.
 pub(crate) fn measure(folder: &Path) -> Usage {
     let mut usage = Usage::default();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 /// Maximum number of links on one path: the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
-/// Maximum number of steps in one walk over a project: fifty milliseconds. A link takes one step for each
-/// component of its target, five or so.
+/// Maximum number of steps in one walk over a project: fifty milliseconds. A link takes one step
+/// for each component of its target, five or so.
 const MAX_STEPS: usize = 20_000;
 
 /// Follows the links of one walk, as long as the walk has steps left.
@@ -28,12 +28,12 @@ impl Default for LinkFollower {
 }
 
 impl LinkFollower {
-    /// Follows the link at `link`, whose folder has no links in its path. Returns the real path of the
-    /// target, and its metadata.
+    /// Follows the link at `link`. The path of its folder must not have links. Returns the real
+    /// path of the target, and its metadata.
     ///
     /// # Errors
-    /// The target does not exist or cannot be read, or the link takes more steps than are left. In that
-    /// case no steps are left for other links.
+    /// The target does not exist or cannot be read, or the link takes more steps than are left. In
+    /// that case no steps are left for other links.
     pub(crate) fn follow(&mut self, link: &Path) -> io::Result<(PathBuf, Metadata)> {
         let mut real = link.parent().unwrap_or(Path::new("/")).to_owned();
         let mut left: Vec<OsString> = link.file_name().map(OsString::from).into_iter().collect();

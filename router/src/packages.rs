@@ -1,6 +1,7 @@
-//! Packages that are fetched for versions, in `<state>/packages`: `<tenant>/<key>.<n>` holds the packages
-//! of a project's versions that name the same dependencies, `.downloads` the tarballs that all projects
-//! share. Knows the folders and the process that fills them, but not which version uses which folder.
+//! Packages that are fetched for versions, in `<state>/packages`: `<tenant>/<key>.<n>` holds the
+//! packages of a project's versions that name the same dependencies, `.downloads` the tarballs that
+//! all projects share. Knows the folders and the process that fills them, but not which version
+//! uses which folder.
 
 mod downloads;
 mod installer;
@@ -41,8 +42,8 @@ const MAX_FAILED: u64 = 8 << 20;
 /// Prefix of folders that are not complete, or are being removed.
 const UNFINISHED: &str = ".new-";
 
-/// Maximum number of installations at once: each may use a gigabyte of memory for a while, and most of
-/// them wait for the network.
+/// Maximum number of installations at once: each may use a gigabyte of memory for a while, and most
+/// of them wait for the network.
 const INSTALLATIONS: usize = 2;
 
 /// All folders of packages.
@@ -55,8 +56,8 @@ pub(crate) struct Packages {
     permits: Semaphore,
     /// Number of the next unfinished folder.
     next: AtomicU64,
-    /// Held from the time when a folder gets its name, or is found, until a checkout is linked to it, so that
-    /// the folder is not pruned in between.
+    /// Held from the time when a folder gets its name, or is found, until a checkout is linked to
+    /// it, so that the folder is not pruned in between.
     attaching: Mutex<()>,
 }
 
@@ -73,8 +74,8 @@ pub(crate) struct InstallSpec {
 }
 
 impl Packages {
-    /// Opens the folder in the state folder `state`, and removes the unfinished folders of a router that was
-    /// killed.
+    /// Opens the folder in the state folder `state`, and removes the unfinished folders of a router
+    /// that was killed.
     ///
     /// # Errors
     /// The folder cannot be made or read.
@@ -105,8 +106,9 @@ impl Packages {
         self.settings.is_some()
     }
 
-    /// Calls `attach` with the newest folder of these dependencies, if it was filled for all of `specifiers`.
-    /// `attach` links a version's checkout to it. Returns `false` if there is no such folder. Blocking.
+    /// Calls `attach` with the newest folder of these dependencies, if it was filled for all of
+    /// `specifiers`. `attach` links a version's checkout to it. Returns `false` if there is no such
+    /// folder. Blocking.
     ///
     /// # Errors
     /// Those of `attach`.
@@ -124,8 +126,8 @@ impl Packages {
         found.map(|(_, folder)| attach(&folder)).transpose().map(|attached| attached.is_some())
     }
 
-    /// Fetches the packages of `spec` into a new folder, and calls `attach` with it. Dropping the future ends
-    /// the installation.
+    /// Fetches the packages of `spec` into a new folder, and calls `attach` with it. Dropping the
+    /// future ends the installation.
     ///
     /// # Errors
     /// The packages could not be fetched. The diagnostic is for the project's author.
@@ -205,8 +207,8 @@ impl Packages {
         attach(&folder)
     }
 
-    /// Removes the folders of `tenant` that are not in the list that `used` returns, which is called while no
-    /// folder can be attached.
+    /// Removes the folders of `tenant` that are not in the list that `used` returns, which is
+    /// called while no folder can be attached.
     pub(crate) fn prune(&self, tenant: &Tenant, used: impl FnOnce() -> Vec<PathBuf>) {
         let dir = self.root.join(tenant.to_string());
         let mut gone = Vec::new();

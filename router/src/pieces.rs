@@ -1,5 +1,5 @@
-//! File bodies, read piece by piece. Each piece is read by a blocking task that opens the file anew, so
-//! that a slow client holds one piece of memory, but neither a thread nor a descriptor.
+//! File bodies, read piece by piece. Each piece is read by a blocking task that opens the file
+//! anew, so that a slow client holds one piece of memory, but neither a thread nor a descriptor.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -13,8 +13,9 @@ use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes of a piece: a small part of the bytes that a connection may have to write (some 400 KiB), and
-/// enough that starting a blocking task (some 10 µs) is a small part of reading and sending them.
+/// Bytes of a piece: a small part of the bytes that a connection may have to write (some 400 KiB),
+/// and enough that starting a blocking task (some 10 µs) is a small part of reading and sending
+/// them.
 const PIECE: u64 = 64 << 10;
 
 /// A range of a file's bytes, read as they are polled for.
@@ -49,8 +50,8 @@ pub(crate) enum Range {
 }
 
 impl FilePieces {
-    /// Opens the file at `path`, which must be a regular file, and reads its first piece. `choose` returns
-    /// the range to send for a file of this size. If `peek` is set, no bytes are read.
+    /// Opens the file at `path`, which must be a regular file, and reads its first piece. `choose`
+    /// returns the range to send for a file of this size. If `peek` is set, no bytes are read.
     ///
     /// # Errors
     /// The file is not a regular file, or cannot be opened or read.
@@ -81,7 +82,8 @@ impl FilePieces {
         self.left
     }
 
-    /// Polls for the next piece; `None`: the range is complete. After an error there are no more pieces.
+    /// Polls for the next piece; `None`: the range is complete. After an error there are no more
+    /// pieces.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if let Some(ready) = self.ready.take() {
             self.left -= ready.len() as u64;

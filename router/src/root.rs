@@ -1,6 +1,6 @@
-//! The projects root: a name that is resolved anew at each use. The folder behind it may be replaced (a
-//! link is swapped, the folder is made again, a volume is mounted over it) and may be missing for a
-//! while.
+//! The projects root: a name that is resolved anew at each use. The folder behind it may be
+//! replaced (a link is swapped, the folder is made again, a volume is mounted over it) and may be
+//! missing for a while.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -25,15 +25,16 @@ pub(crate) struct Root(Arc<RootState>);
 #[derive(Debug)]
 struct RootState {
     name: PathBuf,
-    /// The folder whose missing projects are really gone. A folder that has just appeared under the
-    /// root's name is not trusted, as it may still be filled.
+    /// The folder that is trusted to be complete: projects that are missing in it are gone. A
+    /// folder that has just appeared under the root's name is not trusted, as it may still be
+    /// filled.
     trusted: Mutex<Option<FolderIdentity>>,
     /// The file that keeps the trusted folder over restarts, once it is known.
     file: OnceLock<PathBuf>,
 }
 
-/// The identity of a folder, which tells it from another one of the same name. The time of creation is
-/// part of it because file systems reuse inode numbers.
+/// The identity of a folder, which differs from that of another folder of the same name. The time
+/// of creation is part of it because file systems reuse inode numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FolderIdentity {
     device: u64,
@@ -46,7 +47,7 @@ impl FolderIdentity {
         Self { device: metadata.dev(), inode: metadata.ino(), created: metadata.created().ok() }
     }
 
-    /// One line of text, equal for equal folders.
+    /// A line of text, equal for equal folders.
     fn to_line(self) -> String {
         let created = self.created.and_then(|created| created.duration_since(SystemTime::UNIX_EPOCH).ok());
         format!("{} {} {}", self.device, self.inode, created.unwrap_or_default().as_nanos())
@@ -65,8 +66,9 @@ impl Root {
         Ok(root)
     }
 
-    /// Keeps the trusted folder in the state folder `state` from now on. An empty folder that is not the
-    /// one of the last run loses its trust: a volume that is not mounted, or not written yet.
+    /// Keeps the trusted folder in the state folder `state` from now on. An empty folder that is
+    /// not the one of the last run loses its trust: a volume that is not mounted, or not written
+    /// yet.
     pub(crate) fn persist_in(&self, state: &Path) {
         let file = self.0.file.get_or_init(|| state.join("root"));
         let before = fs::read_to_string(file).ok();
@@ -127,8 +129,8 @@ impl Root {
         self.identity().is_ok_and(|identity| *self.trusted() == Some(identity))
     }
 
-    /// Returns `true` if a project is really gone: the root is the trusted folder, and has no folder of
-    /// this name.
+    /// Returns `true` if a project is really gone: the root is the trusted folder, and has no
+    /// folder of this name.
     pub(crate) fn is_gone(&self, project: &str) -> bool {
         // Both checks use one open folder, so that it cannot be swapped between them.
         let Ok(folder) = File::open(&self.0.name) else { return false };

@@ -55,7 +55,7 @@ pub(crate) struct Users {
 enum Assignment {
     /// The router's own user for all projects.
     Own,
-    /// One user for all projects. Their processes are started as this user.
+    /// The same user for all projects. Their processes are started as this user.
     One(User),
     /// A user for each tenant. Its processes change to it when they are assigned.
     PerTenant(TenantUsers),
@@ -65,10 +65,11 @@ enum Assignment {
 #[derive(Debug)]
 pub(crate) struct TenantUsers {
     pub(crate) table: UserTable,
-    /// Rights that every process keeps, because its user cannot enter the folders above the state folder.
+    /// Rights that every process keeps, because its user cannot enter the folders above the state
+    /// folder.
     pub(crate) rights: FileRights,
-    /// `true`: a process may keep rights of the router if its user has no access to a path. `false` with
-    /// `--require-sandbox`, and if the router has no such rights.
+    /// `true`: a process may keep rights of the router if its user has no access to a path. `false`
+    /// with `--require-sandbox`, and if the router has no such rights.
     pub(crate) may_keep_rights: bool,
     /// Collects the gaps in the separation.
     pub(crate) gaps: Gaps,
@@ -98,7 +99,7 @@ impl Users {
         Self::new(Assignment::Own)
     }
 
-    /// One user for all projects.
+    /// The same user for all projects.
     pub(crate) fn one(user: User) -> Self {
         Self::new(Assignment::One(user))
     }
@@ -137,11 +138,12 @@ impl Users {
         }
     }
 
-    /// Returns the identity that a process of `user` takes when it is assigned, or `None` if it keeps the identity
-    /// that it was started with. `owner` names the project in messages.
+    /// Returns the identity that a process of `user` takes when it is assigned, or `None` if it
+    /// keeps the identity that it was started with. `owner` names the project in messages.
     ///
     /// # Errors
-    /// The user has no access to one of the paths, and its process may not keep rights of the router.
+    /// The user has no access to one of the paths, and its process may not keep rights of the
+    /// router.
     pub(crate) fn identity(
         &self,
         user: User,
@@ -153,7 +155,8 @@ impl Users {
         Ok(Some(Identity { uid: user.uid, gid: user.gid, groups: Vec::new(), rights }))
     }
 
-    /// Returns the group that all installers have, for the files that they share; `None`: they have one user.
+    /// Returns the group that all installers have, for the files that they share; `None`: they have
+    /// one user.
     pub(crate) fn shared_group(&self) -> Option<u32> {
         match &self.assignment {
             Assignment::PerTenant(users) => Some(users.table.range().shared_group()),
@@ -161,8 +164,9 @@ impl Users {
         }
     }
 
-    /// Gives `folder`, which is made if it does not exist, to `user`, with the files of an earlier user. No other user
-    /// can enter it. Blocking: may take long, and waits while another thread works on the folder.
+    /// Gives `folder`, which is made if it does not exist, to `user`, with the files of an earlier
+    /// user. No other user can enter it. Blocking: may take long, and waits while another thread
+    /// works on the folder.
     ///
     /// # Errors
     /// The folder cannot be made or given away.
@@ -185,8 +189,8 @@ impl Users {
         if self.are_others() { folder::share(folder, user.gid, false) } else { Ok(()) }
     }
 
-    /// Lets `user`, and no other user of a project, enter and read a checkout. Blocking: may take long if an earlier
-    /// version of the router has made it.
+    /// Lets `user`, and no other user of a project, enter and read a checkout. Blocking: may take
+    /// long if an earlier version of the router has made it.
     ///
     /// # Errors
     /// A group or mode cannot be changed.
@@ -221,8 +225,8 @@ impl TenantUsers {
         };
         if !self.may_keep_rights {
             return Err(UserError::Refused(format!(
-                "user {} of {owner} may not {}: run {} (cells keep no rights of root here: --require-sandbox, \
-                 or a router without CAP_DAC_READ_SEARCH)",
+                "user {} of {owner} may not {}: run {} (cells keep no rights of root here: \
+                 --require-sandbox, or a router without CAP_DAC_READ_SEARCH)",
                 user.uid,
                 denied.action(),
                 denied.fix()
@@ -238,8 +242,8 @@ impl TenantUsers {
             FileRights::Read | FileRights::Own => "CAP_DAC_READ_SEARCH",
         };
         self.gaps.add(format!(
-            "modes that let the users of projects {}: cells that need it keep {keeps}, within the paths that \
-             Landlock allows; {} closes this gap",
+            "modes that let the users of projects {}: cells that need it keep {keeps}, within \
+             the paths that Landlock allows; {} closes this gap",
             denied.action(),
             denied.fix()
         ));

@@ -1,4 +1,5 @@
-//! Versions and tenants: a project in one of its incarnations, with and without the digest of its files.
+//! Versions and tenants: a project in one of its incarnations, with and without the digest of its
+//! files.
 
 use std::fmt;
 
@@ -6,8 +7,8 @@ use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 
-/// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`. The same files after a removal of the
-/// project are another version, with other data.
+/// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`. The same files after a removal
+/// of the project are another version, with other data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
     pub(crate) project: ProjectName,
@@ -15,8 +16,8 @@ pub(crate) struct Version {
     pub(crate) digest: Digest,
 }
 
-/// A project in one of its incarnations: the owner of folders in the state folder. Its text is the name
-/// of these folders.
+/// A project in one of its incarnations: the owner of folders in the state folder. Its text is the
+/// name of these folders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Tenant {
     pub(crate) project: ProjectName,

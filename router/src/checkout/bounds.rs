@@ -1,4 +1,5 @@
-//! The bounds of one reading: the limits of the project's files, and the pace that may interrupt it.
+//! The bounds of one reading: the limits of the project's files, and the pace that may interrupt
+//! it.
 
 use switchyard_contract::event::Diagnostic;
 
@@ -9,8 +10,9 @@ use crate::project::diagnostic;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interruption;
 
-/// The pace of a reading: called between names in a folder, files, and pieces of files, with the number of
-/// bytes that were read since the last call. Once it has returned [`Interruption`], it always does.
+/// The pace of a reading: called between names in a folder, files, and pieces of files, with the
+/// number of bytes that were read since the last call. Once it has returned [`Interruption`], it
+/// always does.
 pub(crate) type Pace<'a> = &'a dyn Fn(u64) -> Result<(), Interruption>;
 
 /// The bounds of one reading.
@@ -71,8 +73,8 @@ impl ProjectCounts {
         let most = limits.files.saturating_mul(PATH_BYTES);
         check(self.paths, most, ReadLimit::Files, |most| {
             format!(
-                "the project has more than {most} bytes in the paths of its files ({PATH_BYTES} for each \
-                 file that it may have)"
+                "the project has more than {most} bytes in the paths of its files \
+                 ({PATH_BYTES} for each file that it may have)"
             )
         })
     }

@@ -1,7 +1,8 @@
-//! The listing of a project: its files that count, its `node_modules` folders, and the metadata of each
-//! file.
+//! The listing of a project: its files that count, its `node_modules` folders, and the metadata of
+//! each file.
 
 mod includes;
+mod listing;
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -16,68 +17,18 @@ use switchyard_contract::event::Diagnostic;
 
 use self::includes::permitted;
 pub(crate) use self::includes::{IncludeRefusal, IncludeSource};
+pub(super) use self::listing::{FileListing, FileStamp, ListedFile};
 use super::bounds::{Interruption, ProjectCounts, ReadBounds};
 use super::source_folders::{FileLocation, SourceFolders};
 use crate::project::{Include, MAX_DEPTH, NODE_MODULES, diagnostic, is_beside};
 
-/// Maximum number of `node_modules` folders of a project: its process has a Landlock rule for each, and its
-/// permissions name each.
+/// Maximum number of `node_modules` folders of a project: its process has a Landlock rule for each,
+/// and its permissions name each.
 const MAX_NODE_MODULES: usize = 1000;
 
-/// Maximum length of a path in a project, in bytes. The kernel's limit for a whole path, which begins with
-/// that of the checkout, is 4096.
+/// Maximum length of a path in a project, in bytes. The kernel's limit for a whole path, which
+/// begins with that of the checkout, is 4096.
 const MAX_PATH: usize = 2048;
-
-/// Everything of a project that counts, at one moment.
-#[derive(Debug)]
-pub(super) struct FileListing {
-    /// The files by path relative to the project, in bytewise order. Paths of includes begin with `../`.
-    pub(super) files: BTreeMap<String, ListedFile>,
-    /// The paths of the `node_modules` folders, relative to the project.
-    pub(super) node_modules: Vec<String>,
-    /// The folders that the files lie in.
-    pub(super) folders: SourceFolders,
-}
-
-impl FileListing {
-    /// Returns `true` if both listings have the same files and `node_modules` folders.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        (&self.files, &self.node_modules) == (&other.files, &other.node_modules)
-    }
-}
-
-/// A file that counts.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct ListedFile {
-    pub(super) stamp: FileStamp,
-    pub(super) at: FileLocation,
-}
-
-/// The metadata that changes whenever a file does. The change time is part of it because, unlike the
-/// modification time, it cannot be set back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileStamp {
-    /// Size in bytes.
-    pub(super) size: u64,
-    /// Modification time: seconds since 1970 and nanoseconds.
-    pub(super) modified: (i64, i64),
-    changed: (i64, i64),
-    device: u64,
-    inode: u64,
-}
-
-impl FileStamp {
-    fn of(status: &Stat) -> Self {
-        #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
-        Self {
-            size: u64::try_from(status.st_size).unwrap_or(0),
-            modified: (status.st_mtime as i64, status.st_mtime_nsec as i64),
-            changed: (status.st_ctime as i64, status.st_ctime_nsec as i64),
-            device: status.st_dev as u64,
-            inode: status.st_ino as u64,
-        }
-    }
-}
 
 /// The reason why a directory was not listed.
 #[derive(Debug)]
@@ -139,8 +90,8 @@ pub(super) fn list(
 struct ProjectWalk<'a> {
     bounds: ReadBounds<'a>,
     sources: &'a SourceFolders,
-    /// Device and inode of each folder from a source folder down to the current one: a link to one of them is
-    /// a loop.
+    /// Device and inode of each folder from a source folder down to the current one: a link to one
+    /// of them is a loop.
     ancestors: Vec<(u64, u64)>,
     counts: ProjectCounts,
     files: BTreeMap<String, ListedFile>,
@@ -185,7 +136,7 @@ impl<'a> ProjectWalk<'a> {
         }
     }
 
-    /// Lists a source folder, whose files get the path `prefix`.
+    /// Lists a source folder. The paths of its files begin with `prefix`.
     fn source_folder(&mut self, at: &FileLocation, prefix: &str) -> Result<(), ListError> {
         let folder = self.sources.open_folder(at).map_err(|error| unreadable(prefix, &error.into()))?;
         let status = fstat(&folder).map_err(|error| unreadable(prefix, &error.into()))?;
@@ -207,8 +158,8 @@ impl<'a> ProjectWalk<'a> {
         Ok(())
     }
 
-    /// Adds an included file. The packages beside it belong to the project, too: the file may be the manifest of
-    /// a workspace.
+    /// Adds an included file. The packages beside it belong to the project, too: the file may be
+    /// the manifest of a workspace.
     fn included_file(
         &mut self,
         at: &FileLocation,
@@ -227,9 +178,9 @@ impl<'a> ProjectWalk<'a> {
     fn packages(&mut self, path: String) -> Result<(), ListError> {
         if self.node_modules.len() >= MAX_NODE_MODULES {
             return Err(invalid(format!(
-                "the project has more than {MAX_NODE_MODULES} node_modules folders, such as {path}: let \
-                 the members of its workspace share one (npm and yarn do; pnpm: nodeLinker: hoisted), or \
-                 make each member a project"
+                "the project has more than {MAX_NODE_MODULES} node_modules folders, such as \
+                 {path}: let the members of its workspace share one (npm and yarn do; pnpm: \
+                 nodeLinker: hoisted), or make each member a project"
             )));
         }
         self.node_modules.push(path);
@@ -240,7 +191,7 @@ impl<'a> ProjectWalk<'a> {
         self.sources.open_path(at).and_then(fstat).map_err(|error| unreadable(path, &error.into()))
     }
 
-    /// Lists the entries of `folder`, whose files get the path `prefix`.
+    /// Lists the entries of `folder`. The paths of its files begin with `prefix`.
     fn folder(&mut self, folder: OwnedFd, at: &FileLocation, prefix: &str) -> Result<(), ListError> {
         let wrong = |error: Errno| unreadable(prefix, &error.into());
         let mut entries = Dir::new(folder).map_err(wrong)?;
@@ -337,8 +288,8 @@ impl<'a> ProjectWalk<'a> {
         }
         if self.ancestors.len() > MAX_DEPTH {
             return Err(invalid(format!(
-                "the project has folders more than {MAX_DEPTH} deep, counting symbolic links: keep data \
-                 outside the project"
+                "the project has folders more than {MAX_DEPTH} deep, counting symbolic links: \
+                 keep data outside the project"
             )));
         }
         self.counts.add_folder(&self.bounds.limits)?;
@@ -380,8 +331,8 @@ fn invalid(message: String) -> ListError {
     ListError::Invalid(diagnostic(message))
 }
 
-/// Returns the error for a `path` that could not be read. A path that is gone, or has become another kind of
-/// file, has moved.
+/// Returns the error for a `path` that could not be read. A path that is gone, or has become
+/// another kind of file, has moved.
 pub(super) fn unreadable(path: &str, error: &io::Error) -> ListError {
     let is_other = || {
         let others = [Errno::LOOP, Errno::XDEV, Errno::NOTDIR, Errno::AGAIN, Errno::NXIO];

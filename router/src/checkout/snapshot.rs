@@ -15,15 +15,15 @@ use super::bounds::{Interruption, Pace, ReadBounds};
 use super::scan::{FileListing, FileStamp, IncludeSource, ListError, list, unreadable};
 use crate::project::{diagnostic, is_beside};
 
-/// Maximum number of readings of a project that changes while it is read. After that, the watch reports it
-/// again.
+/// Maximum number of readings of a project that changes while it is read. After that, the watch
+/// reports it again.
 const MAX_READINGS: u32 = 10;
 
 /// Pause between two readings: long enough for a writer to make progress.
 const READING_PAUSE: Duration = Duration::from_millis(20);
 
-/// Age up to which a file may be written once more without a difference in size or time: the coarsest file
-/// time in use (FAT, old NFS) is two seconds.
+/// Age up to which a file may be written once more without a difference in size or time: the
+/// coarsest file time in use (FAT, old NFS) is two seconds.
 const RACY: Duration = Duration::from_secs(2);
 
 /// SHA-256 of a file's content.
@@ -63,8 +63,8 @@ impl Snapshot {
         path.strip_prefix("../").map_or_else(|| self.root.join(path), |below| self.volume.join(below))
     }
 
-    /// Returns the path relative to the project of the file or folder whose real path is `real`, or `None` if the
-    /// version does not have it. Empty for the project itself.
+    /// Returns the path, relative to the project, of the file or folder at the real path `real`, or
+    /// `None` if the version does not have it. Empty for the project itself.
     pub(super) fn relative(&self, real: &Path) -> Option<String> {
         let path = match real.strip_prefix(&self.root) {
             Ok(below) => below.to_str()?.to_owned(),
@@ -203,7 +203,8 @@ fn read(
 }
 
 impl HashCache {
-    /// Returns the hashes of all files. Files that were hashed before an interruption are not hashed again.
+    /// Returns the hashes of all files. Files that were hashed before an interruption are not
+    /// hashed again.
     fn hashes(&mut self, listing: &FileListing, pace: Pace<'_>) -> Result<Files, ReadError> {
         self.0.retain(|path, _| listing.files.contains_key(path));
         let mut files = BTreeMap::new();
@@ -231,8 +232,8 @@ impl HashCache {
     }
 }
 
-/// Resolves the volume in the project's path: the volume's name may lead to another folder while the project is
-/// read, and one reading must be of one folder.
+/// Resolves the volume in the project's path: the volume's name may lead to another folder while
+/// the project is read, and one reading must be of one folder.
 fn resolve(root: &Path) -> Result<PathBuf, ListError> {
     let (Some(volume), Some(name)) = (root.parent(), root.file_name()) else { return Ok(root.to_owned()) };
     match volume.canonicalize() {
@@ -349,8 +350,8 @@ mod tests {
         calls.set(0);
         allowed.set(usize::MAX);
         snapshot(dir.path(), IncludeSource::Configuration(&|_, _| Ok(())), bounds, &mut cache).unwrap();
-        // Both walks call it for each name, `.` and `..` included, and the hashing once for each file, and once
-        // more for each file that is read.
+        // Both walks call it for each name, `.` and `..` included, and the hashing once for each
+        // file, and once more for each file that is read.
         assert_eq!(calls.get(), 2 * 12 + 10 + (10 - hashed));
     }
 

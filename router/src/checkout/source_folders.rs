@@ -1,5 +1,6 @@
-//! The folders that a project is read from, held open. Their entries are opened relative to them and
-//! through no symbolic link, so that swapping a folder for a link makes the router read nothing else.
+//! The folders that a project is read from, held open. Their entries are opened relative to them
+//! and through no symbolic link, so that swapping a folder for a link makes the router read nothing
+//! else.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -49,8 +50,8 @@ impl SourceFolders {
         Ok(self.push(SourceFolder { path, folder, only: None }))
     }
 
-    /// Opens the file or folder at `below` in the folder `volume`. For a file, its folder is opened, and no
-    /// other file in it can be.
+    /// Opens the file or folder at `below` in the folder `volume`. For a file, its folder is
+    /// opened, and no other file in it can be.
     ///
     /// # Errors
     /// The path does not exist, or leads through a symbolic link.
@@ -80,8 +81,8 @@ impl SourceFolders {
         self.0[at.folder].path.join(&at.below)
     }
 
-    /// Returns the location of a path without symbolic links, or `None` if it is outside of the source
-    /// folders.
+    /// Returns the location of a path without symbolic links, or `None` if it is outside of the
+    /// source folders.
     pub(super) fn locate(&self, real: &Path) -> Option<FileLocation> {
         self.0.iter().enumerate().find_map(|(folder, SourceFolder { path, only, .. })| {
             let below = real.strip_prefix(path).ok()?;

@@ -51,7 +51,8 @@ pub(crate) struct Store {
 /// The knowledge of this process about the checkouts, by folder.
 #[derive(Debug, Default)]
 struct StoreState {
-    /// The digest and files of each checkout that this process has made, or compared with its digest.
+    /// The digest and files of each checkout that this process has made, or compared with its
+    /// digest.
     trusted: HashMap<PathBuf, (Digest, Arc<Files>)>,
     pins: HashMap<PathBuf, Weak<Pin>>,
     /// Number of pins at which those are removed that have no handle any more.
@@ -63,8 +64,8 @@ struct StoreState {
 }
 
 impl Store {
-    /// Opens the store in the state folder `state`, and removes the unfinished checkouts of a router that was
-    /// killed.
+    /// Opens the store in the state folder `state`, and removes the unfinished checkouts of a
+    /// router that was killed.
     ///
     /// # Errors
     /// The folder cannot be made or read.
@@ -83,8 +84,9 @@ impl Store {
     /// Takes a snapshot of the project in `root`.
     ///
     /// # Errors
-    /// Those of [`snapshot`]. A project is also invalid if it includes the state folder, which holds the data of
-    /// all projects, or a folder of a project that does not share it, or if its packages are a symbolic link.
+    /// Those of [`snapshot`]. A project is also invalid if it includes the state folder, which
+    /// holds the data of all projects, or a folder of a project that does not share it, or if its
+    /// packages are a symbolic link.
     pub(crate) fn snapshot(
         &self,
         root: &Path,
@@ -113,15 +115,15 @@ impl Store {
         }
     }
 
-    /// Returns the checkout of `version`, if it exists and its files have the version's digest. Also `None` if
-    /// `pace` has interrupted the comparison.
+    /// Returns the checkout of `version`, if it exists and its files have the version's digest.
+    /// Also `None` if `pace` has interrupted the comparison.
     pub(crate) fn find(&self, version: &Version, pace: Pace<'_>) -> Option<Checkout> {
         let stored = self.find_paced(&version.tenant(), &version.digest.short(), pace)?;
         (stored.version == *version).then_some(stored.checkout)
     }
 
-    /// Returns the tenant's version whose digest begins with the digits `short`, if its checkout exists and has
-    /// that digest.
+    /// Returns the tenant's version with the digits `short`, the beginning of its digest, if its
+    /// checkout exists and has that digest.
     pub(crate) fn find_by_digits(&self, tenant: &Tenant, short: &str) -> Option<StoredVersion> {
         self.find_paced(tenant, short, &|_| Ok(()))
     }
@@ -141,8 +143,9 @@ impl Store {
         Some(StoredVersion { version: Version::new(tenant, digest), files, checkout })
     }
 
-    /// Compares a checkout with its name. A power cut can leave names without their content, so a checkout of an
-    /// earlier process is trusted only if its digest begins with `short`; otherwise it is removed.
+    /// Compares a checkout with its name. A power cut can leave names without their content, so a
+    /// checkout of an earlier process is trusted only if its digest begins with `short`; otherwise
+    /// it is removed.
     fn verify(&self, folder: &Path, dir: &Path, short: &str, pace: Pace<'_>) -> Option<(Digest, Arc<Files>)> {
         let bounds = ReadBounds { limits: ReadLimits::NONE, pace };
         // Its includes were checked when it was made.
@@ -170,8 +173,8 @@ impl Store {
         self.state().trusted.get(folder).map(|(_, files)| files.clone()).unwrap_or_default()
     }
 
-    /// Returns a handle to the checkout in `folder`, which need not exist yet. While it lives, the checkout is not
-    /// pruned.
+    /// Returns a handle to the checkout in `folder`, which need not exist yet. While it lives, the
+    /// checkout is not pruned.
     fn pin(&self, folder: &Path, project: &ProjectName) -> Checkout {
         let mut state = self.state();
         if state.pins.len() >= state.max_pins {
@@ -184,7 +187,8 @@ impl Store {
         Checkout { dir: folder.join(project.as_str()), pin }
     }
 
-    /// Returns the digits of the checkouts of `tenant`, and the time at which each was made, newest first.
+    /// Returns the digits of the checkouts of `tenant`, and the time at which each was made, newest
+    /// first.
     pub(crate) fn list(&self, tenant: &Tenant) -> Vec<(String, SystemTime)> {
         let prefix = format!("{tenant}@");
         let shorts: Vec<_> = {
@@ -201,9 +205,9 @@ impl Store {
         found
     }
 
-    /// Returns the checkout of `snapshot`, which is made if it does not exist. Files that are unchanged since the
-    /// version `previous` are hard links to its checkout; the rest is copied (as a reflink, if the file system
-    /// can).
+    /// Returns the checkout of `snapshot`, which is made if it does not exist. Files that are
+    /// unchanged since the version `previous` are hard links to its checkout; the rest is copied
+    /// (as a reflink, if the file system can).
     ///
     /// # Errors
     /// [`CheckoutError`].
@@ -238,8 +242,8 @@ impl Store {
         Ok(checkout)
     }
 
-    /// Gives the files of the version's checkout the times that they have on the volume now, where the same content
-    /// may have been written again.
+    /// Gives the files of the version's checkout the times that they have on the volume now, where
+    /// the same content may have been written again.
     pub(crate) fn update_times(&self, version: &Version, snapshot: &Snapshot) {
         let folder = self.folder(&version.tenant(), &version.digest.short());
         let fingerprint = times::fingerprint(snapshot);
@@ -299,8 +303,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the checkouts of `tenant`, except the `keep` newest, those with the digits in `used`, and those
-    /// that have a handle.
+    /// Removes the checkouts of `tenant`, except the `keep` newest, those with the digits in
+    /// `used`, and those that have a handle.
     pub(crate) fn prune(&self, tenant: &Tenant, keep: usize, used: &HashSet<String>) {
         let mut found = self.list(tenant);
         found.retain(|(short, _)| !used.contains(short));

@@ -1,5 +1,5 @@
-//! A checkout as a tar archive: the project's own files that count, without its includes. Owners and times
-//! are left out, so that the same content is always the same bytes.
+//! A checkout as a tar archive: the project's own files that count, without its includes. Owners
+//! and times are left out, so that the same content is always the same bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,7 +15,8 @@ impl StoredVersion {
     /// Writes the archive to `out`.
     ///
     /// # Errors
-    /// `out` cannot be written, or a file differs from its hash. The archive has no end marker then.
+    /// `out` cannot be written, or a file differs from its hash. The archive has no end marker
+    /// then.
     pub(crate) fn write_tar(&self, out: impl Write) -> io::Result<()> {
         let mut tar = Builder::new(ArchiveOutput { out, is_open: true });
         for (path, hash) in self.files.iter().filter(|(path, _)| !is_beside(path)) {

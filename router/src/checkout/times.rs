@@ -31,8 +31,9 @@ pub(super) fn apply(dir: &Path, snapshot: &Snapshot) -> io::Result<()> {
 }
 
 /// Sets the time of one file. The seconds come from the volume, which all routers share, so that
-/// `Last-Modified` never goes back when a file is edited. The milliseconds are derived from the content,
-/// so that an `ETag` changes with it even where a tool writes every file with the same time.
+/// `Last-Modified` never goes back when a file is edited. The milliseconds are derived from the
+/// content, so that an `ETag` changes with it even where a tool writes every file with the same
+/// time.
 fn set(path: &Path, seconds: i64, hash: &FileHash) -> io::Result<()> {
     let millis = i64::from(u16::from_be_bytes([hash[0], hash[1]]) % 1000);
     let times = Timestamps {

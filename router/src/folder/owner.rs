@@ -1,5 +1,5 @@
-//! Owners and modes of folders in the state folder: changed through descriptors, one level at a time,
-//! whatever a project has made in them. No link is followed.
+//! Owners and modes of folders in the state folder: changed through descriptors, one level at a
+//! time, whatever a project has made in them. No link is followed.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,11 +13,12 @@ use rustix::fs::{
 use rustix::io::Errno;
 use switchyard_contract::bounds::COUNTED_DEPTH;
 
-/// Maximum depth: that of a project's folder in its checkout, and one level to notice that there are more.
+/// Maximum depth: that of a project's folder in its checkout, and one level to notice that there
+/// are more.
 const MAX_LEVELS: usize = COUNTED_DEPTH + 2;
 
-/// Mode of a folder of the router that no other user may enter yet, and whose contents are readable by
-/// others. Folders made by earlier versions have another mode, and contents of any umask.
+/// Mode of a folder of the router that no other user may enter yet, with contents that others may
+/// read. Folders made by earlier versions have another mode, and contents of any umask.
 pub(crate) const NOT_SHARED: u32 = 0o710;
 
 /// Mode of a folder that one group may enter.
@@ -26,9 +27,9 @@ const PRIVATE: u32 = 0o700;
 const READABLE: u32 = 0o755;
 const READABLE_FILE: u32 = 0o644;
 
-/// Gives a folder to user `uid` and group `gid`, with all entries that belong to the folder's present owner,
-/// so that nobody else can enter it. The folder itself is changed last, so that an interrupted change
-/// is repeated.
+/// Gives a folder to user `uid` and group `gid`, with all entries that belong to the folder's
+/// present owner, so that no other user can enter it. The folder itself is changed last, so that an
+/// interrupted change is repeated.
 ///
 /// # Errors
 /// An entry cannot be given away, or lies too deep.
@@ -50,8 +51,8 @@ pub(crate) fn claim(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
     Ok(fchown(&top, uid, gid)?)
 }
 
-/// Lets `group`, and no other group, enter a folder of the router. With `any_umask`, folders in it are made
-/// readable if an earlier version may have made them.
+/// Lets `group`, and no other group, enter a folder of the router. With `any_umask`, folders in it
+/// are made readable if an earlier version may have made them.
 ///
 /// # Errors
 /// The group or mode of the folder, or of a folder in it, cannot be changed.
@@ -74,8 +75,9 @@ pub(crate) fn share(folder: &Path, group: u32, any_umask: bool) -> io::Result<()
     Ok(fchmod(&top, Mode::from_raw_mode(SHARED))?)
 }
 
-/// Gives a folder and everything in it to the router, readable for all, whatever owners and modes its entries
-/// have. Nobody else can enter the folder before the change is complete, or after an error.
+/// Gives a folder and everything in it to the router, readable for all, whatever owners and modes
+/// its entries have. No other user can enter the folder before the change is complete, or after an
+/// error.
 ///
 /// # Errors
 /// The owner or mode of an entry cannot be changed, or an entry lies too deep.
@@ -95,7 +97,8 @@ pub(crate) fn take_over(folder: &Path) -> io::Result<()> {
     };
     fchown(&top, Some(uid), Some(gid))?;
     fchmod(&top, Mode::from_raw_mode(PRIVATE))?;
-    // Each folder belongs to the router before its entries are read, so that nobody can exchange them.
+    // Each folder belongs to the router before its entries are read, so that no other user can
+    // exchange them.
     each_below(top.as_fd(), change)?;
     Ok(fchmod(&top, Mode::from_raw_mode(READABLE))?)
 }
@@ -104,8 +107,8 @@ fn flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
 
-/// Calls `entry` for each entry below `top`, with its folder, its name and its status. Entries that vanish
-/// meanwhile are left out.
+/// Calls `entry` for each entry below `top`, with its folder, its name and its status. Entries that
+/// vanish meanwhile are left out.
 fn each_below(
     top: BorrowedFd<'_>,
     mut entry: impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()>,
@@ -163,7 +166,8 @@ mod tests {
         path.metadata().unwrap().permissions().mode() & 0o7777
     }
 
-    /// Makes a folder with a file three levels down, a link to a file beside it, and another user's file.
+    /// Makes a folder with a file three levels down, a link to a file beside it, and another user's
+    /// file.
     fn folder(dir: &Path) -> PathBuf {
         let folder = dir.join("a");
         fs::create_dir_all(folder.join("b/c")).unwrap();

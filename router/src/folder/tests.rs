@@ -1,9 +1,11 @@
+//! Tests of folders in the state folder.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
-/// Makes a tree whose paths are too long for any system call: folders moved into each other.
+/// Makes a tree with paths too long for any system call: folders moved into each other.
 fn deep(root: &Path, levels: usize) {
     fs::create_dir(root.join("0")).unwrap();
     fs::write(root.join("0/file"), "x").unwrap();

@@ -1,4 +1,5 @@
-//! The folder of removed folders, and the thread that deletes them: giving up a folder only renames it.
+//! The folder of removed folders, and the thread that deletes them: giving up a folder only renames
+//! it.
 
 use std::fs;
 use std::io;
@@ -8,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::remove;
 
-/// A handle to the trash. Folders that wait to be deleted are on disk, not in memory. The thread ends with
-/// the last handle.
+/// A handle to the trash. Folders that wait to be deleted are on disk, not in memory. The thread
+/// ends with the last handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Trash {
     dir: Arc<Path>,
@@ -36,7 +37,8 @@ impl Trash {
         Ok(trash)
     }
 
-    /// Moves `folder` out of the way at once, if it exists, and has it deleted, without waiting for that.
+    /// Moves `folder` out of the way at once, if it exists, and has it deleted, without waiting for
+    /// that.
     ///
     /// # Errors
     /// The folder cannot be moved, and stays as it is.

@@ -1,4 +1,5 @@
-//! The cache of downloaded tarballs, shared by all projects. Only installers read and write its files.
+//! The cache of downloaded tarballs, shared by all projects. Only installers read and write its
+//! files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -33,8 +34,8 @@ const PRIVATE: u32 = 0o700;
 const SHARED: u32 = 0o2770;
 
 impl DownloadCache {
-    /// Opens the folder in `root` for the users that installers run as; `None`: packages are not fetched. Files that
-    /// other users have put there are removed.
+    /// Opens the folder in `root` for the users that installers run as; `None`: packages are not
+    /// fetched. Files that other users have put there are removed.
     ///
     /// # Errors
     /// The folder cannot be made.
@@ -66,8 +67,8 @@ impl DownloadCache {
             .with_context(|| format!("protect {}", dir.display()))
     }
 
-    /// Returns the folder of projects that reach the same private addresses. A project gets no download that it could
-    /// not have requested.
+    /// Returns the folder of projects that reach the same private addresses. A project gets no
+    /// download that it could not have requested.
     ///
     /// # Errors
     /// The folder cannot be made.
@@ -81,7 +82,8 @@ impl DownloadCache {
         Ok(dir)
     }
 
-    /// Removes the files that have been unused for longest, until all others together are small enough.
+    /// Removes the files that have been unused for longest, until all others together are small
+    /// enough.
     pub(super) fn prune(&self) {
         self.prune_to(MAX_BYTES);
     }

@@ -58,13 +58,13 @@ pub(super) async fn run(
     }
 }
 
-/// The values of the environment, which .npmrc may put into a URL. They must not appear in logs, events or
-/// answers.
+/// The values of the environment, which .npmrc may put into a URL. They must not appear in logs,
+/// events or answers.
 struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// Replaces each value by the name of its variable. Values below six bytes are not secrets, and may be part of
-    /// any word.
+    /// Replaces each value by the name of its variable. Values below six bytes are not secrets, and
+    /// may be part of any word.
     fn redact(&self, text: &str) -> String {
         let secrets = self.0.iter().filter(|(_, value)| value.len() >= 6);
         secrets.fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("${{{name}}}")))
@@ -129,7 +129,7 @@ async fn execute(
     })
 }
 
-/// Parses the answer, whose diagnostic is bounded.
+/// Parses the answer. Its diagnostic is bounded.
 ///
 /// # Errors
 /// The answer is not valid. The error is bounded, too.

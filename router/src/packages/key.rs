@@ -1,5 +1,5 @@
-//! The key of a version's dependencies: a hash of the files that name them. Versions with equal keys may use
-//! the same packages.
+//! The key of a version's dependencies: a hash of the files that name them. Versions with equal
+//! keys may use the same packages.
 
 use std::fmt;
 use std::io;
@@ -23,11 +23,11 @@ const FILES: [&str; 10] = [
     manifests::PNPM_WORKSPACE,
 ];
 
-/// Words in manifests that name members of a workspace, or dependencies that are folders of the project. The
-/// manifests of these are part of the key, too.
+/// Words in manifests that name members of a workspace, or dependencies that are folders of the
+/// project. The manifests of these are part of the key, too.
 const MEMBERS: [&str; 4] = ["\"workspace", "\"file:", "\"link:", "packages:"];
 
-/// Words in manifests that name dependencies whose files are copied, and may differ in each version.
+/// Words in manifests for dependencies with copied files, which may differ in each version.
 const COPIED: [&str; 2] = ["\"links\"", "\"patch\""];
 
 /// The key of a version's dependencies, which differs if they may differ. Hexadecimal digits.
@@ -35,8 +35,8 @@ const COPIED: [&str; 2] = ["\"links\"", "\"patch\""];
 pub(crate) struct DependencyKey(String);
 
 impl DependencyKey {
-    /// Returns the key of the version whose project is in `checkout`. All files of the version are below `root`;
-    /// `short` are the digits of its digest. Blocking.
+    /// Returns the key of the version with its project in `checkout`, and all of its files below
+    /// `root`. `short` are the digits of its digest. Blocking.
     ///
     /// # Errors
     /// A file cannot be read.

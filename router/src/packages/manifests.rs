@@ -1,5 +1,5 @@
-//! The dependencies that package.json and deno.json name, as far as they have to be known before packages
-//! are fetched.
+//! The dependencies that package.json and deno.json name, as far as they have to be known before
+//! packages are fetched.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -63,8 +63,8 @@ fn targets(key: &str, value: &Value, depth: usize) -> Vec<ImportAlias> {
     }
 }
 
-/// Returns `true` if the project in `checkout` names packages or modules that it needs for serving, or members of
-/// a workspace.
+/// Returns `true` if the project in `checkout` names packages or modules that it needs for serving,
+/// or members of a workspace.
 pub(crate) fn has_dependencies(checkout: &Path) -> bool {
     let package = package(checkout);
     let is_named = |field| package[field].as_object().is_some_and(|named| !named.is_empty());

@@ -1,6 +1,6 @@
-//! The import specifiers of a version: a text search from the entry through the project's files that it
-//! refers to. The search needs no parser, and finds too much rather than too little; it covers lazy
-//! imports and workers.
+//! The import specifiers of a version: a text search from the entry through the project's files
+//! that it refers to. The search needs no parser, and finds too much rather than too little; it
+//! covers lazy imports and workers.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::manifests::{self, ImportAlias};
 
-/// Maximum number of modules that are searched. Imports of further ones are found when the version starts.
+/// Maximum number of modules that are searched. Imports of further ones are found when the version
+/// starts.
 const MAX_MODULES: usize = 4096;
 
-/// Maximum number of bytes of a module that are searched. Larger modules are data, or bundles without imports.
+/// Maximum number of bytes of a module that are searched. Larger modules are data, or bundles
+/// without imports.
 const MAX_MODULE: u64 = 2 << 20;
 
 /// Maximum number of bytes of all modules: a tenth of a second.
@@ -38,8 +40,8 @@ const EXTENSIONS: [&str; 8] = ["ts", "tsx", "mts", "cts", "js", "jsx", "mjs", "c
 pub(crate) struct Specifiers(BTreeSet<String>);
 
 impl Specifiers {
-    /// Searches the version whose project is in `checkout`, from its `entry` on. All files of the version are below
-    /// `root`. Blocking.
+    /// Searches the version with its project in `checkout`, and all of its files below `root`, from
+    /// its `entry` on. Blocking.
     pub(crate) fn search(root: &Path, checkout: &Path, entry: &str) -> Self {
         let mut search = ModuleSearch {
             root,
@@ -58,7 +60,8 @@ impl Specifiers {
         Self(search.specifiers)
     }
 
-    /// Removes the specifiers that begin with one of `failed`, so that they are fetched again next time.
+    /// Removes the specifiers that begin with one of `failed`, so that they are fetched again next
+    /// time.
     pub(crate) fn without(mut self, failed: &BTreeSet<String>) -> Self {
         self.0.retain(|name| !failed.iter().any(|failed| name.starts_with(failed)));
         self
@@ -158,7 +161,8 @@ impl ModuleSearch<'_> {
         }
     }
 
-    /// Visits a module whose path may lack its extension or `index`, or have that of the compiled file.
+    /// Visits a module at a path without its extension, without `index`, or with the extension of
+    /// the compiled file.
     fn visit_like(&mut self, path: &Path) {
         if self.visit(path) {
             return;
@@ -222,8 +226,8 @@ fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     plain.starts_with(root).then_some(plain)
 }
 
-/// Returns each text between two equal quotes on one line, with the offset of the first quote. In prose, these
-/// include texts that are not strings.
+/// Returns each text between two equal quotes on one line, with the offset of the first quote. In
+/// prose, these include texts that are not strings.
 fn strings(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.match_indices(['"', '\'', '`']).filter_map(|(at, quote)| {
         let rest = &text[at + 1..];

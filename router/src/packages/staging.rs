@@ -57,8 +57,8 @@ impl StagingFolder {
 impl Drop for StagingFolder {
     fn drop(&mut self) {
         let Some(path) = self.path.take() else { return };
-        // The folder may be large, and an installation that is cancelled is dropped on the thread of the
-        // control flow. Without a thread, the folder is removed at the next start.
+        // The folder may be large, and an installation that is cancelled is dropped on the thread
+        // of the control flow. Without a thread, the folder is removed at the next start.
         let _ = std::thread::Builder::new().name("staging".to_owned()).spawn(move || remove(&path));
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of folders of fetched packages.
+
 use switchyard_contract::project::ProjectName;
 
 use super::*;

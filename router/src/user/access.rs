@@ -14,7 +14,7 @@ pub(super) enum Access {
     Write,
 }
 
-/// A path whose mode denies a user an access.
+/// A path with a mode that denies a user an access.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DeniedPath {
     path: PathBuf,
@@ -44,8 +44,9 @@ impl DeniedPath {
     }
 }
 
-/// Returns the first folder above `path`, or `path` itself, whose mode denies `user` this access. Access control lists are
-/// not read, as they can only grant more. A path that does not exist denies nothing.
+/// Returns the first folder above `path`, or `path` itself, that denies `user` this access by its
+/// mode. Access control lists are not read, as they can only grant more. A path that does not exist
+/// denies nothing.
 pub(super) fn find_denied(path: &Path, user: User, access: Access) -> Option<DeniedPath> {
     let metadata = path.metadata().ok()?;
     let mut above: Vec<_> = path.ancestors().skip(1).collect();

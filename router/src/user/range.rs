@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The lowest user id that a range may have. Lower ones belong to the system on every distribution (`UID_MIN`).
+/// The lowest user id that a range may have. Lower ones belong to the system on every distribution
+/// (`UID_MIN`).
 const MIN_UID: u32 = 1000;
 
-/// A range of user ids. The first one is the group of files that all projects share, and belongs to no project.
+/// A range of user ids. The first one is the group of files that all projects share, and belongs to
+/// no project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserRange {
     first: u32,
@@ -14,7 +16,8 @@ pub struct UserRange {
 }
 
 impl UserRange {
-    /// The default: above the ids that distributions give to people and services, and enough for 65,535 projects.
+    /// The default: above the ids that distributions give to people and services, and enough for
+    /// 65,535 projects.
     pub const DEFAULT: Self = Self { first: 200_000, last: 265_535 };
 
     /// The first id, which is in use as a group only.
@@ -47,8 +50,8 @@ impl fmt::Display for UserRange {
 /// A text that is not a range of user ids.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "invalid range of users {0:?}: expected FIRST-LAST, two numbers from {MIN_UID} to {max}, the second one \
-     larger, as in {default}",
+    "invalid range of users {0:?}: expected FIRST-LAST, two numbers from {MIN_UID} to {max}, \
+     the second one larger, as in {default}",
     max = u32::MAX - 1,
     default = UserRange::DEFAULT
 )]

@@ -1,7 +1,7 @@
-//! The table of tenants' users, a file in the state folder: a header, then a line `UID TENANT` for each.
-//! Lines are only ever added, so that no user is assigned to a second tenant, not even after the first one
-//! is gone. Of two lines for one tenant the later one counts: the user of the earlier one had left the
-//! range by then.
+//! The table of tenants' users, a file in the state folder: a header, then a line `UID TENANT` for
+//! each. Lines are only ever added, so that no user is assigned to a second tenant, not even after
+//! the first one is gone. Of two lines for one tenant the later one counts: the user of the earlier
+//! one had left the range by then.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -30,10 +30,11 @@ const FORMAT: &str = "1";
 const MODE: u32 = 0o600;
 
 /// The fix for a file that cannot be used.
-const FIX: &str = "restore it from a backup, or move it away: every project then gets a new user, which \
-                   also gets the project's files";
+const FIX: &str = "restore it from a backup, or move it away: every project then gets \
+                   a new user, which also gets the project's files";
 
-/// The users of all tenants. Only one router has the table open, as it holds the lock of the state folder.
+/// The users of all tenants. Only one router has the table open, as it holds the lock of the state
+/// folder.
 #[derive(Debug)]
 pub(crate) struct UserTable {
     range: UserRange,
@@ -53,12 +54,13 @@ struct TableState {
 }
 
 impl UserTable {
-    /// Opens the table in the state folder, or makes it. `owners` are the users that own folders of projects: a table
-    /// that is older than these folders, or new, assigns none of them to a second tenant.
+    /// Opens the table in the state folder, or makes it. `owners` are the users that own folders of
+    /// projects: a table that is older than these folders, or new, assigns none of them to a second
+    /// tenant.
     ///
     /// # Errors
-    /// The file cannot be read or written, is damaged, or was written by a newer router. The message names the file and
-    /// the fix.
+    /// The file cannot be read or written, is damaged, or was written by a newer router. The
+    /// message names the file and the fix.
     pub(crate) fn open(state: &Path, range: UserRange, owners: &BTreeSet<u32>) -> Result<Self, TableError> {
         let path = state.join(FILE);
         let failed = |error: io::Error| TableError::Io { path: path.clone(), error };
@@ -95,8 +97,8 @@ impl UserTable {
         let uid = state.next;
         if uid > self.range.last() {
             return Err(UserError::Refused(format!(
-                "no user is left for it: all of --cell-users {} have been assigned to projects, each to one; \
-                 name a larger range",
+                "no user is left for it: all of --cell-users {} have been assigned to projects, \
+                 each to one; name a larger range",
                 self.range
             )));
         }
@@ -126,8 +128,8 @@ struct TableContent {
     users: HashMap<Tenant, u32>,
     /// All users that were ever assigned.
     assigned: BTreeSet<u32>,
-    /// Length of the complete lines in bytes. A last line without an end was being written when the router
-    /// was killed: its user was never used.
+    /// Length of the complete lines in bytes. A last line without an end was being written when the
+    /// router was killed: its user was never used.
     length: u64,
 }
 

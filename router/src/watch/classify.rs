@@ -43,8 +43,8 @@ impl PathKind {
     }
 }
 
-/// Returns the activity that an event reports of its file, or `None` if the event says nothing about
-/// the content.
+/// Returns the activity that an event reports of its file, or `None` if the event says nothing
+/// about the content.
 pub(super) fn file_activity(kind: &EventKind) -> Option<FileActivity> {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(FileActivity::Closed),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::stamp::{ProjectStamp, StampReader};
 use crate::root::Root;
 
-/// Age in seconds up to which a file may be written once more without a difference in its times: the
-/// coarsest file time in use (FAT, old NFS) is two seconds.
+/// Age in seconds up to which a file may be written once more without a difference in its times:
+/// the coarsest file time in use (FAT, old NFS) is two seconds.
 const RACY: i64 = 2;
 
 /// The pace of the sweeps over all projects.
@@ -18,9 +18,11 @@ const RACY: i64 = 2;
 pub(super) struct SweepPace {
     /// Pause between two sweeps.
     pub(super) period: Duration,
-    /// Pause after each project, in multiples of the time that it took: 49 is a fiftieth of one core.
+    /// Pause after each project, in multiples of the time that it took: 49 is a fiftieth of one
+    /// core.
     pub(super) rest: u32,
-    /// `true`: file events report most changes, and only projects that certainly differ are reported.
+    /// `true`: file events report most changes, and only projects that certainly differ are
+    /// reported.
     pub(super) has_events: bool,
 }
 
@@ -41,7 +43,8 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Starts the thread. The first sweep begins once a pace is set. `report` returns `false` to end it.
+    /// Starts the thread. The first sweep begins once a pace is set. `report` returns `false` to
+    /// end it.
     ///
     /// # Errors
     /// The thread cannot be started.

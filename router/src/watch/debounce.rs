@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use switchyard_contract::event::Trigger;
 
-/// Number of quiet times after the first change at which a project is read even if it never is quiet...
+/// Number of quiet times after the first change at which a project is read even if it never is
+/// quiet...
 const MAX_QUIET_TIMES: u32 = 10;
 
-/// ... but not before this time. Also the time after its last write for which a writer that is in the
-/// middle of a file is waited for.
+/// ... but not before this time. Also the time after its last write for which a writer that is in
+/// the middle of a file is waited for.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum number of files of a project whose writers are tracked. Files beyond it count as complete.
+/// Maximum number of files of a project with tracked writers. Further files count as complete.
 const MAX_FILES: usize = 10_000;
 
 /// Time after the first change for which writers are waited for at most, so that a project that is
@@ -57,7 +58,7 @@ struct PendingProject {
     trigger: Trigger,
 }
 
-/// The state of a file whose writer may not be done.
+/// The state of a file that a writer may still have open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriterState {
     /// Created: complete already (a link), or about to be written.
@@ -137,7 +138,8 @@ impl ProjectDebouncer {
         *packages = Some(PackageActivity { at, stamp });
     }
 
-    /// Notes a change of the project `name` that a comparison has found, some time after it was made.
+    /// Notes a change of the project `name` that a comparison has found, some time after it was
+    /// made.
     pub(super) fn note_difference(&mut self, name: &str, at: Instant) {
         let project = self.project(name, at);
         project.due = Some(at);
@@ -151,7 +153,8 @@ impl ProjectDebouncer {
         }
     }
 
-    /// Puts a project back, to be taken out again at `due`, or later if there are events until then.
+    /// Puts a project back, to be taken out again at `due`, or later if there are events until
+    /// then.
     pub(super) fn put_back(&mut self, quiet_project: QuietProject, due: Instant) {
         let QuietProject { name, since, packages, trigger } = quiet_project;
         if let Some(project) = self.projects.get_mut(&name) {

@@ -27,8 +27,8 @@ use crate::root::Root;
 /// are read again once they are.
 const START: Duration = Duration::from_secs(2);
 
-/// Time for which projects are gone through before other work gets its turn. One project at least is
-/// gone through each time.
+/// Time for which projects are walked before other work gets its turn. At least one project is
+/// walked each time.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// Maximum number of messages that are handled before other work gets its turn. Each message holds
@@ -44,9 +44,9 @@ pub(super) struct WatchLoop {
     follower: RootFollower,
     debouncer: ProjectDebouncer,
     unreported: UnreportedChanges,
-    /// Projects whose folders have to be gone through.
+    /// Projects with folders that have to be walked.
     resync: FairQueue,
-    /// Quiet projects whose packages have to be complete first.
+    /// Quiet projects that wait until their packages are complete.
     installs: PendingInstalls,
     rescan: RescanTimer,
     changes: Sender<WatchEvent>,
@@ -114,7 +114,7 @@ impl WatchLoop {
         }
     }
 
-    /// Runs until [`WatchMessage::Stop`], or until nobody receives the events.
+    /// Runs until [`WatchMessage::Stop`], or until the receiver of events is gone.
     pub(super) fn run(mut self, messages: &mpsc::Receiver<WatchMessage>) {
         let mut next_check = Instant::now() + follow::CHECK_INTERVAL;
         loop {
@@ -192,7 +192,7 @@ impl WatchLoop {
         }
     }
 
-    /// Goes through the folders of projects whose turn has come, for [`SLICE`].
+    /// Walks the folders of projects in their turn, for [`SLICE`].
     fn sync_folders(&mut self) {
         let began = Instant::now();
         while let Some(name) = self.resync.next(Instant::now()) {
@@ -234,7 +234,7 @@ impl WatchLoop {
         None
     }
 
-    /// Checks the packages of projects whose turn has come, for [`SLICE`].
+    /// Checks the packages of projects in their turn, for [`SLICE`].
     fn check_installs(&mut self, events: &mut Vec<WatchEvent>) {
         let began = Instant::now();
         while let Some(check) = self.installs.check_next(|name| self.tree.packages_of(name)) {

@@ -1,5 +1,5 @@
-//! A queue of projects that wait for work of the watch, each for its turn: no project gets more than a
-//! tenth of the watch's time.
+//! A queue of projects that wait for work of the watch, each for its turn: no project gets more
+//! than a tenth of the watch's time.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub(super) struct FairQueue {
     due: BTreeSet<(Instant, String)>,
     /// The waiting projects, and the time at which each is due.
     waiting: HashMap<String, Instant>,
-    /// End of the pause of each project whose work took long.
+    /// End of the pause of each project that took long.
     rests: HashMap<String, Instant>,
 }
 

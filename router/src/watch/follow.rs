@@ -10,9 +10,9 @@ use crate::root::{FolderIdentity, Root};
 /// Interval between two checks. Each is one `stat` and one `realpath`.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Time without new entries after which a folder that has appeared under the root's name is complete,
-/// so that projects missing from it are gone. Copying one more project takes less time, and a
-/// deletion is not urgent.
+/// Time without new entries after which a folder that has appeared under the root's name is
+/// complete, so that projects missing from it are gone. Copying one more project takes less time,
+/// and a deletion is not urgent.
 const COMPLETE_AFTER: Duration = Duration::from_secs(5);
 
 /// A change of the projects root.

@@ -1,6 +1,6 @@
-//! A watcher for notify over the kernel's inotify. It replaces notify's own watcher, which searches all
-//! watches for each removed folder, keeps reading while nobody takes its events, and confuses the end
-//! of a replaced folder with the end of the folder that is there now.
+//! A watcher for notify over the kernel's inotify. It replaces notify's own watcher, which searches
+//! all watches for each removed folder, keeps reading while its events are not taken, and confuses
+//! the end of a replaced folder with the end of the folder that is there now.
 
 mod table;
 
@@ -34,7 +34,7 @@ const BUFFER: usize = 64 * 1024;
 /// more are read then, and the kernel's queue overflows at worst.
 const BACKLOG: usize = 16_384;
 
-/// Interval between two checks for room, while there is none.
+/// Interval between two checks for room, while the backlog is full.
 const ROOM_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// The watcher. Dropping it ends its thread.
@@ -65,9 +65,9 @@ pub(super) fn watch(debouncer: &mut Debouncer<KernelWatcher, NoCache>, folder: &
     }
 }
 
-/// The error that stands for success. The debouncer lists all paths that were watched successfully and
-/// searches that list at every event, for a cache of files that is not used here. If success is an
-/// error to the debouncer, the list stays empty.
+/// The error that stands for success. The debouncer lists all paths that were watched successfully
+/// and searches that list at every event, for a cache of files that is not used here. If success is
+/// an error to the debouncer, the list stays empty.
 fn success() -> Error {
     Error::new(ErrorKind::Generic(String::new()))
 }
@@ -200,8 +200,8 @@ impl<H: EventHandler> EventReader<H> {
         }
     }
 
-    /// Waits for events, and for room for them: the kernel queues unread events, and reports when its
-    /// queue overflows. Returns `false` after the watcher was dropped.
+    /// Waits for events, and for room for them: the kernel queues unread events, and reports when
+    /// its queue overflows. Returns `false` after the watcher was dropped.
     fn wait(&self) -> bool {
         loop {
             let has_room = self.inotify.backlog.load(Ordering::Relaxed) < BACKLOG;
@@ -247,8 +247,8 @@ impl<H: EventHandler> EventReader<H> {
     }
 }
 
-/// Returns the kind of event for notify. Removals and renames are [`EventKind::Any`], as the debouncer
-/// would drop the events of a file that seems to be created and removed.
+/// Returns the kind of event for notify. Removals and renames are [`EventKind::Any`], as the
+/// debouncer would drop the events of a file that seems to be created and removed.
 fn kind(flags: ReadFlags) -> Option<EventKind> {
     let gone = ReadFlags::MOVED_FROM
         | ReadFlags::MOVED_TO

@@ -1,5 +1,5 @@
-//! Quiet projects whose packages are being installed, perhaps: each is checked when its turn has
-//! come, until its packages are complete.
+//! Quiet projects that may be in the middle of an installation of packages: each is checked in its
+//! turn, until its packages are complete.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(super) enum InstallCheck {
 }
 
 impl PendingInstalls {
-    /// Adds a project, whose packages are checked as soon as its turn has come.
+    /// Adds a project. Its packages are checked in its turn.
     pub(super) fn insert(&mut self, project: QuietProject, now: Instant) {
         self.queue.request(&project.name, now);
         self.projects.insert(project.name.clone(), project);
@@ -56,7 +56,7 @@ impl PendingInstalls {
         self.queue.due()
     }
 
-    /// Checks the project whose turn it is, if any. `folders` returns the folders of packages of a
+    /// Checks the next project that is due, if any. `folders` returns the folders of packages of a
     /// project.
     pub(super) fn check_next(&mut self, folders: impl Fn(&str) -> HashSet<PathBuf>) -> Option<InstallCheck> {
         loop {

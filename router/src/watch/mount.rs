@@ -14,8 +14,8 @@ const WITHOUT_EVENTS: [(u64, &str); 8] = [
     (0x786f_4256, "a VirtualBox share"),
 ];
 
-/// Returns the name of the file system that `path` is on if changes made elsewhere (on another host,
-/// in the layer below) cause no event.
+/// Returns the name of the file system that `path` is on if changes made elsewhere (on another
+/// host, in the layer below) cause no event.
 pub(super) fn without_events(path: &Path) -> Option<&'static str> {
     let kind = rustix::fs::statfs(path).ok()?.f_type;
     name_of(u64::try_from(kind).ok()?)

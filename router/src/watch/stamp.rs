@@ -1,5 +1,5 @@
-//! The stamp of a project: one number over the metadata of its files, which changes with every change
-//! of a file, reported by an event or not.
+//! The stamp of a project: one number over the metadata of its files, which changes with every
+//! change of a file, reported by an event or not.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -159,7 +159,8 @@ impl StampWalk {
         let Ok(mut metadata) = path.symlink_metadata() else { return };
         if metadata.is_symlink() {
             self.stamp.add(path, &metadata);
-            // A link that takes too many steps is not followed: most lead to files that are found anyway.
+            // A link that takes too many steps is not followed: most lead to files that are found
+            // anyway.
             let Ok((real, target)) = self.links.follow(path) else { return };
             if target.is_dir() {
                 if real.starts_with(&self.top) {

@@ -44,7 +44,8 @@ struct DirectoryOwner {
     project: String,
     /// The directory's path, relative to the project.
     below: PathBuf,
-    /// If set, only the entry of this name is the project's: the directory is a parent of an include.
+    /// If set, only the entry of this name is the project's: the directory is a parent of an
+    /// include.
     only: Option<OsString>,
 }
 
@@ -56,8 +57,9 @@ impl DirectoryOwner {
 }
 
 impl WatchTree {
-    /// Starts file events for projects in `root`. `max_folders` and `max_files` are the limits of a valid
-    /// project. The result of starting is returned beside the tree, which works without events, too.
+    /// Starts file events for projects in `root`. `max_folders` and `max_files` are the limits of a
+    /// valid project. The result of starting is returned beside the tree, which works without
+    /// events, too.
     pub(super) fn new(
         root: &Path,
         [max_folders, max_files]: [u64; 2],
@@ -85,12 +87,13 @@ impl WatchTree {
         (tree, result)
     }
 
-    /// The real folder whose projects are watched.
+    /// The real folder of the watched projects.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Watches `root` instead of the present root. Its projects are not watched before [`Self::sync`].
+    /// Watches `root` instead of the present root. Its projects are not watched before
+    /// [`Self::sync`].
     pub(super) fn move_to(&mut self, root: &Path) -> notify::Result<()> {
         let watched = std::mem::take(&mut self.watched).into_keys();
         for directory in watched.chain([self.root.clone()]) {
@@ -137,8 +140,8 @@ impl WatchTree {
         self.projects.keys().cloned().chain(existing).collect()
     }
 
-    /// Returns the folders of packages of the project `name`: its own `node_modules`, which need not
-    /// exist, and those of its folders and includes.
+    /// Returns the folders of packages of the project `name`: its own `node_modules`, which need
+    /// not exist, and those of its folders and includes.
     pub(super) fn packages_of(&self, name: &str) -> HashSet<PathBuf> {
         let is_packages = |directory: &&PathBuf| {
             self.owners(directory).any(|owner| {
@@ -183,9 +186,9 @@ impl WatchTree {
         self.watched.get(directory).into_iter().flatten()
     }
 
-    /// Reads the includes of the project `name` from its configuration. Returns `true` if they differ
-    /// from the known ones. Only for a quiet project: opening a configuration that has just been
-    /// created would look as if its writer had opened it.
+    /// Reads the includes of the project `name` from its configuration. Returns `true` if they
+    /// differ from the known ones. Only for a quiet project: opening a configuration that has just
+    /// been created would look as if its writer had opened it.
     pub(super) fn reload_includes(&mut self, name: &str) -> bool {
         let included = included(&self.root.join(name)).unwrap_or_default().entries;
         let before = self.included.remove(name).unwrap_or_default();
@@ -196,8 +199,8 @@ impl WatchTree {
         differs
     }
 
-    /// Makes the watches match the directories of the project `name`. Returns `true` if a directory is
-    /// watched that was not watched before.
+    /// Makes the watches match the directories of the project `name`. Returns `true` if a directory
+    /// is watched that was not watched before.
     ///
     /// # Errors
     /// The kernel has no watches left, or a directory cannot be watched.
@@ -229,9 +232,9 @@ impl WatchTree {
         }
     }
 
-    /// Updates the watches after a change of the directory entry at `path`: a new directory is watched,
-    /// a removed one no longer. `is_new`: nothing was at `path` before. Returns the projects that need a
-    /// [`Self::sync`] because of it.
+    /// Updates the watches after a change of the directory entry at `path`: a new directory is
+    /// watched, a removed one no longer. `is_new`: nothing was at `path` before. Returns the
+    /// projects that need a [`Self::sync`] because of it.
     ///
     /// # Errors
     /// Those of [`Self::sync`].
@@ -343,8 +346,8 @@ impl WatchTree {
     }
 }
 
-/// Returns `true` for a directory that has vanished before its watch began. Its parent's event reports
-/// that.
+/// Returns `true` for a directory that has vanished before its watch began. Its parent's event
+/// reports that.
 fn is_gone(error: &Error) -> bool {
     match &error.kind {
         ErrorKind::PathNotFound => true,

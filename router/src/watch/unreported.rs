@@ -9,7 +9,8 @@ use super::compare::Difference;
 /// ten milliseconds to arrive.
 const EVENT_DELAY: Duration = Duration::from_secs(1);
 
-/// Number of projects with events above which those are forgotten that no comparison needs any more.
+/// Number of projects with events above which those are forgotten that no comparison needs any
+/// more.
 const MAX_PROJECTS: usize = 10_000;
 
 #[derive(Debug)]
@@ -18,7 +19,8 @@ pub(super) struct UnreportedChanges {
     last_events: HashMap<String, Instant>,
     /// Age from which an event is of no use to a comparison.
     max_age: Duration,
-    /// Differences whose events may still be on their way, and the time until which they may.
+    /// Differences with events that may still be on their way, and the time until which they may
+    /// be.
     pending: Vec<(Difference, Instant)>,
 }
 
@@ -37,12 +39,12 @@ impl UnreportedChanges {
         self.last_events.insert(name.to_owned(), at);
     }
 
-    /// Adds a difference, whose event may arrive within [`EVENT_DELAY`].
+    /// Adds a difference. Its event may arrive within [`EVENT_DELAY`].
     pub(super) fn add(&mut self, difference: Difference, now: Instant) {
         self.pending.push((difference, now + EVENT_DELAY));
     }
 
-    /// Removes and returns the differences whose events should have arrived and have not.
+    /// Removes and returns the differences with events that should have arrived and have not.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<Difference> {
         let last_events = &self.last_events;
         let was_reported = |difference: &Difference| {

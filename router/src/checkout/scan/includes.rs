@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::ListError;
 use crate::project::{Include, Included, included};
 
-/// The reason why a project may not include a path. Continues a sentence whose subject is the include,
-/// as in "../shop is hidden".
+/// The reason why a project may not include a path: the predicate of a sentence about the include,
+/// as in "is hidden: rename it".
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct IncludeRefusal(String);
@@ -31,8 +31,8 @@ pub(crate) enum IncludeSource<'a> {
     Checkout,
 }
 
-/// Returns the includes of the project whose real directory is `root`, each with the real directory of
-/// the `volume` that it lies below.
+/// Returns the includes of the project in the real directory `root`, each with the real directory
+/// of the `volume`.
 pub(super) fn permitted(
     volume: Option<PathBuf>,
     root: &Path,

@@ -1,3 +1,5 @@
+//! Tests of the listing of projects.
+
 use std::os::unix::fs::symlink;
 
 use super::*;

@@ -9,11 +9,12 @@ use super::error::{CheckoutError, CopyFailure};
 use crate::checkout::bounds::Pace;
 use crate::checkout::snapshot::{FileHash, Snapshot, hash};
 
-/// Bytes that are copied between two calls of the pace: some milliseconds. Where the file system can, the
-/// kernel shares pieces of this size with the original.
+/// Bytes that are copied between two calls of the pace: some milliseconds. Where the file system
+/// can, the kernel shares pieces of this size with the original.
 const PIECE: u64 = 8 << 20;
 
-/// Copies a file of the snapshot to `to`, read-only, and checks that the copy has the expected hash.
+/// Copies a file of the snapshot to `to`, read-only, and checks that the copy has the expected
+/// hash.
 ///
 /// # Errors
 /// The file on the volume has changed or cannot be read, the copy cannot be written, or `pace` has

@@ -1,4 +1,5 @@
-//! One checkout in the store: its directory, its packages, and the pin that keeps it from being pruned.
+//! A checkout in the store: its directory, its packages, and the pin that keeps it from being
+//! pruned.
 
 use std::fs;
 use std::io;
@@ -60,8 +61,8 @@ impl Checkout {
         (is_used && fetched.canonicalize().is_ok_and(|real| real == fetched)).then_some(fetched)
     }
 
-    /// The path of the fetched `node_modules` to which the checkout has a folder of links, made by the
-    /// router.
+    /// The path of the fetched `node_modules` to which the checkout has a folder of links, made by
+    /// the router.
     pub(crate) fn linked_node_modules(&self) -> Option<PathBuf> {
         let is_folder = links::is_folder(&self.dir.join(NODE_MODULES));
         self.packages().filter(|_| is_folder).map(|packages| packages.join(NODE_MODULES))
@@ -78,8 +79,8 @@ impl Checkout {
         *self.pin.complete_with() = Some(self.node_modules());
     }
 
-    /// Links the fetched packages in `folder` into the checkout. A `node_modules` of the project's own
-    /// wins.
+    /// Links the fetched packages in `folder` into the checkout. A `node_modules` of the project's
+    /// own wins.
     ///
     /// # Errors
     /// The links cannot be made.
@@ -98,8 +99,8 @@ impl Checkout {
         self.relink(folder, &self.dir.with_file_name(PACKAGES))
     }
 
-    /// Returns `true` if the project's `node_modules` is, or should be, made of the fetched packages in
-    /// `folder`. `has_links`: these come with a list of links.
+    /// Returns `true` if the project's `node_modules` is, or should be, made of the fetched
+    /// packages in `folder`. `has_links`: these come with a list of links.
     fn uses_fetched(&self, folder: &Path, of_volume: &NodeModules, has_links: bool) -> io::Result<bool> {
         let node_modules = self.dir.join(NODE_MODULES);
         let earlier = linked_packages(&self.dir).map(|earlier| earlier.join(NODE_MODULES));
@@ -115,8 +116,8 @@ impl Checkout {
         Ok(is_earlier || is_needed)
     }
 
-    /// Removes the links to the fetched packages, as the volume has other packages now. The next build
-    /// attaches the packages that it needs besides those.
+    /// Removes the links to the fetched packages, as the volume has other packages now. The next
+    /// build attaches the packages that it needs besides those.
     ///
     /// # Errors
     /// A link cannot be removed.
@@ -134,12 +135,13 @@ impl Checkout {
     }
 }
 
-/// Returns the folder of packages that was fetched for the project in `dir`, which is in a checkout.
+/// Returns the folder of packages that was fetched for the project in `dir`, which is in a
+/// checkout.
 pub(super) fn linked_packages(dir: &Path) -> Option<PathBuf> {
     fs::read_link(dir.with_file_name(PACKAGES)).ok()
 }
 
-/// A version whose checkout exists, and its files.
+/// A version with an existing checkout, and its files.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredVersion {
     pub(crate) version: Version,

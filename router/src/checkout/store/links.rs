@@ -1,5 +1,6 @@
-//! The folders of links in a checkout whose project has workspace members, or dependencies that are folders
-//! of it: links to these lead into the version's own checkout, all others to the fetched packages.
+//! The folders of links in a checkout. Links to members of the project's workspace, and to
+//! dependencies that are folders of the project, lead into the checkout itself, all others to the
+//! fetched packages.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _};
@@ -12,7 +13,8 @@ use crate::checkout::node_modules::NodeModules;
 use crate::folder::remove;
 use crate::project::NODE_MODULES;
 
-/// Maximum size of the list in bytes: some ten thousand links. The project's manifests determine its size.
+/// Maximum size of the list in bytes: some ten thousand links. The project's manifests determine
+/// its size.
 const MAX_LIST: u64 = 8 << 20;
 
 /// Mode of the folders: the users of all cells may read them.
@@ -21,7 +23,7 @@ const MODE: u32 = 0o755;
 /// Name of a `node_modules` that is not complete yet, beside the project's directory.
 const UNFINISHED: &str = ".new-links";
 
-/// Reads the list of links that the installer has left in `folder`. Empty if there is none.
+/// Reads the list of links that the installer has left in `folder`. Empty if there is no list.
 ///
 /// # Errors
 /// The list cannot be read or parsed.
@@ -35,8 +37,8 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Makes the folders of links of the project in `dir`, replacing earlier ones. Folders that are `of_volume`
-/// stay.
+/// Makes the folders of links of the project in `dir`, replacing earlier ones. Folders that are
+/// `of_volume` stay.
 ///
 /// # Errors
 /// A folder or link cannot be made or removed.
@@ -115,7 +117,7 @@ fn target(dir: &Path, folder: &Path, to: &Target) -> Option<PathBuf> {
 
 /// The location of a link.
 struct LinkLocation<'a> {
-    /// The folder of the project whose `node_modules` has the link.
+    /// The parent of the `node_modules` that has the link.
     owner: &'a Path,
     /// The name of the package, with its scope.
     name: &'a Path,
@@ -142,8 +144,9 @@ fn is_plain(path: &Path) -> bool {
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-/// Splits a path relative to the project: `true` and the rest for a folder beside it, which the project
-/// includes (`../_say`), `false` and the path for one in it. Returns `None` if it leads elsewhere.
+/// Splits a path relative to the project: `true` and the rest for a folder beside it, which the
+/// project includes (`../_say`), `false` and the path for one in it. Returns `None` if it leads
+/// elsewhere.
 fn in_checkout(path: &Path) -> Option<(bool, &Path)> {
     let Ok(beside) = path.strip_prefix("..") else { return is_plain(path).then_some((false, path)) };
     // The router's own folders in a checkout begin with a dot.
@@ -151,8 +154,8 @@ fn in_checkout(path: &Path) -> Option<(bool, &Path)> {
     (is_plain(beside) && !is_hidden).then_some((true, beside))
 }
 
-/// Returns the path of a folder of the project, or of one beside it in the checkout, if it exists and no
-/// component of the path is a link.
+/// Returns the path of a folder of the project, or of one beside it in the checkout, if it exists
+/// and no component of the path is a link.
 fn within(dir: &Path, path: &Path) -> Option<PathBuf> {
     let (is_beside, path) = in_checkout(path)?;
     let mut found = if is_beside { dir.parent()? } else { dir }.to_owned();

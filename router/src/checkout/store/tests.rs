@@ -1,3 +1,5 @@
+//! Tests of the store of checkouts.
+
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
@@ -277,8 +279,8 @@ fn a_projects_folder_is_included_only_by_projects_that_it_shares_with() {
         ] {
             volume.beside("shop/deno.json", config);
             let begin = format!(
-                "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: put \"switchyard\": \
-                 {{\"share\": [\"blog\"]}} into shop/deno.json"
+                "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: \
+                 put \"switchyard\": {{\"share\": [\"blog\"]}} into shop/deno.json"
             );
             assert!(volume.refused().starts_with(&begin), "{config}: {}", volume.refused());
         }

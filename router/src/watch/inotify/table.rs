@@ -18,8 +18,8 @@ impl WatchTable {
         self.paths.get(&watch)
     }
 
-    /// Adds a watch. The folder of a watch is the newest path that it was added by: a folder that was
-    /// moved keeps its watch.
+    /// Adds a watch. The folder of a watch is the newest path that it was added by: a folder that
+    /// was moved keeps its watch.
     pub(super) fn insert(&mut self, path: &Path, watch: WatchId) {
         if let Some(before) = self.paths.insert(watch, path.to_owned())
             && before != path
@@ -29,8 +29,8 @@ impl WatchTable {
         if let Some(before) = self.watches.insert(path.to_owned(), watch)
             && before != watch
         {
-            // The watch of the folder that had this path before. Without a path it goes on until the
-            // kernel ends it.
+            // The watch of the folder that had this path before. Without a path it goes on until
+            // the kernel ends it.
             self.paths.remove(&before);
         }
     }
@@ -49,8 +49,8 @@ impl WatchTable {
         }
     }
 
-    /// Removes the watches of a folder that was moved away, and of all folders below it: their paths
-    /// may belong to other folders now.
+    /// Removes the watches of a folder that was moved away, and of all folders below it: their
+    /// paths may belong to other folders now.
     pub(super) fn remove_all(&mut self, path: &Path) -> Vec<WatchId> {
         let below = self.watches.range(path.to_owned()..).map(|(below, _)| below);
         let below: Vec<_> = below.take_while(|below| below.starts_with(path)).cloned().collect();

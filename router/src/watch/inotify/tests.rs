@@ -1,3 +1,5 @@
+//! Tests of the inotify watcher.
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};

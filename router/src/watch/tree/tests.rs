@@ -1,3 +1,5 @@
+//! Tests of the tree of watched directories.
+
 use super::*;
 
 fn sync_all(tree: &mut WatchTree) {

@@ -1,5 +1,5 @@
-//! The walk over the directories of a project that watches each of them, before its entries are read,
-//! so that entries that appear meanwhile are not missed.
+//! The walk over the directories of a project that watches each of them, before its entries are
+//! read, so that entries that appear meanwhile are not missed.
 
 use std::collections::HashSet;
 use std::fs;
@@ -38,8 +38,8 @@ pub(super) struct WatchWalk<'a> {
 }
 
 impl<'a> WatchWalk<'a> {
-    /// Creates a walk over the folder `top`, which may be a symbolic link. Without `top`, it walks the
-    /// directories that are pushed, and follows no link.
+    /// Creates a walk over the folder `top`, which may be a symbolic link. Without `top`, it walks
+    /// the directories that are pushed, and follows no link.
     pub(super) fn new(project: &'a str, top: Option<PathBuf>, limits: WalkLimits) -> Self {
         let (visited, left) = (HashSet::new(), Vec::new());
         let links = LinkFollower::default();
@@ -51,8 +51,8 @@ impl<'a> WatchWalk<'a> {
         walk
     }
 
-    /// Continues with the folder `path`, which links may not leave from now on. Folders that were visited
-    /// before may be visited again.
+    /// Continues with the folder `path`, which links may not leave from now on. Folders that were
+    /// visited before may be visited again.
     pub(super) fn include(&mut self, path: PathBuf, below: PathBuf) {
         self.visited.clear();
         self.top = path.canonicalize().ok();
@@ -128,7 +128,8 @@ impl<'a> WatchWalk<'a> {
             self.is_complete = false;
             return;
         };
-        // A link that takes too many steps is not followed: most lead to folders that are found anyway.
+        // A link that takes too many steps is not followed: most lead to folders that are found
+        // anyway.
         if let Ok((real, metadata)) = self.links.follow(link)
             && real.starts_with(top)
             && metadata.is_dir()
