@@ -153,7 +153,7 @@ impl Packages {
         })?;
         installer::run(settings, &spec.tenant.project, spec.install.clone()).await?;
         let packages = self.clone();
-        let kept = spawn_blocking(move || {
+        let published = spawn_blocking(move || {
             let folder = staging.path();
             // Archives give their files any owner and mode.
             take_over(folder).context("take over the fetched packages")?;
@@ -166,7 +166,7 @@ impl Packages {
             packages.downloads.prune();
             anyhow::Ok(())
         });
-        kept.await.map_err(anyhow::Error::from).flatten().map_err(failed)
+        published.await.map_err(anyhow::Error::from).flatten().map_err(failed)
     }
 
     /// Makes the folder to be filled, and completes the request to the installer.

@@ -86,7 +86,7 @@ pub(crate) enum UserError {
     Failed(#[from] anyhow::Error),
 }
 
-/// The paths external of the state folder that a process needs.
+/// The paths outside of the state folder that a process needs.
 #[derive(Debug, Default)]
 pub(crate) struct ExternalPaths<'a> {
     pub(crate) read: Vec<&'a Path>,

@@ -56,6 +56,9 @@ impl From<Diagnostic> for ListError {
 }
 
 /// Lists the project in `root` and its `includes`, following symbolic links that stay inside.
+///
+/// # Errors
+/// [`ListError`].
 pub(super) fn list(
     root: &Path,
     includes: IncludeSource<'_>,

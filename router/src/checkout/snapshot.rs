@@ -104,6 +104,7 @@ pub(super) enum ReadError {
 }
 
 impl ReadError {
+    /// The error for a `path` that could not be read.
     pub(super) fn of(path: &str, error: &io::Error) -> Self {
         match unreadable(path, error) {
             ListError::Invalid(diagnostic) => Self::Invalid(diagnostic),

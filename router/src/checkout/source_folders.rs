@@ -92,11 +92,17 @@ impl SourceFolders {
     }
 
     /// Opens the file or folder at `at` for reading its metadata only.
+    ///
+    /// # Errors
+    /// The path does not exist any more, or leads through a symbolic link now.
     pub(super) fn open_path(&self, at: &FileLocation) -> rustix::io::Result<OwnedFd> {
         open_beneath(self.0[at.folder].folder.as_fd(), &at.below, OFlags::PATH)
     }
 
     /// Opens a folder for listing.
+    ///
+    /// # Errors
+    /// The folder does not exist any more, or cannot be read.
     pub(super) fn open_folder(&self, at: &FileLocation) -> rustix::io::Result<OwnedFd> {
         open_beneath(self.0[at.folder].folder.as_fd(), &at.below, OFlags::DIRECTORY)
     }

@@ -36,6 +36,7 @@ impl Authorities {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = certificates;
     }
 
+    /// The present certificates.
     pub(super) fn get(&self) -> Option<String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

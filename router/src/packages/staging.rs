@@ -27,6 +27,7 @@ impl StagingFolder {
         Ok(Self { path: Some(path) })
     }
 
+    /// The path of the folder.
     pub(super) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(""))
     }

@@ -67,7 +67,7 @@ enum WriterState {
     Open,
 }
 
-/// PackageActivity that may be in the middle of an installation.
+/// The activity of an installer that may be in the middle of an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PackageActivity {
     /// Time of the last activity.
@@ -103,6 +103,7 @@ impl QuietProject {
 }
 
 impl ProjectDebouncer {
+    /// `quiet`: the time without events after which a project is quiet.
     pub(super) fn new(quiet: Duration) -> Self {
         Self { quiet, projects: BTreeMap::new() }
     }
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_whose_packages_are_being_installed_is_looked_at_again_when_it_was_put_back() {
+    fn a_project_with_an_installation_under_way_is_checked_again_after_it_was_put_back() {
         let mut scene = Scene::new();
         scene.debouncer.note_packages("a", scene.at(0));
         let quiet_project = scene.debouncer.take_quiet(scene.at(100)).remove(0);
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_by_comparison_is_not_waited_for() {
+    fn a_change_that_was_found_by_comparison_is_not_waited_for() {
         let mut scene = Scene::new();
         scene.note(0, FileActivity::Written);
         scene.debouncer.note_difference("a", scene.at(50));

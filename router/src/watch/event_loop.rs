@@ -59,6 +59,7 @@ impl From<QuietProject> for WatchEvent {
 }
 
 impl WatchLoop {
+    /// The state before [`Self::begin`]. Events are sent to `changes`.
     pub(super) fn new(
         settings: &WatchSettings,
         tree: WatchTree,

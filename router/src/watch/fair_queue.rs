@@ -10,6 +10,7 @@ const REST: u32 = 9;
 /// Longest work that needs no pause: the pass over a project of a hundred folders.
 const SHORT: Duration = Duration::from_millis(5);
 
+/// The queue. A project waits in it at most once.
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
     due: BTreeSet<(Instant, String)>,

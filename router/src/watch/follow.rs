@@ -26,6 +26,7 @@ pub(super) enum RootChange {
     Complete,
 }
 
+/// The last known state of the projects root.
 pub(super) struct RootFollower {
     root: Root,
     /// `None` while the root is missing.

@@ -16,6 +16,7 @@ const REST: u32 = 49;
 /// ... and a fifth where there are none, as changes wait for the comparison then.
 const REST_WITHOUT_EVENTS: u32 = 4;
 
+/// The state of polling. Sets the pace of the comparison.
 pub(super) struct Polling {
     /// Interval of polling; `None` while file events are enough.
     period: Option<Duration>,
@@ -26,6 +27,8 @@ pub(super) struct Polling {
 }
 
 impl Polling {
+    /// `period`: the interval of `--poll`, if given. `compare`: the interval of comparisons beside
+    /// events.
     pub(super) fn new(
         period: Option<Duration>,
         compare: Duration,

@@ -9,6 +9,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// ... and what each project adds to it. Reading an unchanged project takes a millisecond or two.
 const PAUSE_EACH: Duration = Duration::from_millis(10);
 
+/// The time of the next rescan, and of the last one.
 #[derive(Debug, Default)]
 pub(super) struct RescanTimer {
     due: Option<Instant>,

@@ -53,6 +53,7 @@ pub(super) struct StampReader<'a> {
 }
 
 impl<'a> StampReader<'a> {
+    /// `root`: the real folder of the projects.
     pub(super) fn new(root: &'a Path) -> Self {
         Self { root, includes: HashMap::new() }
     }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_changes_the_stamp_and_nothing_else_does() {
+    fn files_that_count_change_the_stamp_and_others_do_not() {
         let scene = Scene::new();
         let mut last = scene.stamp("a").unwrap();
         for leftover in

@@ -94,6 +94,9 @@ impl WatchTree {
 
     /// Watches `root` instead of the present root. Its projects are not watched before
     /// [`Self::sync`].
+    ///
+    /// # Errors
+    /// The root cannot be watched.
     pub(super) fn move_to(&mut self, root: &Path) -> notify::Result<()> {
         let watched = std::mem::take(&mut self.watched).into_keys();
         for directory in watched.chain([self.root.clone()]) {
@@ -106,6 +109,9 @@ impl WatchTree {
     }
 
     /// Watches the folder that the projects are in.
+    ///
+    /// # Errors
+    /// The root cannot be watched.
     pub(super) fn watch_root(&mut self) -> notify::Result<()> {
         let root = self.root.clone();
         self.watch(&root)

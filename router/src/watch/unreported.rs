@@ -13,6 +13,7 @@ const EVENT_DELAY: Duration = Duration::from_secs(1);
 /// more.
 const MAX_PROJECTS: usize = 10_000;
 
+/// The differences that wait for their events, and the times of recent events.
 #[derive(Debug)]
 pub(super) struct UnreportedChanges {
     /// Time of the newest event of each project.

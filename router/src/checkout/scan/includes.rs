@@ -33,6 +33,9 @@ pub(crate) enum IncludeSource<'a> {
 
 /// Returns the includes of the project in the real directory `root`, each with the real directory
 /// of the `volume`.
+///
+/// # Errors
+/// The configuration or one of its includes is not valid, or the volume has moved.
 pub(super) fn permitted(
     volume: Option<PathBuf>,
     root: &Path,

@@ -46,6 +46,7 @@ pub(in crate::checkout) struct FileStamp {
 }
 
 impl FileStamp {
+    /// The stamp of a file with this status.
     pub(super) fn of(status: &Stat) -> Self {
         #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
         Self {

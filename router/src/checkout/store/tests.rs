@@ -160,7 +160,7 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
 }
 
 #[test]
-fn packages_below_the_project_in_whose_place_a_link_is_put_later_are_not_the_versions() {
+fn packages_below_the_project_that_are_replaced_by_a_link_later_are_not_the_versions() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     volume.beside("blog/lib/node_modules/x/i.js", "1");

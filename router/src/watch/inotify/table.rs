@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// A watch of the kernel: its watch descriptor.
 pub(super) type WatchId = i32;
 
+/// The table. Each folder has at most one watch, and each watch at most one folder.
 #[derive(Debug, Default)]
 pub(super) struct WatchTable {
     watches: BTreeMap<PathBuf, WatchId>,

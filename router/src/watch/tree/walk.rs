@@ -21,6 +21,7 @@ pub(super) struct WalkLimits {
     pub(super) entries: usize,
 }
 
+/// The state of a walk.
 pub(super) struct WatchWalk<'a> {
     project: &'a str,
     limits: WalkLimits,
@@ -138,7 +139,10 @@ impl<'a> WatchWalk<'a> {
         }
     }
 
-    /// Watches a `node_modules` and the scopes and stores in it, those that are real directories.
+    /// Watches a `node_modules`, and the scopes and stores in it that are real directories.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`].
     pub(super) fn packages(
         &mut self,
         tree: &mut WatchTree,
