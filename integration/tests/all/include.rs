@@ -196,9 +196,9 @@ async fn a_folder_that_appears_later_is_waited_for() {
     let failed = events.wait_failed("a").await.data.error.unwrap();
     assert_eq!(failed.file.as_deref(), Some("deno.json"));
     assert!(
-        failed
-            .message
-            .starts_with("\"switchyard.include\" in deno.json names \"../_libs/shared\", which does not exist"),
+        failed.message.starts_with(
+            "\"switchyard.include\" in deno.json names \"../_libs/shared\", which does not exist"
+        ),
         "{}",
         failed.message
     );

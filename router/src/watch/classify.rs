@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_sources_packages_and_leftovers_are_told_apart() {
+    fn paths_of_sources_packages_and_leftovers_are_distinguished() {
         let packages = |holds_packages| PathKind::Packages { holds_packages };
         for (path, expected) in [
             ("", PathKind::Source),

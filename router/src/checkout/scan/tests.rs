@@ -45,7 +45,7 @@ fn editors_leftovers_git_and_packages_do_not_count() {
 }
 
 #[test]
-fn links_count_as_what_they_point_to_while_they_stay_inside() {
+fn links_count_as_their_targets_while_they_stay_inside() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("lib")).unwrap();
     std::fs::write(dir.path().join("lib/a.ts"), "1").unwrap();

@@ -90,7 +90,7 @@ impl Checkout {
         if self.uses_fetched(folder, &of_volume, !links.is_empty())? {
             let node_modules = self.dir.join(NODE_MODULES);
             if links.is_empty() {
-                links::clear(&node_modules)?;
+                node_modules::clear(&node_modules)?;
                 self.relink(&folder.join(NODE_MODULES), &node_modules)?;
             } else {
                 links::create(&self.dir, folder, &links, &of_volume)?;
@@ -123,7 +123,7 @@ impl Checkout {
     /// A link cannot be removed.
     pub(super) fn detach(&self, files: &Files) -> io::Result<()> {
         node_modules::clear_fetched(&self.dir, files)?;
-        links::clear(&self.dir.with_file_name(PACKAGES))
+        node_modules::clear(&self.dir.with_file_name(PACKAGES))
     }
 
     /// Makes `link` lead to `target`, in one step.

@@ -9,8 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use switchyard_protocol::{Link, Target, fetched};
 
-use crate::checkout::node_modules::NodeModules;
-use crate::folder::remove;
+use crate::checkout::node_modules::{NodeModules, clear};
 use crate::project::NODE_MODULES;
 
 /// Maximum size of the list in bytes: some ten thousand links. The project's manifests determine
@@ -171,20 +170,6 @@ fn within(dir: &Path, path: &Path) -> Option<PathBuf> {
 /// Returns `true` for a folder that is not a symbolic link.
 pub(super) fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|status| status.is_dir())
-}
-
-/// Removes a link or a folder of links, if it exists.
-///
-/// # Errors
-/// The link cannot be removed.
-pub(super) fn clear(path: &Path) -> io::Result<()> {
-    if is_folder(path) {
-        remove(path);
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Makes a folder that the users of all cells may read.

@@ -340,7 +340,7 @@ fn a_folder_that_is_a_link_to_elsewhere_when_it_is_copied_is_not_followed() {
     std::os::unix::fs::symlink("../elsewhere", &lib).unwrap();
     let version = Version::new(&volume.name, snapshot.digest);
     let made = volume.store.make(&version, &snapshot, None, &|_| Ok(()));
-    assert!(matches!(made, Err(CheckoutError::Moved)), "though what it would have read is the same");
+    assert!(matches!(made, Err(CheckoutError::Moved)), "though the file elsewhere has the same content");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_removed_folder_is_forgotten_and_one_in_its_place_is_another_one() {
 }
 
 #[test]
-fn events_that_nobody_takes_are_not_read_without_end_and_lost_ones_are_reported() {
+fn events_that_are_not_taken_are_not_read_without_end_and_lost_ones_are_reported() {
     let mut scene = Scene::new();
     scene.watch("");
     let file = fs::File::create(scene.path("file")).unwrap();
