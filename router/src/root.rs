@@ -13,10 +13,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, FileType, statat};
 use switchyard_contract::project::is_ignored;
 
-use crate::atomic_file::{self, Durability};
-
-/// Mode of the file that names the trusted folder.
-const FILE_MODE: u32 = 0o600;
+use crate::atomic_file;
 
 /// The projects root. Clones share one state.
 #[derive(Debug, Clone)]
@@ -112,9 +109,7 @@ impl Root {
     pub(crate) fn trust(&self, identity: Option<FolderIdentity>) {
         *self.trusted() = identity;
         let (Some(identity), Some(file)) = (identity, self.0.file.get()) else { return };
-        if let Err(error) =
-            atomic_file::write(file, identity.to_line().as_bytes(), FILE_MODE, Durability::Synced)
-        {
+        if let Err(error) = atomic_file::write(file, identity.to_line().as_bytes(), atomic_file::PRIVATE) {
             tracing::warn!("{} cannot be written: {error}", file.display());
         }
     }

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 
 use super::{UserError, UserRange};
-use crate::atomic_file::{self, Durability};
+use crate::atomic_file;
 use crate::version::Tenant;
 
 /// Name of the file in the state folder.
@@ -25,9 +25,6 @@ const HEADER: &str = "switchyard cell users ";
 
 /// The format of the file. A router refuses newer ones.
 const FORMAT: &str = "1";
-
-/// Mode of the file.
-const MODE: u32 = 0o600;
 
 /// The fix for a file that cannot be used.
 const FIX: &str = "restore it from a backup, or move it away: every project then gets \
@@ -66,7 +63,7 @@ impl UserTable {
         let failed = |error: io::Error| TableError::Io { path: path.clone(), error };
         if !path.try_exists().map_err(failed)? {
             let header = format!("{HEADER}{FORMAT}\n");
-            atomic_file::write(&path, header.as_bytes(), MODE, Durability::Synced).map_err(failed)?;
+            atomic_file::write(&path, header.as_bytes(), atomic_file::PRIVATE).map_err(failed)?;
         }
         let file = File::options().read(true).write(true).open(&path).map_err(failed)?;
         let bytes = fs::read(&path).map_err(failed)?;
