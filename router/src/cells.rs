@@ -39,7 +39,7 @@ use crate::folder::Trash;
 use crate::inspect::Inspectable;
 use crate::policy::Grant;
 use crate::project::{Include, diagnostic};
-use crate::user::{Outside, UserError, Users};
+use crate::user::{ExternalPaths, UserError, Users};
 use crate::version::Version;
 
 /// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
@@ -118,7 +118,7 @@ impl Order {
             root: self.root().to_owned(),
             node_modules: own
                 .or_else(|| self.checkout.fetched_node_modules())
-                .or_else(|| self.checkout.laid_out()),
+                .or_else(|| self.checkout.linked_node_modules()),
             other_node_modules: others,
             packages: self.checkout.packages(),
             entry: self.entry.path.clone(),
@@ -163,11 +163,11 @@ struct Folders {
 }
 
 /// The paths outside of the state folder that a start names.
-fn outside(start: &Start) -> Outside<'_> {
+fn outside(start: &Start) -> ExternalPaths<'_> {
     let packages = || start.node_modules.iter().chain(start.other_node_modules.values());
     let read = packages().chain(&start.permissions.read).map(PathBuf::as_path);
     let write = start.permissions.write.iter().map(PathBuf::as_path);
-    Outside { read: read.collect(), write: write.collect() }
+    ExternalPaths { read: read.collect(), write: write.collect() }
 }
 
 /// Why a version has no cell.

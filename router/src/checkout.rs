@@ -1,16 +1,17 @@
-//! From a directory on the volume to an immutable checkout: read what is there, tell its digest,
-//! keep a read-only copy. Blocking; knows neither cells nor requests.
+//! Checkouts: the way from a project's directory on the volume to an immutable copy. Reads the
+//! files, computes their digest, and keeps a read-only copy. Blocking; knows neither cells nor
+//! requests.
 
 mod bounds;
-mod packages;
+mod node_modules;
 mod scan;
 mod snapshot;
+mod source_folders;
 mod store;
 mod tar;
 mod times;
-mod tops;
 
-pub(crate) use bounds::{Bounds, Interrupted};
-pub(crate) use packages::NodeModules;
+pub(crate) use bounds::{Interruption, ReadBounds};
+pub(crate) use node_modules::NodeModules;
 pub(crate) use snapshot::{FileHash, Files, HashCache, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

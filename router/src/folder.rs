@@ -1,5 +1,6 @@
-//! Folders of the router's own in its state folder: counted and given away by descriptors, one level at a time, whatever a
-//! project has made in them. No path to what is inside is ever built, and nothing recurses.
+//! Folders in the state folder: measured, removed and given away through descriptors, one level at
+//! a time, whatever a project has made in them. No path to an entry is ever built, and nothing
+//! recurses.
 
 mod owner;
 mod trash;
@@ -16,18 +17,19 @@ pub(crate) use switchyard_program::removal::try_remove;
 pub(crate) use self::owner::{NOT_SHARED, claim, share, take_over};
 pub(crate) use self::trash::Trash;
 
-/// Everything below one or more folders.
+/// The disk usage of everything below one or more folders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Bytes on the disk.
+    /// Bytes that are allocated on disk.
     pub(crate) bytes: u64,
-    /// Files, folders and links, each by its name: a second name for a file counts as well.
+    /// Number of names of files, folders and links. Each hard link to a file counts.
     pub(crate) files: u64,
-    /// Something lies deeper than is counted.
+    /// `true`: entries deeper than [`COUNTED_DEPTH`] are not counted.
     pub(crate) is_too_deep: bool,
 }
 
-/// Removes a folder with all that is in it, if it is there. One that cannot be removed is logged, and stays.
+/// Removes a folder with everything in it, if it exists. If it cannot be removed, that is logged,
+/// and it stays.
 pub(crate) fn remove(path: &Path) {
     match try_remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -37,7 +39,8 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
-/// Adds up what is below `folder`. What vanishes meanwhile, or cannot be entered, counts as its name alone.
+/// Measures everything below `folder`. An entry that vanishes meanwhile, or a folder that cannot be
+/// entered, counts as its name alone.
 pub(crate) fn measure(folder: &Path) -> Usage {
     let mut usage = Usage::default();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -80,7 +83,7 @@ impl std::iter::Sum for Usage {
     }
 }
 
-/// The names in a folder; none when it cannot be read.
+/// Returns the names in a folder; none if it cannot be read.
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()

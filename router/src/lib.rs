@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod server;
 
 mod admin;
+mod atomic_file;
 mod cells;
 mod checkout;
 mod drain;

@@ -1,5 +1,5 @@
-//! Symbolic links, followed in a bounded number of steps. One path may be worth a hundred thousand steps to the kernel and to
-//! the C library: 40 links, each of which names 2,000 folders and the next link.
+//! Symbolic links, followed in a bounded number of steps. One path may cost the kernel and the C
+//! library a hundred thousand steps: 40 links, each of which names 2,000 folders and the next link.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -8,28 +8,32 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// Links in one another, as many as the kernel follows.
+/// Maximum number of links on one path: the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
-/// The steps that may be made for a project when its folders are gone through: fifty milliseconds. A link takes as many as
-/// its target has components, five or so.
-const STEPS: usize = 20_000;
+/// Maximum number of steps in one walk over a project: fifty milliseconds. A link takes one step
+/// for each component of its target, five or so.
+const MAX_STEPS: usize = 20_000;
 
-/// The steps that are left.
+/// Follows the links of one walk, as long as the walk has steps left.
 #[derive(Debug)]
-pub(crate) struct Steps(usize);
+pub(crate) struct LinkFollower {
+    steps_left: usize,
+}
 
-impl Default for Steps {
+impl Default for LinkFollower {
     fn default() -> Self {
-        Self(STEPS)
+        Self { steps_left: MAX_STEPS }
     }
 }
 
-impl Steps {
-    /// Follows the link at `link`, whose folder has no links in its path. Returns what it leads to, and its real path.
+impl LinkFollower {
+    /// Follows the link at `link`. The path of its folder must not have links. Returns the real
+    /// path of the target, and its metadata.
     ///
     /// # Errors
-    /// There is nothing, it cannot be looked at, or it takes more steps than are left: those are used up then.
+    /// The target does not exist or cannot be read, or the link takes more steps than are left. In
+    /// that case no steps are left for other links.
     pub(crate) fn follow(&mut self, link: &Path) -> io::Result<(PathBuf, Metadata)> {
         let mut real = link.parent().unwrap_or(Path::new("/")).to_owned();
         let mut left: Vec<OsString> = link.file_name().map(OsString::from).into_iter().collect();
@@ -62,8 +66,8 @@ impl Steps {
     }
 
     fn take(&mut self, count: usize) -> io::Result<()> {
-        let left = self.0.checked_sub(count);
-        self.0 = left.unwrap_or(0);
+        let left = self.steps_left.checked_sub(count);
+        self.steps_left = left.unwrap_or(0);
         left.map(|_| ()).ok_or_else(|| io::Error::other("the symbolic links take too many steps"))
     }
 }
@@ -97,15 +101,15 @@ mod tests {
             ("slash", "/"),
         ] {
             symlink(target, root.join(name)).unwrap();
-            let found = Steps::default().follow(&root.join(name)).map(|(real, _)| real).ok();
+            let found = LinkFollower::default().follow(&root.join(name)).map(|(real, _)| real).ok();
             let expected = root.join(name).canonicalize().ok();
-            // What is behind a descriptor need not have a path.
+            // The target of a descriptor need not have a path.
             assert!(found == expected || name == "proc", "{name}: {found:?}, {expected:?}");
         }
     }
 
     #[test]
-    fn links_that_take_the_kernel_long_are_given_up() {
+    fn links_that_take_the_kernel_long_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::create_dir(root.join("d")).unwrap();
@@ -114,9 +118,9 @@ mod tests {
             let target = format!("{}{}", "d/../".repeat(800), link - 1);
             symlink(target, root.join(link.to_string())).unwrap();
         }
-        let mut steps = Steps::default();
-        assert!(steps.follow(&root.join("1")).is_ok());
-        assert!(steps.follow(&root.join("30")).is_err());
-        assert!(steps.follow(&root.join("0")).is_err(), "there are no steps left");
+        let mut links = LinkFollower::default();
+        assert!(links.follow(&root.join("1")).is_ok());
+        assert!(links.follow(&root.join("30")).is_err());
+        assert!(links.follow(&root.join("0")).is_err(), "there are no steps left");
     }
 }

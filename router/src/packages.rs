@@ -1,22 +1,22 @@
-//! Packages that are fetched for versions, below `<state>/packages`: `<tenant>/<key>.<n>` holds
-//! what versions of a project
-//! need that name the same dependencies, `.downloads` the tarballs that all projects share. Knows folders and the process
-//! that fills them; which version uses which folder is for others to know.
+//! Packages that are fetched for versions, in `<state>/packages`: `<tenant>/<key>.<n>` holds the
+//! packages of a project's versions that name the same dependencies, `.downloads` the tarballs that
+//! all projects share. Knows the folders and the process that fills them, but not which version
+//! uses which folder.
 
 mod downloads;
 mod installer;
 mod key;
 mod manifests;
-mod mentions;
+mod settings;
+mod specifiers;
+mod staging;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::event::Diagnostic;
@@ -24,92 +24,66 @@ use switchyard_protocol::{Install, fetched};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use self::downloads::Downloads;
+use self::downloads::DownloadCache;
+use self::staging::StagingFolder;
 use crate::folder::{names, remove, take_over};
 use crate::project::diagnostic;
-use crate::user::{Outside, User, UserError, Users};
+use crate::user::{ExternalPaths, User, UserError, Users};
 use crate::version::Tenant;
 
-pub(crate) use self::key::Key;
+pub(crate) use self::key::DependencyKey;
 pub(crate) use self::manifests::{dev_dependencies, has_dependencies};
-pub(crate) use self::mentions::Mentions;
+pub(crate) use self::settings::{Authorities, InstallerSettings};
+pub(crate) use self::specifiers::Specifiers;
 
-/// Bytes of the list of what could not be fetched.
+/// Maximum size in bytes of the list of specifiers that could not be fetched.
 const MAX_FAILED: u64 = 8 << 20;
 
-/// Marks a folder that is not finished.
+/// Prefix of folders that are not complete, or are being removed.
 const UNFINISHED: &str = ".new-";
 
-/// At once: each may use a gigabyte of memory for a while, and most wait for the network.
+/// Maximum number of installations at once: each may use a gigabyte of memory for a while, and most
+/// of them wait for the network.
 const INSTALLATIONS: usize = 2;
-
-/// How packages are fetched, where they are.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    /// `switchyard-cell`
-    pub(crate) binary: PathBuf,
-    /// How long one installation may take.
-    pub(crate) patience: Duration,
-    /// The users that it is done as.
-    pub(crate) users: Arc<Users>,
-    /// What the operator's own environment says of registries: their URLs.
-    pub(crate) registries: Vec<(String, String)>,
-    /// Certificates (PEM) of authorities that are trusted besides Mozilla's.
-    pub(crate) authorities: Authorities,
-}
-
-/// Certificates (PEM) that may be read again while the router runs. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Authorities(Arc<RwLock<Option<String>>>);
-
-impl Authorities {
-    pub(crate) fn new(certificates: Option<String>) -> Self {
-        Self(Arc::new(RwLock::new(certificates)))
-    }
-
-    pub(crate) fn set(&self, certificates: Option<String>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certificates;
-    }
-
-    fn get(&self) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// All folders of packages.
 #[derive(Debug)]
 pub(crate) struct Packages {
     root: PathBuf,
-    /// `None`: nothing is fetched.
-    settings: Option<Settings>,
-    downloads: Downloads,
+    /// `None`: packages are not fetched.
+    settings: Option<InstallerSettings>,
+    downloads: DownloadCache,
     permits: Semaphore,
+    /// Number of the next unfinished folder.
     next: AtomicU64,
-    /// Between the making of a folder and its first use, it is not pruned.
-    settling: Mutex<()>,
+    /// Held from the time when a folder gets its name, or is found, until a checkout is linked to
+    /// it, so that the folder is not pruned in between.
+    attaching: Mutex<()>,
 }
 
-/// For whom.
+/// The packages that a version needs.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct InstallSpec {
     pub(crate) tenant: Tenant,
-    /// Its folder of packages is left out: it is made here.
+    /// The request to the installer. [`Packages::install`] fills in the folders and the identity.
     pub(crate) install: Install,
-    pub(crate) key: Key,
-    /// The mentions of the version's modules.
-    pub(crate) mentions: Mentions,
+    /// The key of the version's dependencies.
+    pub(crate) key: DependencyKey,
+    /// The specifiers in the version's modules.
+    pub(crate) specifiers: Specifiers,
 }
 
 impl Packages {
-    /// Opens the folder below `state` and clears away what a killed router left half made.
+    /// Opens the folder in the state folder `state`, and removes the unfinished folders of a router
+    /// that was killed.
     ///
     /// # Errors
     /// The folder cannot be made or read.
-    pub(crate) fn open(state: &Path, settings: Option<Settings>) -> Result<Self> {
+    pub(crate) fn open(state: &Path, settings: Option<InstallerSettings>) -> Result<Self> {
         let root = state.join("packages");
         fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
         let root = root.canonicalize().context("resolve the state folder")?;
-        let downloads = Downloads::open(&root, settings.as_ref().map(|settings| &*settings.users))?;
+        let downloads = DownloadCache::open(&root, settings.as_ref().map(|settings| &*settings.users))?;
         for project in names(&root) {
             for name in names(&root.join(&project)) {
                 if name.starts_with(UNFINISHED) {
@@ -123,41 +97,43 @@ impl Packages {
             downloads,
             permits: Semaphore::new(INSTALLATIONS),
             next: AtomicU64::new(0),
-            settling: Mutex::default(),
+            attaching: Mutex::default(),
         })
     }
 
-    /// Whether the operator allows that packages are fetched.
+    /// Returns `true` if the operator allows fetching packages.
     pub(crate) fn may_install(&self) -> bool {
         self.settings.is_some()
     }
 
-    /// Hands the newest folder of these dependencies to `attach`, which makes it a version's.
-    /// Returns whether there is one that was filled for all of `mentions`.
+    /// Calls `attach` with the newest folder of these dependencies, if it was filled for all of
+    /// `specifiers`. `attach` links a version's checkout to it. Returns `false` if there is no such
+    /// folder. Blocking.
     ///
     /// # Errors
     /// Those of `attach`.
     pub(crate) fn reuse(
         &self,
         tenant: &Tenant,
-        key: &Key,
-        mentions: &Mentions,
+        key: &DependencyKey,
+        specifiers: &Specifiers,
         attach: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let _settling = self.settling();
-        // A router that fetches nothing has nothing better.
-        let is_enough = |folder: &Path| !self.may_install() || covered(folder).cover(mentions);
+        let _attaching = self.attaching();
+        // A router that does not fetch packages uses an incomplete folder, too.
+        let is_enough = |folder: &Path| !self.may_install() || filled_for(folder).contains_all(specifiers);
         let found = self.newest(tenant, key).filter(|(_, folder)| is_enough(folder));
-        found.map(|(_, folder)| attach(&folder)).transpose().map(|done| done.is_some())
+        found.map(|(_, folder)| attach(&folder)).transpose().map(|attached| attached.is_some())
     }
 
-    /// Makes a folder with what `order` needs and hands it to `attach`. Dropped, it ends what it has begun.
+    /// Fetches the packages of `spec` into a new folder, and calls `attach` with it. Dropping the
+    /// future ends the installation.
     ///
     /// # Errors
-    /// Why there is none, for the project's author to read.
+    /// The packages could not be fetched. The diagnostic is for the project's author.
     pub(crate) async fn install(
         self: &Arc<Self>,
-        mut order: Order,
+        mut spec: InstallSpec,
         attach: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Diagnostic> {
         let failed = |error: anyhow::Error| diagnostic(format!("no packages could be fetched: {error:#}"));
@@ -167,76 +143,77 @@ impl Packages {
         let _permit = self.permits.acquire().await.map_err(|error| failed(error.into()))?;
         let (packages, users) = (self.clone(), settings.users.clone());
         let prepared = spawn_blocking(move || {
-            let unfinished = packages.prepare(&mut order, &users)?;
-            Ok((order, unfinished))
+            let staging = packages.prepare(&mut spec, &users)?;
+            Ok((spec, staging))
         });
         let prepared = prepared.await.map_err(|error| UserError::Failed(error.into())).flatten();
-        let (order, unfinished) = prepared.map_err(|error| match error {
+        let (spec, staging) = prepared.map_err(|error| match error {
             UserError::Refused(message) => diagnostic(message),
             UserError::Failed(error) => failed(error),
         })?;
-        installer::run(settings, &order.tenant.project, order.install.clone()).await?;
+        installer::run(settings, &spec.tenant.project, spec.install.clone()).await?;
         let packages = self.clone();
-        let kept = spawn_blocking(move || {
-            let Unfinished(written) = &unfinished;
-            // Archives say of their files what they like.
-            take_over(written).context("take over what was fetched")?;
-            let mentions = order.mentions.clone().without(&unfetched(written)?);
-            let mentions = serde_json::to_vec(&mentions).context("write what was asked for")?;
-            fs::write(written.join(fetched::MENTIONS), mentions)?;
-            // A folder that is there after a power cut is whole.
-            rustix::fs::syncfs(fs::File::open(written)?)?;
-            packages.settle(&order, written, attach)?;
+        let published = spawn_blocking(move || {
+            let folder = staging.path();
+            // Archives give their files any owner and mode.
+            take_over(folder).context("take over the fetched packages")?;
+            let specifiers = spec.specifiers.clone().without(&unfetched(folder)?);
+            let specifiers = serde_json::to_vec(&specifiers).context("encode the specifiers")?;
+            fs::write(folder.join(fetched::MENTIONS), specifiers)?;
+            // The folder gets its name only after its content is on disk.
+            rustix::fs::syncfs(fs::File::open(folder)?)?;
+            packages.publish(&spec, staging, attach)?;
             packages.downloads.prune();
             anyhow::Ok(())
         });
-        kept.await.map_err(anyhow::Error::from).flatten().map_err(failed)
+        published.await.map_err(anyhow::Error::from).flatten().map_err(failed)
     }
 
-    /// Makes the folder to be filled, and says in `order` what there is to fill it with.
-    fn prepare(&self, order: &mut Order, users: &Users) -> Result<Unfinished, UserError> {
-        let user = users.of(&order.tenant)?;
-        let unfinished = self.unfinished(&order.tenant, users, user)?;
-        let checkout = order.install.checkout.parent().unwrap_or(&order.install.checkout);
+    /// Makes the folder to be filled, and completes the request to the installer.
+    fn prepare(&self, spec: &mut InstallSpec, users: &Users) -> Result<StagingFolder, UserError> {
+        let user = users.of(&spec.tenant)?;
+        let staging = self.stage(&spec.tenant, users, user)?;
+        let checkout = spec.install.checkout.parent().unwrap_or(&spec.install.checkout);
         users.share_checkout(checkout, user).with_context(|| format!("share {}", checkout.display()))?;
-        order.install.folder.clone_from(&unfinished.0);
-        order.install.lock =
-            self.newest(&order.tenant, &order.key).map(|(_, folder)| folder.join(fetched::LOCK));
-        // What a project's own proxy says is for that project.
+        spec.install.folder = staging.path().to_owned();
+        spec.install.lock =
+            self.newest(&spec.tenant, &spec.key).map(|(_, folder)| folder.join(fetched::LOCK));
+        // Downloads through a project's own proxy are not shared with other projects.
         let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
-        if !order.install.env.keys().any(is_proxy) {
-            order.install.downloads = Some(self.downloads.of(&order.install.private_net)?);
+        if !spec.install.env.keys().any(is_proxy) {
+            spec.install.downloads = Some(self.downloads.of(&spec.install.private_net)?);
         }
-        let packages = order.install.node_modules.iter().chain(order.install.other_node_modules.values());
-        let outside = Outside { read: packages.map(PathBuf::as_path).collect(), write: Vec::new() };
-        let mut identity = users.identity(user, &order.tenant.project, &outside)?;
+        let packages = spec.install.node_modules.iter().chain(spec.install.other_node_modules.values());
+        let external = ExternalPaths { read: packages.map(PathBuf::as_path).collect(), write: Vec::new() };
+        let mut identity = users.identity(user, &spec.tenant.project, &external)?;
         if let Some(identity) = &mut identity {
             identity.groups.extend(users.shared_group());
         }
-        order.install.identity = identity;
-        Ok(unfinished)
+        spec.install.identity = identity;
+        Ok(staging)
     }
 
-    fn settle(
+    /// Gives the folder its name, and calls `attach` with it.
+    fn publish(
         &self,
-        order: &Order,
-        unfinished: &Path,
+        spec: &InstallSpec,
+        staging: StagingFolder,
         attach: impl FnOnce(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        let _settling = self.settling();
-        let next = self.newest(&order.tenant, &order.key).map_or(0, |(number, _)| number + 1);
-        let folder = self.root.join(order.tenant.to_string()).join(format!("{}.{next}", order.key));
-        fs::rename(unfinished, &folder)?;
+        let _attaching = self.attaching();
+        let next = self.newest(&spec.tenant, &spec.key).map_or(0, |(number, _)| number + 1);
+        let folder = self.root.join(spec.tenant.to_string()).join(format!("{}.{next}", spec.key));
+        staging.rename(&folder)?;
         attach(&folder)
     }
 
-    /// Removes the folders of `tenant` that are not `used`, which is asked while no new one is
-    /// made.
+    /// Removes the folders of `tenant` that are not in the list that `used` returns, which is
+    /// called while no folder can be attached.
     pub(crate) fn prune(&self, tenant: &Tenant, used: impl FnOnce() -> Vec<PathBuf>) {
         let dir = self.root.join(tenant.to_string());
         let mut gone = Vec::new();
         {
-            let _settling = self.settling();
+            let _attaching = self.attaching();
             let used = used();
             for name in names(&dir).into_iter().filter(|name| !name.starts_with(UNFINISHED)) {
                 let folder = dir.join(name);
@@ -248,45 +225,45 @@ impl Packages {
             }
         }
         gone.iter().for_each(|folder| remove(folder));
-        // One that still has something in it stays.
+        // Fails, as intended, if the folder is not empty.
         let _ = fs::remove_dir(dir);
     }
 
-    /// The tenants for whom something was fetched.
+    /// Returns the tenants that packages were fetched for.
     pub(crate) fn tenants(&self) -> BTreeSet<Tenant> {
         names(&self.root).iter().filter_map(|name| Tenant::of_folder(name)).collect()
     }
 
-    fn newest(&self, tenant: &Tenant, key: &Key) -> Option<(u64, PathBuf)> {
+    /// Returns the newest folder of these dependencies, and its number.
+    fn newest(&self, tenant: &Tenant, key: &DependencyKey) -> Option<(u64, PathBuf)> {
         let dir = self.root.join(tenant.to_string());
         let prefix = format!("{key}.");
         let numbers = names(&dir).into_iter().filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
         numbers.max().map(|number: u64| (number, dir.join(format!("{prefix}{number}"))))
     }
 
-    fn unfinished(&self, tenant: &Tenant, users: &Users, user: User) -> Result<Unfinished> {
+    /// Makes a folder that `user` can fill.
+    fn stage(&self, tenant: &Tenant, users: &Users, user: User) -> Result<StagingFolder> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let folder = self.root.join(tenant.to_string());
-        let path = folder.join(format!("{UNFINISHED}{number}"));
-        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        let unfinished = Unfinished(path);
+        let staging = StagingFolder::create(folder.join(format!("{UNFINISHED}{number}")))?;
         users.share_packages(&folder, user).with_context(|| format!("share {}", folder.display()))?;
-        give(&unfinished.0, user)?;
-        Ok(unfinished)
+        staging.give(user)?;
+        Ok(staging)
     }
 
-    fn settling(&self) -> MutexGuard<'_, ()> {
-        self.settling.lock().expect("no holder of this lock panics")
+    fn attaching(&self) -> MutexGuard<'_, ()> {
+        self.attaching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns the mentions for which a folder was filled.
-fn covered(folder: &Path) -> Mentions {
+/// Returns the specifiers that a folder was filled for.
+fn filled_for(folder: &Path) -> Specifiers {
     let text = fs::read(folder.join(fetched::MENTIONS)).ok();
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// The specifiers that could not be fetched.
+/// Returns the specifiers that could not be fetched into a folder.
 fn unfetched(folder: &Path) -> io::Result<BTreeSet<String>> {
     let text = match fs::File::open(folder.join(fetched::FAILED)) {
         Ok(file) => file,
@@ -299,91 +276,5 @@ fn unfetched(folder: &Path) -> io::Result<BTreeSet<String>> {
     Ok(failed.into_keys().collect())
 }
 
-/// Goes when it was not finished.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let path = std::mem::take(&mut self.0);
-        // It may be large, and this may be the control flow's thread.
-        if path.exists() {
-            std::thread::spawn(move || remove(&path));
-        }
-    }
-}
-
-/// Makes a folder one that only `user` can enter.
-fn give(dir: &Path, user: User) -> Result<()> {
-    let is_own = user == User::own();
-    fs::set_permissions(dir, Permissions::from_mode(0o700))
-        .and_then(|()| if is_own { Ok(()) } else { user.give(dir) })
-        .with_context(|| format!("protect {}", dir.display()))
-}
-
 #[cfg(test)]
-mod tests {
-    use switchyard_contract::project::ProjectName;
-
-    use super::*;
-
-    fn packages(state: &Path) -> (Packages, Tenant, Key) {
-        let checkout = state.join("checkout");
-        fs::create_dir_all(&checkout).unwrap();
-        let key = Key::of(&checkout, &checkout, "3f9a1c2b7d4e").unwrap();
-        let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
-        (Packages::open(state, None).unwrap(), blog, key)
-    }
-
-    fn make(packages: &Packages, tenant: &Tenant, name: &str) -> PathBuf {
-        let folder = packages.root.join(tenant.to_string()).join(name);
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
-    #[test]
-    fn the_newest_folder_of_the_same_dependencies_is_used() {
-        let state = tempfile::tempdir().unwrap();
-        let (packages, project, key) = packages(state.path());
-        let mut used = None;
-        assert!(!packages.reuse(&project, &key, &Mentions::default(), |_| Ok(())).unwrap());
-        make(&packages, &project, "other.11");
-        make(&packages, &project, &format!("{key}.9"));
-        let newest = make(&packages, &project, &format!("{key}.10"));
-        let attach = |folder: &Path| {
-            used = Some(folder.to_owned());
-            Ok(())
-        };
-        assert!(packages.reuse(&project, &key, &Mentions::default(), attach).unwrap());
-        assert_eq!(used, Some(newest));
-    }
-
-    #[test]
-    fn what_nobody_uses_goes_and_the_last_takes_the_projects_folder_with_it() {
-        let state = tempfile::tempdir().unwrap();
-        let (packages, project, _) = packages(state.path());
-        let (one, other) = (make(&packages, &project, "a.0"), make(&packages, &project, "a.1"));
-        packages.prune(&project, || vec![other.clone()]);
-        assert!(!one.exists() && other.exists());
-        packages.prune(&project, Vec::new);
-        assert!(!other.parent().unwrap().exists());
-    }
-
-    #[test]
-    fn the_tenants_are_those_for_whom_something_was_fetched() {
-        let state = tempfile::tempdir().unwrap();
-        let (packages, tenant, _) = packages(state.path());
-        assert_eq!(packages.tenants(), BTreeSet::new(), "downloads are nobody's");
-        make(&packages, &tenant, "a.0");
-        assert_eq!(packages.tenants(), [tenant].into());
-    }
-
-    #[test]
-    fn what_a_killed_router_left_half_made_goes() {
-        let state = tempfile::tempdir().unwrap();
-        let (first, project, _) = packages(state.path());
-        let half = make(&first, &project, ".new-3");
-        let whole = make(&first, &project, "a.0");
-        packages(state.path());
-        assert!(!half.exists() && whole.exists());
-    }
-}
+mod tests;

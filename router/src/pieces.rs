@@ -1,5 +1,5 @@
-//! Files read piece by piece, each in a blocking task that opens the file anew: whoever reads slowly
-//! holds neither a thread nor a descriptor, and a piece at most.
+//! File bodies, read piece by piece. Each piece is read by a blocking task that opens the file
+//! anew, so that a slow client holds one piece of memory, but neither a thread nor a descriptor.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -13,51 +13,53 @@ use bytes::Bytes;
 use rustix::fs::{Mode, OFlags};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes that are read at once: a small part of what a connection may have to write (some 400 KiB), and
-/// so many that the way to a blocking task (some 10 µs) is a small part of reading and sending them.
+/// Bytes of a piece: a small part of the bytes that a connection may have to write (some 400 KiB),
+/// and enough that starting a blocking task (some 10 µs) is a small part of reading and sending
+/// them.
 const PIECE: u64 = 64 << 10;
 
-/// Some bytes of a file, and the rest of them, which is read when it is wanted.
+/// A range of a file's bytes, read as they are polled for.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub(crate) struct FilePieces {
     path: Arc<Path>,
     ready: Option<Bytes>,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
-    /// Where the next piece begins.
+    /// Offset of the next piece that is not read yet.
     at: u64,
-    /// Bytes that are still to come, with those that are ready.
+    /// Bytes that are still to come, including those that are ready.
     left: u64,
 }
 
-/// A file that was opened, and which of its bytes are sent.
+/// A file that was opened, and the range of its bytes that is sent.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    /// Bytes in all.
+pub(crate) struct OpenedFile {
+    /// Size of the file in bytes.
     pub(crate) size: u64,
     pub(crate) range: Range,
-    pub(crate) pieces: Pieces,
+    pub(crate) pieces: FilePieces,
 }
 
-/// The bytes of a file that are sent.
+/// A range of a file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Range {
     All,
+    /// The bytes from the first to the last, both included.
     Part(RangeInclusive<u64>),
-    /// Those that were asked for are not there: none.
+    /// The requested bytes do not exist: no bytes are sent.
     Unsatisfiable,
 }
 
-impl Pieces {
-    /// Opens the file at `path`, which must be a plain file and no link, and reads its first piece.
-    /// `choose` says by the file's size which of its bytes are wanted; `peek`: none of them are read.
+impl FilePieces {
+    /// Opens the file at `path`, which must be a regular file, and reads its first piece. `choose`
+    /// returns the range to send for a file of this size. If `peek` is set, no bytes are read.
     ///
     /// # Errors
-    /// The file cannot be opened or read.
+    /// The file is not a regular file, or cannot be opened or read.
     pub(crate) async fn open(
         path: Arc<Path>,
         peek: bool,
         choose: impl FnOnce(u64) -> Range + Send + 'static,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<OpenedFile> {
         let opened = spawn_blocking(move || {
             let file = open(&path)?;
             let size = file.metadata()?.len();
@@ -70,17 +72,18 @@ impl Pieces {
             };
             let ready = if left > 0 { Some(read(file, at, left)?) } else { None };
             let at = at + ready.as_ref().map_or(0, Bytes::len) as u64;
-            Ok(Opened { size, range, pieces: Self { path, ready, reading: None, at, left } })
+            Ok(OpenedFile { size, range, pieces: Self { path, ready, reading: None, at, left } })
         });
         opened.await.map_err(io::Error::other)?
     }
 
-    /// Bytes that are still to come.
+    /// Number of bytes that are still to come.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// The next piece.
+    /// Polls for the next piece; `None`: the range is complete. After an error there are no more
+    /// pieces.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if let Some(ready) = self.ready.take() {
             self.left -= ready.len() as u64;
@@ -100,7 +103,7 @@ impl Pieces {
             self.at += bytes.len() as u64;
             self.left -= bytes.len() as u64;
         });
-        // What comes after an error would be out of place.
+        // Bytes after an error would be at a wrong offset.
         self.left = if read.is_ok() { self.left } else { 0 };
         Poll::Ready(Some(read))
     }
@@ -112,7 +115,7 @@ fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// A piece of `left` bytes, from `at`. Never empty.
+/// Reads the next piece of the `left` bytes from offset `at`. Never empty.
 fn read(mut file: File, at: u64, left: u64) -> io::Result<Bytes> {
     let length = left.min(PIECE);
     if at > 0 {
@@ -120,7 +123,7 @@ fn read(mut file: File, at: u64, left: u64) -> io::Result<Bytes> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.take(length).read_to_end(&mut bytes)?;
-    // It had more when it was opened first.
+    // The file has become shorter since it was opened first.
     if bytes.len() as u64 == length { Ok(bytes.into()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
 
     async fn all(path: &Path, range: Range) -> Vec<u8> {
-        let opened = Pieces::open(path.into(), false, |_| range).await.unwrap();
+        let opened = FilePieces::open(path.into(), false, |_| range).await.unwrap();
         let mut pieces = opened.pieces;
         let (mut bytes, promised) = (Vec::new(), pieces.left());
         while let Some(piece) = poll_fn(|cx| pieces.poll_next(cx)).await {
@@ -164,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, vec![0; 2 * usize::try_from(PIECE).unwrap()]).unwrap();
-        let mut pieces = Pieces::open(path.as_path().into(), false, |_| Range::All).await.unwrap().pieces;
+        let mut pieces = FilePieces::open(path.as_path().into(), false, |_| Range::All).await.unwrap().pieces;
         assert!(poll_fn(|cx| pieces.poll_next(cx)).await.unwrap().is_ok());
         std::fs::write(&path, "short").unwrap();
         assert!(poll_fn(|cx| pieces.poll_next(cx)).await.unwrap().is_err());
@@ -178,7 +181,7 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for path in [link.as_path(), dir.path(), &dir.path().join("gone")] {
-            assert!(Pieces::open(path.into(), true, |_| Range::All).await.is_err(), "{}", path.display());
+            assert!(FilePieces::open(path.into(), true, |_| Range::All).await.is_err(), "{}", path.display());
         }
     }
 }

@@ -5,7 +5,7 @@ mod files;
 mod walls;
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchyard_contract::publisher::{self, Publisher, Url};
 use switchyard_contract::secret::Secret;
@@ -41,7 +40,7 @@ use crate::packages::{self, Authorities, Packages};
 use crate::policy::Policy;
 use crate::reload::{self, Control, Parts};
 use crate::root::Root;
-use crate::watch::{self, Watch};
+use crate::watch::{self, Measurement, Watch, WatchSettings};
 
 /// `sun_path` has 108 bytes, one of them the closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
@@ -64,7 +63,7 @@ pub struct Ready {
     tokens: Option<Arc<Tokens>>,
     policy: Policy,
     events: Option<publisher::Config>,
-    /// See [`packages::Settings`].
+    /// See [`packages::InstallerSettings`].
     authorities: Option<String>,
     /// Held for as long as the router runs.
     _lock: fs::File,
@@ -171,8 +170,12 @@ fn state(path: &Path, projects: &Path) -> Result<(PathBuf, fs::File), String> {
     fs::create_dir_all(path).map_err(|error| wrong("made", error))?;
     let real = path.canonicalize().map_err(|error| wrong("read", error))?;
     let lock = lock_file(&real.join("lock")).map_err(|error| wrong("written", error))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| format!("{} is in use by another router; each needs one of its own", path.display()))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            format!("{} is in use by another router; each needs one of its own", path.display())
+        }
+        TryLockError::Error(error) => wrong("locked", error),
+    })?;
     let longest = real.as_os_str().len() + SOCKET_SUFFIX;
     if longest > MAX_SOCKET_PATH {
         return Err(format!(
@@ -296,6 +299,19 @@ where
     result
 }
 
+/// Records a measurement of the watch in the router's metrics.
+fn record(metrics: &Metrics, measurement: Measurement) {
+    match measurement {
+        Measurement::PollingStarted => _ = metrics.polling.set(1),
+        Measurement::EventsLost => _ = metrics.lost_events.inc(),
+        Measurement::UnreportedChange => _ = metrics.unseen_changes.inc(),
+        Measurement::RootReplaced => _ = metrics.root_changes.inc(),
+        Measurement::WatchedDirectories(count) => {
+            _ = metrics.watches.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
 async fn serve<S>(ready: Ready, reloads: Reloads, stop: impl Fn() -> S) -> Result<()>
 where
     S: Future<Output = Result<&'static str>>,
@@ -304,7 +320,7 @@ where
         ready;
     let first = stop();
     raise_descriptors(config.max_connections);
-    projects.remember(&config.state);
+    projects.persist_in(&config.state);
     let authorities = Authorities::new(authorities);
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
@@ -317,9 +333,9 @@ where
     let events = Arc::new(Events::new(publisher.clone()));
     let lines = Arc::new(Lines::default());
     let store = Arc::new(Store::open(&config.state)?);
-    let install = config.allow_install.then(|| packages::Settings {
+    let install = config.allow_install.then(|| packages::InstallerSettings {
         binary: cell.clone(),
-        patience: config.install_timeout,
+        timeout: config.install_timeout,
         users: users.clone(),
         registries: registries(),
         authorities: authorities.clone(),
@@ -351,14 +367,17 @@ where
     let (changed, changes) = tokio::sync::mpsc::channel(watch::QUEUE);
 
     let most = policy.most_read();
-    let watched = watch::Settings {
+    let watched = WatchSettings {
         root: projects.clone(),
         debounce: config.debounce,
         poll: config.poll,
         compare: config.compare,
-        most: [most.folders, most.files],
+        max_folders: most.folders,
+        max_files: most.files,
     };
-    let watch = Watch::start(watched, metrics.clone(), changed)?;
+    let measured = metrics.clone();
+    let observer: watch::Observer = Arc::new(move |measurement| record(&measured, measurement));
+    let watch = Watch::start(watched, observer, changed)?;
     let filling = tokio::spawn(cells.clone().keep_filled());
     let limiting = tokio::spawn(cells.clone().keep_within_limits());
     let settings = reload::Settings {

@@ -1,7 +1,7 @@
-//! Whom the processes that a router makes run as.
+//! The users that the processes of projects run as, and their access to files.
 
 mod access;
-mod busy;
+mod folder_locks;
 mod range;
 mod table;
 
@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use switchyard_protocol::{FileRights, Identity};
 
-use self::access::{Closed, Wanted, closed};
-use self::busy::Busy;
-pub use self::range::UserRange;
-pub(crate) use self::table::Table;
+use self::access::{Access, DeniedPath, find_denied};
+use self::folder_locks::FolderLocks;
+pub use self::range::{InvalidUserRange, UserRange};
+pub(crate) use self::table::UserTable;
 use crate::folder;
 use crate::gaps::Gaps;
 use crate::version::Tenant;
@@ -28,15 +28,15 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// The user that this process is.
+    /// The user of this process.
     pub(crate) fn own() -> Self {
         Self { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
     }
 
-    /// Makes `path` this user's.
+    /// Gives `path` to this user and its group.
     ///
     /// # Errors
-    /// It cannot be given away.
+    /// The owner cannot be changed.
     pub(crate) fn give(self, path: &Path) -> io::Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
     }
@@ -45,131 +45,143 @@ impl User {
 /// The users that the processes of projects run as.
 #[derive(Debug)]
 pub(crate) struct Users {
-    kind: Kind,
+    assignment: Assignment,
     /// The folders that are being given to another user.
-    busy: Busy,
+    locks: FolderLocks,
 }
 
+/// The assignment of users to projects.
 #[derive(Debug)]
-enum Kind {
+enum Assignment {
     /// The router's own user for all projects.
     Own,
-    /// One user for all projects, as which their processes are started.
+    /// The same user for all projects. Their processes are started as this user.
     One(User),
-    /// A user for each tenant, which its processes become when they are assigned.
-    Each(Each),
+    /// A user for each tenant. Its processes change to it when they are assigned.
+    PerTenant(TenantUsers),
 }
 
 /// A user for each tenant.
 #[derive(Debug)]
-pub(crate) struct Each {
-    pub(crate) table: Table,
-    /// The rights that every process keeps, as its user cannot enter the folders above the state folder.
+pub(crate) struct TenantUsers {
+    pub(crate) table: UserTable,
+    /// Rights that every process keeps, because its user cannot enter the folders above the state
+    /// folder.
     pub(crate) rights: FileRights,
-    /// Processes may keep rights of the router's where their user has none: not with `--require-sandbox`, nor where the router
-    /// has none either.
+    /// `true`: a process may keep rights of the router if its user has no access to a path. `false`
+    /// with `--require-sandbox`, and if the router has no such rights.
     pub(crate) may_keep_rights: bool,
-    /// Takes what weakens the separation.
+    /// Collects the gaps in the separation.
     pub(crate) gaps: Gaps,
 }
 
-/// The reason why a project has no process of its user.
+/// The reason why a project has no process of its own user.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
     /// The operator has to change something for this project.
     #[error("{0}")]
     Refused(String),
-    /// The router could not do it.
+    /// An operation of the router failed.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
 
-/// The paths outside of the state folder that a process is to use.
+/// The paths outside of the state folder that a process needs.
 #[derive(Debug, Default)]
-pub(crate) struct Outside<'a> {
+pub(crate) struct ExternalPaths<'a> {
     pub(crate) read: Vec<&'a Path>,
     pub(crate) write: Vec<&'a Path>,
 }
 
 impl Users {
+    /// The router's own user for all projects.
     pub(crate) fn own() -> Self {
-        Self { kind: Kind::Own, busy: Busy::default() }
+        Self::new(Assignment::Own)
     }
 
+    /// The same user for all projects.
     pub(crate) fn one(user: User) -> Self {
-        Self { kind: Kind::One(user), busy: Busy::default() }
+        Self::new(Assignment::One(user))
     }
 
-    pub(crate) fn each(each: Each) -> Self {
-        Self { kind: Kind::Each(each), busy: Busy::default() }
+    /// A user for each tenant.
+    pub(crate) fn per_tenant(users: TenantUsers) -> Self {
+        Self::new(Assignment::PerTenant(users))
     }
 
-    /// Whether processes run as another user than the router.
+    fn new(assignment: Assignment) -> Self {
+        Self { assignment, locks: FolderLocks::default() }
+    }
+
+    /// Returns `true` if processes run as another user than the router.
     pub(crate) fn are_others(&self) -> bool {
-        !matches!(self.kind, Kind::Own)
+        !matches!(self.assignment, Assignment::Own)
     }
 
-    /// The user that a process is started as; `None`: the router's own.
+    /// Returns the user that a process is started as; `None`: the router's own.
     pub(crate) fn at_start(&self) -> Option<User> {
-        match self.kind {
-            Kind::One(user) => Some(user),
-            Kind::Own | Kind::Each(_) => None,
+        match self.assignment {
+            Assignment::One(user) => Some(user),
+            Assignment::Own | Assignment::PerTenant(_) => None,
         }
     }
 
-    /// The user of `tenant`, which is kept on disk when this returns. May wait for the disk.
+    /// Returns the user of `tenant`. A new assignment is on disk when this returns. Blocking.
     ///
     /// # Errors
     /// No user is left, or the table cannot be written.
     pub(crate) fn of(&self, tenant: &Tenant) -> Result<User, UserError> {
-        match &self.kind {
-            Kind::Own => Ok(User::own()),
-            Kind::One(user) => Ok(*user),
-            Kind::Each(each) => each.table.of(tenant).map(|uid| User { uid, gid: uid }),
+        match &self.assignment {
+            Assignment::Own => Ok(User::own()),
+            Assignment::One(user) => Ok(*user),
+            Assignment::PerTenant(users) => users.table.user_of(tenant).map(|uid| User { uid, gid: uid }),
         }
     }
 
-    /// The identity that a process of `user` takes when it is assigned; `None`: it stays as it was started. `who` names the
-    /// project in messages.
+    /// Returns the identity that a process of `user` takes when it is assigned, or `None` if it
+    /// keeps the identity that it was started with. `owner` names the project in messages.
     ///
     /// # Errors
-    /// The user cannot use one of the paths, and may keep no rights that would let it.
+    /// The user has no access to one of the paths, and its process may not keep rights of the
+    /// router.
     pub(crate) fn identity(
         &self,
         user: User,
-        who: &impl fmt::Display,
-        outside: &Outside<'_>,
+        owner: &impl fmt::Display,
+        external: &ExternalPaths<'_>,
     ) -> Result<Option<Identity>, UserError> {
-        let Kind::Each(each) = &self.kind else { return Ok(None) };
-        let rights = each.rights.max(each.rights_for(user, who, outside)?);
+        let Assignment::PerTenant(users) = &self.assignment else { return Ok(None) };
+        let rights = users.rights.max(users.rights_for(user, owner, external)?);
         Ok(Some(Identity { uid: user.uid, gid: user.gid, groups: Vec::new(), rights }))
     }
 
-    /// The group that all processes which fetch packages have, for what they share; `None`: they have one user.
+    /// Returns the group that all installers have, for the files that they share; `None`: they have
+    /// one user.
     pub(crate) fn shared_group(&self) -> Option<u32> {
-        match &self.kind {
-            Kind::Each(each) => Some(each.table.range().shared_group()),
-            Kind::Own | Kind::One(_) => None,
+        match &self.assignment {
+            Assignment::PerTenant(users) => Some(users.table.range().shared_group()),
+            Assignment::Own | Assignment::One(_) => None,
         }
     }
 
-    /// Makes `folder`, if it is not there, one that only `user` can enter, and gives it what an earlier user had there. May
-    /// take long, and waits while another thread does the same.
+    /// Gives `folder`, which is made if it does not exist, to `user`, with the files of an earlier
+    /// user. No other user can enter it. Blocking: may take long, and waits while another thread
+    /// works on the folder.
     ///
     /// # Errors
-    /// It cannot be made or given away.
+    /// The folder cannot be made or given away.
     pub(crate) fn claim(&self, folder: &Path, user: User) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // Only root can give anything away.
+        // Only root can give files away.
         if !self.are_others() && !rustix::process::geteuid().is_root() {
             return Ok(());
         }
-        let _busy = self.busy.enter(folder);
+        let _lock = self.locks.lock(folder);
         folder::claim(folder, user.uid, user.gid)
     }
 
-    /// Lets `user` enter a folder of packages, and no other user of a project.
+    /// Lets `user`, and no other user of a project, enter a folder of packages.
     ///
     /// # Errors
     /// Its group or mode cannot be changed.
@@ -177,8 +189,8 @@ impl Users {
         if self.are_others() { folder::share(folder, user.gid, false) } else { Ok(()) }
     }
 
-    /// Lets `user` enter and read a checkout, and no other user of a project. May take long where an earlier version of the
-    /// router has made it.
+    /// Lets `user`, and no other user of a project, enter and read a checkout. Blocking: may take
+    /// long if an earlier version of the router has made it.
     ///
     /// # Errors
     /// A group or mode cannot be changed.
@@ -186,21 +198,25 @@ impl Users {
         if !self.are_others() {
             return Ok(());
         }
-        let _busy = self.busy.enter(folder);
+        let _lock = self.locks.lock(folder);
         folder::share(folder, user.gid, true)
     }
 }
 
-impl Each {
+impl TenantUsers {
+    /// Returns the rights that a process of `user` has to keep for the paths.
+    ///
+    /// # Errors
+    /// It may not keep them.
     fn rights_for(
         &self,
         user: User,
-        who: &impl fmt::Display,
-        outside: &Outside<'_>,
+        owner: &impl fmt::Display,
+        external: &ExternalPaths<'_>,
     ) -> Result<FileRights, UserError> {
-        let write = outside.write.iter().find_map(|path| closed(path, user, Wanted::Write));
-        let read = || outside.read.iter().find_map(|path| closed(path, user, Wanted::Read));
-        let (closed, rights) = match write.map(|path| (path, FileRights::Write)) {
+        let write = external.write.iter().find_map(|path| find_denied(path, user, Access::Write));
+        let read = || external.read.iter().find_map(|path| find_denied(path, user, Access::Read));
+        let (denied, rights) = match write.map(|path| (path, FileRights::Write)) {
             Some(found) => found,
             None => match read() {
                 Some(path) => (path, FileRights::Read),
@@ -209,34 +225,34 @@ impl Each {
         };
         if !self.may_keep_rights {
             return Err(UserError::Refused(format!(
-                "user {} of {who} may not {}: run {} (cells keep no rights of root's here: --require-sandbox, or a router without \
-                 CAP_DAC_READ_SEARCH)",
+                "user {} of {owner} may not {}: run {} (cells keep no rights of root here: \
+                 --require-sandbox, or a router without CAP_DAC_READ_SEARCH)",
                 user.uid,
-                closed.refused(),
-                closed.fix()
+                denied.action(),
+                denied.fix()
             )));
         }
-        self.report_closed(&closed, rights);
+        self.report_gap(&denied, rights);
         Ok(rights)
     }
 
-    fn report_closed(&self, closed: &Closed, rights: FileRights) {
+    fn report_gap(&self, denied: &DeniedPath, rights: FileRights) {
         let keeps = match rights {
             FileRights::Write => "CAP_DAC_OVERRIDE",
             FileRights::Read | FileRights::Own => "CAP_DAC_READ_SEARCH",
         };
         self.gaps.add(format!(
-            "modes that let the users of projects {}: cells that need it keep {keeps}, within what Landlock lets them touch; \
-             {} closes this gap",
-            closed.refused(),
-            closed.fix()
+            "modes that let the users of projects {}: cells that need it keep {keeps}, within \
+             the paths that Landlock allows; {} closes this gap",
+            denied.action(),
+            denied.fix()
         ));
     }
 }
 
-/// The folders above `folder`, from the root down, and the folder itself.
-pub(crate) fn way_to(folder: &Path) -> Vec<PathBuf> {
-    let mut way: Vec<_> = folder.ancestors().map(Path::to_owned).collect();
-    way.reverse();
-    way
+/// Returns `folder` and all folders above it, from the root down.
+pub(crate) fn path_from_root(folder: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = folder.ancestors().map(Path::to_owned).collect();
+    folders.reverse();
+    folders
 }

@@ -1,4 +1,5 @@
-//! A version: a project in one of its incarnations, and the digest of its files.
+//! Versions and tenants: a project in one of its incarnations, with and without the digest of its
+//! files.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 
 /// An immutable snapshot of a project, shown as `blog@3f9a1c2b7d4e`. The same files after a removal
-/// are another version: they get other data.
+/// of the project are another version, with other data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Version {
     pub(crate) project: ProjectName,
@@ -15,7 +16,7 @@ pub(crate) struct Version {
     pub(crate) digest: Digest,
 }
 
-/// The owner of folders in the state folder: a project in one of its incarnations. Its text is the
+/// A project in one of its incarnations: the owner of folders in the state folder. Its text is the
 /// name of these folders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Tenant {
@@ -24,10 +25,12 @@ pub(crate) struct Tenant {
 }
 
 impl Version {
+    /// The version of `tenant` with this digest.
     pub(crate) fn new(tenant: &Tenant, digest: Digest) -> Self {
         Self { project: tenant.project.clone(), incarnation: tenant.incarnation, digest }
     }
 
+    /// The project in its incarnation.
     pub(crate) fn tenant(&self) -> Tenant {
         Tenant { project: self.project.clone(), incarnation: self.incarnation }
     }
@@ -40,17 +43,18 @@ impl fmt::Display for Version {
 }
 
 impl Tenant {
+    /// The tenant of a project in this incarnation.
     pub(crate) fn new(project: &ProjectName, incarnation: Incarnation) -> Self {
         Self { project: project.clone(), incarnation }
     }
 
-    /// The project before any removal.
+    /// The tenant of a project that was never removed.
     #[cfg(test)]
     pub(crate) fn first(project: &ProjectName) -> Self {
         Self::new(project, Incarnation::FIRST)
     }
 
-    /// The owner of a folder of this name; `None` when no tenant has one.
+    /// Parses the name of a tenant's folder. Returns `None` if no tenant has a folder of this name.
     pub(crate) fn of_folder(name: &str) -> Option<Self> {
         let (project, incarnation) = match name.split_once('.') {
             Some((project, incarnation)) => (project, incarnation.parse().ok()?),
@@ -64,7 +68,7 @@ impl Tenant {
 impl fmt::Display for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.incarnation {
-            // A project name has no dot, so no project's folder is another one's.
+            // A project name has no dot, so the folder names of two projects differ.
             later if !later.is_first() => write!(f, "{}.{later}", self.project),
             _ => self.project.fmt(f),
         }

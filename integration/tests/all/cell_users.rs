@@ -446,7 +446,7 @@ async fn a_table_of_users_that_is_damaged_or_newer_is_refused_and_left_as_it_is(
     let whole = fs::read_to_string(&path).unwrap();
     for (text, reason) in [
         (whole.replace("200001 a", "20000? a"), "line 2 is not a user and a project"),
-        (whole.replace("users 1", "users 2"), "of a newer one"),
+        (whole.replace("users 1", "users 2"), "written by a newer router"),
         (String::new(), "line 1"),
     ] {
         fs::write(&path, &text).unwrap();

@@ -197,9 +197,9 @@ async fn a_folder_that_appears_later_is_waited_for() {
     let failed = events.wait_failed("a").await.data.error.unwrap();
     assert_eq!(failed.file.as_deref(), Some("deno.json"));
     assert!(
-        failed
-            .message
-            .starts_with("\"switchyard.include\" in deno.json names \"../_libs/shared\", which is not there"),
+        failed.message.starts_with(
+            "\"switchyard.include\" in deno.json names \"../_libs/shared\", which does not exist"
+        ),
         "{}",
         failed.message
     );
@@ -265,7 +265,7 @@ async fn what_cannot_be_included_is_named_with_file_and_field() {
         ("state-of-the-router", "../_state/data", "is the router's own"),
         ("hidden", "../.npmrc", "is hidden"),
         ("neighbour", "../itself/lib", "itself does not share with neighbour"),
-        ("gone", "../gone-too", "is not there"),
+        ("gone", "../gone-too", "does not exist"),
     ];
     for (project, entry, _) in wrong {
         volume.project(project).file("main.ts", hello("x")).file("lib/x.ts", "").write();

@@ -72,7 +72,7 @@ impl Admin {
             return busy(&format!("{MAX_SENDS} checkouts are being sent"));
         };
         let (store, digits) = (self.store.clone(), short.to_owned());
-        let kept = spawn_blocking(move || store.kept(&tenant, &digits)).await;
+        let kept = spawn_blocking(move || store.find_by_digits(&tenant, &digits)).await;
         let Ok(Some(kept)) = kept else {
             if self.board.one(name).is_none() {
                 return unknown(name);
@@ -82,7 +82,7 @@ impl Admin {
         };
         let (sender, pieces) = mpsc::channel(CHUNKS);
         let (digest, version) = (header(&kept.version.digest), header(&kept.version));
-        let own = kept.own().map(|own| header(&own));
+        let own = kept.own_digest().map(|own| header(&own));
         let chunks = Chunks { sender, runtime: Handle::current() };
         spawn_blocking(move || {
             let _permit = permit;

@@ -176,12 +176,12 @@ impl Drop for Ended<'_> {
 /// Takes away what cells of an earlier process had: the run folder, or all in it where that is a mount of its own.
 fn clear(settings: &Settings) -> Result<()> {
     let run_dir = &settings.run_dir;
-    if settings.trash.take(run_dir).is_ok() {
+    if settings.trash.discard(run_dir).is_ok() {
         return Ok(());
     }
     let clear = || {
         for entry in std::fs::read_dir(run_dir)? {
-            settings.trash.take(&entry?.path())?;
+            settings.trash.discard(&entry?.path())?;
         }
         std::io::Result::Ok(())
     };

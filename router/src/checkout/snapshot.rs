@@ -1,4 +1,4 @@
-//! One consistent reading of a project: its listing and the hash of every file.
+//! The snapshot of a project: one consistent reading of its listing and of the hash of every file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,58 +11,60 @@ use sha2::{Digest as _, Sha256};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::event::Diagnostic;
 
-use super::bounds::{Bounds, Interrupted, Pace};
-use super::scan::{Beside, ListError, Listing, Stamp, list, unreadable};
+use super::bounds::{Interruption, Pace, ReadBounds};
+use super::scan::{FileListing, FileStamp, IncludeSource, ListError, list, unreadable};
 use crate::project::{diagnostic, is_beside};
 
-/// How often a project that moves while it is read is read again at once. If it still moves
-/// then, the watch will call again.
+/// Maximum number of readings of a project that changes while it is read. After that, the watch
+/// reports it again.
 const MAX_READINGS: u32 = 10;
 
-/// Between two readings: long enough for a writer to get on.
+/// Pause between two readings: long enough for a writer to make progress.
 const READING_PAUSE: Duration = Duration::from_millis(20);
 
-/// A file that was written this short before it was read may be written again without a
-/// difference in size or time: the coarsest file time in use (FAT, old NFS) is two seconds.
+/// Age up to which a file may be written once more without a difference in size or time: the
+/// coarsest file time in use (FAT, old NFS) is two seconds.
 const RACY: Duration = Duration::from_secs(2);
 
+/// SHA-256 of a file's content.
 pub(crate) type FileHash = [u8; 32];
-/// By path relative to the project; what is included begins with `../`.
+
+/// The hashes of files by path relative to the project. Paths of includes begin with `../`.
 pub(crate) type Files = BTreeMap<String, FileHash>;
 
 /// A project's files at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// The real directory.
+    /// The project's real directory.
     root: PathBuf,
-    /// The one that what is included lies below.
+    /// The real directory of the volume, in which the includes lie.
     volume: PathBuf,
     pub(crate) digest: Digest,
-    /// Of the project's own files, when there are others.
-    pub(crate) own: Option<Digest>,
+    /// The digest of the project's own files, if it has includes.
+    pub(crate) own_digest: Option<Digest>,
     pub(crate) files: Arc<Files>,
-    /// The listing that it was made from, with the folders held open.
-    listing: Listing,
+    /// The listing, with its folders held open.
+    listing: FileListing,
 }
 
 impl Snapshot {
-    /// Where on the volume its `node_modules` folders are.
+    /// The paths of its `node_modules` folders on the volume.
     pub(crate) fn packages(&self) -> impl Iterator<Item = PathBuf> {
-        self.node_modules().iter().map(|path| self.place(path))
+        self.node_modules().iter().map(|path| self.volume_path(path))
     }
 
-    /// The `node_modules` folders, relative.
+    /// The paths of its `node_modules` folders, relative to the project.
     pub(super) fn node_modules(&self) -> &[String] {
         &self.listing.node_modules
     }
 
-    /// Where on the volume `path` is, which is relative to the project.
-    pub(super) fn place(&self, path: &str) -> PathBuf {
+    /// Returns the path on the volume of `path`, which is relative to the project.
+    pub(super) fn volume_path(&self, path: &str) -> PathBuf {
         path.strip_prefix("../").map_or_else(|| self.root.join(path), |below| self.volume.join(below))
     }
 
-    /// The path relative to the project of the file or folder that really is at `real`, when the
-    /// version has it. Empty for the project itself.
+    /// Returns the path, relative to the project, of the file or folder at the real path `real`, or
+    /// `None` if the version does not have it. Empty for the project itself.
     pub(super) fn relative(&self, real: &Path) -> Option<String> {
         let path = match real.strip_prefix(&self.root) {
             Ok(below) => below.to_str()?.to_owned(),
@@ -74,32 +76,35 @@ impl Snapshot {
         (path.is_empty() || self.files.contains_key(&path) || below()).then_some(path)
     }
 
-    /// When each file was last modified on the volume, in seconds since 1970.
+    /// The modification time of each file on the volume, in seconds since 1970.
     pub(super) fn modified(&self) -> impl Iterator<Item = (&str, i64)> {
         self.listing.files.iter().map(|(path, listed)| (path.as_str(), listed.stamp.modified.0))
     }
 
-    /// Opens a file on the volume, and says how many bytes it had.
+    /// Opens a file on the volume. Returns it with its size in bytes when it was listed.
     ///
     /// # Errors
-    /// The file is gone, or no regular file.
+    /// The file is gone, or is not a regular file.
     pub(super) fn open(&self, path: &str) -> Result<(File, u64), ReadError> {
         let listed = self.listing.files.get(path).ok_or(ReadError::Moved)?;
-        let file = self.listing.tops.file(&listed.at).map_err(|error| ReadError::of(path, &error))?;
+        let file = self.listing.folders.open_file(&listed.at).map_err(|error| ReadError::of(path, &error))?;
         Ok((file, listed.stamp.size))
     }
 }
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The file is not as it was listed.
+    /// The file differs from its listing.
     Moved,
+    /// The file cannot be read.
     Invalid(Diagnostic),
+    /// The pace has interrupted the reading.
     Interrupted,
 }
 
 impl ReadError {
+    /// The error for a `path` that could not be read.
     pub(super) fn of(path: &str, error: &io::Error) -> Self {
         match unreadable(path, error) {
             ListError::Invalid(diagnostic) => Self::Invalid(diagnostic),
@@ -108,8 +113,8 @@ impl ReadError {
     }
 }
 
-impl From<Interrupted> for ReadError {
-    fn from(_: Interrupted) -> Self {
+impl From<Interruption> for ReadError {
+    fn from(_: Interruption) -> Self {
         Self::Interrupted
     }
 }
@@ -124,42 +129,42 @@ impl From<ReadError> for ListError {
     }
 }
 
-/// The digest of the project's own files, when `files` has others.
+/// Returns the digest of the project's own files, if `files` has included ones too.
 pub(super) fn own_digest(files: &Files) -> Option<Digest> {
     let own = || files.iter().filter(|(path, _)| !is_beside(path));
     (own().count() < files.len()).then(|| Digest::of_files(own().map(|(path, hash)| (path.as_str(), *hash))))
 }
 
-/// Why there is no snapshot.
+/// The reason why there is no snapshot.
 #[derive(Debug)]
 pub(crate) enum SnapshotError {
-    /// The directory is not there (any more).
+    /// The directory does not exist (any more).
     Gone,
-    /// No valid project, or not to be read.
+    /// The project is not valid, or cannot be read.
     Invalid(Diagnostic),
-    /// Whoever was asked whether to go on has refused.
+    /// The pace has interrupted the reading.
     Interrupted,
 }
 
-/// File hashes by path and stamp, so that a reload costs what changed and not what is there.
+/// File hashes by path and stamp, so that the cost of a reload depends on the changed files alone.
 #[derive(Debug, Default)]
-pub(crate) struct HashCache(HashMap<String, (Stamp, FileHash)>);
+pub(crate) struct HashCache(HashMap<String, (FileStamp, FileHash)>);
 
-/// Reads the project in `root` and what belongs to it `beside` it, again while it moves.
+/// Reads the project in `root` and its `includes`, and reads again while it changes.
 ///
 /// # Errors
-/// [`SnapshotError`]; a project that never stands still is invalid for now.
+/// [`SnapshotError`]. A project that changes at every reading is invalid for now.
 pub(crate) fn snapshot(
     root: &Path,
-    beside: Beside<'_>,
-    bounds: Bounds<'_>,
+    includes: IncludeSource<'_>,
+    bounds: ReadBounds<'_>,
     cache: &mut HashCache,
 ) -> Result<Snapshot, SnapshotError> {
     for reading in 0..MAX_READINGS {
         if reading > 0 {
             std::thread::sleep(READING_PAUSE);
         }
-        match read(root, beside, bounds, cache) {
+        match read(root, includes, bounds, cache) {
             Ok(snapshot) => return Ok(snapshot),
             Err(ListError::Moved) => {}
             Err(ListError::Gone) => return Err(SnapshotError::Gone),
@@ -168,22 +173,23 @@ pub(crate) fn snapshot(
         }
     }
     Err(SnapshotError::Invalid(diagnostic(format!(
-        "the files change faster than they can be read ({MAX_READINGS} times): keep what is written all the time outside the project"
+        "the files change faster than they can be read ({MAX_READINGS} times): keep files that are \
+         written all the time outside the project"
     ))))
 }
 
 fn read(
     root: &Path,
-    beside: Beside<'_>,
-    bounds: Bounds<'_>,
+    includes: IncludeSource<'_>,
+    bounds: ReadBounds<'_>,
     cache: &mut HashCache,
 ) -> Result<Snapshot, ListError> {
     let root = &resolve(root)?;
-    let listing = list(root, beside, bounds)?;
+    let listing = list(root, includes, bounds)?;
     let volume = root.parent().unwrap_or(root);
     let real = root.canonicalize().map_err(|_| ListError::Moved)?;
     let files = cache.hashes(&listing, bounds.pace)?;
-    if !list(root, beside, bounds)?.is_same(&listing) {
+    if !list(root, includes, bounds)?.is_same(&listing) {
         return Err(ListError::Moved);
     }
     let digest = Digest::of_files(files.iter().map(|(path, hash)| (path.as_str(), *hash)));
@@ -191,15 +197,16 @@ fn read(
         root: real,
         volume: volume.to_owned(),
         digest,
-        own: own_digest(&files),
+        own_digest: own_digest(&files),
         files: Arc::new(files),
         listing,
     })
 }
 
 impl HashCache {
-    /// The hashes of all files. What it has hashed until it is interrupted is not hashed again.
-    fn hashes(&mut self, listing: &Listing, pace: Pace<'_>) -> Result<Files, ReadError> {
+    /// Returns the hashes of all files. Files that were hashed before an interruption are not
+    /// hashed again.
+    fn hashes(&mut self, listing: &FileListing, pace: Pace<'_>) -> Result<Files, ReadError> {
         self.0.retain(|path, _| listing.files.contains_key(path));
         let mut files = BTreeMap::new();
         for (path, listed) in &listing.files {
@@ -210,7 +217,7 @@ impl HashCache {
             let hash = match known {
                 Some(hash) => hash,
                 None => {
-                    let file = listing.tops.file(&listed.at);
+                    let file = listing.folders.open_file(&listed.at);
                     let file = file.map_err(|error| ReadError::of(path, &error))?;
                     hash(path, &file, stamp.size, pace)?
                 }
@@ -226,8 +233,8 @@ impl HashCache {
     }
 }
 
-/// The project's path with that of the volume resolved: what the volume's name leads to may change while the project is
-/// read, and one reading is of one folder.
+/// Resolves the volume in the project's path: the volume's name may lead to another folder while
+/// the project is read, and one reading must be of one folder.
 fn resolve(root: &Path) -> Result<PathBuf, ListError> {
     let (Some(volume), Some(name)) = (root.parent(), root.file_name()) else { return Ok(root.to_owned()) };
     match volume.canonicalize() {
@@ -237,13 +244,17 @@ fn resolve(root: &Path) -> Result<PathBuf, ListError> {
     }
 }
 
-fn is_settled(stamp: Stamp, read_at: SystemTime) -> bool {
+/// Returns `true` if a later write is sure to change the stamp. See [`RACY`].
+fn is_settled(stamp: FileStamp, read_at: SystemTime) -> bool {
     let Ok(seconds) = u64::try_from(stamp.modified.0) else { return false };
     let modified = UNIX_EPOCH + Duration::from_secs(seconds);
     read_at.duration_since(modified).is_ok_and(|age| age > RACY)
 }
 
-/// SHA-256 of a file's content, which has `size` bytes.
+/// Returns the SHA-256 of a file of `size` bytes.
+///
+/// # Errors
+/// The file has another size, cannot be read, or `pace` has interrupted the reading.
 pub(super) fn hash(path: &str, mut file: &File, size: u64, pace: Pace<'_>) -> Result<FileHash, ReadError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -256,7 +267,7 @@ pub(super) fn hash(path: &str, mut file: &File, size: u64, pace: Pace<'_>) -> Re
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(ReadError::of(path, &error)),
         };
-        // The file grows while it is read.
+        // Fails if the file grows while it is read.
         left = left.checked_sub(read as u64).ok_or(ReadError::Moved)?;
         hash.update(&buffer[..read]);
         pace(read as u64)?;
@@ -271,12 +282,12 @@ mod tests {
     use crate::policy::ReadLimits;
 
     fn digest(root: &Path, cache: &mut HashCache) -> Digest {
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
-        snapshot(root, Beside::Included(&|_, _| Ok(())), bounds, cache).unwrap().digest
+        let bounds = ReadBounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
+        snapshot(root, IncludeSource::Configuration(&|_, _| Ok(())), bounds, cache).unwrap().digest
     }
 
     #[test]
-    fn the_digest_tells_content_and_names_not_times() {
+    fn the_digest_depends_on_content_and_names_and_not_on_times() {
         let dir = tempfile::tempdir().unwrap();
         let mut cache = HashCache::default();
         std::fs::write(dir.path().join("a.ts"), "1").unwrap();
@@ -317,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_hashed_until_the_interruption_is_not_hashed_again() {
+    fn files_that_were_hashed_before_an_interruption_are_not_hashed_again() {
         let dir = tempfile::tempdir().unwrap();
         let old = SystemTime::now() - Duration::from_secs(60);
         for name in 0..10 {
@@ -326,22 +337,23 @@ mod tests {
             let file = File::options().write(true).open(path).unwrap();
             file.set_modified(old).unwrap();
         }
-        let (asked, allowed) = (Cell::new(0), Cell::new(30));
+        let (calls, allowed) = (Cell::new(0), Cell::new(30));
         let pace = |_| {
-            asked.set(asked.get() + 1);
-            if asked.get() > allowed.get() { Err(Interrupted) } else { Ok(()) }
+            calls.set(calls.get() + 1);
+            if calls.get() > allowed.get() { Err(Interruption) } else { Ok(()) }
         };
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &pace };
+        let bounds = ReadBounds { limits: ReadLimits::default(), pace: &pace };
         let mut cache = HashCache::default();
-        let first = snapshot(dir.path(), Beside::Included(&|_, _| Ok(())), bounds, &mut cache);
+        let first = snapshot(dir.path(), IncludeSource::Configuration(&|_, _| Ok(())), bounds, &mut cache);
         assert!(matches!(first, Err(SnapshotError::Interrupted)));
         let hashed = cache.0.len();
         assert!((1..10).contains(&hashed), "{hashed}");
-        asked.set(0);
+        calls.set(0);
         allowed.set(usize::MAX);
-        snapshot(dir.path(), Beside::Included(&|_, _| Ok(())), bounds, &mut cache).unwrap();
-        // Each name is asked for twice by the two walks (with `.` and `..`) and once here; each file that is read, once more.
-        assert_eq!(asked.get(), 2 * 12 + 10 + (10 - hashed));
+        snapshot(dir.path(), IncludeSource::Configuration(&|_, _| Ok(())), bounds, &mut cache).unwrap();
+        // Both walks call it for each name, `.` and `..` included, and the hashing once for each
+        // file, and once more for each file that is read.
+        assert_eq!(calls.get(), 2 * 12 + 10 + (10 - hashed));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A checkout as a tar: the project's own files that count (not what it includes), nothing of who owns them or when they
-//! were written, so that the same content is always the same bytes.
+//! A checkout as a tar archive: the project's own files that count, without its includes. Owners
+//! and times are left out, so that the same content is always the same bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,20 +8,21 @@ use sha2::{Digest as _, Sha256};
 use tar::{Builder, Header};
 
 use super::snapshot::FileHash;
-use super::store::Kept;
+use super::store::StoredVersion;
 use crate::project::is_beside;
 
-impl Kept {
-    /// Writes the tar to `out`.
+impl StoredVersion {
+    /// Writes the archive to `out`.
     ///
     /// # Errors
-    /// `out` takes no more, or a file is no longer what its version says: then the tar has no end.
+    /// `out` cannot be written, or a file differs from its hash. The archive has no end marker
+    /// then.
     pub(crate) fn write_tar(&self, out: impl Write) -> io::Result<()> {
-        let mut tar = Builder::new(Gate { out, open: true });
+        let mut tar = Builder::new(ArchiveOutput { out, is_open: true });
         for (path, hash) in self.files.iter().filter(|(path, _)| !is_beside(path)) {
             let written = self.append(&mut tar, path, hash);
-            // Dropped, it would write the end of a whole tar.
-            tar.get_mut().open = written.is_ok();
+            // A dropped builder would write the end marker of a complete archive.
+            tar.get_mut().is_open = written.is_ok();
             written?;
         }
         tar.into_inner()?.flush()
@@ -34,24 +35,24 @@ impl Kept {
         header.set_size(size);
         header.set_mode(0o644);
         header.set_mtime(0);
-        let mut content = Hashing { file: file.take(size), hash: Sha256::new() };
+        let mut content = HashingReader { file: file.take(size), hash: Sha256::new() };
         tar.append_data(&mut header, path, &mut content)?;
         if FileHash::from(content.hash.finalize()) == *hash {
             return Ok(());
         }
-        Err(io::Error::other(format!("{path} is no longer what it was")))
+        Err(io::Error::other(format!("{path} has changed in the checkout")))
     }
 }
 
-/// Lets nothing more through once it is shut.
-struct Gate<W> {
+/// The output of an archive, which refuses writes after an error.
+struct ArchiveOutput<W> {
     out: W,
-    open: bool,
+    is_open: bool,
 }
 
-impl<W: Write> Write for Gate<W> {
+impl<W: Write> Write for ArchiveOutput<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.open { self.out.write(data) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        if self.is_open { self.out.write(data) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -59,13 +60,13 @@ impl<W: Write> Write for Gate<W> {
     }
 }
 
-/// Hashes what is read through it.
-struct Hashing<R> {
+/// A reader that hashes the bytes it returns.
+struct HashingReader<R> {
     file: R,
     hash: Sha256,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.hash.update(&buffer[..read]);
@@ -79,12 +80,12 @@ mod tests {
 
     use switchyard_contract::project::ProjectName;
 
-    use super::super::{Bounds, HashCache, Store};
+    use super::super::{HashCache, ReadBounds, Store};
     use super::*;
     use crate::policy::ReadLimits;
     use crate::version::{Tenant, Version};
 
-    fn kept() -> (tempfile::TempDir, Kept) {
+    fn stored() -> (tempfile::TempDir, StoredVersion) {
         let dir = tempfile::tempdir().unwrap();
         let project = dir.path().join("blog");
         let long = format!("{}/deep.ts", "folder/".repeat(20));
@@ -94,20 +95,20 @@ mod tests {
         }
         fs::create_dir(project.join("node_modules")).unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
-        let bounds = Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
+        let bounds = ReadBounds { limits: ReadLimits::default(), pace: &|_| Ok(()) };
         let snapshot = store.snapshot(&project, bounds, &mut HashCache::default()).unwrap();
         let version = Version::new(&Tenant::first(&ProjectName::parse("blog").unwrap()), snapshot.digest);
         store.make(&version, &snapshot, None, &|_| Ok(())).unwrap();
-        let kept = store.kept(&version.tenant(), &version.digest.short()).unwrap();
-        assert_eq!(kept.version, version);
-        (dir, kept)
+        let stored = store.find_by_digits(&version.tenant(), &version.digest.short()).unwrap();
+        assert_eq!(stored.version, version);
+        (dir, stored)
     }
 
     #[test]
-    fn a_tar_has_the_files_that_count_and_nothing_of_when_or_whose() {
-        let (_dir, kept) = kept();
+    fn a_tar_has_the_files_that_count_and_neither_times_nor_owners() {
+        let (_dir, stored) = stored();
         let mut bytes = Vec::new();
-        kept.write_tar(&mut bytes).unwrap();
+        stored.write_tar(&mut bytes).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries = archive.entries().unwrap().map(|entry| {
             let mut entry = entry.unwrap();
@@ -125,16 +126,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_what_it_was_breaks_the_tar_off() {
-        let (_dir, kept) = kept();
-        let path = kept.checkout.dir.join("main.ts");
+    fn a_file_that_has_changed_ends_the_tar_early() {
+        let (_dir, stored) = stored();
+        let path = stored.checkout.dir.join("main.ts");
         fs::remove_file(&path).unwrap();
         for wrong in [None, Some("2"), Some("more than before")] {
             if let Some(text) = wrong {
                 fs::write(&path, text).unwrap();
             }
             let mut bytes = Vec::new();
-            kept.write_tar(&mut bytes).unwrap_err();
+            stored.write_tar(&mut bytes).unwrap_err();
             assert!(!bytes.ends_with(&[0; 1024]), "no end of a tar");
         }
     }

@@ -1,5 +1,5 @@
-//! The owners of folders in the state folder: changed by descriptors, one level at a time, whatever a project has made in
-//! them. No link is followed.
+//! Owners and modes of folders in the state folder: changed through descriptors, one level at a
+//! time, whatever a project has made in them. No link is followed.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,23 +13,26 @@ use rustix::fs::{
 use rustix::io::Errno;
 use switchyard_contract::bounds::COUNTED_DEPTH;
 
-/// A project's folder in its checkout, and one level to find that there are more.
+/// Maximum depth: that of a project's folder in its checkout, and one level to notice that there
+/// are more.
 const MAX_LEVELS: usize = COUNTED_DEPTH + 2;
 
-/// The mode of a folder of the router's that nobody may enter yet, all of whose contents have modes for others. Folders that
-/// earlier versions have made have another one, and what is in them may have been made under any umask.
+/// Mode of a folder of the router that no other user may enter yet, with contents that others may
+/// read. Folders made by earlier versions have another mode, and contents of any umask.
 pub(crate) const NOT_SHARED: u32 = 0o710;
 
+/// Mode of a folder that one group may enter.
 const SHARED: u32 = 0o750;
 const PRIVATE: u32 = 0o700;
 const READABLE: u32 = 0o755;
 const READABLE_FILE: u32 = 0o644;
 
-/// Gives user `uid` and group `gid` a folder, and what in it belongs to the folder's present owner, so that nobody else can
-/// enter it. The folder itself comes last: a change that is cut off is made again.
+/// Gives a folder to user `uid` and group `gid`, with all entries that belong to the folder's
+/// present owner, so that no other user can enter it. The folder itself is changed last, so that an
+/// interrupted change is repeated.
 ///
 /// # Errors
-/// Something cannot be given away, or lies too deep.
+/// An entry cannot be given away, or lies too deep.
 pub(crate) fn claim(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
     let top = openat(CWD, folder, flags(), Mode::empty())?;
     let status = fstat(&top)?;
@@ -48,11 +51,11 @@ pub(crate) fn claim(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
     Ok(fchown(&top, uid, gid)?)
 }
 
-/// Lets `group` enter a folder of the router's, and nobody else. With `any_umask`, folders in it are made readable if an
-/// earlier version may have made them.
+/// Lets `group`, and no other group, enter a folder of the router. With `any_umask`, folders in it
+/// are made readable if an earlier version may have made them.
 ///
 /// # Errors
-/// Its group or mode, or that of a folder in it, cannot be changed.
+/// The group or mode of the folder, or of a folder in it, cannot be changed.
 pub(crate) fn share(folder: &Path, group: u32, any_umask: bool) -> io::Result<()> {
     let top = openat(CWD, folder, flags(), Mode::empty())?;
     let status = fstat(&top)?;
@@ -72,11 +75,12 @@ pub(crate) fn share(folder: &Path, group: u32, any_umask: bool) -> io::Result<()
     Ok(fchmod(&top, Mode::from_raw_mode(SHARED))?)
 }
 
-/// Makes a folder and all that is in it the router's, for all to read, whatever owners and modes are there. Nobody else can
-/// enter the folder before all is done, or after an error.
+/// Gives a folder and everything in it to the router, readable for all, whatever owners and modes
+/// its entries have. No other user can enter the folder before the change is complete, or after an
+/// error.
 ///
 /// # Errors
-/// The owner or mode of something cannot be changed, or it lies too deep.
+/// The owner or mode of an entry cannot be changed, or an entry lies too deep.
 pub(crate) fn take_over(folder: &Path) -> io::Result<()> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let top = openat(CWD, folder, flags(), Mode::empty())?;
@@ -93,7 +97,8 @@ pub(crate) fn take_over(folder: &Path) -> io::Result<()> {
     };
     fchown(&top, Some(uid), Some(gid))?;
     fchmod(&top, Mode::from_raw_mode(PRIVATE))?;
-    // Each folder is the router's before its entries are looked at, so that nobody exchanges them meanwhile.
+    // Each folder belongs to the router before its entries are read, so that no other user can
+    // exchange them.
     each_below(top.as_fd(), change)?;
     Ok(fchmod(&top, Mode::from_raw_mode(READABLE))?)
 }
@@ -102,8 +107,8 @@ fn flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
 
-/// Calls `entry` with all that is below `top`: the folder that it is in, its name there, and its status. What vanishes
-/// meanwhile is left out.
+/// Calls `entry` for each entry below `top`, with its folder, its name and its status. Entries that
+/// vanish meanwhile are left out.
 fn each_below(
     top: BorrowedFd<'_>,
     mut entry: impl FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()>,
@@ -130,7 +135,7 @@ fn each_below(
         }
         let below = Dir::new(openat(at, name, flags(), Mode::empty())?)?;
         if levels.len() >= MAX_LEVELS {
-            return Err(io::Error::other(format!("folders in it are nested more than {COUNTED_DEPTH} deep")));
+            return Err(io::Error::other(format!("its folders are nested more than {COUNTED_DEPTH} deep")));
         }
         levels.push(below);
     }
@@ -147,7 +152,7 @@ mod tests {
 
     const TENANT: u32 = 200_001;
 
-    /// Only root can give files away.
+    /// Returns `true` for root, which alone can give files away.
     fn is_root() -> bool {
         rustix::process::geteuid().is_root()
     }
@@ -161,7 +166,8 @@ mod tests {
         path.metadata().unwrap().permissions().mode() & 0o7777
     }
 
-    /// A folder with a file three levels down, a link to a file beside it, and somebody else's file.
+    /// Makes a folder with a file three levels down, a link to a file beside it, and another user's
+    /// file.
     fn folder(dir: &Path) -> PathBuf {
         let folder = dir.join("a");
         fs::create_dir_all(folder.join("b/c")).unwrap();
@@ -173,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_claimed_with_all_that_was_its_owners_and_nothing_that_a_link_leads_to() {
+    fn a_folder_is_claimed_with_all_its_owners_entries_and_no_target_of_a_link() {
         if !is_root() {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
         let folder = folder(dir.path());
         lchown(folder.join("theirs"), Some(77), Some(77)).unwrap();
-        // One that was cut off before.
+        // An earlier claim that was interrupted.
         lchown(folder.join("b"), Some(TENANT), Some(TENANT)).unwrap();
         claim(&folder, TENANT, TENANT).unwrap();
         for path in ["a", "a/b", "a/b/c", "a/b/c/file", "a/link"] {
@@ -194,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_taken_over_whatever_owners_and_modes_are_in_it_and_nothing_that_a_link_leads_to() {
+    fn a_folder_is_taken_over_whatever_owners_and_modes_its_entries_have_and_no_target_of_a_link() {
         let dir = tempfile::tempdir().unwrap();
         let folder = folder(dir.path());
         let own = owner(&folder);

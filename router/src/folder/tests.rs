@@ -1,9 +1,11 @@
+//! Tests of folders in the state folder.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
-/// Makes a tree whose paths are too long for any system call: folders moved into each other.
+/// Makes a tree with paths too long for any system call: folders moved into each other.
 fn deep(root: &Path, levels: usize) {
     fs::create_dir(root.join("0")).unwrap();
     fs::write(root.join("0/file"), "x").unwrap();
@@ -25,7 +27,7 @@ fn a_tree_of_any_depth_is_removed_on_a_small_stack() {
 }
 
 #[test]
-fn what_a_project_has_locked_is_removed_and_no_link_is_followed() {
+fn a_folder_that_a_project_has_locked_is_removed_and_no_link_is_followed() {
     let root = tempfile::tempdir().unwrap();
     let (gone, stays) = (root.path().join("gone"), root.path().join("stays"));
     fs::create_dir_all(gone.join("a/b/c")).unwrap();
@@ -59,7 +61,7 @@ fn names_and_bytes_are_counted_at_every_level() {
 }
 
 #[test]
-fn what_lies_too_deep_to_be_counted_is_reported() {
+fn entries_too_deep_to_be_counted_are_reported() {
     let root = tempfile::tempdir().unwrap();
     deep(root.path(), COUNTED_DEPTH - 1);
     assert_eq!(measure(root.path()).files, COUNTED_DEPTH as u64);
@@ -70,15 +72,15 @@ fn what_lies_too_deep_to_be_counted_is_reported() {
 }
 
 #[test]
-fn what_is_taken_away_is_out_of_the_way_at_once_and_gone_in_the_end() {
+fn a_discarded_folder_is_out_of_the_way_at_once_and_gone_in_the_end() {
     let root = tempfile::tempdir().unwrap();
     let (dir, folder) = (root.path().join("trash"), root.path().join("folder"));
     fs::create_dir_all(dir.join("left behind/a")).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("file"), "x").unwrap();
     let trash = Trash::open(&dir).unwrap();
-    trash.take(&folder).unwrap();
-    trash.take(&folder).unwrap();
+    trash.discard(&folder).unwrap();
+    trash.discard(&folder).unwrap();
     assert!(!folder.exists());
     while fs::read_dir(&dir).unwrap().next().is_some() {
         std::thread::yield_now();

@@ -1,45 +1,48 @@
-//! The folder for what is to be removed, and the thread that removes it: whoever gives up a folder only renames it.
+//! The folder of removed folders, and the thread that deletes them: giving up a folder only renames
+//! it.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::remove;
 
-/// What waits to be removed is on the disk, not in memory. The thread ends with the last handle.
+/// A handle to the trash. Folders that wait to be deleted are on disk, not in memory. The thread
+/// ends with the last handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Trash {
     dir: Arc<Path>,
-    /// Folders that could not be moved there: on another file system.
+    /// Folders that could not be moved to `dir`, as they are on another file system.
     elsewhere: Arc<Mutex<Vec<PathBuf>>>,
-    /// One notice is enough for all there is.
+    /// Wakes the thread. One notification is enough for all folders.
     wake: SyncSender<()>,
 }
 
 impl Trash {
-    /// Makes the folder `dir`, and has removed what an earlier process left in it.
+    /// Makes the folder `dir`, and deletes everything that an earlier process left in it.
     ///
     /// # Errors
-    /// The folder or the thread cannot be made.
+    /// The folder cannot be made, or the thread cannot be started.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let (wake, woken) = mpsc::sync_channel(1);
         let trash = Self { dir: dir.into(), elsewhere: Arc::default(), wake };
         let (dir, elsewhere) = (trash.dir.clone(), trash.elsewhere.clone());
-        let work = move || empty(&dir, &elsewhere, &woken);
+        let work = move || delete_all(&dir, &elsewhere, &woken);
         std::thread::Builder::new().name("trash".to_owned()).spawn(work)?;
         trash.notify();
         Ok(trash)
     }
 
-    /// Takes `folder` out of the way at once, if it is there, and has it removed. Never waits for that.
+    /// Moves `folder` out of the way at once, if it exists, and has it deleted, without waiting for
+    /// that.
     ///
     /// # Errors
-    /// It cannot be moved, and stays as it is.
-    pub(crate) fn take(&self, folder: &Path) -> io::Result<()> {
+    /// The folder cannot be moved, and stays as it is.
+    pub(crate) fn discard(&self, folder: &Path) -> io::Result<()> {
         let name = format!(".gone-{}", uuid::Uuid::new_v4());
         let beside = folder.with_file_name(&name);
         match fs::rename(folder, self.dir.join(&name)) {
@@ -55,12 +58,13 @@ impl Trash {
     }
 
     fn notify(&self) {
-        // When it is full, the thread will look anyway.
+        // Fails if a notification is waiting already, which is enough.
         let _ = self.wake.try_send(());
     }
 }
 
-fn empty(dir: &Path, elsewhere: &Mutex<Vec<PathBuf>>, woken: &Receiver<()>) {
+/// Deletes all folders in the trash each time that it is woken.
+fn delete_all(dir: &Path, elsewhere: &Mutex<Vec<PathBuf>>, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
         let here = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
         let here: Vec<_> = here.collect();
@@ -70,5 +74,5 @@ fn empty(dir: &Path, elsewhere: &Mutex<Vec<PathBuf>>, woken: &Receiver<()>) {
 }
 
 fn lock(folders: &Mutex<Vec<PathBuf>>) -> MutexGuard<'_, Vec<PathBuf>> {
-    folders.lock().expect("no holder of this lock panics")
+    folders.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use switchyard_edge::upstream::Counted;
 
 use super::lease::{CellLease, SiteLease};
 use super::pool::Exchange;
-use crate::pieces::Pieces;
+use crate::pieces::FilePieces;
 use crate::slots::Slot;
 
 /// Why a body ends too early.
@@ -32,13 +32,13 @@ pub(super) enum Body {
     /// A project's, with the request's place among those in flight, which is given up when the cell breaks off.
     Proxied { exchange: FairBody<Exchange>, lease: Option<CellLease>, _slot: Slot },
     /// A file of a version's, with the request's slot where the client can have many at once.
-    File { pieces: Pieces, _lease: SiteLease, _slot: Option<Slot> },
+    File { pieces: FilePieces, _lease: SiteLease, _slot: Option<Slot> },
     /// A project's refusal to switch protocols: on a connection of its own.
     Refused { body: FairBody<Counted>, _lease: CellLease, _slot: Slot },
 }
 
 impl Body {
-    pub(super) fn file(pieces: Pieces, lease: SiteLease, slot: Option<Slot>) -> Self {
+    pub(super) fn file(pieces: FilePieces, lease: SiteLease, slot: Option<Slot>) -> Self {
         Self::File { pieces, _lease: lease, _slot: slot }
     }
 

@@ -20,7 +20,7 @@ use super::body::Body;
 use super::lease::SiteLease;
 use super::problem::Problem;
 use crate::live::LiveSite;
-use crate::pieces::{Pieces, Range};
+use crate::pieces::{FilePieces, Range};
 use crate::slots::Slot;
 
 /// The methods that a file answers.
@@ -174,7 +174,7 @@ async fn send<B>(
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     let choose = move |size| wanted.map_or(Range::All, |wanted| wanted.of(size));
-    let opened = Pieces::open(Arc::from(site.place(&variant.file)), is_head, choose).await;
+    let opened = FilePieces::open(Arc::from(site.place(&variant.file)), is_head, choose).await;
     let opened = opened.map_err(|error| lease.unreadable(&variant.file, &error))?;
     headers.insert(CONTENT_TYPE, kind(file));
     let (status, length) = match &opened.range {

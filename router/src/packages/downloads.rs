@@ -1,4 +1,5 @@
-//! Tarballs that were downloaded once, for all projects. Only what fetches packages reads and writes them.
+//! The cache of downloaded tarballs, shared by all projects. Only installers read and write its
+//! files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,31 +13,32 @@ use switchyard_protocol::Reach;
 use crate::folder::try_remove;
 use crate::user::{User, Users};
 
-/// Bytes: the tarballs of some ten thousand packages.
-const MOST: u64 = 2 << 30;
+/// Maximum size of all tarballs in bytes: some ten thousand packages.
+const MAX_BYTES: u64 = 2 << 30;
 
-/// Below the folder of all packages, where no project's name begins with a dot.
+/// Name in the folder of all packages, where no project's name begins with a dot.
 const DOWNLOADS: &str = ".downloads";
 
+/// The cache of downloads.
 #[derive(Debug, Clone)]
-pub(super) struct Downloads {
+pub(super) struct DownloadCache {
     dir: PathBuf,
     owner: User,
     mode: u32,
 }
 
-/// One user fetches all packages.
+/// Mode of the folders if one user fetches all packages.
 const PRIVATE: u32 = 0o700;
 
-/// Several users of one group do, which what they put here has as well.
+/// Mode of the folders if several users of one group fetch packages. New files inherit the group.
 const SHARED: u32 = 0o2770;
 
-impl Downloads {
-    /// Opens the folder below `root` for the users that packages are fetched as; `None`: they are not. What other users have
-    /// put there is not taken over.
+impl DownloadCache {
+    /// Opens the folder in `root` for the users that installers run as; `None`: packages are not
+    /// fetched. Files that other users have put there are removed.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be made.
     pub(super) fn open(root: &Path, users: Option<&Users>) -> Result<Self> {
         let dir = root.join(DOWNLOADS);
         let own = User::own();
@@ -59,17 +61,17 @@ impl Downloads {
     fn make(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         let given = if self.owner == User::own() { Ok(()) } else { self.owner.give(dir) };
-        // A change of the group takes the bit away that has new files inherit it.
+        // After the change of the group, which clears the bit that makes new files inherit it.
         given
             .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(self.mode)))
             .with_context(|| format!("protect {}", dir.display()))
     }
 
-    /// The folder that projects share that reach the same addresses besides the public ones: what one cannot ask for, it is
-    /// not given.
+    /// Returns the folder of projects that reach the same private addresses. A project gets no
+    /// download that it could not have requested.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be made.
     pub(super) fn of(&self, private_net: &[Reach]) -> Result<PathBuf> {
         let mut reaches: Vec<_> = private_net.iter().map(ToString::to_string).collect();
         reaches.sort();
@@ -80,9 +82,10 @@ impl Downloads {
         Ok(dir)
     }
 
-    /// Removes those that were not used for longest, until the rest is small enough.
+    /// Removes the files that have been unused for longest, until all others together are small
+    /// enough.
     pub(super) fn prune(&self) {
-        self.prune_to(MOST);
+        self.prune_to(MAX_BYTES);
     }
 
     fn prune_to(&self, most: u64) {
@@ -100,7 +103,7 @@ impl Downloads {
             if all <= most {
                 break;
             }
-            // One that cannot be removed is counted all the same: the next one goes.
+            // A file that cannot be removed counts as removed, so that the loop ends.
             let _ = fs::remove_file(path);
             all -= size;
         }
@@ -114,9 +117,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_unused_go_first() {
+    fn the_longest_unused_files_are_removed_first() {
         let root = tempfile::tempdir().unwrap();
-        let downloads = Downloads::open(root.path(), None).unwrap();
+        let downloads = DownloadCache::open(root.path(), None).unwrap();
         let dir = downloads.of(&[]).unwrap();
         assert_ne!(dir, downloads.of(&["127.0.0.1:80".parse().unwrap()]).unwrap());
         for (name, age) in [("old", 20), ("older", 30), ("new", 10)] {

@@ -1,4 +1,4 @@
-//! The process that fetches packages: `switchyard-cell --install`, for one version, then it ends.
+//! The process that fetches the packages of one version: `switchyard-cell --install`.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -15,22 +15,25 @@ use tokio::net::lookup_host;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::Settings;
+use super::InstallerSettings;
 use crate::project::diagnostic;
 
-/// Runs it to its end. Dropped, it is killed.
+/// Runs the process to its end. Dropping the future kills it.
+///
+/// # Errors
+/// The packages could not be fetched, or not in time.
 pub(super) async fn run(
-    settings: &Settings,
+    settings: &InstallerSettings,
     project: &ProjectName,
     mut install: Install,
 ) -> Result<(), Diagnostic> {
     let began = Instant::now();
     let secrets = Secrets(install.env.clone());
-    let given = settings.registries.iter().filter(|(name, _)| !secrets.0.contains_key(name));
-    install.env.extend(given.cloned());
+    let registries = settings.registries.iter().filter(|(name, _)| !secrets.0.contains_key(name));
+    install.env.extend(registries.cloned());
     install.authorities = settings.authorities.get();
-    tracing::info!(project.name = %project, "the packages of {project} are fetched");
-    let result = match timeout(settings.patience, ask(settings, project, install, &secrets)).await {
+    tracing::info!(project.name = %project, "fetching the packages of {project}");
+    let result = match timeout(settings.timeout, execute(settings, project, install, &secrets)).await {
         Ok(Ok(installed)) => installed,
         Ok(Err(error)) => {
             return Err(diagnostic(format!("no packages could be fetched: {error:#}")));
@@ -38,54 +41,57 @@ pub(super) async fn run(
         Err(_) => {
             return Err(diagnostic(format!(
                 "the packages were not fetched within {} ms (--install-timeout)",
-                settings.patience.as_millis()
+                settings.timeout.as_millis()
             )));
         }
     };
     match result {
         Installed::Done { requests } => {
             let install_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(project.name = %project, requests, install_ms, "the packages of {project} are there");
+            tracing::info!(project.name = %project, requests, install_ms, "fetched the packages of {project}");
             Ok(())
         }
         Installed::Failed(diagnostic) => {
-            let frame = diagnostic.frame.map(|frame| secrets.hidden(&frame));
-            Err(Diagnostic { message: secrets.hidden(&diagnostic.message), frame, ..diagnostic })
+            let frame = diagnostic.frame.map(|frame| secrets.redact(&frame));
+            Err(Diagnostic { message: secrets.redact(&diagnostic.message), frame, ..diagnostic })
         }
     }
 }
 
-/// What .npmrc may have put into an URL, and what is in no log, event or answer.
+/// The values of the environment, which .npmrc may put into a URL. They must not appear in logs,
+/// events or answers.
 struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// With a variable's name for its value. What is shorter is no secret, and may be part of any word.
-    fn hidden(&self, text: &str) -> String {
+    /// Replaces each value by the name of its variable. Values below six bytes are not secrets, and
+    /// may be part of any word.
+    fn redact(&self, text: &str) -> String {
         let secrets = self.0.iter().filter(|(_, value)| value.len() >= 6);
         secrets.fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("${{{name}}}")))
     }
 }
 
-/// Where the registries are that the operator names, public or not.
-async fn reach(registries: &[(String, String)]) -> Vec<Reach> {
+/// Returns the addresses of the registries that the operator names, public or not.
+async fn addresses(registries: &[(String, String)]) -> Vec<Reach> {
     let mut found = Vec::new();
     for (_, url) in registries {
         let Ok(url) = Url::parse(url) else { continue };
         let Some(host) = url.host_str().zip(url.port_or_known_default()) else { continue };
-        // One that is not found is told when it is asked for something.
+        // A host that is not found is reported once the installer requests a package from it.
         let addresses = lookup_host((host.0.trim_matches(['[', ']']), host.1)).await.into_iter().flatten();
         found.extend(addresses.map(|at| Reach { net: at.ip().into(), port: Some(at.port()) }));
     }
     found
 }
 
-async fn ask(
-    settings: &Settings,
+/// Starts the process, sends it the request, and returns its answer. Its output is logged.
+async fn execute(
+    settings: &InstallerSettings,
     project: &ProjectName,
     mut install: Install,
     secrets: &Secrets,
 ) -> Result<Installed> {
-    install.private_net.extend(reach(&settings.registries).await);
+    install.private_net.extend(addresses(&settings.registries).await);
     let mut command = Command::new(&settings.binary);
     if let Some(user) = settings.users.at_start() {
         command.uid(user.uid).gid(user.gid);
@@ -104,50 +110,53 @@ async fn ask(
     line.push(b'\n');
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut stdin, stdout, stderr) = (
-        stdin.context("it has an input")?,
-        stdout.context("it has an output")?,
-        stderr.context("it has an output")?,
+        stdin.context("the installer has no standard input")?,
+        stdout.context("the installer has no standard output")?,
+        stderr.context("the installer has no standard error")?,
     );
-    // One that ends before it has read it is told by its end.
-    let asking = async { drop(stdin.write_all(&line).await) };
-    let (answer, said) =
-        (heard(stdout, bounds::CONTROL_LINE as u64), heard(stderr, bounds::INSTALLER_OUTPUT));
-    let ((), answer, said, ended) = tokio::join!(asking, answer, said, child.wait());
-    let said = secrets.hidden(&String::from_utf8_lossy(&said));
-    for line in shown(&said) {
-        tracing::warn!(project.name = %project, "while packages were fetched: {line}");
+    // A process that ends before it has read the request is reported by its exit status.
+    let sending = async { drop(stdin.write_all(&line).await) };
+    let answer = read_bounded(stdout, bounds::CONTROL_LINE as u64);
+    let output = read_bounded(stderr, bounds::INSTALLER_OUTPUT);
+    let ((), answer, output, status) = tokio::join!(sending, answer, output, child.wait());
+    let output = secrets.redact(&String::from_utf8_lossy(&output));
+    for line in logged_lines(&output) {
+        tracing::warn!(project.name = %project, "output of the installer: {line}");
     }
-    understood(&answer).with_context(|| match ended {
-        Ok(status) => format!("what fetches them ended with {status}: {}", shown(&said).join("\n")),
-        Err(error) => format!("what fetches them is lost: {error}"),
+    parse_answer(&answer).with_context(|| match status {
+        Ok(status) => format!("the installer ended with {status}: {}", logged_lines(&output).join("\n")),
+        Err(error) => format!("the installer's exit status is not known: {error}"),
     })
 }
 
-/// The answer, whose diagnostic is bounded.
-fn understood(answer: &[u8]) -> Result<Installed> {
-    // The error repeats parts of what was said.
+/// Parses the answer. Its diagnostic is bounded.
+///
+/// # Errors
+/// The answer is not valid. The error is bounded, too.
+fn parse_answer(answer: &[u8]) -> Result<Installed> {
+    // The error quotes parts of the answer.
     let quoted = |error: serde_json::Error| anyhow::anyhow!(cut(error.to_string(), bounds::QUOTED));
     serde_json::from_slice(answer).map_err(quoted)
 }
 
-/// The lines of its output that are logged.
-fn shown(said: &str) -> Vec<String> {
-    let mut lines = said.lines().filter(|line| !line.trim().is_empty());
-    let shown = lines.by_ref().take(bounds::INSTALLER_LINES);
-    let mut shown: Vec<_> = shown.map(|line| cut(line.to_owned(), bounds::INSTALLER_LINE)).collect();
+/// Returns the lines of the installer's output that are logged.
+fn logged_lines(output: &str) -> Vec<String> {
+    let mut lines = output.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.by_ref().take(bounds::INSTALLER_LINES);
+    let mut logged: Vec<_> = first.map(|line| cut(line.to_owned(), bounds::INSTALLER_LINE)).collect();
     match lines.count() {
         0 => {}
-        more => shown.push(format!("({more} more lines)")),
+        more => logged.push(format!("({more} more lines)")),
     }
-    shown
+    logged
 }
 
-/// The first `most` bytes of its output; the rest is let go.
-async fn heard(mut output: impl AsyncRead + Unpin, most: u64) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let _ = (&mut output).take(most).read_to_end(&mut kept).await;
+/// Reads an output to its end. Returns its first `max` bytes; the rest is discarded.
+async fn read_bounded(mut output: impl AsyncRead + Unpin, max: u64) -> Vec<u8> {
+    let mut first = Vec::new();
+    let _ = (&mut output).take(max).read_to_end(&mut first).await;
     let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
-    kept
+    first
 }
 
 #[cfg(test)]
@@ -158,17 +167,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_the_environment_are_not_told() {
+    fn values_of_the_environment_are_not_reported() {
         let env = [("TOKEN", "a-secret"), ("MODE", "test")].map(|(name, value)| (name.into(), value.into()));
-        let text = Secrets(env.into()).hidden("https://a-secret@test/ answered 401");
+        let text = Secrets(env.into()).redact("https://a-secret@test/ answered 401");
         assert_eq!(text, "https://${TOKEN}@test/ answered 401");
     }
 
     #[tokio::test]
     async fn a_registry_is_reached_at_its_port_alone() {
         let registries = [("R".to_owned(), "http://127.0.0.1:4873/npm/".to_owned())];
-        assert_eq!(reach(&registries).await, ["127.0.0.1:4873".parse().unwrap()]);
-        assert_eq!(reach(&[("R".to_owned(), "no URL".to_owned())]).await, []);
+        assert_eq!(addresses(&registries).await, ["127.0.0.1:4873".parse().unwrap()]);
+        assert_eq!(addresses(&[("R".to_owned(), "no URL".to_owned())]).await, []);
     }
 
     proptest! {
@@ -192,20 +201,20 @@ mod tests {
                 printed = [text.repeat(times).into_bytes(), noise].concat();
             }
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let most = bounds::CONTROL_LINE;
-            let heard = runtime.block_on(heard(printed.as_slice(), most as u64));
-            prop_assert!(heard.len() == printed.len().min(most));
-            match understood(&heard) {
-                Ok(Installed::Failed(read)) => prop_assert_eq!(read, diagnostic.bounded()),
+            let max = bounds::CONTROL_LINE;
+            let read = runtime.block_on(read_bounded(printed.as_slice(), max as u64));
+            prop_assert!(read.len() == printed.len().min(max));
+            match parse_answer(&read) {
+                Ok(Installed::Failed(parsed)) => prop_assert_eq!(parsed, diagnostic.bounded()),
                 Ok(Installed::Done { .. }) => prop_assert!(!is_answer),
                 Err(error) => {
                     prop_assert!(error.to_string().len() <= bounds::QUOTED);
-                    prop_assert!(!is_answer || printed.len() > most);
+                    prop_assert!(!is_answer || printed.len() > max);
                 }
             }
-            let shown = shown(&String::from_utf8_lossy(&heard));
-            prop_assert!(shown.len() <= bounds::INSTALLER_LINES + 1);
-            prop_assert!(shown.iter().all(|line| line.len() <= bounds::INSTALLER_LINE && !line.contains('\n')));
+            let logged = logged_lines(&String::from_utf8_lossy(&read));
+            prop_assert!(logged.len() <= bounds::INSTALLER_LINES + 1);
+            prop_assert!(logged.iter().all(|line| line.len() <= bounds::INSTALLER_LINE && !line.contains('\n')));
         }
     }
 }

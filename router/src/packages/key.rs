@@ -1,4 +1,5 @@
-//! What tells whether two versions of a project may use the same packages: the files that name dependencies.
+//! The key of a version's dependencies: a hash of the files that name them. Versions with equal
+//! keys may use the same packages.
 
 use std::fmt;
 use std::io;
@@ -8,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::manifests;
 
-/// In the project's directory.
+/// Files in the project's directory that name dependencies.
 const FILES: [&str; 10] = [
     "deno.json",
     "deno.jsonc",
@@ -19,23 +20,23 @@ const FILES: [&str; 10] = [
     "yarn.lock",
     "bun.lock",
     ".npmrc",
-    manifests::PNPM,
+    manifests::PNPM_WORKSPACE,
 ];
 
-/// Words for members of a workspace and for dependencies that are folders of the project: their
-/// manifests count too.
+/// Words in manifests that name members of a workspace, or dependencies that are folders of the
+/// project. The manifests of these are part of the key, too.
 const MEMBERS: [&str; 4] = ["\"workspace", "\"file:", "\"link:", "packages:"];
 
-/// Words for dependencies whose files are copied, which may differ in each version.
+/// Words in manifests for dependencies with copied files, which may differ in each version.
 const COPIED: [&str; 2] = ["\"links\"", "\"patch\""];
 
-/// Differs where dependencies may differ.
+/// The key of a version's dependencies, which differs if they may differ. Hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key(String);
+pub(crate) struct DependencyKey(String);
 
-impl Key {
-    /// Returns the key of the version whose project is in `checkout`, all of whose files are below
-    /// `root`, and which is shown as `short`.
+impl DependencyKey {
+    /// Returns the key of the version with its project in `checkout`, and all of its files below
+    /// `root`. `short` are the digits of its digest. Blocking.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -52,14 +53,14 @@ impl Key {
         if let Some(path) = manifests::import_map_path(checkout) {
             add(&mut hash, "importMap", &manifests::read(&path)?.unwrap_or_default());
         }
-        let says = |words: &[&str]| words.iter().any(|word| texts.contains(word));
-        if root != checkout || says(&MEMBERS) {
+        let has_any = |words: &[&str]| words.iter().any(|word| texts.contains(word));
+        if root != checkout || has_any(&MEMBERS) {
             for path in manifests::all(root) {
                 let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
                 add(&mut hash, &name, &manifests::read(&path)?.unwrap_or_default());
             }
         }
-        if says(&COPIED) {
+        if has_any(&COPIED) {
             hash.update(short);
         }
         let digits = hash.finalize();
@@ -74,7 +75,7 @@ fn add(hash: &mut Sha256, name: &str, text: &[u8]) {
     hash.update(text);
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for DependencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -84,18 +85,18 @@ impl fmt::Display for Key {
 mod tests {
     use super::*;
 
-    fn key(files: &[(&str, &str)], short: &str) -> Key {
+    fn key(files: &[(&str, &str)], short: &str) -> DependencyKey {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Key::of(dir.path(), dir.path(), short).unwrap()
+        DependencyKey::of(dir.path(), dir.path(), short).unwrap()
     }
 
     #[test]
-    fn it_differs_with_what_names_dependencies_and_with_nothing_else() {
+    fn a_key_differs_with_the_files_that_name_dependencies_and_with_no_others() {
         let package = ("package.json", r#"{"dependencies": {"a": "1"}}"#);
         let one = key(&[package, ("main.ts", "1")], "1");
         assert_eq!(one, key(&[package, ("main.ts", "2")], "2"));
@@ -114,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn an_import_map_counts_where_it_is() {
+    fn an_import_map_that_deno_json_names_counts() {
         let deno = ("deno.json", r#"{"importMap": "./map.json"}"#);
         assert_ne!(key(&[deno, ("map.json", "{}")], "1"), key(&[deno, ("map.json", "{ }")], "1"));
     }
 
     #[test]
-    fn dependencies_that_are_copied_are_the_versions_own() {
+    fn copied_dependencies_belong_to_one_version() {
         let deno = ("deno.json", r#"{"links": ["./a"]}"#);
         assert_ne!(key(&[deno], "1"), key(&[deno], "2"));
     }
@@ -130,7 +131,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, project) = (dir.path(), dir.path().join("a"));
         std::fs::create_dir(&project).unwrap();
-        let key = |root| Key::of(&project, root, "1").unwrap();
+        let key = |root| DependencyKey::of(&project, root, "1").unwrap();
         let (alone, with) = (key(&project), key(root));
         std::fs::write(root.join("package.json"), "{}").unwrap();
         assert_eq!(alone, key(&project));

@@ -1,5 +1,5 @@
-//! The dependencies that package.json and deno.json name, as far as it has to be known before
-//! anything is fetched.
+//! The dependencies that package.json and deno.json name, as far as they have to be known before
+//! packages are fetched.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,27 +9,27 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use switchyard_detect::entry::{CONFIG_FILES, PACKAGE_FILE, parse};
 
-/// Of one file. A lock of ten thousand packages has a tenth of it.
+/// Maximum size of a file in bytes. The lock file of ten thousand packages has a tenth of it.
 const MAX_FILE: u64 = 64 << 20;
 
-/// Folders of one version that are looked through for the manifests of a workspace.
+/// Maximum number of folders of a version that are searched for manifests of a workspace.
 const MAX_FOLDERS: usize = 10_000;
 
-/// Nested conditions in the `imports` of package.json.
+/// Maximum depth of nested conditions in the `imports` of package.json.
 const MAX_CONDITIONS: usize = 8;
 
-/// pnpm's list of a workspace's members.
-pub(super) const PNPM: &str = "pnpm-workspace.yaml";
+/// The file in which pnpm lists the members of a workspace.
+pub(super) const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
 
-/// A name for files of the project: `@/` for `./src/`, `#lib/*` for `./lib/*.js`.
+/// An alias for files of the project: `@/` for `./src/`, `#lib/*` for `./lib/*.js`.
 #[derive(Debug)]
-pub(super) struct Alias {
+pub(super) struct ImportAlias {
     key: String,
     target: String,
 }
 
-impl Alias {
-    /// The path, relative to the project, that `name` stands for.
+impl ImportAlias {
+    /// Returns the path, relative to the project, that `name` stands for, if the alias matches it.
     pub(super) fn target(&self, name: &str) -> Option<String> {
         if let Some((before, after)) = self.key.split_once('*') {
             let part = name.strip_prefix(before)?.strip_suffix(after)?;
@@ -42,8 +42,8 @@ impl Alias {
     }
 }
 
-/// The names for files of the project in `checkout`.
-pub(super) fn aliases(checkout: &Path) -> Vec<Alias> {
+/// Returns the aliases for files of the project in `checkout`.
+pub(super) fn aliases(checkout: &Path) -> Vec<ImportAlias> {
     let package = package(checkout);
     let configurations = [config(checkout), import_map(checkout)];
     let maps = configurations.iter().map(|config| &config["imports"]).chain([&package["imports"]]);
@@ -51,10 +51,10 @@ pub(super) fn aliases(checkout: &Path) -> Vec<Alias> {
     entries.flat_map(|(key, value)| targets(key, value, MAX_CONDITIONS)).collect()
 }
 
-fn targets(key: &str, value: &Value, depth: usize) -> Vec<Alias> {
+fn targets(key: &str, value: &Value, depth: usize) -> Vec<ImportAlias> {
     match value {
         Value::String(target) if target.starts_with('.') => {
-            vec![Alias { key: key.to_owned(), target: target.clone() }]
+            vec![ImportAlias { key: key.to_owned(), target: target.clone() }]
         }
         Value::Object(conditions) if depth > 0 => {
             conditions.values().flat_map(|value| targets(key, value, depth - 1)).collect()
@@ -63,25 +63,25 @@ fn targets(key: &str, value: &Value, depth: usize) -> Vec<Alias> {
     }
 }
 
-/// Returns whether the project in `checkout` names packages or modules that it needs when it
-/// serves, or members of a workspace.
+/// Returns `true` if the project in `checkout` names packages or modules that it needs for serving,
+/// or members of a workspace.
 pub(crate) fn has_dependencies(checkout: &Path) -> bool {
     let package = package(checkout);
     let is_named = |field| package[field].as_object().is_some_and(|named| !named.is_empty());
     let config = config(checkout);
     ["dependencies", "optionalDependencies", "peerDependencies"].into_iter().any(is_named)
         || [&package["workspaces"], &config["workspace"]].iter().any(|members| !members.is_null())
-        || checkout.join(PNPM).exists()
+        || checkout.join(PNPM_WORKSPACE).exists()
         || [config, import_map(checkout)].iter().any(maps_elsewhere)
 }
 
-/// The names of the packages that are there for the project's development.
+/// Returns the names of the project's development dependencies.
 pub(crate) fn dev_dependencies(checkout: &Path) -> BTreeSet<String> {
     let package = package(checkout);
     package["devDependencies"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
 }
 
-/// Returns whether an import map leads to packages or to modules that are imported by their URL.
+/// Returns `true` if an import map leads to packages, or to modules that are imported by URL.
 fn maps_elsewhere(map: &Value) -> bool {
     let scopes = map["scopes"].as_object().into_iter().flatten().map(|(_, imports)| imports);
     let targets = [&map["imports"]].into_iter().chain(scopes).filter_map(Value::as_object).flatten();
@@ -101,7 +101,7 @@ fn config(checkout: &Path) -> Value {
     parsed.unwrap_or_default()
 }
 
-/// The file of a project that is its import map, if that is not deno.json itself.
+/// Returns the path of the project's import map, if that is not deno.json itself.
 pub(super) fn import_map_path(checkout: &Path) -> Option<PathBuf> {
     let config = config(checkout);
     let path = config["importMap"].as_str().filter(|path| !path.contains(':'))?;
@@ -114,8 +114,7 @@ fn import_map(checkout: &Path) -> Value {
     parsed.unwrap_or_default()
 }
 
-/// The manifests of all members that a workspace below `root` may have, in an order that is always
-/// the same.
+/// Returns the manifests of all members that a workspace in `root` may have, sorted by path.
 pub(super) fn all(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -128,7 +127,7 @@ pub(super) fn all(root: &Path) -> Vec<PathBuf> {
                 left -= 1;
                 folders.push(entry.path());
             } else if kind.is_file()
-                && ["deno.json", "deno.jsonc", PACKAGE_FILE, PNPM].iter().any(|it| name == *it)
+                && ["deno.json", "deno.jsonc", PACKAGE_FILE, PNPM_WORKSPACE].iter().any(|it| name == *it)
             {
                 found.push(entry.path());
             }
@@ -138,7 +137,10 @@ pub(super) fn all(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The content of a file; `None` when there is no such file.
+/// Returns the content of a file, or `None` if there is no such file.
+///
+/// # Errors
+/// The file cannot be read.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_to_serve_counts() {
+    fn dependencies_that_are_needed_for_serving_count() {
         let package = |text: &str| with(&[("package.json", text)], has_dependencies);
         assert!(!package("{}") && !package("no JSON") && !package(r#"{"dependencies": {}}"#));
         assert!(!package(r#"{"devDependencies": {"a": "1"}}"#));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn import_maps_count_when_they_lead_elsewhere() {
+    fn import_maps_count_when_they_lead_out_of_the_project() {
         let deno = |text: &str| with(&[("deno.jsonc", text)], has_dependencies);
         assert!(!deno("{}") && !deno(r#"{"imports": {"@/": "./src/"}}"#));
         assert!(deno(r#"{"imports": {"a": "npm:a@1"}} // comment"#));
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_what_is_there_for_development_are_known() {
+    fn names_of_development_dependencies_are_known() {
         let package = [("package.json", r#"{"devDependencies": {"a": "1", "@b/c": "2"}}"#)];
         assert!(with(&package, |dir| dev_dependencies(dir) == ["a".to_owned(), "@b/c".to_owned()].into()));
     }

@@ -42,7 +42,7 @@ use crate::packages::Packages;
 use crate::policy::{Grant, Policy};
 use crate::project::diagnostic;
 use crate::version::Version;
-use crate::watch::Change;
+use crate::watch::WatchEvent;
 
 /// More of what is slow than this waits to be told.
 const UNAWAITED: usize = 16;
@@ -201,7 +201,7 @@ impl Control {
     pub(crate) async fn run(
         mut self,
         start: Start,
-        mut changes: mpsc::Receiver<Change>,
+        mut changes: mpsc::Receiver<WatchEvent>,
         mut commands: mpsc::Receiver<Command>,
         stop: impl Future<Output = Duration>,
     ) {

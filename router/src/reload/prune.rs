@@ -65,7 +65,7 @@ impl Pruner {
     }
 
     fn find_leftovers(&self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
-        if !self.root.is_there() {
+        if !self.root.is_present() {
             return BTreeMap::new();
         }
         let checkouts = self.store.tenants();
@@ -76,7 +76,7 @@ impl Pruner {
             found.entry(tenant.project).or_default().insert(tenant.incarnation);
         }
         found.retain(|project, _| {
-            self.root.lacks(project.as_str()) || Incarnations::path(self.root.path(), project).exists()
+            self.root.is_gone(project.as_str()) || Incarnations::path(self.root.path(), project).exists()
         });
         found
     }
@@ -84,7 +84,7 @@ impl Pruner {
     fn prune(&self, scope: &Scope) {
         let record = match Incarnations::read(self.root.path(), &scope.project) {
             // A root that is missing tells nothing of what ended and what is kept.
-            Ok(None) if !self.root.is_there() => return,
+            Ok(None) if !self.root.is_present() => return,
             Ok(record) => record,
             Err(error) => return tracing::warn!(project.name = %scope.project, "nothing is pruned: {error}"),
         };

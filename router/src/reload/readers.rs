@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::checkout::Interrupted;
+use crate::checkout::Interruption;
 
 /// The limits of a reading in each lane. The work decides: it is the same however busy the machine is. In the fastest lane
 /// it is 8 MiB, or the 4,000 steps for some 400 new or 1,000 known files: 5 to 50 ms of a core. The time is for file systems
@@ -108,7 +108,7 @@ impl Readers {
         reading: &mut Reading,
         time: Duration,
         mut state: S,
-        work: fn(&mut S, &Turn) -> Result<T, Interrupted>,
+        work: fn(&mut S, &Turn) -> Result<T, Interruption>,
         is_slow: impl Fn(),
     ) -> (Option<S>, Result<T, Unread>)
     where
@@ -139,8 +139,8 @@ impl Readers {
             state = back;
             match done {
                 Ok(done) => return (Some(state), Ok(done)),
-                Err(Interrupted) if turn.is_late() => return (Some(state), Err(Unread::Late)),
-                Err(Interrupted) => {
+                Err(Interruption) if turn.is_late() => return (Some(state), Err(Unread::Late)),
+                Err(Interruption) => {
                     number = turn.lane().number + 1;
                     is_slow();
                 }
@@ -187,11 +187,11 @@ impl Turn {
     }
 
     /// Counts a step that has read so many bytes. Returns an error when the reading has to end, and always from then on.
-    pub(super) fn count(&self, bytes: u64) -> Result<(), Interrupted> {
+    pub(super) fn count(&self, bytes: u64) -> Result<(), Interruption> {
         let work = self.work.fetch_add(STEP + bytes, Ordering::Relaxed);
         if self.is_over.load(Ordering::Relaxed) || self.is_late() || !self.may_go_on(work) {
             self.is_over.store(true, Ordering::Relaxed);
-            return Err(Interrupted);
+            return Err(Interruption);
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn until(turn: &Turn, is_done: impl Fn() -> bool) -> Result<(), Interrupted> {
+    fn until(turn: &Turn, is_done: impl Fn() -> bool) -> Result<(), Interruption> {
         while !is_done() {
             turn.count(1 << 20)?;
             std::thread::sleep(Duration::from_millis(1));

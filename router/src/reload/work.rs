@@ -20,10 +20,10 @@ use tokio::time::{sleep, sleep_until};
 use super::machine::Found;
 use super::readers::{Readers, Reading, Turn, Unread};
 use crate::cells::{Cell, Cells, Order, StartError};
-use crate::checkout::{Bounds, Checkout, CheckoutError, HashCache, Interrupted, SnapshotError, Store};
+use crate::checkout::{Checkout, CheckoutError, HashCache, Interruption, ReadBounds, SnapshotError, Store};
 use crate::health;
 use crate::live::{LiveSite, Running};
-use crate::packages::{self, Key, Mentions};
+use crate::packages::{self, DependencyKey, InstallSpec, Specifiers};
 use crate::policy::{PermissionRequest, Policy, ReadLimit, ReadLimits};
 use crate::project::{
     ClaimedRoutes, Function, Healthcheck, Installed, Manifest, Prefix, Progress, Role, Upkeep, diagnostic,
@@ -301,7 +301,7 @@ fn unread_for(unread: &Unread, time: Duration) -> Read {
     Read { is_late, ..Read::new(Found::Invalid(diagnostic(message)), None) }
 }
 
-fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
+fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interruption> {
     let Job { store, place, cache } = job;
     let (limits, pace) = (place.policy.reads(&place.project), |bytes| turn.count(bytes));
     for _ in 0..MAX_COPIES {
@@ -311,7 +311,7 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
         };
         let before = place.live_function.as_ref();
         let function = match Role::of(place.root.path(), place.project.as_str(), before) {
-            Ok(Role::LeftOut(why)) if place.is_deployed && !place.root.lacks(place.project.as_str()) => {
+            Ok(Role::LeftOut(why)) if place.is_deployed && !place.root.is_gone(place.project.as_str()) => {
                 let error = diagnostic(format!("{} is left out: {why}. Do not deploy it", place.project));
                 return Ok(Read::new(Found::Invalid(error), None));
             }
@@ -322,15 +322,15 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
             Ok(role) => role.function(),
             Err(error) => return Ok(Read::new(Found::Invalid(error), None)),
         };
-        let bounds = Bounds { limits, pace: &pace };
+        let bounds = ReadBounds { limits, pace: &pace };
         let snapshot = match store.snapshot(&place.root.project(place.project.as_str()), bounds, cache) {
             Ok(snapshot) => snapshot,
-            Err(SnapshotError::Gone) if place.root.lacks(place.project.as_str()) => {
+            Err(SnapshotError::Gone) if place.root.is_gone(place.project.as_str()) => {
                 return Ok(Read::new(Found::Gone, None));
             }
             Err(SnapshotError::Gone) => return Ok(Read::new(Found::Unknown, None)),
             Err(SnapshotError::Invalid(error)) => return Ok(Read::new(Found::Invalid(error), None)),
-            Err(SnapshotError::Interrupted) => return Err(Interrupted),
+            Err(SnapshotError::Interrupted) => return Err(Interruption),
         };
         // Files that were put here by a deploy after a removal are not those of the incarnation
         // before it.
@@ -338,7 +338,7 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
             continue;
         }
         let installed = Installed::of(snapshot.packages());
-        let read = |found, plan| Ok(Read { own: snapshot.own, installed, ..Read::new(found, plan) });
+        let read = |found, plan| Ok(Read { own: snapshot.own_digest, installed, ..Read::new(found, plan) });
         let version = Version::new(&tenant, snapshot.digest);
         let is_live = place.live.as_ref() == Some(&version);
         let has_failed =
@@ -354,7 +354,7 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
             false => Found::Version(version.clone()),
         };
         if is_live && !is_outdated {
-            store.retime(&version, &snapshot);
+            store.update_times(&version, &snapshot);
             return read(found, None);
         }
         if has_failed {
@@ -369,7 +369,7 @@ fn read_blocking(job: &mut Job, turn: &Turn) -> Result<Read, Interrupted> {
                 return read(found, Some(plan));
             }
             Err(CheckoutError::Moved) => {}
-            Err(CheckoutError::Interrupted) => return Err(Interrupted),
+            Err(CheckoutError::Interrupted) => return Err(Interruption),
             Err(CheckoutError::Invalid(error)) => return read(Found::Invalid(error), None),
             Err(CheckoutError::Failed(error)) => {
                 let error = diagnostic(format!("no checkout could be made: {error:#}"));
@@ -394,27 +394,27 @@ fn incarnation(
     }
 }
 
-fn key(order: &Order) -> std::io::Result<Key> {
+fn key(order: &Order) -> std::io::Result<DependencyKey> {
     let version = order.version.digest.short();
-    Key::of(&order.checkout.dir, order.root(), &version)
+    DependencyKey::of(&order.checkout.dir, order.root(), &version)
 }
 
-fn mentions(order: &Order) -> Mentions {
-    Mentions::of(order.root(), &order.checkout.dir, &order.entry.path)
+fn specifiers(order: &Order) -> Specifiers {
+    Specifiers::search(order.root(), &order.checkout.dir, &order.entry.path)
 }
 
 /// Returns `true` if the version names something that is not on the volume, as far as that can be told from
 /// outside.
-fn needs_more(order: &Order, mentions: &Mentions) -> bool {
+fn needs_more(order: &Order, specifiers: &Specifiers) -> bool {
     let dir = &order.checkout.dir;
     let found = order.checkout.node_modules();
-    let has_packages = found.serve(&order.entry.path) || found.others.contains_key("../node_modules");
+    let has_packages = found.cover_entry(&order.entry.path) || found.others.contains_key("../node_modules");
     let needs_packages = || {
-        mentions.have_npm()
+        specifiers.have_npm()
             || packages::has_dependencies(dir)
-            || mentions.have_any(&packages::dev_dependencies(dir))
+            || specifiers.have_any(&packages::dev_dependencies(dir))
     };
-    mentions.have_modules() || (!has_packages && needs_packages())
+    specifiers.have_modules() || (!has_packages && needs_packages())
 }
 
 /// What the process that fetches packages is asked for.
@@ -554,12 +554,12 @@ impl Builder {
             }
             // Where nothing is fetched, what is there is used as it is.
             let may_install = packages.may_install();
-            let mentions = if may_install { mentions(&order) } else { Mentions::default() };
+            let specifiers = if may_install { specifiers(&order) } else { Specifiers::default() };
             let attach = |folder: &_| checkout.attach(folder);
-            if packages.reuse(&version.tenant(), &key(&order)?, &mentions, attach)? {
+            if packages.reuse(&version.tenant(), &key(&order)?, &specifiers, attach)? {
                 return Ok(true);
             }
-            let is_complete = !needs_more(&order, &mentions);
+            let is_complete = !needs_more(&order, &specifiers);
             if is_complete && may_install {
                 checkout.set_complete();
             }
@@ -575,13 +575,13 @@ impl Builder {
     async fn install(&self, order: &Order) -> Result<(), BuildError> {
         let Order { version, checkout, .. } = order;
         let own = order.clone();
-        let asked = spawn_blocking(move || Ok((installation(&own), key(&own)?, mentions(&own)))).await;
-        let (install, key, mentions) =
+        let asked = spawn_blocking(move || Ok((installation(&own), key(&own)?, specifiers(&own)))).await;
+        let (install, key, specifiers) =
             asked.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(|error| {
                 BuildError::Failed(diagnostic(format!("its packages are not known: {error}")))
             })?;
         let checkout = checkout.clone();
-        let order = packages::Order { tenant: version.tenant(), install, key, mentions };
+        let order = InstallSpec { tenant: version.tenant(), install, key, specifiers };
         tokio::select! {
             installed = self.packages.install(order, move |folder| checkout.attach(folder)) => {
                 installed.map_err(BuildError::Failed)

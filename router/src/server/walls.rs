@@ -17,7 +17,7 @@ use crate::cells::Groups;
 use crate::config::Config;
 use crate::folder::{claim, names};
 use crate::gaps::Gaps;
-use crate::user::{Each, Table, User, UserRange, Users, way_to};
+use crate::user::{TenantUsers, User, UserRange, UserTable, Users, path_from_root};
 use crate::version::Tenant;
 
 /// The folders of the state folder that users of projects pass through, each to its own.
@@ -144,11 +144,11 @@ fn each(config: &Config, state: &Path, cell: &Path, gaps: &Gaps) -> Result<(User
              within what Landlock lets them touch; run chmod o+x {closed}, or name another --state"
         )
     });
-    let table = Table::open(state, range, &owners(state))?;
+    let table = UserTable::open(state, range, &owners(state)).map_err(|error| error.to_string())?;
     let rights = if missing.is_some() { FileRights::Read } else { FileRights::Own };
     let may_keep_rights = can_read && !config.require_sandbox;
-    let each = Each { table, rights, may_keep_rights, gaps: gaps.clone() };
-    Ok((Users::each(each), missing.into_iter().collect()))
+    let users = TenantUsers { table, rights, may_keep_rights, gaps: gaps.clone() };
+    Ok((Users::per_tenant(users), missing.into_iter().collect()))
 }
 
 /// Makes the folders of the state folder that other users pass through, and closes the rest to them.
@@ -185,7 +185,7 @@ fn raise_processes() {
 /// Becomes the first and the last user in a process each, ends these, and keeps a folder of theirs for a moment. Returns the
 /// first folder on the way to `state` that keeps them out.
 fn try_users(range: UserRange, state: &Path, cell: &Path) -> Result<Option<PathBuf>, String> {
-    let way = way_to(state);
+    let way = path_from_root(state);
     let probes = [range.first(), range.last()].map(|uid| Probe::start(cell, uid, &way));
     let mut closed = None;
     for (probe, uid) in probes.into_iter().zip([range.first(), range.last()]) {

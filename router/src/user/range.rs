@@ -1,12 +1,14 @@
-//! A range of users that are nobody else's on the machine.
+//! The range of user ids for tenants, which no other users of the machine have.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Users below are the system's own on every distribution (`UID_MIN`).
-const LEAST: u32 = 1000;
+/// The lowest user id that a range may have. Lower ones belong to the system on every distribution
+/// (`UID_MIN`).
+const MIN_UID: u32 = 1000;
 
-/// The first and the last user. The number of the first one is the group of what all projects share, and no project's.
+/// A range of user ids. The first one is the group of files that all projects share, and belongs to
+/// no project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserRange {
     first: u32,
@@ -14,22 +16,26 @@ pub struct UserRange {
 }
 
 impl UserRange {
-    /// The default: above what distributions give to people and services, and 65,535 projects long.
+    /// The default: above the ids that distributions give to people and services, and enough for
+    /// 65,535 projects.
     pub const DEFAULT: Self = Self { first: 200_000, last: 265_535 };
 
+    /// The first id, which is in use as a group only.
     pub(crate) fn first(self) -> u32 {
         self.first
     }
 
+    /// The last id, which a project may have.
     pub(crate) fn last(self) -> u32 {
         self.last
     }
 
+    /// The group of files that all projects share.
     pub(crate) fn shared_group(self) -> u32 {
         self.first
     }
 
-    /// The users that projects may have.
+    /// The ids that projects may have.
     pub(crate) fn users(self) -> std::ops::RangeInclusive<u32> {
         self.first + 1..=self.last
     }
@@ -41,22 +47,26 @@ impl fmt::Display for UserRange {
     }
 }
 
-impl FromStr for UserRange {
-    type Err = String;
+/// A text that is not a range of user ids.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "invalid range of users {0:?}: expected FIRST-LAST, two numbers from {MIN_UID} to {max}, \
+     the second one larger, as in {default}",
+    max = u32::MAX - 1,
+    default = UserRange::DEFAULT
+)]
+pub struct InvalidUserRange(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is not a range of users: expected FIRST-LAST, two numbers from {LEAST} to {}, the second one larger, as in {}",
-                u32::MAX - 1,
-                Self::DEFAULT
-            )
-        };
+impl FromStr for UserRange {
+    type Err = InvalidUserRange;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUserRange> {
+        let wrong = || InvalidUserRange(text.to_owned());
         let number = |text: &str| text.parse::<u32>().ok().filter(|_| !text.starts_with('+'));
         let (first, last) = text.split_once('-').ok_or_else(wrong)?;
         let (first, last) = (number(first).ok_or_else(wrong)?, number(last).ok_or_else(wrong)?);
-        // The highest number stands for no user.
-        if first < LEAST || last <= first || last == u32::MAX {
+        // The highest number means "no user" to the kernel.
+        if first < MIN_UID || last <= first || last == u32::MAX {
             return Err(wrong());
         }
         Ok(Self { first, last })
@@ -68,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_two_numbers_of_which_none_is_root_or_the_systems() {
+    fn a_range_is_two_numbers_above_root_and_the_systems_users() {
         let range: UserRange = "200000-265535".parse().unwrap();
         assert_eq!(range, UserRange::DEFAULT);
         assert_eq!((range.users(), range.shared_group()), (200_001..=265_535, 200_000));
@@ -83,7 +93,7 @@ mod tests {
             "2000-4294967295",
             "+2000-3000",
         ] {
-            assert!(wrong.parse::<UserRange>().unwrap_err().contains("200000-265535"), "{wrong}");
+            assert!(wrong.parse::<UserRange>().unwrap_err().to_string().contains("200000-265535"), "{wrong}");
         }
     }
 }

@@ -1,106 +1,113 @@
-//! The users that tenants have, in a file of the state folder: a header, then a line `UID TENANT` for each. Lines are only
-//! ever added, so no user is given to a second tenant, not even when the first is gone. Of two lines for one tenant the
-//! later one holds: its user was outside of the range by then.
+//! The table of tenants' users, a file in the state folder: a header, then a line `UID TENANT` for
+//! each. Lines are only ever added, so that no user is assigned to a second tenant, not even after
+//! the first one is gone. Of two lines for one tenant the later one counts: the user of the earlier
+//! one had left the range by then.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::str::Utf8Error;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 
 use super::{UserError, UserRange};
+use crate::atomic_file;
 use crate::version::Tenant;
 
-/// The name in the state folder.
+/// Name of the file in the state folder.
 const FILE: &str = "cell-users";
 
+/// Beginning of the first line, before the format.
 const HEADER: &str = "switchyard cell users ";
 
-/// The format of the file; a router refuses a newer one.
+/// The format of the file. A router refuses newer ones.
 const FORMAT: &str = "1";
 
-/// The way back from a file that cannot be used.
-const FIX: &str =
-    "restore it from a backup, or move it away: then every project gets a new user, and its files with it";
+/// The fix for a file that cannot be used.
+const FIX: &str = "restore it from a backup, or move it away: every project then gets \
+                   a new user, which also gets the project's files";
 
-/// The users of all tenants. One router has it at a time (the state folder's lock).
+/// The users of all tenants. Only one router has the table open, as it holds the lock of the state
+/// folder.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct UserTable {
     range: UserRange,
     path: PathBuf,
-    entries: Mutex<Entries>,
+    state: Mutex<TableState>,
 }
 
+/// The open file and its content.
 #[derive(Debug)]
-struct Entries {
+struct TableState {
     file: File,
-    /// The length of the lines that are known to be on disk; what is behind them was never used.
+    /// Length in bytes of the lines that are known to be on disk. Bytes after them were never used.
     length: u64,
     users: HashMap<Tenant, u32>,
-    /// The user of the next tenant; beyond the range when there is none.
+    /// The user of the next new tenant; beyond the range if none is left.
     next: u32,
 }
 
-impl Table {
-    /// Opens the table in the state folder, or makes it. `owners` are users that have folders of projects already: a table
-    /// that is older than these, or new, gives none of them to a second tenant.
+impl UserTable {
+    /// Opens the table in the state folder, or makes it. `owners` are the users that own folders of
+    /// projects: a table that is older than these folders, or new, assigns none of them to a second
+    /// tenant.
     ///
     /// # Errors
-    /// It cannot be read or written, is damaged, or is of a newer router. The text names the file and what to do.
-    pub(crate) fn open(state: &Path, range: UserRange, owners: &BTreeSet<u32>) -> Result<Self, String> {
+    /// The file cannot be read or written, is damaged, or was written by a newer router. The
+    /// message names the file and the fix.
+    pub(crate) fn open(state: &Path, range: UserRange, owners: &BTreeSet<u32>) -> Result<Self, TableError> {
         let path = state.join(FILE);
-        let wrong = |error: io::Error| format!("{} cannot be used: {error}", path.display());
-        if !path.try_exists().map_err(wrong)? {
-            create(state, &path).map_err(wrong)?;
+        let failed = |error: io::Error| TableError::Io { path: path.clone(), error };
+        if !path.try_exists().map_err(failed)? {
+            let header = format!("{HEADER}{FORMAT}\n");
+            atomic_file::write(&path, header.as_bytes(), atomic_file::PRIVATE).map_err(failed)?;
         }
-        let file = File::options().read(true).write(true).open(&path).map_err(wrong)?;
-        let bytes = fs::read(&path).map_err(wrong)?;
-        let (users, given, length) =
-            parse(&bytes).map_err(|error| format!("{}: {error}; {FIX}", path.display()))?;
-        let is_ours = |uid: &&u32| range.users().contains(*uid);
-        let highest = given.union(owners).filter(is_ours).max();
+        let file = File::options().read(true).write(true).open(&path).map_err(failed)?;
+        let bytes = fs::read(&path).map_err(failed)?;
+        let TableContent { users, assigned, length } =
+            TableContent::parse(&bytes).map_err(|error| TableError::Format { path: path.clone(), error })?;
+        let is_in_range = |uid: &&u32| range.users().contains(*uid);
+        let highest = assigned.union(owners).filter(is_in_range).max();
         let next = highest.map_or(*range.users().start(), |highest| highest + 1);
-        let entries = Mutex::new(Entries { file, length, users, next });
-        Ok(Self { range, path, entries })
+        let state = Mutex::new(TableState { file, length, users, next });
+        Ok(Self { range, path, state })
     }
 
+    /// The range of users for tenants.
     pub(crate) fn range(&self) -> UserRange {
         self.range
     }
 
-    /// The user of `tenant`, on disk when this returns.
+    /// Returns the user of `tenant`. A new assignment is on disk when this returns. Blocking.
     ///
     /// # Errors
-    /// All users have been given out, or the file cannot be written.
-    pub(crate) fn of(&self, tenant: &Tenant) -> Result<u32, UserError> {
-        let mut entries = self.lock();
-        let known = entries.users.get(tenant).copied();
+    /// All users have been assigned, or the file cannot be written.
+    pub(crate) fn user_of(&self, tenant: &Tenant) -> Result<u32, UserError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = state.users.get(tenant).copied();
         if let Some(uid) = known.filter(|uid| self.range.users().contains(uid)) {
             return Ok(uid);
         }
-        let uid = entries.next;
+        let uid = state.next;
         if uid > self.range.last() {
             return Err(UserError::Refused(format!(
-                "no user is left for it: all of --cell-users {} have been given to projects, none of them twice; name a larger range",
+                "no user is left for it: all of --cell-users {} have been assigned to projects, \
+                 each to one; name a larger range",
                 self.range
             )));
         }
-        entries.add(tenant, uid).with_context(|| format!("write {}", self.path.display()))?;
+        state.add(tenant, uid).with_context(|| format!("write {}", self.path.display()))?;
         Ok(uid)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().expect("no holder of this lock panics")
     }
 }
 
-impl Entries {
+impl TableState {
     fn add(&mut self, tenant: &Tenant, uid: u32) -> io::Result<()> {
         let line = format!("{uid} {tenant}\n");
-        // Behind the last whole line, in place of what an attempt before has left.
+        // After the last complete line, replacing the rest of an earlier attempt.
         self.file.set_len(self.length)?;
         self.file.write_all_at(line.as_bytes(), self.length)?;
         self.file.sync_data()?;
@@ -111,46 +118,66 @@ impl Entries {
     }
 }
 
-/// Whole or not at all, whenever the power goes.
-fn create(state: &Path, path: &Path) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut options = File::options();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(format!("{HEADER}{FORMAT}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(state)?.sync_all()
+/// The content of a table.
+#[derive(Debug)]
+struct TableContent {
+    /// The user of each tenant.
+    users: HashMap<Tenant, u32>,
+    /// All users that were ever assigned.
+    assigned: BTreeSet<u32>,
+    /// Length of the complete lines in bytes. A last line without an end was being written when the
+    /// router was killed: its user was never used.
+    length: u64,
 }
 
-type Parsed = (HashMap<Tenant, u32>, BTreeSet<u32>, u64);
+impl TableContent {
+    fn parse(bytes: &[u8]) -> Result<Self, TableFormatError> {
+        let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let text = str::from_utf8(&bytes[..length])?;
+        let mut lines = text.lines();
+        let header = lines.next().and_then(|header| header.strip_prefix(HEADER));
+        match header {
+            Some(FORMAT) => {}
+            Some(newer) => return Err(TableFormatError::Newer(newer.to_owned())),
+            None => return Err(TableFormatError::Header),
+        }
+        let (mut users, mut assigned) = (HashMap::new(), BTreeSet::new());
+        for (line, number) in lines.zip(2_usize..) {
+            let entry = line.split_once(' ').and_then(|(uid, tenant)| {
+                Some((uid.parse::<u32>().ok().filter(|uid| *uid != 0)?, Tenant::of_folder(tenant)?))
+            });
+            let (uid, tenant) = entry.ok_or(TableFormatError::Line(number))?;
+            if !assigned.insert(uid) {
+                return Err(TableFormatError::Duplicate { line: number, uid });
+            }
+            users.insert(tenant, uid);
+        }
+        Ok(Self { users, assigned, length: length as u64 })
+    }
+}
 
-/// The users of tenants, all users that were ever given, and the length of the whole lines. A last line without an end is
-/// one that was being written: its user was never used.
-fn parse(bytes: &[u8]) -> Result<Parsed, String> {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let text = str::from_utf8(&bytes[..whole]).map_err(|error| format!("is damaged: {error}"))?;
-    let mut lines = text.lines();
-    let header = lines.next().and_then(|header| header.strip_prefix(HEADER));
-    match header {
-        Some(FORMAT) => {}
-        Some(newer) => {
-            return Err(format!("has format {newer:?}, this router knows {FORMAT:?}: it is of a newer one"));
-        }
-        None => return Err("is damaged: line 1 is not its header".to_owned()),
-    }
-    let (mut users, mut given) = (HashMap::new(), BTreeSet::new());
-    for (line, number) in lines.zip(2_usize..) {
-        let entry = line.split_once(' ').and_then(|(uid, tenant)| {
-            Some((uid.parse::<u32>().ok().filter(|uid| *uid != 0)?, Tenant::of_folder(tenant)?))
-        });
-        let (uid, tenant) =
-            entry.ok_or_else(|| format!("is damaged: line {number} is not a user and a project"))?;
-        if !given.insert(uid) {
-            return Err(format!("is damaged: line {number} gives user {uid} a second time"));
-        }
-        users.insert(tenant, uid);
-    }
-    Ok((users, given, whole as u64))
+/// The reason why a table cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableError {
+    #[error("{} cannot be used: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{}: {error}; {FIX}", path.display())]
+    Format { path: PathBuf, error: TableFormatError },
+}
+
+/// The reason why the content of a table is not valid.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableFormatError {
+    #[error("the table is damaged: {0}")]
+    Encoding(#[from] Utf8Error),
+    #[error("the table is damaged: line 1 is not its header")]
+    Header,
+    #[error("the table has format {0:?}, this router knows {FORMAT:?}: it was written by a newer router")]
+    Newer(String),
+    #[error("the table is damaged: line {0} is not a user and a project")]
+    Line(usize),
+    #[error("the table is damaged: line {line} assigns user {uid} a second time")]
+    Duplicate { line: usize, uid: u32 },
 }
 
 #[cfg(test)]
@@ -164,12 +191,12 @@ mod tests {
         Tenant::first(&ProjectName::parse(name).unwrap())
     }
 
-    fn open(state: &Path, range: &str) -> Table {
-        Table::open(state, range.parse().unwrap(), &BTreeSet::new()).unwrap()
+    fn open(state: &Path, range: &str) -> UserTable {
+        UserTable::open(state, range.parse().unwrap(), &BTreeSet::new()).unwrap()
     }
 
-    fn refusal(table: &Table, name: &str) -> String {
-        match table.of(&tenant(name)) {
+    fn refusal(table: &UserTable, name: &str) -> String {
+        match table.user_of(&tenant(name)) {
             Err(UserError::Refused(text)) => text,
             other => panic!("{other:?}"),
         }
@@ -180,12 +207,12 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let later = Tenant::new(&tenant("a").project, Incarnation::from_number(7));
         let table = open(state.path(), "5000-5002");
-        assert_eq!(table.of(&tenant("a")).unwrap(), 5001);
-        assert_eq!(table.of(&later).unwrap(), 5002, "another incarnation");
+        assert_eq!(table.user_of(&tenant("a")).unwrap(), 5001);
+        assert_eq!(table.user_of(&later).unwrap(), 5002, "another incarnation");
         assert!(refusal(&table, "b").contains("--cell-users 5000-5002"));
         let table = open(state.path(), "5000-5003");
-        assert_eq!([table.of(&later).unwrap(), table.of(&tenant("a")).unwrap()], [5002, 5001]);
-        assert_eq!(table.of(&tenant("b")).unwrap(), 5003);
+        assert_eq!([table.user_of(&later).unwrap(), table.user_of(&tenant("a")).unwrap()], [5002, 5001]);
+        assert_eq!(table.user_of(&tenant("b")).unwrap(), 5003);
         assert_eq!(
             fs::read_to_string(state.path().join(FILE)).unwrap(),
             "switchyard cell users 1\n5001 a\n5002 a.0000000000000007\n5003 b\n"
@@ -193,21 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn another_range_gives_new_users_and_the_old_ones_to_nobody() {
+    fn another_range_assigns_new_users_and_the_old_ones_to_no_tenant() {
         let state = tempfile::tempdir().unwrap();
-        assert_eq!(open(state.path(), "5000-5010").of(&tenant("a")).unwrap(), 5001);
+        assert_eq!(open(state.path(), "5000-5010").user_of(&tenant("a")).unwrap(), 5001);
         let table = open(state.path(), "5001-5010");
-        assert_eq!(table.of(&tenant("b")).unwrap(), 5002, "the first is the shared group");
-        assert_eq!(table.of(&tenant("a")).unwrap(), 5003);
-        assert_eq!(open(state.path(), "5001-5010").of(&tenant("a")).unwrap(), 5003);
+        assert_eq!(table.user_of(&tenant("b")).unwrap(), 5002, "the first is the shared group");
+        assert_eq!(table.user_of(&tenant("a")).unwrap(), 5003);
+        assert_eq!(open(state.path(), "5001-5010").user_of(&tenant("a")).unwrap(), 5003);
     }
 
     #[test]
-    fn users_that_own_folders_are_not_given_when_the_table_is_gone_or_old() {
+    fn users_that_own_folders_are_not_assigned_when_the_table_is_gone_or_old() {
         let state = tempfile::tempdir().unwrap();
         let owners = BTreeSet::from([0, 5004, 9000]);
-        let table = Table::open(state.path(), "5000-5010".parse().unwrap(), &owners).unwrap();
-        assert_eq!(table.of(&tenant("a")).unwrap(), 5005);
+        let table = UserTable::open(state.path(), "5000-5010".parse().unwrap(), &owners).unwrap();
+        assert_eq!(table.user_of(&tenant("a")).unwrap(), 5005);
     }
 
     #[test]
@@ -216,7 +243,7 @@ mod tests {
         let path = state.path().join(FILE);
         for rest in ["5001 a", "5001 a-long-name-that-was-not-written-to-its-e", "\0\0\0"] {
             fs::write(&path, format!("{HEADER}{FORMAT}\n{rest}")).unwrap();
-            assert_eq!(open(state.path(), "5000-5010").of(&tenant("b")).unwrap(), 5001);
+            assert_eq!(open(state.path(), "5000-5010").user_of(&tenant("b")).unwrap(), 5001);
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADER}{FORMAT}\n5001 b\n"));
         }
     }
@@ -237,12 +264,13 @@ mod tests {
             (format!("{header}\n"), "line 2"),
         ] {
             fs::write(&path, &text).unwrap();
-            let error = Table::open(state.path(), UserRange::DEFAULT, &BTreeSet::new()).unwrap_err();
+            let error = UserTable::open(state.path(), UserRange::DEFAULT, &BTreeSet::new());
+            let error = error.unwrap_err().to_string();
             assert!(error.contains(what) && error.contains("cell-users"), "{text:?}: {error}");
             assert!(error.contains("restore it from a backup"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text, "it is left as it was");
         }
         fs::write(&path, [header.as_bytes(), b"\xff\n"].concat()).unwrap();
-        assert!(Table::open(state.path(), UserRange::DEFAULT, &BTreeSet::new()).is_err());
+        assert!(UserTable::open(state.path(), UserRange::DEFAULT, &BTreeSet::new()).is_err());
     }
 }

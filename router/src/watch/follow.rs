@@ -1,41 +1,43 @@
-//! Follows the projects root, which is a name: looks often which folder it leads to. No file event tells of a mount, nor of
-//! a link above the root.
+//! The follower of the projects root, which is a name: checks periodically which folder the name
+//! leads to. File events report neither a mount nor a change of a link above the root.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::root::{Identity, Root};
+use crate::root::{FolderIdentity, Root};
 
-/// One `stat` and one `realpath` each time.
-pub(super) const LOOKS: Duration = Duration::from_millis(200);
+/// Interval between two checks. Each is one `stat` and one `realpath`.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A folder that has just appeared under the root's name may still be filled. Projects that are not
-/// in it are taken to be gone when for so long no entry has come: a copy of another project takes
-/// less, and a deletion is not urgent.
-const FILLED_AFTER: Duration = Duration::from_secs(5);
+/// Time without new entries after which a folder that has appeared under the root's name is
+/// complete, so that projects missing from it are gone. Copying one more project takes less time,
+/// and a deletion is not urgent.
+const COMPLETE_AFTER: Duration = Duration::from_secs(5);
 
-/// What has become of the root.
+/// A change of the projects root.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum RootChange {
+    /// The name leads to no folder any more.
     Missing,
-    /// It is this real folder now.
+    /// The name leads to another folder, which really is at this path. It may still be filled.
     Replaced(PathBuf),
-    /// Projects that are not in it are gone.
-    Filled,
+    /// The folder is complete: projects that are not in it are gone.
+    Complete,
 }
 
-pub(super) struct Follower {
+/// The last known state of the projects root.
+pub(super) struct RootFollower {
     root: Root,
     /// `None` while the root is missing.
-    folder: Option<(Identity, PathBuf)>,
+    folder: Option<(FolderIdentity, PathBuf)>,
     is_missing: bool,
-    /// The projects in it while it may still be filled, and since when there were no others.
+    /// The projects in the folder while it may still be filled, and the time of the last new one.
     entries: (BTreeSet<String>, Instant),
 }
 
-impl Follower {
-    /// Takes the folder that the root is now for the one that is known.
+impl RootFollower {
+    /// Creates a follower. The folder that the root leads to now counts as known.
     pub(super) fn new(root: Root) -> Self {
         let mut follower =
             Self { root, folder: None, is_missing: false, entries: (BTreeSet::new(), Instant::now()) };
@@ -43,29 +45,30 @@ impl Follower {
         follower
     }
 
-    /// The real folder that it was at the last look.
+    /// The real folder at the last check; `None` while the root is missing.
     pub(super) fn folder(&self) -> Option<&PathBuf> {
         self.folder.as_ref().map(|(_, folder)| folder)
     }
 
-    /// Has the next look take the folder for another one: it was removed or renamed.
-    pub(super) fn doubt(&mut self) {
+    /// Makes the next check report the folder as another one: it was removed or renamed.
+    pub(super) fn invalidate(&mut self) {
         self.folder = None;
     }
 
-    pub(super) fn look(&mut self, now: Instant) -> Option<News> {
+    /// Checks which folder the root leads to. Returns its change since the last check.
+    pub(super) fn check(&mut self, now: Instant) -> Option<RootChange> {
         let found = self.find();
         let Some((identity, folder)) = found.clone() else {
             self.root.trust(None);
             self.folder = None;
-            return (!std::mem::replace(&mut self.is_missing, true)).then_some(News::Missing);
+            return (!std::mem::replace(&mut self.is_missing, true)).then_some(RootChange::Missing);
         };
         self.is_missing = false;
         if found != self.folder {
             self.root.trust(None);
             self.folder = found;
             self.entries = (self.root.names(), now);
-            return Some(News::Replaced(folder));
+            return Some(RootChange::Replaced(folder));
         }
         if self.root.is_trusted() {
             return None;
@@ -75,15 +78,15 @@ impl Follower {
             self.entries = (names, now);
         }
         let (names, since) = &self.entries;
-        // An empty one is a volume that is not mounted, or not written yet.
-        let is_filled = !names.is_empty() && now >= *since + FILLED_AFTER;
-        if is_filled {
+        // An empty folder is a volume that is not mounted, or not written yet.
+        let is_complete = !names.is_empty() && now >= *since + COMPLETE_AFTER;
+        if is_complete {
             self.root.trust(Some(identity));
         }
-        is_filled.then_some(News::Filled)
+        is_complete.then_some(RootChange::Complete)
     }
 
-    fn find(&self) -> Option<(Identity, PathBuf)> {
+    fn find(&self) -> Option<(FolderIdentity, PathBuf)> {
         let folder = self.root.path().canonicalize().ok()?;
         Some((self.root.identity().ok()?, folder))
     }
@@ -99,7 +102,7 @@ mod tests {
     struct Scene {
         dir: tempfile::TempDir,
         root: Root,
-        follower: Follower,
+        follower: RootFollower,
         now: Instant,
     }
 
@@ -108,7 +111,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::create_dir_all(dir.path().join("root/a")).unwrap();
             let root = Root::open(&dir.path().join("root")).unwrap();
-            let follower = Follower::new(root.clone());
+            let follower = RootFollower::new(root.clone());
             Self { dir, root, follower, now: Instant::now() }
         }
 
@@ -116,9 +119,9 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        fn after(&mut self, time: Duration) -> Option<News> {
+        fn after(&mut self, time: Duration) -> Option<RootChange> {
             self.now += time;
-            self.follower.look(self.now)
+            self.follower.check(self.now)
         }
     }
 
@@ -129,22 +132,22 @@ mod tests {
     #[test]
     fn a_root_that_is_made_again_is_believed_when_it_has_been_filled() {
         let mut scene = Scene::new();
-        assert_eq!(scene.after(LOOKS), None);
+        assert_eq!(scene.after(CHECK_INTERVAL), None);
         fs::remove_dir_all(scene.path("root")).unwrap();
-        assert_eq!(scene.after(LOOKS), Some(News::Missing));
-        assert_eq!(scene.after(LOOKS), None, "it was said");
+        assert_eq!(scene.after(CHECK_INTERVAL), Some(RootChange::Missing));
+        assert_eq!(scene.after(CHECK_INTERVAL), None, "it is reported once");
         make(&scene.path("root"));
         let real = scene.path("root").canonicalize().unwrap();
-        assert_eq!(scene.after(LOOKS), Some(News::Replaced(real)));
-        assert_eq!(scene.after(10 * FILLED_AFTER), None, "an empty one is waited for");
+        assert_eq!(scene.after(CHECK_INTERVAL), Some(RootChange::Replaced(real)));
+        assert_eq!(scene.after(10 * COMPLETE_AFTER), None, "an empty one is waited for");
         make(&scene.path("root/b"));
-        assert_eq!(scene.after(LOOKS), None);
+        assert_eq!(scene.after(CHECK_INTERVAL), None);
         make(&scene.path("root/c"));
-        assert_eq!(scene.after(FILLED_AFTER), None, "something has come");
-        assert!(!scene.root.lacks("a"));
-        assert_eq!(scene.after(FILLED_AFTER), Some(News::Filled));
-        assert!(scene.root.lacks("a"));
-        assert_eq!(scene.after(FILLED_AFTER), None);
+        assert_eq!(scene.after(COMPLETE_AFTER), None, "something has come");
+        assert!(!scene.root.is_gone("a"));
+        assert_eq!(scene.after(COMPLETE_AFTER), Some(RootChange::Complete));
+        assert!(scene.root.is_gone("a"));
+        assert_eq!(scene.after(COMPLETE_AFTER), None);
     }
 
     #[test]
@@ -154,10 +157,10 @@ mod tests {
         make(&scene.path("two/projects/a"));
         std::os::unix::fs::symlink("one", scene.path("..data")).unwrap();
         let root = Root::open(&scene.path("..data/projects")).unwrap();
-        let mut follower = Follower::new(root);
+        let mut follower = RootFollower::new(root);
         std::os::unix::fs::symlink("two", scene.path("..new")).unwrap();
         fs::rename(scene.path("..new"), scene.path("..data")).unwrap();
         let real = scene.path("two/projects").canonicalize().unwrap();
-        assert_eq!(follower.look(scene.now), Some(News::Replaced(real)));
+        assert_eq!(follower.check(scene.now), Some(RootChange::Replaced(real)));
     }
 }

@@ -1,16 +1,17 @@
-//! The kernel's file events, as notify's watchers have them. In place of notify's own: that searches all watches for each
-//! folder that is removed, keeps reading while nobody takes what it has read, and takes the end of a folder that was replaced
-//! for that of the one that stands there now.
+//! A watcher for notify over the kernel's inotify. It replaces notify's own watcher, which searches
+//! all watches for each removed folder, keeps reading while its events are not taken, and confuses
+//! the end of a replaced folder with the end of the folder that is there now.
 
-use std::collections::{BTreeMap, HashMap};
+mod table;
+
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use notify_debouncer_full::notify::event::{
@@ -24,40 +25,36 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-/// An event has 16 bytes and a name, of 255 bytes at most.
+use self::table::{WatchId, WatchTable};
+
+/// Bytes of the buffer for events. Each event has 16 bytes and a name of at most 255 bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// Events that may wait to be taken: as many as the kernel's own queue has by default. With more nothing is read, and that
-/// queue overflows at worst.
+/// Maximum number of events that wait for the watch: the default size of the kernel's own queue. No
+/// more are read then, and the kernel's queue overflows at worst.
 const BACKLOG: usize = 16_384;
 
-/// Between two looks at whether there is room again.
-const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// Interval between two checks for room, while the backlog is full.
+const ROOM_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// The watcher's thread ends with it.
+/// The watcher. Dropping it ends its thread.
 #[derive(Debug)]
 pub(super) struct KernelWatcher {
-    shared: Arc<Shared>,
-    end: Arc<OwnedFd>,
+    inotify: Arc<Inotify>,
+    stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// The inotify instance, shared by the watcher and its thread.
 #[derive(Debug)]
-struct Shared {
-    inotify: OwnedFd,
-    folders: Mutex<Folders>,
-    /// Events since they were last taken.
+struct Inotify {
+    descriptor: OwnedFd,
+    table: Mutex<WatchTable>,
+    /// Number of events read since the last acknowledgement.
     backlog: AtomicUsize,
 }
 
-/// The watch of each folder, and the folder of each watch.
-#[derive(Debug, Default)]
-struct Folders {
-    watches: BTreeMap<PathBuf, i32>,
-    paths: HashMap<i32, PathBuf>,
-}
-
-/// Watches a folder without those in it. One that is watched already stays so.
+/// Watches a folder, but not the folders in it. A folder that is watched already stays watched.
 ///
 /// # Errors
 /// The folder is gone, or the kernel has no watches left.
@@ -68,8 +65,9 @@ pub(super) fn watch(debouncer: &mut Debouncer<KernelWatcher, NoCache>, folder: &
     }
 }
 
-/// The debouncer puts what was watched on a list, and searches that at every event and every watch, for a cache of
-/// files that is not used here. It stays empty when success is an error to the debouncer.
+/// The error that stands for success. The debouncer lists all paths that were watched successfully
+/// and searches that list at every event, for a cache of files that is not used here. If success is
+/// an error to the debouncer, the list stays empty.
 fn success() -> Error {
     Error::new(ErrorKind::Generic(String::new()))
 }
@@ -78,20 +76,21 @@ fn is_success(error: &Error) -> bool {
     matches!(&error.kind, ErrorKind::Generic(message) if message.is_empty())
 }
 
-/// Makes room for more events: those so far were taken.
-pub(super) fn taken(debouncer: &mut Debouncer<KernelWatcher, NoCache>) {
-    // There is no other way through the debouncer. It cannot fail.
+/// Makes room for more events, as all events so far were received.
+pub(super) fn acknowledge(debouncer: &mut Debouncer<KernelWatcher, NoCache>) {
+    // The debouncer passes nothing else on to the watcher. This cannot fail.
     let _ = debouncer.configure(Config::default());
 }
 
 impl KernelWatcher {
     fn start(handler: impl EventHandler) -> io::Result<Self> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let shared = Arc::new(Shared { inotify, folders: Mutex::default(), backlog: AtomicUsize::new(0) });
-        let work = Work { shared: shared.clone(), end: end.clone(), handler };
-        let thread = std::thread::Builder::new().name("events".to_owned()).spawn(move || work.run())?;
-        Ok(Self { shared, end, thread: Some(thread) })
+        let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let backlog = AtomicUsize::new(0);
+        let inotify = Arc::new(Inotify { descriptor, table: Mutex::default(), backlog });
+        let reader = EventReader { inotify: inotify.clone(), stop: stop.clone(), handler };
+        let thread = std::thread::Builder::new().name("events".to_owned()).spawn(move || reader.run())?;
+        Ok(Self { inotify, stop, thread: Some(thread) })
     }
 }
 
@@ -101,9 +100,9 @@ impl Watcher for KernelWatcher {
     }
 
     fn watch(&mut self, path: &Path, _: RecursiveMode) -> Result<()> {
-        self.shared.watch(path).map_err(|error| match error {
+        self.inotify.watch(path).map_err(|error| match error {
             Errno::NOSPC => Error::new(ErrorKind::MaxFilesWatch),
-            // Something else is there now.
+            // Something else is at the path now.
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Error::new(ErrorKind::PathNotFound),
             error => Error::io(error.into()),
         })?;
@@ -111,13 +110,13 @@ impl Watcher for KernelWatcher {
     }
 
     fn unwatch(&mut self, path: &Path) -> Result<()> {
-        self.shared.unwatch(path);
+        self.inotify.unwatch(path);
         Ok(())
     }
 
-    /// See [`taken`].
+    /// See [`acknowledge`].
     fn configure(&mut self, _: Config) -> Result<bool> {
-        self.shared.backlog.store(0, Ordering::Relaxed);
+        self.inotify.backlog.store(0, Ordering::Relaxed);
         Ok(false)
     }
 
@@ -129,16 +128,16 @@ impl Watcher for KernelWatcher {
 impl Drop for KernelWatcher {
     fn drop(&mut self) {
         // The counter cannot overflow: this is the only writer.
-        let _ = rustix::io::write(&*self.end, &1_u64.to_ne_bytes());
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl Shared {
+impl Inotify {
     fn watch(&self, path: &Path) -> rustix::io::Result<()> {
-        let wanted = WatchFlags::ATTRIB
+        let events = WatchFlags::ATTRIB
             | WatchFlags::CREATE
             | WatchFlags::OPEN
             | WatchFlags::DELETE
@@ -147,74 +146,38 @@ impl Shared {
             | WatchFlags::MOVE
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
-        // Held meanwhile: an event may come before this returns.
-        let mut folders = self.folders();
-        let flags = wanted | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
-        let watch = inotify::add_watch(&self.inotify, path, flags)?;
-        folders.put(path, watch);
+        // Locked before the watch is added, as its first event may arrive at once.
+        let mut table = self.table();
+        let flags = events | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+        let watch = inotify::add_watch(&self.descriptor, path, flags)?;
+        table.insert(path, watch);
         Ok(())
     }
 
     fn unwatch(&self, path: &Path) {
-        if let Some(watch) = self.folders().take(path) {
-            // The kernel has ended it with the folder, perhaps.
-            let _ = inotify::remove_watch(&self.inotify, watch);
+        if let Some(watch) = self.table().remove(path) {
+            // Fails if the kernel has ended it with the folder.
+            let _ = inotify::remove_watch(&self.descriptor, watch);
         }
     }
 
-    fn folders(&self) -> MutexGuard<'_, Folders> {
-        self.folders.lock().expect("no holder of this lock panics")
+    fn table(&self) -> MutexGuard<'_, WatchTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Folders {
-    /// The folder of a watch is the newest path that it was watched by: one that was moved keeps its watch.
-    fn put(&mut self, path: &Path, watch: i32) {
-        if let Some(before) = self.paths.insert(watch, path.to_owned())
-            && before != path
-        {
-            self.watches.remove(&before);
-        }
-        if let Some(before) = self.watches.insert(path.to_owned(), watch)
-            && before != watch
-        {
-            // The path was another folder's, whose watch goes on without a path until the kernel ends it.
-            self.paths.remove(&before);
-        }
-    }
-
-    fn take(&mut self, path: &Path) -> Option<i32> {
-        let watch = self.watches.remove(path)?;
-        self.paths.remove(&watch);
-        Some(watch)
-    }
-
-    /// Forgets a watch that the kernel has ended.
-    fn end(&mut self, watch: i32) {
-        if let Some(path) = self.paths.remove(&watch) {
-            self.watches.remove(&path);
-        }
-    }
-
-    /// Takes out a folder that was moved away, and all below: their paths are others' now, or nobody's.
-    fn take_all(&mut self, path: &Path) -> Vec<i32> {
-        let below = self.watches.range(path.to_owned()..).map(|(below, _)| below);
-        let below: Vec<_> = below.take_while(|below| below.starts_with(path)).cloned().collect();
-        below.iter().filter_map(|below| self.take(below)).collect()
-    }
-}
-
-struct Work<H> {
-    shared: Arc<Shared>,
-    end: Arc<OwnedFd>,
+/// State of the thread that reads events.
+struct EventReader<H> {
+    inotify: Arc<Inotify>,
+    stop: Arc<OwnedFd>,
     handler: H,
 }
 
-impl<H: EventHandler> Work<H> {
+impl<H: EventHandler> EventReader<H> {
     fn run(mut self) {
-        let shared = self.shared.clone();
+        let inotify = self.inotify.clone();
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut reader = Reader::new(shared.inotify.as_fd(), &mut buffer);
+        let mut reader = Reader::new(inotify.descriptor.as_fd(), &mut buffer);
         while self.wait() {
             loop {
                 match reader.next() {
@@ -237,43 +200,43 @@ impl<H: EventHandler> Work<H> {
         }
     }
 
-    /// Waits for events, and for room for them: the kernel keeps what is not read, and says when it was too much. Returns
-    /// `false` when the watcher has ended.
+    /// Waits for events, and for room for them: the kernel queues unread events, and reports when
+    /// its queue overflows. Returns `false` after the watcher was dropped.
     fn wait(&self) -> bool {
         loop {
-            let has_room = self.shared.backlog.load(Ordering::Relaxed) < BACKLOG;
-            let (inotify, end) = (self.shared.inotify.as_fd(), self.end.as_fd());
-            let mut polled = [PollFd::new(&end, PollFlags::IN), PollFd::new(&inotify, PollFlags::IN)];
-            let polled = if has_room { &mut polled[..] } else { &mut polled[..1] };
-            let pause = (!has_room).then_some(&PAUSE);
-            if poll(polled, pause).is_err() {
+            let has_room = self.inotify.backlog.load(Ordering::Relaxed) < BACKLOG;
+            let (inotify, stop) = (self.inotify.descriptor.as_fd(), self.stop.as_fd());
+            let mut sources = [PollFd::new(&stop, PollFlags::IN), PollFd::new(&inotify, PollFlags::IN)];
+            let sources = if has_room { &mut sources[..] } else { &mut sources[..1] };
+            let timeout = (!has_room).then_some(&ROOM_CHECK);
+            if poll(sources, timeout).is_err() {
                 continue;
             }
-            if !polled[0].revents().is_empty() {
+            if !sources[0].revents().is_empty() {
                 return false;
             }
-            if polled.get(1).is_some_and(|inotify| !inotify.revents().is_empty()) {
+            if sources.get(1).is_some_and(|inotify| !inotify.revents().is_empty()) {
                 return true;
             }
         }
     }
 
-    fn event(&mut self, watch: i32, flags: ReadFlags, name: Option<&OsStr>) {
-        self.shared.backlog.fetch_add(1, Ordering::Relaxed);
+    fn event(&mut self, watch: WatchId, flags: ReadFlags, name: Option<&OsStr>) {
+        self.inotify.backlog.fetch_add(1, Ordering::Relaxed);
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
             return self.handler.handle_event(Ok(lost));
         }
         let path = {
-            let mut folders = self.shared.folders();
-            let Some(folder) = folders.paths.get(&watch) else { return };
+            let mut table = self.inotify.table();
+            let Some(folder) = table.path(watch) else { return };
             let path = name.map_or_else(|| folder.clone(), |name| folder.join(name));
             let is_moved_away = flags.contains(ReadFlags::MOVED_FROM | ReadFlags::ISDIR);
             if flags.contains(ReadFlags::IGNORED) {
-                folders.end(watch);
+                table.remove_watch(watch);
             } else if is_moved_away || flags.contains(ReadFlags::MOVE_SELF) {
-                for watch in folders.take_all(&path) {
-                    let _ = inotify::remove_watch(&self.shared.inotify, watch);
+                for watch in table.remove_all(&path) {
+                    let _ = inotify::remove_watch(&self.inotify.descriptor, watch);
                 }
             }
             path
@@ -284,7 +247,8 @@ impl<H: EventHandler> Work<H> {
     }
 }
 
-/// Removals and renames are [`EventKind::Any`]: the debouncer drops what it takes to be a file that came and went.
+/// Returns the kind of event for notify. Removals and renames are [`EventKind::Any`], as the
+/// debouncer would drop the events of a file that seems to be created and removed.
 fn kind(flags: ReadFlags) -> Option<EventKind> {
     let gone = ReadFlags::MOVED_FROM
         | ReadFlags::MOVED_TO
@@ -307,130 +271,4 @@ fn kind(flags: ReadFlags) -> Option<EventKind> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
-
-    use super::*;
-
-    struct Scene {
-        dir: tempfile::TempDir,
-        watcher: KernelWatcher,
-        events: Receiver<Event>,
-    }
-
-    impl Scene {
-        fn new() -> Self {
-            let (sender, events) = channel();
-            let watcher = KernelWatcher::start(move |event: Result<Event>| {
-                let _ = sender.send(event.unwrap());
-            });
-            let dir = tempfile::tempdir().unwrap();
-            Self { dir, watcher: watcher.unwrap(), events }
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.dir.path().join(name)
-        }
-
-        fn watch(&self, name: &str) {
-            self.watcher.shared.watch(&self.path(name)).unwrap();
-        }
-
-        fn watched(&self) -> Vec<PathBuf> {
-            let folders = self.watcher.shared.folders();
-            assert_eq!(folders.watches.len(), folders.paths.len());
-            let names = folders.watches.keys().map(|path| path.strip_prefix(self.dir.path()).unwrap());
-            names.map(Path::to_owned).collect()
-        }
-
-        fn wait_for(&self, name: &str) -> EventKind {
-            let path = self.path(name);
-            loop {
-                let event = self.events.recv_timeout(Duration::from_secs(20)).unwrap();
-                if event.paths.first() == Some(&path) {
-                    return event.kind;
-                }
-            }
-        }
-
-        /// Waits until all events so far have come.
-        fn settle(&self) {
-            fs::write(self.path("settled"), "").unwrap();
-            self.wait_for("settled");
-            fs::remove_file(self.path("settled")).unwrap();
-        }
-    }
-
-    #[test]
-    fn events_have_the_path_that_their_folder_has() {
-        let scene = Scene::new();
-        fs::create_dir_all(scene.path("a/b")).unwrap();
-        for name in ["", "a", "a/b"] {
-            scene.watch(name);
-        }
-        fs::write(scene.path("a/b/file"), "").unwrap();
-        assert_eq!(scene.wait_for("a/b/file"), EventKind::Create(CreateKind::File));
-        fs::rename(scene.path("a"), scene.path("c")).unwrap();
-        scene.settle();
-        assert_eq!(scene.watched(), [Path::new("")], "what was moved away is watched under no old path");
-        scene.watch("c/b");
-        fs::create_dir(scene.path("c/b/folder")).unwrap();
-        assert_eq!(scene.wait_for("c/b/folder"), EventKind::Create(CreateKind::Folder));
-    }
-
-    #[test]
-    fn a_folder_that_is_watched_under_its_new_path_stays_so_when_the_old_one_is_given_up() {
-        let scene = Scene::new();
-        fs::create_dir(scene.path("a")).unwrap();
-        scene.watch("a");
-        fs::rename(scene.path("a"), scene.path("b")).unwrap();
-        scene.watch("");
-        scene.watch("b");
-        scene.watcher.shared.unwatch(&scene.path("a"));
-        scene.settle();
-        scene.watch("b");
-        fs::write(scene.path("b/file"), "").unwrap();
-        scene.wait_for("b/file");
-    }
-
-    #[test]
-    fn what_is_removed_is_forgotten_and_a_folder_in_its_place_is_another_one() {
-        let scene = Scene::new();
-        scene.watch("");
-        for _ in 0..3 {
-            fs::create_dir_all(scene.path("a/b")).unwrap();
-            scene.watch("a");
-            scene.watch("a/b");
-            fs::write(scene.path("a/b/file"), "").unwrap();
-            scene.wait_for("a/b/file");
-            fs::remove_dir_all(scene.path("a")).unwrap();
-            scene.settle();
-            assert_eq!(scene.watched(), [Path::new("")]);
-        }
-        std::os::unix::fs::symlink(".", scene.path("link")).unwrap();
-        assert_eq!(scene.watcher.shared.watch(&scene.path("link")), Err(Errno::NOTDIR));
-    }
-
-    #[test]
-    fn what_nobody_takes_is_not_read_for_ever_and_what_was_lost_is_reported() {
-        let mut scene = Scene::new();
-        scene.watch("");
-        let file = fs::File::create(scene.path("file")).unwrap();
-        // More than this and the kernel keep, each unlike the one before it.
-        for n in 0..50_000 {
-            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-            file.set_len(n % 2).unwrap();
-        }
-        let mut seen = 0;
-        while scene.events.recv_timeout(Duration::from_millis(500)).is_ok() {
-            seen += 1;
-        }
-        assert!((BACKLOG..2 * BACKLOG).contains(&seen), "{seen}");
-        scene.watcher.configure(Config::default()).unwrap();
-        while !scene.events.recv_timeout(Duration::from_secs(20)).unwrap().need_rescan() {
-            scene.watcher.configure(Config::default()).unwrap();
-        }
-    }
-}
+mod tests;

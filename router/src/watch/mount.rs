@@ -1,8 +1,8 @@
-//! Which file systems do not tell every change.
+//! File systems that do not report every change by a file event.
 
 use std::path::Path;
 
-/// Magic numbers of `statfs(2)` and linux/magic.h, and what a person calls them.
+/// Magic numbers of `statfs(2)` and linux/magic.h, and the names of these file systems in messages.
 const WITHOUT_EVENTS: [(u64, &str); 8] = [
     (0x6969, "NFS"),
     (0x0102_1997, "9p"),
@@ -14,14 +14,14 @@ const WITHOUT_EVENTS: [(u64, &str); 8] = [
     (0x786f_4256, "a VirtualBox share"),
 ];
 
-/// The name of the file system that `path` is on, when changes made elsewhere (another host, the
-/// layer below) come without an event.
+/// Returns the name of the file system that `path` is on if changes made elsewhere (on another
+/// host, in the layer below) cause no event.
 pub(super) fn without_events(path: &Path) -> Option<&'static str> {
     let kind = rustix::fs::statfs(path).ok()?.f_type;
-    named(u64::try_from(kind).ok()?)
+    name_of(u64::try_from(kind).ok()?)
 }
 
-fn named(kind: u64) -> Option<&'static str> {
+fn name_of(kind: u64) -> Option<&'static str> {
     WITHOUT_EVENTS.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
 }
 
@@ -30,8 +30,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn network_and_layered_file_systems_are_told() {
-        assert_eq!(named(0x6969), Some("NFS"));
-        assert_eq!(named(0xef53), None, "ext4 tells everything");
+    fn network_and_layered_file_systems_are_recognized() {
+        assert_eq!(name_of(0x6969), Some("NFS"));
+        assert_eq!(name_of(0xef53), None, "ext4 reports everything");
     }
 }

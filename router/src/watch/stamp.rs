@@ -1,4 +1,5 @@
-//! The files of one project as the file system describes them, in one number: what no file event reports changes it.
+//! The stamp of a project: one number over the metadata of its files, which changes with every
+//! change of a file, reported by an event or not.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -8,25 +9,25 @@ use std::path::{Path, PathBuf};
 
 use switchyard_contract::digest;
 
-use crate::links::Steps;
+use crate::links::LinkFollower;
 use crate::project::{CONFIG_FILES, Include, Installed, NODE_MODULES, included};
 
-/// More entries are no valid project, and none of them is looked at.
+/// Maximum number of entries that a stamp covers. A valid project has fewer; the rest is ignored.
 const MAX_ENTRIES: usize = 100_000;
 
-/// A project at one moment.
+/// The state of a project at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Stamp {
+pub(super) struct ProjectStamp {
     hash: u64,
-    /// Of its packages alone.
+    /// The stamp of its packages alone.
     pub(super) packages: u64,
-    /// When its newest file changed, in seconds since 1970.
+    /// Change time of its newest file, in seconds since 1970.
     pub(super) newest: i64,
 }
 
-impl Stamp {
+impl ProjectStamp {
     fn join(&mut self, other: Self) {
-        // Folders come in any order.
+        // Folders are read in any order, so the operation must be commutative.
         self.hash = self.hash.wrapping_add(other.hash);
         self.packages = self.packages.wrapping_add(other.packages);
         self.newest = self.newest.max(other.newest);
@@ -45,49 +46,50 @@ impl Stamp {
     }
 }
 
-/// Takes stamps of the projects below one root; what several of them include is looked at once.
-pub(super) struct Stamps<'a> {
+/// Reads stamps of the projects below one root. A folder that several of them include is read once.
+pub(super) struct StampReader<'a> {
     root: &'a Path,
-    beside: HashMap<PathBuf, Stamp>,
+    includes: HashMap<PathBuf, ProjectStamp>,
 }
 
-impl<'a> Stamps<'a> {
+impl<'a> StampReader<'a> {
+    /// `root`: the real folder of the projects.
     pub(super) fn new(root: &'a Path) -> Self {
-        Self { root, beside: HashMap::new() }
+        Self { root, includes: HashMap::new() }
     }
 
-    /// The stamp of the project `name`, `None` when there is no such folder.
-    pub(super) fn of(&mut self, name: &str) -> Option<Stamp> {
+    /// Returns the stamp of the project `name`, or `None` if there is no such folder.
+    pub(super) fn read(&mut self, name: &str) -> Option<ProjectStamp> {
         let dir = self.root.join(name);
         if !dir.is_dir() {
             return None;
         }
-        let mut stamp = Walk::of(&dir);
+        let mut stamp = StampWalk::run(&dir);
         for include in included(&dir).unwrap_or_default().entries {
-            stamp.join(self.beside(&include));
+            stamp.join(self.include(&include));
         }
         Some(stamp)
     }
 
-    fn beside(&mut self, include: &Include) -> Stamp {
+    fn include(&mut self, include: &Include) -> ProjectStamp {
         let path = self.root.join(include.below_root());
         let owner = self.root.join(include.owner());
-        *self.beside.entry(path.clone()).or_insert_with(|| {
-            // By a symbolic link nothing is included.
-            let mut way = self.root.to_owned();
+        *self.includes.entry(path.clone()).or_insert_with(|| {
+            // Nothing is included through a symbolic link.
+            let mut parent = self.root.to_owned();
             let is_link = include.below_root().iter().any(|part| {
-                way.push(part);
-                way.is_symlink()
+                parent.push(part);
+                parent.is_symlink()
             });
             if is_link {
-                return Stamp::default();
+                return ProjectStamp::default();
             }
-            let mut stamp = Walk::of(&path);
+            let mut stamp = StampWalk::run(&path);
             let [_, packages] = include.packages();
             if let Some(name) = packages.file_name().filter(|_| path.is_file()) {
                 stamp.add_packages(path.with_file_name(name));
             }
-            // Whether its owner shares.
+            // The owner's configuration says whether it shares the folder.
             for file in CONFIG_FILES.map(|file| owner.join(file)) {
                 if let Ok(metadata) = file.metadata() {
                     stamp.add(&file, &metadata);
@@ -98,44 +100,46 @@ impl<'a> Stamps<'a> {
     }
 }
 
-struct Walk {
-    stamp: Stamp,
-    /// The real folder that links stay in.
+/// The walk over one folder, or one file.
+struct StampWalk {
+    stamp: ProjectStamp,
+    /// The real folder. Symbolic links that leave it are not followed.
     top: PathBuf,
-    /// Folders, each once: by links there may be more paths to one than anybody could walk.
-    seen: HashSet<(u64, u64)>,
-    /// Without links in their paths.
+    /// Device and inode of each visited folder: links may form more paths to one folder than can be
+    /// walked.
+    visited: HashSet<(u64, u64)>,
+    /// Folders that are still to be walked. Their paths have no links.
     left: Vec<PathBuf>,
     entries: usize,
-    links: Steps,
-    /// Its `node_modules`, those that are real folders.
+    links: LinkFollower,
+    /// The `node_modules` folders, except those that are symbolic links.
     packages: Vec<PathBuf>,
 }
 
-impl Walk {
-    /// The stamp of a folder with all that counts in it, or of a file.
-    fn of(path: &Path) -> Stamp {
+impl StampWalk {
+    /// Returns the stamp of a folder with everything in it that counts, or of a file.
+    fn run(path: &Path) -> ProjectStamp {
         let top = path.canonicalize().unwrap_or_default();
-        let (stamp, seen) = (Stamp::default(), HashSet::new());
-        let (left, links) = (vec![], Steps::default());
-        let mut walk = Self { stamp, top, seen, left, entries: 0, links, packages: Vec::new() };
+        let (stamp, visited) = (ProjectStamp::default(), HashSet::new());
+        let (left, links) = (vec![], LinkFollower::default());
+        let mut walk = Self { stamp, top, visited, left, entries: 0, links, packages: Vec::new() };
         let top = walk.top.clone();
         walk.entry(&top);
-        while let Some(folder) = walk.left.pop().filter(|_| !walk.is_over()) {
+        while let Some(folder) = walk.left.pop().filter(|_| !walk.is_full()) {
             walk.folder(&folder);
         }
-        // All at once: how much is looked at has a limit.
+        // In one call, as its limit is for all folders together.
         walk.stamp.packages = Installed::of(walk.packages).stamp();
         walk.stamp
     }
 
-    fn is_over(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.entries >= MAX_ENTRIES
     }
 
     fn folder(&mut self, folder: &Path) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if self.is_over() {
+            if self.is_full() {
                 break;
             }
             let name = entry.file_name();
@@ -156,7 +160,8 @@ impl Walk {
         let Ok(mut metadata) = path.symlink_metadata() else { return };
         if metadata.is_symlink() {
             self.stamp.add(path, &metadata);
-            // One that takes too many steps is not followed: most lead to what is found without them.
+            // A link that takes too many steps is not followed: most lead to files that are found
+            // anyway.
             let Ok((real, target)) = self.links.follow(path) else { return };
             if target.is_dir() {
                 if real.starts_with(&self.top) {
@@ -177,7 +182,7 @@ impl Walk {
     }
 
     fn enter(&mut self, folder: PathBuf, metadata: &Metadata) {
-        if self.seen.insert((metadata.dev(), metadata.ino())) {
+        if self.visited.insert((metadata.dev(), metadata.ino())) {
             self.left.push(folder);
         }
     }
@@ -204,13 +209,13 @@ mod tests {
             fs::write(path, text).unwrap();
         }
 
-        fn stamp(&self, name: &str) -> Option<Stamp> {
-            Stamps::new(self.0.path()).of(name)
+        fn stamp(&self, name: &str) -> Option<ProjectStamp> {
+            StampReader::new(self.0.path()).read(name)
         }
     }
 
     #[test]
-    fn what_counts_changes_the_stamp_and_nothing_else_does() {
+    fn files_that_count_change_the_stamp_and_others_do_not() {
         let scene = Scene::new();
         let mut last = scene.stamp("a").unwrap();
         for leftover in

@@ -75,7 +75,7 @@ impl Owner {
             self.heard(message, &mut messages);
         }
         let last_words = end_output(std::mem::take(&mut self.logs)).await;
-        if let Err(error) = self.trash.take(&self.dir) {
+        if let Err(error) = self.trash.discard(&self.dir) {
             tracing::warn!("{} cannot be removed: {error}", self.dir.display());
         }
         let out_of_memory = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());

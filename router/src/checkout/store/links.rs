@@ -1,5 +1,6 @@
-//! The folders of links that a checkout gets when its project has members, or dependencies that are
-//! folders of it: their links lead into the version's own checkout, all others to what was fetched.
+//! The folders of links in a checkout. Links to members of the project's workspace, and to
+//! dependencies that are folders of the project, lead into the checkout itself, all others to the
+//! fetched packages.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _};
@@ -8,19 +9,23 @@ use std::path::{Component, Path, PathBuf};
 
 use switchyard_protocol::{Link, Target, fetched};
 
-use super::{NODE_MODULES, NodeModules};
-use crate::folder::remove;
+use crate::checkout::node_modules::{NodeModules, clear};
+use crate::project::NODE_MODULES;
 
-/// Bytes of the list, which the project's manifests make: some ten thousand links.
+/// Maximum size of the list in bytes: some ten thousand links. The project's manifests determine
+/// its size.
 const MAX_LIST: u64 = 8 << 20;
 
-/// Each user of a cell may read links.
+/// Mode of the folders: the users of all cells may read them.
 const MODE: u32 = 0o755;
 
-/// Where a checkout's `node_modules` is made, beside the project's directory.
+/// Name of a `node_modules` that is not complete yet, beside the project's directory.
 const UNFINISHED: &str = ".new-links";
 
-/// The links that what is in `folder` asks for.
+/// Reads the list of links that the installer has left in `folder`. Empty if there is no list.
+///
+/// # Errors
+/// The list cannot be read or parsed.
 pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
     let mut text = Vec::new();
     match fs::File::open(folder.join(fetched::LINKS)) {
@@ -31,19 +36,23 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Makes the folders of links of the project in `dir`, in place of those that it had. Those that are `of_volume` stay.
-pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link], of_volume: &NodeModules) -> io::Result<()> {
+/// Makes the folders of links of the project in `dir`, replacing earlier ones. Folders that are
+/// `of_volume` stay.
+///
+/// # Errors
+/// A folder or link cannot be made or removed.
+pub(super) fn create(dir: &Path, folder: &Path, links: &[Link], of_volume: &NodeModules) -> io::Result<()> {
     let unfinished = dir.with_file_name(UNFINISHED);
     clear(&unfinished)?;
     make(&unfinished)?;
-    top(&unfinished, &folder.join(NODE_MODULES))?;
+    link_all(&unfinished, &folder.join(NODE_MODULES))?;
     let mut cleared = Vec::new();
     let is_of_volume = |owner: &Path, node_modules: &Path| {
         let path = owner.join(NODE_MODULES);
         node_modules.is_symlink() || path.to_str().is_some_and(|path| of_volume.others.contains_key(path))
     };
     for link in links {
-        let Some(Place { owner, name }) = Place::of(&link.at) else { continue };
+        let Some(LinkLocation { owner, name }) = LinkLocation::parse(&link.at) else { continue };
         let Some(target) = target(dir, folder, &link.to) else { continue };
         let node_modules = if owner.as_os_str().is_empty() {
             unfinished.clone()
@@ -67,8 +76,8 @@ pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link], of_volume: &Nod
     fs::rename(unfinished, node_modules)
 }
 
-/// Links to all packages that are at the top of what was fetched.
-fn top(node_modules: &Path, fetched: &Path) -> io::Result<()> {
+/// Links all packages at the top of the `fetched` folder into `node_modules`.
+fn link_all(node_modules: &Path, fetched: &Path) -> io::Result<()> {
     for entry in fs::read_dir(fetched)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -85,6 +94,7 @@ fn top(node_modules: &Path, fetched: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the link `name` in `node_modules`, and its scope.
 fn link_to(target: &Path, node_modules: &Path, name: &Path) -> io::Result<()> {
     let link = node_modules.join(name);
     if let Some(scope) = link.parent().filter(|scope| *scope != node_modules)
@@ -96,7 +106,7 @@ fn link_to(target: &Path, node_modules: &Path, name: &Path) -> io::Result<()> {
     symlink(target, link)
 }
 
-/// The folder that a link leads to, when it is where it may lead to.
+/// Returns the folder that a link leads to, or `None` if it may not lead there.
 fn target(dir: &Path, folder: &Path, to: &Target) -> Option<PathBuf> {
     match to {
         Target::Fetched(path) => is_plain(Path::new(path)).then(|| folder.join(path)),
@@ -104,14 +114,16 @@ fn target(dir: &Path, folder: &Path, to: &Target) -> Option<PathBuf> {
     }
 }
 
-/// Where a link is: in the `node_modules` of which folder of the project, and under which name.
-struct Place<'a> {
+/// The location of a link.
+struct LinkLocation<'a> {
+    /// The parent of the `node_modules` that has the link.
     owner: &'a Path,
+    /// The name of the package, with its scope.
     name: &'a Path,
 }
 
-impl<'a> Place<'a> {
-    fn of(at: &'a str) -> Option<Self> {
+impl<'a> LinkLocation<'a> {
+    fn parse(at: &'a str) -> Option<Self> {
         let (owner, name) = match at.rsplit_once("/node_modules/") {
             Some((owner, name)) => (owner, name),
             None => ("", at.strip_prefix("node_modules/")?),
@@ -125,13 +137,15 @@ impl<'a> Place<'a> {
     }
 }
 
+/// Returns `true` for a relative path without `.` and `..`.
 fn is_plain(path: &Path) -> bool {
     let mut components = path.components().peekable();
     components.peek().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-/// Returns whether a path relative to the project is one of a folder beside it, which the project
-/// includes (`../_say`), and the rest of the path; `None` when it leads elsewhere.
+/// Splits a path relative to the project: `true` and the rest for a folder beside it, which the
+/// project includes (`../_say`), `false` and the path for one in it. Returns `None` if it leads
+/// elsewhere.
 fn in_checkout(path: &Path) -> Option<(bool, &Path)> {
     let Ok(beside) = path.strip_prefix("..") else { return is_plain(path).then_some((false, path)) };
     // The router's own folders in a checkout begin with a dot.
@@ -139,8 +153,8 @@ fn in_checkout(path: &Path) -> Option<(bool, &Path)> {
     (is_plain(beside) && !is_hidden).then_some((true, beside))
 }
 
-/// Returns a folder of the project, or one beside it in the checkout, that is there, and not by a
-/// link on the way.
+/// Returns the path of a folder of the project, or of one beside it in the checkout, if it exists
+/// and no component of the path is a link.
 fn within(dir: &Path, path: &Path) -> Option<PathBuf> {
     let (is_beside, path) = in_checkout(path)?;
     let mut found = if is_beside { dir.parent()? } else { dir }.to_owned();
@@ -153,21 +167,12 @@ fn within(dir: &Path, path: &Path) -> Option<PathBuf> {
     Some(found)
 }
 
+/// Returns `true` for a folder that is not a symbolic link.
 pub(super) fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|status| status.is_dir())
 }
 
-/// Removes a link, or a folder of links.
-pub(super) fn clear(path: &Path) -> io::Result<()> {
-    if is_folder(path) {
-        remove(path);
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
+/// Makes a folder that the users of all cells may read.
 fn make(path: &Path) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, Permissions::from_mode(MODE))
@@ -178,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_lead_into_the_checkout_and_packages_to_what_was_fetched() {
+    fn members_lead_into_the_checkout_and_packages_to_the_fetched_ones() {
         let state = tempfile::tempdir().unwrap();
         let (dir, folder) = (state.path().join("checkout/a"), state.path().join("fetched"));
         for path in
@@ -205,9 +210,9 @@ mod tests {
             fetched("node_modules/up", "../checkout"),
             project("gone/node_modules/x", "packages/say"),
         ];
-        // Twice: a second installation takes the place of the first one.
+        // Twice, as a second installation replaces the first one.
         for _ in 0..2 {
-            lay_out(&dir, &folder, &links, &NodeModules::default()).unwrap();
+            create(&dir, &folder, &links, &NodeModules::default()).unwrap();
             let reads = |at: &str| fs::read_link(dir.join(at)).unwrap();
             assert_eq!(reads("node_modules/@w/say"), dir.join("packages/say"));
             assert_eq!(reads("node_modules/@x/y"), folder.join("node_modules/@x/y"));

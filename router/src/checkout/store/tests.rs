@@ -1,9 +1,13 @@
+//! Tests of the store of checkouts.
+
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
+use crate::checkout::bounds::Interruption;
+use crate::checkout::node_modules::NodeModules;
 
-fn bounds() -> Bounds<'static> {
-    Bounds { limits: ReadLimits::default(), pace: &|_| Ok(()) }
+fn bounds() -> ReadBounds<'static> {
+    ReadBounds { limits: ReadLimits::default(), pace: &|_| Ok(()) }
 }
 
 struct Volume {
@@ -59,7 +63,7 @@ fn inode(path: &Path) -> u64 {
 }
 
 #[test]
-fn a_checkout_keeps_what_was_there() {
+fn a_checkout_keeps_the_files_of_its_time() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     let (_, first) = volume.take(None);
@@ -91,7 +95,7 @@ fn packages_are_a_link_to_the_volumes() {
     let (_, checkout) = volume.take(None);
     let target = fs::read_link(checkout.dir.join("node_modules")).unwrap();
     assert_eq!(target, volume.dir.path().canonicalize().unwrap().join("blog/node_modules"));
-    // An empty one is none.
+    // An empty folder counts as none.
     fs::remove_dir_all(volume.dir.path().join("blog/node_modules/dep")).unwrap();
     let (_, checkout) = volume.take(None);
     assert!(checkout.dir.join("node_modules").symlink_metadata().is_err());
@@ -121,18 +125,17 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
     assert_eq!(leads("node_modules/self"), checkout.dir);
     assert_eq!(leads("node_modules/dep"), blog.join("node_modules/dep"));
     assert_eq!(leads("packages/a/node_modules/x"), blog.join("packages/a/node_modules/x"));
-    assert_eq!(
-        leads("node_modules/secret"),
-        blog.with_file_name("secret"),
-        "which is for the cell to refuse"
-    );
+    assert_eq!(leads("node_modules/secret"), blog.with_file_name("secret"), "the cell refuses that");
     let found = checkout.node_modules();
     assert_eq!(found.own, Some(blog.join("node_modules")));
     assert_eq!(
         found.others,
         [("packages/a/node_modules".to_owned(), blog.join("packages/a/node_modules"))].into()
     );
-    assert!(found.serve("main.ts") && NodeModules { own: None, ..found.clone() }.serve("packages/a/main.ts"));
+    assert!(
+        found.cover_entry("main.ts")
+            && NodeModules { own: None, ..found.clone() }.cover_entry("packages/a/main.ts")
+    );
 
     volume.write("main.ts", "2");
     let (_, second) = volume.take(Some(&first));
@@ -142,8 +145,7 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
     assert_eq!(member, second.dir.join("packages/say"), "its own");
     volume.write("main.ts", "1");
 
-    // What has changed among them since is followed in the same checkout, and what is gone is not
-    // left.
+    // Changed packages are linked anew in the same checkout, and links to removed ones are removed.
     fs::remove_file(blog.join("node_modules/@me/say")).unwrap();
     fs::remove_file(blog.join("node_modules/self")).unwrap();
     fs::remove_dir_all(blog.join("packages/a/node_modules")).unwrap();
@@ -158,7 +160,7 @@ fn a_package_that_is_a_link_into_the_project_leads_to_the_checkout() {
 }
 
 #[test]
-fn packages_below_the_project_in_whose_place_a_link_is_put_later_are_not_the_versions() {
+fn packages_below_the_project_that_are_replaced_by_a_link_later_are_not_the_versions() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     volume.beside("blog/lib/node_modules/x/i.js", "1");
@@ -171,7 +173,7 @@ fn packages_below_the_project_in_whose_place_a_link_is_put_later_are_not_the_ver
 }
 
 #[test]
-fn a_checkout_of_an_earlier_process_is_believed_only_when_it_hashes_to_its_name() {
+fn a_checkout_of_an_earlier_process_is_trusted_only_when_it_hashes_to_its_name() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     let (version, checkout) = volume.take(None);
@@ -195,7 +197,7 @@ fn a_file_that_changed_since_the_snapshot_is_not_copied() {
 }
 
 #[test]
-fn pruning_keeps_what_is_used_and_the_newest() {
+fn pruning_keeps_checkouts_in_use_and_the_newest() {
     let volume = Volume::new();
     let mut versions = Vec::new();
     for n in 0..5 {
@@ -213,7 +215,7 @@ fn pruning_keeps_what_is_used_and_the_newest() {
 }
 
 #[test]
-fn a_checkout_that_somebody_has_is_not_pruned() {
+fn a_checkout_with_a_handle_is_not_pruned() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     let (version, checkout) = volume.take(None);
@@ -238,11 +240,11 @@ fn checkouts_are_listed_with_the_newest_first() {
     let listed: Vec<_> = volume.store.list(&volume.name).into_iter().map(|(short, _)| short).collect();
     assert_eq!(listed, versions.map(|version| version.digest.short()));
     assert!(volume.store.list(&Tenant::first(&ProjectName::parse("blo").unwrap())).is_empty());
-    assert!(volume.store.kept(&volume.name, "../blog").is_none());
+    assert!(volume.store.find_by_digits(&volume.name, "../blog").is_none());
 }
 
 #[test]
-fn what_is_included_lies_beside_the_project_in_the_checkout_and_counts() {
+fn includes_lie_beside_the_project_in_the_checkout_and_count() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     let (alone, _) = volume.take(None);
@@ -254,13 +256,16 @@ fn what_is_included_lies_beside_the_project_in_the_checkout_and_counts() {
         volume.beside(file, "{ }");
         let (second, _) = volume.take(Some(&first));
         assert!(second != first && first != alone, "{entry}");
-        let own = volume.store.kept(&volume.name, &second.digest.short()).unwrap().own();
-        assert_eq!(own, volume.store.kept(&volume.name, &first.digest.short()).unwrap().own());
+        let own = volume.store.find_by_digits(&volume.name, &second.digest.short()).unwrap().own_digest();
+        assert_eq!(
+            own,
+            volume.store.find_by_digits(&volume.name, &first.digest.short()).unwrap().own_digest()
+        );
     }
 }
 
 #[test]
-fn what_is_a_projects_is_included_by_its_leave_alone() {
+fn a_projects_folder_is_included_only_by_projects_that_it_shares_with() {
     let volume = Volume::new();
     volume.write("main.ts", "1");
     volume.beside("shop/lib/mod.ts", "1");
@@ -274,8 +279,8 @@ fn what_is_a_projects_is_included_by_its_leave_alone() {
         ] {
             volume.beside("shop/deno.json", config);
             let begin = format!(
-                "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: put \"switchyard\": \
-                 {{\"share\": [\"blog\"]}} into shop/deno.json"
+                "\"switchyard.include\" in deno.json names {entry:?}, which shop does not share with blog: \
+                 put \"switchyard\": {{\"share\": [\"blog\"]}} into shop/deno.json"
             );
             assert!(volume.refused().starts_with(&begin), "{config}: {}", volume.refused());
         }
@@ -287,12 +292,12 @@ fn what_is_a_projects_is_included_by_its_leave_alone() {
         volume.beside("shop/deno.json", "{}");
         assert!(volume.refused().contains("share"));
         let reopened = Store::open(&volume.dir.path().join("state")).unwrap();
-        assert!(reopened.find(&version, &|_| Ok(())).is_some(), "what was made by its leave stays");
+        assert!(reopened.find(&version, &|_| Ok(())).is_some(), "a checkout that was made before stays");
     }
 }
 
 #[test]
-fn the_routers_own_folder_is_included_by_nobody() {
+fn the_state_folder_is_included_by_no_project() {
     let volume = Volume::new();
     for entry in ["../state", "../state/data/shop"] {
         volume.includes(entry);
@@ -335,7 +340,7 @@ fn a_folder_that_is_a_link_to_elsewhere_when_it_is_copied_is_not_followed() {
     std::os::unix::fs::symlink("../elsewhere", &lib).unwrap();
     let version = Version::new(&volume.name, snapshot.digest);
     let made = volume.store.make(&version, &snapshot, None, &|_| Ok(()));
-    assert!(matches!(made, Err(CheckoutError::Moved)), "though what it would have read is the same");
+    assert!(matches!(made, Err(CheckoutError::Moved)), "though the file elsewhere has the same content");
 }
 
 #[test]
@@ -344,7 +349,7 @@ fn a_copy_that_is_interrupted_leaves_nothing_behind() {
     volume.write("main.ts", "1");
     let snapshot = volume.snapshot().unwrap();
     let version = Version::new(&volume.name, snapshot.digest);
-    let made = volume.store.make(&version, &snapshot, None, &|_| Err(Interrupted));
+    let made = volume.store.make(&version, &snapshot, None, &|_| Err(Interruption));
     assert!(matches!(made, Err(CheckoutError::Interrupted)));
     assert!(names(&volume.store.root).unwrap().is_empty());
     let (_, checkout) = volume.take(None);

@@ -19,7 +19,7 @@ use crate::reload::attempt::millis;
 use crate::reload::claims::Claimed;
 use crate::reload::machine::Event;
 use crate::reload::record::LastGood;
-use crate::watch::Change;
+use crate::watch::WatchEvent;
 
 /// The folders on the volume that are, or should be, projects.
 pub(super) type Listing = BTreeSet<String>;
@@ -54,7 +54,7 @@ impl Control {
                 let mut names = list(root.path());
                 let unseen = known.keys().filter(|project| !names.contains(project.as_str()));
                 let (gone, missing): (Vec<_>, Vec<_>) =
-                    unseen.cloned().partition(|project| root.lacks(project.as_str()));
+                    unseen.cloned().partition(|project| root.is_gone(project.as_str()));
                 names.extend(missing.iter().map(ToString::to_string));
                 Start { known, names, gone }
             });
@@ -128,10 +128,10 @@ impl Control {
         );
     }
 
-    pub(super) fn change(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: WatchEvent) {
         match change {
-            Change::Project { name, since, trigger } => self.look(&name, trigger, since),
-            Change::All => self.list(Purpose::Look),
+            WatchEvent::ProjectChanged { name, since, trigger } => self.look(&name, trigger, since),
+            WatchEvent::RootReplaced => self.list(Purpose::Look),
         }
     }
 

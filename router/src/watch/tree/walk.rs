@@ -1,5 +1,5 @@
-//! Goes through the directories of a project and watches each: before its names are read, so that what appears in it
-//! meanwhile is seen.
+//! The walk over the directories of a project that watches each of them, before its entries are
+//! read, so that entries that appear meanwhile are not missed.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,96 +9,101 @@ use std::path::{Path, PathBuf};
 use notify_debouncer_full::notify;
 use switchyard_contract::digest;
 
-use super::{Owner, Tree};
-use crate::links::Steps;
+use super::{DirectoryOwner, WatchTree};
+use crate::links::LinkFollower;
 use crate::project::{MAX_DEPTH, NODE_MODULES, has_packages};
 
-/// The most that a walk goes through.
+/// The limits of a walk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct WalkLimits {
     pub(super) folders: usize,
-    /// Names in folders, of whatever kind.
+    /// Entries of folders, of any kind.
     pub(super) entries: usize,
 }
 
-pub(super) struct Walk<'a> {
+/// The state of a walk.
+pub(super) struct WatchWalk<'a> {
     project: &'a str,
-    bounds: Bounds,
-    /// The real folder that symbolic links stay in; `None` when none is followed.
+    limits: WalkLimits,
+    /// The real folder that symbolic links may not leave; `None` if no link is followed.
     top: Option<PathBuf>,
-    /// Folders, each once: by links there may be more paths to one than anybody could walk.
-    seen: HashSet<(u64, u64)>,
-    /// Real directories, and their paths relative to the project.
+    /// Device and inode of each visited folder: links may form more paths to one folder than can be
+    /// walked.
+    visited: HashSet<(u64, u64)>,
+    /// Real directories that are still to be walked, and their paths relative to the project.
     left: Vec<(PathBuf, PathBuf)>,
     entries: usize,
-    links: Steps,
-    /// Nothing was left out.
-    pub(super) is_whole: bool,
+    links: LinkFollower,
+    /// `false`: a part was left out because of a limit.
+    pub(super) is_complete: bool,
 }
 
-impl<'a> Walk<'a> {
-    /// A walk through the folder `top`, which may be a symbolic link; without one, through what it is to begin with.
-    pub(super) fn new(project: &'a str, top: Option<PathBuf>, bounds: Bounds) -> Self {
-        let (seen, left) = (HashSet::new(), Vec::new());
-        let links = Steps::default();
-        let mut walk = Self { project, bounds, top: None, seen, left, entries: 0, links, is_whole: true };
+impl<'a> WatchWalk<'a> {
+    /// Creates a walk over the folder `top`, which may be a symbolic link. Without `top`, it walks
+    /// the directories that are pushed, and follows no link.
+    pub(super) fn new(project: &'a str, top: Option<PathBuf>, limits: WalkLimits) -> Self {
+        let (visited, left) = (HashSet::new(), Vec::new());
+        let links = LinkFollower::default();
+        let mut walk =
+            Self { project, limits, top: None, visited, left, entries: 0, links, is_complete: true };
         if let Some(top) = top {
             walk.include(top, PathBuf::new());
         }
         walk
     }
 
-    /// Goes on with the folder `path`, in which links stay from now on. What was seen before may be gone through again.
+    /// Continues with the folder `path`, which links may not leave from now on. Folders that were
+    /// visited before may be visited again.
     pub(super) fn include(&mut self, path: PathBuf, below: PathBuf) {
-        self.seen.clear();
+        self.visited.clear();
         self.top = path.canonicalize().ok();
         if let Some(top) = self.top.clone().filter(|top| top.is_dir()) {
-            self.begin(top, below);
+            self.push(top, below);
         }
     }
 
-    /// Goes on with the real directory `path`.
-    pub(super) fn begin(&mut self, path: PathBuf, below: PathBuf) {
+    /// Adds the real directory `path` to the walk.
+    pub(super) fn push(&mut self, path: PathBuf, below: PathBuf) {
         self.left.push((path, below));
     }
 
-    /// Watches all that is left to go through.
+    /// Watches all directories that are left.
     ///
     /// # Errors
     /// The kernel has no watches left, or a directory cannot be watched.
-    pub(super) fn run(&mut self, tree: &mut Tree) -> notify::Result<()> {
+    pub(super) fn run(&mut self, tree: &mut WatchTree) -> notify::Result<()> {
         while let Some((path, below)) = self.left.pop() {
-            if self.is_over(tree) {
-                self.is_whole = false;
+            if self.is_full(tree) {
+                self.is_complete = false;
                 self.left.clear();
-            } else if self.is_new(&path) && self.watch(tree, &path, &below)? {
+            } else if self.is_first_visit(&path) && self.watch(tree, &path, &below)? {
                 self.folder(tree, &path, &below)?;
             }
         }
         Ok(())
     }
 
-    fn is_over(&self, tree: &Tree) -> bool {
+    fn is_full(&self, tree: &WatchTree) -> bool {
         let watched = tree.projects.get(self.project).map_or(0, |directories| directories.len());
-        let most = self.bounds.folders.min(tree.bounds.folders.saturating_sub(watched));
-        self.seen.len() >= self.bounds.folders || most == 0 || self.entries >= self.bounds.entries
+        let max_folders = self.limits.folders.min(tree.limits.folders.saturating_sub(watched));
+        self.visited.len() >= self.limits.folders || max_folders == 0 || self.entries >= self.limits.entries
     }
 
-    fn is_new(&mut self, path: &Path) -> bool {
+    fn is_first_visit(&mut self, path: &Path) -> bool {
         let found = path.symlink_metadata();
-        found.is_ok_and(|found| found.is_dir() && self.seen.insert((found.dev(), found.ino())))
+        found.is_ok_and(|found| found.is_dir() && self.visited.insert((found.dev(), found.ino())))
     }
 
-    fn watch(&self, tree: &mut Tree, path: &Path, below: &Path) -> notify::Result<bool> {
-        let owner = Owner { project: self.project.to_owned(), below: below.to_owned(), only: None };
+    fn watch(&self, tree: &mut WatchTree, path: &Path, below: &Path) -> notify::Result<bool> {
+        let owner = DirectoryOwner { project: self.project.to_owned(), below: below.to_owned(), only: None };
         tree.add(path, owner)
     }
 
-    fn folder(&mut self, tree: &mut Tree, path: &Path, below: &Path) -> notify::Result<()> {
+    fn folder(&mut self, tree: &mut WatchTree, path: &Path, below: &Path) -> notify::Result<()> {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             self.entries += 1;
-            if self.entries > self.bounds.entries {
-                self.is_whole = false;
+            if self.entries > self.limits.entries {
+                self.is_complete = false;
                 break;
             }
             let Ok(kind) = entry.file_type() else { continue };
@@ -121,10 +126,11 @@ impl<'a> Walk<'a> {
 
     fn link(&mut self, link: &Path, below: PathBuf) {
         let Some(top) = &self.top else {
-            self.is_whole = false;
+            self.is_complete = false;
             return;
         };
-        // Those that take too many steps are not followed: most lead to folders that are found without them.
+        // A link that takes too many steps is not followed: most lead to folders that are found
+        // anyway.
         if let Ok((real, metadata)) = self.links.follow(link)
             && real.starts_with(top)
             && metadata.is_dir()
@@ -133,16 +139,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Watches a `node_modules` and the scopes and stores in it, those that are real directories.
-    pub(super) fn packages(&mut self, tree: &mut Tree, folder: &Path, below: &Path) -> notify::Result<()> {
+    /// Watches a `node_modules`, and the scopes and stores in it that are real directories.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`].
+    pub(super) fn packages(
+        &mut self,
+        tree: &mut WatchTree,
+        folder: &Path,
+        below: &Path,
+    ) -> notify::Result<()> {
         let Ok(real) = folder.canonicalize() else { return Ok(()) };
-        if self.is_over(tree) || !self.watch(tree, &real, below)? {
+        if self.is_full(tree) || !self.watch(tree, &real, below)? {
             return Ok(());
         }
         for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
             self.entries += 1;
-            if self.is_over(tree) {
-                self.is_whole = false;
+            if self.is_full(tree) {
+                self.is_complete = false;
                 break;
             }
             let name = entry.file_name();
