@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::event::Diagnostic;
-use switchyard_protocol::{Install, fetched};
+use switchyard_protocol::{InstallRequest, fetched};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -94,7 +94,7 @@ pub(crate) struct Packages {
 pub(crate) struct Order {
     pub(crate) tenant: Tenant,
     /// Its folder of packages is left out: it is made here.
-    pub(crate) install: Install,
+    pub(crate) install: InstallRequest,
     pub(crate) key: Key,
     /// The mentions of the version's modules.
     pub(crate) mentions: Mentions,

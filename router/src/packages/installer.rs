@@ -9,7 +9,7 @@ use switchyard_contract::bounds::{self, cut};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::Url;
-use switchyard_protocol::{Install, Installed, Reach};
+use switchyard_protocol::{InstallOutcome, InstallRequest, NetTarget};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::lookup_host;
 use tokio::process::Command;
@@ -22,7 +22,7 @@ use crate::project::diagnostic;
 pub(super) async fn run(
     settings: &Settings,
     project: &ProjectName,
-    mut install: Install,
+    mut install: InstallRequest,
 ) -> Result<(), Diagnostic> {
     let began = Instant::now();
     let secrets = Secrets(install.env.clone());
@@ -43,12 +43,12 @@ pub(super) async fn run(
         }
     };
     match result {
-        Installed::Done { requests } => {
+        InstallOutcome::Done { requests } => {
             let install_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(project.name = %project, requests, install_ms, "the packages of {project} are there");
             Ok(())
         }
-        Installed::Failed(diagnostic) => {
+        InstallOutcome::Failed(diagnostic) => {
             let frame = diagnostic.frame.map(|frame| secrets.hidden(&frame));
             Err(Diagnostic { message: secrets.hidden(&diagnostic.message), frame, ..diagnostic })
         }
@@ -67,14 +67,14 @@ impl Secrets {
 }
 
 /// Where the registries are that the operator names, public or not.
-async fn reach(registries: &[(String, String)]) -> Vec<Reach> {
+async fn reach(registries: &[(String, String)]) -> Vec<NetTarget> {
     let mut found = Vec::new();
     for (_, url) in registries {
         let Ok(url) = Url::parse(url) else { continue };
         let Some(host) = url.host_str().zip(url.port_or_known_default()) else { continue };
         // One that is not found is told when it is asked for something.
         let addresses = lookup_host((host.0.trim_matches(['[', ']']), host.1)).await.into_iter().flatten();
-        found.extend(addresses.map(|at| Reach { net: at.ip().into(), port: Some(at.port()) }));
+        found.extend(addresses.map(|at| NetTarget { net: at.ip().into(), port: Some(at.port()) }));
     }
     found
 }
@@ -82,9 +82,9 @@ async fn reach(registries: &[(String, String)]) -> Vec<Reach> {
 async fn ask(
     settings: &Settings,
     project: &ProjectName,
-    mut install: Install,
+    mut install: InstallRequest,
     secrets: &Secrets,
-) -> Result<Installed> {
+) -> Result<InstallOutcome> {
     install.private_net.extend(reach(&settings.registries).await);
     let mut command = Command::new(&settings.binary);
     if let Some(user) = settings.users.at_start() {
@@ -124,7 +124,7 @@ async fn ask(
 }
 
 /// The answer, whose diagnostic is bounded.
-fn understood(answer: &[u8]) -> Result<Installed> {
+fn understood(answer: &[u8]) -> Result<InstallOutcome> {
     // The error repeats parts of what was said.
     let quoted = |error: serde_json::Error| anyhow::anyhow!(cut(error.to_string(), bounds::QUOTED));
     serde_json::from_slice(answer).map_err(quoted)
@@ -187,7 +187,7 @@ mod tests {
             noise in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let diagnostic = Diagnostic { message: text.repeat(times), ..Diagnostic::default() };
-            let mut printed = serde_json::to_vec(&Installed::Failed(diagnostic.clone())).unwrap();
+            let mut printed = serde_json::to_vec(&InstallOutcome::Failed(diagnostic.clone())).unwrap();
             if !is_answer {
                 printed = [text.repeat(times).into_bytes(), noise].concat();
             }
@@ -196,8 +196,8 @@ mod tests {
             let heard = runtime.block_on(heard(printed.as_slice(), most as u64));
             prop_assert!(heard.len() == printed.len().min(most));
             match understood(&heard) {
-                Ok(Installed::Failed(read)) => prop_assert_eq!(read, diagnostic.bounded()),
-                Ok(Installed::Done { .. }) => prop_assert!(!is_answer),
+                Ok(InstallOutcome::Failed(read)) => prop_assert_eq!(read, diagnostic.bounded()),
+                Ok(InstallOutcome::Done { .. }) => prop_assert!(!is_answer),
                 Err(error) => {
                     prop_assert!(error.to_string().len() <= bounds::QUOTED);
                     prop_assert!(!is_answer || printed.len() > most);

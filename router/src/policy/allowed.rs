@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use switchyard_edge::routes::Pattern;
-use switchyard_protocol::{Limits, Reach};
+use switchyard_protocol::{Limits, NetTarget};
 
 use super::extent::Extent;
 use super::net::Target;
@@ -20,7 +20,7 @@ pub(super) struct Allowed {
     /// Public addresses.
     pub(super) net: Extent<Target>,
     /// Others.
-    pub(super) private_net: Vec<Reach>,
+    pub(super) private_net: Vec<NetTarget>,
     /// Beyond [`super::resolve::SYS`].
     pub(super) sys: Vec<String>,
     /// The variables that a project may set for itself.
@@ -49,7 +49,7 @@ impl Allowed {
             routes: Extent::All,
             limits: Limits {
                 memory: 256 << 20,
-                event_loop: 5_000,
+                event_loop_ms: 5_000,
                 workers: 16,
                 files: 1024,
                 disk: 1 << 30,

@@ -54,7 +54,7 @@ pub(super) const LIMITS: &[Limit] = &[
         kind: Kind::Time,
         least: bound(100, "100ms", "collecting garbage and a busy machine take that long at times"),
         most: A_DAY,
-        set: |allowed, value| allowed.limits.event_loop = value,
+        set: |allowed, value| allowed.limits.event_loop_ms = value,
     },
     Limit {
         name: "workers",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchyard_contract::admin::{Grants, Limits as ShownLimits, Rights};
-use switchyard_protocol::{Denied, Permissions};
+use switchyard_protocol::{DeniedPermissions, Permissions};
 
 use super::allowed::Allowed;
 use super::asked::{Asked, Own, Right, Set};
@@ -240,8 +240,8 @@ fn env(allowed: &Allowed, asked: &Asked) -> Part<BTreeMap<String, String>> {
     Part { granted, shown, refused }
 }
 
-fn denied(set: &Set) -> Denied {
-    Denied {
+fn denied(set: &Set) -> DeniedPermissions {
+    DeniedPermissions {
         read: set.read.deny.clone(),
         write: set.write.deny.clone(),
         net: set.net.deny.clone(),
@@ -271,7 +271,7 @@ fn limits(allowed: &Allowed) -> ShownLimits {
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ShownLimits {
         memory: limits.memory,
-        event_loop_ms: limits.event_loop,
+        event_loop_ms: limits.event_loop_ms,
         workers: limits.workers,
         files: limits.files,
         disk: limits.disk,

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use switchyard_protocol::{Link, Target, fetched};
+use switchyard_protocol::{LinkTarget, PackageLink, fetched};
 
 use super::{NODE_MODULES, NodeModules};
 use crate::folder::remove;
@@ -21,7 +21,7 @@ const MODE: u32 = 0o755;
 const UNFINISHED: &str = ".new-links";
 
 /// The links that what is in `folder` asks for.
-pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
+pub(super) fn read(folder: &Path) -> io::Result<Vec<PackageLink>> {
     let mut text = Vec::new();
     match fs::File::open(folder.join(fetched::LINKS)) {
         Ok(file) => file.take(MAX_LIST).read_to_end(&mut text)?,
@@ -32,7 +32,12 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
 }
 
 /// Makes the folders of links of the project in `dir`, in place of those that it had. Those that are `of_volume` stay.
-pub(super) fn lay_out(dir: &Path, folder: &Path, links: &[Link], of_volume: &NodeModules) -> io::Result<()> {
+pub(super) fn lay_out(
+    dir: &Path,
+    folder: &Path,
+    links: &[PackageLink],
+    of_volume: &NodeModules,
+) -> io::Result<()> {
     let unfinished = dir.with_file_name(UNFINISHED);
     clear(&unfinished)?;
     make(&unfinished)?;
@@ -97,10 +102,10 @@ fn link_to(target: &Path, node_modules: &Path, name: &Path) -> io::Result<()> {
 }
 
 /// The folder that a link leads to, when it is where it may lead to.
-fn target(dir: &Path, folder: &Path, to: &Target) -> Option<PathBuf> {
+fn target(dir: &Path, folder: &Path, to: &LinkTarget) -> Option<PathBuf> {
     match to {
-        Target::Fetched(path) => is_plain(Path::new(path)).then(|| folder.join(path)),
-        Target::Project(path) => within(dir, Path::new(path)),
+        LinkTarget::Fetched(path) => is_plain(Path::new(path)).then(|| folder.join(path)),
+        LinkTarget::Project(path) => within(dir, Path::new(path)),
     }
 }
 
@@ -188,8 +193,10 @@ mod tests {
         {
             fs::create_dir_all(path).unwrap();
         }
-        let project = |at: &str, to: &str| Link { at: at.to_owned(), to: Target::Project(to.to_owned()) };
-        let fetched = |at: &str, to: &str| Link { at: at.to_owned(), to: Target::Fetched(to.to_owned()) };
+        let project =
+            |at: &str, to: &str| PackageLink { at: at.to_owned(), to: LinkTarget::Project(to.to_owned()) };
+        let fetched =
+            |at: &str, to: &str| PackageLink { at: at.to_owned(), to: LinkTarget::Fetched(to.to_owned()) };
         let links = [
             project("node_modules/@w/say", "packages/say"),
             fetched("packages/say/node_modules/z", "node_modules/z"),
