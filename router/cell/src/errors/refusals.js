@@ -1,6 +1,7 @@
-// Says of what is refused what a project can do about it here: Deno's texts advise its own flags,
-// which nobody can give to a cell. And gives these errors the code by which Node's programs know
-// them. Loaded in each isolate before the project's code.
+// @ts-check
+// Replaces the texts of refused permissions: Deno's advise flags, which a cell does not have. Also sets
+// the code by which Node's programs recognize these errors. Loaded in each isolate before the
+// project's code.
 
 import { core, primordials } from "ext:core/mod.js";
 
@@ -9,9 +10,9 @@ const { NotCapable } = core;
 
 const CODE = "EACCES";
 
-// Given by the cell. `explain`: the text in place of one of Deno's, or undefined.
+// Called by the cell. `explain`: returns the replacement of a text of Deno's, or undefined.
 export default function explainRefusals(explain) {
-  // What the class's own constructor calls by `super`.
+  // The constructor that the class's own constructor calls as `super`.
   function Refusal(message, options) {
     const text = typeof message === "string" ? explain(message) ?? message : message;
     const error = ReflectConstruct(Error, [text, options], new.target);
@@ -22,7 +23,7 @@ export default function explainRefusals(explain) {
   Refusal.prototype = Error.prototype;
   ObjectSetPrototypeOf(Refusal, Error);
   ObjectSetPrototypeOf(NotCapable, Refusal);
-  // Errors of calls that V8 has compiled to go straight to native code are made without it.
+  // For errors of V8's fast calls to native code, which are made without the constructor.
   ObjectDefineProperty(NotCapable.prototype, "code", {
     __proto__: null,
     value: CODE,

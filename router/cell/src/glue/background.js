@@ -1,5 +1,6 @@
-// Work that goes on after its request was answered, as the platforms' `waitUntil` has it: a version
-// that is drained waits for it.
+// @ts-check
+// Work that goes on after its request was answered: promises that the platforms' `waitUntil` was
+// given. A drained version waits for them.
 
 import { internals, primordials } from "ext:core/mod.js";
 
@@ -13,7 +14,7 @@ function settled() {
   if (pending === 0 && allDone !== undefined) ReflectApply(allDone, undefined, []);
 }
 
-// Takes a promise, or any other value.
+// Takes a promise or any other value.
 export function waitUntil(value) {
   pending += 1;
   PromisePrototypeThen(PromiseResolve(value), settled, (reason) => {
@@ -22,7 +23,7 @@ export function waitUntil(value) {
   });
 }
 
-// Gives a promise that is fulfilled when nothing is left, or `undefined` when nothing is left now.
+// Returns a promise that is fulfilled when no work is left, or undefined if none is left now.
 export default function idle() {
   if (pending === 0) return;
   done ??= new Promise((resolve) => allDone = resolve);

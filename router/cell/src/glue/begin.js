@@ -1,6 +1,7 @@
-// Has the isolate of a spare be one that was made for its version: its clock begins, and it has the
-// features that deno.json names. Web workers need none of this: they are made when they are wanted.
-// Loaded before the project's code, and called before it runs.
+// @ts-check
+// Makes the isolate of a spare as if it was created for its version: its clock begins, and it has the
+// features that deno.json names. Web workers need none of this, as they are created on demand. Loaded
+// before the project's code, and called before it runs.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import { denoNsUnstableById, unstableIds } from "ext:runtime/90_deno_ns.js";
@@ -21,6 +22,7 @@ const {
 } = primordials;
 const { setTimeOrigin } = core.loadExtScript("ext:deno_web/15_performance.js");
 
+// Defines the interfaces of an unstable feature.
 function expose(id) {
   const own = denoNsUnstableById[id];
   if (own !== undefined) ObjectDefineProperties(globalThis.Deno, missingOf(own));
@@ -28,8 +30,10 @@ function expose(id) {
   if (global !== undefined) core.defineGlobalProperties(globalThis, { ...global });
 }
 
-// What is there already stays: every cell has it, and the glue may have put its own in its place.
+// Returns the descriptors of properties that `Deno` does not have yet. Existing ones stay, as the glue
+// may have replaced them.
 function missingOf(object) {
+  /** @type {any} */
   const descriptors = { __proto__: null, ...ObjectGetOwnPropertyDescriptors(object) };
   for (const name of new SafeArrayIterator(ReflectOwnKeys(descriptors))) {
     if (ObjectHasOwn(globalThis.Deno, name)) delete descriptors[name];
@@ -37,7 +41,7 @@ function missingOf(object) {
   return descriptors;
 }
 
-// As JavaScript has it (ECMA-262, B.2.2.1). Deno has put something else there, and V8's own is gone.
+// Defines `__proto__` as in ECMA-262, B.2.2.1. Deno has replaced V8's own.
 function restoreProto() {
   ObjectDefineProperty(ObjectPrototype, "__proto__", {
     __proto__: null,
@@ -56,27 +60,29 @@ function restoreProto() {
   });
 }
 
-// Faults of the program itself, of which no listener is ever called: Node takes one, Deno throws.
+// Signals of faults of the program, whose listeners are never called: Node accepts them, Deno throws.
 const FAULTS = ["SIGILL", "SIGFPE", "SIGSEGV"];
 
-function takeListenersOfFaults() {
+function acceptListenersOfFaults() {
   const { addSignalListener } = globalThis.Deno;
   globalThis.Deno.addSignalListener = (signal, listener) => {
     if (!ArrayPrototypeIncludes(FAULTS, signal)) addSignalListener(signal, listener);
   };
 }
 
-// NODE_DEBUG: what node:util's debuglog prints.
+// Sets the modules of NODE_DEBUG, whose output node:util's debuglog prints.
 function debug(modules) {
   const { initializeDebugEnv } = core.loadExtScript("ext:deno_node/internal/util/debuglog.ts");
   initializeDebugEnv(modules);
   // For node:process, which is loaded later.
-  if (internals.__nodeBootstrapArgs !== undefined) internals.__nodeBootstrapArgs.nodeDebug = modules;
+  if (internals.__nodeBootstrapArgs !== undefined) {
+    internals.__nodeBootstrapArgs.nodeDebug = modules;
+  }
 }
 
 export default function begin(features, nodeDebug) {
   setTimeOrigin();
-  takeListenersOfFaults();
+  acceptListenersOfFaults();
   for (const id of new SafeArrayIterator(features)) expose(id);
   if (ArrayPrototypeIncludes(features, unstableIds.unsafeProto)) restoreProto();
   if (nodeDebug !== undefined) debug(nodeDebug);

@@ -1,22 +1,23 @@
-// Prepares the end of a version: nobody asks its servers any more, so they do not keep it alive; what
-// the project still has to do does. Loaded before the project's code.
+// @ts-check
+// Prepares the end of a version: its servers, which get no more requests, no longer keep it alive;
+// the project's remaining work does. Loaded before the project's code.
 
 import { core, internals } from "ext:core/mod.js";
 
 const loadProcess = core.createLazyLoader("node:process");
 
-// Whether `process.on("beforeExit")` was called. Where node:process was never loaded nobody did.
+// Returns true if the project listens for `beforeExit`. It does not if node:process was never loaded.
 function listensForEnd() {
   if (internals.dispatchProcessBeforeExitEvent === undefined) return false;
   try {
     return loadProcess().default.listenerCount("beforeExit") > 0;
   } catch {
-    // The project has put something else there.
+    // The project has replaced the method.
     return false;
   }
 }
 
-export default function letGoOfServers() {
+export default function releaseServers() {
   internals.servers.release();
   return listensForEnd();
 }

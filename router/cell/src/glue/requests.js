@@ -1,7 +1,8 @@
-// Says of what is printed which request it is about, in the words of `switchyard_protocol::Mark`,
-// and hands errors that a server would only print to the cell. Loaded before the project's code.
-// What the project does to the prototypes of JavaScript's own classes does not change this: their
-// methods are taken from Deno's primordials.
+// @ts-check
+// Marks the project's output with the request that it belongs to, in the form of
+// `switchyard_protocol::Mark`, and reports errors that a server would only print to the cell. Loaded
+// before the project's code. Changes of the project to the prototypes of JavaScript's own classes do
+// not affect this module, which takes their methods from Deno's primordials.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 
@@ -24,15 +25,15 @@ const {
 } = primordials;
 const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = core;
 
-// Given by the cell: prints an error as the project's, and says which request the next one is
-// about.
-export default function mark(tell, blame) {
+// Called by the cell. `report`: prints an error to the project's log. `setRequest`: sets the request
+// that the next error belongs to.
+export default function mark(report, setRequest) {
   const { addEventListener, console, Deno } = globalThis;
   const current = new AsyncVariable();
-  const blamed = new SafeWeakMap();
+  const requestOf = new SafeWeakMap();
 
-  // The header is not read until somebody wants to know.
-  class Asked {
+  // The id of a request, whose header is read only when the id is first needed.
+  class RequestId {
     #request;
     #id;
     constructor(request) {
@@ -43,7 +44,7 @@ export default function mark(tell, blame) {
         try {
           this.#id = this.#request.headers.get("x-request-id") ?? "";
         } catch {
-          this.#id = ""; // It is over, and nobody asked before.
+          this.#id = ""; // The request has ended.
         }
         this.#request = undefined;
       }
@@ -55,13 +56,13 @@ export default function mark(tell, blame) {
 
   const remember = (error) => {
     if (typeof error === "function" || (typeof error === "object" && error !== null)) {
-      blamed.set(error, id());
+      requestOf.set(error, id());
     }
   };
 
   const within = (request, info, handler) => {
     const before = getAsyncContext();
-    current.enter(new Asked(request));
+    current.enter(new RequestId(request));
     try {
       const answer = handler(request, info);
       if (ObjectPrototypeIsPrototypeOf(PromisePrototype, answer)) {
@@ -76,14 +77,15 @@ export default function mark(tell, blame) {
     }
   };
 
-  // One that takes no request is called without one being made.
+  // A handler without parameters is called directly, so that no request has to be made.
   const around = (handler) =>
     typeof handler !== "function" || handler.length === 0
       ? handler
       : (request, info) => within(request, info, handler);
 
   const { serve } = Deno;
-  Deno.serve = (first, second) => {
+  /** @type {(first: any, second?: any) => any} */
+  const serveMarked = (first, second) => {
     if (typeof first === "function") {
       return serve(around(first), second);
     }
@@ -95,7 +97,7 @@ export default function mark(tell, blame) {
     const handler = { __proto__: null, value: around(first.handler) };
     return serve(ObjectDefineProperty(options, "handler", handler), second);
   };
-  ObjectDefineProperty(Deno.serve, "name", { value: "serve" });
+  Deno.serve = ObjectDefineProperty(serveMarked, "name", { value: "serve" });
 
   const marked = (text) => {
     const request = id();
@@ -107,12 +109,12 @@ export default function mark(tell, blame) {
     return mark + lines + StringPrototypeSlice(text, -1);
   };
   ObjectAssign(console, new internals.Console((text, level) => print(marked(text), level > 1)));
-  // Debuggers are told too, as by the console that this replaces.
+  // Debuggers get the output too, as from the console that this replaces.
   for (const name of new SafeArrayIterator(ObjectKeys(v8Console))) {
-    const tell = v8Console[name];
+    const inspect = v8Console[name];
     const print = console[name];
-    if (typeof print === "function" && print !== tell) {
-      const both = FunctionPrototypeBind(callConsole, console, tell, print);
+    if (typeof print === "function" && print !== inspect) {
+      const both = FunctionPrototypeBind(callConsole, console, inspect, print);
       console[name] = ObjectDefineProperty(both, "name", { value: name });
     }
   }
@@ -122,14 +124,18 @@ export default function mark(tell, blame) {
     if (level !== "error") {
       return log(level, ...new SafeArrayIterator(args));
     }
-    const error = ArrayPrototypeFind(args, (arg) => blamed.has(arg));
-    blame(error === undefined ? id() : blamed.get(error));
-    tell(inspectArgs(args));
-    blame("");
+    const error = ArrayPrototypeFind(args, (arg) => requestOf.has(arg));
+    setRequest(error === undefined ? id() : requestOf.get(error));
+    report(inspectArgs(args));
+    setRequest("");
   };
 
-  // What nobody catches ends the version: the cell prints it.
+  // An uncaught error ends the version, and the cell prints it.
   for (const kind of new SafeArrayIterator(["error", "unhandledrejection"])) {
-    addEventListener(kind, (event) => blame(blamed.get(event.error ?? event.reason) ?? id()));
+    addEventListener(
+      kind,
+      /** @param {any} event */
+      (event) => setRequest(requestOf.get(event.error ?? event.reason) ?? id()),
+    );
   }
 }

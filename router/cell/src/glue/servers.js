@@ -1,12 +1,13 @@
-// Selects the server that is served among those of a project, whatever address they name: the one
-// on the project's port, else the first that listens. The others behave as if they listened, and
-// get no requests. Loaded in each isolate before the project's code, so that nothing that this does
-// to `Deno` or to JavaScript's own classes changes it; and so that the server's modules are loaded
-// by then.
+// @ts-check
+// Selects the server that is served among those of a project, whichever address they name: the one
+// on the project's port, else the first that listens. The others behave as if they listened, and get
+// no requests. Loaded in each isolate before the project's code, so that changes of the project to
+// `Deno` or to JavaScript's own classes do not affect this module, and so that the server's modules
+// are loaded by then.
 //
-// A server on another port waits until the entry has been evaluated, and for a moment longer: the
-// one on the project's port may still come. By then it has long been told that it listens, as the
-// entry may wait for that.
+// A server on another port waits until the entry has been evaluated, and a moment longer, as the one
+// on the project's port may still come. Its listeners are notified before that, as the entry may
+// wait for them.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 
@@ -32,35 +33,35 @@ const { PermissionDenied } = Deno.errors;
 const { asyncDispose } = Symbol;
 const { warn } = console;
 
-// The port of a server that names none, or leaves the choice to the system.
+// The port of a server that names none or leaves the choice to the system.
 const PORT = 8000;
 
 // The kinds of servers, as in `servers.rs`.
 const DENO = 1;
 const NODE = 2;
 
-// Milliseconds, the least that a timer can wait, that a server on another port waits for the one on
-// the project's: enough for those that are made by the same code.
+// Milliseconds that a server on another port waits for the one on the project's: the shortest timer,
+// which is enough for servers that the same code makes.
 const MOMENT = 1;
 
-// Milliseconds for which a server on the project's port may take over from the one that was served
-// for want of it: the start of a program, with its connections to databases and the like.
+// Milliseconds for which a server on the project's port may replace the one that is served instead:
+// the start of a program, with its connections to databases and the like.
 const START = 10_000;
 
 let socket, probe, configuredPort, announce, isSettled;
 let chosen, warned = false, warnedOfTcp = false, isProbed = false;
 
-// The server that is served for want of one on the project's port, if it can be replaced.
+// The server that is served until one on the project's port comes, if it can be replaced.
 let substitute;
 
-// While servers wait for the entry, which may await nothing but their end, something is left to do:
-// else Deno takes its evaluation for one that cannot go on.
+// Milliseconds of a timer that keeps the event loop alive while servers wait for the entry, which may
+// await only their end: otherwise Deno takes its evaluation for one that cannot go on.
 const LONG = 2 ** 31 - 1;
 let pending;
 
-// Servers that may be served, in the order in which they listened: `place` is how it is called,
-// `take(path)` has it listen and returns false if it has been closed, and `drop()`, where it is
-// there, has it only seem to listen again.
+// Servers that may be served, in the order in which they listened: `name` is for warnings,
+// `take(path)` makes it listen and returns false if it has been closed, and `drop()`, which not all
+// have, makes it only seem to listen again.
 const waiting = [];
 
 function isServed() {
@@ -72,7 +73,7 @@ function isServed() {
   }
 }
 
-// The port whose server is served. `PORT` is looked up late: the project may set it.
+// Returns the port whose server is served. `PORT` is read late, as the project may set it.
 function projectPort() {
   if (configuredPort !== undefined) return configuredPort;
   try {
@@ -82,15 +83,15 @@ function projectPort() {
   }
 }
 
-// Returns the path on which a server is to listen. Undefined: nowhere, unless `take` is called. One
-// that leaves its port to the system has none here.
+// Returns the path for a server to listen on, or undefined if it does not listen until `take` is
+// called. A server that leaves its port to the system has none here.
 function claim(server) {
-  const { kind, place, port } = server;
+  const { kind, name, port } = server;
   const isRight = port !== undefined && port === projectPort();
-  if (isRight) replaceSubstitute(place);
-  if (socket === undefined || isServed()) return ignore(place, port);
+  if (isRight) replaceSubstitute(name);
+  if (socket === undefined || isServed()) return ignore(name, port);
   if (isRight) {
-    chosen = place;
+    chosen = name;
     substitute = undefined;
     return socket;
   }
@@ -102,28 +103,28 @@ function claim(server) {
 
 function replaceSubstitute(by) {
   if (substitute === undefined || DateNow() > substitute.until || !isServed()) return;
-  const { place, port, drop } = substitute;
+  const { name, port, drop } = substitute;
   drop();
   chosen = by;
-  ignore(place, port);
+  ignore(name, port);
 }
 
 function chooseSoon() {
   if (waiting.length > 0) setTimeout(choose, MOMENT);
 }
 
-// Has one of the servers that wait served, unless another one is by now.
+// Serves one of the servers that wait, unless another one is served by now.
 function choose() {
   const all = ArrayPrototypeSplice(waiting, 0);
   const best = ArrayPrototypeFindIndex(all, ({ port }) => port === projectPort());
   if (best > 0) ArrayPrototypeUnshift(all, ArrayPrototypeSplice(all, best, 1)[0]);
-  for (const { place, port, take, drop } of new SafeArrayIterator(all)) {
+  for (const { name, port, take, drop } of new SafeArrayIterator(all)) {
     if (isServed()) {
-      ignore(place, port);
+      ignore(name, port);
     } else if (take(socket)) {
-      chosen = place;
+      chosen = name;
       const canBeReplaced = drop !== undefined && port !== projectPort();
-      substitute = canBeReplaced ? { place, port, drop, until: DateNow() + START } : undefined;
+      substitute = canBeReplaced ? { name, port, drop, until: DateNow() + START } : undefined;
     }
   }
 }
@@ -135,22 +136,22 @@ function keep(server) {
   listening = server;
 }
 
-// From here on it does not keep the event loop alive.
+// Lets the event loop end although the server listens.
 function release() {
   try {
     listening?.unref();
   } catch {
-    // The project has put something else there.
+    // The project has replaced the method.
   }
 }
 
-// Says once that a server gets no requests. Some libraries listen on each address of a host.
-function ignore(place, port) {
-  if (place === chosen || warned) return;
+// Warns once that a server gets no requests. Some libraries listen on each address of a host.
+function ignore(name, port) {
+  if (name === chosen || warned) return;
   warned = true;
   const served = chosen === undefined ? "Another thread's server" : `The server on ${chosen}`;
   const fix = port === undefined ? "" : `, unless deno.json says "switchyard": {"port": ${port}}`;
-  warn(`${served} is served; the one on ${place} gets no requests${fix}`);
+  warn(`${served} is served; the one on ${name} gets no requests${fix}`);
 }
 
 // Warns once that a server of node:net or node:tls gets no connections.
@@ -160,24 +161,23 @@ function warnOfTcp(port) {
   warn(`TCP servers get no connections here: the one on port ${port} only seems to listen`);
 }
 
-// To be called when a server has begun to be served.
+// Called when a server is served.
 function begin(kind, listenForProbe) {
   announce(kind, true);
   answerProbe(listenForProbe);
 }
 
-// Has `listen` answer the router's probe, at the path that it is called with: by the same kind of
-// server as the project's and in the same isolate, so that it fails when no answer can be made
-// there, but without the project's handler. A project whose probe cannot be answered is served all
-// the same.
+// Makes `listen` answer the router's probe, on the path that it is called with: with the same kind of
+// server as the project's and in the same isolate, so that it fails if no answer can be made there,
+// but without the project's handler. A project is served even if its probe cannot be answered.
 function answerProbe(listen) {
   if (isProbed) return;
   isProbed = true;
   try {
-    // That of an isolate that served before.
+    // The socket of an isolate that served before.
     removeSync(probe);
   } catch {
-    // There was none.
+    // There is no such socket.
   }
   try {
     listen(probe);
@@ -186,8 +186,9 @@ function answerProbe(listen) {
   }
 }
 
-// Does what most handlers do, with what JavaScript and the classes of the web have become in this
-// isolate.
+// Answers the probe as most handlers do, with the present state of JavaScript's and the web's classes
+// in this isolate.
+// deno-lint-ignore require-await -- A handler usually returns a promise.
 async function answer(request) {
   const { pathname } = new URL(request.url);
   const host = request.headers.get("host");
@@ -196,10 +197,12 @@ async function answer(request) {
 }
 
 function serveProbe(path) {
-  serve({ __proto__: null, path, onListen() {}, handler: answer }).unref();
+  /** @type {any} */
+  const options = { __proto__: null, path, onListen() {}, handler: answer };
+  serve(options).unref();
 }
 
-function served(first, second) {
+function serveSelected(first, second) {
   const candidates = [first, second, first?.handler];
   const handler = ArrayPrototypeFind(candidates, (value) => typeof value === "function");
   const options = typeof first === "function" ? {} : first;
@@ -215,24 +218,24 @@ function served(first, second) {
     return server;
   };
   const onListen = () => options.onListen?.(addr);
-  const waits = unserved(addr, options.signal);
-  const take = (path) => waits.become(() => serveAt(path, () => {}));
-  const place = path ?? `port ${addr.port}`;
-  const at = claim({ kind: DENO, place, port: portOf(path, port), take });
+  const placeholder = placeholderServer(addr, options.signal);
+  const take = (path) => placeholder.become(() => serveAt(path, () => {}));
+  const name = path ?? `port ${addr.port}`;
+  const at = claim({ kind: DENO, name, port: portOf(path, port), take });
   if (at !== undefined) return ObjectAssign(serveAt(at, onListen), { addr });
   onListen();
-  return waits.server;
+  return placeholder.server;
 }
 
-// The port by which a server of Deno's is chosen. One that names none is on the project's, as
-// wherever the platform says where to listen.
+// Returns the port by which a server of Deno's is chosen. A server that names none is on the
+// project's, as on platforms that choose the port.
 function portOf(path, port) {
   if (path !== undefined || Number(port) === 0) return undefined;
   return port === undefined && configuredPort === undefined ? projectPort() : Number(port) || PORT;
 }
 
-// A server that listens nowhere, and what makes it one that does.
-function unserved(addr, signal) {
+// Returns a server that listens nowhere, and the function that makes it listen.
+function placeholderServer(addr, signal) {
   let resolve, reject, real, isOver = false, isKept = true;
   const finished = new Promise((resolved, rejected) => (resolve = resolved, reject = rejected));
   const shutdown = () => {
@@ -242,7 +245,7 @@ function unserved(addr, signal) {
     return finished;
   };
   if (signal?.aborted) shutdown();
-  // The real one has the signal too.
+  // The real server handles the signal too.
   signal?.addEventListener("abort", () => real ?? shutdown(), { once: true });
   const become = (serveAt) => {
     if (isOver) return false;
@@ -268,25 +271,27 @@ function serveDefault(main) {
   if (typeof exported?.fetch === "function") {
     handler = (request, info) => exported.fetch(request, info);
   } else if (typeof exported === "function" && typeof exported.listen !== "function") {
-    // An app of Express and the like is a function too, but not of a Request, and listens by
-    // itself.
+    // An app of Express and the like is a function too, but not of a Request, and listens on its own.
     handler = (request, info) => exported(request, info);
   } else {
     return;
   }
-  const told = exported.onListen;
-  const onListen = typeof told === "function" ? (address) => told.call(exported, address) : () => {};
-  served({ handler, onListen });
+  const listener = exported.onListen;
+  const onListen = typeof listener === "function"
+    ? (address) => listener.call(exported, address)
+    : () => {};
+  serveSelected({ handler, onListen });
 }
 
-// QUIC listens on a port, where nobody's datagrams arrive who was not sent to.
+// Refuses to listen with QUIC: datagrams arrive only from addresses that were sent to.
 function noPort() {
   throw new PermissionDenied(
     "A project opens no port: it is served by Deno.serve, a default export or node:http",
   );
 }
 
-// Its module is loaded when it is asked for.
+// The getter loads QUIC's module.
+/** @type {any} */
 const quic = ObjectGetOwnPropertyDescriptor(Deno, "QuicEndpoint");
 ObjectDefineProperty(Deno, "QuicEndpoint", {
   ...quic,
@@ -297,14 +302,16 @@ ObjectDefineProperty(Deno, "QuicEndpoint", {
   },
 });
 
-Deno.serve = ObjectDefineProperty(served, "name", { value: "serve" });
+Deno.serve = /** @type {any} */ (
+  ObjectDefineProperty(serveSelected, "name", { value: "serve" })
+);
 // For `node_servers.js`.
 const shared = { __proto__: null, claim, keep, release, begin, warnOfTcp, NODE, PORT };
 ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 
-// Called with what the version has: `port` is what its configuration says, if anything, and
-// `announceKind` tells the cell how it is served. Returns the function to be called when the entry
-// has been evaluated, with its exports, or is not waited for any longer, with nothing.
+// Called when a version is assigned. `port`: the configured port, if any. `announceKind`: reports to
+// the cell which kind of server is served. Returns the function to call with the entry's exports
+// once it has been evaluated, or with nothing if its evaluation goes on.
 export default function listenAt(path, probePath, port, announceKind, isMain) {
   socket = path;
   probe = probePath;

@@ -1,4 +1,5 @@
-// What Supabase's edge runtime has beside Deno's own interfaces.
+// @ts-check
+// Interfaces of Supabase's edge runtime besides Deno's own.
 
 import { primordials } from "ext:core/mod.js";
 import { waitUntil } from "ext:switchyard/background.js";
@@ -14,14 +15,22 @@ const EdgeRuntime = ObjectFreeze({
 
 class Session {
   constructor() {
-    throw new TypeError("Supabase.ai is not available here: ask a model's own HTTP interface with fetch");
+    throw new TypeError(
+      "Supabase.ai is not available here: call a model's own HTTP interface with fetch",
+    );
   }
 }
 
 const Supabase = ObjectFreeze({ __proto__: null, ai: ObjectFreeze({ __proto__: null, Session }) });
 
 function define(name, value) {
-  const descriptor = { __proto__: null, value, writable: true, configurable: true, enumerable: false };
+  const descriptor = {
+    __proto__: null,
+    value,
+    writable: true,
+    configurable: true,
+    enumerable: false,
+  };
   ObjectDefineProperty(globalThis, name, descriptor);
 }
 

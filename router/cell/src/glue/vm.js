@@ -1,16 +1,15 @@
-// Keeps compiled code that the project brings from V8. V8 runs bytecode as it is given it: it looks
-// whether that fits its release and the length of the source, and not at what it does to memory. So
-// what node:vm takes as `cachedData` is never used, and is said to be rejected, as V8 does with what
-// another release has made: scripts are compiled from their source. Called with what Deno's module
-// exports, when that is loaded.
-(vm) => {
+// Keeps a project's compiled code from V8, which runs bytecode without verifying its use of memory: it
+// compares only its own release and the length of the source. So node:vm never uses `cachedData` and
+// reports it as rejected, as V8 does with the code of another release: scripts are compiled from
+// their source. Called with the exports of Deno's module when that is loaded.
+((vm) => {
   const { ObjectDefineProperty, ReflectConstruct } = __bootstrap.primordials;
   const { Script, compileFunction, runInContext, runInNewContext, runInThisContext } = vm;
 
   const isObject = (value) =>
     typeof value === "function" || (typeof value === "object" && value !== null);
 
-  // Whatever a getter or a proxy answers, and whenever.
+  // Hides the property even from getters and proxies.
   const without = (options) =>
     isObject(options) ? { __proto__: options, cachedData: undefined } : options;
   const copyWithout = (options) =>
@@ -21,21 +20,21 @@
     return compiled;
   }
 
-  function Script_(code, options) {
+  function GuardedScript(code, options) {
     return rejected(ReflectConstruct(Script, [code, without(options)], new.target), options);
   }
-  Script_.prototype = Script.prototype;
-  // The one that was is nobody's.
-  ObjectDefineProperty(Script.prototype, "constructor", { __proto__: null, value: Script_ });
+  GuardedScript.prototype = Script.prototype;
+  // Makes the original class unreachable.
+  ObjectDefineProperty(Script.prototype, "constructor", { __proto__: null, value: GuardedScript });
 
   const replacements = {
     __proto__: null,
-    Script: Script_,
-    createScript: (code, options) => new Script_(code, options),
+    Script: GuardedScript,
+    createScript: (code, options) => ReflectConstruct(GuardedScript, [code, options]),
     compileFunction: (code, params, options) =>
       rejected(compileFunction(code, params, without(options)), options),
     runInThisContext: (code, options) => runInThisContext(code, without(options)),
-    // Of their options these see what is their own alone.
+    // These functions read only own properties of their options.
     runInContext: (code, context, options) => runInContext(code, context, copyWithout(options)),
     runInNewContext: (code, context, options) =>
       runInNewContext(code, context, copyWithout(options)),
@@ -46,4 +45,4 @@
     vm[name] = vm.default[name] = value;
   }
   return vm;
-}
+});

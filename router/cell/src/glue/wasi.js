@@ -1,8 +1,7 @@
-// Has node:wasi open folders where Deno's permissions look them up. Its native part checks a
-// preopened folder by the name that it is given, and opens that name itself: `/tmp`, which stands
-// for the project's own folder, would be that of the machine. Called with what Deno's module
-// exports, when that is loaded.
-(wasi) => {
+// Makes node:wasi open the folders that Deno's permissions check. Its native part checks a preopened
+// folder by its mapped path and opens the original one: `/tmp`, which stands for the project's own
+// folder, would be the machine's. Called with the exports of Deno's module when that is loaded.
+((wasi) => {
   const { core, primordials } = __bootstrap;
   const { op_fs_realpath_sync } = core.ops;
   const { ObjectDefineProperty, ObjectEntries, ReflectConstruct, SafeArrayIterator, String } =
@@ -12,8 +11,9 @@
   const isObject = (value) =>
     typeof value === "function" || (typeof value === "object" && value !== null);
 
-  // What cannot be looked up must not be opened by the time that it can be.
-  function placeOf(folder) {
+  // Returns the real path of a folder. A folder that does not exist gets a path that never will: it
+  // must not be opened once it exists.
+  function realPathOf(folder) {
     try {
       return op_fs_realpath_sync(folder);
     } catch {
@@ -21,23 +21,23 @@
     }
   }
 
-  function withPlaces(options) {
+  function withRealPaths(options) {
     const preopens = isObject(options) ? options.preopens : undefined;
     if (!isObject(preopens)) return options;
-    const places = { __proto__: null };
+    const realPaths = { __proto__: null };
     for (const entry of new SafeArrayIterator(ObjectEntries(preopens))) {
-      places[entry[0]] = placeOf(String(entry[1]));
+      realPaths[entry[0]] = realPathOf(String(entry[1]));
     }
-    return { __proto__: null, ...options, preopens: places };
+    return { __proto__: null, ...options, preopens: realPaths };
   }
 
-  function WASI_(options) {
-    return ReflectConstruct(WASI, [withPlaces(options)], new.target);
+  function GuardedWASI(options) {
+    return ReflectConstruct(WASI, [withRealPaths(options)], new.target);
   }
-  WASI_.prototype = WASI.prototype;
-  // The one that was is nobody's.
-  ObjectDefineProperty(WASI.prototype, "constructor", { __proto__: null, value: WASI_ });
-  ObjectDefineProperty(WASI_, "name", { __proto__: null, value: "WASI" });
-  wasi.WASI = wasi.default.WASI = WASI_;
+  GuardedWASI.prototype = WASI.prototype;
+  // Makes the original class unreachable.
+  ObjectDefineProperty(WASI.prototype, "constructor", { __proto__: null, value: GuardedWASI });
+  ObjectDefineProperty(GuardedWASI, "name", { __proto__: null, value: "WASI" });
+  wasi.WASI = wasi.default.WASI = GuardedWASI;
   return wasi;
-}
+});

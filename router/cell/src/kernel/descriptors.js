@@ -1,8 +1,8 @@
-// Keeps every descriptor that the project has not opened itself out of its reach. Of all that Deno
-// gives to JavaScript, what takes the number of a descriptor and believes it are the handles of
-// node:net and node:tty; the rest asks Deno's table, which has the project's files and the three
-// standard streams, or is an op that `descriptors.rs` replaces. Loaded in each isolate before the
-// project's code.
+// @ts-check
+// Guards every descriptor that the project has not opened itself. The only interfaces that take the
+// number of a descriptor without a check are the handles of node:net and node:tty; all others use
+// Deno's table, which has the project's files and the three standard streams, or are ops that
+// `descriptors.rs` replaces. Loaded in each isolate before the project's code.
 
 import { core, primordials } from "ext:core/mod.js";
 import { PipeWrap, TCPWrap, TTY } from "ext:core/ops";
@@ -11,9 +11,9 @@ const { ObjectDefineProperty, ReflectApply, TypeError } = primordials;
 
 const EINVAL = -22;
 
-// Given by the cell. `lend`: a copy of a descriptor of the project's that can be a stream, or what
-// is wrong with it as a negative error. `adopted`: the copy is a handle's from now on. `returned`:
-// no handle has become of it.
+// Called by the cell. `lend`: returns a copy of a descriptor of the project's that is a stream, or a
+// negative error. `adopted`: called with a copy that a handle owns from now on. `returned`: called
+// with a copy that no handle has adopted.
 export default function guard(lend, adopted, returned) {
   guardOpen(PipeWrap.prototype);
   guardOpen(TCPWrap.prototype);
@@ -27,9 +27,9 @@ export default function guard(lend, adopted, returned) {
       let error;
       try {
         error = ReflectApply(open, this, [own]);
-      } catch (wrong) {
+      } catch (thrown) {
         returned(own);
-        throw wrong;
+        throw thrown;
       }
       adopted(own);
       return error;
@@ -38,8 +38,8 @@ export default function guard(lend, adopted, returned) {
     ObjectDefineProperty(prototype, "open", { value });
   }
 
-  // A cell has no terminal. Node's own streams ask `op_tty_check_fd_permission` first, which
-  // refuses all.
+  // Makes TTY handles fail, as a cell has no terminal. Node's own streams call
+  // `op_tty_check_fd_permission` first, which refuses all descriptors.
   function refuseTerminals() {
     function Refused(_fd, context) {
       if (new.target === undefined) {

@@ -1,3 +1,4 @@
+// @ts-check
 // The binding of a Worker's static files (`env.ASSETS`).
 
 import { primordials } from "ext:core/mod.js";
@@ -52,7 +53,7 @@ async function send(request, { file, type, status }) {
   }
 }
 
-// Given what finds the file for a path.
-export default function take(finder) {
+// Called by the cell with the function that finds the file for a path.
+export default function setFinder(finder) {
   find = finder;
 }

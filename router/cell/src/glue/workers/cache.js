@@ -1,5 +1,6 @@
-// `caches.default`: one of Deno's caches, with the lifetimes that Cloudflare's has. What is kept
-// lies in DATA_DIR; an entry that is over is deleted when it is next looked for.
+// @ts-check
+// `caches.default`: one of Deno's caches, with Cloudflare's lifetimes. Its entries lie in DATA_DIR; an
+// expired entry is deleted at the next lookup.
 
 import { primordials } from "ext:core/mod.js";
 
@@ -17,7 +18,7 @@ const {
 const { Headers, Request, Response } = globalThis;
 
 const NAME = "cloudflare:default";
-// When an entry is over, in milliseconds since 1970.
+// The header with the time at which an entry expires, in milliseconds since 1970.
 const EXPIRES = "x-switchyard-expires";
 
 const SHARED_AGE = new SafeRegExp(/(?:^|[\s,])s-maxage="?(\d+)/);
@@ -25,7 +26,7 @@ const AGE = new SafeRegExp(/(?:^|[\s,])max-age="?(\d+)/);
 const NOT_KEPT = new SafeRegExp(/(?:^|[\s,])(?:no-store|private(?!=)|no-cache)/);
 const WITHOUT_COOKIE = "private=set-cookie";
 
-// Milliseconds that a response may be kept.
+// Returns the milliseconds for which a response may be kept.
 function lifetime(headers) {
   const control = StringPrototypeToLowerCase(headers.get("cache-control") ?? "");
   if (RegExpPrototypeExec(NOT_KEPT, control) !== null) return 0;

@@ -1,4 +1,5 @@
-// The module `cloudflare:node`. A server of node:http that listens is served as it is.
+// @ts-check
+// The module `cloudflare:node`. A server of node:http that listens is served directly.
 
 import { markServedByNode } from "ext:switchyard/workers/main.js";
 
@@ -14,6 +15,7 @@ export function httpServerHandler() {
 
 export function handleAsNodeRequest() {
   throw new Error(
-    "handleAsNodeRequest is not part of Switchyard: export httpServerHandler({ port }) by default, which serves the whole server",
+    "handleAsNodeRequest is not part of Switchyard: export httpServerHandler({ port }) by default, " +
+      "which serves the whole server",
   );
 }

@@ -1,4 +1,5 @@
-// The module `cloudflare:sockets`, on Deno's connections.
+// @ts-check
+// The module `cloudflare:sockets`, made with Deno's connections.
 
 const { Deno, TransformStream } = globalThis;
 const { connect: connectTcp, connectTls, startTls } = Deno;
@@ -53,7 +54,7 @@ class Socket {
     }
   }
 
-  // Until both directions are over.
+  // Copies both directions until they end.
   #flow() {
     const { readable, writable } = this.#connection;
     const received = readable.pipeTo(this.#input.writable);
@@ -73,7 +74,7 @@ class Socket {
     try {
       this.#connection?.close();
     } catch {
-      // It is closed.
+      // The connection is closed already.
     }
   }
 
@@ -91,6 +92,7 @@ class Socket {
     return await this.closed;
   }
 
+  /** @param {{ expectedServerHostname?: string }} [options] */
   startTls({ expectedServerHostname } = {}) {
     if (this.#secure !== "starttls" || this.#isHandedOver) {
       throw new TypeError(

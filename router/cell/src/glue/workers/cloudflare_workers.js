@@ -1,9 +1,10 @@
+// @ts-check
 // The module `cloudflare:workers`.
 
 export { waitUntil } from "ext:switchyard/background.js";
 export { env, WorkerEntrypoint } from "ext:switchyard/workers/main.js";
 
-// A class whose objects live on Cloudflare's network.
+// Returns a class whose objects exist only on Cloudflare's network.
 function elsewhere(name, instead) {
   return {
     [name]: class {

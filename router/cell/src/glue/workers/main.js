@@ -1,6 +1,7 @@
-// The handlers of a Cloudflare Worker, served by Deno's server: what its main module exports, or
-// what it listens to. Loaded for Workers alone, before the project's code; what that does to
-// JavaScript's own classes does not change this.
+// @ts-check
+// The handlers of a Cloudflare Worker, served by Deno's server: the exports of its main module, or its
+// listeners. Loaded for Workers only, before the project's code; changes of the project to
+// JavaScript's own classes do not affect this module.
 
 import { primordials } from "ext:core/mod.js";
 import { waitUntil } from "ext:switchyard/background.js";
@@ -32,23 +33,25 @@ const { Deno, Event } = globalThis;
 const { warn } = console;
 const setVariable = Deno.env.set;
 
-// The keys that one rate limit tells apart in a period; those beyond are counted as one.
+// Keys that one rate limit distinguishes in a period; further keys are counted as one.
 const MAX_KEYS = 10_000;
 
-// Handlers besides `fetch` that a Worker may have: one of them makes it a Worker.
+// Handlers besides `fetch`: a module with one of them is a Worker.
 const OTHER_HANDLERS = ["scheduled", "queue", "email", "tail", "trace", "test", "alarm"];
 
-// Filled by `start`.
+// The bindings of the Worker. `start` fills it.
+/** @type {Record<string, any>} */
 export const env = {};
 
-let started;
+// The settings that `start` was called with.
+let settings;
 
 class ExecutionContext {
   props = {};
   waitUntil(promise) {
     waitUntil(promise);
   }
-  // There is no origin behind a Worker that could answer in its place.
+  // Does nothing: there is no origin behind a Worker that could answer instead.
   passThroughOnException() {}
 }
 
@@ -87,7 +90,7 @@ class FetchEvent extends ExtendableEvent {
   }
 }
 const { answer } = FetchEvent;
-delete FetchEvent.answer;
+delete /** @type {any} */ (FetchEvent).answer;
 
 class ScheduledEvent extends ExtendableEvent {
   constructor(type, { scheduledTime, cron }) {
@@ -97,6 +100,7 @@ class ScheduledEvent extends ExtendableEvent {
   }
 }
 
+/** @type {Record<string, any>} */
 const listeners = { __proto__: null, fetch: [], scheduled: [] };
 
 function listen() {
@@ -135,7 +139,7 @@ function dispatch(request) {
   throw new Error('No listener of "fetch" has called event.respondWith()');
 }
 
-// Servers of node:http that `cloudflare:node` stands for: they are served already.
+// Handlers of `cloudflare:node` for servers of node:http, which are served already.
 const servedByNode = new SafeWeakSet();
 
 export function markServedByNode(handler) {
@@ -143,8 +147,8 @@ export function markServedByNode(handler) {
   return handler;
 }
 
-// The function that answers requests, of what a main module exports; `undefined` where there is
-// none.
+// Returns the function that answers requests for a main module's default export, or undefined if
+// there is none.
 function handlerOf(exported) {
   const { prototype } = typeof exported === "function" ? exported : {};
   if (typeof prototype?.fetch === "function") {
@@ -171,13 +175,13 @@ function isScheduled(exported) {
     listeners.scheduled.length > 0;
 }
 
-// The exports that `serveDefault` serves.
+// Returns the exports that `serveDefault` of servers.js serves.
 function adapt(main) {
   let exported = main.default;
-  // A module that was made CommonJS.
+  // A module that was compiled to CommonJS.
   if (exported?.__esModule && exported.default !== undefined) exported = exported.default;
   if (typeof exported === "object" && exported !== null && servedByNode.has(exported)) return {};
-  tellOfCrons(exported);
+  warnOfCrons(exported);
   const handler = handlerOf(exported);
   if (handler === undefined) return main;
   const fetch = (request, _info) => {
@@ -190,8 +194,8 @@ function adapt(main) {
   return { __proto__: null, default: { fetch } };
 }
 
-function tellOfCrons(exported) {
-  const { crons, file } = started;
+function warnOfCrons(exported) {
+  const { crons, file } = settings;
   if (crons.length === 0) return;
   const shown = crons.join(", ");
   warn(
@@ -210,6 +214,7 @@ class RateLimit {
     this.#limit = limit;
     this.#period = period * 1000;
   }
+  // deno-lint-ignore require-await -- Callers of Cloudflare's limit get a promise.
   async limit({ key }) {
     const window = MathFloor(DateNow() / this.#period);
     if (window !== this.#window) {
@@ -227,7 +232,7 @@ class RateLimit {
 function fill(
   { vars, values, secrets, assets, version_metadata, rate_limits, version, nodeCompat },
 ) {
-  // The operator's word goes before the project's.
+  // The operator's values override the project's.
   ObjectAssign(env, vars, values);
   if (version_metadata !== null) {
     env[version_metadata] = { id: version, tag: "", timestamp: new Date(DateNow()).toISOString() };
@@ -235,20 +240,22 @@ function fill(
   if (assets !== null) env[assets] = new Assets();
   for (const limit of new SafeArrayIterator(rate_limits)) env[limit.name] = new RateLimit(limit);
   const missing = ArrayPrototypeFind(secrets, (name) => env[name] === undefined);
-  if (missing !== undefined) warn(`The secret ${missing} is not there: the policy's env gives it`);
+  if (missing !== undefined) {
+    warn(`The secret ${missing} is missing: set it in "env" of the policy`);
+  }
   if (!nodeCompat) return;
   for (const [name, value] of new SafeArrayIterator(ObjectEntries(vars))) {
     if (name in values) continue;
     try {
       setVariable(name, typeof value === "string" ? value : JSON.stringify(value));
     } catch {
-      // The policy does not let the project set it.
+      // The policy does not allow the project to set the variable.
     }
   }
 }
 
-// In the service-worker syntax all of `env` is global.
-function globalise() {
+// Makes the bindings global, as in the service-worker syntax.
+function defineBindings() {
   for (const [name, value] of new SafeArrayIterator(ObjectEntries(env))) {
     ObjectDefineProperty(globalThis, name, {
       __proto__: null,
@@ -259,7 +266,7 @@ function globalise() {
   }
 }
 
-// `define` replaces names in the code when wrangler bundles it; here they are global.
+// Defines the names of wrangler's `define` as globals. Its bundler replaces them in the code.
 function define(expressions, file) {
   for (const [name, expression] of new SafeArrayIterator(ObjectEntries(expressions))) {
     try {
@@ -268,8 +275,9 @@ function define(expressions, file) {
       for (let at = 0; at < path.length - 1; at++) holder = holder[path[at]] ??= {};
       holder[path[path.length - 1]] = valueOf(expression);
     } catch (error) {
+      const { message } = /** @type {Error} */ (error);
       throw new TypeError(
-        `"define.${name}" in ${file} cannot be given to the code: ${error.message}`,
+        `"define.${name}" in ${file} is invalid: ${message}`,
       );
     }
   }
@@ -284,14 +292,13 @@ function valueOf(expression) {
   }
 }
 
-// Called with what the Worker is configured with, as JSON. Gives the function that makes of a main
-// module's exports what is served.
+// Called with the Worker's settings as JSON. Returns the function that turns a main module's exports
+// into those that are served.
 export default function start(json) {
-  const settings = JSONParse(json);
-  started = settings;
+  settings = JSONParse(json);
   fill(settings);
   listen();
-  if (settings.isServiceWorker) globalise();
+  if (settings.isServiceWorker) defineBindings();
   define(settings.define, settings.file);
   return adapt;
 }

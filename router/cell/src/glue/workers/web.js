@@ -1,4 +1,5 @@
-// Interfaces of Cloudflare's runtime that Deno does not have, each made when it is first used.
+// @ts-check
+// Interfaces of Cloudflare's runtime that Deno does not have, each made on its first use.
 
 import { core, primordials } from "ext:core/mod.js";
 import { WebSocketPair } from "ext:switchyard/workers/websocket.js";
@@ -21,7 +22,7 @@ const {
 } = primordials;
 const loadCrypto = core.createLazyLoader("node:crypto");
 
-// Defines a property that is made when it is first read.
+// Defines a property with a value that is made when it is first read.
 function lazily(object, name, make) {
   const put = (value) =>
     ObjectDefineProperty(object, name, {
@@ -42,7 +43,7 @@ function lazily(object, name, make) {
   });
 }
 
-// Adds to a global object when it is first read: Deno loads most of them then.
+// Extends a global object when it is first read, which is when Deno loads most of them.
 function extend(name, add) {
   const descriptor = ObjectGetOwnPropertyDescriptor(globalThis, name);
   if (descriptor?.get === undefined) {
@@ -140,9 +141,13 @@ function timingSafeEqual(one, other) {
 }
 
 function scheduler() {
-  // Deno loads them when they are first read, which takes a while.
+  // Read late, as Deno loads them on their first use, which takes a while.
   const { setTimeout, clearTimeout } = globalThis;
   return {
+    /**
+     * @param {number} milliseconds
+     * @param {{ signal?: AbortSignal }} [options]
+     */
     wait(milliseconds, { signal } = {}) {
       return new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason);
@@ -159,13 +164,14 @@ function scheduler() {
 class HTMLRewriter {
   constructor() {
     throw new Error(
-      "HTMLRewriter is not part of Switchyard: the packages html-rewriter-wasm and @worker-tools/html-rewriter bring it",
+      "HTMLRewriter is not part of Switchyard: use the package html-rewriter-wasm or " +
+        "@worker-tools/html-rewriter",
     );
   }
 }
 
-// The properties of a request that Cloudflare's network knows and this does not. An object, so that
-// reading one of them is `undefined` as it is for a client that Cloudflare does not know.
+// The properties of a request that only Cloudflare's network knows. An empty object, so that each
+// property is undefined, as it is for a client that Cloudflare does not know.
 const cf = { __proto__: null, get: () => ({}), configurable: true };
 
 export default function install({ nodeCompat }) {

@@ -1,5 +1,6 @@
-// `WebSocketPair`: two ends of a connection. The one that a handler answers with (`new
-// Response(null, { status: 101, webSocket })`) is connected to the client by Deno's server.
+// @ts-check
+// `WebSocketPair`: two ends of a connection. Deno's server connects the end that a handler answers with
+// (`new Response(null, { status: 101, webSocket })`) to the client.
 
 import { primordials } from "ext:core/mod.js";
 
@@ -12,17 +13,16 @@ const {
   SafeWeakMap,
   TypeError,
 } = primordials;
-const { Deno, Event, EventTarget, MessageEvent, CloseEvent, ErrorEvent, queueMicrotask } =
-  globalThis;
+const { Deno, EventTarget, MessageEvent, CloseEvent, ErrorEvent, queueMicrotask } = globalThis;
 const { upgradeWebSocket } = Deno;
 
-// Messages that an end keeps until it is accepted; more than these are an error of the code that
-// never accepts.
+// Messages that an end keeps until it is accepted. More of them are an error of code that never
+// accepts.
 const MAX_WAITING = 1024;
 
 const OPEN = 1, CLOSING = 2, CLOSED = 3;
 
-// The ends that responses are made with.
+// The end of each response that was made with one.
 const answers = new SafeWeakMap();
 
 export function isUpgrade(response) {
@@ -54,7 +54,7 @@ class End extends EventTarget {
     this.#isAccepted = true;
     const waiting = this.#waiting;
     this.#waiting = [];
-    // Listeners that are added behind this call get them too.
+    // Deferred, so that listeners added after this call get them too.
     for (let at = 0; at < waiting.length; at++) queueMicrotask(() => this.#deliver(waiting[at]));
   }
 
@@ -73,7 +73,7 @@ class End extends EventTarget {
     this.#state = CLOSED;
   }
 
-  // The other end has closed, or the connection is gone.
+  // Ends the connection after the other end has closed, or the connection was lost.
   #end(code, reason, wasClean) {
     if (this.#state === CLOSED) return;
     this.#state = CLOSED;
@@ -95,7 +95,7 @@ class End extends EventTarget {
     if (typeof handler === "function") handler.call(this, event);
   }
 
-  // Connects this end's messages with the client's.
+  // Connects an end with the client's socket.
   static connect(end, socket) {
     let opened;
     const promise = new Promise((resolve) => opened = resolve);
@@ -123,17 +123,17 @@ class End extends EventTarget {
       ({ code, reason }) =>
         promise.then(() => isSendable(code) ? socket.close(code, reason) : socket.close()),
     );
-    // What the handler has sent already follows.
+    // Sends the messages that the handler has sent already.
     promise.then(() => end.accept());
     end.#isAccepted = false;
   }
 }
 const { connect, join } = End;
-delete End.connect;
-delete End.join;
+delete /** @type {any} */ (End).connect;
+delete /** @type {any} */ (End).join;
 ObjectDefineProperty(End, "name", { __proto__: null, value: "WebSocket" });
 
-// The codes that a program may close with.
+// Returns true for the codes that a program may close with.
 function isSendable(code) {
   return code === 1000 || (code >= 3000 && code <= 4999);
 }
@@ -145,7 +145,7 @@ export function upgrade(request, response) {
   return switching;
 }
 
-// The class, made when it is first used: from then on `Response` takes `webSocket`.
+// Returns the class. It is made on its first use: from then on `Response` takes `webSocket`.
 export function WebSocketPair() {
   const { Response } = globalThis;
   globalThis.Response = new Proxy(Response, {
