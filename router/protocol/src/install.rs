@@ -14,15 +14,15 @@ use crate::{Identity, NetTarget};
 pub struct InstallRequest {
     /// The project's directory inside the checkout, absolute and free of symbolic links.
     pub checkout: PathBuf,
-    /// As in [`Start`](crate::Start).
+    /// The same as in [`Start`](crate::Start).
     pub root: PathBuf,
     /// The real path of the project's own `node_modules`, which is used unchanged.
     pub node_modules: Option<PathBuf>,
-    /// As in [`Start`](crate::Start).
+    /// The same as in [`Start`](crate::Start).
     pub other_node_modules: BTreeMap<String, PathBuf>,
     /// The entry, relative to `checkout`, with `/` as separator.
     pub entry: String,
-    /// As in [`Start`](crate::Start).
+    /// The same as in [`Start`](crate::Start).
     pub import_map: Option<String>,
     /// An empty folder for the packages and modules, absolute.
     pub folder: PathBuf,
@@ -36,7 +36,7 @@ pub struct InstallRequest {
     pub private_net: Vec<NetTarget>,
     /// Certificates (PEM) of authorities that are trusted in addition to Mozilla's.
     pub authorities: Option<String>,
-    /// As in [`Start`](crate::Start).
+    /// The same as in [`Start`](crate::Start).
     pub identity: Option<Identity>,
     /// `true`: modules are found as wrangler's bundler finds them, and errors in the project's own
     /// modules are left to the cell.

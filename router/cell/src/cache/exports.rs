@@ -19,6 +19,7 @@ pub(crate) struct ExportsCache {
 }
 
 impl ExportsCache {
+    /// Returns the cache of exports in this store.
     pub(crate) fn new(cache: Cache) -> Self {
         Self { cache, cjs: OnceLock::new() }
     }

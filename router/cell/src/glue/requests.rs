@@ -36,7 +36,7 @@ pub(crate) fn print(text: &str) {
         Some(mark) => text.lines().map(|line| format!("{mark}{line}\n")).collect(),
         None => format!("{text}\n"),
     });
-    // In one write, as workers print too.
+    // One write for all lines, as workers print too.
     _ = std::io::stderr().write_all(lines.as_bytes());
 }
 

@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 
-use self::failure::Failure;
+use self::failure::{Failure, RequestError};
 use super::written::WrittenBytes;
 use super::{optional, package_names};
 use crate::deno::USER_AGENT;
@@ -62,6 +62,7 @@ const MAX_REDIRECTS: usize = 10;
 /// Optional packages that are left out, each of which costs another attempt.
 const MAX_LEFT_OUT: usize = 16;
 
+/// The client for registries.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: deno_fetch::Client,
@@ -123,6 +124,7 @@ impl Client {
         left_out.len() < MAX_LEFT_OUT && left_out.insert(name.to_owned())
     }
 
+    /// Returns `true` if an optional package of this name was removed.
     pub(super) fn has_left_out(&self, name: &str) -> bool {
         self.left_out.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
@@ -137,11 +139,11 @@ impl Client {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn check_name(&self, url: &Url) -> Result<(), String> {
+    fn check_name(&self, url: &Url) -> Result<(), RequestError> {
         let Some(name) = package_names::refused(url) else { return Ok(()) };
         let error = package_names::error(&name).unwrap_or_default();
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(name);
-        Err(error)
+        Err(RequestError::new(error))
     }
 
     /// Returns the number of requests so far.
@@ -164,7 +166,7 @@ impl Client {
         known.next().map(|(_, reason)| reason.clone()).filter(|reason| !text.contains(reason))
     }
 
-    async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Response, String> {
+    async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Response, RequestError> {
         let mut pause = PAUSE;
         let attempts = if self.is_lazy.load(Ordering::Relaxed) { LAZY_ATTEMPTS } else { ATTEMPTS };
         for attempt in 1.. {
@@ -181,7 +183,7 @@ impl Client {
                     let (Failure::Transient(reason) | Failure::Final(reason)) = failure;
                     let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
                     unanswered.push((url.clone(), reason.clone()));
-                    format!("{url}: {reason}")
+                    RequestError::new(format!("{url}: {reason}"))
                 });
             }
             tokio::time::sleep(pause).await;
@@ -227,7 +229,7 @@ impl Client {
     }
 
     /// Requests a URL and follows redirects. Drops the authorization for another origin.
-    async fn follow(&self, url: Url, mut headers: HeaderMap) -> Result<Response, String> {
+    async fn follow(&self, url: Url, mut headers: HeaderMap) -> Result<Response, RequestError> {
         let mut url = url;
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.get(&url, &headers).await?;
@@ -236,13 +238,13 @@ impl Client {
             }
             let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
-            let next = next.ok_or_else(|| format!("{url}: a redirect that leads nowhere"))?;
+            let next = next.ok_or_else(|| RequestError::new(format!("{url}: invalid redirect")))?;
             if next.origin() != url.origin() {
                 headers.remove(AUTHORIZATION);
             }
             url = next;
         }
-        Err(format!("{url}: more than {MAX_REDIRECTS} redirects"))
+        Err(RequestError::new(format!("{url}: more than {MAX_REDIRECTS} redirects")))
     }
 
     /// Returns the path in the store of a tarball that needs no authorization.
@@ -268,7 +270,7 @@ impl NpmCacheHttpClient for Client {
         let bytes = |bytes, etag| {
             Ok(NpmCacheHttpClientResponse::Bytes(NpmCacheHttpClientBytesResponse { bytes, etag }))
         };
-        self.check_name(&url).map_err(|text| failed(None, text))?;
+        self.check_name(&url).map_err(|error| failed(None, error.to_string()))?;
         let stored = self.stored(&url, auth.is_none());
         if let Some(found) = stored.as_deref().and_then(tarballs::read) {
             self.written.make_room(&found).await;
@@ -281,7 +283,7 @@ impl NpmCacheHttpClient for Client {
             headers.insert(name, value);
         }
         let shown = url.clone();
-        let answer = self.follow(url, headers).await.map_err(|text| failed(None, text))?;
+        let answer = self.follow(url, headers).await.map_err(|error| failed(None, error.to_string()))?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(NpmCacheHttpClientResponse::NotFound),
             StatusCode::NOT_MODIFIED => Ok(NpmCacheHttpClientResponse::NotModified),
@@ -305,7 +307,7 @@ impl NpmCacheHttpClient for Client {
 #[async_trait::async_trait(?Send)]
 impl HttpClient for ModuleClient {
     async fn send_no_follow(&self, url: &Url, headers: HeaderMap) -> Result<SendResponse, SendError> {
-        let answer = self.0.get(url, &headers).await.map_err(|text| SendError::Failed(text.into()))?;
+        let answer = self.0.get(url, &headers).await.map_err(|error| SendError::Failed(error.into()))?;
         match answer.status {
             StatusCode::NOT_MODIFIED => Ok(SendResponse::NotModified),
             StatusCode::NOT_FOUND => Err(SendError::NotFound),

@@ -54,6 +54,10 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// Prepares a walk that has no modules yet.
+    ///
+    /// # Errors
+    /// An invalid configuration or lock file.
     pub(super) async fn new(
         installer: &'a Installer,
         roots: &'a Roots,
@@ -70,6 +74,7 @@ impl<'a> Walk<'a> {
         Ok(Self { installer, roots, names, client, npm, loader, graph, scanned, requested })
     }
 
+    /// Returns the modules that were found so far.
     pub(super) fn graph(&self) -> &ModuleGraph {
         &self.graph
     }

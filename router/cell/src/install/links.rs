@@ -16,6 +16,9 @@ use super::npm::NpmPackages;
 
 /// Makes the links of the project's root, which are the same for all versions, and returns the
 /// others, which are in a checkout or lead into one.
+///
+/// # Errors
+/// A link cannot be made.
 pub(super) fn make(
     packages: &Installer,
     request: &InstallRequest,

@@ -46,6 +46,10 @@ pub(super) struct NpmPackages {
 }
 
 impl NpmPackages {
+    /// Reads the project's manifests.
+    ///
+    /// # Errors
+    /// An invalid manifest.
     pub(super) async fn new(
         packages: &Installer,
         client: &Arc<Client>,
@@ -91,6 +95,9 @@ impl NpmPackages {
     }
 
     /// Chooses versions for the dependencies in package.json.
+    ///
+    /// # Errors
+    /// A dependency has no version that fits.
     pub(super) async fn resolve_dependencies(&self) -> anyhow::Result<()> {
         let Some(installer) = &self.installer else { return Ok(()) };
         installer.ensure_no_pkg_json_dep_errors()?;
@@ -236,7 +243,7 @@ impl NpmPackages {
         }
     }
 
-    /// Returns the installer for the folder. [`super::links`] makes the links of the project's own
+    /// Returns the installer for the folder. `links` makes the links of the project's own
     /// manifests later: Deno would make some of them in the project.
     async fn store(&self, packages: &Installer) -> anyhow::Result<Arc<NpmInstaller<Client, Sys>>> {
         let factory = packages.resolver_factory();

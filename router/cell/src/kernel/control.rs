@@ -66,6 +66,9 @@ impl Reporter {
 
 impl Control {
     /// Starts the thread that reads the socket.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
     pub(crate) fn listen(socket: UnixStream) -> io::Result<Self> {
         let socket = Arc::new(socket);
         let incoming = Arc::clone(&socket);
@@ -78,10 +81,12 @@ impl Control {
         Ok(Self { reporter: Reporter(socket), start: Some(start), draining: Draining(draining) })
     }
 
+    /// Sends a message to the router.
     pub(crate) fn send(&self, message: &FromCell) {
         self.reporter.send(message);
     }
 
+    /// Returns a sender of messages for other threads.
     pub(crate) fn reporter(&self) -> Reporter {
         self.reporter.clone()
     }
@@ -96,6 +101,7 @@ impl Control {
         }
     }
 
+    /// Returns the handle that waits for the router's `Drain`.
     pub(crate) fn draining(&self) -> &Draining {
         &self.draining
     }

@@ -11,6 +11,9 @@ use super::sandbox;
 
 /// Prepares the process and returns the control socket, its standard input. Must be called before
 /// any other thread exists.
+///
+/// # Errors
+/// The kernel refuses a setting of the process.
 pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
     close_inherited()?;
     let control = take_stdin()?;
@@ -26,6 +29,9 @@ pub(crate) fn prepare() -> anyhow::Result<UnixStream> {
 
 /// Prepares a process that fetches packages: like a cell, but without a control socket, and with
 /// files that cells of another user may read.
+///
+/// # Errors
+/// The kernel refuses a setting of the process.
 pub(crate) fn prepare_install() -> anyhow::Result<()> {
     close_inherited()?;
     isolate()?;

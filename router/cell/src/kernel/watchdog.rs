@@ -45,6 +45,7 @@ struct PulseState {
 pub(crate) struct DebuggerGuard(Arc<PulseState>);
 
 impl Pulse {
+    /// Returns signs of progress that nothing watches yet.
     pub(crate) fn new() -> Self {
         Self(Arc::new(PulseState {
             epoch: Instant::now(),
@@ -79,7 +80,7 @@ impl Pulse {
         DebuggerGuard(Arc::clone(&self.0))
     }
 
-    /// `future`, beside which the thread answers when it is requested.
+    /// Runs `future`, and gives signs of progress beside it when they are requested.
     pub(crate) async fn beside<F: Future>(&self, future: F) -> F::Output {
         let answers = async {
             loop {
@@ -153,7 +154,7 @@ impl PulseState {
 
 impl Drop for DebuggerGuard {
     fn drop(&mut self) {
-        // In this order, so that a reader of the lower count also reads the time.
+        // The time comes first, so that a reader of the lower count also reads the time.
         self.0.left.store(self.0.now(), Ordering::SeqCst);
         self.0.debuggers.fetch_sub(1, Ordering::SeqCst);
     }

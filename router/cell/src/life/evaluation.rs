@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::glue::servers;
 
-/// How long the entry's evaluation may go on once a server listens: it may still fail, or make the
+/// The longest evaluation of the entry once a server listens: it may still fail, or make the
 /// server on the project's port. A few seconds, as connections to databases may take.
 const MAX_EVALUATION: Duration = Duration::from_secs(5);
 
@@ -29,6 +29,9 @@ pub(super) type Evaluation = Pin<Box<dyn Future<Output = Result<(), CoreError>>>
 
 /// Runs an evaluation to its end. Returns `false` if a server listens and the evaluation is no
 /// longer waited for.
+///
+/// # Errors
+/// The entry throws.
 pub(super) async fn run_to_end(
     worker: &mut MainWorker,
     evaluation: &mut Evaluation,
@@ -84,6 +87,9 @@ async fn awaits_requests(polls: &Cell<u64>, activity: &RuntimeActivityStatsFacto
 }
 
 /// Waits for the end of an evaluation that is under way; never returns if there is none.
+///
+/// # Errors
+/// The entry throws.
 pub(super) async fn end_of(evaluation: &mut Option<Evaluation>) -> Result<(), CoreError> {
     match evaluation {
         Some(evaluation) => evaluation.await,

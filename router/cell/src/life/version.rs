@@ -48,6 +48,9 @@ pub(super) struct Version {
 
 impl Version {
     /// Evaluates the entry and waits until a handler serves.
+    ///
+    /// # Errors
+    /// The diagnostic of the failure.
     pub(super) async fn build(&mut self) -> Result<ServerKind, Diagnostic> {
         let project = Arc::clone(&self.project);
         if let Some(missing) = &project.entry.missing {

@@ -25,6 +25,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Finds the program of a version.
+    ///
+    /// # Errors
+    /// The checkout's path is not absolute.
     pub(super) fn new(start: &Start, roots: &Roots) -> anyhow::Result<Self> {
         let url = |path: &std::path::Path| {
             Url::from_file_path(path).map_err(|()| anyhow::anyhow!("the checkout's path is not absolute"))

@@ -14,6 +14,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// Returns the names for a version.
     pub(crate) fn new(roots: &Roots) -> Self {
         let mut prefixes = Vec::new();
         let mut add = |directory: &Path, shown: &str| {

@@ -17,6 +17,7 @@ use super::roots::Roots;
 /// mode, or all modes are wrong.
 const MAX_DENIED: usize = 100;
 
+/// The package.json files of one version.
 #[derive(Debug)]
 pub(crate) struct PackageFiles {
     roots: Roots,
@@ -25,6 +26,7 @@ pub(crate) struct PackageFiles {
 }
 
 impl PackageFiles {
+    /// Returns a reader for the files of a version.
     pub(crate) fn new(roots: Roots) -> Self {
         Self { roots, denied: Mutex::default() }
     }

@@ -13,6 +13,7 @@ use super::roots::Roots;
 /// Warnings that one process logs.
 const MAX_WARNINGS: usize = 64;
 
+/// The phantom dependencies of one version.
 #[derive(Debug)]
 pub(crate) struct Phantoms {
     /// The folder of fetched packages that other packages need.

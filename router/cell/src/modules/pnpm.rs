@@ -48,7 +48,7 @@ fn add(package: &[u8], yaml: &str) -> Option<Vec<u8>> {
 struct Workspace {
     packages: Vec<String>,
     catalog: Map<String, Value>,
-    /// By name.
+    /// Named catalogs.
     catalogs: Map<String, Value>,
 }
 

@@ -31,6 +31,7 @@ use crate::deno::{Checker, Sys};
 /// The project of this process. Empty until the cell is assigned a version.
 pub(crate) type ProjectSlot = Arc<OnceLock<Arc<Project>>>;
 
+/// The version of this process.
 pub(crate) struct Project {
     pub(crate) roots: Roots,
     writable: WritableFolders,

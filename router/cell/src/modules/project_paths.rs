@@ -75,6 +75,7 @@ pub(crate) struct ProjectPaths {
 }
 
 impl ProjectPaths {
+    /// Returns the parser of a version that sees these files and folders.
     pub(crate) fn new(start: &Start, visible: Vec<PathBuf>) -> Self {
         Self { parser: RuntimePermissionDescriptorParser::new(RealSys), tmp: start.tmp.clone(), visible }
     }

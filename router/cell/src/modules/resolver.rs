@@ -123,6 +123,7 @@ fn node_resolver_options(is_worker: bool) -> NodeResolverOptions {
 pub(crate) struct ImportMap(pub(crate) PathBuf);
 
 impl ImportMap {
+    /// Returns the import map as Deno's resolver takes it.
     pub(crate) fn boxed(self) -> Box<dyn SpecifiedImportMapProvider> {
         Box::new(self)
     }
@@ -143,6 +144,9 @@ impl SpecifiedImportMapProvider for ImportMap {
 
 /// Finds deno.json and package.json. Deno would search all parent directories; those above the root
 /// do not belong to the project.
+///
+/// # Errors
+/// An invalid configuration file.
 pub(crate) fn find_configuration(roots: &Roots) -> anyhow::Result<WorkspaceDirectoryRc> {
     let checkout: &Path = &roots.checkout;
     // A project without a configuration of its own uses the one beside it.

@@ -29,6 +29,7 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
+    /// Returns the directories of a version.
     pub(crate) fn new(start: &Start) -> Self {
         Self {
             checkout: start.checkout.clone(),

@@ -112,6 +112,9 @@ pub(crate) fn read(project: &Project, specifier: &Url) -> Result<Vec<u8>, JsErro
 
 /// Refuses a file of a package whose package.json may not be read: the kind of its modules would be
 /// a guess.
+///
+/// # Errors
+/// The package.json may not be read.
 pub(crate) fn check_package(project: &Project, real: &Path) -> Result<(), JsErrorBox> {
     match project.package_files.denied(real) {
         Some(file) => {

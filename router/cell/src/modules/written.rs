@@ -15,6 +15,7 @@ pub(crate) struct WritableFolders {
 }
 
 impl WritableFolders {
+    /// Returns the folders of a version.
     pub(super) fn new(start: &Start) -> Self {
         Self { tmp: start.tmp.clone(), data: start.data.clone() }
     }

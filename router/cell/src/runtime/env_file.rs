@@ -38,7 +38,7 @@ fn op_load_env_file(
     let text = text.map_err(JsErrorBox::from_err)?;
     let environment = ProcessEnvGuard::lock();
     deno_dotenv::parse_env_content_hook(&text, &mut |name, value| {
-        // As in Node: C's strings end at the first NUL.
+        // Node's values end at the first NUL, as C's strings do.
         let until_nul = |text: &str| text.split('\0').next().unwrap_or_default().to_owned();
         let (name, value) = (until_nul(name), until_nul(value));
         if name.is_empty() || INTERNAL_VARIABLES.contains(&name.as_str()) {

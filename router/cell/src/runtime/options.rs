@@ -24,6 +24,7 @@ pub(crate) fn heap_limit(memory: u64) -> usize {
     usize::try_from(heap).unwrap_or(usize::MAX)
 }
 
+/// Returns V8's parameters for an isolate in a cell with this much memory (in bytes).
 pub(super) fn create_params(memory: u64) -> v8::CreateParams {
     v8::CreateParams::default().heap_limits(0, heap_limit(memory))
 }

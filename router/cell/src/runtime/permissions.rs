@@ -34,7 +34,7 @@ const AUTHORITIES: &str = "ca";
 /// # Errors
 /// Deno refuses the form of a permission.
 pub(crate) fn new(start: &Start, has_file_rules: bool) -> anyhow::Result<PermissionsContainer> {
-    // In these lists an empty one means everything, and none means nothing.
+    // An empty list means everything, and no list means nothing.
     let everything = || Some(Vec::new());
     let name = |path: &PathBuf| path.to_string_lossy().into_owned();
     let granted = &start.permissions;
@@ -88,7 +88,8 @@ pub(crate) fn new(start: &Start, has_file_rules: bool) -> anyhow::Result<Permiss
     Ok(PermissionsContainer::new(Arc::new(paths), permissions))
 }
 
-/// Networks of IPv6 it has no words for: a version whose `net` is a list does not target them.
+/// Returns a target in Deno's form. Deno has none for networks of IPv6, which a version with a list of
+/// hosts does not reach.
 fn in_deno_form(target: &NetTarget) -> Option<String> {
     match (target.net.addr(), target.port) {
         (IpAddr::V4(_), _) => Some(target.to_string()),

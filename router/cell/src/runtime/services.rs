@@ -35,6 +35,7 @@ pub(super) struct Services {
 }
 
 impl Services {
+    /// Returns the services of a spare.
     pub(super) fn new() -> Self {
         Self {
             project: ProjectSlot::default(),

@@ -45,6 +45,7 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
+    /// Assembles a runtime without a version.
     pub(crate) fn new() -> Self {
         let services = Services::new();
         let loader = Rc::new(Loader {
@@ -61,6 +62,9 @@ impl Spare {
     }
 
     /// Makes the runtime the version's. The environment must be the version's already.
+    ///
+    /// # Errors
+    /// Deno's resolver cannot be created.
     pub(crate) fn assign(
         &mut self,
         start: &Start,

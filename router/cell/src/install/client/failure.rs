@@ -1,5 +1,6 @@
 //! Failures of requests, and which of them another attempt may fix.
 
+use std::fmt;
 use std::io;
 
 /// The reason why a request had no answer.
@@ -33,3 +34,21 @@ impl Failure {
         Self::Transient(text)
     }
 }
+
+/// The error of a request after its last attempt.
+#[derive(Debug)]
+pub(super) struct RequestError(String);
+
+impl RequestError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RequestError {}

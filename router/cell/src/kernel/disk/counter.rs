@@ -38,6 +38,7 @@ impl Counter {
         _ = self.allowed.fetch_update(SeqCst, SeqCst, more);
     }
 
+    /// Returns the amount that may still be taken.
     pub(super) fn left(&self) -> i64 {
         self.allowed.load(SeqCst).saturating_sub(self.used.load(SeqCst))
     }

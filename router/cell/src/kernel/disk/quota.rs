@@ -83,12 +83,18 @@ impl Quota {
     }
 
     /// Takes like [`Quota::try_take`], and waits for a count if too little is left.
+    ///
+    /// # Errors
+    /// The part of the quota that is exhausted.
     pub(super) fn take(&self, amount: Usage) -> Result<(), Exhausted> {
         self.try_take(amount).or_else(|_| self.retry(|| self.try_take(amount)))
     }
 
     /// Takes `bytes` for a write or, if less is left, as many whole blocks as there are. Waits for
     /// a count before it takes less. [`Quota::end_write`] ends the write.
+    ///
+    /// # Errors
+    /// The part of the quota that is exhausted.
     pub(super) fn take_up_to(&self, bytes: i64, block: i64) -> Result<i64, Exhausted> {
         let all = || self.begin_write(bytes, 0).then_some(bytes).ok_or(Exhausted::Bytes);
         all().or_else(|_| self.retry(all)).or_else(|exhausted| {

@@ -224,6 +224,9 @@ const OLDER: &[c_long] = &[];
 const SOCKET_KIND: u64 = 0xf;
 
 /// Applies the filter to this process, permanently.
+///
+/// # Errors
+/// The kernel refuses the filter.
 pub(super) fn forbid() -> Result<()> {
     let program = program().map_err(|error| failed("make a filter", error))?;
     if is_supported() {

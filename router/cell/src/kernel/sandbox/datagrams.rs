@@ -274,8 +274,8 @@ mod tests {
         let far = |index: usize| SocketAddr::new("2001:db8::1".parse().unwrap(), index as u16 + 1);
         let senders: Vec<_> = (0..MAX_SENDERS).map(far).collect();
         let program = program(&senders);
-        // What kernels before 6.7 have room for, twice; each instruction becomes two of theirs at
-        // most.
+        // Two filters fit into the space of kernels before 6.7, which make at most two instructions of
+        // each.
         assert!(program.len() * 2 * 8 <= 20_480 * 3 / 4, "{}", program.len());
         attach(socket.as_raw_fd(), &program).unwrap();
         attach(socket.as_raw_fd(), &program).unwrap();

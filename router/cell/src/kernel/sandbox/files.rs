@@ -99,6 +99,10 @@ fn cache_access() -> BitFlags<AccessFs> {
 pub(crate) struct FileRules(Option<RulesetCreated>);
 
 impl FileRules {
+    /// Makes the rules of every version.
+    ///
+    /// # Errors
+    /// The kernel refuses a rule.
     pub(crate) fn prepare() -> Result<Self> {
         if landlock_abi() == 0 {
             return Ok(Self(None));
@@ -125,6 +129,9 @@ impl FileRules {
     }
 
     /// Adds what the version may use.
+    ///
+    /// # Errors
+    /// A path cannot be opened, or leads through a symbolic link.
     pub(super) fn for_version(self, start: &Start) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
         let permissions = &start.permissions;
@@ -150,6 +157,9 @@ impl FileRules {
     }
 
     /// Adds what an installation may use.
+    ///
+    /// # Errors
+    /// A path cannot be opened, or leads through a symbolic link.
     pub(super) fn for_install(self, install: &InstallRequest) -> Result<Option<OwnedFd>> {
         let Self(Some(mut rules)) = self else { return Ok(None) };
         let packages = install.node_modules.iter().chain(install.other_node_modules.values());

@@ -17,11 +17,17 @@ pub(super) fn is_supported() -> bool {
 }
 
 /// The condition that the lower 32 bits of an argument have this value.
+///
+/// # Errors
+/// seccompiler refuses the condition.
 pub(super) fn equals(index: u8, value: i64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(index, Dword, Eq, u64::from(value as u32))
 }
 
 /// The rules that an argument has one of these values.
+///
+/// # Errors
+/// seccompiler refuses a condition.
 pub(super) fn any_of(index: u8, values: &[i64]) -> Result<Vec<SeccompRule>, BackendError> {
     values.iter().map(|value| SeccompRule::new(vec![equals(index, *value)?])).collect()
 }

@@ -19,7 +19,7 @@ use super::{datagrams, listener, network};
 enum SocketTarget {
     /// The address that the socket is connected to, which was checked then.
     Connected,
-    /// No address, which ends a connection.
+    /// An address of no family, which ends a connection.
     Unspecified,
     Address(SocketAddr),
     /// An address of any other family, such as a socket of another cell.

@@ -32,6 +32,9 @@ static ORIGIN: OnceLock<Origin> = OnceLock::new();
 
 /// Gives up all capabilities but those that are needed until a user is assigned. Must be called
 /// before any other thread exists.
+///
+/// # Errors
+/// The kernel refuses the capabilities, or they were reduced before.
 pub(crate) fn reduce() -> Result<()> {
     let had = caps::read(None, CapSet::Permitted)?;
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {

@@ -55,6 +55,7 @@ pub(super) struct EgressRules {
 }
 
 impl EgressRules {
+    /// Returns the rules for these permissions.
     pub(super) fn new(permissions: &Permissions) -> Self {
         let private = permissions.private_net.clone();
         Self { closed: non_public_networks(&[]), private, name_servers: name_servers() }
@@ -68,6 +69,7 @@ impl EgressRules {
     }
 }
 
+/// Sets the rules of this process, once.
 pub(super) fn open(egress: EgressRules) {
     _ = EGRESS.set(egress);
 }

@@ -43,6 +43,9 @@ const OPTIONS: [(c_int, c_int); 10] = [
 ];
 
 /// Applies the filter to all threads, permanently.
+///
+/// # Errors
+/// The kernel refuses the filter.
 pub(super) fn seal() -> Result<()> {
     let program = program().map_err(|error| failed("make a filter", error))?;
     if is_supported() {

@@ -35,7 +35,7 @@ fn make(at: RawFd, name: *const c_char, usage: Usage, make: impl Fn() -> c_int) 
     if made < 0 {
         disk.quota.give_back(NAME_AND_BLOCK);
     } else if !disk.quota.is_ample() {
-        // With ample space, the block is kept for the file's first write.
+        // The block is kept for the file's first write if there is ample space.
         disk.quota.give_back(Usage { bytes: BLOCK - usage.bytes, names: 0 });
     }
     made

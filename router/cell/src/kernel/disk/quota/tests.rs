@@ -125,7 +125,7 @@ fn what_was_removed_is_room_at_once_unless_it_is_open() {
     let open = Quota::new(Duration::from_millis(1), Box::new(|| ()), || 2 * BLOCK);
     count(&open, amount(4 * BLOCK, 0));
     assert_eq!(open.take(amount(2 * BLOCK, 0)), Ok(()));
-    // As many bytes are without a name as when they were counted.
+    // The same bytes are without a name as when they were counted.
     open.note_removed(BLOCK);
     assert_eq!(open.take(amount(2 * BLOCK, 0)), Err(Exhausted::Bytes));
     assert_eq!(open.take(amount(BLOCK, 0)), Ok(()));
