@@ -45,6 +45,8 @@ fn read(path: &Path) -> String {
 fn crates() -> BTreeMap<String, PathBuf> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        // Packages for other platforms may not have been downloaded.
+        .args(["--filter-platform", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)])
         .current_dir(root())
         .output()
         .expect("cargo can be run");

@@ -23,6 +23,8 @@ pub(crate) static LAZY_JS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
 /// Wraps a script. Deno recognizes the body of a function by its beginning. Leaks the result: it is
 /// called once for each script in a process, which uses the result to its end.
 fn with_guard(source: &str, guard: &str) -> &'static str {
+    // In its file the function is a statement.
+    let guard = guard.trim_end().trim_end_matches(';');
     format!("\"use strict\"; return ((\n{guard})((function () {{ {source} }})()));").leak()
 }
 
