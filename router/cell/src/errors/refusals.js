@@ -1,6 +1,6 @@
 // @ts-check
-// Replaces the texts of refused permissions: Deno's advise flags, which a cell does not have. Also sets
-// the code by which Node's programs recognize these errors. Loaded in each isolate before the
+// Replaces the texts of refused permissions: Deno's advise flags, which a cell does not have. Also
+// sets the code by which Node's programs recognize these errors. Loaded in each isolate before the
 // project's code.
 
 import { core, primordials } from "ext:core/mod.js";

@@ -1,7 +1,7 @@
 // @ts-check
-// Makes the isolate of a spare as if it was created for its version: its clock begins, and it has the
-// features that deno.json names. Web workers need none of this, as they are created on demand. Loaded
-// before the project's code, and called before it runs.
+// Makes the isolate of a spare as if it was created for its version: its clock begins, and it has
+// the features that deno.json names. Web workers need none of this, as they are created on demand.
+// Loaded before the project's code, and called before it runs.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 import { denoNsUnstableById, unstableIds } from "ext:runtime/90_deno_ns.js";
@@ -30,8 +30,8 @@ function expose(id) {
   if (global !== undefined) core.defineGlobalProperties(globalThis, { ...global });
 }
 
-// Returns the descriptors of properties that `Deno` does not have yet. Existing ones stay, as the glue
-// may have replaced them.
+// Returns the descriptors of properties that `Deno` does not have yet. Existing ones stay, as the
+// glue may have replaced them.
 function missingOf(object) {
   /** @type {any} */
   const descriptors = { __proto__: null, ...ObjectGetOwnPropertyDescriptors(object) };
@@ -60,7 +60,8 @@ function restoreProto() {
   });
 }
 
-// Signals of faults of the program, whose listeners are never called: Node accepts them, Deno throws.
+// Signals of faults of the program, whose listeners are never called: Node accepts them, Deno
+// throws.
 const FAULTS = ["SIGILL", "SIGFPE", "SIGSEGV"];
 
 function acceptListenersOfFaults() {

@@ -6,7 +6,8 @@ import { core, internals } from "ext:core/mod.js";
 
 const loadProcess = core.createLazyLoader("node:process");
 
-// Returns true if the project listens for `beforeExit`. It does not if node:process was never loaded.
+// Returns true if the project listens for `beforeExit`. It does not if node:process was never
+// loaded.
 function listensForEnd() {
   if (internals.dispatchProcessBeforeExitEvent === undefined) return false;
   try {

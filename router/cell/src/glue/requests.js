@@ -1,8 +1,8 @@
 // @ts-check
 // Marks the project's output with the request that it belongs to, in the form of
-// `switchyard_protocol::Mark`, and reports errors that a server would only print to the cell. Loaded
-// before the project's code. Changes of the project to the prototypes of JavaScript's own classes do
-// not affect this module, which takes their methods from Deno's primordials.
+// `switchyard_protocol::Mark`, and reports errors that a server would only print to the cell.
+// Loaded before the project's code. Changes of the project to the prototypes of JavaScript's own
+// classes do not affect this module, which takes their methods from Deno's primordials.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 
@@ -25,8 +25,8 @@ const {
 } = primordials;
 const { AsyncVariable, callConsole, getAsyncContext, print, setAsyncContext, v8Console } = core;
 
-// Called by the cell. `report`: prints an error to the project's log. `setRequest`: sets the request
-// that the next error belongs to.
+// Called by the cell. `report`: prints an error to the project's log. `setRequest`: sets the
+// request that the next error belongs to.
 export default function mark(report, setRequest) {
   const { addEventListener, console, Deno } = globalThis;
   const current = new AsyncVariable();

@@ -1,13 +1,13 @@
 // @ts-check
 // Selects the server that is served among those of a project, whichever address they name: the one
-// on the project's port, else the first that listens. The others behave as if they listened, and get
-// no requests. Loaded in each isolate before the project's code, so that changes of the project to
-// `Deno` or to JavaScript's own classes do not affect this module, and so that the server's modules
-// are loaded by then.
+// on the project's port, else the first that listens. The others behave as if they listened, and
+// get no requests. Loaded in each isolate before the project's code, so that changes of the project
+// to `Deno` or to JavaScript's own classes do not affect this module, and so that the server's
+// modules are loaded by then.
 //
-// A server on another port waits until the entry has been evaluated, and a moment longer, as the one
-// on the project's port may still come. Its listeners are notified before that, as the entry may
-// wait for them.
+// A server on another port waits until the entry has been evaluated, and a moment longer, as the
+// one on the project's port may still come. Its listeners are notified before that, as the entry
+// may wait for them.
 
 import { core, internals, primordials } from "ext:core/mod.js";
 
@@ -40,8 +40,8 @@ const PORT = 8000;
 const DENO = 1;
 const NODE = 2;
 
-// Milliseconds that a server on another port waits for the one on the project's: the shortest timer,
-// which is enough for servers that the same code makes.
+// Milliseconds that a server on another port waits for the one on the project's: the shortest
+// timer, which is enough for servers that the same code makes.
 const MOMENT = 1;
 
 // Milliseconds for which a server on the project's port may replace the one that is served instead:
@@ -54,8 +54,8 @@ let chosen, warned = false, warnedOfTcp = false, isProbed = false;
 // The server that is served until one on the project's port comes, if it can be replaced.
 let substitute;
 
-// Milliseconds of a timer that keeps the event loop alive while servers wait for the entry, which may
-// await only their end: otherwise Deno takes its evaluation for one that cannot go on.
+// Milliseconds of a timer that keeps the event loop alive while servers wait for the entry, which
+// may await only their end: otherwise Deno takes its evaluation for one that cannot go on.
 const LONG = 2 ** 31 - 1;
 let pending;
 
@@ -167,9 +167,10 @@ function begin(kind, listenForProbe) {
   answerProbe(listenForProbe);
 }
 
-// Makes `listen` answer the router's probe, on the path that it is called with: with the same kind of
-// server as the project's and in the same isolate, so that it fails if no answer can be made there,
-// but without the project's handler. A project is served even if its probe cannot be answered.
+// Makes `listen` answer the router's probe, on the path that it is called with: with the same kind
+// of server as the project's and in the same isolate, so that it fails if no answer can be made
+// there, but without the project's handler. A project is served even if its probe cannot be
+// answered.
 function answerProbe(listen) {
   if (isProbed) return;
   isProbed = true;
@@ -186,8 +187,8 @@ function answerProbe(listen) {
   }
 }
 
-// Answers the probe as most handlers do, with the present state of JavaScript's and the web's classes
-// in this isolate.
+// Answers the probe as most handlers do, with the present state of JavaScript's and the web's
+// classes in this isolate.
 // deno-lint-ignore require-await -- A handler usually returns a promise.
 async function answer(request) {
   const { pathname } = new URL(request.url);
@@ -271,7 +272,8 @@ function serveDefault(main) {
   if (typeof exported?.fetch === "function") {
     handler = (request, info) => exported.fetch(request, info);
   } else if (typeof exported === "function" && typeof exported.listen !== "function") {
-    // An app of Express and the like is a function too, but not of a Request, and listens on its own.
+    // An app of Express and the like is a function too, but not of a Request, and listens on its
+    // own.
     handler = (request, info) => exported(request, info);
   } else {
     return;
@@ -309,8 +311,8 @@ Deno.serve = /** @type {any} */ (
 const shared = { __proto__: null, claim, keep, release, begin, warnOfTcp, NODE, PORT };
 ObjectDefineProperty(internals, "servers", { value: ObjectFreeze(shared) });
 
-// Called when a version is assigned. `port`: the configured port, if any. `announceKind`: reports to
-// the cell which kind of server is served. Returns the function to call with the entry's exports
+// Called when a version is assigned. `port`: the configured port, if any. `announceKind`: reports
+// to the cell which kind of server is served. Returns the function to call with the entry's exports
 // once it has been evaluated, or with nothing if its evaluation goes on.
 export default function listenAt(path, probePath, port, announceKind, isMain) {
   socket = path;

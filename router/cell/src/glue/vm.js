@@ -1,7 +1,8 @@
-// Keeps a project's compiled code from V8, which runs bytecode without verifying its use of memory: it
-// compares only its own release and the length of the source. So node:vm never uses `cachedData` and
-// reports it as rejected, as V8 does with the code of another release: scripts are compiled from
-// their source. Called with the exports of Deno's module when that is loaded.
+// @ts-check
+// Keeps a project's compiled code from V8, which runs bytecode without verifying its use of memory:
+// it compares only its own release and the length of the source. So node:vm never uses `cachedData`
+// and reports it as rejected, as V8 does with the code of another release: scripts are compiled
+// from their source. Called with the exports of Deno's module when that is loaded.
 ((vm) => {
   const { ObjectDefineProperty, ReflectConstruct } = __bootstrap.primordials;
   const { Script, compileFunction, runInContext, runInNewContext, runInThisContext } = vm;

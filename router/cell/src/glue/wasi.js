@@ -1,6 +1,8 @@
-// Makes node:wasi open the folders that Deno's permissions check. Its native part checks a preopened
-// folder by its mapped path and opens the original one: `/tmp`, which stands for the project's own
-// folder, would be the machine's. Called with the exports of Deno's module when that is loaded.
+// @ts-check
+// Makes node:wasi open the folders that Deno's permissions check. Its native part checks a
+// preopened folder by its mapped path and opens the original one: `/tmp`, which stands for the
+// project's own folder, would be the machine's. Called with the exports of Deno's module when that
+// is loaded.
 ((wasi) => {
   const { core, primordials } = __bootstrap;
   const { op_fs_realpath_sync } = core.ops;

@@ -11,9 +11,9 @@ const { ObjectDefineProperty, ReflectApply, TypeError } = primordials;
 
 const EINVAL = -22;
 
-// Called by the cell. `lend`: returns a copy of a descriptor of the project's that is a stream, or a
-// negative error. `adopted`: called with a copy that a handle owns from now on. `returned`: called
-// with a copy that no handle has adopted.
+// Called by the cell. `lend`: returns a copy of a descriptor of the project's that is a stream, or
+// a negative error. `adopted`: called with a copy that a handle owns from now on. `returned`:
+// called with a copy that no handle has adopted.
 export default function guard(lend, adopted, returned) {
   guardOpen(PipeWrap.prototype);
   guardOpen(TCPWrap.prototype);

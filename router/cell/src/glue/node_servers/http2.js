@@ -33,8 +33,8 @@ const MAX_IDLE = 100;
 const MAX_CANCELLED = 500;
 
 // Returns the listener for connections of a server of node:http2, which has a session for each. A
-// server that takes HTTP/1.1 too has none, as for clients that speak nothing else, unless it listens
-// for streams.
+// server that takes HTTP/1.1 too has none, as for clients that speak nothing else, unless it
+// listens for streams.
 export function acceptHttp2(server, scheme, toSession) {
   const { _connectionListener } = loadHttpServer();
   // Set only for servers that take HTTP/1.1 too.
@@ -113,8 +113,8 @@ function giveBack(link) {
   else ArrayPrototypePush(links, link);
 }
 
-// Delivers writes to the other end of a pair on a later turn. At once, a session would read while it
-// is still within its own reading or writing, and would free the memory of closed streams twice.
+// Delivers writes to the other end of a pair on a later turn. At once, a session would read while
+// it is still within its own reading or writing, and would free the memory of closed streams twice.
 function deliverLater(end) {
   const { _write: write } = end;
   const { nextTick } = loadProcess().default;

@@ -1,6 +1,6 @@
 // @ts-check
-// `caches.default`: one of Deno's caches, with Cloudflare's lifetimes. Its entries lie in DATA_DIR; an
-// expired entry is deleted at the next lookup.
+// `caches.default`: one of Deno's caches, with Cloudflare's lifetimes. Its entries lie in DATA_DIR;
+// an expired entry is deleted at the next lookup.
 
 import { primordials } from "ext:core/mod.js";
 

@@ -1,6 +1,6 @@
 // @ts-check
-// The handlers of a Cloudflare Worker, served by Deno's server: the exports of its main module, or its
-// listeners. Loaded for Workers only, before the project's code; changes of the project to
+// The handlers of a Cloudflare Worker, served by Deno's server: the exports of its main module, or
+// its listeners. Loaded for Workers only, before the project's code; changes of the project to
 // JavaScript's own classes do not affect this module.
 
 import { primordials } from "ext:core/mod.js";
@@ -292,8 +292,8 @@ function valueOf(expression) {
   }
 }
 
-// Called with the Worker's settings as JSON. Returns the function that turns a main module's exports
-// into those that are served.
+// Called with the Worker's settings as JSON. Returns the function that turns a main module's
+// exports into those that are served.
 export default function start(json) {
   settings = JSONParse(json);
   fill(settings);

@@ -1,6 +1,6 @@
 // @ts-check
-// `WebSocketPair`: two ends of a connection. Deno's server connects the end that a handler answers with
-// (`new Response(null, { status: 101, webSocket })`) to the client.
+// `WebSocketPair`: two ends of a connection. Deno's server connects the end that a handler answers
+// with (`new Response(null, { status: 101, webSocket })`) to the client.
 
 import { primordials } from "ext:core/mod.js";
 
