@@ -89,7 +89,7 @@ pub enum Limit {
     Memory,
     /// One turn of the event loop went on for too long.
     EventLoop,
-    /// Its folders went on growing after they were full.
+    /// Disk space: the cell's folders went on growing after they were full.
     Disk,
 }
 

@@ -79,8 +79,8 @@ pub(super) fn factory(
             specified_import_map: settings.import_map.map(ImportMap::boxed),
             node_resolver_options: node_resolver_options(settings.is_worker),
             package_json_cache: Some(settings.package_files),
-            // As wrangler's bundler and the tools that run TypeScript for Node: `./a` and `./a.js`
-            // may be a.ts.
+            // Lets `./a` and `./a.js` be a.ts, as wrangler's bundler and the tools that run
+            // TypeScript for Node do.
             unstable_sloppy_imports: settings.is_worker
                 || settings.is_node_typescript
                 || is_set("DENO_COMPAT")

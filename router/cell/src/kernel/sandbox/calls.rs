@@ -258,7 +258,7 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     for call in [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo] {
         rules.insert(call, vec![SeccompRule::new(vec![equals(0, own)?])?]);
     }
-    // Its own limits: each has a hard limit that it never exceeds.
+    // The process's own limits: each has a hard limit that is never exceeded.
     for call in [libc::SYS_prlimit64, libc::SYS_getpgid, libc::SYS_getsid] {
         rules.insert(call, any_of(0, &[0, own])?);
     }
