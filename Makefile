@@ -68,9 +68,10 @@ soak: build ## faults of all kinds for SOAK_SECONDS (120), then nothing may be l
 attack: build ## attempts against what SECURITY.md promises, beside a bystander, in a table (ONLY="6 10": some of them; as root with three users)
 	$(CARGO) bench --workspace --locked --bench attack -- $(ONLY)
 
-lint: deps-lint ## formatting, clippy with the lint table, licences, bans and sources, the manifests in examples/deploy
+lint: deps-lint ## formatting, clippy with the lint table, the cell's JavaScript, licences, bans and sources, the manifests in examples/deploy
 	cargo fmt --all --check
 	tools/clippy $(CARGO_FLAGS) --all-targets
+	tools/lint-js
 	cargo deny --log-level error check bans licenses sources
 	tools/manifests
 

@@ -242,7 +242,7 @@ impl Admin {
     fn ready(&self) -> Answer {
         match self.board.ready() {
             Ok(()) => {
-                let gaps = self.board.gaps().into_iter().map(|missing| format!("lacks {missing}\n"));
+                let gaps = self.board.gaps().into_iter().map(|missing| format!("missing {missing}\n"));
                 text(StatusCode::OK, format!("ready\n{}", gaps.collect::<String>()))
             }
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),

@@ -180,7 +180,7 @@ const FLAGS: &[Flag] = &[
         "",
         "peers whose x-forwarded-for, -proto and -host are believed and carried on",
     ),
-    flag(REQUIRE_SANDBOX, "", "", "do not start where the kernel lacks a wall around cells"),
+    flag(REQUIRE_SANDBOX, "", "", "do not start if this kernel does not support all sandbox layers"),
     flag(
         CELL_USERS,
         "FIRST-LAST",

@@ -14,7 +14,7 @@ impl Gaps {
     pub(crate) fn add(&self, missing: String) {
         let mut all = self.lock();
         if all.len() < MOST && !all.contains(&missing) {
-            tracing::warn!("the sandbox of cells is weaker here: missing {missing}");
+            tracing::warn!("sandbox is weaker on this kernel: missing {missing}");
             all.push(missing);
         }
     }

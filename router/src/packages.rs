@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use switchyard_contract::event::Diagnostic;
-use switchyard_protocol::{Install, fetched};
+use switchyard_protocol::{InstallRequest, fetched};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -66,7 +66,7 @@ pub(crate) struct Packages {
 pub(crate) struct InstallSpec {
     pub(crate) tenant: Tenant,
     /// The request to the installer. [`Packages::install`] fills in the folders and the identity.
-    pub(crate) install: Install,
+    pub(crate) install: InstallRequest,
     /// The key of the version's dependencies.
     pub(crate) key: DependencyKey,
     /// The specifiers in the version's modules.

@@ -2,7 +2,7 @@
 //! in order.
 
 mod files;
-mod walls;
+mod sandbox;
 
 use std::ffi::OsStr;
 use std::fs::{self, TryLockError};
@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use self::files::{Files, read_authorities, read_policy};
-use self::walls::Walled;
+use self::sandbox::SandboxSettings;
 use crate::admin::{self, Admin, Tokens};
 use crate::cells::{self, Caches, Cells, DataFolders, Groups};
 use crate::checkout::Store;
@@ -57,7 +57,7 @@ pub struct Ready {
     projects: Root,
     /// `switchyard-cell`
     cell: PathBuf,
-    walls: Walled,
+    sandbox: SandboxSettings,
     listener: TcpListener,
     admin: TcpListener,
     tokens: Option<Arc<Tokens>>,
@@ -87,8 +87,8 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let policy =
         problems.all("policy", policy.map_err(|wrong| wrong.iter().map(ToString::to_string).collect()));
     let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
-    let walled = match (&state, &cell) {
-        (Some((state, _)), Some(cell)) => walls(&mut problems, &config, state, cell),
+    let sandbox = match (&state, &cell) {
+        (Some((state, _)), Some(cell)) => sandbox_settings(&mut problems, &config, state, cell),
         _ => None,
     };
     let authorities = problems.of("allow-install", read_authorities(config.allow_install));
@@ -98,13 +98,13 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
         config.state = state;
         let (listener, admin, cell) = (listener?, admin?, cell?);
         let (tokens, policy, events) = (tokens?.map(Arc::new), policy?, events?);
-        let (walled, groups, authorities) = (walled?, groups?, authorities?);
-        let walls = walled.with(groups);
+        let (sandbox, groups, authorities) = (sandbox?, groups?, authorities?);
+        let sandbox = sandbox.with(groups);
         Some(Ready {
             config,
             projects,
             cell,
-            walls,
+            sandbox,
             listener,
             admin,
             tokens,
@@ -117,19 +117,27 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     ready().ok_or(problems.0)
 }
 
-/// The walls around cells, on this machine and with these settings.
-fn walls(problems: &mut Problems, config: &Config, state: &Path, cell: &Path) -> Option<Walled> {
+/// Returns the sandbox of cells on this machine and with these settings.
+fn sandbox_settings(
+    problems: &mut Problems,
+    config: &Config,
+    state: &Path,
+    cell: &Path,
+) -> Option<SandboxSettings> {
     let gaps = Gaps::default();
-    let mut missing = problems.of("(installation)", walls::lacks(cell))?;
-    let (users, weaker) = match walls::users(config, state, cell, &gaps) {
+    let mut missing = problems.of("(installation)", sandbox::missing_layers(cell))?;
+    let (users, weaker) = match sandbox::users(config, state, cell, &gaps) {
         Ok(users) => users,
         Err((flag, error)) => return problems.of(flag, Err(error)),
     };
     missing.extend(weaker);
     if config.require_sandbox && !missing.is_empty() {
-        return problems.of("require-sandbox", Err(format!("this machine lacks {}", missing.join("; "))));
+        return problems.of(
+            "require-sandbox",
+            Err(format!("sandbox is weaker on this kernel: missing {}", missing.join("; "))),
+        );
     }
-    Some(Walled { users, groups: None, missing, gaps })
+    Some(SandboxSettings { users, groups: None, missing, gaps })
 }
 
 struct Problems(Vec<Problem>);
@@ -316,8 +324,19 @@ async fn serve<S>(ready: Ready, reloads: Reloads, stop: impl Fn() -> S) -> Resul
 where
     S: Future<Output = Result<&'static str>>,
 {
-    let Ready { config, projects, cell, walls, listener, admin, tokens, policy, events, authorities, _lock } =
-        ready;
+    let Ready {
+        config,
+        projects,
+        cell,
+        sandbox,
+        listener,
+        admin,
+        tokens,
+        policy,
+        events,
+        authorities,
+        _lock,
+    } = ready;
     let first = stop();
     raise_descriptors(config.max_connections);
     projects.persist_in(&config.state);
@@ -326,7 +345,7 @@ where
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
     let board = Arc::new(Board::default());
-    let Walled { users, groups, missing, gaps } = walls;
+    let SandboxSettings { users, groups, missing, gaps } = sandbox;
     missing.into_iter().for_each(|missing| gaps.add(missing));
     board.set_gaps(gaps);
     let users = Arc::new(users);

@@ -386,9 +386,9 @@ async fn a_closed_folder_above_packages_is_opened_for_passing_alone() {
 
 #[tokio::test]
 async fn packages_that_only_root_may_read_fail_the_build_where_the_sandbox_is_required() {
-    let told = Command::new(binary("switchyard-cell")).arg("--walls").output().unwrap();
-    let walls: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
-    if !geteuid().is_root() || walls["landlock"].as_i64() < Some(6) || walls["seccomp"] != true {
+    let probed = Command::new(binary("switchyard-cell")).arg("--probe-sandbox").output().unwrap();
+    let support: serde_json::Value = serde_json::from_slice(&probed.stdout).unwrap();
+    if !geteuid().is_root() || support["landlock"].as_i64() < Some(6) || support["seccomp"] != true {
         return;
     }
     let volume = packaged();

@@ -633,7 +633,7 @@ fn no_call_that_makes_or_enlarges_files_is_imported_beside_those_that_are_counte
     let imported = imported(&fs::read(binary("switchyard-cell")).unwrap());
     assert!(imported.iter().any(|name| name == "rename"), "{imported:?}");
     let makers: Vec<_> = imported.iter().filter(|name| MAKERS.contains(&name.as_str())).collect();
-    assert!(makers.is_empty(), "router/cell/src/disk/calls.rs does not count: {makers:?}");
+    assert!(makers.is_empty(), "router/cell/src/kernel/disk/calls does not count: {makers:?}");
 }
 
 /// The names that an ELF file for 64 bits takes from libraries.

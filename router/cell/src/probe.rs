@@ -1,14 +1,18 @@
-//! `switchyard-cell --probe UID FOLDER…`: becomes a user as a cell does, and tells whether it can enter these folders.
+//! `switchyard-cell --probe UID FOLDER…`: becomes a user as a cell does, and tests if the user can
+//! enter these folders.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use switchyard_protocol::{FileRights, Identity, Probed};
+use switchyard_protocol::{FileRights, Identity, ProbeResult};
 
-use crate::sandbox;
+use crate::kernel::sandbox;
 
-/// Answers with one [`Probed`], and waits for the end of its input, or its own.
+/// Prints one [`ProbeResult`] and waits for the end of its input, or to be killed.
+///
+/// # Errors
+/// Invalid arguments, or the standard streams fail.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(2);
     let uid = arguments.next().and_then(|uid| uid.into_string().ok());
@@ -20,11 +24,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn probe(uid: u32, mut folders: impl Iterator<Item = PathBuf>) -> Probed {
+fn probe(uid: u32, mut folders: impl Iterator<Item = PathBuf>) -> ProbeResult {
     let identity = Identity { uid, gid: uid, groups: vec![uid], rights: FileRights::Own };
     let became = sandbox::reduce_capabilities().and_then(|()| sandbox::become_user(Some(identity)));
     let error = became.err().map(|error| format!("{error:#}"));
     let is_closed = |folder: &PathBuf| folder.join(".").metadata().is_err();
-    let closed = if error.is_none() { folders.find(is_closed) } else { None };
-    Probed { error, closed }
+    let closed_folder = if error.is_none() { folders.find(is_closed) } else { None };
+    ProbeResult { error, closed_folder }
 }

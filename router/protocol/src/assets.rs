@@ -1,5 +1,5 @@
-//! The files of a version that are served without its code: which of them answers a path. Pure, so
-//! that router and cell find the same.
+//! The lookup of static files: which file of a version answers a path. Pure, so that router and
+//! cell find the same file.
 
 mod ignored;
 
@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde::{Deserialize, Serialize};
 use switchyard_detect::site::{Fallback, Site};
 
-/// The page of a folder.
+/// The name of a folder's page.
 pub const INDEX: &str = "index.html";
 
 /// Bytes of a path that cannot stand in the path of a URL as they are (RFC 3986, 3.3), and `%`.
@@ -30,7 +30,8 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Files directly in the root that tell tools how to build or host the site: no page refers to them.
+/// Files and folders directly in the root that configure the build or the host. They are not
+/// served. Sorted, for a binary search.
 const CONFIGURATION: [&str; 29] = [
     "Dockerfile",
     "Makefile",
@@ -63,35 +64,36 @@ const CONFIGURATION: [&str; 29] = [
     "yarn.lock",
 ];
 
-/// The one hidden folder that is public (RFC 8615).
+/// The only hidden folder that is public (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
 
-/// The files of a version that are served as they are.
+/// The static files of a version, and how paths lead to them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Assets {
-    /// The folder that paths are looked up in, relative to the project, with `/` between. Empty: the
-    /// project itself.
+    /// The folder that paths are looked up in, relative to the project, with `/` as separator.
+    /// Empty: the project itself.
     pub root: String,
+    /// The spelling of pages' paths.
     pub html: HtmlHandling,
-    /// The page that answers 200 to navigations that nothing else answers: of a single-page
+    /// The page that answers 200 to navigations that nothing else answers, as in a single-page
     /// application.
     pub fallback: Fallback,
     /// The name of the page that answers 404, looked for in the folder of the path and in those
     /// above it.
     pub not_found: Option<String>,
-    /// Folders, relative to `root`, whose files never change under their names.
+    /// Folders, relative to `root`, with files that never change under their names.
     pub immutable: Vec<String>,
-    /// The paths that the version's code answers although there is a file. Empty for files without
+    /// The paths that the version's code answers even if a file exists. Empty for a site without
     /// code.
     pub code_first: Patterns,
-    /// Has navigations (`Sec-Fetch-Mode: navigate`) to paths without a file answered by `fallback` or
-    /// `not_found` and not by the code. Without code that is always so.
+    /// `true`: `fallback` or `not_found` answers navigations (`Sec-Fetch-Mode: navigate`) to paths
+    /// without a file, and not the code. A site without code always does so.
     pub navigations: bool,
-    /// Files that are not served, as the lines of a .gitignore in the root have them.
+    /// Files that are not served, as lines of a .gitignore in the root.
     pub ignored: Vec<String>,
 }
 
-/// The spellings of a page's path. The variants but the first one are those of Cloudflare's
+/// The spelling of a page's path. All variants but the first are those of Cloudflare's
 /// `html_handling`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,37 +103,38 @@ pub enum HtmlHandling {
     Lenient,
     /// `about.html` is `/about`, `about/index.html` is `/about/`; other spellings are redirected.
     AutoTrailingSlash,
-    /// Both are `/about/`.
+    /// Both kinds of pages are `/about/`.
     ForceTrailingSlash,
-    /// Both are `/about`.
+    /// Both kinds of pages are `/about`.
     DropTrailingSlash,
     /// Pages have the paths of their files alone.
     None,
 }
 
-/// Paths, with `*` for any characters (also slashes).
+/// Patterns of paths, with `*` for any characters, slashes included.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Patterns {
+    /// Patterns of paths that are covered.
     pub include: Vec<String>,
-    /// These win.
+    /// Patterns of paths that are not covered. They win.
     pub exclude: Vec<String>,
 }
 
 impl Patterns {
-    /// All paths.
+    /// Returns the patterns that cover all paths.
     pub fn all() -> Self {
         Self { include: vec!["/*".to_owned()], exclude: Vec::new() }
     }
 
-    /// Returns `true` when one of them is this path.
+    /// Returns `true` if an included pattern matches the path and no excluded one does.
     pub fn cover(&self, path: &str) -> bool {
         let one = |patterns: &[String]| patterns.iter().any(|pattern| is_covered(pattern, path));
         one(&self.include) && !one(&self.exclude)
     }
 }
 
-/// Compares by the pieces between the stars, each at its first place: that takes no longer than the
-/// product of both lengths.
+/// Compares the pieces between the stars, each at its first occurrence, so that the time is bounded
+/// by the product of both lengths.
 fn is_covered(pattern: &str, path: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = path.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
@@ -145,14 +148,17 @@ fn is_covered(pattern: &str, path: &str) -> bool {
 
 /// The answer to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum AssetMatch {
     /// A file, relative to the project.
     File(String),
-    /// Another path has it: percent-encoded, from the root, beginning with one slash.
+    /// Another path of the same site.
     Redirect {
+        /// The path, percent-encoded, from the root, beginning with one slash.
         to: String,
+        /// `true`: clients may remember the redirect.
         permanent: bool,
     },
+    /// No file.
     Nothing,
 }
 
@@ -164,31 +170,31 @@ impl From<Site> for Assets {
 }
 
 impl Assets {
-    /// Finds the file for `path`: that of a URL, without query, percent-encoded. `has` says whether
-    /// the project has a file, given relative to it.
-    pub fn find(&self, path: &str, has: impl Fn(&str) -> bool) -> Found {
-        let Some(path) = Wanted::parse(path) else { return Found::Nothing };
+    /// Finds the file for `path`: the path of a URL, without query, percent-encoded. `has` returns
+    /// `true` if the project has a file, given relative to it.
+    pub fn find(&self, path: &str, has: impl Fn(&str) -> bool) -> AssetMatch {
+        let Some(path) = RequestPath::parse(path) else { return AssetMatch::Nothing };
         let has = |path: &str| self.is_public(path) && has(&self.file(path));
         match self.html {
-            HtmlHandling::None if path.is_folder => Found::Nothing,
+            HtmlHandling::None if path.is_folder => AssetMatch::Nothing,
             HtmlHandling::None => self.exact(&path.name, has),
             HtmlHandling::Lenient => self.lenient(&path, has),
             handling => self.strict(&path, handling, has),
         }
     }
 
-    /// The page that answers 200 to a navigation to `path`, for which there is nothing. Not for the
-    /// path of a file, which is missing then.
+    /// Returns the page that answers 200 to a navigation to `path`, which has no file. `None` if
+    /// the path looks like that of a file.
     pub fn fallback(&self, path: &str) -> Option<String> {
         let Fallback::Page(page) = &self.fallback else { return None };
-        (!is_of_file(path)).then(|| self.file(page))
+        (!is_path_of_file(path)).then(|| self.file(page))
     }
 
-    /// The page that answers 404 to `path`.
+    /// Returns the page that answers 404 to `path`, relative to the project.
     pub fn not_found(&self, path: &str, has: impl Fn(&str) -> bool) -> Option<String> {
         let page = self.not_found.as_deref()?;
-        let wanted = Wanted::parse(path);
-        let mut folder = wanted.as_ref().map_or("", Wanted::folder);
+        let wanted = RequestPath::parse(path);
+        let mut folder = wanted.as_ref().map_or("", RequestPath::folder);
         loop {
             let file = self.file(&join(folder, page));
             if has(&file) {
@@ -201,7 +207,7 @@ impl Assets {
         }
     }
 
-    /// Returns `true` when the content of a file, relative to the project, never changes.
+    /// Returns `true` if the content of a file, given relative to the project, never changes.
     pub fn is_immutable(&self, file: &str) -> bool {
         let below = |folder: &String| {
             let rest = file.strip_prefix(&self.file(folder));
@@ -210,60 +216,61 @@ impl Assets {
         self.immutable.iter().any(below)
     }
 
-    /// The path relative to the project of one relative to the root.
+    /// Makes a path relative to the root relative to the project.
     pub fn file(&self, path: &str) -> String {
         join(&self.root, path)
     }
 
-    /// Returns `true` for what may be served: nothing hidden, no configuration.
+    /// Returns `true` if a file may be served: it is neither hidden nor configuration.
     fn is_public(&self, path: &str) -> bool {
         let hidden = |(at, name): (usize, &str)| name.starts_with('.') && (at > 0 || name != WELL_KNOWN);
-        // With what is below, where it is a folder: some frameworks write a server into the root.
+        // Including the files below it if it is a folder: some frameworks write a server into the
+        // root.
         let top = path.split('/').next().unwrap_or(path);
         !path.split('/').enumerate().any(hidden)
             && CONFIGURATION.binary_search(&top).is_err()
             && !ignored::covers(&self.ignored, path)
     }
 
-    fn exact(&self, name: &str, has: impl Fn(&str) -> bool) -> Found {
-        if has(name) { Found::File(self.file(name)) } else { Found::Nothing }
+    fn exact(&self, name: &str, has: impl Fn(&str) -> bool) -> AssetMatch {
+        if has(name) { AssetMatch::File(self.file(name)) } else { AssetMatch::Nothing }
     }
 
-    fn lenient(&self, path: &Wanted, has: impl Fn(&str) -> bool) -> Found {
+    fn lenient(&self, path: &RequestPath, has: impl Fn(&str) -> bool) -> AssetMatch {
         let (index, page) = (join(&path.name, INDEX), format!("{}.html", path.name));
         let redirect = |to: &str, slash: bool| redirect(to, slash, true);
         if path.is_folder {
             return match () {
-                () if has(&index) => Found::File(self.file(&index)),
+                () if has(&index) => AssetMatch::File(self.file(&index)),
                 () if has(&path.name) => redirect(&path.name, false),
                 () if has(&page) => redirect(&path.name, false),
-                () => Found::Nothing,
+                () => AssetMatch::Nothing,
             };
         }
         let file = [path.name.as_str(), &page].into_iter().find(|file| has(file));
         match file {
-            Some(file) => Found::File(self.file(file)),
+            Some(file) => AssetMatch::File(self.file(file)),
             None if has(&index) => redirect(&path.name, true),
-            None => Found::Nothing,
+            None => AssetMatch::Nothing,
         }
     }
 
-    /// Each page has one path, and its other spellings lead there.
-    fn strict(&self, path: &Wanted, handling: HtmlHandling, has: impl Fn(&str) -> bool) -> Found {
+    /// Finds a file where each page has one path, and its other spellings redirect there.
+    fn strict(&self, path: &RequestPath, handling: HtmlHandling, has: impl Fn(&str) -> bool) -> AssetMatch {
         let name = path.name.as_str();
         let is_page = name.ends_with(".html");
         if !path.is_folder && !is_page && has(name) {
-            return Found::File(self.file(name));
+            return AssetMatch::File(self.file(name));
         }
         let stem = stem(name);
         let (index, page) = (join(stem, INDEX), format!("{stem}.html"));
-        // Of the two pages that a path may have, the one that is written like it.
+        // A path may name two pages: the one that is spelled like it comes first.
         let pages: [&str; 2] = match name {
             name if is_page => [name, ""],
             _ if path.is_folder => [&index, &page],
             _ => [&page, &index],
         };
-        let Some(file) = pages.into_iter().find(|file| has(file)) else { return Found::Nothing };
+        let Some(file) = pages.into_iter().find(|file| has(file)) else { return AssetMatch::Nothing };
         let slash = match handling {
             HtmlHandling::ForceTrailingSlash => true,
             HtmlHandling::DropTrailingSlash => false,
@@ -271,18 +278,18 @@ impl Assets {
         };
         let slash = slash || stem.is_empty();
         let is_right = stem == name && path.is_folder == slash;
-        if is_right { Found::File(self.file(file)) } else { redirect(stem, slash, false) }
+        if is_right { AssetMatch::File(self.file(file)) } else { redirect(stem, slash, false) }
     }
 }
 
-/// The path of a request, decoded, without slashes at its ends or twice in a row.
-struct Wanted {
+/// The path of a request, decoded, without leading, trailing and repeated slashes.
+struct RequestPath {
     name: String,
     is_folder: bool,
 }
 
-impl Wanted {
-    /// `None` when no file has such a path.
+impl RequestPath {
+    /// Returns `None` if no file can have such a path.
     fn parse(path: &str) -> Option<Self> {
         let decoded = percent_decode_str(path).decode_utf8().ok()?;
         let is_folder = decoded.ends_with('/') || decoded.is_empty();
@@ -300,7 +307,7 @@ fn above(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(above, _)| above)
 }
 
-/// The path of the page in a file: without `.html`, `index.html` and `index`.
+/// Returns the path of the page in a file: without `.html`, `index.html` and `index`.
 fn stem(name: &str) -> &str {
     let stem = name.strip_suffix(".html").unwrap_or(name);
     match stem.strip_suffix("index") {
@@ -317,19 +324,19 @@ fn join(folder: &str, name: &str) -> String {
     }
 }
 
-fn redirect(name: &str, slash: bool, permanent: bool) -> Found {
+fn redirect(name: &str, slash: bool, permanent: bool) -> AssetMatch {
     let encoded = utf8_percent_encode(name, ENCODED);
     let end = if slash && !name.is_empty() { "/" } else { "" };
-    Found::Redirect { to: format!("/{encoded}{end}"), permanent }
+    AssetMatch::Redirect { to: format!("/{encoded}{end}"), permanent }
 }
 
-/// Returns `true` when the last name of `path` has the extension of a kind of file that is no page.
-fn is_of_file(path: &str) -> bool {
+/// Returns `true` if the last name of `path` has the extension of a file that is not a page.
+fn is_path_of_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     mime_guess::from_path(name).first_raw().is_some_and(|kind| kind != "text/html")
 }
 
-/// The media type of a file by its name.
+/// Returns the media type of a file by its name.
 pub fn content_type(file: &str) -> Cow<'static, str> {
     let name = file.rsplit('/').next().unwrap_or(file);
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());

@@ -1,31 +1,34 @@
-//! Marks in what a cell prints: which request a line is about. They are the cell's word, and a project can make its own.
+//! Marks in the output of a cell that name the request a line belongs to. A project can print marks
+//! of its own.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use switchyard_contract::bounds::REQUEST_ID;
 
-/// Control characters that no text has: they separate records and their parts.
+/// Control characters that separate records and their parts, which text does not contain.
 const BEGIN: char = '\u{1e}';
 const END: char = '\u{1f}';
 
-/// Before a line, says which request it is about. Written, it is to be followed by the line.
+/// The id of the request that a line of output belongs to. Displayed in front of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark<'a>(&'a str);
 
 impl<'a> Mark<'a> {
-    /// For the request of this id, if it is one: 1 to 64 letters, digits and `-_.:/+=@`.
+    /// Returns the mark for a request's id, or `None` if the id is invalid: 1 to 64 letters, digits
+    /// and `-_.:/+=@` are valid.
     pub fn parse(id: &'a str) -> Option<Self> {
         let is_sane = |c: u8| c.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&c);
         ((1..=REQUEST_ID).contains(&id.len()) && id.bytes().all(is_sane)).then_some(Self(id))
     }
 
-    /// The id.
+    /// Returns the id of the request.
     pub fn id(self) -> &'a str {
         self.0
     }
 
-    /// Takes the mark out of a line. What was printed before without an end of line stands before it.
+    /// Splits a line into its mark and its text. Output that was printed before the mark without an
+    /// end of line stays in front of the text.
     pub fn split(line: &'a str) -> (Option<Self>, Cow<'a, str>) {
         let Some((before, rest)) = line.split_once(BEGIN) else { return (None, line.into()) };
         let Some((id, text)) = rest.split_once(END) else { return (None, line.into()) };

@@ -1,4 +1,4 @@
-//! What a platform offers to the programs written for it, beside Deno's and Node's interfaces.
+//! The interfaces that a platform offers besides Deno's and Node's.
 
 use serde::{Deserialize, Serialize};
 use switchyard_contract::platform::Platform;
@@ -11,12 +11,12 @@ use crate::assets::{Assets, HtmlHandling, INDEX, Patterns};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum PlatformApi {
-    /// Deno's and Node's alone.
+    /// Only Deno's and Node's interfaces.
     #[default]
     Plain,
-    /// Those of Supabase's edge runtime: `EdgeRuntime`.
+    /// The interfaces of Supabase's edge runtime: `EdgeRuntime`.
     Supabase,
-    /// Those of Cloudflare's Workers.
+    /// The interfaces of Cloudflare Workers.
     Workers(Box<Worker>),
 }
 
@@ -30,7 +30,7 @@ impl From<Platform> for PlatformApi {
     }
 }
 
-/// The page that answers 404, as Cloudflare has it.
+/// Cloudflare's name for the page that answers 404.
 const NOT_FOUND: &str = "404.html";
 
 impl From<&wrangler::Assets> for Assets {

@@ -56,7 +56,7 @@ impl Caches {
     pub(super) fn of(&self, tenant: &Tenant, cells: usize) -> Option<ModuleCache> {
         let dir = self.root.join(tenant.to_string());
         let share = self.limit / 2 / u64::try_from(cells.max(1)).unwrap_or(u64::MAX);
-        (self.limit > 0).then_some(ModuleCache { dir, bytes: share })
+        (self.limit > 0).then_some(ModuleCache { dir, max_bytes: share })
     }
 
     /// Whether a project's folder has more in it than its cells' runtime ever writes.

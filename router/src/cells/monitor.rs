@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits =
-        Limits { memory: 0, event_loop: 0, workers: 0, files: 0, disk: 10 << 20, disk_files: 1000 };
+        Limits { memory: 0, event_loop_ms: 0, workers: 0, files: 0, disk: 10 << 20, disk_files: 1000 };
 
     /// The verdicts on counts in megabytes and files, one after the other.
     fn verdicts(counts: &[(u64, u64)]) -> Vec<Verdict> {

@@ -159,7 +159,7 @@ async fn examine(cell: Weak<Cell>) {
 }
 
 fn patience(cell: &Cell) -> Duration {
-    let turn = cell.limits().map_or(0, |limits| limits.event_loop);
+    let turn = cell.limits().map_or(0, |limits| limits.event_loop_ms);
     Duration::from_millis(turn) + PATIENCE
 }
 

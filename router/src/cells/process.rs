@@ -398,7 +398,7 @@ impl Cell {
 
     /// Tells it what it may add to its folders, as counted because it asked or without that.
     pub(super) async fn set_room(&self, (bytes, files): (i64, i64), is_answer: bool) {
-        let _ = self.commands.send(ToOwner::Say(ToCell::Room { bytes, files, is_answer })).await;
+        let _ = self.commands.send(ToOwner::Say(ToCell::DiskSpace { bytes, files, is_answer })).await;
     }
 
     /// Ends the process for going over `limit`.
@@ -432,7 +432,7 @@ impl Cell {
     pub(crate) async fn retire(&self, within: Duration) -> Exit {
         let ended = async {
             let milliseconds = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-            let _ = self.commands.send(ToOwner::Say(ToCell::Drain { within: milliseconds })).await;
+            let _ = self.commands.send(ToOwner::Say(ToCell::Drain { within_ms: milliseconds })).await;
             self.exited().await
         };
         match timeout(within.saturating_add(OVERDUE), ended).await {

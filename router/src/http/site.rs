@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
-use switchyard_protocol::assets::{Found, content_type};
+use switchyard_protocol::assets::{AssetMatch, content_type};
 
 use self::conditions::Verdict;
 use self::encoding::Variant;
@@ -62,9 +62,9 @@ pub(super) fn choose<B>(site: &LiveSite, request: &Request<B>, websocket: bool) 
         _ => {}
     }
     match site.find(path) {
-        Found::File(file) => Some(Reply::File(file, StatusCode::OK)),
-        Found::Redirect { to, permanent } => Some(Reply::Redirect { to, permanent }),
-        Found::Nothing => missing(site, path, request.headers()),
+        AssetMatch::File(file) => Some(Reply::File(file, StatusCode::OK)),
+        AssetMatch::Redirect { to, permanent } => Some(Reply::Redirect { to, permanent }),
+        AssetMatch::Nothing => missing(site, path, request.headers()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use switchyard_protocol::assets::{Assets, Found};
+use switchyard_protocol::assets::{AssetMatch, Assets};
 
 use crate::checkout::{Checkout, FileHash, Files};
 use crate::drain::InFlight;
@@ -27,7 +27,7 @@ impl LiveSite {
     }
 
     /// Finds the file for the path of a URL.
-    pub(crate) fn find(&self, path: &str) -> Found {
+    pub(crate) fn find(&self, path: &str) -> AssetMatch {
         self.assets.find(path, |file| self.has(file))
     }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
-use switchyard_protocol::Reach;
+use switchyard_protocol::NetTarget;
 
 use crate::folder::try_remove;
 use crate::user::{User, Users};
@@ -72,7 +72,7 @@ impl DownloadCache {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub(super) fn of(&self, private_net: &[Reach]) -> Result<PathBuf> {
+    pub(super) fn of(&self, private_net: &[NetTarget]) -> Result<PathBuf> {
         let mut reaches: Vec<_> = private_net.iter().map(ToString::to_string).collect();
         reaches.sort();
         let hash = Sha256::digest(reaches.join(" "));

@@ -9,7 +9,7 @@ use switchyard_contract::bounds::{self, cut};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::publisher::Url;
-use switchyard_protocol::{Install, Installed, Reach};
+use switchyard_protocol::{InstallOutcome, InstallRequest, NetTarget};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::lookup_host;
 use tokio::process::Command;
@@ -25,7 +25,7 @@ use crate::project::diagnostic;
 pub(super) async fn run(
     settings: &InstallerSettings,
     project: &ProjectName,
-    mut install: Install,
+    mut install: InstallRequest,
 ) -> Result<(), Diagnostic> {
     let began = Instant::now();
     let secrets = Secrets(install.env.clone());
@@ -46,12 +46,12 @@ pub(super) async fn run(
         }
     };
     match result {
-        Installed::Done { requests } => {
+        InstallOutcome::Done { requests } => {
             let install_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(project.name = %project, requests, install_ms, "fetched the packages of {project}");
             Ok(())
         }
-        Installed::Failed(diagnostic) => {
+        InstallOutcome::Failed(diagnostic) => {
             let frame = diagnostic.frame.map(|frame| secrets.redact(&frame));
             Err(Diagnostic { message: secrets.redact(&diagnostic.message), frame, ..diagnostic })
         }
@@ -72,14 +72,14 @@ impl Secrets {
 }
 
 /// Returns the addresses of the registries that the operator names, public or not.
-async fn addresses(registries: &[(String, String)]) -> Vec<Reach> {
+async fn addresses(registries: &[(String, String)]) -> Vec<NetTarget> {
     let mut found = Vec::new();
     for (_, url) in registries {
         let Ok(url) = Url::parse(url) else { continue };
         let Some(host) = url.host_str().zip(url.port_or_known_default()) else { continue };
         // A host that is not found is reported once the installer requests a package from it.
         let addresses = lookup_host((host.0.trim_matches(['[', ']']), host.1)).await.into_iter().flatten();
-        found.extend(addresses.map(|at| Reach { net: at.ip().into(), port: Some(at.port()) }));
+        found.extend(addresses.map(|at| NetTarget { net: at.ip().into(), port: Some(at.port()) }));
     }
     found
 }
@@ -88,9 +88,9 @@ async fn addresses(registries: &[(String, String)]) -> Vec<Reach> {
 async fn execute(
     settings: &InstallerSettings,
     project: &ProjectName,
-    mut install: Install,
+    mut install: InstallRequest,
     secrets: &Secrets,
-) -> Result<Installed> {
+) -> Result<InstallOutcome> {
     install.private_net.extend(addresses(&settings.registries).await);
     let mut command = Command::new(&settings.binary);
     if let Some(user) = settings.users.at_start() {
@@ -133,7 +133,7 @@ async fn execute(
 ///
 /// # Errors
 /// The answer is not valid. The error is bounded, too.
-fn parse_answer(answer: &[u8]) -> Result<Installed> {
+fn parse_answer(answer: &[u8]) -> Result<InstallOutcome> {
     // The error quotes parts of the answer.
     let quoted = |error: serde_json::Error| anyhow::anyhow!(cut(error.to_string(), bounds::QUOTED));
     serde_json::from_slice(answer).map_err(quoted)
@@ -196,7 +196,7 @@ mod tests {
             noise in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let diagnostic = Diagnostic { message: text.repeat(times), ..Diagnostic::default() };
-            let mut printed = serde_json::to_vec(&Installed::Failed(diagnostic.clone())).unwrap();
+            let mut printed = serde_json::to_vec(&InstallOutcome::Failed(diagnostic.clone())).unwrap();
             if !is_answer {
                 printed = [text.repeat(times).into_bytes(), noise].concat();
             }
@@ -205,8 +205,8 @@ mod tests {
             let read = runtime.block_on(read_bounded(printed.as_slice(), max as u64));
             prop_assert!(read.len() == printed.len().min(max));
             match parse_answer(&read) {
-                Ok(Installed::Failed(parsed)) => prop_assert_eq!(parsed, diagnostic.bounded()),
-                Ok(Installed::Done { .. }) => prop_assert!(!is_answer),
+                Ok(InstallOutcome::Failed(parsed)) => prop_assert_eq!(parsed, diagnostic.bounded()),
+                Ok(InstallOutcome::Done { .. }) => prop_assert!(!is_answer),
                 Err(error) => {
                     prop_assert!(error.to_string().len() <= bounds::QUOTED);
                     prop_assert!(!is_answer || printed.len() > max);

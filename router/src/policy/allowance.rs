@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use switchyard_edge::routes::Pattern;
-use switchyard_protocol::{Limits, Reach};
+use switchyard_protocol::{Limits, NetTarget};
 
 use super::allow_list::AllowList;
 use super::host::HostPattern;
@@ -22,7 +22,7 @@ pub(super) struct Allowance {
     /// Public hosts.
     pub(super) net: AllowList<HostPattern>,
     /// Private networks.
-    pub(super) private_net: Vec<Reach>,
+    pub(super) private_net: Vec<NetTarget>,
     /// Kinds of system information beyond [`switchyard_protocol::TRIVIAL_SYS`].
     pub(super) sys: Vec<String>,
     /// The variables that a project may set for itself.
@@ -50,7 +50,7 @@ impl Allowance {
             routes: AllowList::All,
             limits: Limits {
                 memory: 256 << 20,
-                event_loop: 5_000,
+                event_loop_ms: 5_000,
                 workers: 16,
                 files: 1024,
                 disk: 1 << 30,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use switchyard_protocol::Reach;
+use switchyard_protocol::NetTarget;
 
 /// Characters of a host name (RFC 1035, 2.3.4, without the last dot).
 const MAX_NAME: usize = 253;
@@ -68,7 +68,7 @@ impl HostPattern {
     }
 
     /// Returns true if `reach` covers the whole pattern.
-    pub(super) fn is_within(&self, reach: &Reach) -> bool {
+    pub(super) fn is_within(&self, reach: &NetTarget) -> bool {
         let covers = |net: IpNet| reach.net.contains(&net);
         let host = match &self.host {
             Host::Name(name) => {
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_is_private_is_within_a_reach_or_nowhere() {
-        let reach: Reach = "127.0.0.0/8:5432".parse().unwrap();
+        let reach: NetTarget = "127.0.0.0/8:5432".parse().unwrap();
         for text in ["localhost:5432", "127.0.0.1:5432", "db.localhost:5432"] {
             assert!(target(text).is_private() && target(text).is_within(&reach), "{text}");
         }

@@ -58,7 +58,7 @@ pub(super) const LIMITS: &[Limit] = &[
         unit: Unit::Time,
         least: bound(100, "100ms", "a garbage collection on a busy machine can take that long"),
         most: A_DAY,
-        set: |allowance, value| allowance.limits.event_loop = value,
+        set: |allowance, value| allowance.limits.event_loop_ms = value,
     },
     Limit {
         name: "workers",

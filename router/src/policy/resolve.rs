@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchyard_contract::admin::{Grants, Limits as ShownLimits, Rights};
-use switchyard_protocol::{Denied, Permissions};
+use switchyard_protocol::{DeniedPermissions, Permissions};
 
 use super::allow_list::AllowList;
 use super::allowance::Allowance;
@@ -215,8 +215,8 @@ fn env(allowed: &Allowance, asked: &PermissionRequest) -> Resolved<BTreeMap<Stri
     Resolved { granted, shown, refused }
 }
 
-fn denied(set: &PermissionSet) -> Denied {
-    Denied {
+fn denied(set: &PermissionSet) -> DeniedPermissions {
+    DeniedPermissions {
         read: set.read.deny.clone(),
         write: set.write.deny.clone(),
         net: set.net.deny.clone(),
@@ -246,7 +246,7 @@ fn limits(allowed: &Allowance) -> ShownLimits {
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     ShownLimits {
         memory: limits.memory,
-        event_loop_ms: limits.event_loop,
+        event_loop_ms: limits.event_loop_ms,
         workers: limits.workers,
         files: limits.files,
         disk: limits.disk,

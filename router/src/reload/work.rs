@@ -12,7 +12,7 @@ use switchyard_contract::incarnation::{Incarnation, Incarnations};
 use switchyard_contract::platform::Platform;
 use switchyard_contract::project::ProjectName;
 use switchyard_protocol::assets::{self, Assets};
-use switchyard_protocol::{Install, PlatformApi};
+use switchyard_protocol::{InstallRequest, PlatformApi};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until};
@@ -132,7 +132,7 @@ impl Plan {
     fn healthcheck(&self) -> Option<&Healthcheck> {
         let healthcheck = self.upkeep.healthcheck.as_ref()?;
         let found = self.site.as_ref().map(|site| site.find(healthcheck.path.path()));
-        (!matches!(found, Some(assets::Found::File(_)))).then_some(healthcheck)
+        (!matches!(found, Some(assets::AssetMatch::File(_)))).then_some(healthcheck)
     }
 
     /// Has it be given what `policy` says. Returns whether that is not what it was.
@@ -418,10 +418,10 @@ fn needs_more(order: &Order, specifiers: &Specifiers) -> bool {
 }
 
 /// What the process that fetches packages is asked for.
-fn installation(order: &Order) -> Install {
+fn installation(order: &Order) -> InstallRequest {
     let Order { checkout, entry, grant, import_map, .. } = order;
     let node_modules = checkout.node_modules();
-    Install {
+    InstallRequest {
         checkout: checkout.dir.clone(),
         root: order.root().to_owned(),
         node_modules: node_modules.own,

@@ -1,12 +1,14 @@
-//! Requests over the network: bounded in time, size and number, tried again where that may help, and not made at all for
-//! a tarball that this machine has.
+//! The HTTP client of an installation: bounded in time, size and number of requests, with retries,
+//! and without requests for tarballs in the shared store.
+
+mod failure;
+mod tarballs;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deno_cache_dir::file_fetcher::{HttpClient, SendError, SendResponse};
@@ -23,64 +25,70 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use sha2::{Digest as _, Sha256};
 
-use super::written::Written;
+use self::failure::{Failure, RequestError};
+use super::written::WrittenBytes;
 use super::{optional, package_names};
-use crate::runtime::USER_AGENT;
+use crate::deno::USER_AGENT;
 
-/// The largest packages there are have less, unpacked.
+/// The largest answer in bytes. The largest known packages have less, unpacked.
 const MAX_BODY: usize = 256 << 20;
 
-/// In one installation, all together.
-const MAX_ALL: u64 = 2 << 30;
+/// Bytes of all answers in one installation.
+const MAX_TOTAL: u64 = 2 << 30;
 
-/// Until an answer begins; a registry that builds a list of versions takes seconds.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for the head of an answer: a registry that builds a list of versions takes
+/// seconds.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For the whole of an answer: a large package over a slow line.
-const BODY_PATIENCE: Duration = Duration::from_secs(120);
+/// The longest time for a whole body: a large package over a slow line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Attempts for a package or module that is needed to start.
 const ATTEMPTS: u32 = 4;
 
-/// For what is not needed to start: a host that does not answer must not hold up the others.
-const LAZY_HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// The same for packages and modules that are not needed to start: a host that does not answer must
+/// not delay the others.
+const LAZY_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LAZY_ATTEMPTS: u32 = 2;
 
-/// Before the second attempt; twice as long before each one after it.
+/// The pause before the second attempt, doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How a tarball begins.
+/// The first bytes of a tarball.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 const MAX_REDIRECTS: usize = 10;
 
-/// Optional packages; each costs another attempt.
+/// Optional packages that are left out, each of which costs another attempt.
 const MAX_LEFT_OUT: usize = 16;
 
+/// The client for registries.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: deno_fetch::Client,
+    /// The folder of the shared store of tarballs.
     downloads: Option<PathBuf>,
-    /// What was taken from there or put there.
+    /// Tarballs that were read from the store or written to it.
     used: Mutex<Vec<PathBuf>>,
-    written: Arc<Written>,
-    /// Which URLs had no answer, and why.
+    written: Arc<WrittenBytes>,
+    /// URLs without an answer, with the reasons.
     unanswered: Mutex<Vec<(Url, String)>>,
     requests: AtomicU64,
     bytes: AtomicU64,
-    /// Nothing that is asked for is needed to start.
+    /// `true`: further requests are not needed to start.
     is_lazy: AtomicBool,
-    /// Optional packages that no package is told to have.
+    /// Optional packages that are removed from the registry's documents.
     left_out: Mutex<BTreeSet<String>>,
-    /// The first name that was not asked for because it is not valid.
+    /// The first name that was not requested because it is invalid.
     refused: Mutex<Option<String>>,
 }
 
-/// The same client, for modules.
+/// The client for remote modules.
 #[derive(Debug, Clone)]
-pub(super) struct Modules(pub(super) Arc<Client>);
+pub(super) struct ModuleClient(pub(super) Arc<Client>);
 
-/// What is kept of an answer.
-struct Answer {
+/// An answer with its whole body.
+struct Response {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -88,11 +96,11 @@ struct Answer {
 
 impl Client {
     /// # Errors
-    /// The certificates are none.
+    /// Invalid certificates.
     pub(super) fn new(
         downloads: Option<PathBuf>,
         authorities: Option<&str>,
-        written: Arc<Written>,
+        written: Arc<WrittenBytes>,
     ) -> anyhow::Result<Self> {
         let options = CreateHttpClientOptions {
             root_cert_store: Some(create_default_root_cert_store()),
@@ -105,75 +113,77 @@ impl Client {
         Ok(Self { http, downloads, used, written, unanswered, requests, bytes, left_out, is_lazy, refused })
     }
 
-    /// Sets that nothing that is asked for is needed to start.
+    /// Sets if further requests are not needed to start.
     pub(super) fn set_lazy(&self, is_lazy: bool) {
         self.is_lazy.store(is_lazy, Ordering::Relaxed);
     }
 
-    /// Has no package depend on the optional package `name` any more. Returns whether that is new.
+    /// Removes the optional package `name` from further documents. Returns `true` if that is new.
     pub(super) fn leave_out(&self, name: &str) -> bool {
-        let mut left_out = self.left_out.lock().expect("no panic while it is held");
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         left_out.len() < MAX_LEFT_OUT && left_out.insert(name.to_owned())
     }
 
+    /// Returns `true` if an optional package of this name was removed.
     pub(super) fn has_left_out(&self, name: &str) -> bool {
-        self.left_out.lock().expect("no panic while it is held").contains(name)
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
-    fn without_those_left_out(&self, list: Vec<u8>) -> Vec<u8> {
-        let left_out = self.left_out.lock().expect("no panic while it is held");
-        optional::without(list, &left_out)
+    fn without_left_out(&self, document: Vec<u8>) -> Vec<u8> {
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        optional::without(document, &left_out)
     }
 
-    /// The first name of a package that was not asked for because it is not valid.
+    /// Returns the first name that was not requested because it is invalid.
     pub(super) fn refused(&self) -> Option<String> {
-        self.refused.lock().expect("no panic while it is held").clone()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn check_name(&self, url: &Url) -> Result<(), String> {
+    fn check_name(&self, url: &Url) -> Result<(), RequestError> {
         let Some(name) = package_names::refused(url) else { return Ok(()) };
         let error = package_names::error(&name).unwrap_or_default();
-        self.refused.lock().expect("no panic while it is held").get_or_insert(name);
-        Err(error)
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(name);
+        Err(RequestError::new(error))
     }
 
-    /// How many there were so far.
+    /// Returns the number of requests so far.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// One of the tarballs may not be what it should be, and is not for the next installation to fail of as well.
+    /// Removes the tarballs that were used from the store, after a failure: one of them may be
+    /// damaged.
     pub(super) fn forget_downloads(&self) {
-        for path in self.used.lock().expect("no panic while it is held").drain(..) {
+        for path in self.used.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = fs::remove_file(path);
         }
     }
 
-    /// Why there was no answer from a URL that is part of this text, which does not say so.
+    /// Returns the reason why a URL in a text had no answer, unless the text contains it.
     pub(super) fn reason(&self, text: &str) -> Option<String> {
-        let unanswered = self.unanswered.lock().expect("no panic while it is held");
+        let unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = unanswered.iter().filter(|(url, _)| text.contains(url.as_str()));
         known.next().map(|(_, reason)| reason.clone()).filter(|reason| !text.contains(reason))
     }
 
-    async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Answer, String> {
+    async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Response, RequestError> {
         let mut pause = PAUSE;
         let attempts = if self.is_lazy.load(Ordering::Relaxed) { LAZY_ATTEMPTS } else { ATTEMPTS };
         for attempt in 1.. {
             let answer = self.get_once(url, headers).await;
-            let again = match &answer {
+            let is_worth_retry = match &answer {
                 Ok(answer) => {
                     answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS
                 }
-                Err(Failure::Passing(_)) => true,
+                Err(Failure::Transient(_)) => true,
                 Err(Failure::Final(_)) => false,
             };
-            if !again || attempt >= attempts {
+            if !is_worth_retry || attempt >= attempts {
                 return answer.map_err(|failure| {
-                    let (Failure::Passing(reason) | Failure::Final(reason)) = failure;
-                    let mut unanswered = self.unanswered.lock().expect("no panic while it is held");
+                    let (Failure::Transient(reason) | Failure::Final(reason)) = failure;
+                    let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
                     unanswered.push((url.clone(), reason.clone()));
-                    format!("{url}: {reason}")
+                    RequestError::new(format!("{url}: {reason}"))
                 });
             }
             tokio::time::sleep(pause).await;
@@ -182,7 +192,7 @@ impl Client {
         unreachable!("the last attempt returns")
     }
 
-    async fn get_once(&self, url: &Url, headers: &HeaderMap) -> Result<Answer, Failure> {
+    async fn get_once(&self, url: &Url, headers: &HeaderMap) -> Result<Response, Failure> {
         let mut request = http::Request::builder()
             .uri(url.as_str())
             .body(ReqBody::empty())
@@ -190,34 +200,36 @@ impl Client {
         request.headers_mut().extend(headers.clone());
         self.requests.fetch_add(1, Ordering::Relaxed);
         let is_lazy = self.is_lazy.load(Ordering::Relaxed);
-        let patience = if is_lazy { LAZY_HEAD_PATIENCE } else { HEAD_PATIENCE };
-        let sent = tokio::time::timeout(patience, self.http.clone().send(request)).await;
+        let head_timeout = if is_lazy { LAZY_HEAD_TIMEOUT } else { HEAD_TIMEOUT };
+        let sent = tokio::time::timeout(head_timeout, self.http.clone().send(request)).await;
         let response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Failure::of(&error)),
+            Ok(Err(error)) => return Err(Failure::new(&error)),
             Err(_) => {
-                return Err(Failure::Passing(format!("no answer within {} s", patience.as_secs())));
+                return Err(Failure::Transient(format!("no answer within {} s", head_timeout.as_secs())));
             }
         };
         let (head, body) = response.into_parts();
-        let body = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, MAX_BODY).collect()).await;
+        let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
         let body = match body {
             Ok(Ok(body)) => body.to_bytes().to_vec(),
-            Ok(Err(error)) => return Err(Failure::Passing(error.to_string())),
+            Ok(Err(error)) => return Err(Failure::Transient(error.to_string())),
             Err(_) => {
-                let reason = format!("the answer did not end within {} s", BODY_PATIENCE.as_secs());
-                return Err(Failure::Passing(reason));
+                let reason = format!("the answer did not end within {} s", BODY_TIMEOUT.as_secs());
+                return Err(Failure::Transient(reason));
             }
         };
         let all = self.bytes.fetch_add(body.len() as u64, Ordering::Relaxed) + body.len() as u64;
-        if all > MAX_ALL {
-            return Err(Failure::Final(format!("the packages of one project are more than {MAX_ALL} bytes")));
+        if all > MAX_TOTAL {
+            return Err(Failure::Final(format!(
+                "the packages of one project are more than {MAX_TOTAL} bytes"
+            )));
         }
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Response { status: head.status, headers: head.headers, body })
     }
 
-    /// As [`Self::get`], wherever it is redirected to. Who it is told to is nobody else's to know.
-    async fn follow(&self, url: Url, mut headers: HeaderMap) -> Result<Answer, String> {
+    /// Requests a URL and follows redirects. Drops the authorization for another origin.
+    async fn follow(&self, url: Url, mut headers: HeaderMap) -> Result<Response, RequestError> {
         let mut url = url;
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.get(&url, &headers).await?;
@@ -226,52 +238,21 @@ impl Client {
             }
             let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
             let next = location.and_then(|location| url.join(location).ok());
-            let next = next.ok_or_else(|| format!("{url}: a redirect that leads nowhere"))?;
+            let next = next.ok_or_else(|| RequestError::new(format!("{url}: invalid redirect")))?;
             if next.origin() != url.origin() {
                 headers.remove(AUTHORIZATION);
             }
             url = next;
         }
-        Err(format!("{url}: more than {MAX_REDIRECTS} redirects"))
+        Err(RequestError::new(format!("{url}: more than {MAX_REDIRECTS} redirects")))
     }
 
-    /// Where a tarball is kept that anybody gets who asks for it.
-    fn kept(&self, url: &Url, is_public: bool) -> Option<PathBuf> {
+    /// Returns the path in the store of a tarball that needs no authorization.
+    fn stored(&self, url: &Url, is_public: bool) -> Option<PathBuf> {
         let downloads = self.downloads.as_ref().filter(|_| is_public && url.path().ends_with(".tgz"))?;
         let path = downloads.join(hex(&Sha256::digest(url.as_str())));
-        self.used.lock().expect("no panic while it is held").push(path.clone());
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
         Some(path)
-    }
-}
-
-/// Why a request had no answer.
-enum Failure {
-    /// It may have one if it is made again.
-    Passing(String),
-    Final(String),
-}
-
-impl Failure {
-    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            if error
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-            {
-                return Self::Final(
-                    "the address is not public: it is the operator's policy that can open it (private_net)"
-                        .into(),
-                );
-            }
-            let reason = error.to_string();
-            if !text.contains(&reason) {
-                text = format!("{text}: {reason}");
-            }
-            cause = error.source();
-        }
-        Self::Passing(text)
     }
 }
 
@@ -289,9 +270,9 @@ impl NpmCacheHttpClient for Client {
         let bytes = |bytes, etag| {
             Ok(NpmCacheHttpClientResponse::Bytes(NpmCacheHttpClientBytesResponse { bytes, etag }))
         };
-        self.check_name(&url).map_err(|text| failed(None, text))?;
-        let kept = self.kept(&url, auth.is_none());
-        if let Some(found) = kept.as_deref().and_then(keep::read) {
+        self.check_name(&url).map_err(|error| failed(None, error.to_string()))?;
+        let stored = self.stored(&url, auth.is_none());
+        if let Some(found) = stored.as_deref().and_then(tarballs::read) {
             self.written.make_room(&found).await;
             return bytes(found, None);
         }
@@ -302,19 +283,19 @@ impl NpmCacheHttpClient for Client {
             headers.insert(name, value);
         }
         let shown = url.clone();
-        let answer = self.follow(url, headers).await.map_err(|text| failed(None, text))?;
+        let answer = self.follow(url, headers).await.map_err(|error| failed(None, error.to_string()))?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(NpmCacheHttpClientResponse::NotFound),
             StatusCode::NOT_MODIFIED => Ok(NpmCacheHttpClientResponse::NotModified),
             status if status.is_success() => {
                 let is_tarball = answer.body.starts_with(&GZIP);
-                if let Some(path) = kept.filter(|_| is_tarball) {
-                    keep::write(&path, &answer.body);
+                if let Some(path) = stored.filter(|_| is_tarball) {
+                    tarballs::write(&path, &answer.body);
                 }
                 if is_tarball {
                     self.written.make_room(&answer.body).await;
                 }
-                let body = if is_tarball { answer.body } else { self.without_those_left_out(answer.body) };
+                let body = if is_tarball { answer.body } else { self.without_left_out(answer.body) };
                 let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
                 bytes(body, etag.map(str::to_owned))
             }
@@ -324,9 +305,9 @@ impl NpmCacheHttpClient for Client {
 }
 
 #[async_trait::async_trait(?Send)]
-impl HttpClient for Modules {
+impl HttpClient for ModuleClient {
     async fn send_no_follow(&self, url: &Url, headers: HeaderMap) -> Result<SendResponse, SendError> {
-        let answer = self.0.get(url, &headers).await.map_err(|text| SendError::Failed(text.into()))?;
+        let answer = self.0.get(url, &headers).await.map_err(|error| SendError::Failed(error.into()))?;
         match answer.status {
             StatusCode::NOT_MODIFIED => Ok(SendResponse::NotModified),
             StatusCode::NOT_FOUND => Err(SendError::NotFound),
@@ -339,65 +320,4 @@ impl HttpClient for Modules {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Tarballs on disk, each behind its own hash: what a power cut or a full disk has left of one is not taken for it. That
-/// it is the package that was asked for is checked with each use, against the registry's word or the lock's.
-mod keep {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
-
-    use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
-
-    const HASH: usize = 32;
-
-    /// Installations for other projects, which may be another user's of the same group, use it too.
-    const MODE: u32 = 0o664;
-
-    pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
-        let mut kept = fs::read(path).ok()?;
-        let body = kept.split_off(kept.len().min(HASH));
-        if Sha256::digest(&body).as_slice() != kept {
-            return None;
-        }
-        // The oldest go first when there are too many.
-        if let Ok(file) = fs::File::options().append(true).open(path) {
-            // Whoever may write to a file may set its times to the present, and to no other.
-            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-            let _ = futimens(&file, &Timestamps { last_access: now, last_modification: now });
-        }
-        Some(body)
-    }
-
-    /// To keep it is a help and no duty.
-    pub(super) fn write(path: &Path, body: &[u8]) {
-        let unfinished = path.with_extension(std::process::id().to_string());
-        let hash = Sha256::digest(body);
-        let written = fs::write(&unfinished, [hash.as_slice(), body].concat())
-            .and_then(|()| fs::set_permissions(&unfinished, fs::Permissions::from_mode(MODE)));
-        if written.and_then(|()| fs::rename(&unfinished, path)).is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn what_is_damaged_is_not_taken() {
-            let dir = std::env::temp_dir().join(format!("switchyard-keep-{}", std::process::id()));
-            fs::create_dir_all(&dir).unwrap();
-            let path = dir.join("a");
-            assert_eq!(read(&path), None);
-            write(&path, b"a tarball");
-            assert_eq!(read(&path).as_deref(), Some(b"a tarball".as_slice()));
-            for damaged in [&b""[..], b"short", &fs::read(&path).unwrap()[..40]] {
-                fs::write(&path, damaged).unwrap();
-                assert_eq!(read(&path), None);
-            }
-            fs::remove_dir_all(dir).unwrap();
-        }
-    }
 }

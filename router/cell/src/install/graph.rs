@@ -1,4 +1,5 @@
-//! The modules that an entry imports, all of them: those of the project are read, those from elsewhere fetched.
+//! The graph of the modules that an entry imports: those of the project are read, remote ones
+//! fetched.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,89 +25,101 @@ use deno_semver::npm::NpmPackageReqReference;
 use switchyard_contract::event::Diagnostic;
 use sys_traits::impls::RealSys;
 
-use super::client::{Client, Modules};
-use super::npm::Npm;
-use super::{Installer, strings, told};
-use crate::frame::frame;
-use crate::paths::Names;
-use crate::project::Sys;
-use crate::roots::Roots;
+use super::client::{Client, ModuleClient};
+use super::diagnostic::{diagnostic, with_causes};
+use super::factory::Installer;
+use super::npm::NpmPackages;
+use super::strings;
+use crate::deno::Sys;
+use crate::errors::frame::frame;
+use crate::modules::names::Names;
+use crate::modules::roots::Roots;
 
-/// Modules of one version. What lies behind more of them is not fetched before it is imported.
+/// The largest number of modules of one version. Further ones are not fetched.
 const MAX_MODULES: usize = 20_000;
 
 /// A walk over the modules of a version.
 pub(super) struct Walk<'a> {
-    packages: &'a Installer,
+    installer: &'a Installer,
     roots: &'a Roots,
     names: &'a Names,
     client: &'a Client,
-    npm: &'a Npm,
-    loader: Confined<'a>,
+    npm: &'a NpmPackages,
+    loader: ConfinedLoader<'a>,
     graph: ModuleGraph,
-    /// Those whose lazy imports are known.
-    seen: HashSet<Url>,
-    /// Those that were asked for.
-    asked: HashSet<Url>,
+    /// Modules with known lazy imports.
+    scanned: HashSet<Url>,
+    /// Modules that were requested.
+    requested: HashSet<Url>,
 }
 
 impl<'a> Walk<'a> {
+    /// Prepares a walk that has no modules yet.
+    ///
+    /// # Errors
+    /// An invalid configuration or lock file.
     pub(super) async fn new(
-        packages: &'a Installer,
+        installer: &'a Installer,
         roots: &'a Roots,
         names: &'a Names,
         client: &'a Arc<Client>,
-        npm: &'a Npm,
+        npm: &'a NpmPackages,
     ) -> anyhow::Result<Self> {
         let mut graph = ModuleGraph::new(GraphKind::CodeOnly);
-        if let Some(lock) = packages.maybe_lockfile().await? {
+        if let Some(lock) = installer.maybe_lockfile().await? {
             lock.fill_graph(&mut graph);
         }
-        let loader = Confined { loader: loader(packages, client)?, roots };
-        let (seen, asked) = Default::default();
-        Ok(Self { packages, roots, names, client, npm, loader, graph, seen, asked })
+        let loader = ConfinedLoader { loader: loader(installer, client)?, roots };
+        let (scanned, requested) = Default::default();
+        Ok(Self { installer, roots, names, client, npm, loader, graph, scanned, requested })
     }
 
+    /// Returns the modules that were found so far.
     pub(super) fn graph(&self) -> &ModuleGraph {
         &self.graph
     }
 
-    /// Fetches what `main_module` imports as soon as it is loaded; without one, nothing. A Worker (`as_workers`) imports
-    /// what is no module elsewhere: its cell says what is wrong with that.
+    /// Fetches the static imports of `main_module`, if there is one. A Worker (`as_workers`) also
+    /// imports files that are not modules elsewhere: errors in its own modules are left to its
+    /// cell.
+    ///
+    /// # Errors
+    /// A module or package cannot be fetched.
     pub(super) async fn walk_from(
         &mut self,
         main_module: Option<Url>,
         as_workers: bool,
     ) -> Result<(), Diagnostic> {
-        let told = |names, error| told(names, &error);
-        self.build(main_module.into_iter().collect(), false)
-            .await
-            .map_err(|error| told(self.names, error))?;
+        let built = self.build(main_module.into_iter().collect(), false).await;
+        built.map_err(|error| diagnostic(self.names, &error))?;
         let options = WalkOptions {
             check_js: CheckJsOption::True,
             follow_dynamic: false,
             kind: GraphKind::CodeOnly,
             prefer_fast_check_graph: false,
         };
-        // What no manifest names may be there for another package, which the cell finds out.
+        // A package that no manifest names may exist for another package, which the cell finds out.
         let mut errors = self.graph.walk(self.graph.roots.iter(), options).errors();
         if let Some(error) = errors.find(|error| !as_workers && !is_unnamed(error)) {
             return Err(invalid(self.roots, self.names, self.client, &error));
         }
         match &self.graph.npm_dep_graph_result {
-            Err(error) => Err(told(self.names, anyhow::anyhow!("{error}"))),
+            Err(error) => Err(diagnostic(self.names, &anyhow::anyhow!("{error}"))),
             Ok(()) => Ok(()),
         }
     }
 
-    /// Fetches what may be imported later: by those modules, by others that only they lead to, by
-    /// workers, and what deno.json gives names to.
-    pub(super) async fn lazily(&mut self) -> anyhow::Result<()> {
+    /// Fetches modules that may be imported later: by the modules of the graph, by workers, and
+    /// those that deno.json maps names to.
+    ///
+    /// # Errors
+    /// An invalid configuration file.
+    pub(super) async fn walk_lazily(&mut self) -> anyhow::Result<()> {
         self.npm.begin_lazily();
         let mut more = self.mapped().await?;
         loop {
             more.extend(self.mentioned());
-            more.retain(|module| self.asked.insert(module.clone()));
+            more.retain(|module| self.requested.insert(module.clone()));
             if more.is_empty() || self.graph.specifiers_count() > MAX_MODULES {
                 return Ok(());
             }
@@ -114,13 +127,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the modules that could not be fetched, and why.
+    /// Returns the graph, and the modules that could not be fetched, with the reasons.
     pub(super) fn end(self) -> (ModuleGraph, BTreeMap<String, String>) {
         let is_remote = |url: &Url| matches!(url.scheme(), "http" | "https" | "jsr");
         let modules = self.graph.specifiers().filter(|(url, _)| is_remote(url));
         let failed = modules.filter_map(|(url, module)| {
             let error = module.err()?;
-            let mut reason = chain(error);
+            let mut reason = with_causes(error);
             if let Some(cause) = self.client.reason(&reason) {
                 reason = format!("{reason} ({cause})");
             }
@@ -134,9 +147,9 @@ impl<'a> Walk<'a> {
     }
 
     async fn build(&mut self, modules: Vec<Url>, is_lazy: bool) -> anyhow::Result<()> {
-        let factory = self.packages.resolver_factory();
+        let factory = self.installer.resolver_factory();
         let workspace = factory.workspace_factory();
-        let lock = self.packages.maybe_lockfile().await?;
+        let lock = self.installer.maybe_lockfile().await?;
         let compiler_options = factory.compiler_options_resolver()?;
         let jsx = JsxImportSourceConfigResolver::from_compiler_options_resolver(compiler_options)?;
         let resolver = factory.deno_resolver().await?.as_graph_resolver(
@@ -151,7 +164,7 @@ impl<'a> Walk<'a> {
             skip_dynamic_deps: !is_lazy,
             unstable_bytes_imports: true,
             file_system: &RealSys,
-            jsr_url_provider: &Jsr(workspace.jsr_url().clone()),
+            jsr_url_provider: &JsrRegistry(workspace.jsr_url().clone()),
             jsr_version_resolver: Cow::Borrowed(factory.jsr_version_resolver()?.as_ref()),
             locker: locker.as_mut().map(|locker| locker as _),
             npm_resolver: Some(self.npm),
@@ -162,9 +175,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Returns the modules that deno.json, or the import map that it names, gives names to.
+    /// Returns the modules that deno.json, or the import map that it names, maps names to.
     async fn mapped(&self) -> anyhow::Result<Vec<Url>> {
-        let resolver = self.packages.resolver_factory().workspace_resolver().await?;
+        let resolver = self.installer.resolver_factory().workspace_resolver().await?;
         let Some(map) = resolver.maybe_import_map() else { return Ok(Vec::new()) };
         let mut modules = Vec::new();
         let scopes = map.scopes().flat_map(|scope| scope.imports.entries());
@@ -178,13 +191,13 @@ impl<'a> Walk<'a> {
         Ok(modules)
     }
 
-    /// Returns the modules that those new in the graph import lazily, or name in strings.
+    /// Returns the modules that new modules in the graph import lazily or name in strings.
     fn mentioned(&mut self) -> Vec<Url> {
-        let parser = self.packages.resolver_factory().parsed_source_cache();
+        let parser = self.installer.resolver_factory().parsed_source_cache();
         let mut modules = Vec::new();
         for module in self.graph.modules() {
             let Module::Js(module) = module else { continue };
-            if !self.seen.insert(module.specifier.clone()) {
+            if !self.scanned.insert(module.specifier.clone()) {
                 continue;
             }
             let lazy = module.dependencies.values().filter(|import| import.is_dynamic);
@@ -197,7 +210,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Returns `true` if it is about a name that no manifest gives.
+/// Returns `true` if an error is about a name that no manifest has.
 fn is_unnamed(error: &ModuleGraphError) -> bool {
     let unmapped = |error: &SpecifierError| matches!(error, SpecifierError::ImportPrefixMissing { .. });
     match error {
@@ -209,15 +222,15 @@ fn is_unnamed(error: &ModuleGraphError) -> bool {
     }
 }
 
-type Fetcher = DenoGraphLoader<NullBlobStore, Sys, Modules>;
+type Fetcher = DenoGraphLoader<NullBlobStore, Sys, ModuleClient>;
 
-fn loader(packages: &Installer, client: &Arc<Client>) -> anyhow::Result<Fetcher> {
-    let factory = packages.resolver_factory();
+fn loader(installer: &Installer, client: &Arc<Client>) -> anyhow::Result<Fetcher> {
+    let factory = installer.resolver_factory();
     let cache = factory.workspace_factory().global_http_cache()?;
     let fetcher = PermissionedFileFetcher::new(
         NullBlobStore,
         Arc::new(GlobalOrLocalHttpCache::from(cache.clone())),
-        Modules(Arc::clone(client)),
+        ModuleClient(Arc::clone(client)),
         Arc::new(MemoryFiles::default()),
         RealSys,
         PermissionedFileFetcherOptions { allow_remote: true, cache_setting: CacheSetting::Use },
@@ -233,13 +246,13 @@ fn loader(packages: &Installer, client: &Arc<Client>) -> anyhow::Result<Fetcher>
     Ok(DenoGraphLoader::new(Arc::new(fetcher), cache.clone(), checker, RealSys, options))
 }
 
-/// Of this machine's files it knows those of the project only, as the cell does.
-struct Confined<'a> {
+/// A loader that reads only the project's files of this machine, as a cell does.
+struct ConfinedLoader<'a> {
     loader: Fetcher,
     roots: &'a Roots,
 }
 
-impl Loader for Confined<'_> {
+impl Loader for ConfinedLoader<'_> {
     fn load(&self, specifier: &Url, options: LoadOptions) -> LoadFuture {
         let outside = specifier
             .to_file_path()
@@ -251,17 +264,18 @@ impl Loader for Confined<'_> {
     }
 }
 
-struct Jsr(Url);
+/// The URL of the JSR registry.
+struct JsrRegistry(Url);
 
-impl JsrUrlProvider for Jsr {
+impl JsrUrlProvider for JsrRegistry {
     fn url(&self) -> &Url {
         &self.0
     }
 }
 
-/// The import that cannot be had, where it is written.
+/// Returns the diagnostic of an import that cannot be fetched, with its location.
 fn invalid(roots: &Roots, names: &Names, client: &Client, error: &ModuleGraphError) -> Diagnostic {
-    let mut message = chain(error);
+    let mut message = with_causes(error);
     if let Some(reason) = client.reason(&message) {
         message = format!("{message} ({reason})");
     }
@@ -278,22 +292,7 @@ fn invalid(roots: &Roots, names: &Names, client: &Client, error: &ModuleGraphErr
     diagnostic
 }
 
-/// What went wrong, and why.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text.push_str(": ");
-            text.push_str(&reason);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// Puts into the lock what was found out of remote modules.
+/// Adds redirects and packages of remote modules to the lock file.
 pub(super) fn remember(graph: &ModuleGraph, lock: &LockfileLock<Sys>) {
     let mut lock = lock.lock();
     let redirects = graph.redirects.iter();
@@ -309,7 +308,7 @@ pub(super) fn remember(graph: &ModuleGraph, lock: &LockfileLock<Sys>) {
     }
 }
 
-/// The URL of each `jsr:` specifier.
+/// Returns the URL of each `jsr:` specifier.
 pub(super) fn jsr(graph: &ModuleGraph) -> BTreeMap<&str, &str> {
     let from_jsr = graph.redirects.keys().filter(|from| from.scheme() == "jsr");
     from_jsr.map(|from| (from.as_str(), graph.resolve(from).as_str())).collect()

@@ -1,6 +1,5 @@
-//! The view of the project's own manifests in `node_modules`: their dependencies under the names
-//! that they give them, and the members of its workspace and its dependencies that are folders of
-//! it.
+//! Links in `node_modules` for the project's own manifests: their dependencies under the names in
+//! the manifests, the members of the workspace, and dependencies that are folders of the project.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,19 +9,26 @@ use std::path::Path;
 
 use deno_npm_installer::package_json::{InstallWorkspacePkg, InstallWorkspacePkgDep, NpmInstallDepsProvider};
 use deno_resolver::npm::get_package_folder_id_folder_name;
-use switchyard_protocol::{Install, Link, Target, fetched};
+use switchyard_protocol::{InstallRequest, LinkTarget, PackageLink, fetched};
 
-use super::Installer;
-use super::npm::Npm;
+use super::factory::Installer;
+use super::npm::NpmPackages;
 
 /// Makes the links of the project's root, which are the same for all versions, and returns the
-/// others: they lead into a checkout, or are in one.
-pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow::Result<Vec<Link>> {
+/// others, which are in a checkout or lead into one.
+///
+/// # Errors
+/// A link cannot be made.
+pub(super) fn make(
+    packages: &Installer,
+    request: &InstallRequest,
+    npm: &NpmPackages,
+) -> anyhow::Result<Vec<PackageLink>> {
     if !npm.is_managed() {
         return Ok(Vec::new());
     }
     let workspace = &packages.workspace_factory().workspace_directory()?.workspace;
-    // Also what is there for development: that which is imported was fetched.
+    // Including development dependencies: those that are imported were fetched.
     let manifests = NpmInstallDepsProvider::from_workspace(workspace, false, false);
     let snapshot = packages.resolver_factory().npm_resolution().subset(&npm.cached(packages));
     let stored = |requirement| {
@@ -41,7 +47,7 @@ pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow
                     if folder.is_empty() {
                         top.entry(alias.to_string()).or_insert(path);
                     } else {
-                        let to = Target::Fetched(format!("{}/{path}", fetched::NODE_MODULES));
+                        let to = LinkTarget::Fetched(format!("{}/{path}", fetched::NODE_MODULES));
                         links.entry(at(alias)).or_insert(to);
                     }
                 }
@@ -49,7 +55,7 @@ pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow
                     let member = manifests.workspace_pkgs().iter().find(|member| member.nv == *nv);
                     let member = member.and_then(|member| in_version(&member.target_dir, request));
                     if let Some(member) = member {
-                        links.entry(at(alias)).or_insert(Target::Project(member));
+                        links.entry(at(alias)).or_insert(LinkTarget::Project(member));
                     }
                 }
             }
@@ -59,30 +65,31 @@ pub(super) fn make(packages: &Installer, request: &Install, npm: &Npm) -> anyhow
         let Some(alias) = &local.alias else { continue };
         if !local.target_dir.is_dir() {
             log::warn!(
-                "the dependency \"{alias}\" is left out: what package.json names is not a folder of the project"
+                "the dependency \"{alias}\" is left out: package.json does not name a folder of the project"
             );
             continue;
         }
         if let Some(folder) = in_version(&local.target_dir, request).filter(|path| !path.is_empty()) {
-            links.entry(format!("node_modules/{alias}")).or_insert(Target::Project(folder));
+            links.entry(format!("node_modules/{alias}")).or_insert(LinkTarget::Project(folder));
         }
     }
     let node_modules = request.folder.join(fetched::NODE_MODULES);
     for (name, path) in top {
         link(&node_modules, &name, &path)?;
     }
-    Ok(links.into_iter().map(|(at, to)| Link { at, to }).collect())
+    Ok(links.into_iter().map(|(at, to)| PackageLink { at, to }).collect())
 }
 
-/// The project itself, then the root of the workspace that it is in, then all others.
+/// Returns the manifests in order: the project's, that of its workspace's root, then all others.
 fn in_order<'a>(manifests: &'a NpmInstallDepsProvider, checkout: &Path) -> Vec<&'a InstallWorkspacePkg> {
     let mut packages: Vec<_> = manifests.workspace_pkgs().iter().collect();
     packages.sort_by_key(|package| (package.target_dir != checkout, !package.is_root));
     packages
 }
 
-/// The folder of a member in the project, with `/` at its end; none for the root of all.
-fn folder_of(package: &InstallWorkspacePkg, request: &Install) -> Option<String> {
+/// Returns the folder of a member in the project, with a trailing `/`, or an empty path for the
+/// root.
+fn folder_of(package: &InstallWorkspacePkg, request: &InstallRequest) -> Option<String> {
     match in_version(&package.target_dir, request) {
         Some(path) if path.is_empty() => Some(path),
         Some(path) => Some(format!("{path}/")),
@@ -90,9 +97,9 @@ fn folder_of(package: &InstallWorkspacePkg, request: &Install) -> Option<String>
     }
 }
 
-/// The path, relative to the project, of a folder in it or of one beside it that it includes
+/// Returns the path, relative to the project, of a folder in it or of an included one beside it
 /// (`../_say`).
-fn in_version(path: &Path, request: &Install) -> Option<String> {
+fn in_version(path: &Path, request: &InstallRequest) -> Option<String> {
     let path = deno_path_util::normalize_path(path.into());
     if let Ok(path) = path.strip_prefix(&request.checkout) {
         return Some(path.to_str()?.to_owned());
@@ -101,7 +108,7 @@ fn in_version(path: &Path, request: &Install) -> Option<String> {
     (!path.is_empty()).then(|| format!("../{path}"))
 }
 
-/// Has `name` in `node_modules` lead to `path`, which is relative to it.
+/// Makes `name` in `node_modules` a link to `path`, which is relative to it.
 fn link(node_modules: &Path, name: &str, path: &str) -> io::Result<()> {
     let parts = if name.starts_with('@') { 2 } else { 1 };
     let is_name = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\\');

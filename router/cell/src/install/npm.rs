@@ -1,5 +1,5 @@
-//! The npm packages of a version: those that it cannot start without, those that it may ask for
-//! later, and their way into the folder.
+//! The npm packages of a version: those that it needs to start, those that it may import later, and
+//! their installation into the folder.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -18,30 +18,38 @@ use deno_semver::npm::NpmPackageReqReference;
 use deno_semver::package::PackageReq;
 
 use super::client::Client;
-use super::{Installer, optional, package_names};
-use crate::project::Sys;
+use super::factory::Installer;
+use super::{checks, optional, package_names};
+use crate::deno::Sys;
 
-type Reqs = BTreeSet<PackageReq>;
+type Requirements = BTreeSet<PackageReq>;
 
+/// The npm packages of one version.
 #[derive(Debug)]
-pub(super) struct Npm {
-    /// `None`: the project's own node_modules is taken as it is.
+pub(super) struct NpmPackages {
+    /// `None`: the project's own node_modules is used unchanged.
     installer: Option<Arc<NpmInstaller<Client, Sys>>>,
     client: Arc<Client>,
     folder: PathBuf,
-    /// A lock of the project's own decides, and is not added to.
+    /// `true`: the project's own lock file decides, and is not extended.
     is_frozen: bool,
-    needed: RefCell<Reqs>,
-    lazy: RefCell<Reqs>,
+    /// Packages that the version needs to start.
+    needed: RefCell<Requirements>,
+    /// Packages that the version may import later.
+    lazy: RefCell<Requirements>,
     /// Optional and peer dependencies in package.json.
-    optional: Reqs,
-    /// The names of what the project has for its development.
+    optional: Requirements,
+    /// Development dependencies and their names.
     dev: BTreeMap<PackageReq, String>,
-    /// The modules that are looked at may never be imported.
+    /// `true`: the modules that are walked may never be imported.
     is_lazy: Cell<bool>,
 }
 
-impl Npm {
+impl NpmPackages {
+    /// Reads the project's manifests.
+    ///
+    /// # Errors
+    /// An invalid manifest.
     pub(super) async fn new(
         packages: &Installer,
         client: &Arc<Client>,
@@ -51,10 +59,10 @@ impl Npm {
         let named = |production| NpmInstallDepsProvider::from_workspace(workspace, production, false);
         let (served, all) = (named(true), named(false));
         let from_package_json = served.remote_pkgs().iter().filter(|package| package.alias.is_some());
-        let needed: Reqs = from_package_json.map(|package| package.req.clone()).collect();
+        let needed: Requirements = from_package_json.map(|package| package.req.clone()).collect();
         let from_deno_json = served.remote_pkgs().iter().filter(|package| package.alias.is_none());
-        let mut lazy: Reqs = from_deno_json.map(|package| package.req.clone()).collect();
-        let mut optional = Reqs::new();
+        let mut lazy: Requirements = from_deno_json.map(|package| package.req.clone()).collect();
+        let mut optional = Requirements::new();
         for package in workspace.package_jsons() {
             let own = package.optional_dependencies.iter().flatten();
             let is_wanted = |name: &String| {
@@ -81,12 +89,15 @@ impl Npm {
         })
     }
 
-    /// Returns whether packages are fetched at all.
+    /// Returns `true` if packages are fetched.
     pub(super) fn is_managed(&self) -> bool {
         self.installer.is_some()
     }
 
     /// Chooses versions for the dependencies in package.json.
+    ///
+    /// # Errors
+    /// A dependency has no version that fits.
     pub(super) async fn resolve_dependencies(&self) -> anyhow::Result<()> {
         let Some(installer) = &self.installer else { return Ok(()) };
         installer.ensure_no_pkg_json_dep_errors()?;
@@ -94,30 +105,34 @@ impl Npm {
         Ok(installer.add_package_reqs_no_cache(&needed).await?)
     }
 
-    /// From now on nothing that is asked for is needed to start.
+    /// Marks all further packages as not needed to start.
     pub(super) fn begin_lazily(&self) {
         self.is_lazy.set(true);
     }
 
+    /// Adds a package that the version may import later.
     pub(super) fn add_lazily(&self, reference: NpmPackageReqReference) {
         self.lazy.borrow_mut().insert(reference.into_inner().req);
     }
 
-    /// Puts all packages into the folder. Returns those of them that could not be had and are not
-    /// needed to start, and why.
+    /// Installs all packages into the folder. Returns the packages that could not be fetched and
+    /// are not needed to start, with the reasons.
+    ///
+    /// # Errors
+    /// A package that is needed to start cannot be fetched.
     pub(super) async fn cache(&self, packages: &Installer) -> anyhow::Result<BTreeMap<String, String>> {
         let mut failed = BTreeMap::new();
         let Some(installer) = &self.installer else { return Ok(failed) };
         let mut chosen = self.choose_lazily(packages, installer, &mut failed).await?;
         self.client.set_lazy(false);
         chosen.retain(|requirement| !self.optional.contains(requirement) || runs_here(packages, requirement));
-        package_names::check_chosen(packages)?;
+        checks::check_chosen(packages)?;
         let store = self.store(packages).await?;
         let needed: Vec<_> = self.needed.borrow().iter().cloned().collect();
         let mut all = needed.clone();
         all.extend(chosen.iter().cloned());
         if store.cache_packages(only(packages, &all)).await.is_err() {
-            // With all that is needed to start there is an end to it.
+            // A failure of a package that is needed to start is final.
             store.cache_packages(only(packages, &needed)).await?;
             all = needed;
             for requirement in std::mem::take(&mut chosen) {
@@ -136,13 +151,13 @@ impl Npm {
         Ok(failed)
     }
 
-    /// Returns what is in the folder once it is filled.
+    /// Returns the packages that [`Self::cache`] has installed.
     pub(super) fn cached(&self, packages: &Installer) -> Vec<PackageReq> {
         let needed: Vec<_> = self.needed.borrow().iter().cloned().collect();
         known(packages, &needed)
     }
 
-    /// Chooses versions of what may be asked for later: all at once where that works.
+    /// Chooses versions of the packages that may be imported later: all at once if that works.
     async fn choose_lazily(
         &self,
         packages: &Installer,
@@ -165,7 +180,10 @@ impl Npm {
         for requirement in lazy {
             let result = match self.is_frozen {
                 true => resolution.resolve_pkg_id_from_pkg_req(&requirement).map(drop).map_err(|_| {
-                    anyhow::anyhow!("deno.lock does not name it: run `deno install` in the project and save the new deno.lock")
+                    anyhow::anyhow!(
+                        "deno.lock does not name it: run `deno install` in the project and save the new \
+                         deno.lock"
+                    )
                 }),
                 false => {
                     let one = std::slice::from_ref(&requirement);
@@ -174,7 +192,7 @@ impl Npm {
             };
             match result {
                 Ok(()) => chosen.push(requirement),
-                // Deno writes none of these into its locks.
+                // Deno does not write these to its lock files.
                 Err(_) if self.is_frozen && self.optional.contains(&requirement) => {}
                 Err(error) => self.fail(&requirement, error, failed)?,
             }
@@ -196,7 +214,10 @@ impl Npm {
         Ok(requirements)
     }
 
-    /// Notes that a package cannot be had; an error when it may be had without an optional one.
+    /// Records that a package cannot be fetched.
+    ///
+    /// # Errors
+    /// The package may be fetched without an optional one.
     fn fail(
         &self,
         requirement: &PackageReq,
@@ -216,13 +237,14 @@ impl Npm {
     fn warn_of_dev(&self, requirement: &PackageReq) {
         if let Some(name) = self.dev.get(requirement) {
             log::warn!(
-                "\"{name}\" is one of the devDependencies and the program imports it: move it to \"dependencies\" in package.json"
+                "\"{name}\" is one of the devDependencies and the program imports it: move it to \"dependencies\" in \
+                 package.json"
             );
         }
     }
 
-    /// Puts packages into the folder. The links of the project's own manifests are made later
-    /// ([`super::links`]): Deno would put some of them into the project.
+    /// Returns the installer for the folder. `links` makes the links of the project's own
+    /// manifests later: Deno would make some of them in the project.
     async fn store(&self, packages: &Installer) -> anyhow::Result<Arc<NpmInstaller<Client, Sys>>> {
         let factory = packages.resolver_factory();
         let workspace = &packages.workspace_factory().workspace_directory()?.workspace;
@@ -258,12 +280,12 @@ impl Npm {
     }
 }
 
-/// The error about a requirement whose name cannot be one of a package.
+/// Returns the error for a requirement with an invalid name.
 fn invalid(requirement: &PackageReq) -> Option<JsErrorBox> {
     package_names::error(&requirement.name).map(JsErrorBox::type_error)
 }
 
-/// The requirement that a manifest gives for `name`; `None` where it is not one of a registry.
+/// Returns the requirement of a manifest for `name`, or `None` if it is not for a registry.
 fn requirement(name: &str, version: &str) -> Option<PackageReq> {
     if version.starts_with("npm:") {
         return Some(NpmPackageReqReference::from_str(version).ok()?.into_inner().req);
@@ -272,7 +294,7 @@ fn requirement(name: &str, version: &str) -> Option<PackageReq> {
     Some(PackageReq { name: name.into(), version_req })
 }
 
-/// Returns whether the version that was chosen is one for this platform.
+/// Returns `true` if the chosen version is for this platform.
 fn runs_here(packages: &Installer, requirement: &PackageReq) -> bool {
     let factory = packages.resolver_factory();
     let snapshot = factory.npm_resolution().snapshot();
@@ -284,8 +306,8 @@ fn only<'a>(packages: &Installer, requirements: &[PackageReq]) -> PackageCaching
     PackageCaching::Only(Cow::Owned(known(packages, requirements)))
 }
 
-/// The requirements as the resolution knows them: one that a lock meets with another one's version
-/// has no entry of its own.
+/// Returns the requirements as the resolution knows them. A requirement that a lock file meets with
+/// the version of another one has no entry of its own.
 fn known(packages: &Installer, requirements: &[PackageReq]) -> Vec<PackageReq> {
     let snapshot = packages.resolver_factory().npm_resolution().snapshot();
     let like = |requirement: &PackageReq| {
@@ -300,13 +322,13 @@ fn known(packages: &Installer, requirements: &[PackageReq]) -> Vec<PackageReq> {
 }
 
 #[async_trait::async_trait(?Send)]
-impl NpmResolver for Npm {
+impl NpmResolver for NpmPackages {
     fn load_and_cache_npm_package_info(&self, package_name: &str) {
         let is_wanted = !self.is_frozen && package_names::error(package_name).is_none();
         if let Some(installer) = self.installer.clone().filter(|_| is_wanted) {
             let name = package_name.to_owned();
             deno_core::unsync::spawn(async move {
-                // Whoever needs it asks again.
+                // The resolution requests it again if this fails.
                 let _ = installer.cache_package_info(&name).await;
             });
         }

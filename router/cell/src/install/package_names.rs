@@ -1,17 +1,13 @@
-//! The names of packages. Deno makes paths of them in the folder that is filled: none may lead out
-//! of it, and none that does is asked for.
+//! The names of packages. Deno makes paths from them in the folder that is filled: a name that
+//! leads out of it is refused, and never requested.
 
-use anyhow::ensure;
-use deno_config::workspace::Workspace;
 use deno_core::url::Url;
-
-use super::Installer;
 
 /// The end of each error about a name.
 const INVALID: &str = "is not a valid package name: it is `name` or `@scope/name`, and no part of it is empty, \
      begins with a dot, or has a backslash or a control character";
 
-/// Returns why `name` cannot be the name of a package.
+/// Returns the error for an invalid name of a package, or `None` if the name is valid.
 pub(super) fn error(name: &str) -> Option<String> {
     (!is_valid(name)).then(|| format!("{name:?} {INVALID}"))
 }
@@ -32,61 +28,15 @@ fn is_part(part: &str) -> bool {
     !part.is_empty() && !part.starts_with('.') && !part.contains(is_forbidden)
 }
 
-/// Checks the names that the project's own package.json files give to what is fetched.
-///
-/// # Errors
-/// Names the file, the field and the first name that is not valid.
-pub(super) fn check_manifests(workspace: &Workspace) -> anyhow::Result<()> {
-    for package in workspace.package_jsons() {
-        let fields = [
-            ("dependencies", &package.dependencies),
-            ("optionalDependencies", &package.optional_dependencies),
-            ("peerDependencies", &package.peer_dependencies),
-        ];
-        for (field, named) in fields {
-            for (name, version) in named.iter().flatten() {
-                let error = error(name).or_else(|| error(aliased(version)?));
-                ensure!(
-                    error.is_none(),
-                    "{field} of {}: {}",
-                    package.path.display(),
-                    error.unwrap_or_default()
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The name in a version like `npm:other@^1`.
-fn aliased(version: &str) -> Option<&str> {
+/// Returns the name in a version such as `npm:other@^1`.
+pub(super) fn aliased(version: &str) -> Option<&str> {
     let target = version.trim().strip_prefix("npm:")?;
     let end = target.rfind('@').filter(|at| *at > 0).unwrap_or(target.len());
     Some(&target[..end])
 }
 
-/// Checks the names of all packages that were chosen, and those that they give to each other,
-/// wherever they are from: a lock file, manifests, or answers of registries.
-///
-/// # Errors
-/// Names the first one that is not valid, and the package that depends on it.
-pub(super) fn check_chosen(packages: &Installer) -> anyhow::Result<()> {
-    let snapshot = packages.resolver_factory().npm_resolution().snapshot();
-    for package in snapshot.all_packages_for_every_system() {
-        let version = &package.id.nv;
-        if let Some(error) = error(&version.name) {
-            anyhow::bail!("a lock file or a registry names a package whose name is refused: {error}");
-        }
-        for (name, dependency) in &package.dependencies {
-            let error = error(name).or_else(|| error(&dependency.nv.name));
-            ensure!(error.is_none(), "npm:{version} depends on {}", error.unwrap_or_default());
-        }
-    }
-    Ok(())
-}
-
-/// Returns the name that a request for a package's versions has at the end of its URL, where that
-/// name is not valid. The last resort: nothing is written for what is not asked for.
+/// Returns the invalid name at the end of the URL of a request for a package's versions, if it is
+/// one. A last resort: nothing is written for a package that is not requested.
 pub(super) fn refused(url: &Url) -> Option<String> {
     let segment = url.path_segments()?.next_back()?;
     let name = segment.replace("%2f", "/").replace("%2F", "/").replace("%5C", "\\");

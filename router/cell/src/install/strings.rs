@@ -1,5 +1,5 @@
-//! The modules that a module names in strings: workers, what `import.meta.resolve` is asked for,
-//! specifiers that are imported by a variable.
+//! Modules that a module names in strings: workers, arguments of `import.meta.resolve`, and
+//! specifiers that are imported through a variable.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use deno_media_type::MediaType;
 use deno_semver::jsr::JsrPackageReqReference;
 use deno_semver::npm::NpmPackageReqReference;
 
-use crate::roots::Roots;
+use crate::modules::roots::Roots;
 
-/// Bytes of one specifier.
-const MAX: usize = 1024;
+/// The longest specifier in bytes.
+const MAX_SPECIFIER: usize = 1024;
 
 /// Returns the modules that the strings of a module name.
 pub(super) fn modules(source: &ParsedSource, roots: &Roots) -> Vec<Url> {
@@ -31,7 +31,7 @@ struct Strings<'a> {
 
 impl Strings<'_> {
     fn add(&mut self, text: &str) {
-        if text.len() > MAX || text.contains(char::is_whitespace) {
+        if text.len() > MAX_SPECIFIER || text.contains(char::is_whitespace) {
             return;
         }
         if self.module.scheme() != "file" {
@@ -44,7 +44,7 @@ impl Strings<'_> {
         }
     }
 
-    /// Paths are relative to the module, or to where the process runs.
+    /// Adds the file of a path, relative to the module or to the working directory.
     fn add_file(&mut self, text: &str) {
         let text = text.trim_start_matches('/');
         let module = self.module.to_file_path().ok();
@@ -55,7 +55,7 @@ impl Strings<'_> {
     }
 }
 
-/// An `npm:` or `jsr:` specifier, and not just a text that begins like one.
+/// Parses an `npm:` or `jsr:` specifier. A text that only begins like one is not a specifier.
 fn package(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let is_package = match url.scheme() {
@@ -94,8 +94,8 @@ impl Visit for Strings<'_> {
         }
     }
 
-    /// `new URL("./worker.ts", import.meta.url)` in a module from elsewhere; those of the project
-    /// name files.
+    /// Finds `new URL("./worker.ts", import.meta.url)` in a remote module. In the project's own
+    /// modules such paths are found as files.
     fn visit_new_expr(&mut self, new: &NewExpr) {
         new.visit_children_with(self);
         let is_url = matches!(&*new.callee, Expr::Ident(name) if &*name.sym == "URL");

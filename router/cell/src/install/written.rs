@@ -1,38 +1,44 @@
-//! What this process writes, as the kernel counts it: the bound of an installation, and the pace of its unpacking.
+//! The bytes that this process writes, as the kernel counts them: they bound an installation and
+//! pace its unpacking.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of all files of one installation. A tarball of a megabyte can have a gigabyte in it.
-const MAX: u64 = 4 << 30;
+/// Bytes of all files of one installation. A tarball of a megabyte can hold a gigabyte.
+const MAX_WRITTEN: u64 = 4 << 30;
 
-/// Of what is unpacked, that which is not written yet: it is in memory.
-const UNWRITTEN: u64 = 256 << 20;
+/// Unpacked bytes that are not written yet, and so are in memory.
+const MAX_UNWRITTEN: u64 = 256 << 20;
 
-/// When nothing is written for so long, all is: what a tarball holds besides its files was counted as well.
+/// The time without writes after which everything counts as written: the size of a tarball includes
+/// more than its files.
 const IDLE: Duration = Duration::from_millis(500);
 
-const LOOK: Duration = Duration::from_millis(20);
+/// The interval between two readings of the kernel's count.
+const INTERVAL: Duration = Duration::from_millis(20);
 
+/// The count of the bytes that this process has written.
 #[derive(Debug)]
-pub(super) struct Written {
-    /// `None`: this kernel does not count.
+pub(super) struct WrittenBytes {
+    /// `None`: this kernel has no count.
     io: Option<File>,
     pace: Mutex<Pace>,
 }
 
 #[derive(Debug)]
 struct Pace {
-    /// What will be written when all that may be unpacked is.
+    /// The count once everything that may be unpacked is written.
     promised: u64,
+    /// The last count.
     seen: u64,
+    /// The time since the last change of the count.
     since: Instant,
 }
 
-impl Written {
-    /// To be called before the process is confined.
+impl WrittenBytes {
+    /// Opens the kernel's count. Must be called before the process is confined.
     pub(super) fn open() -> Self {
         let pace = Pace { promised: 0, seen: 0, since: Instant::now() };
         Self { io: File::open("/proc/self/io").ok(), pace: Mutex::new(pace) }
@@ -45,20 +51,20 @@ impl Written {
         text.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse().ok()
     }
 
-    /// Ends when it is too much, with what there is to say of it.
-    pub(super) async fn too_much(&self) -> String {
-        while self.bytes().is_none_or(|bytes| bytes <= MAX) {
-            tokio::time::sleep(LOOK).await;
+    /// Waits until the process has written too much. Returns the error.
+    pub(super) async fn limit_exceeded(&self) -> String {
+        while self.bytes().is_none_or(|bytes| bytes <= MAX_WRITTEN) {
+            tokio::time::sleep(INTERVAL).await;
         }
-        format!("the packages of one project are more than {} GB, unpacked", MAX >> 30)
+        format!("the packages of one project are more than {} GB, unpacked", MAX_WRITTEN >> 30)
     }
 
     /// Waits until a tarball may be unpacked.
     pub(super) async fn make_room(&self, tarball: &[u8]) {
         while let Some(written) = self.bytes()
-            && !self.pace.lock().expect("no panic while it is held").admits(unpacked(tarball), written)
+            && !self.pace.lock().unwrap_or_else(PoisonError::into_inner).admits(unpacked(tarball), written)
         {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(INTERVAL).await;
         }
     }
 }
@@ -72,7 +78,7 @@ impl Pace {
         if is_idle || written != self.seen {
             (self.seen, self.since) = (written, Instant::now());
         }
-        let admits = self.promised < written.saturating_add(UNWRITTEN);
+        let admits = self.promised < written.saturating_add(MAX_UNWRITTEN);
         if admits {
             self.promised = self.promised.max(written).saturating_add(size);
         }
@@ -80,7 +86,8 @@ impl Pace {
     }
 }
 
-/// As the end of a gzip file tells, which may lie: memory is bounded all the same.
+/// Returns the unpacked size by the end of a gzip file. It may be wrong: memory is bounded
+/// nevertheless.
 fn unpacked(tarball: &[u8]) -> u64 {
     tarball.last_chunk().map_or(0, |size| u32::from_le_bytes(*size).into())
 }
@@ -93,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_counted() {
-        let written = Written::open();
+        let written = WrittenBytes::open();
         let before = written.bytes().expect("this kernel counts");
         tempfile::tempfile().unwrap().write_all(&[0; 4096]).unwrap();
         assert!(written.bytes().unwrap() >= before + 4096);
@@ -102,10 +109,10 @@ mod tests {
     #[test]
     fn what_is_unpacked_waits_for_what_is_not_written_yet() {
         let mut pace = Pace { promised: 0, seen: 0, since: Instant::now() };
-        assert!(pace.admits(UNWRITTEN / 2, 1) && pace.admits(UNWRITTEN, 1) && !pace.admits(1, 1));
-        assert!(!pace.admits(1, UNWRITTEN / 2) && pace.admits(1, UNWRITTEN));
-        assert!(pace.admits(2 * UNWRITTEN, UNWRITTEN) && !pace.admits(1, UNWRITTEN));
+        assert!(pace.admits(MAX_UNWRITTEN / 2, 1) && pace.admits(MAX_UNWRITTEN, 1) && !pace.admits(1, 1));
+        assert!(!pace.admits(1, MAX_UNWRITTEN / 2) && pace.admits(1, MAX_UNWRITTEN));
+        assert!(pace.admits(2 * MAX_UNWRITTEN, MAX_UNWRITTEN) && !pace.admits(1, MAX_UNWRITTEN));
         pace.since -= 2 * IDLE;
-        assert!(pace.admits(1, UNWRITTEN));
+        assert!(pace.admits(1, MAX_UNWRITTEN));
     }
 }

@@ -1,10 +1,9 @@
-//! Files among the assets that are not served: the lines of a .gitignore (`.assetsignore` of
-//! Cloudflare's).
+//! Static files that are not served, by lines as in a .gitignore (Cloudflare's `.assetsignore`).
 
 use super::is_covered;
 
-/// Returns `true` if the lines exclude the file with this path from the root. The last line that matches
-/// decides; `*` stands for slashes too, so that rather more is excluded.
+/// Returns `true` if the lines exclude the file with this path from the root. The last line that
+/// matches decides; `*` stands for slashes too, so that rather too much is excluded.
 pub(super) fn covers(lines: &[String], path: &str) -> bool {
     let rules = lines.iter().rev().filter_map(|line| Rule::parse(line));
     rules.into_iter().find(|rule| rule.matches(path)).is_some_and(|rule| !rule.is_exception)
@@ -13,7 +12,7 @@ pub(super) fn covers(lines: &[String], path: &str) -> bool {
 struct Rule<'a> {
     pattern: &'a str,
     is_exception: bool,
-    /// It is about paths from the root, and not about names in any folder.
+    /// `true`: the pattern is for paths from the root, not for names in any folder.
     is_anchored: bool,
 }
 
@@ -30,7 +29,7 @@ impl<'a> Rule<'a> {
         (!pattern.is_empty()).then_some(Self { pattern, is_exception, is_anchored })
     }
 
-    /// Returns `true` if it is about the file, or about a folder above it.
+    /// Returns `true` if the rule matches the file or a folder above it.
     fn matches(&self, path: &str) -> bool {
         if !self.is_anchored {
             return path.split('/').any(|name| is_covered(self.pattern, name));

@@ -26,9 +26,9 @@ fn assets(html: HtmlHandling) -> Assets {
 /// A file without its root, `-> path` for a redirect, or nothing.
 fn found(html: HtmlHandling, path: &str) -> String {
     match assets(html).find(path, has) {
-        Found::File(file) => file.strip_prefix("site/").expect("it is below the root").to_owned(),
-        Found::Redirect { to, .. } => format!("-> {to}"),
-        Found::Nothing => String::new(),
+        AssetMatch::File(file) => file.strip_prefix("site/").expect("files are below the root").to_owned(),
+        AssetMatch::Redirect { to, .. } => format!("-> {to}"),
+        AssetMatch::Nothing => String::new(),
     }
 }
 
@@ -82,7 +82,7 @@ fn nothing_hidden_no_configuration_and_nothing_outside_is_found() {
 fn a_redirect_leads_to_a_path_of_the_same_site() {
     let has = |path: &str| path == "\\evil.example/index.html" || path == "a?b#c/index.html";
     let redirect = |path: &str| Assets::default().find(path, has);
-    let to = |to: &str| Found::Redirect { to: to.to_owned(), permanent: true };
+    let to = |to: &str| AssetMatch::Redirect { to: to.to_owned(), permanent: true };
     assert_eq!(redirect("//%5Cevil.example"), to("/%5Cevil.example/"));
     assert_eq!(redirect("/a%3Fb%23c"), to("/a%3Fb%23c/"));
 }

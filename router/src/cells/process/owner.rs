@@ -98,7 +98,7 @@ impl Owner {
             Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
             Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
-            Ok(FromCell::OutOfRoom) => {
+            Ok(FromCell::OutOfSpace) => {
                 // One for each count is no flood.
                 if self.recount.ask() {
                     messages.leave_out();

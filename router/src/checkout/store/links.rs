@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use switchyard_protocol::{Link, Target, fetched};
+use switchyard_protocol::{LinkTarget, PackageLink, fetched};
 
 use crate::checkout::node_modules::{NodeModules, clear};
 use crate::project::NODE_MODULES;
@@ -26,7 +26,7 @@ const UNFINISHED: &str = ".new-links";
 ///
 /// # Errors
 /// The list cannot be read or parsed.
-pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
+pub(super) fn read(folder: &Path) -> io::Result<Vec<PackageLink>> {
     let mut text = Vec::new();
     match fs::File::open(folder.join(fetched::LINKS)) {
         Ok(file) => file.take(MAX_LIST).read_to_end(&mut text)?,
@@ -41,7 +41,12 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Link>> {
 ///
 /// # Errors
 /// A folder or link cannot be made or removed.
-pub(super) fn create(dir: &Path, folder: &Path, links: &[Link], of_volume: &NodeModules) -> io::Result<()> {
+pub(super) fn create(
+    dir: &Path,
+    folder: &Path,
+    links: &[PackageLink],
+    of_volume: &NodeModules,
+) -> io::Result<()> {
     let unfinished = dir.with_file_name(UNFINISHED);
     clear(&unfinished)?;
     make(&unfinished)?;
@@ -107,10 +112,10 @@ fn link_to(target: &Path, node_modules: &Path, name: &Path) -> io::Result<()> {
 }
 
 /// Returns the folder that a link leads to, or `None` if it may not lead there.
-fn target(dir: &Path, folder: &Path, to: &Target) -> Option<PathBuf> {
+fn target(dir: &Path, folder: &Path, to: &LinkTarget) -> Option<PathBuf> {
     match to {
-        Target::Fetched(path) => is_plain(Path::new(path)).then(|| folder.join(path)),
-        Target::Project(path) => within(dir, Path::new(path)),
+        LinkTarget::Fetched(path) => is_plain(Path::new(path)).then(|| folder.join(path)),
+        LinkTarget::Project(path) => within(dir, Path::new(path)),
     }
 }
 
@@ -193,8 +198,10 @@ mod tests {
         {
             fs::create_dir_all(path).unwrap();
         }
-        let project = |at: &str, to: &str| Link { at: at.to_owned(), to: Target::Project(to.to_owned()) };
-        let fetched = |at: &str, to: &str| Link { at: at.to_owned(), to: Target::Fetched(to.to_owned()) };
+        let project =
+            |at: &str, to: &str| PackageLink { at: at.to_owned(), to: LinkTarget::Project(to.to_owned()) };
+        let fetched =
+            |at: &str, to: &str| PackageLink { at: at.to_owned(), to: LinkTarget::Fetched(to.to_owned()) };
         let links = [
             project("node_modules/@w/say", "packages/say"),
             fetched("packages/say/node_modules/z", "node_modules/z"),
