@@ -327,7 +327,7 @@ fn deployed(changes: &[Change]) -> Vec<Deployed> {
             project: change.project().clone(),
             digest: tree.map(|tree| tree.digest),
             version: tree.map(|tree| format!("{}@{}", tree.project, tree.digest.short())),
-            own: None,
+            own_digest: None,
             previous: None,
             incarnation: Incarnation::FIRST,
             removal: None,

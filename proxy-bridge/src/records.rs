@@ -54,7 +54,7 @@ pub struct Deployed {
     pub version: Option<String>,
     /// The digest of the files that were deployed, when the version has included ones too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub own: Option<Digest>,
+    pub own_digest: Option<Digest>,
     /// What was live before, at the first router that tells of it.
     pub previous: Option<String>,
     /// The incarnation that was deployed or removed.
@@ -70,7 +70,7 @@ pub struct Deployed {
 impl Deployed {
     /// The digest of the files that were deployed.
     pub fn files_digest(&self) -> Option<Digest> {
-        self.own.or(self.digest)
+        self.own_digest.or(self.digest)
     }
 }
 
@@ -248,7 +248,7 @@ pub(super) mod tests {
                 project: ProjectName::parse("blog").unwrap(),
                 digest: Some(Digest::from([7; 32])),
                 version: Some("blog@070707070707".into()),
-                own: None,
+                own_digest: None,
                 previous: None,
                 incarnation: Incarnation::FIRST,
                 removal: None,

@@ -293,7 +293,7 @@ pub async fn fetch(
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail));
     }
     let detail = format!("no router that answers keeps {project}@{digits}: {}", away.join("; "));
-    Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail))
+    Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail))
 }
 
 pub fn unknown_project(project: &ProjectName) -> Problem {

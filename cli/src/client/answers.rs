@@ -46,7 +46,7 @@ pub(super) struct Deployed {
     pub(super) digest: Option<String>,
     /// The digest of the files that were deployed, when the version has included ones too.
     #[serde(default)]
-    pub(super) own: Option<String>,
+    pub(super) own_digest: Option<String>,
     pub(super) version: Option<String>,
     /// The rest that is kept, when it was removed.
     pub(super) removal: Option<Removal>,

@@ -105,7 +105,7 @@ fn other_content(upload: &Upload, record: &Record) -> Option<String> {
     let differs = |(project, files): &&(_, super::files::Files)| {
         let project: &switchyard_contract::project::ProjectName = project;
         let told = record.projects.iter().find(|deployed| deployed.project == project.as_str());
-        let digest = told.and_then(|deployed| deployed.own.as_deref().or(deployed.digest.as_deref()));
+        let digest = told.and_then(|deployed| deployed.own_digest.as_deref().or(deployed.digest.as_deref()));
         digest.is_some_and(|digest| digest != files.digest.to_string())
     };
     let (project, files) = upload.projects.iter().find(differs)?;

@@ -234,7 +234,7 @@ impl Scene {
         let died = events.wait_for(EventType::CellDied, name).await;
         let death = died.data.death.expect("it says how");
         assert!(reasons.contains(&death.reason), "{name}: {death:?}");
-        let shown = self.status(name).await.deaths;
+        let shown = self.status(name).await.crashes;
         assert!(shown.iter().any(|shown| shown.death == death), "{name}: {shown:?} has no {death:?}");
         death.reason
     }

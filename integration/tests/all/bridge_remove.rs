@@ -305,7 +305,7 @@ async fn whole(routers: &Replicas, bridge: &Bridge, volume: &Volume, visits: &mu
         for router in routers.iter() {
             let status = router.admin.client.get("/projects/a").await;
             let serves = status.status == 200 && !status.json()["live"].is_null();
-            agree &= serves == there && (!there || status.json()["held"].is_null());
+            agree &= serves == there && (!there || status.json()["held_by"].is_null());
         }
         agree
     })

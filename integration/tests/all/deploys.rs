@@ -42,7 +42,7 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
     let mut events = router.events().await;
     events.wait_live("a").await;
     router.admin.hold("d", &["a"]).await;
-    assert_eq!(router.admin.project("a").await.held.as_deref(), Some("d"));
+    assert_eq!(router.admin.project("a").await.held_by.as_deref(), Some("d"));
     volume.write("a/main.ts", hello("two"));
     all_is_seen(&volume, &mut events).await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
@@ -57,7 +57,7 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
     let version = router.public.get("/a/").await.version().map(str::to_owned);
     let reported = within("a reload that was asked for meanwhile is answered", asked).await.unwrap();
     assert_eq!(reported.version, version);
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn a_deploy_that_nothing_is_heard_of_is_let_go() {
     volume.write("a/main.ts", hello("two"));
     events.wait_live("a").await;
     assert_eq!(router.public.get("/a/").await.text(), "two");
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
     router.admin.try_publish("d").await.assert_problem(404, "unknown-deploy");
 
     // In the middle of a build: who waits for it is told, and what it gives is not published.
@@ -273,7 +273,7 @@ async fn a_call_that_comes_to_nothing_says_why() {
     let problem = admin.try_hold("d2", &["b", "a"]).await.assert_problem(409, "held");
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("d1") && detail.contains("project a"), "{problem}");
-    assert_eq!(admin.project("b").await.held, None, "all or none");
+    assert_eq!(admin.project("b").await.held_by, None, "all or none");
     admin.try_hold("d1", &["a", "b"]).await.assert_problem(400, "bad-request");
     admin.try_publish("d1").await.assert_problem(409, "not-built");
     for path in ["/_deploys/none/build", "/_deploys/none/publish"] {

@@ -63,8 +63,8 @@ async fn a_crash_loop_ends_by_itself_and_a_new_version_begins_anew() {
     assert_eq!(refused.header("retry-after"), None, "nothing changes by waiting");
     assert!(!problem.to_string().contains("exit"), "how it died is none of the caller's business: {problem}");
     let told = router.admin.project("a").await;
-    assert_eq!((told.state, told.pid, told.deaths.len()), (State::Stopped, None, PAUSES.len()));
-    assert!(told.deaths.iter().all(|died| died.death.code == Some(3)), "{:?}", told.deaths);
+    assert_eq!((told.state, told.pid, told.crashes.len()), (State::Stopped, None, PAUSES.len()));
+    assert!(told.crashes.iter().all(|died| died.death.code == Some(3)), "{:?}", told.crashes);
     let error = told.error.expect("operators are told why").message;
     assert!(
         error.contains("8 times") && error.contains("exit code 3") && error.contains("/_reload/a"),

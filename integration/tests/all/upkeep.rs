@@ -85,7 +85,7 @@ async fn an_idle_process_ends_and_the_next_request_has_another_one_started() {
     let again = router.admin.project("a").await;
     assert_eq!(again.state, State::Live);
     assert!(again.pid.is_some() && again.pid != first);
-    assert_eq!(again.deaths.len(), 0);
+    assert_eq!(again.crashes.len(), 0);
     assert_eq!(router.admin.project("b").await.pid, other, "who does not ask for it is kept");
 }
 
@@ -183,7 +183,7 @@ async fn a_process_that_dies_is_replaced_while_the_others_serve() {
     }
     eventually("there are three again", || async { pids(&router).await.len() == 3 }).await;
     let status = router.admin.project("a").await;
-    assert_eq!((status.state, status.deaths.len()), (State::Live, 1));
+    assert_eq!((status.state, status.crashes.len()), (State::Live, 1));
     assert_eq!(status.pids.iter().filter(|pid| before.contains(pid)).count(), 2);
 }
 

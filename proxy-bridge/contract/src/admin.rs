@@ -83,9 +83,9 @@ pub struct Status {
     /// The claims, its own or of others, that it keeps from others or others from it; at most 20 of them.
     #[serde(default)]
     pub conflicts: Vec<RouteConflict>,
-    /// The deploy that holds it: see [`Hold`].
+    /// The id of the deploy that holds the project, see [`Hold`]. `None` while none does.
     #[serde(default)]
-    pub held: Option<String>,
+    pub held_by: Option<String>,
     /// The number of the last event that tells of it, 0 if none: what tells an answer that is newer
     /// than an event from one that is older.
     #[serde(default)]
@@ -93,9 +93,9 @@ pub struct Status {
     /// What the live version (or, without one, the newest) may do. None until its files were read.
     #[serde(default)]
     pub grants: Option<Grants>,
-    /// Cells of it that ended by themselves, the newest first.
+    /// The last cells of the project that ended unexpectedly, the newest first.
     #[serde(default)]
-    pub deaths: Vec<Died>,
+    pub crashes: Vec<Died>,
     /// The entry of the live version (or, without one, of the newest). None until its files were read.
     #[serde(default)]
     pub entry: Option<ChosenEntry>,
@@ -259,9 +259,9 @@ pub struct Report {
     pub outcome: Outcome,
     pub digest: Option<String>,
     pub version: Option<String>,
-    /// The digest of the project's own files, when `digest` is of included ones too.
+    /// The digest of the project's own files. Absent unless `digest` covers included files too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub own: Option<String>,
+    pub own_digest: Option<String>,
     pub error: Option<Diagnostic>,
     pub timings_ms: Timings,
 }
@@ -274,7 +274,7 @@ impl Report {
             outcome,
             digest: None,
             version: None,
-            own: None,
+            own_digest: None,
             error: None,
             timings_ms: Timings::default(),
         }

@@ -72,11 +72,11 @@ impl Job {
     pub(super) fn built(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
-                let Some(own) = report.own.as_ref().and_then(|own| own.parse().ok()) else { continue };
+                let Some(own) = report.own_digest.as_ref().and_then(|own| own.parse().ok()) else { continue };
                 let projects = &mut state.record.projects;
                 let deployed = projects.iter_mut().find(|one| one.project.as_str() == report.project);
                 if let Some(deployed) = deployed {
-                    deployed.own = Some(own);
+                    deployed.own_digest = Some(own);
                     deployed.digest = report.digest.as_ref().and_then(|digest| digest.parse().ok());
                     deployed.version.clone_from(&report.version);
                 }

@@ -399,10 +399,10 @@ impl Project {
             routes: self.routes().iter().map(ToString::to_string).collect(),
             claims: self.claimed.allowed().to_vec(),
             conflicts: self.conflicts.clone(),
-            held: self.deploy.clone(),
+            held_by: self.deploy.clone(),
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),
-            deaths: self.deaths.iter().cloned().collect(),
+            crashes: self.deaths.iter().cloned().collect(),
             entry: self.shown_plan().map(|plan| (&plan.order.entry).into()),
             crons: self.crons(),
         };
@@ -426,7 +426,7 @@ impl Project {
             outcome,
             digest: version.map(|version| version.digest.to_string()),
             version: version.map(ToString::to_string),
-            own: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
+            own_digest: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
             error,
             timings_ms: self.attempt.timings(),
         }

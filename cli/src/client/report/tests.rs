@@ -81,7 +81,7 @@ fn a_refused_upload_names_part_and_field() {
 
 #[test]
 fn silent_routers_are_named_with_where_the_files_are() {
-    let problem = json!({"type": "urn:switchyard:problem:routers-silent",
+    let problem = json!({"type": "urn:switchyard:problem:routers-unreachable",
         "detail": "one router did not answer; the files are on the volume", "routers": routers(&[Some("live"), None])});
     let (_, err, exit) = failed(504, &problem, false);
     assert_eq!(err, "one router did not answer; the files are on the volume\n  r1: no connection\n");

@@ -71,7 +71,7 @@ async fn refusals_end_with_two_and_silence_of_routers_with_three() {
         (401, "unauthorized", 2),
         (409, "deploy-under-way", 2),
         (503, "busy", 3),
-        (504, "routers-silent", 3),
+        (504, "routers-unreachable", 3),
     ];
     for (status, slug, exit) in table {
         let bridge = FakeBridge::answering([Reply::Json(status, problem(slug, "because"))]).await;

@@ -287,7 +287,7 @@ impl Run {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-routers", detail)
         } else {
             let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail)
         };
         Err((Outcome::Unreachable, problem))
     }

@@ -25,7 +25,7 @@ impl Verdict {
             };
             let as_deployed = match change.digest() {
                 Some(deployed) => {
-                    let read = report.own.as_ref().or(report.digest.as_ref());
+                    let read = report.own_digest.as_ref().or(report.digest.as_ref());
                     read.is_none_or(|digest| *digest == deployed.to_string())
                 }
                 None => report.outcome == admin::Outcome::Removed,
