@@ -32,6 +32,7 @@ use super::routers::{Routers, Taken};
 use super::tokens::{Caller, Tokens};
 use super::upload::Limits;
 use switchyard_contract::bounds;
+use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::verifier::Verifier;
 use switchyard_edge::connections::{self, Connection, Connections, Held, Kind, Permit};
@@ -293,7 +294,7 @@ fn switch(text: Option<&str>, name: &'static str, default: bool) -> Result<bool,
 /// # Errors
 /// 403 unless `caller` may read of `project`.
 fn readable(caller: &Caller, project: &ProjectName) -> Result<(), Problem> {
-    caller.check(super::tokens::Action::Read, project)
+    caller.check(Action::Read, project)
 }
 
 #[cfg(test)]

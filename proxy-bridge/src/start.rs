@@ -15,10 +15,11 @@ use super::deploys::{self, Deploys};
 use super::files::{Files, admin_token};
 use super::forward;
 use super::metrics::Metrics;
-use super::records::{Record, Records};
+use super::records::RecordStore;
 use super::routers::{self, Routers};
 use super::tokens::Tokens;
 use super::volume::{Unfinished, Volume};
+use switchyard_contract::deploy::DeployRecord;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::verifier::Verifier;
 use switchyard_edge::gate::Gate;
@@ -32,7 +33,7 @@ pub struct Ready {
     forward: Option<TcpListener>,
     volume: Volume,
     unfinished: Vec<Unfinished>,
-    records: (Records, Vec<Record>),
+    records: (RecordStore, Vec<DeployRecord>),
     tokens: Tokens,
     verifier: Verifier,
     admin_token: Option<String>,
@@ -65,7 +66,7 @@ pub fn prepare(config: Config) -> Result<Ready, Vec<Problem>> {
     let admin_token = admin_token.map_err(|message| keep("admin-token-file", message)).ok();
     let volume = Volume::open(&config.projects).map_err(|error| keep("projects", error.to_string())).ok();
     let records = volume.as_ref().and_then(|(volume, _)| {
-        let records = Records::open(volume.state_dir().join("deploys"));
+        let records = RecordStore::open(volume.state_dir().join("deploys"));
         records
             .map_err(|error| keep("projects", format!("the records of deploys cannot be read: {error}")))
             .ok()

@@ -10,33 +10,22 @@
 
 mod file;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use self::file::Entry;
 use super::problem::Problem;
+use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
 
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
-
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    Deploy,
-    Rollback,
-    Delete,
-    Read,
-}
 
 /// Whoever a request comes from.
 #[derive(Debug, Clone)]
@@ -63,25 +52,6 @@ enum Pattern {
 pub struct Tokens {
     file: Option<PathBuf>,
     grants: RwLock<Vec<Arc<Grant>>>,
-}
-
-impl Action {
-    const ALL: [Self; 4] = [Self::Deploy, Self::Rollback, Self::Delete, Self::Read];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deploy => "deploy",
-            Self::Rollback => "rollback",
-            Self::Delete => "delete",
-            Self::Read => "read",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 impl Tokens {

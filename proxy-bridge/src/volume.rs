@@ -30,7 +30,7 @@ pub use self::register::Register;
 pub use self::staging::{Ending, PutBack, Staging};
 use super::upload::Tree;
 use switchyard_contract::digest::Digest;
-use switchyard_contract::incarnation::{Data, Incarnation};
+use switchyard_contract::incarnation::{DataFate, Incarnation};
 use switchyard_contract::project::ProjectName;
 
 /// The folder of the bridge's own; routers leave names with a dot alone.
@@ -55,7 +55,7 @@ pub enum Change {
     Put(Tree),
     /// Files of an incarnation that a removal had ended, and that this brings back.
     BringBack(Tree, Incarnation),
-    Remove(ProjectName, Data),
+    Remove(ProjectName, DataFate),
 }
 
 /// A deploy in which a bridge was killed.

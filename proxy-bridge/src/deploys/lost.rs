@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::rounds::insist;
-use crate::records::Records;
+use crate::records::RecordStore;
 use crate::routers::{Router, Routers};
 
 /// A router that hangs for longer has most probably been killed, and the call that it did not read
@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Has every router let go of `deploys`, in which a bridge was killed before they changed anything,
 /// and then forgets them. A router that does not answer `within` lets go by itself when its lease
 /// is over.
-pub(super) async fn let_go(routers: Routers, records: Records, deploys: Vec<String>, within: Duration) {
+pub(super) async fn let_go(routers: Routers, records: RecordStore, deploys: Vec<String>, within: Duration) {
     let until = Instant::now() + within;
     let mut changed = routers.changed();
     let mut free = BTreeSet::new();

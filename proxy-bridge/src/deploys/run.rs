@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use super::rounds::{Quorum, any_reachable};
 use super::{Job, Shared, lost};
 use crate::problem::Problem;
-use crate::records::{Outcome, Phase, Removal};
 use crate::routers::Router;
 use crate::volume::{Change, Ending, Register, Staging, VolumeError};
+use switchyard_contract::deploy::{DeployOutcome, DeployPhase, Removal};
 
 /// A deploy that goes through its phases.
 pub(super) struct Run {
@@ -39,7 +39,7 @@ pub(super) struct Run {
 }
 
 /// Why a deploy ends without success.
-type End = (Outcome, Problem);
+type End = (DeployOutcome, Problem);
 
 impl Run {
     pub(super) fn new(
@@ -89,9 +89,9 @@ impl Run {
     }
 
     /// Whoever asked for it was answered already, and what they were told is to be so.
-    async fn settle_answered(mut self, outcome: Outcome) {
+    async fn settle_answered(mut self, outcome: DeployOutcome) {
         let id = self.staging_id();
-        if !matches!(outcome, Outcome::Live | Outcome::Removed)
+        if !matches!(outcome, DeployOutcome::Live | DeployOutcome::Removed)
             && let Err((_, problem)) = self.blocking(|staging, _| staging.put_back()).await
         {
             tracing::error!(deploy = id, "the old files are still not back: {}", problem.detail());
@@ -111,8 +111,8 @@ impl Run {
         any_reachable(routers, &routers.all(), self.until).await;
     }
 
-    async fn phases(&mut self) -> Result<Outcome, End> {
-        self.job.begin(Phase::Store);
+    async fn phases(&mut self) -> Result<DeployOutcome, End> {
+        self.job.begin(DeployPhase::Store);
         self.note_previous();
         let record = self.job.record();
         let records = self.shared.records.clone();
@@ -131,7 +131,7 @@ impl Run {
         self.build_and_publish().await
     }
 
-    async fn build_and_publish(&mut self) -> Result<Outcome, End> {
+    async fn build_and_publish(&mut self) -> Result<DeployOutcome, End> {
         let ready = async {
             self.build().await?;
             self.commit().await
@@ -141,7 +141,7 @@ impl Run {
         }
         self.publish().await?;
         let removed = self.changes.iter().all(|change| change.tree().is_none());
-        Ok(if removed { Outcome::Removed } else { Outcome::Live })
+        Ok(if removed { DeployOutcome::Removed } else { DeployOutcome::Live })
     }
 
     /// Notes on the volume what ends and what begins with this deploy.
@@ -174,7 +174,7 @@ impl Run {
 
     /// Puts the old trees back, unless they are to stay. Returns the projects that were left as they are.
     async fn put_back(&mut self, (outcome, _): &End) -> Vec<String> {
-        if self.keep && *outcome == Outcome::Failed {
+        if self.keep && *outcome == DeployOutcome::Failed {
             return self.changes.iter().map(|change| change.project().to_string()).collect();
         }
         let id = self.staging_id();
@@ -191,7 +191,7 @@ impl Run {
         }
     }
 
-    async fn end(mut self, end: Result<Outcome, End>) {
+    async fn end(mut self, end: Result<DeployOutcome, End>) {
         // Before the answer: what was answered is never undone by a start that finds the journal.
         if let Err((_, problem)) = self.blocking(|staging, _| staging.settle()).await {
             tracing::error!(
@@ -232,7 +232,7 @@ impl Run {
                 "volume-failed",
                 "a step on the volume broke off: the log says more; the next start takes the deploy up",
             );
-            (Outcome::Refused, problem)
+            (DeployOutcome::Refused, problem)
         };
         let mut staging = self.staging.take().ok_or_else(lost)?;
         let changes = self.changes.clone();
@@ -245,7 +245,7 @@ impl Run {
             lost()
         })?;
         self.staging = Some(staging);
-        result.map_err(|error| (Outcome::Refused, error.into()))
+        result.map_err(|error| (DeployOutcome::Refused, error.into()))
     }
 
     fn note_previous(&self) {

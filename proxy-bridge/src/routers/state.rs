@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use switchyard_contract::admin::{Projects, State as ProjectState, Status, VersionName};
+use switchyard_contract::admin::{ProjectState, Projects, Status, VersionName};
 use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::incarnation::Incarnation;
 

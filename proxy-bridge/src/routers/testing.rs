@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{RouterAddress, Routers, Settings};
-use switchyard_contract::admin::{Projects, State, Status, VersionName};
+use switchyard_contract::admin::{ProjectState, Projects, Status, VersionName};
 use switchyard_contract::event::{Event, EventData, EventType, Timings};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::route::Claim;
@@ -171,7 +171,7 @@ impl FakeRouter {
             VersionName { digest: digest(digit), version: format!("{project}@{}", &digest(digit)[..12]) };
         let event = told.event(EventType::ReloadLive, project, Some(&version));
         let status = told.status(project);
-        (status.state, status.live) = (State::Live, Some(version));
+        (status.state, status.live) = (ProjectState::Live, Some(version));
         event
     }
 
@@ -253,7 +253,7 @@ impl Told {
         self.changed.insert(project.to_owned(), self.revision);
         self.projects.entry(project.to_owned()).or_insert_with(|| Status {
             name: project.to_owned(),
-            state: State::Building,
+            state: ProjectState::Building,
             on_disk: None,
             live: None,
             last_good: None,

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::testing::{FakeRouter, LONG, all_ready, digest, following, until};
 use super::*;
 use futures_util::StreamExt as _;
-use switchyard_contract::admin::{Hold, Outcome};
+use switchyard_contract::admin::{Hold, ReloadOutcome};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::sse::SseEvent;
 
@@ -347,7 +347,7 @@ async fn a_call_carries_the_token_and_brings_the_answer() {
     let reports = json!({"projects": [{"project": "blog", "outcome": "built", "digest": digest('a'),
         "version": "blog@aaaaaaaaaaaa", "error": null, "timings_ms": {}}]});
     fake.script("POST /_deploys/d1/build", 200, &reports.to_string());
-    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, Outcome::Built);
+    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, ReloadOutcome::Built);
     fake.script("DELETE /_deploys/d1", 204, "");
     router.release("d1").await.unwrap();
 }

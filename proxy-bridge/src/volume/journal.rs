@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Change, Register, VolumeError, sync_folder};
 use crate::upload::Tree;
 use switchyard_contract::digest::{Digest, is_counted, is_entered};
-use switchyard_contract::incarnation::{Data, Incarnation, Incarnations};
+use switchyard_contract::incarnation::{DataFate, Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 
 const FILE: &str = "journal.json";
@@ -29,7 +29,7 @@ pub(super) struct Entry {
     pub(super) put: Option<Put>,
     /// The fate of its data when it is taken away.
     #[serde(default)]
-    pub(super) data: Data,
+    pub(super) data: DataFate,
     /// The incarnation that is brought back with the tree.
     #[serde(default)]
     pub(super) brings_back: Option<BringsBack>,

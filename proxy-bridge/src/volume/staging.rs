@@ -14,7 +14,7 @@ use super::carry::carry_over;
 use super::folder::Folder;
 use super::journal::{Entry, Identity, Journal, listing};
 use super::{Change, NEW, OLD, Register, VolumeError, rename, sync_folder};
-use switchyard_contract::incarnation::{Ended, Incarnations};
+use switchyard_contract::incarnation::{EndedIncarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 use switchyard_program::removal::try_remove;
 
@@ -201,7 +201,7 @@ impl Staging {
     }
 
     /// The incarnation that this deploy has ended by taking the project away.
-    fn ended(&self, entry: &Entry) -> Option<Ended> {
+    fn ended(&self, entry: &Entry) -> Option<EndedIncarnation> {
         let incarnations = self.register.of(&entry.project).ok().filter(|_| entry.put.is_none())?;
         incarnations.ended.into_iter().find(|ended| ended.deploy == self.deploy())
     }

@@ -115,7 +115,7 @@ fn a_project_can_be_taken_away_and_put_back() {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
         let mut staging = volume.stage("d1").unwrap();
-        let changes = [Change::Remove(name("blog"), Data::Keep)];
+        let changes = [Change::Remove(name("blog"), DataFate::Keep)];
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         assert_eq!(scene.tree("blog"), None);
@@ -336,7 +336,7 @@ fn ending() -> Ending {
 }
 
 /// Takes `blog` away, up to and with the point of no return.
-fn remove_blog(volume: &Volume, deploy: &str, data: Data) -> Staging {
+fn remove_blog(volume: &Volume, deploy: &str, data: DataFate) -> Staging {
     let mut staging = volume.stage(deploy).unwrap();
     let changes = [Change::Remove(name("blog"), data)];
     staging.store(&changes).unwrap();
@@ -350,7 +350,7 @@ fn a_removal_is_undone_by_nobody_once_it_is_committed() {
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
-        let staging = remove_blog(&volume, "d1", Data::Delete);
+        let staging = remove_blog(&volume, "d1", DataFate::Delete);
         let noted = volume.register().of(&name("blog")).unwrap();
         assert_eq!(noted.last_removal().unwrap().version.as_deref(), Some("blog@1"));
         assert!(!noted.current.is_first());
@@ -375,7 +375,7 @@ fn an_incarnation_that_is_brought_back_is_current_before_its_files_are_there_and
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
-        remove_blog(&volume, "d1", Data::Keep).finish().unwrap();
+        remove_blog(&volume, "d1", DataFate::Keep).finish().unwrap();
         let removed = volume.register().of(&name("blog")).unwrap();
         let mut staging = volume.stage("d2").unwrap();
         let Change::Put(tree) = put(&staging, "blog", "back") else { unreachable!() };
@@ -435,7 +435,7 @@ fn a_root_that_becomes_another_folder_is_followed_and_a_deploy_does_not_go_to_th
     assert!(matches!(volume.stage("d3"), Err(VolumeError::Missing { .. })));
     fs::rename(path("away"), path("two")).unwrap();
     volume.stage("d4").unwrap();
-    remove_blog(&volume, "d5", Data::Keep).finish().unwrap();
+    remove_blog(&volume, "d5", DataFate::Keep).finish().unwrap();
     assert_eq!(volume.register().removed().len(), 1);
     swap("one");
     volume.stage("d6").unwrap();

@@ -5,7 +5,7 @@ mod revisions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use switchyard_contract::admin::{Draining, State, Status, VersionName};
+use switchyard_contract::admin::{Draining, ProjectState, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::incarnation::Incarnation;
 
@@ -126,7 +126,7 @@ impl Shown {
     pub(crate) fn invalid(name: &str, error: Diagnostic) -> Self {
         let status = Status {
             name: name.to_owned(),
-            state: State::Invalid,
+            state: ProjectState::Invalid,
             on_disk: None,
             live: None,
             last_good: None,

@@ -11,10 +11,10 @@ use super::verdict::{Verdict, build_failed};
 use super::{End, Run};
 use crate::deploys::rounds::{Quorum, Refusal, Round, Silent, Terms, any_reachable, ask, insist, while_away};
 use crate::problem::Problem;
-use crate::records::{Outcome, Phase, Told};
 use crate::routers::{CallError, Presence, Router};
 use crate::volume::Change;
 use switchyard_contract::admin::{self, Hold, Report};
+use switchyard_contract::deploy::{DeployOutcome, DeployPhase, RouterReport};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 
@@ -37,7 +37,7 @@ const STALE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Run {
     pub(super) async fn hold(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Hold);
+        self.job.begin(DeployPhase::Hold);
         let who = self.shared.routers.all();
         if who.is_empty() {
             let problem = Problem::new(
@@ -45,7 +45,7 @@ impl Run {
                 "no-routers",
                 "no router is known: look at --router and --routers, and try again",
             );
-            return Err((Outcome::Unreachable, problem));
+            return Err((DeployOutcome::Unreachable, problem));
         }
         self.job.asks(who.iter().map(|router| router.name().to_owned()));
         self.quorum = match self.shared.settings.quorum {
@@ -81,7 +81,7 @@ impl Run {
 
     /// Has every router build what is on the volume.
     pub(super) async fn build(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Build);
+        self.job.begin(DeployPhase::Build);
         let mut who = self.held.clone();
         let mut silent = Vec::new();
         loop {
@@ -106,7 +106,7 @@ impl Run {
                 }
             }
             if let Some(reports) = bad {
-                return Err((Outcome::Failed, build_failed(&reports)));
+                return Err((DeployOutcome::Failed, build_failed(&reports)));
             }
             silent.append(&mut round.silent);
             self.still_ours().await?;
@@ -153,11 +153,11 @@ impl Run {
             "{project} was changed on the volume by somebody else during the deploy, and is served as it is there: look at it, and deploy again"
         );
         let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
-        Err((Outcome::Superseded, problem.with("project", project.as_str())))
+        Err((DeployOutcome::Superseded, problem.with("project", project.as_str())))
     }
 
     pub(super) async fn publish(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Publish);
+        self.job.begin(DeployPhase::Publish);
         let question = |router: Arc<Router>| self.publish_on(router);
         let round = ask(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
         let mut published = Vec::new();
@@ -247,10 +247,10 @@ impl Run {
                     let (published, incarnation) = self.published(change)?;
                     let status = status.filter(|status| status.incarnation == incarnation)?;
                     let live = status.live.filter(|live| live.digest == published.to_string())?;
-                    (Some(live.digest), Some(live.version), admin::Outcome::Live)
+                    (Some(live.digest), Some(live.version), admin::ReloadOutcome::Live)
                 }
                 Change::Remove(..) if router.is_ready() && status.is_none() => {
-                    (None, None, admin::Outcome::Removed)
+                    (None, None, admin::ReloadOutcome::Removed)
                 }
                 Change::Remove(..) => return None,
             };
@@ -289,7 +289,7 @@ impl Run {
             let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail)
         };
-        Err((Outcome::Unreachable, problem))
+        Err((DeployOutcome::Unreachable, problem))
     }
 
     pub(super) async fn release(&mut self) {
@@ -314,7 +314,7 @@ impl Run {
     }
 
     fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
-        self.job.told(Told { router: router.name().to_owned(), reports, error }, outcome);
+        self.job.told(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
     }
 
     fn order(&self) -> Hold {

@@ -28,12 +28,12 @@ impl Verdict {
                     let read = report.own_digest.as_ref().or(report.digest.as_ref());
                     read.is_none_or(|digest| *digest == deployed.to_string())
                 }
-                None => report.outcome == admin::Outcome::Removed,
+                None => report.outcome == admin::ReloadOutcome::Removed,
             };
             match report.outcome {
                 _ if !as_deployed => stale = true,
-                admin::Outcome::Failed => return Self::Bad(reports),
-                admin::Outcome::Removed if change.digest().is_some() => stale = true,
+                admin::ReloadOutcome::Failed => return Self::Bad(reports),
+                admin::ReloadOutcome::Removed if change.digest().is_some() => stale = true,
                 _ => {}
             }
         }
@@ -43,7 +43,7 @@ impl Verdict {
 
 /// What a deployer needs to mend it: the first project that failed, and its error.
 pub(super) fn build_failed(reports: &[Report]) -> Problem {
-    let failed = reports.iter().find(|report| report.outcome == admin::Outcome::Failed);
+    let failed = reports.iter().find(|report| report.outcome == admin::ReloadOutcome::Failed);
     let project = failed.map(|report| report.project.as_str()).unwrap_or_default();
     let error = failed.and_then(|report| report.error.clone()).unwrap_or_default();
     let first = error.message.lines().next().unwrap_or("it does not build").to_owned();
