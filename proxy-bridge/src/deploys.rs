@@ -4,7 +4,7 @@
 
 mod job;
 mod jobs;
-mod lost;
+mod release;
 mod rounds;
 mod run;
 mod ticket;
@@ -27,7 +27,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::records::RecordStore;
 use super::routers::Routers;
-use super::volume::{Change, Unfinished, Volume};
+use super::volume::{Change, UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
@@ -38,7 +38,7 @@ const MAX_CHORES: usize = 100;
 
 /// How deploys are done.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct DeploySettings {
     /// From the received upload to the answer.
     pub timeout: Duration,
     /// How many routers must publish; `None`: all that can be reached.
@@ -55,7 +55,7 @@ pub struct Deploys(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: DeploySettings,
     volume: Volume,
     routers: Routers,
     records: RecordStore,
@@ -89,11 +89,11 @@ pub enum Submission {
 impl Deploys {
     /// `found` are the records of earlier processes, `unfinished` the deploys that one was killed in: they are taken up again.
     pub fn new(
-        settings: Settings,
+        settings: DeploySettings,
         volume: Volume,
         routers: Routers,
         (records, found): (RecordStore, Vec<DeployRecord>),
-        unfinished: Vec<Unfinished>,
+        unfinished: Vec<UnfinishedDeploy>,
         metrics: Metrics,
     ) -> Self {
         let shared = Shared {
@@ -123,7 +123,7 @@ impl Deploys {
         }
         if !lost.is_empty() {
             let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
-            deploys.0.chore(lost::let_go(routers, records, lost, settings.timeout));
+            deploys.0.chore(release::release_lost(routers, records, lost, settings.timeout));
         }
         deploys
     }
@@ -180,7 +180,7 @@ impl Deploys {
     }
 
     /// Takes up what a killed bridge left in the middle.
-    fn resume(&self, unfinished: Unfinished) {
+    fn resume(&self, unfinished: UnfinishedDeploy) {
         let (staging, changes) = (unfinished.staging, unfinished.changes);
         let id = staging.deploy().to_owned();
         let mut jobs = self.jobs();

@@ -11,7 +11,13 @@ use switchyard_contract::deploy::{DeployOutcome, DeployRecord};
 /// From a small project (tens of milliseconds) to the default time limit, in seconds.
 const DEPLOY_BUCKETS: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Cheap to clone; all clones count the same.
+/// A part of the bridge that counts, read when `GET /metrics` is answered.
+pub trait MetricSource: std::fmt::Debug + Send + Sync {
+    /// Adds the current values to `registry`.
+    fn register(&self, registry: &mut Registry);
+}
+
+/// The counters of deploys and events. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     deploys: Family<Deploy, Counter>,

@@ -12,7 +12,9 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::routers::{CallError, Presence, Router};
-use super::upload::{self, Limits, Tree};
+use super::tree::Tree;
+use super::upload;
+use super::upload_limits::UploadLimits;
 use switchyard_contract::admin::{self, CheckoutInfo, ProjectState};
 use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
@@ -109,14 +111,14 @@ async fn checkouts(
 
 /// The version that a rollback goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct RollbackTarget {
     /// The digest, or its first digits.
     pub digits: String,
     /// The incarnation that the version is of.
     pub incarnation: Incarnation,
 }
 
-impl Target {
+impl RollbackTarget {
     /// # Errors
     /// 400 when `wanted` is no digest.
     pub fn check(project: &ProjectName, wanted: &str) -> Result<String, Problem> {
@@ -144,7 +146,7 @@ pub async fn removed_target(
     wanted: Option<String>,
     ended: &[&EndedIncarnation],
     routers: &[Arc<Router>],
-) -> Result<Target, Problem> {
+) -> Result<RollbackTarget, Problem> {
     for ended in ended {
         let digits = wanted.clone().or_else(|| ended.version.as_deref().map(short));
         let kept = checkouts(project, ended.incarnation, routers).await;
@@ -154,7 +156,7 @@ pub async fn removed_target(
         };
         if let Some(checkout) = kept.find(is_it) {
             let digits = digits.unwrap_or_else(|| checkout.short.clone());
-            return Ok(Target { digits, incarnation: ended.incarnation });
+            return Ok(RollbackTarget { digits, incarnation: ended.incarnation });
         }
         if wanted.is_none() {
             break;
@@ -217,12 +219,12 @@ fn short(version: &str) -> String {
 /// 404 when no router has them, or what went wrong on the way.
 pub async fn fetch(
     project: &ProjectName,
-    target: &Target,
+    target: &RollbackTarget,
     routers: &[Arc<Router>],
     into: &Path,
-    limits: &Limits,
+    limits: &UploadLimits,
 ) -> Result<Tree, Problem> {
-    let Target { digits, incarnation } = target;
+    let RollbackTarget { digits, incarnation } = target;
     let mut away = Vec::new();
     for router in routers {
         if router.presence() == Presence::Away {

@@ -16,8 +16,9 @@ use super::{Answered, Api, query, readable, stream, switch};
 use crate::deploys::{DeployRequest, Job, Submission, Ticket};
 use crate::problem::Problem;
 use crate::tokens::Caller;
-use crate::upload::{self, Shape, Tree};
-use crate::versions::{self, Target, unknown_project};
+use crate::tree::Tree;
+use crate::upload::{self, UploadShape};
+use crate::versions::{self, RollbackTarget, unknown_project};
 use crate::volume::{Change, Staging, VolumeError};
 use switchyard_contract::deploy::{Action, DeployRecord, DeployRecords};
 use switchyard_contract::incarnation::MAX_ENDED;
@@ -53,7 +54,7 @@ impl Api {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-upload", "the request has no body"));
         };
         let staging = self.stage(&ticket).await?;
-        let shape = project.map_or(Shape::Many, Shape::One);
+        let shape = project.map_or(UploadShape::Many, UploadShape::One);
         let (headers, limits) = (parts.headers.clone(), self.limits);
         // In a task of its own: when the client goes away this future is dropped, and the thread that writes
         // has to be waited for before the staging folder is removed.
@@ -87,7 +88,7 @@ impl Api {
             Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
         let wanted = query(parts.uri.query(), "to");
-        let wanted = wanted.map(|wanted| Target::check(&project, &wanted)).transpose()?;
+        let wanted = wanted.map(|wanted| RollbackTarget::check(&project, &wanted)).transpose()?;
         // Before the register is read: this may find that the projects root is another folder.
         let staging = self.stage(&ticket).await?;
         let routers = self.routers.all();
@@ -99,11 +100,11 @@ impl Api {
                 let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
                 versions::removed_target(&project, wanted, &ended, &routers).await?
             }
-            Some(digits) => Target { digits, incarnation: incarnations.current },
+            Some(digits) => RollbackTarget { digits, incarnation: incarnations.current },
             None => {
                 let (incarnation, records) = (incarnations.current, self.deploys.records());
                 let digits = versions::rollback_target(&project, incarnation, &records, &routers)?;
-                Target { digits, incarnation }
+                RollbackTarget { digits, incarnation }
             }
         };
         let into: PathBuf = staging.incoming().to_owned();

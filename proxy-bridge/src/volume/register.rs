@@ -18,11 +18,11 @@ pub struct Register(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     projects: PathBuf,
-    known: Mutex<BTreeMap<ProjectName, Entry>>,
+    known: Mutex<BTreeMap<ProjectName, RegisterEntry>>,
 }
 
 /// A file that cannot be read is an error for its project alone.
-type Entry = Result<Incarnations, String>;
+type RegisterEntry = Result<Incarnations, String>;
 
 impl Register {
     /// Makes the folder if it is not there, and reads every file in it.
@@ -92,7 +92,7 @@ impl Register {
         sync_folder(&Incarnations::folder(&self.0.projects))
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<ProjectName, Entry>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<ProjectName, RegisterEntry>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,7 @@ impl Scene {
         self.dir.path().canonicalize().unwrap()
     }
 
-    fn open(&self) -> (Volume, Vec<Unfinished>) {
+    fn open(&self) -> (Volume, Vec<UnfinishedDeploy>) {
         let (volume, mut unfinished) = Volume::open(self.dir.path()).unwrap();
         let can_exchange = volume.can_exchange() && self.exchange;
         Arc::get_mut(&mut volume.folder()).unwrap().can_exchange = can_exchange;
@@ -101,7 +101,7 @@ fn a_swap_replaces_and_putting_back_restores() {
         assert_eq!(scene.tree("blog"), one("main.ts", "new"));
         assert_eq!(scene.tree("shop"), one("main.ts", "first"));
         assert!(staging.is_ours(&name("blog")) && staging.is_ours(&name("shop")));
-        assert_eq!(staging.put_back().unwrap(), PutBack::default());
+        assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
         assert_eq!(scene.tree("blog"), one("main.ts", "old"));
         assert_eq!(scene.tree("shop"), None, "a first deploy leaves no folder");
         staging.finish().unwrap();
@@ -218,7 +218,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
             let mut staging = unfinished.remove(0).staging;
             let expected = if undo { "old" } else { "new" };
             if undo {
-                assert_eq!(staging.put_back().unwrap(), PutBack::default());
+                assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
             } else {
                 staging.complete().unwrap();
             }
@@ -302,7 +302,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
     fs::remove_dir(in_the_way).unwrap();
     let (_volume, mut unfinished) = scene.open();
     let mut staging = unfinished.remove(0).staging;
-    assert_eq!(staging.put_back().unwrap(), PutBack::default());
+    assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
     staging.finish().unwrap();
     assert_eq!(scene.tree("blog"), one("main.ts", "old"));
     assert!(scene.staged().is_empty());
@@ -328,8 +328,8 @@ fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
     });
 }
 
-fn ending() -> Ending {
-    Ending {
+fn ending() -> RemovalTerms {
+    RemovalTerms {
         keep: jiff::SignedDuration::from_hours(1),
         versions: BTreeMap::from([(name("blog"), "blog@1".to_owned())]),
     }

@@ -7,14 +7,14 @@ use crate::volume::Change;
 use switchyard_contract::admin::{self, Report};
 
 /// What a router's answer to `build` says of the deploy.
-pub(super) enum Verdict {
+pub(super) enum BuildVerdict {
     Good(Vec<Report>),
     /// It saw other files than were deployed.
     Stale(Vec<Report>),
     Bad(Vec<Report>),
 }
 
-impl Verdict {
+impl BuildVerdict {
     /// Of `reports`, one for each of `changes`.
     pub(super) fn of(changes: &[Change], reports: Vec<Report>) -> Self {
         let mut stale = false;
