@@ -17,10 +17,10 @@ mod journal;
 mod register;
 mod staging;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::RenameFlags;
 
@@ -153,16 +153,12 @@ impl Volume {
     }
 
     fn folder(&self) -> MutexGuard<'_, Arc<VolumeFolder>> {
-        self.folder.lock().expect("no holder of this lock panics")
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
     Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Posts events to the ingress: signed, in order for each project, tried again, bounded in memory.
 //!
 //! One task owns the queues and starts a task for each request that is under way, at most
-//! [`Config::in_flight`] of them. Projects go side by side; of one project an event is sent only after
+//! [`PublisherConfig::in_flight`] of them. Projects go side by side; of one project an event is sent only after
 //! the one before it was delivered or given up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::secret::Secret;
 use outbox::Outbox;
 
-pub use config::{Config, Limits, Retry};
+pub use config::{PublisherConfig, QueueLimits, RetryPolicy};
 pub use reqwest::Url;
 
 mod config;
@@ -29,7 +29,7 @@ mod task;
 #[derive(Debug, Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
-    sender: Arc<delivery::Sender>,
+    sender: Arc<delivery::EventSender>,
     /// Closed when the task has ended.
     ended: watch::Receiver<()>,
 }
@@ -72,9 +72,9 @@ impl Publisher {
     /// [`Publisher::shutdown`] and join it.
     ///
     /// Fails when the HTTP client cannot be made, as with unreadable system certificates.
-    pub fn start(config: Config) -> anyhow::Result<(Self, JoinHandle<()>)> {
-        let Config { url, secret, request_timeout, in_flight, retry, limits } = config;
-        let sender = delivery::Sender::new(url, secret, request_timeout)
+    pub fn start(config: PublisherConfig) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let PublisherConfig { url, secret, request_timeout, in_flight, retry, limits } = config;
+        let sender = delivery::EventSender::new(url, secret, request_timeout)
             .context("make the HTTP client that posts events")?;
         let sender = Arc::new(sender);
         let shared = Arc::new(Shared {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -13,7 +14,6 @@ use super::state::{PullQuery, StateChange};
 use super::{CallError, Presence, Router, Shared};
 use switchyard_contract::admin::Projects;
 use switchyard_contract::event::Event;
-use switchyard_contract::jitter::jitter;
 use switchyard_edge::sse::{Broken, Said};
 
 /// A router that stops is noticed within this, unless a connection fails before.
@@ -29,10 +29,15 @@ const SILENT_FOR: Duration = Duration::from_secs(2);
 /// How long a router that just took a connection may take to say who it is.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// Between two tries to follow: short enough for a router that is started again, at most as long as
-/// nobody minds when it comes back. It doubles with each failure; jitter takes off up to a half.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Delays between attempts to follow a router: 100 ms, which is short for one that is started again,
+/// doubled with each failure up to 2 s, which is not noticed when it comes back. Jitter takes off up to
+/// a half; backon adds it, so that the halves are given here.
+const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
+    .with_factor(2.0)
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(1))
+    .without_max_times()
+    .with_jitter();
 
 /// What no event tells of (a build has begun, a folder is misnamed, a cell went idle) is known this soon.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -46,16 +51,16 @@ const BEHIND_MAX: u32 = 20;
 pub(super) async fn follow(router: Arc<Router>, shared: Arc<Shared>) {
     let probes = probe(&router);
     let following = async {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = RECONNECT.build();
         loop {
             let mut session = Session::new(&router, &shared);
             let why = session.run().await;
             if session.pulled {
-                pause = FIRST_PAUSE;
+                pauses = RECONNECT.build();
             }
             tracing::debug!(router = router.name(), "{} is not followed: {why}", router.name());
-            sleep(pause.mul_f64(1.0 - jitter() / 2.0)).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            // Without a limit on attempts there always is a next pause.
+            sleep(pauses.next().unwrap_or_default()).await;
         }
     };
     tokio::join!(probes, following);

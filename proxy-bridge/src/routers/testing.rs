@@ -2,31 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::listener::Listener;
+use self::state::FakeState;
 use super::{RouterAddress, Routers, RoutersSettings};
-use switchyard_contract::admin::{ProjectState, Projects, Status, VersionName};
-use switchyard_contract::event::{Event, EventData, EventType, Timings};
-use switchyard_contract::incarnation::Incarnation;
+use switchyard_contract::admin::{ProjectState, VersionName};
+use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::route::Claim;
+
+mod listener;
+mod state;
 
 /// Nothing in a test takes as long, unless something is wrong.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -69,33 +66,9 @@ pub(crate) struct FakeRouter {
     pub(crate) calls: mpsc::UnboundedReceiver<(String, HeaderMap, Bytes)>,
 }
 
-struct Listener {
-    address: SocketAddr,
-    _port: TcpSocket,
-    serving: Option<JoinSet<()>>,
-}
-
 struct FakeShared {
     told: Mutex<FakeState>,
     calls: mpsc::UnboundedSender<(String, HeaderMap, Bytes)>,
-}
-
-struct FakeState {
-    id: String,
-    ready: bool,
-    sequence: u64,
-    projects: BTreeMap<String, Status>,
-    /// The number of the last change, and of that of each project; the removals.
-    revision: u64,
-    changed: BTreeMap<String, u64>,
-    removed: Vec<(u64, String)>,
-    log: Vec<Event>,
-    events: broadcast::Sender<Event>,
-    /// The last ids that followers came with.
-    last_ids: Vec<Option<String>>,
-    pulls: usize,
-    script: BTreeMap<String, (u16, String)>,
-    public: Handler,
 }
 
 impl FakeRouter {
@@ -246,69 +219,6 @@ impl FakeRouter {
     }
 }
 
-impl FakeState {
-    /// To change it.
-    fn status(&mut self, project: &str) -> &mut Status {
-        self.revision += 1;
-        self.changed.insert(project.to_owned(), self.revision);
-        self.projects.entry(project.to_owned()).or_insert_with(|| Status {
-            name: project.to_owned(),
-            state: ProjectState::Building,
-            on_disk: None,
-            live: None,
-            last_good: None,
-            error: None,
-            pid: None,
-            pids: Vec::new(),
-            in_flight: 0,
-            waiting: 0,
-            draining: Vec::new(),
-            reloads: Vec::new(),
-            routes: Vec::new(),
-            claims: Vec::new(),
-            conflicts: Vec::new(),
-            held_by: None,
-            sequence: 0,
-            grants: None,
-            crashes: Vec::new(),
-            entry: None,
-            crons: Vec::new(),
-            incarnation: Incarnation::FIRST,
-        })
-    }
-
-    fn event(&mut self, kind: EventType, project: &str, version: Option<&VersionName>) -> Event {
-        self.sequence += 1;
-        let sequence = self.sequence;
-        if version.is_some() || self.projects.contains_key(project) {
-            self.status(project).sequence = sequence;
-        }
-        Event {
-            kind,
-            timestamp: jiff::Timestamp::now(),
-            data: EventData {
-                router: self.id.clone(),
-                sequence,
-                project: project.to_owned(),
-                digest: version.map(|version| version.digest.parse().unwrap()),
-                version: version.map(|version| version.version.clone()),
-                incarnation: Incarnation::FIRST,
-                previous: None,
-                trigger: None,
-                error: None,
-                timings_ms: Timings::default(),
-                death: None,
-                conflict: None,
-            },
-        }
-    }
-
-    fn tell(&mut self, event: Event) {
-        self.log.push(event.clone());
-        let _ = self.events.send(event);
-    }
-}
-
 impl FakeShared {
     fn public(self: &Arc<Self>) -> Handler {
         let shared = self.clone();
@@ -379,78 +289,6 @@ impl FakeShared {
 fn call(method: &Method, uri: &http::Uri) -> String {
     let what = if uri.path() == "/projects" { uri.path().to_owned() } else { uri.to_string() };
     format!("{method} {what}")
-}
-
-impl FakeState {
-    fn answer(&self, query: &str) -> Projects {
-        let query: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-        let since = query.get("since").filter(|_| query.get("router") == Some(&self.id.as_str()));
-        let since: Option<u64> = since.map(|since| since.parse().unwrap());
-        let is_new = |revision: u64| since.is_none_or(|since| revision > since);
-        let projects = self.projects.values().filter(|status| is_new(self.changed[&status.name]));
-        let removed = self.removed.iter().filter(|(revision, name)| {
-            since.is_some() && is_new(*revision) && !self.projects.contains_key(name)
-        });
-        Projects {
-            installs: false,
-            router: self.id.clone(),
-            revision: self.revision,
-            since,
-            projects: projects.cloned().collect(),
-            removed: removed.map(|(_, name)| name.clone()).collect(),
-        }
-    }
-
-    fn stream(&self, last: Option<u64>) -> Response<Body> {
-        let after = last.map_or(self.sequence, |last| if last > self.sequence { 0 } else { last });
-        let missed: Vec<_> = self.log.iter().filter(|event| event.data.sequence > after).map(text).collect();
-        let greeting = Bytes::from(format!(": router {}\n\n", self.id));
-        let first = stream::iter(std::iter::once(greeting).chain(missed));
-        let later = stream::unfold(self.events.subscribe(), |mut events| async {
-            let event = events.recv().await.ok()?;
-            Some((text(&event), events))
-        });
-        let frames = first.chain(later).map(|piece| Ok(Frame::data(piece)));
-        Response::new(StreamBody::new(frames).boxed_unsync())
-    }
-}
-
-fn text(event: &Event) -> Bytes {
-    let (id, data) = (event.data.sequence, serde_json::to_string(event).unwrap());
-    Bytes::from(format!("id: {id}\nevent: {}\ndata: {data}\n\n", event.kind.as_str()))
-}
-
-impl Listener {
-    /// Takes a port, also for the times when nobody listens on it.
-    fn bind() -> Self {
-        let port = TcpSocket::new_v4().unwrap();
-        port.set_reuseaddr(true).unwrap();
-        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { address: port.local_addr().unwrap(), _port: port, serving: None }
-    }
-
-    async fn serve(&mut self, handler: Handler) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        let mut serving = JoinSet::new();
-        serving.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(connection(stream, handler.clone()));
-            }
-        });
-        self.serving = Some(serving);
-    }
-
-    async fn stop(&mut self) {
-        if let Some(mut serving) = self.serving.take() {
-            serving.shutdown().await;
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, handler: Handler) {
-    let service = service_fn(move |request| handler(request));
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 /// Starts to follow these routers.

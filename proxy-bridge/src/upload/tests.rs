@@ -1,4 +1,7 @@
+//! Uploads as browsers, curl and routers send them.
+
 mod archives;
+mod links;
 
 use std::convert::Infallible;
 use std::fs;

@@ -1,11 +1,12 @@
 //! The folder that the projects root is at one time, held by this process alone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, RenameFlags, flock};
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 
 use super::journal::Journal;
 use super::{NEW, OWN, OpenError, Register, Staging, UnfinishedDeploy, rename};
@@ -105,11 +106,11 @@ fn lock(path: &Path) -> io::Result<File> {
     let _ = writable.set_permissions(fs::Permissions::from_mode(0o600));
     // Held open for reading only where that will do, so that the volume can be remounted read-only.
     let readable = File::open(path)?;
-    match flock(&readable, FlockOperation::NonBlockingLockExclusive) {
+    match readable.try_lock() {
         Ok(()) => Ok(readable),
-        // NFS locks only what is open for writing.
-        Err(rustix::io::Errno::BADF) => {
-            flock(&writable, FlockOperation::NonBlockingLockExclusive)?;
+        // NFS locks only files that are open for writing.
+        Err(TryLockError::Error(error)) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
+            writable.try_lock()?;
             Ok(writable)
         }
         Err(error) => Err(error.into()),

@@ -1,18 +1,19 @@
 //! What a deploy does to the volume, on disk before it does it.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Register, VolumeError, sync_folder};
+use super::{Change, Register, VolumeError};
 use crate::tree::Tree;
 use switchyard_contract::digest::{Digest, is_counted, is_entered};
 use switchyard_contract::incarnation::{DataFate, Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file::{self, sync_folder};
 
 const FILE: &str = "journal.json";
 
@@ -94,12 +95,7 @@ impl Journal {
 
     /// Written whole or not at all, and durably.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        let unfinished = dir.join("journal.new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, dir.join(FILE))?;
-        sync_folder(dir)?;
+        atomic_file::write(&dir.join(FILE), &serde_json::to_vec(self)?, atomic_file::READABLE)?;
         // The folder's own name is new, too.
         dir.parent().map_or(Ok(()), sync_folder)
     }

@@ -1,12 +1,13 @@
 //! The marks on disk, so that they outlive the bridge:
 //! `<projects>/.switchyard-bridge/behind/<project>.json`.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Marks, ProjectMarks};
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file;
 
 /// A folder with a file for each project that a router is behind in: what a deploy writes does not
 /// grow with the number of other projects.
@@ -52,16 +53,12 @@ impl MarkFiles {
                 },
             }
         }
-        File::open(&self.0)?.sync_all()
+        atomic_file::sync_folder(&self.0)
     }
 
     fn write(&self, project: &str, marks: &ProjectMarks) -> io::Result<()> {
         let path = self.path(project);
-        let unfinished = path.with_extension("new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(marks)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, path)
+        atomic_file::write(&path, &serde_json::to_vec(marks)?, atomic_file::READABLE)
     }
 
     fn path(&self, project: &str) -> PathBuf {
