@@ -1,4 +1,4 @@
-//! Where routers are: as they are named on the command line, or as addresses behind one name.
+//! The addresses of routers: as URLs on the command line, or as addresses behind one name.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -45,9 +45,11 @@ pub enum InvalidAddress {
 }
 
 impl RouterAddress {
+    /// Creates an address from the two URLs.
+    ///
     /// # Errors
-    /// The public URL is not `http`, the admin URL neither `http` nor `https`, or one of them has a path,
-    /// a query or a user.
+    /// The public URL is not `http`, the admin URL neither `http` nor `https`, or one of them has a
+    /// path, a query or a user.
     pub fn new(public: Url, admin: Url) -> Result<Self, InvalidAddress> {
         if public.scheme() != "http" {
             return Err(InvalidAddress::PublicScheme(public));
@@ -74,7 +76,7 @@ impl RouterAddress {
         &self.admin
     }
 
-    /// What requests are sent to: a host name or an address, and the port.
+    /// Returns the destination of requests: a host name or an address, and the port.
     pub(crate) fn target(&self) -> (String, u16) {
         let host = self.public.host_str().unwrap_or_default().trim_matches(['[', ']']);
         (host.to_owned(), self.public.port_or_known_default().unwrap_or(80))

@@ -27,7 +27,7 @@ use switchyard_contract::settings_file::read_text;
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
 
-/// Whoever a request comes from.
+/// The sender of a request.
 #[derive(Debug, Clone)]
 pub struct Caller(Option<Arc<TokenGrant>>);
 
@@ -47,7 +47,7 @@ enum ProjectPattern {
     Beginning(String),
 }
 
-/// The tokens of a file; without a file everybody may do everything.
+/// The tokens of a file. Without a file everyone may do everything.
 #[derive(Debug)]
 pub struct Tokens {
     file: Option<PathBuf>,
@@ -73,10 +73,10 @@ impl Tokens {
         Ok(count)
     }
 
-    /// Who sends `headers`.
+    /// Returns the sender of a request with these headers.
     ///
     /// # Errors
-    /// 401: no token, or none that is known.
+    /// 401 without a token, or with an unknown one.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if self.file.is_none() {
             return Ok(Caller(None));
@@ -85,7 +85,7 @@ impl Tokens {
         let given = given.ok_or_else(|| unauthorized("send the header authorization: Bearer <token>"))?;
         let hash: [u8; 32] = Sha256::digest(given).into();
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        // Each one is compared, so that the time tells nothing of which.
+        // Every token is compared, so that the time does not reveal which one matched.
         let mut found = None;
         for grant in grants.iter() {
             if bool::from(grant.hash.ct_eq(&hash)) {

@@ -39,8 +39,8 @@ const OWN: &str = ".switchyard-bridge";
 const NEW: &str = "new";
 const OLD: &str = "old";
 
-/// The projects root: a name, which is resolved anew for each deploy. The folder behind it may be replaced: a link is
-/// swapped, the folder is made again, something is mounted over it.
+/// The projects root: a name, which is resolved anew for each deploy. The folder behind it may be
+/// replaced: a link is swapped, the folder is created again, or a file system is mounted over it.
 #[derive(Debug)]
 pub struct Volume {
     /// Absolute, not resolved.
@@ -49,7 +49,7 @@ pub struct Volume {
     folder: Mutex<Arc<VolumeFolder>>,
 }
 
-/// What a deploy does to a project.
+/// The change of one project by a deploy.
 #[derive(Debug, Clone)]
 pub enum Change {
     Put(Tree),
@@ -81,17 +81,17 @@ impl Change {
         }
     }
 
-    /// What becomes of the project; `None` when it is taken away.
+    /// Returns the digest of the new tree; `None` when the project is removed.
     pub fn digest(&self) -> Option<&Digest> {
         self.tree().map(|tree| &tree.digest)
     }
 }
 
 impl Volume {
-    /// Opens the volume, and clears away what a killed bridge left that had changed nothing yet.
+    /// Opens the volume, and removes what a killed bridge left before it had changed anything.
     ///
     /// # Errors
-    /// The folder is not there, cannot be written, or is another bridge's.
+    /// The folder is missing, cannot be written, or is in use by another bridge.
     pub fn open(projects: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
         let missing = |source| OpenError::Missing { path: projects.to_owned(), source };
         let name = std::path::absolute(projects).map_err(missing)?;
@@ -105,13 +105,14 @@ impl Volume {
         &self.own
     }
 
-    /// Whether two folders can change places in one step. On NFS and some others they cannot: there a project that
-    /// is replaced has no folder between two renames.
+    /// Returns true if two folders can be exchanged in one step. On NFS and some others they
+    /// cannot: there a replaced project has no folder between two renames.
     pub fn can_exchange(&self) -> bool {
         self.folder().can_exchange
     }
 
-    /// Whether there is a folder of that name. Also while the whole volume is missing: [`Volume::stage`] reports that.
+    /// Returns true if there is a folder of that name, and while the whole volume is missing, which
+    /// [`Volume::stage`] reports.
     pub fn has(&self, project: &ProjectName) -> bool {
         self.name.join(project.as_str()).symlink_metadata().is_ok() || !self.name.is_dir()
     }
@@ -128,7 +129,8 @@ impl Volume {
         Ok(Staging::of(self.name.clone(), folder, dir))
     }
 
-    /// Which incarnation each name is in, in the folder that was there at the last [`Volume::stage`].
+    /// Returns the incarnations of all names, in the folder that was there at the last
+    /// [`Volume::stage`].
     pub fn register(&self) -> Register {
         self.folder().register.clone()
     }

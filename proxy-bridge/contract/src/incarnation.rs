@@ -19,8 +19,8 @@ use crate::project::ProjectName;
 /// The folder of these files, below the projects' folder.
 const FOLDER: &str = ".switchyard-bridge/incarnations";
 
-/// Removals that one name's file tells of: some ten kilobytes. Routers delete the data of an
-/// incarnation only while it is named, so of these the oldest makes room for a new one only when
+/// Removals that the file of one name records: some ten kilobytes. Routers delete the data of an
+/// incarnation only while it is recorded, so the oldest record makes room for a new one only when
 /// its data was to be deleted.
 pub const MAX_ENDED: usize = 50;
 
@@ -48,7 +48,7 @@ impl Incarnation {
 
     /// Returns an incarnation that nothing belongs to yet.
     fn fresh() -> Self {
-        // Never 0, which is the first one: a UUID of version 4 has bits that are set.
+        // Never 0, which is the first incarnation: a UUID of version 4 has bits that are set.
         Self(Uuid::new_v4().as_u64_pair().0)
     }
 
@@ -167,7 +167,8 @@ impl Incarnations {
         self.ended.first().filter(|_| self.removed)
     }
 
-    /// The end of `incarnation`; `None` when it has not ended, or nothing is known of it.
+    /// Returns the record of the end of `incarnation`; `None` when it has not ended, or is not
+    /// recorded.
     pub fn end_of(&self, incarnation: Incarnation) -> Option<&EndedIncarnation> {
         self.ended.iter().find(|ended| ended.incarnation == incarnation)
     }
@@ -191,8 +192,8 @@ impl Incarnations {
         self.make_room();
     }
 
-    /// Notes what becomes of the data of all incarnations that have ended: to delete a name's data
-    /// means all of it.
+    /// Sets the fate of the data of all ended incarnations: to delete the data of a name is to
+    /// delete all of it.
     pub fn set_data(&mut self, data: DataFate) {
         if data == DataFate::Delete {
             self.ended.iter_mut().for_each(|ended| ended.data = DataFate::Delete);
@@ -205,8 +206,8 @@ impl Incarnations {
             return;
         };
         let ended = self.ended.remove(index);
-        // Somebody may have put files there meanwhile, which wrote data: that goes when this would
-        // have gone.
+        // Files that were put there in the meantime may have written data. It is deleted when the
+        // data of the removed project would have been.
         let meanwhile = EndedIncarnation {
             incarnation: self.current,
             deploy: deploy.to_owned(),

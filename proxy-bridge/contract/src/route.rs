@@ -15,15 +15,15 @@ const MAX_SEGMENTS: usize = 32;
 /// Bytes of a prefix, percent-encoded: room for [`MAX_SEGMENTS`] long words.
 const MAX_PREFIX: usize = 1024;
 
-/// Characters of an invalid route that its error shows: the longest host, or the beginning of a prefix.
+/// Characters of an invalid route that its error quotes: the longest host, or the beginning of a
+/// prefix.
 const MAX_SHOWN: usize = 253;
 
 /// Characters of a name in the DNS, and of one of its labels (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// As many routes as one project may claim: each is looked up in the same time however many there are,
-/// and is kept and shown with every version of the project.
+/// Routes that one project may claim. Each is kept and shown with every version of the project.
 pub const MAX_ROUTES: usize = 100;
 
 /// A route that a project claims.
@@ -44,7 +44,7 @@ pub struct Claim {
 pub enum Route {
     /// A whole host name, lower case, without a port and the root's dot.
     Host(String),
-    /// A path prefix in the form in which paths are looked up: begins with `/`, does not end with it.
+    /// A path prefix in canonical form: begins with `/`, does not end with it.
     Prefix(String),
 }
 
@@ -94,7 +94,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The host in the form in which hosts are looked up, or why it is none.
+/// Returns the host in canonical form, or the kind of its error.
 fn host(text: &str) -> Result<String, fn(String) -> InvalidRoute> {
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.contains('*') {

@@ -4,14 +4,15 @@ use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read as _, Result};
 use std::path::Path;
 
-/// The longest that is read, in bytes. A policy for thousands of projects has a few hundred thousand.
+/// The longest file that is read, in bytes. A policy for thousands of projects has a few hundred
+/// thousand.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
-/// The content of the file.
+/// Returns the content of the file.
 ///
 /// # Errors
-/// It cannot be read, is too long, or is no plain file: a pipe could keep its reader for ever, and has
-/// nothing for SIGHUP to read again.
+/// The file cannot be read, is too long, or is not a plain file: a pipe could block its reader
+/// without end, and has no content to read again on SIGHUP.
 pub fn read(file: &Path) -> Result<Vec<u8>> {
     if !fs::metadata(file)?.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "it is no plain file"));

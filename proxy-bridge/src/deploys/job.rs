@@ -1,4 +1,4 @@
-//! A deploy under way: its record as it grows, and whoever follows it.
+//! A deploy under way: its growing record, and its followers.
 
 use std::time::Instant;
 
@@ -62,7 +62,8 @@ impl Job {
         });
     }
 
-    /// Notes which versions routers make of what was deployed: those of projects that include others have more in them.
+    /// Records the versions that routers make of the deployed files. Those of projects that include
+    /// others cover more files.
     pub(super) fn built(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
@@ -78,18 +79,18 @@ impl Job {
         });
     }
 
-    /// Notes who will be asked, in this order.
+    /// Records the routers that are about to be called, in this order.
     pub(super) fn asks(&self, routers: impl Iterator<Item = String>) {
         let silent = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
         self.state.send_modify(|state| state.record.routers = silent.collect());
     }
 
-    /// Notes the routers that do not serve yet what the others have published.
+    /// Records the routers that do not serve yet what the others have published.
     pub(super) fn behind(&self, routers: Vec<String>) {
         self.state.send_modify(|state| state.record.behind = routers);
     }
 
-    /// Notes what a router said in the phase under way, in place of what it said before.
+    /// Records the report of a router in the phase under way, in place of its earlier one.
     pub(super) fn told(&self, told: RouterReport, outcome: &str) {
         self.state.send_modify(|state| {
             let step = DeployStep {
@@ -107,7 +108,7 @@ impl Job {
         });
     }
 
-    /// Ends the deploy. A problem is given the id and what the routers said.
+    /// Ends the deploy. The deploy's id and the routers' reports are added to a problem.
     pub(super) fn end(&self, end: Result<DeployOutcome, (DeployOutcome, Problem)>) -> DeployRecord {
         self.state.send_modify(|state| {
             state.end_phase();
@@ -134,12 +135,13 @@ impl Job {
     /// Waits for the end. Bounded by the deploy's own time limit.
     pub async fn done(&self) -> DeployRecord {
         let mut state = self.state.subscribe();
-        // The sender is this job's own, so there always is one.
+        // The sender belongs to this job, so it cannot be gone.
         let _ = state.wait_for(|state| state.record.outcome.is_some()).await;
         self.record()
     }
 
-    /// The steps after the first `seen`, when there is one more, or the record when it is done.
+    /// Waits for a step after the first `seen` ones, or for the end. Returns the new steps, and the
+    /// record when the deploy is over.
     pub async fn next(&self, seen: usize) -> (Vec<DeployStep>, Option<DeployRecord>) {
         let mut state = self.state.subscribe();
         let news = state.wait_for(|state| state.steps.len() > seen || state.record.outcome.is_some()).await;

@@ -1,5 +1,5 @@
-//! What one router has told of its projects: by events, in their order, and by answers, which come at
-//! any time. Pure; who asks and listens is elsewhere.
+//! The projects of one router as it reported them: by events, in their order, and by answers, which
+//! come at any time. Pure: the connection is elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use switchyard_contract::admin::{ProjectState, Projects, Status, VersionName};
 use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::incarnation::Incarnation;
 
-/// What is known of a router's projects.
+/// The known state of a router's projects.
 #[derive(Debug, Default)]
 pub(super) struct RouterState {
-    /// Which start of the router it is that tells this.
+    /// The router's id: another one after each of its starts.
     router: Option<String>,
     projects: BTreeMap<String, Status>,
     /// The number of the last event of the stream.
     followed: Option<u64>,
     now: EventPosition,
-    /// The projects whose newest word is an event, with its number: the rest of their status is yet
-    /// to be asked for.
+    /// The projects whose newest report is an event, with its number. The rest of their status is
+    /// yet to be requested.
     partial: BTreeMap<String, u64>,
     /// The revision up to which all answers have been applied.
     revision: Option<u64>,
@@ -26,13 +26,13 @@ pub(super) struct RouterState {
     complete: bool,
 }
 
-/// How far events had been heard when something was asked.
+/// The events that had been received when a question was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct EventPosition {
     /// The highest number of an event that counted.
     heard: u64,
-    /// The highest number at which a project was known to be gone: an event below it says nothing of a
-    /// project that is not known.
+    /// The highest number at which a project was known to be gone: an event below it says nothing
+    /// about a project that is not known.
     gone: u64,
 }
 
@@ -40,29 +40,30 @@ pub(super) struct EventPosition {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PullQuery {
     pub(super) at: EventPosition,
-    /// The answer counts also where it is behind events that had been heard. A router tells of an event a moment
-    /// before it shows what came of it, so answers are believed so much only after some of them.
+    /// `true`: the answer counts also where it does not know events that were received before. A
+    /// router sends an event a moment before its answers show it, so only later answers are trusted
+    /// so much.
     pub(super) believed: bool,
 }
 
-/// What an answer has changed.
+/// The changes that an answer brought.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct StateChange {
     /// The projects that are otherwise known than before.
     pub(super) projects: BTreeSet<String>,
-    /// What is known of projects that the router does not have is otherwise, too.
+    /// `true`: the state of projects that the router does not have has changed, too.
     pub(super) others: bool,
     /// The answer did not know of an event that had been heard before the question.
     pub(super) behind: bool,
 }
 
-/// What a router serves of a project.
+/// The version of a project that a router serves.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ServedVersion {
-    /// It has not said so, or does not know yet itself.
+    /// The router has not reported it, or does not know it yet.
     Unknown,
     Nothing,
-    /// As [`version_of`] writes it.
+    /// The version, as [`version_of`] writes it.
     Version(String),
 }
 
@@ -73,8 +74,8 @@ pub(super) fn version_of(digest: &str, incarnation: Incarnation) -> String {
 }
 
 impl RouterState {
-    /// Takes up with the router of this id. Another one than before begins anew, and what was known
-    /// is forgotten. Returns the projects that were known, when it is another.
+    /// Begins with the router of this id. If it is another one than before, all state is forgotten.
+    /// Returns the projects that were known then, or `None` if it is the same router.
     pub(super) fn meet(&mut self, router: &str) -> Option<BTreeSet<String>> {
         if self.router.as_deref() == Some(router) {
             return None;
@@ -92,7 +93,7 @@ impl RouterState {
         self.followed = Some(event.data.sequence);
     }
 
-    /// What the stream is to be continued after.
+    /// Returns the number of the event after which the stream is to be continued.
     pub(super) fn followed(&self) -> Option<u64> {
         self.followed
     }
@@ -101,12 +102,12 @@ impl RouterState {
         self.now
     }
 
-    /// The router's id, and the revision that changes are to be asked for after.
+    /// Returns the router's id, and the revision after which changes are to be requested.
     pub(super) fn since(&self) -> Option<(String, u64)> {
         Some((self.router.clone()?, self.revision?))
     }
 
-    /// Whether all projects were told once.
+    /// Returns true if all projects were reported once.
     pub(super) fn is_pulled(&self) -> bool {
         self.pulled
     }
@@ -133,17 +134,17 @@ impl RouterState {
         }
     }
 
-    /// The same, of a router that had read all projects when it last answered. One that is starting
-    /// may yet serve what it served before.
+    /// Returns the same for a router that had read all projects when it last answered. One that is
+    /// starting may yet serve the version from before.
     pub(super) fn serves_surely(&self, project: &str) -> ServedVersion {
         if self.complete { self.serves(project) } else { ServedVersion::Unknown }
     }
 
-    /// Applies what an event says by itself; the rest of the project's status is asked for. Returns
-    /// whether anything is otherwise than before.
+    /// Applies the facts in an event; the rest of the project's status is requested. Returns true
+    /// if anything has changed.
     pub(super) fn event(&mut self, event: &Event) -> bool {
         let data = &event.data;
-        // 0 is a project that no event told of: it is new, or came back.
+        // 0 is a project without an event: it is new, or came back.
         let told = self.projects.get(&data.project).map(|status| status.sequence).filter(|told| *told > 0);
         let known = told.unwrap_or(self.now.gone);
         if data.sequence <= known || event.kind == EventType::VersionRetired {
@@ -159,7 +160,7 @@ impl RouterState {
         let status = self.projects.entry(data.project.clone()).or_insert_with(|| unknown(&data.project));
         status.sequence = data.sequence;
         if matches!(event.kind, EventType::CellDied | EventType::RouteConflict) {
-            // What is served stays what it was.
+            // The served version stays.
             return true;
         }
         status.on_disk = version(event);
@@ -198,20 +199,20 @@ impl RouterState {
             }
         }
         changed.behind |= !asked.believed && self.partial.values().any(|heard| *heard <= asked.at.heard);
-        // What did not count has to come again.
+        // Statuses that did not count must come again.
         if none_gone && !changed.behind {
             self.revision = Some(revision);
         }
         changed
     }
 
-    /// Whether an event was heard that this answer does not know of.
+    /// Returns true if an event was received that this status does not know.
     fn is_ahead_of(&self, status: &Status) -> bool {
         self.projects.get(&status.name).is_some_and(|known| known.sequence > status.sequence)
     }
 
-    /// Takes out a project that the router does not have any more, unless an event has told of it
-    /// since the question.
+    /// Removes a project that the router no longer has, unless an event about it came after the
+    /// question.
     fn remove(&mut self, name: &str, asked: PullQuery) -> bool {
         if self.projects.get(name).is_none_or(|known| known.sequence > asked.at.heard) {
             return false;
@@ -222,7 +223,8 @@ impl RouterState {
         true
     }
 
-    /// `none_gone`: no project is known to have gone since the status was asked for.
+    /// Stores a status, if it counts. `none_gone`: no project is known to have gone since the
+    /// question.
     fn put(&mut self, status: Status, asked: PullQuery, none_gone: bool) -> bool {
         let known = self.projects.get(&status.name);
         let counts = match known {
@@ -230,7 +232,7 @@ impl RouterState {
                 let believed = asked.believed && known.sequence <= asked.at.heard;
                 status.sequence >= known.sequence || believed
             }
-            // It may be the one that has gone: all that has changed is asked for again.
+            // The project may be the one that has gone: all changes are requested again.
             None => none_gone,
         };
         if !counts {
@@ -246,7 +248,7 @@ impl RouterState {
     }
 }
 
-/// A project of which nothing is known but that there is one.
+/// Returns the status of a project of which only the name is known.
 fn unknown(name: &str) -> Status {
     Status { name: name.to_owned(), ..Status::default() }
 }

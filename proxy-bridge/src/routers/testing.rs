@@ -25,7 +25,7 @@ use switchyard_contract::route::Claim;
 mod listener;
 mod state;
 
-/// Nothing in a test takes as long, unless something is wrong.
+/// A time that nothing in a test takes, unless something is wrong.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -62,7 +62,8 @@ pub(crate) struct FakeRouter {
     shared: Arc<FakeShared>,
     admin: Listener,
     public: Listener,
-    /// What was asked at the admin listener, other than by following: method and path, headers, body.
+    /// The calls to the admin listener, except for those of followers: method and path, headers,
+    /// body.
     pub(crate) calls: mpsc::UnboundedReceiver<(String, HeaderMap, Bytes)>,
 }
 
@@ -108,7 +109,7 @@ impl FakeRouter {
         self.address.name()
     }
 
-    /// How the router answers requests from now on.
+    /// Sets the answer to requests from now on.
     pub(crate) fn answers<F>(&self, answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static)
     where
         F: Future<Output = Answered> + Send + 'static,
@@ -116,12 +117,12 @@ impl FakeRouter {
         self.told().public = handler(answer);
     }
 
-    /// How the admin listener answers `call`, as in `POST /_deploys`.
+    /// Sets the admin listener's answer to `call`, as in `POST /_deploys`.
     pub(crate) fn script(&self, call: &str, status: u16, body: &str) {
         self.told().script.insert(call.to_owned(), (status, body.to_owned()));
     }
 
-    /// The admin listener answers `call` by itself again.
+    /// Restores the admin listener's own answer to `call`.
     pub(crate) fn unscript(&self, call: &str) {
         self.told().script.remove(call);
     }
@@ -130,14 +131,14 @@ impl FakeRouter {
         self.told().ready = ready;
     }
 
-    /// Makes a version live, and tells of it. Returns the event.
+    /// Makes a version live, and sends an event. Returns the event.
     pub(crate) fn live(&self, project: &str, digit: char) -> Event {
         let event = self.put(project, digit);
         self.told().tell(event.clone());
         event
     }
 
-    /// Makes a version live, and tells nobody.
+    /// Makes a version live without sending an event.
     pub(crate) fn put(&self, project: &str, digit: char) -> Event {
         let mut told = self.told();
         let version =
@@ -172,7 +173,7 @@ impl FakeRouter {
         told.tell(event);
     }
 
-    /// How often all projects were asked for.
+    /// Returns the number of requests for all projects.
     pub(crate) fn pulls(&self) -> usize {
         self.told().pulls
     }
@@ -181,7 +182,7 @@ impl FakeRouter {
         self.told().last_ids.clone()
     }
 
-    /// Cuts off all who follow; the router stays.
+    /// Cuts off all followers; the router stays.
     pub(crate) fn hang_up(&self) {
         self.told().events = broadcast::Sender::new(64);
     }
@@ -256,7 +257,7 @@ impl FakeShared {
         }
     }
 
-    /// What a follower asks.
+    /// Answers a follower's request.
     fn follow(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let mut told = self.told.lock().unwrap();
         let path = request.uri().path();
@@ -285,7 +286,8 @@ impl FakeShared {
     }
 }
 
-/// What is asked, as in `POST /_deploys`; without the revision that changes are asked for after.
+/// Returns the call, as in `POST /_deploys`, without the revision after which changes are
+/// requested.
 fn call(method: &Method, uri: &http::Uri) -> String {
     let what = if uri.path() == "/projects" { uri.path().to_owned() } else { uri.to_string() };
     format!("{method} {what}")

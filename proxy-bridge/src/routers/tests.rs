@@ -15,7 +15,7 @@ use switchyard_edge::sse::SseEvent;
 
 mod calls;
 
-/// What router number `index` serves of the project: the digest's first digit.
+/// The version of the project that router number `index` serves: the digest's first digit.
 fn serves(routers: &Routers, index: usize, project: &str) -> Option<char> {
     routers.all()[index].status(project)?.live?.digest.chars().next()
 }
@@ -86,7 +86,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
     }
     let routers = following(&[&one, &two]);
     all_ready(&routers).await;
-    // A question that was out when the routers said that they are ready.
+    // A question was under way when the routers said that they are ready.
     let asked = |routers: &Routers| -> u64 { routers.all().iter().map(|one| one.statuses_received()).sum() };
     assert_eq!(asked(&routers), 2000);
     let made = routers.routes_made();
@@ -100,7 +100,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
         let (pulled, received) = (two.pulls() - pulls, asked(&routers) - 2000);
         assert!(pulled > count && received <= pulled as u64, "{received} statuses in {pulled} answers");
     }
-    // One for each event, and one for each answer to what it brought up.
+    // One for each event, and one for each answer to the question that it raised.
     let made = routers.routes_made() - made;
     assert!((3..=6).contains(&made), "{made}");
 }
@@ -336,7 +336,8 @@ async fn skew_is_what_routers_serve_differently() {
 async fn routers_come_and_go_with_the_addresses_of_their_name() {
     let fake = FakeRouter::start("r1").await;
     let (public, admin) = (fake.address.target().1, fake.address.admin().port().unwrap());
-    // The fake listens at one of the name's addresses only; the other, if there is one, is just not ready.
+    // The fake listens at one of the name's addresses only; the other, if there is one, is not
+    // ready.
     let settings = RoutersSettings {
         dns: Some(Dns { name: "localhost".into(), public_port: public, admin_port: admin }),
         ..RoutersSettings::default()

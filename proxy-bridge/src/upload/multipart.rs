@@ -22,7 +22,7 @@ use crate::upload_limits::UploadLimits;
 /// A commit message's first line, not a file.
 const MAX_MESSAGE: usize = 1024;
 
-/// What hyper hands out at once, at most (its largest read buffer).
+/// The most bytes that hyper hands out at once: its largest read buffer.
 const MAX_CHUNK: u64 = 512 * 1024;
 
 /// The boundary between the parts, from the head of the request.
@@ -55,14 +55,17 @@ fn too_large(limits: &UploadLimits) -> UploadError {
     UploadError::too_large("max-upload", limits.body, "the upload has bytes")
 }
 
-/// What the thread that writes is told.
+/// A step of the thread that writes.
 enum WriteStep {
     Open(String),
     Data(Bytes),
     Close,
 }
 
-/// Writes all parts to `sink`. Also gives the message, if there is one.
+/// Writes all parts to `sink`. Returns it with the message, if there is one.
+///
+/// # Errors
+/// A part is not accepted, or the upload is too large, too slow or breaks off.
 pub(super) async fn receive<S, E>(
     body: S,
     boundary: String,
@@ -91,7 +94,7 @@ where
     let multipart = Multipart::with_constraints(paced, boundary, constraints);
     let parts = timeout(limits.time, read_parts(multipart, &steps, &handed_out, limits)).await;
     let parts = parts.unwrap_or_else(|_| Err(UploadError::slow(limits).into()));
-    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    // The thread is waited for, so that no file is written once this is over.
     drop(steps);
     let written = joined(writing.await)?;
     match parts {
@@ -162,7 +165,7 @@ async fn read_parts(
     }
 }
 
-/// Refuses parts whose content is not sent as it is, as mail programs do and RFC 7578 (4.7) forbids: the
+/// Refuses parts with an encoded content, as mail programs send it and RFC 7578 (4.7) forbids: the
 /// base64 would be stored as the file.
 fn check_encoding(headers: &HeaderMap) -> Result<(), UploadError> {
     const HEADER: &str = "content-transfer-encoding";

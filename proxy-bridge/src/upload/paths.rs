@@ -1,4 +1,4 @@
-//! Names that are safe on every system that may read the volume, and that no two of them take for one.
+//! Names that are safe on every system that may read the volume, and distinct on all of them.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,16 @@ use super::UploadError;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::check_path;
 
-/// Longer ones are cut off by tools; Linux allows 4,096 with the volume's own path before it.
+/// Longest path in bytes. Tools cut off longer ones; Linux allows 4,096, the volume's own path
+/// included.
 const MAX_PATH: usize = 1024;
 
 /// Names that Windows gives to devices, whatever extension they have.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// The path of a file or folder in an upload, relative, with `/` between and without `./` before.
+/// Returns the path of a file or folder in an upload: relative, with `/` between and without `./`
+/// before.
 ///
 /// # Errors
 /// The path is not safe; the error says which part of it.
@@ -86,7 +88,7 @@ fn is_device(name: &str) -> bool {
     numbered || DEVICES.contains(&stem.as_str())
 }
 
-/// What of a path tells it from another on a file system that ignores case and Unicode form.
+/// Folds the differences that a file system ignores which ignores case and Unicode form.
 fn fold(path: &str) -> String {
     path.nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
@@ -94,17 +96,17 @@ fn fold(path: &str) -> String {
 /// All names of an upload, to find two that are one somewhere.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// By folded path: as it was written, and whether it is a folder.
+    /// By folded path: the path as it was written, and `true` for a folder.
     known: HashMap<String, (String, bool)>,
 }
 
 impl Names {
-    /// How many files and folders there are.
+    /// Returns the number of files and folders.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether something of this name, or of one that is the same somewhere, is there.
+    /// Returns true if there is an entry of this name, or of one that is the same on some system.
     pub(super) fn has(&self, path: &str) -> bool {
         self.known.contains_key(&fold(path))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong on the volume, and what to do about it.
+//! The failures on the volume, with what to do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::storage::StorageError;
 use switchyard_contract::project::ProjectName;
 
-/// Why the volume cannot be used at all.
+/// A volume that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{}: {source}; create it, or name the folder that the routers serve", path.display())]
@@ -22,7 +22,7 @@ pub enum OpenError {
     OtherDevice { path: PathBuf },
 }
 
-/// Why a step of a deploy failed.
+/// A failed step of a deploy.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     #[error(

@@ -43,7 +43,8 @@ impl Register {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let Some(name) = name.strip_suffix(".json") else {
-                // A bridge was killed while it wrote this; what there was before is beside it.
+                // A bridge was killed while it wrote this file. The previous content is in a file
+                // of its own.
                 let _ = fs::remove_file(&path);
                 continue;
             };
@@ -57,7 +58,7 @@ impl Register {
         Ok(Self(Arc::new(Shared { projects: projects.to_owned(), known: Mutex::new(known) })))
     }
 
-    /// The incarnations of `project`: the first one alone where nothing is known of it.
+    /// Returns the incarnations of `project`: the first one alone if nothing is recorded.
     ///
     /// # Errors
     /// The project's file cannot be read.

@@ -17,14 +17,16 @@ use switchyard_contract::project::ProjectName;
 use switchyard_program::atomic_file::sync_folder;
 use switchyard_program::removal::try_remove;
 
-/// Up to so many files and folders are written to the disk one by one (10 of them took 2 ms on ext4); for more the whole
-/// file system is, which waits for other writers' data too, but costs a tenth of that for 2,000 files.
+/// Up to this many files and folders are synced one by one (10 of them took 2 ms on ext4). For more
+/// the whole file system is synced, which waits for other writers' data too, but costs a tenth of
+/// that for 2,000 files.
 const FEW: usize = 64;
 
 mod incarnations;
 mod swap;
 
-/// The staging folder of a deploy. Its steps block. Dropped before a swap or after it is settled, it is removed.
+/// The staging folder of a deploy. Its steps block. If it is dropped before a swap or after it is
+/// settled, it is removed.
 #[derive(Debug)]
 pub struct Staging {
     projects: PathBuf,
@@ -32,18 +34,19 @@ pub struct Staging {
     incoming: PathBuf,
     can_exchange: bool,
     register: Register,
-    /// The projects root by name, and the folder that it was. `None` for a deploy of an earlier process.
+    /// The projects root by name, and the folder behind it. `None` for a deploy of an earlier
+    /// process.
     pub(super) root: Option<(PathBuf, Arc<VolumeFolder>)>,
-    /// What is being done to the volume.
+    /// The changes to the volume that are under way.
     pub(super) journal: Option<Journal>,
-    /// Not all old trees are back: what is here is needed by the next start.
+    /// `true`: not all old trees are back, and the next start needs this folder.
     stranded: bool,
 }
 
-/// What came of putting the old trees back.
+/// The result of putting the old trees back.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RestoreReport {
-    /// Somebody else changed these meanwhile: they are as they were found.
+    /// Projects that someone else has changed in the meantime: they are left as they were found.
     pub left: Vec<ProjectName>,
 }
 
@@ -93,12 +96,13 @@ impl Staging {
         self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Where an upload is received: each tree in a folder by its project's name.
+    /// The folder that an upload is received in: each tree in a folder with its project's name.
     pub fn incoming(&self) -> &Path {
         &self.incoming
     }
 
-    /// Completes the trees with what the volume has and no upload brings, and makes all of it durable.
+    /// Completes the trees with folders of the volume that no upload brings, and makes all of it
+    /// durable.
     ///
     /// # Errors
     /// A project's folder on the volume cannot be exchanged, or the volume fails.
@@ -142,7 +146,8 @@ impl Staging {
         swapped
     }
 
-    /// Whether the project is as this deploy left it: the very same folder, and nothing in it was written since.
+    /// Returns true if the project is as this deploy left it: the same folder, without any write
+    /// since.
     pub fn is_ours(&self, project: &ProjectName) -> bool {
         let entries = self.journal.iter().flat_map(|journal| &journal.entries);
         let Some(entry) = entries.into_iter().find(|entry| entry.project == *project) else { return false };
@@ -155,8 +160,8 @@ impl Staging {
         }
     }
 
-    /// Settles it: what is on the volume stays, whatever happens to this process. Where not all old trees could be
-    /// put back it is not settled, and the journal stays: the next start tries again.
+    /// Settles the deploy: its trees stay on the volume, whatever happens to this process. If not
+    /// all old trees could be put back, the journal stays, and the next start tries again.
     ///
     /// # Errors
     /// The journal cannot be removed.
@@ -217,7 +222,7 @@ fn walk(dir: &Path, staged: &mut Vec<PathBuf>) -> io::Result<bool> {
 impl Drop for Staging {
     fn drop(&mut self) {
         if self.journal.is_none() {
-            // What cannot be removed now is removed at the next start.
+            // A folder that cannot be removed now is removed at the next start.
             let _ = try_remove(&self.dir);
         }
     }

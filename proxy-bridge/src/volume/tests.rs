@@ -87,7 +87,7 @@ fn kill(mut staging: Staging) {
     std::mem::forget(staging);
 }
 
-/// With folders that can be exchanged, and without.
+/// Runs the test with folders that can be exchanged, and without.
 fn both(test: impl Fn(Scene)) {
     test(Scene::new(true));
     test(Scene::new(false));
@@ -194,7 +194,7 @@ fn a_bridge_that_was_killed_before_the_swap_leaves_nothing() {
 
 #[test]
 fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
-    // How many of the two projects are in place, and whether the next one is between its two renames.
+    // The number of projects in place, and `true` if the next one is between its two renames.
     for (done, between) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
         for undo in [false, true] {
             let scene = Scene::new(!between);
@@ -295,7 +295,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
     let changes = [put(&staging, "blog", "new")];
     staging.store(&changes).unwrap();
     staging.swap(&changes).unwrap();
-    // In the way of the new tree.
+    // A folder in the way of the new tree.
     let in_the_way = staging.incoming().join("blog");
     fs::create_dir(&in_the_way).unwrap();
     assert!(staging.put_back().is_err());

@@ -1,4 +1,4 @@
-//! The numbers of the publisher, and why they are what they are.
+//! The settings of the publisher, with the reasons for their defaults.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::secret::Secret;
 
 /// A second or two is usual for an ingress that is busy; after ten it will not answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// As many projects may wait for a slow answer before others do.
+/// Requests at once: a few slow projects at the ingress do not delay the others.
 const IN_FLIGHT: usize = 8;
 
-/// Where to and how.
+/// The destination of events, and the limits of their delivery.
 #[derive(Debug)]
 pub struct PublisherConfig {
     pub url: Url,
     pub secret: Secret,
-    /// From connecting to the answer's headers, for each try.
+    /// Time from connecting to the answer's headers, per attempt.
     pub request_timeout: Duration,
-    /// How many requests may be under way at once, each for another project. At least 1.
+    /// Requests at once, each for another project. At least 1.
     pub in_flight: usize,
     pub retry: RetryPolicy,
     pub limits: QueueLimits,
@@ -95,7 +95,7 @@ impl RetryPolicy {
     }
 }
 
-/// How much is kept while the ingress does not answer.
+/// The limits on events that wait while the ingress does not answer.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
     /// Events of one project that wait behind the one being sent. At least 1.

@@ -13,7 +13,7 @@ use super::outbox::DeliveryResult;
 use crate::event::Event;
 use crate::secret::Secret;
 
-/// What all tries have in common.
+/// The client, the destination and the secret of all attempts.
 #[derive(Debug)]
 pub(super) struct EventSender {
     client: Client,
@@ -22,8 +22,8 @@ pub(super) struct EventSender {
 }
 
 impl EventSender {
-    /// The ingress is a neighbour and posted to directly: no proxy from the environment, and no
-    /// redirect, which would send a signed event to an address that nobody configured.
+    /// The ingress is a neighbor and posted to directly: no proxy from the environment, and no
+    /// redirect, which would send a signed event to an address that no one configured.
     pub(super) fn new(url: Url, secret: Secret, timeout: Duration) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .timeout(timeout)
@@ -73,8 +73,9 @@ impl EventSender {
     }
 }
 
-/// The same at every try, and another one for every event: the receiver can leave out what it has seen.
-/// (A sequence number would not do: it may begin anew with the router.)
+/// Returns an id that is the same at every attempt and different for every event, so that the
+/// receiver can skip duplicates. (A sequence number would not do: it may start anew with the
+/// router.)
 fn event_id(body: &[u8]) -> String {
     let hash: [u8; 32] = Sha256::digest(body).into();
     let mut id = format!("evt_{}", crate::digest::Digest::from(hash));
@@ -94,7 +95,7 @@ fn judge(event: &Event, status: StatusCode, headers: &HeaderMap) -> DeliveryResu
     refused(event, &format!("the ingress answered {status}"))
 }
 
-/// In seconds only: no ingress of ours sends a date.
+/// Seconds only: no ingress of ours sends a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

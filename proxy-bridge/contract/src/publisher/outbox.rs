@@ -1,4 +1,5 @@
-//! Which event is sent next: the queues as values, without a clock or a network.
+//! The queues of events as values, without a clock or a network: they decide which event is sent
+//! next.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(super) struct Outbox {
 struct ProjectQueue {
     /// Sent at least once and not settled.
     head: Option<SentEvent>,
-    /// Not sent yet, oldest first.
+    /// Events that were not sent yet, the oldest first.
     waiting: VecDeque<Event>,
 }
 
@@ -48,19 +49,19 @@ pub(super) struct DeliveryAttempt {
     pub(super) number: u32,
 }
 
-/// How a try ended.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(super) enum DeliveryResult {
     Delivered,
     /// Trying again would not help.
     Refused,
-    /// It may help, no sooner than the ingress asked for.
+    /// Another attempt may help, no sooner than the ingress asked for.
     Failed {
         retry_after: Option<Duration>,
     },
 }
 
-/// What that meant for the event.
+/// The consequence of an attempt for its event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settlement {
     Delivered,
@@ -92,7 +93,8 @@ impl Outbox {
         held
     }
 
-    /// Takes an event, and gives the one that had to be dropped for it, if any: see `Publisher::publish`.
+    /// Queues an event. Returns the event that was dropped for it, if any: see
+    /// `Publisher::publish`.
     pub(super) fn push(&mut self, event: Event) -> Option<Event> {
         let project = event.data.project.clone();
         let waiting = self.queues.get(&project).map_or(0, |queue| queue.waiting.len());
@@ -152,7 +154,7 @@ impl Outbox {
         None
     }
 
-    /// When `take` may have something again, if only time must pass for it.
+    /// Returns the time at which `take` may have another event, if only time must pass for it.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.resting.first().map(|(due, _)| *due)
     }

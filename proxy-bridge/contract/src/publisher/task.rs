@@ -14,8 +14,8 @@ use super::delivery::EventSender;
 use super::outbox::{DeliveryResult, Settlement};
 use crate::event::Event;
 
-/// Runs until `shutdown` was called and nothing is left, or its time is over. `_running` is dropped at
-/// the end, however it comes.
+/// Runs until `shutdown` was called and no event is left, or its time is over. `_running` is
+/// dropped at the end, also by a panic.
 pub(super) async fn run(
     shared: Arc<Shared>,
     sender: Arc<EventSender>,
@@ -32,7 +32,7 @@ pub(super) async fn run(
             }
             (state.outbox.next_due(), state.ends)
         };
-        // With all places taken, what is due waits for one of them.
+        // While all requests are in use, an event that is due waits for one of them.
         let next_due = next_due.filter(|_| task.tries.len() < in_flight);
         tokio::select! {
             Some(ended) = task.tries.join_next_with_id() => task.settle(ended),
@@ -48,7 +48,7 @@ struct Task {
     shared: Arc<Shared>,
     sender: Arc<EventSender>,
     tries: JoinSet<DeliveryResult>,
-    /// What each try is about: also known when it panics.
+    /// The event of each attempt, kept here for attempts that panic.
     events: HashMap<Id, Arc<Event>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a deploy asks of routers: hold, build, publish, let go.
+//! The calls of a deploy to its routers: hold, build, publish, release.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,22 @@ use switchyard_contract::deploy::{DeployOutcome, DeployPhase, RouterReport};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 
-/// Routers hold a project this much longer than the deploy may take: they let go by themselves only when
+/// Time that routers hold a project beyond the time limit of the deploy: their leases end only when
 /// the bridge is gone.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// How long a router may take to be let go. It lets go by itself when its lease is over.
+/// Time within which a router is expected to release the projects. Otherwise its lease ends.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long the event of a publish that was answered is waited for: it goes out before the answer.
+/// Time to wait for the event of a publish that was answered. The event is sent before the answer.
 const EVENT_WITHIN: Duration = Duration::from_millis(250);
 
-/// How long a router that can be reached is waited for before anything is asked: one that is being
-/// started again is back by then, and one that hangs has been found out.
+/// Time to wait for a reachable router before the first call: one that restarts is back by then,
+/// and one that hangs has been detected.
 const REACHABLE_WITHIN: Duration = Duration::from_millis(2500);
 
-/// A router that shows other files than the volume has (a network file system's cache) is asked again after this.
+/// Pause before a router is called again that read other files than the volume has, because of a
+/// network file system's cache.
 const STALE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Run {
@@ -82,7 +83,7 @@ impl Run {
         enough
     }
 
-    /// Has every router build what is on the volume.
+    /// Has every router build the files on the volume.
     pub(super) async fn build(&mut self) -> Result<(), DeployFailure> {
         self.job.begin(DeployPhase::Build);
         let mut who = self.held.clone();
@@ -132,7 +133,7 @@ impl Run {
         loop {
             match retry_until(until, || router.build(&id, until - Instant::now())).await {
                 Ok(reports) => return Ok(BuildVerdict::of(&self.changes, reports.projects)),
-                // It was started again since, or its lease was over.
+                // The router was restarted since, or its lease ended.
                 Err(refusal) if refusal.is_unknown_deploy() => {
                     let order = self.order();
                     retry_until(until, || router.hold(&order)).await.map_err(CallFailure::into_reason)?;
@@ -143,8 +144,10 @@ impl Run {
         }
     }
 
+    /// Checks that no one else has changed the deployed files on the volume.
+    ///
     /// # Errors
-    /// Somebody else has changed what was put on the volume.
+    /// 409 if someone has.
     async fn still_ours(&mut self) -> Result<(), DeployFailure> {
         let theirs = self
             .blocking(|staging, changes| {
@@ -170,7 +173,7 @@ impl Run {
             self.tell(&router, reports, None, "live");
             published.push((router, ()));
         }
-        // Those get their project back when they look at the volume again.
+        // They get the project back when they read the volume again.
         for routers in [&mut self.held, &mut self.asked] {
             routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
         }
@@ -182,14 +185,14 @@ impl Run {
             "the files are on the volume, and the unreachable routers will serve them when they are back"
         };
         self.enough(&round, on_volume)?;
-        // Before the answer, so that whoever has read it is never shown an older version.
+        // This precedes the answer, so that a client that has read it never sees an older version.
         let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
         self.mark_behind(&answered).await;
         Ok(())
     }
 
-    /// Has routers that did not say that they have published get no forwarded request of the
-    /// projects until they do. Returns when a bridge that is started again will know it, too.
+    /// Marks the routers that did not confirm the publish as behind: they get no forwarded requests
+    /// of the projects until they serve the deploy. Returns when the marks are on disk.
     async fn mark_behind(&self, published: &[Arc<Router>]) {
         let routers = &self.shared.routers;
         let mut behind = Vec::new();
@@ -219,11 +222,13 @@ impl Run {
         let (id, until) = (self.staging_id(), self.until);
         match retry_until(until, || router.publish(&id, until - Instant::now())).await {
             Ok(reports) => {
-                // Its event is on the way: whoever reads the answer and asks for the projects finds it there.
+                // The event is on its way: a client that reads the answer and asks for the projects
+                // then finds it there.
                 let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
                 Ok(reports.projects)
             }
-            // The answer was release, or the router was started again: then it reads the volume by itself.
+            // The answer was lost, or the router was restarted, in which case it reads the volume
+            // on its own.
             Err(CallFailure::Answered { .. }) => timeout_at(until, self.told(&router))
                 .await
                 .map_err(|_| NoAnswer("has not reported the new version in time".to_owned())),
@@ -231,7 +236,7 @@ impl Run {
         }
     }
 
-    /// Waits until the router's own events say that all of it is served.
+    /// Waits until the router's own events say that it serves all of the deploy.
     async fn told(&self, router: &Router) -> Vec<Report> {
         let mut changed = self.shared.routers.changed();
         loop {
@@ -243,7 +248,7 @@ impl Run {
         }
     }
 
-    /// What the router's own events say, when they say that all of it is served.
+    /// Returns the router's reports, if its own events say that it serves all of the deploy.
     fn serving(&self, router: &Router) -> Option<Vec<Report>> {
         let one = |change: &Change| {
             let status = router.status(change.project().as_str());
@@ -265,8 +270,8 @@ impl Run {
         self.changes.iter().map(one).collect()
     }
 
-    /// The digest of the version that routers make of `change`, as far as they have said, and its
-    /// incarnation.
+    /// Returns the digest of the version that routers make of `change`, as far as they have
+    /// reported it, and its incarnation.
     fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
         let digest = change.digest()?;
         let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project())?;
@@ -303,7 +308,7 @@ impl Run {
             let id = id.clone();
             async move {
                 let answered = timeout(RELEASE_WITHIN, router.release(&id)).await;
-                // Of a deploy that it does not know it holds nothing.
+                // A router that does not know the deploy holds nothing for it.
                 let is_free = matches!(answered, Ok(Ok(()) | Err(CallError::Answered { .. })));
                 if !is_free {
                     tracing::warn!(deploy = id, router = router.name(), "it lets go when it is back");

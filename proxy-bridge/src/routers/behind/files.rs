@@ -9,8 +9,8 @@ use super::{Marks, ProjectMarks};
 use switchyard_contract::project::ProjectName;
 use switchyard_program::atomic_file;
 
-/// A folder with a file for each project that a router is behind in: what a deploy writes does not
-/// grow with the number of other projects.
+/// A folder with a file for each project that a router is behind in, so that the bytes a deploy
+/// writes do not grow with the number of other projects.
 #[derive(Debug, Clone)]
 pub(super) struct MarkFiles(PathBuf);
 
@@ -41,8 +41,11 @@ impl MarkFiles {
         Ok((Self(folder), all))
     }
 
-    /// Writes the marks of each project, or removes its file where there are none, and returns when
-    /// that is on disk. Whichever process is killed, at whatever point, a file is whole.
+    /// Writes the marks of each project, or removes its file where there are none, and makes that
+    /// durable. A file is whole at every instant, whichever process is killed, at whatever point.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed.
     pub(super) fn save(&self, all: &[(String, Option<ProjectMarks>)]) -> io::Result<()> {
         for (project, marks) in all {
             match marks {

@@ -31,7 +31,7 @@ fn all(projects: Vec<Status>) -> Projects {
     Projects { router: "r1".into(), installs: false, revision: 7, since: None, projects, removed: Vec::new() }
 }
 
-/// An answer that has what changed after some revision.
+/// An answer with the changes after some revision.
 fn changes(revision: u64, projects: Vec<Status>, removed: &[&str]) -> Projects {
     let removed = removed.iter().map(ToString::to_string).collect();
     Projects { revision, since: Some(7), removed, ..all(projects) }
@@ -44,7 +44,7 @@ fn pulled(statuses: Vec<Status>) -> RouterState {
     state
 }
 
-/// Applies a change of one project. Returns whether anything is otherwise than before.
+/// Applies a change of one project. Returns true if anything has changed.
 fn one(state: &mut RouterState, status: Status, asked: PullQuery) -> bool {
     let name = status.name.clone();
     state.answer(changes(8, vec![status], &[]), asked, true).projects.contains(&name)
@@ -69,7 +69,7 @@ fn an_answer_counts_unless_a_later_event_was_heard() {
 #[test]
 fn an_answer_that_stays_behind_what_was_heard_before_the_question_counts_in_the_end() {
     let mut state = pulled(vec![known("blog", 8, Some("a"))]);
-    // It was removed and came back, and nobody heard of that.
+    // It was removed and came back, and no event about that arrived.
     let anew = known("blog", 0, None);
     let mut asked = PullQuery { at: state.now(), believed: false };
     let changed = state.answer(changes(8, vec![anew.clone()], &[]), asked, true);

@@ -17,7 +17,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Takes a port, also for the times when nobody listens on it.
+    /// Reserves a port, also for the times without a listener on it.
     pub(super) fn bind() -> Self {
         let port = TcpSocket::new_v4().unwrap();
         port.set_reuseaddr(true).unwrap();

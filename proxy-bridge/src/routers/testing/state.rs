@@ -1,4 +1,4 @@
-//! The projects of a fake router, and its answers to those who follow it.
+//! The projects of a fake router, and its answers to followers.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) struct FakeState {
 }
 
 impl FakeState {
-    /// To change it.
+    /// Returns the status of a project for a change.
     pub(super) fn status(&mut self, project: &str) -> &mut Status {
         self.revision += 1;
         self.changed.insert(project.to_owned(), self.revision);

@@ -8,10 +8,10 @@ use zip::write::SimpleFileOptions;
 use super::archives::*;
 use super::*;
 
-/// A link's kind, its path and what it points to.
+/// The kind of a link, its path and its target.
 type Link<'a> = (EntryType, &'a str, &'a str);
 
-/// A tar of these files, each holding its own path, and of links with what they point to.
+/// A tar of these files, each with its own path as content, and of links.
 fn linked(files: &[&str], links: &[Link<'_>]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for path in files {

@@ -9,9 +9,9 @@ use switchyard_contract::incarnation::{EndedIncarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 
 impl Staging {
-    /// Notes which incarnations end with this deploy, and which projects are there again. From here
-    /// on the deploy is not undone: routers may delete what was to be deleted. May be called again,
-    /// by another process too.
+    /// Records the incarnations that end with this deploy, and the projects that are there again.
+    /// From here on the deploy is not undone: routers may delete data. May be called again, also by
+    /// another process.
     ///
     /// # Errors
     /// The volume fails.
@@ -22,14 +22,14 @@ impl Staging {
             if entry.put.is_some() {
                 after.removed = false;
             } else if before.removed && entry.before.is_none() {
-                // It was taken away before: what is left is its data.
+                // The project was removed before: only its data is left.
                 after.set_data(entry.data);
             } else if self.ended(&entry).is_none() {
                 let version = ending.versions.get(&entry.project).cloned();
                 let until = Timestamp::now().saturating_add(ending.keep).unwrap_or(Timestamp::MAX);
                 after.end(self.deploy(), version, entry.data, until);
             }
-            // Of names that were never removed nothing is noted.
+            // Nothing is recorded of names that were never removed.
             if after != before {
                 self.note(&entry.project, &after)?;
             }

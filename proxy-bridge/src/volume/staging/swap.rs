@@ -33,10 +33,10 @@ impl Staging {
         self.sync_places()
     }
 
-    /// Puts the old trees back where nobody else has changed anything since.
+    /// Puts the old trees back where no one else has changed anything since.
     ///
     /// # Errors
-    /// The volume fails; what could be put back is.
+    /// The volume fails; the trees that can be put back are.
     pub fn put_back(&mut self) -> Result<RestoreReport, VolumeError> {
         let mut left = Vec::new();
         let mut failed = None;
@@ -81,7 +81,8 @@ impl Staging {
         }
     }
 
-    /// Whether its step was not taken yet. One that was taken and undone by a later deploy is not due.
+    /// Returns true if the entry's step was not taken yet. A step that was taken, and undone by a
+    /// later deploy, is not due.
     fn is_due(&self, entry: &JournalEntry) -> bool {
         match &entry.put {
             Some(put) => FolderIdentity::of(&self.new_of(entry)) == Some(put.identity),
@@ -132,7 +133,7 @@ impl Staging {
     }
 }
 
-/// Whether something is mounted in `folder`: removing the old tree would empty it.
+/// Returns true if something is mounted in `folder`: removing the old tree would empty it.
 fn has_mount(folder: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     // proc_pid_mountinfo(5): the fifth field, with blanks and the like in octal.
@@ -140,7 +141,7 @@ fn has_mount(folder: &Path) -> bool {
     points.map(|point| point.replace("\\040", " ")).any(|point| Path::new(&point).starts_with(folder))
 }
 
-/// Never onto something that is there.
+/// Renames, but never onto an existing file or folder.
 fn rename_fresh(from: &Path, to: &Path) -> io::Result<()> {
     match rename(from, to, RenameFlags::NOREPLACE) {
         // NFS and others do not know the flag.

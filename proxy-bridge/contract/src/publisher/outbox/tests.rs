@@ -19,7 +19,7 @@ fn label(event: &Event) -> String {
     format!("{}{}", event.data.project, event.data.sequence)
 }
 
-/// Pushes `a1`, `b1`, …; gives what was dropped.
+/// Pushes `a1`, `b1`, …; returns the dropped ones.
 fn push(outbox: &mut Outbox, labels: &str) -> Vec<String> {
     let push_one = |label_: &str| outbox.push(live(&label_[..1], label_[1..].parse().unwrap()));
     labels.split(' ').filter_map(push_one).map(|event| label(&event)).collect()
