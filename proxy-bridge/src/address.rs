@@ -16,6 +16,7 @@ pub struct RouterAddress {
 /// Routers that have one name: `dns://NAME:PUBLIC,ADMIN`, as in `dns://routers.internal:8000,8001`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
+    /// The host name.
     pub name: String,
     /// The port that the routers take requests on.
     pub public_port: u16,
@@ -27,20 +28,19 @@ pub struct Dns {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     #[error(
-        "{0:?} is no router: write its public and its admin URL, as http://10.0.0.7:8000,http://10.0.0.7:8001"
+        "invalid router {0:?}: expected its public and its admin URL, as \
+         http://10.0.0.7:8000,http://10.0.0.7:8001"
     )]
     NotTwo(String),
-    #[error("{url:?} is no URL ({why}): write it as http://10.0.0.7:8000")]
+    #[error("invalid URL {url:?} ({why}): expected a URL like http://10.0.0.7:8000")]
     NoUrl { url: String, why: String },
     #[error("the public URL {0} must be http: routers speak plain HTTP, TLS ends before them")]
     PublicScheme(Url),
     #[error("the admin URL {0} must be http or https")]
     AdminScheme(Url),
-    #[error("{0} says more than where the router is: write scheme, host and port only")]
+    #[error("invalid URL {0}: expected scheme, host and port only")]
     More(Url),
-    #[error(
-        "{0:?} is no name with two ports: write dns://NAME:PUBLIC,ADMIN, as dns://routers.internal:8000,8001"
-    )]
+    #[error("invalid name {0:?}: expected dns://NAME:PUBLIC,ADMIN, as dns://routers.internal:8000,8001")]
     NoDns(String),
 }
 
@@ -156,7 +156,7 @@ mod tests {
         assert!(error("https://a:1,http://a:2").contains("routers speak plain HTTP"));
         assert!(error("http://a:1,ftp://a:2").contains("http or https"));
         assert!(error("a:1,http://a:2").contains("must be http"));
-        assert!(error("nowhere,http://a:2").contains("\"nowhere\" is no URL"));
+        assert!(error("nowhere,http://a:2").contains("invalid URL \"nowhere\""));
         for more in ["http://a/x,http://a", "http://u@a,http://a", "http://a,http://a?x"] {
             assert!(error(more).contains("scheme, host and port only"), "{more}");
         }

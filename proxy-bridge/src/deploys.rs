@@ -72,10 +72,13 @@ struct Shared {
 /// A request for a deploy.
 #[derive(Debug, Clone)]
 pub struct DeployRequest {
+    /// The action.
     pub action: Action,
+    /// The name of the token. `None` where no tokens are configured.
     pub by: Option<String>,
     /// The project. `None` while it is known only from the upload.
     pub project: Option<ProjectName>,
+    /// The key by which a repeated request is recognized.
     pub idempotency_key: Option<String>,
 }
 
@@ -166,6 +169,7 @@ impl Deploys {
         Ok(Submission::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
     }
 
+    /// Returns the deploy with this id, if it is known.
     pub fn job(&self, id: &str) -> Option<Arc<Job>> {
         self.jobs().by_id.get(id).cloned()
     }
@@ -177,6 +181,7 @@ impl Deploys {
         records
     }
 
+    /// Returns the volume that is deployed to.
     pub fn volume(&self) -> &Volume {
         &self.0.volume
     }

@@ -57,6 +57,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a deploy that is over, and its time.
     pub fn ended(&self, record: &DeployRecord) {
         let outcome = record.outcome.map_or("", DeployOutcome::as_str);
         self.deploys.get_or_create(&Deploy { action: record.action.as_str(), outcome }).inc();
@@ -65,10 +66,12 @@ impl Metrics {
         }
     }
 
+    /// Counts an event that was posted.
     pub fn event(&self, outcome: EventOutcome) {
         self.events.get_or_create(&Event { outcome }).inc();
     }
 
+    /// Adds all counters to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("switchyard_bridge_deploys", "Deploys that came to an end", self.deploys.clone());
         registry.register(

@@ -181,7 +181,7 @@ impl Routers {
         if !self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&verified.id) {
             return EventReceipt::Duplicate;
         }
-        self.shared.heard(router, event);
+        self.shared.apply_event(router, event);
         EventReceipt::Applied
     }
 
@@ -210,7 +210,7 @@ impl Routers {
             behind.keep(|name| list.iter().any(|router| router.name() == name));
         }
         self.shared.make_routes(name);
-        self.shared.common.tell();
+        self.shared.common.notify();
     }
 
     /// Returns when all marks are on disk.
@@ -234,12 +234,12 @@ impl Routers {
     pub fn skew(&self) -> BTreeMap<String, BTreeMap<String, Option<String>>> {
         let mut skew: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         let list = self.shared.list();
-        let told: Vec<_> = list.iter().filter(|router| router.state().is_pulled()).collect();
-        for status in told.iter().flat_map(|router| router.statuses()) {
+        let reporting: Vec<_> = list.iter().filter(|router| router.state().is_pulled()).collect();
+        for status in reporting.iter().flat_map(|router| router.statuses()) {
             skew.entry(status.name).or_default();
         }
         for (project, routers) in &mut skew {
-            routers.extend(told.iter().map(|router| {
+            routers.extend(reporting.iter().map(|router| {
                 let live = router.state().get(project).and_then(|status| status.live.clone());
                 (router.name().to_owned(), live.map(|live| live.digest))
             }));
@@ -267,20 +267,20 @@ impl Shared {
         }
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = routers.into();
         projects.iter().for_each(|project| self.make_routes(project));
-        self.common.tell();
+        self.common.notify();
     }
 
     /// Applies an event that is of this router.
-    fn heard(&self, router: &Router, event: &Event) {
+    fn apply_event(&self, router: &Router, event: &Event) {
         if router.change(|state| state.is_of(&event.data.router) && state.event(event)) {
             let projects = BTreeSet::from([event.data.project.clone()]);
-            self.told(StateChange { projects, ..StateChange::default() });
+            self.apply(StateChange { projects, ..StateChange::default() });
         }
     }
 
     /// Updates the consequences of a router's report, and then notifies subscribers. The work grows
     /// with the projects that have changed and the number of routers, not with all projects.
-    fn told(&self, changed: StateChange) {
+    fn apply(&self, changed: StateChange) {
         let StateChange { mut projects, others, .. } = changed;
         if others {
             projects.extend(self.common.behind.projects());
@@ -291,7 +291,7 @@ impl Shared {
             self.settle(project);
             self.make_routes(project);
         }
-        self.common.tell();
+        self.common.notify();
     }
 
     /// Finds out which of the routers that are behind in a project have caught up.
@@ -313,7 +313,7 @@ impl Shared {
     /// Makes the table's entry of one project from its claims at all routers, each with the best
     /// right that any router gives to it; removes the entry when no router has the project. A
     /// project in which a router is behind has an entry also before any router has reported it,
-    /// since the routers that have it must be told apart from those that do not.
+    /// since the routers that have it must be reporting apart from those that do not.
     fn make_routes(&self, name: &str) {
         // A folder may be called as no project can be.
         let Ok(project) = ProjectName::parse(name) else { return };

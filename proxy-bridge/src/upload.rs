@@ -48,7 +48,9 @@ pub enum UploadShape {
 /// An upload that was accepted.
 #[derive(Debug)]
 pub struct ReceivedUpload {
+    /// The files of each project.
     pub trees: Vec<Tree>,
+    /// The message that came with the files.
     pub message: Option<String>,
     /// Files that were not stored because they do not count: editors' leftovers, `.git`.
     pub left_out: u64,

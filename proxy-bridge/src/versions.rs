@@ -128,7 +128,8 @@ impl RollbackTarget {
             return Ok(digits.to_owned());
         }
         let detail = format!(
-            "to={wanted:?} is no digest: give {SHORT_LEN} to 64 of 0-9 and a-f, as GET /projects/{project}/versions shows them"
+            "invalid to={wanted:?}: expected {SHORT_LEN} to 64 of 0-9 and a-f, \
+             as in GET /projects/{project}/versions"
         );
         Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "to"))
     }
@@ -254,7 +255,7 @@ pub async fn fetch(
     }
     if away.is_empty() {
         let detail = format!(
-            "no router keeps {project}@{digits}: GET /projects/{project}/versions tells what is kept"
+            "no router keeps {project}@{digits}: GET /projects/{project}/versions lists those that are kept"
         );
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail));
     }
@@ -262,6 +263,7 @@ pub async fn fetch(
     Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail))
 }
 
+/// Returns the problem of a project that does not exist.
 pub fn unknown_project(project: &ProjectName) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("there is no project {project}"))
         .with("project", project.as_str())

@@ -1,13 +1,15 @@
-//! The volume: where uploads are staged, and how a project's tree takes another one's place.
+//! The volume: the staging of uploads, and the swap of a project's tree for another one.
 //!
 //! ```text
-//! <projects>/<project>/…                                      what routers serve
-//! <projects>/.switchyard-bridge/lock                          held by the one bridge of the volume
-//! <projects>/.switchyard-bridge/incarnations/<project>.json   whose data a project has, once the name was removed
-//! <projects>/.switchyard-bridge/behind/<project>.json          which routers serve an older version than was deployed
-//! <projects>/.switchyard-bridge/staging/<deploy>/new/<project> what is put on the volume; after the swap, what was there
-//! <projects>/.switchyard-bridge/staging/<deploy>/old/<project> what was there, where folders cannot be exchanged
-//! <projects>/.switchyard-bridge/staging/<deploy>/journal.json there while the swap may have begun and is not settled
+//! <projects>/<project>/…                 the trees that routers serve
+//! <projects>/.switchyard-bridge/
+//!   lock                                 held by the one bridge of the volume
+//!   incarnations/<project>.json          incarnations of a name that was removed once
+//!   behind/<project>.json                routers that serve an older version than was deployed
+//!   deploys/<deploy>.json                the record of a deploy
+//!   staging/<deploy>/new/<project>       the new tree; after the swap, the old one
+//!   staging/<deploy>/old/<project>       the old tree, where folders cannot be exchanged
+//!   staging/<deploy>/journal.json        exists while a swap may have begun and is not settled
 //! ```
 
 mod carry;
@@ -61,11 +63,14 @@ pub enum Change {
 /// A deploy in which a bridge was killed.
 #[derive(Debug)]
 pub struct UnfinishedDeploy {
+    /// The deploy's staging folder.
     pub staging: Staging,
+    /// The changes in its journal.
     pub changes: Vec<Change>,
 }
 
 impl Change {
+    /// Returns the project that is changed.
     pub fn project(&self) -> &ProjectName {
         match self {
             Self::Put(tree) | Self::BringBack(tree, _) => &tree.project,

@@ -18,7 +18,9 @@ pub struct Phases {
 /// One server-sent event.
 #[derive(Debug, Clone)]
 pub struct Message {
+    /// The event's type: `phase` or `done`.
     pub event: String,
+    /// The event's JSON.
     pub data: Value,
 }
 

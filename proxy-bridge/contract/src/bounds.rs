@@ -42,7 +42,9 @@ pub const CONTROL_LINES: usize = 16;
 /// Bytes that are read from standard error of the process that fetches packages, lines of it that
 /// are logged, and bytes of each: npm's warnings about a large tree.
 pub const INSTALLER_OUTPUT: u64 = 64 << 10;
+/// See [`INSTALLER_OUTPUT`].
 pub const INSTALLER_LINES: usize = 64;
+/// See [`INSTALLER_OUTPUT`].
 pub const INSTALLER_LINE: usize = 1 << 10;
 
 /// Bytes of one record of output. A longer line comes in pieces that say so: lines of JSON with a
@@ -54,16 +56,20 @@ pub const OUTPUT_LINE: usize = 64 << 10;
 /// lines or 10 MB a second. A cell that prints more waits for its output to be read, as it would
 /// for a slow terminal.
 pub const OUTPUT_LINES: usize = 2_000;
+/// See [`OUTPUT_LINES`].
 pub const OUTPUT_BYTES: usize = 1 << 20;
+/// See [`OUTPUT_LINES`].
 pub const OUTPUT_WINDOW: Duration = Duration::from_millis(100);
 
 /// The last lines of a stream that are kept to say how a cell ended, and the bytes of each: V8's
 /// last words come before the C++ stack that it prints after them.
 pub const LAST_LINES: usize = 64;
+/// See [`LAST_LINES`].
 pub const LAST_LINE: usize = 1 << 10;
 
 /// Lines kept per project for readers of its log, and bytes of their text, whichever is less.
 pub const KEPT_LINES: usize = 1_000;
+/// See [`KEPT_LINES`].
 pub const KEPT_OUTPUT: usize = 256 << 10;
 
 /// Bytes of a request's id in a line of output: UUIDs have 36, traces with their spans 55.
@@ -82,11 +88,13 @@ pub const HEAD_READ: usize = 8 << 10;
 /// Frames, or reads, of a body in one turn, and their bytes. Then the other tasks of the thread
 /// have theirs: a frame takes about a microsecond, and a megabyte some hundred.
 pub const TURN_FRAMES: usize = 64;
+/// See [`TURN_FRAMES`].
 pub const TURN_BYTES: usize = 128 << 10;
 
 /// Frames below so many bytes are joined, up to so many bytes, when the next one is there already:
 /// writing each alone costs more than copying it.
 pub const SMALL_FRAME: usize = 1 << 10;
+/// See [`SMALL_FRAME`].
 pub const JOINED_FRAME: usize = 16 << 10;
 
 /// Bytes of the head that answers a health check: the default of `--max-head`.
@@ -108,6 +116,7 @@ pub const KEPT_EVENTS: usize = 1_000;
 /// Reloads and deaths that are kept of each project: all deaths that lead to a stop, and some from
 /// before.
 pub const KEPT_RELOADS: usize = 10;
+/// See [`KEPT_RELOADS`].
 pub const KEPT_DEATHS: usize = 10;
 
 /// Bytes of a router's answer that is not streamed: the full statuses of ten thousand projects.

@@ -10,10 +10,12 @@ use crate::incarnation::Incarnation;
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
+    /// The kind of the event.
     #[serde(rename = "type")]
     pub kind: EventType,
     /// The time of the event, not of its delivery. RFC 3339 in JSON.
     pub timestamp: Timestamp,
+    /// The subject and the details.
     pub data: EventData,
 }
 
@@ -63,7 +65,7 @@ pub struct EventData {
     pub router: String,
     /// Counts the events of this router upwards, over all its projects; the `id:` at `GET /events`.
     pub sequence: u64,
-    /// `blog`
+    /// The project's name: `blog`.
     pub project: String,
     /// The digest of the version. `null` without a version: the project was removed, or failed
     /// before its files could be read.
@@ -81,6 +83,7 @@ pub struct EventData {
     pub trigger: Option<Trigger>,
     /// The reason why the version cannot be served. In `reload.failed` only.
     pub error: Option<Diagnostic>,
+    /// The time that each phase took. Empty for events that end no reload.
     #[serde(default)]
     pub timings_ms: Timings,
     /// The end of the cell. In `cell.died` only.
@@ -110,6 +113,7 @@ pub struct RouteConflict {
 /// The unexpected end of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
+    /// The kind of the end.
     pub reason: DeathReason,
     /// The end in words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`. At most
     /// [`bounds::DEATH_MESSAGE`] bytes.
@@ -132,22 +136,22 @@ pub struct Death {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeathReason {
-    /// It used more memory than its limit, or than V8 could have.
+    /// The cell used more memory than its limit, or than V8 could have.
     Memory,
     /// Its event loop was blocked for longer than its limit.
     EventLoop,
     /// Its folders went on growing beyond its limits of disk.
     Disk,
-    /// It exited: by `Deno.exit`, or by an uncaught error.
+    /// The cell exited: by `Deno.exit`, or by an uncaught error.
     Exit,
     /// V8, the runtime or the project aborted it; the message says why, where that was printed.
     Abort,
     /// Another signal.
     Signal,
-    /// Its answers were errors or missing, and so was the answer to the router's probe, which runs
+    /// The cell's answers were errors or missing, and so was the answer to the router's probe, which runs
     /// none of the project's code.
     Unhealthy,
-    /// It was to replace another cell of the same version, and did not become ready.
+    /// The cell was to replace another one of the same version, and did not become ready.
     Load,
     /// The router lost it.
     Unknown,

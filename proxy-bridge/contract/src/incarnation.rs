@@ -32,7 +32,7 @@ pub struct Incarnation(u64);
 
 /// A text that names no incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an incarnation: expected \"first\" or 16 hex digits")]
+#[error("invalid incarnation {0:?}: expected \"first\" or 16 hex digits")]
 pub struct InvalidIncarnation(String);
 
 impl Incarnation {
@@ -107,14 +107,17 @@ pub enum DataFate {
 /// An incarnation that a removal has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedIncarnation {
+    /// The incarnation that has ended.
     pub incarnation: Incarnation,
     /// The id of the deploy that removed the project.
     pub deploy: String,
+    /// The time of the removal.
     pub at: Timestamp,
     /// The time until which its versions are kept, and its data unless that was to be deleted.
     pub until: Timestamp,
     /// The version that was live (`blog@3f9a1c2b7d4e`); `None` when no router served one.
     pub version: Option<String>,
+    /// The fate of its data.
     pub data: DataFate,
 }
 

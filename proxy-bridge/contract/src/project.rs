@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct ProjectName(Arc<str>);
 
-/// A text that is no project name.
+/// A text that is not a project name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no project name: use at most 63 of A-Z, a-z, 0-9, - and _, beginning with a letter or digit"
+    "invalid project name {0:?}: expected at most 63 of A-Z, a-z, 0-9, - and _, the first a letter or digit"
 )]
 pub struct InvalidName(String);
 
@@ -35,6 +35,7 @@ impl ProjectName {
         if valid { Ok(Self(name.into())) } else { Err(InvalidName(name.to_owned())) }
     }
 
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

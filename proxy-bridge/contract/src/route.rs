@@ -52,23 +52,23 @@ pub enum Route {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRoute {
     /// Neither a host nor a prefix.
-    #[error("{0:?} is not a route: expected a host (\"www.example.com\") or a prefix (\"/shop\")")]
+    #[error("invalid route {0:?}: expected a host (\"www.example.com\") or a prefix (\"/shop\")")]
     Neither(String),
     /// A host with `*` in it.
-    #[error("{0:?} is not a route: write out each host (patterns are for the operator's policy)")]
+    #[error("invalid route {0:?}: write out each host (patterns are for the operator's policy)")]
     Pattern(String),
     /// A host with a port.
-    #[error("{0:?} is not a route: write the host without its port")]
+    #[error("invalid route {0:?}: write the host without its port")]
     Port(String),
     /// A host that is not ASCII.
-    #[error("{0:?} is not a route: write the host as clients send it (\"xn--bcher-kva.example\")")]
+    #[error("invalid route {0:?}: write the host as clients send it (\"xn--bcher-kva.example\")")]
     NotAscii(String),
     /// An IP address or `localhost`.
-    #[error("{0:?} cannot be claimed: by an address and by localhost, requests find projects by path")]
-    Everybodys(String),
+    #[error("invalid route {0:?}: requests to an address or localhost find projects by path")]
+    Shared(String),
     /// A prefix that paths never have, or that is too long.
     #[error(
-        "{0:?} is not a route: a prefix is a path of at most {MAX_SEGMENTS} segments and {MAX_PREFIX} bytes, \
+        "invalid route {0:?}: a prefix is a path of at most {MAX_SEGMENTS} segments and {MAX_PREFIX} bytes, \
          without a query, empty segments and dots for segments (\"/shop/eu\")"
     )]
     Prefix(String),
@@ -105,13 +105,13 @@ fn host(text: &str) -> Result<String, fn(String) -> InvalidRoute> {
     }
     let host = name.to_ascii_lowercase();
     if label::is_address(&host) || host == "localhost" {
-        return Err(InvalidRoute::Everybodys);
+        return Err(InvalidRoute::Shared);
     }
     if let Some((before, port)) = host.rsplit_once(':')
         && is_host(before)
         && port.bytes().all(|byte| byte.is_ascii_digit())
     {
-        return Err(if label::is_address(before) { InvalidRoute::Everybodys } else { InvalidRoute::Port });
+        return Err(if label::is_address(before) { InvalidRoute::Shared } else { InvalidRoute::Port });
     }
     if is_host(&host) { Ok(host) } else { Err(InvalidRoute::Neither) }
 }
@@ -233,14 +233,14 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_route_is_refused_with_what_would_be() {
-        use InvalidRoute::{Everybodys, Neither, NotAscii, Pattern, Port, Prefix};
+        use InvalidRoute::{Neither, NotAscii, Pattern, Port, Prefix, Shared};
         let wrong = |text: &str| text.parse::<Route>().unwrap_err();
         for text in ["", "a b", "a..b", ".a", "a..", "https://a.example", "example.com:x", &"a".repeat(64)] {
             assert_eq!(wrong(text), Neither(text.to_owned()));
         }
         for text in ["127.0.0.1", "127.0.0.1:80", "127.1", "10", "0x7f.1", "[::1]", "localhost", "LocalHost."]
         {
-            assert_eq!(wrong(text), Everybodys(text.to_owned()), "{text}");
+            assert_eq!(wrong(text), Shared(text.to_owned()), "{text}");
         }
         assert_eq!(wrong("*.example.com"), Pattern("*.example.com".to_owned()));
         assert_eq!(wrong("example.com:80"), Port("example.com:80".to_owned()));

@@ -20,6 +20,7 @@ pub struct Verified {
     /// The `webhook-id`. The same at every attempt to deliver the event, so that duplicates can be
     /// skipped.
     pub id: String,
+    /// The event.
     pub event: Event,
 }
 

@@ -31,10 +31,12 @@ impl Job {
         Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
     }
 
+    /// Returns a copy of the record as it is now.
     pub fn record(&self) -> DeployRecord {
         self.state.borrow().record.clone()
     }
 
+    /// Returns true if the deploy is over.
     pub fn is_done(&self) -> bool {
         self.state.borrow().record.outcome.is_some()
     }
@@ -55,7 +57,7 @@ impl Job {
         });
     }
 
-    pub(super) fn received(&self, projects: Vec<DeployedProject>, message: Option<String>) {
+    pub(super) fn set_projects(&self, projects: Vec<DeployedProject>, message: Option<String>) {
         self.state.send_modify(|state| {
             state.record.projects = projects;
             state.record.message = message;
@@ -64,7 +66,7 @@ impl Job {
 
     /// Records the versions that routers make of the deployed files. Those of projects that include
     /// others cover more files.
-    pub(super) fn built(&self, reports: &[Report]) {
+    pub(super) fn record_versions(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
                 let Some(own) = report.own_digest.as_ref().and_then(|own| own.parse().ok()) else { continue };
@@ -80,30 +82,30 @@ impl Job {
     }
 
     /// Records the routers that are about to be called, in this order.
-    pub(super) fn asks(&self, routers: impl Iterator<Item = String>) {
-        let silent = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
-        self.state.send_modify(|state| state.record.routers = silent.collect());
+    pub(super) fn set_routers(&self, routers: impl Iterator<Item = String>) {
+        let unanswered = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
+        self.state.send_modify(|state| state.record.routers = unanswered.collect());
     }
 
     /// Records the routers that do not serve yet what the others have published.
-    pub(super) fn behind(&self, routers: Vec<String>) {
+    pub(super) fn set_behind(&self, routers: Vec<String>) {
         self.state.send_modify(|state| state.record.behind = routers);
     }
 
     /// Records the report of a router in the phase under way, in place of its earlier one.
-    pub(super) fn told(&self, told: RouterReport, outcome: &str) {
+    pub(super) fn report(&self, report: RouterReport, outcome: &str) {
         self.state.send_modify(|state| {
             let step = DeployStep {
                 deploy: state.record.deploy.clone(),
                 phase: state.record.phase,
-                router: Some(told.router.clone()),
+                router: Some(report.router.clone()),
                 outcome: Some(outcome.to_owned()),
                 ms: millis(self.began),
             };
             state.steps.push(step);
-            match state.record.routers.iter_mut().find(|other| other.router == told.router) {
-                Some(other) => *other = told,
-                None => state.record.routers.push(told),
+            match state.record.routers.iter_mut().find(|other| other.router == report.router) {
+                Some(other) => *other = report,
+                None => state.record.routers.push(report),
             }
         });
     }
@@ -177,7 +179,7 @@ mod tests {
         Job::new(DeployRecord { outcome: None, phase: DeployPhase::Receive, ..record("d1", 1) })
     }
 
-    fn told(router: &str) -> RouterReport {
+    fn report(router: &str) -> RouterReport {
         RouterReport { router: router.into(), reports: Vec::new(), error: None }
     }
 
@@ -186,7 +188,7 @@ mod tests {
         let job = job();
         job.begin(DeployPhase::Store);
         job.begin(DeployPhase::Hold);
-        job.told(told("r1"), "held");
+        job.report(report("r1"), "held");
         let (steps, end) = job.next(0).await;
         assert_eq!(
             steps.iter().map(|step| step.phase).collect::<Vec<_>>(),
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn a_problem_carries_the_deploy_and_what_the_routers_said() {
         let job = job();
-        job.told(told("r1"), "failed");
+        job.report(report("r1"), "failed");
         let problem = Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, "build-failed", "no");
         let record = job.end(Err((DeployOutcome::Failed, problem)));
         let problem = record.problem.unwrap();
@@ -213,8 +215,8 @@ mod tests {
     #[test]
     fn what_a_router_says_later_replaces_what_it_said_before() {
         let job = job();
-        job.told(told("r1"), "held");
-        job.told(RouterReport { error: Some("gone".into()), ..told("r1") }, "unreachable");
-        assert_eq!(job.record().routers, [RouterReport { error: Some("gone".into()), ..told("r1") }]);
+        job.report(report("r1"), "held");
+        job.report(RouterReport { error: Some("gone".into()), ..report("r1") }, "unreachable");
+        assert_eq!(job.record().routers, [RouterReport { error: Some("gone".into()), ..report("r1") }]);
     }
 }

@@ -157,7 +157,7 @@ impl Run {
             let incarnations = self.register.of(&deployed.project).ok();
             deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
         }
-        self.job.received(projects, record.message);
+        self.job.set_projects(projects, record.message);
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl Run {
             };
         }
         let message = self.job.record().message;
-        self.job.received(projects, message);
+        self.job.set_projects(projects, message);
     }
 
     fn staging_id(&self) -> String {

@@ -24,6 +24,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Returns the deploy's id.
     pub fn id(&self) -> String {
         self.job.record().deploy
     }
@@ -69,7 +70,7 @@ impl Ticket {
             }
         }
         self.started = true;
-        self.job.received(projects, message);
+        self.job.set_projects(projects, message);
         let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
         spawn(&mut tasks, async move { run.run().await });
         drop(tasks);

@@ -188,9 +188,9 @@ impl Router {
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
         let mut url = self.url(&["projects", project, "logs"]);
         url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let said = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
-        Ok(Box::pin(said.filter_map(|said| {
-            future::ready(match said {
+        let items = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
+        Ok(Box::pin(items.filter_map(|item| {
+            future::ready(match item {
                 Ok(Said::Event(event)) => Some(event),
                 Ok(Said::Comment(_)) => None,
                 Err(broken) => {

@@ -167,7 +167,7 @@ impl<'r> Session<'r> {
         if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
             tracing::debug!(router = self.router.name(), id = self.id, "a router was met");
             self.router.restarted();
-            self.shared.told(StateChange { projects, ..StateChange::default() });
+            self.shared.apply(StateChange { projects, ..StateChange::default() });
         }
         let mut refresh = interval(REFRESH);
         refresh.reset();
@@ -175,7 +175,7 @@ impl<'r> Session<'r> {
         loop {
             self.ask();
             tokio::select! {
-                said = events.next() => self.hear(said.ok_or(FollowError::Ended)??)?,
+                item = events.next() => self.receive(item.ok_or(FollowError::Ended)??)?,
                 answer = &mut self.question, if self.asking => {
                     self.asking = false;
                     self.take(answer?)?;
@@ -186,14 +186,14 @@ impl<'r> Session<'r> {
         }
     }
 
-    fn hear(&mut self, said: Said) -> Result<(), FollowError> {
-        let Said::Event(event) = said else { return Ok(()) };
+    fn receive(&mut self, item: Said) -> Result<(), FollowError> {
+        let Said::Event(event) = item else { return Ok(()) };
         let event: Event = serde_json::from_str(&event.data).map_err(FollowError::NoEvent)?;
         if event.data.router != self.id {
             return Err(FollowError::Another);
         }
         self.router.state().follow(&event);
-        self.shared.heard(self.router, &event);
+        self.shared.apply_event(self.router, &event);
         self.wanted = true;
         Ok(())
     }
@@ -230,14 +230,14 @@ impl<'r> Session<'r> {
         let changed = self.router.change(|state| state.answer(projects, asked, complete));
         self.wanted |= changed.behind;
         self.behind = if changed.behind { self.behind + 1 } else { 0 };
-        self.shared.told(changed);
+        self.shared.apply(changed);
         Ok(())
     }
 }
 
 /// Returns the router's id, which is in the first comment.
-async fn name(said: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, FollowError> {
-    match said.next().await.ok_or(FollowError::Ended)?? {
+async fn name(item: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, FollowError> {
+    match item.next().await.ok_or(FollowError::Ended)?? {
         Said::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(FollowError::Nameless),
         Said::Event(_) => Err(FollowError::Nameless),
     }

@@ -26,7 +26,7 @@ impl RouterContext {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 }
@@ -59,13 +59,13 @@ pub struct Router {
 /// The state of a router by its admin listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It was not called yet.
+    /// Not called yet.
     Unknown,
     /// `/readyz` says that it takes requests.
     Ready,
-    /// It answers, and takes no requests: it is starting or stopping.
+    /// The listener answers, and the router takes no requests: it is starting or stopping.
     NotReady,
-    /// It takes no connections, or has not answered for a while.
+    /// The listener takes no connections, or has not answered for a while.
     Away,
 }
 
@@ -115,6 +115,7 @@ impl Router {
         matches!(self.presence(), Presence::Ready | Presence::NotReady)
     }
 
+    /// Returns the state of the admin listener, by the last probe.
     pub fn presence(&self) -> Presence {
         self.present().0
     }
@@ -193,7 +194,7 @@ impl Router {
     pub(crate) fn refused(&self) {
         if self.takes_requests.swap(false, Relaxed) {
             tracing::warn!(router = self.name, "{} takes no connections", self.public);
-            self.common.tell();
+            self.common.notify();
         }
     }
 
@@ -211,7 +212,7 @@ impl Router {
         let reachable = self.is_reachable();
         let why = (!why.is_empty()).then_some(why);
         tracing::info!(router = self.name, reachable, ready, why, "{} {}", self.name, word(reachable, ready));
-        self.common.tell();
+        self.common.notify();
     }
 
     /// Records that the router is no longer one of this bridge. No task probes it any more.

@@ -145,8 +145,8 @@ impl RouterState {
     pub(super) fn event(&mut self, event: &Event) -> bool {
         let data = &event.data;
         // 0 is a project without an event: it is new, or came back.
-        let told = self.projects.get(&data.project).map(|status| status.sequence).filter(|told| *told > 0);
-        let known = told.unwrap_or(self.now.gone);
+        let last = self.projects.get(&data.project).map(|status| status.sequence).filter(|last| *last > 0);
+        let known = last.unwrap_or(self.now.gone);
         if data.sequence <= known || event.kind == EventType::VersionRetired {
             return false;
         }

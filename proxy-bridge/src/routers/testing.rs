@@ -68,7 +68,7 @@ pub(crate) struct FakeRouter {
 }
 
 struct FakeShared {
-    told: Mutex<FakeState>,
+    state: Mutex<FakeState>,
     calls: mpsc::UnboundedSender<(String, HeaderMap, Bytes)>,
 }
 
@@ -77,7 +77,7 @@ impl FakeRouter {
     pub(crate) async fn start(id: &str) -> Self {
         let (calls_in, calls) = mpsc::unbounded_channel();
         let name = id.to_owned();
-        let told = FakeState {
+        let state = FakeState {
             id: id.to_owned(),
             ready: true,
             sequence: 0,
@@ -95,7 +95,7 @@ impl FakeRouter {
                 async move { Ok(answer(200, name)) }
             }),
         };
-        let shared = Arc::new(FakeShared { told: Mutex::new(told), calls: calls_in });
+        let shared = Arc::new(FakeShared { state: Mutex::new(state), calls: calls_in });
         let mut admin = Listener::bind();
         let mut public = Listener::bind();
         let url = |listener: &Listener| format!("http://{}", listener.address).parse().unwrap();
@@ -114,37 +114,37 @@ impl FakeRouter {
     where
         F: Future<Output = Answered> + Send + 'static,
     {
-        self.told().public = handler(answer);
+        self.state().public = handler(answer);
     }
 
     /// Sets the admin listener's answer to `call`, as in `POST /_deploys`.
     pub(crate) fn script(&self, call: &str, status: u16, body: &str) {
-        self.told().script.insert(call.to_owned(), (status, body.to_owned()));
+        self.state().script.insert(call.to_owned(), (status, body.to_owned()));
     }
 
     /// Restores the admin listener's own answer to `call`.
     pub(crate) fn unscript(&self, call: &str) {
-        self.told().script.remove(call);
+        self.state().script.remove(call);
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
-        self.told().ready = ready;
+        self.state().ready = ready;
     }
 
     /// Makes a version live, and sends an event. Returns the event.
     pub(crate) fn live(&self, project: &str, digit: char) -> Event {
         let event = self.put(project, digit);
-        self.told().tell(event.clone());
+        self.state().emit(event.clone());
         event
     }
 
     /// Makes a version live without sending an event.
     pub(crate) fn put(&self, project: &str, digit: char) -> Event {
-        let mut told = self.told();
+        let mut state = self.state();
         let version =
             VersionName { digest: digest(digit), version: format!("{project}@{}", &digest(digit)[..12]) };
-        let event = told.event(EventType::ReloadLive, project, Some(&version));
-        let status = told.status(project);
+        let event = state.event(EventType::ReloadLive, project, Some(&version));
+        let status = state.status(project);
         (status.state, status.live) = (ProjectState::Live, Some(version));
         event
     }
@@ -157,47 +157,47 @@ impl FakeRouter {
     /// Gives a project these routes, which it has claimed since then.
     pub(crate) fn claims(&self, project: &str, routes: &[&str], since: jiff::Timestamp) {
         let claim = |route: &&str| Claim { route: route.parse().unwrap(), since, assigned: false };
-        let mut told = self.told();
-        let status = told.status(project);
+        let mut state = self.state();
+        let status = state.status(project);
         status.routes = routes.iter().map(ToString::to_string).collect();
         status.claims = routes.iter().map(claim).collect();
     }
 
     pub(crate) fn remove(&self, project: &str) {
-        let mut told = self.told();
-        told.projects.remove(project);
-        told.revision += 1;
-        let removal = (told.revision, project.to_owned());
-        told.removed.push(removal);
-        let event = told.event(EventType::ProjectRemoved, project, None);
-        told.tell(event);
+        let mut state = self.state();
+        state.projects.remove(project);
+        state.revision += 1;
+        let removal = (state.revision, project.to_owned());
+        state.removed.push(removal);
+        let event = state.event(EventType::ProjectRemoved, project, None);
+        state.emit(event);
     }
 
     /// Returns the number of requests for all projects.
     pub(crate) fn pulls(&self) -> usize {
-        self.told().pulls
+        self.state().pulls
     }
 
     pub(crate) fn last_ids(&self) -> Vec<Option<String>> {
-        self.told().last_ids.clone()
+        self.state().last_ids.clone()
     }
 
     /// Cuts off all followers; the router stays.
     pub(crate) fn hang_up(&self) {
-        self.told().events = broadcast::Sender::new(64);
+        self.state().events = broadcast::Sender::new(64);
     }
 
     /// Another router takes this one's place: it has read nothing yet.
     pub(crate) fn restart(&self, id: &str) {
-        let mut told = self.told();
-        told.id = id.to_owned();
-        (told.ready, told.sequence) = (false, 0);
-        told.projects.clear();
-        told.changed.clear();
-        told.removed.clear();
-        told.revision = 0;
-        told.log.clear();
-        told.events = broadcast::Sender::new(64);
+        let mut state = self.state();
+        state.id = id.to_owned();
+        (state.ready, state.sequence) = (false, 0);
+        state.projects.clear();
+        state.changed.clear();
+        state.removed.clear();
+        state.revision = 0;
+        state.log.clear();
+        state.events = broadcast::Sender::new(64);
     }
 
     /// Neither listener takes connections any more, and those that are open are cut.
@@ -215,8 +215,8 @@ impl FakeRouter {
         self.public.serve(self.shared.public()).await;
     }
 
-    fn told(&self) -> MutexGuard<'_, FakeState> {
-        self.shared.told.lock().unwrap()
+    fn state(&self) -> MutexGuard<'_, FakeState> {
+        self.shared.state.lock().unwrap()
     }
 }
 
@@ -224,7 +224,7 @@ impl FakeShared {
     fn public(self: &Arc<Self>) -> Handler {
         let shared = self.clone();
         Arc::new(move |request| {
-            let handler = shared.told.lock().unwrap().public.clone();
+            let handler = shared.state.lock().unwrap().public.clone();
             handler(request)
         })
     }
@@ -244,7 +244,7 @@ impl FakeShared {
         let (head, body) = request.into_parts();
         let call = call(&head.method, &head.uri);
         let body = body.collect().await.unwrap().to_bytes();
-        let scripted = self.told.lock().unwrap().script.get(&call).cloned();
+        let scripted = self.state.lock().unwrap().script.get(&call).cloned();
         let _ = self.calls.send((call, head.headers, body));
         match scripted {
             Some((0, _)) => std::future::pending().await,
@@ -259,25 +259,26 @@ impl FakeShared {
 
     /// Answers a follower's request.
     fn follow(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
-        let mut told = self.told.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let path = request.uri().path();
-        if request.method() != Method::GET || told.script.contains_key(&call(request.method(), request.uri()))
+        if request.method() != Method::GET
+            || state.script.contains_key(&call(request.method(), request.uri()))
         {
             return None;
         }
         Some(match path {
-            "/readyz" => answer(if told.ready { 200 } else { 503 }, ""),
+            "/readyz" => answer(if state.ready { 200 } else { 503 }, ""),
             "/events" => {
                 let last = request.headers().get("last-event-id").map(|id| id.to_str().unwrap().to_owned());
-                told.last_ids.push(last.clone());
-                told.stream(last.and_then(|last| last.parse().ok()))
+                state.last_ids.push(last.clone());
+                state.stream(last.and_then(|last| last.parse().ok()))
             }
             "/projects" => {
-                told.pulls += 1;
-                let projects = told.answer(request.uri().query().unwrap_or_default());
+                state.pulls += 1;
+                let projects = state.answer(request.uri().query().unwrap_or_default());
                 answer(200, serde_json::to_string(&projects).unwrap())
             }
-            _ => match told.projects.get(path.strip_prefix("/projects/")?) {
+            _ => match state.projects.get(path.strip_prefix("/projects/")?) {
                 Some(status) => answer(200, serde_json::to_string(status).unwrap()),
                 None if path.matches('/').count() > 2 => return None,
                 None => answer(404, "{}"),

@@ -11,7 +11,9 @@ use crate::upload_limits::UploadLimits;
 /// An upload that is not accepted: what is wrong, where, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadError {
+    /// The status of the problem document.
     pub status: StatusCode,
+    /// The name of the problem.
     pub slug: &'static str,
     /// A sentence that ends with the way to fix it.
     pub detail: String,
@@ -33,13 +35,14 @@ impl UploadError {
     /// Returns the error for a limit that was exceeded: `what` has more than `limit`, which `flag`
     /// sets.
     pub(super) fn too_large(flag: &str, limit: impl std::fmt::Display, what: &str) -> Self {
-        let detail = format!("{what} more than {limit}: send less, or have --{flag} of the bridge raised");
+        let detail = format!("{what} more than {limit}: send less, or raise --{flag} of the bridge");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large", detail).field(flag)
     }
 
     pub(super) fn slow(limits: &UploadLimits) -> Self {
         let detail = format!(
-            "the upload took longer than {} ms: send it faster, or have --upload-timeout of the bridge raised",
+            "the upload took longer than {} ms: send it faster, or raise \
+             --upload-timeout of the bridge",
             limits.time.as_millis()
         );
         Self::new(StatusCode::REQUEST_TIMEOUT, "upload-timeout", detail).field("upload-timeout")

@@ -157,7 +157,8 @@ async fn read_parts(
             None => {
                 let name = name.unwrap_or_default();
                 let detail = format!(
-                    "the part {name:?} has no filename: give it its path in the project (curl -F 'file=@a.ts;filename=src/a.ts')"
+                    "the part {name:?} has no filename: give it its path in the project \
+                     (curl -F 'file=@a.ts;filename=src/a.ts')"
                 );
                 return Err(UploadError::bad("filename", detail).part(&name).into());
             }

@@ -64,7 +64,7 @@ fn check_name(name: &str, limits: &UploadLimits) -> Result<(), NameError> {
     let wrong = |what: String| Err(NameError::Name(what));
     match name {
         "" => return wrong("a folder has no name: write one / between folders".into()),
-        "." | ".." => return wrong(format!("{name:?} is no name: a path may not leave the project")),
+        "." | ".." => return wrong(format!("invalid name {name:?}: a path may not leave the project")),
         _ => {}
     }
     if name.len() > limits.name {
@@ -134,14 +134,15 @@ impl Names {
         };
         if other != path {
             let detail = format!(
-                "{path:?} and {other:?} are the same name where case or Unicode form does not count: rename one of them"
+                "{path:?} and {other:?} are the same name where case or Unicode form does not \
+                 count: rename one of them"
             );
             return Err(UploadError::bad("filename", detail));
         }
         match (is_folder, was_folder) {
             (true, true) => Ok(()),
             (false, false) => {
-                Err(UploadError::bad("filename", format!("{path:?} comes twice: send it once")))
+                Err(UploadError::bad("filename", format!("{path:?} is in the upload twice: send it once")))
             }
             _ => Err(UploadError::bad(
                 "filename",

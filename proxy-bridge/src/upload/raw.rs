@@ -97,7 +97,7 @@ where
             return Ok(());
         }
     }
-    if has_begun { Ok(()) } else { Err(UploadError::bad("body", "the body is no archive: it is empty")) }
+    if has_begun { Ok(()) } else { Err(UploadError::bad("body", "the body is empty: send an archive")) }
 }
 
 fn ending(first: &[u8]) -> &'static str {

@@ -163,7 +163,7 @@ impl Sink {
         for path in self.files.keys() {
             let Some((top, _)) = path[wrapper.len()..].split_once('/') else {
                 let detail =
-                    format!("{path:?} is in no project's folder: put each project in a folder of its own");
+                    format!("{path:?} is not in a project's folder: put each project in its own folder");
                 return Err(UploadError::bad("filename", detail).part(path));
             };
             let name = ProjectName::parse(top)

@@ -81,7 +81,7 @@ fn check_type(kind: EntryType) -> Result<(), UploadError> {
         EntryType::Char | EntryType::Block => "a device: leave it out of the archive",
         EntryType::Fifo => "a pipe: leave it out of the archive",
         EntryType::GNUSparse => "a sparse file: pack it as a plain one (without tar -S)",
-        _ => "of a type that is no file and no folder: leave it out of the archive",
+        _ => "neither a file nor a folder: leave it out of the archive",
     };
     Err(UploadError::bad("type", format!("it is {what}")))
 }

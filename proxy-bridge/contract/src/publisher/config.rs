@@ -15,13 +15,17 @@ const IN_FLIGHT: usize = 8;
 /// The destination of events, and the limits of their delivery.
 #[derive(Debug)]
 pub struct PublisherConfig {
+    /// The URL that events are posted to.
     pub url: Url,
+    /// The secret that signs them.
     pub secret: Secret,
     /// Time from connecting to the answer's headers, per attempt.
     pub request_timeout: Duration,
     /// Requests at once, each for another project. At least 1.
     pub in_flight: usize,
+    /// The limits on repeated attempts.
     pub retry: RetryPolicy,
+    /// The limits on waiting events.
     pub limits: QueueLimits,
 }
 

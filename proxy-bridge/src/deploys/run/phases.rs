@@ -51,7 +51,7 @@ impl Run {
             );
             return Err((DeployOutcome::Unreachable, problem));
         }
-        self.job.asks(who.iter().map(|router| router.name().to_owned()));
+        self.job.set_routers(who.iter().map(|router| router.name().to_owned()));
         self.quorum = match self.shared.settings.quorum {
             Some(number) => Quorum::Number(number.min(who.len()).max(1)),
             None => Quorum::Reachable,
@@ -62,7 +62,7 @@ impl Run {
             any_reachable(&self.shared.routers, &who, until).await;
         }
         self.asked = who.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
-        let order = self.order();
+        let order = self.hold_request();
         let question = |router: Arc<Router>| {
             let (order, until, routers) = (&order, self.until, &self.shared.routers);
             async move {
@@ -73,10 +73,10 @@ impl Run {
         let terms = RoundTerms { needs_any, ..self.terms() };
         let round = call_all(&self.shared.routers, who, terms, question, |()| false).await;
         for (router, ()) in &round.answers {
-            self.tell(router, Vec::new(), None, "held");
+            self.report(router, Vec::new(), None, "held");
         }
         self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
-        let enough = self.enough(&round, "the volume is as it was");
+        let enough = self.check_quorum(&round, "the volume is as it was");
         if enough.is_err() {
             self.release().await;
         }
@@ -98,13 +98,13 @@ impl Run {
             for (router, verdict) in round.answers.drain(..) {
                 match verdict {
                     BuildVerdict::Good(reports) => {
-                        self.job.built(&reports);
-                        self.tell(&router, reports, None, "built");
+                        self.job.record_versions(&reports);
+                        self.report(&router, reports, None, "built");
                         self.built.push(router);
                     }
                     BuildVerdict::Stale(reports) => stale.push((router, reports)),
                     BuildVerdict::Bad(reports) => {
-                        self.tell(&router, reports.clone(), None, "failed");
+                        self.report(&router, reports.clone(), None, "failed");
                         bad = Some(reports);
                     }
                 }
@@ -113,7 +113,7 @@ impl Run {
                 return Err((DeployOutcome::Failed, build_failed(&reports)));
             }
             unreachable.append(&mut round.unreachable);
-            self.still_ours().await?;
+            self.check_unchanged().await?;
             if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
                 who = stale.into_iter().map(|(router, _)| router).collect();
                 sleep(STALE_PAUSE).await;
@@ -124,7 +124,7 @@ impl Run {
                 |(router, _)| UnreachableRouter { router, why: NoAnswer(why.to_owned()), counts: true };
             unreachable.extend(stale.into_iter().map(seen));
             let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
-            return self.enough(&RoundResult { answers, unreachable }, "the volume is as it was");
+            return self.check_quorum(&RoundResult { answers, unreachable }, "the volume is as it was");
         }
     }
 
@@ -135,7 +135,7 @@ impl Run {
                 Ok(reports) => return Ok(BuildVerdict::of(&self.changes, reports.projects)),
                 // The router was restarted since, or its lease ended.
                 Err(refusal) if refusal.is_unknown_deploy() => {
-                    let order = self.order();
+                    let order = self.hold_request();
                     retry_until(until, || router.hold(&order)).await.map_err(CallFailure::into_reason)?;
                     sleep(STALE_PAUSE).await;
                 }
@@ -148,7 +148,7 @@ impl Run {
     ///
     /// # Errors
     /// 409 if someone has.
-    async fn still_ours(&mut self) -> Result<(), DeployFailure> {
+    async fn check_unchanged(&mut self) -> Result<(), DeployFailure> {
         let theirs = self
             .blocking(|staging, changes| {
                 let theirs = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
@@ -157,7 +157,8 @@ impl Run {
             .await?;
         let Some(project) = theirs else { return Ok(()) };
         let detail = format!(
-            "{project} was changed on the volume by somebody else during the deploy, and is served as it is there: look at it, and deploy again"
+            "{project} was changed on the volume by someone else during the deploy, and is served as it \
+             is there: look at it, and deploy again"
         );
         let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
         Err((DeployOutcome::Superseded, problem.with("project", project.as_str())))
@@ -170,7 +171,7 @@ impl Run {
             call_all(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
-            self.tell(&router, reports, None, "live");
+            self.report(&router, reports, None, "live");
             published.push((router, ()));
         }
         // They get the project back when they read the volume again.
@@ -184,7 +185,7 @@ impl Run {
         } else {
             "the files are on the volume, and the unreachable routers will serve them when they are back"
         };
-        self.enough(&round, on_volume)?;
+        self.check_quorum(&round, on_volume)?;
         // This precedes the answer, so that a client that has read it never sees an older version.
         let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
         self.mark_behind(&answered).await;
@@ -211,7 +212,7 @@ impl Run {
             let deploy = self.staging_id();
             tracing::error!(deploy, "which routers are behind will not outlive this process: {error}");
         }
-        self.job.behind(behind);
+        self.job.set_behind(behind);
     }
 
     fn terms(&self) -> RoundTerms {
@@ -224,12 +225,12 @@ impl Run {
             Ok(reports) => {
                 // The event is on its way: a client that reads the answer and asks for the projects
                 // then finds it there.
-                let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
+                let _ = timeout(EVENT_WITHIN, self.until_served(&router)).await;
                 Ok(reports.projects)
             }
             // The answer was lost, or the router was restarted, in which case it reads the volume
             // on its own.
-            Err(CallFailure::Answered { .. }) => timeout_at(until, self.told(&router))
+            Err(CallFailure::Answered { .. }) => timeout_at(until, self.until_served(&router))
                 .await
                 .map_err(|_| NoAnswer("has not reported the new version in time".to_owned())),
             Err(refusal) => Err(refusal.into_reason()),
@@ -237,7 +238,7 @@ impl Run {
     }
 
     /// Waits until the router's own events say that it serves all of the deploy.
-    async fn told(&self, router: &Router) -> Vec<Report> {
+    async fn until_served(&self, router: &Router) -> Vec<Report> {
         let mut changed = self.shared.routers.changed();
         loop {
             if let Some(reports) = self.serving(router) {
@@ -280,9 +281,9 @@ impl Run {
 
     /// # Errors
     /// Fewer than the quorum have answered.
-    fn enough(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
+    fn check_quorum(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
         for UnreachableRouter { router, why, .. } in &round.unreachable {
-            self.tell(router, Vec::new(), Some(why.to_string()), "unreachable");
+            self.report(router, Vec::new(), Some(why.to_string()), "unreachable");
         }
         let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
         if answered >= quorum {
@@ -323,11 +324,11 @@ impl Run {
         self.asked.retain(|router| !is_free(router));
     }
 
-    fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
-        self.job.told(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
+    fn report(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
+        self.job.report(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
     }
 
-    fn order(&self) -> Hold {
+    fn hold_request(&self) -> Hold {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         Hold {
             id: self.staging_id(),

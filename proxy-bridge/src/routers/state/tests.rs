@@ -69,7 +69,7 @@ fn an_answer_counts_unless_a_later_event_was_heard() {
 #[test]
 fn an_answer_that_stays_behind_what_was_heard_before_the_question_counts_in_the_end() {
     let mut state = pulled(vec![known("blog", 8, Some("a"))]);
-    // It was removed and came back, and no event about that arrived.
+    // The project was removed and came back, and no event about that arrived.
     let anew = known("blog", 0, None);
     let mut asked = PullQuery { at: state.now(), believed: false };
     let changed = state.answer(changes(8, vec![anew.clone()], &[]), asked, true);

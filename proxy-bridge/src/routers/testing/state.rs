@@ -68,7 +68,7 @@ impl FakeState {
         }
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         self.log.push(event.clone());
         let _ = self.events.send(event);
     }

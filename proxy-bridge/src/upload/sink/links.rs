@@ -261,7 +261,7 @@ fn leaves(link: &str) -> UploadError {
 }
 
 fn twice(path: &str) -> UploadError {
-    UploadError::bad("filename", format!("{path:?} comes twice: send it once")).part(path)
+    UploadError::bad("filename", format!("{path:?} is in the upload twice: send it once")).part(path)
 }
 
 fn bad(link: &str, why: &str) -> UploadError {
