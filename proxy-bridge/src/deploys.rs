@@ -1,10 +1,11 @@
-//! Deploys: each goes through its phases by itself, whoever asked for it may leave.
+//! Deploys. Each goes through its phases in a task of its own, also when its client leaves.
 //!
-//! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees back.
+//! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees
+//! back.
 
 mod job;
 mod jobs;
-mod lost;
+mod release;
 mod rounds;
 mod run;
 mod ticket;
@@ -14,34 +15,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use self::job::{Job, Step};
+pub use self::job::Job;
 use self::jobs::Jobs;
 use self::run::Run;
 pub use self::ticket::Ticket;
 use super::metrics::Metrics;
 use super::problem::Problem;
-use super::records::{Deployed, Outcome, Phase, Record, Records};
+use super::records::RecordStore;
 use super::routers::Routers;
-use super::tokens::Action;
-use super::volume::{Change, Unfinished, Volume};
+use super::volume::{Change, UnfinishedDeploy, Volume};
+use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 
-/// Routers that hang are waited for in so many deploys at once. They let go by themselves when
-/// their leases are over.
+/// Deploys in which hanging routers are waited for at once. Beyond it, the routers release the
+/// projects when their leases end.
 const MAX_CHORES: usize = 100;
 
-/// How deploys are done.
+/// The settings of all deploys.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// From the received upload to the answer.
+pub struct DeploySettings {
+    /// Time from the received upload to the answer.
     pub timeout: Duration,
-    /// How many routers must publish; `None`: all that can be reached.
+    /// Routers that must publish. `None`: all that can be reached.
     pub quorum: Option<usize>,
     /// Uploads at once.
     pub max_uploads: usize,
@@ -55,45 +56,49 @@ pub struct Deploys(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: DeploySettings,
     volume: Volume,
     routers: Routers,
-    records: Records,
+    records: RecordStore,
     metrics: Metrics,
     uploads: Arc<Semaphore>,
     jobs: Mutex<Jobs>,
     tasks: Mutex<JoinSet<()>>,
-    /// Work that nobody waits for, also when the bridge stops.
+    /// Background work that no answer waits for, aborted when the bridge stops.
     chores: Mutex<JoinSet<()>>,
     stopping: AtomicBool,
 }
 
-/// Who asks for what.
+/// A request for a deploy.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct DeployRequest {
+    /// The action.
     pub action: Action,
+    /// The name of the token. `None` where no tokens are configured.
     pub by: Option<String>,
-    /// `None` while the upload has yet to tell.
+    /// The project. `None` while it is known only from the upload.
     pub project: Option<ProjectName>,
+    /// The key by which a repeated request is recognized.
     pub idempotency_key: Option<String>,
 }
 
-/// What asking for a deploy gives.
+/// The result of a request for a deploy.
 #[derive(Debug)]
-pub enum Begun {
+pub enum Submission {
     New(Ticket),
-    /// The same was asked for before.
+    /// The same deploy was requested before.
     Known(Arc<Job>),
 }
 
 impl Deploys {
-    /// `found` are the records of earlier processes, `unfinished` the deploys that one was killed in: they are taken up again.
+    /// Creates the registry. `found` are the records of earlier processes, `unfinished` the deploys
+    /// that were interrupted by a crash: they are resumed.
     pub fn new(
-        settings: Settings,
+        settings: DeploySettings,
         volume: Volume,
         routers: Routers,
-        (records, found): (Records, Vec<Record>),
-        unfinished: Vec<Unfinished>,
+        (records, found): (RecordStore, Vec<DeployRecord>),
+        unfinished: Vec<UnfinishedDeploy>,
         metrics: Metrics,
     ) -> Self {
         let shared = Shared {
@@ -123,7 +128,7 @@ impl Deploys {
         }
         if !lost.is_empty() {
             let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
-            deploys.0.chore(lost::let_go(routers, records, lost, settings.timeout));
+            deploys.0.chore(release::release_lost(routers, records, lost, settings.timeout));
         }
         deploys
     }
@@ -132,7 +137,7 @@ impl Deploys {
     ///
     /// # Errors
     /// 409 while another one of the project is under way, 503 while there are too many.
-    pub fn begin(&self, order: Order) -> Result<Begun, Problem> {
+    pub fn begin(&self, order: DeployRequest) -> Result<Submission, Problem> {
         if self.0.stopping.load(Ordering::Relaxed) {
             return Err(stopping());
         }
@@ -143,7 +148,7 @@ impl Deploys {
                 return Err(key_reused(job));
             }
             if !job.is_done() || order.action != Action::Deploy {
-                return Ok(Begun::Known(job.clone()));
+                return Ok(Submission::Known(job.clone()));
             }
         }
         if let Some(project) = &order.project {
@@ -154,43 +159,35 @@ impl Deploys {
                 format!("{} deploys are being received already: try again soon", self.0.settings.max_uploads);
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
         })?;
-        let record = Record {
-            deploy: Uuid::new_v4().to_string(),
-            action: order.action,
-            phase: Phase::Receive,
-            outcome: None,
+        let id = Uuid::new_v4().to_string();
+        let record = DeployRecord {
             by: order.by,
-            at: Timestamp::now(),
-            message: None,
-            projects: Vec::new(),
-            routers: Vec::new(),
-            behind: Vec::new(),
-            timings_ms: Default::default(),
-            status: None,
-            problem: None,
             idempotency_key: order.idempotency_key,
+            ..DeployRecord::new(id, order.action, DeployPhase::Receive)
         };
         let job = jobs.add(record);
-        Ok(Begun::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
+        Ok(Submission::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
     }
 
+    /// Returns the deploy with this id, if it is known.
     pub fn job(&self, id: &str) -> Option<Arc<Job>> {
         self.jobs().by_id.get(id).cloned()
     }
 
     /// The records of all deploys that are known, the newest first.
-    pub fn records(&self) -> Vec<Record> {
+    pub fn records(&self) -> Vec<DeployRecord> {
         let mut records: Vec<_> = self.jobs().by_id.values().map(|job| job.record()).collect();
         records.sort_by(|a, b| (b.at, &b.deploy).cmp(&(a.at, &a.deploy)));
         records
     }
 
+    /// Returns the volume that is deployed to.
     pub fn volume(&self) -> &Volume {
         &self.0.volume
     }
 
-    /// Takes up what a killed bridge left in the middle.
-    fn resume(&self, unfinished: Unfinished) {
+    /// Resumes a deploy that a killed bridge left unfinished.
+    fn resume(&self, unfinished: UnfinishedDeploy) {
         let (staging, changes) = (unfinished.staging, unfinished.changes);
         let id = staging.deploy().to_owned();
         let mut jobs = self.jobs();
@@ -200,21 +197,9 @@ impl Deploys {
                 Some(Change::BringBack(..)) => Action::Rollback,
                 _ => Action::Deploy,
             };
-            let record = Record {
-                deploy: id.clone(),
-                action,
-                phase: Phase::Store,
-                outcome: None,
-                by: None,
-                at: Timestamp::now(),
-                message: None,
+            let record = DeployRecord {
                 projects: deployed(&changes),
-                routers: Vec::new(),
-                behind: Vec::new(),
-                timings_ms: Default::default(),
-                status: None,
-                problem: None,
-                idempotency_key: None,
+                ..DeployRecord::new(id.clone(), action, DeployPhase::Store)
             };
             jobs.add(record)
         });
@@ -227,7 +212,8 @@ impl Deploys {
         spawn(&mut self.tasks(), async move { run.resume().await });
     }
 
-    /// Lets the deploys under way finish for at most `grace`. What is cut off is taken up at the next start.
+    /// Lets the deploys under way finish for at most `grace`. Those that are cut off are resumed at
+    /// the next start.
     pub async fn stop(&self, grace: Duration) {
         self.0.stopping.store(true, Ordering::Relaxed);
         let mut tasks = std::mem::take(&mut *self.tasks());
@@ -238,7 +224,7 @@ impl Deploys {
         }
     }
 
-    fn remember(&self, record: Record, is_unfinished: bool) {
+    fn remember(&self, record: DeployRecord, is_unfinished: bool) {
         let id = record.deploy.clone();
         let mut jobs = self.jobs();
         jobs.add(record);
@@ -257,7 +243,7 @@ impl Deploys {
 }
 
 impl Shared {
-    /// Has `chore` done behind all answers; not at all when there is too much of this kind.
+    /// Runs `chore` in the background, unless there are too many already.
     fn chore(&self, chore: impl Future<Output = ()> + Send + 'static) {
         let mut chores = self.chores();
         while chores.try_join_next().is_some() {}
@@ -276,9 +262,9 @@ impl Shared {
     }
 
     /// Ends the deploy of `job`: its record is kept, its projects are free.
-    fn end(&self, job: &Job, end: Result<Outcome, (Outcome, Problem)>) {
+    fn end(&self, job: &Job, end: Result<DeployOutcome, (DeployOutcome, Problem)>) {
         let id = job.record().deploy;
-        // Whoever has read the answer may deploy again at once.
+        // A client that has read the answer may deploy again at once.
         self.free(&id);
         let record = job.end(end);
         self.metrics.ended(&record);
@@ -296,10 +282,10 @@ impl Shared {
     }
 }
 
-impl Order {
-    /// Whether it may be what became `record`, asked for once more.
-    fn is_like(&self, record: &Record) -> bool {
-        // While the upload has yet to tell, no project is known.
+impl DeployRequest {
+    /// Returns true if `record` may be the record of the same request.
+    fn is_like(&self, record: &DeployRecord) -> bool {
+        // While only the upload names the project, none is known.
         let project = self.project.iter().all(|project| record.names().all(|name| name == project));
         self.action == record.action && project
     }
@@ -320,14 +306,14 @@ fn key_reused(earlier: &Job) -> Problem {
         .with("deploy", earlier.record().deploy)
 }
 
-fn deployed(changes: &[Change]) -> Vec<Deployed> {
+fn deployed(changes: &[Change]) -> Vec<DeployedProject> {
     let one = |change: &Change| {
         let tree = change.tree();
-        Deployed {
+        DeployedProject {
             project: change.project().clone(),
             digest: tree.map(|tree| tree.digest),
             version: tree.map(|tree| format!("{}@{}", tree.project, tree.digest.short())),
-            own: None,
+            own_digest: None,
             previous: None,
             incarnation: Incarnation::FIRST,
             removal: None,
@@ -341,7 +327,7 @@ fn deployed(changes: &[Change]) -> Vec<Deployed> {
 }
 
 /// One line for each project that was to be changed.
-fn audit(record: &Record) {
+fn audit(record: &DeployRecord) {
     for deployed in &record.projects {
         tracing::info!(
             audit = true,
@@ -351,13 +337,13 @@ fn audit(record: &Record) {
             deploy = record.deploy,
             version = deployed.version,
             previous = deployed.previous,
-            outcome = record.outcome.map(Outcome::as_str),
+            outcome = record.outcome.map(DeployOutcome::as_str),
             status = record.status,
             note = record.message,
             "{} of {}: {}",
             record.action,
             deployed.project,
-            record.outcome.map_or("under way", Outcome::as_str),
+            record.outcome.map_or("under way", DeployOutcome::as_str),
         );
     }
 }

@@ -13,9 +13,9 @@ use switchyard_contract::settings_file::read_text;
 use switchyard_contract::verifier::Verifier;
 use switchyard_program::signal::{Reloads, log_reload};
 
-/// The settings that are files, and the parts that know what is in them.
+/// The settings that are files, and the parts that use their content.
 #[derive(Clone)]
-pub(super) struct Files {
+pub(super) struct SettingsFiles {
     token_file: Option<PathBuf>,
     admin_token_file: Option<PathBuf>,
     event_secret_file: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub(super) struct Files {
     routers: Routers,
 }
 
-impl Files {
+impl SettingsFiles {
     pub(super) fn new(
         config: &Config,
         tokens: &Arc<Tokens>,
@@ -46,7 +46,7 @@ impl Files {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // It cannot fail but by a panic, which is logged.
+            // The only failure is a panic, which is logged.
             let _ = spawn_blocking(move || files.read()).await;
         }
     }
@@ -82,7 +82,7 @@ impl Files {
     }
 }
 
-/// The first token of a file as the routers' `--admin-token-file` has it.
+/// Returns the first token of a file in the format of the routers' `--admin-token-file`.
 pub(super) fn admin_token(file: &Path) -> Result<String, String> {
     let text = read_text(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, read from a TOML file.
+//! Bearer tokens and their permissions, read from a TOML file.
 //!
 //! ```toml
 //! [[token]]
@@ -10,78 +10,48 @@
 
 mod file;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use self::file::Entry;
+use self::file::TokenEntry;
 use super::problem::Problem;
+use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
 
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
 
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    Deploy,
-    Rollback,
-    Delete,
-    Read,
-}
-
-/// Whoever a request comes from.
+/// The sender of a request.
 #[derive(Debug, Clone)]
-pub struct Caller(Option<Arc<Grant>>);
+pub struct Caller(Option<Arc<TokenGrant>>);
 
 #[derive(Debug)]
-struct Grant {
+struct TokenGrant {
     name: String,
     /// The token itself is not kept: hashes are equally long, and say nothing when they leak.
     hash: [u8; 32],
-    projects: Vec<Pattern>,
+    projects: Vec<ProjectPattern>,
     actions: Vec<Action>,
 }
 
 /// A project name, or the beginning of one before `*`.
 #[derive(Debug, PartialEq, Eq)]
-enum Pattern {
+enum ProjectPattern {
     Exactly(String),
     Beginning(String),
 }
 
-/// The tokens of a file; without a file everybody may do everything.
+/// The tokens of a file. Without a file everyone may do everything.
 #[derive(Debug)]
 pub struct Tokens {
     file: Option<PathBuf>,
-    grants: RwLock<Vec<Arc<Grant>>>,
-}
-
-impl Action {
-    const ALL: [Self; 4] = [Self::Deploy, Self::Rollback, Self::Delete, Self::Read];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deploy => "deploy",
-            Self::Rollback => "rollback",
-            Self::Delete => "delete",
-            Self::Read => "read",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    grants: RwLock<Vec<Arc<TokenGrant>>>,
 }
 
 impl Tokens {
@@ -103,10 +73,10 @@ impl Tokens {
         Ok(count)
     }
 
-    /// Who sends `headers`.
+    /// Returns the sender of a request with these headers.
     ///
     /// # Errors
-    /// 401: no token, or none that is known.
+    /// 401 without a token, or with an unknown one.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if self.file.is_none() {
             return Ok(Caller(None));
@@ -115,7 +85,7 @@ impl Tokens {
         let given = given.ok_or_else(|| unauthorized("send the header authorization: Bearer <token>"))?;
         let hash: [u8; 32] = Sha256::digest(given).into();
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        // Each one is compared, so that the time tells nothing of which.
+        // Every token is compared, so that the time does not reveal which one matched.
         let mut found = None;
         for grant in grants.iter() {
             if bool::from(grant.hash.ct_eq(&hash)) {
@@ -141,6 +111,7 @@ impl Caller {
         self.0.as_deref().map(|grant| grant.name.as_str())
     }
 
+    /// Returns true if the token allows `action` on `project`.
     pub fn may(&self, action: Action, project: &str) -> bool {
         self.0.as_deref().is_none_or(|grant| {
             grant.actions.contains(&action) && grant.projects.iter().any(|pattern| pattern.covers(project))
@@ -162,7 +133,7 @@ impl Caller {
     }
 }
 
-impl Pattern {
+impl ProjectPattern {
     fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix('*') {
             Some(beginning) => (!beginning.contains('*')).then(|| Self::Beginning(beginning.to_owned())),
@@ -178,7 +149,7 @@ impl Pattern {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
+fn read(path: &Path) -> Result<Vec<Arc<TokenGrant>>, Vec<String>> {
     let text = read_text(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
     let placed = |what: Vec<String>| -> Vec<String> {
         what.iter().map(|what| format!("{}:{what}", path.display())).collect()
@@ -186,13 +157,13 @@ fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
     let entries = file::entries(&text).map_err(placed)?;
     let mut problems = Vec::new();
     if entries.is_empty() {
-        problems.push("holds no [[token]]: nobody could do anything".to_owned());
+        problems.push("has no [[token]], so that no request would be allowed: add one".to_owned());
     }
-    let mut grants: Vec<Arc<Grant>> = Vec::new();
+    let mut grants: Vec<Arc<TokenGrant>> = Vec::new();
     for entry in &entries {
         match entry.grant() {
             Ok(grant) if grants.iter().any(|other| other.name == grant.name) => {
-                problems.push(format!("token {:?}: the name comes twice", grant.name));
+                problems.push(format!("token {:?}: another token has the same name", grant.name));
             }
             Ok(grant) if grants.iter().any(|other| other.hash == grant.hash) => {
                 problems.push(format!("token {:?}: another token has the same value", grant.name));
@@ -208,8 +179,8 @@ fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
     }
 }
 
-impl Entry {
-    fn grant(&self) -> Result<Grant, Vec<String>> {
+impl TokenEntry {
+    fn grant(&self) -> Result<TokenGrant, Vec<String>> {
         let mut problems = Vec::new();
         let hash = self.hash().map_err(|what| problems.push(what)).ok();
         if self.name.is_empty() || self.name.len() > 64 {
@@ -217,10 +188,11 @@ impl Entry {
         }
         let mut projects = Vec::new();
         for text in &self.projects {
-            match Pattern::parse(text) {
+            match ProjectPattern::parse(text) {
                 Some(pattern) => projects.push(pattern),
                 None => problems.push(format!(
-                    "projects: {text:?} is no project name, nor the beginning of one with * behind"
+                    "projects: invalid pattern {text:?}: expected a project name, or the beginning \
+                     of one and *"
                 )),
             }
         }
@@ -230,13 +202,14 @@ impl Entry {
             match (known, text.as_str()) {
                 (Some(action), _) => actions.push(action),
                 (None, "*") => actions.extend(Action::ALL),
-                (None, _) => problems
-                    .push(format!("actions: {text:?} is none of deploy, rollback, delete, read and *")),
+                (None, _) => problems.push(format!(
+                    "actions: invalid action {text:?}: expected deploy, rollback, delete, read or *"
+                )),
             }
         }
         match hash {
             Some(hash) if problems.is_empty() => {
-                Ok(Grant { name: self.name.clone(), hash, projects, actions })
+                Ok(TokenGrant { name: self.name.clone(), hash, projects, actions })
             }
             _ => Err(problems),
         }

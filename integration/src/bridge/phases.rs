@@ -10,7 +10,7 @@ use crate::client::{Body, Client, Connection, Streaming};
 pub struct Phases {
     stream: Streaming,
     buffer: String,
-    /// The reported phases, each once.
+    /// The phases that were reported, each once.
     pub seen: Vec<String>,
     _connection: Connection,
 }
@@ -18,7 +18,9 @@ pub struct Phases {
 /// One server-sent event.
 #[derive(Debug, Clone)]
 pub struct Message {
+    /// The event's type: `phase` or `done`.
     pub event: String,
+    /// The event's JSON.
     pub data: Value,
 }
 
@@ -69,17 +71,17 @@ impl Phases {
         }
     }
 
-    /// Returns the id of the deploy, which each event has.
+    /// Returns the id of the deploy, which is in each event.
     pub async fn deploy(&mut self) -> String {
         let message = self.next().await.expect("an event comes");
         let deploy = message.data["deploy"].as_str();
         deploy.unwrap_or_else(|| panic!("no deploy in {message:?}")).to_owned()
     }
 
-    /// Returns the answer that a request without events would have got: status and body.
+    /// Returns the status and the body that the answer would have had without events.
     ///
     /// # Panics
-    /// The events end without it.
+    /// The events end without `done`.
     pub async fn done(&mut self) -> (u16, Value) {
         while let Some(message) = self.next().await {
             if message.event == "done" {

@@ -19,8 +19,8 @@ use crate::project::ProjectName;
 /// The folder of these files, below the projects' folder.
 const FOLDER: &str = ".switchyard-bridge/incarnations";
 
-/// Removals that one name's file tells of: some ten kilobytes. Routers delete the data of an
-/// incarnation only while it is named, so of these the oldest makes room for a new one only when
+/// Removals that the file of one name records: some ten kilobytes. Routers delete the data of an
+/// incarnation only while it is recorded, so the oldest record makes room for a new one only when
 /// its data was to be deleted.
 pub const MAX_ENDED: usize = 50;
 
@@ -32,7 +32,7 @@ pub struct Incarnation(u64);
 
 /// A text that names no incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an incarnation: expected \"first\" or 16 hex digits")]
+#[error("invalid incarnation {0:?}: expected \"first\" or 16 hex digits")]
 pub struct InvalidIncarnation(String);
 
 impl Incarnation {
@@ -48,7 +48,7 @@ impl Incarnation {
 
     /// Returns an incarnation that nothing belongs to yet.
     fn fresh() -> Self {
-        // Never 0, which is the first one: a UUID of version 4 has bits that are set.
+        // Never 0, which is the first incarnation: a UUID of version 4 has bits that are set.
         Self(Uuid::new_v4().as_u64_pair().0)
     }
 
@@ -96,7 +96,7 @@ impl From<Incarnation> for String {
 /// The fate of a project's data when the project is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Data {
+pub enum DataFate {
     /// Stays until the project can no longer be brought back.
     #[default]
     Keep,
@@ -106,16 +106,19 @@ pub enum Data {
 
 /// An incarnation that a removal has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct EndedIncarnation {
+    /// The incarnation that has ended.
     pub incarnation: Incarnation,
     /// The id of the deploy that removed the project.
     pub deploy: String,
+    /// The time of the removal.
     pub at: Timestamp,
     /// The time until which its versions are kept, and its data unless that was to be deleted.
     pub until: Timestamp,
     /// The version that was live (`blog@3f9a1c2b7d4e`); `None` when no router served one.
     pub version: Option<String>,
-    pub data: Data,
+    /// The fate of its data.
+    pub data: DataFate,
 }
 
 /// The file of one name.
@@ -126,7 +129,7 @@ pub struct Incarnations {
     /// `true` from a removal until the name is deployed again.
     pub removed: bool,
     /// The newest removal first.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedIncarnation>,
 }
 
 impl Incarnations {
@@ -163,20 +166,21 @@ impl Incarnations {
     }
 
     /// The removal after which nothing was deployed.
-    pub fn last_removal(&self) -> Option<&Ended> {
+    pub fn last_removal(&self) -> Option<&EndedIncarnation> {
         self.ended.first().filter(|_| self.removed)
     }
 
-    /// The end of `incarnation`; `None` when it has not ended, or nothing is known of it.
-    pub fn end_of(&self, incarnation: Incarnation) -> Option<&Ended> {
+    /// Returns the record of the end of `incarnation`; `None` when it has not ended, or is not
+    /// recorded.
+    pub fn end_of(&self, incarnation: Incarnation) -> Option<&EndedIncarnation> {
         self.ended.iter().find(|ended| ended.incarnation == incarnation)
     }
 }
 
 impl Incarnations {
     /// Ends the current incarnation and begins the next one.
-    pub fn end(&mut self, deploy: &str, version: Option<String>, data: Data, until: Timestamp) {
-        let ended = Ended {
+    pub fn end(&mut self, deploy: &str, version: Option<String>, data: DataFate, until: Timestamp) {
+        let ended = EndedIncarnation {
             incarnation: self.current,
             deploy: deploy.to_owned(),
             at: Timestamp::now(),
@@ -191,11 +195,11 @@ impl Incarnations {
         self.make_room();
     }
 
-    /// Notes what becomes of the data of all incarnations that have ended: to delete a name's data
-    /// means all of it.
-    pub fn set_data(&mut self, data: Data) {
-        if data == Data::Delete {
-            self.ended.iter_mut().for_each(|ended| ended.data = Data::Delete);
+    /// Sets the fate of the data of all ended incarnations: to delete the data of a name is to
+    /// delete all of it.
+    pub fn set_data(&mut self, data: DataFate) {
+        if data == DataFate::Delete {
+            self.ended.iter_mut().for_each(|ended| ended.data = DataFate::Delete);
         }
     }
 
@@ -205,15 +209,15 @@ impl Incarnations {
             return;
         };
         let ended = self.ended.remove(index);
-        // Somebody may have put files there meanwhile, which wrote data: that goes when this would
-        // have gone.
-        let meanwhile = Ended {
+        // Files that were put there in the meantime may have written data. It is deleted when the
+        // data of the removed project would have been.
+        let meanwhile = EndedIncarnation {
             incarnation: self.current,
             deploy: deploy.to_owned(),
             at: ended.at,
             until: ended.until,
             version: None,
-            data: Data::Keep,
+            data: DataFate::Keep,
         };
         self.ended.insert(0, meanwhile);
         self.current = incarnation;
@@ -235,8 +239,8 @@ impl Incarnations {
 }
 
 /// Returns `true` when nothing is kept for it any more.
-fn is_spent(ended: &Ended) -> bool {
-    ended.data == Data::Delete || ended.until < Timestamp::now()
+fn is_spent(ended: &EndedIncarnation) -> bool {
+    ended.data == DataFate::Delete || ended.until < Timestamp::now()
 }
 
 #[cfg(test)]
@@ -275,16 +279,16 @@ mod tests {
     #[test]
     fn a_removal_ends_an_incarnation_and_a_rollback_brings_it_back() {
         let mut blog = Incarnations::default();
-        blog.end("d1", Some("blog@1".into()), Data::Keep, until(1));
+        blog.end("d1", Some("blog@1".into()), DataFate::Keep, until(1));
         let second = blog.current;
         assert!(!second.is_first() && blog.removed);
         assert_eq!(blog.last_removal().unwrap().incarnation, Incarnation::FIRST);
         blog.bring_back(Incarnation::FIRST, "d2");
         assert_eq!((blog.current, blog.removed), (Incarnation::FIRST, false));
         assert!(blog.end_of(second).is_some() && blog.end_of(Incarnation::FIRST).is_none());
-        blog.end("d3", None, Data::Delete, until(1));
+        blog.end("d3", None, DataFate::Delete, until(1));
         assert!(blog.current != second && !blog.current.is_first());
-        assert!(blog.ended.iter().all(|ended| ended.data == Data::Delete));
+        assert!(blog.ended.iter().all(|ended| ended.data == DataFate::Delete));
     }
 
     #[test]
@@ -292,10 +296,10 @@ mod tests {
         let mut blog = Incarnations::default();
         for _ in 0..MAX_ENDED {
             assert!(blog.has_room());
-            blog.end("d", None, Data::Keep, until(1));
+            blog.end("d", None, DataFate::Keep, until(1));
         }
         assert!(!blog.has_room());
-        blog.end("d", None, Data::Delete, until(1));
+        blog.end("d", None, DataFate::Delete, until(1));
         assert!(blog.has_room() && blog.ended.len() == MAX_ENDED);
     }
 }

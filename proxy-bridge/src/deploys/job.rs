@@ -1,13 +1,14 @@
-//! A deploy under way: its record as it grows, and whoever follows it.
+//! A deploy under way: its growing record, and its followers.
 
 use std::time::Instant;
 
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::problem::Problem;
-use crate::records::{Deployed, Outcome, Phase, Record, Told};
 use switchyard_contract::admin::Report;
+use switchyard_contract::deploy::{
+    DeployOutcome, DeployPhase, DeployRecord, DeployStep, DeployedProject, RouterReport,
+};
 
 /// One deploy, under way or done.
 #[derive(Debug)]
@@ -18,65 +19,61 @@ pub struct Job {
 
 #[derive(Debug)]
 struct State {
-    record: Record,
+    record: DeployRecord,
     /// A few for each phase and router: bounded by their number.
-    steps: Vec<Step>,
+    steps: Vec<DeployStep>,
     phase_began: Instant,
 }
 
-/// Something to tell of, as in the data of the server-sent events `phase`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Step {
-    pub deploy: String,
-    pub phase: Phase,
-    /// The router that came to the end of the phase; `None` when the phase begins.
-    pub router: Option<String>,
-    /// What the router said: `held`, or the worst of its projects' outcomes.
-    pub outcome: Option<String>,
-    /// Since the deploy began.
-    pub ms: f64,
-}
-
 impl Job {
-    pub(super) fn new(record: Record) -> Self {
+    pub(super) fn new(record: DeployRecord) -> Self {
         let now = Instant::now();
         Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
     }
 
-    pub fn record(&self) -> Record {
+    /// Returns a copy of the record as it is now.
+    pub fn record(&self) -> DeployRecord {
         self.state.borrow().record.clone()
     }
 
+    /// Returns true if the deploy is over.
     pub fn is_done(&self) -> bool {
         self.state.borrow().record.outcome.is_some()
     }
 
     /// Ends the phase that is under way and begins `phase`.
-    pub(super) fn begin(&self, phase: Phase) {
+    pub(super) fn begin(&self, phase: DeployPhase) {
         self.state.send_modify(|state| {
             state.end_phase();
             state.record.phase = phase;
             let deploy = state.record.deploy.clone();
-            state.steps.push(Step { deploy, phase, router: None, outcome: None, ms: millis(self.began) });
+            state.steps.push(DeployStep {
+                deploy,
+                phase,
+                router: None,
+                outcome: None,
+                ms: millis(self.began),
+            });
         });
     }
 
-    pub(super) fn received(&self, projects: Vec<Deployed>, message: Option<String>) {
+    pub(super) fn set_projects(&self, projects: Vec<DeployedProject>, message: Option<String>) {
         self.state.send_modify(|state| {
             state.record.projects = projects;
             state.record.message = message;
         });
     }
 
-    /// Notes which versions routers make of what was deployed: those of projects that include others have more in them.
-    pub(super) fn built(&self, reports: &[Report]) {
+    /// Records the versions that routers make of the deployed files. Those of projects that include
+    /// others cover more files.
+    pub(super) fn record_versions(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
-                let Some(own) = report.own.as_ref().and_then(|own| own.parse().ok()) else { continue };
+                let Some(own) = report.own_digest.as_ref().and_then(|own| own.parse().ok()) else { continue };
                 let projects = &mut state.record.projects;
                 let deployed = projects.iter_mut().find(|one| one.project.as_str() == report.project);
                 if let Some(deployed) = deployed {
-                    deployed.own = Some(own);
+                    deployed.own_digest = Some(own);
                     deployed.digest = report.digest.as_ref().and_then(|digest| digest.parse().ok());
                     deployed.version.clone_from(&report.version);
                 }
@@ -84,41 +81,41 @@ impl Job {
         });
     }
 
-    /// Notes who will be asked, in this order.
-    pub(super) fn asks(&self, routers: impl Iterator<Item = String>) {
-        let silent = routers.map(|router| Told { router, reports: Vec::new(), error: None });
-        self.state.send_modify(|state| state.record.routers = silent.collect());
+    /// Records the routers that are about to be called, in this order.
+    pub(super) fn set_routers(&self, routers: impl Iterator<Item = String>) {
+        let unanswered = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
+        self.state.send_modify(|state| state.record.routers = unanswered.collect());
     }
 
-    /// Notes the routers that do not serve yet what the others have published.
-    pub(super) fn behind(&self, routers: Vec<String>) {
+    /// Records the routers that do not serve yet what the others have published.
+    pub(super) fn set_behind(&self, routers: Vec<String>) {
         self.state.send_modify(|state| state.record.behind = routers);
     }
 
-    /// Notes what a router said in the phase under way, in place of what it said before.
-    pub(super) fn told(&self, told: Told, outcome: &str) {
+    /// Records the report of a router in the phase under way, in place of its earlier one.
+    pub(super) fn report(&self, report: RouterReport, outcome: &str) {
         self.state.send_modify(|state| {
-            let step = Step {
+            let step = DeployStep {
                 deploy: state.record.deploy.clone(),
                 phase: state.record.phase,
-                router: Some(told.router.clone()),
+                router: Some(report.router.clone()),
                 outcome: Some(outcome.to_owned()),
                 ms: millis(self.began),
             };
             state.steps.push(step);
-            match state.record.routers.iter_mut().find(|other| other.router == told.router) {
-                Some(other) => *other = told,
-                None => state.record.routers.push(told),
+            match state.record.routers.iter_mut().find(|other| other.router == report.router) {
+                Some(other) => *other = report,
+                None => state.record.routers.push(report),
             }
         });
     }
 
-    /// Ends the deploy. A problem is given the id and what the routers said.
-    pub(super) fn end(&self, end: Result<Outcome, (Outcome, Problem)>) -> Record {
+    /// Ends the deploy. The deploy's id and the routers' reports are added to a problem.
+    pub(super) fn end(&self, end: Result<DeployOutcome, (DeployOutcome, Problem)>) -> DeployRecord {
         self.state.send_modify(|state| {
             state.end_phase();
             let record = &mut state.record;
-            record.phase = Phase::Done;
+            record.phase = DeployPhase::Done;
             record.timings_ms.insert("total".to_owned(), millis(self.began));
             match end {
                 Ok(outcome) => {
@@ -138,15 +135,16 @@ impl Job {
     }
 
     /// Waits for the end. Bounded by the deploy's own time limit.
-    pub async fn done(&self) -> Record {
+    pub async fn done(&self) -> DeployRecord {
         let mut state = self.state.subscribe();
-        // The sender is this job's own, so there always is one.
+        // The sender belongs to this job, so it cannot be gone.
         let _ = state.wait_for(|state| state.record.outcome.is_some()).await;
         self.record()
     }
 
-    /// The steps after the first `seen`, when there is one more, or the record when it is done.
-    pub async fn next(&self, seen: usize) -> (Vec<Step>, Option<Record>) {
+    /// Waits for a step after the first `seen` ones, or for the end. Returns the new steps, and the
+    /// record when the deploy is over.
+    pub async fn next(&self, seen: usize) -> (Vec<DeployStep>, Option<DeployRecord>) {
         let mut state = self.state.subscribe();
         let news = state.wait_for(|state| state.steps.len() > seen || state.record.outcome.is_some()).await;
         match news {
@@ -178,26 +176,26 @@ mod tests {
     use crate::records::tests::record;
 
     fn job() -> Job {
-        Job::new(Record { outcome: None, phase: Phase::Receive, ..record("d1", 1) })
+        Job::new(DeployRecord { outcome: None, phase: DeployPhase::Receive, ..record("d1", 1) })
     }
 
-    fn told(router: &str) -> Told {
-        Told { router: router.into(), reports: Vec::new(), error: None }
+    fn report(router: &str) -> RouterReport {
+        RouterReport { router: router.into(), reports: Vec::new(), error: None }
     }
 
     #[tokio::test]
     async fn a_follower_is_told_each_step_once_and_then_the_end() {
         let job = job();
-        job.begin(Phase::Store);
-        job.begin(Phase::Hold);
-        job.told(told("r1"), "held");
+        job.begin(DeployPhase::Store);
+        job.begin(DeployPhase::Hold);
+        job.report(report("r1"), "held");
         let (steps, end) = job.next(0).await;
         assert_eq!(
             steps.iter().map(|step| step.phase).collect::<Vec<_>>(),
-            [Phase::Store, Phase::Hold, Phase::Hold]
+            [DeployPhase::Store, DeployPhase::Hold, DeployPhase::Hold]
         );
         assert!(end.is_none());
-        job.end(Ok(Outcome::Live));
+        job.end(Ok(DeployOutcome::Live));
         let (steps, end) = job.next(3).await;
         assert!(steps.is_empty());
         assert_eq!(end.unwrap().status, Some(200));
@@ -206,9 +204,9 @@ mod tests {
     #[test]
     fn a_problem_carries_the_deploy_and_what_the_routers_said() {
         let job = job();
-        job.told(told("r1"), "failed");
+        job.report(report("r1"), "failed");
         let problem = Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, "build-failed", "no");
-        let record = job.end(Err((Outcome::Failed, problem)));
+        let record = job.end(Err((DeployOutcome::Failed, problem)));
         let problem = record.problem.unwrap();
         assert_eq!((&problem["deploy"], &problem["routers"][0]["router"]), (&"d1".into(), &"r1".into()));
         assert!(record.timings_ms.contains_key("total") && record.timings_ms.contains_key("receive"));
@@ -217,8 +215,8 @@ mod tests {
     #[test]
     fn what_a_router_says_later_replaces_what_it_said_before() {
         let job = job();
-        job.told(told("r1"), "held");
-        job.told(Told { error: Some("gone".into()), ..told("r1") }, "unreachable");
-        assert_eq!(job.record().routers, [Told { error: Some("gone".into()), ..told("r1") }]);
+        job.report(report("r1"), "held");
+        job.report(RouterReport { error: Some("gone".into()), ..report("r1") }, "unreachable");
+        assert_eq!(job.record().routers, [RouterReport { error: Some("gone".into()), ..report("r1") }]);
     }
 }

@@ -13,18 +13,18 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use self::files::Files;
-use super::state::Serves;
+use self::files::MarkFiles;
+use super::state::ServedVersion;
 
 mod files;
 
-/// Older versions that a mark remembers. A router that returns serves what it served before, which
-/// is the first of them and is never dropped, or what it was building then: the newest are kept.
+/// Older versions that a mark remembers. A router that returns serves the version from before,
+/// which is the first of them and is never dropped, or the one that it was building then: the
+/// newest are kept.
 const MAX_OLDER: usize = 32;
 
 /// Projects with marks. Beyond it, marks in projects that were removed are forgotten: a router that
-/// returns after so many deploys has been started again, and then serves nothing before it has read
-/// what is on the volume.
+/// returns after so many deploys was restarted, and serves nothing before it has read the volume.
 const MAX_PROJECTS: usize = 10_000;
 
 /// Between two attempts to write marks to a disk that refuses.
@@ -33,22 +33,22 @@ const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// The marks of all routers, in memory and on disk. They are kept by the router's name, so that a
 /// router that is away for a while, and returns, is still behind.
 #[derive(Debug, Default)]
-pub(super) struct Behind {
+pub(super) struct BehindMarks {
     marks: RwLock<Marks>,
     /// `None`: the marks end with this process.
-    files: Option<Files>,
-    /// The projects whose marks differ from their files.
+    files: Option<MarkFiles>,
+    /// The projects with marks that differ from their files.
     unsaved: Mutex<BTreeSet<String>>,
-    /// There is something to save.
+    /// Notified when there is something to save.
     changed: Notify,
     /// Held while files are written, so that older marks do not replace newer ones.
     saving: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// By project.
+/// The marks by project.
 type Marks = BTreeMap<String, ProjectMarks>;
 
-/// Of one project, by router.
+/// The marks of one project by router.
 type ProjectMarks = BTreeMap<String, Mark>;
 
 /// A digest with its incarnation (see [`version_of`](super::state::version_of)), or `None`: the
@@ -63,32 +63,32 @@ struct Mark {
     /// Versions that are older than that: one more for each deploy that the router has missed. The
     /// first is the one that it served itself, as far as that is known. At most [`MAX_OLDER`].
     older: Vec<Version>,
-    /// The router has reported what it serves.
+    /// `true`: the router has reported its version of the project.
     reported: bool,
 }
 
-impl Behind {
+impl BehindMarks {
     /// Reads the marks of earlier processes from `folder`, of the routers that are still `known`.
     ///
     /// # Errors
     /// The folder cannot be read or written.
     pub(super) fn open(folder: PathBuf, known: impl Fn(&str) -> bool) -> io::Result<Self> {
-        let (files, marks) = Files::open(folder)?;
+        let (files, marks) = MarkFiles::open(folder)?;
         let behind = Self { marks: RwLock::new(marks), files: Some(files), ..Self::default() };
         behind.keep(known);
         Ok(behind)
     }
 
-    /// Marks `router`. `serves` is what it is known to serve, `others` what other routers are:
-    /// that, too, may be what this one was about to serve. A router that serves what was published
-    /// is not marked.
+    /// Marks `router`. `serves` is the version that it is known to serve, `others` are those of
+    /// other routers, which this one may have been about to serve. A router that serves the
+    /// published version is not marked.
     pub(super) fn mark(
         &self,
         router: &str,
         project: &str,
         published: Version,
-        serves: Serves,
-        others: impl IntoIterator<Item = Serves>,
+        serves: ServedVersion,
+        others: impl IntoIterator<Item = ServedVersion>,
     ) {
         let serves = known(serves);
         let mut all = self.write();
@@ -115,9 +115,15 @@ impl Behind {
         }
     }
 
-    /// Takes away the mark of `router` when it has caught up, by what it `serves` of the project
-    /// now and the routers that are not behind do (`current`).
-    pub(super) fn settle(&self, router: &str, project: &str, serves: Serves, current: &[Serves]) {
+    /// Removes the mark of `router` if it has caught up, given the version that it `serves` now and
+    /// those that the routers that are not behind serve (`current`).
+    pub(super) fn settle(
+        &self,
+        router: &str,
+        project: &str,
+        serves: ServedVersion,
+        current: &[ServedVersion],
+    ) {
         let is_current = current.contains(&serves);
         let Some(serves) = known(serves) else { return };
         let mut all = self.write();
@@ -146,7 +152,7 @@ impl Behind {
         all.iter().filter(|(_, marks)| marks.contains_key(router)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether any router is behind in `project`.
+    /// Returns true if any router is behind in `project`.
     pub(super) fn is_any(&self, project: &str) -> bool {
         self.read().contains_key(project)
     }
@@ -184,10 +190,11 @@ impl Behind {
     /// Returns when all marks of this moment are on disk.
     ///
     /// # Errors
-    /// They cannot be written. [`Behind::keep_saved`] tries again.
+    /// They cannot be written. [`BehindMarks::keep_saved`] tries again.
     pub(super) async fn save(&self) -> io::Result<()> {
         let Some(files) = self.files.clone() else { return Ok(()) };
-        // Moved into the thread that writes: whoever waits for it may be dropped before it is done.
+        // The guard moves into the thread that writes: this future may be dropped before the write
+        // is done.
         let saving = self.saving.clone().lock_owned().await;
         let unsaved = mem::take(&mut *self.unsaved());
         if unsaved.is_empty() {
@@ -254,8 +261,8 @@ impl Mark {
         self.older.push(version);
     }
 
-    /// Whether `serves` is newer than what was live before the deploy. `is_current`: a router that
-    /// is not behind serves it, as far as is known.
+    /// Returns true if `serves` is newer than the version from before the deploy. `is_current`: a
+    /// router that is not behind is known to serve it.
     fn is_over(&mut self, serves: Version, is_current: bool) -> bool {
         if serves == self.published {
             return true;
@@ -264,8 +271,8 @@ impl Mark {
         if self.older.contains(&serves) {
             return false;
         }
-        // The first report of a router that had never reported anything: nothing else tells that it
-        // is newer.
+        // This is the first report of a router that had never reported anything: nothing else says
+        // that it is newer.
         if !has_told && !is_current {
             self.older.insert(0, serves);
             self.older.truncate(MAX_OLDER);
@@ -275,11 +282,11 @@ impl Mark {
     }
 }
 
-fn known(serves: Serves) -> Option<Version> {
+fn known(serves: ServedVersion) -> Option<Version> {
     match serves {
-        Serves::Unknown => None,
-        Serves::Nothing => Some(None),
-        Serves::Version(version) => Some(Some(version)),
+        ServedVersion::Unknown => None,
+        ServedVersion::Nothing => Some(None),
+        ServedVersion::Version(version) => Some(Some(version)),
     }
 }
 

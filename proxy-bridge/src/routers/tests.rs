@@ -1,3 +1,5 @@
+//! The bridge's view of routers, against routers in the test's hands.
+
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -7,11 +9,13 @@ use serde_json::json;
 use super::testing::{FakeRouter, LONG, all_ready, digest, following, until};
 use super::*;
 use futures_util::StreamExt as _;
-use switchyard_contract::admin::{Hold, Outcome};
+use switchyard_contract::admin::{Hold, ReloadOutcome};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::sse::SseEvent;
 
-/// What router number `index` serves of the project: the digest's first digit.
+mod calls;
+
+/// The version of the project that router number `index` serves: the digest's first digit.
 fn serves(routers: &Routers, index: usize, project: &str) -> Option<char> {
     routers.all()[index].status(project)?.live?.digest.chars().next()
 }
@@ -82,7 +86,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
     }
     let routers = following(&[&one, &two]);
     all_ready(&routers).await;
-    // A question that was out when the routers said that they are ready.
+    // A question was under way when the routers said that they are ready.
     let asked = |routers: &Routers| -> u64 { routers.all().iter().map(|one| one.statuses_received()).sum() };
     assert_eq!(asked(&routers), 2000);
     let made = routers.routes_made();
@@ -96,7 +100,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
         let (pulled, received) = (two.pulls() - pulls, asked(&routers) - 2000);
         assert!(pulled > count && received <= pulled as u64, "{received} statuses in {pulled} answers");
     }
-    // One for each event, and one for each answer to what it brought up.
+    // One for each event, and one for each answer to the question that it raised.
     let made = routers.routes_made() - made;
     assert!((3..=6).contains(&made), "{made}");
 }
@@ -206,12 +210,12 @@ async fn a_posted_event_counts_once_and_only_from_a_router_that_is_known() {
     let routers = following(&[&fake]);
     all_ready(&routers).await;
     let event = fake.put("blog", 'a');
-    assert_eq!(routers.take(&posted("evt_1", event.clone())), Taken::Applied);
+    assert_eq!(routers.take(&posted("evt_1", event.clone())), EventReceipt::Applied);
     assert_eq!(serves(&routers, 0, "blog"), Some('a'));
-    assert_eq!(routers.take(&posted("evt_1", event.clone())), Taken::Duplicate);
+    assert_eq!(routers.take(&posted("evt_1", event.clone())), EventReceipt::Duplicate);
     let mut foreign = event;
     foreign.data.router = "r9".into();
-    assert_eq!(routers.take(&posted("evt_2", foreign)), Taken::UnknownRouter);
+    assert_eq!(routers.take(&posted("evt_2", foreign)), EventReceipt::UnknownRouter);
 }
 
 #[tokio::test]
@@ -221,7 +225,7 @@ async fn a_posted_event_that_comes_late_changes_nothing() {
     all_ready(&routers).await;
     let (late, _) = (fake.live("blog", 'a'), fake.live("blog", 'b'));
     until(&routers, |routers| serves(routers, 0, "blog") == Some('b')).await;
-    assert_eq!(routers.take(&posted("evt_1", late)), Taken::Applied);
+    assert_eq!(routers.take(&posted("evt_1", late)), EventReceipt::Applied);
     assert_eq!(serves(&routers, 0, "blog"), Some('b'));
 }
 
@@ -250,10 +254,10 @@ async fn a_router_is_behind_until_it_tells_of_another_version_also_over_a_restar
 async fn a_bridge_that_is_started_again_knows_which_routers_are_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (late, other) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
-    let settings = || Settings {
+    let settings = || RoutersSettings {
         fixed: vec![late.address.clone(), other.address.clone()],
         behind: Some(dir.path().join("behind")),
-        ..Settings::default()
+        ..RoutersSettings::default()
     };
     late.put("blog", 'a');
     other.put("blog", 'b');
@@ -329,74 +333,14 @@ async fn skew_is_what_routers_serve_differently() {
 }
 
 #[tokio::test]
-async fn a_call_carries_the_token_and_brings_the_answer() {
-    let mut fake = FakeRouter::start("r1").await;
-    let settings = Settings {
-        fixed: vec![fake.address.clone()],
-        admin_token: Some("secret".into()),
-        ..Settings::default()
-    };
-    let (routers, _task) = Routers::start(settings).unwrap();
-    let router = routers.all()[0].clone();
-    let hold = Hold { id: "d1".into(), projects: vec![blog()], lease_ms: 10_000 };
-    fake.script("POST /_deploys", 204, "");
-    router.hold(&hold).await.unwrap();
-    let (_, headers, body) = fake.calls.recv().await.unwrap();
-    assert_eq!(headers["authorization"], "Bearer secret");
-    assert_eq!(serde_json::from_slice::<Hold>(&body).unwrap(), hold);
-    let reports = json!({"projects": [{"project": "blog", "outcome": "built", "digest": digest('a'),
-        "version": "blog@aaaaaaaaaaaa", "error": null, "timings_ms": {}}]});
-    fake.script("POST /_deploys/d1/build", 200, &reports.to_string());
-    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, Outcome::Built);
-    fake.script("DELETE /_deploys/d1", 204, "");
-    router.release("d1").await.unwrap();
-}
-
-#[tokio::test]
-async fn a_call_that_fails_says_how() {
-    let mut fake = FakeRouter::start("r1").await;
-    let routers = following(&[&fake]);
-    let router = routers.all()[0].clone();
-    let problem = json!({"type": "urn:switchyard:problem:not-built", "detail": "blog is not built"});
-    fake.script("POST /_deploys/d1/publish", 409, &problem.to_string());
-    let error = router.publish("d1", LONG).await.unwrap_err();
-    assert_eq!(error.to_string(), "it answered 409: blog is not built");
-    assert!(
-        matches!(error, CallError::Answered { status: StatusCode::CONFLICT, problem: told } if told == problem)
-    );
-    fake.script("POST /_deploys/d1/build", 0, "");
-    let error = router.build("d1", Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, CallError::TimedOut), "{error}");
-    fake.script("POST /_reload/blog", 200, "[]");
-    let error = router.reload("blog", LONG).await.unwrap_err();
-    assert!(matches!(error, CallError::NotUnderstood(_)), "{error}");
-    fake.go_away().await;
-    let error = router.checkouts("blog", Incarnation::FIRST).await.unwrap_err();
-    assert!(matches!(&error, CallError::Unreachable(why) if why.contains("refused")), "{error}");
-}
-
-#[tokio::test]
-async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
-    let fake = FakeRouter::start("r1").await;
-    let routers = following(&[&fake]);
-    let router = routers.all()[0].clone();
-    fake.script("GET /projects/blog/checkouts/aaaaaaaaaaaa?incarnation=first", 200, "a tar");
-    let (found, _, tar) = router.checkout("blog", Incarnation::FIRST, "aaaaaaaaaaaa").await.unwrap();
-    assert_eq!(found.to_string(), digest('a'));
-    assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
-    fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");
-    let lines: Vec<_> = router.logs("blog", 5, false).await.unwrap().collect().await;
-    assert_eq!(lines, [SseEvent { kind: "line".into(), data: "{}".into() }]);
-}
-
-#[tokio::test]
 async fn routers_come_and_go_with_the_addresses_of_their_name() {
     let fake = FakeRouter::start("r1").await;
     let (public, admin) = (fake.address.target().1, fake.address.admin().port().unwrap());
-    // The fake listens at one of the name's addresses only; the other, if there is one, is just not ready.
-    let settings = Settings {
+    // The fake listens at one of the name's addresses only; the other, if there is one, is not
+    // ready.
+    let settings = RoutersSettings {
         dns: Some(Dns { name: "localhost".into(), public_port: public, admin_port: admin }),
-        ..Settings::default()
+        ..RoutersSettings::default()
     };
     let (routers, _task) = Routers::start(settings).unwrap();
     assert!(routers.all().is_empty());
@@ -412,7 +356,7 @@ async fn a_router_that_stays_is_kept_when_others_come_and_go() {
     let routers = following(&[]);
     let dns = Dns { name: "routers".into(), public_port: 1, admin_port: 1 };
     let fixed = vec![one.address.clone(), two.address.clone(), one.address.clone()];
-    let mut owner = Owner::new(routers.shared.clone(), fixed, Some(dns));
+    let mut owner = Supervisor::new(routers.shared.clone(), fixed, Some(dns));
     let names =
         |routers: &Routers| routers.all().iter().map(|router| router.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&routers), [one.name(), two.name()]);
@@ -428,7 +372,7 @@ async fn a_router_that_stays_is_kept_when_others_come_and_go() {
 #[tokio::test]
 async fn the_task_ends_with_the_last_of_the_routers() {
     let fake = FakeRouter::start("r1").await;
-    let settings = || Settings { fixed: vec![fake.address.clone()], ..Settings::default() };
+    let settings = || RoutersSettings { fixed: vec![fake.address.clone()], ..RoutersSettings::default() };
     let (routers, task) = Routers::start(settings()).unwrap();
     drop(routers);
     tokio::time::timeout(LONG, task).await.expect("it ends").unwrap();
@@ -439,7 +383,7 @@ async fn the_task_ends_with_the_last_of_the_routers() {
 
 #[tokio::test]
 async fn a_token_that_no_header_can_carry_is_refused() {
-    let settings = Settings { admin_token: Some("a\nb".into()), ..Settings::default() };
+    let settings = RoutersSettings { admin_token: Some("a\nb".into()), ..RoutersSettings::default() };
     let error = Routers::start(settings).unwrap_err();
     assert!(format!("{error:#}").contains("the admin token has characters"));
 }

@@ -16,24 +16,25 @@ use tokio::time::timeout;
 
 use super::disposition::Disposition;
 use super::sink::Sink;
-use super::{CHUNKS, Limits, Refused, joined};
+use super::{CHUNKS, UploadError, joined};
+use crate::upload_limits::UploadLimits;
 
 /// A commit message's first line, not a file.
 const MAX_MESSAGE: usize = 1024;
 
-/// What hyper hands out at once, at most (its largest read buffer).
+/// The most bytes that hyper hands out at once: its largest read buffer.
 const MAX_CHUNK: u64 = 512 * 1024;
 
 /// The boundary between the parts, from the head of the request.
 ///
 /// # Errors
 /// 415 for anything that is not multipart/form-data, 413 for a body that says it is too large.
-pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, Refused> {
+pub(super) fn boundary(headers: &HeaderMap, limits: &UploadLimits) -> Result<String, UploadError> {
     let how = "send multipart/form-data, as curl -F 'file=@main.ts;filename=main.ts' does";
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(kind).map_err(|error| match error {
-        multer::Error::NoBoundary => Refused::bad("content-type", format!("it names no boundary: {how}")),
-        _ => Refused::unsupported(how),
+        multer::Error::NoBoundary => UploadError::bad("content-type", format!("it names no boundary: {how}")),
+        _ => UploadError::unsupported(how),
     })?;
     if boundary.is_empty() || boundary.len() > limits.boundary {
         let detail = format!(
@@ -41,7 +42,7 @@ pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, R
             boundary.len(),
             limits.boundary
         );
-        return Err(Refused::bad("boundary", detail));
+        return Err(UploadError::bad("boundary", detail));
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits.body) {
@@ -50,24 +51,27 @@ pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, R
     Ok(boundary)
 }
 
-fn too_large(limits: &Limits) -> Refused {
-    Refused::too_large("max-upload", limits.body, "the upload has bytes")
+fn too_large(limits: &UploadLimits) -> UploadError {
+    UploadError::too_large("max-upload", limits.body, "the upload has bytes")
 }
 
-/// What the thread that writes is told.
-enum Step {
+/// A step of the thread that writes.
+enum WriteStep {
     Open(String),
     Data(Bytes),
     Close,
 }
 
-/// Writes all parts to `sink`. Also gives the message, if there is one.
+/// Writes all parts to `sink`. Returns it with the message, if there is one.
+///
+/// # Errors
+/// A part is not accepted, or the upload is too large, too slow or breaks off.
 pub(super) async fn receive<S, E>(
     body: S,
     boundary: String,
     mut sink: Sink,
-    limits: &Limits,
-) -> Result<(Sink, Option<String>), Refused>
+    limits: &UploadLimits,
+) -> Result<(Sink, Option<String>), UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -76,9 +80,9 @@ where
     let writing = spawn_blocking(move || {
         while let Some(step) = received.blocking_recv() {
             match step {
-                Step::Open(path) => sink.open(&path)?,
-                Step::Data(data) => sink.write(&data)?,
-                Step::Close => sink.close(),
+                WriteStep::Open(path) => sink.open(&path)?,
+                WriteStep::Data(data) => sink.write(&data)?,
+                WriteStep::Close => sink.close(),
             }
         }
         Ok(sink)
@@ -89,27 +93,41 @@ where
         multer::Constraints::new().size_limit(multer::SizeLimit::new().whole_stream(limits.body));
     let multipart = Multipart::with_constraints(paced, boundary, constraints);
     let parts = timeout(limits.time, read_parts(multipart, &steps, &handed_out, limits)).await;
-    let parts = parts.unwrap_or_else(|_| Err(Some(Refused::slow(limits))));
-    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    let parts = parts.unwrap_or_else(|_| Err(UploadError::slow(limits).into()));
+    // The thread is waited for, so that no file is written once this is over.
     drop(steps);
     let written = joined(writing.await)?;
     match parts {
         // The writer stopped listening because of its own error.
-        Err(None) => {
-            Err(written.err().unwrap_or_else(|| Refused::bad("body", "the upload broke off: send it again")))
-        }
-        Err(Some(refused)) => Err(written.err().unwrap_or(refused)),
+        Err(PartError::WriterGone) => Err(written
+            .err()
+            .unwrap_or_else(|| UploadError::bad("body", "the upload broke off: send it again"))),
+        Err(PartError::Refused(refused)) => Err(written.err().unwrap_or(refused)),
         Ok(message) => Ok((written?, message)),
     }
 }
 
-/// `Err(None)` when the writer is gone.
+/// The reason why no more parts are read.
+enum PartError {
+    /// A part is not accepted.
+    Refused(UploadError),
+    /// The thread that writes has stopped, because of an error of its own.
+    WriterGone,
+}
+
+impl From<UploadError> for PartError {
+    fn from(refused: UploadError) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// Hands all parts to the thread that writes. Returns the message, if there is one.
 async fn read_parts(
     mut multipart: Multipart<'_>,
-    steps: &mpsc::Sender<Step>,
+    steps: &mpsc::Sender<WriteStep>,
     handed_out: &AtomicU64,
-    limits: &Limits,
-) -> Result<Option<String>, Option<Refused>> {
+    limits: &UploadLimits,
+) -> Result<Option<String>, PartError> {
     let mut message = None;
     loop {
         let before = handed_out.load(Ordering::Relaxed);
@@ -117,48 +135,46 @@ async fn read_parts(
         let next = std::future::poll_fn(|context| {
             let polled = multipart.poll_next_field(context);
             if polled.is_pending() && handed_out.load(Ordering::Relaxed) - before > allowed {
-                return Poll::Ready(Err(None));
+                return Poll::Ready(Err(headers_too_large(limits)));
             }
-            polled.map_err(Some)
+            polled.map_err(|error| refuse(&error, limits))
         });
-        let field = next.await.map_err(|error| {
-            Some(error.map_or_else(|| headers_too_large(limits), |error| refuse(&error, limits)))
-        })?;
+        let field = next.await?;
         let Some(field) = field else { return Ok(message) };
         let length: usize =
             field.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if length > limits.part_headers {
-            return Err(Some(headers_too_large(limits)));
+            return Err(headers_too_large(limits).into());
         }
         let disposition = field.headers().get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
-        let Disposition { name, filename } =
-            Disposition::parse(disposition.unwrap_or_default()).map_err(Some)?;
+        let Disposition { name, filename } = Disposition::parse(disposition.unwrap_or_default())?;
         match filename {
             Some(path) => {
-                check_encoding(field.headers()).map_err(|refused| Some(refused.part(&path)))?;
+                check_encoding(field.headers()).map_err(|refused| refused.part(&path))?;
                 file(field, path, steps, limits).await?;
             }
             None if name.as_deref() == Some("message") => message = Some(text(field, limits).await?),
             None => {
                 let name = name.unwrap_or_default();
                 let detail = format!(
-                    "the part {name:?} has no filename: give it its path in the project (curl -F 'file=@a.ts;filename=src/a.ts')"
+                    "the part {name:?} has no filename: give it its path in the project \
+                     (curl -F 'file=@a.ts;filename=src/a.ts')"
                 );
-                return Err(Some(Refused::bad("filename", detail).part(&name)));
+                return Err(UploadError::bad("filename", detail).part(&name).into());
             }
         }
     }
 }
 
-/// Refuses parts whose content is not sent as it is, as mail programs do and RFC 7578 (4.7) forbids: the
+/// Refuses parts with an encoded content, as mail programs send it and RFC 7578 (4.7) forbids: the
 /// base64 would be stored as the file.
-fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_encoding(headers: &HeaderMap) -> Result<(), UploadError> {
     const HEADER: &str = "content-transfer-encoding";
     for encoding in headers.get_all(HEADER) {
         let encoding = String::from_utf8_lossy(encoding.as_bytes());
         if !["binary", "8bit", "7bit"].iter().any(|plain| encoding.trim().eq_ignore_ascii_case(plain)) {
             let detail = format!("a part has the {HEADER} {encoding:?}: send files as they are (binary)");
-            return Err(Refused::bad(HEADER, detail));
+            return Err(UploadError::bad(HEADER, detail));
         }
     }
     Ok(())
@@ -167,37 +183,37 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
 async fn file(
     mut field: Field<'_>,
     path: String,
-    steps: &mpsc::Sender<Step>,
-    limits: &Limits,
-) -> Result<(), Option<Refused>> {
-    steps.send(Step::Open(path.clone())).await.map_err(|_| None)?;
+    steps: &mpsc::Sender<WriteStep>,
+    limits: &UploadLimits,
+) -> Result<(), PartError> {
+    steps.send(WriteStep::Open(path.clone())).await.map_err(|_| PartError::WriterGone)?;
     loop {
         match field.chunk().await {
-            Ok(Some(chunk)) => steps.send(Step::Data(chunk)).await.map_err(|_| None)?,
-            Ok(None) => return steps.send(Step::Close).await.map_err(|_| None),
-            Err(error) => return Err(Some(refuse(&error, limits).part(&path))),
+            Ok(Some(chunk)) => steps.send(WriteStep::Data(chunk)).await.map_err(|_| PartError::WriterGone)?,
+            Ok(None) => return steps.send(WriteStep::Close).await.map_err(|_| PartError::WriterGone),
+            Err(error) => return Err(refuse(&error, limits).part(&path).into()),
         }
     }
 }
 
-async fn text(mut field: Field<'_>, limits: &Limits) -> Result<String, Option<Refused>> {
+async fn text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, UploadError> {
     let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| Some(refuse(&error, limits)))? {
+    while let Some(chunk) = field.chunk().await.map_err(|error| refuse(&error, limits))? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_MESSAGE {
             let detail = format!("the message has more than {MAX_MESSAGE} bytes: shorten it");
-            return Err(Some(Refused::bad("message", detail).part("message")));
+            return Err(UploadError::bad("message", detail).part("message"));
         }
     }
-    let wrong = |_| Some(Refused::bad("message", "the message is not UTF-8").part("message"));
+    let wrong = |_| UploadError::bad("message", "the message is not UTF-8").part("message");
     String::from_utf8(text).map_err(wrong)
 }
 
-fn headers_too_large(limits: &Limits) -> Refused {
-    Refused::too_large("max-part-headers", limits.part_headers, "the headers of a part have bytes")
+fn headers_too_large(limits: &UploadLimits) -> UploadError {
+    UploadError::too_large("max-part-headers", limits.part_headers, "the headers of a part have bytes")
 }
 
-fn refuse(error: &multer::Error, limits: &Limits) -> Refused {
+fn refuse(error: &multer::Error, limits: &UploadLimits) -> UploadError {
     use multer::Error;
     match error {
         Error::StreamSizeExceeded { .. } => too_large(limits),
@@ -205,9 +221,9 @@ fn refuse(error: &multer::Error, limits: &Limits) -> Refused {
         | Error::IncompleteStream
         | Error::IncompleteHeaders
         | Error::IncompleteFieldData { .. } => {
-            Refused::bad("body", "the upload broke off before its end: send it again")
+            UploadError::bad("body", "the upload broke off before its end: send it again")
         }
-        other => Refused::bad("body", format!("the upload is not well formed: {other}")),
+        other => UploadError::bad("body", format!("the upload is not well formed: {other}")),
     }
 }
 

@@ -1,25 +1,28 @@
-//! Names that are safe on every system that may read the volume, and that no two of them take for one.
+//! Names that are safe on every system that may read the volume, and distinct on all of them.
 
 use std::collections::HashMap;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Limits, Refused};
+use super::UploadError;
+use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::check_path;
 
-/// Longer ones are cut off by tools; Linux allows 4,096 with the volume's own path before it.
+/// Longest path in bytes. Tools cut off longer ones; Linux allows 4,096, the volume's own path
+/// included.
 const MAX_PATH: usize = 1024;
 
 /// Names that Windows gives to devices, whatever extension they have.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// The path of a file or folder in an upload, relative, with `/` between and without `./` before.
+/// Returns the path of a file or folder in an upload: relative, with `/` between and without `./`
+/// before.
 ///
 /// # Errors
 /// The path is not safe; the error says which part of it.
-pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refused> {
-    let bad = |detail: String| Refused::bad("filename", detail).part(given);
+pub(super) fn clean<'p>(given: &'p str, limits: &UploadLimits) -> Result<&'p str, UploadError> {
+    let bad = |detail: String| UploadError::bad("filename", detail).part(given);
     let mut path = given;
     while let Some(rest) = path.strip_prefix("./") {
         path = rest;
@@ -43,8 +46,8 @@ pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refu
     }
     for name in path.split('/') {
         check_name(name, limits).map_err(|what| match what {
-            Wrong::Name(what) => bad(format!("{path:?}: {what}")),
-            Wrong::Long => {
+            NameError::Name(what) => bad(format!("{path:?}: {what}")),
+            NameError::Long => {
                 bad(format!("a name has more than {} bytes (--max-name): shorten it", limits.name))
             }
         })?;
@@ -52,20 +55,20 @@ pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refu
     Ok(path)
 }
 
-enum Wrong {
+enum NameError {
     Name(String),
     Long,
 }
 
-fn check_name(name: &str, limits: &Limits) -> Result<(), Wrong> {
-    let wrong = |what: String| Err(Wrong::Name(what));
+fn check_name(name: &str, limits: &UploadLimits) -> Result<(), NameError> {
+    let wrong = |what: String| Err(NameError::Name(what));
     match name {
         "" => return wrong("a folder has no name: write one / between folders".into()),
-        "." | ".." => return wrong(format!("{name:?} is no name: a path may not leave the project")),
+        "." | ".." => return wrong(format!("invalid name {name:?}: a path may not leave the project")),
         _ => {}
     }
     if name.len() > limits.name {
-        return Err(Wrong::Long);
+        return Err(NameError::Long);
     }
     if name.ends_with(['.', ' ']) {
         return wrong(format!("{name:?} ends with a dot or a blank, which Windows drops: rename it"));
@@ -85,7 +88,7 @@ fn is_device(name: &str) -> bool {
     numbered || DEVICES.contains(&stem.as_str())
 }
 
-/// What of a path tells it from another on a file system that ignores case and Unicode form.
+/// Folds the differences that a file system ignores which ignores case and Unicode form.
 fn fold(path: &str) -> String {
     path.nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
@@ -93,17 +96,17 @@ fn fold(path: &str) -> String {
 /// All names of an upload, to find two that are one somewhere.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// By folded path: as it was written, and whether it is a folder.
+    /// By folded path: the path as it was written, and `true` for a folder.
     known: HashMap<String, (String, bool)>,
 }
 
 impl Names {
-    /// How many files and folders there are.
+    /// Returns the number of files and folders.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether something of this name, or of one that is the same somewhere, is there.
+    /// Returns true if there is an entry of this name, or of one that is the same on some system.
     pub(super) fn has(&self, path: &str) -> bool {
         self.known.contains_key(&fold(path))
     }
@@ -116,7 +119,7 @@ impl Names {
     ///
     /// # Errors
     /// It is there already, or another name is the same on some systems.
-    pub(super) fn add(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+    pub(super) fn add(&mut self, path: &str, is_folder: bool) -> Result<(), UploadError> {
         let slashes = path.match_indices('/').map(|(at, _)| &path[..at]);
         for folder in slashes {
             self.add_one(folder, true).map_err(|refused| refused.part(path))?;
@@ -124,21 +127,27 @@ impl Names {
         self.add_one(path, is_folder).map_err(|refused| refused.part(path))
     }
 
-    fn add_one(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+    fn add_one(&mut self, path: &str, is_folder: bool) -> Result<(), UploadError> {
         let Some((other, was_folder)) = self.known.get(&fold(path)) else {
             self.known.insert(fold(path), (path.to_owned(), is_folder));
             return Ok(());
         };
         if other != path {
             let detail = format!(
-                "{path:?} and {other:?} are the same name where case or Unicode form does not count: rename one of them"
+                "{path:?} and {other:?} are the same name where case or Unicode form does not \
+                 count: rename one of them"
             );
-            return Err(Refused::bad("filename", detail));
+            return Err(UploadError::bad("filename", detail));
         }
         match (is_folder, was_folder) {
             (true, true) => Ok(()),
-            (false, false) => Err(Refused::bad("filename", format!("{path:?} comes twice: send it once"))),
-            _ => Err(Refused::bad("filename", format!("{path:?} is a file and a folder: send one of them"))),
+            (false, false) => {
+                Err(UploadError::bad("filename", format!("{path:?} is in the upload twice: send it once")))
+            }
+            _ => Err(UploadError::bad(
+                "filename",
+                format!("{path:?} is a file and a folder: send one of them"),
+            )),
         }
     }
 }

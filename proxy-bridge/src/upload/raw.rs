@@ -1,4 +1,4 @@
-//! An upload whose body is one archive, as `curl --data-binary @project.tar` sends it.
+//! Uploads whose body is one archive, as `curl --data-binary @project.tar` sends it.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
@@ -9,10 +9,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::sink::Sink;
-use super::{CHUNKS, Limits, Refused, joined};
+use super::{CHUNKS, UploadError, joined};
+use crate::upload_limits::UploadLimits;
 use switchyard_edge::gate::{ARCHIVES, media_type};
 
-/// The bytes that archives begin with, and the ending of their names. A tar has its mark further behind.
+/// The first bytes of archives, and the extension of their names. The mark of a tar is further
+/// behind.
 const BEGINNINGS: [(&[u8], &str); 4] = [
     (b"\x1f\x8b", ".tar.gz"),
     (b"\x28\xb5\x2f\xfd", ".tar.zst"),
@@ -27,16 +29,16 @@ pub(super) fn is_archive(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| ARCHIVES.contains(&kind.as_str()))
 }
 
-/// Writes the body to `sink` as the one file of the upload, named by what it begins with.
+/// Writes the body to `sink` as the only file of the upload, named by its first bytes.
 ///
 /// # Errors
-/// It is too large, too slow, or breaks off.
+/// The body is too large, too slow, or breaks off.
 pub(super) async fn receive<S, E>(
     headers: &HeaderMap,
     mut body: S,
     mut sink: Sink,
-    limits: &Limits,
-) -> Result<Sink, Refused>
+    limits: &UploadLimits,
+) -> Result<Sink, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
 {
@@ -56,23 +58,27 @@ where
         Ok(sink)
     });
     let sent = timeout(limits.time, send(&mut body, &chunks, limits)).await;
-    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    // The thread is waited for, so that no file is written once this is over.
     drop(chunks);
     let written = joined(writing.await)?;
-    sent.unwrap_or_else(|_| Err(Refused::slow(limits)))?;
+    sent.unwrap_or_else(|_| Err(UploadError::slow(limits)))?;
     written
 }
 
 /// Returns early when the writer has stopped: its own error says why.
-async fn send<S, E>(body: &mut S, chunks: &mpsc::Sender<Bytes>, limits: &Limits) -> Result<(), Refused>
+async fn send<S, E>(
+    body: &mut S,
+    chunks: &mpsc::Sender<Bytes>,
+    limits: &UploadLimits,
+) -> Result<(), UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
     let (mut first, mut total) = (BytesMut::new(), 0);
     let mut has_begun = false;
     while let Some(chunk) = body.next().await {
-        let chunk =
-            chunk.map_err(|_| Refused::bad("body", "the upload broke off before its end: send it again"))?;
+        let chunk = chunk
+            .map_err(|_| UploadError::bad("body", "the upload broke off before its end: send it again"))?;
         total += chunk.len() as u64;
         if total > limits.body {
             return Err(too_large(limits));
@@ -91,7 +97,7 @@ where
             return Ok(());
         }
     }
-    if has_begun { Ok(()) } else { Err(Refused::bad("body", "the body is no archive: it is empty")) }
+    if has_begun { Ok(()) } else { Err(UploadError::bad("body", "the body is empty: send an archive")) }
 }
 
 fn ending(first: &[u8]) -> &'static str {
@@ -99,6 +105,6 @@ fn ending(first: &[u8]) -> &'static str {
     known.map_or(".tar", |(_, ending)| ending)
 }
 
-fn too_large(limits: &Limits) -> Refused {
-    Refused::too_large("max-upload", limits.body, "the upload has bytes")
+fn too_large(limits: &UploadLimits) -> UploadError {
+    UploadError::too_large("max-upload", limits.body, "the upload has bytes")
 }

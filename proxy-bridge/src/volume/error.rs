@@ -1,4 +1,4 @@
-//! What can go wrong on the volume, and what to do about it.
+//! The failures on the volume, with what to do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,74 +6,65 @@ use std::path::PathBuf;
 use http::StatusCode;
 
 use crate::problem::Problem;
+use crate::storage::StorageError;
 use switchyard_contract::project::ProjectName;
 
-/// Why the volume cannot be used at all.
+/// A volume that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{}: {source}; create it, or name the folder that the routers serve", path.display())]
     Missing { path: PathBuf, source: io::Error },
-    #[error("{} cannot be written: {source}; mount the volume for writing, for the bridge's user", path.display())]
+    #[error("{} cannot be written: {source}; mount the volume for writing, for the user of the bridge", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
-    #[error("{} is in use by another bridge; a volume has one", .0.display())]
+    #[error("{} is in use by another bridge; stop that one first: a volume has one bridge", .0.display())]
     InUse(PathBuf),
-    #[error("{} is a mount or a link of its own; it must be a plain folder on the projects' file system, so that trees can be renamed into place", path.display())]
+    #[error("{} is a mount or a link; replace it with a plain folder on the file system of \
+         the projects, so that trees can be renamed into place", path.display())]
     OtherDevice { path: PathBuf },
 }
 
-/// Why a step of a deploy failed.
+/// A failed step of a deploy.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    #[error("the volume is full: could not {step}; make room, and deploy again")]
-    Full { step: String },
-    #[error("the volume is read-only: could not {step}; mount it for writing, and deploy again")]
-    ReadOnly { step: String },
     #[error(
-        "the folder of {0} is a link or a mount, or something is mounted in it: it can only be exchanged as a plain folder of the volume"
+        "the folder of {0} is a link or a mount, or has a mount in it: it can only be exchanged as a \
+         plain folder of the volume"
     )]
     NotPlain(ProjectName),
-    #[error(
-        "the staging folder and {0} are not on the same file system: nothing may be mounted below the volume"
-    )]
-    OtherDevice(String),
     #[error("the projects root is missing: {source}; mount it or make it, and deploy again")]
     Missing { source: io::Error },
     #[error("the projects root has become another folder since the upload began; deploy again")]
     Replaced,
     #[error(transparent)]
     Open(OpenError),
-    #[error("could not {step}: {source}")]
-    Io { step: String, source: io::Error },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 impl VolumeError {
-    /// `step` goes behind "could not".
+    /// Returns the error of a step that failed on the disk. `step` completes "could not …".
     pub fn io(step: &str, source: io::Error) -> Self {
-        let step = step.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { step },
-            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { step },
-            io::ErrorKind::CrossesDevices => Self::OtherDevice(step),
-            _ => Self::Io { step, source },
-        }
+        Self::Storage(StorageError::new(step, source))
     }
 
+    /// Returns the status of the problem document.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Storage(error) => error.status(),
             Self::NotPlain(_) => StatusCode::CONFLICT,
             Self::Missing { .. } | Self::Replaced => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Open(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
+    /// Returns the name of the problem.
     pub fn slug(&self) -> &'static str {
         match self {
-            Self::Full { .. } => "volume-full",
+            Self::Storage(error) => error.slug(),
             Self::NotPlain(_) => "not-a-folder",
             Self::Missing { .. } => "volume-missing",
             Self::Replaced => "volume-replaced",
-            _ => "volume-failed",
+            Self::Open(_) => "volume-failed",
         }
     }
 }

@@ -1,68 +1,69 @@
-//! What a deploy does to the volume, on disk before it does it.
+//! The journal of a deploy: its changes to the volume, on disk before they begin.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Register, VolumeError, sync_folder};
-use crate::upload::Tree;
+use super::{Change, Register, VolumeError};
+use crate::tree::Tree;
 use switchyard_contract::digest::{Digest, is_counted, is_entered};
-use switchyard_contract::incarnation::{Data, Incarnation, Incarnations};
+use switchyard_contract::incarnation::{DataFate, Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file::{self, sync_folder};
 
 const FILE: &str = "journal.json";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Journal {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<JournalEntry>,
 }
 
 /// One project of the deploy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     pub(super) project: ProjectName,
     /// `None`: the project is taken away.
-    pub(super) put: Option<Put>,
+    pub(super) put: Option<StoredTree>,
     /// The fate of its data when it is taken away.
     #[serde(default)]
-    pub(super) data: Data,
+    pub(super) data: DataFate,
     /// The incarnation that is brought back with the tree.
     #[serde(default)]
-    pub(super) brings_back: Option<BringsBack>,
+    pub(super) brings_back: Option<Reinstatement>,
     /// The folder that was on the volume before.
-    pub(super) before: Option<Identity>,
+    pub(super) before: Option<FolderIdentity>,
 }
 
 /// An incarnation that had ended is the current one from the swap on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct BringsBack {
+pub(super) struct Reinstatement {
     pub(super) incarnation: Incarnation,
     /// The content that is written again when the tree is taken back.
     pub(super) before: Incarnations,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Put {
-    pub(super) identity: Identity,
-    /// Of [`listing`], when the tree was stored.
+pub(super) struct StoredTree {
+    pub(super) identity: FolderIdentity,
+    /// The hash by [`listing`] at the time when the tree was stored.
     pub(super) listing: Digest,
     digest: Digest,
     files: u64,
     bytes: u64,
 }
 
-/// Which folder it is, whatever it is called now.
+/// A folder by identity, regardless of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(super) struct FolderIdentity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl FolderIdentity {
     /// `None` when there is nothing, or something that is no folder.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_dir)?;
@@ -71,35 +72,30 @@ impl Identity {
 }
 
 impl Journal {
-    /// Of trees that are stored and not yet in their places.
+    /// Returns the journal of trees that are stored and not yet in place.
     pub(super) fn of(changes: &[Change], projects: &Path, register: &Register) -> Result<Self, VolumeError> {
         let entry = |change: &Change| {
             let project = change.project().clone();
-            let before = Identity::of(&projects.join(project.as_str()));
-            let put = change.tree().map(Put::of).transpose();
+            let before = FolderIdentity::of(&projects.join(project.as_str()));
+            let put = change.tree().map(StoredTree::of).transpose();
             let put = put.map_err(|source| VolumeError::io("list the stored files", source))?;
             let (mut data, mut brings_back) = Default::default();
             match change {
                 Change::Put(_) => {}
                 Change::BringBack(_, incarnation) => {
                     let before = register.of(&project)?;
-                    brings_back = Some(BringsBack { incarnation: *incarnation, before });
+                    brings_back = Some(Reinstatement { incarnation: *incarnation, before });
                 }
                 Change::Remove(_, what) => data = *what,
             }
-            Ok(Entry { project, put, data, brings_back, before })
+            Ok(JournalEntry { project, put, data, brings_back, before })
         };
         Ok(Self { entries: changes.iter().map(entry).collect::<Result<_, VolumeError>>()? })
     }
 
     /// Written whole or not at all, and durably.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        let unfinished = dir.join("journal.new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, dir.join(FILE))?;
-        sync_folder(dir)?;
+        atomic_file::write(&dir.join(FILE), &serde_json::to_vec(self)?, atomic_file::READABLE)?;
         // The folder's own name is new, too.
         dir.parent().map_or(Ok(()), sync_folder)
     }
@@ -120,7 +116,7 @@ impl Journal {
     }
 
     pub(super) fn changes(&self, new: &Path) -> Vec<Change> {
-        let change = |entry: &Entry| {
+        let change = |entry: &JournalEntry| {
             let Some(put) = &entry.put else { return Change::Remove(entry.project.clone(), entry.data) };
             let tree = Tree {
                 project: entry.project.clone(),
@@ -128,7 +124,7 @@ impl Journal {
                 digest: put.digest,
                 files: put.files,
                 bytes: put.bytes,
-                // What is in the journal has what it needs already.
+                // A tree in the journal has its packages already.
                 carries_packages: true,
             };
             match &entry.brings_back {
@@ -140,11 +136,11 @@ impl Journal {
     }
 }
 
-impl Put {
+impl StoredTree {
     fn of(tree: &Tree) -> io::Result<Self> {
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the staged tree is gone");
         Ok(Self {
-            identity: Identity::of(&tree.dir).ok_or_else(gone)?,
+            identity: FolderIdentity::of(&tree.dir).ok_or_else(gone)?,
             listing: listing(&tree.dir)?,
             digest: tree.digest,
             files: tree.files,
@@ -153,7 +149,8 @@ impl Put {
     }
 }
 
-/// A hash of the names, sizes, times and inodes of all that counts below `root`: another one when anything was written.
+/// Returns a hash of the names, sizes, times and inodes of all files that count below `root`:
+/// another one after any write.
 pub(super) fn listing(root: &Path) -> io::Result<Digest> {
     let mut lines = Vec::new();
     list(root, "", &mut lines)?;

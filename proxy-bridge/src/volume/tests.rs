@@ -1,8 +1,12 @@
+//! Swaps of trees, with crashes in between.
+
 use std::collections::BTreeMap;
 
 use super::journal::Journal;
 use super::*;
 use switchyard_contract::digest::Digest;
+
+mod removals;
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -18,7 +22,7 @@ impl Scene {
         self.dir.path().canonicalize().unwrap()
     }
 
-    fn open(&self) -> (Volume, Vec<Unfinished>) {
+    fn open(&self) -> (Volume, Vec<UnfinishedDeploy>) {
         let (volume, mut unfinished) = Volume::open(self.dir.path()).unwrap();
         let can_exchange = volume.can_exchange() && self.exchange;
         Arc::get_mut(&mut volume.folder()).unwrap().can_exchange = can_exchange;
@@ -83,7 +87,7 @@ fn kill(mut staging: Staging) {
     std::mem::forget(staging);
 }
 
-/// With folders that can be exchanged, and without.
+/// Runs the test with folders that can be exchanged, and without.
 fn both(test: impl Fn(Scene)) {
     test(Scene::new(true));
     test(Scene::new(false));
@@ -101,7 +105,7 @@ fn a_swap_replaces_and_putting_back_restores() {
         assert_eq!(scene.tree("blog"), one("main.ts", "new"));
         assert_eq!(scene.tree("shop"), one("main.ts", "first"));
         assert!(staging.is_ours(&name("blog")) && staging.is_ours(&name("shop")));
-        assert_eq!(staging.put_back().unwrap(), PutBack::default());
+        assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
         assert_eq!(scene.tree("blog"), one("main.ts", "old"));
         assert_eq!(scene.tree("shop"), None, "a first deploy leaves no folder");
         staging.finish().unwrap();
@@ -115,7 +119,7 @@ fn a_project_can_be_taken_away_and_put_back() {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
         let mut staging = volume.stage("d1").unwrap();
-        let changes = [Change::Remove(name("blog"), Data::Keep)];
+        let changes = [Change::Remove(name("blog"), DataFate::Keep)];
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         assert_eq!(scene.tree("blog"), None);
@@ -190,7 +194,7 @@ fn a_bridge_that_was_killed_before_the_swap_leaves_nothing() {
 
 #[test]
 fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
-    // How many of the two projects are in place, and whether the next one is between its two renames.
+    // The number of projects in place, and `true` if the next one is between its two renames.
     for (done, between) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
         for undo in [false, true] {
             let scene = Scene::new(!between);
@@ -218,7 +222,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
             let mut staging = unfinished.remove(0).staging;
             let expected = if undo { "old" } else { "new" };
             if undo {
-                assert_eq!(staging.put_back().unwrap(), PutBack::default());
+                assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
             } else {
                 staging.complete().unwrap();
             }
@@ -291,7 +295,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
     let changes = [put(&staging, "blog", "new")];
     staging.store(&changes).unwrap();
     staging.swap(&changes).unwrap();
-    // In the way of the new tree.
+    // A folder in the way of the new tree.
     let in_the_way = staging.incoming().join("blog");
     fs::create_dir(&in_the_way).unwrap();
     assert!(staging.put_back().is_err());
@@ -302,7 +306,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
     fs::remove_dir(in_the_way).unwrap();
     let (_volume, mut unfinished) = scene.open();
     let mut staging = unfinished.remove(0).staging;
-    assert_eq!(staging.put_back().unwrap(), PutBack::default());
+    assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
     staging.finish().unwrap();
     assert_eq!(scene.tree("blog"), one("main.ts", "old"));
     assert!(scene.staged().is_empty());
@@ -328,82 +332,21 @@ fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
     });
 }
 
-fn ending() -> Ending {
-    Ending {
+fn ending() -> RemovalTerms {
+    RemovalTerms {
         keep: jiff::SignedDuration::from_hours(1),
         versions: BTreeMap::from([(name("blog"), "blog@1".to_owned())]),
     }
 }
 
 /// Takes `blog` away, up to and with the point of no return.
-fn remove_blog(volume: &Volume, deploy: &str, data: Data) -> Staging {
+fn remove_blog(volume: &Volume, deploy: &str, data: DataFate) -> Staging {
     let mut staging = volume.stage(deploy).unwrap();
     let changes = [Change::Remove(name("blog"), data)];
     staging.store(&changes).unwrap();
     staging.swap(&changes).unwrap();
     staging.commit(&ending()).unwrap();
     staging
-}
-
-#[test]
-fn a_removal_is_undone_by_nobody_once_it_is_committed() {
-    both(|scene| {
-        scene.write("blog/main.ts", "old");
-        let (volume, _) = scene.open();
-        let staging = remove_blog(&volume, "d1", Data::Delete);
-        let noted = volume.register().of(&name("blog")).unwrap();
-        assert_eq!(noted.last_removal().unwrap().version.as_deref(), Some("blog@1"));
-        assert!(!noted.current.is_first());
-        kill(staging);
-        drop(volume);
-
-        let (volume, mut unfinished) = scene.open();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), noted, "another process finds it");
-        let mut staging = unfinished.remove(0).staging;
-        assert!(staging.is_committed());
-        staging.commit(&ending()).unwrap();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), noted, "it ends once");
-        staging.put_back().unwrap();
-        assert_eq!(scene.tree("blog"), None);
-        staging.finish().unwrap();
-        assert!(scene.staged().is_empty());
-    });
-}
-
-#[test]
-fn an_incarnation_that_is_brought_back_is_current_before_its_files_are_there_and_no_longer() {
-    both(|scene| {
-        scene.write("blog/main.ts", "old");
-        let (volume, _) = scene.open();
-        remove_blog(&volume, "d1", Data::Keep).finish().unwrap();
-        let removed = volume.register().of(&name("blog")).unwrap();
-        let mut staging = volume.stage("d2").unwrap();
-        let Change::Put(tree) = put(&staging, "blog", "back") else { unreachable!() };
-        let changes = [Change::BringBack(tree, Incarnation::FIRST)];
-        staging.store(&changes).unwrap();
-        staging.swap(&changes).unwrap();
-        let back = volume.register().of(&name("blog")).unwrap();
-        assert_eq!((back.current, back.removed), (Incarnation::FIRST, false));
-        staging.put_back().unwrap();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), removed);
-        assert_eq!(scene.tree("blog"), None);
-        staging.complete().unwrap();
-        staging.commit(&ending()).unwrap();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), back);
-        assert_eq!(scene.tree("blog"), one("main.ts", "back"));
-    });
-}
-
-#[test]
-fn of_a_name_that_was_never_removed_nothing_is_noted() {
-    let scene = Scene::new(true);
-    let (volume, _) = scene.open();
-    let mut staging = volume.stage("d1").unwrap();
-    let changes = [put(&staging, "blog", "new")];
-    staging.store(&changes).unwrap();
-    staging.swap(&changes).unwrap();
-    staging.commit(&ending()).unwrap();
-    assert!(!switchyard_contract::incarnation::Incarnations::path(&scene.root(), &name("blog")).exists());
 }
 
 #[test]
@@ -435,7 +378,7 @@ fn a_root_that_becomes_another_folder_is_followed_and_a_deploy_does_not_go_to_th
     assert!(matches!(volume.stage("d3"), Err(VolumeError::Missing { .. })));
     fs::rename(path("away"), path("two")).unwrap();
     volume.stage("d4").unwrap();
-    remove_blog(&volume, "d5", Data::Keep).finish().unwrap();
+    remove_blog(&volume, "d5", DataFate::Keep).finish().unwrap();
     assert_eq!(volume.register().removed().len(), 1);
     swap("one");
     volume.stage("d6").unwrap();

@@ -5,9 +5,8 @@ mod revisions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use switchyard_contract::admin::{Draining, State, Status, VersionName};
+use switchyard_contract::admin::{Draining, ProjectState, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
-use switchyard_contract::incarnation::Incarnation;
 
 use self::revisions::Revisions;
 use crate::drain::InFlight;
@@ -126,27 +125,9 @@ impl Shown {
     pub(crate) fn invalid(name: &str, error: Diagnostic) -> Self {
         let status = Status {
             name: name.to_owned(),
-            state: State::Invalid,
-            on_disk: None,
-            live: None,
-            last_good: None,
+            state: ProjectState::Invalid,
             error: Some(error),
-            pid: None,
-            pids: Vec::new(),
-            in_flight: 0,
-            waiting: 0,
-            draining: Vec::new(),
-            reloads: Vec::new(),
-            routes: Vec::new(),
-            claims: Vec::new(),
-            conflicts: Vec::new(),
-            held: None,
-            sequence: 0,
-            grants: None,
-            deaths: Vec::new(),
-            entry: None,
-            crons: Vec::new(),
-            incarnation: Incarnation::FIRST,
+            ..Status::default()
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_contract::admin::{Grants, Limits as ShownLimits, Rights};
+use switchyard_contract::admin::{Grants, ProjectLimits, Rights};
 use switchyard_protocol::{DeniedPermissions, Permissions};
 
 use super::allow_list::AllowList;
@@ -240,11 +240,11 @@ fn shown(asked: &PermissionRequest) -> Rights {
     rights
 }
 
-fn limits(allowed: &Allowance) -> ShownLimits {
+fn limits(allowed: &Allowance) -> ProjectLimits {
     let Allowance { limits, requests, reads, cells, .. } = allowed;
     let RequestLimits { time, body, max_in_flight, max_queued, queue_timeout } = *requests;
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    ShownLimits {
+    ProjectLimits {
         memory: limits.memory,
         event_loop_ms: limits.event_loop_ms,
         workers: limits.workers,

@@ -365,8 +365,8 @@ fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
     for expected in [
         "shared_hosts: invalid host \"/x\"",
         "defaults.routes: must be true or false: give a route to one project",
-        "projects.shop.routes: \"127.0.0.1\" cannot be claimed",
-        "projects.blog.routes: \"c.example:80\" is not a route: write the host without its port",
+        "projects.shop.routes: invalid route \"127.0.0.1\"",
+        "projects.blog.routes: invalid route \"c.example:80\": write the host without its port",
         "projects.none.routes: must be true, false or a list of strings",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");

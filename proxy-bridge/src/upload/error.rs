@@ -1,27 +1,29 @@
-//! Why an upload is not accepted.
+//! The refusal of an upload.
 
 use std::io;
 
 use http::StatusCode;
 
-use super::Limits;
 use crate::problem::Problem;
-use crate::volume::VolumeError;
+use crate::storage::StorageError;
+use crate::upload_limits::UploadLimits;
 
-/// What is wrong, where, and how to mend it.
+/// An upload that is not accepted: what is wrong, where, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct UploadError {
+    /// The status of the problem document.
     pub status: StatusCode,
+    /// The name of the problem.
     pub slug: &'static str,
-    /// A sentence that ends with the mend.
+    /// A sentence that ends with the way to fix it.
     pub detail: String,
     /// The file or entry, as it was named.
     pub part: Option<String>,
-    /// What of it is wrong: `filename`, `type`, `mode`, …, or the flag of a limit.
+    /// The property that is wrong: `filename`, `type`, `mode`, …, or the flag of a limit.
     pub field: Option<String>,
 }
 
-impl Refused {
+impl UploadError {
     fn new(status: StatusCode, slug: &'static str, detail: String) -> Self {
         Self { status, slug, detail, part: None, field: None }
     }
@@ -30,15 +32,17 @@ impl Refused {
         Self::new(StatusCode::BAD_REQUEST, "bad-upload", detail.into()).field(field)
     }
 
-    /// Over a limit: `what` has more than `limit`, which `flag` sets.
+    /// Returns the error for a limit that was exceeded: `what` has more than `limit`, which `flag`
+    /// sets.
     pub(super) fn too_large(flag: &str, limit: impl std::fmt::Display, what: &str) -> Self {
-        let detail = format!("{what} more than {limit}: send less, or have --{flag} of the bridge raised");
+        let detail = format!("{what} more than {limit}: send less, or raise --{flag} of the bridge");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large", detail).field(flag)
     }
 
-    pub(super) fn slow(limits: &Limits) -> Self {
+    pub(super) fn slow(limits: &UploadLimits) -> Self {
         let detail = format!(
-            "the upload took longer than {} ms: send it faster, or have --upload-timeout of the bridge raised",
+            "the upload took longer than {} ms: send it faster, or raise \
+             --upload-timeout of the bridge",
             limits.time.as_millis()
         );
         Self::new(StatusCode::REQUEST_TIMEOUT, "upload-timeout", detail).field("upload-timeout")
@@ -50,7 +54,7 @@ impl Refused {
     }
 
     pub(super) fn volume(step: &str, error: io::Error) -> Self {
-        let error = VolumeError::io(step, error);
+        let error = StorageError::new(step, error);
         Self::new(error.status(), error.slug(), error.to_string())
     }
 
@@ -65,8 +69,8 @@ impl Refused {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<UploadError> for Problem {
+    fn from(refused: UploadError) -> Self {
         let mut problem = Self::new(refused.status, refused.slug, refused.detail);
         if let Some(part) = refused.part {
             problem = problem.with("part", part);

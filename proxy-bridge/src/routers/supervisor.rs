@@ -15,11 +15,12 @@ use tokio::time::{sleep, timeout};
 use super::follow::follow;
 use super::{Dns, Router, RouterAddress, Shared};
 
-/// A replica more is found this soon; names that stand for replicas live a few seconds in caches anyway.
+/// Interval between lookups: a new replica is found this soon. Names of replicas live a few seconds
+/// in caches anyway.
 const LOOKUP_EVERY: Duration = Duration::from_secs(5);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) struct Owner {
+pub(super) struct Supervisor {
     shared: Arc<Shared>,
     fixed: Vec<RouterAddress>,
     dns: Option<Dns>,
@@ -27,15 +28,16 @@ pub(super) struct Owner {
     followed: HashMap<Id, (Arc<Router>, AbortHandle)>,
 }
 
-impl Owner {
-    /// Follows the `fixed` routers at once, and those behind the name when [`Owner::run`] has found them.
+impl Supervisor {
+    /// Follows the `fixed` routers at once, and those behind the name once [`Supervisor::run`] has
+    /// found them.
     pub(super) fn new(shared: Arc<Shared>, fixed: Vec<RouterAddress>, dns: Option<Dns>) -> Self {
         let mut owner = Self { shared, fixed, dns, tasks: JoinSet::new(), followed: HashMap::new() };
         owner.found(&[]);
         owner
     }
 
-    /// Runs until `stopped` says so, or nobody can say it any more.
+    /// Runs until `stopped` says so, or its sender is gone.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut looked_up = Box::pin(lookup(self.dns.clone(), Duration::ZERO));
         let common = self.shared.common.clone();

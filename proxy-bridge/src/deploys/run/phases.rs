@@ -1,4 +1,4 @@
-//! What a deploy asks of routers: hold, build, publish, let go.
+//! The calls of a deploy to its routers: hold, build, publish, release.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,37 +7,41 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::verdict::{Verdict, build_failed};
-use super::{End, Run};
-use crate::deploys::rounds::{Quorum, Refusal, Round, Silent, Terms, any_reachable, ask, insist, while_away};
+use super::verdict::{BuildVerdict, build_failed};
+use super::{DeployFailure, Run};
+use crate::deploys::rounds::{
+    CallFailure, NoAnswer, Quorum, RoundResult, RoundTerms, UnreachableRouter, any_reachable, call_all,
+    retry_until, while_away,
+};
 use crate::problem::Problem;
-use crate::records::{Outcome, Phase, Told};
 use crate::routers::{CallError, Presence, Router};
 use crate::volume::Change;
 use switchyard_contract::admin::{self, Hold, Report};
+use switchyard_contract::deploy::{DeployOutcome, DeployPhase, RouterReport};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 
-/// Routers hold a project this much longer than the deploy may take: they let go by themselves only when
+/// Time that routers hold a project beyond the time limit of the deploy: their leases end only when
 /// the bridge is gone.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// How long a router may take to be let go. It lets go by itself when its lease is over.
+/// Time within which a router is expected to release the projects. Otherwise its lease ends.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long the event of a publish that was answered is waited for: it goes out before the answer.
+/// Time to wait for the event of a publish that was answered. The event is sent before the answer.
 const EVENT_WITHIN: Duration = Duration::from_millis(250);
 
-/// How long a router that can be reached is waited for before anything is asked: one that is being
-/// started again is back by then, and one that hangs has been found out.
+/// Time to wait for a reachable router before the first call: one that restarts is back by then,
+/// and one that hangs has been detected.
 const REACHABLE_WITHIN: Duration = Duration::from_millis(2500);
 
-/// A router that shows other files than the volume has (a network file system's cache) is asked again after this.
+/// Pause before a router is called again that read other files than the volume has, because of a
+/// network file system's cache.
 const STALE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Run {
-    pub(super) async fn hold(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Hold);
+    pub(super) async fn hold(&mut self) -> Result<(), DeployFailure> {
+        self.job.begin(DeployPhase::Hold);
         let who = self.shared.routers.all();
         if who.is_empty() {
             let problem = Problem::new(
@@ -45,9 +49,9 @@ impl Run {
                 "no-routers",
                 "no router is known: look at --router and --routers, and try again",
             );
-            return Err((Outcome::Unreachable, problem));
+            return Err((DeployOutcome::Unreachable, problem));
         }
-        self.job.asks(who.iter().map(|router| router.name().to_owned()));
+        self.job.set_routers(who.iter().map(|router| router.name().to_owned()));
         self.quorum = match self.shared.settings.quorum {
             Some(number) => Quorum::Number(number.min(who.len()).max(1)),
             None => Quorum::Reachable,
@@ -58,90 +62,93 @@ impl Run {
             any_reachable(&self.shared.routers, &who, until).await;
         }
         self.asked = who.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
-        let order = self.order();
+        let order = self.hold_request();
         let question = |router: Arc<Router>| {
             let (order, until, routers) = (&order, self.until, &self.shared.routers);
             async move {
                 while_away(routers, &router).await;
-                insist(until, || router.hold(order)).await.map_err(Refusal::into_text)
+                retry_until(until, || router.hold(order)).await.map_err(CallFailure::into_reason)
             }
         };
-        let terms = Terms { needs_any, ..self.terms() };
-        let round = ask(&self.shared.routers, who, terms, question, |()| false).await;
+        let terms = RoundTerms { needs_any, ..self.terms() };
+        let round = call_all(&self.shared.routers, who, terms, question, |()| false).await;
         for (router, ()) in &round.answers {
-            self.tell(router, Vec::new(), None, "held");
+            self.report(router, Vec::new(), None, "held");
         }
         self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
-        let enough = self.enough(&round, "the volume is as it was");
+        let enough = self.check_quorum(&round, "the volume is as it was");
         if enough.is_err() {
             self.release().await;
         }
         enough
     }
 
-    /// Has every router build what is on the volume.
-    pub(super) async fn build(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Build);
+    /// Has every router build the files on the volume.
+    pub(super) async fn build(&mut self) -> Result<(), DeployFailure> {
+        self.job.begin(DeployPhase::Build);
         let mut who = self.held.clone();
-        let mut silent = Vec::new();
+        let mut unreachable = Vec::new();
         loop {
-            let terms = Terms { before: self.built.len(), ..self.terms() };
+            let terms = RoundTerms { before: self.built.len(), ..self.terms() };
             let question = |router: Arc<Router>| self.build_on(router);
-            let stop = |verdict: &Verdict| matches!(verdict, Verdict::Bad(_));
-            let mut round = ask(&self.shared.routers, who, terms, question, stop).await;
+            let stop = |verdict: &BuildVerdict| matches!(verdict, BuildVerdict::Bad(_));
+            let mut round = call_all(&self.shared.routers, who, terms, question, stop).await;
             let mut stale = Vec::new();
             let mut bad = None;
             for (router, verdict) in round.answers.drain(..) {
                 match verdict {
-                    Verdict::Good(reports) => {
-                        self.job.built(&reports);
-                        self.tell(&router, reports, None, "built");
+                    BuildVerdict::Good(reports) => {
+                        self.job.record_versions(&reports);
+                        self.report(&router, reports, None, "built");
                         self.built.push(router);
                     }
-                    Verdict::Stale(reports) => stale.push((router, reports)),
-                    Verdict::Bad(reports) => {
-                        self.tell(&router, reports.clone(), None, "failed");
+                    BuildVerdict::Stale(reports) => stale.push((router, reports)),
+                    BuildVerdict::Bad(reports) => {
+                        self.report(&router, reports.clone(), None, "failed");
                         bad = Some(reports);
                     }
                 }
             }
             if let Some(reports) = bad {
-                return Err((Outcome::Failed, build_failed(&reports)));
+                return Err((DeployOutcome::Failed, build_failed(&reports)));
             }
-            silent.append(&mut round.silent);
-            self.still_ours().await?;
+            unreachable.append(&mut round.unreachable);
+            self.check_unchanged().await?;
             if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
                 who = stale.into_iter().map(|(router, _)| router).collect();
                 sleep(STALE_PAUSE).await;
                 continue;
             }
             let why = "reads other files than were deployed: is its volume the same?";
-            let seen = |(router, _)| Silent { router, why: why.to_owned(), counts: true };
-            silent.extend(stale.into_iter().map(seen));
+            let seen =
+                |(router, _)| UnreachableRouter { router, why: NoAnswer(why.to_owned()), counts: true };
+            unreachable.extend(stale.into_iter().map(seen));
             let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
-            return self.enough(&Round { answers, silent }, "the volume is as it was");
+            return self.check_quorum(&RoundResult { answers, unreachable }, "the volume is as it was");
         }
     }
 
-    async fn build_on(&self, router: Arc<Router>) -> Result<Verdict, String> {
+    async fn build_on(&self, router: Arc<Router>) -> Result<BuildVerdict, NoAnswer> {
         let (id, until) = (self.staging_id(), self.until);
         loop {
-            match insist(until, || router.build(&id, until - Instant::now())).await {
-                Ok(reports) => return Ok(Verdict::of(&self.changes, reports.projects)),
-                // It was started again since, or its lease was over.
+            match retry_until(until, || router.build(&id, until - Instant::now())).await {
+                Ok(reports) => return Ok(BuildVerdict::of(&self.changes, reports.projects)),
+                // The router was restarted since, or its lease ended.
                 Err(refusal) if refusal.is_unknown_deploy() => {
-                    let order = self.order();
-                    insist(until, || router.hold(&order)).await.map_err(Refusal::into_text)?;
+                    let order = self.hold_request();
+                    retry_until(until, || router.hold(&order)).await.map_err(CallFailure::into_reason)?;
                     sleep(STALE_PAUSE).await;
                 }
-                Err(refusal) => return Err(refusal.into_text()),
+                Err(refusal) => return Err(refusal.into_reason()),
             }
         }
     }
 
+    /// Checks that no one else has changed the deployed files on the volume.
+    ///
     /// # Errors
-    /// Somebody else has changed what was put on the volume.
-    async fn still_ours(&mut self) -> Result<(), End> {
+    /// 409 if someone has.
+    async fn check_unchanged(&mut self) -> Result<(), DeployFailure> {
         let theirs = self
             .blocking(|staging, changes| {
                 let theirs = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
@@ -150,41 +157,43 @@ impl Run {
             .await?;
         let Some(project) = theirs else { return Ok(()) };
         let detail = format!(
-            "{project} was changed on the volume by somebody else during the deploy, and is served as it is there: look at it, and deploy again"
+            "{project} was changed on the volume by someone else during the deploy, and is served as it \
+             is there: look at it, and deploy again"
         );
         let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
-        Err((Outcome::Superseded, problem.with("project", project.as_str())))
+        Err((DeployOutcome::Superseded, problem.with("project", project.as_str())))
     }
 
-    pub(super) async fn publish(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Publish);
+    pub(super) async fn publish(&mut self) -> Result<(), DeployFailure> {
+        self.job.begin(DeployPhase::Publish);
         let question = |router: Arc<Router>| self.publish_on(router);
-        let round = ask(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
+        let round =
+            call_all(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
-            self.tell(&router, reports, None, "live");
+            self.report(&router, reports, None, "live");
             published.push((router, ()));
         }
-        // Those get their project back when they look at the volume again.
+        // They get the project back when they read the volume again.
         for routers in [&mut self.held, &mut self.asked] {
             routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
         }
-        let round = Round { answers: published, silent: round.silent };
+        let round = RoundResult { answers: published, unreachable: round.unreachable };
         let removed = self.changes.iter().all(|change| change.tree().is_none());
         let on_volume = if removed {
-            "it is gone from the volume, and the silent routers will drop it when they are back"
+            "it is gone from the volume, and the unreachable routers will drop it when they are back"
         } else {
-            "the files are on the volume, and the silent routers will serve them when they are back"
+            "the files are on the volume, and the unreachable routers will serve them when they are back"
         };
-        self.enough(&round, on_volume)?;
-        // Before the answer, so that whoever has read it is never shown an older version.
+        self.check_quorum(&round, on_volume)?;
+        // This precedes the answer, so that a client that has read it never sees an older version.
         let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
         self.mark_behind(&answered).await;
         Ok(())
     }
 
-    /// Has routers that did not say that they have published get no forwarded request of the
-    /// projects until they do. Returns when a bridge that is started again will know it, too.
+    /// Marks the routers that did not confirm the publish as behind: they get no forwarded requests
+    /// of the projects until they serve the deploy. Returns when the marks are on disk.
     async fn mark_behind(&self, published: &[Arc<Router>]) {
         let routers = &self.shared.routers;
         let mut behind = Vec::new();
@@ -203,31 +212,33 @@ impl Run {
             let deploy = self.staging_id();
             tracing::error!(deploy, "which routers are behind will not outlive this process: {error}");
         }
-        self.job.behind(behind);
+        self.job.set_behind(behind);
     }
 
-    fn terms(&self) -> Terms {
-        Terms { quorum: self.quorum, before: 0, until: self.until, needs_any: false }
+    fn terms(&self) -> RoundTerms {
+        RoundTerms { quorum: self.quorum, before: 0, until: self.until, needs_any: false }
     }
 
-    async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
+    async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, NoAnswer> {
         let (id, until) = (self.staging_id(), self.until);
-        match insist(until, || router.publish(&id, until - Instant::now())).await {
+        match retry_until(until, || router.publish(&id, until - Instant::now())).await {
             Ok(reports) => {
-                // Its event is on the way: whoever reads the answer and asks for the projects finds it there.
-                let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
+                // The event is on its way: a client that reads the answer and asks for the projects
+                // then finds it there.
+                let _ = timeout(EVENT_WITHIN, self.until_served(&router)).await;
                 Ok(reports.projects)
             }
-            // The answer was lost, or the router was started again: then it reads the volume by itself.
-            Err(Refusal::Answered { .. }) => timeout_at(until, self.told(&router))
+            // The answer was lost, or the router was restarted, in which case it reads the volume
+            // on its own.
+            Err(CallFailure::Answered { .. }) => timeout_at(until, self.until_served(&router))
                 .await
-                .map_err(|_| "has not told of the new version in time".to_owned()),
-            Err(refusal) => Err(refusal.into_text()),
+                .map_err(|_| NoAnswer("has not reported the new version in time".to_owned())),
+            Err(refusal) => Err(refusal.into_reason()),
         }
     }
 
-    /// Waits until the router's own events say that all of it is served.
-    async fn told(&self, router: &Router) -> Vec<Report> {
+    /// Waits until the router's own events say that it serves all of the deploy.
+    async fn until_served(&self, router: &Router) -> Vec<Report> {
         let mut changed = self.shared.routers.changed();
         loop {
             if let Some(reports) = self.serving(router) {
@@ -238,7 +249,7 @@ impl Run {
         }
     }
 
-    /// What the router's own events say, when they say that all of it is served.
+    /// Returns the router's reports, if its own events say that it serves all of the deploy.
     fn serving(&self, router: &Router) -> Option<Vec<Report>> {
         let one = |change: &Change| {
             let status = router.status(change.project().as_str());
@@ -247,10 +258,10 @@ impl Run {
                     let (published, incarnation) = self.published(change)?;
                     let status = status.filter(|status| status.incarnation == incarnation)?;
                     let live = status.live.filter(|live| live.digest == published.to_string())?;
-                    (Some(live.digest), Some(live.version), admin::Outcome::Live)
+                    (Some(live.digest), Some(live.version), admin::ReloadOutcome::Live)
                 }
                 Change::Remove(..) if router.is_ready() && status.is_none() => {
-                    (None, None, admin::Outcome::Removed)
+                    (None, None, admin::ReloadOutcome::Removed)
                 }
                 Change::Remove(..) => return None,
             };
@@ -260,8 +271,8 @@ impl Run {
         self.changes.iter().map(one).collect()
     }
 
-    /// The digest of the version that routers make of `change`, as far as they have said, and its
-    /// incarnation.
+    /// Returns the digest of the version that routers make of `change`, as far as they have
+    /// reported it, and its incarnation.
     fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
         let digest = change.digest()?;
         let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project())?;
@@ -270,26 +281,26 @@ impl Run {
 
     /// # Errors
     /// Fewer than the quorum have answered.
-    fn enough(&self, round: &Round<()>, volume: &str) -> Result<(), End> {
-        for Silent { router, why, .. } in &round.silent {
-            self.tell(router, Vec::new(), Some(why.clone()), "unreachable");
+    fn check_quorum(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
+        for UnreachableRouter { router, why, .. } in &round.unreachable {
+            self.report(router, Vec::new(), Some(why.to_string()), "unreachable");
         }
         let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
         if answered >= quorum {
             return Ok(());
         }
         let who: Vec<_> =
-            round.silent.iter().map(|silent| format!("{} {}", silent.router.name(), silent.why)).collect();
+            round.unreachable.iter().map(|one| format!("{} {}", one.router.name(), one.why)).collect();
         let who = who.join("; ");
-        let nobody = self.held.is_empty() && !round.silent.iter().any(|silent| silent.counts);
+        let nobody = self.held.is_empty() && !round.unreachable.iter().any(|one| one.counts);
         let problem = if nobody && self.quorum == Quorum::Reachable {
             let detail = format!("no router can be reached: {who}; {volume}; start one, and deploy again");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-routers", detail)
         } else {
             let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail)
         };
-        Err((Outcome::Unreachable, problem))
+        Err((DeployOutcome::Unreachable, problem))
     }
 
     pub(super) async fn release(&mut self) {
@@ -298,7 +309,7 @@ impl Run {
             let id = id.clone();
             async move {
                 let answered = timeout(RELEASE_WITHIN, router.release(&id)).await;
-                // Of a deploy that it does not know it holds nothing.
+                // A router that does not know the deploy holds nothing for it.
                 let is_free = matches!(answered, Ok(Ok(()) | Err(CallError::Answered { .. })));
                 if !is_free {
                     tracing::warn!(deploy = id, router = router.name(), "it lets go when it is back");
@@ -313,11 +324,11 @@ impl Run {
         self.asked.retain(|router| !is_free(router));
     }
 
-    fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
-        self.job.told(Told { router: router.name().to_owned(), reports, error }, outcome);
+    fn report(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
+        self.job.report(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
     }
 
-    fn order(&self) -> Hold {
+    fn hold_request(&self) -> Hold {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         Hold {
             id: self.staging_id(),
