@@ -7,6 +7,7 @@
 //! - [`gate`]: the checks in front of listeners that accept commands
 //! - [`guarded`]: a client connection that passes only unambiguous requests to hyper
 //! - [`lingering`]: the end of a connection whose client may still be sending
+//! - [`problem`]: the documents in which a listener reports its own errors
 //! - [`refusal`]: the reason and the answer for a refused request
 //! - [`routes`]: the project that a request is for
 //! - [`sse`]: a parser of server-sent events
@@ -22,6 +23,7 @@ pub mod framing;
 pub mod gate;
 pub mod guarded;
 pub mod lingering;
+pub mod problem;
 pub mod refusal;
 pub mod routes;
 pub mod sse;

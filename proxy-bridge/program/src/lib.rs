@@ -5,8 +5,6 @@
 //! - [`position`]: lines and columns of text files
 //! - [`removal`]: the removal of folders that others could write to
 //! - [`signal`]: the signals that stop a program or make it read its files again
-//! - [`suggest`]: suggestions for misspelt words
-//! - [`visible`]: text of others, made safe to print
 
 #[cfg(feature = "server")]
 pub mod flags;
@@ -17,5 +15,4 @@ pub mod position;
 pub mod removal;
 #[cfg(feature = "server")]
 pub mod signal;
-pub mod suggest;
-pub mod visible;
+pub use switchyard_contract::{suggest, visible};
