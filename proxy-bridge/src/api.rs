@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use self::answer::{Answer, text};
 use super::deploys::Deploys;
-use super::forward;
+use super::forward::ForwardMetrics;
 use super::metrics::{EventOutcome, Metrics};
 use super::problem::Problem;
 use super::routers::{Routers, Taken};
@@ -51,8 +51,8 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// Tokens and idempotency keys are the longest that a head has.
-const GUARD: guarded::Limits =
-    guarded::Limits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
+const GUARD: guarded::StreamLimits =
+    guarded::StreamLimits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
 
 /// When the bridge stops, deploys are waited for; their answers are then written in less than this.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ pub struct Api {
     pub verifier: Arc<Verifier>,
     pub metrics: Metrics,
     /// `None` without a forwarding listener.
-    pub forward: Option<Arc<forward::Metrics>>,
+    pub forward: Option<Arc<ForwardMetrics>>,
     pub limits: Limits,
     /// True from when the bridge stops: nothing more is accepted, and what has no end is ended.
     pub stopping: watch::Receiver<bool>,

@@ -382,7 +382,7 @@ async fn a_process_that_answers_wrongly_is_not_called_dead() {
     #[expect(clippy::cast_precision_loss, reason = "a few dozens")]
     let expected = (2 * wrong.len()) as f64;
     assert_eq!(count, Some(expected));
-    let logged = router.log.wait_for(|record| record.to_string().contains("answered wrongly"));
+    let logged = router.log.wait_for(|record| record.to_string().contains("sent an invalid response"));
     let logged = within("the log has it", logged).await.unwrap();
     assert!(logged.to_string().contains("a@"), "{logged}");
 }

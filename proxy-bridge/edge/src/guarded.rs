@@ -29,7 +29,7 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StreamLimits {
     /// The largest head of a request, in bytes.
     pub max_head: usize,
     /// From a head's first byte (for the first one, from connecting) to its end.
@@ -95,14 +95,14 @@ pub struct GuardedStream<K> {
     /// When something must have been written.
     write_until: Option<Pin<Box<Sleep>>>,
     close: Option<LingeringClose>,
-    limits: Limits,
+    limits: StreamLimits,
     turn: Turn,
     ended: bool,
     _kept: K,
 }
 
 impl<K> GuardedStream<K> {
-    pub fn new(stream: TcpStream, limits: Limits, kept: K) -> (Self, Arc<ConnState>) {
+    pub fn new(stream: TcpStream, limits: StreamLimits, kept: K) -> (Self, Arc<ConnState>) {
         let state = Arc::new(ConnState::default());
         let guarded = Self {
             stream,

@@ -11,7 +11,7 @@ use switchyard_edge::upload::UploadError;
 use switchyard_edge::upstream::BadAnswer;
 use tokio::task::spawn_local;
 
-use super::problem::Problem;
+use super::problem::RequestProblem;
 use crate::drain::Guard;
 use crate::live::{Entry, LiveSite, Running};
 
@@ -55,7 +55,7 @@ impl SiteLease {
     }
 
     /// The problem when a file of the checkout cannot be read.
-    pub(super) fn unreadable(&self, file: &str, error: &io::Error) -> Problem {
+    pub(super) fn unreadable(&self, file: &str, error: &io::Error) -> RequestProblem {
         let version = self.version.to_str().unwrap_or_default();
         tracing::error!(
             project.name = %self.entry.project,
@@ -63,7 +63,7 @@ impl SiteLease {
             file,
             "a file of {version} cannot be read: {error}"
         );
-        Problem::Unreadable
+        RequestProblem::Unreadable
     }
 }
 
@@ -83,13 +83,13 @@ impl CellLease {
     }
 
     /// The problem when the exchange with the cell ended in `error` before the head of an answer came.
-    pub(super) async fn blame(self, error: &hyper::Error) -> Problem {
+    pub(super) async fn blame(self, error: &hyper::Error) -> RequestProblem {
         // What breaks off on the client's side says nothing of the cell.
         if let Some(error) = UploadError::behind(error) {
             return match error {
-                UploadError::TooLarge => Problem::BodyTooLarge,
-                UploadError::TooSlow => Problem::BodyTooSlow,
-                UploadError::BrokenOff => Problem::BadRequest("the body of the request broke off"),
+                UploadError::TooLarge => RequestProblem::BodyTooLarge,
+                UploadError::TooSlow => RequestProblem::BodyTooSlow,
+                UploadError::BrokenOff => RequestProblem::BadRequest("the body of the request broke off"),
             };
         }
         match BadAnswer::of(error) {
@@ -99,7 +99,7 @@ impl CellLease {
     }
 
     /// The problem when the cell is there, and gave no answer.
-    pub(super) fn answered_badly(&self, bad: BadAnswer) -> Problem {
+    pub(super) fn answered_badly(&self, bad: BadAnswer) -> RequestProblem {
         report(&self.entry, &self.version, bad)
     }
 
@@ -113,19 +113,19 @@ impl CellLease {
     }
 
     /// The problem when the connection to the cell ended.
-    async fn ended(self) -> Problem {
+    async fn ended(self) -> RequestProblem {
         let Self { entry, version, running, guard } = self;
         guard.broke();
         if running.cell.ends_within(ENDS_WITHIN).await {
-            return Problem::CellDied;
+            return RequestProblem::CellDied;
         }
         report(&entry, &version, BadAnswer::ClosedEarly)
     }
 }
 
 /// Counts and logs that a cell answered wrongly.
-fn report(entry: &Entry, version: &HeaderValue, bad: BadAnswer) -> Problem {
-    let problem = Problem::BadAnswer(bad);
+fn report(entry: &Entry, version: &HeaderValue, bad: BadAnswer) -> RequestProblem {
+    let problem = RequestProblem::BadAnswer(bad);
     if let Some(count) = entry.requests.bad_answer() {
         let version = version.to_str().unwrap_or_default();
         tracing::warn!(

@@ -18,7 +18,7 @@ use self::conditions::Verdict;
 use self::encoding::Variant;
 use super::body::Body;
 use super::lease::SiteLease;
-use super::problem::Problem;
+use super::problem::RequestProblem;
 use crate::live::LiveSite;
 use crate::pieces::{Pieces, Range};
 use crate::slots::Slot;
@@ -107,7 +107,7 @@ pub(super) async fn answer<B>(
     request: &Request<B>,
     prefix: &str,
     slot: Slot,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, RequestProblem> {
     let mut response = match reply {
         Reply::File(file, status) => return send(&file, status, lease, request, slot).await,
         Reply::Redirect { to, permanent } => redirect(&to, permanent, prefix, request.uri().query()),
@@ -155,7 +155,7 @@ async fn send<B>(
     lease: SiteLease,
     request: &Request<B>,
     slot: Slot,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, RequestProblem> {
     let site = &lease.site;
     let variant = encoding::choose(site, file, request.headers());
     let mut headers = headers(site, file, &variant);
