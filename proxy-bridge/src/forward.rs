@@ -1,4 +1,5 @@
-//! Forwards the requests of clients to routers: to one that is ready, and that has published the last deploy.
+//! Forwards the requests of clients to routers: to one that is ready, and that has published the
+//! last deploy.
 //!
 //! Bodies are streamed both ways. A request is sent again only if that cannot have an effect twice.
 
@@ -29,8 +30,8 @@ mod tests;
 pub struct ForwardSettings {
     /// Proxies whose headers about the client are believed.
     pub trusted: TrustedProxies,
-    /// The time from the end of a request (or from the last piece of its body that a router takes) to the beginning of
-    /// its response.
+    /// The time from the end of a request (or from the last piece of its body that a router takes)
+    /// to the beginning of its response.
     pub request_timeout: Duration,
     /// The limits on clients.
     pub limits: ListenerLimits,
@@ -40,8 +41,8 @@ pub struct ForwardSettings {
 
 impl Default for ForwardSettings {
     fn default() -> Self {
-        // Proxies in front keep idle connections for up to a minute. They should be the ones that close, since a
-        // request may be on its way.
+        // Proxies in front keep idle connections for up to a minute. They should be the ones that
+        // close, since a request may be on its way.
         let limits = ListenerLimits { idle_timeout: Duration::from_secs(75), ..ListenerLimits::default() };
         let (trusted, request_timeout) = (TrustedProxies::default(), Duration::from_secs(60));
         Self { trusted, request_timeout, limits, threads: None }
@@ -88,8 +89,8 @@ impl ForwardServer {
         self.metrics.clone()
     }
 
-    /// Accepts no more connections, closes idle ones, and returns when the others have finished their requests, or are
-    /// cut off because `grace` is over.
+    /// Accepts no more connections, closes idle ones, and returns when the others have finished
+    /// their requests, or are cut off because `grace` is over.
     pub async fn stop(self, grace: Duration) {
         self.server.stop(grace).await;
     }

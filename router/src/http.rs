@@ -1,5 +1,6 @@
-//! The data flow: the requests of clients, each routed to its project's live version and answered with one of its
-//! files or by its cell. Versions become live elsewhere (`reload`); connections of clients are `switchyard_edge`'s.
+//! The data flow: the requests of clients, each routed to its project's live version and answered
+//! with one of its files or by its cell. Versions become live elsewhere (`reload`); connections of
+//! clients are `switchyard_edge`'s.
 
 mod body;
 mod connector;

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::throttle::LogThrottle;
 
-/// Pause after an error that does not belong to a single connection (no descriptors left): long enough for some
-/// to be given back, short enough to go unnoticed.
+/// Pause after an error that does not belong to a single connection (no descriptors left): long
+/// enough for some to be given back, short enough to go unnoticed.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Accepts connections, and logs when none can be accepted.

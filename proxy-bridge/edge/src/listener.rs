@@ -1,8 +1,9 @@
-//! A public HTTP listener: accepts connections within limits, on several threads, and passes their requests to a
-//! [`Handler`]. Routing, and the connections to the servers behind, are the handler's.
+//! A public HTTP listener: accepts connections within limits, on several threads, and passes their
+//! requests to a [`Handler`]. Routing, and the connections to the servers behind, are the
+//! handler's.
 //!
-//! Every connection is a [`GuardedStream`](crate::guarded::GuardedStream): ambiguous requests never reach the handler,
-//! and slow clients are cut off.
+//! Every connection is a [`GuardedStream`](crate::guarded::GuardedStream): ambiguous requests never
+//! reach the handler, and slow clients are cut off.
 
 use std::cell::RefCell;
 use std::io;
@@ -30,9 +31,9 @@ mod worker;
 
 pub use self::limiter::ConnectionLimit;
 
-/// Connections that the kernel holds until they are accepted. It drops those beyond, and their clients try again
-/// after a second, so that everybody would feel a flood. The kernel's own limit (`somaxconn`) is the same; the
-/// standard library's default is 128.
+/// Connections that the kernel holds until they are accepted. It drops those beyond, and their
+/// clients try again after a second, so that everybody would feel a flood. The kernel's own limit
+/// (`somaxconn`) is the same; the standard library's default is 128.
 const BACKLOG: i32 = 4096;
 
 /// The limits on the clients of a public listener.
@@ -59,15 +60,18 @@ impl Default for ListenerLimits {
         Self {
             // Each costs a descriptor and about 10 KB: 100 MB in all.
             max_connections: 10_000,
-            // An office behind one address opens as many; a tenth of all, so that one client cannot take them all.
+            // An office behind one address opens as many; a tenth of all, so that one client cannot
+            // take them all.
             max_client_connections: 1_000,
             // Connections move on to other servers in the end; rare enough to cost nothing.
             max_connection_requests: 10_000,
-            // Cookies and tokens of 8 KB are common, ten times that are an error; proxies take 8 to 64 KB.
+            // Cookies and tokens of 8 KB are common, ten times that are an error; proxies take 8 to
+            // 64 KB.
             max_head: 64 << 10,
             // A head is a few packets: ten seconds are several retransmissions.
             head_timeout: Duration::from_secs(10),
-            // Longer than the proxies in front keep theirs: the sender should be the one that closes.
+            // Longer than the proxies in front keep theirs: the sender should be the one that
+            // closes.
             idle_timeout: Duration::from_secs(30),
             // A phone that changes networks is back within it.
             body_timeout: Duration::from_secs(30),
@@ -131,8 +135,8 @@ pub trait Handler: 'static {
 pub trait HandlerBody:
     Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static
 {
-    /// Returns true if the handler itself wrote the response, which may then come before the end of the request's
-    /// body.
+    /// Returns true if the handler itself wrote the response, which may then come before the end of
+    /// the request's body.
     fn is_own(&self) -> bool;
 }
 
@@ -213,8 +217,8 @@ impl Server {
         self.address
     }
 
-    /// Accepts no more connections, closes idle ones, lets the others finish within `grace`, and returns when all
-    /// threads have ended.
+    /// Accepts no more connections, closes idle ones, lets the others finish within `grace`, and
+    /// returns when all threads have ended.
     pub async fn stop(self, grace: Duration) {
         self.stop.send_replace(Some(grace));
         let joined = tokio::task::spawn_blocking(move || {

@@ -1,6 +1,6 @@
-//! Connections to the servers behind a listener, kept for the next request. A connection is driven by the request
-//! that uses it, in the request's own task: no second task is woken, nothing crosses threads, and dropping the
-//! request closes the connection, which the server sees as an abort.
+//! Connections to the servers behind a listener, kept for the next request. A connection is driven
+//! by the request that uses it, in the request's own task: no second task is woken, nothing crosses
+//! threads, and dropping the request closes the connection, which the server sees as an abort.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -50,11 +50,11 @@ pub trait Connector: 'static {
 /// The settings of a pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolSettings {
-    /// The time for which an idle connection is kept: shorter than the servers' own limit, so that no request
-    /// crosses the end of its connection.
+    /// The time for which an idle connection is kept: shorter than the servers' own limit, so that
+    /// no request crosses the end of its connection.
     pub idle_timeout: Duration,
-    /// The largest head of a response, in bytes, where the servers are not trusted. Their interim (1xx) responses and
-    /// the framing of their bodies are bounded as well.
+    /// The largest head of a response, in bytes, where the servers are not trusted. Their interim
+    /// (1xx) responses and the framing of their bodies are bounded as well.
     pub max_head: Option<usize>,
 }
 
@@ -111,8 +111,8 @@ impl<C: Connector, B: RequestBody> Pool<C, B> {
         Self { idle: RefCell::default(), settings }
     }
 
-    /// Sends `request` to `target` and waits for the head of the response. The connection is kept for the next
-    /// request once the response is complete.
+    /// Sends `request` to `target` and waits for the head of the response. The connection is kept
+    /// for the next request once the response is complete.
     ///
     /// # Errors
     /// The server does not respond: see [`SendError`].
@@ -251,7 +251,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, B: RequestBody> PooledConn<S, B> {
         })
     }
 
-    /// Returns the connection itself once protocols were switched, and the bytes that were read of it already.
+    /// Returns the connection itself once protocols were switched, and the bytes that were read of
+    /// it already.
     pub async fn into_stream(mut self) -> (S, Bytes) {
         poll_fn(|cx| {
             self.drive(cx);
@@ -263,8 +264,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, B: RequestBody> PooledConn<S, B> {
     }
 }
 
-/// A response's body and the connection that it comes on. Dropped when the body is complete, the connection goes
-/// back to the pool; dropped before, it is closed, which the server sees as an abort.
+/// A response's body and the connection that it comes on. Dropped when the body is complete, the
+/// connection goes back to the pool; dropped before, it is closed, which the server sees as an
+/// abort.
 pub struct PooledBody<C: Connector, B: RequestBody> {
     /// `None` once [`PooledBody::into_conn`] has taken it.
     conn: Option<Box<PooledConn<C::Stream, B>>>,
@@ -292,7 +294,8 @@ impl<C: Connector, B: RequestBody> PooledBody<C, B> {
         self.upload.as_ref().is_some_and(|upload| upload.has_failed())
     }
 
-    /// Returns true if request and response are complete, so that the connection can carry the next ones.
+    /// Returns true if request and response are complete, so that the connection can carry the next
+    /// ones.
     fn is_complete(&self) -> bool {
         self.body.is_end_stream() && self.upload.as_ref().is_none_or(|upload| upload.is_over())
     }
@@ -306,8 +309,8 @@ impl<C: Connector, B: RequestBody> Body for PooledBody<C, B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // First the body, which tells the connection that there is room, then the connection, then the frame that
-        // it brought.
+        // First the body, which tells the connection that there is room, then the connection, then
+        // the frame that it brought.
         let first = Pin::new(&mut self.body).poll_frame(cx);
         if first.is_ready() {
             return first;

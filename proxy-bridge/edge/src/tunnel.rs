@@ -1,4 +1,5 @@
-//! Tunnels: the bytes of two connections (WebSockets, debuggers), copied both ways after a switch of protocols.
+//! Tunnels: the bytes of two connections (WebSockets, debuggers), copied both ways after a switch
+//! of protocols.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The time that the server's connection has to become a stream of bytes once it has responded 101.
 const SWITCH: Duration = Duration::from_secs(5);
 
-/// Copies between a client and the server that has responded 101 on `conn`. `client` resolves once the client has
-/// switched protocols.
+/// Copies between a client and the server that has responded 101 on `conn`. `client` resolves once
+/// the client has switched protocols.
 pub async fn run<S, B>(client: OnUpgrade, conn: PooledConn<S, B>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -30,8 +31,9 @@ where
     }
 }
 
-/// Copies bytes both ways until the server ends its stream. A client that only stops sending goes on receiving;
-/// one that does not hang up after the server's end is waited for no longer than a second.
+/// Copies bytes both ways until the server ends its stream. A client that only stops sending goes
+/// on receiving; one that does not hang up after the server's end is waited for no longer than a
+/// second.
 pub async fn carry(client: impl AsyncRead + AsyncWrite, server: impl AsyncRead + AsyncWrite) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (split(client), split(server));
     // Errors end the tunnel as the end of a stream does.

@@ -1,5 +1,5 @@
-//! Request bodies on their way to a server: limited in size and pace. The progress of a body decides when the time
-//! for the response begins.
+//! Request bodies on their way to a server: limited in size and pace. The progress of a body
+//! decides when the time for the response begins.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::turn::Turn;
 
-/// The lowest average rate of a body once its first pause is used up, in bytes per second: below the slowest of
-/// networks, and above what an attacker with thousands of connections can spare.
+/// The lowest average rate of a body once its first pause is used up, in bytes per second: below
+/// the slowest of networks, and above what an attacker with thousands of connections can spare.
 pub(super) const MIN_RATE: u64 = 1024;
 
 /// A request body as it is sent to a server.
@@ -76,8 +76,8 @@ pub enum UploadError {
 }
 
 impl UploadError {
-    /// Returns the client's failure that caused an error of the connection to the server. `None` if the error has
-    /// another cause.
+    /// Returns the client's failure that caused an error of the connection to the server. `None` if
+    /// the error has another cause.
     pub fn behind(error: &hyper::Error) -> Option<Self> {
         if !error.is_user() {
             return None;
@@ -146,8 +146,9 @@ impl Progress {
         }
     }
 
-    /// Returns how much of `limit`, the server's time for its response, is left. The time counts from the end of the
-    /// body, or from the last piece while the server takes no more of it. `None` if the time is over.
+    /// Returns how much of `limit`, the server's time for its response, is left. The time counts
+    /// from the end of the body, or from the last piece while the server takes no more of it.
+    /// `None` if the time is over.
     pub fn time_left(&self, limit: Duration) -> Option<Duration> {
         if self.awaited.load(Relaxed) && !self.over.load(Relaxed) {
             return Some(limit);
@@ -188,7 +189,8 @@ impl Progress {
 }
 
 impl Pace {
-    /// Returns true if the client has been waited for too long. To be called when nothing of the body is there.
+    /// Returns true if the client has been waited for too long. To be called when nothing of the
+    /// body is there.
     ///
     /// The time in which the server takes nothing does not count.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {

@@ -1,5 +1,5 @@
-//! Connections to the servers behind, cells and routers: bounds on the bytes of a response, and the faults of
-//! responses.
+//! Connections to the servers behind, cells and routers: bounds on the bytes of a response, and the
+//! faults of responses.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -24,7 +24,8 @@ pub enum BadAnswer {
     HeadTooLarge,
     /// The connection ended before the end of the response's head.
     ClosedEarly,
-    /// The server switched protocols without a request for it, or to another protocol than the request's.
+    /// The server switched protocols without a request for it, or to another protocol than the
+    /// request's.
     Switch,
     /// The server takes no connection.
     NoConnection,
@@ -53,9 +54,9 @@ fn has_invalid_bytes(error: &hyper::Error) -> bool {
     false
 }
 
-/// The bytes that may still come before the head of a response is complete, or before there is more of its body.
-/// Interim (1xx) responses count as well, of which hyper skips any number, and the digits of a chunk's size, which
-/// may have any number of zeros. Clones share one budget.
+/// The bytes that may still come before the head of a response is complete, or before there is more
+/// of its body. Interim (1xx) responses count as well, of which hyper skips any number, and the
+/// digits of a chunk's size, which may have any number of zeros. Clones share one budget.
 #[derive(Debug, Clone)]
 pub struct HeadBudget(Arc<Budget>);
 
@@ -85,10 +86,11 @@ impl HeadBudget {
         budget
     }
 
-    /// Awaits the head of a response, of at most `most` bytes. To be called before a request is sent.
+    /// Awaits the head of a response, of at most `most` bytes. To be called before a request is
+    /// sent.
     pub fn await_head(&self, most: usize) {
-        // As much again is room for interim responses and the beginning of the body. hyper itself refuses a larger
-        // head.
+        // As much again is room for interim responses and the beginning of the body. hyper itself
+        // refuses a larger head.
         self.0.head.store(most, Relaxed);
         self.wait(0);
     }
@@ -167,9 +169,10 @@ impl Body for Counted {
     }
 }
 
-/// A connection that is read on when writing has failed: a server that refuses a request before it has read all of
-/// it may close the connection after the response, and hyper would report the failed write instead. Reading takes
-/// turns with other tasks, whatever comes: hyper skips interim responses and reads heads and trailers in one go.
+/// A connection that is read on when writing has failed: a server that refuses a request before it
+/// has read all of it may close the connection after the response, and hyper would report the
+/// failed write instead. Reading takes turns with other tasks, whatever comes: hyper skips interim
+/// responses and reads heads and trailers in one go.
 #[derive(Debug)]
 pub struct ReadsOn<S> {
     stream: S,
@@ -190,7 +193,8 @@ impl<S> ReadsOn<S> {
         self.stream
     }
 
-    /// Returns the result of a write. A failed write stays pending: reading shows how the connection ends.
+    /// Returns the result of a write. A failed write stays pending: reading shows how the
+    /// connection ends.
     fn written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if matches!(written, Poll::Ready(Err(_))) {
             self.is_deaf = true;
@@ -228,7 +232,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
 }
 
 impl<S: AsyncRead + Unpin> ReadsOn<S> {
-    /// Reads a piece of a head, or of the framing between two frames, of which `left` bytes may still come.
+    /// Reads a piece of a head, or of the framing between two frames, of which `left` bytes may
+    /// still come.
     fn read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -308,8 +313,8 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     }
 
-    /// Returns how many headers and body bytes hyper reads of `sent` as the response to a request, on a connection
-    /// whose heads have at most 4096 bytes.
+    /// Returns how many headers and body bytes hyper reads of `sent` as the response to a request,
+    /// on a connection whose heads have at most 4096 bytes.
     async fn answered(sent: Vec<u8>) -> Result<(usize, usize), Option<BadAnswer>> {
         let (near, mut far) = UnixStream::pair().unwrap();
         let head = HeadBudget::new(4096);

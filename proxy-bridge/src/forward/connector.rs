@@ -12,10 +12,12 @@ use tokio::time::timeout;
 
 use crate::routers::Router;
 
-/// The time that a router has to accept a connection. Routers are near: they do so within milliseconds.
+/// The time that a router has to accept a connection. Routers are near: they do so within
+/// milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The time for which an idle connection to a router is kept. Routers close connections that are idle for 30 s.
+/// The time for which an idle connection to a router is kept. Routers close connections that are
+/// idle for 30 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Connects to routers.
@@ -31,8 +33,8 @@ pub(super) type RouterPool = Pool<RouterConnector, ForwardUpload>;
 /// The body of a router's response.
 pub(super) type RouterBody = PooledBody<RouterConnector, ForwardUpload>;
 
-/// Returns a pool without connections. Routers are trusted: they remove interim (1xx) responses, and bound the heads of
-/// the others.
+/// Returns a pool without connections. Routers are trusted: they remove interim (1xx) responses,
+/// and bound the heads of the others.
 pub(super) fn pool() -> RouterPool {
     Pool::new(PoolSettings { idle_timeout: IDLE_TIMEOUT, max_head: None })
 }

@@ -144,7 +144,8 @@ impl RequestHandler {
         Ok(ForwardRequest { request: Request::from_parts(head, body), again, project, upgrade })
     }
 
-    /// Sends the request to one router after the other, until one responds or it cannot be sent again without harm.
+    /// Sends the request to one router after the other, until one responds or it cannot be sent
+    /// again without harm.
     async fn forward(
         &self,
         forward: ForwardRequest,
@@ -194,8 +195,8 @@ impl RequestHandler {
         pass_back(otherwise?, upgrade, caller)
     }
 
-    /// Picks the router for a request of `project`: among those that are ready and not behind with it, the one with the
-    /// fewest requests in flight.
+    /// Picks the router for a request of `project`: among those that are ready and not behind with
+    /// it, the one with the fewest requests in flight.
     fn pick(&self, project: Option<&ProjectName>, tried: &[Arc<Router>]) -> Option<Arc<Router>> {
         let routers = self.shared.routers.list();
         let turn = self.shared.turn.fetch_add(1, Relaxed) % routers.len().max(1);
@@ -209,7 +210,8 @@ impl RequestHandler {
     }
 }
 
-/// Passes a router's response back to the client. If both switch protocols, their connections become a tunnel.
+/// Passes a router's response back to the client. If both switch protocols, their connections
+/// become a tunnel.
 fn pass_back(
     response: RouterResponse,
     upgrade: Option<OnUpgrade>,
@@ -260,8 +262,8 @@ fn responded_badly(router: &Router, bad: BadAnswer) -> ForwardProblem {
     problem
 }
 
-/// Returns true if the response means that the router, rather than the project, takes no more requests: it is about to
-/// stop, and others are not.
+/// Returns true if the response means that the router, rather than the project, takes no more
+/// requests: it is about to stop, and others are not.
 fn is_stopping(router: &Router, response: &Response<RouterBody>) -> bool {
     response.status() == StatusCode::SERVICE_UNAVAILABLE
         && !response.headers().contains_key("x-switchyard-version")

@@ -110,7 +110,7 @@ impl ForwardMetrics {
             ("no_router", "Requests that no router could take", self.no_router()),
             (
                 "failed",
-                "Requests whose router closed the connection instead of responding, or responded wrongly",
+                "Requests whose router closed the connection instead of responding, or sent an invalid response",
                 self.failed(),
             ),
             ("timed_out", "Requests without a response in time", self.timed_out()),

@@ -9,7 +9,8 @@ use switchyard_edge::upstream::BadAnswer;
 
 use super::body::Body;
 
-/// The time after which a client is asked to try again, in seconds: a restarted router is back within one.
+/// The time after which a client is asked to try again, in seconds: a restarted router is back
+/// within one.
 const RETRY_SOON: u32 = 1;
 
 /// The reason why no router's response is passed back.
@@ -65,7 +66,8 @@ impl ForwardProblem {
             Self::RouterFailed => (
                 "router-failed",
                 "The router failed",
-                "the connection to the router ended before it responded; the request may have taken effect",
+                "the connection to the router ended before it responded; the request may have \
+                 taken effect",
             ),
             Self::Timeout => {
                 ("timeout", "No response in time", "the router did not begin its response in time")

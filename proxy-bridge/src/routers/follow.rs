@@ -14,7 +14,7 @@ use super::{CallError, Presence, Router, Shared};
 use switchyard_contract::admin::Projects;
 use switchyard_contract::event::Event;
 use switchyard_contract::jitter::jitter;
-use switchyard_edge::sse::{Broken, Said};
+use switchyard_edge::sse::{SseError, SseItem};
 
 /// A router that stops is noticed within this, unless a connection fails before.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
@@ -120,7 +120,7 @@ enum End {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
-    Broken(#[from] Broken),
+    Stream(#[from] SseError),
     #[error("it ended the stream of events")]
     Ended,
     #[error("it did not say which router it is")]
@@ -168,7 +168,7 @@ impl<'r> Session<'r> {
         loop {
             self.ask();
             tokio::select! {
-                said = events.next() => self.hear(said.ok_or(End::Ended)??)?,
+                item = events.next() => self.hear(item.ok_or(End::Ended)??)?,
                 answer = &mut self.question, if self.asking => {
                     self.asking = false;
                     self.take(answer?)?;
@@ -179,8 +179,8 @@ impl<'r> Session<'r> {
         }
     }
 
-    fn hear(&mut self, said: Said) -> Result<(), End> {
-        let Said::Event(event) = said else { return Ok(()) };
+    fn hear(&mut self, item: SseItem) -> Result<(), End> {
+        let SseItem::Event(event) = item else { return Ok(()) };
         let event: Event = serde_json::from_str(&event.data).map_err(End::NoEvent)?;
         if event.data.router != self.id {
             return Err(End::Another);
@@ -229,9 +229,9 @@ impl<'r> Session<'r> {
 }
 
 /// Which router it is, from the first comment.
-async fn name(said: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, End> {
-    match said.next().await.ok_or(End::Ended)?? {
-        Said::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(End::Nameless),
-        Said::Event(_) => Err(End::Nameless),
+async fn name(items: &mut (impl Stream<Item = Result<SseItem, SseError>> + Unpin)) -> Result<String, End> {
+    match items.next().await.ok_or(End::Ended)?? {
+        SseItem::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(End::Nameless),
+        SseItem::Event(_) => Err(End::Nameless),
     }
 }

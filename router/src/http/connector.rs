@@ -9,8 +9,8 @@ use tokio::net::UnixStream;
 
 use crate::cells::Cell;
 
-/// The time for which an idle connection to a cell is kept. node:http servers hang up after five idle seconds
-/// (`keepAliveTimeout`).
+/// The time for which an idle connection to a cell is kept. node:http servers hang up after five
+/// idle seconds (`keepAliveTimeout`).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connects to cells.
@@ -23,8 +23,8 @@ pub(super) type CellPool = Pool<CellConnector, Upload>;
 /// The body of a cell's response.
 pub(super) type CellBody = PooledBody<CellConnector, Upload>;
 
-/// Returns a pool without connections. A cell is not trusted: the heads of its responses have at most `max_head`
-/// bytes.
+/// Returns a pool without connections. A cell is not trusted: the heads of its responses have at
+/// most `max_head` bytes.
 pub(super) fn pool(max_head: usize) -> CellPool {
     Pool::new(PoolSettings { idle_timeout: IDLE_TIMEOUT, max_head: Some(max_head) })
 }

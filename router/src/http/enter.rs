@@ -1,4 +1,5 @@
-//! Entering a project's live version: leases of its cells and of its files, at once or after a wait.
+//! Entering a project's live version: leases of its cells and of its files, at once or after a
+//! wait.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::problem::RequestProblem;
 use crate::drain::NOTICED_WITHIN;
 use crate::live::{Command, Commands, Entry, Live, Process, Running, Serving};
 
-/// Attempts to enter the files of a live version, each of which another version may replace meanwhile.
+/// Attempts to enter the files of a live version, each of which another version may replace
+/// meanwhile.
 const MAX_ATTEMPTS: u32 = 3;
 
 /// The way into live versions.
@@ -26,7 +28,8 @@ impl Entrance {
         Self { live, commands }
     }
 
-    /// Returns the project that a request is for, and the length of the path's prefix that leads to it, in bytes.
+    /// Returns the project that a request is for, and the length of the path's prefix that leads to
+    /// it, in bytes.
     pub(super) fn find(&self, host: &str, path: &str) -> Option<(Arc<Entry>, usize)> {
         let table = self.live.load();
         table.find(host, path).map(|(entry, prefix)| (entry.clone(), prefix.len()))
@@ -76,11 +79,12 @@ impl Entrance {
         }
     }
 
-    /// Enters another cell than that of `refused`, which takes no connection: its process has probably ended, which
-    /// nobody has noticed yet.
+    /// Enters another cell than that of `refused`, which takes no connection: its process has
+    /// probably ended, which nobody has noticed yet.
     ///
     /// # Errors
-    /// As [`Entrance::cell`]. A cell that is the only one, and whose process has not ended, is at fault.
+    /// As [`Entrance::cell`]. A cell that is the only one, and whose process has not ended, is at
+    /// fault.
     pub(super) async fn another_cell(&self, refused: CellLease) -> Result<CellLease, RequestProblem> {
         Box::pin(self.wait(refused.entry.clone(), Some(refused))).await
     }
@@ -113,7 +117,8 @@ impl Entrance {
                     match refused {
                         Some(refused) => {
                             let change = timeout_at(noticed_by, changed.changed()).await;
-                            // The process has not ended, and its socket takes no connections all the same.
+                            // The process has not ended, and its socket takes no connections all
+                            // the same.
                             change.map_err(|_| refused.answered_badly(BadAnswer::NoConnection))?
                         }
                         None => timeout(doubt(serving), changed.changed()).await.unwrap_or(Ok(())),
@@ -140,7 +145,8 @@ impl Entrance {
     }
 }
 
-/// Returns how long all cells are in doubt. If none is, the version was replaced after the look at the table.
+/// Returns how long all cells are in doubt. If none is, the version was replaced after the look at
+/// the table.
 fn doubt(serving: &Serving) -> std::time::Duration {
     serving.doubt(Instant::now().into_std()).unwrap_or_default()
 }

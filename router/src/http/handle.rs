@@ -27,7 +27,8 @@ use super::site;
 use crate::live::{Commands, Entry, Live};
 use crate::slots::Slot;
 
-/// Attempts to send a request that no cell got: a cell dies, another one is started, and that might die too.
+/// Attempts to send a request that no cell got: a cell dies, another one is started, and that might
+/// die too.
 const MAX_SENDS: u32 = 3;
 
 /// Responds to the requests of one thread.
@@ -81,7 +82,7 @@ impl Handler for RequestHandler {
     }
 
     fn refuse(&self, refusal: Refusal, headers: &HeaderMap) -> Response<Body> {
-        RequestProblem::Refused(refusal).answer(None, headers, Audience::Anybody)
+        RequestProblem::Refused(refusal).answer(None, headers, Audience::Public)
     }
 
     fn sweep(&self) {
@@ -100,7 +101,8 @@ impl RequestHandler {
         }
     }
 
-    /// Finds the project of a request, and checks the request against the project's limits and tokens.
+    /// Finds the project of a request, and checks the request against the project's limits and
+    /// tokens.
     fn route(&self, request: &mut Request<Incoming>, caller: &Caller) -> Result<Destination, Rejection> {
         let host = target::canonical(request, caller.client().local())
             .map_err(|unclear| RequestProblem::BadRequest(unclear.rule()))?;
@@ -150,7 +152,8 @@ impl RequestHandler {
             }
             Err(problem) => {
                 let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
-                // The current entry has the failure of the build that the request may have waited for.
+                // The current entry has the failure of the build that the request may have waited
+                // for.
                 let current = self.entrance.current(entry).ok();
                 self.problem(problem, Some(current.as_ref().unwrap_or(entry)), &headers, cors)
             }
@@ -165,9 +168,9 @@ impl RequestHandler {
         cors: Option<Cors>,
     ) -> Response<Body> {
         let audience = match &cors {
-            Some(cors) if !cors.is_local() => Audience::Elsewhere,
+            Some(cors) if !cors.is_local() => Audience::ForeignOrigin,
             _ if self.dev => Audience::Developer,
-            _ => Audience::Anybody,
+            _ => Audience::Public,
         };
         let response = problem.answer(entry, headers, audience);
         let response = match cors {
@@ -180,8 +183,8 @@ impl RequestHandler {
         response
     }
 
-    /// Takes one of the project's slots for requests in flight, after a wait if none is free. The request's time limit
-    /// begins after it.
+    /// Takes one of the project's slots for requests in flight, after a wait if none is free. The
+    /// request's time limit begins after it.
     async fn slot(&self, entry: &Entry) -> Result<Slot, RequestProblem> {
         if let Some(slot) = entry.slots.enter() {
             return Ok(slot);
@@ -244,7 +247,8 @@ impl RequestHandler {
         Ok(pass_back(response, lease, slot))
     }
 
-    /// Passes an upgrade request on to a cell. If that switches protocols, the connections become a tunnel.
+    /// Passes an upgrade request on to a cell. If that switches protocols, the connections become a
+    /// tunnel.
     async fn switch(
         &self,
         mut request: Request<Upload>,
@@ -271,8 +275,9 @@ impl RequestHandler {
         Ok(Response::from_parts(head, Body::from("")))
     }
 
-    /// Sends a request to the cell of `lease`, or to the next one if it never got there. `alone`: on a connection of
-    /// its own. Returns the head of the response, and the lease of the cell that gave it.
+    /// Sends a request to the cell of `lease`, or to the next one if it never got there. `alone`:
+    /// on a connection of its own. Returns the head of the response, and the lease of the cell that
+    /// gave it.
     async fn send(
         &self,
         mut request: Request<Upload>,
@@ -307,7 +312,8 @@ impl RequestHandler {
         Err(RequestProblem::CellDied)
     }
 
-    /// Answers with a file of the live version, or gives the slot back if the version's code has to answer.
+    /// Answers with a file of the live version, or gives the slot back if the version's code has to
+    /// answer.
     async fn send_file(
         &self,
         entry: &Arc<Entry>,
@@ -326,8 +332,8 @@ impl RequestHandler {
     }
 }
 
-/// Takes the prefix that leads to the project off the request's path, as far as the project wants that. Returns what was
-/// taken off. The request's target is in origin form then.
+/// Takes the prefix that leads to the project off the request's path, as far as the project wants
+/// that. Returns what was taken off. The request's target is in origin form then.
 fn strip_prefix(
     request: &mut Request<Upload>,
     entry: &Entry,

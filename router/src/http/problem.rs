@@ -53,22 +53,22 @@ pub(super) enum RequestProblem {
 /// The recipient of a problem document, which decides how much of a build error it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Browsers (by `Accept`) do not get the build error; other clients get its location and the beginning of its
-    /// message.
-    Anybody,
+    /// Browsers (by `Accept`) do not get the build error; other clients get its location and the
+    /// beginning of its message.
+    Public,
     /// With `--dev`: everything, for browsers as a page.
     Developer,
     /// With `--dev`, a page of an origin that is not this machine's: no build error.
-    Elsewhere,
+    ForeignOrigin,
 }
 
 impl Audience {
     /// Returns the part of a build error that is shown.
     fn sees(self, error: &Diagnostic) -> Option<Diagnostic> {
         match self {
-            Self::Anybody => Some(error.brief()),
+            Self::Public => Some(error.brief()),
             Self::Developer => Some(error.clone()),
-            Self::Elsewhere => None,
+            Self::ForeignOrigin => None,
         }
     }
 }
@@ -152,7 +152,8 @@ impl RequestProblem {
         }
     }
 
-    /// Returns the response. `entry` is the project, if it is known; `headers` are those of the request.
+    /// Returns the response. `entry` is the project, if it is known; `headers` are those of the
+    /// request.
     pub(super) fn answer(
         self,
         entry: Option<&Entry>,

@@ -27,8 +27,8 @@ use crate::guarded::{ConnState, GuardedStream, StreamLimits};
 /// Concurrent requests of one HTTP/2 connection: RFC 9113 (6.5.2) recommends no less.
 const MAX_STREAMS: u32 = 100;
 
-/// Streams that an HTTP/2 client may have reset by its errors before the connection is closed: a client
-/// without errors causes none.
+/// Streams that an HTTP/2 client may have reset by its errors before the connection is closed: a
+/// client without errors causes none.
 const MAX_RESET_STREAMS: usize = 100;
 
 /// Serves a connection to its end. After a stop it ends once its requests in flight have.
@@ -76,7 +76,8 @@ async fn serve_requests<H: Handler>(
     let builder = builder(&limits);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(guarded), service);
     tokio::pin!(connection);
-    // The way in which a connection ends (reset, bad request, hung up) is the client's choice, and not logged.
+    // The way in which a connection ends (reset, bad request, hung up) is the client's choice, and
+    // not logged.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = stop.wait_for(Option::is_some) => {}
@@ -93,8 +94,9 @@ async fn serve_requests<H: Handler>(
 
 fn builder(limits: &ListenerLimits) -> auto::Builder<LocalExecutor> {
     let mut builder = auto::Builder::new(LocalExecutor);
-    // Heads are timed and measured by the guarded stream, idle time by the tracker.
-    // Head and body are copied together: for small responses, the most frequent ones, one buffer costs the kernel less.
+    // Heads are timed and measured by the guarded stream, idle time by the tracker. Head and body
+    // are copied together: for small responses, the most frequent ones, one buffer costs the kernel
+    // less.
     builder.http1().header_read_timeout(None).writev(false).max_headers(MAX_HEADERS);
     builder
         .http2()
@@ -138,7 +140,8 @@ impl<H: Handler> ConnService<H> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.switch();
         } else if is_last || is_upgrade || has_body && response.body().is_own() {
-            // A response of the listener's own may come before the request's body has been read to its end.
+            // A response of the listener's own may come before the request's body has been read to
+            // its end.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.state.answer();

@@ -90,7 +90,8 @@ impl ConnectionLimiter {
         tracing::warn!(
             connections.refused = count,
             client.address = %peer,
-            "{count} connections were closed at once: too many are open ({flag}); the last one came from {peer}"
+            "{count} connections were closed at once: too many are open ({flag}); the last one \
+             came from {peer}"
         );
     }
 }
@@ -132,8 +133,8 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Returns the address that a client is counted by: an IPv4 address, or the /64 network of an IPv6 address, which is
-/// the smallest that providers give to one customer.
+/// Returns the address that a client is counted by: an IPv4 address, or the /64 network of an IPv6
+/// address, which is the smallest that providers give to one customer.
 fn client_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {

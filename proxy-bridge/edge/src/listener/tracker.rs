@@ -1,5 +1,5 @@
-//! The requests on one connection: how many there were, how many are in flight, and how long the connection has
-//! been idle.
+//! The requests on one connection: how many there were, how many are in flight, and how long the
+//! connection has been idle.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,6 +15,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{HandlerBody, ListenerLimits};
 
+/// Time beyond the head timeout for a connection without a request. A slow first head is refused
+/// with a response by the guarded stream, which must come first; without any bytes of a request
+/// (HTTP/2) only the tracker closes the connection.
+const FIRST_HEAD_MARGIN: Duration = Duration::from_secs(1);
+
 /// The state that a connection's service and its task share. `B` is the body of responses.
 #[derive(Debug)]
 pub(super) struct ConnectionTracker<B> {
@@ -22,7 +27,8 @@ pub(super) struct ConnectionTracker<B> {
     begun: Cell<u64>,
     in_flight: Cell<u64>,
     idle_since: Cell<Instant>,
-    /// Responses on HTTP/2 streams, by the request's number. hyper polls one only when the client has room for more.
+    /// Responses on HTTP/2 streams, by the request's number. hyper polls one only when the client
+    /// has room for more.
     streams: RefCell<BTreeMap<u64, Rc<StreamBody<B>>>>,
     closing: Notify,
 }
@@ -40,7 +46,8 @@ pub(super) struct InFlightRequest<B> {
 pub(super) struct StreamBody<B> {
     /// `None` after the body was dropped because the client stalled.
     body: RefCell<Option<B>>,
-    /// The time since which the client has to take the next piece. `None` while the next piece is awaited.
+    /// The time since which the client has to take the next piece. `None` while the next piece is
+    /// awaited.
     ready_since: Cell<Option<Instant>>,
 }
 
@@ -73,14 +80,17 @@ impl<B> ConnectionTracker<B> {
         self.closing.notified().await;
     }
 
-    /// Resolves when no request has been in flight for longer than the limits allow, counted from this call on.
-    /// Meanwhile drops the responses of stalled streams.
+    /// Resolves when no request has been in flight for longer than the limits allow, counted from
+    /// this call on. Meanwhile drops the responses of stalled streams.
     pub(super) async fn idle(&self, limits: &ListenerLimits) {
         let begin = Instant::now();
         // The deadline can change while it is slept for.
         let check = limits.head_timeout.min(limits.idle_timeout).min(limits.body_timeout);
         loop {
-            let limit = if self.begun.get() == 0 { limits.head_timeout } else { limits.idle_timeout };
+            let limit = match self.begun.get() {
+                0 => limits.head_timeout + FIRST_HEAD_MARGIN,
+                _ => limits.idle_timeout,
+            };
             let now = Instant::now();
             let since = if self.in_flight.get() > 0 { now } else { self.idle_since.get().max(begin) };
             if now >= since + limit {
@@ -91,8 +101,8 @@ impl<B> ConnectionTracker<B> {
         }
     }
 
-    /// Drops the response bodies of which the client has taken nothing for `limit`: an HTTP/2 stream can stall
-    /// while its connection does not.
+    /// Drops the response bodies of which the client has taken nothing for `limit`: an HTTP/2
+    /// stream can stall while its connection does not.
     fn drop_stalled(&self, limit: Duration) {
         let is_late =
             |stream: &&Rc<StreamBody<B>>| stream.ready_since.get().is_some_and(|at| at.elapsed() >= limit);

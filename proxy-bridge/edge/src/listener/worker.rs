@@ -1,5 +1,5 @@
-//! The threads of a listener. Each has a runtime, its connections and a handler of its own, so that a request
-//! never crosses threads.
+//! The threads of a listener. Each has a runtime, its connections and a handler of its own, so that
+//! a request never crosses threads.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -18,8 +18,8 @@ use super::{Handler, ListenerLimits, ListenerMetrics};
 use crate::accept::Acceptor;
 use crate::forwarded::TrustedProxies;
 
-/// Blocking tasks of one thread at once (reading files, looking up names): enough to keep a disk busy. Further ones
-/// wait; there are no more of them than connections and requests in flight.
+/// Blocking tasks of one thread at once (reading files, looking up names): enough to keep a disk
+/// busy. Further ones wait; there are no more of them than connections and requests in flight.
 const MAX_BLOCKING: usize = 16;
 
 /// Accepted connections that wait for their thread. When as many wait, no more are accepted.
@@ -77,8 +77,8 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Accepts connections until the stop and hands each to the thread with the fewest: threads that share a
-    /// listener would leave nearly all connections to one of them.
+    /// Accepts connections until the stop and hands each to the thread with the fewest: threads
+    /// that share a listener would leave nearly all connections to one of them.
     async fn run(mut self, mut stop: watch::Receiver<Option<Duration>>) {
         let listener = match tokio::net::TcpListener::from_std(self.listener) {
             Ok(listener) => listener,
@@ -137,7 +137,8 @@ pub(super) fn run<H: Handler>(
 pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Everything that had come is handed out by now: the processes behind go first, and answer it in one go.
+        // Everything that had come is handed out by now: the processes behind go first, and answer
+        // it in one go.
         .on_thread_park(std::thread::yield_now)
         .max_blocking_threads(MAX_BLOCKING)
         .build()

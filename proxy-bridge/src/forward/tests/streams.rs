@@ -120,7 +120,7 @@ async fn a_client_that_hangs_up_ends_the_answer_at_the_router() {
         let report = DropReport(ended_in.clone());
         async move {
             let endless = stream::unfold(report, |report| async {
-                Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1024]))), told))
+                Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1024]))), report))
             });
             Ok(Response::new(StreamBody::new(endless).boxed_unsync()))
         }
