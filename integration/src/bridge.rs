@@ -18,6 +18,7 @@ use place::Place;
 use record::Record;
 
 pub mod cli;
+pub mod fronts;
 pub mod mounts;
 pub mod phases;
 pub mod place;

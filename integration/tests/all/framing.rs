@@ -1,9 +1,8 @@
 //! Requests that can be read in two ways. Each is refused, whatever comes behind it on the connection, by the
 //! public listeners of the router and of the bridge alike.
 
-use switchyard_integration::bridge::Bridge;
+use switchyard_integration::bridge::fronts::Fronts;
 use switchyard_integration::bridge::replicas::Replicas;
-use switchyard_integration::client::Client;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{ABORTS, ECHO, hello, lasting};
 use switchyard_integration::router::Router;
@@ -57,29 +56,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("hello\r\n\r\n", "HTTP/1.1"),
 ];
 
-/// A router, and a bridge in front of it.
-struct Listeners {
-    routers: Replicas,
-    bridge: Bridge,
-}
-
-impl Listeners {
-    async fn start(volume: &Volume) -> Self {
-        let routers = Replicas::start(volume, 1).await;
-        let bridge = routers.start_bridge().await;
-        Self { routers, bridge }
-    }
-
-    fn router(&self) -> &Router {
-        &self.routers[0]
-    }
-
-    /// Both public listeners.
-    fn public(&self) -> [&Client; 2] {
-        [&self.router().public, &self.bridge.forward]
-    }
-}
-
 #[track_caller]
 fn assert_is_refusal(answer: &str, status: u16, rule: &str, request: &str) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
@@ -93,23 +69,27 @@ fn assert_is_refusal(answer: &str, status: u16, rule: &str, request: &str) {
 async fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
     let volume = Volume::with("a", ABORTS);
     volume.project("bystander").file("main.ts", hello("here")).write();
-    let listeners = Listeners::start(&volume).await;
-    for public in listeners.public() {
+    let fronts = Fronts::start(&volume).await;
+    for (front, public) in fronts.each() {
         let mut bystander = public.connect().await;
         for (request, rule) in REFUSED {
             let answer = public.raw(format!("{request}{SMUGGLED}")).await;
             assert_is_refusal(&answer, 400, rule, request);
-            assert_eq!(bystander.get("/bystander/").await.text(), "here", "{request:?}");
+            assert_eq!(bystander.get("/bystander/").await.text(), "here", "{front}: {request:?}");
         }
-        assert_eq!(public.get("/a/counts").await.text(), "0 0", "no request of theirs has reached a project");
+        assert_eq!(
+            public.get("/a/counts").await.text(),
+            "0 0",
+            "{front}: no request of theirs has reached a project"
+        );
     }
 }
 
 #[tokio::test]
 async fn it_does_not_matter_in_which_pieces_it_comes() {
     let volume = Volume::with("a", ABORTS);
-    let listeners = Listeners::start(&volume).await;
-    for public in listeners.public() {
+    let fronts = Fronts::start(&volume).await;
+    for (_, public) in fronts.each() {
         for (request, rule) in REFUSED {
             let mut connection = public.open().await;
             let middle = request.len() / 2;
@@ -131,12 +111,12 @@ async fn requests_before_it_on_the_connection_are_answered_first() {
         return new Response('late');
     };";
     let volume = Volume::with("a", main);
-    let listeners = Listeners::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let good = "GET /a/ HTTP/1.1\r\nHost: h\r\n\r\n";
-    for public in listeners.public() {
+    for (front, public) in fronts.each() {
         let answers = public.raw(format!("{good}{good}{}{SMUGGLED}", REFUSED[0].0)).await;
-        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
-        assert_eq!(answers.matches("late").count(), 2, "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{front}: {answers}");
+        assert_eq!(answers.matches("late").count(), 2, "{front}: {answers}");
         let (_, last) = answers.rsplit_once("late").unwrap();
         assert_is_refusal(last, 400, "not both", REFUSED[0].0);
     }
@@ -152,7 +132,7 @@ async fn chunks_that_can_be_read_in_two_ways_are_refused_and_the_project_sees_no
             return new Response('whole');
         } };";
     let volume = Volume::with("a", main);
-    let listeners = Listeners::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let head = "POST /a/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (chunks, rule) in [
         ("5\n12345\r\n0\r\n\r\n", "not with LF"),
@@ -164,7 +144,7 @@ async fn chunks_that_can_be_read_in_two_ways_are_refused_and_the_project_sees_no
         ("5\r\n12345\r\n0\r\nX: y\n\r\n", "not with LF"),
         ("5\r\n12345\r\n0\r\nX : y\r\n\r\n", "right behind it"),
     ] {
-        for public in listeners.public() {
+        for (_, public) in fronts.each() {
             let answer = public.raw(format!("{head}{chunks}{SMUGGLED}")).await;
             assert_is_refusal(&answer, 400, rule, chunks);
             let mut connection = public.open().await;
@@ -174,23 +154,23 @@ async fn chunks_that_can_be_read_in_two_ways_are_refused_and_the_project_sees_no
             assert_is_refusal(&connection.rest().await, 400, rule, chunks);
         }
     }
-    assert_eq!(listeners.router().public.get("/a/whole").await.text(), "0");
+    assert_eq!(fronts.router().public.get("/a/whole").await.text(), "0");
 }
 
 #[tokio::test]
 async fn an_answer_that_has_begun_is_cut_off_and_not_continued_by_a_refusal() {
     let volume = Volume::with("a", lasting("one"));
-    let listeners = Listeners::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let begun = "POST /a/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
-    for public in listeners.public() {
+    for (front, public) in fronts.each() {
         let mut connection = public.open().await;
         connection.send(begun).await;
         connection.until("one x").await;
         connection.send(format!("oops\r\n{SMUGGLED}")).await;
         let rest = connection.rest().await;
-        assert!(!rest.contains("HTTP/1.1") && !rest.contains("0\r\n\r\n"), "{rest}");
+        assert!(!rest.contains("HTTP/1.1") && !rest.contains("0\r\n\r\n"), "{front}: {rest}");
     }
-    let admin = &listeners.router().admin;
+    let admin = &fronts.router().admin;
     eventually("it is in flight no more", || async { admin.project("a").await.in_flight == 0 }).await;
 }
 
@@ -214,12 +194,12 @@ async fn a_head_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn nothing_behind_an_upgrade_that_is_refused_is_read_as_a_request() {
     let volume = Volume::with("a", ABORTS);
-    let listeners = Listeners::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let upgrade = "GET /a/counts HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    for public in listeners.public() {
+    for (front, public) in fronts.each() {
         let answer = public.raw(format!("{upgrade}{SMUGGLED}")).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("0 0"), "{answer}");
-        assert!(answer.contains("connection: close"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("0 0"), "{front}: {answer}");
+        assert!(answer.contains("connection: close"), "{front}: {answer}");
         assert_eq!(public.get("/a/counts").await.text(), "0 0");
     }
 }
@@ -244,13 +224,13 @@ async fn a_target_with_a_host_is_served_when_host_agrees() {
 #[tokio::test]
 async fn a_stream_whose_host_contradicts_its_authority_is_refused() {
     let volume = Volume::with("a", hello("one"));
-    let listeners = Listeners::start(&volume).await;
-    for public in listeners.public() {
+    let fronts = Fronts::start(&volume).await;
+    for (front, public) in fronts.each() {
         let mut connection = public.connect_h2c().await;
         let request = switchyard_integration::client::request("/a/");
         let other = switchyard_integration::client::with_header(request, "host", "b.test");
         connection.send(other).await.assert_problem(400, "bad-request");
-        assert_eq!(connection.get("/a/").await.text(), "one", "other streams go on");
+        assert_eq!(connection.get("/a/").await.text(), "one", "{front}: other streams go on");
     }
 }
 

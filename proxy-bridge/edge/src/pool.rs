@@ -122,8 +122,7 @@ impl<C: Connector, B: RequestBody> Pool<C, B> {
         mut request: Request<B>,
     ) -> Result<Response<PooledBody<C, B>>, SendError<B>> {
         let id = C::id(target);
-        loop {
-            let Some(conn) = self.take(&id).await else { break };
+        while let Some(conn) = self.take(&id).await {
             match self.send_on(conn, request, true, Some(id.clone())).await {
                 Err(SendError::NotSent(unsent)) => request = *unsent,
                 sent => return sent,

@@ -97,7 +97,7 @@ impl ForwardProblem {
 
 fn fault(bad: BadAnswer) -> &'static str {
     match bad {
-        BadAnswer::Invalid => "the router did not send a valid HTTP response",
+        BadAnswer::Invalid => "the router sent bytes that are not an HTTP response",
         BadAnswer::HeadTooLarge => "the response has more headers, or larger ones, than is allowed",
         BadAnswer::Switch => "the router switched to another protocol than the request asked for",
         BadAnswer::ClosedEarly | BadAnswer::NoConnection => {

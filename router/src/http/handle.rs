@@ -1,5 +1,6 @@
 //! One request: routed, counted in, answered with a file or by a cell of the live version.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -59,13 +60,6 @@ impl From<RequestProblem> for Rejection {
     fn from(problem: RequestProblem) -> Self {
         Self { problem, entry: None }
     }
-}
-
-/// The outcome of the search for a file.
-enum FileOutcome {
-    Sent(Response<Body>),
-    /// No file answers the request: the version's code does, with this slot.
-    NotAFile(Slot),
 }
 
 impl Handler for RequestHandler {
@@ -205,8 +199,8 @@ impl RequestHandler {
         let prefix = strip_prefix(&mut request, entry, *prefix)?;
         let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
         let slot = match self.send_file(entry, &request, websocket, &prefix, slot).await? {
-            FileOutcome::Sent(response) => return Ok(response),
-            FileOutcome::NotAFile(slot) => slot,
+            ControlFlow::Break(response) => return Ok(response),
+            ControlFlow::Continue(slot) => slot,
         };
         let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         *request.version_mut() = Version::HTTP_11;
@@ -221,8 +215,8 @@ impl RequestHandler {
             Err(RequestProblem::Restarting) if self.entrance.is_static(entry) => {
                 let current = self.entrance.current(entry)?;
                 return match self.send_file(&current, &request, websocket, &prefix, slot).await? {
-                    FileOutcome::Sent(response) => Ok(response),
-                    FileOutcome::NotAFile(_) => Err(RequestProblem::Restarting),
+                    ControlFlow::Break(response) => Ok(response),
+                    ControlFlow::Continue(_) => Err(RequestProblem::Restarting),
                 };
             }
             entered => entered?,
@@ -321,14 +315,14 @@ impl RequestHandler {
         websocket: bool,
         prefix: &str,
         slot: Slot,
-    ) -> Result<FileOutcome, RequestProblem> {
-        let Some(lease) = self.entrance.site(entry)? else { return Ok(FileOutcome::NotAFile(slot)) };
+    ) -> Result<ControlFlow<Response<Body>, Slot>, RequestProblem> {
+        let Some(lease) = self.entrance.site(entry)? else { return Ok(ControlFlow::Continue(slot)) };
         let Some(reply) = site::choose(&lease.site, request, websocket) else {
-            return Ok(FileOutcome::NotAFile(slot));
+            return Ok(ControlFlow::Continue(slot));
         };
         let response = Box::pin(site::answer(reply, lease, request, prefix, slot)).await?;
         entry.requests.count(response.status());
-        Ok(FileOutcome::Sent(response))
+        Ok(ControlFlow::Break(response))
     }
 }
 

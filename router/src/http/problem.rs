@@ -202,7 +202,7 @@ impl RequestProblem {
 
 fn fault(bad: BadAnswer) -> &'static str {
     match bad {
-        BadAnswer::Invalid => "the project's process did not send a valid HTTP response",
+        BadAnswer::Invalid => "the project's process sent bytes that are not an HTTP response",
         BadAnswer::HeadTooLarge => {
             "the project's response has more headers, or larger ones, than is allowed (--max-head)"
         }
