@@ -358,3 +358,23 @@ fn finish_head(headers: &mut HeaderMap, status: StatusCode, lease: &CellLease) {
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use switchyard_edge::request_id::REQUEST_ID;
+    use switchyard_protocol::Mark;
+
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_kept_if_it_can_mark_lines_of_the_log() {
+        let ids = RequestIds::default();
+        let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
+        for id in ["my-1", "-_.:/+=@", "a b", "a\"b", "a,b", "a%b", "", &longest, &too_long] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
+            ids.set(&mut headers);
+            assert_eq!(headers[REQUEST_ID] == id, Mark::parse(id).is_some(), "{id:?}");
+        }
+    }
+}
