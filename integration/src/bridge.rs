@@ -19,6 +19,7 @@ use record::Record;
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase};
 
 pub mod cli;
+pub mod fronts;
 pub mod mounts;
 pub mod phases;
 pub mod place;

@@ -51,8 +51,8 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// Tokens and idempotency keys are the longest that a head has.
-const GUARD: guarded::Limits =
-    guarded::Limits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
+const GUARD: guarded::StreamLimits =
+    guarded::StreamLimits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
 
 /// When the bridge stops, deploys are waited for; their answers are then written in less than this.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use super::api::Api;
 use super::config::Config;
 use super::deploys::{self, Deploys};
 use super::files::{SettingsFiles, admin_token};
-use super::forward;
+use super::forward::{ForwardServer, ForwardSettings};
 use super::metrics::{MetricSource, Metrics};
 use super::records::RecordStore;
 use super::routers::{self, Routers};
@@ -157,12 +157,12 @@ where
     let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
     let forward = forward
         .map(|listener| {
-            let settings = forward::Settings {
+            let settings = ForwardSettings {
                 trusted: config.trusted.clone(),
                 request_timeout: config.request_timeout,
-                ..forward::Settings::default()
+                ..ForwardSettings::default()
             };
-            forward::Server::start(listener, settings, routers.clone())
+            ForwardServer::start(listener, settings, routers.clone())
         })
         .transpose()
         .context("start to forward")?;

@@ -53,8 +53,8 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 const READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// Names of projects and tokens are the longest that a head has.
-const GUARD: guarded::Limits =
-    guarded::Limits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
+const GUARD: guarded::StreamLimits =
+    guarded::StreamLimits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
 
 /// A moment for descriptors to come free, when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);

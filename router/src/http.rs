@@ -1,52 +1,55 @@
-//! The data flow: a connection's requests, each routed to its project's live version and answered with
-//! one of its files or forwarded to its cell. Knows nothing of how a version comes to be live.
+//! The data flow: the requests of clients, each routed to its project's live version and answered
+//! with one of its files or by its cell. Versions become live elsewhere (`reload`); connections of
+//! clients are `switchyard_edge`'s.
 
 mod body;
-mod conversation;
+mod connector;
 mod cors;
 mod dev_page;
-mod door;
+mod enter;
 mod handle;
 mod lease;
-mod pool;
+mod metrics;
 mod problem;
-mod request_id;
-mod server;
 mod site;
-mod tunnel;
 
-use std::time::Duration;
+use std::net::TcpListener;
+use std::sync::Arc;
 
-pub(crate) use server::Server;
+use anyhow::{Context as _, Result};
 use switchyard_edge::forwarded::TrustedProxies;
+use switchyard_edge::listener::{ListenerLimits, ListenerSettings, Server};
 
-/// What the data flow is told at start.
+use self::handle::RequestHandler;
+use crate::live::{Commands, Live};
+use crate::metrics::Metrics;
+
+/// The settings of the data flow.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    /// Whether browsers are shown build errors.
+pub(crate) struct HttpSettings {
+    /// Show build errors to browsers.
     pub(crate) dev: bool,
-    /// Whose word on where a request came from is taken.
+    /// Proxies whose headers about the client are believed.
     pub(crate) trusted_proxies: TrustedProxies,
-    /// How long connections may go on once the router is to stop.
-    pub(crate) grace: Duration,
-    pub(crate) bounds: Bounds,
+    /// The limits on clients.
+    pub(crate) limits: ListenerLimits,
 }
 
-/// What clients may take of the public listener.
-#[derive(Debug, Clone)]
-pub(crate) struct Bounds {
-    /// Connections at once.
-    pub(crate) max_connections: usize,
-    /// Of them, those of one client that is no trusted proxy.
-    pub(crate) max_client_connections: usize,
-    /// Requests on one connection.
-    pub(crate) max_connection_requests: u64,
-    /// The largest head of a request, in bytes.
-    pub(crate) max_head: usize,
-    /// From a head's first byte, or from connecting, to its end.
-    pub(crate) head_timeout: Duration,
-    /// How long a connection is kept without a request.
-    pub(crate) idle_timeout: Duration,
-    /// The longest pause of a client that sends a request's body, or that reads an answer.
-    pub(crate) body_timeout: Duration,
+/// Serves the public listener with the projects of `live`.
+///
+/// # Errors
+/// The listener cannot be prepared, or a thread cannot be made.
+pub(crate) fn start(
+    listener: TcpListener,
+    settings: &HttpSettings,
+    live: &Arc<Live>,
+    commands: &Commands,
+    metrics: &Metrics,
+) -> Result<Server> {
+    let HttpSettings { dev, trusted_proxies, limits } = settings.clone();
+    let (live, commands, handler_limits) = (live.clone(), commands.clone(), limits.clone());
+    let make_handler = move || RequestHandler::new(dev, &handler_limits, live.clone(), commands.clone());
+    let settings = ListenerSettings::new("http", trusted_proxies, limits);
+    Server::start(listener, settings, Arc::new(metrics.clone()), make_handler)
+        .context("start the public listener")
 }

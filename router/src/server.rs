@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchyard_contract::publisher::{self, Publisher, Url};
 use switchyard_contract::secret::Secret;
 use switchyard_edge::gate::Gate;
+use switchyard_edge::listener::ListenerLimits;
 use switchyard_program::flags::Problem;
 use switchyard_program::signal::Reloads;
 use tokio::runtime::{Builder, Runtime};
@@ -453,11 +454,10 @@ where
     };
     let reading = tokio::spawn(files.read_again(reloads));
     let admin = tokio::spawn(telling.serve(admin_listener));
-    let settings = http::Settings {
+    let settings = http::HttpSettings {
         dev: config.dev,
         trusted_proxies: config.trusted_proxies,
-        grace: config.grace,
-        bounds: http::Bounds {
+        limits: ListenerLimits {
             max_connections: config.max_connections,
             max_client_connections: config.max_client_connections,
             max_connection_requests: config.max_connection_requests,
@@ -467,11 +467,9 @@ where
             body_timeout: config.body_timeout,
         },
     };
-    let address = listener.local_addr().context("read the public address")?;
-    let server = http::Server::start(&listener, &settings, &live, &commands, &metrics)?;
-    drop(listener);
+    let server = http::start(listener, &settings, &live, &commands, &metrics)?;
     tracing::info!(
-        listen = %address,
+        listen = %server.address(),
         admin = %admin_address,
         projects = %projects.path().display(),
         state = %config.state.display(),
@@ -489,7 +487,7 @@ where
         // The watch waits for the control flow to take its changes: it goes first.
         spawn_blocking(move || drop(watch)).await.context("stop the watch")?;
         let began = Instant::now();
-        server.stop().await;
+        server.stop(config.grace).await;
         filling.abort();
         limiting.abort();
         let _ = end_control.send(config.grace.saturating_sub(began.elapsed()));

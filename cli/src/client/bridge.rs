@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::pack::Flow;
 use switchyard_contract::deploy::DeployAnswer;
-use switchyard_edge::sse::{Parser, Said, SseEvent};
+use switchyard_edge::sse::{Parser, SseEvent, SseItem};
 
 /// As long as a network across the world needs for a few tries.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -180,23 +180,23 @@ pub(super) struct Events<'a> {
     bridge: &'a Bridge,
     response: Response,
     parser: Parser,
-    read: std::vec::IntoIter<Said>,
+    read: std::vec::IntoIter<SseItem>,
 }
 
 impl Events<'_> {
     /// The next event; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, CallError> {
         loop {
-            let event = self.read.by_ref().find_map(|said| match said {
-                Said::Event(event) => Some(event),
-                Said::Comment(_) => None,
+            let event = self.read.by_ref().find_map(|item| match item {
+                SseItem::Event(event) => Some(event),
+                SseItem::Comment(_) => None,
             });
             if event.is_some() {
                 return Ok(event);
             }
             let Some(piece) = self.bridge.piece(&mut self.response).await? else { return Ok(None) };
-            let said = self.parser.feed(&piece).map_err(|error| CallError::Strange(error.to_string()))?;
-            self.read = said.into_iter();
+            let items = self.parser.feed(&piece).map_err(|error| CallError::Strange(error.to_string()))?;
+            self.read = items.into_iter();
         }
     }
 }

@@ -159,7 +159,7 @@ async fn a_chunk_whose_size_has_zeros_without_end_is_a_bad_answer() {
     assert_eq!(router.public.get("/drips/zeros?1000").await.text(), "x");
     let mut stream = router.public.connect().await.stream(request("/drips/zeros?4000000")).await;
     assert!(stream.try_next().await.is_none_or(|piece| piece.is_err()), "it breaks off");
-    let warned = |record: &serde_json::Value| record.to_string().contains("answered wrongly");
+    let warned = |record: &serde_json::Value| record.to_string().contains("sent an invalid response");
     assert!(within("a warning", router.log.wait_for(warned)).await.is_some());
     assert_eq!(router.public.get("/drips/zeros?1000").await.text(), "x");
 }

@@ -115,6 +115,24 @@ async fn a_client_that_goes_away_is_gone_for_the_project_too() {
 }
 
 #[tokio::test]
+async fn streams_of_http_2_reach_their_projects() {
+    let volume = Volume::with("a", lasting("one"));
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    let mut connection = bridge.forward.connect_h2c().await;
+    let (upload, request) = client::Upload::post("/a/echo");
+    upload.send("1").await;
+    let mut stream = connection.stream(request).await;
+    assert_eq!(stream.next().await.as_deref(), Some("one 1"));
+    assert_eq!(connection.get("/a/").await.text(), "one", "beside the other stream");
+    upload.end();
+    // The end may come as an empty frame first.
+    while let Some(piece) = stream.next().await {
+        assert_eq!(piece, "");
+    }
+}
+
+#[tokio::test]
 async fn websockets_go_through_and_on_over_a_deploy() {
     let volume = Volume::with("a", lasting("one"));
     let routers = Replicas::start(&volume, 2).await;

@@ -1,5 +1,7 @@
-//! Ambiguous requests. Each is refused, whatever follows on the connection.
+//! Requests that can be read in two ways. Each is refused, whatever comes behind it on the connection, by the
+//! public listeners of the router and of the bridge alike.
 
+use switchyard_integration::bridge::fronts::Fronts;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{ABORTS, ECHO, hello, lasting};
@@ -67,35 +69,39 @@ fn assert_is_refusal(answer: &str, status: u16, rule: &str, request: &str) {
 async fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
     let volume = Volume::with("a", ABORTS);
     volume.project("bystander").file("main.ts", hello("here")).write();
-    let router = Router::start(&volume).await;
-    let mut bystander = router.public.connect().await;
-    for (request, rule) in REFUSED {
-        let answer = router.public.raw(format!("{request}{SMUGGLED}")).await;
-        assert_is_refusal(&answer, 400, rule, request);
-        assert_eq!(bystander.get("/bystander/").await.text(), "here", "{request:?}");
+    let fronts = Fronts::start(&volume).await;
+    for (front, public) in fronts.each() {
+        let mut bystander = public.connect().await;
+        for (request, rule) in REFUSED {
+            let answer = public.raw(format!("{request}{SMUGGLED}")).await;
+            assert_is_refusal(&answer, 400, rule, request);
+            assert_eq!(bystander.get("/bystander/").await.text(), "here", "{front}: {request:?}");
+        }
+        assert_eq!(
+            public.get("/a/counts").await.text(),
+            "0 0",
+            "{front}: no request of theirs has reached a project"
+        );
     }
-    assert_eq!(
-        router.public.get("/a/counts").await.text(),
-        "0 0",
-        "no request of theirs has reached a project"
-    );
 }
 
 #[tokio::test]
 async fn it_does_not_matter_in_which_pieces_it_comes() {
     let volume = Volume::with("a", ABORTS);
-    let router = Router::start(&volume).await;
-    for (request, rule) in REFUSED {
-        let mut connection = router.public.open().await;
-        let middle = request.len() / 2;
-        connection.send(&request[..middle]).await;
-        // An answer on another connection: by now the first piece is likely to have been read alone.
-        assert_eq!(router.public.get("/a/counts").await.text(), "0 0");
-        // The request may have been refused by then.
-        let _ = connection.try_send(format!("{}{SMUGGLED}", &request[middle..])).await;
-        assert_is_refusal(&connection.rest().await, 400, rule, request);
+    let fronts = Fronts::start(&volume).await;
+    for (_, public) in fronts.each() {
+        for (request, rule) in REFUSED {
+            let mut connection = public.open().await;
+            let middle = request.len() / 2;
+            connection.send(&request[..middle]).await;
+            // An answer on another connection: by now the first piece is likely to have been read alone.
+            assert_eq!(public.get("/a/counts").await.text(), "0 0");
+            // It may have been refused by then.
+            let _ = connection.try_send(format!("{}{SMUGGLED}", &request[middle..])).await;
+            assert_is_refusal(&connection.rest().await, 400, rule, request);
+        }
+        assert_eq!(public.get("/a/counts").await.text(), "0 0");
     }
-    assert_eq!(router.public.get("/a/counts").await.text(), "0 0");
 }
 
 #[tokio::test]
@@ -105,13 +111,15 @@ async fn requests_before_it_on_the_connection_are_answered_first() {
         return new Response('late');
     };";
     let volume = Volume::with("a", main);
-    let router = Router::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let good = "GET /a/ HTTP/1.1\r\nHost: h\r\n\r\n";
-    let answers = router.public.raw(format!("{good}{good}{}{SMUGGLED}", REFUSED[0].0)).await;
-    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
-    assert_eq!(answers.matches("late").count(), 2, "{answers}");
-    let (_, last) = answers.rsplit_once("late").unwrap();
-    assert_is_refusal(last, 400, "not both", REFUSED[0].0);
+    for (front, public) in fronts.each() {
+        let answers = public.raw(format!("{good}{good}{}{SMUGGLED}", REFUSED[0].0)).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{front}: {answers}");
+        assert_eq!(answers.matches("late").count(), 2, "{front}: {answers}");
+        let (_, last) = answers.rsplit_once("late").unwrap();
+        assert_is_refusal(last, 400, "not both", REFUSED[0].0);
+    }
 }
 
 #[tokio::test]
@@ -124,7 +132,7 @@ async fn chunks_that_can_be_read_in_two_ways_are_refused_and_the_project_sees_no
             return new Response('whole');
         } };";
     let volume = Volume::with("a", main);
-    let router = Router::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let head = "POST /a/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (chunks, rule) in [
         ("5\n12345\r\n0\r\n\r\n", "not with LF"),
@@ -136,28 +144,34 @@ async fn chunks_that_can_be_read_in_two_ways_are_refused_and_the_project_sees_no
         ("5\r\n12345\r\n0\r\nX: y\n\r\n", "not with LF"),
         ("5\r\n12345\r\n0\r\nX : y\r\n\r\n", "right behind it"),
     ] {
-        let answer = router.public.raw(format!("{head}{chunks}{SMUGGLED}")).await;
-        assert_is_refusal(&answer, 400, rule, chunks);
-        let mut connection = router.public.open().await;
-        connection.send(format!("{head}3\r\nabc\r\n")).await;
-        assert_eq!(router.public.get("/a/whole").await.text(), "0");
-        connection.send(format!("{chunks}{SMUGGLED}")).await;
-        assert_is_refusal(&connection.rest().await, 400, rule, chunks);
+        for (_, public) in fronts.each() {
+            let answer = public.raw(format!("{head}{chunks}{SMUGGLED}")).await;
+            assert_is_refusal(&answer, 400, rule, chunks);
+            let mut connection = public.open().await;
+            connection.send(format!("{head}3\r\nabc\r\n")).await;
+            assert_eq!(public.get("/a/whole").await.text(), "0");
+            connection.send(format!("{chunks}{SMUGGLED}")).await;
+            assert_is_refusal(&connection.rest().await, 400, rule, chunks);
+        }
     }
-    assert_eq!(router.public.get("/a/whole").await.text(), "0");
+    assert_eq!(fronts.router().public.get("/a/whole").await.text(), "0");
 }
 
 #[tokio::test]
 async fn an_answer_that_has_begun_is_cut_off_and_not_continued_by_a_refusal() {
     let volume = Volume::with("a", lasting("one"));
-    let router = Router::start(&volume).await;
-    let mut connection = router.public.open().await;
-    connection.send("POST /a/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n").await;
-    connection.until("one x").await;
-    connection.send(format!("oops\r\n{SMUGGLED}")).await;
-    let rest = connection.rest().await;
-    assert!(!rest.contains("HTTP/1.1") && !rest.contains("0\r\n\r\n"), "{rest}");
-    eventually("it is in flight no more", || async { router.admin.project("a").await.in_flight == 0 }).await;
+    let fronts = Fronts::start(&volume).await;
+    let begun = "POST /a/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    for (front, public) in fronts.each() {
+        let mut connection = public.open().await;
+        connection.send(begun).await;
+        connection.until("one x").await;
+        connection.send(format!("oops\r\n{SMUGGLED}")).await;
+        let rest = connection.rest().await;
+        assert!(!rest.contains("HTTP/1.1") && !rest.contains("0\r\n\r\n"), "{front}: {rest}");
+    }
+    let admin = &fronts.router().admin;
+    eventually("it is in flight no more", || async { admin.project("a").await.in_flight == 0 }).await;
 }
 
 #[tokio::test]
@@ -180,12 +194,14 @@ async fn a_head_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn nothing_behind_an_upgrade_that_is_refused_is_read_as_a_request() {
     let volume = Volume::with("a", ABORTS);
-    let router = Router::start(&volume).await;
+    let fronts = Fronts::start(&volume).await;
     let upgrade = "GET /a/counts HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let answer = router.public.raw(format!("{upgrade}{SMUGGLED}")).await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("0 0"), "{answer}");
-    assert!(answer.contains("connection: close"), "{answer}");
-    assert_eq!(router.public.get("/a/counts").await.text(), "0 0");
+    for (front, public) in fronts.each() {
+        let answer = public.raw(format!("{upgrade}{SMUGGLED}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("0 0"), "{front}: {answer}");
+        assert!(answer.contains("connection: close"), "{front}: {answer}");
+        assert_eq!(public.get("/a/counts").await.text(), "0 0");
+    }
 }
 
 #[tokio::test]
@@ -208,12 +224,14 @@ async fn a_target_with_a_host_is_served_when_host_agrees() {
 #[tokio::test]
 async fn a_stream_whose_host_contradicts_its_authority_is_refused() {
     let volume = Volume::with("a", hello("one"));
-    let router = Router::start(&volume).await;
-    let mut connection = router.public.connect_h2c().await;
-    let request = switchyard_integration::client::request("/a/");
-    let other = switchyard_integration::client::with_header(request, "host", "b.test");
-    connection.send(other).await.assert_problem(400, "bad-request");
-    assert_eq!(connection.get("/a/").await.text(), "one", "other streams go on");
+    let fronts = Fronts::start(&volume).await;
+    for (front, public) in fronts.each() {
+        let mut connection = public.connect_h2c().await;
+        let request = switchyard_integration::client::request("/a/");
+        let other = switchyard_integration::client::with_header(request, "host", "b.test");
+        connection.send(other).await.assert_problem(400, "bad-request");
+        assert_eq!(connection.get("/a/").await.text(), "one", "{front}: other streams go on");
+    }
 }
 
 #[tokio::test]

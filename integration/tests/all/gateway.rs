@@ -3,43 +3,12 @@
 
 use std::time::Duration;
 
-use switchyard_integration::bridge::Bridge;
+use switchyard_integration::bridge::fronts::Fronts;
 use switchyard_integration::bridge::replicas::Replicas;
-use switchyard_integration::client::{Client, Upload, post};
+use switchyard_integration::client::{Upload, post};
 use switchyard_integration::fixtures::{ABORTS, ECHO, hello, lasting};
-use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
-
-/// A router, and a bridge in front of it.
-struct Fronts {
-    replicas: Replicas,
-    bridge: Bridge,
-}
-
-impl Fronts {
-    async fn start(volume: &Volume) -> Self {
-        Self::start_with(volume, &[]).await
-    }
-
-    /// These flags are the router's.
-    async fn start_with(volume: &Volume, flags: &[(&str, u64)]) -> Self {
-        let replicas = Replicas::start_each(volume.root(), 1, |_, builder| {
-            flags.iter().fold(builder, |builder, (name, value)| builder.flag(name, value))
-        });
-        let replicas = replicas.await;
-        let bridge = replicas.start_bridge().await;
-        Self { replicas, bridge }
-    }
-
-    fn router(&self) -> &Router {
-        self.replicas.iter().next().expect("the router runs")
-    }
-
-    fn each(&self) -> [(&'static str, &Client); 2] {
-        [("router", &self.router().public), ("bridge", &self.bridge.forward)]
-    }
-}
 
 /// A node:http server with this listener.
 fn node(listener: &str) -> String {
@@ -382,7 +351,7 @@ async fn a_process_that_answers_wrongly_is_not_called_dead() {
     #[expect(clippy::cast_precision_loss, reason = "a few dozens")]
     let expected = (2 * wrong.len()) as f64;
     assert_eq!(count, Some(expected));
-    let logged = router.log.wait_for(|record| record.to_string().contains("answered wrongly"));
+    let logged = router.log.wait_for(|record| record.to_string().contains("sent an invalid response"));
     let logged = within("the log has it", logged).await.unwrap();
     assert!(logged.to_string().contains("a@"), "{logged}");
 }

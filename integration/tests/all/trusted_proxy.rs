@@ -44,7 +44,7 @@ async fn a_network_that_is_none_is_refused_at_start() {
     let ended = Router::builder(&volume).flag("trusted-proxy", "everybody").run_to_end().await;
     assert_eq!(ended.status.code(), Some(64));
     assert!(
-        ended.log.text().contains("--trusted-proxy: \"everybody\" is no network"),
+        ended.log.text().contains("--trusted-proxy: invalid network \"everybody\""),
         "{}",
         ended.log.text()
     );

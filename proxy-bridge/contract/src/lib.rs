@@ -14,7 +14,9 @@
 //! - [`route`]: a host or a path prefix that leads to a project
 //! - [`secret`]: the shared secret that signs events
 //! - [`settings_file`]: the content of a file that a setting names
+//! - [`suggest`]: suggestions for misspelt words
 //! - [`verifier`]: the ingress's check of signed events
+//! - [`visible`]: text from others, made safe to print
 
 pub mod admin;
 pub mod bounds;
@@ -31,7 +33,9 @@ pub mod publisher;
 pub mod route;
 pub mod secret;
 pub mod settings_file;
+pub mod suggest;
 pub mod verifier;
+pub mod visible;
 
 /// The settings of tests with generated input: always the same, and few enough for every test run.
 #[cfg(test)]

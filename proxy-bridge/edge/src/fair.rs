@@ -1,5 +1,5 @@
-//! Bodies that are copied in turns, whoever makes them: one that comes in single bytes as fast as
-//! it is read takes no more of a thread than others leave it.
+//! Bodies that are copied in turns: a body that comes in single bytes, as fast as it is read, takes
+//! no more of a thread than its share.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,20 +10,21 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::turn::Turn;
 use switchyard_contract::bounds;
 
-/// A body whose small frames are joined as far as they are there, and which lets other tasks have
-/// their turns.
+/// A body whose small frames are joined if they are there already, and which yields to other tasks.
 #[derive(Debug)]
 pub struct FairBody<B: Body> {
     body: B,
     turn: Turn,
-    /// The frame that came while small ones were joined, and is no part of them. Boxed, as it is rare.
-    ahead: Option<Box<Next<B::Error>>>,
+    /// The frame that came while small ones were joined, and is not one of them. Boxed, because it
+    /// is rare.
+    ahead: Option<Box<NextFrame<B::Error>>>,
 }
 
-/// As bodies give it: a frame, an error or the end.
-type Next<E> = Option<Result<Frame<Bytes>, E>>;
+/// The next item of a body: a frame, an error or the end.
+type NextFrame<E> = Option<Result<Frame<Bytes>, E>>;
 
 impl<B: Body<Data = Bytes> + Unpin> FairBody<B> {
+    /// Wraps `body`.
     pub fn new(body: B) -> Self {
         Self { body, turn: Turn::default(), ahead: None }
     }
@@ -33,7 +34,7 @@ impl<B: Body<Data = Bytes> + Unpin> FairBody<B> {
         &self.body
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next<B::Error>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame<B::Error>> {
         let next = Pin::new(&mut self.body).poll_frame(cx);
         match &next {
             Poll::Ready(Some(Ok(frame))) => self.turn.count(frame.data_ref().map_or(0, Bytes::len)),
@@ -65,8 +66,8 @@ impl<B: Body<Data = Bytes> + Unpin> FairBody<B> {
     }
 }
 
-/// The data of a small frame; anything else is given back.
-fn small<E>(next: Next<E>) -> Result<Bytes, Next<E>> {
+/// Returns the data of a small frame, and anything else as an error.
+fn small<E>(next: NextFrame<E>) -> Result<Bytes, NextFrame<E>> {
     match next {
         Some(Ok(frame)) => match frame.into_data() {
             Ok(data) if data.len() < bounds::SMALL_FRAME => Ok(data),
@@ -81,7 +82,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for FairBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next<B::Error>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<NextFrame<B::Error>> {
         let this = self.get_mut();
         if let Some(ahead) = this.ahead.take() {
             return Poll::Ready(*ahead);
@@ -134,7 +135,7 @@ mod tests {
         Fails,
     }
 
-    /// Does what it is told, then ends.
+    /// A body that carries out its steps, then ends.
     #[derive(Debug, Default)]
     struct Scripted {
         steps: VecDeque<Step>,
@@ -147,7 +148,7 @@ mod tests {
         type Data = Bytes;
         type Error = &'static str;
 
-        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next<&'static str>> {
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<NextFrame<&'static str>> {
             let this = &mut *self;
             Poll::Ready(match this.steps.pop_front() {
                 Some(Step::Data(length)) => {
@@ -185,7 +186,7 @@ mod tests {
         FairBody::new(Scripted { steps, knows_its_end, ..Scripted::default() })
     }
 
-    async fn next(body: &mut FairBody<Scripted>) -> Next<&'static str> {
+    async fn next(body: &mut FairBody<Scripted>) -> NextFrame<&'static str> {
         poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
     }
 

@@ -1,5 +1,4 @@
-//! The headers that end at a hop, and those that say where a request came from: for the router and
-//! for whoever forwards to it.
+//! The headers that end at a hop, and those that describe the original client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -14,13 +13,13 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-/// Where Deno's server takes the client's address from.
+/// The header from which Deno's server takes the client's address.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-deno-client-address");
-/// Where Cloudflare's Workers take the client's address from.
+/// The header from which Cloudflare's Workers take the client's address.
 const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 
-/// RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is not one of them any more: it announces fields behind
-/// the body, which are passed on.
+/// The hop-by-hop headers of RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is not
+/// among them any more: it announces fields behind the body, which are passed on.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -30,11 +29,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
-    // RFC 7540, 3.2.1: part of an offer to upgrade.
+    // RFC 7540, 3.2.1: part of an upgrade offer.
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Takes out what is meant for the next hop only, and what `Connection` names as such.
+/// Removes the hop-by-hop headers, and the headers that `Connection` names as such.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> =
@@ -48,8 +47,9 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a request asks to become a WebSocket (RFC 6455, 4.1). Offers of other protocols (`h2c`) are ignored, as
-/// RFC 9110, 7.8 allows; so are those of requests with a body, which would have to be read first.
+/// Returns true if a request asks to become a WebSocket (RFC 6455, 4.1). Offers of other protocols
+/// (`h2c`) are ignored, as RFC 9110, 7.8 allows; so are those of requests with a body, which would
+/// have to be read first.
 pub fn wants_websocket<B>(request: &Request<B>, has_body: bool) -> bool {
     request.headers().contains_key(UPGRADE)
         && request.method() == Method::GET
@@ -58,17 +58,17 @@ pub fn wants_websocket<B>(request: &Request<B>, has_body: bool) -> bool {
         && names_websocket(request.headers())
 }
 
-/// Whether `Connection` and `Upgrade` of a request ask for WebSocket.
+/// Returns true if `Connection` and `Upgrade` of a request ask for a WebSocket.
 pub fn names_websocket(headers: &HeaderMap) -> bool {
     tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) && is_websocket(headers)
 }
 
-/// Whether `Upgrade` names WebSocket, in a request or in the answer 101 to it.
+/// Returns true if `Upgrade` names WebSocket, in a request or in its response 101.
 pub fn is_websocket(headers: &HeaderMap) -> bool {
     tokens(headers, &UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"))
 }
 
-/// Puts back what a switch to WebSocket needs, behind [`drop_hop_by_hop`].
+/// Sets the headers of a switch to WebSocket, which [`drop_hop_by_hop`] has removed.
 pub fn set_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -79,19 +79,19 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// The peers whose word on where a request came from is taken. None by default.
+/// The proxies whose headers about the client are believed. None by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
-/// A text that names no networks.
+/// An invalid list of networks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no network: write CIDR,… as 10.0.0.0/8,fd00::/8, or an address alone")]
+#[error("invalid network {0:?}: expected a list such as 10.0.0.0/8,fd00::/8, or an address alone")]
 pub struct InvalidNetwork(String);
 
 impl FromStr for TrustedProxies {
     type Err = InvalidNetwork;
 
-    /// `10.0.0.0/8,fd00::/8`; an address alone is a network of one.
+    /// Parses `10.0.0.0/8,fd00::/8`. An address alone is a network of one.
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let network = |part: &str| {
@@ -103,54 +103,56 @@ impl FromStr for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// An IPv4 address counts as itself when it comes in IPv6 clothes, as on a listener for both.
+    /// Returns true if `address` is a trusted proxy's. An IPv4-mapped IPv6 address counts as the
+    /// IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// The client at the other end of a connection, in the words of the headers that tell of it.
+/// The client at the other end of a connection, as the headers describe it.
 #[derive(Debug, Clone)]
 pub struct Client {
     peer: SocketAddr,
     local: SocketAddr,
     ip: HeaderValue,
     address: HeaderValue,
-    /// Whom else to believe, when the peer itself is believed.
-    believed: Option<TrustedProxies>,
+    /// All trusted proxies, if the peer itself is one.
+    trusted: Option<TrustedProxies>,
 }
 
 impl Client {
-    /// `local` is the address that it has connected to.
+    /// A client that has connected from `peer` to `local`.
     pub fn new(peer: SocketAddr, local: SocketAddr, trusted: &TrustedProxies) -> Self {
-        let believed = trusted.contains(peer.ip()).then(|| trusted.clone());
-        Self { peer, local, ip: ascii(&peer.ip().to_string()), address: ascii(&peer.to_string()), believed }
+        let trusted = trusted.contains(peer.ip()).then(|| trusted.clone());
+        Self { peer, local, ip: ascii(&peer.ip().to_string()), address: ascii(&peer.to_string()), trusted }
     }
 
-    /// The address that it has connected to.
+    /// The address that the client has connected to.
     pub fn local(&self) -> SocketAddr {
         self.local
     }
 }
 
-/// Says where the request came from: in place of whatever the client said, or, when the client is a
-/// proxy that is trusted, beside it. `host` is the request's [`authority`](crate::target::Host::authority),
-/// `prefix` what was taken off its path.
+/// Sets the headers that describe the client. They replace those of the request, or continue them
+/// if the peer is a trusted proxy. `host` is the request's
+/// [`authority`](crate::target::Host::authority), `prefix` the part that was removed from its path.
 pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValue, prefix: &str) {
-    match &client.believed {
+    match &client.trusted {
         None => {
             headers.insert(FORWARDED_FOR, client.ip.clone());
             headers.insert(CLIENT_ADDRESS, client.address.clone());
             headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
             headers.insert(FORWARDED_HOST, host.clone());
         }
-        Some(trusted) => carry_on(headers, client, trusted, host),
+        Some(trusted) => continue_chain(headers, client, trusted, host),
     }
     headers.insert(header::HOST, host.clone());
     headers.remove(header::FORWARDED);
     headers.remove("x-real-ip");
-    // That is answered here, by the time that the body is read. What else a client expects is for the receiver to know.
+    // The listener itself sends 100 Continue when the body is read. Other expectations are the
+    // receiver's.
     if headers
         .get_all(header::EXPECT)
         .iter()
@@ -164,7 +166,8 @@ pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValu
     };
 }
 
-/// Sets the client's address as Cloudflare does, behind [`set_forwarded`]: in place of whatever the client said.
+/// Sets the client's address as Cloudflare does, in place of the client's own header. To be called
+/// after [`set_forwarded`].
 pub fn set_connecting_ip(headers: &mut HeaderMap) {
     let address = headers.get(CLIENT_ADDRESS).and_then(|address| address.to_str().ok());
     let ip = address.and_then(|address| address.parse::<SocketAddr>().ok()).map(|address| address.ip());
@@ -174,9 +177,9 @@ pub fn set_connecting_ip(headers: &mut HeaderMap) {
     };
 }
 
-/// Keeps what a trusted proxy said, with its own address behind; what it did not say, or not in a way
-/// that is understood, is said in its place.
-fn carry_on(headers: &mut HeaderMap, client: &Client, trusted: &TrustedProxies, host: &HeaderValue) {
+/// Keeps the headers of a trusted proxy, with its own address at the end of the chain. Missing and
+/// invalid ones are set as for any client.
+fn continue_chain(headers: &mut HeaderMap, client: &Client, trusted: &TrustedProxies, host: &HeaderValue) {
     let mut chain: Vec<&str> = tokens(headers, &FORWARDED_FOR).filter(|hop| !hop.is_empty()).collect();
     let address = origin(&chain, client, trusted);
     let peer = client.peer.ip().to_string();
@@ -184,22 +187,23 @@ fn carry_on(headers: &mut HeaderMap, client: &Client, trusted: &TrustedProxies, 
     let chain = HeaderValue::from_str(&chain.join(", ")).unwrap_or_else(|_| client.ip.clone());
     headers.insert(FORWARDED_FOR, chain);
     headers.insert(CLIENT_ADDRESS, address);
-    if !says_one(headers, &FORWARDED_PROTO, |scheme| scheme.parse::<Scheme>().is_ok()) {
+    if !has_one(headers, &FORWARDED_PROTO, |scheme| scheme.parse::<Scheme>().is_ok()) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
-    if !says_one(headers, &FORWARDED_HOST, |host| !host.contains('@') && host.parse::<Authority>().is_ok()) {
+    if !has_one(headers, &FORWARDED_HOST, |host| !host.contains('@') && host.parse::<Authority>().is_ok()) {
         headers.insert(FORWARDED_HOST, host.clone());
     }
 }
 
-fn says_one(headers: &HeaderMap, name: &HeaderName, valid: impl Fn(&str) -> bool) -> bool {
+/// Returns true if `name` is there exactly once, with a valid value.
+fn has_one(headers: &HeaderMap, name: &HeaderName, valid: impl Fn(&str) -> bool) -> bool {
     let mut values = headers.get_all(name).iter();
     let first = values.next().and_then(|value| value.to_str().ok());
     first.is_some_and(valid) && values.next().is_none()
 }
 
-/// The last address in the chain that is no trusted proxy's; who is before it may have been made up.
-/// Nobody said its port: 0.
+/// Returns the last address in the chain that is not a trusted proxy's, with port 0, which is
+/// unknown. Addresses before it may be made up.
 fn origin(chain: &[&str], client: &Client, trusted: &TrustedProxies) -> HeaderValue {
     let mut last = None;
     for hop in chain.iter().rev() {
@@ -212,7 +216,7 @@ fn origin(chain: &[&str], client: &Client, trusted: &TrustedProxies) -> HeaderVa
     last.map_or_else(|| client.address.clone(), |address| ascii(&SocketAddr::new(address, 0).to_string()))
 }
 
-/// Some proxies write a port behind the address.
+/// Returns the address of a hop. Some proxies add a port.
 fn address_of(hop: &str) -> Option<IpAddr> {
     let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
     hop.parse().or_else(|_| with_port()).ok()

@@ -1,10 +1,9 @@
-//! Where requests of HTTP/1 begin and end. hyper's parser is lenient (a bare line feed, a
-//! `Transfer-Encoding` that silences a `Content-Length`) and shows only what came out of it; whoever stands
-//! in front may have read the same bytes otherwise, and that is how requests are smuggled. So
-//! what can be read in two ways never reaches hyper.
+//! The boundaries of HTTP/1 requests. hyper's parser is lenient (a bare line feed, a
+//! `Transfer-Encoding` that overrides a `Content-Length`) and shows only its result; a proxy in
+//! front may have read the same bytes in another way, which is how requests are smuggled. Therefore
+//! ambiguous bytes never reach hyper.
 //!
-//! A head that is unambiguous, and that hyper would refuse or misunderstand all the same, is rewritten: see
-//! [`rewrite`].
+//! An unambiguous head that hyper would refuse or misunderstand is rewritten: see [`rewrite`].
 
 use std::mem::MaybeUninit;
 
@@ -16,66 +15,73 @@ use switchyard_contract::bounds::MAX_HEADERS;
 
 mod rewrite;
 
-/// Room on the stack for the headers that nearly all heads have at most. Others are parsed once more.
+/// Headers that have room on the stack, which is enough for nearly all heads. Larger heads are
+/// parsed once more.
 const USUAL_HEADERS: usize = 100;
 
-/// The most that hyper takes of the trailers behind a chunked body, in bytes.
+/// The largest trailers behind a chunked body that hyper accepts, in bytes.
 const MAX_TRAILERS: usize = 16 * 1024;
 
-/// A chunk's size with its extensions, which nobody uses, in bytes.
+/// The longest line with a chunk's size and its extensions (which nobody uses), in bytes.
 const MAX_CHUNK_LINE: usize = 256;
 
-/// More than 2^60 bytes are in no chunk; sixteen digits could overflow once another one follows.
+/// The most digits of a chunk's size: fifteen stand for up to 2^60 bytes, seventeen would overflow.
 const MAX_CHUNK_DIGITS: usize = 15;
 
-/// The first line of HTTP/2, sent so that it cannot be taken for a request.
+/// The client preface of HTTP/2, which is not a valid HTTP/1 request (RFC 9113, 3.4).
 const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
-/// What comes next on a connection.
+/// The next part of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum NextPart {
     Head,
-    /// So many bytes of a body of known length.
+    /// The rest of a body of known length, in bytes.
     Body(u64),
     ChunkSize,
     Chunk(u64),
     ChunkEnd,
     Trailers,
-    /// No more requests of HTTP/1: HTTP/2, or a WebSocket.
+    /// HTTP/2 or a WebSocket, until the connection's end.
     Opaque,
 }
 
-/// Follows the requests on one connection.
+/// The state of one connection between its bytes.
 #[derive(Debug)]
 pub struct Framing {
-    next: Next,
-    /// How much of an incomplete head has been searched for its end.
+    next: NextPart,
+    /// The number of bytes of an incomplete head that have been searched for its end.
     searched: usize,
-    /// Where its last line began.
+    /// The offset of the last line in an incomplete head.
     line: usize,
+    /// Heads that have been passed on.
     heads: u64,
     max_head: usize,
 }
 
-/// Why not all of what was looked at is passed on as it is.
+/// The reason why not all bytes are passed on as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// The rest is the beginning of something: it is to be shown again, with more behind it.
+    /// The rest is an incomplete part, which has to be shown again with the bytes behind it.
     Incomplete,
-    /// The rest is not served.
+    /// The rest is refused.
     Refused(Refusal),
-    /// The next head, of `length` bytes, is passed on as `by`. What is behind it has not been looked at.
-    Replaced { length: usize, by: Vec<u8> },
+    /// The next head is replaced. The bytes behind it have not been looked at.
+    Replaced {
+        /// The length of the head, in bytes.
+        length: usize,
+        /// The head that is passed on.
+        by: Vec<u8>,
+    },
 }
 
-/// The meaning of a head.
+/// The result of reading a head.
 struct Head {
-    next: Next,
-    /// What hyper is given in its place.
+    next: NextPart,
+    /// The head that hyper gets instead.
     rewritten: Option<Vec<u8>>,
 }
 
-/// Why [`Framing::look`] stops, before it knows where.
+/// The reason why [`Framing::look`] stops, without the offset.
 enum Halt {
     Refused(Refusal),
     Replaced { length: usize, by: Vec<u8> },
@@ -88,40 +94,40 @@ impl From<Refusal> for Halt {
 }
 
 impl Framing {
-    /// `max_head` bounds a head, and the trailers of a chunked body, in bytes.
+    /// A new connection. `max_head` limits heads and trailers, in bytes.
     pub fn new(max_head: usize) -> Self {
-        Self { next: Next::Head, searched: 0, line: 0, heads: 0, max_head }
+        Self { next: NextPart::Head, searched: 0, line: 0, heads: 0, max_head }
     }
 
-    /// How many heads have been passed on.
+    /// The number of heads that have been passed on.
     pub fn heads(&self) -> u64 {
         self.heads
     }
 
-    /// Whether the next byte belongs to a new request.
+    /// Returns true if the next byte belongs to a new request.
     pub fn is_between_requests(&self) -> bool {
-        self.next == Next::Head
+        self.next == NextPart::Head
     }
 
-    /// Whether the rest of the connection is none of this module's business.
+    /// Returns true if the rest of the connection is not HTTP/1.
     pub fn is_opaque(&self) -> bool {
-        self.next == Next::Opaque
+        self.next == NextPart::Opaque
     }
 
-    /// Looks at `bytes`. Returns how many of them, from the front, are passed on as they are, and what is to be
-    /// done with the rest.
+    /// Reads `bytes`. Returns how many of them, from the front, may be passed on, and the reason
+    /// why the rest may not.
     pub fn look(&mut self, bytes: &[u8]) -> (usize, Stop) {
         let mut passed = 0;
         while passed < bytes.len() {
             let rest = &bytes[passed..];
             let whole = match self.next {
-                Next::Head => self.head(rest),
-                Next::ChunkSize => self.chunk_size(rest).map_err(Halt::from),
-                Next::ChunkEnd => self.chunk_end(rest).map_err(Halt::from),
-                Next::Trailers => self.trailers(rest).map_err(Halt::from),
-                Next::Body(left) => Ok(self.part(rest, left, Next::Body, Next::Head)),
-                Next::Chunk(left) => Ok(self.part(rest, left, Next::Chunk, Next::ChunkEnd)),
-                Next::Opaque => Ok(rest.len()),
+                NextPart::Head => self.head(rest),
+                NextPart::ChunkSize => self.chunk_size(rest).map_err(Halt::from),
+                NextPart::ChunkEnd => self.chunk_end(rest).map_err(Halt::from),
+                NextPart::Trailers => self.trailers(rest).map_err(Halt::from),
+                NextPart::Body(left) => Ok(self.part(rest, left, NextPart::Body, NextPart::Head)),
+                NextPart::Chunk(left) => Ok(self.part(rest, left, NextPart::Chunk, NextPart::ChunkEnd)),
+                NextPart::Opaque => Ok(rest.len()),
             };
             match whole {
                 Ok(0) => break,
@@ -133,7 +139,7 @@ impl Framing {
         (passed, Stop::Incomplete)
     }
 
-    fn part(&mut self, rest: &[u8], left: u64, more: fn(u64) -> Next, then: Next) -> usize {
+    fn part(&mut self, rest: &[u8], left: u64, more: fn(u64) -> NextPart, then: NextPart) -> usize {
         let length = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
         let left = left - length as u64;
         self.next = if left == 0 { then } else { more(left) };
@@ -141,7 +147,7 @@ impl Framing {
     }
 
     fn head(&mut self, rest: &[u8]) -> Result<usize, Halt> {
-        // RFC 9112, 2.2: an empty line before a request is overlooked.
+        // RFC 9112, 2.2: an empty line before a request is ignored.
         if rest.starts_with(b"\r\n") {
             self.searched = 0;
             return Ok(2);
@@ -155,7 +161,7 @@ impl Framing {
         let Some(end) = self.end_of_lines(rest, self.max_head)? else { return Ok(0) };
         let head = &rest[..end];
         let Head { next, rewritten } = if self.heads == 0 && head == HTTP_2 {
-            Head { next: Next::Opaque, rewritten: None }
+            Head { next: NextPart::Opaque, rewritten: None }
         } else {
             read(head)?
         };
@@ -167,14 +173,14 @@ impl Framing {
         }
     }
 
-    /// Where the empty line ends, if it is there.
+    /// Returns the offset behind the empty line that ends a head or trailers, if it is there.
     fn end_of_lines(&mut self, rest: &[u8], most: usize) -> Result<Option<usize>, Refusal> {
         let within = &rest[..rest.len().min(most)];
         let from = self.searched;
         for feed in memchr_iter(b'\n', &within[from..]) {
             let feed = from + feed;
             let text = &within[self.line..feed];
-            if self.line == 0 && self.next == Next::Head {
+            if self.line == 0 && self.next == NextPart::Head {
                 check_first_line(text)?;
             }
             self.line = feed + 1;
@@ -191,7 +197,7 @@ impl Framing {
         if rest.len() >= most { Err(Refusal::HeadTooLarge) } else { Ok(None) }
     }
 
-    /// The line with a chunk's size. Extensions may be there, and mean nothing.
+    /// Reads the line with a chunk's size. Extensions are ignored.
     fn chunk_size(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
         let within = &rest[..rest.len().min(MAX_CHUNK_LINE)];
         let Some(feed) = memchr(b'\n', within) else {
@@ -210,7 +216,7 @@ impl Framing {
         }
         let digit = |byte: &u8| u64::from(char::from(*byte).to_digit(16).unwrap_or_default());
         let size = digits.iter().fold(0, |size, byte| size << 4 | digit(byte));
-        self.next = if size == 0 { Next::Trailers } else { Next::Chunk(size) };
+        self.next = if size == 0 { NextPart::Trailers } else { NextPart::Chunk(size) };
         Ok(feed + 1)
     }
 
@@ -218,7 +224,7 @@ impl Framing {
         match rest {
             [b'\r'] => Ok(0),
             [b'\r', b'\n', ..] => {
-                self.next = Next::ChunkSize;
+                self.next = NextPart::ChunkSize;
                 Ok(2)
             }
             _ => Err(Refusal::ChunkEnd),
@@ -237,14 +243,15 @@ impl Framing {
                 }
                 parsed => parsed,
             };
-            parsed.map_err(|error| why(error, lines))?;
+            parsed.map_err(|error| refusal(error, lines))?;
         }
-        self.next = Next::Head;
+        self.next = NextPart::Head;
         Ok(end)
     }
 }
 
-/// Refuses what is no request of HTTP/1 as soon as its first line is there: a client of HTTP/0.9 sends no other.
+/// Refuses anything but HTTP/1 as soon as the first line is complete: an HTTP/0.9 client sends no
+/// other line.
 fn check_first_line(line: &[u8]) -> Result<(), Refusal> {
     let Some(text) = line.strip_suffix(b"\r") else { return Ok(()) };
     if text.ends_with(b" HTTP/1.1") || text.ends_with(b" HTTP/1.0") || text == b"PRI * HTTP/2.0" {
@@ -253,7 +260,7 @@ fn check_first_line(line: &[u8]) -> Result<(), Refusal> {
     Err(if text.contains(&b'\r') { Refusal::BareCarriageReturn } else { Refusal::RequestLine })
 }
 
-/// What a head announces.
+/// Reads a complete head.
 fn read(head: &[u8]) -> Result<Head, Refusal> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
     let read = match read_into(head, &mut usual) {
@@ -262,25 +269,29 @@ fn read(head: &[u8]) -> Result<Head, Refusal> {
         }
         read => read,
     };
-    read.map_err(|error| why(error, head))?
+    read.map_err(|error| refusal(error, head))?.result
 }
 
-fn read_into<'h>(
-    head: &'h [u8],
-    headers: &mut [MaybeUninit<Header<'h>>],
-) -> Result<Result<Head, Refusal>, httparse::Error> {
+/// A head that httparse could parse.
+struct Parsed {
+    /// The head, unless it breaks a rule that httparse does not check.
+    result: Result<Head, Refusal>,
+}
+
+fn read_into<'h>(head: &'h [u8], headers: &mut [MaybeUninit<Header<'h>>]) -> Result<Parsed, httparse::Error> {
     let mut request = Request::new(&mut []);
     let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, head, headers)?;
-    Ok(match parsed {
-        Status::Complete(length) if length == head.len() => announced(&request, head),
+    let result = match parsed {
+        Status::Complete(length) if length == head.len() => interpret(&request, head),
         _ => Err(Refusal::RequestLine),
-    })
+    };
+    Ok(Parsed { result })
 }
 
-fn announced(request: &Request<'_, '_>, head: &[u8]) -> Result<Head, Refusal> {
+fn interpret(request: &Request<'_, '_>, head: &[u8]) -> Result<Head, Refusal> {
     let (mut length, mut encoded, mut upgrade) = (None, false, false);
     for header in request.headers.iter() {
-        // By length first: a comparison of one number for most headers.
+        // The length comes first: one comparison of numbers is enough for most headers.
         match header.name.len() {
             7 if header.name.eq_ignore_ascii_case("upgrade") => upgrade = true,
             14 if header.name.eq_ignore_ascii_case("content-length") => {
@@ -301,13 +312,13 @@ fn announced(request: &Request<'_, '_>, head: &[u8]) -> Result<Head, Refusal> {
     let body = match (length, encoded) {
         (Some(_), true) => return Err(Refusal::LengthAndEncoding),
         (None, true) if request.version == Some(0) => return Err(Refusal::EncodingInOld),
-        (None, true) => Next::ChunkSize,
-        (None | Some(0), false) => Next::Head,
-        (Some(length), false) => Next::Body(length),
+        (None, true) => NextPart::ChunkSize,
+        (None | Some(0), false) => NextPart::Head,
+        (Some(length), false) => NextPart::Body(length),
     };
-    let websocket = upgrade && body == Next::Head && rewrite::wants_websocket(request);
-    // The service closes the connection if it does not become something else.
-    let next = if websocket || request.method == Some("CONNECT") { Next::Opaque } else { body };
+    let websocket = upgrade && body == NextPart::Head && rewrite::wants_websocket(request);
+    // The service closes the connection if protocols are not switched.
+    let next = if websocket || request.method == Some("CONNECT") { NextPart::Opaque } else { body };
     let rewritten = rewrite::rewritten(request, head, upgrade && !websocket);
     Ok(Head { next, rewritten })
 }
@@ -321,15 +332,15 @@ fn number(value: &[u8]) -> Result<u64, Refusal> {
     text.and_then(|text| text.parse().ok()).ok_or(Refusal::Length)
 }
 
-/// httparse says what is wrong, but not why: an answer should.
+/// Returns the rule behind a parse error, which httparse does not name.
 #[cold]
-fn why(error: httparse::Error, lines: &[u8]) -> Refusal {
+fn refusal(error: httparse::Error, lines: &[u8]) -> Refusal {
     use httparse::Error::{HeaderName, HeaderValue, Token, TooManyHeaders};
     let stray = memchr_iter(b'\r', lines).any(|at| lines.get(at + 1) != Some(&b'\n'));
     let folded = memchr_iter(b'\n', lines).any(|at| matches!(lines.get(at + 1), Some(b' ' | b'\t')));
     match error {
         TooManyHeaders => Refusal::HeadTooLarge,
-        Token if beyond_utf8(lines) => Refusal::Target,
+        Token if is_not_utf8(lines) => Refusal::Target,
         _ if stray => Refusal::BareCarriageReturn,
         HeaderName | HeaderValue if folded => Refusal::FoldedLine,
         HeaderName => Refusal::HeaderName,
@@ -338,7 +349,7 @@ fn why(error: httparse::Error, lines: &[u8]) -> Refusal {
     }
 }
 
-fn beyond_utf8(head: &[u8]) -> bool {
+fn is_not_utf8(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     std::str::from_utf8(line).is_err()
 }

@@ -1,13 +1,12 @@
-//! A client's connection as hyper sees it: only whole heads of requests that can be read in one way, and
-//! writes that end. What [`Framing`] refuses is turned into the refusal's answer, and a client that was
-//! answered in the middle of its request gets to read that.
+//! A client's connection as hyper sees it: only whole and unambiguous heads of requests, and writes
+//! that end in time. A request that [`Framing`] refuses gets the refusal as its response, and a
+//! client that gets a response in the middle of its request can read it to the end.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,91 +17,98 @@ use tokio::time::{Sleep, sleep};
 
 use super::framing::{Framing, Stop};
 use super::lingering::LingeringClose;
+use super::problem::Problem;
 use super::refusal::Refusal;
 use super::turn::Turn;
 
-/// Read at once where hyper offers less room (its look at the first bytes has 24): more than most heads.
+/// The size of one read where hyper's buffer has less room (24 bytes for the first ones): more than
+/// most heads.
 const PIECE: usize = 2048;
 
-/// What hyper is given in place of a head that is refused, so that it answers when it is that one's turn.
+/// The head that hyper gets in place of a refused one, so that the refusal is sent after the
+/// responses before it.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StreamLimits {
     /// The largest head of a request, in bytes.
     pub max_head: usize,
-    /// From a head's first byte (for the first one, from connecting) to its end.
+    /// The time from a head's first byte (for the first head: from connecting) to its end.
     pub head_timeout: Duration,
-    /// The longest time in which a client takes nothing of its answer.
+    /// The longest time for which a client takes nothing of its response.
     pub write_timeout: Duration,
 }
 
 /// The state that [`GuardedStream`] and the service of its connection share.
 #[derive(Debug, Default)]
 pub struct ConnState {
-    /// The number of the request that is refused, and why.
+    /// The number of the refused request, and the reason.
     refused: OnceLock<(u64, Refusal)>,
-    /// Requests that were counted in by [`ConnState::begin`].
+    /// Requests that [`ConnState::begin`] has counted.
     begun: AtomicU64,
-    /// Answers that have begun.
+    /// Responses that have begun.
     answered: AtomicU64,
-    /// Protocols were switched.
+    /// The connection has switched protocols.
     switched: AtomicBool,
 }
 
 impl ConnState {
-    /// Why the connection's request of that number, from 0, is not to be served.
+    /// Returns the reason why the connection's request of that number, from 0, is refused.
     pub fn refusal(&self, number: u64) -> Option<Refusal> {
         self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, refusal)| *refusal)
     }
 
-    /// Counts a request of a connection in that answers one after the other. Returns why it is not to be
-    /// served, if it is not.
+    /// Counts a request, on a connection that has one request at a time. Returns the reason if it
+    /// is refused.
     pub fn begin(&self) -> Option<Refusal> {
         self.refusal(self.begun.fetch_add(1, Relaxed))
     }
 
-    /// An answer begins.
+    /// Counts a response that begins.
     pub fn answer(&self) {
         self.answered.fetch_add(1, Relaxed);
     }
 
-    /// From here on the connection is a WebSocket's.
+    /// Notes that the connection has become a WebSocket: a client may pause as long as it wants.
     pub fn switch(&self) {
         self.switched.store(true, Relaxed);
     }
 }
 
-/// A connection of a client, from its first byte to its last. `K` is kept as long as it is open.
+/// A client's connection, from its first byte to its last. `K` is a permit that is held as long as
+/// it is open.
 #[derive(Debug)]
 pub struct GuardedStream<K> {
     stream: TcpStream,
     framing: Framing,
     state: Arc<ConnState>,
-    /// Read, and not passed on yet: for want of room, or because it is part of something.
+    /// Bytes that were read and not passed on yet: for lack of room, or because they are part of a
+    /// head.
     held: BytesMut,
-    /// How much of it may be passed on.
+    /// The number of held bytes that may be passed on.
     admitted: usize,
-    /// What comes in place of so many bytes behind that.
+    /// The length of the head behind the admitted bytes, and the head that is passed on instead.
     replacement: Option<(usize, Vec<u8>)>,
-    /// A head in another form, to be passed on before anything of what is held.
+    /// A rewritten head, passed on before the held bytes.
     rewritten: Bytes,
-    /// What is held has not been looked at.
+    /// The framing has not seen the held bytes.
     unseen: bool,
-    /// When the head that has begun must be complete.
+    /// The deadline of the head that has begun.
     head_until: Option<Pin<Box<Sleep>>>,
-    /// When something must have been written.
+    /// The deadline of the current write.
     write_until: Option<Pin<Box<Sleep>>>,
     close: Option<LingeringClose>,
-    limits: Limits,
+    limits: StreamLimits,
     turn: Turn,
+    /// The client has ended its direction.
     ended: bool,
-    _kept: K,
+    _permit: K,
 }
 
 impl<K> GuardedStream<K> {
-    pub fn new(stream: TcpStream, limits: Limits, kept: K) -> (Self, Arc<ConnState>) {
+    /// Guards `stream`. Returns the state that the connection's service needs as well.
+    pub fn new(stream: TcpStream, limits: StreamLimits, permit: K) -> (Self, Arc<ConnState>) {
         let state = Arc::new(ConnState::default());
         let guarded = Self {
             stream,
@@ -119,12 +125,12 @@ impl<K> GuardedStream<K> {
             limits,
             turn: Turn::default(),
             ended: false,
-            _kept: kept,
+            _permit: permit,
         };
         (guarded, state)
     }
 
-    /// Reads into hyper's buffer, and takes back what is incomplete.
+    /// Reads into hyper's buffer, and takes back an incomplete part at the end.
     fn read_in_place(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
@@ -133,11 +139,11 @@ impl<K> GuardedStream<K> {
         let (passed, stop) = self.framing.look(read);
         self.held.extend_from_slice(&read[passed..]);
         buffer.set_filled(before + passed);
-        self.stopped(stop);
+        self.on_stop(stop);
         Poll::Ready(Ok(()))
     }
 
-    /// Reads behind what is incomplete.
+    /// Reads behind the held bytes.
     fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut piece = [MaybeUninit::uninit(); PIECE];
         let mut piece = ReadBuf::uninit(&mut piece);
@@ -148,16 +154,17 @@ impl<K> GuardedStream<K> {
         Poll::Ready(Ok(()))
     }
 
-    /// Looks at what is held, of which nothing is admitted.
+    /// Shows the held bytes to the framing. None of them is admitted yet.
     fn admit(&mut self) {
         self.unseen = false;
         let (passed, stop) = self.framing.look(&self.held);
         self.admitted = passed;
-        self.stopped(stop);
+        self.on_stop(stop);
     }
 
-    /// `held` has, behind what is admitted, what [`Framing::look`] stopped at.
-    fn stopped(&mut self, stop: Stop) {
+    /// Acts on the bytes at which [`Framing::look`] stopped. They are held, behind the admitted
+    /// ones.
+    fn on_stop(&mut self, stop: Stop) {
         match stop {
             Stop::Incomplete => {}
             Stop::Refused(refusal) => {
@@ -168,7 +175,7 @@ impl<K> GuardedStream<K> {
         }
     }
 
-    /// Passes on what may be. Returns whether there was anything.
+    /// Passes admitted bytes on. Returns false if there are none.
     fn pass(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         if self.admitted > 0 {
             let length = self.admitted.min(buffer.remaining());
@@ -176,7 +183,7 @@ impl<K> GuardedStream<K> {
             self.held.advance(length);
             self.admitted -= length;
             if self.held.is_empty() {
-                // Many connections are idle most of the time.
+                // Most connections are idle most of the time, and need no buffer then.
                 self.held = BytesMut::new();
             }
             return true;
@@ -191,25 +198,26 @@ impl<K> GuardedStream<K> {
         length > 0
     }
 
-    /// From here on nothing of the client's is passed on. `held` has what comes before, all of it admitted.
+    /// Passes nothing more of the client's on. `held` has the bytes before, all of them admitted.
     fn refuse(&mut self, refusal: Refusal) {
         if self.framing.is_between_requests() {
             let _ = self.state.refused.set((self.framing.heads(), refusal));
             self.held.extend_from_slice(STAND_IN);
             self.admitted = self.held.len();
         } else {
-            // The body's, whose request has been passed on: it is never completed. hyper answers nothing
-            // then, so it is done here, unless it has begun to.
+            // The refused bytes belong to a body whose head has been passed on. hyper sends no
+            // response to an incomplete request, so the refusal is sent here, unless a response has
+            // begun.
             let begun =
                 self.state.answered.load(Relaxed) >= self.framing.heads() || self.write_until.is_some();
-            let answer = if begun { Vec::new() } else { refusal.to_http() };
+            let answer = if begun { Vec::new() } else { response(refusal) };
             self.held.clear();
             self.admitted = 0;
             self.close = Some(LingeringClose::new(&answer));
         }
     }
 
-    /// Whether a head has taken too long: one that has begun, or the connection's first.
+    /// Returns true if a head has taken too long: one that has begun, or the connection's first.
     fn is_head_late(&mut self, cx: &mut Context<'_>) -> bool {
         let awaited = !self.held.is_empty() || self.framing.heads() == 0;
         if !(awaited && self.framing.is_between_requests()) {
@@ -220,7 +228,7 @@ impl<K> GuardedStream<K> {
         self.head_until.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx).is_ready()
     }
 
-    /// What a write came to; a client that takes nothing for long is given up.
+    /// Returns the result of a write. Fails if the client has taken nothing for too long.
     fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_until = None;
@@ -231,6 +239,19 @@ impl<K> GuardedStream<K> {
         }
         written
     }
+}
+
+/// Returns a refusal as a whole HTTP/1.1 response, for a connection that hyper has given up.
+fn response(refusal: Refusal) -> Vec<u8> {
+    let status = refusal.status();
+    let mut text = Problem::from(refusal).titled(refusal.title()).to_json();
+    text.push('\n');
+    let length = text.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+         connection: close\r\ncontent-length: {length}\r\n\r\n{text}"
+    )
+    .into_bytes()
 }
 
 impl<K: Unpin> AsyncRead for GuardedStream<K> {
@@ -253,8 +274,8 @@ impl<K: Unpin> AsyncRead for GuardedStream<K> {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
             if this.state.refused.get().is_some() {
-                // The answer is on its way, and closes the connection. To read on could tell hyper of an
-                // end that keeps it from answering.
+                // The refusal is on its way, and closes the connection. Reading on could find the
+                // client's end, which keeps hyper from sending the refusal.
                 return Poll::Pending;
             }
             ready!(this.turn.poll_begin(cx));
@@ -265,7 +286,8 @@ impl<K: Unpin> AsyncRead for GuardedStream<K> {
                 this.turn.end();
                 if this.is_head_late(cx) {
                     if this.held.is_empty() {
-                        // The client has not asked for anything, so there is nothing to answer.
+                        // The client has sent no part of a request, so there is nothing to respond
+                        // to.
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
                     this.held.clear();

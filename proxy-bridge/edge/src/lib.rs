@@ -1,5 +1,6 @@
 //! The HTTP parts of the listeners of router and bridge.
 //!
+//! - [`accept`]: the next connection of a listener, whatever goes wrong with single ones
 //! - [`connections`]: a limit on connections, with room for health checks
 //! - [`fair`]: a body that is copied in turns with others
 //! - [`forwarded`]: the headers that end at a hop, and those that describe the original client
@@ -7,14 +8,20 @@
 //! - [`gate`]: the checks in front of listeners that accept commands
 //! - [`guarded`]: a client connection that passes only unambiguous requests to hyper
 //! - [`lingering`]: the end of a connection whose client may still be sending
-//! - [`refusal`]: the reason and the answer for a refused request
+//! - [`listener`]: a public listener, with its threads and the limits on its clients
+//! - [`pool`]: connections to the servers behind, kept for the next request
+//! - [`problem`]: the documents in which a listener reports its own errors
+//! - [`refusal`]: the reason and the response for a refused request
+//! - [`request_id`]: request ids that logs can show
 //! - [`routes`]: the project that a request is for
 //! - [`sse`]: a parser of server-sent events
 //! - [`target`]: the canonical form of a request's host and path
+//! - [`throttle`]: log lines about frequent events, one per interval
 //! - [`tunnel`]: the bytes of two connections, copied both ways after a protocol switch
 //! - [`upload`]: a request body with limits on its size and pace
-//! - [`upstream`]: a connection to a server behind, and the errors of its answers
+//! - [`upstream`]: a connection to a server behind, and the errors of its responses
 
+pub mod accept;
 pub mod connections;
 pub mod fair;
 pub mod forwarded;
@@ -22,10 +29,15 @@ pub mod framing;
 pub mod gate;
 pub mod guarded;
 pub mod lingering;
+pub mod listener;
+pub mod pool;
+pub mod problem;
 pub mod refusal;
+pub mod request_id;
 pub mod routes;
 pub mod sse;
 pub mod target;
+pub mod throttle;
 pub mod tunnel;
 mod turn;
 pub mod upload;

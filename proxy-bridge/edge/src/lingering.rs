@@ -1,5 +1,5 @@
-//! The end of a connection whose client may still be sending. Were it closed at once, the kernel would
-//! answer what is still coming with a reset, and the client could lose the answer that it was sent.
+//! The end of a connection whose client may still be sending. If it were closed at once, the kernel
+//! would answer further bytes with a reset, and the client could lose the response.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,19 +14,22 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::upload::MIN_RATE;
 
-/// The most time that a client is listened to after its answer. nginx's `lingering_time`.
+/// The longest time for which a client is read from after its response. nginx's `lingering_time`.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// The longest pause of a client meanwhile: one that has its answer hangs up at once. nginx's `lingering_timeout`.
+/// The longest pause of a client meanwhile: one that has its response hangs up at once. nginx's
+/// `lingering_timeout`.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The most that is read and thrown away, in bytes: what a fast line brings in a few seconds.
+/// The most bytes that are read and dropped: a few seconds of a fast line.
 const BYTES: u64 = 1 << 30;
 
-/// Read at once, in bytes: on the stack, and large enough for the kernel's part not to weigh.
+/// The size of one read, in bytes: fits on the stack, and large enough to make system calls cheap
+/// in comparison.
 const PIECE: usize = 16 * 1024;
 
-/// Sends the last bytes, says that they were the last, and goes on reading until the client hangs up.
+/// Sends the last bytes, ends the outgoing direction, and goes on reading until the client hangs
+/// up.
 #[derive(Debug)]
 pub struct LingeringClose {
     unsent: BytesMut,
@@ -38,18 +41,19 @@ pub struct LingeringClose {
 }
 
 impl LingeringClose {
+    /// Ends a connection after `unsent`.
     pub fn new(unsent: &[u8]) -> Self {
         let until = Box::pin(sleep(LINGER));
         Self { unsent: unsent.into(), shut: false, begun: Instant::now(), until, pause: None, left: BYTES }
     }
 
-    /// Whether the client only drips: it has to be as fast as with a body that is wanted.
+    /// Returns true if the client only drips: the minimum rate is that of request bodies.
     fn is_slow(&self) -> bool {
         let earned = Duration::from_secs((BYTES - self.left) / MIN_RATE);
         self.begun.elapsed() > PAUSE + earned
     }
 
-    /// Ready when the connection can be dropped.
+    /// Returns ready when the connection can be dropped.
     pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<()> {
         if self.until.as_mut().poll(cx).is_ready() || ready!(self.poll_send(cx, stream)).is_err() {
             return Poll::Ready(());

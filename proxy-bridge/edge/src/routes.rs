@@ -1,22 +1,24 @@
-//! The project that a request is for. One rule for the routers and for the bridge that forwards to
-//! them.
+//! The project that a request is for, by one rule for the routers and for the bridge that forwards
+//! to them.
 //!
-//! Routing is a boundary between projects: nobody gets the requests of another project by claiming
-//! its host or its path. A request is looked up by its host, and by its path where the host belongs
-//! to nobody. In both steps the first of these that applies has it:
+//! Routing is a boundary between projects: no project gets the requests of another one by claiming
+//! its host or its path. A request is looked up by its host, and by its path if the host belongs to
+//! no project. In both steps, the first of these rules that applies decides:
 //!
 //! 1. **The operator's policy.** A host that the policy assigns belongs to that project alone, with
-//!    all its paths and whether that claims it or not. An assigned prefix goes to its project once
-//!    that claims it.
-//! 2. **Names.** The first label of the host is the label of a project ([`ProjectName::label`]), or the first segment
-//!    of the path its name: the request is for that one, and no claim without the policy's word changes it. Of several
-//!    projects with one label the one that was known first has the host.
-//! 3. **Claims**, in the order in which they were made ([`Claim::since`]). A claimed host has all its
-//!    paths. Below a claimed prefix only an earlier claim of a longer one counts. What several
-//!    projects have claimed at the same moment goes to none of them: see [`Routes::conflicts`].
+//!    all its paths, even without a claim. An assigned prefix belongs to its project once the
+//!    project claims it.
+//! 2. **Names.** If the first label of the host is the label of a project ([`ProjectName::label`]),
+//!    or the first segment of the path is its name, the request is for that project, and only the
+//!    policy changes this. Of several projects with one label, the one that was known first has the
+//!    host.
+//! 3. **Claims**, in the order in which they were made ([`Claim::since`]). A claimed host includes
+//!    all its paths. Below a claimed prefix, only an earlier claim of a longer prefix counts. A
+//!    route that several projects have claimed at the same moment belongs to none of them: see
+//!    [`Routes::conflicts`].
 //!
-//! No project is named by the host of an IP address, by labels of digits alone, nor by `localhost`
-//! and `www`: these hosts are everybody's, and lead to projects by path.
+//! IP addresses, labels of digits alone, `localhost` and `www` are not names of projects: these
+//! hosts are shared, and lead to projects by path.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use jiff::Timestamp;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
 pub use self::assignments::{Assignments, Owner, Pattern};
-use self::claimants::{Claimant, Claimants, Top};
+use self::claimants::{Claimant, Claimants, TopClaim};
 pub use self::conflicts::{Conflict, Reason, Rival};
 use self::labels::Labels;
 use self::prefixes::Prefixes;
@@ -40,12 +42,12 @@ mod conflicts;
 mod labels;
 mod prefixes;
 
-/// The projects that are known, each with the value that is held of it, and the ways to them. A clone
-/// shares all with the original: it costs nothing, and a change of one project costs no more among
-/// thousands than among a few.
+/// The known projects, each with a value, and the routes to them. A clone shares everything with
+/// the original: it costs nothing, and changing one project takes no longer among thousands than
+/// among a few.
 #[derive(Debug, Clone)]
 pub struct Routes<T> {
-    projects: HashTrieMapSync<ProjectName, Arc<Known<T>>>,
+    projects: HashTrieMapSync<ProjectName, Arc<RoutedProject<T>>>,
     labels: Labels,
     hosts: HashTrieMapSync<String, Claimants>,
     /// The claimed hosts in order: those with the same first label are neighbours.
@@ -55,39 +57,40 @@ pub struct Routes<T> {
 }
 
 #[derive(Debug)]
-struct Known<T> {
+struct RoutedProject<T> {
     value: T,
     claims: Box<[Claim]>,
 }
 
 /// The result of one step of the lookup.
 #[derive(Debug)]
-enum Way<'a, T> {
-    /// To a project; `length` bytes of the path led to it. `known` is there where it was looked up by its name.
-    To { project: &'a ProjectName, known: Option<&'a Known<T>>, length: usize, by: By },
-    /// Several projects have claimed it at the same moment.
+enum Resolution<'a, T> {
+    /// A project, to which `length` bytes of the path lead. `known` is set if the project was found
+    /// by its name.
+    To { project: &'a ProjectName, known: Option<&'a RoutedProject<T>>, length: usize, by: Rule },
+    /// Several projects have claimed the route at the same moment.
     Contested { one: &'a ProjectName, other: &'a ProjectName, since: Timestamp },
-    /// The policy assigns it to a project that is not asked for by it.
+    /// The policy assigns the route to a project that is not known.
     Reserved,
-    /// The step says nothing.
+    /// No rule applies.
     Open,
 }
 
-/// The reason for which a request is a project's.
+/// The rule that leads to a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum Rule {
     Assignment,
     Name,
     Claim(Timestamp),
 }
 
-impl<'a, T> Way<'a, T> {
-    fn claimed(top: Top<'a>, length: usize) -> Self {
+impl<'a, T> Resolution<'a, T> {
+    fn claimed(top: TopClaim<'a>, length: usize) -> Self {
         let since = top.rank.since;
         match top.rival {
             Some(other) => Self::Contested { one: top.first, other, since },
             None => {
-                let by = if top.rank.is_assigned() { By::Assignment } else { By::Claim(since) };
+                let by = if top.rank.is_assigned() { Rule::Assignment } else { Rule::Claim(since) };
                 Self::To { project: top.first, known: None, length, by }
             }
         }
@@ -108,13 +111,13 @@ impl<T> Default for Routes<T> {
 }
 
 impl<T> Routes<T> {
-    /// Has the policy's assignments hold from now on. The claims that are in the table stay as they
-    /// are: whoever changes the assignments inserts those anew.
+    /// Sets the policy's assignments. The claims in the table stay as they are: the caller inserts
+    /// them anew.
     pub fn assign(&mut self, assignments: Arc<Assignments>) {
         self.assignments = assignments;
     }
 
-    /// Puts a project, with its claims, in the place of what is known of it.
+    /// Inserts a project with its claims, or replaces it.
     pub fn insert(&mut self, project: ProjectName, value: T, claims: &[Claim]) {
         let before = self.projects.get(&project).cloned();
         let had = before.as_ref().map_or(&[][..], |known| &known.claims);
@@ -125,10 +128,10 @@ impl<T> Routes<T> {
         if before.is_none() {
             self.labels.insert(&project, |name| self.projects.get_key_value(name).map(|(name, _)| name));
         }
-        self.projects.insert_mut(project, Arc::new(Known { value, claims: claims.into() }));
+        self.projects.insert_mut(project, Arc::new(RoutedProject { value, claims: claims.into() }));
     }
 
-    /// Takes out a project and its claims, if it is known.
+    /// Removes a project and its claims, if it is known.
     pub fn remove(&mut self, project: &ProjectName) {
         let Some(known) = self.projects.get(project).cloned() else { return };
         self.projects.remove_mut(project);
@@ -146,7 +149,7 @@ impl<T> Routes<T> {
         self.change(&claim.route, |claimants| claimants.remove(&claimant));
     }
 
-    /// Changes who claims a route.
+    /// Changes the claimants of a route.
     fn change(&mut self, route: &Route, change: impl FnOnce(&mut Claimants)) {
         match route {
             Route::Prefix(prefix) => self.prefixes.change(prefix, change),
@@ -169,12 +172,12 @@ impl<T> Routes<T> {
         self.projects.get(project).map(|known| &known.value)
     }
 
-    /// Returns the claims of a project: none when it is not known.
+    /// Returns the claims of a project. Empty if it is not known.
     pub fn claims(&self, project: &str) -> &[Claim] {
         self.projects.get(project).map(|known| &*known.claims).unwrap_or_default()
     }
 
-    /// All projects, in no order.
+    /// The values of all projects, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.projects.values().map(|known| &known.value)
     }
@@ -184,46 +187,46 @@ impl<T> Routes<T> {
         self.projects.size()
     }
 
-    /// Returns `true` when no project is known.
+    /// Returns true if no project is known.
     pub fn is_empty(&self) -> bool {
         self.projects.is_empty()
     }
 
-    /// The project that a request is for, and the path prefix that is taken off before it is handed
-    /// on (empty when the host named the project). `host` and `path` are as
-    /// [`target::canonical`](crate::target::canonical) gives them.
+    /// Returns the project that a request is for, and the path prefix that is removed before the
+    /// request is passed on (empty if the host led to the project). `host` and `path` are in the
+    /// form of [`target::canonical`](crate::target::canonical).
     pub fn find<'p>(&self, host: &str, path: &'p str) -> Option<(&T, &'p str)> {
-        let way = match self.by_host(host) {
-            Way::Open => self.by_path(path),
-            way => way,
+        let resolution = match self.by_host(host) {
+            Resolution::Open => self.by_path(path),
+            resolution => resolution,
         };
-        let Way::To { project, known, length, .. } = way else { return None };
+        let Resolution::To { project, known, length, .. } = resolution else { return None };
         let value = known.map(|known| &known.value).or_else(|| self.get(project.as_str()))?;
         Some((value, &path[..length]))
     }
 
-    fn by_host(&self, host: &str) -> Way<'_, T> {
+    fn by_host(&self, host: &str) -> Resolution<'_, T> {
         let named = label::of(host).and_then(|label| self.labelled(label));
         let top = self.hosts.get(host).and_then(Claimants::top);
         if let Some(top) = top.filter(|top| top.rank.is_assigned()) {
-            return Way::claimed(top, 0);
+            return Resolution::claimed(top, 0);
         }
-        let by = |by, (project, known)| Way::To { project, known: Some(known), length: 0, by };
+        let by = |by, (project, known)| Resolution::To { project, known: Some(known), length: 0, by };
         match self.assignments.host(host) {
-            Some(Owner::Shared) => return Way::Open,
+            Some(Owner::Shared) => return Resolution::Open,
             Some(Owner::Project(owner)) => {
                 let named = named.filter(|(named, _)| *named == owner);
-                return named.map_or(Way::Reserved, |named| by(By::Assignment, named));
+                return named.map_or(Resolution::Reserved, |named| by(Rule::Assignment, named));
             }
             None => {}
         }
-        let claimed = || top.map_or(Way::Open, |top| Way::claimed(top, 0));
-        named.map_or_else(claimed, |named| by(By::Name, named))
+        let claimed = || top.map_or(Resolution::Open, |top| Resolution::claimed(top, 0));
+        named.map_or_else(claimed, |named| by(Rule::Name, named))
     }
 
-    fn by_path(&self, path: &str) -> Way<'_, T> {
+    fn by_path(&self, path: &str) -> Resolution<'_, T> {
         let best = self.prefixes.best(path);
-        let claimed = || best.map_or(Way::Open, |best| Way::claimed(best.top, best.length));
+        let claimed = || best.map_or(Resolution::Open, |best| Resolution::claimed(best.top, best.length));
         if best.is_some_and(|best| best.top.rank.is_assigned()) {
             return claimed();
         }
@@ -231,43 +234,44 @@ impl<T> Routes<T> {
         match segment.and_then(|segment| self.name(segment)) {
             Some((project, known)) => {
                 let length = 1 + project.as_str().len();
-                Way::To { project, known: Some(known), length, by: By::Name }
+                Resolution::To { project, known: Some(known), length, by: Rule::Name }
             }
             None => claimed(),
         }
     }
 
-    /// The way to the requests that `route` stands for.
-    fn at(&self, route: &Route) -> Way<'_, T> {
+    /// Looks up the requests of `route`.
+    fn at(&self, route: &Route) -> Resolution<'_, T> {
         match route {
             Route::Host(host) => self.by_host(host),
             Route::Prefix(prefix) => self.by_path(prefix),
         }
     }
 
-    /// The project that has the hosts with this label.
-    fn labelled(&self, label: &str) -> Option<(&ProjectName, &Known<T>)> {
+    /// Returns the project that has the hosts with this label.
+    fn labelled(&self, label: &str) -> Option<(&ProjectName, &RoutedProject<T>)> {
         match self.labels.holder(label) {
             Some(holder) => self.name(holder.as_str()),
             None => self.name(label),
         }
     }
 
-    /// Another project with the same label as `project`, known or not: the one that has the label, if that is not
-    /// `project` itself.
+    /// Returns another project with the same label as `project`, which need not be known: the one
+    /// that has the label, unless `project` itself has it.
     pub fn namesake(&self, project: &ProjectName) -> Option<&ProjectName> {
         let label = project.label();
         let others = self.labels.sharers(&label).iter().find(|other| *other != project);
         others.or_else(|| self.labelled(&label).map(|(name, _)| name).filter(|name| *name != project))
     }
 
-    /// The project that is called so.
-    fn name(&self, name: &str) -> Option<(&ProjectName, &Known<T>)> {
+    /// Returns the project with this name.
+    fn name(&self, name: &str) -> Option<(&ProjectName, &RoutedProject<T>)> {
         self.projects.get_key_value(name).map(|(name, known)| (name, &**known))
     }
 }
 
-/// The path and query behind `prefix`, in origin form: `/blog/x?y` behind `/blog` is `/x?y`.
+/// Returns the path and query behind `prefix`, in origin form: `/blog/x?y` behind `/blog` is
+/// `/x?y`.
 pub fn behind(uri: &Uri, prefix: &str) -> Option<Uri> {
     let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let rest = &whole[prefix.len()..];

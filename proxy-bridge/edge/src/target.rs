@@ -1,5 +1,6 @@
-//! What a request asks for, in one form only: computed once, routed by, and handed on. Two spellings of one
-//! host or path could otherwise be one thing to who routes and another to who answers.
+//! The canonical form of a request's host and path: computed once, used for routing, and passed on.
+//! Otherwise, two spellings of one host or path could mean one project to the router and another to
+//! the server behind it.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -8,17 +9,18 @@ use http::header::{HOST, HeaderName};
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-/// A name in the DNS has at most 253 characters; a port and brackets come on top.
+/// The longest host: a DNS name has at most 253 characters, brackets and a port are added.
 const MAX_HOST: usize = 262;
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The host of a request: lower case, without the root's dot, with the port that the client wrote, if any.
+/// The host of a request: lower case, without a trailing dot, with the port if the client named
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     text: HeaderValue,
-    /// How long it is without the port. 0: the request named none.
+    /// The length without the port. 0 if the request names no host.
     name: usize,
 }
 
@@ -29,79 +31,87 @@ impl Host {
         Self { text, name: 0 }
     }
 
-    /// Without the port: what routes are looked up by. Empty when the request named none.
+    /// The name without the port, for the lookup of routes. Empty if the request names no host.
     pub fn name(&self) -> &str {
         self.text.to_str().map_or("", |text| &text[..self.name])
     }
 
-    /// With the port: what is handed on.
+    /// The name with the port, for the servers behind.
     pub fn authority(&self) -> &HeaderValue {
         &self.text
     }
 }
 
-/// Why a request asks for nothing that can be told for sure.
+/// The reason why a request's target is ambiguous or invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.rule())]
-pub enum Unclear {
+pub enum InvalidTarget {
+    /// The request names no host.
     NoHost,
+    /// The request has several `Host` headers.
     SeveralHosts,
+    /// The host is not a name or an address.
     InvalidHost,
     /// The target of the request and its `Host` disagree.
     OtherHost,
+    /// The method is `CONNECT`.
     Tunnel,
+    /// The target is neither a path nor an HTTP URL.
     Form,
+    /// The path is not canonical, and cannot be made so.
     Path,
 }
 
-impl Unclear {
-    /// The rule that was broken, in words for the client.
+impl InvalidTarget {
+    /// The rule that the request breaks, as a sentence for the client.
     pub fn rule(self) -> &'static str {
         match self {
             Self::NoHost | Self::SeveralHosts => "a request names exactly one host",
             Self::InvalidHost => "a host is a name or an address, and a port",
             Self::OtherHost => "the host in the target of a request is the one that it names as Host",
-            Self::Tunnel => "no connections to other hosts are made here",
-            Self::Form => "the target of a request is a path, or a http:// or https:// URL",
+            Self::Tunnel => "this server makes no connections to other hosts",
+            Self::Form => "the target of a request is a path, or an http:// or https:// URL",
             Self::Path => {
-                "a path begins with a slash, has no backslash and no NUL, and a % stands before two hexadecimal digits"
+                "a path begins with a slash, has no backslash and no NUL, and each % is \
+                 followed by two hexadecimal digits"
             }
         }
     }
 }
 
-/// Finds the host of a request, and puts the request's target into its canonical form: a path and a query
-/// (or `*`), the path without dot segments, and without percent signs where none are needed. An encoded slash
-/// stays encoded, and the query is left as it is.
+/// Returns the host of a request, and puts the request's target into its canonical form: a path and
+/// a query (or `*`), the path without dot segments, and without percent-encoding where none is
+/// needed. An encoded slash stays encoded, and the query stays as it is.
 ///
-/// A request of HTTP/1.0 need not name a host: it is the one that the client has connected to, at `local`.
+/// An HTTP/1.0 request need not name a host: the host is `local` then, the address that the client
+/// has connected to.
 ///
 /// # Errors
-/// The request does not say for sure what it asks for: it is to be answered 400.
-pub fn canonical<B>(request: &mut Request<B>, local: SocketAddr) -> Result<Host, Unclear> {
+/// The target or the host is ambiguous or invalid, which is answered 400.
+pub fn canonical<B>(request: &mut Request<B>, local: SocketAddr) -> Result<Host, InvalidTarget> {
     if request.method() == Method::CONNECT {
-        return Err(Unclear::Tunnel);
+        return Err(InvalidTarget::Tunnel);
     }
     if request.uri().path() == "*" && request.method() != Method::OPTIONS {
-        return Err(Unclear::Form);
+        return Err(InvalidTarget::Form);
     }
     let host = match host(request.uri(), request.headers(), request.version()) {
-        Err(Unclear::NoHost) if request.version() == Version::HTTP_10 => Host::unnamed(local),
+        Err(InvalidTarget::NoHost) if request.version() == Version::HTTP_10 => Host::unnamed(local),
         host => host?,
     };
     let uri = request.uri();
     let path = path(uri.path())?;
     if path.is_some() || uri.authority().is_some() {
-        *request.uri_mut() = origin(uri, path.as_deref().unwrap_or(uri.path())).ok_or(Unclear::Path)?;
+        *request.uri_mut() = origin(uri, path.as_deref().unwrap_or(uri.path())).ok_or(InvalidTarget::Path)?;
     }
     Ok(host)
 }
 
-/// Puts the target of a request that is handed on into the form that its receiver wants: the whole URL as the client
-/// sees it, or the path and the query alone. The headers are those of
-/// [`set_forwarded`](crate::forwarded::set_forwarded): the scheme and the host are the forwarded ones.
+/// Puts the target of a request into the form that its receiver expects: the whole URL as the
+/// client sees it, or the path and the query alone. Scheme and host are those of
+/// [`set_forwarded`](crate::forwarded::set_forwarded).
 ///
-/// A request whose headers name no host keeps its target.
+/// A request without a host in its headers keeps its target.
 pub fn set_form<B>(request: &mut Request<B>, is_url: bool) {
     if request.uri().authority().is_some() == is_url {
         return;
@@ -113,7 +123,7 @@ pub fn set_form<B>(request: &mut Request<B>, is_url: bool) {
         parts.scheme = Some(seen_scheme(request.headers()));
     }
     parts.path_and_query = Some(match std::mem::take(request.uri_mut()).into_parts().path_and_query {
-        // No URL has a `*` in place of its path; this one is Deno's for it.
+        // A URL cannot have `*` as its path: Deno writes `/*`.
         Some(path) if is_url && path.as_str() == "*" => PathAndQuery::from_static("/*"),
         Some(path) => path,
         None => PathAndQuery::from_static("/"),
@@ -123,17 +133,17 @@ pub fn set_form<B>(request: &mut Request<B>, is_url: bool) {
 
 fn seen_scheme(headers: &HeaderMap) -> Scheme {
     let scheme = headers.get(FORWARDED_PROTO).map_or(&b""[..], HeaderValue::as_bytes);
-    // WebSockets are asked for by http too.
+    // Some proxies name the scheme of WebSockets.
     let is_secure = [&b"https"[..], b"wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
     if is_secure { Scheme::HTTPS } else { Scheme::HTTP }
 }
 
 thread_local! {
-    /// The last host that was parsed: most requests of a connection are for the same one.
+    /// The last host that was parsed: most requests of a connection have the same one.
     static LAST: RefCell<Option<(HeaderValue, Authority)>> = const { RefCell::new(None) };
 }
 
-/// The forwarded host, if it is one that a URL can have.
+/// Returns the forwarded host if it is valid in a URL.
 fn seen_host(headers: &HeaderMap) -> Option<Authority> {
     let mut named = [FORWARDED_HOST, HOST].into_iter().filter_map(|name| headers.get(name));
     named.find_map(|value| LAST.with_borrow_mut(|last| authority(value, last)))
@@ -145,46 +155,46 @@ fn authority(value: &HeaderValue, last: &mut Option<(HeaderValue, Authority)>) -
     }
     let host = parse_header(value).ok()?;
     let authority: Authority = host.text.as_bytes().try_into().ok()?;
-    // `1.2.3.4.5` and `xn--` are hosts to HTTP, and not to the URLs of the web.
+    // `1.2.3.4.5` and `xn--` are valid hosts in HTTP, but not in web URLs.
     url::Url::parse(&format!("http://{authority}/")).ok()?;
     *last = Some((value.clone(), authority.clone()));
     Some(authority)
 }
 
-fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, Unclear> {
+fn host(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Host, InvalidTarget> {
     let mut named = headers.get_all(HOST).iter();
     let header = named.next().map(parse_header).transpose()?;
     if named.next().is_some() {
-        return Err(Unclear::SeveralHosts);
+        return Err(InvalidTarget::SeveralHosts);
     }
-    let Some(authority) = uri.authority() else { return header.ok_or(Unclear::NoHost) };
+    let Some(authority) = uri.authority() else { return header.ok_or(InvalidTarget::NoHost) };
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(Unclear::Form);
+        return Err(InvalidTarget::Form);
     }
-    let text = HeaderValue::from_str(authority.as_str()).map_err(|_| Unclear::InvalidHost)?;
+    let text = HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidTarget::InvalidHost)?;
     let target = parse_header(&text)?;
     match header {
-        Some(header) if header != target => Err(Unclear::OtherHost),
-        // RFC 9112, 3.2: a client of HTTP/1.1 sends it whatever the form of its target.
-        None if version == Version::HTTP_11 => Err(Unclear::NoHost),
+        Some(header) if header != target => Err(InvalidTarget::OtherHost),
+        // RFC 9112, 3.2: an HTTP/1.1 client sends it with every form of target.
+        None if version == Version::HTTP_11 => Err(InvalidTarget::NoHost),
         _ => Ok(target),
     }
 }
 
-fn parse_header(value: &HeaderValue) -> Result<Host, Unclear> {
-    let text = value.to_str().map_err(|_| Unclear::InvalidHost)?;
-    let (name, port) = split(text).ok_or(Unclear::InvalidHost)?;
-    let as_it_was =
+fn parse_header(value: &HeaderValue) -> Result<Host, InvalidTarget> {
+    let text = value.to_str().map_err(|_| InvalidTarget::InvalidHost)?;
+    let (name, port) = split(text).ok_or(InvalidTarget::InvalidHost)?;
+    let is_canonical =
         name.len() + port.len() == text.len() && !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    if as_it_was {
+    if is_canonical {
         return Ok(Host { text: value.clone(), name: name.len() });
     }
     let canonical = format!("{}{port}", name.to_ascii_lowercase());
-    let text = HeaderValue::try_from(canonical).map_err(|_| Unclear::InvalidHost)?;
+    let text = HeaderValue::try_from(canonical).map_err(|_| InvalidTarget::InvalidHost)?;
     Ok(Host { text, name: name.len() })
 }
 
-/// The name without the root's dot, and the port with its colon (nothing when there is none).
+/// Returns the name without a trailing dot, and the port with its colon (empty if there is none).
 fn split(text: &str) -> Option<(&str, &str)> {
     let end = match text.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
@@ -214,14 +224,14 @@ fn is_port(text: &str) -> bool {
     })
 }
 
-/// The canonical path, when that is another one.
-fn path(path: &str) -> Result<Option<String>, Unclear> {
+/// Returns the canonical path if it differs.
+fn path(path: &str) -> Result<Option<String>, InvalidTarget> {
     let bytes = path.as_bytes();
     if path == "*" || path.is_empty() {
         return Ok(None);
     }
     if bytes[0] != b'/' {
-        return Err(Unclear::Path);
+        return Err(InvalidTarget::Path);
     }
     let is_plain = |(at, byte): (usize, &u8)| match byte {
         b'%' | b'\\' | 0 => false,
@@ -236,11 +246,11 @@ fn path(path: &str) -> Result<Option<String>, Unclear> {
     Ok((canonical != path).then_some(canonical))
 }
 
-/// Percent-encoded letters, digits, `-`, `.`, `_` and `~` as themselves (RFC 3986, 6.2.2.2); `None` when there
-/// is no percent sign.
-fn decoded(path: &str) -> Result<Option<String>, Unclear> {
+/// Decodes percent-encoded letters, digits, `-`, `.`, `_` and `~` (RFC 3986, 6.2.2.2). Returns
+/// `None` if there is no percent sign.
+fn decoded(path: &str) -> Result<Option<String>, InvalidTarget> {
     if path.contains(['\\', '\0']) {
-        return Err(Unclear::Path);
+        return Err(InvalidTarget::Path);
     }
     let mut parts = path.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -249,9 +259,10 @@ fn decoded(path: &str) -> Result<Option<String>, Unclear> {
     }
     for part in parts {
         let digits = part.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).ok_or(Unclear::Path)?;
+        let byte =
+            digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).ok_or(InvalidTarget::Path)?;
         match byte {
-            b'\\' | 0 => return Err(Unclear::Path),
+            b'\\' | 0 => return Err(InvalidTarget::Path),
             b'-' | b'.' | b'_' | b'~' => text.push(byte.into()),
             _ if byte.is_ascii_alphanumeric() => text.push(byte.into()),
             _ => {
@@ -264,7 +275,7 @@ fn decoded(path: &str) -> Result<Option<String>, Unclear> {
     Ok(Some(text))
 }
 
-/// RFC 3986, 5.2.4. What would lead above the root leads to the root.
+/// Removes dot segments (RFC 3986, 5.2.4). A path above the root becomes the root.
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();

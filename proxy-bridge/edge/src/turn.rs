@@ -1,5 +1,5 @@
-//! Turns: how much is read or copied for one connection before the other tasks of the thread have
-//! theirs.
+//! Turns: the amount that is read or copied for one connection before the other tasks of the thread
+//! run.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use tokio::task::yield_now;
 
 use switchyard_contract::bounds;
 
-/// The use that one connection makes of its turn.
+/// One connection's use of its current turn.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     frames: usize,
     bytes: usize,
-    /// It is used up, and others have theirs.
+    /// Set while the turn is used up and other tasks run.
     rest: Option<Arc<Rest>>,
 }
 
-/// The time between two turns. Whoever polls a task's future may do so several times in one go
-/// (hyper does): that alone begins no new turn.
+/// The time between two turns. A task may be polled several times in one go (hyper does so), which
+/// alone begins no new turn.
 #[derive(Debug)]
 struct Rest {
     task: Waker,
@@ -36,7 +36,7 @@ impl Wake for Rest {
 
 impl Turn {
     /// Ready while the turn lasts. Pending once it is used up: the next one begins when the other
-    /// tasks have had theirs and the runtime has looked for input.
+    /// tasks have run and the runtime has looked for input.
     pub(super) fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.rest {
             Some(rest) if !rest.is_over.load(Relaxed) && rest.task.will_wake(cx.waker()) => {
@@ -50,25 +50,25 @@ impl Turn {
         }
         let rest = Arc::new(Rest { task: cx.waker().clone(), is_over: AtomicBool::new(false) });
         let waker = Waker::from(rest.clone());
-        // Its first poll has the task woken behind the others.
+        // The first poll schedules the task behind the others.
         let yielded = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
         debug_assert!(yielded.is_pending());
         self.rest = Some(rest);
         Poll::Pending
     }
 
-    /// Counts one frame, or one read.
+    /// Counts one frame, or one read, of `bytes`.
     pub(super) fn count(&mut self, bytes: usize) {
         self.frames += 1;
         self.bytes += bytes;
     }
 
-    /// Returns true while some of it is left.
+    /// Returns true while some of the turn is left.
     pub(super) fn lasts(&self) -> bool {
         self.frames < bounds::TURN_FRAMES && self.bytes < bounds::TURN_BYTES
     }
 
-    /// Nothing is there: the task waits, and others have their turns meanwhile.
+    /// Ends the turn, because there is no input: other tasks run meanwhile.
     pub(super) fn end(&mut self) {
         *self = Self::default();
     }
@@ -82,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_is_used_up_is_followed_by_another_one_when_the_task_is_woken() {
-        // A task of its own, whose waker is always the same.
+        // A spawned task always has the same waker.
         tokio::spawn(take_turns()).await.unwrap();
     }
 
@@ -95,14 +95,14 @@ mod tests {
             }
             poll_fn(|cx| {
                 polls += 1;
-                // However often it is asked meanwhile.
-                let asked = [turn.poll_begin(cx), turn.poll_begin(cx)];
-                assert_eq!(asked[0], asked[1]);
-                asked[0]
+                // The second poll comes before other tasks have run.
+                let polled = [turn.poll_begin(cx), turn.poll_begin(cx)];
+                assert_eq!(polled[0], polled[1]);
+                polled[0]
             })
             .await;
         }
-        assert_eq!(polls, 2 * 3, "once in vain for each");
+        assert_eq!(polls, 2 * 3, "each turn begins with one poll in vain");
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! A request's body on its way to whoever answers: limited in size and pace. How far it has come decides
-//! when the time for the answer begins.
+//! Request bodies on their way to a server: limited in size and pace. The progress of a body
+//! decides when the time for the response begins.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,62 +8,76 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::{Either, Empty};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::turn::Turn;
 
-/// The least that a body is sent with on average, once its first pause is used up, in bytes a second:
-/// less than the slowest of networks, and more than an attacker who wants thousands of connections can spare.
+/// The lowest average rate of a body once its first pause is used up, in bytes per second: below
+/// the slowest of networks, and above what an attacker with thousands of connections can spare.
 pub(super) const MIN_RATE: u64 = 1024;
 
-/// A request body that ends in an error when it grows past its limit, or hardly at all.
+/// A request body as it is sent to a server.
+pub trait RequestBody:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static
+{
+    /// The progress of the body. `None` if the request has none.
+    fn progress(&self) -> Option<&Arc<Progress>>;
+}
+
+/// A request body that ends in an error when it is larger than its limit, or too slow.
 #[derive(Debug)]
 pub struct Upload {
     body: Incoming,
+    /// Bytes that may still come.
     left: u64,
     pace: Pace,
     turn: Turn,
-    /// `None`: there is no body.
+    /// `None` if the request has no body.
     progress: Option<Arc<Progress>>,
 }
 
-/// How far a request's body has come.
+/// The progress of a request's body.
 #[derive(Debug)]
 pub struct Progress {
     begun: Instant,
-    /// In microseconds since then: when the receiver last got something, or was given the end.
+    /// The time at which the server last got a piece, or the end, in microseconds since `begun`.
     handed_on: AtomicU64,
-    /// The receiver has all that has come, and the client has not ended the body.
+    /// The server has everything that the client has sent, and the body has not ended.
     awaited: AtomicBool,
     over: AtomicBool,
     failed: AtomicBool,
 }
 
-/// How long the client has been waited for, and may be.
+/// The time that a client takes to send a body.
 #[derive(Debug)]
 struct Pace {
     /// The longest pause.
     pause: Duration,
-    /// All pauses together may take this long still. What comes adds to it.
+    /// The time that all further pauses may take together. Each byte adds to it.
     left: Duration,
-    /// The pause that is now.
+    /// The current pause: its beginning and its end.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-/// What is wrong with the client's part of an upload.
+/// The client's failure to send a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
+    /// The body is larger than its limit.
     #[error("the request body is larger than is allowed")]
     TooLarge,
+    /// The client paused for too long, or sends too slowly.
     #[error("the request body did not come in time")]
     TooSlow,
+    /// The connection ended, or the body's framing is invalid.
     #[error("the body of the request broke off")]
     BrokenOff,
 }
 
 impl UploadError {
-    /// The reason for an error of the connection that the body went to, if it is the client's doing.
+    /// Returns the client's failure that caused an error of the connection to the server. `None` if
+    /// the error has another cause.
     pub fn behind(error: &hyper::Error) -> Option<Self> {
         if !error.is_user() {
             return None;
@@ -80,32 +94,44 @@ impl UploadError {
 }
 
 impl Upload {
-    /// `limit` is in bytes, `pause` the longest time between two pieces.
+    /// Limits `body` to `limit` bytes, and to pauses of at most `pause` between two pieces.
     pub fn new(body: Incoming, limit: u64, pause: Duration) -> Self {
         let progress = (!body.is_end_stream()).then(|| Arc::new(Progress::new()));
         let pace = Pace { pause, left: pause, waiting: None };
         Self { body, left: limit, pace, turn: Turn::default(), progress }
     }
 
-    /// `None`: there is no body.
-    pub fn progress(&self) -> Option<&Arc<Progress>> {
-        self.progress.as_ref()
-    }
-
-    fn note(&self, what: impl FnOnce(&Progress)) {
+    fn update(&self, update: impl FnOnce(&Progress)) {
         if let Some(progress) = &self.progress {
-            what(progress);
+            update(progress);
         }
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadError> {
+    /// Counts a frame.
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadError> {
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             self.turn.count(data.len());
-            self.pace.came(length);
+            self.pace.resume(length);
             self.left = self.left.checked_sub(length).ok_or(UploadError::TooLarge)?;
         }
         Ok(frame)
+    }
+}
+
+impl RequestBody for Upload {
+    fn progress(&self) -> Option<&Arc<Progress>> {
+        self.progress.as_ref()
+    }
+}
+
+/// A body that may be replaced with an empty one, to send the request again.
+impl RequestBody for Either<Upload, Empty<Bytes>> {
+    fn progress(&self) -> Option<&Arc<Progress>> {
+        match self {
+            Self::Left(body) => body.progress(),
+            Self::Right(_) => None,
+        }
     }
 }
 
@@ -120,8 +146,9 @@ impl Progress {
         }
     }
 
-    /// How much of the receiver's time for its answer is left. `limit` is all of it: it counts from the end of the body,
-    /// or from the last piece while the receiver takes no more of it. `None`: none is left.
+    /// Returns how much of `limit`, the server's time for its response, is left. The time counts
+    /// from the end of the body, or from the last piece while the server takes no more of it.
+    /// `None` if the time is over.
     pub fn time_left(&self, limit: Duration) -> Option<Duration> {
         if self.awaited.load(Relaxed) && !self.over.load(Relaxed) {
             return Some(limit);
@@ -129,42 +156,43 @@ impl Progress {
         self.left_after(self.begun.elapsed(), limit)
     }
 
-    /// The same, `now` after the beginning, when it is not the client's turn.
+    /// Returns the same while the client is not waited for. `now` counts from the beginning.
     fn left_after(&self, now: Duration, limit: Duration) -> Option<Duration> {
         let used = now.saturating_sub(Duration::from_micros(self.handed_on.load(Relaxed)));
         limit.checked_sub(used).filter(|left| !left.is_zero())
     }
 
-    /// Whether the receiver has all of the body.
+    /// Returns true if the server has the whole body.
     pub fn is_over(&self) -> bool {
         self.over.load(Relaxed)
     }
 
-    /// Whether the client's part went wrong.
+    /// Returns true if the client failed to send the body.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Relaxed)
     }
 
-    fn handed_on(&self) {
+    fn hand_on(&self) {
         self.awaited.store(false, Relaxed);
-        self.handed_on_after(self.begun.elapsed());
+        self.hand_on_at(self.begun.elapsed());
     }
 
-    fn handed_on_after(&self, now: Duration) {
+    fn hand_on_at(&self, now: Duration) {
         let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         self.handed_on.store(micros, Relaxed);
     }
 
     fn end(&self) {
-        self.handed_on();
+        self.hand_on();
         self.over.store(true, Relaxed);
     }
 }
 
 impl Pace {
-    /// Whether the client, of which there is nothing now, has been waited for too long.
+    /// Returns true if the client has been waited for too long. To be called when nothing of the
+    /// body is there.
     ///
-    /// Only the time in which somebody waits for it counts, not that in which the receiver takes nothing.
+    /// The time in which the server takes nothing does not count.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         let longest = self.pause.min(self.left);
         let begin = || (Instant::now(), Box::pin(sleep(longest)));
@@ -172,7 +200,8 @@ impl Pace {
         over.as_mut().poll(cx).is_ready()
     }
 
-    fn came(&mut self, length: u64) {
+    /// Ends the current pause, with `length` bytes.
+    fn resume(&mut self, length: u64) {
         let waited = self.waiting.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
         let earned = Duration::from_micros(length.saturating_mul(1_000_000) / MIN_RATE);
         self.left = self.left.saturating_sub(waited) + earned;
@@ -192,25 +221,25 @@ impl Body for Upload {
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         if polled.is_pending() {
             this.turn.end();
-            this.note(|progress| progress.awaited.store(true, Relaxed));
+            this.update(|progress| progress.awaited.store(true, Relaxed));
             if !this.pace.is_over(cx) {
                 return Poll::Pending;
             }
-            this.note(|progress| progress.failed.store(true, Relaxed));
+            this.update(|progress| progress.failed.store(true, Relaxed));
             return Poll::Ready(Some(Err(UploadError::TooSlow)));
         }
         let frame = match ready!(polled) {
             None => {
-                this.note(Progress::end);
+                this.update(Progress::end);
                 return Poll::Ready(None);
             }
-            Some(Ok(frame)) => this.take(frame),
+            Some(Ok(frame)) => this.count(frame),
             Some(Err(_)) => Err(UploadError::BrokenOff),
         };
         match &frame {
-            Ok(_) if this.body.is_end_stream() => this.note(Progress::end),
-            Ok(_) => this.note(Progress::handed_on),
-            Err(_) => this.note(|progress| progress.failed.store(true, Relaxed)),
+            Ok(_) if this.body.is_end_stream() => this.update(Progress::end),
+            Ok(_) => this.update(Progress::hand_on),
+            Err(_) => this.update(|progress| progress.failed.store(true, Relaxed)),
         }
         Poll::Ready(Some(frame))
     }
@@ -235,7 +264,7 @@ mod tests {
         let progress = Progress::new();
         let second = Duration::from_secs(1);
         assert_eq!(progress.left_after(9 * second, LIMIT), Some(second));
-        progress.handed_on_after(9 * second);
+        progress.hand_on_at(9 * second);
         assert_eq!(progress.left_after(9 * second, LIMIT), Some(LIMIT));
         assert_eq!(progress.left_after(19 * second, LIMIT), None, "it takes no more of the body");
         assert_eq!(progress.time_left(Duration::ZERO), None);

@@ -1,5 +1,5 @@
-//! A connection to whoever answers: a cell, or a router. What comes of an answer that is there already, and what
-//! is wrong with one that is none.
+//! Connections to the servers behind, cells and routers: bounds on the bytes of a response, and the
+//! faults of responses.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,23 +15,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::turn::Turn;
 use switchyard_contract::bounds;
 
-/// Why what came back is not an answer, though whoever sent it may be well.
+/// The fault of a response whose server may be healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadAnswer {
-    /// The bytes are no HTTP, or contradict themselves.
+    /// The bytes are not HTTP, or contradict themselves.
     Invalid,
     /// More bytes, or more headers than [`MAX_HEADERS`](switchyard_contract::bounds::MAX_HEADERS).
     HeadTooLarge,
-    /// The connection ended before the answer's head did.
+    /// The connection ended before the end of the response's head.
     ClosedEarly,
-    /// Protocols were switched without being asked for, or to another one than what was asked for.
+    /// The server switched protocols without a request for it, or to another protocol than the
+    /// request's.
     Switch,
-    /// No connection is taken.
+    /// The server takes no connection.
     NoConnection,
 }
 
 impl BadAnswer {
-    /// What was wrong with the bytes that came. `None`: they were too few to tell.
+    /// Returns the fault of the bytes that caused `error`. `None` if the connection ended instead.
     pub fn of(error: &hyper::Error) -> Option<Self> {
         match error {
             error if error.is_parse_too_large() => Some(Self::HeadTooLarge),
@@ -41,7 +42,7 @@ impl BadAnswer {
     }
 }
 
-/// Whether the body of an answer could not be read, rather than not been had.
+/// Returns true if the body of a response is invalid, rather than incomplete.
 fn has_invalid_bytes(error: &hyper::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -53,46 +54,48 @@ fn has_invalid_bytes(error: &hyper::Error) -> bool {
     false
 }
 
-/// The bytes that may still come before the head of an answer is complete, or before there is more
-/// of its body. Those of 1xx answers count as well, of which there may be any number for hyper, and
-/// those of a chunk's size, which may have any number of zeros. Clones are the same.
+/// The bytes that may still come before the head of a response is complete, or before there is more
+/// of its body. Interim (1xx) responses count as well, of which hyper skips any number, and the
+/// digits of a chunk's size, which may have any number of zeros. Clones share one budget.
 #[derive(Debug, Clone)]
 pub struct HeadBudget(Arc<Budget>);
 
 #[derive(Debug)]
 struct Budget {
     left: AtomicUsize,
-    /// Reads that may still bring any number of bytes.
+    /// Further reads that may bring any number of bytes.
     reads: AtomicUsize,
-    /// The largest head.
+    /// The largest head, in bytes.
     head: AtomicUsize,
 }
 
 impl HeadBudget {
-    /// No head is awaited.
-    const ANY: usize = usize::MAX;
+    /// The number of bytes where there is no bound.
+    const UNLIMITED: usize = usize::MAX;
 
-    /// Without a bound.
-    pub fn any() -> Self {
-        Self(Arc::new(Budget { left: Self::ANY.into(), reads: 0.into(), head: 0.into() }))
+    /// A budget without a bound, for servers that are trusted.
+    pub fn unlimited() -> Self {
+        let unlimited = || Self::UNLIMITED.into();
+        Self(Arc::new(Budget { left: unlimited(), reads: 0.into(), head: unlimited() }))
     }
 
-    /// A budget for heads of `most` bytes, the first of which is awaited.
+    /// A budget for heads of `most` bytes. The first one is awaited.
     pub fn new(most: usize) -> Self {
-        let budget = Self::any();
+        let budget = Self::unlimited();
         budget.await_head(most);
         budget
     }
 
-    /// A request is sent: from here on the head of its answer is awaited, of at most `most` bytes.
+    /// Awaits the head of a response, of at most `most` bytes. To be called before a request is
+    /// sent.
     pub fn await_head(&self, most: usize) {
-        // As much again is room for 1xx, and for the beginning of the body. A larger head hyper
-        // notices by itself.
+        // As much again is room for interim responses and the beginning of the body. hyper itself
+        // refuses a larger head.
         self.0.head.store(most, Relaxed);
         self.wait(0);
     }
 
-    /// There is a frame of the body, or its head: from here on the next frame is awaited.
+    /// Awaits the next frame of the body.
     fn await_frame(&self) {
         self.wait(READS_AHEAD);
     }
@@ -102,15 +105,15 @@ impl HeadBudget {
         self.0.reads.store(reads, Relaxed);
     }
 
-    /// The head has come: what follows has other bounds, or is a body in the hands of a [`Counted`].
+    /// Ends the bound after a head: what follows has other bounds, or is the body of a [`Counted`].
     pub fn complete(&self) {
-        self.0.left.store(Self::ANY, Relaxed);
+        self.0.left.store(Self::UNLIMITED, Relaxed);
     }
 
-    /// The bytes that may be read at once; `None`: any.
+    /// Returns how many bytes may be read at once. `None` for any number.
     fn left(&self) -> Option<usize> {
         let left = self.0.left.load(Relaxed);
-        (left != Self::ANY && self.0.reads.load(Relaxed) == 0).then_some(left)
+        (left != Self::UNLIMITED && self.0.reads.load(Relaxed) == 0).then_some(left)
     }
 
     fn spend(&self, left: usize, bytes: usize) {
@@ -124,11 +127,10 @@ impl HeadBudget {
     }
 }
 
-/// Frames that hyper has read before the one that was read first is asked for.
+/// Frames that hyper reads ahead of the one that is polled.
 const READS_AHEAD: usize = 2;
 
-/// A body whose frames are counted: between two of them, and before the first one, only so much may
-/// come.
+/// A response body with a bound on the bytes between two of its frames, and before the first one.
 #[derive(Debug)]
 pub struct Counted {
     body: Incoming,
@@ -136,7 +138,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// `head` is that of the connection on which `body` comes.
+    /// `head` is the budget of the connection that `body` comes on.
     pub fn new(body: Incoming, head: HeadBudget) -> Self {
         head.await_frame();
         Self { body, head }
@@ -167,29 +169,32 @@ impl Body for Counted {
     }
 }
 
-/// A connection that goes on being read when it takes no more: who refuses a request before having read all of it may
-/// close the connection behind the answer, and hyper would report that the request could not be
-/// written. It is read in turns with others, whatever it brings: hyper skips heads of 1xx and reads
-/// heads and trailers in one go.
+/// A connection that is read on when writing has failed: a server that refuses a request before it
+/// has read all of it may close the connection after the response, and hyper would report the
+/// failed write instead. Reading takes turns with other tasks, whatever comes: hyper skips interim
+/// responses and reads heads and trailers in one go.
 #[derive(Debug)]
 pub struct ReadsOn<S> {
     stream: S,
+    /// A write has failed.
     is_deaf: bool,
     turn: Turn,
     head: HeadBudget,
 }
 
 impl<S> ReadsOn<S> {
-    /// `head` bounds what comes before bodies.
+    /// `head` bounds the bytes before bodies.
     pub fn new(stream: S, head: HeadBudget) -> Self {
         Self { stream, is_deaf: false, turn: Turn::default(), head }
     }
 
+    /// Returns the connection itself.
     pub fn into_inner(self) -> S {
         self.stream
     }
 
-    /// What a write came to. When it failed there is nothing more to write; reading tells how it ends.
+    /// Returns the result of a write. A failed write stays pending: reading shows how the
+    /// connection ends.
     fn written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if matches!(written, Poll::Ready(Err(_))) {
             self.is_deaf = true;
@@ -227,7 +232,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadsOn<S> {
 }
 
 impl<S: AsyncRead + Unpin> ReadsOn<S> {
-    /// Reads a piece of a head, or of what is between two frames, of which `left` bytes may still come.
+    /// Reads a piece of a head, or of the framing between two frames, of which `left` bytes may
+    /// still come.
     fn read_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -307,8 +313,8 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     }
 
-    /// The outcome for hyper of `sent` as the answer to a request, read through a connection whose heads
-    /// have 4096 bytes: its headers, and the bytes of its body.
+    /// Returns how many headers and body bytes hyper reads of `sent` as the response to a request,
+    /// on a connection whose heads have at most 4096 bytes.
     async fn answered(sent: Vec<u8>) -> Result<(usize, usize), Option<BadAnswer>> {
         let (near, mut far) = UnixStream::pair().unwrap();
         let head = HeadBudget::new(4096);

@@ -6,9 +6,7 @@
 //! - [`position`]: lines and columns of text files
 //! - [`removal`]: the removal of folders that others could write to
 //! - [`signal`]: the signals that stop a program or make it read its files again
-//! - [`suggest`]: suggestions for misspelt words
 //! - [`units`]: times and sizes as people write them
-//! - [`visible`]: text of others, made safe to print
 
 #[cfg(feature = "server")]
 pub mod atomic_file;
@@ -21,6 +19,5 @@ pub mod position;
 pub mod removal;
 #[cfg(feature = "server")]
 pub mod signal;
-pub mod suggest;
 pub mod units;
-pub mod visible;
+pub use switchyard_contract::{suggest, visible};

@@ -1,45 +1,40 @@
-//! Bodies on their way through: never held, only handed on.
+//! Response bodies on their way through, which are never held as a whole.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{Either, Empty, Full};
+use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
-
-use super::pool::Exchange;
-use crate::routers::InFlight;
 use switchyard_edge::fair::FairBody;
+use switchyard_edge::listener::HandlerBody;
 
-/// A request's body. The empty one can be had again.
-pub(super) type Upload = Either<switchyard_edge::upload::Upload, Empty<Bytes>>;
+use super::connector::RouterBody;
+use crate::routers::InFlight;
 
-/// An answer's body, and what lasts as long as it does.
+/// A response's body.
 #[derive(Debug)]
-pub(super) struct Body {
-    source: Source,
-    _in_flight: Option<InFlight>,
-}
-
-#[derive(Debug)]
-enum Source {
+pub(super) enum Body {
+    /// A response of the bridge's own.
     Own(Full<Bytes>),
-    Router(FairBody<Exchange>),
+    /// A router's response, which counts as in flight there.
+    Router { body: FairBody<RouterBody>, _in_flight: InFlight },
 }
 
 impl Body {
     pub(super) fn own(text: impl Into<Bytes>) -> Self {
-        Self { source: Source::Own(Full::new(text.into())), _in_flight: None }
+        Self::Own(Full::new(text.into()))
     }
 
-    pub(super) fn of_router(exchange: Exchange, in_flight: InFlight) -> Self {
-        Self { source: Source::Router(FairBody::new(exchange)), _in_flight: Some(in_flight) }
+    pub(super) fn of_router(body: RouterBody, in_flight: InFlight) -> Self {
+        Self::Router { body: FairBody::new(body), _in_flight: in_flight }
     }
+}
 
-    /// Whether the bridge answers itself.
-    pub(super) fn is_own(&self) -> bool {
-        matches!(self.source, Source::Own(_))
+impl HandlerBody for Body {
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
     }
 }
 
@@ -51,23 +46,23 @@ impl hyper::body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.get_mut().source {
-            Source::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Source::Router(body) => Pin::new(body).poll_frame(cx),
+        match self.get_mut() {
+            Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
+            Self::Router { body, .. } => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Own(full) => full.is_end_stream(),
-            Source::Router(body) => body.is_end_stream(),
+        match self {
+            Self::Own(full) => full.is_end_stream(),
+            Self::Router { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Own(full) => full.size_hint(),
-            Source::Router(body) => body.size_hint(),
+        match self {
+            Self::Own(full) => full.size_hint(),
+            Self::Router { body, .. } => body.size_hint(),
         }
     }
 }

@@ -1,157 +1,190 @@
-//! One request: whose it is, which router gets it, and what happens when that one fails.
+//! One request: its project, the router that gets it, and the next one if that fails.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
+use switchyard_contract::project::ProjectName;
+use switchyard_edge::listener::{Caller, Handler};
+use switchyard_edge::pool::SendError;
+use switchyard_edge::refusal::Refusal;
+use switchyard_edge::request_id::RequestIds;
+use switchyard_edge::upload::{Progress, RequestBody as _, Upload, UploadError};
+use switchyard_edge::upstream::BadAnswer;
+use switchyard_edge::{forwarded, target, tunnel};
 use tokio::time::timeout;
 
-use super::body::{Body, Upload};
-use super::connection::Caller;
-use super::pool::{Exchange, Pool, SendError};
-use super::problem::Problem;
-use super::{Metrics, Settings, tunnel};
+use super::ForwardMetrics;
+use super::body::Body;
+use super::connector::{self, ForwardUpload, RouterBody, RouterPool};
+use super::problem::ForwardProblem;
 use crate::routers::{InFlight, Router, Routers};
-use switchyard_contract::project::ProjectName;
-use switchyard_edge::forwarded;
-use switchyard_edge::target;
-use switchyard_edge::upload::{Progress, Upload as ClientsBody, UploadError};
-use switchyard_edge::upstream::BadAnswer;
 
-/// What requests are served with.
+/// The parts that the handlers of all threads share.
 #[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) settings: Settings,
-    pub(super) pool: Arc<Pool>,
-    routers: Routers,
-    metrics: Arc<Metrics>,
-    /// Whose turn it is among routers that have the same to do.
-    turn: AtomicUsize,
+pub(super) struct Shared {
+    pub(super) request_timeout: Duration,
+    pub(super) body_timeout: Duration,
+    pub(super) routers: Routers,
+    pub(super) metrics: Arc<ForwardMetrics>,
+    /// The next of the routers that have the same load, modulo their number.
+    pub(super) turn: AtomicUsize,
+}
+
+/// Responds to the requests of one thread.
+pub(super) struct RequestHandler {
+    shared: Arc<Shared>,
+    pool: Rc<RouterPool>,
+    ids: RequestIds,
 }
 
 /// A request as it goes to routers.
-struct Order {
-    request: Request<Upload>,
-    /// The request without its body, when it may be sent twice: a safe method (RFC 9110, 9.2.1) and no body.
+struct ForwardRequest {
+    request: Request<ForwardUpload>,
+    /// The request's head if it may be sent again: a safe method (RFC 9110, 9.2.1) and no body.
     again: Option<request::Parts>,
     project: Option<ProjectName>,
-    /// The client's connection, when it wants to switch protocols.
+    /// The client's connection, if the request asks to switch protocols.
     upgrade: Option<OnUpgrade>,
 }
 
-impl Worker {
-    pub(super) fn new(settings: Settings, routers: Routers, metrics: Arc<Metrics>) -> Self {
-        Self { settings, pool: Arc::default(), routers, metrics, turn: AtomicUsize::new(0) }
-    }
+/// A router's response, which counts as in flight there.
+struct RouterResponse {
+    response: Response<RouterBody>,
+    router: Arc<Router>,
+    in_flight: InFlight,
+}
 
-    pub(super) async fn handle(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
-        let order = match self.order(request, caller) {
-            Ok(order) => order,
+impl Handler for RequestHandler {
+    type Body = Body;
+
+    async fn handle(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let forward = match self.prepare(request, caller) {
+            Ok(forward) => forward,
             Err(problem) => return problem.answer(),
         };
-        let upload = progress(&order.request).cloned();
-        let forwarded = self.within(upload.as_deref(), self.forward(order, caller)).await;
-        let mut answer = forwarded.unwrap_or_else(|problem| {
-            self.metrics.count(problem);
+        let upload = forward.request.body().progress().cloned();
+        let forwarded = self.within(upload.as_deref(), self.forward(forward, caller)).await;
+        let mut response = forwarded.unwrap_or_else(|problem| {
+            self.shared.metrics.count(problem);
             problem.answer()
         });
         if upload.is_some_and(|upload| !upload.is_over()) {
-            // If the rest of the body is not wanted, the connection ends with the answer.
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            // If the rest of the body is not wanted, the connection ends with the response.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        answer
+        response
     }
 
-    /// The outcome of `forwarded`, unless a router takes too long.
+    fn refuse(&self, refusal: Refusal, _: &HeaderMap) -> Response<Body> {
+        ForwardProblem::Refused(refusal).answer()
+    }
+
+    fn sweep(&self) {
+        self.pool.sweep();
+    }
+}
+
+impl RequestHandler {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, pool: Rc::new(connector::pool()), ids: RequestIds::default() }
+    }
+
+    /// Returns the outcome of `forwarded`, unless a router takes too long.
     async fn within<T>(
         &self,
         upload: Option<&Progress>,
-        forwarded: impl Future<Output = Result<T, Problem>>,
-    ) -> Result<T, Problem> {
-        let limit = self.settings.request_timeout;
+        forwarded: impl Future<Output = Result<T, ForwardProblem>>,
+    ) -> Result<T, ForwardProblem> {
+        let limit = self.shared.request_timeout;
         let (mut forwarded, mut wait) = (pin!(forwarded), limit);
         loop {
             if let Ok(outcome) = timeout(wait, forwarded.as_mut()).await {
                 return outcome;
             }
             let left = upload.and_then(|upload| upload.time_left(limit));
-            wait = left.ok_or(Problem::Timeout)?;
+            wait = left.ok_or(ForwardProblem::Timeout)?;
         }
     }
 
-    /// Looks at the request, and makes it what a router is to get.
-    fn order(&self, mut request: Request<Incoming>, caller: &Caller) -> Result<Order, Problem> {
-        let host = target::canonical(&mut request, caller.client.local())
-            .map_err(|wrong| Problem::BadRequest(wrong.rule()))?;
-        let project = self.routers.find(host.name(), request.uri().path());
+    /// Checks a request, finds its project, and turns it into the request that a router gets.
+    fn prepare(
+        &self,
+        mut request: Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<ForwardRequest, ForwardProblem> {
+        let host = target::canonical(&mut request, caller.client().local())
+            .map_err(|unclear| ForwardProblem::BadRequest(unclear.rule()))?;
+        let project = self.shared.routers.find(host.name(), request.uri().path());
         let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
         let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         *request.version_mut() = Version::HTTP_11;
-        forwarded::drop_hop_by_hop(request.headers_mut());
-        // No prefix is taken off: the router does that.
-        forwarded::set_forwarded(request.headers_mut(), &caller.client, host.authority(), "");
+        let headers = request.headers_mut();
+        forwarded::drop_hop_by_hop(headers);
+        // The path keeps its prefix, which the router removes.
+        forwarded::set_forwarded(headers, caller.client(), host.authority(), "");
         if websocket {
-            forwarded::set_upgrade(request.headers_mut());
+            forwarded::set_upgrade(headers);
         }
+        self.ids.set(headers);
         let (head, body) = request.into_parts();
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let empty = body.is_end_stream();
         let again = (safe && empty).then(|| head.clone());
         // Routers limit the size of bodies.
-        let uploaded = |body| Either::Left(ClientsBody::new(body, u64::MAX, self.settings.body_timeout));
-        let body = if empty { Either::Right(Empty::new()) } else { uploaded(body) };
-        Ok(Order { request: Request::from_parts(head, body), again, project, upgrade })
+        let upload = |body| Either::Left(Upload::new(body, u64::MAX, self.shared.body_timeout));
+        let body = if empty { Either::Right(Empty::new()) } else { upload(body) };
+        Ok(ForwardRequest { request: Request::from_parts(head, body), again, project, upgrade })
     }
 
-    /// Sends the request to one router after the other, until one answers or there is nothing more that can be
-    /// done without harm.
-    async fn forward(&self, order: Order, caller: &Caller) -> Result<Response<Body>, Problem> {
-        let Order { mut request, again, project, upgrade } = order;
-        let again = || {
-            let head = again.clone()?;
-            Some(Request::from_parts(head, Either::Right(Empty::new())))
-        };
+    /// Sends the request to one router after the other, until one responds or it cannot be sent
+    /// again without harm.
+    async fn forward(
+        &self,
+        forward: ForwardRequest,
+        caller: &Caller,
+    ) -> Result<Response<Body>, ForwardProblem> {
+        let ForwardRequest { mut request, again, project, upgrade } = forward;
+        let again = || Some(Request::from_parts(again.clone()?, Either::Right(Empty::new())));
         let mut tried: Vec<Arc<Router>> = Vec::new();
-        let (mut sent, mut forgiven) = (false, false);
-        let mut otherwise = Err(Problem::NoRouters);
+        let (mut is_retry, mut forgiven) = (false, false);
+        // The outcome if there is no other router to try.
+        let mut otherwise = Err(ForwardProblem::NoRouters);
         while let Some(router) = self.pick(project.as_ref(), &tried) {
-            if std::mem::replace(&mut sent, true) {
-                self.metrics.retried();
+            if std::mem::replace(&mut is_retry, true) {
+                self.shared.metrics.count_retry();
             }
             let in_flight = router.enter();
             match self.pool.send(&router, request).await {
-                Ok(answer) => match again() {
-                    Some(next) if is_of_stopping(&router, &answer) => {
-                        otherwise = Ok((answer, router.clone(), in_flight));
-                        tried.push(router);
-                        request = next;
-                    }
-                    _ => return self.pass(answer, &router, in_flight, upgrade, caller),
-                },
+                Ok(response) => {
+                    let next = again().filter(|_| is_stopping(&router, &response));
+                    let response = RouterResponse { response, router: router.clone(), in_flight };
+                    let Some(next) = next else { return pass_back(response, upgrade, caller) };
+                    otherwise = Ok(response);
+                    tried.push(router);
+                    request = next;
+                }
                 Err(SendError::NotSent(unsent)) => {
                     router.refused();
                     tried.push(router);
                     request = *unsent;
                 }
-                Err(SendError::Failed { error, kept }) => {
-                    if let Some(error) = UploadError::behind(&error) {
-                        return Err(Problem::Upload(error));
-                    }
-                    tracing::debug!(router = router.name(), "a request failed: {error}");
-                    if let Some(bad) = BadAnswer::of(&error) {
-                        return Err(answered_badly(&router, bad));
-                    }
-                    let Some(next) = again() else { return Err(Problem::RouterFailed) };
-                    otherwise = Err(Problem::RouterFailed);
-                    if kept && !forgiven {
-                        // The router may be well, and only its idle connections dead.
+                Err(SendError::Failed { error, was_idle }) => {
+                    let problem = blame(&router, &error);
+                    let next = again().filter(|_| problem == ForwardProblem::RouterFailed);
+                    let Some(next) = next else { return Err(problem) };
+                    otherwise = Err(problem);
+                    if was_idle && !forgiven {
+                        // The router may be healthy, and only its idle connections dead.
                         forgiven = true;
-                        self.pool.forget(router.name());
+                        self.pool.forget(&router);
                     } else {
                         tried.push(router);
                     }
@@ -159,68 +192,80 @@ impl Worker {
                 }
             }
         }
-        let (answer, router, in_flight) = otherwise?;
-        self.pass(answer, &router, in_flight, upgrade, caller)
+        pass_back(otherwise?, upgrade, caller)
     }
 
-    /// The router that gets a request of `project`: of those that are ready and not behind in it,
-    /// the one with the fewest in flight.
+    /// Picks the router for a request of `project`: among those that are ready and not behind with
+    /// it, the one with the fewest requests in flight.
     fn pick(&self, project: Option<&ProjectName>, tried: &[Arc<Router>]) -> Option<Arc<Router>> {
-        let routers = self.routers.list();
-        let (before, after) = routers.split_at(self.turn.fetch_add(1, Relaxed) % routers.len().max(1));
-        let fit = |router: &&Arc<Router>| {
+        let routers = self.shared.routers.list();
+        let turn = self.shared.turn.fetch_add(1, Relaxed) % routers.len().max(1);
+        let (before, after) = routers.split_at(turn);
+        let fits = |router: &&Arc<Router>| {
             router.is_ready()
                 && !tried.iter().any(|other| Arc::ptr_eq(other, router))
                 && !project.is_some_and(|project| router.is_behind(project.as_str()))
         };
-        after.iter().chain(before).filter(fit).min_by_key(|router| router.in_flight()).cloned()
-    }
-
-    /// Hands a router's answer on.
-    fn pass(
-        &self,
-        mut answer: Response<Exchange>,
-        router: &Router,
-        in_flight: InFlight,
-        upgrade: Option<OnUpgrade>,
-        caller: &Caller,
-    ) -> Result<Response<Body>, Problem> {
-        let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let websocket = switches && forwarded::is_websocket(answer.headers());
-        forwarded::drop_hop_by_hop(answer.headers_mut());
-        if !switches {
-            router.count(answer.status());
-            return Ok(answer.map(|exchange| Body::of_router(exchange, in_flight)));
-        }
-        let (head, exchange) = answer.into_parts();
-        let client = upgrade.filter(|_| websocket);
-        let (Some(client), Some(link)) = (client, exchange.into_link()) else {
-            return Err(answered_badly(router, BadAnswer::Switch));
-        };
-        router.count(head.status);
-        caller.go_on_as(tunnel::run(client, link, in_flight));
-        let mut answer = Response::from_parts(head, Body::own(""));
-        forwarded::set_upgrade(answer.headers_mut());
-        Ok(answer)
+        after.iter().chain(before).filter(fits).min_by_key(|router| router.in_flight()).cloned()
     }
 }
 
-pub(super) fn progress(request: &Request<Upload>) -> Option<&Arc<Progress>> {
-    match request.body() {
-        Either::Left(body) => body.progress(),
-        Either::Right(_) => None,
+/// Passes a router's response back to the client. If both switch protocols, their connections
+/// become a tunnel.
+fn pass_back(
+    response: RouterResponse,
+    upgrade: Option<OnUpgrade>,
+    caller: &Caller,
+) -> Result<Response<Body>, ForwardProblem> {
+    let RouterResponse { mut response, router, in_flight } = response;
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let websocket = switches && forwarded::is_websocket(response.headers());
+    forwarded::drop_hop_by_hop(response.headers_mut());
+    if !switches {
+        router.count(response.status());
+        return Ok(response.map(|body| Body::of_router(body, in_flight)));
+    }
+    let (mut head, body) = response.into_parts();
+    let client = upgrade.filter(|_| websocket);
+    let (Some(client), Some(conn)) = (client, body.into_conn()) else {
+        return Err(responded_badly(&router, BadAnswer::Switch));
+    };
+    router.count(head.status);
+    caller.set_tunnel(async move {
+        tunnel::run(client, *conn).await;
+        drop(in_flight);
+    });
+    forwarded::set_upgrade(&mut head.headers);
+    Ok(Response::from_parts(head, Body::own("")))
+}
+
+/// Returns the problem when a request may have reached `router` and failed with `error`.
+fn blame(router: &Router, error: &hyper::Error) -> ForwardProblem {
+    if let Some(error) = UploadError::behind(error) {
+        return ForwardProblem::Upload(error);
+    }
+    tracing::debug!(router = router.name(), "a request failed: {error}");
+    match BadAnswer::of(error) {
+        Some(bad) => responded_badly(router, bad),
+        None => ForwardProblem::RouterFailed,
     }
 }
 
-fn answered_badly(router: &Router, bad: BadAnswer) -> Problem {
-    let problem = Problem::BadAnswer(bad);
-    tracing::warn!(router = router.name(), "{} answered wrongly: {}", router.name(), problem.words().2);
+fn responded_badly(router: &Router, bad: BadAnswer) -> ForwardProblem {
+    let problem = ForwardProblem::BadAnswer(bad);
+    tracing::warn!(
+        router = router.name(),
+        "{} sent an invalid response: {}",
+        router.name(),
+        problem.detail()
+    );
     problem
 }
 
-/// Whether a router says that it, and not the project, takes no more: it is about to stop, and others are not.
-fn is_of_stopping(router: &Router, answer: &Response<Exchange>) -> bool {
-    answer.status() == StatusCode::SERVICE_UNAVAILABLE
-        && !answer.headers().contains_key("x-switchyard-version")
+/// Returns true if the response means that the router, rather than the project, takes no more
+/// requests: it is about to stop, and others are not.
+fn is_stopping(router: &Router, response: &Response<RouterBody>) -> bool {
+    response.status() == StatusCode::SERVICE_UNAVAILABLE
+        && !response.headers().contains_key("x-switchyard-version")
         && !router.is_ready()
 }

@@ -1,35 +1,38 @@
-//! The errors that the bridge itself answers to forwarded requests: RFC 9457, each with a stable `type`.
+//! The errors that the bridge itself answers to forwarded requests.
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONNECTION;
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::json;
-
-use super::body::Body;
+use switchyard_edge::problem::Problem;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::upload::UploadError;
 use switchyard_edge::upstream::BadAnswer;
 
-/// Why a request was not answered by a router.
+use super::body::Body;
+
+/// The time after which a client is asked to try again, in seconds: a restarted router is back
+/// within one.
+const RETRY_SOON: u32 = 1;
+
+/// The reason why no router's response is passed back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum ForwardProblem {
+    /// The request is invalid, by this rule.
     BadRequest(&'static str),
-    /// The bytes on the connection are not a request that can be read in one way only.
+    /// The bytes on the connection cannot be read as a request in exactly one way.
     Refused(Refusal),
-    /// The client's body did not come as it should.
+    /// The client failed to send the request's body.
     Upload(UploadError),
-    /// None takes requests, or none that takes them has published what was deployed.
+    /// No router is ready, or none that is ready has published the last deploy.
     NoRouters,
-    /// A router ended the connection instead of answering.
+    /// A router closed the connection instead of responding.
     RouterFailed,
-    /// What a router sent is no answer.
+    /// A router's response is invalid.
     BadAnswer(BadAnswer),
+    /// The router did not begin its response in time.
     Timeout,
 }
 
-/// In seconds: a router that is started again is back within one.
-const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
-
-impl Problem {
+impl ForwardProblem {
     fn status(self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refusal.status(),
@@ -42,10 +45,10 @@ impl Problem {
         }
     }
 
-    /// Slug, title, detail.
-    pub(super) fn words(self) -> (&'static str, &'static str, &'static str) {
+    /// Returns the end of the document's type, its title and its detail.
+    fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::BadRequest(what) => ("bad-request", "Bad request", what),
+            Self::BadRequest(rule) => ("bad-request", "Bad request", rule),
             Self::Refused(refusal) => (refusal.slug(), refusal.title(), refusal.rule()),
             Self::Upload(UploadError::TooSlow) => {
                 ("body-timeout", "Body too slow", "the request body did not come in time")
@@ -56,47 +59,46 @@ impl Problem {
             Self::Upload(UploadError::BrokenOff) => {
                 ("bad-request", "Bad request", "the body of the request broke off")
             }
-            Self::BadAnswer(bad) => ("bad-answer", "The router answered wrongly", wrong(bad)),
+            Self::BadAnswer(bad) => ("bad-answer", "Invalid response from the router", fault(bad)),
             Self::NoRouters => {
                 ("no-routers", "No router", "no router can answer this request now: try again")
             }
             Self::RouterFailed => (
                 "router-failed",
                 "The router failed",
-                "the connection to the router ended before it answered; what was asked may have been done",
+                "the connection to the router ended before it responded; the request may have \
+                 taken effect",
             ),
-            Self::Timeout => ("timeout", "No answer in time", "the router did not begin its answer in time"),
+            Self::Timeout => {
+                ("timeout", "No response in time", "the router did not begin its response in time")
+            }
         }
     }
 
+    /// The sentence for people.
+    pub(super) fn detail(self) -> &'static str {
+        self.texts().2
+    }
+
+    /// Returns the response with the problem document.
     pub(super) fn answer(self) -> Response<Body> {
-        let (slug, title, detail) = self.words();
-        let document = json!({
-            "type": format!("urn:switchyard:problem:{slug}"),
-            "title": title,
-            "status": self.status().as_u16(),
-            "detail": detail,
-        });
-        let mut answer = Response::new(Body::own(document.to_string()));
-        *answer.status_mut() = self.status();
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let (slug, title, detail) = self.texts();
+        let mut problem = Problem::new(self.status(), slug, detail).titled(title);
         if self == Self::NoRouters {
-            headers.insert(RETRY_AFTER, RETRY_SOON);
+            problem = problem.retry_after(RETRY_SOON);
         }
         if matches!(self, Self::BadRequest(_) | Self::Refused(_) | Self::Upload(_)) {
-            // What comes next on the connection may be anything.
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            // The next bytes on the connection may be anything.
+            problem = problem.with_header(CONNECTION, HeaderValue::from_static("close"));
         }
-        answer
+        problem.to_response().map(Body::Own)
     }
 }
 
-fn wrong(bad: BadAnswer) -> &'static str {
+fn fault(bad: BadAnswer) -> &'static str {
     match bad {
-        BadAnswer::Invalid => "what the router sent is not an HTTP response",
-        BadAnswer::HeadTooLarge => "the headers of the response are larger, or more, than is allowed",
+        BadAnswer::Invalid => "the router sent bytes that are not an HTTP response",
+        BadAnswer::HeadTooLarge => "the response has more headers, or larger ones, than is allowed",
         BadAnswer::Switch => "the router switched to another protocol than the request asked for",
         BadAnswer::ClosedEarly | BadAnswer::NoConnection => {
             "the router closed the connection before its response was complete"

@@ -18,7 +18,7 @@ use switchyard_contract::admin::{Checkouts, DIGEST, Hold, OWN_DIGEST, Projects, 
 use switchyard_contract::bounds;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
-use switchyard_edge::sse::{self, Broken, Said, SseEvent};
+use switchyard_edge::sse::{self, SseError, SseEvent, SseItem};
 
 /// Routers are neighbours: one that is there takes a connection within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -67,8 +67,8 @@ impl From<reqwest::Error> for CallError {
     }
 }
 
-impl From<Broken> for CallError {
-    fn from(error: Broken) -> Self {
+impl From<SseError> for CallError {
+    fn from(error: SseError) -> Self {
         Self::Unreachable(error.to_string())
     }
 }
@@ -188,11 +188,11 @@ impl Router {
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
         let mut url = self.url(&["projects", project, "logs"]);
         url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let items = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
+        let items = sse::items(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
         Ok(Box::pin(items.filter_map(|item| {
             future::ready(match item {
-                Ok(Said::Event(event)) => Some(event),
-                Ok(Said::Comment(_)) => None,
+                Ok(SseItem::Event(event)) => Some(event),
+                Ok(SseItem::Comment(_)) => None,
                 Err(broken) => {
                     let data = serde_json::json!({ "error": broken.to_string() }).to_string();
                     Some(SseEvent { kind: "error".to_owned(), data })
@@ -205,12 +205,12 @@ impl Router {
     pub(super) async fn events(
         &self,
         last: Option<u64>,
-    ) -> Result<impl Stream<Item = Result<Said, Broken>> + Send + Unpin + use<>, CallError> {
+    ) -> Result<impl Stream<Item = Result<SseItem, SseError>> + Send + Unpin + use<>, CallError> {
         let mut request = self.request(Method::GET, &["events"]);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        Ok(Box::pin(sse::said(pieces(head(request, SOON).await?, QUIET))))
+        Ok(Box::pin(sse::items(pieces(head(request, SOON).await?, QUIET))))
     }
 
     /// The projects that have changed since that revision of the router with that id, or all of

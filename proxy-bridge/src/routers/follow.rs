@@ -14,7 +14,7 @@ use super::state::{PullQuery, StateChange};
 use super::{CallError, Presence, Router, Shared};
 use switchyard_contract::admin::Projects;
 use switchyard_contract::event::Event;
-use switchyard_edge::sse::{Broken, Said};
+use switchyard_edge::sse::{SseError, SseItem};
 
 /// A router that stops is noticed within this, unless a connection fails before.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
@@ -127,7 +127,7 @@ enum FollowError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
-    Broken(#[from] Broken),
+    Stream(#[from] SseError),
     #[error("it ended the stream of events")]
     Ended,
     #[error("it did not say which router it is")]
@@ -186,8 +186,8 @@ impl<'r> Session<'r> {
         }
     }
 
-    fn receive(&mut self, item: Said) -> Result<(), FollowError> {
-        let Said::Event(event) = item else { return Ok(()) };
+    fn receive(&mut self, item: SseItem) -> Result<(), FollowError> {
+        let SseItem::Event(event) = item else { return Ok(()) };
         let event: Event = serde_json::from_str(&event.data).map_err(FollowError::NoEvent)?;
         if event.data.router != self.id {
             return Err(FollowError::Another);
@@ -236,9 +236,13 @@ impl<'r> Session<'r> {
 }
 
 /// Returns the router's id, which is in the first comment.
-async fn name(item: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, FollowError> {
+async fn name(
+    item: &mut (impl Stream<Item = Result<SseItem, SseError>> + Unpin),
+) -> Result<String, FollowError> {
     match item.next().await.ok_or(FollowError::Ended)?? {
-        Said::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(FollowError::Nameless),
-        Said::Event(_) => Err(FollowError::Nameless),
+        SseItem::Comment(text) => {
+            text.strip_prefix("router ").map(str::to_owned).ok_or(FollowError::Nameless)
+        }
+        SseItem::Event(_) => Err(FollowError::Nameless),
     }
 }

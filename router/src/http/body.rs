@@ -1,4 +1,4 @@
-//! Bodies of answers on their way to the client: what they come from, and what lasts as long as they do.
+//! Response bodies: their sources, and the leases and slots that are held until their end.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use switchyard_edge::fair::FairBody;
-use switchyard_edge::upstream::Counted;
+use switchyard_edge::listener::HandlerBody;
 
+use super::connector::CellBody;
 use super::lease::{CellLease, SiteLease};
-use super::pool::Exchange;
 use crate::pieces::FilePieces;
 use crate::slots::Slot;
 
-/// Why a body ends too early.
+/// The reason why a body ends early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error(transparent)]
@@ -27,14 +27,12 @@ pub(super) enum BodyError {
 /// A response body.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// The router's own.
+    /// A response of the router's own.
     Own(Full<Bytes>),
-    /// A project's, with the request's place among those in flight, which is given up when the cell breaks off.
-    Proxied { exchange: FairBody<Exchange>, lease: Option<CellLease>, _slot: Slot },
-    /// A file of a version's, with the request's slot where the client can have many at once.
+    /// A cell's response. The lease is given up when the cell breaks it off.
+    Proxied { body: FairBody<CellBody>, lease: Option<CellLease>, _slot: Slot },
+    /// A file of a version, with the request's slot where one client can have many files at once.
     File { pieces: FilePieces, _lease: SiteLease, _slot: Option<Slot> },
-    /// A project's refusal to switch protocols: on a connection of its own.
-    Refused { body: FairBody<Counted>, _lease: CellLease, _slot: Slot },
 }
 
 impl Body {
@@ -42,8 +40,13 @@ impl Body {
         Self::File { pieces, _lease: lease, _slot: slot }
     }
 
-    /// Whether the router answers itself.
-    pub(super) fn is_own(&self) -> bool {
+    pub(super) fn proxied(body: CellBody, lease: CellLease, slot: Slot) -> Self {
+        Self::Proxied { body: FairBody::new(body), lease: Some(lease), _slot: slot }
+    }
+}
+
+impl HandlerBody for Body {
+    fn is_own(&self) -> bool {
         matches!(self, Self::Own(_))
     }
 }
@@ -64,35 +67,32 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(full) => Pin::new(full).poll_frame(cx).map_err(|never: Infallible| match never {}),
-            Self::Proxied { exchange, lease, .. } => {
-                let frame = Pin::new(&mut *exchange).poll_frame(cx);
+            Self::Proxied { body, lease, .. } => {
+                let frame = Pin::new(&mut *body).poll_frame(cx);
                 if let Poll::Ready(Some(Err(error))) = &frame
-                    && let Some(lease) = lease.take_if(|_| !exchange.get_ref().upload_failed())
+                    && let Some(lease) = lease.take_if(|_| !body.get_ref().upload_failed())
                 {
                     lease.broke_off(error);
                 }
                 frame.map_err(BodyError::Cell)
             }
             Self::File { pieces, .. } => pieces.poll_next(cx).map_ok(Frame::data).map_err(BodyError::File),
-            Self::Refused { body, .. } => Pin::new(body).poll_frame(cx).map_err(BodyError::Cell),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(full) => full.is_end_stream(),
-            Self::Proxied { exchange, .. } => exchange.is_end_stream(),
+            Self::Proxied { body, .. } => body.is_end_stream(),
             Self::File { pieces, .. } => pieces.left() == 0,
-            Self::Refused { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(full) => full.size_hint(),
-            Self::Proxied { exchange, .. } => exchange.size_hint(),
+            Self::Proxied { body, .. } => body.size_hint(),
             Self::File { pieces, .. } => SizeHint::with_exact(pieces.left()),
-            Self::Refused { body, .. } => body.size_hint(),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Cross-origin access to the router's own answers, with `--dev`: a front end on another origin can read
-//! why its project does not answer, instead of a browser's note about CORS. What a project answers has the
-//! headers that the project sets.
+//! Cross-origin access to the router's own responses, with `--dev`: a front end on another origin
+//! can read why its project does not respond, instead of a browser's error about CORS. The
+//! responses of a project have the headers that the project sets.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -12,15 +12,15 @@ use switchyard_edge::gate::Authority;
 
 use super::body::Body;
 
-/// The part of a request that says which page of another origin sends it.
+/// The headers of a request from a page of another origin.
 pub(super) struct Cors {
     origin: HeaderValue,
-    /// For a preflight: the method and headers of the request that is to follow.
+    /// For a preflight: the method and headers of the request that follows.
     preflight: Option<(HeaderValue, Option<HeaderValue>)>,
 }
 
 impl Cors {
-    /// `None` for a request that no page sends.
+    /// Returns the headers of `request`. `None` if no page sends it.
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let origin = headers.get(ORIGIN)?.clone();
@@ -31,15 +31,15 @@ impl Cors {
         Some(Self { origin, preflight })
     }
 
-    /// Whether the page is one of this machine's, which may see code: any other would see through this
-    /// what its visitor works on.
+    /// Returns true if the page is served by this machine, and may see code. Any other page would
+    /// see what its visitor works on.
     pub(super) fn is_local(&self) -> bool {
         let origin = self.origin.to_str().ok().and_then(Authority::of_origin);
         origin.is_some_and(|origin| origin.is_loopback())
     }
 
-    /// Lets the page read an answer of the router's own. A preflight is granted what it asks for, so that
-    /// the request itself is sent and its answer can be read.
+    /// Lets the page read a response of the router's own. A preflight is granted, so that the
+    /// request itself is sent and its response can be read.
     pub(super) fn allow(self, mut answer: Response<Body>) -> Response<Body> {
         if self.preflight.is_some() {
             *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -50,7 +50,7 @@ impl Cors {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin);
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         match self.preflight {
-            Some((method, asked)) => grant(headers, method, asked),
+            Some((method, requested)) => grant(headers, method, requested),
             None => {
                 let exposed =
                     HeaderValue::from_static("retry-after, x-switchyard-version, x-switchyard-stale");
@@ -62,9 +62,9 @@ impl Cors {
     }
 }
 
-fn grant(headers: &mut HeaderMap, method: HeaderValue, asked: Option<HeaderValue>) {
+fn grant(headers: &mut HeaderMap, method: HeaderValue, requested: Option<HeaderValue>) {
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method);
-    headers.extend(asked.map(|asked| (ACCESS_CONTROL_ALLOW_HEADERS, asked)));
+    headers.extend(requested.map(|requested| (ACCESS_CONTROL_ALLOW_HEADERS, requested)));
     let all = "origin, access-control-request-method, access-control-request-headers";
     headers.append(VARY, HeaderValue::from_static(all));
 }

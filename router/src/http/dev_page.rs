@@ -1,4 +1,4 @@
-//! The page that `--dev` shows a browser in place of a project that has no good version.
+//! The page that browsers get with `--dev` for a project without a good version.
 
 use std::fmt::Write as _;
 
@@ -11,6 +11,7 @@ color:#1d1f21;background:#fff}pre{background:#f4f4f2;padding:1rem;overflow-x:aut
 white-space:pre-wrap}code{color:#c0392b}footer{color:#777;font-size:.85rem}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#1d1f21}pre{background:#282a2e}}";
 
+/// Returns the page about a project's failed build.
 pub(super) fn render(project: &str, failed: &Failure) -> String {
     let error = &failed.error;
     let mut page = format!(
@@ -18,11 +19,11 @@ pub(super) fn render(project: &str, failed: &Failure) -> String {
          <style>{STYLE}</style><h1>{project} does not build</h1>"
     );
     if let Some(file) = &error.file {
-        let mut place = file.clone();
+        let mut location = file.clone();
         for number in [error.line, error.column].into_iter().flatten() {
-            let _ = write!(place, ":{number}");
+            let _ = write!(location, ":{number}");
         }
-        let _ = write!(page, "<p><code>{}</code></p>", escape(&place));
+        let _ = write!(page, "<p><code>{}</code></p>", escape(&location));
     }
     let _ = write!(page, "<pre>{}</pre>", escape(&error.message));
     if let Some(frame) = &error.frame {
@@ -31,7 +32,8 @@ pub(super) fn render(project: &str, failed: &Failure) -> String {
     let version = failed.version.as_ref().map(ToString::to_string).unwrap_or_default();
     let _ = write!(
         page,
-        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a fix and reload the page</footer></html>"
+        "<footer>{version} &middot; shown because the router runs with --dev &middot; save a fix and \
+         reload the page</footer></html>"
     );
     page
 }
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_shows_the_place_and_nothing_of_the_project_is_markup() {
+    fn the_page_shows_the_location_and_nothing_of_the_project_is_markup() {
         let error = Diagnostic {
             message: "<script>alert(1)</script>".into(),
             file: Some("main.ts".into()),

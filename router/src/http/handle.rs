@@ -1,119 +1,170 @@
-//! One request: routed, counted in, forwarded to the live version's cell, answered.
+//! One request: routed, counted in, answered with a file or by a cell of the live version.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use switchyard_edge::fair::FairBody;
-use switchyard_edge::forwarded::{self, Client};
-use switchyard_edge::upload::Upload;
+use switchyard_edge::forwarded;
+use switchyard_edge::listener::{Caller, Handler, ListenerLimits};
+use switchyard_edge::pool::SendError;
+use switchyard_edge::refusal::Refusal;
+use switchyard_edge::request_id::RequestIds;
+use switchyard_edge::target::Host;
+use switchyard_edge::upload::{RequestBody as _, Upload};
 use switchyard_edge::upstream::BadAnswer;
-use switchyard_edge::{routes, target};
-use tokio::time::{Instant, timeout, timeout_at};
+use switchyard_edge::{routes, target, tunnel};
 
-use super::Settings;
 use super::body::Body;
+use super::connector::{self, CellBody, CellPool};
 use super::cors::Cors;
-use super::lease::{CellLease, SiteLease};
-use super::pool::{Pool, SendError};
-use super::problem::{Audience, Problem};
-use super::request_id::RequestIds;
-use super::{site, tunnel};
-use crate::drain::{InFlight, NOTICED_WITHIN};
-use crate::live::{Command, Commands, Entry, Live, Process, Running};
+use super::enter::Entrance;
+use super::lease::CellLease;
+use super::problem::{Audience, RequestProblem};
+use super::site;
+use crate::live::{Commands, Entry, Live};
 use crate::slots::Slot;
 
-/// How often a request that a cell never got is sent to the next one: a cell dies, another is
-/// started, and that might die too.
+/// Attempts to send a request that no cell got: a cell dies, another one is started, and that might
+/// die too.
 const MAX_SENDS: u32 = 3;
 
-/// What one thread serves requests with.
-pub(super) struct Worker {
-    pub(super) settings: Settings,
-    /// Its client connections and tunnels.
-    pub(super) open: Arc<InFlight>,
-    live: Arc<Live>,
-    commands: Commands,
-    pool: Rc<Pool>,
+/// Responds to the requests of one thread.
+pub(super) struct RequestHandler {
+    dev: bool,
+    body_timeout: std::time::Duration,
+    entrance: Entrance,
+    pool: Rc<CellPool>,
     ids: RequestIds,
 }
 
-impl Worker {
-    pub(super) fn new(settings: Settings, live: Arc<Live>, commands: Commands, open: Arc<InFlight>) -> Self {
-        let pool = Rc::new(Pool::new(settings.bounds.max_head));
-        Self { settings, open, live, commands, pool, ids: RequestIds::new() }
-    }
+/// The destination of a request.
+struct Destination {
+    entry: Arc<Entry>,
+    host: Host,
+    /// The length of the path's prefix that leads to the project, in bytes.
+    prefix: usize,
+}
 
-    /// Closes idle connections to cells. Runs until it is dropped.
-    pub(super) async fn sweep(self: Rc<Self>) {
-        self.pool.sweep().await;
-    }
+/// A request that is not passed on to a project.
+struct Rejection {
+    problem: RequestProblem,
+    /// The project, if it is known.
+    entry: Option<Arc<Entry>>,
+}
 
-    pub(super) async fn handle(&self, mut request: Request<Incoming>, client: &Client) -> Response<Body> {
-        let cors = self.settings.dev.then(|| Cors::of(&request)).flatten();
-        let host = match target::canonical(&mut request, client.local()) {
-            Ok(host) => host,
-            Err(wrong) => {
-                return self.problem(Problem::BadRequest(wrong.rule()), None, request.headers(), cors);
+impl From<RequestProblem> for Rejection {
+    fn from(problem: RequestProblem) -> Self {
+        Self { problem, entry: None }
+    }
+}
+
+impl Handler for RequestHandler {
+    type Body = Body;
+
+    async fn handle(&self, mut request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let cors = self.dev.then(|| Cors::of(&request)).flatten();
+        match self.route(&mut request, caller) {
+            Ok(destination) => self.serve(request, caller, destination, cors).await,
+            Err(Rejection { problem, entry }) => {
+                self.problem(problem, entry.as_deref(), request.headers(), cors)
             }
-        };
-        let routed = {
-            let table = self.live.load();
-            table.find(host.name(), request.uri().path()).map(|(entry, prefix)| (entry.clone(), prefix.len()))
-        };
-        let Some((entry, prefix)) = routed else {
-            return self.problem(Problem::UnknownProject, None, request.headers(), cors);
-        };
-        if length(request.headers()).is_some_and(|length| length > entry.limits.body) {
-            return self.problem(Problem::BodyTooLarge, Some(&entry), request.headers(), cors);
         }
-        if let Some(Err(why)) =
-            entry.verifier.as_ref().map(|verifier| verifier.check(request.method(), request.headers()))
-        {
-            return self.problem(Problem::Unauthorized(why), Some(&entry), request.headers(), cors);
+    }
+
+    fn refuse(&self, refusal: Refusal, headers: &HeaderMap) -> Response<Body> {
+        RequestProblem::Refused(refusal).answer(None, headers, Audience::Public)
+    }
+
+    fn sweep(&self) {
+        self.pool.sweep();
+    }
+}
+
+impl RequestHandler {
+    pub(super) fn new(dev: bool, limits: &ListenerLimits, live: Arc<Live>, commands: Commands) -> Self {
+        Self {
+            dev,
+            body_timeout: limits.body_timeout,
+            entrance: Entrance::new(live, commands),
+            pool: Rc::new(connector::pool(limits.max_head)),
+            ids: RequestIds::default(),
         }
-        let (limits, pause) = (&entry.limits, self.settings.bounds.body_timeout);
-        let request = request.map(|body| Upload::new(body, limits.body, pause));
+    }
+
+    /// Finds the project of a request, and checks the request against the project's limits and
+    /// tokens.
+    fn route(&self, request: &mut Request<Incoming>, caller: &Caller) -> Result<Destination, Rejection> {
+        let host = target::canonical(request, caller.client().local())
+            .map_err(|unclear| RequestProblem::BadRequest(unclear.rule()))?;
+        let found = self.entrance.find(host.name(), request.uri().path());
+        let (entry, prefix) = found.ok_or(RequestProblem::UnknownProject)?;
+        let headers = request.headers();
+        if length(headers).is_some_and(|length| length > entry.limits.body) {
+            return Err(Rejection { problem: RequestProblem::BodyTooLarge, entry: Some(entry) });
+        }
+        let checked = entry.verifier.as_ref().map(|verifier| verifier.check(request.method(), headers));
+        if let Some(Err(unauthorized)) = checked {
+            return Err(Rejection {
+                problem: RequestProblem::Unauthorized(unauthorized),
+                entry: Some(entry),
+            });
+        }
+        Ok(Destination { entry, host, prefix })
+    }
+
+    /// Answers a request of a project within its time limit.
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+        destination: Destination,
+        cors: Option<Cors>,
+    ) -> Response<Body> {
+        let entry = &destination.entry;
+        let limits = &entry.limits;
+        let request = request.map(|body| Upload::new(body, limits.body, self.body_timeout));
         let upload = request.body().progress().cloned();
         let left = || upload.as_ref().and_then(|upload| upload.time_left(limits.time));
-        let accept = request.headers().get(http::header::ACCEPT).cloned();
+        let accept = request.headers().get(ACCEPT).cloned();
         let forwarded = async {
-            let slot = self.slot(&entry).await?;
-            let forwarded = self.forward(request, client, host.authority(), &entry, prefix, slot);
+            let slot = self.slot(entry).await?;
+            let forwarded = self.forward(request, caller, &destination, slot);
             let answered = entry.debuggers.within(limits.time, left, forwarded).await;
-            answered.unwrap_or(Err(Problem::Timeout))
+            answered.unwrap_or(Err(RequestProblem::Timeout))
         };
         match forwarded.await {
             Ok(mut response) => {
                 if upload.as_ref().is_some_and(|upload| !upload.is_over()) {
-                    // If the rest of the body is not wanted, the connection ends with the answer.
+                    // If the rest of the body is not wanted, the connection ends with the response.
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 response
             }
             Err(problem) => {
-                let headers = accept.into_iter().map(|accept| (http::header::ACCEPT, accept)).collect();
-                // As it is now: what the request waited for may have failed.
-                let now = self.now(&entry).ok();
-                self.problem(problem, Some(now.as_ref().unwrap_or(&entry)), &headers, cors)
+                let headers = accept.into_iter().map(|accept| (ACCEPT, accept)).collect();
+                // The current entry has the failure of the build that the request may have waited
+                // for.
+                let current = self.entrance.current(entry).ok();
+                self.problem(problem, Some(current.as_ref().unwrap_or(entry)), &headers, cors)
             }
         }
     }
 
     fn problem(
         &self,
-        problem: Problem,
+        problem: RequestProblem,
         entry: Option<&Entry>,
         headers: &HeaderMap,
         cors: Option<Cors>,
     ) -> Response<Body> {
         let audience = match &cors {
-            Some(cors) if !cors.is_local() => Audience::Elsewhere,
-            _ if self.settings.dev => Audience::Developer,
-            _ => Audience::Anybody,
+            Some(cors) if !cors.is_local() => Audience::ForeignOrigin,
+            _ if self.dev => Audience::Developer,
+            _ => Audience::Public,
         };
         let response = problem.answer(entry, headers, audience);
         let response = match cors {
@@ -126,129 +177,137 @@ impl Worker {
         response
     }
 
-    /// A place among the project's requests in flight. Its time begins with it.
-    async fn slot(&self, entry: &Entry) -> Result<Slot, Problem> {
+    /// Takes one of the project's slots for requests in flight, after a wait if none is free. The
+    /// request's time limit begins after it.
+    async fn slot(&self, entry: &Entry) -> Result<Slot, RequestProblem> {
         if let Some(slot) = entry.slots.enter() {
             return Ok(slot);
         }
-        let (queue, patience) = (entry.limits.max_queued, entry.limits.queue_timeout);
-        Box::pin(entry.slots.wait(queue, patience)).await.ok_or(Problem::Overloaded)
+        let (max_queued, queue_timeout) = (entry.limits.max_queued, entry.limits.queue_timeout);
+        Box::pin(entry.slots.wait(max_queued, queue_timeout)).await.ok_or(RequestProblem::Overloaded)
     }
 
+    /// Answers a request with a file, or passes it on to a cell.
     async fn forward(
         &self,
         mut request: Request<Upload>,
-        client: &Client,
-        authority: &HeaderValue,
-        entry: &Arc<Entry>,
-        prefix: usize,
+        caller: &Caller,
+        destination: &Destination,
         slot: Slot,
-    ) -> Result<Response<Body>, Problem> {
-        let bad_path = Problem::BadRequest("the path is not understood");
-        let prefix = request.uri().path().get(..prefix).ok_or(bad_path)?;
-        let prefix = prefix[..entry.prefix.stripped(prefix)].to_owned();
-        if !prefix.is_empty() || request.uri().authority().is_some() {
-            *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
-        }
+    ) -> Result<Response<Body>, RequestProblem> {
+        let Destination { entry, host, prefix } = destination;
+        let prefix = strip_prefix(&mut request, entry, *prefix)?;
         let websocket = forwarded::wants_websocket(&request, !request.body().is_end_stream());
         let slot = match self.send_file(entry, &request, websocket, &prefix, slot).await? {
-            Ok(response) => return Ok(response),
-            Err(slot) => slot,
+            ControlFlow::Break(response) => return Ok(response),
+            ControlFlow::Continue(slot) => slot,
         };
         let upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         *request.version_mut() = Version::HTTP_11;
-        forwarded::drop_hop_by_hop(request.headers_mut());
-        forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
+        let headers = request.headers_mut();
+        forwarded::drop_hop_by_hop(headers);
+        forwarded::set_forwarded(headers, caller.client(), host.authority(), &prefix);
         if entry.names_connecting_ip {
-            forwarded::set_connecting_ip(request.headers_mut());
+            forwarded::set_connecting_ip(headers);
         }
-        self.ids.set(request.headers_mut());
-        let mut lease = match self.enter(entry).await {
-            Err(Problem::Restarting) if self.is_static(entry) => {
-                let sent = self.send_file(&self.now(entry)?, &request, websocket, &prefix, slot).await?;
-                return sent.map_err(|_| Problem::Restarting);
+        self.ids.set(headers);
+        let lease = match self.entrance.cell(entry).await {
+            Err(RequestProblem::Restarting) if self.entrance.is_static(entry) => {
+                let current = self.entrance.current(entry)?;
+                return match self.send_file(&current, &request, websocket, &prefix, slot).await? {
+                    ControlFlow::Break(response) => Ok(response),
+                    ControlFlow::Continue(_) => Err(RequestProblem::Restarting),
+                };
             }
             entered => entered?,
         };
-        if let Some(client) = upgrade {
-            return Box::pin(self.switch(request, client, lease, slot)).await;
+        match upgrade {
+            Some(client) => Box::pin(self.switch(request, caller, client, lease, slot)).await,
+            None => self.proxy(request, lease, slot).await,
         }
-        for _ in 0..MAX_SENDS {
-            let cell = &lease.running.cell;
-            target::set_form(&mut request, cell.takes_urls());
-            let awaited = cell.answers().awaited();
-            let sent = self.pool.send(cell.id(), cell.socket(), request).await;
-            match &sent {
-                Ok(response) => awaited.answered(response.status()),
-                Err(SendError::Failed(_)) => drop(awaited),
-                Err(SendError::NotSent(_)) => awaited.not_sent(),
-            }
-            match sent {
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(lease.answered_badly(BadAnswer::Switch));
-                }
-                Ok(mut response) => {
-                    forwarded::drop_hop_by_hop(response.headers_mut());
-                    lease.entry.requests.count(response.status());
-                    lease.mark(response.headers_mut());
-                    let lease = Some(lease);
-                    return Ok(response.map(|exchange| Body::Proxied {
-                        exchange: FairBody::new(exchange),
-                        lease,
-                        _slot: slot,
-                    }));
-                }
-                Err(SendError::Failed(error)) => return Err(Box::pin(lease.blame(&error)).await),
-                Err(SendError::NotSent(unsent)) => {
-                    request = *unsent;
-                    lease = Box::pin(self.enter_another(lease)).await?;
-                }
-            }
-        }
-        Err(Problem::CellDied)
     }
 
+    /// Passes a request on to a cell, and its response back.
+    async fn proxy(
+        &self,
+        request: Request<Upload>,
+        lease: CellLease,
+        slot: Slot,
+    ) -> Result<Response<Body>, RequestProblem> {
+        let (response, lease) = self.send(request, lease, false).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(lease.answered_badly(BadAnswer::Switch));
+        }
+        Ok(pass_back(response, lease, slot))
+    }
+
+    /// Passes an upgrade request on to a cell. If that switches protocols, the connections become a
+    /// tunnel.
     async fn switch(
         &self,
         mut request: Request<Upload>,
+        caller: &Caller,
         client: OnUpgrade,
-        mut lease: CellLease,
+        lease: CellLease,
         slot: Slot,
-    ) -> Result<Response<Body>, Problem> {
-        let open = self.open.enter().ok_or(Problem::CellDied)?;
+    ) -> Result<Response<Body>, RequestProblem> {
         forwarded::set_upgrade(request.headers_mut());
-        let mut sends = 0;
-        let (mut response, head) = loop {
-            sends += 1;
-            let cell = &lease.running.cell;
-            target::set_form(&mut request, cell.takes_urls());
-            match tunnel::send(cell.socket(), self.settings.bounds.max_head, request).await {
-                Ok(answered) => break answered,
-                Err(SendError::Failed(error)) => return Err(lease.blame(&error).await),
-                Err(SendError::NotSent(_)) if sends == MAX_SENDS => return Err(Problem::CellDied),
-                Err(SendError::NotSent(unsent)) => {
-                    request = *unsent;
-                    lease = self.enter_another(lease).await?;
-                }
-            }
-        };
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if switches && !forwarded::is_websocket(response.headers()) {
-            return Err(lease.answered_badly(BadAnswer::Switch));
+        let (response, lease) = self.send(request, lease, true).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(pass_back(response, lease, slot));
         }
-        lease.entry.requests.count(response.status());
-        forwarded::drop_hop_by_hop(response.headers_mut());
-        lease.mark(response.headers_mut());
-        if !switches {
-            let refused = |body| Body::Refused { body: FairBody::new(body), _lease: lease, _slot: slot };
-            return Ok(tunnel::refusal((response, head)).map(refused));
-        }
-        let response = tunnel::open(response, client, (lease, open));
-        drop(slot);
-        Ok(response)
+        let (mut head, body) = response.into_parts();
+        let conn = body.into_conn().filter(|_| forwarded::is_websocket(&head.headers));
+        let Some(conn) = conn else { return Err(lease.answered_badly(BadAnswer::Switch)) };
+        finish_head(&mut head.headers, head.status, &lease);
+        forwarded::set_upgrade(&mut head.headers);
+        caller.set_tunnel(async move {
+            tunnel::run(client, *conn).await;
+            // The version is not retired before.
+            drop(lease);
+        });
+        Ok(Response::from_parts(head, Body::from("")))
     }
 
-    /// Answers with a file of the live version, or gives the slot back when its code is to answer.
+    /// Sends a request to the cell of `lease`, or to the next one if it never got there. `alone`:
+    /// on a connection of its own. Returns the head of the response, and the lease of the cell that
+    /// gave it.
+    async fn send(
+        &self,
+        mut request: Request<Upload>,
+        mut lease: CellLease,
+        alone: bool,
+    ) -> Result<(Response<CellBody>, CellLease), RequestProblem> {
+        for attempt in 1.. {
+            let cell = &lease.running.cell;
+            target::set_form(&mut request, cell.takes_urls());
+            let sent = if alone {
+                Box::pin(self.pool.send_alone(cell, request)).await
+            } else {
+                let awaited = cell.answers().awaited();
+                let sent = self.pool.send(cell, request).await;
+                match &sent {
+                    Ok(response) => awaited.answered(response.status()),
+                    Err(SendError::Failed { .. }) => drop(awaited),
+                    Err(SendError::NotSent(_)) => awaited.not_sent(),
+                }
+                sent
+            };
+            match sent {
+                Ok(response) => return Ok((response, lease)),
+                Err(SendError::Failed { error, .. }) => return Err(Box::pin(lease.blame(&error)).await),
+                Err(SendError::NotSent(_)) if attempt == MAX_SENDS => break,
+                Err(SendError::NotSent(unsent)) => {
+                    request = *unsent;
+                    lease = self.entrance.another_cell(lease).await?;
+                }
+            }
+        }
+        Err(RequestProblem::CellDied)
+    }
+
+    /// Answers with a file of the live version, or gives the slot back if the version's code has to
+    /// answer.
     async fn send_file(
         &self,
         entry: &Arc<Entry>,
@@ -256,117 +315,66 @@ impl Worker {
         websocket: bool,
         prefix: &str,
         slot: Slot,
-    ) -> Result<Result<Response<Body>, Slot>, Problem> {
-        let Some(lease) = self.enter_site(entry)? else { return Ok(Err(slot)) };
-        let Some(reply) = site::choose(&lease.site, request, websocket) else { return Ok(Err(slot)) };
+    ) -> Result<ControlFlow<Response<Body>, Slot>, RequestProblem> {
+        let Some(lease) = self.entrance.site(entry)? else { return Ok(ControlFlow::Continue(slot)) };
+        let Some(reply) = site::choose(&lease.site, request, websocket) else {
+            return Ok(ControlFlow::Continue(slot));
+        };
         let response = Box::pin(site::answer(reply, lease, request, prefix, slot)).await?;
         entry.requests.count(response.status());
-        Ok(Ok(response))
+        Ok(ControlFlow::Break(response))
     }
+}
 
-    /// The project has become a static site since the look at the table.
-    fn is_static(&self, entry: &Entry) -> bool {
-        let now = self.now(entry).ok();
-        let live = now.as_ref().and_then(|now| now.live.as_ref());
-        live.is_some_and(|live| matches!(live.process, Process::Needless))
+/// Takes the prefix that leads to the project off the request's path, as far as the project wants
+/// that. Returns what was taken off. The request's target is in origin form then.
+fn strip_prefix(
+    request: &mut Request<Upload>,
+    entry: &Entry,
+    length: usize,
+) -> Result<String, RequestProblem> {
+    let bad_path = RequestProblem::BadRequest("the path is not understood");
+    let prefix = request.uri().path().get(..length).ok_or(bad_path)?;
+    let prefix = prefix[..entry.prefix.stripped(prefix)].to_owned();
+    if !prefix.is_empty() || request.uri().authority().is_some() {
+        *request.uri_mut() = routes::behind(request.uri(), &prefix).ok_or(bad_path)?;
     }
+    Ok(prefix)
+}
 
-    /// A place among the answers with files of the project's live version. `None`: it has none.
-    fn enter_site(&self, entry: &Arc<Entry>) -> Result<Option<SiteLease>, Problem> {
-        let mut entry = entry.clone();
-        for _ in 0..MAX_SENDS {
-            match SiteLease::enter(&entry) {
-                Some(lease) => return Ok(Some(lease)),
-                None if entry.site().is_none() => return Ok(None),
-                // It was replaced since the look at the table.
-                None => entry = self.now(&entry)?,
-            }
-        }
-        Err(Problem::Restarting)
-    }
+/// Passes a cell's response back to the client.
+fn pass_back(mut response: Response<CellBody>, lease: CellLease, slot: Slot) -> Response<Body> {
+    let status = response.status();
+    finish_head(response.headers_mut(), status, &lease);
+    response.map(|body| Body::proxied(body, lease, slot))
+}
 
-    /// A place in the cell of the project's live version, which is started if it is stopped.
-    async fn enter(&self, entry: &Arc<Entry>) -> Result<CellLease, Problem> {
-        match self.place(entry, None) {
-            Some(place) => Ok(place),
-            // The rare ways are kept out of every request's future.
-            None => Box::pin(self.wait_to_enter(entry.clone())).await,
-        }
-    }
-
-    /// A place in a cell of the live version that takes requests, and is not `but`.
-    fn place(&self, entry: &Arc<Entry>, but: Option<&Arc<Running>>) -> Option<CellLease> {
-        let running = entry.serving()?.choose(but)?;
-        let guard = running.in_flight.enter()?;
-        running.touch();
-        let version = entry.live.as_ref()?.header.clone();
-        Some(CellLease { entry: entry.clone(), version, running: running.clone(), guard })
-    }
-
-    async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<CellLease, Problem> {
-        let mut changed = self.live.subscribe();
-        let (mut asked, mut restarted_by) = (false, None);
-        loop {
-            entry = self.now(&entry)?;
-            let Some(live) = &entry.live else {
-                return Err(if entry.failed.is_some() { Problem::NoGoodVersion } else { Problem::NotReady });
-            };
-            asked &= matches!(live.process, Process::Idle);
-            let news = match &live.process {
-                Process::Running(serving) => {
-                    if let Some(place) = self.place(&entry, None) {
-                        return Ok(place);
-                    }
-                    // Without a doubt it was replaced since the look at the table.
-                    let doubt = serving.doubt(Instant::now().into_std()).unwrap_or_default();
-                    timeout(doubt, changed.changed()).await.unwrap_or(Ok(()))
-                }
-                Process::Idle => {
-                    if !std::mem::replace(&mut asked, true) {
-                        // The control flow is gone only when the router stops.
-                        let _ = self.commands.send(Command::Wake(live.version.clone())).await;
-                    }
-                    changed.changed().await
-                }
-                Process::Restarting => {
-                    let patience = || Instant::now() + entry.limits.queue_timeout;
-                    let by = *restarted_by.get_or_insert_with(patience);
-                    timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
-                }
-                Process::Stopped => return Err(Problem::Stopped),
-                // See `is_static`.
-                Process::Needless => return Err(Problem::Restarting),
-            };
-            news.map_err(|_| Problem::CellDied)?;
-        }
-    }
-
-    /// The project as the table has it now.
-    fn now(&self, entry: &Entry) -> Result<Arc<Entry>, Problem> {
-        self.live.load().get(entry.project.as_str()).cloned().ok_or(Problem::UnknownProject)
-    }
-
-    /// A place in another cell than that of `lease`, which has ended without anybody having noticed yet.
-    async fn enter_another(&self, lease: CellLease) -> Result<CellLease, Problem> {
-        let (entry, running) = (lease.entry.clone(), lease.running.clone());
-        let mut changed = self.live.subscribe();
-        let noticed_by = Instant::now() + NOTICED_WITHIN;
-        loop {
-            let now = self.now(&entry)?;
-            if now.serving().is_none_or(|serving| !serving.has(&running)) {
-                return self.enter(&now).await;
-            }
-            if let Some(place) = self.place(&now, Some(&running)) {
-                return Ok(place);
-            }
-            let noticed = timeout_at(noticed_by, changed.changed()).await;
-            // Its process is there, and its socket takes nothing all the same.
-            let deaf = noticed.map_err(|_| lease.answered_badly(BadAnswer::NoConnection));
-            deaf?.map_err(|_| Problem::CellDied)?;
-        }
-    }
+fn finish_head(headers: &mut HeaderMap, status: StatusCode, lease: &CellLease) {
+    forwarded::drop_hop_by_hop(headers);
+    lease.entry.requests.count(status);
+    lease.mark(headers);
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_edge::request_id::REQUEST_ID;
+    use switchyard_protocol::Mark;
+
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_kept_if_it_can_mark_lines_of_the_log() {
+        let ids = RequestIds::default();
+        let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
+        for id in ["my-1", "-_.:/+=@", "a b", "a\"b", "a,b", "a%b", "", &longest, &too_long] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
+            ids.set(&mut headers);
+            assert_eq!(headers[REQUEST_ID] == id, Mark::parse(id).is_some(), "{id:?}");
+        }
+    }
 }

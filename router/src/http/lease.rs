@@ -1,4 +1,5 @@
-//! A request's stay in a running cell, and whose fault it is when no answer comes of it.
+//! Leases of cells and of files for the duration of a request, and the blame for a missing
+//! response.
 
 use std::io;
 use std::sync::Arc;
@@ -11,27 +12,27 @@ use switchyard_edge::upload::UploadError;
 use switchyard_edge::upstream::BadAnswer;
 use tokio::task::spawn_local;
 
-use super::problem::Problem;
+use super::problem::RequestProblem;
 use crate::drain::Guard;
 use crate::live::{Entry, LiveSite, Running};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
-/// A process whose connections break because it ends is gone within this time, on a busy machine too. One that is
-/// still there has closed them itself.
+/// The time within which a process that ends is gone after its connections broke, on a busy machine
+/// too. A process that is still there has closed them itself.
 const ENDS_WITHIN: Duration = Duration::from_millis(250);
 
-/// A request that is in a cell. Dropped when the last byte of the answer is out, or its tunnel is closed.
+/// A request in a cell. Dropped when the last byte of the response is out, or its tunnel is closed.
 #[derive(Debug)]
 pub(super) struct CellLease {
     pub(super) entry: Arc<Entry>,
-    /// The version that the cell runs, as a header's value.
+    /// The version that the cell runs, as a header value.
     pub(super) version: HeaderValue,
     pub(super) running: Arc<Running>,
     pub(super) guard: Guard,
 }
 
-/// An answer with a file. Dropped when its last byte is out.
+/// A response with a file. Dropped when its last byte is out.
 #[derive(Debug)]
 pub(super) struct SiteLease {
     entry: Arc<Entry>,
@@ -41,7 +42,8 @@ pub(super) struct SiteLease {
 }
 
 impl SiteLease {
-    /// Counts an answer in. `None`: the live version has no files for requests, or takes no more.
+    /// Enters the files of the live version. Returns `None` if it has none, or takes no more
+    /// requests.
     pub(super) fn enter(entry: &Arc<Entry>) -> Option<Self> {
         let live = entry.live.as_ref()?;
         let site = live.site.clone()?;
@@ -49,13 +51,13 @@ impl SiteLease {
         Some(Self { entry: entry.clone(), version: live.header.clone(), site, _guard: guard })
     }
 
-    /// Notes in an answer's headers which version gave it.
+    /// Sets the headers that name the version of a response.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
         mark(&self.entry, &self.version, headers);
     }
 
-    /// The problem when a file of the checkout cannot be read.
-    pub(super) fn unreadable(&self, file: &str, error: &io::Error) -> Problem {
+    /// Logs that a file of the checkout cannot be read, and returns the problem.
+    pub(super) fn unreadable(&self, file: &str, error: &io::Error) -> RequestProblem {
         let version = self.version.to_str().unwrap_or_default();
         tracing::error!(
             project.name = %self.entry.project,
@@ -63,11 +65,11 @@ impl SiteLease {
             file,
             "a file of {version} cannot be read: {error}"
         );
-        Problem::Unreadable
+        RequestProblem::Unreadable
     }
 }
 
-/// Notes in an answer's headers which version of the project gave it.
+/// Sets the headers that name the version of a response.
 fn mark(entry: &Entry, version: &HeaderValue, headers: &mut HeaderMap) {
     headers.insert(VERSION, version.clone());
     match &entry.failed {
@@ -77,19 +79,19 @@ fn mark(entry: &Entry, version: &HeaderValue, headers: &mut HeaderMap) {
 }
 
 impl CellLease {
-    /// Notes in an answer's headers which version gave it.
+    /// Sets the headers that name the version of a response.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
         mark(&self.entry, &self.version, headers);
     }
 
-    /// The problem when the exchange with the cell ended in `error` before the head of an answer came.
-    pub(super) async fn blame(self, error: &hyper::Error) -> Problem {
-        // What breaks off on the client's side says nothing of the cell.
+    /// Returns the problem when a request ended in `error` before the head of its response came.
+    pub(super) async fn blame(self, error: &hyper::Error) -> RequestProblem {
+        // A failure of the client is not the cell's.
         if let Some(error) = UploadError::behind(error) {
             return match error {
-                UploadError::TooLarge => Problem::BodyTooLarge,
-                UploadError::TooSlow => Problem::BodyTooSlow,
-                UploadError::BrokenOff => Problem::BadRequest("the body of the request broke off"),
+                UploadError::TooLarge => RequestProblem::BodyTooLarge,
+                UploadError::TooSlow => RequestProblem::BodyTooSlow,
+                UploadError::BrokenOff => RequestProblem::BadRequest("the body of the request broke off"),
             };
         }
         match BadAnswer::of(error) {
@@ -98,41 +100,41 @@ impl CellLease {
         }
     }
 
-    /// The problem when the cell is there, and gave no answer.
-    pub(super) fn answered_badly(&self, bad: BadAnswer) -> Problem {
+    /// Reports an invalid response of the cell, and returns the problem.
+    pub(super) fn answered_badly(&self, bad: BadAnswer) -> RequestProblem {
         report(&self.entry, &self.version, bad)
     }
 
-    /// The body of an answer that has begun ends in `error`.
+    /// Blames the cell for a response body that ended in `error`.
     pub(super) fn broke_off(self, error: &hyper::Error) {
         match BadAnswer::of(error) {
             Some(bad) => drop(self.answered_badly(bad)),
-            // It ends by itself, after `ENDS_WITHIN`.
+            // This task ends after `ENDS_WITHIN`.
             None => drop(spawn_local(self.ended())),
         }
     }
 
-    /// The problem when the connection to the cell ended.
-    async fn ended(self) -> Problem {
+    /// Returns the problem when the connection to the cell ended.
+    async fn ended(self) -> RequestProblem {
         let Self { entry, version, running, guard } = self;
         guard.broke();
         if running.cell.ends_within(ENDS_WITHIN).await {
-            return Problem::CellDied;
+            return RequestProblem::CellDied;
         }
         report(&entry, &version, BadAnswer::ClosedEarly)
     }
 }
 
-/// Counts and logs that a cell answered wrongly.
-fn report(entry: &Entry, version: &HeaderValue, bad: BadAnswer) -> Problem {
-    let problem = Problem::BadAnswer(bad);
+/// Counts and logs an invalid response.
+fn report(entry: &Entry, version: &HeaderValue, bad: BadAnswer) -> RequestProblem {
+    let problem = RequestProblem::BadAnswer(bad);
     if let Some(count) = entry.requests.bad_answer() {
         let version = version.to_str().unwrap_or_default();
         tracing::warn!(
             project.name = %entry.project,
             project.version = version,
             count,
-            "{version} answered wrongly ({count} times): {}",
+            "{version} sent an invalid response ({count} times): {}",
             problem.detail()
         );
     }

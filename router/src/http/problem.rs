@@ -1,42 +1,48 @@
-//! The errors that the router itself answers: RFC 9457, each with a stable `type`.
+//! The errors that the router itself answers to requests for projects.
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde::Serialize;
 use switchyard_contract::event::Diagnostic;
+use switchyard_edge::problem::Problem;
 use switchyard_edge::refusal::Refusal;
 use switchyard_edge::upstream::BadAnswer;
-use switchyard_program::visible;
 
 use super::body::Body;
 use super::dev_page;
-use crate::live::Entry;
+use crate::live::{Entry, Failure};
 use crate::token::Unauthorized;
 
-/// What can go wrong before a project's own answer begins.
+/// The time after which a client is asked to try again, in seconds: about as long as a build takes.
+const RETRY_SOON: u32 = 1;
+
+/// The reason why a request gets no response of its project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum RequestProblem {
+    /// The request is invalid, by this rule.
     BadRequest(&'static str),
-    /// The bytes on the connection are no request that can be read in one way only.
+    /// The bytes on the connection cannot be read as a request in exactly one way.
     Refused(Refusal),
+    /// Neither host nor path names a project.
     UnknownProject,
-    /// No version of it ever was live.
+    /// No version of the project has ever been live.
     NoGoodVersion,
-    /// It has not been read to its end yet.
+    /// The project's first build has not ended yet.
     NotReady,
+    /// The project did not begin its response in time.
     Timeout,
+    /// The cell ended before it responded.
     CellDied,
-    /// The cell goes on, and what it sent is no answer.
+    /// The cell goes on, and its response is invalid.
     BadAnswer(BadAnswer),
-    /// The live version's process ended, and another one does not come soon enough.
+    /// The live version's process ended, and the next one does not come soon enough.
     Restarting,
     /// The live version's processes ended again and again.
     Stopped,
-    /// As many requests are in it, and wait for it, as may.
+    /// The project has as many requests in flight, and as many in its queue, as it may have.
     Overloaded,
     /// A file of the live version cannot be read from the router's own copy.
     Unreadable,
+    /// The request's body is larger than the project's limit.
     BodyTooLarge,
     /// The client stopped sending the request's body, or nearly so.
     BodyTooSlow,
@@ -44,49 +50,30 @@ pub(super) enum Problem {
     Unauthorized(Unauthorized),
 }
 
-/// Whoever an answer is for.
+/// The recipient of a problem document, which decides how much of a build error it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Browsers (by `Accept`) are not shown the project's build error; other clients are shown its
-    /// place and the beginning of its message.
-    Anybody,
-    /// With `--dev`: all of it is shown, to browsers as a page.
+    /// Browsers (by `Accept`) do not get the build error; other clients get its location and the
+    /// beginning of its message.
+    Public,
+    /// With `--dev`: everything, for browsers as a page.
     Developer,
-    /// With `--dev`, a page of an origin that is not this machine's: it is not shown the build error.
-    Elsewhere,
+    /// With `--dev`, a page of an origin that is not this machine's: no build error.
+    ForeignOrigin,
 }
 
 impl Audience {
-    /// The part of a build error that it is shown.
+    /// Returns the part of a build error that is shown.
     fn sees(self, error: &Diagnostic) -> Option<Diagnostic> {
         match self {
-            Self::Anybody => Some(error.brief()),
+            Self::Public => Some(error.brief()),
             Self::Developer => Some(error.clone()),
-            Self::Elsewhere => None,
+            Self::ForeignOrigin => None,
         }
     }
 }
 
-/// In seconds: about as long as a build takes.
-const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
-
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'a str,
-    status: u16,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    /// The build error, for whoever is no browser.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Diagnostic>,
-}
-
-impl Problem {
+impl RequestProblem {
     fn status(self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refusal.status(),
@@ -130,9 +117,9 @@ impl Problem {
             Self::BadRequest(_) => "Bad request",
             Self::UnknownProject => "Unknown project",
             Self::NoGoodVersion | Self::NotReady => "No good version",
-            Self::Timeout => "No answer in time",
+            Self::Timeout => "No response in time",
             Self::CellDied => "The project's process ended",
-            Self::BadAnswer(_) => "The project answered wrongly",
+            Self::BadAnswer(_) => "Invalid response from the project",
             Self::Restarting => "The project is being restarted",
             Self::Stopped => "The project is stopped",
             Self::Overloaded => "Overloaded",
@@ -142,39 +129,31 @@ impl Problem {
         }
     }
 
+    /// The sentence for people.
     pub(super) fn detail(self) -> &'static str {
         match self {
-            Self::BadRequest(what) => what,
+            Self::BadRequest(rule) => rule,
             Self::Refused(refusal) => refusal.rule(),
             Self::BodyTooSlow => "the request body did not come in time",
             Self::UnknownProject => "neither the host nor the path names a project",
             Self::NoGoodVersion => "no version of the project can be served",
             Self::NotReady => "the project is being built for the first time",
-            Self::Timeout => "the project did not begin its answer in time",
-            Self::CellDied => "the project's process ended before it answered",
-            Self::BadAnswer(BadAnswer::Invalid) => "what the project's process sent is not an HTTP response",
-            Self::BadAnswer(BadAnswer::HeadTooLarge) => {
-                "the headers of the project's response are larger, or more, than is allowed (--max-head)"
-            }
-            Self::BadAnswer(BadAnswer::ClosedEarly) => {
-                "the project's process closed the connection before its response was complete"
-            }
-            Self::BadAnswer(BadAnswer::Switch) => {
-                "the project's process switched to another protocol than the request asked for"
-            }
-            Self::BadAnswer(BadAnswer::NoConnection) => "the project's process takes no connections",
-            Self::Restarting => "the project's process ended, and another one is not there yet",
+            Self::Timeout => "the project did not begin its response in time",
+            Self::CellDied => "the project's process ended before it responded",
+            Self::BadAnswer(bad) => fault(bad),
+            Self::Restarting => "the project's process ended, and the next one is not ready yet",
             Self::Stopped => {
-                "the project's processes ended again and again: it is stopped until it is changed"
+                "the project's processes ended again and again: it is stopped until its files change"
             }
             Self::Unreadable => "a file of the project cannot be read; the router's log says why",
             Self::Overloaded => "too many requests of the project are in flight",
             Self::BodyTooLarge => "the request body is larger than is allowed",
-            Self::Unauthorized(why) => why.detail(),
+            Self::Unauthorized(unauthorized) => unauthorized.detail(),
         }
     }
 
-    /// The answer. `entry` is the project, when it is known.
+    /// Returns the response. `entry` is the project, if it is known; `headers` are those of the
+    /// request.
     pub(super) fn answer(
         self,
         entry: Option<&Entry>,
@@ -183,53 +162,55 @@ impl Problem {
     ) -> Response<Body> {
         let failed = entry.and_then(|entry| entry.failed.as_ref()).filter(|_| self == Self::NoGoodVersion);
         let browser = accepts_html(headers);
-        let is_shown = browser && audience == Audience::Developer;
-        if let (true, Some(entry), Some(failed)) = (is_shown, entry, failed) {
-            return self.respond(
-                "text/html; charset=utf-8",
-                dev_page::render(entry.project.as_str(), failed).into(),
-            );
+        if browser
+            && audience == Audience::Developer
+            && let (Some(entry), Some(failed)) = (entry, failed)
+        {
+            return self.page(entry, failed);
         }
-        let document = Document {
-            project: entry.map(|entry| entry.project.as_str()),
-            version: failed.and_then(|failed| failed.version.as_ref()).map(ToString::to_string),
-            error: failed.filter(|_| !browser).and_then(|failed| audience.sees(&failed.error)),
-            ..self.document()
-        };
-        let text = serde_json::to_string(&document).expect("a problem is plain data");
-        // A project's words are in it, and may end up in a terminal.
-        self.respond("application/problem+json", visible::json(&text).into_owned().into())
-    }
-
-    fn document(self) -> Document<'static> {
-        Document {
-            kind: format!("urn:switchyard:problem:{}", self.slug()),
-            title: self.title(),
-            status: self.status().as_u16(),
-            detail: self.detail().to_owned(),
-            project: None,
-            version: None,
-            error: None,
+        let mut problem = Problem::new(self.status(), self.slug(), self.detail()).titled(self.title());
+        if let Some(entry) = entry {
+            problem = problem.with("project", entry.project.as_str());
         }
-    }
-
-    fn respond(self, kind: &'static str, text: Bytes) -> Response<Body> {
-        let mut response = Response::new(Body::from(text));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(version) = failed.and_then(|failed| failed.version.as_ref()) {
+            problem = problem.with("version", version.to_string());
+        }
+        if let Some(error) = failed.filter(|_| !browser).and_then(|failed| audience.sees(&failed.error)) {
+            let error = serde_json::to_value(error).expect("a diagnostic is plain data");
+            problem = problem.with("error", error);
+        }
         if matches!(self, Self::Overloaded | Self::NotReady | Self::Restarting) {
-            headers.insert(RETRY_AFTER, RETRY_SOON);
-        }
-        if let Self::Unauthorized(_) = self {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            problem = problem.retry_after(RETRY_SOON);
         }
         if matches!(self, Self::BadRequest(_) | Self::Refused(_) | Self::BodyTooSlow) {
-            // What comes next on the connection may be anything.
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            // The next bytes on the connection may be anything.
+            problem = problem.with_header(CONNECTION, HeaderValue::from_static("close"));
         }
+        problem.to_response().map(Body::Own)
+    }
+
+    /// Returns the page that shows developers why the project has no good version.
+    fn page(self, entry: &Entry, failed: &Failure) -> Response<Body> {
+        let mut response = Response::new(Body::from(dev_page::render(entry.project.as_str(), failed)));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+fn fault(bad: BadAnswer) -> &'static str {
+    match bad {
+        BadAnswer::Invalid => "the project's process sent bytes that are not an HTTP response",
+        BadAnswer::HeadTooLarge => {
+            "the project's response has more headers, or larger ones, than is allowed (--max-head)"
+        }
+        BadAnswer::ClosedEarly => {
+            "the project's process closed the connection before its response was complete"
+        }
+        BadAnswer::Switch => "the project's process switched to another protocol than the request asked for",
+        BadAnswer::NoConnection => "the project's process takes no connections",
     }
 }
 

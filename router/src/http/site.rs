@@ -1,4 +1,5 @@
-//! Answers with files of the live version, without a process: which one, and with which headers.
+//! Responses with files of the live version, without a process: the choice of the file, and its
+//! headers.
 
 mod conditions;
 mod encoding;
@@ -14,42 +15,49 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::body::Body as _;
 use switchyard_protocol::assets::{AssetMatch, content_type};
 
-use self::conditions::Verdict;
+use self::conditions::ConditionOutcome;
 use self::encoding::Variant;
 use super::body::Body;
 use super::lease::SiteLease;
-use super::problem::Problem;
+use super::problem::RequestProblem;
 use crate::live::LiveSite;
 use crate::pieces::{FilePieces, Range};
 use crate::slots::Slot;
 
-/// The methods that a file answers.
+/// The methods that files support.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
-/// Kept, and asked for again each time by its `ETag`: what is deployed is seen at once.
+/// Caches keep the file and revalidate it each time by its `ETag`: a deploy is visible at once.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("public, max-age=0, must-revalidate");
 
-/// For a year, as long as a cache keeps anything, and not asked for again (RFC 8246).
+/// Caches keep the file for a year, the longest time that they keep anything, without revalidation
+/// (RFC 8246).
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What answers a request.
+/// The response to a request, before it is made.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// A file, relative to the project, with 200 or as the page for what is not found.
+    /// A file, relative to the project, with status 200 or as the page for paths that are not
+    /// found.
     File(String, StatusCode),
+    /// A redirect to another path of the project.
     Redirect {
+        /// The path, without the prefix that leads to the project.
         to: String,
         permanent: bool,
     },
+    /// No file, and no page that says so.
     NotFound,
+    /// The list of methods, with 204 or 405.
     Methods(StatusCode),
 }
 
-/// Chooses what answers the request, whose path has no prefix. `None`: the version's code does.
+/// Chooses the response to a request without its path's prefix. `None` if the version's code
+/// responds.
 pub(super) fn choose<B>(site: &LiveSite, request: &Request<B>, websocket: bool) -> Option<Reply> {
     let path = request.uri().path();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -68,7 +76,7 @@ pub(super) fn choose<B>(site: &LiveSite, request: &Request<B>, websocket: bool) 
     }
 }
 
-/// What answers a request for a path without a file.
+/// Chooses the response to a path without a file.
 fn missing(site: &LiveSite, path: &str, headers: &HeaderMap) -> Option<Reply> {
     let navigates = headers.get(SEC_FETCH_MODE).map(|mode| mode == "navigate");
     let is_ours = site.is_all || site.assets.navigations && navigates == Some(true);
@@ -86,8 +94,8 @@ fn missing(site: &LiveSite, path: &str, headers: &HeaderMap) -> Option<Reply> {
     }
 }
 
-/// Returns `true` for clients that show pages, by what they accept. Those that accept anything (curl,
-/// scripts) are taken for such unless the path ends like that of a file.
+/// Returns true for clients that show pages, by their `Accept` header. Clients that accept
+/// everything (curl, scripts) count among them unless the path ends with a file name.
 fn accepts_pages(headers: &HeaderMap, path: &str) -> bool {
     let values =
         headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -97,7 +105,7 @@ fn accepts_pages(headers: &HeaderMap, path: &str) -> bool {
     accepts(b"text/html") || !is_file && (accepted.is_empty() || accepts(b"*/*"))
 }
 
-/// Answers the request. `prefix` is what was taken off its path.
+/// Makes the response. `prefix` is the part that was removed from the request's path.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -107,7 +115,7 @@ pub(super) async fn answer<B>(
     request: &Request<B>,
     prefix: &str,
     slot: Slot,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, RequestProblem> {
     let mut response = match reply {
         Reply::File(file, status) => return send(&file, status, lease, request, slot).await,
         Reply::Redirect { to, permanent } => redirect(&to, permanent, prefix, request.uri().query()),
@@ -141,39 +149,43 @@ fn redirect(to: &str, permanent: bool, prefix: &str, query: Option<&str>) -> Res
     let status = if permanent { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let mut response = text(status, "");
-    // What is no header's value was no request's path either.
+    // The path of a request is always a valid header value.
     if let Ok(location) = HeaderValue::from_str(&format!("{prefix}{to}{query}")) {
         response.headers_mut().insert(LOCATION, location);
     }
     response
 }
 
-/// Sends a file that there is.
+/// Responds with a file.
 async fn send<B>(
     file: &str,
     status: StatusCode,
     lease: SiteLease,
     request: &Request<B>,
     slot: Slot,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, RequestProblem> {
     let site = &lease.site;
     let variant = encoding::choose(site, file, request.headers());
     let mut headers = headers(site, file, &variant);
     let is_head = request.method() == Method::HEAD;
     let etag = etag(site, &variant.file).filter(|_| status == StatusCode::OK);
-    let mut wanted = None;
+    let mut requested = None;
     if let Some(etag) = etag {
-        let verdict = conditions::judge(request.headers(), &etag);
+        let outcome = conditions::evaluate(request.headers(), &etag);
         headers.insert(ETAG, etag);
-        match verdict {
-            Verdict::NotModified => return Ok(without_body(StatusCode::NOT_MODIFIED, headers, &lease)),
-            Verdict::Failed => return Ok(without_body(StatusCode::PRECONDITION_FAILED, headers, &lease)),
-            Verdict::Whole => {}
-            Verdict::Send => wanted = range::wanted(request.headers()).filter(|_| !is_head),
+        match outcome {
+            ConditionOutcome::NotModified => {
+                return Ok(without_body(StatusCode::NOT_MODIFIED, headers, &lease));
+            }
+            ConditionOutcome::Failed => {
+                return Ok(without_body(StatusCode::PRECONDITION_FAILED, headers, &lease));
+            }
+            ConditionOutcome::Whole => {}
+            ConditionOutcome::Send => requested = range::requested(request.headers()).filter(|_| !is_head),
         }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
-    let choose = move |size| wanted.map_or(Range::All, |wanted| wanted.of(size));
+    let choose = move |size| requested.map_or(Range::All, |range| range.of(size));
     let opened = FilePieces::open(Arc::from(site.place(&variant.file)), is_head, choose).await;
     let opened = opened.map_err(|error| lease.unreadable(&variant.file, &error))?;
     headers.insert(CONTENT_TYPE, kind(file));
@@ -192,14 +204,14 @@ async fn send<B>(
     };
     headers.insert(CONTENT_LENGTH, length.into());
     lease.mark(&mut headers);
-    // No process is held, so slow readers need not keep others out. Over HTTP/1 the limits of connections
-    // bound them; a connection of HTTP/2 has many downloads, each with a piece in memory.
+    // No process is in use, so slow readers need no slot. Over HTTP/1, the limits on connections
+    // bound them; an HTTP/2 connection can have many downloads, each with a piece in memory.
     let slot = (request.version() == Version::HTTP_2).then_some(slot);
     let body = if is_head { Body::from("") } else { Body::file(opened.pieces, lease, slot) };
     Ok(with(status, headers, body))
 }
 
-/// The headers that a file has in every answer.
+/// Returns the headers that a file has in every response.
 fn headers(site: &LiveSite, file: &str, variant: &Variant) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let cache = if site.assets.is_immutable(file) { IMMUTABLE } else { REVALIDATED };
@@ -211,11 +223,11 @@ fn headers(site: &LiveSite, file: &str, variant: &Variant) -> HeaderMap {
     headers
 }
 
-/// Made of the content alone: the same at every router, after a restart, and in every version that
-/// has the same file.
+/// Returns the file's `ETag`, which depends on the content alone: it is the same at every router,
+/// after a restart, and in every version with the same file.
 fn etag(site: &LiveSite, file: &str) -> Option<HeaderValue> {
     let hash = site.hash(file)?;
-    // Half of a SHA-256: nobody finds two files with the same.
+    // Half of a SHA-256 is enough: two files with the same half cannot be found.
     let number = hash.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
     HeaderValue::from_str(&format!("\"{number:032x}\"")).ok()
 }

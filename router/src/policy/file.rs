@@ -117,7 +117,7 @@ impl PolicyReader<'_> {
     ) {
         for pattern in given {
             let shown = pattern.to_string();
-            let other = match to.give(pattern, owner.clone()) {
+            let other = match to.assign(pattern, owner.clone()) {
                 Ok(()) => continue,
                 Err(Owner::Project(other)) => format!("projects.{other}.routes"),
                 Err(Owner::Shared) => "shared_hosts".to_owned(),

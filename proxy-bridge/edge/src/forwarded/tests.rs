@@ -7,7 +7,8 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         .collect()
 }
 
-/// What a request of `peer` with these headers carries on, when 10.0.0.0/8 and one other are trusted.
+/// Returns the forwarded headers of a request of `peer`, where 10.0.0.0/8 and one other address are
+/// trusted.
 fn carried(peer: &str, pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     let trusted = "10.0.0.0/8, fd00::1".parse().unwrap();
     let mut map = headers(pairs);
@@ -156,5 +157,5 @@ fn what_a_trusted_proxy_leaves_out_or_garbles_is_said_in_its_place() {
 #[test]
 fn a_network_that_is_none_is_named() {
     let error = "10.0.0.0/8,everybody".parse::<TrustedProxies>().unwrap_err();
-    assert!(error.to_string().starts_with("\"everybody\" is no network"), "{error}");
+    assert!(error.to_string().starts_with("invalid network \"everybody\""), "{error}");
 }

@@ -1,36 +1,37 @@
-//! Heads that hyper is given in another form.
+//! Heads that are rewritten before hyper reads them.
 //!
-//! - Offers to upgrade that are not WebSocket (`h2c`, `TLS/1.0`) are ignored (RFC 9110, 7.8), so hyper must
-//!   not prepare to switch protocols.
-//! - Some characters that browsers and servers take in a target as they are, `http::Uri` cannot hold. They are
-//!   percent-encoded as a URL parser does it: whoever parses the URL finds the same.
+//! - Upgrade offers other than WebSocket (`h2c`, `TLS/1.0`) are ignored (RFC 9110, 7.8), so hyper
+//!   must not prepare to switch protocols.
+//! - Some characters that browsers and servers accept in a target are not valid in `http::Uri`.
+//!   They are percent-encoded as URL parsers do it, so that every parser of the URL gets the same
+//!   result.
 
 use std::borrow::Cow;
 
 use httparse::Request;
 
-/// Whether a request without a body asks to become a WebSocket (RFC 6455, 4.1).
+/// Returns true if a request without a body asks to become a WebSocket (RFC 6455, 4.1).
 pub(super) fn wants_websocket(request: &Request<'_, '_>) -> bool {
-    let says = |name: &str, token: &str| {
+    let has_token = |name: &str, token: &str| {
         let values = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         let mut tokens = values.flat_map(|header| header.value.split(|byte| *byte == b','));
         tokens.any(|found| found.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
     request.method == Some("GET")
         && request.version == Some(1)
-        && says("connection", "upgrade")
-        && says("upgrade", "websocket")
+        && has_token("connection", "upgrade")
+        && has_token("upgrade", "websocket")
 }
 
-/// The head without its offers to upgrade (if `without_offers`), and with a target that `http::Uri` takes. `None`:
-/// it stays as it is.
+/// Returns the head without its upgrade offers (if `without_offers`), and with a target that is
+/// valid in `http::Uri`. `None` if nothing changes.
 pub(super) fn rewritten(request: &Request<'_, '_>, head: &[u8], without_offers: bool) -> Option<Vec<u8>> {
     let (method, target) = (request.method?, request.path?);
     let encoded = encoded(target);
     if !without_offers && matches!(encoded, Cow::Borrowed(_)) {
         return None;
     }
-    // One space is between method and target: two are refused.
+    // There is exactly one space between method and target: two are refused.
     let rest = &head[method.len() + 1 + target.len()..];
     let mut text = [method.as_bytes(), b" ", encoded.as_bytes()].concat();
     for line in rest.split_inclusive(|byte| *byte == b'\n') {

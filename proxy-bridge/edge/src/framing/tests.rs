@@ -3,7 +3,8 @@ use super::*;
 const MAX_HEAD: usize = 4096;
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Shows the bytes in pieces, as they could be read; gives what is passed on, and why the rest is not.
+/// Shows the bytes in pieces. Returns the bytes that are passed on, and the reason why the rest is
+/// not.
 fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<u8>, Option<Refusal>, Framing) {
     let mut framing = Framing::new(MAX_HEAD);
     let (mut held, mut passed) = (Vec::new(), Vec::new());
@@ -25,7 +26,7 @@ fn follow<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<u8>, Option<Re
     (passed, None, framing)
 }
 
-/// What is passed on of the bytes, however they are cut, and why the rest is not.
+/// Returns the bytes that are passed on, wherever they are cut, and the reason why the rest is not.
 fn look(bytes: impl AsRef<[u8]>) -> (String, Option<Refusal>, u64) {
     let bytes = bytes.as_ref();
     let (passed, refusal, framing) = follow([bytes]);
@@ -44,7 +45,7 @@ fn look(bytes: impl AsRef<[u8]>) -> (String, Option<Refusal>, u64) {
 fn assert_refused(request: impl AsRef<[u8]>, refusal: Refusal) {
     let request = request.as_ref();
     assert_eq!(look(request), (String::new(), Some(refusal), 0), "{}", request.escape_ascii());
-    // The request before it is served.
+    // The request before the refused one is passed on.
     let behind = [GET.as_bytes(), request].concat();
     assert_eq!(look(behind), (GET.to_owned(), Some(refusal), 1), "{}", request.escape_ascii());
 }
@@ -257,7 +258,7 @@ fn what_is_no_request_is_refused_at_the_end_of_its_first_line() {
     assert_refused("GET /\rx\r\n", Refusal::BareCarriageReturn);
 }
 
-/// What is passed on of a head, however it is cut, and with something behind it.
+/// Returns the bytes that are passed on of a head, wherever it is cut, and with bytes behind it.
 #[track_caller]
 fn assert_rewritten(head: &str, rewritten: &str) {
     assert_eq!(look(head), (rewritten.to_owned(), None, 1));
@@ -296,7 +297,7 @@ fn offers_to_upgrade_that_are_not_websocket_are_taken_out() {
         let post = |offer: &str| format!("POST /<> HTTP/1.1\r\nHost: a\r\n{offer}{rest}");
         assert_eq!(look(post(offer)), (post("").replace("<>", "%3C%3E"), None, 1));
     }
-    // A WebSocket is asked for by GET, in HTTP/1.1, without a body, and with `Connection`.
+    // A WebSocket needs GET, HTTP/1.1, no body, and `Connection`.
     for (method, version, headers) in [
         ("POST", "1.1", "Connection: upgrade\r\n"),
         ("GET", "1.0", "Connection: upgrade\r\n"),
@@ -324,16 +325,16 @@ fn what_is_no_http_1_any_more_is_passed_on_unseen() {
     ] {
         assert_passed(format!("{opening}\n\0\u{1}anything\n\n"), 1);
     }
-    // Only at its beginning can a connection be one of HTTP/2.
+    // HTTP/2 is recognized at the beginning of a connection only.
     assert_eq!(look(format!("{GET}PRI * HTTP/2.0\r\n\r\n")).1, Some(Refusal::RequestLine));
-    // An upgrade hides no ambiguous length.
+    // An upgrade offer does not hide an ambiguous length.
     assert_refused(
         with("Upgrade: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"),
         Refusal::LengthAndEncoding,
     );
 }
 
-/// Sixty-four bits at a time, always the same.
+/// A generator of numbers that are the same in every run.
 struct Dice(u64);
 
 impl Dice {

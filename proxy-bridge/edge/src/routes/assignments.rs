@@ -1,4 +1,4 @@
-//! The hosts and prefixes that the operator's policy gives to projects.
+//! The hosts and prefixes that the operator's policy assigns to projects.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,25 +8,25 @@ use std::str::FromStr;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::{InvalidRoute, Route};
 
-/// A set of routes, as a policy names them.
+/// A set of routes in a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Pattern {
-    /// One host, or one prefix with all that is below it.
+    /// One host, or one prefix with everything below it.
     One(Route),
-    /// `*.example.com`: all hosts below that one.
+    /// All hosts below this one, written `*.example.com`.
     Below(String),
 }
 
-/// The project to which a route is given, or all of them.
+/// The owner of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// Nobody else gets requests by it.
+    /// One project. No other project gets requests by the route.
     Project(ProjectName),
-    /// A host by which requests find projects by their paths: no project has it for itself.
+    /// All projects: requests to the host find their projects by path.
     Shared,
 }
 
-/// All that a policy gives: each route belongs to the owner of the most precise pattern.
+/// All assignments of a policy. A route belongs to the owner of the most specific pattern.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignments {
     hosts: HashMap<String, Owner>,
@@ -56,11 +56,11 @@ impl fmt::Display for Pattern {
 }
 
 impl Assignments {
-    /// Gives what `pattern` stands for to `owner`.
+    /// Assigns the routes of `pattern` to `owner`.
     ///
     /// # Errors
-    /// The same pattern is given to another owner, who keeps it.
-    pub fn give(&mut self, pattern: Pattern, owner: Owner) -> Result<(), Owner> {
+    /// The pattern is assigned to another owner, which is returned.
+    pub fn assign(&mut self, pattern: Pattern, owner: Owner) -> Result<(), Owner> {
         let (map, key) = match pattern {
             Pattern::One(Route::Host(host)) => (&mut self.hosts, host),
             Pattern::Below(host) => (&mut self.below, host),
@@ -76,7 +76,7 @@ impl Assignments {
         }
     }
 
-    /// The owner of a route; `None` when the policy gives it to nobody.
+    /// Returns the owner of a route. `None` if the policy does not assign it.
     pub fn owner(&self, route: &Route) -> Option<&Owner> {
         match route {
             Route::Host(host) => self.host(host),
@@ -84,7 +84,7 @@ impl Assignments {
         }
     }
 
-    /// The owner of a host. Takes as long as the host has labels.
+    /// Returns the owner of a host. Takes one step per label.
     pub(super) fn host(&self, host: &str) -> Option<&Owner> {
         if self.hosts.is_empty() && self.below.is_empty() {
             return None;
@@ -103,18 +103,18 @@ impl Assignments {
 mod tests {
     use super::*;
 
-    fn given(patterns: &[(&str, &str)]) -> Assignments {
+    fn assigned(patterns: &[(&str, &str)]) -> Assignments {
         let mut all = Assignments::default();
         for (pattern, project) in patterns {
             let owner = Owner::Project(ProjectName::parse(project).unwrap());
-            all.give(pattern.parse().unwrap(), owner).unwrap();
+            all.assign(pattern.parse().unwrap(), owner).unwrap();
         }
         all
     }
 
     #[test]
-    fn the_most_precise_pattern_says_whose_a_route_is() {
-        let all = given(&[
+    fn the_most_specific_pattern_decides_the_owner_of_a_route() {
+        let all = assigned(&[
             ("*.example.com", "a"),
             ("*.eu.example.com", "b"),
             ("www.eu.example.com", "c"),
@@ -144,12 +144,12 @@ mod tests {
 
     #[test]
     fn a_pattern_has_one_owner() {
-        let mut all = given(&[("*.example.com", "a")]);
+        let mut all = assigned(&[("*.example.com", "a")]);
         let [a, b] = ["a", "b"].map(|name| Owner::Project(ProjectName::parse(name).unwrap()));
         let pattern: Pattern = "*.Example.com".parse().unwrap();
         assert_eq!(pattern.to_string(), "*.example.com");
-        assert_eq!(all.give(pattern.clone(), b), Err(a.clone()));
-        assert_eq!(all.give(pattern, a), Ok(()));
+        assert_eq!(all.assign(pattern.clone(), b), Err(a.clone()));
+        assert_eq!(all.assign(pattern, a), Ok(()));
         for wrong in ["*", "*.", "*./x", "*.*.a", "a.*", "*.127.0.0.1", "*.localhost"] {
             assert!(wrong.parse::<Pattern>().is_err(), "{wrong}");
         }

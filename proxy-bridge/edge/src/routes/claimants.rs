@@ -1,4 +1,4 @@
-//! The projects that claim one route, in the order in which they have a right to it.
+//! The projects that claim one route, by precedence.
 
 use std::cmp::Reverse;
 
@@ -8,7 +8,7 @@ use rpds::RedBlackTreeSetSync;
 use super::Claim;
 use switchyard_contract::project::ProjectName;
 
-/// The right of a claim: the policy's word first, then the earlier claim.
+/// The precedence of a claim: assigned claims first, then earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     assigned: Reverse<bool>,
@@ -22,16 +22,16 @@ pub(super) struct Claimant {
     pub(super) project: ProjectName,
 }
 
-/// A clone shares all with the original.
+/// The claimants of a route. A clone shares everything with the original.
 #[derive(Debug, Clone)]
 pub(super) struct Claimants(RedBlackTreeSetSync<Claimant>);
 
 /// The first claimant.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Top<'a> {
+pub(super) struct TopClaim<'a> {
     pub(super) rank: Rank,
     pub(super) first: &'a ProjectName,
-    /// Another project that has the same right: neither gets the requests.
+    /// Another project with the same rank: neither gets the requests.
     pub(super) rival: Option<&'a ProjectName>,
 }
 
@@ -71,11 +71,11 @@ impl Claimants {
         self.0.iter().map(|claimant| &claimant.project)
     }
 
-    pub(super) fn top(&self) -> Option<Top<'_>> {
+    pub(super) fn top(&self) -> Option<TopClaim<'_>> {
         let first = self.0.first()?;
-        // Nearly always there is one, and no need to walk the tree.
+        // A route nearly always has one claimant: no need to walk the tree.
         let second = if self.0.size() > 1 { self.0.iter().nth(1) } else { None };
         let rival = second.filter(|second| second.rank == first.rank).map(|second| &second.project);
-        Some(Top { rank: first.rank, first: &first.project, rival })
+        Some(TopClaim { rank: first.rank, first: &first.project, rival })
     }
 }

@@ -1,10 +1,10 @@
-//! Claims that do not lead to the project that makes them, and the project that is in the way.
+//! Claims that do not lead to their project, and the projects in the way.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{By, Claimants, Route, Routes, Way, label};
+use super::{Claimants, Resolution, Route, Routes, Rule, label};
 use switchyard_contract::project::ProjectName;
 
 /// The project that keeps another one from a route.
@@ -16,16 +16,16 @@ pub struct Rival {
     pub reason: Reason,
 }
 
-/// The reason why a route is not another project's.
+/// The rival's right to a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The operator's policy gives it to the rival.
+    /// The operator's policy assigns the route to the rival.
     Assigned,
-    /// It is the rival's by its name.
+    /// The route is the rival's by its name.
     Name,
-    /// The rival has claimed it, or a shorter prefix, since then, which is earlier.
+    /// The rival claimed the route, or a shorter prefix, earlier: at this time.
     Claimed(Timestamp),
-    /// The rival has claimed it at the same moment: neither has it.
+    /// The rival claimed the route at the same moment: neither gets the requests.
     Contested(Timestamp),
 }
 
@@ -34,43 +34,43 @@ pub enum Reason {
 pub struct Conflict {
     /// The claimed host or prefix.
     pub route: Route,
-    /// The project that claims it and does not have it.
+    /// The project that claims the route without effect.
     pub claimant: ProjectName,
     /// The project that is in the way.
     pub rival: Rival,
 }
 
 impl Conflict {
-    /// The project that gets the requests; `None` when nobody does.
+    /// Returns the project that gets the requests. `None` if no project does.
     pub fn holder(&self) -> Option<&ProjectName> {
         (!matches!(self.rival.reason, Reason::Contested(_))).then_some(&self.rival.project)
     }
 }
 
 impl<T> Routes<T> {
-    /// The project that keeps `project` from the requests of `route`, whether that claims it or not.
-    /// `None` when nobody does.
+    /// Returns the project that keeps `project` from the requests of `route`, which it need not
+    /// claim. `None` if no project does.
     pub fn rival(&self, project: &ProjectName, route: &Route) -> Option<Rival> {
         let rival = |project: &ProjectName, reason| Some(Rival { project: project.clone(), reason });
         match self.at(route) {
-            Way::To { project: holder, .. } if holder == project => None,
-            Way::To { project: holder, by, .. } => rival(
+            Resolution::To { project: holder, .. } if holder == project => None,
+            Resolution::To { project: holder, by, .. } => rival(
                 holder,
                 match by {
-                    By::Assignment => Reason::Assigned,
-                    By::Name => Reason::Name,
-                    By::Claim(since) => Reason::Claimed(since),
+                    Rule::Assignment => Reason::Assigned,
+                    Rule::Name => Reason::Name,
+                    Rule::Claim(since) => Reason::Claimed(since),
                 },
             ),
-            Way::Contested { one, other, since } => {
+            Resolution::Contested { one, other, since } => {
                 rival(if one == project { other } else { one }, Reason::Contested(since))
             }
-            // The policy says more of it than the table.
-            Way::Reserved | Way::Open => None,
+            // The policy decides, which knows more about the route than the table.
+            Resolution::Reserved | Resolution::Open => None,
         }
     }
 
-    /// The conflicts that a project is a part of, on either side; at most `limit` of them.
+    /// Returns the conflicts of a project, on either side. At most `limit` of them.
     pub fn conflicts(&self, project: &ProjectName, limit: usize) -> Vec<Conflict> {
         let own = self.claims(project.as_str()).iter().map(|claim| (claim.route.clone(), project.clone()));
         let others = self.near(project, |route| self.is_in_the_way(project, route));
@@ -85,7 +85,7 @@ impl<T> Routes<T> {
         conflicts.filter(first).take(limit).collect()
     }
 
-    /// The projects whose conflicts may be others when this one is changed, or comes or goes.
+    /// Returns the projects whose conflicts may change when this one changes, comes or goes.
     pub fn neighbours(&self, project: &ProjectName) -> BTreeSet<ProjectName> {
         let mut all: BTreeSet<_> = self.near(project, |_| true).map(|(_, claimant)| claimant).collect();
         for claim in self.claims(project.as_str()) {
@@ -101,18 +101,19 @@ impl<T> Routes<T> {
         all
     }
 
-    /// Whether `project` keeps anybody else from `route`. Of the projects that have claimed it at the same moment two do,
-    /// however many these are.
+    /// Returns true if `project` keeps another project from `route`. Of all projects that have
+    /// claimed it at the same moment, only two do.
     pub(super) fn is_in_the_way(&self, project: &ProjectName, route: &Route) -> bool {
         match self.at(route) {
-            Way::To { project: holder, .. } => holder == project,
-            Way::Contested { one, other, .. } => one == project || other == project,
-            Way::Reserved | Way::Open => false,
+            Resolution::To { project: holder, .. } => holder == project,
+            Resolution::Contested { one, other, .. } => one == project || other == project,
+            Resolution::Reserved | Resolution::Open => false,
         }
     }
 
-    /// The claims of the routes at and below what a project has by its name, and at and below what it claims, as far as
-    /// `is_wanted` says so: of one route there may be as many as there are projects.
+    /// Returns the claims at and below the routes that a project has by its name, and at and below
+    /// those that it claims. `is_wanted` filters routes, because each may have as many claims as
+    /// there are projects.
     pub(super) fn near<'a>(
         &'a self,
         project: &'a ProjectName,
@@ -130,16 +131,17 @@ impl<T> Routes<T> {
         })
     }
 
-    /// The claimed hosts whose first label this is.
+    /// Returns the claimed hosts with this first label.
     fn hosts_of(&self, label: &str) -> impl Iterator<Item = Route> {
-        // What is behind a dot is before what is behind a slash, which no host has.
+        // The range from dot to slash, which no host has, holds all hosts with the label and more
+        // labels behind it.
         let (from, to) = (format!("{label}."), format!("{label}/"));
         let below = self.ordered.range::<String, _>(from..to).cloned();
         let alone = self.ordered.get(label).cloned();
         alone.into_iter().chain(below.collect::<Vec<_>>()).map(Route::Host)
     }
 
-    /// A route and the prefixes below it, each with the projects that claim it.
+    /// Returns a route and the prefixes below it, each with its claimants.
     fn within(&self, route: Route) -> Vec<(Route, &Claimants)> {
         match route {
             Route::Host(host) => {

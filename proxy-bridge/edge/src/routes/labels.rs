@@ -1,4 +1,4 @@
-//! Labels of hosts that are not simply the name of a project: those of names with capitals or `_`.
+//! Host labels that differ from the name of their project: those of names with capitals or `_`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use rpds::HashTrieMapSync;
 
 use switchyard_contract::project::ProjectName;
 
-/// The projects that share each of these labels, in the order in which they became known: the first one has the label.
+/// The projects that share each of these labels, in the order in which they became known. The first
+/// one has the label.
 #[derive(Debug, Clone)]
 pub(super) struct Labels(HashTrieMapSync<String, Arc<[ProjectName]>>);
 
@@ -17,7 +18,7 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// Adds a project that was not known. `known` gives the one that is called so, if it is known already.
+    /// Adds a project that was not known. `known` returns the known project with a name.
     pub(super) fn insert<'a>(
         &mut self,
         project: &ProjectName,
@@ -27,7 +28,7 @@ impl Labels {
         let is_plain = label == project.as_str();
         let sharers: Vec<_> = match self.0.get(&*label) {
             Some(sharers) => sharers.to_vec(),
-            // The label of a plain name alone needs no entry.
+            // A plain name is its own label: no entry is needed.
             None if is_plain => return,
             None => known(&label).into_iter().cloned().collect(),
         };
@@ -35,7 +36,7 @@ impl Labels {
         self.0.insert_mut(label.into_owned(), all);
     }
 
-    /// Takes a project out.
+    /// Removes a project.
     pub(super) fn remove(&mut self, project: &ProjectName) {
         let label = project.label();
         let Some(sharers) = self.0.get(&*label) else { return };
@@ -51,12 +52,12 @@ impl Labels {
         };
     }
 
-    /// The project that has the label, where that is not simply the project of this name.
+    /// Returns the project that has the label. `None` if that is the project with this name.
     pub(super) fn holder(&self, label: &str) -> Option<&ProjectName> {
         self.sharers(label).first()
     }
 
-    /// All projects with this label; none where it is simply the name of one.
+    /// Returns all projects with this label. Empty if the only one is the project with this name.
     pub(super) fn sharers(&self, label: &str) -> &[ProjectName] {
         self.0.get(label).map(|sharers| &**sharers).unwrap_or_default()
     }

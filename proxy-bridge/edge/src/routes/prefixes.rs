@@ -1,28 +1,29 @@
-//! The path prefixes that projects claim, as a tree by segments: finding one takes as many steps as
-//! it has segments.
+//! The path prefixes that projects claim, as a tree of segments: a lookup takes one step per
+//! segment.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
 
-use super::claimants::{Claimants, Top};
+use super::claimants::{Claimants, TopClaim};
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::upper_hex;
 
-/// A segment of a prefix, and those that may follow it. A clone shares all with the original.
+/// A segment of a prefix, and those that may follow it. A clone shares everything with the
+/// original.
 #[derive(Debug, Clone)]
 pub(super) struct Prefixes {
-    /// Of the prefix that ends here.
+    /// The claimants of the prefix that ends here.
     claimants: Claimants,
     below: HashTrieMapSync<String, Arc<Self>>,
 }
 
-/// The claim that has a path.
+/// The claim that gets the requests of a path.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Best<'a> {
-    pub(super) top: Top<'a>,
-    /// Of the prefix, in bytes of the path.
+pub(super) struct PrefixMatch<'a> {
+    pub(super) top: TopClaim<'a>,
+    /// The length of the prefix, in bytes of the path.
     pub(super) length: usize,
 }
 
@@ -33,7 +34,7 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
-    /// Changes who claims `prefix`, which begins with `/` and does not end with it.
+    /// Changes the claimants of `prefix`, which begins with `/` and does not end with it.
     pub(super) fn change(&mut self, prefix: &str, change: impl FnOnce(&mut Claimants)) {
         let segments: Vec<_> = prefix.split('/').skip(1).collect();
         let mut level = self.clone();
@@ -54,18 +55,18 @@ impl Prefixes {
         *self = level;
     }
 
-    /// The claim of a prefix of `path` that has it: see [`Best::over`].
-    pub(super) fn best(&self, path: &str) -> Option<Best<'_>> {
-        let mut best: Option<Best<'_>> = None;
+    /// Returns the claim that gets the requests of `path`: see [`PrefixMatch::over`].
+    pub(super) fn best(&self, path: &str) -> Option<PrefixMatch<'_>> {
+        let mut best: Option<PrefixMatch<'_>> = None;
         for (level, length) in self.along(path) {
             let Some(top) = level.claimants.top() else { continue };
-            let next = Best { top, length };
+            let next = PrefixMatch { top, length };
             best = Some(best.map_or(next, |shorter| next.over(shorter)));
         }
         best
     }
 
-    /// The levels that lead to `path`, as far as there are any, each with the length of its prefix.
+    /// Returns the levels that lead to `path`, each with the length of its prefix.
     fn along<'a, 'p>(&'a self, path: &'p str) -> impl Iterator<Item = (&'a Self, usize)> + use<'a, 'p> {
         let segments = path.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
         segments.scan((self, 0), |(level, length), segment| {
@@ -75,19 +76,19 @@ impl Prefixes {
         })
     }
 
-    /// How many levels a lookup of `path` goes through.
+    /// Returns the number of levels that a lookup of `path` visits.
     #[cfg(test)]
     pub(super) fn steps(&self, path: &str) -> usize {
         self.along(path).count()
     }
 
-    /// The claimants of the prefixes above and at `prefix`.
+    /// Returns the claimants of `prefix` and of the prefixes above it.
     pub(super) fn above<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a ProjectName> + use<'a> {
         let levels: Vec<_> = self.along(prefix).map(|(level, _)| level).collect();
         levels.into_iter().flat_map(|level| level.claimants.projects())
     }
 
-    /// `prefix` and those below it, each with the projects that claim it.
+    /// Returns `prefix` and the prefixes below it, each with its claimants.
     pub(super) fn within<'a>(
         &'a self,
         prefix: &str,
@@ -106,16 +107,16 @@ impl Prefixes {
     }
 }
 
-impl Best<'_> {
-    /// The one of two that has a path which both lead to; `self` is the longer prefix. It has the path
-    /// as a claim of the same project, by the policy's word, or because it was there first. Otherwise
-    /// it would take a part of what somebody else has.
+impl PrefixMatch<'_> {
+    /// Returns the one of two claims that gets a path which both lead to. `self` has the longer
+    /// prefix, and gets the path if both belong to one project, if it is assigned by the policy, or
+    /// if it is the earlier one. Otherwise it would take a part of another project's prefix.
     fn over(self, shorter: Self) -> Self {
         let (longer, short) = (self.top, shorter.top);
         if longer.first == short.first && short.rival.is_none() {
             let rival = longer.rival.filter(|_| longer.rank <= short.rank);
             let rank = longer.rank.min(short.rank);
-            return Self { top: Top { rank, rival, ..longer }, ..self };
+            return Self { top: TopClaim { rank, rival, ..longer }, ..self };
         }
         if longer.rank.is_assigned() {
             return self;
@@ -125,7 +126,7 @@ impl Best<'_> {
             Ordering::Equal => {
                 let rival = [short.first].into_iter().chain(short.rival);
                 let rival = rival.into_iter().find(|project| *project != longer.first);
-                Self { top: Top { rival: longer.rival.or(rival), ..longer }, ..self }
+                Self { top: TopClaim { rival: longer.rival.or(rival), ..longer }, ..self }
             }
             Ordering::Greater => shorter,
         }

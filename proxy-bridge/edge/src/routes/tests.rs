@@ -12,13 +12,13 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// A claim since that second; one that ends with `!` is the policy's.
+/// Returns a claim since that second. A route that ends with `!` is assigned by the policy.
 fn claim((route, second): &(&str, i64)) -> Claim {
     let (route, assigned) = route.strip_suffix('!').map_or((*route, false), |route| (route, true));
     Claim { route: route.parse().unwrap(), since: at(*second), assigned }
 }
 
-/// Each project is held as its own name.
+/// Returns a table in which the value of each project is its name.
 fn table(projects: &[(&'static str, &[(&str, i64)])]) -> Routes<&'static str> {
     let mut table = Routes::default();
     for (project, claims) in projects {
@@ -40,7 +40,7 @@ fn the_rule_as_a_table() {
         ("127", &[]),
         ("10", &[]),
         ("api", &[]),
-        // All claims of this one but two come to nothing.
+        // All claims of this project but two are without effect.
         (
             "evil",
             &[
@@ -67,18 +67,18 @@ fn the_rule_as_a_table() {
         ("apps.example.com", Owner::Shared),
         ("victim.apps.example.com", Owner::Shared),
     ] {
-        assignments.give(pattern.parse().unwrap(), owner).unwrap();
+        assignments.assign(pattern.parse().unwrap(), owner).unwrap();
     }
     table.assign(Arc::new(assignments));
     for (host, path, expected) in [
-        // Names go before claims.
+        // Names precede claims.
         ("victim.example.com", "/", Some(("victim", ""))),
         ("victim.example.com", "/evil/x", Some(("victim", ""))),
         ("localhost", "/victim/api/x", Some(("victim", "/victim"))),
         ("localhost", "/victim", Some(("victim", "/victim"))),
         ("localhost", "/victims", None),
         ("evil.victim.example.com", "/", Some(("evil", ""))),
-        // The first claim counts, below a prefix too; a claimed host has all its paths.
+        // The first claim counts, below a prefix too; a claimed host includes all its paths.
         ("www.shop.example", "/victim/x", Some(("shop", ""))),
         ("localhost", "/store/login/x", Some(("shop", "/store"))),
         ("localhost", "/store/old/x", Some(("shop", "/store/old"))),
@@ -86,12 +86,12 @@ fn the_rule_as_a_table() {
         ("free.example.com", "/victim", Some(("evil", ""))),
         ("localhost", "/free/x", Some(("evil", "/free"))),
         ("localhost", "/freed", None),
-        // Who was first is not known: nobody.
+        // Several first claims: no project gets the requests.
         ("tie.example.com", "/victim/", None),
         ("localhost", "/tie/x", None),
         ("localhost", "/outer/x", Some(("one", "/outer"))),
         ("localhost", "/outer/inner/x", None),
-        // The policy goes before names and claims.
+        // The policy precedes names and claims.
         ("given.example.com", "/", Some(("shop", ""))),
         ("localhost", "/pages/given/x", Some(("eu", "/pages/given"))),
         ("localhost", "/victim/given/x", Some(("eu", "/victim/given"))),
@@ -101,7 +101,7 @@ fn the_rule_as_a_table() {
         ("corp.example", "/victim/", Some(("victim", "/victim"))),
         ("apps.example.com", "/victim/", Some(("victim", "/victim"))),
         ("victim.apps.example.com", "/evil/", Some(("evil", "/evil"))),
-        // Addresses and reserved labels name nobody by host.
+        // Addresses and reserved labels are not names of projects.
         ("127.0.0.1", "/victim/x", Some(("victim", "/victim"))),
         ("127.0.0.1", "/127/x", Some(("127", "/127"))),
         ("10.example.com", "/", None),
@@ -120,14 +120,14 @@ fn the_rule_as_a_table() {
     }
 }
 
-/// All ways in which three projects can claim three routes at two moments, or not.
+/// All ways in which three projects can claim three routes at two moments, or not at all.
 #[test]
 fn no_claim_ever_takes_what_is_anothers_by_name_or_was_its_before() {
     const NAMES: [&str; 3] = ["a", "b", "c"];
     const ROUTES: [&str; 3] = ["/x", "/x/y", "a.example"];
     let since = |choice: usize, project: usize, route: usize| {
         let place = u32::try_from(project * ROUTES.len() + route).unwrap();
-        // 0: it does not claim it. Else the second since which it does.
+        // 0: no claim. Otherwise: the second since which the project claims the route.
         i64::try_from(choice / 3_usize.pow(place) % 3).ok().filter(|second| *second > 0)
     };
     let requests = [("localhost", "/x/z"), ("localhost", "/x/y/z"), ("a.example", "/x")];
@@ -156,9 +156,10 @@ fn no_claim_ever_takes_what_is_anothers_by_name_or_was_its_before() {
             }
         };
         assert_eq!(found[0], first(&[0]), "the first: {choice}");
-        // Nobody with an earlier claim of it, or of the prefix around it, is passed over.
+        // No project has an earlier claim of the route, or of a prefix of it.
         assert!(found[1].is_none() || first(&[0, 1]).is_none() || found[1] == first(&[0, 1]), "{choice}");
-        // Each claim either leads to its project, or is a conflict of it and of the one in the way.
+        // Each claim either leads to its project, or is a conflict of that project and of the
+        // rival.
         for (project, named) in NAMES.iter().enumerate() {
             let named = name(named);
             let conflicts = table.conflicts(&named, 100);
@@ -210,7 +211,7 @@ fn conflicts_are_told_to_both_sides_with_the_reason() {
         ("shop", &[("/store", 2)]),
         ("tie", &[("/own", 1)]),
     ]);
-    let told = |project: &str| -> Vec<_> {
+    let conflicts_of = |project: &str| -> Vec<_> {
         let all = table.conflicts(&name(project), 10).into_iter();
         all.map(|conflict| {
             let holder = conflict.holder().map(ToString::to_string);
@@ -220,16 +221,16 @@ fn conflicts_are_told_to_both_sides_with_the_reason() {
     };
     let by_name =
         |route: &str| (route.to_owned(), "evil".to_owned(), Reason::Name, Some("victim".to_owned()));
-    assert_eq!(told("victim"), [by_name("victim.example.com"), by_name("/victim/api")]);
+    assert_eq!(conflicts_of("victim"), [by_name("victim.example.com"), by_name("/victim/api")]);
     let late =
         ("/store/login".to_owned(), "evil".to_owned(), Reason::Claimed(at(2)), Some("shop".to_owned()));
-    assert_eq!(told("shop"), std::slice::from_ref(&late));
+    assert_eq!(conflicts_of("shop"), std::slice::from_ref(&late));
     let tie = |claimant: &str| ("/own".to_owned(), claimant.to_owned(), Reason::Contested(at(1)), None);
     assert_eq!(
-        told("evil"),
+        conflicts_of("evil"),
         [by_name("victim.example.com"), by_name("/victim/api"), late, tie("evil"), tie("tie")]
     );
-    assert_eq!(told("tie"), [tie("tie"), tie("evil")]);
+    assert_eq!(conflicts_of("tie"), [tie("tie"), tie("evil")]);
     assert_eq!(table.conflicts(&name("evil"), 2).len(), 2);
     for (project, neighbours) in
         [("victim", &["evil"][..]), ("shop", &["evil", "shop"]), ("tie", &["evil", "tie"])]
@@ -243,8 +244,8 @@ fn conflicts_are_told_to_both_sides_with_the_reason() {
     assert_eq!(table.rival(&name("victim"), &"/nobodys".parse().unwrap()), None);
 }
 
-/// What a thousand projects claim at the same moment is looked at by two of them, not by each: that would take a thousand
-/// times as long.
+/// A route that a thousand projects claim at the same moment is examined for two of them: for each,
+/// it would take a thousand times as long.
 #[test]
 fn the_conflicts_of_a_project_are_found_without_a_look_at_claims_that_it_is_not_in_the_way_of() {
     let mut table = Routes::default();
@@ -307,7 +308,7 @@ fn a_path_of_many_segments_is_looked_at_no_further_than_claims_go() {
     assert_eq!(table.prefixes.steps(&format!("/c{long}")), 0);
 }
 
-/// A lookup costs as many steps among a million routes as among one.
+/// A lookup takes as many steps among a million routes as among one.
 #[test]
 fn the_steps_of_a_lookup_do_not_grow_with_projects_and_routes() {
     let mut table = Routes::default();
@@ -358,7 +359,7 @@ fn a_project_is_found_by_its_label_and_by_its_name() {
         assert_eq!(find(&table, host, path), found, "{host}{path}");
     }
     assert_eq!(table.namesake(&name("greet_user")), None);
-    // Whoever comes later does not get the host.
+    // A project that comes later does not get the host.
     table.insert(name("greet-user"), "greet-user", &[]);
     table.insert(name("UPPER"), "UPPER", &[]);
     assert_eq!(find(&table, "greet-user.localhost", "/"), Some(("greet_user", "")));

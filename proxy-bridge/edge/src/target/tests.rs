@@ -12,13 +12,13 @@ fn request(target: &str, hosts: &[&str]) -> Request<()> {
     request
 }
 
-fn asked(target: &str, hosts: &[&str]) -> Result<(String, String), Unclear> {
+fn asked(target: &str, hosts: &[&str]) -> Result<(String, String), InvalidTarget> {
     let mut request = request(target, hosts);
     let host = canonical(&mut request, LOCAL)?;
     Ok((host.authority().to_str().unwrap().to_owned(), request.uri().to_string()))
 }
 
-fn path_of(target: &str) -> Result<String, Unclear> {
+fn path_of(target: &str) -> Result<String, InvalidTarget> {
     asked(target, &["h"]).map(|(_, target)| target)
 }
 
@@ -66,17 +66,17 @@ fn what_is_no_host_is_refused() {
         "[::1%25lo]",
         "ä",
     ] {
-        assert_eq!(asked("/", &[host]), Err(Unclear::InvalidHost), "{host:?}");
+        assert_eq!(asked("/", &[host]), Err(InvalidTarget::InvalidHost), "{host:?}");
     }
-    assert_eq!(asked("/", &[&"a".repeat(300)]), Err(Unclear::InvalidHost));
+    assert_eq!(asked("/", &[&"a".repeat(300)]), Err(InvalidTarget::InvalidHost));
 }
 
 #[test]
 fn a_request_names_exactly_one_host() {
-    assert_eq!(asked("/", &[]), Err(Unclear::NoHost));
-    assert_eq!(asked("/", &["a", "a"]), Err(Unclear::SeveralHosts));
-    assert_eq!(asked("http://a/", &["a", "b"]), Err(Unclear::SeveralHosts));
-    assert_eq!(asked("http://a/", &[]), Err(Unclear::NoHost), "HTTP/1.1 wants it said twice");
+    assert_eq!(asked("/", &[]), Err(InvalidTarget::NoHost));
+    assert_eq!(asked("/", &["a", "a"]), Err(InvalidTarget::SeveralHosts));
+    assert_eq!(asked("http://a/", &["a", "b"]), Err(InvalidTarget::SeveralHosts));
+    assert_eq!(asked("http://a/", &[]), Err(InvalidTarget::NoHost), "HTTP/1.1 requires the header as well");
     let mut stream = request("http://a/x", &[]);
     *stream.version_mut() = Version::HTTP_2;
     assert_eq!(canonical(&mut stream, LOCAL).unwrap().name(), "a");
@@ -94,8 +94,8 @@ fn a_request_of_http_1_0_need_not_name_a_host() {
     assert_eq!(old("/a/x", &[]), named("", "127.0.0.1:8000"));
     assert_eq!(old("/", &["a:81"]), named("a", "a:81"));
     assert_eq!(old("http://a/", &[]), named("a", "a"));
-    assert_eq!(old("/", &["a", "a"]), Err(Unclear::SeveralHosts));
-    assert_eq!(old("/", &[""]), Err(Unclear::InvalidHost));
+    assert_eq!(old("/", &["a", "a"]), Err(InvalidTarget::SeveralHosts));
+    assert_eq!(old("/", &[""]), Err(InvalidTarget::InvalidHost));
 }
 
 #[test]
@@ -103,19 +103,19 @@ fn a_target_with_a_host_agrees_with_host() {
     assert_eq!(asked("http://A:80/x?y", &["a:80"]), Ok(("a:80".to_owned(), "/x?y".to_owned())));
     assert_eq!(asked("https://a", &["a"]), Ok(("a".to_owned(), "/".to_owned())));
     for (target, host) in [("http://a/", "b"), ("http://a:80/", "a"), ("http://a/", "a:81")] {
-        assert_eq!(asked(target, &[host]), Err(Unclear::OtherHost), "{target} {host}");
+        assert_eq!(asked(target, &[host]), Err(InvalidTarget::OtherHost), "{target} {host}");
     }
-    assert_eq!(asked("http://b@a/", &["a"]), Err(Unclear::InvalidHost));
-    assert_eq!(asked("ftp://a/", &["a"]), Err(Unclear::Form));
-    assert_eq!(asked("a", &["a"]), Err(Unclear::Form));
-    assert_eq!(asked("*", &["a"]), Err(Unclear::Form));
+    assert_eq!(asked("http://b@a/", &["a"]), Err(InvalidTarget::InvalidHost));
+    assert_eq!(asked("ftp://a/", &["a"]), Err(InvalidTarget::Form));
+    assert_eq!(asked("a", &["a"]), Err(InvalidTarget::Form));
+    assert_eq!(asked("*", &["a"]), Err(InvalidTarget::Form));
     let mut options = request("*", &["a"]);
     *options.method_mut() = Method::OPTIONS;
     assert!(canonical(&mut options, LOCAL).is_ok_and(|host| host.name() == "a"));
     assert_eq!(options.uri(), "*");
     let mut connect = request("a:80", &["a:80"]);
     *connect.method_mut() = Method::CONNECT;
-    assert_eq!(canonical(&mut connect, LOCAL), Err(Unclear::Tunnel));
+    assert_eq!(canonical(&mut connect, LOCAL), Err(InvalidTarget::Tunnel));
 }
 
 #[test]
@@ -151,13 +151,13 @@ fn a_path_has_no_dot_segments_and_no_needless_percent_signs() {
 #[test]
 fn a_path_that_somebody_could_read_otherwise_is_refused() {
     for target in ["/a\\b", "/a%5cb", "/a%5Cb", "/a%00b", "/a%", "/a%2", "/a%zz", "/%%32e", "/..%5c..%5cb"] {
-        // What is no URI at all is refused before.
+        // hyper refuses anything that is not a URI before.
         let Ok(uri) = target.parse::<Uri>() else { continue };
-        assert_eq!(path(uri.path()), Err(Unclear::Path), "{target}");
+        assert_eq!(path(uri.path()), Err(InvalidTarget::Path), "{target}");
     }
 }
 
-/// The target that a request with these headers has for a receiver that wants the whole URL.
+/// Returns the target of a request with these headers for a receiver that expects the whole URL.
 fn url_of(target: &str, headers: &[(&'static str, &str)]) -> String {
     let mut request = request(target, &[]);
     for (name, value) in headers {

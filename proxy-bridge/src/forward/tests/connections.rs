@@ -1,4 +1,4 @@
-//! Connections of clients: how many, how long, and how they end.
+//! Connections of clients: their time limits, and their ends.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -6,8 +6,8 @@ use super::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: blog\r\n\r\n";
 
-/// A client that speaks byte by byte.
-async fn raw(server: &Server) -> TcpStream {
+/// A client that sends bytes as they are.
+async fn raw(server: &ForwardServer) -> TcpStream {
     TcpStream::connect(server.address()).await.unwrap()
 }
 
@@ -21,7 +21,7 @@ async fn read_answer(client: &mut TcpStream) {
     assert!(read.starts_with(b"HTTP/1.1 200 OK\r\n"));
 }
 
-/// What comes until the connection is closed.
+/// Reads until the connection is closed.
 async fn rest(client: &mut TcpStream) -> Vec<u8> {
     let mut read = Vec::new();
     // A reset is an end too.
@@ -32,8 +32,8 @@ async fn rest(client: &mut TcpStream) -> Vec<u8> {
 #[tokio::test]
 async fn a_head_that_takes_too_long_is_cut_off() {
     let fake = FakeRouter::start("r1").await;
-    let settings = Settings { head_timeout: Duration::from_millis(50), ..Settings::default() };
-    let (server, _routers) = forwarding_with(&[&fake], settings).await;
+    let limits = ListenerLimits { head_timeout: Duration::from_millis(50), ..ListenerLimits::default() };
+    let (server, _routers) = limiting(&[&fake], limits).await;
     let (mut silent, mut slow) = (raw(&server).await, raw(&server).await);
     slow.write_all(&GET[..9]).await.unwrap();
     assert_eq!(rest(&mut silent).await, b"");
@@ -48,12 +48,12 @@ async fn a_head_that_takes_too_long_is_cut_off() {
 #[tokio::test]
 async fn a_connection_between_requests_and_a_long_answer_are_not_cut_off_as_slow_heads_are() {
     let fake = FakeRouter::start("r1").await;
-    let settings = Settings { head_timeout: Duration::from_millis(50), ..Settings::default() };
-    let (server, _routers) = forwarding_with(&[&fake], settings).await;
+    let limits = ListenerLimits { head_timeout: Duration::from_millis(50), ..ListenerLimits::default() };
+    let (server, _routers) = limiting(&[&fake], limits).await;
     let mut client = raw(&server).await;
     client.write_all(GET).await.unwrap();
     read_answer(&mut client).await;
-    // Another one is cut off meanwhile: so long has passed.
+    // Another connection is cut off meanwhile, so the head timeout has passed.
     assert_eq!(rest(&mut raw(&server).await).await, b"");
     let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let signals = (arrived.clone(), go.clone());
@@ -75,8 +75,8 @@ async fn a_connection_between_requests_and_a_long_answer_are_not_cut_off_as_slow
 #[tokio::test]
 async fn a_connection_that_is_idle_for_too_long_is_closed() {
     let fake = FakeRouter::start("r1").await;
-    let settings = Settings { idle_timeout: Duration::from_millis(50), ..Settings::default() };
-    let (server, _routers) = forwarding_with(&[&fake], settings).await;
+    let limits = ListenerLimits { idle_timeout: Duration::from_millis(50), ..ListenerLimits::default() };
+    let (server, _routers) = limiting(&[&fake], limits).await;
     let mut client = raw(&server).await;
     client.write_all(GET).await.unwrap();
     read_answer(&mut client).await;
@@ -91,24 +91,6 @@ async fn a_head_that_is_too_large_is_refused() {
     let head = format!("GET / HTTP/1.1\r\nhost: blog\r\nx: {}\r\n\r\n", "x".repeat(70_000));
     client.write_all(head.as_bytes()).await.unwrap();
     assert!(rest(&mut client).await.starts_with(b"HTTP/1.1 431 "));
-}
-
-#[tokio::test]
-async fn a_connection_too_many_waits_for_another_to_end() {
-    let fake = FakeRouter::start("r1").await;
-    let mut heads = echoing(&fake);
-    let settings = Settings { max_connections: 1, ..Settings::default() };
-    let (server, _routers) = forwarding_with(&[&fake], settings).await;
-    let mut first = raw(&server).await;
-    first.write_all(b"GET /1 HTTP/1.1\r\nhost: blog\r\n\r\n").await.unwrap();
-    assert_eq!(next(&mut heads).await.uri, "/1");
-    let address = server.address();
-    let second = tokio::spawn(async move { try_ask(address, get("/3")).await.unwrap().status() });
-    first.write_all(b"GET /2 HTTP/1.1\r\nhost: blog\r\n\r\n").await.unwrap();
-    assert_eq!(next(&mut heads).await.uri, "/2");
-    drop(first);
-    assert_eq!(next(&mut heads).await.uri, "/3");
-    assert_eq!(second.await.unwrap(), 200);
 }
 
 #[tokio::test]
@@ -129,7 +111,8 @@ async fn a_server_that_stops_closes_what_is_idle_and_finishes_what_is_not() {
     let stopping = tokio::spawn(server.stop(LONG));
     assert_eq!(rest(&mut idle).await, b"");
     assert_eq!(rest(&mut fresh).await, b"");
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    let closed = async { while TcpStream::connect(address).await.is_ok() {} };
+    timeout(LONG, closed).await.expect("nobody listens any more");
     answer_now.notify_one();
     assert_eq!(asked.await.unwrap(), "late");
     timeout(LONG, stopping).await.unwrap().unwrap();

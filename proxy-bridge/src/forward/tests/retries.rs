@@ -1,8 +1,8 @@
-//! What is tried again, and what is not.
+//! Requests that are sent again, and requests that are not.
 
 use super::*;
 
-/// Has a router hang up on each request, and count them.
+/// Makes a router hang up on each request, and count them.
 fn hanging_up(fake: &FakeRouter) -> Arc<AtomicUsize> {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -22,7 +22,7 @@ async fn a_request_that_was_not_sent_goes_to_another_router_whatever_it_is() {
     let mut heads = echoing(&there);
     let (server, _routers) = forwarding(&[&away, &there]).await;
     away.stop_public().await;
-    // The first router has the first turn.
+    // The first router is picked first.
     assert_eq!(answered(&server, post("/", "the body")).await, (200, "the body".to_owned()));
     assert_eq!(next(&mut heads).await.method, Method::POST);
     assert_eq!(server.metrics().retries(), 1);
@@ -81,7 +81,7 @@ async fn a_safe_request_is_tried_once_on_each_router() {
     let third = hanging_up(&three);
     assert_eq!(answered(&server, request(Method::OPTIONS, "/")).await.0, 502);
     assert_eq!(counts.map(|count| count.load(SeqCst)), [2, 2]);
-    // Its connection had been kept from the request before: that one alone may have been dead.
+    // Its connection had been idle, and might have been the only dead one.
     assert_eq!(third.load(SeqCst), 2);
 }
 

@@ -1,10 +1,10 @@
-//! What goes through piece by piece.
+//! Bodies that go through piece by piece, and tunnels.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
-/// A body that is what is sent, until the sender is gone.
+/// A body of the pieces that are sent, which ends with the sender.
 fn piecewise() -> (mpsc::UnboundedSender<&'static str>, Body) {
     let (pieces, sent) = mpsc::unbounded_channel::<&'static str>();
     let frames = stream::unfold(sent, |mut sent| async {
@@ -82,10 +82,10 @@ async fn an_answer_arrives_piece_by_piece() {
     assert_eq!(piece(received.body_mut()).await, None);
 }
 
-/// Tells when it is dropped.
-struct Told(mpsc::UnboundedSender<()>);
+/// Sends a message when it is dropped.
+struct DropReport(mpsc::UnboundedSender<()>);
 
-impl Drop for Told {
+impl Drop for DropReport {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
@@ -97,9 +97,9 @@ async fn a_client_that_hangs_up_ends_its_request_at_the_router() {
     let (arrived_in, mut arrived) = mpsc::unbounded_channel();
     let (ended_in, mut ended) = mpsc::unbounded_channel();
     fake.answers(move |_| {
-        let (arrived, told) = (arrived_in.clone(), Told(ended_in.clone()));
+        let (arrived, report) = (arrived_in.clone(), DropReport(ended_in.clone()));
         async move {
-            let _told = told;
+            let _report = report;
             let _ = arrived.send(());
             std::future::pending().await
         }
@@ -117,10 +117,10 @@ async fn a_client_that_hangs_up_ends_the_answer_at_the_router() {
     let fake = FakeRouter::start("r1").await;
     let (ended_in, mut ended) = mpsc::unbounded_channel();
     fake.answers(move |_| {
-        let told = Told(ended_in.clone());
+        let report = DropReport(ended_in.clone());
         async move {
-            let endless = stream::unfold(told, |told| async {
-                Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1024]))), told))
+            let endless = stream::unfold(report, |report| async {
+                Some((Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[0; 1024]))), report))
             });
             Ok(Response::new(StreamBody::new(endless).boxed_unsync()))
         }
@@ -138,7 +138,7 @@ async fn an_upload_that_breaks_off_is_not_the_routers_fault() {
     let (arrived_in, mut arrived) = mpsc::unbounded_channel();
     let (broke_in, mut broke) = mpsc::unbounded_channel();
     fake.answers(move |request| {
-        let (arrived, broke) = (arrived_in.clone(), Told(broke_in.clone()));
+        let (arrived, broke) = (arrived_in.clone(), DropReport(broke_in.clone()));
         async move {
             let _broke = broke;
             let _ = arrived.send(());
@@ -174,7 +174,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     assert!(timeout(LONG, received.into_body().collect()).await.unwrap().is_err());
 }
 
-/// Has a router switch to a protocol in which everything is said twice.
+/// Makes a router switch to a protocol in which it repeats everything twice.
 fn echoing_twice(fake: &FakeRouter) {
     fake.answers(|mut request: Request<Incoming>| async move {
         let client = hyper::upgrade::on(&mut request);

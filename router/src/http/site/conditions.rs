@@ -1,36 +1,38 @@
-//! Conditional requests (RFC 9110, 13). A file has no date: it would differ between volumes, and go
-//! back with a rollback. Conditions on dates are ignored, as for anything without one.
+//! Conditional requests (RFC 9110, 13). Files have no date, which would differ between volumes and
+//! go back with a rollback. Therefore conditions on dates are ignored.
 
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What is sent of a file.
+/// The outcome of a request's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ConditionOutcome {
+    /// The client has the content already.
     NotModified,
-    /// The client wants to do something with another content.
+    /// The client expects other content.
     Failed,
-    /// All of it, although a range is wanted: the client has a part of another content.
+    /// The whole file is sent although the client wants a range: it has a part of other content.
     Whole,
+    /// The file, or the range that the client wants, is sent.
     Send,
 }
 
-/// Compares what the client knows with a file's strong `ETag`.
-pub(super) fn judge(headers: &HeaderMap, etag: &HeaderValue) -> Verdict {
+/// Compares the `ETag`s that the client has with the file's strong `ETag`.
+pub(super) fn evaluate(headers: &HeaderMap, etag: &HeaderValue) -> ConditionOutcome {
     if headers.contains_key(IF_MATCH) && !names(headers, &IF_MATCH, etag, false) {
-        return Verdict::Failed;
+        return ConditionOutcome::Failed;
     }
     if names(headers, &IF_NONE_MATCH, etag, true) {
-        return Verdict::NotModified;
+        return ConditionOutcome::NotModified;
     }
     match headers.get(IF_RANGE) {
-        Some(known) if known != etag => Verdict::Whole,
-        _ => Verdict::Send,
+        Some(known) if known != etag => ConditionOutcome::Whole,
+        _ => ConditionOutcome::Send,
     }
 }
 
-/// Returns `true` when `name` has `etag` in its list. `weak`: also one that is marked as weak, as
-/// proxies that compress do.
+/// Returns true if the list in the header `name` has `etag`. `weak`: weak ones match too, which
+/// compressing proxies make.
 fn names(headers: &HeaderMap, name: &HeaderName, etag: &HeaderValue, weak: bool) -> bool {
     let values = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     values.map(<[u8]>::trim_ascii).any(|known| {
@@ -43,42 +45,42 @@ fn names(headers: &HeaderMap, name: &HeaderName, etag: &HeaderValue, weak: bool)
 mod tests {
     use super::*;
 
-    fn judged(conditions: &[(HeaderName, &'static str)]) -> Verdict {
+    fn evaluated(conditions: &[(HeaderName, &'static str)]) -> ConditionOutcome {
         let headers: HeaderMap =
             conditions.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect();
-        judge(&headers, &HeaderValue::from_static("\"a1\""))
+        evaluate(&headers, &HeaderValue::from_static("\"a1\""))
     }
 
     #[test]
-    fn a_client_that_has_the_content_is_told_so() {
+    fn a_client_that_has_the_content_gets_304() {
         for known in ["\"a1\"", "W/\"a1\"", "\"x\", \"a1\"", "\"x\",W/\"a1\" ", "*"] {
-            assert_eq!(judged(&[(IF_NONE_MATCH, known)]), Verdict::NotModified, "{known}");
+            assert_eq!(evaluated(&[(IF_NONE_MATCH, known)]), ConditionOutcome::NotModified, "{known}");
         }
         for known in ["\"x\"", "a1", "\"a1", ""] {
-            assert_eq!(judged(&[(IF_NONE_MATCH, known)]), Verdict::Send, "{known}");
+            assert_eq!(evaluated(&[(IF_NONE_MATCH, known)]), ConditionOutcome::Send, "{known}");
         }
     }
 
     #[test]
-    fn a_client_that_wants_another_content_is_refused() {
-        assert_eq!(judged(&[(IF_MATCH, "\"a1\"")]), Verdict::Send);
-        assert_eq!(judged(&[(IF_MATCH, "*")]), Verdict::Send);
-        assert_eq!(judged(&[(IF_MATCH, "W/\"a1\"")]), Verdict::Failed);
-        assert_eq!(judged(&[(IF_MATCH, "\"x\""), (IF_NONE_MATCH, "\"a1\"")]), Verdict::Failed);
+    fn a_client_that_expects_other_content_is_refused() {
+        assert_eq!(evaluated(&[(IF_MATCH, "\"a1\"")]), ConditionOutcome::Send);
+        assert_eq!(evaluated(&[(IF_MATCH, "*")]), ConditionOutcome::Send);
+        assert_eq!(evaluated(&[(IF_MATCH, "W/\"a1\"")]), ConditionOutcome::Failed);
+        assert_eq!(evaluated(&[(IF_MATCH, "\"x\""), (IF_NONE_MATCH, "\"a1\"")]), ConditionOutcome::Failed);
     }
 
     #[test]
     fn a_part_is_sent_to_a_client_with_a_part_of_the_same_content() {
-        assert_eq!(judged(&[(IF_RANGE, "\"a1\"")]), Verdict::Send);
+        assert_eq!(evaluated(&[(IF_RANGE, "\"a1\"")]), ConditionOutcome::Send);
         for known in ["\"x\"", "W/\"a1\"", "Sat, 21 Nov 2026 04:26:12 GMT"] {
-            assert_eq!(judged(&[(IF_RANGE, known)]), Verdict::Whole, "{known}");
+            assert_eq!(evaluated(&[(IF_RANGE, known)]), ConditionOutcome::Whole, "{known}");
         }
     }
 
     #[test]
     fn conditions_on_dates_are_ignored() {
         let date = "Sat, 21 Nov 2126 04:26:12 GMT";
-        assert_eq!(judged(&[(http::header::IF_MODIFIED_SINCE, date)]), Verdict::Send);
-        assert_eq!(judged(&[(http::header::IF_UNMODIFIED_SINCE, date)]), Verdict::Send);
+        assert_eq!(evaluated(&[(http::header::IF_MODIFIED_SINCE, date)]), ConditionOutcome::Send);
+        assert_eq!(evaluated(&[(http::header::IF_UNMODIFIED_SINCE, date)]), ConditionOutcome::Send);
     }
 }

@@ -1,12 +1,12 @@
-//! Files that lie beside others in a compressed form: which of them a client takes.
+//! Compressed forms of files, which lie beside them: the choice of the form that a client accepts.
 
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
 use crate::live::LiveSite;
 
-/// The codings and the extensions that their files have, the one that is best for the same quality
-/// first: it saves most.
+/// The content codings and the extensions of their files. The ones that save most come first, and
+/// win among equal qualities.
 const CODINGS: [(&str, &str); 3] = [("br", "br"), ("zstd", "zst"), ("gzip", "gz")];
 
 /// The form of a file that is sent.
@@ -14,13 +14,13 @@ const CODINGS: [(&str, &str); 3] = [("br", "br"), ("zstd", "zst"), ("gzip", "gz"
 pub(super) struct Variant {
     /// Relative to the project.
     pub(super) file: String,
-    /// `None`: it is sent as it is.
+    /// The content coding. `None` for the file itself.
     pub(super) coding: Option<&'static str>,
-    /// Other clients get another form.
+    /// Other clients may get another form.
     pub(super) varies: bool,
 }
 
-/// Chooses among `file` and its compressed forms the one that the client likes best.
+/// Chooses the form of `file` to which the client gives the highest quality.
 pub(super) fn choose(site: &LiveSite, file: &str, headers: &HeaderMap) -> Variant {
     let form = |(coding, extension): (&'static str, &str)| {
         let form = format!("{file}.{extension}");
@@ -32,7 +32,8 @@ pub(super) fn choose(site: &LiveSite, file: &str, headers: &HeaderMap) -> Varian
     if !varies {
         return best;
     }
-    // Not compressed is what a client takes that does not say otherwise, and no other one is better.
+    // The file itself is always acceptable unless the client excludes it, and loses against equal
+    // qualities.
     let mut most = named(headers, "identity").map_or(0, |quality| quality.saturating_sub(1));
     for (form, coding) in forms {
         let quality = quality(headers, coding);
@@ -44,7 +45,8 @@ pub(super) fn choose(site: &LiveSite, file: &str, headers: &HeaderMap) -> Varian
     best
 }
 
-/// The quality that the client gives to a coding, in thousandths. 0: it does not take it.
+/// Returns the quality that the client gives to a coding, in thousandths. 0 if it does not accept
+/// the coding.
 fn quality(headers: &HeaderMap, coding: &str) -> u16 {
     named(headers, coding).or_else(|| named(headers, "*")).unwrap_or_default()
 }
@@ -63,7 +65,8 @@ fn named(headers: &HeaderMap, coding: &str) -> Option<u16> {
     Some(quality.unwrap_or(1000))
 }
 
-/// A number from 0 to 1 with three digits at most. What is none counts as 0.
+/// Parses a number from 0 to 1 with at most three digits, in thousandths. Anything else counts as
+/// 0.
 fn thousandths(text: &str) -> u16 {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     let is_number = digits.len() <= 3 && digits.bytes().all(|digit| digit.is_ascii_digit());

@@ -1,5 +1,5 @@
-//! Ranges of bytes that clients ask for (RFC 9110, 14). One at once: whoever asks for several gets
-//! the whole file, which a server may always send.
+//! Byte ranges (RFC 9110, 14), one per request: a request for several gets the whole file, which a
+//! server may always send.
 
 use http::HeaderMap;
 use http::header::RANGE;
@@ -9,17 +9,17 @@ use http_range_header::{
 
 use crate::pieces::Range;
 
-/// A range that a client asked for.
+/// A range as a client requests it.
 #[derive(Debug)]
-pub(super) enum Wanted {
-    /// From this byte to this one (or the last).
+pub(super) enum RequestedRange {
+    /// From a byte to another one, or to the last.
     Bytes(u64, Option<u64>),
-    /// So many bytes at the end.
+    /// This many bytes at the end.
     Last(u64),
 }
 
-/// The range that the client asks for. `None`: none, several, or what is not understood.
-pub(super) fn wanted(headers: &HeaderMap) -> Option<Wanted> {
+/// Returns the range that the client requests. `None` for none, several, and invalid ones.
+pub(super) fn requested(headers: &HeaderMap) -> Option<RequestedRange> {
     let mut values = headers.get_all(RANGE).iter();
     let value = values.next()?.to_str().ok()?;
     if values.next().is_some() {
@@ -27,15 +27,15 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<Wanted> {
     }
     match parse_range_header(value.trim()) {
         Ok(ranges) => match ranges.ranges.as_slice() {
-            [one] => Wanted::new(one),
+            [one] => RequestedRange::new(one),
             _ => None,
         },
-        Err(RangeUnsatisfiableError::ZeroSuffix) => Some(Wanted::Last(0)),
+        Err(RangeUnsatisfiableError::ZeroSuffix) => Some(RequestedRange::Last(0)),
         Err(_) => None,
     }
 }
 
-impl Wanted {
+impl RequestedRange {
     fn new(range: &SyntacticallyCorrectRange) -> Option<Self> {
         match (range.start, range.end) {
             (StartPosition::FromLast(last), _) => Some(Self::Last(last)),
@@ -46,7 +46,7 @@ impl Wanted {
         }
     }
 
-    /// The bytes of a file of `size`.
+    /// Returns the range of a file of `size` bytes.
     pub(super) fn of(&self, size: u64) -> Range {
         let (from, to) = match *self {
             Self::Bytes(from, to) => (from, to),
@@ -68,7 +68,7 @@ mod tests {
 
     fn of(value: &'static str, size: u64) -> Option<Range> {
         let headers = [(RANGE, HeaderValue::from_static(value))].into_iter().collect();
-        wanted(&headers).map(|wanted| wanted.of(size))
+        requested(&headers).map(|range| range.of(size))
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn several_ranges_and_what_is_not_understood_give_the_whole_file() {
+    fn several_ranges_and_invalid_ones_give_the_whole_file() {
         for value in
             ["bytes=0-1,3-4", "bytes=0-5,1-2", "bytes=5-2", "lines=0-1", "bytes=a-b", "bytes=", "bytes=1", ""]
         {

@@ -1,42 +1,44 @@
-//! The id by which logs know a request: the one that it came with, or a new one.
+//! Request ids (`x-request-id`) that logs can show: the client's own, or a new one.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
-use switchyard_protocol::Mark;
+use switchyard_contract::bounds::REQUEST_ID as MAX_LENGTH;
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that carries the id, from the first hop to the project's log.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One thread's.
-#[derive(Debug)]
-pub(super) struct RequestIds {
+/// A generator of request ids. Each thread has its own.
+#[derive(Debug, Default)]
+pub struct RequestIds {
     random: RandomState,
     next: Cell<u64>,
 }
 
 impl RequestIds {
-    pub(super) fn new() -> Self {
-        Self { random: RandomState::new(), next: Cell::new(0) }
-    }
-
-    /// Sees to it that a request has one, and that it can stand in a log.
-    pub(super) fn set(&self, headers: &mut HeaderMap) {
+    /// Keeps the id of a request if it has one valid id, and replaces anything else with a new id.
+    pub fn set(&self, headers: &mut HeaderMap) {
         let mut given = headers.get_all(REQUEST_ID).into_iter().map(HeaderValue::to_str);
-        let is_sane = |id: &str| Mark::parse(id).is_some();
-        if !matches!((given.next(), given.next()), (Some(Ok(id)), None) if is_sane(id)) {
+        if !matches!((given.next(), given.next()), (Some(Ok(id)), None) if is_valid(id)) {
             headers.insert(REQUEST_ID, self.next());
         }
     }
 
-    /// 64 bits that nobody can foresee.
+    /// Returns 64 bits that nobody can foresee, as hexadecimal digits.
     fn next(&self) -> HeaderValue {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let id = format!("{:016x}", self.random.hash_one(number));
-        HeaderValue::try_from(id).expect("hex digits make a value")
+        HeaderValue::try_from(id).expect("hexadecimal digits are a valid header value")
     }
+}
+
+/// Returns true for 1 to 64 letters, digits and `-_.:/+=@`, which a log can show as they are.
+fn is_valid(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
+    (1..=MAX_LENGTH).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -44,8 +46,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_keeps_a_sane_id_and_gets_one_otherwise() {
-        let ids = RequestIds::new();
+    fn a_request_keeps_a_valid_id_and_gets_one_otherwise() {
+        let ids = RequestIds::default();
         let with = |given: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.extend(given.map(|id| (REQUEST_ID, HeaderValue::from_str(id).unwrap())));

@@ -1,0 +1,161 @@
+//! Entering a project's live version: leases of its cells and of its files, at once or after a
+//! wait.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use switchyard_edge::upstream::BadAnswer;
+
+use super::lease::{CellLease, SiteLease};
+use super::problem::RequestProblem;
+use crate::drain::NOTICED_WITHIN;
+use crate::live::{Command, Commands, Entry, Live, Process, Running, Serving};
+
+/// Attempts to enter the files of a live version, each of which another version may replace
+/// meanwhile.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// The way into live versions.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    live: Arc<Live>,
+    commands: Commands,
+}
+
+impl Entrance {
+    pub(super) fn new(live: Arc<Live>, commands: Commands) -> Self {
+        Self { live, commands }
+    }
+
+    /// Returns the project that a request is for, and the length of the path's prefix that leads to
+    /// it, in bytes.
+    pub(super) fn find(&self, host: &str, path: &str) -> Option<(Arc<Entry>, usize)> {
+        let table = self.live.load();
+        table.find(host, path).map(|(entry, prefix)| (entry.clone(), prefix.len()))
+    }
+
+    /// Returns the project's current entry in the table.
+    ///
+    /// # Errors
+    /// The project was removed.
+    pub(super) fn current(&self, entry: &Entry) -> Result<Arc<Entry>, RequestProblem> {
+        self.live.load().get(entry.project.as_str()).cloned().ok_or(RequestProblem::UnknownProject)
+    }
+
+    /// Enters the files of the live version. Returns `None` if it has none.
+    ///
+    /// # Errors
+    /// The project was removed, or is replaced again and again.
+    pub(super) fn site(&self, entry: &Arc<Entry>) -> Result<Option<SiteLease>, RequestProblem> {
+        let mut entry = entry.clone();
+        for _ in 0..MAX_ATTEMPTS {
+            match SiteLease::enter(&entry) {
+                Some(lease) => return Ok(Some(lease)),
+                None if entry.site().is_none() => return Ok(None),
+                // The version was replaced after the look at the table.
+                None => entry = self.current(&entry)?,
+            }
+        }
+        Err(RequestProblem::Restarting)
+    }
+
+    /// Returns true if the project has become a static site, which has no cells.
+    pub(super) fn is_static(&self, entry: &Entry) -> bool {
+        let current = self.current(entry).ok();
+        let live = current.as_ref().and_then(|current| current.live.as_ref());
+        live.is_some_and(|live| matches!(live.process, Process::Needless))
+    }
+
+    /// Enters a cell of the live version, which is started if it is stopped.
+    ///
+    /// # Errors
+    /// The project has no version that can be entered, or not soon enough.
+    pub(super) async fn cell(&self, entry: &Arc<Entry>) -> Result<CellLease, RequestProblem> {
+        match lease(entry, None) {
+            Some(lease) => Ok(lease),
+            // Boxed, to keep rare ways out of every request's future.
+            None => Box::pin(self.wait(entry.clone(), None)).await,
+        }
+    }
+
+    /// Enters another cell than that of `refused`, which takes no connection: its process has
+    /// probably ended, which nobody has noticed yet.
+    ///
+    /// # Errors
+    /// As [`Entrance::cell`]. A cell that is the only one, and whose process has not ended, is at
+    /// fault.
+    pub(super) async fn another_cell(&self, refused: CellLease) -> Result<CellLease, RequestProblem> {
+        Box::pin(self.wait(refused.entry.clone(), Some(refused))).await
+    }
+
+    /// Waits for a cell that can be entered. `refused` is a cell that takes no connection.
+    async fn wait(
+        &self,
+        mut entry: Arc<Entry>,
+        refused: Option<CellLease>,
+    ) -> Result<CellLease, RequestProblem> {
+        let mut changed = self.live.subscribe();
+        let noticed_by = Instant::now() + NOTICED_WITHIN;
+        let (mut wake_sent, mut restarted_by) = (false, None);
+        loop {
+            entry = self.current(&entry)?;
+            let Some(live) = &entry.live else {
+                return Err(if entry.failed.is_some() {
+                    RequestProblem::NoGoodVersion
+                } else {
+                    RequestProblem::NotReady
+                });
+            };
+            wake_sent &= matches!(live.process, Process::Idle);
+            let change = match &live.process {
+                Process::Running(serving) => {
+                    let refused = refused.as_ref().filter(|refused| serving.has(&refused.running));
+                    if let Some(lease) = lease(&entry, refused.map(|refused| &refused.running)) {
+                        return Ok(lease);
+                    }
+                    match refused {
+                        Some(refused) => {
+                            let change = timeout_at(noticed_by, changed.changed()).await;
+                            // The process has not ended, and its socket takes no connections all
+                            // the same.
+                            change.map_err(|_| refused.answered_badly(BadAnswer::NoConnection))?
+                        }
+                        None => timeout(doubt(serving), changed.changed()).await.unwrap_or(Ok(())),
+                    }
+                }
+                Process::Idle => {
+                    if !std::mem::replace(&mut wake_sent, true) {
+                        // The control flow is gone only when the router stops.
+                        let _ = self.commands.send(Command::Wake(live.version.clone())).await;
+                    }
+                    changed.changed().await
+                }
+                Process::Restarting => {
+                    let deadline = || Instant::now() + entry.limits.queue_timeout;
+                    let by = *restarted_by.get_or_insert_with(deadline);
+                    timeout_at(by, changed.changed()).await.map_err(|_| RequestProblem::Restarting)?
+                }
+                Process::Stopped => return Err(RequestProblem::Stopped),
+                // The caller looks for a file: see `is_static`.
+                Process::Needless => return Err(RequestProblem::Restarting),
+            };
+            change.map_err(|_| RequestProblem::CellDied)?;
+        }
+    }
+}
+
+/// Returns how long all cells are in doubt. If none is, the version was replaced after the look at
+/// the table.
+fn doubt(serving: &Serving) -> std::time::Duration {
+    serving.doubt(Instant::now().into_std()).unwrap_or_default()
+}
+
+/// Enters a cell of the live version that takes requests, and is not `except`.
+fn lease(entry: &Arc<Entry>, except: Option<&Arc<Running>>) -> Option<CellLease> {
+    let running = entry.serving()?.choose(except)?;
+    let guard = running.in_flight.enter()?;
+    running.touch();
+    let version = entry.live.as_ref()?.header.clone();
+    Some(CellLease { entry: entry.clone(), version, running: running.clone(), guard })
+}
