@@ -1,6 +1,7 @@
 //! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
 //! Knows processes and sockets, not projects' states nor requests.
 
+mod budget;
 mod caches;
 mod cgroup;
 mod control;
@@ -25,6 +26,7 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_detect::entry::{Entry, arguments};
 use switchyard_protocol::{Identity, ModuleCache, PlatformApi, Start};
 
+pub(crate) use budget::{Budget, CellCount};
 pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
 pub(crate) use data::DataFolders;
@@ -48,14 +50,17 @@ const PORT: &str = "8000";
 
 /// How cells are made.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct CellSettings {
     /// `switchyard-cell`
     pub(crate) binary: PathBuf,
     /// A directory of the router's own; each cell has its socket in one of its own below it.
     pub(crate) run_dir: PathBuf,
     pub(crate) data: DataFolders,
     pub(crate) caches: Caches,
+    /// The number of warmed processes without a version.
     pub(crate) spares: usize,
+    /// The number of cells that may run at once: beyond it, idle ones end.
+    pub(crate) max_cells: usize,
     /// The users that cells run as.
     pub(crate) users: Arc<Users>,
     pub(crate) groups: Option<Groups>,
@@ -70,7 +75,7 @@ pub(crate) struct Settings {
     pub(crate) dev: bool,
 }
 
-impl Settings {
+impl CellSettings {
     /// What `NODE_ENV` is unless a project is given another value. Libraries show the internals of
     /// errors to clients and log more where it is not `production`, and hosts set it for that reason.
     fn node_env(&self) -> &'static str {
@@ -80,7 +85,7 @@ impl Settings {
 
 /// What a cell is to run.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct LaunchSpec {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
     pub(crate) entry: Entry,
@@ -94,8 +99,8 @@ pub(crate) struct Order {
     pub(crate) import_map: Option<String>,
 }
 
-impl Order {
-    fn start(&self, settings: &Settings, folders: Folders, identity: Option<Identity>) -> Start {
+impl LaunchSpec {
+    fn start(&self, settings: &CellSettings, folders: Folders, identity: Option<Identity>) -> Start {
         let Folders { socket, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [

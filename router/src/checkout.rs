@@ -10,7 +10,7 @@ mod tar;
 mod times;
 mod tops;
 
-pub(crate) use bounds::{Bounds, Interrupted};
+pub(crate) use bounds::{Bounds, Interrupted, Pace};
 pub(crate) use packages::NodeModules;
-pub(crate) use snapshot::{FileHash, Files, HashCache, SnapshotError};
+pub(crate) use snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

@@ -6,6 +6,7 @@ pub mod inspect;
 pub mod server;
 
 mod admin;
+mod build;
 mod cells;
 mod checkout;
 mod drain;

@@ -29,17 +29,17 @@ use tokio::task::spawn_blocking;
 use self::files::{Files, read_authorities, read_policy};
 use self::walls::Walled;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Caches, Cells, DataFolders, Groups};
+use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::folder::Trash;
 use crate::gaps::Gaps;
 use crate::http;
-use crate::live::{Board, Events, Lines, Live, commands};
+use crate::live::{Events, Live, LogBuffer, StatusBoard, commands};
 use crate::metrics::Metrics;
 use crate::packages::{self, Authorities, Packages};
 use crate::policy::Policy;
-use crate::reload::{self, Control, Parts};
+use crate::reload::{Control, ControlSettings, Parts};
 use crate::root::Root;
 use crate::watch::{self, Watch};
 
@@ -308,13 +308,13 @@ where
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
-    let board = Arc::new(Board::default());
+    let board = Arc::new(StatusBoard::default());
     let Walled { users, groups, missing, gaps } = walls;
     missing.into_iter().for_each(|missing| gaps.add(missing));
     board.set_gaps(gaps);
     let users = Arc::new(users);
     let events = Arc::new(Events::new(publisher.clone()));
-    let lines = Arc::new(Lines::default());
+    let logs = Arc::new(LogBuffer::default());
     let store = Arc::new(Store::open(&config.state)?);
     let install = config.allow_install.then(|| packages::Settings {
         binary: cell.clone(),
@@ -327,16 +327,18 @@ where
     let trash = Trash::open(&config.state.join("trash")).context("make the folder for what is removed")?;
     let run_dir = config.state.join("run");
     let data = DataFolders::new(config.state.join("data"));
-    let sink = lines.clone();
+    let sink = logs.clone();
     let spares = config.spares;
+    let max_cells = config.max_cells;
     let caches = Caches::new(config.state.join("cache"), config.module_cache);
     let inspect = config.inspect.clone();
-    let settings = cells::Settings {
+    let settings = CellSettings {
         binary: cell,
         run_dir,
         data,
         caches,
         spares,
+        max_cells,
         users,
         groups,
         inspect: inspect.clone(),
@@ -360,13 +362,12 @@ where
     let watch = Watch::start(watched, metrics.clone(), changed)?;
     let filling = tokio::spawn(cells.clone().keep_filled());
     let limiting = tokio::spawn(cells.clone().keep_within_limits());
-    let settings = reload::Settings {
+    let settings = ControlSettings {
         root: projects.clone(),
         state: config.state.clone(),
         grace: config.grace,
         build_timeout: config.build_timeout,
         keep: config.keep,
-        max_cells: config.max_cells,
     };
     let parts = Parts {
         store: store.clone(),
@@ -375,7 +376,7 @@ where
         live: live.clone(),
         board: board.clone(),
         events: events.clone(),
-        lines: lines.clone(),
+        logs: logs.clone(),
         metrics: metrics.clone(),
         policy: Arc::new(policy),
     };
@@ -394,7 +395,7 @@ where
         board: board.clone(),
         live: live.clone(),
         events,
-        lines,
+        logs,
         store,
         cells,
         metrics: metrics.clone(),

@@ -37,7 +37,7 @@ pub(crate) struct Caches {
     limit: u64,
 }
 
-struct Entry {
+struct CacheEntry {
     path: PathBuf,
     bytes: u64,
     used: SystemTime,
@@ -78,7 +78,7 @@ impl Caches {
         };
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
         let mut kept = 0_u64;
-        for Entry { path, bytes, used } in entries {
+        for CacheEntry { path, bytes, used } in entries {
             let age = used.elapsed().unwrap_or_default();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let is_unfinished = name.starts_with(MODULE_CACHE_UNFINISHED);
@@ -109,15 +109,15 @@ impl Caches {
 }
 
 /// Their folder is a cell's to write in: no link in it is followed.
-fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+fn entries(folder: &Path) -> io::Result<Vec<CacheEntry>> {
     let entries = fs::read_dir(folder)?.map(|entry| {
         let path = entry?.path();
         let metadata = path.symlink_metadata()?;
         // An empty file takes room as well, of which there is only so much.
-        Ok(Entry { path, bytes: (metadata.blocks() * 512).max(BLOCK), used: metadata.modified()? })
+        Ok(CacheEntry { path, bytes: (metadata.blocks() * 512).max(BLOCK), used: metadata.modified()? })
     });
     // One that is gone by now is none.
-    let is_there = |entry: &io::Result<Entry>| {
+    let is_there = |entry: &io::Result<CacheEntry>| {
         !entry.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound)
     };
     entries.filter(is_there).collect()

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,7 +15,7 @@ use super::monitor::Monitor;
 use super::output::Output;
 use super::probe::Prober;
 use super::process::Cell;
-use super::{Caches, DataFolders, Order, Settings, StartError, Volume};
+use super::{Budget, Caches, CellSettings, DataFolders, LaunchSpec, StartError, Volume};
 
 /// New spares are made once nothing is being started, so that warming one does not slow down the
 /// version that somebody waits for; but not later than this.
@@ -31,11 +31,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// All cells of this router are made here.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    settings: Arc<Settings>,
+    settings: Arc<CellSettings>,
     output: Output,
     next_id: AtomicU64,
     spares: Mutex<VecDeque<Cell>>,
     starting: AtomicUsize,
+    budget: Mutex<Budget>,
     monitor: Monitor,
     prober: Prober,
     /// A spare was used, or a start has ended.
@@ -47,7 +48,7 @@ impl Cells {
     ///
     /// # Errors
     /// A folder or the thread that reads output cannot be made.
-    pub(crate) fn new(settings: Settings) -> Result<Arc<Self>> {
+    pub(crate) fn new(settings: CellSettings) -> Result<Arc<Self>> {
         clear(&settings)?;
         // A user of their own goes through to what is theirs, and sees nothing else.
         let mode = if settings.users.are_others() { 0o711 } else { 0o700 };
@@ -58,6 +59,7 @@ impl Cells {
         let output = Output::start(settings.sink.clone(), settings.log_limit)
             .context("start the thread that reads what cells print")?;
         Ok(Arc::new(Self {
+            budget: Mutex::new(Budget::new(settings.max_cells)),
             settings: Arc::new(settings),
             output,
             next_id: AtomicU64::new(0),
@@ -102,8 +104,12 @@ impl Cells {
         tokio::join!(self.monitor.run(), self.prober.run());
     }
 
-    /// Starts `order` in a cell of its own: a spare if there is one, else a new process.
-    pub(crate) async fn start(&self, order: &Order, patience: Duration) -> Result<Arc<Cell>, StartError> {
+    /// Starts `launch` in a cell of its own: a spare if there is one, else a new process.
+    pub(crate) async fn start(
+        &self,
+        launch: &Arc<LaunchSpec>,
+        patience: Duration,
+    ) -> Result<Arc<Cell>, StartError> {
         self.starting.fetch_add(1, Ordering::SeqCst);
         let _ended = Ended(self);
         let spare = {
@@ -116,7 +122,7 @@ impl Cells {
         };
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
-        cell.start(order, patience).await?;
+        cell.start(launch, patience).await?;
         self.prober.add(&cell);
         Ok(cell)
     }
@@ -129,7 +135,12 @@ impl Cells {
         }
     }
 
-    /// What the projects' cells keep of compiled modules.
+    /// The budget of cells, which its users keep up to date.
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The compiled modules that the projects' cells keep.
     pub(crate) fn caches(&self) -> &Caches {
         &self.settings.caches
     }
@@ -158,8 +169,8 @@ impl Cells {
         Cell::spawn(&self.settings, &self.output, id, self.monitor.recount()).await
     }
 
-    fn spares(&self) -> std::sync::MutexGuard<'_, VecDeque<Cell>> {
-        self.spares.lock().expect("no holder of this lock panics")
+    fn spares(&self) -> MutexGuard<'_, VecDeque<Cell>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,7 +185,7 @@ impl Drop for Ended<'_> {
 }
 
 /// Takes away what cells of an earlier process had: the run folder, or all in it where that is a mount of its own.
-fn clear(settings: &Settings) -> Result<()> {
+fn clear(settings: &CellSettings) -> Result<()> {
     let run_dir = &settings.run_dir;
     if settings.trash.take(run_dir).is_ok() {
         return Ok(());

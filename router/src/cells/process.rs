@@ -28,7 +28,7 @@ use super::exit::Exit;
 use super::output::{Given, Output};
 use super::probe::Answers;
 use super::recount::Recount;
-use super::{Folders, Order, Settings, StartError, outside};
+use super::{CellSettings, Folders, LaunchSpec, StartError, outside};
 use crate::folder::Usage;
 use crate::project::diagnostic;
 use crate::user::User;
@@ -91,7 +91,7 @@ pub(crate) struct Cell {
     pid: u32,
     socket: PathBuf,
     tmp: PathBuf,
-    settings: Arc<Settings>,
+    settings: Arc<CellSettings>,
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     data: OnceLock<Arc<Path>>,
@@ -118,12 +118,12 @@ impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
     pub(super) async fn spawn(
-        settings: &Arc<Settings>,
+        settings: &Arc<CellSettings>,
         output: &Output,
         id: u64,
         recount: Recount,
     ) -> Result<Self> {
-        let Settings { binary, run_dir, users, .. } = settings.as_ref();
+        let CellSettings { binary, run_dir, users, .. } = settings.as_ref();
         let dir = run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
         let (made, user) = ([dir.clone(), tmp.clone()], users.at_start());
@@ -243,17 +243,21 @@ impl Cell {
     }
 
     /// Gives a spare its version and waits until that is served, at most for `patience`.
-    pub(super) async fn start(self: &Arc<Self>, order: &Order, patience: Duration) -> Result<(), StartError> {
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        launch: &Arc<LaunchSpec>,
+        patience: Duration,
+    ) -> Result<(), StartError> {
         // It asks the volume where packages are, which may be slow.
         let prepared = spawn_blocking({
-            let (cell, order) = (self.clone(), order.clone());
-            move || cell.prepare(&order)
+            let (cell, launch) = (self.clone(), launch.clone());
+            move || cell.prepare(&launch)
         });
         let Ok(prepared) = timeout(patience, prepared).await else {
             return Err(StartError::TimedOut(patience));
         };
         let start = prepared.map_err(|error| StartError::NoProcess(error.into())).flatten()?;
-        let _ = self.given.set(order.version.clone());
+        let _ = self.given.set(launch.version.clone());
         let start = ToCell::Start(Box::new(start));
         let _ = self.commands.send(ToOwner::Say(start)).await;
         let mut status = self.status.clone();
@@ -271,20 +275,20 @@ impl Cell {
     }
 
     /// Bounds the process, lets it have the project's folders, and gives what it is to be told. May take long.
-    fn prepare(&self, order: &Order) -> Result<Start, StartError> {
+    fn prepare(&self, launch: &LaunchSpec) -> Result<Start, StartError> {
         let users = &self.settings.users;
-        let user = users.of(&order.version.tenant())?;
-        let folders = self.folders_of(order, user).map_err(StartError::NoProcess)?;
-        self.bound(&order.grant.limits).map_err(StartError::NoProcess)?;
-        let mut start = order.start(&self.settings, folders, None);
-        start.identity = users.identity(user, &order.version.project, &outside(&start))?;
+        let user = users.of(&launch.version.tenant())?;
+        let folders = self.folders_of(launch, user).map_err(StartError::NoProcess)?;
+        self.bound(&launch.grant.limits).map_err(StartError::NoProcess)?;
+        let mut start = launch.start(&self.settings, folders, None);
+        start.identity = users.identity(user, &launch.version.project, &outside(&start))?;
         Ok(start)
     }
 
     /// Makes the folders of the version the cell's.
-    fn folders_of(&self, order: &Order, user: User) -> Result<Folders> {
+    fn folders_of(&self, launch: &LaunchSpec, user: User) -> Result<Folders> {
         let users = &self.settings.users;
-        let data = self.settings.data.of(&order.version.tenant());
+        let data = self.settings.data.of(&launch.version.tenant());
         let claim = |folder: &Path| {
             users
                 .claim(folder, user)
@@ -295,14 +299,14 @@ impl Cell {
         let _ = self.data.set(data.as_path().into());
         claim(own)?;
         let share = |folder: &Path| format!("let user {} enter {}", user.uid, folder.display());
-        users.share_checkout(order.folder(), user).with_context(|| share(order.folder()))?;
-        if let Some(packages) = order.checkout.packages().as_deref().and_then(Path::parent) {
+        users.share_checkout(launch.folder(), user).with_context(|| share(launch.folder()))?;
+        if let Some(packages) = launch.checkout.packages().as_deref().and_then(Path::parent) {
             users.share_packages(packages, user).with_context(|| share(packages))?;
         }
         // The runtime was told where it will find it before the project was known.
         std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
-        let cache = self.cache(order, user);
-        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
+        let cache = self.cache(launch, user);
+        let inspect = self.let_debuggers_in(launch).map(|inspector| inspector.socket.clone());
         let (socket, probe) = (self.socket.clone(), self.probe());
         Ok(Folders { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
     }
@@ -316,7 +320,7 @@ impl Cell {
     }
 
     /// Where the version's compiled modules are kept. Without it they are compiled once more.
-    fn cache(&self, Order { version, grant, .. }: &Order, user: User) -> Option<ModuleCache> {
+    fn cache(&self, LaunchSpec { version, grant, .. }: &LaunchSpec, user: User) -> Option<ModuleCache> {
         let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
         match self.settings.users.claim(&cache.dir, user) {
             Ok(()) => {
@@ -330,10 +334,10 @@ impl Cell {
         }
     }
 
-    /// Where debuggers get at `order`, if they may.
-    fn let_debuggers_in(&self, order: &Order) -> Option<&Inspector> {
-        let may = self.settings.inspect.covers(order.version.project.as_str());
-        let entry = Url::from_file_path(order.checkout.dir.join(&order.entry.path)).ok().filter(|_| may)?;
+    /// Where debuggers get at `launch`, if they may.
+    fn let_debuggers_in(&self, launch: &LaunchSpec) -> Option<&Inspector> {
+        let may = self.settings.inspect.covers(launch.version.project.as_str());
+        let entry = Url::from_file_path(launch.checkout.dir.join(&launch.entry.path)).ok().filter(|_| may)?;
         let socket = self.socket.with_file_name(INSPECTOR);
         Some(self.inspector.get_or_init(|| Inspector { socket, entry: entry.into() }))
     }

@@ -23,7 +23,7 @@ use super::problem::{Audience, Problem};
 use super::request_id::RequestIds;
 use super::{site, tunnel};
 use crate::drain::{InFlight, NOTICED_WITHIN};
-use crate::live::{Command, Commands, Entry, Live, Process, Running};
+use crate::live::{CellState, Command, Commands, Live, ProjectEntry, RunningCell};
 use crate::slots::Slot;
 
 /// How often a request that a cell never got is sent to the next one: a cell dies, another is
@@ -106,7 +106,7 @@ impl Worker {
     fn problem(
         &self,
         problem: Problem,
-        entry: Option<&Entry>,
+        entry: Option<&ProjectEntry>,
         headers: &HeaderMap,
         cors: Option<Cors>,
     ) -> Response<Body> {
@@ -127,7 +127,7 @@ impl Worker {
     }
 
     /// A place among the project's requests in flight. Its time begins with it.
-    async fn slot(&self, entry: &Entry) -> Result<Slot, Problem> {
+    async fn slot(&self, entry: &ProjectEntry) -> Result<Slot, Problem> {
         if let Some(slot) = entry.slots.enter() {
             return Ok(slot);
         }
@@ -140,7 +140,7 @@ impl Worker {
         mut request: Request<Upload>,
         client: &Client,
         authority: &HeaderValue,
-        entry: &Arc<Entry>,
+        entry: &Arc<ProjectEntry>,
         prefix: usize,
         slot: Slot,
     ) -> Result<Response<Body>, Problem> {
@@ -159,7 +159,7 @@ impl Worker {
         *request.version_mut() = Version::HTTP_11;
         forwarded::drop_hop_by_hop(request.headers_mut());
         forwarded::set_forwarded(request.headers_mut(), client, authority, &prefix);
-        if entry.names_connecting_ip {
+        if entry.names_connecting_ip() {
             forwarded::set_connecting_ip(request.headers_mut());
         }
         self.ids.set(request.headers_mut());
@@ -251,7 +251,7 @@ impl Worker {
     /// Answers with a file of the live version, or gives the slot back when its code is to answer.
     async fn send_file(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<ProjectEntry>,
         request: &Request<Upload>,
         websocket: bool,
         prefix: &str,
@@ -265,14 +265,14 @@ impl Worker {
     }
 
     /// The project has become a static site since the look at the table.
-    fn is_static(&self, entry: &Entry) -> bool {
+    fn is_static(&self, entry: &ProjectEntry) -> bool {
         let now = self.now(entry).ok();
         let live = now.as_ref().and_then(|now| now.live.as_ref());
-        live.is_some_and(|live| matches!(live.process, Process::Needless))
+        live.is_some_and(|live| matches!(live.process, CellState::NotNeeded))
     }
 
     /// A place among the answers with files of the project's live version. `None`: it has none.
-    fn enter_site(&self, entry: &Arc<Entry>) -> Result<Option<SiteLease>, Problem> {
+    fn enter_site(&self, entry: &Arc<ProjectEntry>) -> Result<Option<SiteLease>, Problem> {
         let mut entry = entry.clone();
         for _ in 0..MAX_SENDS {
             match SiteLease::enter(&entry) {
@@ -286,7 +286,7 @@ impl Worker {
     }
 
     /// A place in the cell of the project's live version, which is started if it is stopped.
-    async fn enter(&self, entry: &Arc<Entry>) -> Result<CellLease, Problem> {
+    async fn enter(&self, entry: &Arc<ProjectEntry>) -> Result<CellLease, Problem> {
         match self.place(entry, None) {
             Some(place) => Ok(place),
             // The rare ways are kept out of every request's future.
@@ -295,7 +295,7 @@ impl Worker {
     }
 
     /// A place in a cell of the live version that takes requests, and is not `but`.
-    fn place(&self, entry: &Arc<Entry>, but: Option<&Arc<Running>>) -> Option<CellLease> {
+    fn place(&self, entry: &Arc<ProjectEntry>, but: Option<&Arc<RunningCell>>) -> Option<CellLease> {
         let running = entry.serving()?.choose(but)?;
         let guard = running.in_flight.enter()?;
         running.touch();
@@ -303,7 +303,7 @@ impl Worker {
         Some(CellLease { entry: entry.clone(), version, running: running.clone(), guard })
     }
 
-    async fn wait_to_enter(&self, mut entry: Arc<Entry>) -> Result<CellLease, Problem> {
+    async fn wait_to_enter(&self, mut entry: Arc<ProjectEntry>) -> Result<CellLease, Problem> {
         let mut changed = self.live.subscribe();
         let (mut asked, mut restarted_by) = (false, None);
         loop {
@@ -311,9 +311,9 @@ impl Worker {
             let Some(live) = &entry.live else {
                 return Err(if entry.failed.is_some() { Problem::NoGoodVersion } else { Problem::NotReady });
             };
-            asked &= matches!(live.process, Process::Idle);
+            asked &= matches!(live.process, CellState::Idle);
             let news = match &live.process {
-                Process::Running(serving) => {
+                CellState::Running(serving) => {
                     if let Some(place) = self.place(&entry, None) {
                         return Ok(place);
                     }
@@ -321,28 +321,28 @@ impl Worker {
                     let doubt = serving.doubt(Instant::now().into_std()).unwrap_or_default();
                     timeout(doubt, changed.changed()).await.unwrap_or(Ok(()))
                 }
-                Process::Idle => {
+                CellState::Idle => {
                     if !std::mem::replace(&mut asked, true) {
                         // The control flow is gone only when the router stops.
                         let _ = self.commands.send(Command::Wake(live.version.clone())).await;
                     }
                     changed.changed().await
                 }
-                Process::Restarting => {
+                CellState::Restarting => {
                     let patience = || Instant::now() + entry.limits.patience;
                     let by = *restarted_by.get_or_insert_with(patience);
                     timeout_at(by, changed.changed()).await.map_err(|_| Problem::Restarting)?
                 }
-                Process::Stopped => return Err(Problem::Stopped),
+                CellState::Stopped => return Err(Problem::Stopped),
                 // See `is_static`.
-                Process::Needless => return Err(Problem::Restarting),
+                CellState::NotNeeded => return Err(Problem::Restarting),
             };
             news.map_err(|_| Problem::CellDied)?;
         }
     }
 
     /// The project as the table has it now.
-    fn now(&self, entry: &Entry) -> Result<Arc<Entry>, Problem> {
+    fn now(&self, entry: &ProjectEntry) -> Result<Arc<ProjectEntry>, Problem> {
         self.live.load().get(entry.project.as_str()).cloned().ok_or(Problem::UnknownProject)
     }
 

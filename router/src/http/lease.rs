@@ -13,7 +13,7 @@ use tokio::task::spawn_local;
 
 use super::problem::Problem;
 use crate::drain::Guard;
-use crate::live::{Entry, LiveSite, Running};
+use crate::live::{LiveSite, ProjectEntry, RunningCell};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
@@ -24,17 +24,17 @@ const ENDS_WITHIN: Duration = Duration::from_millis(250);
 /// A request that is in a cell. Dropped when the last byte of the answer is out, or its tunnel is closed.
 #[derive(Debug)]
 pub(super) struct CellLease {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<ProjectEntry>,
     /// The version that the cell runs, as a header's value.
     pub(super) version: HeaderValue,
-    pub(super) running: Arc<Running>,
+    pub(super) running: Arc<RunningCell>,
     pub(super) guard: Guard,
 }
 
 /// An answer with a file. Dropped when its last byte is out.
 #[derive(Debug)]
 pub(super) struct SiteLease {
-    entry: Arc<Entry>,
+    entry: Arc<ProjectEntry>,
     version: HeaderValue,
     pub(super) site: Arc<LiveSite>,
     _guard: Guard,
@@ -42,7 +42,7 @@ pub(super) struct SiteLease {
 
 impl SiteLease {
     /// Counts an answer in. `None`: the live version has no files for requests, or takes no more.
-    pub(super) fn enter(entry: &Arc<Entry>) -> Option<Self> {
+    pub(super) fn enter(entry: &Arc<ProjectEntry>) -> Option<Self> {
         let live = entry.live.as_ref()?;
         let site = live.site.clone()?;
         let guard = site.in_flight.enter()?;
@@ -68,7 +68,7 @@ impl SiteLease {
 }
 
 /// Notes in an answer's headers which version of the project gave it.
-fn mark(entry: &Entry, version: &HeaderValue, headers: &mut HeaderMap) {
+fn mark(entry: &ProjectEntry, version: &HeaderValue, headers: &mut HeaderMap) {
     headers.insert(VERSION, version.clone());
     match &entry.failed {
         Some(failed) => headers.insert(STALE, failed.header.clone()),
@@ -124,7 +124,7 @@ impl CellLease {
 }
 
 /// Counts and logs that a cell answered wrongly.
-fn report(entry: &Entry, version: &HeaderValue, bad: BadAnswer) -> Problem {
+fn report(entry: &ProjectEntry, version: &HeaderValue, bad: BadAnswer) -> Problem {
     let problem = Problem::BadAnswer(bad);
     if let Some(count) = entry.requests.bad_answer() {
         let version = version.to_str().unwrap_or_default();

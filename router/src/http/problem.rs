@@ -11,7 +11,7 @@ use switchyard_program::visible;
 
 use super::body::Body;
 use super::dev_page;
-use crate::live::Entry;
+use crate::live::ProjectEntry;
 use crate::token::Unauthorized;
 
 /// What can go wrong before a project's own answer begins.
@@ -177,7 +177,7 @@ impl Problem {
     /// The answer. `entry` is the project, when it is known.
     pub(super) fn answer(
         self,
-        entry: Option<&Entry>,
+        entry: Option<&ProjectEntry>,
         headers: &HeaderMap,
         audience: Audience,
     ) -> Response<Body> {
