@@ -86,7 +86,7 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let cell = problems.of("(installation)", cell_binary());
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy = problems.all("policy", policy);
-    let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
+    let groups = problems.of("cgroup", open_groups(&config));
     let walled = match (&state, &cell) {
         (Some((state, _)), Some(cell)) => walls(&mut problems, &config, state, cell),
         _ => None,
@@ -115,6 +115,12 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
         })
     };
     ready().ok_or(problems.0)
+}
+
+/// The control group of cells, if one is configured.
+fn open_groups(config: &Config) -> Result<Option<Groups>, String> {
+    let opened = config.cgroup.as_deref().map(Groups::open).transpose();
+    opened.map_err(|error| error.to_string())
 }
 
 /// The walls around cells, on this machine and with these settings.

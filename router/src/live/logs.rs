@@ -10,7 +10,7 @@ use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use tokio::sync::watch;
 
-use crate::cells::{Line, Sink};
+use crate::cells::{OutputLine, OutputSink};
 use crate::version::{Tenant, Version};
 
 /// The last lines of each known project.
@@ -93,14 +93,14 @@ impl LogBuffer {
     }
 }
 
-impl Sink for LogBuffer {
-    fn line(&self, version: &Version, line: &Line<'_>) {
+impl OutputSink for LogBuffer {
+    fn line(&self, version: &Version, line: &OutputLine<'_>) {
         // The last lines of a cell whose project is gone are in the router's log alone.
         if let Some(ring) = self.lock().get_mut(&version.project)
             && !ring.ended.contains(&version.incarnation)
         {
             let (at, version) = (Timestamp::now(), version.clone());
-            let Line { pid, stream, request, continues, text } = *line;
+            let OutputLine { pid, stream, request, continues, text } = *line;
             ring.push(KeptLine {
                 at,
                 version,
@@ -195,7 +195,7 @@ mod tests {
         fn print(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
             for line in lines {
                 let (pid, stream, request) = (7, "stdout", Some("3f9a"));
-                let line = Line { pid, stream, request, continues: false, text: line.as_ref() };
+                let line = OutputLine { pid, stream, request, continues: false, text: line.as_ref() };
                 self.lines.line(&self.version, &line);
             }
         }
@@ -222,7 +222,7 @@ mod tests {
         assert!(!reader.more().await, "a reader of the old one is at its end");
         scene.lines.line(
             &old,
-            &Line { pid: 7, stream: "stdout", request: None, text: "last words", continues: false },
+            &OutputLine { pid: 7, stream: "stdout", request: None, text: "last words", continues: false },
         );
         scene.print(["newer"]);
         assert_eq!(texts(&scene.read(10).next_batch()), ["new", "newer"]);
