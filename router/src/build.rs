@@ -1,5 +1,5 @@
-//! The way from a project's files to running cells: read, plan, fetch packages, start. Knows neither
-//! the states of projects nor requests.
+//! The way from a project's files to running cells: read, plan, fetch packages, start. Knows
+//! neither the states of projects nor requests.
 
 mod builder;
 mod packages;

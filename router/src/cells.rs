@@ -1,5 +1,5 @@
-//! Cell processes: spares are kept warm, turned into the process of a version, and their end is reported.
-//! Knows processes and sockets, but neither the states of projects nor requests.
+//! Cell processes: spares are kept warm, turned into the process of a version, and their end is
+//! reported. Knows processes and sockets, but neither the states of projects nor requests.
 
 mod budget;
 mod caches;
@@ -44,8 +44,8 @@ use crate::project::{Include, diagnostic};
 use crate::user::{Outside, UserError, Users};
 use crate::version::Version;
 
-/// The default of `PORT` for projects that listen on it: Deno's own default. No port is opened, whichever
-/// one a project names.
+/// The default of `PORT` for projects that listen on it: Deno's own default. No port is opened,
+/// whichever one a project names.
 const PORT: &str = "8000";
 
 /// The settings of cells.
@@ -53,7 +53,8 @@ const PORT: &str = "8000";
 pub(crate) struct CellSettings {
     /// The path of `switchyard-cell`.
     pub(crate) binary: PathBuf,
-    /// A directory of the router's own. Each cell has its sockets in a directory of its own below it.
+    /// A directory of the router's own. Each cell has its sockets in a directory of its own below
+    /// it.
     pub(crate) run_dir: PathBuf,
     pub(crate) data: DataFolders,
     pub(crate) caches: Caches,
@@ -76,8 +77,8 @@ pub(crate) struct CellSettings {
 }
 
 impl CellSettings {
-    /// The default of `NODE_ENV`. Libraries show the internals of errors to clients and log more where it is
-    /// not `production`, which is why hosts set it.
+    /// The default of `NODE_ENV`. Libraries show the internals of errors to clients and log more
+    /// where it is not `production`, which is why hosts set it.
     fn node_env(&self) -> &'static str {
         if self.dev { "development" } else { "production" }
     }

@@ -10,7 +10,7 @@ use switchyard_integration::volume::Volume;
 use switchyard_integration::within;
 
 /// All that the router logs that nobody but a cell's own glue should have it log.
-const CONTROL: [&str; 2] = ["says what is not understood", "floods its control socket"];
+const CONTROL: [&str; 2] = ["sends an invalid message", "floods its control socket"];
 
 fn doors() -> Volume {
     let volume = Volume::new();

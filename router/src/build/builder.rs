@@ -87,8 +87,8 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Starts a new version in all of its cells and has each pass the health check. `newer` is notified
-    /// when the project has changed again.
+    /// Starts a new version in all of its cells and has each pass the health check. `newer` is
+    /// notified when the project has changed again.
     ///
     /// # Errors
     /// The version cannot be served, there was no process for it, or a newer one is waiting.
@@ -126,7 +126,8 @@ impl Builder {
             return Ok(Vec::new());
         }
         let permit = tokio::select! {
-            // A build that can begin at once does so even if something newer waits: that may be the same code.
+            // A build that can begin at once does so even if something newer waits: that may be the
+            // same code.
             biased;
             permit = self.permits.clone().acquire_owned() => permit,
             () = newer.notified() => return Err(BuildError::Superseded),
@@ -218,8 +219,8 @@ impl Builder {
         }
     }
 
-    /// Plans the last good version of an earlier run. `None`: its checkout is gone, or took too long to
-    /// verify.
+    /// Plans the last good version of an earlier run. `None`: its checkout is gone, or took too
+    /// long to verify.
     pub(crate) async fn find(&self, recorded: RecordedVersion, policy: Arc<Policy>) -> Option<Plan> {
         let time = policy.reads(&recorded.version.project).time;
         let wanted = (self.store.clone(), self.root.clone(), recorded, policy);

@@ -13,8 +13,8 @@ use crate::packages::{self, Key, Mentions};
 use crate::project::diagnostic;
 
 impl Builder {
-    /// Returns true if the version has the packages that its package.json names, as far as that can be
-    /// known from outside: on the volume, or fetched before for it or for another version.
+    /// Returns true if the version has the packages that its package.json names, as far as that can
+    /// be known from outside: on the volume, or fetched before for it or for another version.
     ///
     /// # Errors
     /// The packages that were fetched before cannot be used.
@@ -77,8 +77,8 @@ fn mentions(launch: &LaunchSpec) -> Mentions {
     Mentions::of(launch.root(), &launch.checkout.dir, &launch.entry.path)
 }
 
-/// Returns true if the version names a package that is not on the volume, as far as that can be known
-/// from outside.
+/// Returns true if the version names a package that is not on the volume, as far as that can be
+/// known from outside.
 fn needs_more(launch: &LaunchSpec, mentions: &Mentions) -> bool {
     let dir = &launch.checkout.dir;
     let found = launch.checkout.node_modules();

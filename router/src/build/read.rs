@@ -1,5 +1,5 @@
-//! One reading of a project: its files listed and hashed and, for a new version, the checkout and the
-//! plan made.
+//! One reading of a project: its files listed and hashed and, for a new version, the checkout and
+//! the plan made.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,8 +86,8 @@ pub(crate) struct ReadRequest {
     /// `true`: the live version would get another grant now.
     pub(crate) outdated: bool,
     pub(crate) policy: Arc<Policy>,
-    /// The version that failed last, and the packages that it failed with. It is not built again while
-    /// both are the same. `None`: another attempt was requested.
+    /// The version that failed last, and the packages that it failed with. It is not built again
+    /// while both are the same. `None`: another attempt was requested.
     pub(crate) failed: Option<(Version, Installed)>,
     pub(crate) trigger: Trigger,
     /// `true`: a deploy holds the project and waits for the version that it has put there.
@@ -117,7 +117,8 @@ impl ReadRequest {
         self.root.lacks(self.project.as_str())
     }
 
-    /// The functions folder's configuration of the project, or the result if there is nothing to read.
+    /// The functions folder's configuration of the project, or the result if there is nothing to
+    /// read.
     fn function(&self) -> Result<Option<Function>, ReadResult> {
         match Role::of(self.root.path(), self.project.as_str(), self.live_function.as_ref()) {
             Ok(Role::LeftOut(why)) if self.is_deployed && !self.is_gone() => {
@@ -150,7 +151,8 @@ pub(crate) struct SlowProjects {
 }
 
 impl SlowProjects {
-    /// Reports `project` once its patience is over. Never ends, so that it can run beside the slow step.
+    /// Reports `project` once its patience is over. Never ends, so that it can run beside the slow
+    /// step.
     pub(super) async fn report(&self, project: &ProjectName) {
         sleep(self.patience).await;
         // The receiver may be gone.
@@ -298,8 +300,8 @@ fn judge(
     }
 }
 
-/// Plans the last good version of an earlier run. `None`: its checkout is gone, or the project is in
-/// another incarnation now.
+/// Plans the last good version of an earlier run. `None`: its checkout is gone, or the project is
+/// in another incarnation now.
 pub(super) fn find_recorded(
     store: &Store,
     root: &Root,
@@ -318,8 +320,8 @@ pub(super) fn find_recorded(
     Plan::new(version.clone(), checkout, manifest, config, policy, store).ok()
 }
 
-/// The current incarnation of `project` according to the volume or, if the volume names none, the one
-/// that is `known`.
+/// The current incarnation of `project` according to the volume or, if the volume names none, the
+/// one that is `known`.
 fn incarnation(
     root: &Root,
     project: &ProjectName,

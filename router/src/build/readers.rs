@@ -1,9 +1,10 @@
-//! Turns at reading projects, in lanes: a project that takes long to read delays only others that do.
+//! Turns at reading projects, in lanes: a project that takes long to read delays only others that
+//! do.
 //!
-//! Every reading begins in the fastest lane. A reading that reaches that lane's limit goes on in the
-//! next one, at once if there is room; otherwise it ends, and begins again there when its turn comes.
-//! A project has one reading at a time and each lane is first come, first served, so every project
-//! gets its turn.
+//! Every reading begins in the fastest lane. A reading that reaches that lane's limit goes on in
+//! the next one, at once if there is room; otherwise it ends, and begins again there when its turn
+//! comes. A project has one reading at a time and each lane is first come, first served, so every
+//! project gets its turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,10 +16,10 @@ use tokio::time::timeout;
 
 use crate::checkout::Interrupted;
 
-/// The limits of a reading in each lane. The work decides, because it does not depend on how busy the
-/// machine is. In the fastest lane it is 8 MiB, or the 4,000 steps for some 400 new or 1,000 known
-/// files: 5 to 50 ms of a core. The time is for slow file systems, and so long that a busy machine
-/// does not reach it.
+/// The limits of a reading in each lane. The work decides, because it does not depend on how busy
+/// the machine is. In the fastest lane it is 8 MiB, or the 4,000 steps for some 400 new or 1,000
+/// known files: 5 to 50 ms of a core. The time is for slow file systems, and so long that a busy
+/// machine does not reach it.
 const LANES: [LaneLimit; 3] = [
     LaneLimit { work: 8 << 20, time: Duration::from_secs(2) },
     LaneLimit { work: 256 << 20, time: Duration::from_secs(10) },
@@ -31,12 +32,12 @@ const STEP: u64 = 2 << 10;
 /// A reading that takes longer is reported as slow.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// A reading that has not ended this long after its time limit is stuck in a system call, for example
-/// on a file system whose server is away: otherwise it would have noticed the limit itself.
+/// A reading that has not ended this long after its time limit is stuck in a system call, for
+/// example on a file system whose server is away: otherwise it would have noticed the limit itself.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// Threads that may be stuck in the kernel while other projects are read. Beyond that, readings wait
-/// until one comes back. The runtime has 512 threads for blocking work.
+/// Threads that may be stuck in the kernel while other projects are read. Beyond that, readings
+/// wait until one comes back. The runtime has 512 threads for blocking work.
 const MAX_STUCK: usize = 64;
 
 /// The lanes, shared by all projects.
@@ -202,7 +203,8 @@ impl Turn {
         Ok(())
     }
 
-    /// Moves to the next lane once a limit of this one is reached. Returns false if that has no room.
+    /// Moves to the next lane once a limit of this one is reached. Returns false if that has no
+    /// room.
     fn may_go_on(&self, work: u64) -> bool {
         let mut lane = self.lane();
         let limit = &LANES[lane.number];

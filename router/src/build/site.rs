@@ -8,8 +8,8 @@ use switchyard_protocol::assets::{Assets, Found};
 use crate::checkout::{Checkout, FileHash, Files};
 use crate::drain::InFlight;
 
-/// The files of a version that are served without its code. The version's checkout is not pruned while
-/// one of these exists.
+/// The files of a version that are served without its code. The version's checkout is not pruned
+/// while one of these exists.
 #[derive(Debug)]
 pub(crate) struct LiveSite {
     pub(crate) assets: Assets,

@@ -1,5 +1,6 @@
-//! The budget of cell processes: how many there are, how many there may be, and which ones end to make
-//! room for others. Pure; kept up to date with each change, so that no change counts all owners.
+//! The budget of cell processes: how many there are, how many there may be, and which ones end to
+//! make room for others. Pure; kept up to date with each change, so that no change counts all
+//! owners.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -44,8 +45,8 @@ impl Budget {
         self.total.expected = self.total.expected + count.expected - before.expected;
     }
 
-    /// Returns true if there are, or will soon be, more cells than the limit allows. What is not needed
-    /// at once is then started by its first request.
+    /// Returns true if there are, or will soon be, more cells than the limit allows. What is not
+    /// needed at once is then started by its first request.
     pub(crate) fn is_exceeded(&self) -> bool {
         self.total.expected > self.limit
     }
@@ -55,9 +56,9 @@ impl Budget {
         self.projects.iter().filter(|(_, count)| count.running > 0).map(|(name, _)| name)
     }
 
-    /// The projects whose cells have to end for the running cells to be within the limit, least recently
-    /// used first. `spared` was just wanted. `idle_since`: the instant since which a project's cells are
-    /// idle; `None` while they are in use.
+    /// The projects whose cells have to end for the running cells to be within the limit, least
+    /// recently used first. `spared` was just wanted. `idle_since`: the instant since which a
+    /// project's cells are idle; `None` while they are in use.
     pub(crate) fn to_evict(
         &self,
         spared: &ProjectName,

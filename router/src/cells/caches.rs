@@ -1,6 +1,6 @@
-//! The compiled modules that cells keep on disk for the next versions of their project. Each tenant has a
-//! folder of its own, because V8 trusts what it finds there. Cells write the folders; here they are kept
-//! small, and removed with their tenant.
+//! The compiled modules that cells keep on disk for the next versions of their project. Each tenant
+//! has a folder of its own, because V8 trusts what it finds there. Cells write the folders; here
+//! they are kept small, and removed with their tenant.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,8 +21,8 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Age of an unfinished module at which it must have been left by a cell that was killed.
 const UNFINISHED: Duration = Duration::from_secs(60);
 
-/// Multiple of its limit that a project's folder may have, because cells of several versions add their share
-/// to it at once. More is written not by the runtime but by native code.
+/// Multiple of its limit that a project's folder may have, because cells of several versions add
+/// their share to it at once. More is written not by the runtime but by native code.
 const EXCESS: u64 = 4;
 
 /// The least bytes that a file takes on the disk. An empty file counts as much.
@@ -32,8 +32,8 @@ const BLOCK: u64 = 4096;
 #[derive(Debug)]
 pub(crate) struct Caches {
     root: PathBuf,
-    /// The bytes that one project may take: half of them for kept modules, half for what cells add. 0: no
-    /// modules are kept.
+    /// The bytes that one project may take: half of them for kept modules, half for what cells add.
+    /// 0: no modules are kept.
     limit: u64,
 }
 
@@ -65,8 +65,8 @@ impl Caches {
         used.bytes > bytes || used.files > bytes / BLOCK || used.is_too_deep
     }
 
-    /// Removes the modules that `tenant` has not used for long, and then the least recently used ones until
-    /// half of its limit is free.
+    /// Removes the modules that `tenant` has not used for long, and then the least recently used
+    /// ones until half of its limit is free.
     ///
     /// # Errors
     /// The folder cannot be read, or a module cannot be removed.

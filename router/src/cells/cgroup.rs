@@ -1,5 +1,6 @@
-//! A control group for each cell, below a group that the operator has delegated (cgroup v2). The kernel then
-//! bounds the memory and the threads of each cell exactly, and shares the processors fairly.
+//! A control group for each cell, below a group that the operator has delegated (cgroup v2). The
+//! kernel then bounds the memory and the threads of each cell exactly, and shares the processors
+//! fairly.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
-//! The messages of a cell on its control socket. A project may have taken over its cell, so messages are
-//! read within bounds, and one beyond them ends the cell.
+//! The messages of a cell on its control socket. A project may have taken over its cell, so
+//! messages are read within bounds, and one beyond them ends the cell.
 
 use switchyard_contract::bounds::{self, cut};
 use switchyard_protocol::FromCell;
@@ -29,8 +29,8 @@ impl<R: AsyncRead + Unpin> ControlMessages<R> {
         Self { lines: LineReader::new(socket, bounds::CONTROL_LINE), count: 0, is_over: false }
     }
 
-    /// The next message. `None`: the stream has ended, or there was a violation before. Dropping the future
-    /// loses nothing.
+    /// The next message. `None`: the stream has ended, or there was a violation before. Dropping
+    /// the future loses nothing.
     ///
     /// # Errors
     /// The message is invalid, too long, or one too many: the cell has to be ended.

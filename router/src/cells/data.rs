@@ -1,5 +1,5 @@
-//! The folders that projects know as `DATA_DIR`: one for each incarnation of a project. A folder outlives
-//! versions and restarts of the router.
+//! The folders that projects know as `DATA_DIR`: one for each incarnation of a project. A folder
+//! outlives versions and restarts of the router.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,8 +50,8 @@ impl DataFolders {
         is_taken
     }
 
-    /// Finishes the removals that a killed router had begun, on a thread of their own: the data may be
-    /// large.
+    /// Finishes the removals that a killed router had begun, on a thread of their own: the data may
+    /// be large.
     pub(super) fn finish_removals(&self) {
         let gone = names(&self.root).into_iter().filter(|name| name.starts_with(GONE));
         let gone: Vec<_> =

@@ -14,8 +14,8 @@ pub(super) struct LinePiece {
     pub(super) continues: bool,
 }
 
-/// Leaves out the middle of lines with more than three pieces, and notes how much: both ends of a line
-/// show what it is.
+/// Leaves out the middle of lines with more than three pieces, and notes how much: both ends of a
+/// line show what it is.
 #[derive(Debug, Default)]
 pub(super) struct LineAbridger {
     is_inside: bool,
@@ -87,7 +87,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// Takes the bytes of the line so far. If the line continues, an incomplete last character stays.
+    /// Takes the bytes of the line so far. If the line continues, an incomplete last character
+    /// stays.
     fn take(&mut self, continues: bool) -> LinePiece {
         let end = if continues { boundary(&self.line[..self.longest]) } else { self.line.len() };
         let rest = self.line.split_off(end);

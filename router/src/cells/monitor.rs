@@ -1,6 +1,7 @@
-//! The memory and disk that cells use, measured where the kernel's own bounds are not exact: those count
-//! reserved memory instead of used memory, and single files instead of folders. A cell is told what it may
-//! still add to its folders and refuses more; a cell whose folders grow nevertheless is ended.
+//! The memory and disk that cells use, measured where the kernel's own bounds are not exact: those
+//! count reserved memory instead of used memory, and single files instead of folders. A cell is
+//! told what it may still add to its folders and refuses more; a cell whose folders grow
+//! nevertheless is ended.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,12 +21,13 @@ use crate::folder::{Usage, measure};
 /// Interval between two looks at memory. A look at an idle cell costs some 20 microseconds.
 const LOOKS: Duration = Duration::from_millis(500);
 
-/// Number of cells whose folders are counted at once. Each count holds a thread and up to 128 descriptors.
-/// Most take less than a millisecond, so a cell does not wait for all of the large ones before it.
+/// Number of cells whose folders are counted at once. Each count holds a thread and up to 128
+/// descriptors. Most take less than a millisecond, so a cell does not wait for all of the large
+/// ones before it.
 const WALKS: usize = 8;
 
-/// Pause between two counts of a folder, as a multiple of the time that the last one took, however often
-/// the cell asks.
+/// Pause between two counts of a folder, as a multiple of the time that the last one took, however
+/// often the cell asks.
 const REST: u32 = 2;
 
 /// Shortest pause between two counts of a folder.
@@ -34,8 +36,9 @@ const LEAST_REST: Duration = Duration::from_millis(20);
 /// Files that full folders may have beyond the limit: several cells of a project may write at once.
 const MORE_FILES: u64 = 100;
 
-/// Bytes that full folders may have beyond the limit. A cell does not see the blocks in which a file system
-/// keeps folders and the maps of large files, and several cells of a project may write at once.
+/// Bytes that full folders may have beyond the limit. A cell does not see the blocks in which a
+/// file system keeps folders and the maps of large files, and several cells of a project may write
+/// at once.
 const MORE_BYTES: u64 = 1 << 20;
 
 /// Bytes that a folder and a file need. Folders with less room than that are full.
@@ -71,7 +74,8 @@ enum DiskState {
 struct FullFolders {
     /// The least usage since then.
     least: Usage,
-    /// `true`: they were full at the count before, too, so the cell has been told and had time to stop.
+    /// `true`: they were full at the count before, too, so the cell has been told and had time to
+    /// stop.
     is_known: bool,
 }
 
@@ -146,8 +150,8 @@ impl Monitor {
         self.count_where_due(&active, counts);
     }
 
-    /// Has the folders counted of cells that have requested it, that are full, or that are `active`. `active`:
-    /// the processor times of cells, by their ids.
+    /// Has the folders counted of cells that have requested it, that are full, or that are
+    /// `active`. `active`: the processor times of cells, by their ids.
     fn count_where_due(&self, active: &HashMap<u64, u64>, counts: &mut JoinSet<DiskCount>) {
         let now = Instant::now();
         let mut cells = self.cells();
@@ -257,9 +261,10 @@ impl DiskCounter {
     }
 }
 
-/// The bytes and files that each of the cells that share a folder may add to it, so that all of them
-/// together fit into it. A cell that needs more requests another count, and subtracts open files without a
-/// name itself. Negative beyond a limit: removed files give room only once the limit is reached again.
+/// The bytes and files that each of the cells that share a folder may add to it, so that all of
+/// them together fit into it. A cell that needs more requests another count, and subtracts open
+/// files without a name itself. Negative beyond a limit: removed files give room only once the
+/// limit is reached again.
 fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
     if named.is_too_deep {
         return (0, 0);
@@ -272,8 +277,8 @@ fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
     (share(limits.disk, named.bytes), share(limits.disk_files, named.files))
 }
 
-/// Compares a count with the limits and with the counts before. A cell whose full folders go on growing does
-/// not keep to the room that it was given.
+/// Compares a count with the limits and with the counts before. A cell whose full folders go on
+/// growing does not keep to the room that it was given.
 fn judge(limits: &Limits, used: Usage, full: &mut Option<FullFolders>) -> DiskVerdict {
     let is_full = used.bytes.saturating_add(LEAST_BYTES) > limits.disk
         || used.files >= limits.disk_files

@@ -1,5 +1,5 @@
-//! The output of cells: read on a thread of its own and logged line by line, with project and version,
-//! while the project keeps to its share of the log.
+//! The output of cells: read on a thread of its own and logged line by line, with project and
+//! version, while the project keeps to its share of the log.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;

@@ -17,12 +17,12 @@ use super::probe::Prober;
 use super::process::Cell;
 use super::{Budget, Caches, CellSettings, DataFolders, LaunchSpec, LogVolume, StartError};
 
-/// Longest delay of a new spare. Until then it waits for versions that are being started, so that warming
-/// it does not slow them down.
+/// Longest delay of a new spare. Until then it waits for versions that are being started, so that
+/// warming it does not slow them down.
 const REFILL_AT_LATEST: Duration = Duration::from_millis(500);
 
-/// Pause before a new spare is made, in which the version that took the last one is published: making a
-/// process blocks the control flow's thread for milliseconds.
+/// Pause before a new spare is made, in which the version that took the last one is published:
+/// making a process blocks the control flow's thread for milliseconds.
 const AFTER_A_START: Duration = Duration::from_millis(10);
 
 /// Pause between two attempts when a process cannot be made.
@@ -99,7 +99,8 @@ impl Cells {
         }
     }
 
-    /// Watches the memory and disk that cells use, and whether they can answer. Runs until it is dropped.
+    /// Watches the memory and disk that cells use, and whether they can answer. Runs until it is
+    /// dropped.
     pub(crate) async fn keep_within_limits(self: Arc<Self>) {
         tokio::join!(self.monitor.run(), self.prober.run());
     }
@@ -187,8 +188,8 @@ impl Drop for StartGuard<'_> {
     }
 }
 
-/// Removes the folders of an earlier router's cells: the run folder or, if that is a mount of its own, all
-/// folders in it.
+/// Removes the folders of an earlier router's cells: the run folder or, if that is a mount of its
+/// own, all folders in it.
 fn clear(settings: &CellSettings) -> Result<()> {
     let run_dir = &settings.run_dir;
     if settings.trash.take(run_dir).is_ok() {

@@ -1,7 +1,8 @@
-//! The router's own request to cells that have not given a good answer for a while. The cell's glue answers
-//! it, with a server like the project's but without the project's handler. A project may answer 500 for as
-//! long as it likes; a project that has broken its JavaScript engine, so that nothing can be answered any
-//! more, gets another process. Probes are never part of a client's request.
+//! The router's own request to cells that have not given a good answer for a while. The cell's glue
+//! answers it, with a server like the project's but without the project's handler. A project may
+//! answer 500 for as long as it likes; a project that has broken its JavaScript engine, so that
+//! nothing can be answered any more, gets another process. Probes are never part of a client's
+//! request.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -15,12 +16,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Cell;
 
-/// Number of bad answers in a row that make a cell suspect: errors (4xx too, because Node's parser of
-/// requests can be broken) and answers that never came. A suspect cell is probed, which costs it as much as
-/// a request.
+/// Number of bad answers in a row that make a cell suspect: errors (4xx too, because Node's parser
+/// of requests can be broken) and answers that never came. A suspect cell is probed, which costs it
+/// as much as a request.
 const SUSPECT: u32 = 3;
 
-/// Interval between two looks for suspect cells, as for memory: a look reads one number of each cell.
+/// Interval between two looks for suspect cells, as for memory: a look reads one number of each
+/// cell.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Pause after an answered probe before the next one, whatever the project's handler answers.
@@ -45,7 +47,8 @@ pub(crate) struct AnswerTally {
     is_probed: AtomicBool,
 }
 
-/// The answer to a request that is in the cell. Dropped before it comes, it counts as one that never came.
+/// The answer to a request that is in the cell. Dropped before it comes, it counts as one that
+/// never came.
 pub(crate) struct PendingAnswer<'a>(Option<&'a AnswerTally>);
 
 impl AnswerTally {
@@ -127,7 +130,8 @@ impl Prober {
         }
     }
 
-    /// The cells to probe now. A debugger may stop a cell for any time, so inspectable ones are left out.
+    /// The cells to probe now. A debugger may stop a cell for any time, so inspectable ones are
+    /// left out.
     fn suspects(&self) -> Vec<Arc<Cell>> {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|cell| cell.upgrade().is_some_and(|cell| !cell.has_exited()));
@@ -174,8 +178,8 @@ fn patience(cell: &Cell) -> Duration {
     Duration::from_millis(turn) + PATIENCE
 }
 
-/// Sends a probe. A cell that does not listen for it has no server any more, or could not make another one:
-/// it passes.
+/// Sends a probe. A cell that does not listen for it has no server any more, or could not make
+/// another one: it passes.
 async fn send_probe(probe: &Path) -> Result<(), ProbeFailure> {
     let Ok(mut stream) = UnixStream::connect(probe).await else { return Ok(()) };
     let mut answer = [0; PROBE_ANSWER.len()];

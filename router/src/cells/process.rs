@@ -1,5 +1,5 @@
-//! The handle to one cell process, which starts, retires or ends it. The task that owns the process is in
-//! `owner`.
+//! The handle to one cell process, which starts, retires or ends it. The task that owns the process
+//! is in `owner`.
 
 mod owner;
 
@@ -34,8 +34,8 @@ use crate::folder::Usage;
 use crate::project::diagnostic;
 use crate::user::User;
 
-/// The name of the socket for requests in a cell's directory. Short, because a socket's whole path may have
-/// 107 bytes.
+/// The name of the socket for requests in a cell's directory. Short, because a socket's whole path
+/// may have 107 bytes.
 const SOCKET: &str = "http";
 
 /// The name of the socket on which the cell's glue answers the router's probe.
@@ -50,8 +50,8 @@ const TMP: &str = "tmp";
 /// The name of the link to the project's `DATA_DIR` in a cell's directory.
 const DATA: &str = "data";
 
-/// Time after the end of a cell's time for its handlers at which it is killed. The cell ends itself half a
-/// second after its time; the rest is for a busy machine.
+/// Time after the end of a cell's time for its handlers at which it is killed. The cell ends itself
+/// half a second after its time; the rest is for a busy machine.
 const OVERDUE: Duration = Duration::from_secs(2);
 
 /// Interval between two looks at an ending process.
@@ -231,8 +231,8 @@ impl Cell {
         self.status.borrow().exit.is_some()
     }
 
-    /// Returns true if the process ends within `time`. This is known before [`Cell::has_exited`], which waits
-    /// for its last output.
+    /// Returns true if the process ends within `time`. This is known before [`Cell::has_exited`],
+    /// which waits for its last output.
     pub(crate) async fn ends_within(&self, time: Duration) -> bool {
         let ended = async {
             while !self.has_ended() {
@@ -254,7 +254,8 @@ impl Cell {
     /// Assigns a version to a spare and waits until it serves, at most for `patience`.
     ///
     /// # Errors
-    /// The version cannot be served or did not serve in time, or the router could not prepare the cell.
+    /// The version cannot be served or did not serve in time, or the router could not prepare the
+    /// cell.
     pub(super) async fn start(
         self: &Arc<Self>,
         launch: &Arc<LaunchSpec>,
@@ -374,7 +375,8 @@ impl Cell {
         &self.tmp
     }
 
-    /// Its `DATA_DIR`, which it shares with the other cells of the project. `None`: it has no version yet.
+    /// Its `DATA_DIR`, which it shares with the other cells of the project. `None`: it has no
+    /// version yet.
     pub(super) fn data(&self) -> Option<Arc<Path>> {
         self.data.get().cloned()
     }
@@ -384,8 +386,8 @@ impl Cell {
         self.modules.get().cloned()
     }
 
-    /// Ends the process if the folder for compiled modules has more in it than its runtime writes, and prunes
-    /// the folder then.
+    /// Ends the process if the folder for compiled modules has more in it than its runtime writes,
+    /// and prunes the folder then.
     pub(super) async fn check_modules(&self, used: Usage) {
         if !self.settings.caches.is_overfull(used) {
             return;
@@ -413,7 +415,8 @@ impl Cell {
         &self.recount
     }
 
-    /// Sends it the bytes and files that it may add to its folders. `is_answer`: it has requested the count.
+    /// Sends it the bytes and files that it may add to its folders. `is_answer`: it has requested
+    /// the count.
     pub(super) async fn set_room(&self, (bytes, files): (i64, i64), is_answer: bool) {
         let _ = self.commands.send(ToOwner::Send(ToCell::Room { bytes, files, is_answer })).await;
     }
@@ -424,7 +427,8 @@ impl Cell {
         let _ = self.commands.try_send(ToOwner::Exceed(limit));
     }
 
-    /// Ends the process because it cannot answer any more: it failed the router's probe, for this reason.
+    /// Ends the process because it cannot answer any more: it failed the router's probe, for this
+    /// reason.
     pub(super) fn end_as_unhealthy(&self, why: String) {
         tracing::warn!(
             project.name = self.project(),
@@ -445,8 +449,8 @@ impl Cell {
         }
     }
 
-    /// Ends the process as SIGTERM ends a program: the project's handlers run first, and the work that they
-    /// begin is awaited, at most for `within`.
+    /// Ends the process as SIGTERM ends a program: the project's handlers run first, and the work
+    /// that they begin is awaited, at most for `within`.
     pub(crate) async fn retire(&self, within: Duration) -> Exit {
         let ended = async {
             let milliseconds = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-/// The request of one cell, shared by the cell's owner, which receives it, and the monitor, which counts.
+/// The request of one cell, shared by the cell's owner, which receives it, and the monitor, which
+/// counts.
 #[derive(Debug)]
 pub(super) struct Recount {
     is_wanted: AtomicBool,

@@ -8,8 +8,8 @@ use switchyard_contract::project::ProjectName;
 /// The limit of all projects together, in limits of one project.
 const SHARES: u64 = 8;
 
-/// The part of the common limit that is reserved for projects that have logged little: a quarter. A few
-/// projects that print without pause leave it to the others.
+/// The part of the common limit that is reserved for projects that have logged little: a quarter. A
+/// few projects that print without pause leave it to the others.
 const RESERVE: u64 = 4;
 
 /// Bytes of a record besides its text: time, level, project, version, process, stream.
@@ -34,7 +34,8 @@ pub(super) struct Throttle {
 #[derive(Debug)]
 struct Share {
     bucket: Bucket,
-    /// The output that was dropped since the project is known, and the part of it that was reported.
+    /// The output that was dropped since the project is known, and the part of it that was
+    /// reported.
     dropped: LogVolume,
     reported: LogVolume,
 }
@@ -66,7 +67,8 @@ impl Throttle {
         let reserve = if own > share.bucket.capacity / 2 { 0 } else { self.all.capacity / RESERVE };
         let admits = own >= cost && all >= cost + reserve;
         if own >= cost {
-            // Counted even if others leave no room: a project is not quiet because it is not logged.
+            // Counted even if others leave no room: a project is not quiet because it is not
+            // logged.
             share.bucket.level -= cost;
         }
         if admits {

@@ -41,7 +41,8 @@ pub(crate) enum Command {
     Policy(Arc<Policy>),
     /// Start a live version without cells: a request waits for it.
     Wake(Version),
-    /// Leave these projects to a deploy. The answer comes when nothing is under way in them any more.
+    /// Leave these projects to a deploy. The answer comes when nothing is under way in them any
+    /// more.
     Hold { hold: Hold, answer: DeployReply<()> },
     /// Build the projects that a deploy holds, and publish nothing.
     Build { deploy: DeployId, answer: DeployReply<Vec<Report>> },

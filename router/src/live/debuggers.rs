@@ -23,8 +23,9 @@ impl Debuggers {
         DebugSession(self.clone())
     }
 
-    /// The output of `future`, if it comes within `time`. When that is over, `left` may grant more time.
-    /// While a debugger is attached the time does not end; it begins anew when the last one detaches.
+    /// The output of `future`, if it comes within `time`. When that is over, `left` may grant more
+    /// time. While a debugger is attached the time does not end; it begins anew when the last one
+    /// detaches.
     pub(crate) async fn within<F: Future>(
         &self,
         time: Duration,

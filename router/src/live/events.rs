@@ -14,8 +14,8 @@ use tokio::sync::broadcast;
 
 use crate::version::Version;
 
-/// Events that wait for a subscriber. One that falls further behind reads the missed events from the
-/// log, or is cut off.
+/// Events that wait for a subscriber. One that falls further behind reads the missed events from
+/// the log, or is cut off.
 const BACKLOG: usize = 256;
 
 /// All events of this router.
@@ -82,13 +82,14 @@ impl Events {
             log.kept.pop_front();
         }
         log.kept.push_back(event.clone());
-        // It is no error if nobody listens. Sent under the lock, so that a replay and later events meet.
+        // It is no error if nobody listens. Sent under the lock, so that a replay and later events
+        // meet.
         let _ = self.sender.send(event);
         log.last
     }
 
-    /// The kept events after number `last`, and a receiver of every later one. All kept events, if `last`
-    /// comes from another run of a router.
+    /// The kept events after number `last`, and a receiver of every later one. All kept events, if
+    /// `last` comes from another run of a router.
     pub(crate) fn follow(&self, last: Option<u64>) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
         let log = self.log();
         let after = match last {

@@ -1,4 +1,5 @@
-//! The logs of projects: the last lines that their cells printed, for one-time and following readers.
+//! The logs of projects: the last lines that their cells printed, for one-time and following
+//! readers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,8 +68,8 @@ impl LogBuffer {
         self.lock().remove(project);
     }
 
-    /// Drops everything that the project printed, or will still print, in the incarnation before `tenant`.
-    /// Readers of that incarnation reach their end.
+    /// Drops everything that the project printed, or will still print, in the incarnation before
+    /// `tenant`. Readers of that incarnation reach their end.
     pub(crate) fn end(&self, previous: Incarnation, tenant: &Tenant) {
         let mut rings = self.lock();
         let Some(ring) = rings.get_mut(&tenant.project) else { return };

@@ -152,8 +152,8 @@ impl CellSet {
         self.cells.iter().any(|other| Arc::ptr_eq(other, cell))
     }
 
-    /// The cell with the fewest requests in it, by turns among equals. Leaves out `but`, and cells that may
-    /// be about to end.
+    /// The cell with the fewest requests in it, by turns among equals. Leaves out `but`, and cells
+    /// that may be about to end.
     pub(crate) fn choose(&self, but: Option<&Arc<RunningCell>>) -> Option<&Arc<RunningCell>> {
         let may = |cell: &&Arc<RunningCell>| {
             !cell.in_flight.is_in_doubt() && but.is_none_or(|but| !Arc::ptr_eq(cell, but))
@@ -203,7 +203,8 @@ impl ProjectEntry {
         self.live.as_ref()?.site.as_ref()
     }
 
-    /// Returns true if requests carry the client's address in `cf-connecting-ip`, as Workers expect it.
+    /// Returns true if requests carry the client's address in `cf-connecting-ip`, as Workers expect
+    /// it.
     pub(crate) fn names_connecting_ip(&self) -> bool {
         let live = self.live.as_ref();
         live.is_some_and(|live| matches!(live.launch.api, PlatformApi::Workers(_)))

@@ -1,5 +1,5 @@
-//! An attempt to bring a project up to date: the reason for it, its times, and the callers that wait
-//! for its report.
+//! An attempt to bring a project up to date: the reason for it, its times, and the callers that
+//! wait for its report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use crate::version::Version;
 /// The channel to a caller that waits for the report of an attempt.
 pub(super) type Caller = oneshot::Sender<Report>;
 
-/// A reason to read a project. Looks that come during an attempt merge into one for the next attempt.
+/// A reason to read a project. Looks that come during an attempt merge into one for the next
+/// attempt.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) trigger: Trigger,
@@ -42,7 +43,8 @@ impl Look {
         Self { callers: caller.into_iter().collect(), ..Self::new(Trigger::Request, Instant::now()) }
     }
 
-    /// Adds a later look: the first trigger and the first times count, and all callers get the report.
+    /// Adds a later look: the first trigger and the first times count, and all callers get the
+    /// report.
     pub(super) fn merge(&mut self, later: Self) {
         self.times = self.times.or(later.times);
         self.callers.extend(later.callers);

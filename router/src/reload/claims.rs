@@ -1,5 +1,5 @@
-//! The routes that a project claims, the times since which it claims them, and those that the operator's
-//! policy refuses.
+//! The routes that a project claims, the times since which it claims them, and those that the
+//! operator's policy refuses.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub(super) struct ClaimSet {
     /// The incarnation of the live version. `None`: nothing was live yet.
     incarnation: Option<Incarnation>,
     since: ClaimTimes,
-    /// `true`: an earlier router has recorded a version without the times of its claims. They are older
-    /// than all that this router sees.
+    /// `true`: an earlier router has recorded a version without the times of its claims. They are
+    /// older than all that this router sees.
     is_oldest: bool,
     allowed: Arc<[Claim]>,
     refused: Vec<RefusedClaim>,
@@ -48,8 +48,8 @@ impl ClaimSet {
         }
     }
 
-    /// Replaces the routes by those of a version that becomes live `now`. Routes that were claimed before
-    /// keep their times.
+    /// Replaces the routes by those of a version that becomes live `now`. Routes that were claimed
+    /// before keep their times.
     pub(super) fn publish(&mut self, version: &Version, routes: &[Route], now: Timestamp) {
         if self.incarnation.is_some_and(|incarnation| incarnation != version.incarnation) {
             *self = Self::default();

@@ -10,8 +10,8 @@ use switchyard_contract::project::ProjectName;
 pub(super) struct ClaimIndex {
     /// The projects with refused claims, by the project that holds what they claim.
     refused: BTreeMap<ProjectName, BTreeSet<ProjectName>>,
-    /// The time of the last claim. During the scan at start: the time of all claims that are first seen
-    /// by it.
+    /// The time of the last claim. During the scan at start: the time of all claims that are first
+    /// seen by it.
     last: Timestamp,
 }
 
@@ -28,8 +28,8 @@ impl ClaimIndex {
         self.last = Timestamp::now().max(last.unwrap_or(Timestamp::MIN));
     }
 
-    /// The time of the claims of versions that become live now: later than all claims before, whatever
-    /// the clock says.
+    /// The time of the claims of versions that become live now: later than all claims before,
+    /// whatever the clock says.
     pub(super) fn next(&mut self) -> Timestamp {
         self.last = Timestamp::now().max(after(self.last));
         self.last

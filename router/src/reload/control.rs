@@ -44,19 +44,20 @@ use crate::policy::Policy;
 use crate::project::diagnostic;
 use crate::watch::Change;
 
-/// Slow projects that may wait to be taken off the scan at start. Their senders wait while it is full.
+/// Slow projects that may wait to be taken off the scan at start. Their senders wait while it is
+/// full.
 const SLOW_PROJECTS: usize = 16;
 
-/// Interval between two looks for cells that have been idle for too long: the shortest idle time that
-/// can be configured.
+/// Interval between two looks for cells that have been idle for too long: the shortest idle time
+/// that can be configured.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
 
-/// Interval between two searches of the state folder for leftovers. They are kept for days, so an hour
-/// is exact enough.
+/// Interval between two searches of the state folder for leftovers. They are kept for days, so an
+/// hour is exact enough.
 const SWEEPS: Duration = Duration::from_secs(60 * 60);
 
-/// Results of tasks that the scan at start takes before it publishes. What has come by then goes live in
-/// one swap; other events wait for less than a millisecond.
+/// Results of tasks that the scan at start takes before it publishes. What has come by then goes
+/// live in one swap; other events wait for less than a millisecond.
 const MAX_BATCH: usize = 256;
 
 /// The parts of the router that the control flow uses.
@@ -151,8 +152,8 @@ impl Control {
         }
     }
 
-    /// Builds and publishes the projects of `start`, then follows changes and commands until `stop`,
-    /// which resolves to the time that handlers of SIGTERM have. Ends every cell then.
+    /// Builds and publishes the projects of `start`, then follows changes and commands until
+    /// `stop`, which resolves to the time that handlers of SIGTERM have. Ends every cell then.
     pub(crate) async fn run(
         mut self,
         start: Start,
@@ -196,8 +197,8 @@ impl Control {
         }
     }
 
-    /// Takes the result of a task. During the scan at start: of all tasks that have ended by now, which
-    /// are published together.
+    /// Takes the result of a task. During the scan at start: of all tasks that have ended by now,
+    /// which are published together.
     fn tasks_ended(&mut self, ended: TaskEnd) {
         if !self.scan.is_running() {
             return self.task_ended(ended);
@@ -265,8 +266,8 @@ impl Control {
         self.step(name, event);
     }
 
-    /// Ends every cell. Handlers of SIGTERM have `within`; those of versions that were replaced before
-    /// have the time that they were given then.
+    /// Ends every cell. Handlers of SIGTERM have `within`; those of versions that were replaced
+    /// before have the time that they were given then.
     async fn end(mut self, within: Duration) {
         self.tasks.abort().await;
         let live = self.projects.iter_mut().filter_map(|project| project.live_mut());

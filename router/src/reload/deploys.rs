@@ -1,4 +1,5 @@
-//! The deploys under way: the projects that each holds, its lease, and the callers that wait for it.
+//! The deploys under way: the projects that each holds, its lease, and the callers that wait for
+//! it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::live::{DeployId, DeployRefusal, DeployReply};
 
-/// Maximum number of deploys at once. Each is a deployer that waits, so more than this means one that
-/// never lets go.
+/// Maximum number of deploys at once. Each is a deployer that waits, so more than this means one
+/// that never lets go.
 const MAX_DEPLOYS: usize = 100;
 
 /// The deploys by id.
@@ -33,8 +34,8 @@ pub(super) struct Deploy {
 }
 
 impl Deploys {
-    /// Finds the deploy `id`, or begins it. `holder` names the deploy that holds a project. Returns the
-    /// deploy, and true if it is new.
+    /// Finds the deploy `id`, or begins it. `holder` names the deploy that holds a project. Returns
+    /// the deploy, and true if it is new.
     ///
     /// # Errors
     /// One of the projects is held by another, or there are too many deploys.
@@ -127,7 +128,8 @@ impl Deploy {
         self.reports.clear();
     }
 
-    /// Takes the report of a build. Answers the callers that wait for the builds if it was the last one.
+    /// Takes the report of a build. Answers the callers that wait for the builds if it was the last
+    /// one.
     pub(super) fn built(&mut self, project: &ProjectName, report: Report) {
         self.reports.insert(project.clone(), report);
         let reports: Option<Vec<_>> =

@@ -54,7 +54,8 @@ impl LiveState {
         self.running.extend(cells.iter().map(|cell| Arc::new(RunningCell::new(cell.clone()))));
     }
 
-    /// Returns true if `policy` gives it something other than `grant`, with which cells were started.
+    /// Returns true if `policy` gives it something other than `grant`, with which cells were
+    /// started.
     pub(super) fn outgrows(&self, grant: &Grant, policy: &Policy) -> bool {
         !policy.grant(&self.plan.version().project, &self.plan.asked).is_alike(grant)
     }
@@ -65,7 +66,8 @@ impl LiveState {
         self.plan.upkeep.idle.zip(self.idle_since()).is_some_and(is_over)
     }
 
-    /// The instant of its last request. `None` while a request is in flight, and if it has no cells.
+    /// The instant of its last request. `None` while a request is in flight, and if it has no
+    /// cells.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let is_idle = self.running.iter().all(|running| running.in_flight.count() == 0);
         self.running.iter().map(|running| running.last_used()).max().filter(|_| is_idle)

@@ -60,7 +60,8 @@ impl From<Option<Candidate>> for FailedRights {
 }
 
 impl FailedRights {
-    /// Returns true if the version was started. It may succeed next time, although no file has changed.
+    /// Returns true if the version was started. It may succeed next time, although no file has
+    /// changed.
     pub(super) fn was_started(&self) -> bool {
         self.0.is_some()
     }
@@ -262,8 +263,8 @@ impl Project {
         known.or(failed.map(|rights| &rights.grant)).map(Arc::as_ref)
     }
 
-    /// Returns true if `policy` gives something else to the version that is live, failed, or is being
-    /// built.
+    /// Returns true if `policy` gives something else to the version that is live, failed, or is
+    /// being built.
     pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
         let plans = self.live().map(|live| &live.plan).into_iter().chain(self.newest());
         plans.into_iter().any(|plan| plan.is_outdated(policy)) || self.has_failed_otherwise(policy)
@@ -285,7 +286,8 @@ impl Project {
         self.files.unread.is_some_and(|failed| failed.limits != policy.reads(&self.name))
     }
 
-    /// Applies the parts of `policy` that no cell can observe. Returns true if something has changed.
+    /// Applies the parts of `policy` that no cell can observe. Returns true if something has
+    /// changed.
     pub(super) fn renew(&mut self, policy: &Policy) -> bool {
         let mut is_changed = self.live_mut().is_some_and(|live| live.plan.renew(policy));
         if let Some(Ok(plan)) = self.machine.candidate_mut() {

@@ -1,6 +1,6 @@
-//! Removal of everything in the state folder that nothing needs any more: checkouts, fetched packages,
-//! compiled modules, and the data of incarnations that have ended. Blocking steps, run off the control
-//! flow's thread.
+//! Removal of everything in the state folder that nothing needs any more: checkouts, fetched
+//! packages, compiled modules, and the data of incarnations that have ended. Blocking steps, run
+//! off the control flow's thread.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::packages::Packages;
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 
-/// Time for which the versions of a project are kept whose folder vanished without a removal. A folder
-/// that was deleted or renamed by mistake is missed within days.
+/// Time for which the versions of a project are kept whose folder vanished without a removal. A
+/// folder that was deleted or renamed by mistake is missed within days.
 const VANISHED_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Time that is added to the end of such a period: more than the clocks of two machines differ.
@@ -43,8 +43,8 @@ pub(super) struct Scope {
     pub(super) used: Vec<Version>,
     /// `true`: its folder is gone.
     pub(super) is_gone: bool,
-    /// The incarnations that were found in the state folder. Those that are current, ended or in use need
-    /// not be named.
+    /// The incarnations that were found in the state folder. Those that are current, ended or in
+    /// use need not be named.
     pub(super) found: BTreeSet<Incarnation>,
 }
 
@@ -55,9 +55,10 @@ impl Pruner {
         let _ = spawn_blocking(move || scopes.iter().for_each(|scope| self.prune(scope))).await;
     }
 
-    /// The projects with data in the state folder that no event may ever prune, because their folder is
-    /// gone or they were removed before, each with the incarnations that were found. Empty while the
-    /// projects root is missing or may still be filled: nothing is known to be gone then.
+    /// The projects with data in the state folder that no event may ever prune, because their
+    /// folder is gone or they were removed before, each with the incarnations that were found.
+    /// Empty while the projects root is missing or may still be filled: nothing is known to be gone
+    /// then.
     pub(super) async fn leftovers(self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
         spawn_blocking(move || self.find_leftovers()).await.unwrap_or_default()
     }
@@ -136,8 +137,8 @@ impl Pruner {
         }
     }
 
-    /// Removes all checkouts except the `keep` newest and those `used`, their packages, and compiled
-    /// modules.
+    /// Removes all checkouts except the `keep` newest and those `used`, their packages, and
+    /// compiled modules.
     fn prune_tenant(&self, tenant: &Tenant, keep: usize, used: &HashSet<String>, is_served: bool) {
         self.store.prune(tenant, keep, used);
         self.packages.prune(tenant, || self.store.packages(tenant));
@@ -148,7 +149,8 @@ impl Pruner {
         }
     }
 
-    /// Removes the data of an incarnation that has ended, if that was requested or its time is over.
+    /// Removes the data of an incarnation that has ended, if that was requested or its time is
+    /// over.
     fn prune_data(&self, tenant: &Tenant, ended: &Ended) {
         let is_due = ended.data == Data::Delete || is_over(ended.until);
         if is_due && self.cells.data().remove(tenant) {
@@ -196,8 +198,8 @@ struct IncarnationEnd {
     until: Timestamp,
 }
 
-/// The end of `incarnation`, by removal or because its folder vanished. `None`: it has not ended, as far
-/// as is known.
+/// The end of `incarnation`, by removal or because its folder vanished. `None`: it has not ended,
+/// as far as is known.
 fn end_of(
     incarnation: Incarnation,
     record: &Incarnations,

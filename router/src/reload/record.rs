@@ -1,43 +1,34 @@
-//! The record that survives a restart: the last good version of each project with the routes that it
-//! claims, and the time since which its folder is gone. Written by a thread of its own.
+//! The record that survives a restart: the last good version of each project with the routes that
+//! it claims, and the time since which its folder is gone. Written by a thread of its own.
+
+mod files;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use switchyard_contract::digest::Digest;
-use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Route;
 use tokio::task::spawn_blocking;
 
+use self::files::{RecordFiles, read};
 use crate::project::Function;
-use crate::version::{Tenant, Version};
-
-const EXTENSION: &str = "json";
-/// The extension of a file that is being written.
-const UNFINISHED: &str = "new";
-
-/// The mode of the files, as far as the umask allows it.
-const FILE_MODE: u32 = 0o666;
+use crate::version::Version;
 
 /// Time that a stopping router gives to unwritten changes: a slower disk is of no use.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// Time that a reader waits for the unwritten change of a project. A slower disk hangs, and nothing is
-/// concluded from it.
+/// Time that a reader waits for the unwritten change of a project. A slower disk hangs, and nothing
+/// is concluded from it.
 const WRITTEN: Duration = Duration::from_secs(30);
 
-/// The files `<state>/last-good/<project>.json`, one a project. Changes wait in memory for the thread that
-/// writes them, at most one for each project. Clones are the same record.
+/// The files `<state>/last-good/<project>.json`, one a project. Changes wait in memory for the
+/// thread that writes them, at most one for each project. Clones are the same record.
 #[derive(Debug, Clone)]
 pub(super) struct Record(Arc<Inner>);
 
@@ -70,9 +61,6 @@ enum RecordChange {
     Remove,
 }
 
-#[derive(Debug, Clone)]
-struct RecordFiles(PathBuf);
-
 /// The routes that a version claims, each with the time since which it is claimed.
 pub(super) type ClaimTimes = BTreeMap<Route, Timestamp>;
 
@@ -84,19 +72,6 @@ pub(super) struct LastGood {
     pub(super) claims: Option<ClaimTimes>,
     /// The configuration of the functions folder that it lay in.
     pub(super) function: Option<Function>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RecordFile {
-    digest: Digest,
-    #[serde(default)]
-    incarnation: Incarnation,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    claims: Option<BTreeMap<String, Timestamp>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    gone: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    function: Option<Function>,
 }
 
 /// The last good version of a project whose folder is gone.
@@ -118,15 +93,16 @@ impl Record {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// A function that reads the last good versions of the projects whose folders are not gone. It blocks.
-    /// A file that does not parse is logged and passed over: the files on the volume are built anyway.
+    /// A function that reads the last good versions of the projects whose folders are not gone. It
+    /// blocks. A file that does not parse is logged and passed over: the files on the volume are
+    /// built anyway.
     pub(super) fn read(&self) -> impl FnOnce() -> Result<BTreeMap<ProjectName, LastGood>> + Send + use<> {
         let files = self.0.files.clone();
         move || files.all()
     }
 
-    /// Records a version that became live, with its claims and its functions folder's configuration. At
-    /// every instant the file is whole: either the one before or the new one.
+    /// Records a version that became live, with its claims and its functions folder's
+    /// configuration. At every instant the file is whole: either the one before or the new one.
     pub(super) fn put(&self, version: &Version, claims: &ClaimTimes, function: Option<Function>) {
         let last_good = LastGood { version: version.clone(), claims: Some(claims.clone()), function };
         self.0.queue.change(&version.project, RecordChange::Put(last_good, None));
@@ -141,8 +117,8 @@ impl Record {
         self.0.queue.change(project, RecordChange::Remove);
     }
 
-    /// The last good version of `project`, if its folder was gone at the last look. Blocks until earlier
-    /// changes are written.
+    /// The last good version of `project`, if its folder was gone at the last look. Blocks until
+    /// earlier changes are written.
     ///
     /// # Errors
     /// They are not written after [`WRITTEN`].
@@ -248,90 +224,12 @@ impl WriteQueue {
     }
 }
 
-impl RecordFiles {
-    fn all(&self) -> Result<BTreeMap<ProjectName, LastGood>> {
-        let Self(dir) = self;
-        let mut all = BTreeMap::new();
-        for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-            let path = entry.context("read the last good versions")?.path();
-            if path.extension().is_some_and(|extension| extension == UNFINISHED) {
-                let _ = fs::remove_file(&path);
-                continue;
-            }
-            match read(&path) {
-                Ok((_, Some(_))) => {}
-                Ok((last_good, None)) => {
-                    all.insert(last_good.version.project.clone(), last_good);
-                }
-                Err(error) => tracing::warn!("{} is passed over: {error:#}", path.display()),
-            }
-        }
-        Ok(all)
-    }
-
-    fn put(&self, last_good: &LastGood, gone: Option<Timestamp>) -> Result<()> {
-        let LastGood { version, claims, function } = last_good;
-        let path = self.path(&version.project);
-        // A project that is gone returns its claims.
-        let claims = claims.as_ref().filter(|_| gone.is_none());
-        let claims = claims.map(|all| all.iter().map(|(route, since)| (route.to_string(), *since)).collect());
-        let function = function.clone();
-        let recorded =
-            RecordFile { digest: version.digest, incarnation: version.incarnation, claims, gone, function };
-        let text = serde_json::to_vec(&recorded).context("write a digest")?;
-        if fs::read(&path).is_ok_and(|there| there == text) {
-            return Ok(());
-        }
-        self.write(&path, &text).with_context(|| format!("write {}", path.display()))
-    }
-
-    /// Writes a file beside `path` and renames it. The file is on the disk before it gets its name, so
-    /// that no crash leaves half of it there.
-    fn write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .suffix(&format!(".{UNFINISHED}"))
-            .permissions(fs::Permissions::from_mode(FILE_MODE))
-            .tempfile_in(&self.0)?;
-        file.write_all(text)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    }
-
-    fn set_gone(&self, project: &ProjectName, since: Timestamp) -> Result<()> {
-        match read(&self.path(project)) {
-            Ok((last_good, None)) => self.put(&last_good, Some(since)),
-            _ => Ok(()),
-        }
-    }
-
-    fn remove(&self, project: &ProjectName) -> Result<()> {
-        match fs::remove_file(self.path(project)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn path(&self, project: &ProjectName) -> PathBuf {
-        self.0.join(project.as_str()).with_extension(EXTENSION)
-    }
-}
-
-fn read(path: &Path) -> Result<(LastGood, Option<Timestamp>)> {
-    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    let project = ProjectName::parse(name)?;
-    let text = fs::read(path).context("read it")?;
-    let recorded: RecordFile = serde_json::from_slice(&text).context("parse it")?;
-    let version = Version::new(&Tenant::new(&project, recorded.incarnation), recorded.digest);
-    // A text that is not a valid route any more is not a claim.
-    let claim = |(route, since): (String, Timestamp)| Some((route.parse().ok()?, since));
-    let claims = recorded.claims.map(|claims| claims.into_iter().filter_map(claim).collect());
-    Ok((LastGood { version, claims, function: recorded.function }, recorded.gone))
-}
-
 #[cfg(test)]
 mod tests {
+    use switchyard_contract::digest::Digest;
+
     use super::*;
+    use crate::version::Tenant;
 
     fn version(project: &str, byte: u8) -> Version {
         let tenant = Tenant::first(&ProjectName::parse(project).unwrap());

@@ -1,17 +1,18 @@
-//! The decision whether and when another cell follows one that crashed. Pure: the time is passed in.
+//! The decision whether and when another cell follows one that crashed. Pure: the time is passed
+//! in.
 
 use std::time::Duration;
 
 /// Lifetime after which a cell has proven its version: earlier crashes are forgotten.
 const STABLE: Duration = Duration::from_secs(60);
 
-/// The pause before the third cell; the second follows the first at once. The pause doubles with each
-/// crash. A start takes some 50 ms of a core, so a version that crashes at once uses a tenth of a core
-/// after a second.
+/// The pause before the third cell; the second follows the first at once. The pause doubles with
+/// each crash. A start takes some 50 ms of a core, so a version that crashes at once uses a tenth
+/// of a core after a second.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Number of crashes at which the version is stopped: seven restarts, with 6.3 s of pauses in all. A
-/// database may be away for that long, and a crash loop ends before it costs much.
+/// Number of crashes at which the version is stopped: seven restarts, with 6.3 s of pauses in all.
+/// A database may be away for that long, and a crash loop ends before it costs much.
 const MOST: u32 = 8;
 
 /// The crashes in a row of one version, and its state while it has no cell.
@@ -34,8 +35,8 @@ pub(super) enum Rest {
 }
 
 impl Restarts {
-    /// Notes the crash of one of `cells` cells, which are likely to crash together, after the lifetime `lived`.
-    /// Returns the pause before the next cell. `None`: there will be no next one.
+    /// Notes the crash of one of `cells` cells, which are likely to crash together, after the
+    /// lifetime `lived`. Returns the pause before the next cell. `None`: there will be no next one.
     pub(super) fn died(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
         if lived >= STABLE {
             self.deaths = 0;

@@ -1,6 +1,6 @@
-//! The schedule of further attempts with a version that failed, although nothing has changed: something
-//! may have been missing that cannot be watched (a file deep in a package or in DATA_DIR, a registry, a
-//! database). The pauses grow, so that retries cost little.
+//! The schedule of further attempts with a version that failed, although nothing has changed:
+//! something may have been missing that cannot be watched (a file deep in a package or in DATA_DIR,
+//! a registry, a database). The pauses grow, so that retries cost little.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ const FIRST: Duration = Duration::from_secs(5);
 /// The longest pause: a version is served at most ten minutes after the missing thing has arrived.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// The least pause as a multiple of the attempt's time: code that hangs costs a twentieth of a core.
+/// The least pause as a multiple of the attempt's time: code that hangs costs a twentieth of a
+/// core.
 const TIMES_TAKEN: u32 = 20;
 
 /// The attempts of one project that failed in a row.
@@ -33,13 +34,14 @@ pub(super) struct Retries {
 pub(super) struct Retry {
     pub(super) pause: Duration,
     pub(super) number: u64,
-    /// `true`: the failed attempt was a retry and failed as the one before, so there is nothing to report.
+    /// `true`: the failed attempt was a retry and failed as the one before, so there is nothing to
+    /// report.
     pub(super) is_repeated: bool,
 }
 
 impl Retries {
-    /// Notes the end of a failed attempt. `again`: another one may succeed although nothing has changed. Files
-    /// that are no valid project are not tried again: any change of them is noticed.
+    /// Notes the end of a failed attempt. `again`: another one may succeed although nothing has
+    /// changed. Files that are no valid project are not tried again: any change of them is noticed.
     pub(super) fn failed(&mut self, failed: &Failed, took: Duration, again: bool) -> Option<Retry> {
         let is_same = self.last.as_ref().is_some_and(|last| last.version == failed.version);
         let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_ref() == Some(failed);

@@ -144,7 +144,8 @@ impl Tasks {
         self.endings.spawn(async move { TaskResult::Project(name, task.await) });
     }
 
-    /// Waits for the next end of a task, forever if there is none. Dropping the future loses nothing.
+    /// Waits for the next end of a task, forever if there is none. Dropping the future loses
+    /// nothing.
     pub(super) async fn next(&mut self) -> TaskEnd {
         tokio::select! {
             Some(ended) = self.running.join_next_with_id() => Self::end(&mut self.owners, ended),

@@ -1,5 +1,5 @@
-//! The task that owns a cell's process: passes messages both ways until the process ends, then removes
-//! its folder.
+//! The task that owns a cell's process: passes messages both ways until the process ends, then
+//! removes its folder.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use crate::folder::Trash;
 /// Time that a cell has to take a control message. A cell that does not is stuck beyond repair.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Time in which the last lines and messages of a cell are read after its end. They are there already, and
-/// only a busy machine takes longer than a moment; a cell has no children that could hold its pipes
-/// open.
+/// Time in which the last lines and messages of a cell are read after its end. They are there
+/// already, and only a busy machine takes longer than a moment; a cell has no children that could
+/// hold its pipes open.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The owner of a cell's process.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// earlier ones lists every value.
 const REMOVED_KEPT: usize = 1000;
 
-/// The values. Each change has a number, the revision. The cost of a change, and of listing the changes
-/// since a revision, grows with the number of changes and not with that of all values.
+/// The values. Each change has a number, the revision. The cost of a change, and of listing the
+/// changes since a revision, grows with the number of changes and not with that of all values.
 #[derive(Debug)]
 pub(super) struct Revisions<T> {
     values: BTreeMap<String, (u64, T)>,
@@ -82,7 +82,8 @@ impl<T> Revisions<T> {
         self.last
     }
 
-    /// The changes after `since`. `None`: not all of them are known, or there has been no such revision.
+    /// The changes after `since`. `None`: not all of them are known, or there has been no such
+    /// revision.
     pub(super) fn since(&self, since: u64) -> Option<Changes<'_, T>> {
         if since < self.forgotten || since > self.last {
             return None;

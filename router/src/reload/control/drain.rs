@@ -16,9 +16,9 @@ use crate::reload::restarts::Rest;
 use crate::reload::tasks::ProjectTask;
 use crate::version::Version;
 
-/// Time for handlers of SIGTERM in a cell that ends while its version stays live. The cell was idle, or
-/// others need its room and should not wait as long as for a replaced version. The default of
-/// `docker stop`.
+/// Time for handlers of SIGTERM in a cell that ends while its version stays live. The cell was
+/// idle, or others need its room and should not wait as long as for a replaced version. The default
+/// of `docker stop`.
 const MAKING_ROOM: Duration = Duration::from_secs(10);
 
 /// Number of ending versions of a project at which the next one gets no time of its own for its
@@ -26,8 +26,8 @@ const MAKING_ROOM: Duration = Duration::from_secs(10);
 const MAX_ENDING: usize = 4;
 
 impl Control {
-    /// Stops the least recently used idle cells while there are more than `--max-cells`. The cells of
-    /// `spared` were just wanted.
+    /// Stops the least recently used idle cells while there are more than `--max-cells`. The cells
+    /// of `spared` were just wanted.
     pub(super) fn evict(&mut self, spared: &ProjectName) {
         let idle_since = |name: &ProjectName| self.projects.get(name.as_str())?.live()?.idle_since();
         let evicted = self.parts.cells.budget().to_evict(spared, idle_since);
@@ -80,8 +80,8 @@ impl Control {
         });
     }
 
-    /// Lets the requests in `replaced` finish and ends its cells. `retired`: the version is not live any
-    /// more.
+    /// Lets the requests in `replaced` finish and ends its cells. `retired`: the version is not
+    /// live any more.
     pub(super) fn drain(&mut self, name: &ProjectName, version: Version, replaced: Replaced, retired: bool) {
         let counters = replaced.counters();
         if counters.is_empty() {
@@ -140,8 +140,8 @@ async fn drain_cell(running: Arc<RunningCell>, grace: Duration, goodbye: Duratio
     left
 }
 
-/// Waits for the answers with files of `site`, at most for `grace`. Slower ones are not cut off: they
-/// need nothing of the version but its files.
+/// Waits for the answers with files of `site`, at most for `grace`. Slower ones are not cut off:
+/// they need nothing of the version but its files.
 async fn drain_site(site: Arc<LiveSite>, grace: Duration) {
     site.in_flight.close();
     site.in_flight.drained(grace).await;

@@ -52,8 +52,8 @@ impl Control {
         });
     }
 
-    /// Starts a stopped version anew, if the attempt that has ended was requested or follows a change of
-    /// the policy: it may do better now.
+    /// Starts a stopped version anew, if the attempt that has ended was requested or follows a
+    /// change of the policy: it may do better now.
     pub(super) fn revive(&mut self, name: &ProjectName, trigger: Trigger) {
         if !matches!(trigger, Trigger::Request | Trigger::Policy) {
             return;
@@ -153,8 +153,8 @@ impl Control {
         self.show(name);
     }
 
-    /// Reports the crash of a cell of the live version, and has another one follow unless it was one
-    /// crash too many.
+    /// Reports the crash of a cell of the live version, and has another one follow unless it was
+    /// one crash too many.
     fn lost(&mut self, name: &ProjectName, lived: Duration, death: impl FnOnce(Option<u64>) -> Death) {
         let project = self.projects.of(name);
         let Some(live) = project.machine.live_mut() else { return };

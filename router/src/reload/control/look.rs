@@ -1,5 +1,5 @@
-//! Looks at projects: after changes on the volume, for callers, and at start. The volume may be slow,
-//! so it is asked by tasks.
+//! Looks at projects: after changes on the volume, for callers, and at start. The volume may be
+//! slow, so it is asked by tasks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,15 +41,16 @@ impl Control {
         self.end_scan();
     }
 
-    /// Puts all projects into the table under their names and the routes that they claimed before, in one
-    /// swap and before any of them serves. Otherwise another project could get their requests meanwhile.
+    /// Puts all projects into the table under their names and the routes that they claimed before,
+    /// in one swap and before any of them serves. Otherwise another project could get their
+    /// requests meanwhile.
     fn take_names(&mut self, known: &BTreeMap<ProjectName, LastGood>, names: &Listing) {
         let policy = self.parts.policy.clone();
         let recorded = known.values().filter_map(|last_good| last_good.claims.as_ref());
         self.claims.begin_after(recorded.flat_map(|claims| claims.values()));
         let mut names: Vec<_> = names.iter().filter_map(|name| ProjectName::parse(name).ok()).collect();
-        // Of several projects with one host label the first in the table has it: a project that was live
-        // before comes first.
+        // Of several projects with one host label the first in the table has it: a project that was
+        // live before comes first.
         names.sort_by_key(|name| !known.contains_key(name));
         let mut changes = Vec::new();
         for name in &names {
@@ -152,7 +153,8 @@ impl Control {
         });
     }
 
-    /// Reads the project whose folder was looked for. Answers the caller if there is no such project.
+    /// Reads the project whose folder was looked for. Answers the caller if there is no such
+    /// project.
     pub(super) fn probed(&mut self, name: &str, is_there: bool, caller: Option<Caller>) {
         let report = match ProjectName::parse(name) {
             Ok(project) if is_there || self.projects.contains(name) => {

@@ -11,8 +11,8 @@ use crate::reload::prune::Scope;
 use crate::reload::tasks::RouterTask;
 
 impl Control {
-    /// Notes that the folder of a project is gone. Its versions are kept for a while; everything else that
-    /// was kept for it is removed.
+    /// Notes that the folder of a project is gone. Its versions are kept for a while; everything
+    /// else that was kept for it is removed.
     pub(super) fn forget(&mut self, project: &ProjectName) {
         self.record.set_gone(project);
         self.prune(project);

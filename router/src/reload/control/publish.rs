@@ -85,8 +85,8 @@ impl Control {
         self.publish(vec![(name.clone(), effect)]);
     }
 
-    /// Applies the ends of attempts to the live table, in one swap for all of these projects. Returns one
-    /// report per project.
+    /// Applies the ends of attempts to the live table, in one swap for all of these projects.
+    /// Returns one report per project.
     pub(super) fn publish(&mut self, effects: Vec<(ProjectName, PublicEffect)>) -> Vec<Report> {
         let began = Instant::now();
         let now = self.claim_time();

@@ -1,5 +1,5 @@
-//! Claims of routes, judged: a claim that comes too late fails its build, and every conflict is shown at
-//! both projects.
+//! Claims of routes, judged: a claim that comes too late fails its build, and every conflict is
+//! shown at both projects.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,13 +21,14 @@ use crate::reload::claims::{RefusedClaim, describe};
 use crate::reload::machine::Event;
 use crate::reload::project::Project;
 
-/// Conflicts of one project that are shown, and reported in events. The limit is there because others
-/// can claim a project's routes as often as they like.
+/// Conflicts of one project that are shown, and reported in events. The limit is there because
+/// others can claim a project's routes as often as they like.
 const MAX_CONFLICTS: usize = 20;
 
 impl Control {
-    /// The time since which the routes of a version that becomes live now are claimed. Projects that are
-    /// first seen by the scan at start all have the same time: nobody knows which of them was first.
+    /// The time since which the routes of a version that becomes live now are claimed. Projects
+    /// that are first seen by the scan at start all have the same time: nobody knows which of them
+    /// was first.
     pub(super) fn claim_time(&mut self) -> Timestamp {
         if self.scan.is_running() { self.claims.last() } else { self.claims.next() }
     }
@@ -87,8 +88,8 @@ impl Control {
         self.retry_refused(judged);
     }
 
-    /// Updates the conflicts of the projects that `moved` (they have come, gone, or claim other routes than
-    /// `before`) and of their neighbours.
+    /// Updates the conflicts of the projects that `moved` (they have come, gone, or claim other
+    /// routes than `before`) and of their neighbours.
     fn update_conflicts(&mut self, before: &Table, moved: &BTreeSet<ProjectName>) {
         if moved.is_empty() {
             return;
@@ -108,8 +109,8 @@ impl Control {
         self.retry_refused(waiting);
     }
 
-    /// Finds the conflicts of a project again and reports the new ones. Returns true if they are not the
-    /// same as before.
+    /// Finds the conflicts of a project again and reports the new ones. Returns true if they are
+    /// not the same as before.
     fn review(&mut self, name: &ProjectName) -> bool {
         if !self.projects.contains(name.as_str()) {
             return false;
@@ -162,16 +163,16 @@ impl Control {
         }
     }
 
-    /// Checks the claims of a version that is to be built or published. Returns the error with which its
-    /// build fails if one of them comes too late.
+    /// Checks the claims of a version that is to be built or published. Returns the error with
+    /// which its build fails if one of them comes too late.
     pub(super) fn check_claims(&mut self, name: &ProjectName, candidate: &Candidate) -> Option<Diagnostic> {
         let project = self.projects.of(name);
         let is_held = project.machine.is_held();
         let project = &*project;
         let refused = match candidate {
             Err(_) => None,
-            // The version is live with its claims: those that are refused do not count, and are no reason
-            // to go on with what an older policy gave.
+            // The version is live with its claims: those that are refused do not count, and are no
+            // reason to go on with what an older policy gave.
             Ok(plan) if project.machine.live_version() == Some(plan.version()) => None,
             Ok(plan) => self.refused_claim(self.projects.get(name.as_str())?, plan),
         };
@@ -196,8 +197,8 @@ impl Control {
         })
     }
 
-    /// The refusal of a project that has another project's host label and was not there first. Of two new
-    /// projects with one label neither is served.
+    /// The refusal of a project that has another project's host label and was not there first. Of
+    /// two new projects with one label neither is served.
     fn namesake(&self, project: &Project) -> Option<RefusedClaim> {
         let table = self.parts.live.load();
         let other = table.namesake(&project.name).filter(|_| !project.claims.claimed.was_live())?;
@@ -236,7 +237,8 @@ impl Control {
         }
     }
 
-    /// Shows the refused claims of a project at the projects that hold the routes, and at no others.
+    /// Shows the refused claims of a project at the projects that hold the routes, and at no
+    /// others.
     pub(super) fn index_refusals(&mut self, name: &ProjectName) {
         let project = self.projects.of(name);
         let rivals: BTreeSet<_> =
@@ -251,7 +253,8 @@ impl Control {
         }
     }
 
-    /// Returns true if the claim for which the newest version of `project` failed would be granted now.
+    /// Returns true if the claim for which the newest version of `project` failed would be granted
+    /// now.
     pub(super) fn is_granted_now(&self, project: &Project) -> bool {
         let refused = project.claims.refused.as_ref();
         refused.is_some_and(|refused| self.refusal(project, &refused.route).is_none())

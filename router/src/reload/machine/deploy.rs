@@ -120,7 +120,8 @@ impl<P: Payload> Machine<P> {
         Effect::Read(trigger)
     }
 
-    /// Stages the result of the deploy's build, unless the deploy has requested another build meanwhile.
+    /// Stages the result of the deploy's build, unless the deploy has requested another build
+    /// meanwhile.
     pub(super) fn stage(
         &mut self,
         staged: Staged<P::Built>,

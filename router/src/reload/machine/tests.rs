@@ -209,7 +209,7 @@ fn a_live_version_that_fails_with_what_it_would_be_given_goes_on_as_it_is() {
     let effects = play(&mut machine, [policy(), read(1), bad()]);
     assert!(matches!(&effects[..], [Effect::Fail(failed, _)] if failed.version == Some(version(1))));
     assert_eq!(machine.live_version(), Some(&version(1)));
-    assert_eq!(play(&mut machine, [changed(), read_failed(1)]), [UNCHANGED], "not built read_failed(1)");
+    assert_eq!(play(&mut machine, [changed(), read_failed(1)]), [UNCHANGED], "not built again");
     assert_eq!(play(&mut machine, [policy(), read(1)]), [Effect::Build(version(1))], "another policy");
     machine.on(bad());
     assert_eq!(play(&mut machine, [policy(), read_live(1)]), [SETTLE], "the policy put back");
