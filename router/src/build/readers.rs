@@ -333,7 +333,7 @@ mod tests {
         }
         let slow = AtomicUsize::new(0);
         let is_slow = || {
-            // When it is slow, and when it waits.
+            // Called once when the reading is slow, and again when it waits.
             let is_waiting = slow.fetch_add(1, Ordering::Relaxed) == 1;
             end.store(is_waiting, Ordering::Relaxed);
         };

@@ -2,6 +2,7 @@
 //! is in `owner`.
 
 mod owner;
+mod prepare;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -14,10 +15,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_contract::event::Diagnostic;
-use switchyard_contract::publisher::Url;
-use switchyard_protocol::{Limit, Limits, ModuleCache, Start, ToCell};
+use switchyard_protocol::{Limit, Limits, ToCell};
 use tokio::net::UnixStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -29,7 +29,7 @@ use super::exit::Exit;
 use super::output::{AssignedVersion, Output};
 use super::probe::AnswerTally;
 use super::recount::Recount;
-use super::{CellSettings, Folders, LaunchSpec, StartError, outside};
+use super::{CellSettings, Groups, LaunchSpec, StartError};
 use crate::folder::Usage;
 use crate::project::diagnostic;
 use crate::user::User;
@@ -126,35 +126,16 @@ impl Cell {
         id: u64,
         recount: Recount,
     ) -> Result<Self> {
-        let CellSettings { binary, run_dir, users, .. } = settings.as_ref();
-        let dir = run_dir.join(id.to_string());
+        let dir = settings.run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
-        let (made, user) = ([dir.clone(), tmp.clone()], users.at_start());
+        let (made, user) = ([dir.clone(), tmp.clone()], settings.users.at_start());
         spawn_blocking(move || made.iter().try_for_each(|dir| create(dir, user))).await??;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
-        let mut command = Command::new(binary);
-        if let Some(user) = user {
-            command.uid(user.uid).gid(user.gid);
-        }
-        let mut child = command
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .current_dir(&dir)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
+        let mut child = make_process(&settings.binary, &dir, user, theirs.into())?;
         let pid = child.id().context("a child that was just started has an id")?;
         let recount = Arc::new(recount);
-        let group = match settings.groups.clone() {
-            Some(groups) => {
-                let entered = spawn_blocking(move || groups.enter(id, pid)).await?;
-                Some(Arc::new(entered.context("put a cell into a control group")?))
-            }
-            None => None,
-        };
+        let group = enter_group(settings.groups.clone(), id, pid).await?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
         // A start, a reason to end it, a drain, and a count of its folders.
         let (commands, received) = mpsc::channel(4);
@@ -287,74 +268,6 @@ impl Cell {
         }
     }
 
-    /// Bounds the process, gives it the project's folders, and returns its start message. Blocks.
-    fn prepare(&self, launch: &LaunchSpec) -> Result<Start, StartError> {
-        let users = &self.settings.users;
-        let user = users.of(&launch.version.tenant())?;
-        let folders = self.folders_of(launch, user).map_err(StartError::NoProcess)?;
-        self.bound(&launch.grant.limits).map_err(StartError::NoProcess)?;
-        let mut start = launch.start(&self.settings, folders, None);
-        start.identity = users.identity(user, &launch.version.project, &outside(&start))?;
-        Ok(start)
-    }
-
-    /// Gives the folders of the version to the cell.
-    fn folders_of(&self, launch: &LaunchSpec, user: User) -> Result<Folders> {
-        let users = &self.settings.users;
-        let data = self.settings.data.of(&launch.version.tenant());
-        let claim = |folder: &Path| {
-            users
-                .claim(folder, user)
-                .with_context(|| format!("give {} to user {}", folder.display(), user.uid))
-        };
-        let own = self.socket.parent().context("a socket is in a folder")?;
-        claim(&data)?;
-        let _ = self.data.set(data.as_path().into());
-        claim(own)?;
-        let share = |folder: &Path| format!("let user {} enter {}", user.uid, folder.display());
-        users.share_checkout(launch.folder(), user).with_context(|| share(launch.folder()))?;
-        if let Some(packages) = launch.checkout.packages().as_deref().and_then(Path::parent) {
-            users.share_packages(packages, user).with_context(|| share(packages))?;
-        }
-        // The runtime was told this path before the project was known.
-        std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
-        let cache = self.cache(launch, user);
-        let inspect = self.enable_inspector(launch).map(|inspector| inspector.socket.clone());
-        let (socket, probe) = (self.socket.clone(), self.probe());
-        Ok(Folders { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
-    }
-
-    fn bound(&self, limits: &Limits) -> Result<()> {
-        if let (Some(groups), Some(group)) = (&self.settings.groups, &self.group) {
-            groups.limit(group, limits).context("bound a cell's control group")?;
-        }
-        let _ = self.limits.set(*limits);
-        Ok(())
-    }
-
-    /// The folder for the version's compiled modules. Without one they are compiled again.
-    fn cache(&self, LaunchSpec { version, grant, .. }: &LaunchSpec, user: User) -> Option<ModuleCache> {
-        let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
-        match self.settings.users.claim(&cache.dir, user) {
-            Ok(()) => {
-                let _ = self.modules.set(cache.dir.as_path().into());
-                Some(cache)
-            }
-            Err(error) => {
-                tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error}");
-                None
-            }
-        }
-    }
-
-    /// The access of debuggers to `launch`, if they are allowed.
-    fn enable_inspector(&self, launch: &LaunchSpec) -> Option<&Inspector> {
-        let may = self.settings.inspect.covers(launch.version.project.as_str());
-        let entry = Url::from_file_path(launch.checkout.dir.join(&launch.entry.path)).ok().filter(|_| may)?;
-        let socket = self.socket.with_file_name(INSPECTOR);
-        Some(self.inspector.get_or_init(|| Inspector { socket, entry: entry.into() }))
-    }
-
     /// The access of debuggers. `None`: no debugger may attach to the cell.
     pub(crate) fn inspector(&self) -> Option<&Inspector> {
         self.inspector.get()
@@ -468,6 +381,30 @@ impl Cell {
         let _ = self.commands.send(ToOwner::Kill).await;
         self.exited().await
     }
+}
+
+/// Starts a cell's process in `dir`, with `control` as its standard input.
+fn make_process(binary: &Path, dir: &Path, user: Option<User>, control: OwnedFd) -> Result<Child> {
+    let mut command = Command::new(binary);
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+        .env_clear()
+        .stdin(Stdio::from(control))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .current_dir(dir)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("start {}", binary.display()))
+}
+
+/// Puts a process into a control group of its own, if there are control groups.
+async fn enter_group(groups: Option<Groups>, id: u64, process: u32) -> Result<Option<Arc<Group>>> {
+    let Some(groups) = groups else { return Ok(None) };
+    let entered = spawn_blocking(move || groups.enter(id, process)).await?;
+    Ok(Some(Arc::new(entered.context("put a cell into a control group")?)))
 }
 
 /// Creates a folder that no other user may enter, if it does not exist.

@@ -18,6 +18,12 @@ const QUEUE: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DeployId(Arc<str>);
 
+impl DeployId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for DeployId {
     fn from(id: &str) -> Self {
         Self(id.into())

@@ -82,7 +82,7 @@ impl Events {
             log.kept.pop_front();
         }
         log.kept.push_back(event.clone());
-        // It is no error if nobody listens. Sent under the lock, so that a replay and later events
+        // A missing subscriber is not an error. Sent under the lock, so that a replay and later events
         // meet.
         let _ = self.sender.send(event);
         log.last

@@ -25,7 +25,7 @@ impl Control {
         if !is_new {
             return;
         }
-        tracing::info!(deploy = %id, projects = ?hold.projects, "held for a deploy");
+        tracing::info!(deploy = id.as_str(), projects = ?hold.projects, "held for a deploy");
         for project in &hold.projects {
             self.projects.of(project).deploy = Some(id.clone());
             self.step(project, Event::Hold);
@@ -85,8 +85,8 @@ impl Control {
         let report = attempt.report(name, Outcome::Failed, version.as_ref(), Some(error.clone()));
         let Some((id, deploy)) = self.deploys.of(self.projects.of(name).deploy.as_ref()) else { return };
         tracing::warn!(
-            deploy = %id,
-            project.name = %name,
+            deploy = id.as_str(),
+            project.name = name.as_str(),
             project.version = report.version,
             file = error.file,
             line = error.line,
@@ -133,14 +133,14 @@ impl Control {
         for project in &projects {
             self.show(project);
         }
-        tracing::info!(deploy = %id, "published");
+        tracing::info!(deploy = id.as_str(), "published");
         send(reply, Ok(reports));
     }
 
     pub(super) fn release_deploy(&mut self, id: &DeployId, reply: DeployReply<()>) {
         let known = self.deploys.call(id).map(|_| ());
         if known.is_ok() {
-            tracing::info!(deploy = %id, "let go");
+            tracing::info!(deploy = id.as_str(), "let go");
             self.let_go(id);
         }
         send(reply, known);
@@ -149,7 +149,7 @@ impl Control {
     /// Lets go of the deploys whose lease is over.
     pub(super) fn end_leases(&mut self) {
         for id in self.deploys.over(tokio::time::Instant::now()) {
-            tracing::warn!(deploy = %id, "let go: nothing was heard of it for as long as its lease");
+            tracing::warn!(deploy = id.as_str(), "let go: nothing was heard of it for as long as its lease");
             self.let_go(&id);
         }
     }

@@ -49,7 +49,7 @@ impl Control {
             }
             if live.is_unused() {
                 tracing::info!(
-                    project.name = %name,
+                    project.name = name.as_str(),
                     "the process of {name} ends until it is asked for: it was idle"
                 );
                 self.stop(&name);
@@ -107,9 +107,11 @@ impl Control {
         }
         if retired {
             match cut_off {
-                0 => tracing::info!(project.name = %name, project.version = %version, "{version} is retired"),
+                0 => {
+                    tracing::info!(project.name = name.as_str(), project.version = %version, "{version} is retired")
+                }
                 _ => tracing::warn!(
-                    project.name = %name,
+                    project.name = name.as_str(),
                     project.version = %version,
                     cut_off,
                     "{version} is retired; its grace was over before {cut_off} of its requests were"

@@ -25,7 +25,7 @@ impl Control {
             self.retry_after(name, retry.pause, retry.number);
         }
         if retry.is_some_and(|retry| retry.is_repeated) && !attempt.is_awaited() {
-            tracing::debug!(project.name = %name, "{name} failed again as before");
+            tracing::debug!(project.name = name.as_str(), "{name} failed again as before");
             return;
         }
         self.put_in_table(name);
@@ -34,7 +34,7 @@ impl Control {
         let timings_ms = attempt.timings();
         let trigger = attempt.trigger;
         tracing::warn!(
-            project.name = %name,
+            project.name = name.as_str(),
             project.version = failed.version.as_ref().map(tracing::field::display),
             file = failed.error.file,
             line = failed.error.line,

@@ -104,7 +104,7 @@ impl Control {
             }
             (Err(BuildError::NoProcess(error)), Some(live)) => {
                 let message = error.message;
-                tracing::error!(project.name = %name, project.version = %version, "not started yet: {message}");
+                tracing::error!(project.name = name.as_str(), project.version = %version, "not started yet: {message}");
                 live.restarts.rest = Rest::Restarting;
                 self.parts.live.put(project.entry());
                 self.restart_after(NO_PROCESS_PAUSE, version.clone());
@@ -170,7 +170,7 @@ impl Control {
             None => format!("it was death {deaths} in a row: {name} is stopped"),
         };
         tracing::error!(
-            project.name = %name,
+            project.name = name.as_str(),
             project.version = %version,
             reason = death.reason.as_str(),
             code = death.code,

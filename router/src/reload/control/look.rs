@@ -49,7 +49,7 @@ impl Control {
         let recorded = known.values().filter_map(|last_good| last_good.claims.as_ref());
         self.claims.begin_after(recorded.flat_map(|claims| claims.values()));
         let mut names: Vec<_> = names.iter().filter_map(|name| ProjectName::parse(name).ok()).collect();
-        // Of several projects with one host label the first in the table has it: a project that was
+        // The first in the table has a host label that several projects share, so a project that was
         // live before comes first.
         names.sort_by_key(|name| !known.contains_key(name));
         let mut changes = Vec::new();

@@ -203,7 +203,7 @@ impl Control {
             timings_ms: attempt.timings(),
             ..EventDetails::default()
         };
-        tracing::info!(project.name = %name, "the files are those of the live version again");
+        tracing::info!(project.name = name.as_str(), "the files are those of the live version again");
         project.sequence = self.parts.events.emit(EventType::ReloadLive, name, details);
         let report = project.report(attempt, Outcome::Unchanged, version.as_ref());
         self.revive(name, trigger);
@@ -236,7 +236,10 @@ impl Control {
         // The project may go on draining, and come back before that is over.
         project.history.clear();
         if was_known {
-            tracing::info!(project.name = %name, "{name} is removed: its folder is gone, or is left out");
+            tracing::info!(
+                project.name = name.as_str(),
+                "{name} is removed: its folder is gone, or is left out"
+            );
             let details = EventDetails { previous: previous.clone(), ..EventDetails::default() };
             self.parts.events.emit(EventType::ProjectRemoved, name, details);
             self.count(OutcomeLabel::removed);
