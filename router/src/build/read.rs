@@ -119,18 +119,18 @@ impl ReadRequest {
 
     /// The functions folder's configuration of the project, or the result if there is nothing to
     /// read.
-    fn function(&self) -> Result<Option<Function>, ReadResult> {
+    fn function(&self) -> Result<Option<Function>, Box<ReadResult>> {
         match Role::of(self.root.path(), self.project.as_str(), self.live_function.as_ref()) {
             Ok(Role::LeftOut(why)) if self.is_deployed && !self.is_gone() => {
                 let error = format!("{} is left out: {why}. Do not deploy it", self.project);
-                Err(ReadResult::invalid(diagnostic(error)))
+                Err(Box::new(ReadResult::invalid(diagnostic(error))))
             }
             Ok(Role::LeftOut(why)) => {
                 tracing::info!(project.name = %self.project, "{} is left out: {why}", self.project);
-                Err(ReadResult::new(FolderState::Gone))
+                Err(Box::new(ReadResult::new(FolderState::Gone)))
             }
             Ok(role) => Ok(role.function()),
-            Err(error) => Err(ReadResult::invalid(error)),
+            Err(error) => Err(Box::new(ReadResult::invalid(error))),
         }
     }
 }
@@ -235,7 +235,7 @@ fn read_once(job: &mut ReadJob, turn: &Turn) -> Result<Pass, Interrupted> {
     };
     let function = match request.function() {
         Ok(function) => function,
-        Err(result) => return Ok(result.into()),
+        Err(result) => return Ok(Pass::Ended(result)),
     };
     let bounds = Bounds { limits: request.policy.reads(&request.project), pace: &pace };
     let snapshot = match store.snapshot(&request.root.project(request.project.as_str()), bounds, cache) {

@@ -214,7 +214,7 @@ impl Control {
 
     fn task_ended(&mut self, ended: TaskEnd) {
         match ended {
-            TaskEnd::Finished(TaskResult::Project(name, result)) => self.project_task_ended(&name, result),
+            TaskEnd::Finished(TaskResult::Project(name, result)) => self.project_task_ended(&name, *result),
             TaskEnd::Finished(TaskResult::Router(result)) => self.router_task_ended(result),
             TaskEnd::Panicked { project, error } => self.panicked(project.as_ref(), &error),
         }
@@ -235,7 +235,7 @@ impl Control {
             return;
         }
         match result {
-            ProjectTask::Read(read) => self.was_read(name, *read),
+            ProjectTask::Read(read) => self.was_read(name, read),
             ProjectTask::Built { result, took } => self.was_built(name, result, took),
             ProjectTask::Restored { restored, took } => self.was_restored(name, restored, took),
             ProjectTask::Started { version, result } => self.started(name, &version, result),

@@ -18,13 +18,13 @@ use crate::version::Version;
 
 /// The result of a task.
 pub(super) enum TaskResult {
-    Project(ProjectName, ProjectTask),
+    Project(ProjectName, Box<ProjectTask>),
     Router(RouterTask),
 }
 
 /// The result of a task that works on one project.
 pub(super) enum ProjectTask {
-    Read(Box<ReadResult>),
+    Read(ReadResult),
     Built {
         result: Result<Built, BuildError>,
         took: Duration,
@@ -125,7 +125,7 @@ impl Tasks {
         task: impl Future<Output = ProjectTask> + Send + 'static,
     ) {
         let name = project.clone();
-        let handle = self.running.spawn(async move { TaskResult::Project(name, task.await) });
+        let handle = self.running.spawn(async move { TaskResult::Project(name, Box::new(task.await)) });
         self.owners.insert(handle.id(), project.clone());
     }
 
@@ -141,7 +141,7 @@ impl Tasks {
         task: impl Future<Output = ProjectTask> + Send + 'static,
     ) {
         let name = project.clone();
-        self.endings.spawn(async move { TaskResult::Project(name, task.await) });
+        self.endings.spawn(async move { TaskResult::Project(name, Box::new(task.await)) });
     }
 
     /// Waits for the next end of a task, forever if there is none. Dropping the future loses

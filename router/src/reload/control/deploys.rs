@@ -128,7 +128,7 @@ impl Control {
             report.outcome = Outcome::Removed;
         }
         for (name, effect) in later {
-            self.apply(name, effect);
+            self.apply(name, *effect);
         }
         for project in &projects {
             self.show(project);

@@ -109,7 +109,7 @@ impl Control {
         let (cache, reading) = (std::mem::take(&mut project.files.cache), project.files.reading.clone());
         let job = ReadJob { store: self.parts.store.clone(), request, cache };
         let read = build::read(self.builder.readers.clone(), job, reading, self.builder.slow.clone());
-        self.tasks.spawn(name, async move { ProjectTask::Read(Box::new(read.await)) });
+        self.tasks.spawn(name, async move { ProjectTask::Read(read.await) });
     }
 
     pub(super) fn build(&mut self, name: &ProjectName, version: Version) {

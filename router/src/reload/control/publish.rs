@@ -25,8 +25,8 @@ pub(super) enum PublicEffect {
 }
 
 impl PublicEffect {
-    /// Splits off the ends of attempts that [`Control::publish`] carries out.
-    pub(super) fn try_from(effect: Effect) -> Result<Self, Effect> {
+    /// The end of an attempt that [`Control::publish`] carries out, or the effect if it is another one.
+    pub(super) fn try_from(effect: Effect) -> Result<Self, Box<Effect>> {
         match effect {
             Effect::Publish { version, previous, attempt } => {
                 Ok(Self::Publish { version, previous, attempt })
@@ -34,7 +34,7 @@ impl PublicEffect {
             Effect::Settle(attempt) => Ok(Self::Settle(attempt)),
             Effect::Unchanged(attempt) => Ok(Self::Unchanged(attempt)),
             Effect::Remove { previous, attempt } => Ok(Self::Remove { previous, attempt }),
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 
