@@ -39,7 +39,7 @@ pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
 use crate::checkout::Store;
 use crate::inspect::Inspectable;
-use crate::live::{Board, Commands, Events, Lines, Live};
+use crate::live::{Commands, Events, Live, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 
 /// A connection costs some 20 KB. A bridge follows one stream and asks one thing for each deploy that is
@@ -65,10 +65,10 @@ const LOST_AFTER: Duration = Duration::from_secs(60);
 /// What the admin listener tells of, and whom it asks.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    pub(crate) board: Arc<Board>,
+    pub(crate) board: Arc<StatusBoard>,
     pub(crate) live: Arc<Live>,
     pub(crate) events: Arc<Events>,
-    pub(crate) lines: Arc<Lines>,
+    pub(crate) logs: Arc<LogBuffer>,
     pub(crate) store: Arc<Store>,
     pub(crate) cells: Arc<Cells>,
     pub(crate) metrics: Metrics,

@@ -1,6 +1,7 @@
-//! Cell processes: spares kept warm, one of them turned into the process of a version, its end told.
-//! Knows processes and sockets, not projects' states nor requests.
+//! Cell processes: spares are kept warm, turned into the process of a version, and their end is
+//! reported. Knows processes and sockets, but neither the states of projects nor requests.
 
+mod budget;
 mod caches;
 mod cgroup;
 mod control;
@@ -25,14 +26,15 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_detect::entry::{Entry, arguments};
 use switchyard_protocol::{Identity, ModuleCache, PlatformApi, Start};
 
+pub(crate) use budget::{Budget, CellCount};
 pub(crate) use caches::Caches;
 pub(crate) use cgroup::Groups;
 pub(crate) use data::DataFolders;
 pub(crate) use exit::Exit;
-pub(crate) use output::{Line, Sink};
+pub(crate) use output::{OutputLine, OutputSink};
 pub(crate) use pool::Cells;
 pub(crate) use process::{Cell, Inspector};
-pub(crate) use throttle::Volume;
+pub(crate) use throttle::LogVolume;
 
 use crate::checkout::{Checkout, NodeModules};
 use crate::folder::Trash;
@@ -42,60 +44,64 @@ use crate::project::{Include, diagnostic};
 use crate::user::{ExternalPaths, UserError, Users};
 use crate::version::Version;
 
-/// What `PORT` is for projects that listen where it says, unless they were given another one: Deno's own default. Whatever
-/// port they name, none is opened.
+/// The default of `PORT` for projects that listen on it: Deno's own default. No port is opened,
+/// whichever one a project names.
 const PORT: &str = "8000";
 
-/// How cells are made.
+/// The settings of cells.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    /// `switchyard-cell`
+pub(crate) struct CellSettings {
+    /// The path of `switchyard-cell`.
     pub(crate) binary: PathBuf,
-    /// A directory of the router's own; each cell has its socket in one of its own below it.
+    /// A directory of the router's own. Each cell has its sockets in a directory of its own below
+    /// it.
     pub(crate) run_dir: PathBuf,
     pub(crate) data: DataFolders,
     pub(crate) caches: Caches,
+    /// The number of warmed processes without a version.
     pub(crate) spares: usize,
+    /// The number of cells that may run at once: beyond it, idle ones end.
+    pub(crate) max_cells: usize,
     /// The users that cells run as.
     pub(crate) users: Arc<Users>,
     pub(crate) groups: Option<Groups>,
     pub(crate) inspect: Inspectable,
-    /// Gets every line that a version prints, besides the log.
-    pub(crate) sink: Arc<dyn Sink>,
-    /// Bytes that a project may print into the log in a minute.
+    /// Receives every line that a version prints, besides the log.
+    pub(crate) sink: Arc<dyn OutputSink>,
+    /// The bytes that a project may print into the log in a minute.
     pub(crate) log_limit: u64,
-    /// Takes what cells leave behind.
+    /// Removes the folders of cells that have ended.
     pub(crate) trash: Trash,
-    /// Whether projects are being developed here: they find it in `NODE_ENV`.
+    /// `true`: projects are being developed here, which they find in `NODE_ENV`.
     pub(crate) dev: bool,
 }
 
-impl Settings {
-    /// What `NODE_ENV` is unless a project is given another value. Libraries show the internals of
-    /// errors to clients and log more where it is not `production`, and hosts set it for that reason.
+impl CellSettings {
+    /// The default of `NODE_ENV`. Libraries show the internals of errors to clients and log more
+    /// where it is not `production`, which is why hosts set it.
     fn node_env(&self) -> &'static str {
         if self.dev { "development" } else { "production" }
     }
 }
 
-/// What a cell is to run.
+/// Everything that is needed to start a version in a cell.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct LaunchSpec {
     pub(crate) version: Version,
     pub(crate) checkout: Checkout,
     pub(crate) entry: Entry,
-    /// What of the checkout lies beside the project.
+    /// The files of the checkout that lie beside the project.
     pub(crate) include: Vec<Include>,
     pub(crate) grant: Arc<Grant>,
     pub(crate) api: PlatformApi,
-    /// The port whose server is served.
+    /// The port of the server that gets the requests, where the project has several.
     pub(crate) port: Option<u16>,
-    /// The import map, relative to the project, where no deno.json names it.
+    /// The path of the import map, relative to the project, if no deno.json names one.
     pub(crate) import_map: Option<String>,
 }
 
-impl Order {
-    fn start(&self, settings: &Settings, folders: Folders, identity: Option<Identity>) -> Start {
+impl LaunchSpec {
+    fn start(&self, settings: &CellSettings, folders: Folders, identity: Option<Identity>) -> Start {
         let Folders { socket, probe, inspect, tmp, data, cache } = folders;
         let version = self.version.to_string();
         let own = [
@@ -106,7 +112,7 @@ impl Order {
         ];
         let defaults = [("PORT", PORT), ("NODE_ENV", settings.node_env())];
         let mut env = BTreeMap::from(defaults.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        // It has none of the router's own.
+        // The router's own environment is not passed on.
         env.extend(self.entry.env.clone());
         env.extend(self.grant.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
@@ -140,12 +146,12 @@ impl Order {
         }
     }
 
-    /// The folder of the checkout, which holds all that is the version's.
+    /// The folder of the checkout, which holds everything of the version.
     fn folder(&self) -> &Path {
         self.checkout.dir.parent().unwrap_or(&self.checkout.dir)
     }
 
-    /// All of the checkout that is the version's.
+    /// The root of the version's files in the checkout.
     pub(crate) fn root(&self) -> &Path {
         let dir = &self.checkout.dir;
         dir.parent().filter(|_| !self.include.is_empty()).unwrap_or(dir)
@@ -162,7 +168,7 @@ struct Folders {
     cache: Option<ModuleCache>,
 }
 
-/// The paths outside of the state folder that a start names.
+/// The paths outside the state folder that a start names.
 fn outside(start: &Start) -> ExternalPaths<'_> {
     let packages = || start.node_modules.iter().chain(start.other_node_modules.values());
     let read = packages().chain(&start.permissions.read).map(PathBuf::as_path);
@@ -170,16 +176,16 @@ fn outside(start: &Start) -> ExternalPaths<'_> {
     ExternalPaths { read: read.collect(), write: write.collect() }
 }
 
-/// Why a version has no cell.
+/// The reason why a version has no cell.
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// The version cannot be served.
     Failed(Diagnostic),
-    /// The same, for want of something that could be fetched.
+    /// The version cannot be served because something is missing that could be fetched.
     Missing(Diagnostic),
-    /// The router could not make a process; not the version's fault.
+    /// The router could not make a process. The version is not to blame.
     NoProcess(anyhow::Error),
-    /// It neither served nor failed in time, and was ended.
+    /// The cell neither served nor failed in time, and was ended.
     TimedOut(Duration),
 }
 

@@ -11,7 +11,7 @@ mod store;
 mod tar;
 mod times;
 
-pub(crate) use bounds::{Interruption, ReadBounds};
+pub(crate) use bounds::{Interruption, Pace, ReadBounds};
 pub(crate) use node_modules::NodeModules;
-pub(crate) use snapshot::{FileHash, Files, HashCache, SnapshotError};
+pub(crate) use snapshot::{FileHash, Files, HashCache, Snapshot, SnapshotError};
 pub(crate) use store::{Checkout, CheckoutError, Store};

@@ -7,6 +7,7 @@ pub mod server;
 
 mod admin;
 mod atomic_file;
+mod build;
 mod cells;
 mod checkout;
 mod drain;

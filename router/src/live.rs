@@ -1,18 +1,20 @@
-//! The one place where the control and the data flow meet: the table of live versions, and what
-//! the two have to tell each other.
+//! The one place where the control flow and the data flow meet: the table of live versions, and the
+//! messages of one to the other.
 
 mod board;
 mod command;
 mod debuggers;
 mod events;
-mod lines;
-mod site;
+mod logs;
 mod table;
 
-pub(crate) use board::{Board, Changed, Counters, Shown};
-pub(crate) use command::{Answer, Command, Commands, Refusal, commands};
-pub(crate) use debuggers::{Attached, Debuggers};
-pub(crate) use events::{Events, Happened};
-pub(crate) use lines::{Lines, News, Reader};
-pub(crate) use site::LiveSite;
-pub(crate) use table::{Entry, Failure, Live, LiveVersion, Process, Running, Serving, Table};
+pub(crate) use board::{BoardChanges, Counters, ProjectStatus, StatusBoard};
+pub(crate) use command::{Command, Commands, DeployId, DeployRefusal, DeployReply, commands};
+pub(crate) use debuggers::{DebugSession, Debuggers};
+pub(crate) use events::{EventDetails, Events};
+pub(crate) use logs::{LogBatch, LogBuffer, LogReader};
+pub(crate) use table::{
+    CellSet, CellState, Failure, Live, LiveVersion, ProjectEntry, RunningCell, Table, TableChange,
+};
+
+pub(crate) use crate::build::LiveSite;

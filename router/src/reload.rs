@@ -1,19 +1,23 @@
 //! The control flow: a change becomes a snapshot, a build, a publish and a drain, or a failure that
-//! leaves the last good version alone. Knows no requests.
+//! leaves the last good version alone. Sees no requests.
 
 mod attempt;
 mod claims;
+mod conflicts;
 mod control;
 mod deploys;
+mod history;
+mod live_state;
 mod machine;
-mod population;
 mod project;
+mod projects;
 mod prune;
-mod readers;
 mod record;
 mod restarts;
 mod retries;
-mod work;
+mod scan;
+mod status;
+mod tasks;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,14 +26,16 @@ pub(crate) use control::{Control, Parts};
 
 use crate::root::Root;
 
-/// What the control flow is told at start.
+/// The settings of the control flow.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub(crate) struct ControlSettings {
     /// The volume.
     pub(crate) root: Root,
+    /// The router's state folder.
     pub(crate) state: PathBuf,
+    /// The time that requests in a replaced version have to finish.
     pub(crate) grace: Duration,
     pub(crate) build_timeout: Duration,
+    /// The number of old checkouts that are kept of a project.
     pub(crate) keep: usize,
-    pub(crate) max_cells: usize,
 }

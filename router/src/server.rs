@@ -29,17 +29,17 @@ use tokio::task::spawn_blocking;
 use self::files::{Files, read_authorities, read_policy};
 use self::sandbox::SandboxSettings;
 use crate::admin::{self, Admin, Tokens};
-use crate::cells::{self, Caches, Cells, DataFolders, Groups};
+use crate::cells::{Caches, CellSettings, Cells, DataFolders, Groups};
 use crate::checkout::Store;
 use crate::config::Config;
 use crate::folder::Trash;
 use crate::gaps::Gaps;
 use crate::http;
-use crate::live::{Board, Events, Lines, Live, commands};
+use crate::live::{Events, Live, LogBuffer, StatusBoard, commands};
 use crate::metrics::Metrics;
 use crate::packages::{self, Authorities, Packages};
 use crate::policy::Policy;
-use crate::reload::{self, Control, Parts};
+use crate::reload::{Control, ControlSettings, Parts};
 use crate::root::Root;
 use crate::watch::{self, Measurement, Watch, WatchSettings};
 
@@ -87,7 +87,7 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));
     let policy =
         problems.all("policy", policy.map_err(|wrong| wrong.iter().map(ToString::to_string).collect()));
-    let groups = problems.of("cgroup", config.cgroup.as_deref().map(Groups::open).transpose());
+    let groups = problems.of("cgroup", open_groups(&config));
     let sandbox = match (&state, &cell) {
         (Some((state, _)), Some(cell)) => sandbox_settings(&mut problems, &config, state, cell),
         _ => None,
@@ -116,6 +116,12 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
         })
     };
     ready().ok_or(problems.0)
+}
+
+/// Returns the control group of cells, if one is configured.
+fn open_groups(config: &Config) -> Result<Option<Groups>, String> {
+    let opened = config.cgroup.as_deref().map(Groups::open).transpose();
+    opened.map_err(|error| error.to_string())
 }
 
 /// Returns the sandbox of cells on this machine and with these settings.
@@ -345,13 +351,13 @@ where
     let (publisher, publishing) = events.map(Publisher::start).transpose()?.unzip();
     let metrics = Metrics::default();
     let live = Arc::new(Live::new());
-    let board = Arc::new(Board::default());
+    let board = Arc::new(StatusBoard::default());
     let SandboxSettings { users, groups, missing, gaps } = sandbox;
     missing.into_iter().for_each(|missing| gaps.add(missing));
     board.set_gaps(gaps);
     let users = Arc::new(users);
     let events = Arc::new(Events::new(publisher.clone()));
-    let lines = Arc::new(Lines::default());
+    let logs = Arc::new(LogBuffer::default());
     let store = Arc::new(Store::open(&config.state)?);
     let install = config.allow_install.then(|| packages::InstallerSettings {
         binary: cell.clone(),
@@ -364,16 +370,18 @@ where
     let trash = Trash::open(&config.state.join("trash")).context("make the folder for what is removed")?;
     let run_dir = config.state.join("run");
     let data = DataFolders::new(config.state.join("data"));
-    let sink = lines.clone();
+    let sink = logs.clone();
     let spares = config.spares;
+    let max_cells = config.max_cells;
     let caches = Caches::new(config.state.join("cache"), config.module_cache);
     let inspect = config.inspect.clone();
-    let settings = cells::Settings {
+    let settings = CellSettings {
         binary: cell,
         run_dir,
         data,
         caches,
         spares,
+        max_cells,
         users,
         groups,
         inspect: inspect.clone(),
@@ -400,13 +408,12 @@ where
     let watch = Watch::start(watched, observer, changed)?;
     let filling = tokio::spawn(cells.clone().keep_filled());
     let limiting = tokio::spawn(cells.clone().keep_within_limits());
-    let settings = reload::Settings {
+    let settings = ControlSettings {
         root: projects.clone(),
         state: config.state.clone(),
         grace: config.grace,
         build_timeout: config.build_timeout,
         keep: config.keep,
-        max_cells: config.max_cells,
     };
     let parts = Parts {
         store: store.clone(),
@@ -415,7 +422,7 @@ where
         live: live.clone(),
         board: board.clone(),
         events: events.clone(),
-        lines: lines.clone(),
+        logs: logs.clone(),
         metrics: metrics.clone(),
         policy: Arc::new(policy),
     };
@@ -434,7 +441,7 @@ where
         board: board.clone(),
         live: live.clone(),
         events,
-        lines,
+        logs,
         store,
         cells,
         metrics: metrics.clone(),

@@ -130,7 +130,7 @@ async fn descriptors(user: User) -> Verdict {
     let stage = Stage::of(user, &[("evil", deed.as_str())]).await;
     let answered = stage.asks("/evil/", "").await.map(|reply| reply.status);
     let log = stage.router().log.clone();
-    let told = until(Duration::from_secs(2), || ready(log.text().contains("is not understood"))).await;
+    let told = until(Duration::from_secs(2), || ready(log.text().contains("sends an invalid message"))).await;
     let mut wrong = if told { vec!["the router was told something".to_owned()] } else { vec![] };
     let output = Command::new("find")
         .arg(stage.state())

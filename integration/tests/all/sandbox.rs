@@ -52,7 +52,7 @@ async fn users_and_groups_that_cannot_be_are_refused() {
         .await;
     let text = refused(&ended);
     assert!(text.contains("--cell-user: ") && text.contains("--cgroup: "), "{text}");
-    assert!(text.contains("is no control group of cgroup v2"), "{text}");
+    assert!(text.contains("not a control group of cgroup v2"), "{text}");
 }
 
 #[tokio::test]

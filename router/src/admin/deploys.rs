@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, done, json, problem};
 use super::{Admin, unknown};
-use crate::live::{self, Command, Refusal};
+use crate::live::{self, Command, DeployRefusal};
 
 /// In bytes. A deploy of a thousand projects with long names still fits.
 const MAX_BODY: usize = 64 * 1024;
@@ -33,15 +33,15 @@ impl Admin {
     }
 
     pub(super) async fn build(&self, id: &str) -> Answer {
-        self.reports(|answer| Command::Build { deploy: id.to_owned(), answer }).await
+        self.reports(|answer| Command::Build { deploy: id.into(), answer }).await
     }
 
     pub(super) async fn publish(&self, id: &str) -> Answer {
-        self.reports(|answer| Command::Publish { deploy: id.to_owned(), answer }).await
+        self.reports(|answer| Command::Publish { deploy: id.into(), answer }).await
     }
 
     pub(super) async fn release(&self, id: &str) -> Answer {
-        match self.ask(|answer| Command::Release { deploy: id.to_owned(), answer }).await {
+        match self.ask(|answer| Command::Release { deploy: id.into(), answer }).await {
             Ok(()) => done(),
             Err(problem) => problem,
         }
@@ -68,7 +68,7 @@ impl Admin {
 
     async fn reports(
         &self,
-        command: impl FnOnce(live::Answer<Vec<switchyard_contract::admin::Report>>) -> Command,
+        command: impl FnOnce(live::DeployReply<Vec<switchyard_contract::admin::Report>>) -> Command,
     ) -> Answer {
         match self.ask(command).await {
             Ok(projects) => json(StatusCode::OK, &Reports { projects }),
@@ -77,7 +77,7 @@ impl Admin {
     }
 
     /// Asks the control flow, and waits for its answer.
-    async fn ask<T>(&self, command: impl FnOnce(live::Answer<T>) -> Command) -> Result<T, Answer> {
+    async fn ask<T>(&self, command: impl FnOnce(live::DeployReply<T>) -> Command) -> Result<T, Answer> {
         let (answer, answered) = oneshot::channel();
         let sent = self.commands.send(command(answer)).await;
         match (sent, answered.await) {
@@ -87,13 +87,13 @@ impl Admin {
     }
 }
 
-fn refused(refusal: &Refusal) -> Answer {
+fn refused(refusal: &DeployRefusal) -> Answer {
     let (status, slug) = match refusal {
-        Refusal::Held { .. } => (StatusCode::CONFLICT, "held"),
-        Refusal::NotBuilt(_) => (StatusCode::CONFLICT, "not-built"),
-        Refusal::OtherProjects(_) => (StatusCode::BAD_REQUEST, "bad-request"),
-        Refusal::Unknown(_) => (StatusCode::NOT_FOUND, "unknown-deploy"),
-        Refusal::Busy(_) => return busy(&refusal.to_string()),
+        DeployRefusal::Held { .. } => (StatusCode::CONFLICT, "held"),
+        DeployRefusal::NotBuilt(_) => (StatusCode::CONFLICT, "not-built"),
+        DeployRefusal::OtherProjects(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+        DeployRefusal::Unknown(_) => (StatusCode::NOT_FOUND, "unknown-deploy"),
+        DeployRefusal::Busy(_) => return busy(&refusal.to_string()),
     };
     problem(status, slug, &refusal.to_string())
 }

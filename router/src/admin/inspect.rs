@@ -30,7 +30,7 @@ use super::Admin;
 use super::answer::{Answer, json, nothing, problem};
 use crate::cells::Inspector;
 use crate::drain::Guard;
-use crate::live::{Attached, Entry, Running};
+use crate::live::{DebugSession, ProjectEntry, RunningCell};
 use crate::version::Version;
 
 /// The version of the protocol that V8 speaks.
@@ -51,7 +51,7 @@ pub(super) struct Tunnel {
     version: Version,
     /// Its version is not retired before the grace is over, nor its cell taken for idle.
     _in_flight: Guard,
-    _attached: Attached,
+    _attached: DebugSession,
     /// The answer that switches is over at once; its connection is busy all the same.
     _permit: Arc<Permit>,
 }
@@ -71,13 +71,13 @@ impl Tunnel {
 /// A process that a debugger can attach to.
 struct Attachable<'a> {
     version: &'a Version,
-    running: &'a Arc<Running>,
+    running: &'a Arc<RunningCell>,
     inspector: &'a Inspector,
 }
 
 impl<'a> Attachable<'a> {
     /// The live ones of a project, one for each of its cells.
-    fn of(entry: &'a Entry) -> impl Iterator<Item = Self> {
+    fn of(entry: &'a ProjectEntry) -> impl Iterator<Item = Self> {
         let live = entry.live.as_ref().zip(entry.serving());
         live.into_iter().flat_map(|(live, serving)| {
             serving.cells().iter().filter_map(|running| {

@@ -12,7 +12,7 @@ use super::answer::{Answer, server_sent, streamed};
 use super::deploys::bad_request;
 use super::stream::{BEAT, HEARTBEAT};
 use super::{Admin, unknown};
-use crate::live::{News, Reader};
+use crate::live::{LogBatch, LogReader};
 
 /// New lines are sent together no more often than this: a project that prints without pause does not have the admin listener
 /// send without pause.
@@ -27,8 +27,8 @@ impl Admin {
             Ok(query) => query,
             Err(wrong) => return bad_request(&wrong),
         };
-        let Some(mut reader) = self.lines.read(name, lines) else { return unknown(name) };
-        let first = bytes_of(&reader.news());
+        let Some(mut reader) = self.logs.read(name, lines) else { return unknown(name) };
+        let first = bytes_of(&reader.next_batch());
         let later = stream::unfold((reader, Instant::now()), next).take(if follow { usize::MAX } else { 0 });
         streamed("text/event-stream", stream::iter([first]).chain(later).map(Ok))
     }
@@ -61,23 +61,23 @@ impl Query {
 }
 
 /// `due`: nothing is sent before.
-async fn next((mut reader, due): (Reader, Instant)) -> Option<(Bytes, (Reader, Instant))> {
+async fn next((mut reader, due): (LogReader, Instant)) -> Option<(Bytes, (LogReader, Instant))> {
     match timeout(HEARTBEAT, reader.more()).await {
         Ok(true) => {
             sleep_until(due).await;
-            Some((bytes_of(&reader.news()), (reader, Instant::now() + TOGETHER)))
+            Some((bytes_of(&reader.next_batch()), (reader, Instant::now() + TOGETHER)))
         }
         Ok(false) => None,
         Err(_) => Some((Bytes::from_static(BEAT), (reader, due))),
     }
 }
 
-fn bytes_of(news: &News) -> Bytes {
+fn bytes_of(batch: &LogBatch) -> Bytes {
     let mut text = String::new();
-    if news.lost > 0 {
-        text.push_str(&server_sent("gap", &json!({ "lost": news.lost })));
+    if batch.lost > 0 {
+        text.push_str(&server_sent("gap", &json!({ "lost": batch.lost })));
     }
-    for line in &news.lines {
+    for line in &batch.lines {
         text.push_str(&server_sent("line", line));
     }
     Bytes::from(text)

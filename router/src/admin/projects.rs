@@ -6,7 +6,7 @@ use switchyard_contract::admin::Projects;
 use super::answer::{Answer, json};
 use super::deploys::bad_request;
 use super::{Admin, unknown};
-use crate::live::Changed;
+use crate::live::BoardChanges;
 
 impl Admin {
     pub(super) fn projects(&self, query: &str) -> Answer {
@@ -15,7 +15,7 @@ impl Admin {
             Err(wrong) => return bad_request(&wrong),
         };
         let router = self.events.router().to_owned();
-        let Changed { revision, since, projects, removed } = self.board.changed(since.at(&router));
+        let BoardChanges { revision, since, projects, removed } = self.board.changed(since.at(&router));
         let installs = self.installs;
         json(StatusCode::OK, &Projects { router, installs, revision, since, projects, removed })
     }

@@ -1,6 +1,6 @@
-//! The compiled modules that cells keep on disk for the next versions of their project: a folder
-//! for each tenant, since V8 believes what it finds there. A cell writes in its own; here they are
-//! kept small, and removed with their tenant.
+//! The compiled modules that cells keep on disk for the next versions of their project. Each tenant
+//! has a folder of its own, because V8 trusts what it finds there. Cells write the folders; here
+//! they are kept small, and removed with their tenant.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,29 +15,29 @@ use switchyard_protocol::{MODULE_CACHE_UNFINISHED, ModuleCache};
 use crate::folder::{Usage, names, try_remove};
 use crate::version::Tenant;
 
-/// What no version has needed for so long is not needed for a rollback either.
+/// Age at which an unused module is removed: by then no rollback needs it either.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What is unfinished for longer was left by a cell that was killed.
+/// Age of an unfinished module at which it must have been left by a cell that was killed.
 const UNFINISHED: Duration = Duration::from_secs(60);
 
-/// A project's folder may have so many times its limit: cells of several versions add to it at once, each its share. More is
-/// not written by the runtime but by native code.
+/// Multiple of its limit that a project's folder may have, because cells of several versions add
+/// their share to it at once. More is written not by the runtime but by native code.
 const EXCESS: u64 = 4;
 
-/// The least that a file takes on the disk. Empty ones count as much.
+/// The least bytes that a file takes on the disk. An empty file counts as much.
 const BLOCK: u64 = 4096;
 
 /// The folders of all projects.
 #[derive(Debug)]
 pub(crate) struct Caches {
     root: PathBuf,
-    /// Bytes that one project may take: half of it is what is kept, and half what a cell may add to that. 0: none has
-    /// anything.
+    /// The bytes that one project may take: half of them for kept modules, half for what cells add.
+    /// 0: no modules are kept.
     limit: u64,
 }
 
-struct Entry {
+struct CacheEntry {
     path: PathBuf,
     bytes: u64,
     used: SystemTime,
@@ -52,24 +52,24 @@ impl Caches {
         &self.root
     }
 
-    /// The project's, for one of so many cells; `None` when nothing is to be kept.
+    /// The cache of a project for each of `cells` cells. `None`: no modules are kept.
     pub(super) fn of(&self, tenant: &Tenant, cells: usize) -> Option<ModuleCache> {
         let dir = self.root.join(tenant.to_string());
         let share = self.limit / 2 / u64::try_from(cells.max(1)).unwrap_or(u64::MAX);
         (self.limit > 0).then_some(ModuleCache { dir, max_bytes: share })
     }
 
-    /// Whether a project's folder has more in it than its cells' runtime ever writes.
+    /// Returns true if a project's folder has more in it than its cells' runtime ever writes.
     pub(super) fn is_overfull(&self, used: Usage) -> bool {
         let bytes = self.limit.saturating_mul(EXCESS);
         used.bytes > bytes || used.files > bytes / BLOCK || used.is_too_deep
     }
 
-    /// Removes what `tenant` has not used for long, and then what it has used least recently until
-    /// half its limit is free.
+    /// Removes the modules that `tenant` has not used for long, and then the least recently used
+    /// ones until half of its limit is free.
     ///
     /// # Errors
-    /// The folder cannot be read, or something in it not be removed.
+    /// The folder cannot be read, or a module cannot be removed.
     pub(crate) fn prune(&self, tenant: &Tenant) -> Result<()> {
         let folder = self.root.join(tenant.to_string());
         let mut entries = match entries(&folder) {
@@ -78,7 +78,7 @@ impl Caches {
         };
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
         let mut kept = 0_u64;
-        for Entry { path, bytes, used } in entries {
+        for CacheEntry { path, bytes, used } in entries {
             let age = used.elapsed().unwrap_or_default();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let is_unfinished = name.starts_with(MODULE_CACHE_UNFINISHED);
@@ -94,10 +94,10 @@ impl Caches {
         Ok(())
     }
 
-    /// Removes all that `tenant` has.
+    /// Removes all modules of `tenant`.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The folder cannot be removed.
     pub(crate) fn remove(&self, tenant: &Tenant) -> Result<()> {
         remove(&self.root.join(tenant.to_string()))
     }
@@ -108,16 +108,16 @@ impl Caches {
     }
 }
 
-/// Their folder is a cell's to write in: no link in it is followed.
-fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+/// The entries of a folder. A cell writes in it, so no link in it is followed.
+fn entries(folder: &Path) -> io::Result<Vec<CacheEntry>> {
     let entries = fs::read_dir(folder)?.map(|entry| {
         let path = entry?.path();
         let metadata = path.symlink_metadata()?;
-        // An empty file takes room as well, of which there is only so much.
-        Ok(Entry { path, bytes: (metadata.blocks() * 512).max(BLOCK), used: metadata.modified()? })
+        // An empty file takes room, too.
+        Ok(CacheEntry { path, bytes: (metadata.blocks() * 512).max(BLOCK), used: metadata.modified()? })
     });
-    // One that is gone by now is none.
-    let is_there = |entry: &io::Result<Entry>| {
+    // An entry may be gone by now.
+    let is_there = |entry: &io::Result<CacheEntry>| {
         !entry.as_ref().is_err_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound)
     };
     entries.filter(is_there).collect()

@@ -1,5 +1,6 @@
-//! A control group for each cell, where the operator has delegated one (cgroup v2): the kernel then bounds the memory and
-//! the threads of each cell exactly, and shares the processors fairly between cells that all want them.
+//! A control group for each cell, below a group that the operator has delegated (cgroup v2). The
+//! kernel then bounds the memory and the threads of each cell exactly, and shares the processors
+//! fairly.
 
 use std::fs;
 use std::io;
@@ -7,14 +8,19 @@ use std::path::{Path, PathBuf};
 
 use switchyard_protocol::Limits;
 
-/// In the order in which they are asked for.
+/// The controllers to enable, in this order.
 const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
 
-/// Before the number of each cell.
+/// The prefix of a group's name, before the number of its cell.
 const PREFIX: &str = "cell-";
 
-/// Threads that the runtime itself may have besides workers: V8's and those for blocking calls.
+/// Threads of the runtime itself besides workers: V8's and those for blocking calls.
 const RUNTIME_THREADS: u32 = 64;
+
+/// A control group that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct GroupError(String);
 
 /// The delegated group, below which each cell gets its own.
 #[derive(Debug, Clone)]
@@ -28,45 +34,50 @@ pub(crate) struct Groups {
 pub(super) struct Group(PathBuf);
 
 impl Groups {
-    /// Takes over `dir`: what a router that was killed has left in it goes.
+    /// Takes over the group `dir` and removes what a killed router has left in it.
     ///
     /// # Errors
-    /// It is no group of the second version, or nothing in it can be had; in words.
-    pub(crate) fn open(dir: &Path) -> Result<Self, String> {
-        let wrong = |what: &str, error: io::Error| format!("{}: {what}: {error}", dir.display());
+    /// `dir` is not a usable group of cgroup v2.
+    pub(crate) fn open(dir: &Path) -> Result<Self, GroupError> {
+        let wrong = |what: &str, error: io::Error| GroupError(format!("{}: {what}: {error}", dir.display()));
         let there = fs::read_to_string(dir.join("cgroup.controllers"))
-            .map_err(|error| wrong("it is no control group of cgroup v2", error))?;
+            .map_err(|error| wrong("not a control group of cgroup v2", error))?;
         let there: Vec<_> = there.split_ascii_whitespace().collect();
         let controllers: Vec<_> = WANTED.into_iter().filter(|wanted| there.contains(wanted)).collect();
         if controllers.is_empty() {
-            return Err(format!("{} has none of {}; delegate them to it", dir.display(), WANTED.join(", ")));
+            let message = format!(
+                "{}: none of the controllers {}: delegate them to this group",
+                dir.display(),
+                WANTED.join(", ")
+            );
+            return Err(GroupError(message));
         }
         for controller in &controllers {
             fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}")).map_err(|error| {
                 wrong(
                     &format!(
-                        "{controller} cannot be had (it must be writable, and have no process of its own)"
+                        "{controller} cannot be enabled (the group must be writable and have no process of its own)"
                     ),
                     error,
                 )
             })?;
         }
-        for entry in fs::read_dir(dir).map_err(|error| wrong("it cannot be read", error))?.flatten() {
+        for entry in fs::read_dir(dir).map_err(|error| wrong("cannot be read", error))?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                // One that still has a process in it stays, and is none of ours.
+                // A group with a process in it stays: it is not ours.
                 let _ = fs::remove_dir(entry.path());
             }
         }
         Ok(Self { dir: dir.to_owned(), controllers })
     }
 
-    /// What is wanted and not there.
+    /// The controllers that are missing, for the list of weaker sandbox layers.
     pub(crate) fn missing(&self) -> Vec<String> {
         let missing = WANTED.into_iter().filter(|wanted| !self.controllers.contains(wanted));
         missing.map(|controller| format!("--cgroup: the group has no {controller} controller")).collect()
     }
 
-    /// Puts `process` into a group of its own.
+    /// Puts `process` into a group of its own. Blocks.
     pub(super) fn enter(&self, id: u64, process: u32) -> io::Result<Group> {
         let group = Group(self.dir.join(format!("{PREFIX}{id}")));
         fs::create_dir(&group.0)?;
@@ -77,7 +88,7 @@ impl Groups {
     pub(super) fn limit(&self, group: &Group, limits: &Limits) -> io::Result<()> {
         if self.controllers.contains(&"memory") {
             group.write("memory.max", limits.memory)?;
-            // Where there is no swap there is no such file.
+            // Without swap there is no such file.
             let _ = group.write("memory.swap.max", 0);
             group.write("memory.oom.group", 1)?;
         }
@@ -89,7 +100,7 @@ impl Groups {
 }
 
 impl Group {
-    /// Whether the kernel has ended the process for its memory.
+    /// Returns true if the kernel has ended the process for its memory.
     pub(super) fn ran_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));

@@ -1,5 +1,5 @@
-//! The messages of a cell on its control socket. Its project may have taken hold of it, so it is read
-//! within bounds, and what is beyond them ends the conversation.
+//! The messages of a cell on its control socket. A project may have taken over its cell, so
+//! messages are read within bounds, and one beyond them ends the cell.
 
 use switchyard_contract::bounds::{self, cut};
 use switchyard_protocol::FromCell;
@@ -7,51 +7,51 @@ use tokio::io::AsyncRead;
 
 use super::lines::LineReader;
 
-/// Why a cell cannot be listened to any longer.
+/// The reason why no more messages of a cell are read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Misbehaviour {
+pub(super) enum ProtocolViolation {
     #[error("it floods its control socket")]
     Flood,
-    #[error("it says what is not understood: {0}")]
-    NotUnderstood(String),
+    #[error("it sends an invalid message: {0}")]
+    Invalid(String),
 }
 
 /// Reads the messages of one cell.
 #[derive(Debug)]
-pub(super) struct Messages<R> {
+pub(super) struct ControlMessages<R> {
     lines: LineReader<R>,
     count: usize,
     is_over: bool,
 }
 
-impl<R: AsyncRead + Unpin> Messages<R> {
+impl<R: AsyncRead + Unpin> ControlMessages<R> {
     pub(super) fn new(socket: R) -> Self {
         Self { lines: LineReader::new(socket, bounds::CONTROL_LINE), count: 0, is_over: false }
     }
 
-    /// The next message. `None` at the end of the stream, and after the first misbehaviour: nothing
-    /// more is read then. Dropped before it is done, nothing is lost: the next call goes on.
+    /// The next message. `None`: the stream has ended, or there was a violation before. Dropping
+    /// the future loses nothing.
     ///
     /// # Errors
-    /// Too long, too many, or no message: the cell is to be ended.
-    pub(super) async fn next(&mut self) -> Option<Result<FromCell, Misbehaviour>> {
+    /// The message is invalid, too long, or one too many: the cell has to be ended.
+    pub(super) async fn next(&mut self) -> Option<Result<FromCell, ProtocolViolation>> {
         if self.is_over {
             return None;
         }
         let line = self.lines.next().await?;
         self.count += 1;
         let message = if line.continues || self.count > bounds::CONTROL_LINES {
-            Err(Misbehaviour::Flood)
+            Err(ProtocolViolation::Flood)
         } else {
-            // The error repeats what was sent.
+            // The error quotes the message.
             let quoted = |error: serde_json::Error| cut(error.to_string(), bounds::QUOTED);
-            serde_json::from_slice(&line.bytes).map_err(|error| Misbehaviour::NotUnderstood(quoted(error)))
+            serde_json::from_slice(&line.bytes).map_err(|error| ProtocolViolation::Invalid(quoted(error)))
         };
         self.is_over = message.is_err();
         Some(message)
     }
 
-    /// Does not count the last message: it is of a kind that has a bound of its own.
+    /// Does not count the last message, whose kind has a bound of its own.
     pub(super) fn leave_out(&mut self) {
         self.count = self.count.saturating_sub(1);
     }
@@ -68,12 +68,12 @@ mod tests {
 
     const SERVING: FromCell = FromCell::Serving { by: ServerKind::Deno };
 
-    type Read = Vec<Result<FromCell, Misbehaviour>>;
+    type Read = Vec<Result<FromCell, ProtocolViolation>>;
 
     fn read(sent: &[u8]) -> Read {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let (mut messages, mut read) = (Messages::new(sent), Vec::new());
+            let (mut messages, mut read) = (ControlMessages::new(sent), Vec::new());
             while let Some(message) = messages.next().await {
                 read.push(message);
             }
@@ -111,23 +111,23 @@ mod tests {
         let mut endless = line(&FromCell::Ready);
         endless.extend(vec![b'x'; 10 * bounds::CONTROL_LINE]);
         endless.extend(line(&SERVING));
-        assert_eq!(read(&endless), [Ok(FromCell::Ready), Err(Misbehaviour::Flood)]);
+        assert_eq!(read(&endless), [Ok(FromCell::Ready), Err(ProtocolViolation::Flood)]);
     }
 
     #[test]
-    fn more_messages_than_a_cell_has_to_say_are_a_flood() {
+    fn more_messages_than_a_cell_needs_are_a_flood() {
         let many = line(&SERVING).repeat(bounds::CONTROL_LINES + 5);
         let read = read(&many);
         assert_eq!(read.len(), bounds::CONTROL_LINES + 1);
-        assert_eq!(read.last(), Some(&Err(Misbehaviour::Flood)));
+        assert_eq!(read.last(), Some(&Err(ProtocolViolation::Flood)));
     }
 
     #[test]
-    fn what_is_not_understood_is_quoted_in_part() {
-        let Some(Err(Misbehaviour::NotUnderstood(text))) =
+    fn an_invalid_message_is_quoted_in_part() {
+        let Some(Err(ProtocolViolation::Invalid(text))) =
             read(format!("{{\"type\":\"{}\"}}\n", "x".repeat(100_000)).as_bytes()).pop()
         else {
-            panic!("it is no message")
+            panic!("the message is invalid")
         };
         assert!(text.len() <= bounds::QUOTED && text.contains("xxx"), "{text}");
     }
@@ -159,7 +159,7 @@ mod tests {
         })]
 
         #[test]
-        fn whatever_a_cell_says_it_is_understood_or_the_cell_is_ended(
+        fn any_output_of_a_cell_is_understood_or_ends_the_cell(
             good in prop::collection::vec(message(), 0..4),
             rest in prop::collection::vec(piece(), 0..24),
         ) {
@@ -167,7 +167,7 @@ mod tests {
             let read = read(&sent);
             prop_assert!(read.len() <= bounds::CONTROL_LINES + 1);
             let ends = read.iter().position(Result::is_err);
-            prop_assert!(ends.is_none_or(|at| at + 1 == read.len()), "nothing is heard after an end");
+            prop_assert!(ends.is_none_or(|at| at + 1 == read.len()), "nothing is read after an end");
             for message in read.iter().flatten() {
                 if let FromCell::Failed(diagnostic) | FromCell::Missing(diagnostic) = message {
                     prop_assert_eq!(diagnostic.clone().bounded(), diagnostic.clone());

@@ -1,5 +1,5 @@
-//! The folders that projects know as `DATA_DIR`: one for each incarnation of a project, which
-//! outlives its versions and restarts of the router.
+//! The folders that projects know as `DATA_DIR`: one for each incarnation of a project. A folder
+//! outlives versions and restarts of the router.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::folder::{names, remove};
 use crate::version::Tenant;
 
-/// The prefix of a folder that is being removed; its name is no tenant's.
+/// The prefix of a folder that is being removed. No tenant has such a name.
 const GONE: &str = ".gone-";
 
 /// The data of all projects.
@@ -38,11 +38,11 @@ impl DataFolders {
         names(&self.root).iter().filter_map(|name| Tenant::of_folder(name)).collect()
     }
 
-    /// Removes the data of `tenant`. Returns whether there was any.
+    /// Removes the data of `tenant`. Returns true if there was any.
     pub(crate) fn remove(&self, tenant: &Tenant) -> bool {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let gone = self.root.join(format!("{GONE}{number}-{tenant}"));
-        // Out of the way first: a removal that is cut off leaves nothing that looks like data.
+        // Renamed first, so that an interrupted removal leaves nothing that looks like data.
         let is_taken = fs::rename(self.of(tenant), &gone).is_ok();
         if is_taken {
             remove(&gone);
@@ -50,8 +50,8 @@ impl DataFolders {
         is_taken
     }
 
-    /// Removes what a router that was killed had begun to remove, on a thread of its own: it may be
-    /// large.
+    /// Finishes the removals that a killed router had begun, on a thread of their own: the data may
+    /// be large.
     pub(super) fn finish_removals(&self) {
         let gone = names(&self.root).into_iter().filter(|name| name.starts_with(GONE));
         let gone: Vec<_> =
@@ -61,7 +61,7 @@ impl DataFolders {
         }
     }
 
-    /// Renames a folder of an earlier process so that no removal of this one chooses its name.
+    /// Renames a folder of an earlier router, so that no removal of this one chooses its name.
     fn set_aside(&self, index: usize, name: &str) -> Option<PathBuf> {
         let aside = self.root.join(format!("{GONE}old-{}-{index}", std::process::id()));
         fs::rename(self.root.join(name), &aside).ok().map(|()| aside)

@@ -1,4 +1,4 @@
-//! How a cell ended, in words.
+//! The end of a cell: its reason, and the words for it.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use switchyard_contract::event::{Death, DeathReason};
 use switchyard_protocol::Limit;
 
-/// V8's last words, and the allocator's, when there is no memory left.
+/// The last messages of V8 and of the allocator when no memory is left.
 const OUT_OF_MEMORY: [&str; 4] = [
     "JavaScript heap out of memory",
     "JavaScript out of memory",
@@ -15,77 +15,77 @@ const OUT_OF_MEMORY: [&str; 4] = [
     "memory allocation of",
 ];
 
-/// What is said by a process that aborts: V8's fatal errors, a panic.
+/// The messages of a process that aborts: V8's fatal errors, a panic.
 const LAST_WORDS: [&str; 3] = ["# Fatal error", "Fatal error", "panicked at"];
 
-/// `Signal::ABORT`'s number, with which `process.abort()` ends.
+/// The number of the signal with which `process.abort()` ends.
 const SIGABRT: i32 = rustix::process::Signal::ABORT.as_raw();
 
-/// How a cell ended.
+/// The end of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exit {
-    pub(crate) reason: Reason,
+    pub(crate) reason: ExitReason,
     /// The last lines of its standard error.
     pub(crate) last_words: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum ExitReason {
     Code(i32),
     Signal(i32),
-    /// By its own doing, with what it said of it.
+    /// The process aborted with this signal and message.
     Abort(i32, String),
     Limit(Limit),
-    /// The router ended it, because its probe was not answered: why.
+    /// The router ended it because it did not answer the router's probe, for this reason.
     Unhealthy(String),
-    /// The router lost it, and cannot say.
+    /// The router lost track of it.
     Unknown,
 }
 
 impl Exit {
     /// The end of a cell whose owner is gone.
     pub(super) fn unknown() -> Self {
-        Self { reason: Reason::Unknown, last_words: Vec::new() }
+        Self { reason: ExitReason::Unknown, last_words: Vec::new() }
     }
 
-    /// The end of a cell in which no answer could be made any more.
+    /// The end of a cell that could not answer any more.
     pub(super) fn unhealthy(why: String, last_words: Vec<String>) -> Self {
-        Self { reason: Reason::Unhealthy(why), last_words }
+        Self { reason: ExitReason::Unhealthy(why), last_words }
     }
 
-    /// `exceeded`: the limit that it is known to have been ended for.
+    /// `exceeded`: the limit for which it was ended, if that is known.
     pub(super) fn new(status: Option<ExitStatus>, exceeded: Option<Limit>, last_words: Vec<String>) -> Self {
         let signal = status.and_then(|status| status.signal());
         let says =
             |words: &[&str]| last_words.iter().find(|line| words.iter().any(|part| line.contains(part)));
         let reason = match (exceeded, status.and_then(|status| status.code()), signal) {
-            (Some(limit), ..) => Reason::Limit(limit),
-            (None, Some(code), _) => Reason::Code(code),
-            (None, None, Some(_)) if says(&OUT_OF_MEMORY).is_some() => Reason::Limit(Limit::Memory),
+            (Some(limit), ..) => ExitReason::Limit(limit),
+            (None, Some(code), _) => ExitReason::Code(code),
+            (None, None, Some(_)) if says(&OUT_OF_MEMORY).is_some() => ExitReason::Limit(Limit::Memory),
             (None, None, Some(signal)) => match says(&LAST_WORDS) {
-                Some(line) => Reason::Abort(signal, line.clone()),
-                None => Reason::Signal(signal),
+                Some(line) => ExitReason::Abort(signal, line.clone()),
+                None => ExitReason::Signal(signal),
             },
-            (None, None, None) => Reason::Unknown,
+            (None, None, None) => ExitReason::Unknown,
         };
         Self { reason, last_words }
     }
 
-    /// As it is told: to the log, in an event, on the admin listener.
+    /// The end as it is reported in the log, in an event and on the admin listener.
     pub(crate) fn death(&self, in_flight: usize, restart_ms: Option<u64>) -> Death {
         let (reason, code, signal) = match &self.reason {
-            Reason::Code(code) => (DeathReason::Exit, Some(*code), None),
-            Reason::Signal(signal) => (
+            ExitReason::Code(code) => (DeathReason::Exit, Some(*code), None),
+            ExitReason::Signal(signal) => (
                 if *signal == SIGABRT { DeathReason::Abort } else { DeathReason::Signal },
                 None,
                 Some(*signal),
             ),
-            Reason::Abort(signal, _) => (DeathReason::Abort, None, Some(*signal)),
-            Reason::Limit(Limit::Memory) => (DeathReason::Memory, None, None),
-            Reason::Limit(Limit::EventLoop) => (DeathReason::EventLoop, None, None),
-            Reason::Limit(Limit::Disk) => (DeathReason::Disk, None, None),
-            Reason::Unhealthy(_) => (DeathReason::Unhealthy, None, None),
-            Reason::Unknown => (DeathReason::Unknown, None, None),
+            ExitReason::Abort(signal, _) => (DeathReason::Abort, None, Some(*signal)),
+            ExitReason::Limit(Limit::Memory) => (DeathReason::Memory, None, None),
+            ExitReason::Limit(Limit::EventLoop) => (DeathReason::EventLoop, None, None),
+            ExitReason::Limit(Limit::Disk) => (DeathReason::Disk, None, None),
+            ExitReason::Unhealthy(_) => (DeathReason::Unhealthy, None, None),
+            ExitReason::Unknown => (DeathReason::Unknown, None, None),
         };
         Death { reason, message: self.to_string(), code, signal, in_flight, restart_ms }
     }
@@ -94,18 +94,18 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Reason::Code(code) => write!(f, "exit code {code}"),
-            Reason::Signal(signal) => write!(f, "signal {signal}"),
-            Reason::Abort(signal, words) => write!(f, "signal {signal}: {words}"),
-            Reason::Limit(Limit::Memory) => f.write_str("out of memory"),
-            Reason::Limit(Limit::EventLoop) => f.write_str("its event loop was blocked for too long"),
-            Reason::Limit(Limit::Disk) => {
+            ExitReason::Code(code) => write!(f, "exit code {code}"),
+            ExitReason::Signal(signal) => write!(f, "signal {signal}"),
+            ExitReason::Abort(signal, words) => write!(f, "signal {signal}: {words}"),
+            ExitReason::Limit(Limit::Memory) => f.write_str("out of memory"),
+            ExitReason::Limit(Limit::EventLoop) => f.write_str("its event loop was blocked for too long"),
+            ExitReason::Limit(Limit::Disk) => {
                 f.write_str("DATA_DIR and TMPDIR went on growing beyond limits.disk or limits.disk_files")
             }
-            Reason::Unhealthy(why) => {
+            ExitReason::Unhealthy(why) => {
                 write!(f, "no request got a good answer, and neither did the router's probe: {why}")
             }
-            Reason::Unknown => f.write_str("reason unknown"),
+            ExitReason::Unknown => f.write_str("reason unknown"),
         }
     }
 }

@@ -1,31 +1,31 @@
-//! Lines of a stream that anybody may have written, none longer than is taken at once.
+//! Lines of an untrusted stream, split into pieces of bounded length.
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-/// What is read from the kernel at once.
+/// Bytes that are read from the kernel at once.
 const BUFFER: usize = 8 * 1024;
 
 /// A line, or a piece of one that is too long.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    /// Without the end of the line.
+pub(super) struct LinePiece {
+    /// The text, without the end of the line.
     pub(super) bytes: Vec<u8>,
-    /// The line goes on in the next piece.
+    /// `true`: the line continues in the next piece.
     pub(super) continues: bool,
 }
 
-/// Leaves out the middle of lines that have more than three pieces, and says so: both ends of a
-/// line tell what it is.
+/// Leaves out the middle of lines with more than three pieces, and notes how much: both ends of a
+/// line show what it is.
 #[derive(Debug, Default)]
-pub(super) struct Abridged {
+pub(super) struct LineAbridger {
     is_inside: bool,
-    held: Option<Piece>,
+    held: Option<LinePiece>,
     left_out: usize,
 }
 
-impl Abridged {
-    /// Takes the next piece, and returns those that are passed on.
-    pub(super) fn pass(&mut self, piece: Piece) -> impl Iterator<Item = Piece> + use<> {
+impl LineAbridger {
+    /// Takes the next piece and returns the pieces to pass on.
+    pub(super) fn pass(&mut self, piece: LinePiece) -> impl Iterator<Item = LinePiece> + use<> {
         let is_first = !std::mem::replace(&mut self.is_inside, piece.continues);
         let (held, passed) = if is_first {
             (None, Some(piece))
@@ -39,14 +39,14 @@ impl Abridged {
         held.into_iter().chain(passed)
     }
 
-    /// The piece behind what was left out.
-    fn noted(&mut self, piece: Piece) -> Piece {
+    /// The first piece after a gap, with a note of the gap.
+    fn noted(&mut self, piece: LinePiece) -> LinePiece {
         match std::mem::take(&mut self.left_out) {
             0 => piece,
             left_out => {
                 let mut bytes = format!("[{left_out} bytes of this line are left out] ").into_bytes();
                 bytes.extend(piece.bytes);
-                Piece { bytes, ..piece }
+                LinePiece { bytes, ..piece }
             }
         }
     }
@@ -65,14 +65,14 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         Self { reader: BufReader::with_capacity(BUFFER, reader), longest, line: Vec::new() }
     }
 
-    /// The next piece; none at the end of the stream. Dropped before it is done, nothing is lost: the next call goes on.
-    pub(super) async fn next(&mut self) -> Option<Piece> {
+    /// The next piece. `None`: the stream has ended. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Option<LinePiece> {
         loop {
             let buffer = self.reader.fill_buf().await.ok().filter(|buffer| !buffer.is_empty());
             let Some(buffer) = buffer else {
                 return (!self.line.is_empty()).then(|| self.take(false));
             };
-            // One more than the longest line has: that may be its end.
+            // One byte more than the longest line: it may be the end of the line.
             let room = &buffer[..buffer.len().min(self.longest + 1 - self.line.len())];
             let end = memchr::memchr(b'\n', room);
             self.line.extend_from_slice(&room[..end.unwrap_or(room.len())]);
@@ -87,15 +87,16 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// Takes what has come of the line. Of one that continues the last character stays, which may not be whole.
-    fn take(&mut self, continues: bool) -> Piece {
+    /// Takes the bytes of the line so far. If the line continues, an incomplete last character
+    /// stays.
+    fn take(&mut self, continues: bool) -> LinePiece {
         let end = if continues { boundary(&self.line[..self.longest]) } else { self.line.len() };
         let rest = self.line.split_off(end);
-        Piece { bytes: std::mem::replace(&mut self.line, rest), continues }
+        LinePiece { bytes: std::mem::replace(&mut self.line, rest), continues }
     }
 }
 
-/// The length of `text` without a character of UTF-8 at its end that has been cut.
+/// The length of `text` without an incomplete UTF-8 character at its end.
 fn boundary(text: &[u8]) -> usize {
     let start = text.iter().rposition(|byte| byte & 0xC0 != 0x80).unwrap_or(text.len());
     let is_cut = |tail: &[u8]| std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
@@ -109,7 +110,7 @@ mod tests {
     async fn pieces(text: &str, longest: usize) -> Vec<(String, bool)> {
         let mut reader = LineReader::new(text.as_bytes(), longest);
         let mut pieces = Vec::new();
-        while let Some(Piece { bytes, continues }) = reader.next().await {
+        while let Some(LinePiece { bytes, continues }) = reader.next().await {
             pieces.push((String::from_utf8(bytes).unwrap(), continues));
         }
         pieces
@@ -149,9 +150,9 @@ mod tests {
         }
     }
 
-    /// The texts that are passed on of the pieces of `text`.
+    /// The pieces of `text` that are passed on.
     async fn abridged(text: &str) -> Vec<String> {
-        let (mut reader, mut abridged) = (LineReader::new(text.as_bytes(), 8), Abridged::default());
+        let (mut reader, mut abridged) = (LineReader::new(text.as_bytes(), 8), LineAbridger::default());
         let mut passed = Vec::new();
         while let Some(piece) = reader.next().await {
             passed.extend(abridged.pass(piece).map(|piece| String::from_utf8(piece.bytes).unwrap()));
@@ -160,12 +161,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_very_long_line_both_ends_are_kept_and_what_is_between_is_counted() {
+    async fn both_ends_of_a_very_long_line_are_kept_and_the_bytes_between_are_counted() {
         assert_eq!(abridged("12345678abcdefghABCDEFGH\nx").await, ["12345678", "abcdefgh", "ABCDEFGH", "x"]);
         let long = format!("12345678{}abcdefghEND\nnext\n", "-".repeat(800));
         let expected = ["12345678", "[800 bytes of this line are left out] abcdefgh", "END", "next"];
         assert_eq!(abridged(&long).await, expected);
-        // One that has no end has been cut off.
+        // A line without an end was cut off.
         let expected = ["12345678", "[800 bytes of this line are left out] abcdefgh", "E"];
         assert_eq!(abridged(&long[..long.len() - 8]).await, expected);
     }

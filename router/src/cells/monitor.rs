@@ -1,10 +1,11 @@
-//! Looks at what the cells use of memory and disk, where the bounds that the kernel holds them to are not exact: they count
-//! memory that is reserved and not that which is used, and one file but not a folder. A cell is told what it may still add
-//! to its folders, and refuses more by itself; one whose folders grow all the same is ended.
+//! The memory and disk that cells use, measured where the kernel's own bounds are not exact: those
+//! count reserved memory instead of used memory, and single files instead of folders. A cell is
+//! told what it may still add to its folders and refuses more; a cell whose folders grow
+//! nevertheless is ended.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use switchyard_protocol::{Limit, Limits};
@@ -17,88 +18,97 @@ use super::recount::Recount;
 use super::usage;
 use crate::folder::{Usage, measure};
 
-/// Twice a second: a look at an idle cell costs some 20 microseconds.
+/// Interval between two looks at memory. A look at an idle cell costs some 20 microseconds.
 const LOOKS: Duration = Duration::from_millis(500);
 
-/// Folders of so many cells are counted at once. Each holds a thread and up to 128 descriptors, and most are done within a
-/// millisecond: whoever comes after a few large ones does not wait for all of them.
+/// Number of cells whose folders are counted at once. Each count holds a thread and up to 128
+/// descriptors. Most take less than a millisecond, so a cell does not wait for all of the large
+/// ones before it.
 const WALKS: usize = 8;
 
-/// Folders are left alone for so many times as long as counting them took, and for so long, however often their cell asks.
+/// Pause between two counts of a folder, as a multiple of the time that the last one took, however
+/// often the cell asks.
 const REST: u32 = 2;
+
+/// Shortest pause between two counts of a folder.
 const LEAST_REST: Duration = Duration::from_millis(20);
 
-/// Full folders may have so many more files and bytes, for what the cell does not see itself: the blocks in which a file
-/// system keeps folders and large files' maps, and what several cells of a project write at once.
+/// Files that full folders may have beyond the limit: several cells of a project may write at once.
 const MORE_FILES: u64 = 100;
+
+/// Bytes that full folders may have beyond the limit. A cell does not see the blocks in which a
+/// file system keeps folders and the maps of large files, and several cells of a project may write
+/// at once.
 const MORE_BYTES: u64 = 1 << 20;
 
-/// With less left than a folder and a file need, folders are full.
+/// Bytes that a folder and a file need. Folders with less room than that are full.
 const LEAST_BYTES: u64 = 2 * 4096;
 
 /// The cells that have a version, by id.
 #[derive(Debug)]
 pub(super) struct Monitor {
-    cells: Mutex<HashMap<u64, Watched>>,
+    cells: Mutex<HashMap<u64, MonitoredCell>>,
     permits: Arc<Semaphore>,
-    /// A cell wants its folders counted.
-    asked: Arc<Notify>,
+    /// Notified when a cell requests a count of its folders.
+    requested: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct MonitoredCell {
     cell: Weak<Cell>,
-    /// Processor time when it was looked at last, in ticks.
+    /// The processor time at the last look, in ticks.
     time: u64,
-    disk: Disk,
+    disk: DiskState,
 }
 
 /// The state of a cell's folders.
 #[derive(Debug, Clone, Copy)]
-enum Disk {
-    /// Not counted again before this instant.
-    Counted(Option<Full>, Instant),
+enum DiskState {
+    /// Counted, and not counted again before this instant.
+    Counted(Option<FullFolders>, Instant),
     Counting,
 }
 
 /// Folders that have reached a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Full {
-    /// The least that was in them since.
+struct FullFolders {
+    /// The least usage since then.
     least: Usage,
-    /// They were full at the count before, too: the cell has been told, and had time to stop.
+    /// `true`: they were full at the count before, too, so the cell has been told and had time to
+    /// stop.
     is_known: bool,
 }
 
 /// The consequence of a count.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum DiskVerdict {
     Nothing,
     Reached,
     Exceeded,
 }
 
-struct Counted {
+/// The result of a count.
+struct DiskCount {
     id: u64,
-    full: Option<Full>,
+    full: Option<FullFolders>,
     took: Duration,
 }
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self { cells: Mutex::default(), permits: Arc::new(Semaphore::new(WALKS)), asked: Arc::default() }
+        Self { cells: Mutex::default(), permits: Arc::new(Semaphore::new(WALKS)), requested: Arc::default() }
     }
 }
 
 impl Monitor {
-    /// For a new cell.
+    /// The request state of a new cell.
     pub(super) fn recount(&self) -> Recount {
-        Recount::new(self.asked.clone())
+        Recount::new(self.requested.clone())
     }
 
     pub(super) fn add(&self, cell: &Arc<Cell>) {
-        let disk = Disk::Counted(None, Instant::now());
-        self.cells().insert(cell.id(), Watched { cell: Arc::downgrade(cell), time: 0, disk });
+        let disk = DiskState::Counted(None, Instant::now());
+        self.cells().insert(cell.id(), MonitoredCell { cell: Arc::downgrade(cell), time: 0, disk });
     }
 
     /// Runs until it is dropped.
@@ -109,7 +119,7 @@ impl Monitor {
         loop {
             tokio::select! {
                 _ = looks.tick() => self.look(&mut counts).await,
-                () = self.asked.notified() => self.count_where_due(&HashMap::new(), &mut counts),
+                () = self.requested.notified() => self.count_where_due(&HashMap::new(), &mut counts),
                 Some(counted) = counts.join_next() => {
                     // A panic is logged; that cell's folders are not counted again.
                     counted.into_iter().for_each(|counted| self.counted(&counted));
@@ -118,12 +128,12 @@ impl Monitor {
         }
     }
 
-    /// Looks at what all cells use of memory, and has the folders counted of those that have done something.
-    async fn look(&self, counts: &mut JoinSet<Counted>) {
+    /// Checks the memory of all cells, and has the folders of active cells counted.
+    async fn look(&self, counts: &mut JoinSet<DiskCount>) {
         let cells = self.living();
         let looked = spawn_blocking(move || {
             let time = |cell: &Arc<Cell>| usage::time(cell.pid());
-            // A process that is gone uses nothing; its owner reports its end.
+            // A process that is gone uses nothing. Its owner reports its end.
             let times = cells.into_iter().filter_map(|(cell, last)| Some((time(&cell).ok()?, cell, last)));
             let active = times.filter(|(time, cell, last)| {
                 let is_active = time != last;
@@ -140,49 +150,49 @@ impl Monitor {
         self.count_where_due(&active, counts);
     }
 
-    /// Has the folders counted of the cells that have asked for it, that are full, or that are `active`: by their ids, with
-    /// their processor time.
-    fn count_where_due(&self, active: &HashMap<u64, u64>, counts: &mut JoinSet<Counted>) {
+    /// Has the folders counted of cells that have requested it, that are full, or that are
+    /// `active`. `active`: the processor times of cells, by their ids.
+    fn count_where_due(&self, active: &HashMap<u64, u64>, counts: &mut JoinSet<DiskCount>) {
         let now = Instant::now();
         let mut cells = self.cells();
         let sharers = sharers(&cells);
         for watched in cells.values_mut() {
             let Some(cell) = watched.cell.upgrade() else { continue };
-            let Disk::Counted(full, due) = watched.disk else { continue };
+            let DiskState::Counted(full, due) = watched.disk else { continue };
             let (Some(data), Some(limits)) = (cell.data(), cell.limits()) else { continue };
             let time = active.get(&cell.id()).copied();
             let is_due = due <= now && (time.is_some() || full.is_some());
             if is_due || cell.recount().is_wanted() {
                 watched.time = time.unwrap_or(watched.time);
-                watched.disk = Disk::Counting;
+                watched.disk = DiskState::Counting;
                 let others = sharers.get(&data).into_iter().flatten();
                 let others = others.filter(|other| other.id() != cell.id()).cloned().collect();
-                let counting = Counting { cell, data, limits, others, due };
-                counts.spawn(counting.run(full, self.permits.clone()));
+                let counter = DiskCounter { cell, data, limits, others, due };
+                counts.spawn(counter.run(full, self.permits.clone()));
             }
         }
     }
 
-    /// The cells whose process may still run, and the processor time that each had used.
+    /// The cells whose process may still run, each with its processor time at the last look.
     fn living(&self) -> Vec<(Arc<Cell>, u64)> {
         let mut cells = self.cells();
         cells.retain(|_, watched| watched.cell.upgrade().is_some_and(|cell| !cell.has_exited()));
         cells.values().filter_map(|watched| Some((watched.cell.upgrade()?, watched.time))).collect()
     }
 
-    fn counted(&self, counted: &Counted) {
+    fn counted(&self, counted: &DiskCount) {
         if let Some(watched) = self.cells().get_mut(&counted.id) {
             let rest = LEAST_REST.max(REST * counted.took);
-            watched.disk = Disk::Counted(counted.full, Instant::now() + rest);
+            watched.disk = DiskState::Counted(counted.full, Instant::now() + rest);
             let is_wanted = watched.cell.upgrade().is_some_and(|cell| cell.recount().is_wanted());
             if is_wanted {
-                self.asked.notify_one();
+                self.requested.notify_one();
             }
         }
     }
 
-    fn cells(&self) -> MutexGuard<'_, HashMap<u64, Watched>> {
-        self.cells.lock().expect("no holder of this lock panics")
+    fn cells(&self) -> MutexGuard<'_, HashMap<u64, MonitoredCell>> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -193,8 +203,8 @@ fn check_memory(cell: &Cell) {
     }
 }
 
-/// The cells that have each `DATA_DIR`.
-fn sharers(cells: &HashMap<u64, Watched>) -> HashMap<Arc<Path>, Vec<Arc<Cell>>> {
+/// The cells that share each `DATA_DIR`.
+fn sharers(cells: &HashMap<u64, MonitoredCell>) -> HashMap<Arc<Path>, Vec<Arc<Cell>>> {
     let mut sharers: HashMap<_, Vec<_>> = HashMap::new();
     for cell in cells.values().filter_map(|watched| watched.cell.upgrade()) {
         if let Some(data) = cell.data().filter(|_| !cell.has_exited()) {
@@ -204,19 +214,19 @@ fn sharers(cells: &HashMap<u64, Watched>) -> HashMap<Arc<Path>, Vec<Arc<Cell>>> 
     sharers
 }
 
-/// A count of one cell's folders.
-struct Counting {
+/// The counter of one cell's folders.
+struct DiskCounter {
     cell: Arc<Cell>,
     data: Arc<Path>,
     limits: Limits,
     /// The cells that it shares `data` with.
     others: Vec<Arc<Cell>>,
-    /// Not before this instant.
+    /// The earliest instant of the count.
     due: Instant,
 }
 
-impl Counting {
-    async fn run(self, mut full: Option<Full>, permits: Arc<Semaphore>) -> Counted {
+impl DiskCounter {
+    async fn run(self, mut full: Option<FullFolders>, permits: Arc<Semaphore>) -> DiskCount {
         sleep_until(self.due.into()).await;
         let _permit = permits.acquire().await;
         let is_answer = self.cell.recount().begin();
@@ -227,33 +237,34 @@ impl Counting {
             let used = folders.map(|folder| folder.map(|folder| measure(&folder)).unwrap_or_default());
             (used, usage::unlinked(pid).unwrap_or(0))
         });
-        // A panic is logged, and the next count is as if this one had not been.
+        // A panic is logged, and the next count begins as if this one had not been.
         let Ok(([data, tmp, modules], unlinked)) = counted.await else {
-            return Counted { id: self.cell.id(), full, took: LOOKS };
+            return DiskCount { id: self.cell.id(), full, took: LOOKS };
         };
         let took = began.elapsed();
         let named = [data, tmp].into_iter().sum::<Usage>();
         let used = Usage { bytes: named.bytes.saturating_add(unlinked), ..named };
         match judge(&self.limits, used, &mut full) {
-            Verdict::Nothing => {}
-            Verdict::Reached => warn(&self.cell, &self.limits, used),
-            Verdict::Exceeded => self.cell.exceed(Limit::Disk),
+            DiskVerdict::Nothing => {}
+            DiskVerdict::Reached => warn(&self.cell, &self.limits, used),
+            DiskVerdict::Exceeded => self.cell.exceed(Limit::Disk),
         }
         self.cell.check_modules(modules).await;
-        // The others first: they may have been told of more, which this cell is told of now.
+        // The others come first: they may have been given more room, which this cell gets now.
         let sharers = self.others.len() as u64 + 1;
         for other in &self.others {
             let limits = other.limits().unwrap_or(self.limits);
             other.set_room(room(&limits, data, sharers), false).await;
         }
         self.cell.set_room(room(&self.limits, named, sharers), is_answer).await;
-        Counted { id: self.cell.id(), full, took }
+        DiskCount { id: self.cell.id(), full, took }
     }
 }
 
-/// The bytes and names that one of the cells that share a folder may add to it: all of them together no more than there is
-/// room for. One that needs more asks for another count. What it has no names for any more, it subtracts itself. Negative
-/// beyond a limit: what is removed is room only when there is less than that.
+/// The bytes and files that each of the cells that share a folder may add to it, so that all of
+/// them together fit into it. A cell that needs more requests another count, and subtracts open
+/// files without a name itself. Negative beyond a limit: removed files give room only once the
+/// limit is reached again.
 fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
     if named.is_too_deep {
         return (0, 0);
@@ -266,28 +277,28 @@ fn room(limits: &Limits, named: Usage, sharers: u64) -> (i64, i64) {
     (share(limits.disk, named.bytes), share(limits.disk_files, named.files))
 }
 
-/// Compares a count with the limits and with the counts before. A cell whose folders go on growing when they are full does
-/// not keep to the room that it is told.
-fn judge(limits: &Limits, used: Usage, full: &mut Option<Full>) -> Verdict {
+/// Compares a count with the limits and with the counts before. A cell whose full folders go on
+/// growing does not keep to the room that it was given.
+fn judge(limits: &Limits, used: Usage, full: &mut Option<FullFolders>) -> DiskVerdict {
     let is_full = used.bytes.saturating_add(LEAST_BYTES) > limits.disk
         || used.files >= limits.disk_files
         || used.is_too_deep;
     let Some(before) = full.filter(|_| is_full) else {
-        *full = is_full.then_some(Full { least: used, is_known: false });
-        return if is_full { Verdict::Reached } else { Verdict::Nothing };
+        *full = is_full.then_some(FullFolders { least: used, is_known: false });
+        return if is_full { DiskVerdict::Reached } else { DiskVerdict::Nothing };
     };
-    let Full { least, is_known } = before;
-    // One limit is reached while the other leaves room.
+    let FullFolders { least, is_known } = before;
+    // One limit may be reached while the other leaves room.
     if used.files > least.files.max(limits.disk_files) + MORE_FILES
         || used.is_too_deep
         || (is_known && used.bytes > least.bytes.max(limits.disk) + MORE_BYTES)
     {
-        return Verdict::Exceeded;
+        return DiskVerdict::Exceeded;
     }
     let bytes = if is_known { least.bytes.min(used.bytes) } else { used.bytes };
     let least = Usage { bytes, files: least.files.min(used.files), is_too_deep: false };
-    *full = Some(Full { least, is_known: true });
-    Verdict::Nothing
+    *full = Some(FullFolders { least, is_known: true });
+    DiskVerdict::Nothing
 }
 
 fn warn(cell: &Cell, limits: &Limits, used: Usage) {
@@ -314,8 +325,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { memory: 0, event_loop_ms: 0, workers: 0, files: 0, disk: 10 << 20, disk_files: 1000 };
 
-    /// The verdicts on counts in megabytes and files, one after the other.
-    fn verdicts(counts: &[(u64, u64)]) -> Vec<Verdict> {
+    /// The verdicts on successive counts, in megabytes and files.
+    fn verdicts(counts: &[(u64, u64)]) -> Vec<DiskVerdict> {
         let mut full = None;
         let used = |&(megabytes, files)| Usage { bytes: megabytes << 20, files, is_too_deep: false };
         counts.iter().map(used).map(|used| judge(&LIMITS, used, &mut full)).collect()
@@ -323,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_bytes_or_files_is_reported_once_until_there_is_room() {
-        use Verdict::{Nothing, Reached};
+        use DiskVerdict::{Nothing, Reached};
         for full in [(10, 10), (1, 1000)] {
             let counts = [(9, 999), full, full, full, (9, 999), full];
             let expected = [Nothing, Reached, Nothing, Nothing, Nothing, Reached];
@@ -333,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_has_reached_one_limit_may_go_on_up_to_the_other() {
-        use Verdict::{Exceeded, Nothing, Reached};
+        use DiskVerdict::{Exceeded, Nothing, Reached};
         let counts = [(1, 1000), (1, 1000), (4, 1000), (10, 1000), (12, 1000)];
         assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Nothing, Exceeded]);
         let counts = [(10, 10), (10, 10), (10, 500), (10, 1000), (10, 1101)];
@@ -352,20 +363,20 @@ mod tests {
 
     #[test]
     fn folders_that_grow_when_they_are_full_end_the_cell() {
-        use Verdict::{Exceeded, Nothing, Reached};
+        use DiskVerdict::{Exceeded, Nothing, Reached};
         assert_eq!(verdicts(&[(1, 1001), (1, 1101), (1, 1102)]), [Reached, Nothing, Exceeded]);
-        // The first two counts are of what was under way.
+        // The first two counts include what was under way.
         let counts = [(11, 1), (19, 1), (20, 1), (21, 1)];
         assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Exceeded]);
-        // Less than at first, but more than in between.
+        // Less than at first, and more than in between.
         let counts = [(30, 1), (30, 1), (15, 1), (17, 1)];
         assert_eq!(verdicts(&counts), [Reached, Nothing, Nothing, Exceeded]);
     }
 
     #[test]
-    fn what_cannot_be_counted_is_not_left_to_grow() {
+    fn folders_that_cannot_be_counted_are_not_left_to_grow() {
         let (deep, mut full) = (Usage { bytes: 1, files: 1, is_too_deep: true }, None);
-        assert_eq!(judge(&LIMITS, deep, &mut full), Verdict::Reached);
-        assert_eq!(judge(&LIMITS, deep, &mut full), Verdict::Exceeded);
+        assert_eq!(judge(&LIMITS, deep, &mut full), DiskVerdict::Reached);
+        assert_eq!(judge(&LIMITS, deep, &mut full), DiskVerdict::Exceeded);
     }
 }

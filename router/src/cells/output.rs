@@ -1,11 +1,11 @@
-//! What cells print: read on a thread of its own, the last lines kept, each line logged with project and version while its
-//! project keeps to its share of the log.
+//! The output of cells: read on a thread of its own and logged line by line, with project and
+//! version, while the project keeps to its share of the log.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use switchyard_contract::bounds;
@@ -17,30 +17,30 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::lines::{Abridged, LineReader, Piece};
-use super::throttle::{Throttle, Volume};
+use super::lines::{LineAbridger, LinePiece, LineReader};
+use super::throttle::{LogVolume, Throttle};
 use crate::version::Version;
 
-/// How often it is said what was dropped.
+/// Interval between two reports of dropped lines.
 const REPORTS: Duration = Duration::from_secs(5);
 
-/// Set when a spare is given its version.
-pub(super) type Given = Arc<OnceLock<Version>>;
+/// The version of a cell; set when a spare gets its version.
+pub(super) type AssignedVersion = Arc<OnceLock<Version>>;
 
-/// Takes what versions print. Called for each line, so it must not wait.
-pub(crate) trait Sink: Debug + Send + Sync {
-    fn line(&self, version: &Version, line: &Line<'_>);
+/// A receiver of the lines that versions print. Called for each line, so it must not block.
+pub(crate) trait OutputSink: Debug + Send + Sync {
+    fn line(&self, version: &Version, line: &OutputLine<'_>);
 }
 
 /// A line of a cell's output.
 #[derive(Debug)]
-pub(crate) struct Line<'a> {
+pub(crate) struct OutputLine<'a> {
     pub(crate) pid: u32,
-    /// `stdout` or `stderr`
+    /// `stdout` or `stderr`.
     pub(crate) stream: &'static str,
     /// The id of the request that it is about.
     pub(crate) request: Option<&'a str>,
-    /// It was too long and goes on in the next line of the same process and stream.
+    /// `true`: the line was too long and continues in the next one of the same process and stream.
     pub(crate) continues: bool,
     pub(crate) text: &'a str,
 }
@@ -48,35 +48,35 @@ pub(crate) struct Line<'a> {
 /// The thread that reads all output, and what it shares with the other threads.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// Away when it is dropped.
+    /// `None` only while it is dropped.
     runtime: Option<Runtime>,
-    shared: Arc<Shared>,
+    shared: Arc<OutputState>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    sink: Arc<dyn Sink>,
+struct OutputState {
+    sink: Arc<dyn OutputSink>,
     throttle: Mutex<Throttle>,
 }
 
-/// Whose output it is, and who takes it.
+/// The source of a stream, and the receiver of its lines.
 #[derive(Debug, Clone)]
-struct Source {
-    given: Given,
+struct OutputSource {
+    assigned: AssignedVersion,
     pid: u32,
-    shared: Arc<Shared>,
+    shared: Arc<OutputState>,
 }
 
 impl Output {
     /// Starts the thread. `limit`: bytes that a project may log in a minute.
     ///
     /// # Errors
-    /// There is no thread to be had.
-    pub(super) fn start(sink: Arc<dyn Sink>, limit: u64) -> io::Result<Self> {
+    /// The thread cannot be started.
+    pub(super) fn start(sink: Arc<dyn OutputSink>, limit: u64) -> io::Result<Self> {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("output").enable_all().build()?;
         let throttle = Mutex::new(Throttle::new(limit, std::time::Instant::now()));
-        let shared = Arc::new(Shared { sink, throttle });
+        let shared = Arc::new(OutputState { sink, throttle });
         runtime.spawn(report(shared.clone()));
         Ok(Self { runtime: Some(runtime), shared })
     }
@@ -87,14 +87,14 @@ impl Output {
         stream: OwnedFd,
         name: &'static str,
         pid: u32,
-        given: Given,
+        assigned: AssignedVersion,
     ) -> Option<JoinHandle<Vec<String>>> {
-        let source = Source { given, pid, shared: self.shared.clone() };
+        let source = OutputSource { assigned, pid, shared: self.shared.clone() };
         let read = async move {
             match Receiver::from_owned_fd(stream) {
                 Ok(stream) => log_lines(stream, name, source).await,
                 Err(error) => {
-                    tracing::error!(cell.pid = pid, "what a cell prints cannot be read: {error}");
+                    tracing::error!(cell.pid = pid, "the output of a cell cannot be read: {error}");
                     Vec::new()
                 }
             }
@@ -102,12 +102,12 @@ impl Output {
         self.runtime.as_ref().map(|runtime| runtime.spawn(read))
     }
 
-    /// What was not logged of each project.
-    pub(super) fn dropped(&self) -> Vec<(ProjectName, Volume)> {
+    /// The output of each project that was not logged.
+    pub(super) fn dropped(&self) -> Vec<(ProjectName, LogVolume)> {
         self.shared.throttle().dropped()
     }
 
-    /// The project is gone.
+    /// Forgets a project that is gone.
     pub(super) fn forget(&self, project: &ProjectName) {
         self.shared.throttle().forget(project);
     }
@@ -121,13 +121,13 @@ impl Drop for Output {
     }
 }
 
-/// Says from time to time what was not logged. Runs until it is dropped.
-async fn report(shared: Arc<Shared>) {
+/// Reports, from time to time, how much was not logged. Runs until it is dropped.
+async fn report(shared: Arc<OutputState>) {
     let mut reports = interval(REPORTS);
     loop {
         reports.tick().await;
         let dropped = shared.throttle().report();
-        for (project, Volume { lines, bytes }) in dropped {
+        for (project, LogVolume { lines, bytes }) in dropped {
             tracing::warn!(
                 project.name = %project,
                 dropped_lines = lines,
@@ -138,35 +138,38 @@ async fn report(shared: Arc<Shared>) {
     }
 }
 
+/// The id of the request that a line is about, if it is about one.
+struct LineRequest(Option<String>);
+
 /// Logs `stream` to its end and returns its last lines.
-async fn log_lines(stream: impl AsyncRead + Unpin, name: &'static str, source: Source) -> Vec<String> {
+async fn log_lines(stream: impl AsyncRead + Unpin, name: &'static str, source: OutputSource) -> Vec<String> {
     let mut reader = LineReader::new(stream, bounds::OUTPUT_LINE);
-    let mut abridged = Abridged::default();
+    let mut abridged = LineAbridger::default();
     let mut last = VecDeque::with_capacity(bounds::LAST_LINES);
-    let mut flow = Flow::new();
-    // The request of a line that goes on.
-    let mut begun: Option<Option<String>> = None;
+    let mut pace = ReadPace::new();
+    // The request of a line that continues.
+    let mut unfinished: Option<LineRequest> = None;
     while let Some(piece) = reader.next().await {
-        flow.pace(piece.bytes.len()).await;
-        for Piece { bytes, continues } in abridged.pass(piece) {
+        pace.count(piece.bytes.len()).await;
+        for LinePiece { bytes, continues } in abridged.pass(piece) {
             let printed = String::from_utf8_lossy(&bytes);
             let printed = if continues { &printed } else { printed.trim_end_matches('\r') };
-            let (request, text) = match begun.take() {
-                // A mark stands at the beginning of a line alone.
-                Some(request) => (request, printed.into()),
+            let (request, text) = match unfinished.take() {
+                // Only the beginning of a line can be a mark.
+                Some(LineRequest(request)) => (request, printed.into()),
                 None => {
                     let (mark, text) = Mark::split(printed);
                     (mark.map(|mark| mark.id().to_owned()), text)
                 }
             };
-            source.log(&Line {
+            source.log(&OutputLine {
                 pid: source.pid,
                 stream: name,
                 request: request.as_deref(),
                 continues,
                 text: &text,
             });
-            begun = continues.then_some(request);
+            unfinished = continues.then_some(LineRequest(request));
             if last.len() == bounds::LAST_LINES {
                 last.pop_front();
             }
@@ -176,17 +179,17 @@ async fn log_lines(stream: impl AsyncRead + Unpin, name: &'static str, source: S
     last.into()
 }
 
-impl Shared {
+impl OutputState {
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
-        self.throttle.lock().expect("no holder of this lock panics")
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Source {
-    fn log(&self, line: &Line<'_>) {
-        let Line { pid, stream, request, continues, text } = *line;
-        let Some(version) = self.given.get() else {
-            return tracing::warn!(cell.pid = pid, stream, "a spare cell says: {text}");
+impl OutputSource {
+    fn log(&self, line: &OutputLine<'_>) {
+        let OutputLine { pid, stream, request, continues, text } = *line;
+        let Some(version) = self.assigned.get() else {
+            return tracing::warn!(cell.pid = pid, stream, "a spare cell prints: {text}");
         };
         self.shared.sink.line(version, line);
         let now = std::time::Instant::now();
@@ -205,20 +208,20 @@ impl Source {
     }
 }
 
-/// What was read of a stream in the window under way.
-struct Flow {
+/// The amount that was read of a stream in the current window.
+struct ReadPace {
     began: Instant,
     lines: usize,
     bytes: usize,
 }
 
-impl Flow {
+impl ReadPace {
     fn new() -> Self {
         Self { began: Instant::now(), lines: 0, bytes: 0 }
     }
 
-    /// Counts a line, and waits for the next window when this one is full.
-    async fn pace(&mut self, bytes: usize) {
+    /// Counts a line. Waits for the next window first, if this one is full.
+    async fn count(&mut self, bytes: usize) {
         if self.lines >= bounds::OUTPUT_LINES || self.bytes >= bounds::OUTPUT_BYTES {
             sleep_until(self.began + bounds::OUTPUT_WINDOW).await;
         }
@@ -241,45 +244,53 @@ mod tests {
     use crate::version::Tenant;
 
     #[derive(Debug, Default)]
-    struct Taken(Mutex<Vec<String>>);
+    struct RecordingSink(Mutex<Vec<String>>);
 
-    impl Sink for Taken {
-        fn line(&self, version: &Version, line: &Line<'_>) {
-            let Line { pid, stream, request, continues, text } = line;
+    impl OutputSink for RecordingSink {
+        fn line(&self, version: &Version, line: &OutputLine<'_>) {
+            let OutputLine { pid, stream, request, continues, text } = line;
             let more = if *continues { "…" } else { "" };
             let line = format!("{} {pid} {stream} {}: {text}{more}", version.project, request.unwrap_or("-"));
             self.0.lock().unwrap().push(line);
         }
     }
 
-    fn source(given: Given) -> (Source, Arc<Taken>) {
-        let taken = Arc::new(Taken::default());
+    fn source(assigned: AssignedVersion) -> (OutputSource, Arc<RecordingSink>) {
+        let taken = Arc::new(RecordingSink::default());
         let throttle = Mutex::new(Throttle::new(1 << 20, std::time::Instant::now()));
-        (Source { given, pid: 7, shared: Arc::new(Shared { sink: taken.clone(), throttle }) }, taken)
+        (
+            OutputSource {
+                assigned,
+                pid: 7,
+                shared: Arc::new(OutputState { sink: taken.clone(), throttle }),
+            },
+            taken,
+        )
     }
 
-    fn given() -> Given {
-        let given = Given::default();
+    fn assigned() -> AssignedVersion {
+        let assigned = AssignedVersion::default();
         let blog = Tenant::first(&ProjectName::parse("blog").unwrap());
-        given.set(Version::new(&blog, Digest::from([1; 32]))).unwrap();
-        given
+        assigned.set(Version::new(&blog, Digest::from([1; 32]))).unwrap();
+        assigned
     }
 
     #[tokio::test]
     async fn what_a_version_prints_goes_to_the_sink_too() {
-        let (spare, taken) = source(Given::default());
+        let (spare, taken) = source(AssignedVersion::default());
         log_lines(b"a spare's\n".as_slice(), "stdout", spare.clone()).await;
         let input = format!("one\n{}two", Mark::parse("3f9a").unwrap());
-        let last = log_lines(input.as_bytes(), "stderr", Source { given: given(), ..spare }).await;
+        let last =
+            log_lines(input.as_bytes(), "stderr", OutputSource { assigned: assigned(), ..spare }).await;
         assert_eq!(*taken.0.lock().unwrap(), ["blog 7 stderr -: one", "blog 7 stderr 3f9a: two"]);
         assert_eq!(last, ["one", "two"]);
     }
 
     #[tokio::test]
     async fn a_line_that_is_too_long_is_marked_where_it_is_split_and_keeps_its_request() {
-        let (source, taken) = source(given());
+        let (source, taken) = source(assigned());
         let (mark, long) = (Mark::parse("3f9a").unwrap(), "x".repeat(bounds::OUTPUT_LINE));
-        // What looks like a mark in the middle of a line is a part of it.
+        // A mark in the middle of a line is part of its text.
         let input = format!("{mark}{long}{mark}y\r\nend");
         let last = log_lines(input.as_bytes(), "stdout", source).await;
         let taken = taken.0.lock().unwrap();
@@ -293,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_is_read_at_a_bounded_rate_and_to_its_end() {
         const FLOOD: usize = 3 * bounds::OUTPUT_LINES;
-        let (source, taken) = source(given());
+        let (source, taken) = source(assigned());
         let began = Instant::now();
         log_lines("x\n".repeat(FLOOD).as_bytes(), "stdout", source.clone()).await;
         assert!(began.elapsed() >= 2 * bounds::OUTPUT_WINDOW);
@@ -304,12 +315,12 @@ mod tests {
     #[tokio::test]
     async fn only_the_last_lines_are_kept() {
         let input: String = (0..100).map(|n| format!("{n}\n")).collect();
-        let lines = log_lines(input.as_bytes(), "stderr", source(Given::default()).0).await;
+        let lines = log_lines(input.as_bytes(), "stderr", source(AssignedVersion::default()).0).await;
         assert_eq!(lines.first(), Some(&(100 - bounds::LAST_LINES).to_string()));
         assert_eq!(lines.len(), bounds::LAST_LINES);
     }
 
-    /// Output of all kinds, ended by a line that is understood whatever came before it.
+    /// Output of all kinds, ended by a line that is understood after any of it.
     fn output() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             4 => prop::collection::vec(any::<u8>(), 0..200),
@@ -330,10 +341,10 @@ mod tests {
         })]
 
         #[test]
-        fn whatever_is_printed_is_bounded_and_the_next_line_is_understood(printed in output()) {
-            // A line with its note; bytes that are no UTF-8 are shown by three.
+        fn any_output_is_bounded_and_the_next_line_is_understood(printed in output()) {
+            // A line with its note. A byte that is not UTF-8 is shown by three bytes.
             const MOST: usize = 3 * bounds::OUTPUT_LINE + 64;
-            let (source, taken) = source(given());
+            let (source, taken) = source(assigned());
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let last = runtime.block_on(log_lines(printed.as_slice(), "stdout", source));
             let taken = taken.0.lock().unwrap();

@@ -1,9 +1,9 @@
-//! The spares: a few warmed cells, made anew in the background as they are used.
+//! The spares: a few warmed cells, replaced in the background as they are used.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,41 +15,42 @@ use super::monitor::Monitor;
 use super::output::Output;
 use super::probe::Prober;
 use super::process::Cell;
-use super::{Caches, DataFolders, Order, Settings, StartError, Volume};
+use super::{Budget, Caches, CellSettings, DataFolders, LaunchSpec, LogVolume, StartError};
 
-/// New spares are made once nothing is being started, so that warming one does not slow down the
-/// version that somebody waits for; but not later than this.
+/// Longest delay of a new spare. Until then it waits for versions that are being started, so that
+/// warming it does not slow them down.
 const REFILL_AT_LATEST: Duration = Duration::from_millis(500);
 
-/// ... and once the version that took a spare has been published: making a process holds up the control
-/// flow's thread for milliseconds.
+/// Pause before a new spare is made, in which the version that took the last one is published:
+/// making a process blocks the control flow's thread for milliseconds.
 const AFTER_A_START: Duration = Duration::from_millis(10);
 
-/// Between two attempts when a process cannot be made.
+/// Pause between two attempts when a process cannot be made.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// All cells of this router are made here.
+/// The maker of all cells of this router.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    settings: Arc<Settings>,
+    settings: Arc<CellSettings>,
     output: Output,
     next_id: AtomicU64,
     spares: Mutex<VecDeque<Cell>>,
     starting: AtomicUsize,
+    budget: Mutex<Budget>,
     monitor: Monitor,
     prober: Prober,
-    /// A spare was used, or a start has ended.
+    /// Notified when a spare is used, and when a start has ended.
     changed: Notify,
 }
 
 impl Cells {
-    /// Takes what a killed router left in the run folder out of the way.
+    /// Removes what a killed router has left in the run folder.
     ///
     /// # Errors
-    /// A folder or the thread that reads output cannot be made.
-    pub(crate) fn new(settings: Settings) -> Result<Arc<Self>> {
+    /// A folder, or the thread that reads output, cannot be made.
+    pub(crate) fn new(settings: CellSettings) -> Result<Arc<Self>> {
         clear(&settings)?;
-        // A user of their own goes through to what is theirs, and sees nothing else.
+        // A cell's own user passes through to its folders and cannot list any other.
         let mode = if settings.users.are_others() { 0o711 } else { 0o700 };
         folder(&settings.run_dir, mode)?;
         folder(settings.data.root(), mode)?;
@@ -58,6 +59,7 @@ impl Cells {
         let output = Output::start(settings.sink.clone(), settings.log_limit)
             .context("start the thread that reads what cells print")?;
         Ok(Arc::new(Self {
+            budget: Mutex::new(Budget::new(settings.max_cells)),
             settings: Arc::new(settings),
             output,
             next_id: AtomicU64::new(0),
@@ -69,7 +71,7 @@ impl Cells {
         }))
     }
 
-    /// Keeps the spares filled up. Runs until it is dropped.
+    /// Keeps up the number of spares. Runs until it is dropped.
     pub(crate) async fn keep_filled(self: Arc<Self>) {
         loop {
             let changed = self.changed.notified();
@@ -97,15 +99,23 @@ impl Cells {
         }
     }
 
-    /// Looks after what the cells use, and whether they can answer. Runs until it is dropped.
+    /// Watches the memory and disk that cells use, and whether they can answer. Runs until it is
+    /// dropped.
     pub(crate) async fn keep_within_limits(self: Arc<Self>) {
         tokio::join!(self.monitor.run(), self.prober.run());
     }
 
-    /// Starts `order` in a cell of its own: a spare if there is one, else a new process.
-    pub(crate) async fn start(&self, order: &Order, patience: Duration) -> Result<Arc<Cell>, StartError> {
+    /// Starts `launch` in a cell of its own: a spare if there is one, otherwise a new process.
+    ///
+    /// # Errors
+    /// The version cannot be served, or there is no process for it.
+    pub(crate) async fn start(
+        &self,
+        launch: &Arc<LaunchSpec>,
+        patience: Duration,
+    ) -> Result<Arc<Cell>, StartError> {
         self.starting.fetch_add(1, Ordering::SeqCst);
-        let _ended = Ended(self);
+        let _guard = StartGuard(self);
         let spare = {
             let mut spares = self.spares();
             std::iter::from_fn(|| spares.pop_front()).find(|spare| !spare.has_exited())
@@ -116,7 +126,7 @@ impl Cells {
         };
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
-        cell.start(order, patience).await?;
+        cell.start(launch, patience).await?;
         self.prober.add(&cell);
         Ok(cell)
     }
@@ -129,22 +139,27 @@ impl Cells {
         }
     }
 
-    /// What the projects' cells keep of compiled modules.
+    /// The budget of cells, which its users keep up to date.
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The compiled modules that the projects' cells keep.
     pub(crate) fn caches(&self) -> &Caches {
         &self.settings.caches
     }
 
-    /// What projects printed that is not in the log, because it was too much.
-    pub(crate) fn dropped_lines(&self) -> Vec<(ProjectName, Volume)> {
+    /// The output of each project that was not logged because it was too much.
+    pub(crate) fn dropped_lines(&self) -> Vec<(ProjectName, LogVolume)> {
         self.output.dropped()
     }
 
-    /// The project is gone: what is counted of it is forgotten.
+    /// Forgets the counts of a project that is gone.
     pub(crate) fn forget(&self, project: &ProjectName) {
         self.output.forget(project);
     }
 
-    /// The data of all projects.
+    /// The `DATA_DIR`s of all projects.
     pub(crate) fn data(&self) -> &DataFolders {
         &self.settings.data
     }
@@ -158,23 +173,24 @@ impl Cells {
         Cell::spawn(&self.settings, &self.output, id, self.monitor.recount()).await
     }
 
-    fn spares(&self) -> std::sync::MutexGuard<'_, VecDeque<Cell>> {
-        self.spares.lock().expect("no holder of this lock panics")
+    fn spares(&self) -> MutexGuard<'_, VecDeque<Cell>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts a start out, however it ended.
-struct Ended<'a>(&'a Cells);
+/// Ends the count of a start when it is dropped.
+struct StartGuard<'a>(&'a Cells);
 
-impl Drop for Ended<'_> {
+impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
         self.0.starting.fetch_sub(1, Ordering::SeqCst);
         self.0.changed.notify_waiters();
     }
 }
 
-/// Takes away what cells of an earlier process had: the run folder, or all in it where that is a mount of its own.
-fn clear(settings: &Settings) -> Result<()> {
+/// Removes the folders of an earlier router's cells: the run folder or, if that is a mount of its
+/// own, all folders in it.
+fn clear(settings: &CellSettings) -> Result<()> {
     let run_dir = &settings.run_dir;
     if settings.trash.discard(run_dir).is_ok() {
         return Ok(());
@@ -188,7 +204,7 @@ fn clear(settings: &Settings) -> Result<()> {
     clear().with_context(|| format!("clear {}", run_dir.display()))
 }
 
-/// One that exists already is made to have this mode too.
+/// Creates a folder with this mode. An existing one gets the mode too.
 fn folder(dir: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;

@@ -1,7 +1,8 @@
-//! The router's own question to cells that have not given a good answer for a while. The cell's
-//! glue answers it, by a server like the project's and without the project's handler: a project may
-//! answer 500 for as long as it likes, but one that has broken JavaScript under itself, so that no
-//! answer can be made any more, is given another process. Never asked on the way of a request.
+//! The router's own request to cells that have not given a good answer for a while. The cell's glue
+//! answers it, with a server like the project's but without the project's handler. A project may
+//! answer 500 for as long as it likes; a project that has broken its JavaScript engine, so that
+//! nothing can be answered any more, gets another process. Probes are never part of a client's
+//! request.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -15,44 +16,45 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Cell;
 
-/// So many answers in a row that are errors (4xx: Node's parser of requests can be broken too) or
-/// never came make a cell suspect. It is asked, and nothing else: a probe costs it as much as a
-/// request.
+/// Number of bad answers in a row that make a cell suspect: errors (4xx too, because Node's parser
+/// of requests can be broken) and answers that never came. A suspect cell is probed, which costs it
+/// as much as a request.
 const SUSPECT: u32 = 3;
 
-/// Twice a second, as for memory: a look is one number of each cell.
+/// Interval between two looks for suspect cells, as for memory: a look reads one number of each
+/// cell.
 const LOOKS: Duration = Duration::from_millis(500);
 
-/// One that answered is not asked again for so long, whatever its handler answers.
+/// Pause after an answered probe before the next one, whatever the project's handler answers.
 const REST: Duration = Duration::from_secs(5);
 
-/// So many probes in a row without an answer end a cell.
+/// Number of unanswered probes in a row that end a cell.
 const PROBES: u32 = 2;
 
-/// A cell may take as long for an answer as for its longest turn, and so much more.
+/// Time for an answer, in addition to the longest turn of the event loop that the cell may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// With what the glue looks at in each request.
-const QUESTION: &[u8] =
+/// The probe, with the headers that the glue reads in each request.
+const PROBE_REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nhost: probe\r\nx-deno-client-address: 127.0.0.1:1\r\nconnection: close\r\n\r\n";
-const ANSWER: &[u8; 12] = b"HTTP/1.1 200";
+const PROBE_ANSWER: &[u8; 12] = b"HTTP/1.1 200";
 
-/// The answers of one cell. On the path of every request: a relaxed load.
+/// The count of a cell's bad answers. Costs every request a relaxed load.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
-    /// How many in a row were errors or never came.
+pub(crate) struct AnswerTally {
+    /// The number of bad answers in a row.
     bad: AtomicU32,
-    is_asked: AtomicBool,
+    is_probed: AtomicBool,
 }
 
-/// A request that is in the cell. Dropped without an answer, for whatever reason, it counts as one
-/// that never came.
-pub(crate) struct Awaited<'a>(Option<&'a Answers>);
+/// The answer to a request that is in the cell. Dropped before it comes, it counts as one that
+/// never came.
+pub(crate) struct PendingAnswer<'a>(Option<&'a AnswerTally>);
 
-impl Answers {
-    /// Counts what becomes of a request.
-    pub(crate) fn awaited(&self) -> Awaited<'_> {
-        Awaited(Some(self))
+impl AnswerTally {
+    /// Counts the outcome of a request.
+    pub(crate) fn awaited(&self) -> PendingAnswer<'_> {
+        PendingAnswer(Some(self))
     }
 
     fn good(&self) {
@@ -66,8 +68,8 @@ impl Answers {
     }
 }
 
-impl Awaited<'_> {
-    /// The cell has answered.
+impl PendingAnswer<'_> {
+    /// Counts the answer of the cell.
     pub(crate) fn answered(mut self, status: http::StatusCode) {
         if !status.is_client_error()
             && !status.is_server_error()
@@ -77,13 +79,13 @@ impl Awaited<'_> {
         }
     }
 
-    /// The cell did not get it.
+    /// Does not count a request that the cell did not get.
     pub(crate) fn not_sent(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Awaited<'_> {
+impl Drop for PendingAnswer<'_> {
     fn drop(&mut self) {
         if let Some(answers) = self.0 {
             answers.bad.fetch_add(1, Relaxed);
@@ -91,7 +93,18 @@ impl Drop for Awaited<'_> {
     }
 }
 
-/// Asks the cells that are suspect.
+/// The reason why a probe failed.
+#[derive(Debug, thiserror::Error)]
+enum ProbeFailure {
+    #[error("answered {0:?}")]
+    Answer(String),
+    #[error("no answer: {0}")]
+    NoAnswer(std::io::Error),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+}
+
+/// The prober of suspect cells.
 #[derive(Debug, Default)]
 pub(super) struct Prober(Mutex<Vec<Weak<Cell>>>);
 
@@ -104,43 +117,44 @@ impl Prober {
     pub(super) async fn run(&self) {
         let mut looks = interval(LOOKS);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // At most one for each cell.
+        // At most one probe a cell.
         let mut probes = JoinSet::new();
         loop {
             tokio::select! {
                 _ = looks.tick() => for cell in self.suspects() {
                     probes.spawn(examine(Arc::downgrade(&cell)));
                 },
-                // A panic is logged; that cell is not asked again.
+                // A panic is logged; that cell is not probed again.
                 Some(_) = probes.join_next() => {}
             }
         }
     }
 
-    /// The cells that are to be asked now. A debugger may hold one for as long as it likes.
+    /// The cells to probe now. A debugger may stop a cell for any time, so inspectable ones are
+    /// left out.
     fn suspects(&self) -> Vec<Arc<Cell>> {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|cell| cell.upgrade().is_some_and(|cell| !cell.has_exited()));
         let suspect = |cell: &Arc<Cell>| {
             cell.answers().are_suspect()
                 && cell.inspector().is_none()
-                && !cell.answers().is_asked.swap(true, Relaxed)
+                && !cell.answers().is_probed.swap(true, Relaxed)
         };
         cells.iter().filter_map(Weak::upgrade).filter(suspect).collect()
     }
 }
 
-/// Asks a cell, ends it if it does not answer, and leaves it alone for a while if it does.
+/// Probes a cell. Ends it if it does not answer, and leaves it alone for a while if it does.
 async fn examine(cell: Weak<Cell>) {
     let mut wrong = None;
     for _ in 0..PROBES {
         let Some((probe, patience)) = cell.upgrade().map(|cell| (cell.probe(), patience(&cell))) else {
             return;
         };
-        wrong = match timeout(patience, ask(&probe)).await {
+        wrong = match timeout(patience, send_probe(&probe)).await {
             Ok(Ok(())) => None,
             Ok(Err(wrong)) => Some(wrong),
-            Err(_) => Some(format!("no answer within {} ms", patience.as_millis())),
+            Err(_) => Some(ProbeFailure::Late(patience)),
         };
         if wrong.is_none() {
             break;
@@ -148,34 +162,35 @@ async fn examine(cell: Weak<Cell>) {
         sleep(LOOKS).await;
     }
     match (wrong, cell.upgrade()) {
-        (Some(wrong), Some(cell)) => cell.end_as_unhealthy(wrong),
+        (Some(wrong), Some(cell)) => cell.end_as_unhealthy(wrong.to_string()),
         (None, Some(cell)) => cell.answers().good(),
         (_, None) => return,
     }
     sleep(REST).await;
     if let Some(cell) = cell.upgrade() {
-        cell.answers().is_asked.store(false, Relaxed);
+        cell.answers().is_probed.store(false, Relaxed);
     }
 }
 
+/// The time that a cell has to answer a probe.
 fn patience(cell: &Cell) -> Duration {
     let turn = cell.limits().map_or(0, |limits| limits.event_loop_ms);
     Duration::from_millis(turn) + PATIENCE
 }
 
-/// A cell whose probe nobody listens for has no server any more, or could not make another one: no
-/// verdict.
-async fn ask(probe: &Path) -> Result<(), String> {
+/// Sends a probe. A cell that does not listen for it has no server any more, or could not make
+/// another one: it passes.
+async fn send_probe(probe: &Path) -> Result<(), ProbeFailure> {
     let Ok(mut stream) = UnixStream::connect(probe).await else { return Ok(()) };
-    let mut answer = [0; ANSWER.len()];
+    let mut answer = [0; PROBE_ANSWER.len()];
     let exchange = async {
-        stream.write_all(QUESTION).await?;
+        stream.write_all(PROBE_REQUEST).await?;
         stream.read_exact(&mut answer).await
     };
     match exchange.await {
-        Ok(_) if answer == *ANSWER => Ok(()),
-        Ok(_) => Err(format!("answered {:?}", String::from_utf8_lossy(&answer))),
-        Err(error) => Err(format!("no answer: {error}")),
+        Ok(_) if answer == *PROBE_ANSWER => Ok(()),
+        Ok(_) => Err(ProbeFailure::Answer(String::from_utf8_lossy(&answer).into_owned())),
+        Err(error) => Err(ProbeFailure::NoAnswer(error)),
     }
 }
 
@@ -187,7 +202,7 @@ mod tests {
     use super::*;
 
     fn after(outcomes: &[Option<u16>]) -> bool {
-        let answers = Answers::default();
+        let answers = AnswerTally::default();
         for outcome in outcomes {
             let awaited = answers.awaited();
             if let Some(status) = outcome {
@@ -210,16 +225,16 @@ mod tests {
     async fn a_probe_is_answered_with_200_and_with_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ping");
-        assert_eq!(ask(&path).await, Ok(()), "nobody listens");
+        assert!(send_probe(&path).await.is_ok(), "nobody listens");
         let listener = UnixListener::bind(&path).unwrap();
         for (text, is_good) in [("HTTP/1.1 200 OK\r\n", true), ("HTTP/1.1 500 No\r\n", false), ("", false)] {
             let served = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let mut question = vec![0; QUESTION.len()];
+                let mut question = vec![0; PROBE_REQUEST.len()];
                 stream.read_exact(&mut question).await.unwrap();
                 stream.write_all(text.as_bytes()).await.unwrap();
             };
-            let (answer, ()) = tokio::join!(ask(&path), served);
+            let (answer, ()) = tokio::join!(send_probe(&path), served);
             assert_eq!(answer.is_ok(), is_good, "{answer:?}");
         }
     }

@@ -1,6 +1,8 @@
-//! One cell process, as those hold it who have it start, retire or end. Its task is in `owner`.
+//! The handle to one cell process, which starts, retires or ends it. The task that owns the process
+//! is in `owner`.
 
 mod owner;
+mod prepare;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -13,72 +15,73 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use switchyard_contract::event::Diagnostic;
-use switchyard_contract::publisher::Url;
-use switchyard_protocol::{Limit, Limits, ModuleCache, Start, ToCell};
+use switchyard_protocol::{Limit, Limits, ToCell};
 use tokio::net::UnixStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use self::owner::Owner;
 use super::cgroup::Group;
-use super::control::Messages;
+use super::control::ControlMessages;
 use super::exit::Exit;
-use super::output::{Given, Output};
-use super::probe::Answers;
+use super::output::{AssignedVersion, Output};
+use super::probe::AnswerTally;
 use super::recount::Recount;
-use super::{Folders, Order, Settings, StartError, outside};
+use super::{CellSettings, Groups, LaunchSpec, StartError};
 use crate::folder::Usage;
 use crate::project::diagnostic;
 use crate::user::User;
 
-/// The name of the socket in a cell's directory: short, as the whole path has 107 bytes.
+/// The name of the socket for requests in a cell's directory. Short, because a socket's whole path
+/// may have 107 bytes.
 const SOCKET: &str = "http";
 
-/// The name of the socket on which the cell's glue answers the router's probe: as short.
+/// The name of the socket on which the cell's glue answers the router's probe.
 const PROBE: &str = "ping";
 
-/// The name of the socket for debuggers: as short.
+/// The name of the socket for debuggers.
 const INSPECTOR: &str = "cdp";
 
 /// The name of the temporary folder in a cell's directory.
 const TMP: &str = "tmp";
 
-/// The link to the project's folder for what stays.
+/// The name of the link to the project's `DATA_DIR` in a cell's directory.
 const DATA: &str = "data";
 
-/// A cell that has not ended so long after the time for its handlers is killed. It ends itself half a
-/// second after that time; the rest is for a busy machine.
+/// Time after the end of a cell's time for its handlers at which it is killed. The cell ends itself
+/// half a second after its time; the rest is for a busy machine.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// How often an ending process is looked at.
+/// Interval between two looks at an ending process.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How far a cell is. What it said stays known when it has ended.
+/// The state of a cell. The outcome of its start stays known after its end.
 #[derive(Debug, Clone, Default)]
-struct Status {
-    outcome: Option<Outcome>,
-    /// The limit that it went over.
+struct CellStatus {
+    outcome: Option<StartOutcome>,
+    /// The limit that it exceeded.
     exceeded: Option<Limit>,
-    /// How it failed the router's probe, which ended it.
+    /// The reason why it failed the router's probe and was ended.
     unhealthy: Option<String>,
     exit: Option<Exit>,
 }
 
-/// Whether it serves, or why it never will.
+/// The outcome of a start.
 #[derive(Debug, Clone)]
-enum Outcome {
+enum StartOutcome {
     Serves,
     Failed(Diagnostic),
     Missing(Diagnostic),
 }
 
-type Log = JoinHandle<Vec<String>>;
+/// The task that reads a stream of a cell's output. It returns the last lines.
+type OutputTask = JoinHandle<Vec<String>>;
 
-/// From the handle to the owner.
+/// A message from the handle to the owner.
 enum ToOwner {
-    Say(ToCell),
+    Send(ToCell),
     Exceed(Limit),
     Unhealthy(String),
     Kill,
@@ -91,24 +94,24 @@ pub(crate) struct Cell {
     pid: u32,
     socket: PathBuf,
     tmp: PathBuf,
-    settings: Arc<Settings>,
+    settings: Arc<CellSettings>,
     group: Option<Arc<Group>>,
     limits: OnceLock<Limits>,
     data: OnceLock<Arc<Path>>,
     modules: OnceLock<Arc<Path>>,
-    answers: Answers,
-    given: Given,
+    answers: AnswerTally,
+    assigned: AssignedVersion,
     inspector: OnceLock<Inspector>,
     recount: Arc<Recount>,
     takes_urls: Arc<AtomicBool>,
     commands: mpsc::Sender<ToOwner>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<CellStatus>,
 }
 
-/// Where a debugger gets at the version in a cell.
+/// The access of debuggers to the version in a cell.
 #[derive(Debug)]
 pub(crate) struct Inspector {
-    /// Takes WebSockets that speak Chrome's DevTools protocol.
+    /// The socket that takes WebSockets of Chrome's DevTools protocol.
     pub(crate) socket: PathBuf,
     /// The `file:` URL by which V8 knows the version's entry.
     pub(crate) entry: String,
@@ -118,50 +121,36 @@ impl Cell {
     /// Starts a process that warms itself up. Must be called on a thread that lives as long as the
     /// router: the kernel ends a cell with the thread that made it (parent-death signal).
     pub(super) async fn spawn(
-        settings: &Arc<Settings>,
+        settings: &Arc<CellSettings>,
         output: &Output,
         id: u64,
         recount: Recount,
     ) -> Result<Self> {
-        let Settings { binary, run_dir, users, .. } = settings.as_ref();
-        let dir = run_dir.join(id.to_string());
+        let dir = settings.run_dir.join(id.to_string());
         let tmp = dir.join(TMP);
-        let (made, user) = ([dir.clone(), tmp.clone()], users.at_start());
+        let (made, user) = ([dir.clone(), tmp.clone()], settings.users.at_start());
         spawn_blocking(move || made.iter().try_for_each(|dir| create(dir, user))).await??;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("make a socket pair")?;
         ours.set_nonblocking(true).context("make a socket pair")?;
-        let mut command = Command::new(binary);
-        if let Some(user) = user {
-            command.uid(user.uid).gid(user.gid);
-        }
-        let mut child = command
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .current_dir(&dir)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
+        let mut child = make_process(&settings.binary, &dir, user, theirs.into())?;
         let pid = child.id().context("a child that was just started has an id")?;
         let recount = Arc::new(recount);
-        let group = settings.groups.as_ref().map(|groups| groups.enter(id, pid).map(Arc::new));
-        let group = group.transpose().context("put a cell into a control group")?;
+        let group = enter_group(settings.groups.clone(), id, pid).await?;
         let (read, write) = UnixStream::from_std(ours).context("register the socket pair")?.into_split();
-        // A start, what it is ended for, a drain, and a count of its folders.
+        // A start, a reason to end it, a drain, and a count of its folders.
         let (commands, received) = mpsc::channel(4);
-        let (status_sender, status) = watch::channel(Status::default());
-        let given = Given::default();
+        let (status_sender, status) = watch::channel(CellStatus::default());
+        let assigned = AssignedVersion::default();
         let takes_urls = Arc::new(AtomicBool::new(false));
         let stdout = child.stdout.take().context("standard output is piped")?.into_owned_fd()?;
         let stderr = child.stderr.take().context("standard error is piped")?.into_owned_fd()?;
-        let logs = [(stdout, "stdout"), (stderr, "stderr")];
-        let logs = logs.map(|(stream, name)| output.read(stream, name, pid, given.clone()));
+        let output_streams = [(stdout, "stdout"), (stderr, "stderr")];
+        let output = output_streams.map(|(stream, name)| output.read(stream, name, pid, assigned.clone()));
         let owner = Owner {
             dir: dir.clone(),
             group: group.clone(),
             trash: settings.trash.clone(),
-            logs,
+            output,
             child,
             control: write,
             commands: received,
@@ -169,7 +158,7 @@ impl Cell {
             takes_urls: takes_urls.clone(),
             status: status_sender,
         };
-        tokio::spawn(owner.run(Messages::new(read)));
+        tokio::spawn(owner.run(ControlMessages::new(read)));
         Ok(Self {
             id,
             pid,
@@ -180,8 +169,8 @@ impl Cell {
             limits: OnceLock::new(),
             data: OnceLock::new(),
             modules: OnceLock::new(),
-            answers: Answers::default(),
-            given,
+            answers: AnswerTally::default(),
+            assigned,
             inspector: OnceLock::new(),
             recount,
             takes_urls,
@@ -190,7 +179,7 @@ impl Cell {
         })
     }
 
-    /// Unique among this router's cells.
+    /// An id that is unique among this router's cells.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -199,23 +188,23 @@ impl Cell {
         self.pid
     }
 
-    /// Where it answers HTTP/1.1.
+    /// The socket on which it answers HTTP/1.1.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Returns `true` when the target of a request to it is to be the whole URL, which its handler sees.
+    /// Returns true if the target of a request has to be the whole URL, which its handler sees.
     pub(crate) fn takes_urls(&self) -> bool {
         self.takes_urls.load(Relaxed)
     }
 
-    /// Where the router's probe is answered.
+    /// The socket on which it answers the router's probe.
     pub(super) fn probe(&self) -> PathBuf {
         self.socket.with_file_name(PROBE)
     }
 
-    /// How requests have fared in it.
-    pub(crate) fn answers(&self) -> &Answers {
+    /// The count of its bad answers.
+    pub(crate) fn answers(&self) -> &AnswerTally {
         &self.answers
     }
 
@@ -223,7 +212,8 @@ impl Cell {
         self.status.borrow().exit.is_some()
     }
 
-    /// Whether the process ends within `time`. It is known before [`Cell::has_exited`], which waits for its last output.
+    /// Returns true if the process ends within `time`. This is known before [`Cell::has_exited`],
+    /// which waits for its last output.
     pub(crate) async fn ends_within(&self, time: Duration) -> bool {
         let ended = async {
             while !self.has_ended() {
@@ -242,115 +232,55 @@ impl Cell {
         self.has_exited() || !running().unwrap_or(false)
     }
 
-    /// Gives a spare its version and waits until that is served, at most for `patience`.
-    pub(super) async fn start(self: &Arc<Self>, order: &Order, patience: Duration) -> Result<(), StartError> {
-        // It asks the volume where packages are, which may be slow.
+    /// Assigns a version to a spare and waits until it serves, at most for `patience`.
+    ///
+    /// # Errors
+    /// The version cannot be served or did not serve in time, or the router could not prepare the
+    /// cell.
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        launch: &Arc<LaunchSpec>,
+        patience: Duration,
+    ) -> Result<(), StartError> {
+        // Preparing looks for packages on the volume, which may be slow.
         let prepared = spawn_blocking({
-            let (cell, order) = (self.clone(), order.clone());
-            move || cell.prepare(&order)
+            let (cell, launch) = (self.clone(), launch.clone());
+            move || cell.prepare(&launch)
         });
         let Ok(prepared) = timeout(patience, prepared).await else {
             return Err(StartError::TimedOut(patience));
         };
         let start = prepared.map_err(|error| StartError::NoProcess(error.into())).flatten()?;
-        let _ = self.given.set(order.version.clone());
+        let _ = self.assigned.set(launch.version.clone());
         let start = ToCell::Start(Box::new(start));
-        let _ = self.commands.send(ToOwner::Say(start)).await;
+        let _ = self.commands.send(ToOwner::Send(start)).await;
         let mut status = self.status.clone();
-        let settled = |status: &Status| status.outcome.is_some() || status.exit.is_some();
+        let settled = |status: &CellStatus| status.outcome.is_some() || status.exit.is_some();
         let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
             return Err(StartError::TimedOut(patience));
         };
         let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {
-            Some(Outcome::Serves) => Ok(()),
-            Some(Outcome::Failed(error)) => Err(StartError::Failed(error)),
-            Some(Outcome::Missing(error)) => Err(StartError::Missing(error)),
+            Some(StartOutcome::Serves) => Ok(()),
+            Some(StartOutcome::Failed(error)) => Err(StartError::Failed(error)),
+            Some(StartOutcome::Missing(error)) => Err(StartError::Missing(error)),
             None => Err(StartError::Failed(ended_in_load(&status.exit.unwrap_or_else(Exit::unknown)))),
         }
     }
 
-    /// Bounds the process, lets it have the project's folders, and gives what it is to be told. May take long.
-    fn prepare(&self, order: &Order) -> Result<Start, StartError> {
-        let users = &self.settings.users;
-        let user = users.of(&order.version.tenant())?;
-        let folders = self.folders_of(order, user).map_err(StartError::NoProcess)?;
-        self.bound(&order.grant.limits).map_err(StartError::NoProcess)?;
-        let mut start = order.start(&self.settings, folders, None);
-        start.identity = users.identity(user, &order.version.project, &outside(&start))?;
-        Ok(start)
-    }
-
-    /// Makes the folders of the version the cell's.
-    fn folders_of(&self, order: &Order, user: User) -> Result<Folders> {
-        let users = &self.settings.users;
-        let data = self.settings.data.of(&order.version.tenant());
-        let claim = |folder: &Path| {
-            users
-                .claim(folder, user)
-                .with_context(|| format!("give {} to user {}", folder.display(), user.uid))
-        };
-        let own = self.socket.parent().context("a socket is in a folder")?;
-        claim(&data)?;
-        let _ = self.data.set(data.as_path().into());
-        claim(own)?;
-        let share = |folder: &Path| format!("let user {} enter {}", user.uid, folder.display());
-        users.share_checkout(order.folder(), user).with_context(|| share(order.folder()))?;
-        if let Some(packages) = order.checkout.packages().as_deref().and_then(Path::parent) {
-            users.share_packages(packages, user).with_context(|| share(packages))?;
-        }
-        // The runtime was told where it will find it before the project was known.
-        std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
-        let cache = self.cache(order, user);
-        let inspect = self.let_debuggers_in(order).map(|inspector| inspector.socket.clone());
-        let (socket, probe) = (self.socket.clone(), self.probe());
-        Ok(Folders { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
-    }
-
-    fn bound(&self, limits: &Limits) -> Result<()> {
-        if let (Some(groups), Some(group)) = (&self.settings.groups, &self.group) {
-            groups.limit(group, limits).context("bound a cell's control group")?;
-        }
-        let _ = self.limits.set(*limits);
-        Ok(())
-    }
-
-    /// Where the version's compiled modules are kept. Without it they are compiled once more.
-    fn cache(&self, Order { version, grant, .. }: &Order, user: User) -> Option<ModuleCache> {
-        let cache = self.settings.caches.of(&version.tenant(), grant.cells)?;
-        match self.settings.users.claim(&cache.dir, user) {
-            Ok(()) => {
-                let _ = self.modules.set(cache.dir.as_path().into());
-                Some(cache)
-            }
-            Err(error) => {
-                tracing::warn!(project.name = %version.project, "compiled modules are not kept: {error}");
-                None
-            }
-        }
-    }
-
-    /// Where debuggers get at `order`, if they may.
-    fn let_debuggers_in(&self, order: &Order) -> Option<&Inspector> {
-        let may = self.settings.inspect.covers(order.version.project.as_str());
-        let entry = Url::from_file_path(order.checkout.dir.join(&order.entry.path)).ok().filter(|_| may)?;
-        let socket = self.socket.with_file_name(INSPECTOR);
-        Some(self.inspector.get_or_init(|| Inspector { socket, entry: entry.into() }))
-    }
-
-    /// `None`: no debugger may attach to it.
+    /// The access of debuggers. `None`: no debugger may attach to the cell.
     pub(crate) fn inspector(&self) -> Option<&Inspector> {
         self.inspector.get()
     }
 
-    /// Those of its version. None before it has one.
+    /// The limits of its version. `None`: it has no version yet.
     pub(super) fn limits(&self) -> Option<Limits> {
-        self.given.get().and_then(|_| self.limits.get().copied())
+        self.assigned.get().and_then(|_| self.limits.get().copied())
     }
 
-    /// The name of its version's project; none of a spare.
+    /// The name of its version's project. `None`: it is a spare.
     pub(super) fn project(&self) -> Option<&str> {
-        self.given.get().map(|version| version.project.as_str())
+        self.assigned.get().map(|version| version.project.as_str())
     }
 
     /// Its `TMPDIR`.
@@ -358,17 +288,19 @@ impl Cell {
         &self.tmp
     }
 
-    /// Its `DATA_DIR`, which it shares with the other cells of the project. None before it has a version.
+    /// Its `DATA_DIR`, which it shares with the other cells of the project. `None`: it has no
+    /// version yet.
     pub(super) fn data(&self) -> Option<Arc<Path>> {
         self.data.get().cloned()
     }
 
-    /// The project's folder for compiled modules, where it keeps any.
+    /// The project's folder for compiled modules, if any are kept.
     pub(super) fn modules(&self) -> Option<Arc<Path>> {
         self.modules.get().cloned()
     }
 
-    /// Ends the process when there is more in that folder than its runtime writes. What is too much is removed then.
+    /// Ends the process if the folder for compiled modules has more in it than its runtime writes,
+    /// and prunes the folder then.
     pub(super) async fn check_modules(&self, used: Usage) {
         if !self.settings.caches.is_overfull(used) {
             return;
@@ -382,7 +314,7 @@ impl Cell {
         );
         self.exceed(Limit::Disk);
         self.exited().await;
-        let Some(tenant) = self.given.get().map(|version| version.tenant()) else { return };
+        let Some(tenant) = self.assigned.get().map(|version| version.tenant()) else { return };
         let settings = self.settings.clone();
         let pruned = spawn_blocking(move || settings.caches.prune(&tenant)).await;
         // A panic in it is logged.
@@ -391,30 +323,33 @@ impl Cell {
         }
     }
 
-    /// What it has asked for.
+    /// Its request for a count of its folders.
     pub(super) fn recount(&self) -> &Recount {
         &self.recount
     }
 
-    /// Tells it what it may add to its folders, as counted because it asked or without that.
+    /// Sends it the bytes and files that it may add to its folders. `is_answer`: it has requested
+    /// the count.
     pub(super) async fn set_room(&self, (bytes, files): (i64, i64), is_answer: bool) {
-        let _ = self.commands.send(ToOwner::Say(ToCell::DiskSpace { bytes, files, is_answer })).await;
+        let _ = self.commands.send(ToOwner::Send(ToCell::DiskSpace { bytes, files, is_answer })).await;
     }
 
-    /// Ends the process for going over `limit`.
+    /// Ends the process because it has exceeded `limit`.
     pub(super) fn exceed(&self, limit: Limit) {
-        // A queue that is full has its end in it already.
+        // A full queue has a message in it already that ends the cell.
         let _ = self.commands.try_send(ToOwner::Exceed(limit));
     }
 
-    /// Ends the process because no answer can be made in it any more: the router's probe got none, for this reason.
+    /// Ends the process because it cannot answer any more: it failed the router's probe, for this
+    /// reason.
     pub(super) fn end_as_unhealthy(&self, why: String) {
         tracing::warn!(
             project.name = self.project(),
             cell.pid = self.pid(),
-            "a cell is ended: its last answers were errors or never came, and it does not answer the router's probe: {why}"
+            "a cell is ended: its last answers were errors or never came, and it does not answer the router's \
+             probe: {why}"
         );
-        // A queue that is full has its end in it already.
+        // A full queue has a message in it already that ends the cell.
         let _ = self.commands.try_send(ToOwner::Unhealthy(why));
     }
 
@@ -427,12 +362,12 @@ impl Cell {
         }
     }
 
-    /// Ends the process as SIGTERM ends a program: the project's handlers run first, and what they
-    /// begin is waited for, at most for `within`.
+    /// Ends the process as SIGTERM ends a program: the project's handlers run first, and the work
+    /// that they begin is awaited, at most for `within`.
     pub(crate) async fn retire(&self, within: Duration) -> Exit {
         let ended = async {
             let milliseconds = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-            let _ = self.commands.send(ToOwner::Say(ToCell::Drain { within_ms: milliseconds })).await;
+            let _ = self.commands.send(ToOwner::Send(ToCell::Drain { within_ms: milliseconds })).await;
             self.exited().await
         };
         match timeout(within.saturating_add(OVERDUE), ended).await {
@@ -448,7 +383,31 @@ impl Cell {
     }
 }
 
-/// Makes a folder that nobody else may enter, if it is not there.
+/// Starts a cell's process in `dir`, with `control` as its standard input.
+fn make_process(binary: &Path, dir: &Path, user: Option<User>, control: OwnedFd) -> Result<Child> {
+    let mut command = Command::new(binary);
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+        .env_clear()
+        .stdin(Stdio::from(control))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .current_dir(dir)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("start {}", binary.display()))
+}
+
+/// Puts a process into a control group of its own, if there are control groups.
+async fn enter_group(groups: Option<Groups>, id: u64, process: u32) -> Result<Option<Arc<Group>>> {
+    let Some(groups) = groups else { return Ok(None) };
+    let entered = spawn_blocking(move || groups.enter(id, process)).await?;
+    Ok(Some(Arc::new(entered.context("put a cell into a control group")?)))
+}
+
+/// Creates a folder that no other user may enter, if it does not exist.
 fn create(dir: &Path, user: Option<User>) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("create {}", dir.display()))?;

@@ -1,15 +1,16 @@
-//! Requests of cells for a count of their folders.
+//! The requests of cells for a count of their folders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-/// One cell's request, shared by its owner, which hears it, and the monitor, which counts.
+/// The request of one cell, shared by the cell's owner, which receives it, and the monitor, which
+/// counts.
 #[derive(Debug)]
 pub(super) struct Recount {
     is_wanted: AtomicBool,
-    /// The monitor's, for all cells.
+    /// Wakes the monitor, which all cells share.
     wake: Arc<Notify>,
 }
 
@@ -18,7 +19,7 @@ impl Recount {
         Self { is_wanted: AtomicBool::new(false), wake }
     }
 
-    /// Returns false when there is a request already that no count has begun for.
+    /// Requests a count. Returns false if there is a request already for which no count has begun.
     pub(super) fn ask(&self) -> bool {
         let is_new = !self.is_wanted.swap(true, SeqCst);
         if is_new {
@@ -31,7 +32,7 @@ impl Recount {
         self.is_wanted.load(SeqCst)
     }
 
-    /// A count begins. Returns whether there was a request for it.
+    /// Notes that a count begins. Returns true if it was requested.
     pub(super) fn begin(&self) -> bool {
         self.is_wanted.swap(false, SeqCst)
     }

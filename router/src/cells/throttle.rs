@@ -1,31 +1,31 @@
-//! The share of the router's log that a project may fill. Pure: time is passed in.
+//! The share of the router's log that a project may fill. Pure: the time is passed in.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use switchyard_contract::project::ProjectName;
 
-/// All projects together may log as much as this many that log as much as one may.
+/// The limit of all projects together, in limits of one project.
 const SHARES: u64 = 8;
 
-/// The last part of what all may log is for those that have logged little: a quarter. A few that print without pause leave it
-/// to the others.
+/// The part of the common limit that is reserved for projects that have logged little: a quarter. A
+/// few projects that print without pause leave it to the others.
 const RESERVE: u64 = 4;
 
-/// What a record has besides its text: time, level, project, version, process, stream.
+/// Bytes of a record besides its text: time, level, project, version, process, stream.
 const RECORD: u64 = 256;
 
-/// Lines and their bytes.
+/// A number of lines, and of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Volume {
+pub(crate) struct LogVolume {
     pub(crate) lines: u64,
     pub(crate) bytes: u64,
 }
 
-/// Decides of each line whether it is logged.
+/// The decision whether a line is logged.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    /// Bytes that one project may log in a minute, and at once after a quiet one.
+    /// Bytes that one project may log in a minute, or at once after a quiet minute.
     limit: u64,
     all: Bucket,
     projects: HashMap<ProjectName, Share>,
@@ -34,12 +34,13 @@ pub(super) struct Throttle {
 #[derive(Debug)]
 struct Share {
     bucket: Bucket,
-    /// Since the project is known, and what of it was reported.
-    dropped: Volume,
-    reported: Volume,
+    /// The output that was dropped since the project is known, and the part of it that was
+    /// reported.
+    dropped: LogVolume,
+    reported: LogVolume,
 }
 
-/// Fills up within a minute.
+/// A token bucket that fills up within a minute.
 #[derive(Debug)]
 struct Bucket {
     capacity: u64,
@@ -52,11 +53,11 @@ impl Throttle {
         Self { limit, all: Bucket::new(limit.saturating_mul(SHARES), now), projects: HashMap::new() }
     }
 
-    /// Whether a line of so many bytes is logged.
+    /// Returns true if a line of `bytes` bytes may be logged.
     pub(super) fn admits(&mut self, project: &ProjectName, bytes: usize, now: Instant) -> bool {
         if !self.projects.contains_key(project) {
             let bucket = Bucket::new(self.limit, now);
-            let share = Share { bucket, dropped: Volume::default(), reported: Volume::default() };
+            let share = Share { bucket, dropped: LogVolume::default(), reported: LogVolume::default() };
             self.projects.insert(project.clone(), share);
         }
         let Some(share) = self.projects.get_mut(project) else { return false };
@@ -66,7 +67,8 @@ impl Throttle {
         let reserve = if own > share.bucket.capacity / 2 { 0 } else { self.all.capacity / RESERVE };
         let admits = own >= cost && all >= cost + reserve;
         if own >= cost {
-            // Also for what others leave no room for: a project is not quiet because it is not logged.
+            // Counted even if others leave no room: a project is not quiet because it is not
+            // logged.
             share.bucket.level -= cost;
         }
         if admits {
@@ -78,25 +80,25 @@ impl Throttle {
         admits
     }
 
-    /// What was dropped of each project since it was reported last.
-    pub(super) fn report(&mut self) -> Vec<(ProjectName, Volume)> {
+    /// The output of each project that was dropped since the last report.
+    pub(super) fn report(&mut self) -> Vec<(ProjectName, LogVolume)> {
         let shares = self.projects.iter_mut().filter(|(_, share)| share.dropped != share.reported);
         let news = shares.map(|(project, share)| {
-            let Volume { lines, bytes } = share.reported;
+            let LogVolume { lines, bytes } = share.reported;
             share.reported = share.dropped;
-            let since = Volume { lines: share.dropped.lines - lines, bytes: share.dropped.bytes - bytes };
+            let since = LogVolume { lines: share.dropped.lines - lines, bytes: share.dropped.bytes - bytes };
             (project.clone(), since)
         });
         news.collect()
     }
 
-    /// What was dropped of each project, if anything was.
-    pub(super) fn dropped(&self) -> Vec<(ProjectName, Volume)> {
+    /// The output of each project that was dropped.
+    pub(super) fn dropped(&self) -> Vec<(ProjectName, LogVolume)> {
         let shares = self.projects.iter().filter(|(_, share)| share.dropped.lines > 0);
         shares.map(|(project, share)| (project.clone(), share.dropped)).collect()
     }
 
-    /// The project is gone.
+    /// Forgets a project that is gone.
     pub(super) fn forget(&mut self, project: &ProjectName) {
         self.projects.remove(project);
     }
@@ -107,7 +109,7 @@ impl Bucket {
         Self { capacity, level: capacity, filled: now }
     }
 
-    /// Returns what is in it.
+    /// Adds the bytes since the last call and returns the level.
     fn fill(&mut self, now: Instant) -> u64 {
         let micros = now.saturating_duration_since(self.filled).as_micros();
         let more = u64::try_from(u128::from(self.capacity) * micros / 60_000_000).unwrap_or(u64::MAX);
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
 
     const LIMIT: u64 = 60_000;
-    /// With what a record has besides, 1000.
+    /// 1000 bytes together with the rest of the record.
     const LINE: usize = 744;
 
     struct Scene {
@@ -140,7 +142,7 @@ mod tests {
             Self { throttle: Throttle::new(LIMIT, now), now }
         }
 
-        /// How many lines of so many are admitted.
+        /// The number of lines that are admitted of `lines`.
         fn print(&mut self, project: &str, lines: usize) -> usize {
             let project = ProjectName::parse(project).unwrap();
             (0..lines).filter(|_| self.throttle.admits(&project, LINE, self.now)).count()
@@ -168,7 +170,7 @@ mod tests {
         scene.print("quiet", 1);
         scene.print("a", 70);
         let project = ProjectName::parse("a").unwrap();
-        let dropped = |lines| vec![(project.clone(), Volume { lines, bytes: lines * LINE as u64 })];
+        let dropped = |lines| vec![(project.clone(), LogVolume { lines, bytes: lines * LINE as u64 })];
         assert_eq!(scene.throttle.report(), dropped(10));
         assert_eq!(scene.throttle.report(), []);
         scene.print("a", 5);

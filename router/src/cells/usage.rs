@@ -1,4 +1,4 @@
-//! What a process has taken so far, as the kernel counts it.
+//! The memory, processor time and disk space of a process, as the kernel counts them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -6,29 +6,30 @@ use std::io;
 
 use rustix::fs::{AtFlags, FileType, statat};
 
-/// Bytes of memory that the process has to itself, and of files in memory.
+/// The bytes of memory that belong to the process alone, including its files in memory.
 pub(super) fn memory(process: u32) -> io::Result<u64> {
     let status = read(process, "status")?;
     Ok(kilobytes(&status, "RssAnon:") + kilobytes(&status, "RssShmem:") + kilobytes(&status, "VmSwap:"))
 }
 
-/// Processor time so far, in ticks of a hundredth of a second.
+/// The processor time so far, in ticks of a hundredth of a second.
 pub(super) fn time(process: u32) -> io::Result<u64> {
     let stat = read(process, "stat")?;
-    // The name before it is the process's own to choose.
+    // The process chooses its name, which comes before.
     let after = stat.rsplit(')').next().unwrap_or_default();
     Ok(after.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
 }
 
-/// Bytes on the disk of files that the process holds open and that have no name: no folder shows them.
+/// The bytes on the disk of open files without a name, which no folder lists.
 ///
 /// # Errors
-/// The router may not look: that takes root's right to, or a process of its own user that is not protected, as cells are.
+/// The router lacks the right to look. It needs root's, or a process of its own user that is not
+/// protected as cells are.
 pub(super) fn unlinked(process: u32) -> io::Result<u64> {
     let folder = File::open(format!("/proc/{process}/fd"))?;
     let mut files = HashMap::new();
     for entry in std::fs::read_dir(format!("/proc/{process}/fd"))? {
-        // It may be closed by now.
+        // The file may be closed by now.
         let Ok(status) = statat(&folder, entry?.file_name(), AtFlags::empty()) else { continue };
         if status.st_nlink == 0 && FileType::from_raw_mode(status.st_mode) == FileType::RegularFile {
             files.insert((status.st_dev, status.st_ino), status.st_blocks);
@@ -41,7 +42,7 @@ fn read(process: u32, file: &str) -> io::Result<String> {
     std::fs::read_to_string(format!("/proc/{process}/{file}"))
 }
 
-/// What `status` says of `field`, in bytes; 0 where it says nothing.
+/// The value of `field` in `status`, in bytes. 0 if there is none.
 fn kilobytes(status: &str, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
     line.split_ascii_whitespace()
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_process_is_seen_to_use_memory_and_time() {
-        // Holds what may be its last line.
+        // tail keeps its last line in memory.
         let mut tail = Command::new("tail").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let line = vec![b'x'; 64 << 20];
         tail.stdin.as_ref().unwrap().write_all(&line).unwrap();

@@ -10,7 +10,7 @@ use switchyard_edge::upstream::BadAnswer;
 use super::lease::{CellLease, SiteLease};
 use super::problem::RequestProblem;
 use crate::drain::NOTICED_WITHIN;
-use crate::live::{Command, Commands, Entry, Live, Process, Running, Serving};
+use crate::live::{CellSet, CellState, Command, Commands, Live, ProjectEntry, RunningCell};
 
 /// Attempts to enter the files of a live version, each of which another version may replace
 /// meanwhile.
@@ -30,7 +30,7 @@ impl Entrance {
 
     /// Returns the project that a request is for, and the length of the path's prefix that leads to
     /// it, in bytes.
-    pub(super) fn find(&self, host: &str, path: &str) -> Option<(Arc<Entry>, usize)> {
+    pub(super) fn find(&self, host: &str, path: &str) -> Option<(Arc<ProjectEntry>, usize)> {
         let table = self.live.load();
         table.find(host, path).map(|(entry, prefix)| (entry.clone(), prefix.len()))
     }
@@ -39,7 +39,7 @@ impl Entrance {
     ///
     /// # Errors
     /// The project was removed.
-    pub(super) fn current(&self, entry: &Entry) -> Result<Arc<Entry>, RequestProblem> {
+    pub(super) fn current(&self, entry: &ProjectEntry) -> Result<Arc<ProjectEntry>, RequestProblem> {
         self.live.load().get(entry.project.as_str()).cloned().ok_or(RequestProblem::UnknownProject)
     }
 
@@ -47,7 +47,7 @@ impl Entrance {
     ///
     /// # Errors
     /// The project was removed, or is replaced again and again.
-    pub(super) fn site(&self, entry: &Arc<Entry>) -> Result<Option<SiteLease>, RequestProblem> {
+    pub(super) fn site(&self, entry: &Arc<ProjectEntry>) -> Result<Option<SiteLease>, RequestProblem> {
         let mut entry = entry.clone();
         for _ in 0..MAX_ATTEMPTS {
             match SiteLease::enter(&entry) {
@@ -61,17 +61,17 @@ impl Entrance {
     }
 
     /// Returns true if the project has become a static site, which has no cells.
-    pub(super) fn is_static(&self, entry: &Entry) -> bool {
+    pub(super) fn is_static(&self, entry: &ProjectEntry) -> bool {
         let current = self.current(entry).ok();
         let live = current.as_ref().and_then(|current| current.live.as_ref());
-        live.is_some_and(|live| matches!(live.process, Process::Needless))
+        live.is_some_and(|live| matches!(live.process, CellState::NotNeeded))
     }
 
     /// Enters a cell of the live version, which is started if it is stopped.
     ///
     /// # Errors
     /// The project has no version that can be entered, or not soon enough.
-    pub(super) async fn cell(&self, entry: &Arc<Entry>) -> Result<CellLease, RequestProblem> {
+    pub(super) async fn cell(&self, entry: &Arc<ProjectEntry>) -> Result<CellLease, RequestProblem> {
         match lease(entry, None) {
             Some(lease) => Ok(lease),
             // Boxed, to keep rare ways out of every request's future.
@@ -92,7 +92,7 @@ impl Entrance {
     /// Waits for a cell that can be entered. `refused` is a cell that takes no connection.
     async fn wait(
         &self,
-        mut entry: Arc<Entry>,
+        mut entry: Arc<ProjectEntry>,
         refused: Option<CellLease>,
     ) -> Result<CellLease, RequestProblem> {
         let mut changed = self.live.subscribe();
@@ -107,9 +107,9 @@ impl Entrance {
                     RequestProblem::NotReady
                 });
             };
-            wake_sent &= matches!(live.process, Process::Idle);
+            wake_sent &= matches!(live.process, CellState::Idle);
             let change = match &live.process {
-                Process::Running(serving) => {
+                CellState::Running(serving) => {
                     let refused = refused.as_ref().filter(|refused| serving.has(&refused.running));
                     if let Some(lease) = lease(&entry, refused.map(|refused| &refused.running)) {
                         return Ok(lease);
@@ -124,21 +124,21 @@ impl Entrance {
                         None => timeout(doubt(serving), changed.changed()).await.unwrap_or(Ok(())),
                     }
                 }
-                Process::Idle => {
+                CellState::Idle => {
                     if !std::mem::replace(&mut wake_sent, true) {
                         // The control flow is gone only when the router stops.
                         let _ = self.commands.send(Command::Wake(live.version.clone())).await;
                     }
                     changed.changed().await
                 }
-                Process::Restarting => {
+                CellState::Restarting => {
                     let deadline = || Instant::now() + entry.limits.queue_timeout;
                     let by = *restarted_by.get_or_insert_with(deadline);
                     timeout_at(by, changed.changed()).await.map_err(|_| RequestProblem::Restarting)?
                 }
-                Process::Stopped => return Err(RequestProblem::Stopped),
+                CellState::Stopped => return Err(RequestProblem::Stopped),
                 // The caller looks for a file: see `is_static`.
-                Process::Needless => return Err(RequestProblem::Restarting),
+                CellState::NotNeeded => return Err(RequestProblem::Restarting),
             };
             change.map_err(|_| RequestProblem::CellDied)?;
         }
@@ -147,12 +147,12 @@ impl Entrance {
 
 /// Returns how long all cells are in doubt. If none is, the version was replaced after the look at
 /// the table.
-fn doubt(serving: &Serving) -> std::time::Duration {
+fn doubt(serving: &CellSet) -> std::time::Duration {
     serving.doubt(Instant::now().into_std()).unwrap_or_default()
 }
 
 /// Enters a cell of the live version that takes requests, and is not `except`.
-fn lease(entry: &Arc<Entry>, except: Option<&Arc<Running>>) -> Option<CellLease> {
+fn lease(entry: &Arc<ProjectEntry>, except: Option<&Arc<RunningCell>>) -> Option<CellLease> {
     let running = entry.serving()?.choose(except)?;
     let guard = running.in_flight.enter()?;
     running.touch();

@@ -25,7 +25,7 @@ use super::enter::Entrance;
 use super::lease::CellLease;
 use super::problem::{Audience, RequestProblem};
 use super::site;
-use crate::live::{Commands, Entry, Live};
+use crate::live::{Commands, Live, ProjectEntry};
 use crate::slots::Slot;
 
 /// Attempts to send a request that no cell got: a cell dies, another one is started, and that might
@@ -43,7 +43,7 @@ pub(super) struct RequestHandler {
 
 /// The destination of a request.
 struct Destination {
-    entry: Arc<Entry>,
+    entry: Arc<ProjectEntry>,
     host: Host,
     /// The length of the path's prefix that leads to the project, in bytes.
     prefix: usize,
@@ -53,7 +53,7 @@ struct Destination {
 struct Rejection {
     problem: RequestProblem,
     /// The project, if it is known.
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<ProjectEntry>>,
 }
 
 impl From<RequestProblem> for Rejection {
@@ -157,7 +157,7 @@ impl RequestHandler {
     fn problem(
         &self,
         problem: RequestProblem,
-        entry: Option<&Entry>,
+        entry: Option<&ProjectEntry>,
         headers: &HeaderMap,
         cors: Option<Cors>,
     ) -> Response<Body> {
@@ -179,7 +179,7 @@ impl RequestHandler {
 
     /// Takes one of the project's slots for requests in flight, after a wait if none is free. The
     /// request's time limit begins after it.
-    async fn slot(&self, entry: &Entry) -> Result<Slot, RequestProblem> {
+    async fn slot(&self, entry: &ProjectEntry) -> Result<Slot, RequestProblem> {
         if let Some(slot) = entry.slots.enter() {
             return Ok(slot);
         }
@@ -207,7 +207,7 @@ impl RequestHandler {
         let headers = request.headers_mut();
         forwarded::drop_hop_by_hop(headers);
         forwarded::set_forwarded(headers, caller.client(), host.authority(), &prefix);
-        if entry.names_connecting_ip {
+        if entry.names_connecting_ip() {
             forwarded::set_connecting_ip(headers);
         }
         self.ids.set(headers);
@@ -310,7 +310,7 @@ impl RequestHandler {
     /// answer.
     async fn send_file(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<ProjectEntry>,
         request: &Request<Upload>,
         websocket: bool,
         prefix: &str,
@@ -330,7 +330,7 @@ impl RequestHandler {
 /// that. Returns what was taken off. The request's target is in origin form then.
 fn strip_prefix(
     request: &mut Request<Upload>,
-    entry: &Entry,
+    entry: &ProjectEntry,
     length: usize,
 ) -> Result<String, RequestProblem> {
     let bad_path = RequestProblem::BadRequest("the path is not understood");

@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 
 use super::problem::RequestProblem;
 use crate::drain::Guard;
-use crate::live::{Entry, LiveSite, Running};
+use crate::live::{LiveSite, ProjectEntry, RunningCell};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
 
@@ -25,17 +25,17 @@ const ENDS_WITHIN: Duration = Duration::from_millis(250);
 /// A request in a cell. Dropped when the last byte of the response is out, or its tunnel is closed.
 #[derive(Debug)]
 pub(super) struct CellLease {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<ProjectEntry>,
     /// The version that the cell runs, as a header value.
     pub(super) version: HeaderValue,
-    pub(super) running: Arc<Running>,
+    pub(super) running: Arc<RunningCell>,
     pub(super) guard: Guard,
 }
 
 /// A response with a file. Dropped when its last byte is out.
 #[derive(Debug)]
 pub(super) struct SiteLease {
-    entry: Arc<Entry>,
+    entry: Arc<ProjectEntry>,
     version: HeaderValue,
     pub(super) site: Arc<LiveSite>,
     _guard: Guard,
@@ -44,7 +44,7 @@ pub(super) struct SiteLease {
 impl SiteLease {
     /// Enters the files of the live version. Returns `None` if it has none, or takes no more
     /// requests.
-    pub(super) fn enter(entry: &Arc<Entry>) -> Option<Self> {
+    pub(super) fn enter(entry: &Arc<ProjectEntry>) -> Option<Self> {
         let live = entry.live.as_ref()?;
         let site = live.site.clone()?;
         let guard = site.in_flight.enter()?;
@@ -70,7 +70,7 @@ impl SiteLease {
 }
 
 /// Sets the headers that name the version of a response.
-fn mark(entry: &Entry, version: &HeaderValue, headers: &mut HeaderMap) {
+fn mark(entry: &ProjectEntry, version: &HeaderValue, headers: &mut HeaderMap) {
     headers.insert(VERSION, version.clone());
     match &entry.failed {
         Some(failed) => headers.insert(STALE, failed.header.clone()),
@@ -126,7 +126,7 @@ impl CellLease {
 }
 
 /// Counts and logs an invalid response.
-fn report(entry: &Entry, version: &HeaderValue, bad: BadAnswer) -> RequestProblem {
+fn report(entry: &ProjectEntry, version: &HeaderValue, bad: BadAnswer) -> RequestProblem {
     let problem = RequestProblem::BadAnswer(bad);
     if let Some(count) = entry.requests.bad_answer() {
         let version = version.to_str().unwrap_or_default();

@@ -186,7 +186,7 @@ async fn send<B>(
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     let choose = move |size| requested.map_or(Range::All, |range| range.of(size));
-    let opened = FilePieces::open(Arc::from(site.place(&variant.file)), is_head, choose).await;
+    let opened = FilePieces::open(Arc::from(site.path_of(&variant.file)), is_head, choose).await;
     let opened = opened.map_err(|error| lease.unreadable(&variant.file, &error))?;
     headers.insert(CONTENT_TYPE, kind(file));
     let (status, length) = match &opened.range {

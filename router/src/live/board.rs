@@ -1,9 +1,9 @@
-//! What the control flow tells of each project to whoever asks: the admin listener.
+//! The status of every project: written by the control flow, read by the admin listener.
 
 mod revisions;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use switchyard_contract::admin::{Draining, ProjectState, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
@@ -16,34 +16,43 @@ use crate::version::Version;
 
 /// The state of every project, written by the control flow, read at `GET /projects`.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
-    projects: Mutex<Revisions<Arc<Shown>>>,
+pub(crate) struct StatusBoard {
+    projects: Mutex<Revisions<Arc<ProjectStatus>>>,
     ready: AtomicBool,
     stopping: AtomicBool,
     gaps: OnceLock<Gaps>,
 }
 
-/// One project, and where its requests are counted: those counts are taken when somebody asks.
+/// The status of a project, and the counters of its requests, which are read on demand.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct ProjectStatus {
     pub(crate) status: Status,
     pub(crate) in_flight: Counters,
     pub(crate) slots: Option<Arc<Slots>>,
     pub(crate) draining: Vec<(Version, Counters)>,
 }
 
-/// What has changed since a revision, or all there is.
+/// The statuses that have changed since a revision, or all of them.
 #[derive(Debug)]
-pub(crate) struct Changed {
-    /// The revision that it leads to.
+pub(crate) struct BoardChanges {
+    /// The revision that these changes lead to.
     pub(crate) revision: u64,
-    /// The one that it leads on from; `None` when it is all there is.
+    /// The revision that they follow. `None`: all statuses are listed.
     pub(crate) since: Option<u64>,
     pub(crate) projects: Vec<Status>,
     pub(crate) removed: Vec<String>,
 }
 
-/// Of the requests in a version: one for each of its cells.
+/// The reason why the router should get no requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotReady {
+    #[error("the router is stopping")]
+    Stopping,
+    #[error("the scan at start is not done")]
+    Starting,
+}
+
+/// The counters of the requests in a version, one for each of its cells.
 pub(crate) type Counters = Vec<Arc<InFlight>>;
 
 impl From<&Version> for VersionName {
@@ -52,8 +61,8 @@ impl From<&Version> for VersionName {
     }
 }
 
-impl Board {
-    pub(crate) fn put(&self, shown: Shown) {
+impl StatusBoard {
+    pub(crate) fn put(&self, shown: ProjectStatus) {
         let name = shown.status.name.clone();
         self.lock().put(&name, Arc::new(shown), |one, other| one.is_same(other));
     }
@@ -62,16 +71,15 @@ impl Board {
         self.lock().remove(name);
     }
 
-    /// What has changed after the revision `since`; all projects where that is not known, or none
-    /// is named.
-    pub(crate) fn changed(&self, since: Option<u64>) -> Changed {
+    /// The changes after the revision `since`. All projects, if that revision is unknown or `None`.
+    pub(crate) fn changed(&self, since: Option<u64>) -> BoardChanges {
         let (revision, since, projects, removed) = self.shown_since(since);
-        // The control flow does not wait for so many to be counted.
+        // Counted without the lock, so that the control flow does not wait for it.
         let projects = projects.iter().map(|shown| shown.counted()).collect();
-        Changed { revision, since, projects, removed }
+        BoardChanges { revision, since, projects, removed }
     }
 
-    fn shown_since(&self, since: Option<u64>) -> (u64, Option<u64>, Vec<Arc<Shown>>, Vec<String>) {
+    fn shown_since(&self, since: Option<u64>) -> (u64, Option<u64>, Vec<Arc<ProjectStatus>>, Vec<String>) {
         let projects = self.lock();
         let revision = projects.last();
         match since.and_then(|since| projects.since(since)) {
@@ -87,14 +95,15 @@ impl Board {
         shown.map(|shown| shown.counted())
     }
 
-    /// Whether requests may come, or why they should not.
-    pub(crate) fn ready(&self) -> Result<(), &'static str> {
+    /// # Errors
+    /// The router should get no requests, for the reason that is returned.
+    pub(crate) fn ready(&self) -> Result<(), NotReady> {
         if self.stopping.load(Ordering::Acquire) {
-            Err("the router is stopping")
+            Err(NotReady::Stopping)
         } else if self.ready.load(Ordering::Acquire) {
             Ok(())
         } else {
-            Err("the scan at start is not done")
+            Err(NotReady::Starting)
         }
     }
 
@@ -115,13 +124,13 @@ impl Board {
         self.ready.store(true, Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Revisions<Arc<Shown>>> {
-        self.projects.lock().expect("no holder of this lock panics")
+    fn lock(&self) -> MutexGuard<'_, Revisions<Arc<ProjectStatus>>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shown {
-    /// A folder that can be no project.
+impl ProjectStatus {
+    /// The status of a folder whose name is not a valid project name.
     pub(crate) fn invalid(name: &str, error: Diagnostic) -> Self {
         let status = Status {
             name: name.to_owned(),
@@ -132,13 +141,13 @@ impl Shown {
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }
 
-    /// Whether it shows the same, but for the counts.
+    /// Returns true if both are the same except for the counts.
     fn is_same(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.draining.iter(), other.draining.iter());
         self.status == other.status && ours.map(|(version, _)| version).eq(theirs.map(|(version, _)| version))
     }
 
-    /// With the in-flight counts of this moment.
+    /// The status with the counts of this moment.
     fn counted(&self) -> Status {
         let count = |counters: &Counters| counters.iter().map(|counter| counter.count()).sum();
         let draining = self

@@ -1,5 +1,6 @@
-//! What others ask of the control flow.
+//! The commands of the data flow and the admin listener to the control flow.
 
+use std::fmt;
 use std::sync::Arc;
 
 use switchyard_contract::admin::{Hold, Report};
@@ -9,44 +10,68 @@ use tokio::sync::{mpsc, oneshot};
 use crate::policy::Policy;
 use crate::version::Version;
 
-/// Commands wait here for the control flow, which takes them within microseconds. When it is full
-/// the sender waits: the senders are requests, whose own time limit bounds that.
+/// Commands that wait for the control flow, which takes them within microseconds. The sender of one
+/// more waits: it is a request, whose own time limit bounds that.
 const QUEUE: usize = 1024;
 
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Look at a project now, and say what came of it.
-    Reload { project: String, answer: oneshot::Sender<Report> },
-    /// Look at every project now.
-    ReloadAll { answer: oneshot::Sender<Vec<Report>> },
-    /// The operator allows something else from now on.
-    Policy(Arc<Policy>),
-    /// A request came for a live version that is stopped.
-    Wake(Version),
-    /// Leave these projects to a deploy; answered when nothing is under way in them any more.
-    Hold { hold: Hold, answer: Answer<()> },
-    /// Build what a deploy holds, and publish nothing.
-    Build { deploy: String, answer: Answer<Vec<Report>> },
-    /// Publish all that a deploy had built, at once.
-    Publish { deploy: String, answer: Answer<Vec<Report>> },
-    /// Let go of what a deploy holds.
-    Release { deploy: String, answer: Answer<()> },
+/// The id that a deploy has given itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeployId(Arc<str>);
+
+impl DeployId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-/// Where the answer to a call of a deploy goes.
-pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+impl From<&str> for DeployId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
 
-/// Why a call of a deploy comes to nothing.
+impl fmt::Display for DeployId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A command to the control flow.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Read a project now and report the outcome. `project`: the name in the request, valid or not.
+    Reload { project: String, answer: oneshot::Sender<Report> },
+    /// Read every project now.
+    ReloadAll { answer: oneshot::Sender<Vec<Report>> },
+    /// Apply another policy of the operator.
+    Policy(Arc<Policy>),
+    /// Start a live version without cells: a request waits for it.
+    Wake(Version),
+    /// Leave these projects to a deploy. The answer comes when nothing is under way in them any
+    /// more.
+    Hold { hold: Hold, answer: DeployReply<()> },
+    /// Build the projects that a deploy holds, and publish nothing.
+    Build { deploy: DeployId, answer: DeployReply<Vec<Report>> },
+    /// Publish everything that a deploy had built, at once.
+    Publish { deploy: DeployId, answer: DeployReply<Vec<Report>> },
+    /// Let go of the projects that a deploy holds.
+    Release { deploy: DeployId, answer: DeployReply<()> },
+}
+
+/// The channel for the reply to a deploy's call.
+pub(crate) type DeployReply<T> = oneshot::Sender<Result<T, DeployRefusal>>;
+
+/// The reason why a deploy's call is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum DeployRefusal {
     #[error("the project {project} is held by the deploy {by}")]
-    Held { project: ProjectName, by: String },
+    Held { project: ProjectName, by: DeployId },
     #[error("the deploy {0} holds other projects than these")]
-    OtherProjects(String),
-    #[error("as many deploys as there may be are under way: {0}")]
+    OtherProjects(DeployId),
+    #[error("too many deploys are under way: {0}, which is the limit")]
     Busy(usize),
-    #[error("there is no deploy {0:?}: it is over, or its lease is")]
-    Unknown(String),
+    #[error("unknown deploy \"{0}\": it is over, or its lease is")]
+    Unknown(DeployId),
     #[error("the project {0} is not built")]
     NotBuilt(ProjectName),
 }

@@ -1,5 +1,5 @@
-//! How many debuggers are attached to a project's processes. What waits for such a process has no time limit meanwhile: at a
-//! breakpoint it stands still.
+//! The debuggers that are attached to a project's processes. Time limits for such a process are
+//! suspended meanwhile, because at a breakpoint it stands still.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,22 +9,23 @@ use tokio::pin;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Those of one project, whichever of its versions they look at.
+/// The number of debuggers of one project, whichever of its versions they are attached to.
 #[derive(Debug, Default)]
 pub(crate) struct Debuggers(watch::Sender<usize>);
 
-/// One of them, until it is dropped.
+/// An attached debugger, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Attached(Arc<Debuggers>);
+pub(crate) struct DebugSession(Arc<Debuggers>);
 
 impl Debuggers {
-    pub(crate) fn attach(self: &Arc<Self>) -> Attached {
+    pub(crate) fn attach(self: &Arc<Self>) -> DebugSession {
         self.0.send_modify(|count| *count += 1);
-        Attached(self.clone())
+        DebugSession(self.clone())
     }
 
-    /// The output of `future`, if it is there within `time`, and within what `left` says is left whenever that is over. While a
-    /// debugger is attached the time never ends, and it begins anew with the last one's leave.
+    /// The output of `future`, if it comes within `time`. When that is over, `left` may grant more
+    /// time. While a debugger is attached the time does not end; it begins anew when the last one
+    /// detaches.
     pub(crate) async fn within<F: Future>(
         &self,
         time: Duration,
@@ -54,7 +55,7 @@ impl Debuggers {
     }
 }
 
-impl Drop for Attached {
+impl Drop for DebugSession {
     fn drop(&mut self) {
         self.0.0.send_modify(|count| *count -= 1);
     }
@@ -69,7 +70,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(1);
 
     #[tokio::test]
-    async fn time_runs_out_when_nobody_looks() {
+    async fn time_runs_out_when_no_debugger_is_attached() {
         assert_eq!(Debuggers::default().within(SHORT, || None, std::future::pending::<()>()).await, None);
         assert_eq!(Debuggers::default().within(SHORT, || None, async { 1 }).await, Some(1));
     }

@@ -1,7 +1,7 @@
-//! The outgoing events: numbered, kept for replay, handed to whoever listens and to the ingress.
+//! The outgoing events: numbered, kept for replay, handed to subscribers and to the ingress.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use switchyard_contract::bounds::KEPT_EVENTS;
@@ -14,27 +14,28 @@ use tokio::sync::broadcast;
 
 use crate::version::Version;
 
-/// A listener that falls further behind is told what it missed from the log, or cut off.
+/// Events that wait for a subscriber. One that falls further behind reads the missed events from
+/// the log, or is cut off.
 const BACKLOG: usize = 256;
 
 /// All events of this router.
 #[derive(Debug)]
 pub(crate) struct Events {
     router: String,
-    log: Mutex<Log>,
+    log: Mutex<EventLog>,
     sender: broadcast::Sender<Arc<Event>>,
     publisher: Option<Publisher>,
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct EventLog {
     last: u64,
     kept: VecDeque<Arc<Event>>,
 }
 
-/// Something that happened to a project.
+/// The details of an event.
 #[derive(Debug, Default)]
-pub(crate) struct Happened {
+pub(crate) struct EventDetails {
     pub(crate) version: Option<Version>,
     pub(crate) previous: Option<Version>,
     pub(crate) trigger: Option<Trigger>,
@@ -45,15 +46,15 @@ pub(crate) struct Happened {
 }
 
 impl Events {
-    /// `publisher` posts them to the ingress, when there is one.
+    /// `publisher` posts the events to the ingress, if there is one.
     pub(crate) fn new(publisher: Option<Publisher>) -> Self {
         let router = uuid::Uuid::new_v4().to_string();
         Self { router, log: Mutex::default(), sender: broadcast::Sender::new(BACKLOG), publisher }
     }
 
-    /// Numbers an event and hands it out. Never waits. Returns its number.
-    pub(crate) fn tell(&self, kind: EventType, project: &ProjectName, happened: Happened) -> u64 {
-        let mut log = self.log.lock().expect("no holder of this lock panics");
+    /// Numbers an event and hands it to all subscribers. Never waits. Returns the number.
+    pub(crate) fn emit(&self, kind: EventType, project: &ProjectName, details: EventDetails) -> u64 {
+        let mut log = self.log();
         log.last += 1;
         let event = Event {
             kind,
@@ -62,15 +63,15 @@ impl Events {
                 router: self.router.clone(),
                 sequence: log.last,
                 project: project.to_string(),
-                digest: happened.version.as_ref().map(|version| version.digest),
-                version: happened.version.as_ref().map(ToString::to_string),
-                incarnation: happened.version.as_ref().map(|version| version.incarnation).unwrap_or_default(),
-                previous: happened.previous.as_ref().map(ToString::to_string),
-                trigger: happened.trigger,
-                error: happened.error,
-                timings_ms: happened.timings_ms,
-                death: happened.death,
-                conflict: happened.conflict,
+                digest: details.version.as_ref().map(|version| version.digest),
+                version: details.version.as_ref().map(ToString::to_string),
+                incarnation: details.version.as_ref().map(|version| version.incarnation).unwrap_or_default(),
+                previous: details.previous.as_ref().map(ToString::to_string),
+                trigger: details.trigger,
+                error: details.error,
+                timings_ms: details.timings_ms,
+                death: details.death,
+                conflict: details.conflict,
             },
         };
         if let Some(publisher) = &self.publisher {
@@ -81,15 +82,16 @@ impl Events {
             log.kept.pop_front();
         }
         log.kept.push_back(event.clone());
-        // Nobody listening is no error. Sent under the lock, so that a replay and what follows it meet.
+        // A missing subscriber is not an error. Sent under the lock, so that a replay and later events
+        // meet.
         let _ = self.sender.send(event);
         log.last
     }
 
-    /// The kept events after number `last` (all of them if that is of another router's life), and
-    /// every later one.
+    /// The kept events after number `last`, and a receiver of every later one. All kept events, if
+    /// `last` comes from another run of a router.
     pub(crate) fn follow(&self, last: Option<u64>) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
-        let log = self.log.lock().expect("no holder of this lock panics");
+        let log = self.log();
         let after = match last {
             None => log.last,
             Some(last) if last > log.last => 0,
@@ -99,6 +101,11 @@ impl Events {
         (replay, self.sender.subscribe())
     }
 
+    fn log(&self) -> MutexGuard<'_, EventLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of this run of the router.
     pub(crate) fn router(&self) -> &str {
         &self.router
     }
@@ -112,9 +119,9 @@ impl Events {
 mod tests {
     use super::*;
 
-    fn tell(events: &Events, n: usize) {
+    fn emit(events: &Events, n: usize) {
         for _ in 0..n {
-            events.tell(EventType::ReloadLive, &ProjectName::parse("a").unwrap(), Happened::default());
+            events.emit(EventType::ReloadLive, &ProjectName::parse("a").unwrap(), EventDetails::default());
         }
     }
 
@@ -125,18 +132,18 @@ mod tests {
     #[test]
     fn a_replay_begins_after_the_last_event_that_was_seen() {
         let events = Events::new(None);
-        tell(&events, 3);
+        emit(&events, 3);
         assert_eq!(sequences(&events.follow(Some(1)).0), [2, 3]);
         assert!(events.follow(None).0.is_empty());
         assert_eq!(sequences(&events.follow(Some(99)).0), [1, 2, 3], "another router's numbers");
     }
 
     #[test]
-    fn what_follows_a_replay_is_neither_lost_nor_told_twice() {
+    fn what_follows_a_replay_is_neither_lost_nor_sent_twice() {
         let events = Events::new(None);
-        tell(&events, 2);
+        emit(&events, 2);
         let (replay, mut later) = events.follow(Some(0));
-        tell(&events, 1);
+        emit(&events, 1);
         assert_eq!(sequences(&replay), [1, 2]);
         assert_eq!(later.try_recv().unwrap().data.sequence, 3);
         assert!(later.try_recv().is_err());
@@ -145,7 +152,7 @@ mod tests {
     #[test]
     fn the_log_is_bounded() {
         let events = Events::new(None);
-        tell(&events, KEPT_EVENTS + 7);
+        emit(&events, KEPT_EVENTS + 7);
         assert_eq!(sequences(&events.follow(Some(0)).0).first(), Some(&8));
     }
 }

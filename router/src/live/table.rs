@@ -1,5 +1,5 @@
-//! The live table: which version of each project gets new requests. One writer, many readers; a
-//! reader takes one pointer and holds no lock.
+//! The live table: the version of each project that gets new requests. One writer, many readers; a
+//! reader loads one pointer and holds no lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,10 +10,11 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::Claim;
 use switchyard_edge::routes::{Assignments, Routes};
+use switchyard_protocol::PlatformApi;
 use tokio::sync::watch;
 
 use super::{Debuggers, LiveSite};
-use crate::cells::Cell;
+use crate::cells::{Cell, LaunchSpec};
 use crate::drain::InFlight;
 use crate::metrics::Requests;
 use crate::policy::RequestLimits;
@@ -22,94 +23,108 @@ use crate::slots::Slots;
 use crate::token::TokenVerifier;
 use crate::version::Version;
 
-/// The table and its news.
+/// The table, and a notice of each change.
 #[derive(Debug)]
 pub(crate) struct Live {
     table: ArcSwap<Table>,
     changed: watch::Sender<()>,
 }
 
-/// All projects that are known, at one moment.
-pub(crate) type Table = Routes<Arc<Entry>>;
+/// All known projects at one moment.
+pub(crate) type Table = Routes<Arc<ProjectEntry>>;
 
-/// One project, as requests see it.
+/// A project as requests see it.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct ProjectEntry {
     pub(crate) project: ProjectName,
     pub(crate) live: Option<LiveVersion>,
-    /// The newest version, when it failed.
+    /// The newest version, if it failed.
     pub(crate) failed: Option<Failure>,
-    /// The routes by which it is looked up besides its name.
+    /// The routes that lead to it besides its name.
     pub(crate) claims: Arc<[Claim]>,
     pub(crate) prefix: Prefix,
-    /// Verifies the tokens that its requests need; `None`: they need none.
+    /// Verifies the tokens of its requests. `None`: they need none.
     pub(crate) verifier: Option<Arc<TokenVerifier>>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) limits: RequestLimits,
-    /// The same ones for as long as the project is known: a new version finds them as they are.
+    /// Shared by all versions of the project: a new version takes the slots over as they are.
     pub(crate) slots: Arc<Slots>,
     pub(crate) debuggers: Arc<Debuggers>,
-    /// Whether its requests have the client's address in `cf-connecting-ip`, where Workers look for it.
-    pub(crate) names_connecting_ip: bool,
 }
 
-/// A version that new requests go to.
+/// A change of one project in the table.
+#[derive(Debug)]
+pub(crate) enum TableChange {
+    Put(Arc<ProjectEntry>),
+    Remove,
+}
+
+impl TableChange {
+    pub(crate) fn put(entry: ProjectEntry) -> Self {
+        Self::Put(Arc::new(entry))
+    }
+}
+
+/// The version that gets new requests.
 #[derive(Debug, Clone)]
 pub(crate) struct LiveVersion {
     pub(crate) version: Version,
+    /// Everything that is needed to start a cell of it.
+    pub(crate) launch: Arc<LaunchSpec>,
     /// The version as the value of `x-switchyard-version`.
     pub(crate) header: http::HeaderValue,
-    pub(crate) process: Process,
-    /// Its files that are served without a process.
+    pub(crate) process: CellState,
+    /// The files that are served without a process.
     pub(crate) site: Option<Arc<LiveSite>>,
 }
 
-/// Whether a live version has a cell, or when it will.
+/// The state of a live version's cells.
 #[derive(Debug, Clone)]
-pub(crate) enum Process {
-    Running(Arc<Serving>),
-    /// It was not used for long: the next request has one started.
+pub(crate) enum CellState {
+    Running(Arc<CellSet>),
+    /// The version was idle, so its cells have ended. The next request starts others.
     Idle,
-    /// It died: another one comes without being asked for.
+    /// A cell crashed. Another one is being started.
     Restarting,
-    /// It died again and again: none comes.
+    /// Cells crashed again and again. None is started.
     Stopped,
-    /// It has no code: its files are served without one.
-    Needless,
+    /// The version has no code: its files are served without a cell.
+    NotNeeded,
 }
 
 /// A version that cannot be served.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    /// `None` when its files could not even be read.
+    /// `None`: its files are no valid project.
     pub(crate) version: Option<Version>,
-    /// The version (or else the project's name) as the value of `x-switchyard-stale`.
+    /// The version, or else the project's name, as the value of `x-switchyard-stale`.
     pub(crate) header: http::HeaderValue,
     pub(crate) error: Diagnostic,
 }
 
-/// The cells of a version that serve, of which there is one at least.
+/// The running cells of a version. Never empty.
 #[derive(Debug)]
-pub(crate) struct Serving {
-    cells: Vec<Arc<Running>>,
-    /// Whose turn it is when there is nothing to choose between.
+pub(crate) struct CellSet {
+    cells: Vec<Arc<RunningCell>>,
+    /// The turn of the next cell among equals.
     turn: AtomicUsize,
 }
 
-/// One of a version's cells and the requests that are in it.
+/// A running cell, and the requests in it.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningCell {
     pub(crate) cell: Arc<Cell>,
     pub(crate) in_flight: Arc<InFlight>,
-    /// In milliseconds since `epoch`.
+    /// The time of the last request, in milliseconds since `epoch`.
     last_used: AtomicU64,
     epoch: Instant,
 }
 
 impl LiveVersion {
-    pub(crate) fn new(version: Version, process: Process, site: Option<Arc<LiveSite>>) -> Self {
+    pub(crate) fn new(launch: Arc<LaunchSpec>, process: CellState, site: Option<Arc<LiveSite>>) -> Self {
+        let version = launch.version.clone();
         let header = header(&version.to_string());
-        Self { version, header, process, site }
+        Self { version, launch, header, process, site }
     }
 }
 
@@ -124,22 +139,23 @@ fn header(text: &str) -> http::HeaderValue {
     http::HeaderValue::from_str(text).expect("project names and digests are visible ASCII")
 }
 
-impl Serving {
-    pub(crate) fn new(cells: Vec<Arc<Running>>) -> Self {
+impl CellSet {
+    pub(crate) fn new(cells: Vec<Arc<RunningCell>>) -> Self {
         Self { cells, turn: AtomicUsize::new(0) }
     }
 
-    pub(crate) fn cells(&self) -> &[Arc<Running>] {
+    pub(crate) fn cells(&self) -> &[Arc<RunningCell>] {
         &self.cells
     }
 
-    pub(crate) fn has(&self, cell: &Arc<Running>) -> bool {
+    pub(crate) fn has(&self, cell: &Arc<RunningCell>) -> bool {
         self.cells.iter().any(|other| Arc::ptr_eq(other, cell))
     }
 
-    /// The cell with the fewest requests in it, of those that are not in doubt and not `but`; by turns among equals.
-    pub(crate) fn choose(&self, but: Option<&Arc<Running>>) -> Option<&Arc<Running>> {
-        let may = |cell: &&Arc<Running>| {
+    /// The cell with the fewest requests in it, by turns among equals. Leaves out `but`, and cells
+    /// that may be about to end.
+    pub(crate) fn choose(&self, but: Option<&Arc<RunningCell>>) -> Option<&Arc<RunningCell>> {
+        let may = |cell: &&Arc<RunningCell>| {
             !cell.in_flight.is_in_doubt() && but.is_none_or(|but| !Arc::ptr_eq(cell, but))
         };
         if let [only] = self.cells.as_slice() {
@@ -150,14 +166,14 @@ impl Serving {
         from.iter().chain(before).filter(may).min_by_key(|cell| cell.in_flight.count())
     }
 
-    /// For how long every one of them is in doubt still.
+    /// The time until one of the cells is known to be running. `None`: one of them is.
     pub(crate) fn doubt(&self, now: Instant) -> Option<Duration> {
         let doubts: Vec<_> = self.cells.iter().map(|cell| cell.in_flight.doubt(now)).collect();
         doubts.into_iter().min().flatten()
     }
 }
 
-impl Running {
+impl RunningCell {
     pub(crate) fn new(cell: Arc<Cell>) -> Self {
         let running =
             Self { cell, in_flight: Arc::default(), last_used: AtomicU64::new(0), epoch: Instant::now() };
@@ -165,13 +181,13 @@ impl Running {
         running
     }
 
-    /// Notes that it is in use.
+    /// Notes that the cell is in use.
     pub(crate) fn touch(&self) {
         let millis = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_used.store(millis, Ordering::Relaxed);
     }
 
-    /// Since when it serves.
+    /// The instant at which it began to serve.
     pub(crate) fn began(&self) -> Instant {
         self.epoch
     }
@@ -181,15 +197,23 @@ impl Running {
     }
 }
 
-impl Entry {
-    /// The live version's files that are served without a process.
+impl ProjectEntry {
+    /// The live version's files that are served without a cell.
     pub(crate) fn site(&self) -> Option<&Arc<LiveSite>> {
         self.live.as_ref()?.site.as_ref()
     }
 
-    pub(crate) fn serving(&self) -> Option<&Arc<Serving>> {
+    /// Returns true if requests carry the client's address in `cf-connecting-ip`, as Workers expect
+    /// it.
+    pub(crate) fn names_connecting_ip(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| matches!(live.launch.api, PlatformApi::Workers(_)))
+    }
+
+    /// The running cells of the live version, if there are any.
+    pub(crate) fn serving(&self) -> Option<&Arc<CellSet>> {
         match &self.live.as_ref()?.process {
-            Process::Running(serving) => Some(serving),
+            CellState::Running(serving) => Some(serving),
             _ => None,
         }
     }
@@ -205,41 +229,37 @@ impl Live {
         self.table.load()
     }
 
-    /// Tells of every swap from now on.
+    /// A receiver that is notified of every swap from now on.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Puts `entry` in the place of what the table has of its project. For the one writer.
-    pub(crate) fn put(&self, entry: Entry) {
-        self.change([(entry.project.clone(), Some(entry))]);
+    /// Puts `entry` into the table, in place of its project's previous one. For the one writer.
+    pub(crate) fn put(&self, entry: ProjectEntry) {
+        self.change([(entry.project.clone(), TableChange::put(entry))]);
     }
 
-    /// Puts or (`None`) takes out each of these projects in one swap: whoever loads the table sees all
-    /// of it or nothing. For the one writer.
-    pub(crate) fn change(&self, changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>) {
+    /// Applies all changes in one swap: a reader sees all of them or none. For the one writer.
+    pub(crate) fn change(&self, changes: impl IntoIterator<Item = (ProjectName, TableChange)>) {
         self.swap(Table::clone(&self.table.load()), changes);
     }
 
-    /// The same, while another policy gives these routes to projects.
+    /// Applies all changes in one swap, together with a policy's assignments of routes.
     pub(crate) fn assign(
         &self,
         assignments: Arc<Assignments>,
-        changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>,
+        changes: impl IntoIterator<Item = (ProjectName, TableChange)>,
     ) {
         let mut table = Table::clone(&self.table.load());
         table.assign(assignments);
         self.swap(table, changes);
     }
 
-    fn swap(&self, mut table: Table, changes: impl IntoIterator<Item = (ProjectName, Option<Entry>)>) {
-        for (project, entry) in changes {
-            match entry {
-                Some(entry) => {
-                    let entry = Arc::new(entry);
-                    table.insert(project, entry.clone(), &entry.claims);
-                }
-                None => table.remove(&project),
+    fn swap(&self, mut table: Table, changes: impl IntoIterator<Item = (ProjectName, TableChange)>) {
+        for (project, change) in changes {
+            match change {
+                TableChange::Put(entry) => table.insert(project, entry.clone(), &entry.claims),
+                TableChange::Remove => table.remove(&project),
             }
         }
         self.table.store(Arc::new(table));
@@ -251,9 +271,9 @@ impl Live {
 mod tests {
     use super::*;
 
-    fn entry(name: &str) -> Entry {
+    fn entry(name: &str) -> ProjectEntry {
         let project = ProjectName::parse(name).unwrap();
-        Entry {
+        ProjectEntry {
             project,
             live: None,
             failed: None,
@@ -264,7 +284,6 @@ mod tests {
             limits: RequestLimits::default(),
             slots: Arc::new(Slots::new(1)),
             debuggers: Arc::default(),
-            names_connecting_ip: false,
         }
     }
 
@@ -274,8 +293,8 @@ mod tests {
         live.put(entry("blog"));
         let before = live.load();
         live.change([
-            (ProjectName::parse("blog").unwrap(), None),
-            (ProjectName::parse("shop").unwrap(), Some(entry("shop"))),
+            (ProjectName::parse("blog").unwrap(), TableChange::Remove),
+            (ProjectName::parse("shop").unwrap(), TableChange::put(entry("shop"))),
         ]);
         assert!(before.get("blog").is_some() && before.get("shop").is_none());
         assert!(live.load().get("blog").is_none() && live.load().get("shop").is_some());

@@ -1,28 +1,99 @@
-//! One attempt's times, and the words and numbers that tell of its end.
+//! An attempt to bring a project up to date: the reason for it, its times, and the callers that
+//! wait for its report.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switchyard_contract::event::{Timings, Trigger};
+use switchyard_contract::admin::{ReloadOutcome, Report};
+use switchyard_contract::digest::Digest;
+use switchyard_contract::event::{Diagnostic, Timings, Trigger};
+use switchyard_contract::project::ProjectName;
+use tokio::sync::{Notify, oneshot};
 
-/// An attempt under way: why, since when, and what its phases took so far.
+use crate::version::Version;
+
+/// The channel to a caller that waits for the report of an attempt.
+pub(super) type Caller = oneshot::Sender<Report>;
+
+/// A reason to read a project. Looks that come during an attempt merge into one for the next
+/// attempt.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) trigger: Trigger,
+    times: Option<ChangeTimes>,
+    callers: Vec<Caller>,
+}
+
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Attempt {
+struct ChangeTimes {
+    /// The instant of the first file event.
+    first: Instant,
+    /// The instant at which the project had become quiet.
+    quiet: Instant,
+}
+
+impl Look {
+    /// A look at a change whose first sign was at `since`.
+    pub(super) fn new(trigger: Trigger, since: Instant) -> Self {
+        Self { times: Some(ChangeTimes { first: since, quiet: Instant::now() }), ..Self::from(trigger) }
+    }
+
+    /// A look whose report `caller` waits for, if there is one.
+    pub(super) fn for_caller(caller: Option<Caller>) -> Self {
+        Self { callers: caller.into_iter().collect(), ..Self::new(Trigger::Request, Instant::now()) }
+    }
+
+    /// Adds a later look: the first trigger and the first times count, and all callers get the
+    /// report.
+    pub(super) fn merge(&mut self, later: Self) {
+        self.times = self.times.or(later.times);
+        self.callers.extend(later.callers);
+    }
+}
+
+/// A look at what may have changed just now.
+impl From<Trigger> for Look {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, times: None, callers: Vec::new() }
+    }
+}
+
+/// The data of an attempt.
+#[derive(Debug)]
+pub(super) struct AttemptData {
     pub(super) trigger: Trigger,
     since: Instant,
     debounce: Option<Duration>,
     pub(super) snapshot: Option<Duration>,
     pub(super) build: Option<Duration>,
     pub(super) publish: Option<Duration>,
+    /// The digest of the project's own files, if its version has included files too.
+    pub(super) own: Option<Digest>,
+    /// Notified when something newer waits for the end of the build.
+    pub(super) newer: Arc<Notify>,
+    callers: Vec<Caller>,
 }
 
-impl Attempt {
-    /// `since`: the first sign of the change; `quiet`: when it was told.
-    pub(super) fn begin(trigger: Trigger, since: Instant, quiet: Instant) -> Self {
-        let debounce = (trigger == Trigger::Watch).then(|| quiet.duration_since(since));
-        Self { trigger, since, debounce, snapshot: None, build: None, publish: None }
+impl From<Look> for AttemptData {
+    fn from(Look { trigger, times, callers }: Look) -> Self {
+        let now = Instant::now();
+        let ChangeTimes { first, quiet } = times.unwrap_or(ChangeTimes { first: now, quiet: now });
+        Self {
+            trigger,
+            since: first,
+            debounce: (trigger == Trigger::Watch).then(|| quiet.duration_since(first)),
+            snapshot: None,
+            build: None,
+            publish: None,
+            own: None,
+            newer: Arc::default(),
+            callers,
+        }
     }
+}
 
-    /// In milliseconds, with what is known by now.
+impl AttemptData {
+    /// The durations that are known by now.
     pub(super) fn timings(&self) -> Timings {
         Timings {
             debounce: self.debounce.map(millis),
@@ -32,9 +103,45 @@ impl Attempt {
             total: Some(millis(self.since.elapsed())),
         }
     }
+
+    pub(super) fn report(
+        &self,
+        project: &ProjectName,
+        outcome: ReloadOutcome,
+        version: Option<&Version>,
+        error: Option<Diagnostic>,
+    ) -> Report {
+        Report {
+            project: project.to_string(),
+            outcome,
+            digest: version.map(|version| version.digest.to_string()),
+            version: version.map(ToString::to_string),
+            own_digest: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
+            error,
+            timings_ms: self.timings(),
+        }
+    }
+
+    /// Returns true if a caller waits for the report.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.callers.is_empty()
+    }
+
+    /// Sends the report to the callers that wait for it.
+    pub(super) fn answer(self, report: &Report) {
+        for caller in self.callers {
+            // A caller may be gone.
+            let _ = caller.send(report.clone());
+        }
+    }
+
+    /// Has the callers wait for the attempt that follows this one.
+    pub(super) fn hand_over(self, next: &mut Look) {
+        next.callers.extend(self.callers);
+    }
 }
 
-/// To the microsecond: more digits would be noise.
+/// Milliseconds to three decimals: more digits would be noise.
 pub(super) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

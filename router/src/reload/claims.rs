@@ -1,4 +1,5 @@
-//! The routes that a project claims: since when, and which of them the operator's policy refuses.
+//! The routes that a project claims, the times since which it claims them, and those that the
+//! operator's policy refuses.
 
 use std::sync::Arc;
 
@@ -9,34 +10,34 @@ use switchyard_contract::project::ProjectName;
 use switchyard_contract::route::{Claim, Route};
 use switchyard_edge::routes::{Conflict, Owner, Reason, Rival};
 
-use super::record::{LastGood, Since};
+use super::record::{ClaimTimes, LastGood};
 use crate::policy::{ClaimVerdict, Policy};
 use crate::version::Version;
 
 /// The claims of a project's live version.
 #[derive(Debug, Default)]
-pub(super) struct Claimed {
-    /// `None` while nothing was live.
+pub(super) struct ClaimSet {
+    /// The incarnation of the live version. `None`: nothing was live yet.
     incarnation: Option<Incarnation>,
-    since: Since,
-    /// An earlier router has left a version, and not since when it claims its routes: longer than all
-    /// that this one sees.
+    since: ClaimTimes,
+    /// `true`: an earlier router has recorded a version without the times of its claims. They are
+    /// older than all that this router sees.
     is_oldest: bool,
     allowed: Arc<[Claim]>,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedClaim>,
 }
 
-/// A claim that does not count.
+/// A claim that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct RefusedClaim {
     pub(super) route: Route,
-    /// The project that is in the way.
+    /// The project that holds the route.
     pub(super) rival: Option<ProjectName>,
-    /// In words, with what can be done.
+    /// The reason, with what can be done.
     pub(super) why: String,
 }
 
-impl Claimed {
+impl ClaimSet {
     /// The claims as an earlier router has recorded them.
     pub(super) fn recorded(last_good: &LastGood) -> Self {
         Self {
@@ -47,8 +48,8 @@ impl Claimed {
         }
     }
 
-    /// Has the routes of a version that becomes live `now` take the place of those before it. The ones
-    /// that were claimed before are claimed since then.
+    /// Replaces the routes by those of a version that becomes live `now`. Routes that were claimed
+    /// before keep their times.
     pub(super) fn publish(&mut self, version: &Version, routes: &[Route], now: Timestamp) {
         if self.incarnation.is_some_and(|incarnation| incarnation != version.incarnation) {
             *self = Self::default();
@@ -59,12 +60,12 @@ impl Claimed {
         (self.incarnation, self.is_oldest) = (Some(version.incarnation), false);
     }
 
-    /// Gives all claims back.
+    /// Returns all claims.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Applies `policy`. Returns whether the claims that count are others than before.
+    /// Applies `policy`. Returns true if the granted claims are not the same as before.
     pub(super) fn apply(&mut self, project: &ProjectName, policy: &Policy) -> bool {
         let mut allowed = Vec::new();
         self.refused.clear();
@@ -73,7 +74,7 @@ impl Claimed {
                 ClaimVerdict::Assigned => true,
                 ClaimVerdict::Open => false,
                 ClaimVerdict::Refused(owner) => {
-                    self.refused.push(Refused::by_policy(project, route, owner));
+                    self.refused.push(RefusedClaim::by_policy(project, route, owner));
                     continue;
                 }
             };
@@ -84,33 +85,33 @@ impl Claimed {
         !is_same
     }
 
-    /// The claims that count.
+    /// The granted claims.
     pub(super) fn allowed(&self) -> &Arc<[Claim]> {
         &self.allowed
     }
 
     /// The claims that the policy refuses.
-    pub(super) fn refused(&self) -> &[Refused] {
+    pub(super) fn refused(&self) -> &[RefusedClaim] {
         &self.refused
     }
 
-    pub(super) fn since(&self) -> &Since {
+    pub(super) fn since(&self) -> &ClaimTimes {
         &self.since
     }
 
-    /// Returns `true` when a version of the project was live, in this run or an earlier one.
+    /// Returns true if a version of the project was live, in this run or an earlier one.
     pub(super) fn was_live(&self) -> bool {
         self.incarnation.is_some()
     }
 
-    /// Returns `true` for a route that the project has claimed before, in this incarnation.
+    /// Returns true if the project has claimed this route before, in this incarnation.
     pub(super) fn has(&self, route: &Route, incarnation: Option<Incarnation>) -> bool {
         self.since.contains_key(route) && self.incarnation == incarnation
     }
 }
 
-impl Refused {
-    /// The policy's refusal; without an owner the project may claim no such route.
+impl RefusedClaim {
+    /// The refusal by the policy. Without an owner, the project may claim no such route.
     pub(super) fn by_policy(project: &ProjectName, route: &Route, owner: Option<Owner>) -> Self {
         let text = route.to_string();
         let (rival, why) = match owner {
@@ -145,7 +146,7 @@ impl Refused {
         Self { route: route.clone(), rival: Some(rival.project.clone()), why }
     }
 
-    /// The refusal of a project whose host label is another one's too.
+    /// The refusal of a project whose host label belongs to another project too.
     pub(super) fn by_label(project: &ProjectName, other: &ProjectName) -> Self {
         let label = project.label().into_owned();
         let why = format!(
@@ -155,7 +156,7 @@ impl Refused {
         Self { route: Route::Host(label), rival: Some(other.clone()), why }
     }
 
-    /// The conflict as it is shown, of which `claimant` is one side.
+    /// The conflict as the admin listener shows it; `claimant` is one side of it.
     pub(super) fn conflict(&self, claimant: &ProjectName) -> RouteConflict {
         let rival = self.rival.as_ref().map(ToString::to_string);
         RouteConflict {
@@ -168,8 +169,8 @@ impl Refused {
     }
 }
 
-/// A conflict of the table as it is shown.
-pub(super) fn shown(conflict: &Conflict) -> RouteConflict {
+/// A conflict of the table, as the admin listener shows it.
+pub(super) fn describe(conflict: &Conflict) -> RouteConflict {
     let Conflict { route, claimant, rival } = conflict;
     RouteConflict {
         route: route.to_string(),
@@ -180,7 +181,7 @@ pub(super) fn shown(conflict: &Conflict) -> RouteConflict {
     }
 }
 
-/// Says why `route` is not `claimant`'s, and what can be done.
+/// The reason why `claimant` does not have `route`, with what can be done.
 fn why(claimant: &ProjectName, route: &Route, Rival { project, reason }: &Rival) -> String {
     let route = route.to_string();
     let reason = match reason {
@@ -220,8 +221,8 @@ mod tests {
     #[test]
     fn a_claim_keeps_its_time_until_it_is_given_up_or_the_project_is_another() {
         let times: Vec<Timestamp> = (1..5).map(|second| Timestamp::from_second(second).unwrap()).collect();
-        let mut claimed = Claimed::default();
-        let since = |claimed: &Claimed| -> Vec<(String, i64)> {
+        let mut claimed = ClaimSet::default();
+        let since = |claimed: &ClaimSet| -> Vec<(String, i64)> {
             let all = claimed.since().iter();
             all.map(|(route, since)| (route.to_string(), since.as_second())).collect()
         };
@@ -243,7 +244,7 @@ mod tests {
     fn a_record_without_times_is_older_than_all_that_is_claimed_later() {
         let (version, now) = (version(Incarnation::FIRST), Timestamp::now());
         let mut claimed =
-            Claimed::recorded(&LastGood { version: version.clone(), claims: None, function: None });
+            ClaimSet::recorded(&LastGood { version: version.clone(), claims: None, function: None });
         claimed.publish(&version, &routes(&["/a"]), now);
         claimed.publish(&version, &routes(&["/a", "/b"]), now);
         let since: Vec<_> = claimed.since().values().copied().collect();

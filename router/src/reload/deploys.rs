@@ -1,4 +1,5 @@
-//! The deploys under way: which projects each holds, until when, and who waits for what.
+//! The deploys under way: the projects that each holds, its lease, and the callers that wait for
+//! it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,88 +8,91 @@ use switchyard_contract::admin::{Hold, Report};
 use switchyard_contract::project::ProjectName;
 use tokio::time::Instant;
 
-use crate::live::{Answer, Refusal};
+use crate::live::{DeployId, DeployRefusal, DeployReply};
 
-/// Each is a deployer that waits; more at once is one that never lets go.
+/// Maximum number of deploys at once. Each is a deployer that waits, so more than this means one
+/// that never lets go.
 const MAX_DEPLOYS: usize = 100;
 
-/// By id.
+/// The deploys by id.
 #[derive(Debug, Default)]
-pub(super) struct Deploys(BTreeMap<String, Deploy>);
+pub(super) struct Deploys(BTreeMap<DeployId, Deploy>);
 
 #[derive(Debug)]
 pub(super) struct Deploy {
     pub(super) projects: Vec<ProjectName>,
     lease: Duration,
     ends: Instant,
-    /// Nothing is under way in its projects but what it asks for.
+    /// `true`: nothing is under way in its projects except at its request.
     pub(super) is_held: bool,
-    /// Who waits for that.
-    pub(super) holders: Vec<Answer<()>>,
-    /// Who waits for the builds.
-    pub(super) builders: Vec<Answer<Vec<Report>>>,
-    /// Of the builds that have ended.
+    /// The callers that wait for the hold.
+    pub(super) holders: Vec<DeployReply<()>>,
+    /// The callers that wait for the builds.
+    pub(super) builders: Vec<DeployReply<Vec<Report>>>,
+    /// The reports of the builds that have ended.
     reports: BTreeMap<ProjectName, Report>,
 }
 
 impl Deploys {
-    /// Finds the deploy of this id, or begins it. `holder` tells the deploy that holds a project.
-    /// Returns whether it is new.
+    /// Finds the deploy `id`, or begins it. `holder` names the deploy that holds a project. Returns
+    /// the deploy, and true if it is new.
     ///
     /// # Errors
     /// One of the projects is held by another, or there are too many deploys.
     pub(super) fn hold(
         &mut self,
+        id: &DeployId,
         hold: &Hold,
-        holder: impl Fn(&ProjectName) -> Option<String>,
-    ) -> Result<(&mut Deploy, bool), Refusal> {
+        holder: impl Fn(&ProjectName) -> Option<DeployId>,
+    ) -> Result<(&mut Deploy, bool), DeployRefusal> {
         let lease = Duration::from_millis(hold.lease_ms);
-        let is_new = !self.0.contains_key(&hold.id);
+        let is_new = !self.0.contains_key(id);
         if is_new {
             for project in &hold.projects {
                 if let Some(by) = holder(project) {
-                    return Err(Refusal::Held { project: project.clone(), by });
+                    return Err(DeployRefusal::Held { project: project.clone(), by });
                 }
             }
             if self.0.len() >= MAX_DEPLOYS {
-                return Err(Refusal::Busy(MAX_DEPLOYS));
+                return Err(DeployRefusal::Busy(MAX_DEPLOYS));
             }
         }
-        let deploy =
-            self.0.entry(hold.id.clone()).or_insert_with(|| Deploy::new(hold.projects.clone(), lease));
+        let deploy = self.0.entry(id.clone()).or_insert_with(|| Deploy::new(hold.projects.clone(), lease));
         if deploy.projects != hold.projects {
-            return Err(Refusal::OtherProjects(hold.id.clone()));
+            return Err(DeployRefusal::OtherProjects(id.clone()));
         }
         deploy.lease = lease;
         deploy.renew();
         Ok((deploy, is_new))
     }
 
-    /// The deploy of this id, whose lease begins anew.
+    /// The deploy `id`, with its lease renewed.
     ///
     /// # Errors
-    /// There is none, or its lease is over.
-    pub(super) fn call(&mut self, id: &str) -> Result<&mut Deploy, Refusal> {
-        let deploy = self.0.get_mut(id).ok_or_else(|| Refusal::Unknown(id.to_owned()))?;
+    /// There is no such deploy, or its lease is over.
+    pub(super) fn call(&mut self, id: &DeployId) -> Result<&mut Deploy, DeployRefusal> {
+        let deploy = self.0.get_mut(id).ok_or_else(|| DeployRefusal::Unknown(id.clone()))?;
         deploy.renew();
         Ok(deploy)
     }
 
-    pub(super) fn get(&mut self, id: &str) -> Option<&mut Deploy> {
-        self.0.get_mut(id)
+    /// The deploy `id` with its id, if there is one.
+    pub(super) fn of(&mut self, id: Option<&DeployId>) -> Option<(DeployId, &mut Deploy)> {
+        let id = id?;
+        Some((id.clone(), self.0.get_mut(id)?))
     }
 
-    pub(super) fn remove(&mut self, id: &str) -> Option<Deploy> {
+    pub(super) fn remove(&mut self, id: &DeployId) -> Option<Deploy> {
         self.0.remove(id)
     }
 
-    /// When the next lease ends.
+    /// The instant at which the next lease ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.0.values().map(|deploy| deploy.ends).min()
     }
 
     /// The deploys whose lease is over.
-    pub(super) fn over(&self, now: Instant) -> Vec<String> {
+    pub(super) fn over(&self, now: Instant) -> Vec<DeployId> {
         self.0.iter().filter(|(_, deploy)| deploy.ends <= now).map(|(id, _)| id.clone()).collect()
     }
 }
@@ -110,21 +114,22 @@ impl Deploy {
         self.ends = Instant::now() + self.lease;
     }
 
-    /// Answers who waits for the hold.
-    pub(super) fn held(&mut self) {
+    /// Answers the callers that wait for the hold.
+    pub(super) fn hold_began(&mut self) {
         self.is_held = true;
         for holder in self.holders.drain(..) {
-            // Whoever asked may have gone.
+            // A caller may be gone.
             let _ = holder.send(Ok(()));
         }
     }
 
-    /// Forgets what earlier builds gave.
-    pub(super) fn build(&mut self) {
+    /// Forgets the reports of earlier builds.
+    pub(super) fn forget_reports(&mut self) {
         self.reports.clear();
     }
 
-    /// Takes what a build came to; answers who waits for the builds when this was the last.
+    /// Takes the report of a build. Answers the callers that wait for the builds if it was the last
+    /// one.
     pub(super) fn built(&mut self, project: &ProjectName, report: Report) {
         self.reports.insert(project.clone(), report);
         let reports: Option<Vec<_>> =
@@ -136,13 +141,13 @@ impl Deploy {
         }
     }
 
-    /// Tells who still waits that the deploy `id` is over.
-    pub(super) fn end(self, id: &str) {
+    /// Answers the callers that still wait: the deploy `id` is over.
+    pub(super) fn end(self, id: &DeployId) {
         for holder in self.holders {
-            let _ = holder.send(Err(Refusal::Unknown(id.to_owned())));
+            let _ = holder.send(Err(DeployRefusal::Unknown(id.clone())));
         }
         for builder in self.builders {
-            let _ = builder.send(Err(Refusal::Unknown(id.to_owned())));
+            let _ = builder.send(Err(DeployRefusal::Unknown(id.clone())));
         }
     }
 }
@@ -163,49 +168,60 @@ mod tests {
         Hold { id: id.to_owned(), projects, lease_ms: 1_000 }
     }
 
-    fn nobody(_: &ProjectName) -> Option<String> {
+    fn begin<'a>(
+        deploys: &'a mut Deploys,
+        hold: &Hold,
+        holder: impl Fn(&ProjectName) -> Option<DeployId>,
+    ) -> Result<(&'a mut Deploy, bool), DeployRefusal> {
+        deploys.hold(&hold.id.as_str().into(), hold, holder)
+    }
+
+    fn nobody(_: &ProjectName) -> Option<DeployId> {
         None
     }
 
     #[test]
     fn a_project_has_one_deploy_at_a_time() {
         let mut deploys = Deploys::default();
-        assert!(deploys.hold(&hold("d1", &["a"]), nobody).unwrap().1);
-        assert!(!deploys.hold(&hold("d1", &["a"]), nobody).unwrap().1, "again");
-        let holder = |project: &ProjectName| (project.as_str() == "a").then(|| "d1".to_owned());
-        let refused = deploys.hold(&hold("d2", &["b", "a"]), holder).unwrap_err();
-        assert_eq!(refused, Refusal::Held { project: name("a"), by: "d1".to_owned() });
-        let refused = deploys.hold(&hold("d1", &["a", "b"]), nobody).unwrap_err();
-        assert_eq!(refused, Refusal::OtherProjects("d1".to_owned()));
+        assert!(begin(&mut deploys, &hold("d1", &["a"]), nobody).unwrap().1);
+        assert!(!begin(&mut deploys, &hold("d1", &["a"]), nobody).unwrap().1, "again");
+        let holder = |project: &ProjectName| (project.as_str() == "a").then(|| "d1".into());
+        let refused = begin(&mut deploys, &hold("d2", &["b", "a"]), holder).unwrap_err();
+        assert_eq!(refused, DeployRefusal::Held { project: name("a"), by: "d1".into() });
+        let refused = begin(&mut deploys, &hold("d1", &["a", "b"]), nobody).unwrap_err();
+        assert_eq!(refused, DeployRefusal::OtherProjects("d1".into()));
     }
 
     #[test]
     fn there_is_a_limit_to_deploys_at_once() {
         let mut deploys = Deploys::default();
         for n in 0..MAX_DEPLOYS {
-            deploys.hold(&hold(&n.to_string(), &["a"]), nobody).unwrap();
+            begin(&mut deploys, &hold(&n.to_string(), &["a"]), nobody).unwrap();
         }
-        assert_eq!(deploys.hold(&hold("one-more", &["a"]), nobody).unwrap_err(), Refusal::Busy(MAX_DEPLOYS));
-        deploys.hold(&hold("0", &["a"]), nobody).unwrap();
+        assert_eq!(
+            begin(&mut deploys, &hold("one-more", &["a"]), nobody).unwrap_err(),
+            DeployRefusal::Busy(MAX_DEPLOYS)
+        );
+        begin(&mut deploys, &hold("0", &["a"]), nobody).unwrap();
     }
 
     #[test]
     fn each_call_begins_the_lease_anew() {
         let mut deploys = Deploys::default();
-        let (deploy, _) = deploys.hold(&hold("d", &["a"]), nobody).unwrap();
+        let (deploy, _) = begin(&mut deploys, &hold("d", &["a"]), nobody).unwrap();
         let over = Instant::now();
         deploy.ends = over;
-        assert_eq!(deploys.over(over), ["d"]);
-        deploys.call("d").unwrap();
+        assert_eq!(deploys.over(over), ["d".into()]);
+        deploys.call(&"d".into()).unwrap();
         assert!(deploys.over(over).is_empty());
-        assert_eq!(deploys.over(deploys.next_end().unwrap()), ["d"]);
-        assert!(deploys.call("e").is_err());
+        assert_eq!(deploys.over(deploys.next_end().unwrap()), ["d".into()]);
+        assert!(deploys.call(&"e".into()).is_err());
     }
 
     #[test]
     fn builds_are_answered_when_the_last_has_ended_in_the_order_of_the_projects() {
         let mut deploys = Deploys::default();
-        let (deploy, _) = deploys.hold(&hold("d", &["b", "a"]), nobody).unwrap();
+        let (deploy, _) = begin(&mut deploys, &hold("d", &["b", "a"]), nobody).unwrap();
         let (answer, mut answered) = oneshot::channel();
         deploy.builders.push(answer);
         deploy.built(&name("a"), Report::of("a", ReloadOutcome::Built));
@@ -217,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_deploy_that_ends_is_told() {
+    fn a_caller_that_waits_for_a_deploy_that_ends_gets_an_answer() {
         let mut deploys = Deploys::default();
-        let (deploy, _) = deploys.hold(&hold("d", &["a"]), nobody).unwrap();
+        let (deploy, _) = begin(&mut deploys, &hold("d", &["a"]), nobody).unwrap();
         let (answer, mut answered) = oneshot::channel();
         deploy.holders.push(answer);
-        deploys.remove("d").unwrap().end("d");
-        assert_eq!(answered.try_recv().unwrap(), Err(Refusal::Unknown("d".to_owned())));
+        deploys.remove(&"d".into()).unwrap().end(&"d".into());
+        assert_eq!(answered.try_recv().unwrap(), Err(DeployRefusal::Unknown("d".into())));
     }
 }

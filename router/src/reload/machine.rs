@@ -1,315 +1,313 @@
-//! What happens next to one project: a pure function from a state and an event to a state and
-//! effects. No files, no processes, no time.
+//! The next step of one project: a pure function from a state and an event to a state and effects.
+//! No files, no processes, no clock.
 //!
 //! `Absent -> Building -> Live -> Building{last good} -> Live | Failed{last good}`. At most one
-//! attempt is under way; a change during it sets `again`.
+//! attempt is under way; a change during it is remembered for one more. The states own their data:
+//! the machine moves it from one to the next and never looks into it (see [`Payload`]).
 //!
-//! A deploy can hold the project: then nothing is read, built or published but what the deploy asks
-//! for, and what fails is the deploy's affair alone.
+//! A deploy can hold the project. Then nothing is read, built or published except at the deploy's
+//! request, and its failures are reported to the deploy alone.
 
 mod deploy;
+mod states;
 
-use switchyard_contract::event::{Diagnostic, Trigger};
+use std::fmt;
 
-pub(crate) use self::deploy::{Hold, Prepared};
+use switchyard_contract::event::Trigger;
+
+pub(crate) use self::deploy::{Hold, Prepared, Staged};
+pub(crate) use self::states::{
+    Attempt, BuildOutcome, Disposition, Effect, Event, Failed, FailedAttempt, Published, Work,
+};
+use super::attempt::Look;
+use crate::build::FolderState;
 use crate::version::Version;
 
+/// The types of the data that the states of a project own.
+pub(crate) trait Payload {
+    /// An attempt: its times, and the callers that wait for its end.
+    type Attempt: From<Look> + fmt::Debug;
+    /// A version that is to be built.
+    type Candidate: fmt::Debug;
+    /// A version that was built and is not live yet.
+    type Built: fmt::Debug;
+    /// The live version.
+    type Live: From<Self::Built> + fmt::Debug;
+    /// The candidate that failed; none if the project's files are invalid.
+    type Failure: From<Option<Self::Candidate>> + fmt::Debug;
+
+    /// Has the callers of a superseded attempt wait for the next one.
+    fn hand_over(attempt: Self::Attempt, next: &mut Look);
+}
+
 /// One project.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Machine {
-    /// What gets new requests. Also the last good version: only what became live is live.
-    pub(crate) live: Option<Version>,
-    /// The newest attempt, when it failed.
-    pub(crate) failed: Option<Failed>,
-    pub(crate) work: Work,
-    /// While a deploy has it to itself.
-    pub(crate) hold: Option<Hold>,
+#[derive(Debug)]
+pub(crate) struct Machine<P: Payload> {
+    live: Option<Published<P::Live>>,
+    failed: Option<FailedAttempt<P::Failure>>,
+    work: Work<P>,
+    hold: Option<Hold<P>>,
 }
 
-/// An attempt that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failed {
-    /// `None` when the files could not be read as a project.
-    pub(crate) version: Option<Version>,
-    pub(crate) error: Diagnostic,
-}
-
-impl Failed {
-    /// The error goes to the board, into events and to clients: whoever made it, it is bounded
-    /// here.
-    fn new(version: Option<Version>, error: Diagnostic) -> Self {
-        Self { version, error: error.bounded() }
+impl<P: Payload> Default for Machine<P> {
+    fn default() -> Self {
+        Self { live: None, failed: None, work: Work::Idle, hold: None }
     }
 }
 
-/// What is under way.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Work {
-    #[default]
-    Idle,
-    /// The files are read.
-    Reading(Course),
-    /// A version is loaded and started beside the live one.
-    Building(Version, Course),
-    /// The last good version of an earlier run is started, before anything is read.
-    Restoring(Version, Course),
-}
+impl<P: Payload> Machine<P> {
+    pub(crate) fn live(&self) -> Option<&Published<P::Live>> {
+        self.live.as_ref()
+    }
 
-/// What is to become of an attempt, and what follows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Course {
-    pub(crate) fate: Fate,
-    again: Option<Trigger>,
-}
+    pub(crate) fn live_mut(&mut self) -> Option<&mut Published<P::Live>> {
+        self.live.as_mut()
+    }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Fate {
-    /// Its end is told, and published if it is good.
-    #[default]
-    Tell,
-    /// Its end is kept for the deploy that asked for it.
-    Keep,
-    /// The deploy that asked for it has let go.
-    Drop,
-}
+    pub(crate) fn live_version(&self) -> Option<&Version> {
+        self.live.as_ref().map(|live| &live.version)
+    }
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The project may have changed.
-    Changed(Trigger),
-    /// At start: an earlier run left this last good version.
-    Known(Version),
-    /// The files were read. `retry`: what failed before is worth another attempt.
-    Read { found: Found, retry: bool },
-    /// The build came to an end.
-    Built(Outcome),
-    /// A deploy wants the project to itself.
-    Hold,
-    /// The deploy that holds it wants what is on the volume built, and not published.
-    Build,
-    /// The deploy that holds it wants what was built published; the hold ends.
-    Publish,
-    /// The hold ends with nothing.
-    Release,
-}
+    pub(crate) fn failed(&self) -> Option<&FailedAttempt<P::Failure>> {
+        self.failed.as_ref()
+    }
 
-/// What was found in the project's place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
-    Gone,
-    Invalid(Diagnostic),
-    Version(Version),
-    /// The live version, which would be given something else now, or has other packages.
-    Outdated(Version),
-    /// The projects root is missing, or may still be filled: nothing is known of the project.
-    Unknown,
-}
+    pub(crate) fn work(&self) -> &Work<P> {
+        &self.work
+    }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Good,
-    Bad(Diagnostic),
-    /// It was taking long and something newer is waiting.
-    Superseded,
-}
+    pub(crate) fn attempt_mut(&mut self) -> Option<&mut P::Attempt> {
+        match &mut self.work {
+            Work::Idle => None,
+            Work::Reading(attempt) | Work::Building(_, _, attempt) | Work::Restoring(_, attempt) => {
+                Some(&mut attempt.data)
+            }
+        }
+    }
 
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Read the files.
-    Read(Trigger),
-    /// Start this version in a cell.
-    Build(Version),
-    /// Let the build under way know that something newer waits.
-    Hurry,
-    /// Make the version that was built live; drain `previous`.
-    Publish { version: Version, previous: Option<Version> },
-    /// The live version stays, and is no longer stale.
-    Settle,
-    /// Tell that the newest attempt failed.
-    Fail(Failed),
-    /// The attempt ends with nothing to tell.
-    Unchanged,
-    /// The attempt ends because a newer one follows.
-    Superseded,
-    /// The project's folder is gone: take it out and drain `previous`.
-    Remove { previous: Option<Version> },
-    /// The hold has begun: no attempt is under way, and none begins by itself.
-    Held,
-    /// Tell the deploy what its build came to.
-    Prepared(Result<Prepared, Failed>),
-    /// End what was built and is not wanted.
-    Drop,
-}
+    /// The version that is being built.
+    pub(crate) fn candidate(&self) -> Option<&P::Candidate> {
+        match &self.work {
+            Work::Building(_, candidate, _) => Some(candidate),
+            _ => None,
+        }
+    }
 
-impl Machine {
-    /// Whether nothing is known and nothing is under way.
+    pub(crate) fn candidate_mut(&mut self) -> Option<&mut P::Candidate> {
+        match &mut self.work {
+            Work::Building(_, candidate, _) => Some(candidate),
+            _ => None,
+        }
+    }
+
+    /// Returns true if nothing is known of the project and nothing is under way.
     pub(crate) fn is_absent(&self) -> bool {
-        self.live.is_none() && self.failed.is_none() && self.work == Work::Idle && self.hold.is_none()
+        self.live.is_none() && self.failed.is_none() && self.is_idle() && self.hold.is_none()
     }
 
-    /// Whether what changes now is looked at later: an attempt is under way, or a deploy has it.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.work, Work::Idle)
+    }
+
+    /// Returns true if a change now is looked at later: an attempt is under way, or a deploy holds
+    /// the project.
     pub(crate) fn is_busy(&self) -> bool {
-        self.work != Work::Idle || self.hold.is_some()
+        !self.is_idle() || self.hold.is_some()
     }
 
-    /// Whether the deploy that holds it can publish.
-    pub(crate) fn is_prepared(&self) -> bool {
-        self.rests() && self.hold.as_ref().is_some_and(|hold| hold.prepared.is_some())
-    }
-
-    /// Whether nothing happens until the deploy that holds it asks.
-    pub(crate) fn rests(&self) -> bool {
-        self.hold.is_some() && self.work == Work::Idle
-    }
-
-    pub(crate) fn on(&mut self, event: Event) -> Vec<Effect> {
-        match (event, std::mem::take(&mut self.work)) {
-            (Event::Changed(trigger), work) => self.changed(trigger, work),
-            (Event::Known(version), Work::Idle) => {
-                let course = Course { again: Some(Trigger::Scan), ..Course::default() };
-                self.work = Work::Restoring(version.clone(), course);
+    pub(crate) fn on(&mut self, event: Event<P>) -> Vec<Effect<P>> {
+        match (event, std::mem::replace(&mut self.work, Work::Idle)) {
+            (Event::Changed(look), work) => self.changed(look, work),
+            (Event::Recorded(version), Work::Idle) => {
+                let next = Some(Trigger::Scan.into());
+                let attempt = Attempt { next, ..Attempt::new(Trigger::Scan.into()) };
+                self.work = Work::Restoring(version.clone(), attempt);
                 vec![Effect::Build(version)]
             }
-            (Event::Read { found, retry }, Work::Reading(course)) => self.read(found, retry, course),
-            (Event::Built(outcome), Work::Building(version, course)) => self.built(outcome, version, course),
-            (Event::Built(outcome), Work::Restoring(version, course)) => {
-                self.restored(outcome, version, course)
+            (Event::Read { state, retry }, Work::Reading(attempt)) => self.read(state, retry, attempt),
+            (Event::Built(outcome), Work::Building(version, candidate, attempt)) => {
+                self.built(outcome, version, candidate, attempt)
+            }
+            (Event::Built(outcome), Work::Restoring(version, attempt)) => {
+                self.restored(outcome, version, attempt)
             }
             (Event::Hold, work) => self.hold(work),
             (Event::Build, work) => self.build(work),
-            (Event::Publish, Work::Idle) => self.publish(),
+            (Event::Publish, work) => self.publish(work),
             (Event::Release, work) => self.release(work),
-            (_, work) => {
+            (Event::Recorded(_) | Event::Read { .. } | Event::Built(_), work) => {
+                debug_assert!(false, "an event that does not fit the state of the project");
+                tracing::debug!("an event that does not fit the state of the project is ignored");
                 self.work = work;
                 Vec::new()
             }
         }
     }
 
-    fn changed(&mut self, trigger: Trigger, work: Work) -> Vec<Effect> {
+    fn changed(&mut self, look: Look, work: Work<P>) -> Vec<Effect<P>> {
         if let Some(hold) = &mut self.hold {
-            hold.changed = hold.changed.or(Some(trigger));
+            merge(&mut hold.changed, look);
             self.work = work;
             return Vec::new();
         }
-        if work == Work::Idle {
-            self.work = Work::Reading(Course::default());
-            return vec![Effect::Read(trigger)];
+        match work {
+            Work::Idle => vec![self.start_reading(look)],
+            work => {
+                self.work = work;
+                self.follow(look)
+            }
         }
-        self.work = work;
-        self.follow(trigger)
+    }
+
+    fn start_reading(&mut self, look: Look) -> Effect<P> {
+        let trigger = look.trigger;
+        self.work = Work::Reading(Attempt::new(look));
+        Effect::Read(trigger)
     }
 
     /// Has another attempt follow the one under way, and that one hurried.
-    fn follow(&mut self, trigger: Trigger) -> Vec<Effect> {
-        let (course, effects) = match &mut self.work {
+    fn follow(&mut self, look: Look) -> Vec<Effect<P>> {
+        let (attempt, effects) = match &mut self.work {
             Work::Idle => return Vec::new(),
-            Work::Reading(course) => (course, vec![]),
-            Work::Building(_, course) | Work::Restoring(_, course) => (course, vec![Effect::Hurry]),
+            Work::Reading(attempt) => (attempt, vec![]),
+            Work::Building(_, _, attempt) | Work::Restoring(_, attempt) => (attempt, vec![Effect::Hurry]),
         };
-        course.again = course.again.or(Some(trigger));
+        merge(&mut attempt.next, look);
         effects
     }
 
-    fn read(&mut self, found: Found, retry: bool, course: Course) -> Vec<Effect> {
-        match course.fate {
-            Fate::Tell => {}
-            Fate::Keep => return self.read_for_deploy(found, course),
-            Fate::Drop => return self.end(Effect::Drop, course),
+    fn read(
+        &mut self,
+        state: FolderState<P::Candidate>,
+        retry: bool,
+        attempt: Attempt<P::Attempt>,
+    ) -> Vec<Effect<P>> {
+        match attempt.disposition {
+            Disposition::Publish => {}
+            Disposition::Stage => return self.read_for_deploy(state, attempt),
+            Disposition::Discard => return self.end(Effect::Discard(None), attempt.next),
         }
-        let end = match found {
-            Found::Gone => {
+        let Attempt { data, next, .. } = attempt;
+        let end = match state {
+            FolderState::Gone => {
                 self.failed = None;
-                Effect::Remove { previous: self.live.take() }
+                Effect::Remove { previous: self.live.take(), attempt: data }
             }
-            Found::Unknown => Effect::Unchanged,
-            Found::Invalid(error) => {
+            FolderState::Unknown | FolderState::FailedBefore(_) => Effect::Unchanged(data),
+            FolderState::Invalid(error) => {
                 let failed = Failed::new(None, error);
-                if self.failed.as_ref() == Some(&failed) && !retry {
-                    Effect::Unchanged
+                if self.failed.as_ref().is_some_and(|last| last.failure == failed) && !retry {
+                    Effect::Unchanged(data)
                 } else {
-                    self.fail(failed)
+                    self.fail(failed, None, data)
                 }
             }
-            Found::Version(version) if self.live.as_ref() == Some(&version) => match self.failed.take() {
-                Some(_) => Effect::Settle,
-                None => Effect::Unchanged,
+            FolderState::Live(_) => match self.failed.take() {
+                Some(_) => Effect::Settle(data),
+                None => Effect::Unchanged(data),
             },
-            Found::Version(version) | Found::Outdated(version) if self.has_failed(&version) && !retry => {
-                Effect::Unchanged
+            FolderState::Candidate(version, candidate) => {
+                let attempt = Attempt { disposition: Disposition::Publish, next, data };
+                return self.start(version, candidate, attempt);
             }
-            Found::Version(version) | Found::Outdated(version) => return self.start(version, course),
         };
-        self.end(end, course)
+        self.end(end, next)
     }
 
-    /// Has `version` built, hurried if something was waiting for its end before it began.
-    fn start(&mut self, version: Version, course: Course) -> Vec<Effect> {
-        let held = self.hold.is_some() && course.fate == Fate::Tell;
-        self.work = Work::Building(version.clone(), course);
-        let hurry = (held || course.again.is_some()).then_some(Effect::Hurry);
+    /// Has `version` built, hurried if something already waits for its end.
+    fn start(
+        &mut self,
+        version: Version,
+        candidate: P::Candidate,
+        attempt: Attempt<P::Attempt>,
+    ) -> Vec<Effect<P>> {
+        let is_hold_waiting = self.hold.is_some() && attempt.disposition == Disposition::Publish;
+        let hurry = (is_hold_waiting || attempt.next.is_some()).then_some(Effect::Hurry);
+        self.work = Work::Building(version.clone(), candidate, attempt);
         [Effect::Build(version)].into_iter().chain(hurry).collect()
     }
 
-    fn built(&mut self, outcome: Outcome, version: Version, course: Course) -> Vec<Effect> {
-        let end = match (course.fate, outcome) {
-            (Fate::Drop, _) => Effect::Drop,
-            (Fate::Keep, Outcome::Good) => return self.keep(Ok(Prepared::Version(version)), course),
-            (Fate::Keep, Outcome::Bad(error)) => {
-                return self.keep(Err(Failed::new(Some(version), error)), course);
+    fn built(
+        &mut self,
+        outcome: BuildOutcome<P::Built>,
+        version: Version,
+        candidate: P::Candidate,
+        attempt: Attempt<P::Attempt>,
+    ) -> Vec<Effect<P>> {
+        let Attempt { disposition, mut next, data } = attempt;
+        let end = match (disposition, outcome) {
+            (Disposition::Discard, BuildOutcome::Good(built)) => Effect::Discard(Some(built)),
+            (Disposition::Discard, _) => Effect::Discard(None),
+            (Disposition::Stage, BuildOutcome::Good(built)) => {
+                return self.stage(Staged::Version(version, built), data, next);
+            }
+            (Disposition::Stage, BuildOutcome::Bad(error)) => {
+                return self.fail_stage(Failed::new(Some(version), error), data, next);
             }
             // Only another build of the deploy supersedes this one.
-            (Fate::Keep, Outcome::Superseded) => return self.read_again(course.again),
-            (Fate::Tell, Outcome::Good) => self.go_live(version),
-            (Fate::Tell, Outcome::Bad(error)) => self.fail(Failed::new(Some(version), error)),
-            (Fate::Tell, Outcome::Superseded) => Effect::Superseded,
+            (Disposition::Stage, BuildOutcome::Superseded) => return self.read_again(next, None),
+            (Disposition::Publish, BuildOutcome::Good(built)) => self.go_live(version, built, data),
+            (Disposition::Publish, BuildOutcome::Bad(error)) => {
+                self.fail(Failed::new(Some(version), error), Some(candidate), data)
+            }
+            (Disposition::Publish, BuildOutcome::Superseded) => supersede(data, &mut next),
         };
-        self.end(end, course)
+        self.end(end, next)
     }
 
-    fn restored(&mut self, outcome: Outcome, version: Version, course: Course) -> Vec<Effect> {
+    fn restored(
+        &mut self,
+        outcome: BuildOutcome<P::Built>,
+        version: Version,
+        attempt: Attempt<P::Attempt>,
+    ) -> Vec<Effect<P>> {
+        let Attempt { mut next, data, .. } = attempt;
         let end = match outcome {
-            Outcome::Good => self.go_live(version),
-            // What is on the volume now is built next, and tells for itself.
-            Outcome::Bad(_) | Outcome::Superseded => Effect::Superseded,
+            BuildOutcome::Good(built) => self.go_live(version, built, data),
+            // The files on the volume are built next, and report for themselves.
+            BuildOutcome::Bad(_) | BuildOutcome::Superseded => supersede(data, &mut next),
         };
-        self.end(end, course)
+        self.end(end, next)
     }
 
-    fn go_live(&mut self, version: Version) -> Effect {
+    fn go_live(&mut self, version: Version, built: P::Built, attempt: P::Attempt) -> Effect<P> {
         self.failed = None;
-        let previous = self.live.replace(version.clone());
-        Effect::Publish { version, previous }
+        let live = Published { version: version.clone(), data: built.into() };
+        Effect::Publish { version, previous: self.live.replace(live), attempt }
     }
 
-    fn fail(&mut self, failed: Failed) -> Effect {
-        self.failed = Some(failed.clone());
-        Effect::Fail(failed)
+    fn fail(&mut self, failure: Failed, candidate: Option<P::Candidate>, attempt: P::Attempt) -> Effect<P> {
+        self.failed = Some(FailedAttempt { failure: failure.clone(), data: candidate.into() });
+        Effect::Fail(failure, attempt)
     }
 
-    fn has_failed(&self, version: &Version) -> bool {
-        self.failed.as_ref().is_some_and(|failed| failed.version.as_ref() == Some(version))
-    }
-
-    /// Ends the attempt with `effect`; then a hold begins that waited for that, or the next attempt
-    /// if one is wanted.
-    fn end(&mut self, effect: Effect, course: Course) -> Vec<Effect> {
-        self.work = Work::Idle;
-        // What was superseded is still to be read.
-        let scan = (effect == Effect::Superseded).then_some(Trigger::Scan);
-        let again = course.again.or(scan);
+    /// Ends the attempt with `effect`. A hold that has waited for that begins; otherwise the next
+    /// attempt does, if there is one.
+    fn end(&mut self, effect: Effect<P>, next: Option<Look>) -> Vec<Effect<P>> {
         let mut effects = vec![effect];
         if let Some(hold) = &mut self.hold {
-            hold.changed = hold.changed.or(again);
+            if let Some(next) = next {
+                merge(&mut hold.changed, next);
+            }
             effects.push(Effect::Held);
-        } else if let Some(trigger) = again {
-            self.work = Work::Reading(Course::default());
-            effects.push(Effect::Read(trigger));
+        } else if let Some(look) = next {
+            effects.push(self.start_reading(look));
         }
         effects
     }
+}
+
+fn merge(looks: &mut Option<Look>, look: Look) {
+    match looks {
+        Some(first) => first.merge(look),
+        None => *looks = Some(look),
+    }
+}
+
+/// Hands the callers of `attempt` over to the next one: its change is still to be read.
+fn supersede<P: Payload>(attempt: P::Attempt, next: &mut Option<Look>) -> Effect<P> {
+    P::hand_over(attempt, next.get_or_insert_with(|| Trigger::Scan.into()));
+    Effect::Superseded
 }
 
 #[cfg(test)]

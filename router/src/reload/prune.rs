@@ -1,6 +1,6 @@
-//! Removes from the state folder all that nothing needs any more: checkouts, fetched packages,
-//! compiled modules, and the data of incarnations that have ended. Blocking steps, each run off the
-//! control flow's thread.
+//! Removal of everything in the state folder that nothing needs any more: checkouts, fetched
+//! packages, compiled modules, and the data of incarnations that have ended. Blocking steps, run
+//! off the control flow's thread.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -10,22 +10,21 @@ use switchyard_contract::incarnation::{DataFate, EndedIncarnation, Incarnation, 
 use switchyard_contract::project::ProjectName;
 use tokio::task::spawn_blocking;
 
-use super::record::{Gone, Record};
+use super::record::{GoneProject, Record};
 use crate::cells::Cells;
 use crate::checkout::Store;
 use crate::packages::Packages;
 use crate::root::Root;
 use crate::version::{Tenant, Version};
 
-/// How long the versions of a project are kept whose folder vanished without a removal: a folder
-/// that was deleted or renamed by mistake is missed within days.
+/// Time for which the versions of a project are kept whose folder vanished without a removal. A
+/// folder that was deleted or renamed by mistake is missed within days.
 const VANISHED_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// After the end of the time in which a project can be brought back: more than the clocks of two
-/// machines differ.
+/// Time that is added to the end of such a period: more than the clocks of two machines differ.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// Removes what nothing needs any more.
+/// Removes what nothing needs any more. Clones are cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Pruner {
     pub(super) root: Root,
@@ -35,16 +34,16 @@ pub(super) struct Pruner {
     pub(super) record: Record,
 }
 
-/// The project that is looked at, and what is known of it.
+/// The project to be pruned, with what the control flow knows of it.
 #[derive(Debug)]
 pub(super) struct Scope {
     pub(super) project: ProjectName,
-    /// The number of checkouts that stay besides those in use.
+    /// The number of checkouts that are kept besides those in use.
     pub(super) keep: usize,
     pub(super) used: Vec<Version>,
-    /// `true` when its folder is gone.
+    /// `true`: its folder is gone.
     pub(super) is_gone: bool,
-    /// The incarnations that were found in the state folder; those that are current, ended or in
+    /// The incarnations that were found in the state folder. Those that are current, ended or in
     /// use need not be named.
     pub(super) found: BTreeSet<Incarnation>,
 }
@@ -56,10 +55,10 @@ impl Pruner {
         let _ = spawn_blocking(move || scopes.iter().for_each(|scope| self.prune(scope))).await;
     }
 
-    /// The projects that have something in the state folder which no event of theirs may ever
-    /// prune: their folder is gone, or they were removed before. With the incarnations that were
-    /// found. None while the projects root is missing or may still be filled: nothing is known to be
-    /// gone then.
+    /// The projects with data in the state folder that no event may ever prune, because their
+    /// folder is gone or they were removed before, each with the incarnations that were found.
+    /// Empty while the projects root is missing or may still be filled: nothing is known to be gone
+    /// then.
     pub(super) async fn leftovers(self) -> BTreeMap<ProjectName, BTreeSet<Incarnation>> {
         spawn_blocking(move || self.find_leftovers()).await.unwrap_or_default()
     }
@@ -83,7 +82,7 @@ impl Pruner {
 
     fn prune(&self, scope: &Scope) {
         let record = match Incarnations::read(self.root.path(), &scope.project) {
-            // A root that is missing tells nothing of what ended and what is kept.
+            // While the root is missing it is not known which incarnations have ended.
             Ok(None) if !self.root.is_present() => return,
             Ok(record) => record,
             Err(error) => return tracing::warn!(project.name = %scope.project, "nothing is pruned: {error}"),
@@ -94,7 +93,7 @@ impl Pruner {
                 return tracing::warn!(project.name = %scope.project, "nothing is pruned: {error:#}");
             }
         };
-        // Without a file on the volume it is what it was.
+        // Without a file on the volume the incarnation stays the same.
         let known = scope.used.first().or(gone.as_ref().map(|gone| &gone.version));
         let record = record.unwrap_or_else(|| Incarnations {
             current: known.map(|version| version.incarnation).unwrap_or_default(),
@@ -109,10 +108,11 @@ impl Pruner {
             let mut keep = 0;
             if *incarnation == record.current && !scope.is_gone {
                 keep = scope.keep;
-            } else if let Some((version, until)) = end_of(*incarnation, &record, gone.as_ref())
+            } else if let Some(IncarnationEnd { version, until }) =
+                end_of(*incarnation, &record, gone.as_ref())
                 && !is_over(until)
             {
-                // Besides the version that was live.
+                // StoredVersion besides the version that was live.
                 keep = scope.keep;
                 used.extend(version);
             }
@@ -128,17 +128,17 @@ impl Pruner {
                 None => {}
             }
         }
-        let is_forgotten = |gone: &Gone| {
+        let is_forgotten = |gone: &GoneProject| {
             let end = end_of(gone.version.incarnation, &record, Some(gone));
-            record.removed || end.is_none_or(|(_, until)| is_over(until))
+            record.removed || end.is_none_or(|end| is_over(end.until))
         };
         if gone.as_ref().is_some_and(is_forgotten) {
             self.record.remove(&scope.project);
         }
     }
 
-    /// Removes checkouts but the `keep` newest and those `used`, their packages, and compiled
-    /// modules.
+    /// Removes all checkouts except the `keep` newest and those `used`, their packages, and
+    /// compiled modules.
     fn prune_tenant(&self, tenant: &Tenant, keep: usize, used: &HashSet<String>, is_served: bool) {
         self.store.prune(tenant, keep, used);
         self.packages.prune(tenant, || self.store.packages(tenant));
@@ -149,7 +149,7 @@ impl Pruner {
         }
     }
 
-    /// Removes the data of an incarnation that has ended, when that was asked for or its time is
+    /// Removes the data of an incarnation that has ended, if that was requested or its time is
     /// over.
     fn prune_data(&self, tenant: &Tenant, ended: &EndedIncarnation) {
         let is_due = ended.data == DataFate::Delete || is_over(ended.until);
@@ -170,7 +170,8 @@ impl Pruner {
         if data.exists() {
             tracing::warn!(
                 project.name = %tenant.project,
-                "{} is kept: the volume does not name this incarnation of {} (any more); delete the folder if nobody needs it",
+                "{} is kept: the volume does not name this incarnation of {} (any more); delete the folder if \
+                 nobody needs it",
                 data.display(),
                 tenant.project
             );
@@ -178,32 +179,42 @@ impl Pruner {
     }
 }
 
-/// `blog@3f9a1c2b7d4e`: what comes after the `@`.
+/// The digits after the `@` of a version's name, as in `blog@3f9a1c2b7d4e`.
 fn digits(version: &str) -> Option<String> {
     version.split_once('@').map(|(_, digits)| digits.to_owned())
 }
 
-/// The digits of those `versions` that are of `incarnation`.
+/// The digits of the `versions` that belong to `incarnation`.
 fn used_digits(versions: &[Version], incarnation: Incarnation) -> HashSet<String> {
     let versions = versions.iter().filter(|version| version.incarnation == incarnation);
     versions.map(|version| version.digest.short()).collect()
 }
 
-/// The digits of the version that was live when `incarnation` was removed or its folder vanished,
-/// and until when its versions are kept for that. `None` when neither is known to have happened.
+/// The end of an incarnation.
+struct IncarnationEnd {
+    /// The digits of the version that was live then.
+    version: Option<String>,
+    /// The time until which its versions are kept.
+    until: Timestamp,
+}
+
+/// The end of `incarnation`, by removal or because its folder vanished. `None`: it has not ended,
+/// as far as is known.
 fn end_of(
     incarnation: Incarnation,
     record: &Incarnations,
-    gone: Option<&Gone>,
-) -> Option<(Option<String>, Timestamp)> {
+    gone: Option<&GoneProject>,
+) -> Option<IncarnationEnd> {
     if let Some(ended) = record.end_of(incarnation) {
-        return Some((ended.version.as_deref().and_then(digits), ended.until));
+        let version = ended.version.as_deref().and_then(digits);
+        return Some(IncarnationEnd { version, until: ended.until });
     }
     let gone = gone.filter(|gone| gone.version.incarnation == incarnation)?;
-    Some((Some(gone.version.digest.short()), gone.since.saturating_add(VANISHED_KEPT).ok()?))
+    let until = gone.since.saturating_add(VANISHED_KEPT).ok()?;
+    Some(IncarnationEnd { version: Some(gone.version.digest.short()), until })
 }
 
-/// Returns `true` when the time until which something is kept has passed, by any machine's clock.
+/// Returns true if the time until which something is kept has passed, by any machine's clock.
 fn is_over(until: Timestamp) -> bool {
     Timestamp::now().duration_since(until) > CLOCK_MARGIN
 }

@@ -1,46 +1,48 @@
-//! When a cell that died is followed by another one: at once, later, or not at all. Pure: time is passed in.
+//! The decision whether and when another cell follows one that crashed. Pure: the time is passed
+//! in.
 
 use std::time::Duration;
 
-/// A cell that lived this long has shown that its version can live: what came before is forgotten.
+/// Lifetime after which a cell has proven its version: earlier crashes are forgotten.
 const STABLE: Duration = Duration::from_secs(60);
 
-/// The pause before the third cell; the second follows the first at once. It doubles with each death: a start
-/// takes some 50 ms of a core, so a version that dies at once has a tenth of one after a second.
+/// The pause before the third cell; the second follows the first at once. The pause doubles with
+/// each crash. A start takes some 50 ms of a core, so a version that crashes at once uses a tenth
+/// of a core after a second.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// With this death the version is stopped: seven restarts, which take 6.3 s of pauses in all. A
-/// neighbour (a database) that is away for as long is lived through, and a crash loop ends before anybody pays for it.
+/// Number of crashes at which the version is stopped: seven restarts, with 6.3 s of pauses in all.
+/// A database may be away for that long, and a crash loop ends before it costs much.
 const MOST: u32 = 8;
 
-/// The deaths in a row of one version, and what it is about to do while it has no cell.
+/// The crashes in a row of one version, and its state while it has no cell.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Restarts {
-    deaths: u32,
+    crashes: u32,
     pub(super) rest: Rest,
 }
 
-/// Why a live version has no cell, while it has none.
+/// The reason why a live version has no cell, while it has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// It was not used: the next request has it started.
+    /// The version was idle. The next request starts a cell.
     #[default]
     Idle,
-    /// It died: another cell is to come, whoever asks.
+    /// A cell crashed. Another one follows without a request.
     Restarting,
-    /// It died too often.
+    /// Cells crashed too often.
     Stopped,
 }
 
 impl Restarts {
-    /// Notes a death after so long a life of one of so many cells, which are likely to die together. Returns how long the
-    /// next cell has to wait, or none when there will be no next one.
+    /// Notes the crash of one of `cells` cells, which are likely to crash together, after the
+    /// lifetime `lived`. Returns the pause before the next cell. `None`: there will be no next one.
     pub(super) fn died(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
         if lived >= STABLE {
-            self.deaths = 0;
+            self.crashes = 0;
         }
-        self.deaths += 1;
-        let in_a_row = self.deaths.div_ceil(u32::try_from(cells.max(1)).unwrap_or(u32::MAX));
+        self.crashes += 1;
+        let in_a_row = self.crashes.div_ceil(u32::try_from(cells.max(1)).unwrap_or(u32::MAX));
         if in_a_row >= MOST {
             self.rest = Rest::Stopped;
             return None;
@@ -48,23 +50,23 @@ impl Restarts {
         self.rest = Rest::Restarting;
         Some(match in_a_row {
             1 => Duration::ZERO,
-            deaths => PAUSE * 2_u32.pow(deaths - 2),
+            crashes => PAUSE * 2_u32.pow(crashes - 2),
         })
     }
 
-    /// A new count, with a cell that is about to come.
+    /// A new count for a version whose next cell is about to start.
     pub(super) fn anew() -> Self {
-        Self { deaths: 0, rest: Rest::Restarting }
+        Self { crashes: 0, rest: Rest::Restarting }
     }
 
-    /// Another cell serves; `more` are to come.
+    /// Notes that another cell serves. `more`: further ones are about to start.
     pub(super) fn started(&mut self, more: bool) {
         self.rest = if more { Rest::Restarting } else { Rest::Idle };
     }
 
-    /// In a row.
-    pub(super) fn deaths(&self) -> u32 {
-        self.deaths
+    /// The number of crashes in a row.
+    pub(super) fn crashes(&self) -> u32 {
+        self.crashes
     }
 }
 
@@ -83,7 +85,7 @@ mod tests {
         let mut restarts = Restarts::default();
         let pauses: Vec<_> = std::iter::from_fn(|| millis(&mut restarts, SHORT)).collect();
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200]);
-        assert_eq!((restarts.rest, restarts.deaths()), (Rest::Stopped, MOST));
+        assert_eq!((restarts.rest, restarts.crashes()), (Rest::Stopped, MOST));
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! When a version that failed is tried again although nothing has changed: it may have lacked something that nobody can
-//! watch (a file deep in a package or in DATA_DIR, a registry, a database). The pauses grow, so that it costs little.
+//! The schedule of further attempts with a version that failed, although nothing has changed:
+//! something may have been missing that cannot be watched (a file deep in a package or in DATA_DIR,
+//! a registry, a database). The pauses grow, so that retries cost little.
 
 use std::time::Duration;
 
 use super::machine::Failed;
 
-/// The first pause. Each of the next is twice as long...
+/// The first pause. Each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// ... but not longer than this: what was missing is served ten minutes after it arrived at the latest.
+/// The longest pause: a version is served at most ten minutes after the missing thing has arrived.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A pause is at least so many times what the attempt took: code that hangs costs a twentieth of a core.
+/// The least pause as a multiple of the attempt's time: code that hangs costs a twentieth of a
+/// core.
 const TIMES_TAKEN: u32 = 20;
 
 /// The attempts of one project that failed in a row.
@@ -19,25 +21,27 @@ const TIMES_TAKEN: u32 = 20;
 pub(super) struct Retries {
     last: Option<Failed>,
     times: u32,
-    /// Tells the newest pause from earlier ones.
+    /// The number of the newest pause, which tells it from earlier ones.
     number: u64,
-    /// The next attempt, and the one under way, is such a retry.
+    /// `true`: the next attempt is a retry.
     wanted: bool,
+    /// `true`: the attempt under way is a retry.
     under_way: bool,
 }
 
-/// What follows an attempt that failed.
+/// A further attempt after one that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Retry {
     pub(super) pause: Duration,
     pub(super) number: u64,
-    /// It was a retry, and failed as the attempt before: there is nothing to report.
+    /// `true`: the failed attempt was a retry and failed as the one before, so there is nothing to
+    /// report.
     pub(super) is_repeated: bool,
 }
 
 impl Retries {
-    /// Notes the end of an attempt. `again`: another one may go better though nothing has changed. Files that are no project
-    /// are not tried again: any change of them is seen.
+    /// Notes the end of a failed attempt. `again`: another one may succeed although nothing has
+    /// changed. Files that are no valid project are not tried again: any change of them is noticed.
     pub(super) fn failed(&mut self, failed: &Failed, took: Duration, again: bool) -> Option<Retry> {
         let is_same = self.last.as_ref().is_some_and(|last| last.version == failed.version);
         let is_repeated = std::mem::take(&mut self.under_way) && self.last.as_ref() == Some(failed);
@@ -52,13 +56,13 @@ impl Retries {
         Some(Retry { pause, number: self.number, is_repeated })
     }
 
-    /// Has the next attempt be a retry, if this is the end of the newest pause.
+    /// Makes the next attempt a retry, if `number` is the newest pause. Returns true if it is.
     pub(super) fn due(&mut self, number: u64) -> bool {
         self.wanted = self.number == number;
         self.wanted
     }
 
-    /// Notes that an attempt begins. Returns whether it is a retry.
+    /// Notes that an attempt begins. Returns true if it is a retry.
     pub(super) fn begin(&mut self) -> bool {
         self.under_way = std::mem::take(&mut self.wanted);
         self.under_way
@@ -97,7 +101,7 @@ mod tests {
         let first = retries.failed(&failed(1, "x"), Duration::ZERO, true).unwrap();
         assert!(!first.is_repeated && !retries.begin());
         let asked_for = retries.failed(&failed(1, "x"), Duration::ZERO, true).unwrap();
-        assert!(!asked_for.is_repeated, "somebody asked for it");
+        assert!(!asked_for.is_repeated, "it was requested");
         assert!(!retries.due(first.number) && retries.due(asked_for.number) && retries.begin());
         let again = retries.failed(&failed(1, "x"), Duration::ZERO, true).unwrap();
         assert!(again.is_repeated);

@@ -1,4 +1,5 @@
-//! The task that owns a cell's process: carries messages both ways until it ends, then clears up after it.
+//! The task that owns a cell's process: passes messages both ways until the process ends, then
+//! removes its folder.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,50 +11,51 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Log, Outcome, Status, ToOwner};
+use super::{CellStatus, OutputTask, StartOutcome, ToOwner};
 use crate::cells::cgroup::Group;
-use crate::cells::control::{Messages, Misbehaviour};
+use crate::cells::control::{ControlMessages, ProtocolViolation};
 use crate::cells::exit::Exit;
 use crate::cells::recount::Recount;
 use crate::folder::Trash;
 
-/// A cell that does not take a line of control in this time is stuck beyond repair.
+/// Time that a cell has to take a control message. A cell that does not is stuck beyond repair.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a cell's last lines and messages are waited for after its end. They are there already,
-/// and only a busy machine takes longer than a moment to read them; a cell has no children that
-/// could hold its pipes open.
+/// Time in which the last lines and messages of a cell are read after its end. They are there
+/// already, and only a busy machine takes longer than a moment; a cell has no children that could
+/// hold its pipes open.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Owns the process: reads its control lines and output until it ends, then clears up after it.
+/// The owner of a cell's process.
 pub(super) struct Owner {
     pub(super) dir: PathBuf,
     pub(super) group: Option<Arc<Group>>,
     pub(super) trash: Trash,
-    /// Of its standard output and standard error.
-    pub(super) logs: [Option<Log>; 2],
+    /// The readers of its standard output and standard error.
+    pub(super) output: [Option<OutputTask>; 2],
     pub(super) child: Child,
     pub(super) control: OwnedWriteHalf,
     pub(super) commands: mpsc::Receiver<ToOwner>,
     pub(super) recount: Arc<Recount>,
     pub(super) takes_urls: Arc<AtomicBool>,
-    pub(super) status: watch::Sender<Status>,
+    pub(super) status: watch::Sender<CellStatus>,
 }
 
 impl Owner {
-    pub(super) async fn run(mut self, mut messages: Messages<OwnedReadHalf>) {
+    pub(super) async fn run(mut self, mut messages: ControlMessages<OwnedReadHalf>) {
         let mut control_open = true;
         let ended = loop {
             tokio::select! {
                 ended = self.child.wait() => break ended.ok(),
                 message = messages.next(), if control_open => match message {
-                    Some(message) => self.heard(message, &mut messages),
+                    Some(message) => self.received(message, &mut messages),
                     None => control_open = false,
                 },
                 command = self.commands.recv() => match command {
-                    Some(ToOwner::Say(line)) => self.say(&line).await,
+                    Some(ToOwner::Send(message)) => self.send(&message).await,
                     Some(ToOwner::Exceed(limit)) => {
                         self.exceeded(limit);
                         self.kill();
@@ -70,15 +72,12 @@ impl Owner {
                 },
             }
         };
-        // What it said last may still be in the socket.
+        // Its last messages may still be in the socket.
         while let Ok(Some(message)) = timeout(OUTPUT_PATIENCE, messages.next()).await {
-            self.heard(message, &mut messages);
+            self.received(message, &mut messages);
         }
-        let last_words = end_output(std::mem::take(&mut self.logs)).await;
-        if let Err(error) = self.trash.discard(&self.dir) {
-            tracing::warn!("{} cannot be removed: {error}", self.dir.display());
-        }
-        let out_of_memory = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
+        let last_words = end_output(std::mem::take(&mut self.output)).await;
+        let out_of_memory = self.remove_folder().await;
         self.status.send_modify(|status| {
             let exceeded = status.exceeded.or(out_of_memory.then_some(Limit::Memory));
             status.exit = Some(match status.unhealthy.take() {
@@ -88,18 +87,22 @@ impl Owner {
         });
     }
 
-    fn heard(&mut self, message: Result<FromCell, Misbehaviour>, messages: &mut Messages<OwnedReadHalf>) {
+    fn received(
+        &mut self,
+        message: Result<FromCell, ProtocolViolation>,
+        messages: &mut ControlMessages<OwnedReadHalf>,
+    ) {
         let outcome = match message {
             Ok(FromCell::Ready) => return,
             Ok(FromCell::Serving { by }) => {
                 self.takes_urls.store(by == ServerKind::Deno, Relaxed);
-                Outcome::Serves
+                StartOutcome::Serves
             }
-            Ok(FromCell::Failed(diagnostic)) => Outcome::Failed(diagnostic),
-            Ok(FromCell::Missing(diagnostic)) => Outcome::Missing(diagnostic),
+            Ok(FromCell::Failed(diagnostic)) => StartOutcome::Failed(diagnostic),
+            Ok(FromCell::Missing(diagnostic)) => StartOutcome::Missing(diagnostic),
             Ok(FromCell::Exceeded(limit)) => return self.exceeded(limit),
             Ok(FromCell::OutOfSpace) => {
-                // One for each count is no flood.
+                // One request for each count is not a flood.
                 if self.recount.ask() {
                     messages.leave_out();
                 }
@@ -115,14 +118,27 @@ impl Owner {
         });
     }
 
+    /// Removes the cell's folder. Returns true if the kernel ended the process for its memory.
+    async fn remove_folder(&mut self) -> bool {
+        let (trash, dir, group) = (self.trash.clone(), self.dir.clone(), self.group.take());
+        let removed = spawn_blocking(move || {
+            if let Err(error) = trash.discard(&dir) {
+                tracing::warn!("{} cannot be removed: {error}", dir.display());
+            }
+            group.is_some_and(|group| group.ran_out_of_memory())
+        });
+        // A panic is logged.
+        removed.await.unwrap_or_default()
+    }
+
     fn exceeded(&self, limit: Limit) {
         self.status.send_modify(|status| status.exceeded = Some(limit));
     }
 
-    async fn say(&mut self, line: &ToCell) {
-        let mut text = serde_json::to_vec(line).expect("a line of control is plain data");
+    async fn send(&mut self, message: &ToCell) {
+        let mut text = serde_json::to_vec(message).expect("a control message is plain data");
         text.push(b'\n');
-        // A cell that has ended is told by its exit, not by this write.
+        // The end of a cell is noticed by its exit, not by this write.
         if timeout(CONTROL_PATIENCE, self.control.write_all(&text)).await.is_err() {
             self.kill();
         }
@@ -135,8 +151,8 @@ impl Owner {
     }
 }
 
-/// Awaits what is left of the output, and returns the last lines of standard error.
-async fn end_output(logs: [Option<Log>; 2]) -> Vec<String> {
+/// Waits for the rest of the output and returns the last lines of standard error.
+async fn end_output(logs: [Option<OutputTask>; 2]) -> Vec<String> {
     let mut last_words = Vec::new();
     for mut log in logs.into_iter().flatten() {
         match timeout(OUTPUT_PATIENCE, &mut log).await {

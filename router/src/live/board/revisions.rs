@@ -1,17 +1,17 @@
-//! Values by name, and which of them have changed since a revision.
+//! Values by name, with the changes since a revision.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Removals that are remembered: as many as `GET /events` can replay. An answer about earlier ones
-/// has every value.
+/// The number of removals that are remembered: as many as `GET /events` can replay. An answer about
+/// earlier ones lists every value.
 const REMOVED_KEPT: usize = 1000;
 
-/// Each change has a number, the revision. What a change and a question about later changes cost
-/// grows with the number of changes, not with that of all values.
+/// The values. Each change has a number, the revision. The cost of a change, and of listing the
+/// changes since a revision, grows with the number of changes and not with that of all values.
 #[derive(Debug)]
 pub(super) struct Revisions<T> {
     values: BTreeMap<String, (u64, T)>,
-    /// The name that each value's last change belongs to.
+    /// The name of the value that each revision has changed last.
     changed: BTreeMap<u64, String>,
     /// The oldest first.
     removed: VecDeque<(u64, String)>,
@@ -41,8 +41,7 @@ impl<T> Default for Revisions<T> {
 }
 
 impl<T> Revisions<T> {
-    /// Puts a value in the place of the one before. It is a change unless there was one that is the
-    /// `same`.
+    /// Replaces a value. This is a change unless the value before is the `same`.
     pub(super) fn put(&mut self, name: &str, value: T, same: impl FnOnce(&T, &T) -> bool) {
         if let Some((_, before)) = self.values.get_mut(name)
             && same(before, &value)
@@ -83,7 +82,7 @@ impl<T> Revisions<T> {
         self.last
     }
 
-    /// The changes after `since`; `None` when they are not all known, or there has been no such
+    /// The changes after `since`. `None`: not all of them are known, or there has been no such
     /// revision.
     pub(super) fn since(&self, since: u64) -> Option<Changes<'_, T>> {
         if since < self.forgotten || since > self.last {
@@ -91,7 +90,7 @@ impl<T> Revisions<T> {
         }
         let changed: BTreeSet<_> = self.changed.range(since + 1..).map(|(_, name)| name.as_str()).collect();
         let from = self.removed.partition_point(|(revision, _)| *revision <= since);
-        // One that came back is among the values.
+        // A value that was put again is not removed.
         let removed: BTreeSet<_> = self
             .removed
             .range(from..)
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_thousand_values_the_changes_have_the_one_that_changed() {
+    fn the_changes_list_the_one_value_of_a_thousand_that_changed() {
         let mut revisions = Revisions::default();
         for n in 0..1000 {
             put(&mut revisions, &format!("p{n:04}"), n);
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_changes_have_a_removal_until_the_name_is_back() {
+    fn the_changes_list_a_removal_until_the_name_is_back() {
         let mut revisions = Revisions::default();
         put(&mut revisions, "a", 1);
         put(&mut revisions, "b", 2);
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_older_than_the_removals_known_or_from_the_future_has_no_answer() {
+    fn changes_since_forgotten_removals_or_future_revisions_are_not_known() {
         let mut revisions = Revisions::default();
         for n in 0..=REMOVED_KEPT {
             put(&mut revisions, &n.to_string(), 1);

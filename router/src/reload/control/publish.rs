@@ -1,77 +1,159 @@
-//! What requests see of projects, changed: versions published, removals and recoveries told.
+//! The view of projects that requests have, changed: versions published, projects removed, failures
+//! over.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use switchyard_contract::admin::{ReloadOutcome, Report};
 use switchyard_contract::event::EventType;
+use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::lifecycle::Replaced;
-use crate::live::{Entry, Happened, Running};
+use super::effects::Effect;
+use crate::live::{EventDetails, TableChange};
 use crate::metrics::OutcomeLabel;
-use crate::reload::machine::Effect;
-use crate::reload::project::Project;
-use crate::reload::restarts::Restarts;
+use crate::reload::attempt::AttemptData;
+use crate::reload::live_state::{LiveState, Replaced};
+use crate::reload::machine::Published;
 use crate::version::Version;
 
-/// What was there before a change.
-struct Before {
-    was_known: bool,
-    replaced: Replaced,
+/// The end of an attempt that may change what requests see.
+pub(super) enum PublicEffect {
+    Publish { version: Version, previous: Option<Published<LiveState>>, attempt: AttemptData },
+    Settle(AttemptData),
+    Unchanged(AttemptData),
+    Remove { previous: Option<Published<LiveState>>, attempt: AttemptData },
 }
 
+impl PublicEffect {
+    /// The end of an attempt that [`Control::publish`] carries out, or the effect if it is another one.
+    pub(super) fn try_from(effect: Effect) -> Result<Self, Box<Effect>> {
+        match effect {
+            Effect::Publish { version, previous, attempt } => {
+                Ok(Self::Publish { version, previous, attempt })
+            }
+            Effect::Settle(attempt) => Ok(Self::Settle(attempt)),
+            Effect::Unchanged(attempt) => Ok(Self::Unchanged(attempt)),
+            Effect::Remove { previous, attempt } => Ok(Self::Remove { previous, attempt }),
+            other => Err(Box::new(other)),
+        }
+    }
+
+    /// The cells and files that answer no more requests from now on.
+    fn replaced(&self) -> Replaced {
+        match self {
+            Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
+                previous.as_ref().map(|previous| Replaced::of(&previous.data)).unwrap_or_default()
+            }
+            Self::Settle(_) | Self::Unchanged(_) => Replaced::default(),
+        }
+    }
+}
+
+/// A publish that waits for the end of its batch.
+pub(super) struct Deferred {
+    pub(super) name: ProjectName,
+    pub(super) effect: PublicEffect,
+    /// The effects that follow it.
+    pub(super) later: Vec<Effect>,
+}
+
+/// Publishes that go live in one swap of the table.
+pub(super) type Batch = Vec<Deferred>;
+
 impl Control {
-    /// Carries out what the ends of attempts change for requests, with one swap of the table for all of
-    /// these projects. Other effects are none of this, and ignored. Returns what is to be said of each.
-    pub(super) fn publish(&mut self, effects: Vec<(String, Effect)>) -> Vec<Report> {
+    /// Publishes what has been deferred, and goes on reporting each publish at once.
+    pub(super) fn publish_batch(&mut self) {
+        let batch = self.batch.take().unwrap_or_default();
+        if batch.is_empty() {
+            return;
+        }
+        let (mut effects, mut later) = (Vec::new(), Vec::new());
+        for Deferred { name, effect, later: more } in batch {
+            later.push((name.clone(), more));
+            effects.push((name, effect));
+        }
+        self.publish(effects);
+        for (name, effects) in later {
+            for effect in effects {
+                self.apply(&name, effect);
+            }
+            self.show(&name);
+        }
+    }
+
+    pub(super) fn publish_one(&mut self, name: &ProjectName, effect: PublicEffect) {
+        self.publish(vec![(name.clone(), effect)]);
+    }
+
+    /// Applies the ends of attempts to the live table, in one swap for all of these projects.
+    /// Returns one report per project.
+    pub(super) fn publish(&mut self, effects: Vec<(ProjectName, PublicEffect)>) -> Vec<Report> {
         let began = Instant::now();
-        let now = self.claimed_at();
+        let now = self.claim_time();
         let mut changes = Vec::new();
-        let mut before = Vec::new();
+        let mut known = Vec::new();
+        let mut replaced = Vec::new();
         for (name, effect) in &effects {
-            let was_known = self.parts.live.load().get(name.as_str()).is_some();
-            let mut replaced = Replaced::default();
-            if let Some(project) = self.projects.get_mut(name) {
-                replaced = change(project, effect);
-            }
+            known.push(self.parts.live.load().get(name.as_str()).is_some());
+            replaced.push(effect.replaced());
+            self.update_project(name, effect);
             self.claim(name, effect, now);
-            if let Some(project) = self.projects.get(name) {
-                changes.extend(entry(project, effect).map(|entry| (project.name.clone(), entry)));
+            let project = self.projects.of(name);
+            match effect {
+                PublicEffect::Publish { .. } | PublicEffect::Settle(_) => {
+                    changes.push((name.clone(), TableChange::put(project.entry())));
+                }
+                PublicEffect::Remove { .. } => changes.push((name.clone(), TableChange::Remove)),
+                PublicEffect::Unchanged(_) => {}
             }
-            self.count_cells(name);
-            before.push(Before { was_known, replaced });
+            self.projects.count_cells(name);
         }
         if !changes.is_empty() {
             self.change_table(changes);
         }
-        before.iter().for_each(|before| before.replaced.close());
-        let told = effects.into_iter().zip(before).filter_map(|((name, effect), before)| match effect {
-            Effect::Publish { version, previous } => {
-                self.published(&name, &version, previous, before.replaced, began)
+        replaced.iter().for_each(Replaced::close);
+        let ended = effects.into_iter().zip(known).zip(replaced);
+        let reports = ended.map(|(((name, effect), was_known), replaced)| match effect {
+            PublicEffect::Publish { version, previous, attempt } => {
+                let previous = previous.map(|previous| previous.version);
+                self.published(&name, &version, previous, replaced, attempt, began)
             }
-            Effect::Settle => self.settled(&name),
-            Effect::Unchanged => self.unchanged(&name),
-            Effect::Remove { previous } => self.removed(&name, previous, before),
-            _ => None,
+            PublicEffect::Settle(attempt) => self.settled(&name, attempt),
+            PublicEffect::Unchanged(attempt) => self.unchanged(&name, attempt),
+            PublicEffect::Remove { previous, attempt } => {
+                let previous = previous.map(|previous| previous.version);
+                self.removed(&name, previous, was_known, replaced, attempt)
+            }
         });
-        told.collect()
+        reports.collect()
+    }
+
+    fn update_project(&mut self, name: &ProjectName, effect: &PublicEffect) {
+        let project = self.projects.of(name);
+        match effect {
+            PublicEffect::Publish { version, previous: Some(previous), .. }
+                if previous.version.incarnation != version.incarnation =>
+            {
+                project.history.clear();
+            }
+            PublicEffect::Remove { .. } => project.files.on_disk = None,
+            _ => {}
+        }
     }
 
     fn published(
         &mut self,
-        name: &str,
+        name: &ProjectName,
         version: &Version,
         previous: Option<Version>,
-        before: Replaced,
+        replaced: Replaced,
+        mut attempt: AttemptData,
         began: Instant,
-    ) -> Option<Report> {
-        let project = self.projects.get_mut(name)?;
-        project.attempt.publish = Some(began.elapsed());
-        let attempt = project.attempt;
+    ) -> Report {
+        attempt.publish = Some(began.elapsed());
         let timings_ms = attempt.timings();
         tracing::info!(
-            project.name = %version.project,
+            project.name = %name,
             project.version = %version,
             trigger = ?attempt.trigger,
             debounce_ms = timings_ms.debounce,
@@ -81,125 +163,91 @@ impl Control {
             total_ms = timings_ms.total,
             "{version} is live"
         );
-        let happened = Happened {
+        let details = EventDetails {
             version: Some(version.clone()),
             previous: previous.clone(),
             trigger: Some(attempt.trigger),
-            error: None,
             timings_ms,
-            ..Happened::default()
+            ..EventDetails::default()
         };
-        project.sequence = self.parts.events.tell(EventType::ReloadLive, &version.project, happened);
-        let report = project.report(ReloadOutcome::Live, Some(version));
-        let running = project.running.clone();
+        let project = self.projects.of(name);
+        project.sequence = self.parts.events.emit(EventType::ReloadLive, name, details);
+        let report = project.report(attempt, ReloadOutcome::Live, Some(version));
+        let running = project.live().map(|live| live.running.clone()).unwrap_or_default();
+        let function = project.live().and_then(|live| live.plan.function.clone());
+        self.record.put(version, project.claims.claimed.since(), function);
         let ended = previous.as_ref().map(|previous| previous.incarnation);
         if let Some(ended) = ended.filter(|ended| *ended != version.incarnation) {
-            self.parts.lines.end(ended, &version.tenant());
+            self.parts.logs.end(ended, &version.tenant());
         }
         self.count(OutcomeLabel::live);
-        if let Some(project) = self.projects.get(name) {
-            let function = project.live_plan.as_ref().and_then(|plan| plan.function.clone());
-            self.record.put(version, project.claimed.since(), function);
-        }
         if let Some(previous) = previous {
-            self.drain(name, previous, before, true);
+            self.drain(name, previous, replaced, true);
         }
         for running in running {
             self.watch_over(name, running.cell.clone());
         }
         self.evict(name);
-        self.prune(&version.project);
-        Some(report)
+        self.prune(name);
+        report
     }
 
-    fn settled(&mut self, name: &str) -> Option<Report> {
-        let project = self.projects.get_mut(name)?;
-        let version = project.machine.live.clone();
-        let happened = Happened {
+    fn settled(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
+        let trigger = attempt.trigger;
+        let project = self.projects.of(name);
+        let version = project.machine.live_version().cloned();
+        let details = EventDetails {
             version: version.clone(),
             previous: version.clone(),
-            trigger: Some(project.attempt.trigger),
-            error: None,
-            timings_ms: project.attempt.timings(),
-            ..Happened::default()
+            trigger: Some(trigger),
+            timings_ms: attempt.timings(),
+            ..EventDetails::default()
         };
-        tracing::info!(project.name = name, "the files are those of the live version again");
-        project.sequence = self.parts.events.tell(EventType::ReloadLive, &project.name, happened);
-        let report = project.report(ReloadOutcome::Unchanged, version.as_ref());
-        self.revive(name);
+        tracing::info!(project.name = name.as_str(), "the files are those of the live version again");
+        project.sequence = self.parts.events.emit(EventType::ReloadLive, name, details);
+        let report = project.report(attempt, ReloadOutcome::Unchanged, version.as_ref());
+        self.revive(name, trigger);
         self.count(OutcomeLabel::unchanged);
-        Some(report)
+        report
     }
 
-    fn unchanged(&mut self, name: &str) -> Option<Report> {
-        let project = self.projects.get_mut(name)?;
-        let version = project.on_disk.clone();
-        let report = project.report(ReloadOutcome::Unchanged, version.as_ref());
-        self.revive(name);
+    fn unchanged(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
+        let trigger = attempt.trigger;
+        let project = self.projects.of(name);
+        let version = project.files.on_disk.clone();
+        let report = project.report(attempt, ReloadOutcome::Unchanged, version.as_ref());
+        self.revive(name, trigger);
         self.count(OutcomeLabel::unchanged);
-        Some(report)
+        report
     }
 
-    fn removed(&mut self, name: &str, previous: Option<Version>, before: Before) -> Option<Report> {
-        self.parts.board.remove(name);
-        let project = self.projects.get_mut(name)?;
-        let outcome = if before.was_known { ReloadOutcome::Removed } else { ReloadOutcome::Unknown };
-        let report = project.report(outcome, None);
-        // It may go on draining, and come back before that is over.
-        project.forget_history();
-        let project = project.name.clone();
-        if before.was_known {
-            tracing::info!(project.name = name, "{name} is removed: its folder is gone, or is left out");
-            let happened = Happened { previous: previous.clone(), ..Happened::default() };
-            self.parts.events.tell(EventType::ProjectRemoved, &project, happened);
+    fn removed(
+        &mut self,
+        name: &ProjectName,
+        previous: Option<Version>,
+        was_known: bool,
+        replaced: Replaced,
+        attempt: AttemptData,
+    ) -> Report {
+        self.parts.board.remove(name.as_str());
+        let project = self.projects.of(name);
+        let outcome = if was_known { ReloadOutcome::Removed } else { ReloadOutcome::Unknown };
+        let report = project.report(attempt, outcome, None);
+        // The project may go on draining, and come back before that is over.
+        project.history.clear();
+        if was_known {
+            tracing::info!(
+                project.name = name.as_str(),
+                "{name} is removed: its folder is gone, or is left out"
+            );
+            let details = EventDetails { previous: previous.clone(), ..EventDetails::default() };
+            self.parts.events.emit(EventType::ProjectRemoved, name, details);
             self.count(OutcomeLabel::removed);
         }
         if let Some(previous) = previous {
-            self.drain(name, previous, before.replaced, true);
+            self.drain(name, previous, replaced, true);
         }
-        self.forget(&project);
-        Some(report)
-    }
-}
-
-/// Makes the project what it is after `effect`, and gives what answered its requests until then.
-fn change(project: &mut Project, effect: &Effect) -> Replaced {
-    match effect {
-        Effect::Publish { version, previous } => {
-            if previous.as_ref().is_some_and(|previous| previous.incarnation != version.incarnation) {
-                project.forget_history();
-            }
-            let site = project.site().cloned();
-            project.live_plan = project.plan.take().and_then(Result::ok);
-            project.failed_with = None;
-            project.failure = None;
-            project.restarts = Restarts::default();
-            let built = project.built.drain(..).map(|cell| Arc::new(Running::new(cell))).collect();
-            Replaced { running: std::mem::replace(&mut project.running, built), site }
-        }
-        Effect::Settle => {
-            project.failure = None;
-            project.failed_with = None;
-            Replaced::default()
-        }
-        Effect::Remove { .. } => {
-            project.on_disk = None;
-            project.failure = None;
-            project.restarts = Restarts::default();
-            let site = project.site().cloned();
-            project.live_plan = None;
-            project.failed_with = None;
-            Replaced { running: std::mem::take(&mut project.running), site }
-        }
-        _ => Replaced::default(),
-    }
-}
-
-/// How the table shows the project after `effect`: an entry, none any more, or (outer `None`) as before.
-fn entry(project: &Project, effect: &Effect) -> Option<Option<Entry>> {
-    match effect {
-        Effect::Publish { .. } | Effect::Settle => Some(Some(project.entry())),
-        Effect::Remove { .. } => Some(None),
-        _ => None,
+        self.forget(name);
+        report
     }
 }

@@ -1,37 +1,101 @@
-//! A project that a deploy has to itself: held, built when the deploy says so, published or let go.
+//! A project that a deploy holds: built at the deploy's request, then published or let go.
 
 use switchyard_contract::event::Trigger;
 
-use super::{Course, Effect, Failed, Fate, Found, Machine, Work};
+use super::{Attempt, Disposition, Effect, Failed, Machine, Payload, Work};
+use crate::build::FolderState;
 use crate::project::diagnostic;
+use crate::reload::attempt::Look;
 use crate::version::Version;
 
-/// A deploy has the project to itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Hold {
-    /// The first change since, to be looked at when the hold ends.
-    pub(super) changed: Option<Trigger>,
-    /// What the newest build came to, unless it failed.
-    pub(crate) prepared: Option<Prepared>,
+/// The hold of a deploy on the project.
+#[derive(Debug)]
+pub(crate) struct Hold<P: Payload> {
+    /// The changes since, to be looked at when the hold ends.
+    pub(super) changed: Option<Look>,
+    /// The result of the newest build, unless it failed, with its attempt.
+    pub(super) staged: Option<(Staged<P::Built>, P::Attempt)>,
 }
 
-/// What a deploy can publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Prepared {
-    Version(Version),
-    /// What is on the volume is live.
+/// A result that a deploy can publish.
+#[derive(Debug)]
+pub(crate) enum Staged<B> {
+    Version(Version, B),
+    /// The files on the volume are those of the live version.
     Unchanged,
-    /// There is no folder.
+    /// The project has no folder.
     Gone,
 }
 
-impl Machine {
-    pub(super) fn hold(&mut self, work: Work) -> Vec<Effect> {
+/// The kind of a staged result, for its report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    Version(Version),
+    Unchanged,
+    Gone,
+}
+
+impl<B> Staged<B> {
+    fn kind(&self) -> Prepared {
+        match self {
+            Self::Version(version, _) => Prepared::Version(version.clone()),
+            Self::Unchanged => Prepared::Unchanged,
+            Self::Gone => Prepared::Gone,
+        }
+    }
+}
+
+impl<P: Payload> Hold<P> {
+    /// Drops the staged result. Returns its version, whose cells have to end.
+    fn discard(&mut self) -> Option<Effect<P>> {
+        match self.staged.take()?.0 {
+            Staged::Version(_, built) => Some(Effect::Discard(Some(built))),
+            Staged::Unchanged | Staged::Gone => None,
+        }
+    }
+}
+
+impl<P: Payload> Machine<P> {
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Returns true if nothing happens until the deploy that holds the project requests it.
+    pub(crate) fn rests(&self) -> bool {
+        self.hold.is_some() && self.is_idle()
+    }
+
+    /// Returns true if the deploy that holds the project can publish.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.is_idle() && self.hold.as_ref().is_some_and(|hold| hold.staged.is_some())
+    }
+
+    /// The version that the deploy has built and not yet published.
+    pub(crate) fn staged(&self) -> Option<&P::Built> {
+        match &self.hold.as_ref()?.staged.as_ref()?.0 {
+            Staged::Version(_, built) => Some(built),
+            Staged::Unchanged | Staged::Gone => None,
+        }
+    }
+
+    pub(crate) fn staged_mut(&mut self) -> Option<&mut P::Built> {
+        match &mut self.hold.as_mut()?.staged.as_mut()?.0 {
+            Staged::Version(_, built) => Some(built),
+            Staged::Unchanged | Staged::Gone => None,
+        }
+    }
+
+    /// The attempt of the staged result.
+    pub(crate) fn staged_attempt(&self) -> Option<&P::Attempt> {
+        self.hold.as_ref()?.staged.as_ref().map(|(_, attempt)| attempt)
+    }
+
+    pub(super) fn hold(&mut self, work: Work<P>) -> Vec<Effect<P>> {
         self.work = work;
         if self.hold.is_some() {
             return Vec::new();
         }
-        self.hold = Some(Hold::default());
+        self.hold = Some(Hold { changed: None, staged: None });
         match self.work {
             Work::Idle => vec![Effect::Held],
             Work::Reading(_) => vec![],
@@ -39,69 +103,104 @@ impl Machine {
         }
     }
 
-    /// Begins a build for the deploy; what an earlier one gave is dropped.
-    pub(super) fn build(&mut self, work: Work) -> Vec<Effect> {
+    /// Begins a build for the deploy. The result of an earlier one is discarded.
+    pub(super) fn build(&mut self, work: Work<P>) -> Vec<Effect<P>> {
         self.work = work;
         let Some(hold) = &mut self.hold else { return Vec::new() };
-        if self.work != Work::Idle {
-            return self.follow(Trigger::Request);
+        if !matches!(self.work, Work::Idle) {
+            return self.follow(Trigger::Request.into());
         }
-        let built = matches!(hold.prepared.take(), Some(Prepared::Version(_)));
-        self.work = Work::Reading(Course { fate: Fate::Keep, again: None });
-        let read = Effect::Read(Trigger::Request);
-        if built { vec![Effect::Drop, read] } else { vec![read] }
+        let discard = hold.discard();
+        discard.into_iter().chain([self.read_for_stage(Trigger::Request.into())]).collect()
     }
 
-    /// Ends a build of the deploy, unless that has asked for another meanwhile.
-    pub(super) fn keep(&mut self, end: Result<Prepared, Failed>, course: Course) -> Vec<Effect> {
-        if course.again.is_some() {
-            return self.read_again(course.again);
+    fn read_for_stage(&mut self, look: Look) -> Effect<P> {
+        let trigger = look.trigger;
+        self.work = Work::Reading(Attempt::staged(look));
+        Effect::Read(trigger)
+    }
+
+    /// Stages the result of the deploy's build, unless the deploy has requested another build
+    /// meanwhile.
+    pub(super) fn stage(
+        &mut self,
+        staged: Staged<P::Built>,
+        attempt: P::Attempt,
+        next: Option<Look>,
+    ) -> Vec<Effect<P>> {
+        if next.is_some() {
+            let built = match staged {
+                Staged::Version(_, built) => Some(built),
+                Staged::Unchanged | Staged::Gone => None,
+            };
+            return self.read_again(next, built);
         }
-        self.work = Work::Idle;
+        let kind = staged.kind();
         if let Some(hold) = &mut self.hold {
-            hold.prepared = end.as_ref().ok().cloned();
+            hold.staged = Some((staged, attempt));
         }
-        vec![Effect::Prepared(end)]
+        vec![Effect::Prepared(kind)]
     }
 
-    pub(super) fn read_again(&mut self, again: Option<Trigger>) -> Vec<Effect> {
-        self.work = Work::Reading(Course { fate: Fate::Keep, again: None });
-        vec![Effect::Drop, Effect::Read(again.unwrap_or(Trigger::Request))]
+    pub(super) fn fail_stage(
+        &mut self,
+        failed: Failed,
+        attempt: P::Attempt,
+        next: Option<Look>,
+    ) -> Vec<Effect<P>> {
+        if next.is_some() {
+            return self.read_again(next, None);
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.staged = None;
+        }
+        vec![Effect::Unprepared(failed, attempt)]
     }
 
-    pub(super) fn publish(&mut self) -> Vec<Effect> {
-        let Some(Hold { changed, prepared: Some(prepared) }) = self.hold.clone() else { return Vec::new() };
-        self.hold = None;
-        let effect = match prepared {
-            Prepared::Version(version) => self.go_live(version),
-            Prepared::Unchanged => match self.failed.take() {
-                Some(_) => Effect::Settle,
-                None => Effect::Unchanged,
+    pub(super) fn read_again(&mut self, next: Option<Look>, built: Option<P::Built>) -> Vec<Effect<P>> {
+        let look = next.unwrap_or_else(|| Trigger::Request.into());
+        vec![Effect::Discard(built), self.read_for_stage(look)]
+    }
+
+    /// Publishes the staged result. Does nothing while there is none.
+    pub(super) fn publish(&mut self, work: Work<P>) -> Vec<Effect<P>> {
+        self.work = work;
+        if !self.is_prepared() {
+            return Vec::new();
+        }
+        let Some(Hold { changed, staged: Some((staged, attempt)) }) = self.hold.take() else {
+            return Vec::new();
+        };
+        let effect = match staged {
+            Staged::Version(version, built) => self.go_live(version, built, attempt),
+            Staged::Unchanged => match self.failed.take() {
+                Some(_) => Effect::Settle(attempt),
+                None => Effect::Unchanged(attempt),
             },
-            Prepared::Gone => {
+            Staged::Gone => {
                 self.failed = None;
-                Effect::Remove { previous: self.live.take() }
+                Effect::Remove { previous: self.live.take(), attempt }
             }
         };
-        self.end(effect, Course { again: changed, ..Course::default() })
+        self.end(effect, changed)
     }
 
-    pub(super) fn release(&mut self, mut work: Work) -> Vec<Effect> {
-        let Some(hold) = self.hold.take() else {
+    pub(super) fn release(&mut self, mut work: Work<P>) -> Vec<Effect<P>> {
+        let Some(mut hold) = self.hold.take() else {
             self.work = work;
             return Vec::new();
         };
-        let look = hold.changed.unwrap_or(Trigger::Scan);
+        let discard = hold.discard();
+        let look = hold.changed.unwrap_or_else(|| Trigger::Scan.into());
         match &mut work {
             Work::Idle => {
-                let built = matches!(hold.prepared, Some(Prepared::Version(_)));
-                self.work = Work::Reading(Course::default());
-                let read = Effect::Read(look);
-                return if built { vec![Effect::Drop, read] } else { vec![read] };
+                let read = self.start_reading(look);
+                return discard.into_iter().chain([read]).collect();
             }
-            Work::Reading(course) | Work::Building(_, course) | Work::Restoring(_, course) => {
-                if course.fate == Fate::Keep {
-                    *course = Course { fate: Fate::Drop, again: None };
+            Work::Reading(attempt) | Work::Building(_, _, attempt) | Work::Restoring(_, attempt) => {
+                if attempt.disposition == Disposition::Stage {
+                    attempt.disposition = Disposition::Discard;
+                    attempt.next = None;
                 }
             }
         }
@@ -109,19 +208,29 @@ impl Machine {
         self.follow(look)
     }
 
-    pub(super) fn read_for_deploy(&mut self, found: Found, course: Course) -> Vec<Effect> {
-        match found {
-            Found::Gone => self.keep(Ok(Prepared::Gone), course),
-            Found::Invalid(error) => self.keep(Err(Failed::new(None, error)), course),
-            Found::Unknown => {
+    pub(super) fn read_for_deploy(
+        &mut self,
+        state: FolderState<P::Candidate>,
+        attempt: Attempt<P::Attempt>,
+    ) -> Vec<Effect<P>> {
+        let Attempt { data, next, disposition } = attempt;
+        match state {
+            FolderState::Gone => self.stage(Staged::Gone, data, next),
+            FolderState::Live(_) => self.stage(Staged::Unchanged, data, next),
+            FolderState::Invalid(error) => self.fail_stage(Failed::new(None, error), data, next),
+            FolderState::Unknown => {
                 let error =
                     diagnostic("the projects root (--projects) is missing: mount it, and deploy again");
-                self.keep(Err(Failed::new(None, error)), course)
+                self.fail_stage(Failed::new(None, error), data, next)
             }
-            Found::Version(version) if self.live.as_ref() == Some(&version) => {
-                self.keep(Ok(Prepared::Unchanged), course)
+            // A deploy always requests another attempt, so its reading never ends here.
+            FolderState::FailedBefore(version) => {
+                let error = diagnostic("the same version failed before: change it, and deploy again");
+                self.fail_stage(Failed::new(Some(version), error), data, next)
             }
-            Found::Version(version) | Found::Outdated(version) => self.start(version, course),
+            FolderState::Candidate(version, candidate) => {
+                self.start(version, candidate, Attempt { data, next, disposition })
+            }
         }
     }
 }

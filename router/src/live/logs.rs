@@ -1,7 +1,8 @@
-//! What cells print: the last lines of each project, for whoever looks and whoever follows.
+//! The logs of projects: the last lines that their cells printed, for one-time and following
+//! readers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use switchyard_contract::admin::LogLine;
@@ -10,26 +11,26 @@ use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use tokio::sync::watch;
 
-use crate::cells::{Line, Sink};
+use crate::cells::{OutputLine, OutputSink};
 use crate::version::{Tenant, Version};
 
-/// The last lines of each project that there is.
+/// The last lines of each known project.
 #[derive(Debug, Default)]
-pub(crate) struct Lines(Mutex<BTreeMap<ProjectName, Ring>>);
+pub(crate) struct LogBuffer(Mutex<BTreeMap<ProjectName, ProjectLog>>);
 
 #[derive(Debug)]
-struct Ring {
-    kept: VecDeque<Printed>,
+struct ProjectLog {
+    kept: VecDeque<KeptLine>,
     bytes: usize,
-    /// The number of the line after the last.
+    /// The number of the next line.
     next: u64,
     changed: watch::Sender<()>,
-    /// The incarnations before the current one, as far as cells of theirs may still print.
+    /// Earlier incarnations whose cells may still print.
     ended: Vec<Incarnation>,
 }
 
 #[derive(Debug, Clone)]
-struct Printed {
+struct KeptLine {
     at: Timestamp,
     version: Version,
     pid: u32,
@@ -39,36 +40,36 @@ struct Printed {
     text: Box<str>,
 }
 
-/// Somebody who reads a project's lines, as far as they have come.
+/// A reader of a project's log, with its position.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    lines: Arc<Lines>,
+pub(crate) struct LogReader {
+    lines: Arc<LogBuffer>,
     project: ProjectName,
     next: u64,
     changed: watch::Receiver<()>,
 }
 
-/// What a reader has not seen yet.
+/// The lines that a reader has not seen yet.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct News {
-    /// Lines that were dropped before this reader saw them.
+pub(crate) struct LogBatch {
+    /// The number of lines that were dropped before this reader saw them.
     pub(crate) lost: u64,
     pub(crate) lines: Vec<LogLine>,
 }
 
-impl Lines {
-    /// From now on what `project` prints is kept.
+impl LogBuffer {
+    /// Keeps what `project` prints from now on.
     pub(crate) fn open(&self, project: &ProjectName) {
         self.lock().entry(project.clone()).or_default();
     }
 
-    /// Drops what `project` printed; whoever follows it comes to an end.
+    /// Drops the log of `project`. Its readers reach their end.
     pub(crate) fn close(&self, project: &ProjectName) {
         self.lock().remove(project);
     }
 
-    /// Drops all that the project printed, and will still print, in the incarnation before `tenant`.
-    /// Readers of that come to an end.
+    /// Drops everything that the project printed, or will still print, in the incarnation before
+    /// `tenant`. Readers of that incarnation reach their end.
     pub(crate) fn end(&self, previous: Incarnation, tenant: &Tenant) {
         let mut rings = self.lock();
         let Some(ring) = rings.get_mut(&tenant.project) else { return };
@@ -79,29 +80,29 @@ impl Lines {
         ring.changed = watch::Sender::new(());
     }
 
-    /// Reads from the `last` lines on. `None` when there is no such project.
-    pub(crate) fn read(self: &Arc<Self>, project: &str, last: usize) -> Option<Reader> {
+    /// A reader that begins with the last `last` lines. `None`: there is no such project.
+    pub(crate) fn read(self: &Arc<Self>, project: &str, last: usize) -> Option<LogReader> {
         let rings = self.lock();
         let (project, ring) = rings.get_key_value(project)?;
         let last = u64::try_from(ring.kept.len().min(last)).unwrap_or(u64::MAX);
         let (project, changed) = (project.clone(), ring.changed.subscribe());
-        Some(Reader { lines: self.clone(), project, next: ring.next - last, changed })
+        Some(LogReader { lines: self.clone(), project, next: ring.next - last, changed })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ProjectName, Ring>> {
-        self.0.lock().expect("no holder of this lock panics")
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ProjectName, ProjectLog>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Sink for Lines {
-    fn line(&self, version: &Version, line: &Line<'_>) {
-        // The last words of a cell whose project is gone are in the log alone.
+impl OutputSink for LogBuffer {
+    fn line(&self, version: &Version, line: &OutputLine<'_>) {
+        // The last lines of a cell whose project is gone are in the router's log alone.
         if let Some(ring) = self.lock().get_mut(&version.project)
             && !ring.ended.contains(&version.incarnation)
         {
             let (at, version) = (Timestamp::now(), version.clone());
-            let Line { pid, stream, request, continues, text } = *line;
-            ring.push(Printed {
+            let OutputLine { pid, stream, request, continues, text } = *line;
+            ring.push(KeptLine {
                 at,
                 version,
                 pid,
@@ -114,15 +115,15 @@ impl Sink for Lines {
     }
 }
 
-impl Default for Ring {
+impl Default for ProjectLog {
     fn default() -> Self {
         let (kept, ended) = Default::default();
         Self { kept, bytes: 0, next: 0, changed: watch::Sender::new(()), ended }
     }
 }
 
-impl Ring {
-    fn push(&mut self, line: Printed) {
+impl ProjectLog {
+    fn push(&mut self, line: KeptLine) {
         self.bytes += line.text.len();
         self.kept.push_back(line);
         self.next += 1;
@@ -138,27 +139,27 @@ impl Ring {
     }
 }
 
-impl Reader {
-    /// What there is by now.
-    pub(crate) fn news(&mut self) -> News {
+impl LogReader {
+    /// The lines since the last batch. Does not wait.
+    pub(crate) fn next_batch(&mut self) -> LogBatch {
         let rings = self.lines.lock();
-        let Some(ring) = rings.get(&self.project) else { return News { lost: 0, lines: Vec::new() } };
+        let Some(ring) = rings.get(&self.project) else { return LogBatch { lost: 0, lines: Vec::new() } };
         self.changed.mark_unchanged();
         let from = self.next.max(ring.first());
         let lost = from - self.next;
         let seen = usize::try_from(from - ring.first()).unwrap_or(usize::MAX);
         self.next = ring.next;
-        News { lost, lines: ring.kept.iter().skip(seen).map(LogLine::from).collect() }
+        LogBatch { lost, lines: ring.kept.iter().skip(seen).map(LogLine::from).collect() }
     }
 
-    /// Waits for more. False when the project is gone.
+    /// Waits for more lines. Returns false if the project, or its incarnation, is gone.
     pub(crate) async fn more(&mut self) -> bool {
         self.changed.changed().await.is_ok()
     }
 }
 
-impl From<&Printed> for LogLine {
-    fn from(line: &Printed) -> Self {
+impl From<&KeptLine> for LogLine {
+    fn from(line: &KeptLine) -> Self {
         Self {
             timestamp: line.at,
             project: line.version.project.to_string(),
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     struct Scene {
-        lines: Arc<Lines>,
+        lines: Arc<LogBuffer>,
         version: Version,
     }
 
@@ -187,7 +188,7 @@ mod tests {
         fn new() -> Self {
             let version =
                 Version::new(&Tenant::first(&ProjectName::parse("a").unwrap()), Digest::from([1; 32]));
-            let lines = Arc::new(Lines::default());
+            let lines = Arc::new(LogBuffer::default());
             lines.open(&version.project);
             Self { lines, version }
         }
@@ -195,37 +196,37 @@ mod tests {
         fn print(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) {
             for line in lines {
                 let (pid, stream, request) = (7, "stdout", Some("3f9a"));
-                let line = Line { pid, stream, request, continues: false, text: line.as_ref() };
+                let line = OutputLine { pid, stream, request, continues: false, text: line.as_ref() };
                 self.lines.line(&self.version, &line);
             }
         }
 
-        fn read(&self, last: usize) -> Reader {
+        fn read(&self, last: usize) -> LogReader {
             self.lines.read("a", last).unwrap()
         }
     }
 
-    fn texts(news: &News) -> Vec<&str> {
-        news.lines.iter().map(|line| line.line.as_str()).collect()
+    fn texts(batch: &LogBatch) -> Vec<&str> {
+        batch.lines.iter().map(|line| line.line.as_str()).collect()
     }
 
     #[tokio::test]
-    async fn what_another_incarnation_prints_is_not_for_those_who_read_this_one() {
+    async fn what_another_incarnation_prints_is_not_for_readers_of_this_one() {
         let mut scene = Scene::new();
         scene.print(["old"]);
         let (old, mut reader) = (scene.version.clone(), scene.read(0));
         let tenant = Tenant::new(&old.project, Incarnation::from_number(1));
         scene.version = Version::new(&tenant, old.digest);
         scene.print(["new"]);
-        assert_eq!(texts(&reader.news()), ["new"]);
+        assert_eq!(texts(&reader.next_batch()), ["new"]);
         scene.lines.end(old.incarnation, &tenant);
-        assert!(!reader.more().await, "who followed the old one is at its end");
+        assert!(!reader.more().await, "a reader of the old one is at its end");
         scene.lines.line(
             &old,
-            &Line { pid: 7, stream: "stdout", request: None, text: "last words", continues: false },
+            &OutputLine { pid: 7, stream: "stdout", request: None, text: "last words", continues: false },
         );
         scene.print(["newer"]);
-        assert_eq!(texts(&scene.read(10).news()), ["new", "newer"]);
+        assert_eq!(texts(&scene.read(10).next_batch()), ["new", "newer"]);
     }
 
     #[test]
@@ -233,24 +234,24 @@ mod tests {
         let scene = Scene::new();
         scene.print(["1", "2", "3"]);
         let mut reader = scene.read(2);
-        let first = reader.news();
+        let first = reader.next_batch();
         assert_eq!(texts(&first), ["2", "3"]);
         assert_eq!((first.lines[0].pid, first.lines[0].stream.as_str()), (7, "stdout"));
         assert_eq!(first.lines[0].request.as_deref(), Some("3f9a"));
-        assert!(reader.news().lines.is_empty());
+        assert!(reader.next_batch().lines.is_empty());
         scene.print(["4"]);
-        assert_eq!(texts(&reader.news()), ["4"]);
-        assert_eq!(texts(&scene.read(100).news()), ["1", "2", "3", "4"]);
+        assert_eq!(texts(&reader.next_batch()), ["4"]);
+        assert_eq!(texts(&scene.read(100).next_batch()), ["1", "2", "3", "4"]);
     }
 
     #[test]
     fn what_is_kept_is_bounded_by_lines_and_by_bytes() {
         let scene = Scene::new();
         scene.print((0..KEPT_LINES + 5).map(|n| n.to_string()));
-        let news = scene.read(usize::MAX).news();
-        assert_eq!((news.lines.len(), news.lines[0].line.as_str()), (KEPT_LINES, "5"));
+        let batch = scene.read(usize::MAX).next_batch();
+        assert_eq!((batch.lines.len(), batch.lines[0].line.as_str()), (KEPT_LINES, "5"));
         scene.print((0..100).map(|_| "x".repeat(8 * 1024)));
-        assert_eq!(scene.read(usize::MAX).news().lines.len(), KEPT_OUTPUT / (8 * 1024));
+        assert_eq!(scene.read(usize::MAX).next_batch().lines.len(), KEPT_OUTPUT / (8 * 1024));
     }
 
     #[test]
@@ -259,9 +260,9 @@ mod tests {
         scene.print(["0"]);
         let mut reader = scene.read(1);
         scene.print((1..=KEPT_LINES + 2).map(|n| n.to_string()));
-        let news = reader.news();
-        assert_eq!((news.lost, news.lines.len(), news.lines[0].line.as_str()), (3, KEPT_LINES, "3"));
-        assert_eq!(reader.news(), News { lost: 0, lines: vec![] });
+        let batch = reader.next_batch();
+        assert_eq!((batch.lost, batch.lines.len(), batch.lines[0].line.as_str()), (3, KEPT_LINES, "3"));
+        assert_eq!(reader.next_batch(), LogBatch { lost: 0, lines: vec![] });
     }
 
     #[tokio::test]

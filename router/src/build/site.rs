@@ -1,4 +1,4 @@
-//! The files of a live version that the router answers with itself.
+//! The files of a version that the router answers with itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use switchyard_protocol::assets::{AssetMatch, Assets};
 use crate::checkout::{Checkout, FileHash, Files};
 use crate::drain::InFlight;
 
-/// The files of a version that are served without its code. Its checkout is not pruned while
-/// somebody has one of these.
+/// The files of a version that are served without its code. The version's checkout is not pruned
+/// while one of these exists.
 #[derive(Debug)]
 pub(crate) struct LiveSite {
     pub(crate) assets: Assets,
-    /// The version has no code: what is not a file is not found.
+    /// `true`: the version has no code, so a path without a file is answered with 404.
     pub(crate) is_all: bool,
     contents: Arc<Files>,
     checkout: Checkout,
@@ -31,7 +31,7 @@ impl LiveSite {
         self.assets.find(path, |file| self.has(file))
     }
 
-    /// The page that answers 404 to the path of a URL.
+    /// The page that is sent with status 404 for the path of a URL.
     pub(crate) fn not_found(&self, path: &str) -> Option<String> {
         self.assets.not_found(path, |file| self.has(file))
     }
@@ -45,8 +45,8 @@ impl LiveSite {
         self.contents.get(file)
     }
 
-    /// Where the file lies that has this path relative to the project.
-    pub(crate) fn place(&self, file: &str) -> PathBuf {
+    /// The path in the checkout of a file that is named relative to the project.
+    pub(crate) fn path_of(&self, file: &str) -> PathBuf {
         self.checkout.dir.join(file)
     }
 }

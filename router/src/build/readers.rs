@@ -1,11 +1,13 @@
-//! Turns at reading projects: lanes, so that a project that takes long to read holds up only others that do.
+//! Turns at reading projects, in lanes: a project that takes long to read delays only others that
+//! do.
 //!
-//! Every reading begins in the fastest lane. One that has done what it may do there goes on in the next one, at once if that
-//! has room; else it ends and begins again there when its turn has come. A project has one reading at a time and each lane is
-//! first come, first served, so that each project has its turn whatever the others do.
+//! Every reading begins in the fastest lane. A reading that reaches that lane's limit goes on in
+//! the next one, at once if there is room; otherwise it ends, and begins again there when its turn
+//! comes. A project has one reading at a time and each lane is first come, first served, so every
+//! project gets its turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,41 +16,42 @@ use tokio::time::timeout;
 
 use crate::checkout::Interruption;
 
-/// The limits of a reading in each lane. The work decides: it is the same however busy the machine is. In the fastest lane
-/// it is 8 MiB, or the 4,000 steps for some 400 new or 1,000 known files: 5 to 50 ms of a core. The time is for file systems
-/// that answer slowly, and so long that a busy machine does not matter.
-const LANES: [Limit; 3] = [
-    Limit { work: 8 << 20, time: Duration::from_secs(2) },
-    Limit { work: 256 << 20, time: Duration::from_secs(10) },
-    Limit { work: u64::MAX, time: Duration::MAX },
+/// The limits of a reading in each lane. The work decides, because it does not depend on how busy
+/// the machine is. In the fastest lane it is 8 MiB, or the 4,000 steps for some 400 new or 1,000
+/// known files: 5 to 50 ms of a core. The time is for slow file systems, and so long that a busy
+/// machine does not reach it.
+const LANES: [LaneLimit; 3] = [
+    LaneLimit { work: 8 << 20, time: Duration::from_secs(2) },
+    LaneLimit { work: 256 << 20, time: Duration::from_secs(10) },
+    LaneLimit { work: u64::MAX, time: Duration::MAX },
 ];
 
-/// The work of a step besides the bytes that it reads: a name that is listed, a file that is opened.
+/// The work of a step besides the bytes that it reads. A step lists a name or opens a file.
 const STEP: u64 = 2 << 10;
 
 /// A reading that takes longer is reported as slow.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// A reading that has not ended so long after its time is over does not look at the clock: a system call does not come
-/// back, as of a file system whose server is away.
+/// A reading that has not ended this long after its time limit is stuck in a system call, for
+/// example on a file system whose server is away: otherwise it would have noticed the limit itself.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// Threads that may be stuck in the kernel while others are read. With more of them readings wait for one to come back.
-/// The runtime has 512 threads for blocking work.
+/// Threads that may be stuck in the kernel while other projects are read. Beyond that, readings
+/// wait until one comes back. The runtime has 512 threads for blocking work.
 const MAX_STUCK: usize = 64;
 
 /// The lanes, shared by all projects.
 #[derive(Debug, Clone)]
-pub(super) struct Readers {
+pub(crate) struct Readers {
     lanes: Lanes,
     stuck: Arc<Semaphore>,
-    /// [`OVERDUE`], but in tests.
+    /// [`OVERDUE`]; tests set another value.
     overdue: Duration,
 }
 
 #[derive(Debug)]
-struct Limit {
-    /// In bytes that are read, and [`STEP`] for each step.
+struct LaneLimit {
+    /// Bytes that are read, plus [`STEP`] for each step.
     work: u64,
     time: Duration,
 }
@@ -61,7 +64,7 @@ type Lanes = Arc<[Arc<Semaphore>; LANES.len()]>;
 pub(super) struct Turn {
     began: Instant,
     time: Duration,
-    /// See [`Limit::work`].
+    /// See [`LaneLimit::work`].
     work: AtomicU64,
     is_over: AtomicBool,
     lanes: Lanes,
@@ -71,38 +74,39 @@ pub(super) struct Turn {
 #[derive(Debug)]
 struct Lane {
     number: usize,
-    /// Given back with the turn.
+    /// Returned when the turn is dropped.
     permit: OwnedSemaphorePermit,
 }
 
-/// A project's newest reading. `None`, and one that has ended, do not block the next one.
+/// A project's newest reading. The next reading has to wait for it only while it is still running.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reading(Option<Weak<Turn>>);
+pub(crate) struct Reading(Option<Weak<Turn>>);
 
-/// Why a reading gave nothing.
+/// The reason why a reading gave no result.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum ReadError {
     /// The reading took longer than its limit.
     Late,
-    /// The kernel does not come back from it, or did not from the reading before.
+    /// The reading, or the one before it, is stuck in the kernel.
     Stuck,
     /// The reading panicked, with this message.
-    Failed(String),
+    Panicked(String),
 }
 
 impl Readers {
-    /// As many readings in each lane as there are cores: more would only fill the memory.
-    pub(super) fn new(cores: usize) -> Self {
+    /// Allows one reading a core in each lane: more would only fill the memory.
+    pub(crate) fn new(cores: usize) -> Self {
         let semaphore = |size| Arc::new(Semaphore::new(size));
         let lanes = Arc::new(LANES.map(|_| semaphore(cores)));
         Self { lanes, stuck: semaphore(MAX_STUCK), overdue: OVERDUE }
     }
 
-    /// Has `work` done on a thread when it is its turn. It is given what is to be done and counts its steps; it is done once more when it was interrupted, with what it has made of `state` by then. `is_slow` is called when it
-    /// leaves the fastest lane, and perhaps again.
+    /// Runs `work` on a thread of its own when its turn comes. `work` reports each of its steps to
+    /// [`Turn::count`]. If it is interrupted, it runs once more with the `state` that it has left.
+    /// `is_slow` is called when the reading leaves the fastest lane, and may be called again.
     ///
     /// # Errors
-    /// The reading took longer than `time`, or is stuck.
+    /// The reading took longer than `time`, is stuck, or panicked.
     pub(super) async fn read<S, T>(
         &self,
         reading: &mut Reading,
@@ -110,7 +114,7 @@ impl Readers {
         mut state: S,
         work: fn(&mut S, &Turn) -> Result<T, Interruption>,
         is_slow: impl Fn(),
-    ) -> (Option<S>, Result<T, Unread>)
+    ) -> (Option<S>, Result<T, ReadError>)
     where
         S: Send + 'static,
         T: Send + 'static,
@@ -118,17 +122,17 @@ impl Readers {
         let mut number = 0;
         loop {
             if reading.is_stuck() {
-                return (Some(state), Err(Unread::Stuck));
+                return (Some(state), Err(ReadError::Stuck));
             }
             let Ok(permit) = self.lanes[number].clone().acquire_owned().await else {
-                return (Some(state), Err(Unread::Late));
+                return (Some(state), Err(ReadError::Late));
             };
             let turn = Arc::new(Turn::new(time, self.lanes.clone(), Lane { number, permit }));
             *reading = Reading(Some(Arc::downgrade(&turn)));
             let own = turn.clone();
             let working = spawn_blocking(move || {
                 let done = work(&mut state, &own);
-                // Others have their turn before this is noticed.
+                // Frees the lane before the result is awaited.
                 drop(own);
                 (state, done)
             });
@@ -139,7 +143,7 @@ impl Readers {
             state = back;
             match done {
                 Ok(done) => return (Some(state), Ok(done)),
-                Err(Interruption) if turn.is_late() => return (Some(state), Err(Unread::Late)),
+                Err(Interruption) if turn.is_late() => return (Some(state), Err(ReadError::Late)),
                 Err(Interruption) => {
                     number = turn.lane().number + 1;
                     is_slow();
@@ -153,7 +157,7 @@ impl Readers {
         turn: &Arc<Turn>,
         working: tokio::task::JoinHandle<T>,
         is_slow: &impl Fn(),
-    ) -> Result<T, Unread> {
+    ) -> Result<T, ReadError> {
         tokio::pin!(working);
         let ended = match timeout(SLOW, &mut working).await {
             Ok(ended) => ended,
@@ -162,17 +166,17 @@ impl Readers {
                 match timeout(turn.time.saturating_add(self.overdue), &mut working).await {
                     Ok(ended) => ended,
                     Err(_) => {
-                        self.leave(turn);
-                        return Err(Unread::Stuck);
+                        self.abandon(turn);
+                        return Err(ReadError::Stuck);
                     }
                 }
             }
         };
-        ended.map_err(|panic| Unread::Failed(panic.to_string()))
+        ended.map_err(|panic| ReadError::Panicked(panic.to_string()))
     }
 
-    /// Lets others read while the thread of `turn` is stuck, unless too many are.
-    fn leave(&self, turn: &Turn) {
+    /// Frees the lane of a stuck turn, unless too many threads are stuck already.
+    fn abandon(&self, turn: &Turn) {
         turn.is_over.store(true, Ordering::Relaxed);
         if let Ok(permit) = self.stuck.clone().try_acquire_owned() {
             turn.lane().permit = permit;
@@ -186,7 +190,10 @@ impl Turn {
         Self { began: Instant::now(), time, work, is_over, lanes, lane: Mutex::new(lane) }
     }
 
-    /// Counts a step that has read so many bytes. Returns an error when the reading has to end, and always from then on.
+    /// Counts a step that has read `bytes` bytes.
+    ///
+    /// # Errors
+    /// The reading has to end. Every later call fails too.
     pub(super) fn count(&self, bytes: u64) -> Result<(), Interruption> {
         let work = self.work.fetch_add(STEP + bytes, Ordering::Relaxed);
         if self.is_over.load(Ordering::Relaxed) || self.is_late() || !self.may_go_on(work) {
@@ -196,7 +203,8 @@ impl Turn {
         Ok(())
     }
 
-    /// Changes to the next lane when it has reached a limit of this one. Returns `false` when that has no room.
+    /// Moves to the next lane once a limit of this one is reached. Returns false if that has no
+    /// room.
     fn may_go_on(&self, work: u64) -> bool {
         let mut lane = self.lane();
         let limit = &LANES[lane.number];
@@ -213,7 +221,7 @@ impl Turn {
     }
 
     fn lane(&self) -> MutexGuard<'_, Lane> {
-        self.lane.lock().expect("no holder of this lock panics")
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -245,11 +253,11 @@ mod tests {
         readers.read(reading, LONG, (), |(), turn| turn.count(0), || ()).await.1.is_ok()
     }
 
-    /// Reads until it is told to end.
+    /// A reading that goes on until the returned flag is set.
     fn endless(
         readers: &Readers,
         time: Duration,
-    ) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<(), Unread>>) {
+    ) -> (Arc<AtomicBool>, tokio::task::JoinHandle<Result<(), ReadError>>) {
         let (end, readers) = (Arc::new(AtomicBool::new(false)), readers.clone());
         let ending = end.clone();
         let task = tokio::spawn(async move {
@@ -260,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readings_without_end_keep_nobody_from_short_ones() {
+    async fn readings_without_end_do_not_delay_short_ones() {
         let readers = Readers::new(1);
         let endless: Vec<_> = (0..4).map(|_| endless(&readers, LONG)).collect();
         for _ in 0..20 {
@@ -311,7 +319,7 @@ mod tests {
     async fn a_reading_ends_when_its_time_is_over() {
         let readers = Readers::new(1);
         let (_, task) = endless(&readers, Duration::from_millis(300));
-        assert_eq!(task.await.unwrap(), Err(Unread::Late));
+        assert_eq!(task.await.unwrap(), Err(ReadError::Late));
         assert!(quick(&readers).await);
     }
 
@@ -325,7 +333,7 @@ mod tests {
         }
         let slow = AtomicUsize::new(0);
         let is_slow = || {
-            // When it is slow, and when it waits.
+            // Called once when the reading is slow, and again when it waits.
             let is_waiting = slow.fetch_add(1, Ordering::Relaxed) == 1;
             end.store(is_waiting, Ordering::Relaxed);
         };
@@ -349,10 +357,10 @@ mod tests {
         };
         let time = Duration::from_millis(100);
         let (_, done) = readers.read(&mut reading, time, Some(held), work, || ()).await;
-        assert_eq!(done, Err(Unread::Stuck));
+        assert_eq!(done, Err(ReadError::Stuck));
         assert!(quick(&readers).await);
         let (_, done) = readers.read(&mut reading, time, None, work, || ()).await;
-        assert_eq!(done, Err(Unread::Stuck), "a second thread would be stuck too");
+        assert_eq!(done, Err(ReadError::Stuck), "a second thread would be stuck too");
         release.send(()).unwrap();
         while reading.is_stuck() {
             std::thread::yield_now();

@@ -1,0 +1,87 @@
+//! Failed attempts: reported, and tried again after a pause.
+
+use std::time::{Duration, Instant};
+
+use switchyard_contract::admin::ReloadOutcome;
+use switchyard_contract::event::{EventType, Trigger};
+use switchyard_contract::project::ProjectName;
+
+use super::Control;
+use crate::live::EventDetails;
+use crate::metrics::{OutcomeLabel, ReloadLabels};
+use crate::reload::attempt::{AttemptData, Look};
+use crate::reload::machine::{Event, Failed};
+use crate::reload::tasks::ProjectTask;
+
+impl Control {
+    pub(super) fn fail(&mut self, name: &ProjectName, failed: Failed, attempt: AttemptData) {
+        let project = self.projects.of(name);
+        // Files that are wrong in themselves stay wrong until they change.
+        let was_started = project.machine.failed().is_some_and(|failed| failed.data.was_started());
+        let is_late = project.is_late();
+        let took = if is_late { attempt.snapshot } else { attempt.build };
+        let retry = project.retries.failed(&failed, took.unwrap_or_default(), was_started || is_late);
+        if let Some(retry) = &retry {
+            self.retry_after(name, retry.pause, retry.number);
+        }
+        if retry.is_some_and(|retry| retry.is_repeated) && !attempt.is_awaited() {
+            tracing::debug!(project.name = name.as_str(), "{name} failed again as before");
+            return;
+        }
+        self.put_in_table(name);
+        let project = self.projects.of(name);
+        let previous = project.machine.live_version().cloned();
+        let timings_ms = attempt.timings();
+        let trigger = attempt.trigger;
+        tracing::warn!(
+            project.name = name.as_str(),
+            project.version = failed.version.as_ref().map(tracing::field::display),
+            file = failed.error.file,
+            line = failed.error.line,
+            column = failed.error.column,
+            ?trigger,
+            total_ms = timings_ms.total,
+            still_live = previous.as_ref().map(tracing::field::display),
+            "{name} failed: {}",
+            failed.error.message
+        );
+        let details = EventDetails {
+            version: failed.version.clone(),
+            previous,
+            trigger: Some(trigger),
+            error: Some(failed.error),
+            timings_ms,
+            ..EventDetails::default()
+        };
+        project.sequence = self.parts.events.emit(EventType::ReloadFailed, name, details);
+        project.report(attempt, ReloadOutcome::Failed, failed.version.as_ref());
+        self.revive(name, trigger);
+        self.count(OutcomeLabel::failed);
+        self.prune(name);
+    }
+
+    fn retry_after(&mut self, name: &ProjectName, pause: Duration, number: u64) {
+        self.tasks.spawn(name, async move {
+            tokio::time::sleep(pause).await;
+            ProjectTask::RetryDue { pause, number }
+        });
+    }
+
+    /// Tries a failed project again, unless another attempt was made since.
+    pub(super) fn retry(&mut self, name: &ProjectName, pause: Duration, number: u64) {
+        let project = self.projects.of(name);
+        if project.machine.failed().is_none() {
+            return;
+        }
+        if project.machine.is_busy() {
+            return self.retry_after(name, pause, number);
+        }
+        if project.retries.due(number) {
+            self.step(name, Event::Changed(Look::new(Trigger::Poll, Instant::now())));
+        }
+    }
+
+    pub(super) fn count(&self, outcome: OutcomeLabel) {
+        self.parts.metrics.reloads.get_or_create(&ReloadLabels { outcome }).inc();
+    }
+}

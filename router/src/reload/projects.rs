@@ -1,0 +1,66 @@
+//! All projects by name, and their share of the budget of cells.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::{Keys, Values, ValuesMut};
+use std::sync::Arc;
+
+use switchyard_contract::project::ProjectName;
+
+use super::project::Project;
+use crate::cells::Cells;
+use crate::live::LogBuffer;
+
+/// The projects that are known, or about to be.
+#[derive(Debug)]
+pub(super) struct Projects {
+    all: BTreeMap<ProjectName, Project>,
+    logs: Arc<LogBuffer>,
+    cells: Arc<Cells>,
+}
+
+impl Projects {
+    pub(super) fn new(logs: Arc<LogBuffer>, cells: Arc<Cells>) -> Self {
+        Self { all: BTreeMap::new(), logs, cells }
+    }
+
+    /// The project of this name: a new one if nothing was known of it.
+    pub(super) fn of(&mut self, name: &ProjectName) -> &mut Project {
+        self.all.entry(name.clone()).or_insert_with(|| {
+            self.logs.open(name);
+            Project::new(name.clone())
+        })
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Project> {
+        self.all.get(name)
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.all.contains_key(name)
+    }
+
+    /// Forgets a project of which nothing is left.
+    pub(super) fn remove(&mut self, name: &ProjectName) {
+        self.all.remove(name);
+        self.logs.close(name);
+        self.cells.forget(name);
+    }
+
+    pub(super) fn names(&self) -> Keys<'_, ProjectName, Project> {
+        self.all.keys()
+    }
+
+    pub(super) fn iter(&self) -> Values<'_, ProjectName, Project> {
+        self.all.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> ValuesMut<'_, ProjectName, Project> {
+        self.all.values_mut()
+    }
+
+    /// Counts the cells of a project again, for the budget.
+    pub(super) fn count_cells(&self, name: &ProjectName) {
+        let count = self.all.get(name).map(Project::cell_count).unwrap_or_default();
+        self.cells.budget().set(name, count);
+    }
+}

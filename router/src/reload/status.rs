@@ -1,0 +1,94 @@
+//! A project as the status board shows it.
+
+use switchyard_contract::admin::{ProjectState, Status, VersionName};
+use switchyard_contract::event::Diagnostic;
+use switchyard_contract::incarnation::Incarnation;
+use switchyard_protocol::PlatformApi;
+
+use super::live_state::LiveState;
+use super::machine::Work;
+use super::project::Project;
+use crate::live::{CellState, ProjectStatus};
+use crate::project::diagnostic;
+
+impl Project {
+    pub(super) fn status(&self) -> ProjectStatus {
+        let live = self.live();
+        let cells = live.map(|live| live.running.as_slice()).unwrap_or_default();
+        let name = self.machine.live_version().map(VersionName::from);
+        let error = self.machine.failed().map(|failed| failed.failure.error.clone());
+        let status = Status {
+            name: self.name.to_string(),
+            state: self.state(),
+            incarnation: self.shown_incarnation(),
+            on_disk: self.files.on_disk.as_ref().map(VersionName::from),
+            last_good: name.clone(),
+            live: name,
+            error: error.or_else(|| self.why_stopped()),
+            pid: cells.first().map(|running| running.cell.pid()),
+            pids: cells.iter().map(|running| running.cell.pid()).collect(),
+            in_flight: 0,
+            waiting: 0,
+            draining: Vec::new(),
+            reloads: self.history.reloads(),
+            routes: live
+                .into_iter()
+                .flat_map(|live| &live.plan.routes.routes)
+                .map(ToString::to_string)
+                .collect(),
+            claims: self.claims.claimed.allowed().to_vec(),
+            conflicts: self.claims.conflicts.clone(),
+            held_by: self.deploy.as_ref().map(ToString::to_string),
+            sequence: self.sequence,
+            grants: self.grant().map(|grant| grant.shown.clone()),
+            crashes: self.history.crashes(),
+            entry: self.shown_plan().map(|plan| (&plan.launch.entry).into()),
+            crons: live.map(crons).unwrap_or_default(),
+        };
+        ProjectStatus {
+            status,
+            in_flight: live.map(LiveState::counters).unwrap_or_default(),
+            slots: Some(self.shared.slots.clone()),
+            draining: self.draining.clone(),
+        }
+    }
+
+    fn state(&self) -> ProjectState {
+        match (self.machine.work(), self.live(), self.machine.failed()) {
+            (Work::Building(..) | Work::Restoring(..), ..) => ProjectState::Building,
+            (_, Some(live), _) if live.is_stopped() => ProjectState::Stopped,
+            (_, _, Some(failed)) if failed.failure.version.is_none() => ProjectState::Invalid,
+            (_, _, Some(_)) => ProjectState::Failed,
+            (_, None, None) => ProjectState::Building,
+            (_, Some(live), None) if matches!(live.cell_state(), CellState::Idle) => ProjectState::Idle,
+            (_, Some(_), None) => ProjectState::Live,
+        }
+    }
+
+    /// The incarnation of the live version or, without one, the one that was read last.
+    fn shown_incarnation(&self) -> Incarnation {
+        let live = self.machine.live_version().map(|version| version.incarnation);
+        live.or(self.files.incarnation).unwrap_or_default()
+    }
+
+    /// The reason why the live version is stopped, for operators.
+    fn why_stopped(&self) -> Option<Diagnostic> {
+        let live = self.live().filter(|live| live.is_stopped())?;
+        let last = self.history.last_crash()?;
+        Some(diagnostic(format!(
+            "its process ended {} times in a row, at last with: {}; it is not started until its code or its \
+             policy changes, or a reload is asked for (POST /_reload/{})",
+            live.restarts.crashes(),
+            last.death.message,
+            self.name,
+        )))
+    }
+}
+
+/// The schedules of the live version's jobs.
+fn crons(live: &LiveState) -> Vec<String> {
+    match &live.plan.launch.api {
+        PlatformApi::Workers(worker) => worker.crons.clone(),
+        _ => Vec::new(),
+    }
+}
