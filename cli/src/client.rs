@@ -17,7 +17,6 @@ use self::logs::Wanted;
 use self::orders::{Order, carry_out};
 use switchyard_program::visible;
 
-mod answers;
 mod args;
 mod bridge;
 mod deploy;

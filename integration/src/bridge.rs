@@ -16,6 +16,7 @@ use crate::{eventually, within};
 use mounts::Mounts;
 use place::Place;
 use record::Record;
+use switchyard_contract::deploy::{DeployOutcome, DeployPhase};
 
 pub mod cli;
 pub mod mounts;
@@ -64,7 +65,11 @@ impl Bridge {
     /// When it does not.
     pub async fn deploy_live(&self, project: &str, upload: &Upload) -> Record {
         let record = Record::of(&self.deploy(project, upload).await);
-        assert_eq!((record.outcome.as_deref(), record.phase.as_str()), (Some("live"), "done"), "{record:#?}");
+        assert_eq!(
+            (record.outcome, record.phase),
+            (Some(DeployOutcome::Live), DeployPhase::Done),
+            "{record:#?}"
+        );
         record
     }
 
@@ -75,7 +80,8 @@ impl Bridge {
 
     /// Asks until the deploy is done, and gives its record.
     pub async fn done(&self, deploy: &str) -> Record {
-        eventually("the deploy is done", || async { self.record(deploy).await.phase == "done" }).await;
+        eventually("the deploy is done", || async { self.record(deploy).await.phase == DeployPhase::Done })
+            .await;
         self.record(deploy).await
     }
 

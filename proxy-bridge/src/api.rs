@@ -25,13 +25,13 @@ use tokio::time::timeout;
 
 use self::answer::{Answer, text};
 use super::deploys::Deploys;
-use super::forward;
-use super::metrics::{EventOutcome, Metrics};
+use super::metrics::{EventOutcome, MetricSource, Metrics};
 use super::problem::Problem;
-use super::routers::{Routers, Taken};
+use super::routers::{EventReceipt, Routers};
 use super::tokens::{Caller, Tokens};
-use super::upload::Limits;
+use super::upload_limits::UploadLimits;
 use switchyard_contract::bounds;
+use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::verifier::Verifier;
 use switchyard_edge::connections::{self, Connection, Connections, Held, Kind, Permit};
@@ -70,8 +70,8 @@ pub struct Api {
     pub verifier: Arc<Verifier>,
     pub metrics: Metrics,
     /// `None` without a forwarding listener.
-    pub forward: Option<Arc<forward::Metrics>>,
-    pub limits: Limits,
+    pub forward: Option<Arc<dyn MetricSource>>,
+    pub limits: UploadLimits,
     /// True from when the bridge stops: nothing more is accepted, and what has no end is ended.
     pub stopping: watch::Receiver<bool>,
 }
@@ -226,9 +226,9 @@ impl Api {
             refuse(StatusCode::UNAUTHORIZED, "unauthorized", format!("the event is not believed: {error}"))
         })?;
         self.metrics.event(match self.routers.take(&verified) {
-            Taken::Applied => EventOutcome::applied,
-            Taken::Duplicate => EventOutcome::duplicate,
-            Taken::UnknownRouter => EventOutcome::unknown_router,
+            EventReceipt::Applied => EventOutcome::applied,
+            EventReceipt::Duplicate => EventOutcome::duplicate,
+            EventReceipt::UnknownRouter => EventOutcome::unknown_router,
         });
         Ok(answer::empty(StatusCode::NO_CONTENT))
     }
@@ -293,7 +293,7 @@ fn switch(text: Option<&str>, name: &'static str, default: bool) -> Result<bool,
 /// # Errors
 /// 403 unless `caller` may read of `project`.
 fn readable(caller: &Caller, project: &ProjectName) -> Result<(), Problem> {
-    caller.check(super::tokens::Action::Read, project)
+    caller.check(Action::Read, project)
 }
 
 #[cfg(test)]

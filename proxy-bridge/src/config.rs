@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::routers::{Dns, RouterAddress};
-use super::upload::Limits;
+use super::address::{Dns, RouterAddress};
+use super::upload_limits::UploadLimits;
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::gate::PublicHost;
 use switchyard_program::flags::{Flag, Program, Values, flag};
@@ -121,7 +121,7 @@ pub struct Config {
     pub request_timeout: Duration,
     pub grace: Duration,
     pub max_uploads: usize,
-    pub limits: Limits,
+    pub limits: UploadLimits,
     pub keep_removed: Duration,
     pub log_format: LogFormat,
 }
@@ -155,7 +155,7 @@ impl Config {
             request_timeout: values.millis(REQUEST_TIMEOUT, 1),
             grace: values.millis(GRACE, 0),
             max_uploads: size(values, MAX_UPLOADS),
-            limits: Limits {
+            limits: UploadLimits {
                 body: values.number(MAX_UPLOAD, 1),
                 size: values.number(MAX_SIZE, 1),
                 files: size(values, MAX_FILES),

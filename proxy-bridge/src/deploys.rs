@@ -4,7 +4,7 @@
 
 mod job;
 mod jobs;
-mod lost;
+mod release;
 mod rounds;
 mod run;
 mod ticket;
@@ -14,21 +14,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use self::job::{Job, Step};
+pub use self::job::Job;
 use self::jobs::Jobs;
 use self::run::Run;
 pub use self::ticket::Ticket;
 use super::metrics::Metrics;
 use super::problem::Problem;
-use super::records::{Deployed, Outcome, Phase, Record, Records};
+use super::records::RecordStore;
 use super::routers::Routers;
-use super::tokens::Action;
-use super::volume::{Change, Unfinished, Volume};
+use super::volume::{Change, UnfinishedDeploy, Volume};
+use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 
@@ -38,7 +38,7 @@ const MAX_CHORES: usize = 100;
 
 /// How deploys are done.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct DeploySettings {
     /// From the received upload to the answer.
     pub timeout: Duration,
     /// How many routers must publish; `None`: all that can be reached.
@@ -55,10 +55,10 @@ pub struct Deploys(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    settings: DeploySettings,
     volume: Volume,
     routers: Routers,
-    records: Records,
+    records: RecordStore,
     metrics: Metrics,
     uploads: Arc<Semaphore>,
     jobs: Mutex<Jobs>,
@@ -70,7 +70,7 @@ struct Shared {
 
 /// Who asks for what.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct DeployRequest {
     pub action: Action,
     pub by: Option<String>,
     /// `None` while the upload has yet to tell.
@@ -80,7 +80,7 @@ pub struct Order {
 
 /// What asking for a deploy gives.
 #[derive(Debug)]
-pub enum Begun {
+pub enum Submission {
     New(Ticket),
     /// The same was asked for before.
     Known(Arc<Job>),
@@ -89,11 +89,11 @@ pub enum Begun {
 impl Deploys {
     /// `found` are the records of earlier processes, `unfinished` the deploys that one was killed in: they are taken up again.
     pub fn new(
-        settings: Settings,
+        settings: DeploySettings,
         volume: Volume,
         routers: Routers,
-        (records, found): (Records, Vec<Record>),
-        unfinished: Vec<Unfinished>,
+        (records, found): (RecordStore, Vec<DeployRecord>),
+        unfinished: Vec<UnfinishedDeploy>,
         metrics: Metrics,
     ) -> Self {
         let shared = Shared {
@@ -123,7 +123,7 @@ impl Deploys {
         }
         if !lost.is_empty() {
             let (routers, records) = (deploys.0.routers.clone(), deploys.0.records.clone());
-            deploys.0.chore(lost::let_go(routers, records, lost, settings.timeout));
+            deploys.0.chore(release::release_lost(routers, records, lost, settings.timeout));
         }
         deploys
     }
@@ -132,7 +132,7 @@ impl Deploys {
     ///
     /// # Errors
     /// 409 while another one of the project is under way, 503 while there are too many.
-    pub fn begin(&self, order: Order) -> Result<Begun, Problem> {
+    pub fn begin(&self, order: DeployRequest) -> Result<Submission, Problem> {
         if self.0.stopping.load(Ordering::Relaxed) {
             return Err(stopping());
         }
@@ -143,7 +143,7 @@ impl Deploys {
                 return Err(key_reused(job));
             }
             if !job.is_done() || order.action != Action::Deploy {
-                return Ok(Begun::Known(job.clone()));
+                return Ok(Submission::Known(job.clone()));
             }
         }
         if let Some(project) = &order.project {
@@ -154,24 +154,14 @@ impl Deploys {
                 format!("{} deploys are being received already: try again soon", self.0.settings.max_uploads);
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
         })?;
-        let record = Record {
-            deploy: Uuid::new_v4().to_string(),
-            action: order.action,
-            phase: Phase::Receive,
-            outcome: None,
+        let id = Uuid::new_v4().to_string();
+        let record = DeployRecord {
             by: order.by,
-            at: Timestamp::now(),
-            message: None,
-            projects: Vec::new(),
-            routers: Vec::new(),
-            behind: Vec::new(),
-            timings_ms: Default::default(),
-            status: None,
-            problem: None,
             idempotency_key: order.idempotency_key,
+            ..DeployRecord::new(id, order.action, DeployPhase::Receive)
         };
         let job = jobs.add(record);
-        Ok(Begun::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
+        Ok(Submission::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
     }
 
     pub fn job(&self, id: &str) -> Option<Arc<Job>> {
@@ -179,7 +169,7 @@ impl Deploys {
     }
 
     /// The records of all deploys that are known, the newest first.
-    pub fn records(&self) -> Vec<Record> {
+    pub fn records(&self) -> Vec<DeployRecord> {
         let mut records: Vec<_> = self.jobs().by_id.values().map(|job| job.record()).collect();
         records.sort_by(|a, b| (b.at, &b.deploy).cmp(&(a.at, &a.deploy)));
         records
@@ -190,7 +180,7 @@ impl Deploys {
     }
 
     /// Takes up what a killed bridge left in the middle.
-    fn resume(&self, unfinished: Unfinished) {
+    fn resume(&self, unfinished: UnfinishedDeploy) {
         let (staging, changes) = (unfinished.staging, unfinished.changes);
         let id = staging.deploy().to_owned();
         let mut jobs = self.jobs();
@@ -200,21 +190,9 @@ impl Deploys {
                 Some(Change::BringBack(..)) => Action::Rollback,
                 _ => Action::Deploy,
             };
-            let record = Record {
-                deploy: id.clone(),
-                action,
-                phase: Phase::Store,
-                outcome: None,
-                by: None,
-                at: Timestamp::now(),
-                message: None,
+            let record = DeployRecord {
                 projects: deployed(&changes),
-                routers: Vec::new(),
-                behind: Vec::new(),
-                timings_ms: Default::default(),
-                status: None,
-                problem: None,
-                idempotency_key: None,
+                ..DeployRecord::new(id.clone(), action, DeployPhase::Store)
             };
             jobs.add(record)
         });
@@ -238,7 +216,7 @@ impl Deploys {
         }
     }
 
-    fn remember(&self, record: Record, is_unfinished: bool) {
+    fn remember(&self, record: DeployRecord, is_unfinished: bool) {
         let id = record.deploy.clone();
         let mut jobs = self.jobs();
         jobs.add(record);
@@ -276,7 +254,7 @@ impl Shared {
     }
 
     /// Ends the deploy of `job`: its record is kept, its projects are free.
-    fn end(&self, job: &Job, end: Result<Outcome, (Outcome, Problem)>) {
+    fn end(&self, job: &Job, end: Result<DeployOutcome, (DeployOutcome, Problem)>) {
         let id = job.record().deploy;
         // Whoever has read the answer may deploy again at once.
         self.free(&id);
@@ -296,9 +274,9 @@ impl Shared {
     }
 }
 
-impl Order {
+impl DeployRequest {
     /// Whether it may be what became `record`, asked for once more.
-    fn is_like(&self, record: &Record) -> bool {
+    fn is_like(&self, record: &DeployRecord) -> bool {
         // While the upload has yet to tell, no project is known.
         let project = self.project.iter().all(|project| record.names().all(|name| name == project));
         self.action == record.action && project
@@ -320,14 +298,14 @@ fn key_reused(earlier: &Job) -> Problem {
         .with("deploy", earlier.record().deploy)
 }
 
-fn deployed(changes: &[Change]) -> Vec<Deployed> {
+fn deployed(changes: &[Change]) -> Vec<DeployedProject> {
     let one = |change: &Change| {
         let tree = change.tree();
-        Deployed {
+        DeployedProject {
             project: change.project().clone(),
             digest: tree.map(|tree| tree.digest),
             version: tree.map(|tree| format!("{}@{}", tree.project, tree.digest.short())),
-            own: None,
+            own_digest: None,
             previous: None,
             incarnation: Incarnation::FIRST,
             removal: None,
@@ -341,7 +319,7 @@ fn deployed(changes: &[Change]) -> Vec<Deployed> {
 }
 
 /// One line for each project that was to be changed.
-fn audit(record: &Record) {
+fn audit(record: &DeployRecord) {
     for deployed in &record.projects {
         tracing::info!(
             audit = true,
@@ -351,13 +329,13 @@ fn audit(record: &Record) {
             deploy = record.deploy,
             version = deployed.version,
             previous = deployed.previous,
-            outcome = record.outcome.map(Outcome::as_str),
+            outcome = record.outcome.map(DeployOutcome::as_str),
             status = record.status,
             note = record.message,
             "{} of {}: {}",
             record.action,
             deployed.project,
-            record.outcome.map_or("under way", Outcome::as_str),
+            record.outcome.map_or("under way", DeployOutcome::as_str),
         );
     }
 }

@@ -15,7 +15,7 @@ use switchyard_program::signal::{Reloads, log_reload};
 
 /// The settings that are files, and the parts that know what is in them.
 #[derive(Clone)]
-pub(super) struct Files {
+pub(super) struct SettingsFiles {
     token_file: Option<PathBuf>,
     admin_token_file: Option<PathBuf>,
     event_secret_file: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub(super) struct Files {
     routers: Routers,
 }
 
-impl Files {
+impl SettingsFiles {
     pub(super) fn new(
         config: &Config,
         tokens: &Arc<Tokens>,

@@ -1,6 +1,7 @@
 //! The bridge: stores uploads on the shared volume, has routers build and publish them, and forwards
 //! requests to routers.
 
+pub mod address;
 pub mod api;
 pub mod config;
 pub mod deploys;
@@ -11,7 +12,10 @@ pub mod problem;
 pub mod records;
 pub mod routers;
 pub mod start;
+pub mod storage;
 pub mod tokens;
+pub mod tree;
 pub mod upload;
+pub mod upload_limits;
 pub mod versions;
 pub mod volume;

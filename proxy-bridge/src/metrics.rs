@@ -6,12 +6,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::records::{Outcome, Record};
+use switchyard_contract::deploy::{DeployOutcome, DeployRecord};
 
 /// From a small project (tens of milliseconds) to the default time limit, in seconds.
 const DEPLOY_BUCKETS: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Cheap to clone; all clones count the same.
+/// A part of the bridge that counts, read when `GET /metrics` is answered.
+pub trait MetricSource: std::fmt::Debug + Send + Sync {
+    /// Adds the current values to `registry`.
+    fn register(&self, registry: &mut Registry);
+}
+
+/// The counters of deploys and events. Cheap to clone; all clones count the same.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     deploys: Family<Deploy, Counter>,
@@ -51,8 +57,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub fn ended(&self, record: &Record) {
-        let outcome = record.outcome.map_or("", Outcome::as_str);
+    pub fn ended(&self, record: &DeployRecord) {
+        let outcome = record.outcome.map_or("", DeployOutcome::as_str);
         self.deploys.get_or_create(&Deploy { action: record.action.as_str(), outcome }).inc();
         if let Some(total) = record.timings_ms.get("total") {
             self.seconds.observe(total / 1e3);

@@ -14,11 +14,11 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use behind::Behind;
-use owner::Owner;
-use router::Common;
-use seen::Seen;
-use state::Changed;
+use behind::BehindMarks;
+use recent::RecentEvents;
+use router::RouterContext;
+use state::StateChange;
+use supervisor::Supervisor;
 use switchyard_contract::digest::Digest;
 use switchyard_contract::event::Event;
 use switchyard_contract::incarnation::Incarnation;
@@ -27,19 +27,18 @@ use switchyard_contract::route::{Claim, Route};
 use switchyard_contract::verifier::Verified;
 use switchyard_edge::routes::Routes;
 
-pub use address::{Dns, InvalidAddress, RouterAddress};
+use crate::address::{Dns, RouterAddress};
 pub use calls::CallError;
 pub(crate) use router::InFlight;
 pub use router::{Presence, Router};
 
-mod address;
 mod behind;
 mod calls;
 mod follow;
-mod owner;
+mod recent;
 mod router;
-mod seen;
 mod state;
+mod supervisor;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -51,7 +50,7 @@ const MAX_BEHIND: usize = 1000;
 
 /// Where routers are.
 #[derive(Clone, Default)]
-pub struct Settings {
+pub struct RoutersSettings {
     /// Those that were named one by one.
     pub fixed: Vec<RouterAddress>,
     /// Those that have a name in common.
@@ -72,7 +71,7 @@ pub struct Routers {
 
 /// What became of an event that was posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum EventReceipt {
     /// It was new, or told of something that is known by now.
     Applied,
     /// It was taken before.
@@ -84,7 +83,7 @@ pub enum Taken {
 /// What the tasks and the outside share.
 #[derive(Debug)]
 struct Shared {
-    common: Arc<Common>,
+    common: Arc<RouterContext>,
     list: RwLock<Arc<[Arc<Router>]>>,
     /// The ways to the projects that any router has reported.
     table: RwLock<Routes<ProjectName>>,
@@ -93,7 +92,7 @@ struct Shared {
     making: Mutex<()>,
     /// How many entries of the table have been made.
     made: AtomicU64,
-    seen: Mutex<Seen>,
+    seen: Mutex<RecentEvents>,
 }
 
 impl Routers {
@@ -103,26 +102,28 @@ impl Routers {
     /// # Errors
     /// The HTTP client cannot be made, as with an unreadable token; the folder of `behind` cannot
     /// be read or written.
-    pub fn start(settings: Settings) -> anyhow::Result<(Self, JoinHandle<()>)> {
+    pub fn start(settings: RoutersSettings) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let client = calls::client(settings.admin_token.as_deref())
             .context("make the HTTP client that asks routers")?;
         let known = |name: &str| settings.fixed.iter().any(|router| router.name() == name);
         let behind = match settings.behind {
             // Those that have a name in common may be found again at their addresses.
-            Some(folder) => Behind::open(folder.clone(), |name| settings.dns.is_some() || known(name))
-                .with_context(|| format!("read which routers are behind, in {}", folder.display()))?,
-            None => Behind::default(),
+            Some(folder) => {
+                BehindMarks::open(folder.clone(), |name| settings.dns.is_some() || known(name))
+                    .with_context(|| format!("read which routers are behind, in {}", folder.display()))?
+            }
+            None => BehindMarks::default(),
         };
         let (changed, stop) = (watch::Sender::new(0), watch::Sender::new(false));
         let shared = Arc::new(Shared {
-            common: Arc::new(Common { client: RwLock::new(client), behind, changed }),
+            common: Arc::new(RouterContext { client: RwLock::new(client), behind, changed }),
             list: RwLock::new(Arc::new([])),
             table: RwLock::default(),
             making: Mutex::default(),
             made: AtomicU64::new(0),
             seen: Mutex::default(),
         });
-        let owner = Owner::new(shared.clone(), settings.fixed, settings.dns);
+        let owner = Supervisor::new(shared.clone(), settings.fixed, settings.dns);
         let task = tokio::spawn(owner.run(stop.subscribe()));
         Ok((Self { shared, stop: Arc::new(stop) }, task))
     }
@@ -170,18 +171,18 @@ impl Routers {
     }
 
     /// Applies an event that a router has posted.
-    pub fn take(&self, verified: &Verified) -> Taken {
+    pub fn take(&self, verified: &Verified) -> EventReceipt {
         let event = &verified.event;
         let list = self.shared.list();
         let Some(router) = list.iter().find(|router| router.state().is_of(&event.data.router)) else {
             tracing::debug!(router.id = event.data.router, "an event of a router that is not known");
-            return Taken::UnknownRouter;
+            return EventReceipt::UnknownRouter;
         };
         if !self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&verified.id) {
-            return Taken::Duplicate;
+            return EventReceipt::Duplicate;
         }
         self.shared.heard(router, event);
-        Taken::Applied
+        EventReceipt::Applied
     }
 
     /// Marks a router that did not say that it has published a deploy which is over all the same: it gets no
@@ -272,14 +273,14 @@ impl Shared {
     fn heard(&self, router: &Router, event: &Event) {
         if router.change(|state| state.is_of(&event.data.router) && state.event(event)) {
             let projects = BTreeSet::from([event.data.project.clone()]);
-            self.told(Changed { projects, ..Changed::default() });
+            self.told(StateChange { projects, ..StateChange::default() });
         }
     }
 
     /// Updates what follows from a report of a router, and then notifies subscribers. The work
     /// grows with the projects that have changed and the number of routers, not with all projects.
-    fn told(&self, changed: Changed) {
-        let Changed { mut projects, others, .. } = changed;
+    fn told(&self, changed: StateChange) {
+        let StateChange { mut projects, others, .. } = changed;
         if others {
             projects.extend(self.common.behind.projects());
         } else if projects.is_empty() {

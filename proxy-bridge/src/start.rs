@@ -12,13 +12,14 @@ use tokio::sync::watch;
 use super::api::Api;
 use super::config::Config;
 use super::deploys::{self, Deploys};
-use super::files::{Files, admin_token};
+use super::files::{SettingsFiles, admin_token};
 use super::forward;
-use super::metrics::Metrics;
-use super::records::{Record, Records};
+use super::metrics::{MetricSource, Metrics};
+use super::records::RecordStore;
 use super::routers::{self, Routers};
 use super::tokens::Tokens;
-use super::volume::{Unfinished, Volume};
+use super::volume::{UnfinishedDeploy, Volume};
+use switchyard_contract::deploy::DeployRecord;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::verifier::Verifier;
 use switchyard_edge::gate::Gate;
@@ -31,8 +32,8 @@ pub struct Ready {
     listener: TcpListener,
     forward: Option<TcpListener>,
     volume: Volume,
-    unfinished: Vec<Unfinished>,
-    records: (Records, Vec<Record>),
+    unfinished: Vec<UnfinishedDeploy>,
+    records: (RecordStore, Vec<DeployRecord>),
     tokens: Tokens,
     verifier: Verifier,
     admin_token: Option<String>,
@@ -65,7 +66,7 @@ pub fn prepare(config: Config) -> Result<Ready, Vec<Problem>> {
     let admin_token = admin_token.map_err(|message| keep("admin-token-file", message)).ok();
     let volume = Volume::open(&config.projects).map_err(|error| keep("projects", error.to_string())).ok();
     let records = volume.as_ref().and_then(|(volume, _)| {
-        let records = Records::open(volume.state_dir().join("deploys"));
+        let records = RecordStore::open(volume.state_dir().join("deploys"));
         records
             .map_err(|error| keep("projects", format!("the records of deploys cannot be read: {error}")))
             .ok()
@@ -139,14 +140,14 @@ where
         );
     }
     let metrics = Metrics::default();
-    let settings = routers::Settings {
+    let settings = routers::RoutersSettings {
         fixed: config.routers.clone(),
         dns: config.dns.clone(),
         admin_token,
         behind: Some(volume.state_dir().join("behind")),
     };
     let (routers, watching) = Routers::start(settings).context("start to follow the routers")?;
-    let settings = deploys::Settings {
+    let settings = deploys::DeploySettings {
         timeout: config.deploy_timeout,
         quorum: config.quorum,
         max_uploads: config.max_uploads,
@@ -166,7 +167,7 @@ where
         .transpose()
         .context("start to forward")?;
     let (tokens, verifier) = (Arc::new(tokens), Arc::new(verifier));
-    let files = Files::new(&config, &tokens, &verifier, &routers);
+    let files = SettingsFiles::new(&config, &tokens, &verifier, &routers);
     let (stop_api, stopping) = watch::channel(false);
     let api = Api {
         deploys: deploys.clone(),
@@ -175,7 +176,7 @@ where
         tokens,
         verifier,
         metrics,
-        forward: forward.as_ref().map(forward::Server::metrics),
+        forward: forward.as_ref().map(|server| server.metrics() as Arc<dyn MetricSource>),
         limits: config.limits,
         stopping,
     };

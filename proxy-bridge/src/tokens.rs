@@ -10,50 +10,39 @@
 
 mod file;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use self::file::Entry;
+use self::file::TokenEntry;
 use super::problem::Problem;
+use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
 
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
 
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    Deploy,
-    Rollback,
-    Delete,
-    Read,
-}
-
 /// Whoever a request comes from.
 #[derive(Debug, Clone)]
-pub struct Caller(Option<Arc<Grant>>);
+pub struct Caller(Option<Arc<TokenGrant>>);
 
 #[derive(Debug)]
-struct Grant {
+struct TokenGrant {
     name: String,
     /// The token itself is not kept: hashes are equally long, and say nothing when they leak.
     hash: [u8; 32],
-    projects: Vec<Pattern>,
+    projects: Vec<ProjectPattern>,
     actions: Vec<Action>,
 }
 
 /// A project name, or the beginning of one before `*`.
 #[derive(Debug, PartialEq, Eq)]
-enum Pattern {
+enum ProjectPattern {
     Exactly(String),
     Beginning(String),
 }
@@ -62,26 +51,7 @@ enum Pattern {
 #[derive(Debug)]
 pub struct Tokens {
     file: Option<PathBuf>,
-    grants: RwLock<Vec<Arc<Grant>>>,
-}
-
-impl Action {
-    const ALL: [Self; 4] = [Self::Deploy, Self::Rollback, Self::Delete, Self::Read];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deploy => "deploy",
-            Self::Rollback => "rollback",
-            Self::Delete => "delete",
-            Self::Read => "read",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    grants: RwLock<Vec<Arc<TokenGrant>>>,
 }
 
 impl Tokens {
@@ -162,7 +132,7 @@ impl Caller {
     }
 }
 
-impl Pattern {
+impl ProjectPattern {
     fn parse(text: &str) -> Option<Self> {
         match text.strip_suffix('*') {
             Some(beginning) => (!beginning.contains('*')).then(|| Self::Beginning(beginning.to_owned())),
@@ -178,7 +148,7 @@ impl Pattern {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
+fn read(path: &Path) -> Result<Vec<Arc<TokenGrant>>, Vec<String>> {
     let text = read_text(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
     let placed = |what: Vec<String>| -> Vec<String> {
         what.iter().map(|what| format!("{}:{what}", path.display())).collect()
@@ -188,7 +158,7 @@ fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
     if entries.is_empty() {
         problems.push("holds no [[token]]: nobody could do anything".to_owned());
     }
-    let mut grants: Vec<Arc<Grant>> = Vec::new();
+    let mut grants: Vec<Arc<TokenGrant>> = Vec::new();
     for entry in &entries {
         match entry.grant() {
             Ok(grant) if grants.iter().any(|other| other.name == grant.name) => {
@@ -208,8 +178,8 @@ fn read(path: &Path) -> Result<Vec<Arc<Grant>>, Vec<String>> {
     }
 }
 
-impl Entry {
-    fn grant(&self) -> Result<Grant, Vec<String>> {
+impl TokenEntry {
+    fn grant(&self) -> Result<TokenGrant, Vec<String>> {
         let mut problems = Vec::new();
         let hash = self.hash().map_err(|what| problems.push(what)).ok();
         if self.name.is_empty() || self.name.len() > 64 {
@@ -217,7 +187,7 @@ impl Entry {
         }
         let mut projects = Vec::new();
         for text in &self.projects {
-            match Pattern::parse(text) {
+            match ProjectPattern::parse(text) {
                 Some(pattern) => projects.push(pattern),
                 None => problems.push(format!(
                     "projects: {text:?} is no project name, nor the beginning of one with * behind"
@@ -236,7 +206,7 @@ impl Entry {
         }
         match hash {
             Some(hash) if problems.is_empty() => {
-                Ok(Grant { name: self.name.clone(), hash, projects, actions })
+                Ok(TokenGrant { name: self.name.clone(), hash, projects, actions })
             }
             _ => Err(problems),
         }

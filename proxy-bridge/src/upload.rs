@@ -5,16 +5,15 @@
 
 mod archive;
 mod disposition;
+mod error;
 mod multipart;
 mod paths;
 mod raw;
-mod refused;
 mod sink;
 mod tarball;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -23,9 +22,10 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-pub use self::refused::Refused;
+pub use self::error::UploadError;
 use self::sink::Sink;
-use switchyard_contract::digest::Digest;
+use crate::tree::Tree;
+use crate::upload_limits::UploadLimits;
 use switchyard_contract::project::ProjectName;
 
 /// Chunks between the connection and the thread that writes: at most a few hundred kilobytes.
@@ -37,65 +37,17 @@ const RECEIVED: &str = ".received";
 /// Where an archive's are.
 const UNPACKED: &str = ".unpacked";
 
-/// How large an upload may be. Each has a flag of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes on the wire.
-    pub body: u64,
-    /// Bytes in files.
-    pub size: u64,
-    /// Files and folders.
-    pub files: usize,
-    /// Folders in one another.
-    pub depth: usize,
-    /// Bytes in a name.
-    pub name: usize,
-    /// Bytes in the headers of a part.
-    pub part_headers: usize,
-    /// Bytes in the boundary between parts.
-    pub boundary: usize,
-    pub time: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body: 100 << 20,
-            size: 500 << 20,
-            files: 20_000,
-            depth: 32,
-            name: 255,
-            part_headers: 8192,
-            boundary: 70,
-            time: Duration::from_secs(300),
-        }
-    }
-}
-
 /// What an upload is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
+pub enum UploadShape {
     One(ProjectName),
     /// A folder for each project.
     Many,
 }
 
-/// A project's files on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
-    pub project: ProjectName,
-    pub dir: PathBuf,
-    pub digest: Digest,
-    /// Those that count.
-    pub files: u64,
-    pub bytes: u64,
-    /// It gets the `node_modules` that are on the volume where it has none of its own.
-    pub carries_packages: bool,
-}
-
 /// An upload that was accepted.
 #[derive(Debug)]
-pub struct Received {
+pub struct ReceivedUpload {
     pub trees: Vec<Tree>,
     pub message: Option<String>,
     /// Files that were not stored because they do not count: editors' leftovers, `.git`.
@@ -110,10 +62,10 @@ pub struct Received {
 pub async fn receive<S, E>(
     headers: &HeaderMap,
     body: S,
-    shape: &Shape,
+    shape: &UploadShape,
     into: &Path,
-    limits: &Limits,
-) -> Result<Received, Refused>
+    limits: &UploadLimits,
+) -> Result<ReceivedUpload, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -134,7 +86,7 @@ where
         contents.place(&shape, &into)
     });
     let (trees, left_out) = joined(placed.await)??;
-    Ok(Received { trees, message, left_out })
+    Ok(ReceivedUpload { trees, message, left_out })
 }
 
 /// Receives a tar of one project's files, as a router sends a checkout.
@@ -145,8 +97,8 @@ pub async fn receive_tar<S, E>(
     mut body: S,
     project: &ProjectName,
     into: &Path,
-    limits: &Limits,
-) -> Result<Received, Refused>
+    limits: &UploadLimits,
+) -> Result<ReceivedUpload, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -171,12 +123,12 @@ where
     // The thread comes to its end, which is waited for, so that nobody writes once this is over.
     drop(chunks);
     let tree = joined(unpacking.await)?;
-    sent.map_err(|_| Refused::slow(limits))?;
-    Ok(Received { trees: vec![tree?], message: None, left_out: 0 })
+    sent.map_err(|_| UploadError::slow(limits))?;
+    Ok(ReceivedUpload { trees: vec![tree?], message: None, left_out: 0 })
 }
 
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, Refused> {
-    result.map_err(|panic| Refused::volume("write the upload", io::Error::other(panic)))
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Result<T, UploadError> {
+    result.map_err(|panic| UploadError::volume("write the upload", io::Error::other(panic)))
 }
 
 fn channel_reader() -> (mpsc::Sender<io::Result<Bytes>>, ChannelReader) {

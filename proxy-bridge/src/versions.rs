@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use jiff::Timestamp;
-use serde::Serialize;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::records::{Outcome, Record};
 use super::routers::{CallError, Presence, Router};
-use super::upload::{self, Limits, Tree};
-use switchyard_contract::admin::{self, Checkout, State};
-use switchyard_contract::incarnation::{Ended, Incarnation};
+use super::tree::Tree;
+use super::upload;
+use super::upload_limits::UploadLimits;
+use switchyard_contract::admin::{self, CheckoutInfo, ProjectState};
+use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject};
+use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
+use switchyard_contract::overview::VersionInfo;
 use switchyard_contract::project::ProjectName;
 
 /// How long a router may take to list its checkouts, a few dozen names of folders.
@@ -26,37 +27,13 @@ const LIST_WITHIN: Duration = Duration::from_secs(2);
 /// How few digits may name a digest: as many as a version shows.
 const SHORT_LEN: usize = 12;
 
-/// One version, as in the JSON of `GET /projects/{p}/versions`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Version {
-    pub version: String,
-    /// The owner of its data: a project that is removed and deployed again is in another
-    /// incarnation.
-    pub incarnation: Incarnation,
-    /// `None` for a version that this bridge did not deploy and no router serves.
-    pub digest: Option<String>,
-    /// The token of the newest deploy that brought it.
-    pub by: Option<String>,
-    /// When it was deployed; else when a router made its checkout.
-    pub at: Option<Timestamp>,
-    pub files: Option<u64>,
-    pub bytes: Option<u64>,
-    /// The id of that deploy; `None` when it came in another way.
-    pub deploy: Option<String>,
-    pub message: Option<String>,
-    /// The routers that serve it, by their admin URLs.
-    pub live: Vec<String>,
-    /// The routers that can bring it back.
-    pub kept: Vec<String>,
-}
-
 /// All versions of `project` in one incarnation, the newest first. `records` have the newest first.
 pub async fn all(
     project: &ProjectName,
     incarnation: Incarnation,
-    records: &[Record],
+    records: &[DeployRecord],
     routers: &[Arc<Router>],
-) -> Vec<Version> {
+) -> Vec<VersionInfo> {
     let empty = |name: &str| empty(name, incarnation);
     let mut versions = BTreeMap::new();
     for (record, deployed) in deploys(project, incarnation, records) {
@@ -93,24 +70,12 @@ pub async fn all(
     versions
 }
 
-fn empty(name: &str, incarnation: Incarnation) -> Version {
-    Version {
-        version: name.to_owned(),
-        incarnation,
-        digest: None,
-        by: None,
-        at: None,
-        files: None,
-        bytes: None,
-        deploy: None,
-        message: None,
-        live: Vec::new(),
-        kept: Vec::new(),
-    }
+fn empty(name: &str, incarnation: Incarnation) -> VersionInfo {
+    VersionInfo { version: name.to_owned(), incarnation, ..VersionInfo::default() }
 }
 
 /// Returns `true` when a version of `project` was made live in this incarnation.
-pub fn was_deployed(project: &ProjectName, incarnation: Incarnation, records: &[Record]) -> bool {
+pub fn was_deployed(project: &ProjectName, incarnation: Incarnation, records: &[DeployRecord]) -> bool {
     deploys(project, incarnation, records).next().is_some()
 }
 
@@ -118,9 +83,9 @@ pub fn was_deployed(project: &ProjectName, incarnation: Incarnation, records: &[
 fn deploys<'r>(
     project: &'r ProjectName,
     incarnation: Incarnation,
-    records: &'r [Record],
-) -> impl Iterator<Item = (&'r Record, &'r super::records::Deployed)> {
-    let live = records.iter().filter(|record| record.outcome == Some(Outcome::Live));
+    records: &'r [DeployRecord],
+) -> impl Iterator<Item = (&'r DeployRecord, &'r DeployedProject)> {
+    let live = records.iter().filter(|record| record.outcome == Some(DeployOutcome::Live));
     live.flat_map(move |record| {
         record
             .projects
@@ -134,7 +99,7 @@ async fn checkouts(
     project: &ProjectName,
     incarnation: Incarnation,
     routers: &[Arc<Router>],
-) -> Vec<(Arc<Router>, Vec<Checkout>)> {
+) -> Vec<(Arc<Router>, Vec<CheckoutInfo>)> {
     let there = routers.iter().filter(|router| router.presence() != Presence::Away);
     let lists = there.map(|router| async move {
         let listed = timeout(LIST_WITHIN, router.checkouts(project.as_str(), incarnation)).await;
@@ -146,14 +111,14 @@ async fn checkouts(
 
 /// The version that a rollback goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct RollbackTarget {
     /// The digest, or its first digits.
     pub digits: String,
     /// The incarnation that the version is of.
     pub incarnation: Incarnation,
 }
 
-impl Target {
+impl RollbackTarget {
     /// # Errors
     /// 400 when `wanted` is no digest.
     pub fn check(project: &ProjectName, wanted: &str) -> Result<String, Problem> {
@@ -179,18 +144,19 @@ impl Target {
 pub async fn removed_target(
     project: &ProjectName,
     wanted: Option<String>,
-    ended: &[&Ended],
+    ended: &[&EndedIncarnation],
     routers: &[Arc<Router>],
-) -> Result<Target, Problem> {
+) -> Result<RollbackTarget, Problem> {
     for ended in ended {
         let digits = wanted.clone().or_else(|| ended.version.as_deref().map(short));
         let kept = checkouts(project, ended.incarnation, routers).await;
         let mut kept = kept.iter().flat_map(|(_, kept)| kept);
-        let is_it =
-            |checkout: &&Checkout| digits.as_ref().is_none_or(|digits| digits.starts_with(&checkout.short));
+        let is_it = |checkout: &&CheckoutInfo| {
+            digits.as_ref().is_none_or(|digits| digits.starts_with(&checkout.short))
+        };
         if let Some(checkout) = kept.find(is_it) {
             let digits = digits.unwrap_or_else(|| checkout.short.clone());
-            return Ok(Target { digits, incarnation: ended.incarnation });
+            return Ok(RollbackTarget { digits, incarnation: ended.incarnation });
         }
         if wanted.is_none() {
             break;
@@ -211,7 +177,7 @@ pub async fn removed_target(
 pub fn rollback_target(
     project: &ProjectName,
     incarnation: Incarnation,
-    records: &[Record],
+    records: &[DeployRecord],
     routers: &[Arc<Router>],
 ) -> Result<String, Problem> {
     let statuses = routers.iter().filter_map(|router| router.status(project.as_str()));
@@ -220,14 +186,15 @@ pub fn rollback_target(
     if statuses.is_empty() && !was_deployed(project, incarnation, records) {
         return Err(unknown_project(project));
     }
-    let failed = |status: &&admin::Status| matches!(status.state, State::Failed | State::Invalid);
+    let failed =
+        |status: &&admin::Status| matches!(status.state, ProjectState::Failed | ProjectState::Invalid);
     if let Some(good) = statuses.iter().find(failed).and_then(|status| status.live.as_ref()) {
         return Ok(short(&good.version));
     }
     let live: Vec<_> =
         statuses.iter().filter_map(|status| Some(status.live.as_ref()?.version.clone())).collect();
     let by_routers = statuses.iter().flat_map(|status| status.reloads.iter()).filter(|reload| {
-        reload.outcome == admin::Outcome::Live
+        reload.outcome == admin::ReloadOutcome::Live
             && reload.version.as_ref().is_some_and(|version| !live.contains(version))
     });
     let by_routers = by_routers.max_by_key(|reload| reload.at).and_then(|reload| reload.version.clone());
@@ -252,12 +219,12 @@ fn short(version: &str) -> String {
 /// 404 when no router has them, or what went wrong on the way.
 pub async fn fetch(
     project: &ProjectName,
-    target: &Target,
+    target: &RollbackTarget,
     routers: &[Arc<Router>],
     into: &Path,
-    limits: &Limits,
+    limits: &UploadLimits,
 ) -> Result<Tree, Problem> {
-    let Target { digits, incarnation } = target;
+    let RollbackTarget { digits, incarnation } = target;
     let mut away = Vec::new();
     for router in routers {
         if router.presence() == Presence::Away {
@@ -293,7 +260,7 @@ pub async fn fetch(
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail));
     }
     let detail = format!("no router that answers keeps {project}@{digits}: {}", away.join("; "));
-    Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail))
+    Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail))
 }
 
 pub fn unknown_project(project: &ProjectName) -> Problem {

@@ -25,12 +25,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rustix::fs::RenameFlags;
 
 pub use self::error::{OpenError, VolumeError};
-use self::folder::Folder;
+use self::folder::VolumeFolder;
 pub use self::register::Register;
-pub use self::staging::{Ending, PutBack, Staging};
-use super::upload::Tree;
+pub use self::staging::{RemovalTerms, RestoreReport, Staging};
+use crate::tree::Tree;
 use switchyard_contract::digest::Digest;
-use switchyard_contract::incarnation::{Data, Incarnation};
+use switchyard_contract::incarnation::{DataFate, Incarnation};
 use switchyard_contract::project::ProjectName;
 
 /// The folder of the bridge's own; routers leave names with a dot alone.
@@ -46,7 +46,7 @@ pub struct Volume {
     /// Absolute, not resolved.
     name: PathBuf,
     own: PathBuf,
-    folder: Mutex<Arc<Folder>>,
+    folder: Mutex<Arc<VolumeFolder>>,
 }
 
 /// What a deploy does to a project.
@@ -55,12 +55,12 @@ pub enum Change {
     Put(Tree),
     /// Files of an incarnation that a removal had ended, and that this brings back.
     BringBack(Tree, Incarnation),
-    Remove(ProjectName, Data),
+    Remove(ProjectName, DataFate),
 }
 
 /// A deploy in which a bridge was killed.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct UnfinishedDeploy {
     pub staging: Staging,
     pub changes: Vec<Change>,
 }
@@ -92,10 +92,10 @@ impl Volume {
     ///
     /// # Errors
     /// The folder is not there, cannot be written, or is another bridge's.
-    pub fn open(projects: &Path) -> Result<(Self, Vec<Unfinished>), OpenError> {
+    pub fn open(projects: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
         let missing = |source| OpenError::Missing { path: projects.to_owned(), source };
         let name = std::path::absolute(projects).map_err(missing)?;
-        let (folder, unfinished) = Folder::open(&name)?;
+        let (folder, unfinished) = VolumeFolder::open(&name)?;
         let own = name.join(OWN);
         Ok((Self { name, own, folder: Mutex::new(Arc::new(folder)) }, unfinished))
     }
@@ -134,12 +134,12 @@ impl Volume {
     }
 
     /// The folder that the name leads to now, opened if it is another one than before.
-    fn current(&self) -> Result<Arc<Folder>, VolumeError> {
+    fn current(&self) -> Result<Arc<VolumeFolder>, VolumeError> {
         let mut held = self.folder();
         if held.is_behind(&self.name) {
             return Ok(held.clone());
         }
-        let (folder, unfinished) = Folder::open(&self.name)?;
+        let (folder, unfinished) = VolumeFolder::open(&self.name)?;
         tracing::info!(folder = %folder.projects.display(), "{} is another folder now", self.name.display());
         for one in unfinished {
             let deploy = one.staging.deploy();
@@ -152,7 +152,7 @@ impl Volume {
         Ok(held.clone())
     }
 
-    fn folder(&self) -> MutexGuard<'_, Arc<Folder>> {
+    fn folder(&self) -> MutexGuard<'_, Arc<VolumeFolder>> {
         self.folder.lock().expect("no holder of this lock panics")
     }
 }

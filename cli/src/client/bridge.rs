@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::answers::Done;
 use super::pack::Flow;
+use switchyard_contract::deploy::DeployAnswer;
 use switchyard_edge::sse::{Parser, Said, SseEvent};
 
 /// As long as a network across the world needs for a few tries.
@@ -202,8 +202,9 @@ impl Events<'_> {
 }
 
 fn done(data: &str) -> Result<Answer, CallError> {
-    let done: Done = serde_json::from_str(data).map_err(|error| CallError::Strange(error.to_string()))?;
-    let status = StatusCode::from_u16(done.status);
+    let done: DeployAnswer =
+        serde_json::from_str(data).map_err(|error| CallError::Strange(error.to_string()))?;
+    let status = StatusCode::from_u16(done.status.unwrap_or_default());
     let status = status.map_err(|error| CallError::Strange(error.to_string()))?;
     let body = if done.body == Value::Null { String::new() } else { done.body.to_string() };
     Ok(Answer { status, body })

@@ -8,7 +8,6 @@ use indicatif::HumanBytes;
 use tokio::task::spawn_blocking;
 
 use super::Console;
-use super::answers::Routers;
 use super::args::{Deploy, What};
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure, REFUSED, USAGE};
@@ -18,6 +17,7 @@ use super::pack::Upload;
 use super::progress::Progress;
 use super::report;
 use switchyard_contract::digest;
+use switchyard_contract::overview::RouterInfos;
 use switchyard_contract::project::{self, ProjectName};
 
 mod preview;
@@ -120,9 +120,9 @@ fn may_have_packages(root: &Path, what: &What) -> bool {
 
 /// All routers have to install: one that does not would lack the packages.
 fn packages_for(answer: &Answer) -> Result<Packages, CallError> {
-    let said: Routers =
+    let listed: RouterInfos =
         serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?;
-    let install = !said.routers.is_empty() && said.routers.iter().all(|router| router.installs);
+    let install = !listed.routers.is_empty() && listed.routers.iter().all(|router| router.installs);
     Ok(if install { Packages::Install } else { Packages::Send })
 }
 

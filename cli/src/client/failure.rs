@@ -91,7 +91,7 @@ mod tests {
             (301, "", REFUSED),
             (500, "volume-failed", NO_ANSWER),
             (503, "busy", NO_ANSWER),
-            (504, "routers-silent", NO_ANSWER),
+            (504, "routers-unreachable", NO_ANSWER),
             (507, "volume-full", NO_ANSWER),
         ];
         for (status, slug, expected) in table {

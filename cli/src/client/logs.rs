@@ -6,11 +6,11 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::Console;
-use super::answers::{Line, LineError, Project};
 use super::bridge::{Bridge, CallError};
 use super::failure::{DONE, Failure, NO_ANSWER};
 use super::pack::Flow;
 use super::report;
+use switchyard_contract::overview::{LogError, ProjectOverview, RouterLogLine};
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::sse::SseEvent;
 use switchyard_program::visible;
@@ -35,8 +35,8 @@ pub(super) async fn logs(
     if !answer.status.is_success() {
         return report::tell(console, json, &answer);
     }
-    let said: Project = serde_json::from_str(&answer.body).map_err(strange)?;
-    let show = if json { Show::Json } else { Show::Text { routers: said.routers.len() > 1 } };
+    let project_status: ProjectOverview = serde_json::from_str(&answer.body).map_err(strange)?;
+    let show = if json { Show::Json } else { Show::Text { routers: project_status.routers.len() > 1 } };
 
     let lines = wanted.lines.map(|lines| lines.to_string());
     let query: Vec<_> =
@@ -83,9 +83,9 @@ fn print(event: &SseEvent, show: Show, console: &mut Console<'_>) -> Result<(), 
         console.print_json(&event.data)?;
         return Ok(console.out.flush()?);
     };
-    let line: Line = serde_json::from_str(&event.data).map_err(strange)?;
-    let words =
-        [line.router.filter(|_| routers), Some(line.timestamp), Some(line.version), Some(line.stream)];
+    let RouterLogLine { router, line }: RouterLogLine = serde_json::from_str(&event.data).map_err(strange)?;
+    let timestamp = line.timestamp.to_string();
+    let words = [router.filter(|_| routers), Some(timestamp), Some(line.version), Some(line.stream)];
     for word in words.into_iter().flatten() {
         write!(console.out, "{} ", visible::word(&word))?;
     }
@@ -94,11 +94,11 @@ fn print(event: &SseEvent, show: Show, console: &mut Console<'_>) -> Result<(), 
 }
 
 fn complain(event: &SseEvent, console: &mut Console<'_>) -> Result<(), Failure> {
-    match serde_json::from_str::<LineError>(&event.data) {
-        Ok(LineError { router: Some(router), error }) => {
+    match serde_json::from_str::<LogError>(&event.data) {
+        Ok(LogError { router: Some(router), error }) => {
             console.complain(&format!("{}: {}", visible::word(&router), visible::line(&error)))?;
         }
-        Ok(LineError { router: None, error }) => console.complain(&visible::line(&error))?,
+        Ok(LogError { router: None, error }) => console.complain(&visible::line(&error))?,
         Err(_) => console.complain(&visible::line(&event.data))?,
     }
     Ok(())

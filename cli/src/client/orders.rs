@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Console;
-use super::answers::Record;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure, REFUSED};
 use super::files::FilesError;
 use super::pack::{self, Flow, Packing, Upload};
 use super::progress::Progress;
 use super::report;
+use switchyard_contract::deploy::{DeployRecord, DeployedProject};
 
 /// Before a broken request is sent once more: a bridge that is started again is back about then.
 const BEFORE_AGAIN: Duration = Duration::from_millis(500);
@@ -101,12 +101,11 @@ async fn exchange(
 }
 
 /// Says so when what the bridge has is not what was sent.
-fn other_content(upload: &Upload, record: &Record) -> Option<String> {
+fn other_content(upload: &Upload, record: &DeployRecord) -> Option<String> {
     let differs = |(project, files): &&(_, super::files::Files)| {
         let project: &switchyard_contract::project::ProjectName = project;
-        let told = record.projects.iter().find(|deployed| deployed.project == project.as_str());
-        let digest = told.and_then(|deployed| deployed.own.as_deref().or(deployed.digest.as_deref()));
-        digest.is_some_and(|digest| digest != files.digest.to_string())
+        let deployed = record.projects.iter().find(|deployed| deployed.project == *project);
+        deployed.and_then(DeployedProject::files_digest).is_some_and(|digest| digest != files.digest)
     };
     let (project, files) = upload.projects.iter().find(differs)?;
     Some(format!(

@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::Console;
-use super::answers::Step;
 use super::pack::Flow;
+use switchyard_contract::deploy::{DeployPhase, DeployStep};
 use switchyard_edge::sse::SseEvent;
 use switchyard_program::visible;
 
@@ -97,22 +97,22 @@ fn style(template: &str) -> ProgressStyle {
 #[derive(Debug, Default)]
 struct Steps {
     routers: BTreeSet<String>,
-    phase: String,
+    phase: Option<DeployPhase>,
     /// Those that came to the end of the phase under way.
     through: BTreeSet<String>,
 }
 
 impl Steps {
     /// What a step means to people, where it is worth a line.
-    fn tell(&mut self, step: &Step) -> Option<String> {
-        if self.phase != step.phase {
-            self.phase.clone_from(&step.phase);
+    fn tell(&mut self, step: &DeployStep) -> Option<String> {
+        if self.phase != Some(step.phase) {
+            self.phase = Some(step.phase);
             self.through.clear();
         }
         let Some(router) = &step.router else {
-            return match step.phase.as_str() {
-                "store" => Some("received".to_owned()),
-                "hold" => Some("stored".to_owned()),
+            return match step.phase {
+                DeployPhase::Store => Some("received".to_owned()),
+                DeployPhase::Hold => Some("stored".to_owned()),
                 _ => None,
             };
         };
@@ -122,9 +122,9 @@ impl Steps {
             return Some(format!("{}: {}", visible::word(router), visible::word(outcome)));
         }
         self.through.insert(router.clone());
-        let done = match step.phase.as_str() {
-            "build" => "built",
-            "publish" => "published",
+        let done = match step.phase {
+            DeployPhase::Build => "built",
+            DeployPhase::Publish => "published",
             _ => return None,
         };
         Some(format!("{done} on {} of {} routers", self.through.len(), self.routers.len()))
@@ -137,10 +137,10 @@ mod tests {
 
     fn told(steps: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
         let mut known = Steps::default();
-        let steps = steps.iter().map(|(phase, router, outcome)| Step {
-            phase: (*phase).to_owned(),
-            router: router.map(str::to_owned),
-            outcome: outcome.map(str::to_owned),
+        let steps = steps.iter().map(|(phase, router, outcome)| {
+            let step =
+                serde_json::json!({"deploy": "d1", "phase": phase, "router": router, "outcome": outcome});
+            serde_json::from_value(step).unwrap()
         });
         steps.filter_map(|step| known.tell(&step)).collect()
     }

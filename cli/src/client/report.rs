@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 
 use super::Console;
-use super::answers::{Deployed, Problem, Record, Removal, Told};
 use super::bridge::{Answer, CallError};
 use super::failure::{Failure, exit_of};
-use switchyard_contract::incarnation::Data;
+use switchyard_contract::admin::ReloadOutcome;
+use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject, Removal, RouterReport};
+use switchyard_contract::incarnation::DataFate;
+use switchyard_contract::problem::ProblemDocument;
 use switchyard_program::visible;
 
 const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
@@ -14,7 +16,7 @@ const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --lis
 /// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
 /// Returns the exit status.
 pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
-    let problem = serde_json::from_str::<Problem>(&answer.body);
+    let problem = serde_json::from_str::<ProblemDocument>(&answer.body);
     let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
     let exit = exit_of(answer.status, kind);
     match problem {
@@ -28,32 +30,32 @@ pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Re
 }
 
 /// The record in the answer of a deploy that has succeeded or goes on.
-pub(super) fn record(answer: &Answer) -> Result<Record, Failure> {
+pub(super) fn record(answer: &Answer) -> Result<DeployRecord, Failure> {
     Ok(serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?)
 }
 
 /// One line for each project, and one for each router that is behind.
-pub(super) fn success(console: &mut Console<'_>, record: &Record) -> Result<(), Failure> {
+pub(super) fn success(console: &mut Console<'_>, record: &DeployRecord) -> Result<(), Failure> {
     for project in &record.projects {
         console.print(&outcome(record, project))?;
         if let Some(removal) = &project.removal {
-            console.print(&kept(&project.project, removal))?;
+            console.print(&kept(project.project.as_str(), removal))?;
         }
     }
     console.complain(&silent_routers(&record.routers, &record.behind))?;
     Ok(())
 }
 
-fn outcome(record: &Record, deployed: &Deployed) -> String {
-    let version = visible::word(deployed.version.as_deref().unwrap_or(&deployed.project));
-    let (what, through) = match record.outcome.as_deref() {
-        Some("removed") => ("removed from", ["removed", "unknown"]),
-        Some(_) => ("live on", ["live", "unchanged"]),
+fn outcome(record: &DeployRecord, deployed: &DeployedProject) -> String {
+    let version = visible::word(deployed.version.as_deref().unwrap_or(deployed.project.as_str()));
+    let (what, through) = match record.outcome {
+        Some(DeployOutcome::Removed) => ("removed from", [ReloadOutcome::Removed, ReloadOutcome::Unknown]),
+        Some(_) => ("live on", [ReloadOutcome::Live, ReloadOutcome::Unchanged]),
         None => return format!("{version} is under way: deploy {}", visible::word(&record.deploy)),
     };
     let reports = record.routers.iter().filter(|told| {
-        let mut own = told.reports.iter().filter(|report| report.project == deployed.project);
-        own.any(|report| through.contains(&report.outcome.as_str()))
+        let mut own = told.reports.iter().filter(|report| report.project == deployed.project.as_str());
+        own.any(|report| through.contains(&report.outcome))
     });
     let (reached, all) = (reports.count(), record.routers.len());
     let routers = match (reached, all) {
@@ -61,7 +63,7 @@ fn outcome(record: &Record, deployed: &Deployed) -> String {
         (reached, all) if reached == all => format!("{all} routers"),
         (reached, all) => format!("{reached} of {all} routers"),
     };
-    let took = record.timings_ms.total.map(|ms| format!(" ({ms:.0} ms)")).unwrap_or_default();
+    let took = record.timings_ms.get("total").map(|ms| format!(" ({ms:.0} ms)")).unwrap_or_default();
     format!("{version} is {what} {routers}{took}")
 }
 
@@ -70,11 +72,11 @@ fn outcome(record: &Record, deployed: &Deployed) -> String {
 fn kept(project: &str, removal: &Removal) -> String {
     let (project, until) = (visible::word(project), day(removal.until));
     match removal.data {
-        Data::Keep => format!(
+        DataFate::Keep => format!(
             "until {until}, switchyard rollback {project} brings it back with its data; \
              switchyard remove {project} --delete-data deletes the data now"
         ),
-        Data::Delete => format!(
+        DataFate::Delete => format!(
             "its data is deleted; until {until}, switchyard rollback {project} brings it back without"
         ),
     }
@@ -85,7 +87,7 @@ pub(super) fn day(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-fn silent_routers(routers: &[Told], behind: &[String]) -> String {
+fn silent_routers(routers: &[RouterReport], behind: &[String]) -> String {
     let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
     let lines = silent.map(|told| {
         let error = told.error.as_deref().unwrap_or("reported no result");
@@ -96,7 +98,7 @@ fn silent_routers(routers: &[Told], behind: &[String]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn describe(problem: &Problem, answer: &Answer) -> String {
+fn describe(problem: &ProblemDocument, answer: &Answer) -> String {
     let mut lines = Vec::new();
     if let Some(error) = &problem.error {
         lines.push(diagnostic(error));
@@ -118,12 +120,12 @@ fn describe(problem: &Problem, answer: &Answer) -> String {
 }
 
 /// Returns what to do about a problem, where its text is written for callers of the API.
-fn hint(problem: &Problem) -> &'static str {
-    match problem.kind.rsplit(':').next() {
-        Some("unauthorized") => "; give the token with --token-file or in SWITCHYARD_TOKEN",
-        Some("unknown-path") => NOT_THE_BRIDGE,
+fn hint(problem: &ProblemDocument) -> &'static str {
+    match problem.name() {
+        "unauthorized" => "; give the token with --token-file or in SWITCHYARD_TOKEN",
+        "unknown-path" => NOT_THE_BRIDGE,
         // The bridge names the project. A router's public listener took the path for a project's.
-        Some("unknown-project") if problem.project.is_none() => NOT_THE_BRIDGE,
+        "unknown-project" if problem.project.is_none() => NOT_THE_BRIDGE,
         _ => "",
     }
 }

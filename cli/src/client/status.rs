@@ -1,10 +1,11 @@
 //! `status`: a table of projects, with a line for each router where they differ.
 
 use super::Console;
-use super::answers::{Project, Projects, Said};
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure};
 use super::report;
+use switchyard_contract::admin::ProjectState;
+use switchyard_contract::overview::{ProjectOnRouter, ProjectOverview, ProjectOverviews};
 use switchyard_contract::project::ProjectName;
 use switchyard_program::visible;
 
@@ -25,15 +26,15 @@ pub(super) async fn status(
     Ok(DONE)
 }
 
-fn read(answer: &Answer, one: bool) -> serde_json::Result<Projects> {
+fn read(answer: &Answer, one: bool) -> serde_json::Result<ProjectOverviews> {
     if one {
         let project = serde_json::from_str(&answer.body)?;
-        return Ok(Projects { projects: vec![project], routers: Vec::new() });
+        return Ok(ProjectOverviews { projects: vec![project], routers: Vec::new() });
     }
     serde_json::from_str(&answer.body)
 }
 
-fn table(said: &Projects) -> String {
+fn table(said: &ProjectOverviews) -> String {
     let mut rows = vec![["PROJECT", "STATE", "VERSION", ""].map(str::to_owned)];
     for project in &said.projects {
         rows.extend(project_rows(project));
@@ -46,7 +47,7 @@ fn table(said: &Projects) -> String {
 }
 
 /// One row where all routers say the same, else one more for each router.
-fn project_rows(project: &Project) -> Vec<[String; 4]> {
+fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
     let name = visible::word(&project.project).into_owned();
     if let Some(removed) = &project.removed {
         let version = visible::word(removed.version.as_deref().unwrap_or("-")).into_owned();
@@ -67,8 +68,8 @@ fn project_rows(project: &Project) -> Vec<[String; 4]> {
 }
 
 /// What is shown of a router's word, but for its name.
-fn facts(said: &Said) -> [String; 3] {
-    let state = said.state.as_deref().unwrap_or("-");
+fn facts(said: &ProjectOnRouter) -> [String; 3] {
+    let state = said.state.map_or("-", ProjectState::as_str);
     let version = said.live.as_ref().map_or("-", |live| live.version.as_str());
     let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
     let note = match error.lines().next() {
@@ -79,7 +80,7 @@ fn facts(said: &Said) -> [String; 3] {
     [state, version, note].map(|fact| visible::word(fact).into_owned())
 }
 
-fn row(name: String, said: &Said) -> [String; 4] {
+fn row(name: String, said: &ProjectOnRouter) -> [String; 4] {
     let [state, version, note] = facts(said);
     [name, state, version, note]
 }

@@ -92,6 +92,7 @@ fn record(outcome: &str, digest: Option<Digest>) -> Value {
     let reports = json!([{"project": "blog", "outcome": outcome, "timings_ms": {}}]);
     json!({
         "deploy": "d1", "action": "deploy", "phase": "done", "outcome": outcome, "status": 200,
+        "at": "2026-03-01T12:00:00Z",
         "projects": [{"project": "blog", "digest": digest, "version": version, "previous": null}],
         "routers": [
             {"router": "http://r1:8001", "reports": reports, "error": null},

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
@@ -72,7 +72,7 @@ async fn built(router: &Router) -> Result<f64> {
     let began = Instant::now();
     let report = router.admin.reload("a").await;
     let took = began.elapsed().as_secs_f64() * 1e3;
-    ensure!(report.outcome == Outcome::Live, "{report:?}");
+    ensure!(report.outcome == ReloadOutcome::Live, "{report:?}");
     ensure!(router.public.get("/a/").await.status == 200, "it does not answer");
     Ok(took)
 }

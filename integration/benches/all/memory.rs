@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
@@ -47,7 +47,7 @@ async fn reloads() -> Result<()> {
     for edit in 1..=RELOADS[1] {
         volume.write("a/main.ts", fixtures::hello(&format!("v{edit}")));
         let reloaded = router.admin.reload("a").await;
-        anyhow::ensure!(reloaded.outcome == Outcome::Live, "edit {edit}: {reloaded:?}");
+        anyhow::ensure!(reloaded.outcome == ReloadOutcome::Live, "edit {edit}: {reloaded:?}");
         if RELOADS.contains(&edit) {
             router.public.get("/a/").await;
             let (router, cell) = (own(own_pid(&router)?)?, own(pid(&router, "a").await?)?);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::client::Connection;
 use switchyard_integration::fixtures;
 use switchyard_integration::router::Router;
@@ -58,7 +58,7 @@ async fn measure(how: &str, debounce: u64, request: bool) {
         }
         times.push(began.elapsed().as_secs_f64() * 1e3);
         if let Some(reload) = reload {
-            assert_eq!(reload.await.expect("a reload is answered").outcome, Outcome::Live);
+            assert_eq!(reload.await.expect("a reload is answered").outcome, ReloadOutcome::Live);
         }
     }
     let (p50, p95) = (percentile(&times, 50.0), percentile(&times, 95.0));

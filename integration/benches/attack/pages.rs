@@ -159,7 +159,7 @@ async fn admin(user: User) -> Verdict {
     )
     .await;
     wrong.extend(simple(client, &[("POST /_deploys", HOLD), ("POST /_reload", "x")]).await);
-    if stage.router().admin.project("bystander").await.held.is_some() {
+    if stage.router().admin.project("bystander").await.held_by.is_some() {
         wrong.push("a project is held".to_owned());
     }
     stage.finish(Verdict::of(wrong, "each of 10 endpoints in 22 ways")).await

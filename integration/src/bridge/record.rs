@@ -1,81 +1,60 @@
-//! What the bridge answers about a deploy, as types.
+//! Records of deploys, with accessors that panic where a test expects a value.
 
-use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use serde::Deserialize;
-use serde_json::Value;
-use switchyard_contract::admin::Report;
+use switchyard_contract::deploy::{DeployRecord, DeployedProject};
 
 use crate::client::Reply;
 
 /// A deploy's record: `GET /deploys/{id}`, and the 200 and 202 of a deploy.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Record {
-    pub deploy: String,
-    /// `deploy`, `rollback` or `delete`.
-    pub action: String,
-    /// `receive`, `store`, `hold`, `build`, `publish` or `done`.
-    pub phase: String,
-    /// `live`, `removed`, `failed`, `refused`, `unreachable` or `superseded`; none until it is done.
-    pub outcome: Option<String>,
-    pub by: Option<String>,
-    pub at: String,
-    pub message: Option<String>,
-    pub projects: Vec<Deployed>,
-    pub routers: Vec<Told>,
-    /// Routers (admin URLs) that did not serve it yet when it was answered 200.
-    pub behind: Vec<String>,
-    pub timings_ms: BTreeMap<String, f64>,
-    pub status: Option<u16>,
-    pub problem: Option<Value>,
-}
+#[serde(transparent)]
+pub struct Record(DeployRecord);
 
-/// One project of it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Deployed {
-    pub project: String,
-    pub digest: Option<String>,
-    pub version: Option<String>,
-    pub previous: Option<String>,
-    pub files: u64,
-    pub bytes: u64,
-}
+impl Deref for Record {
+    type Target = DeployRecord;
 
-/// What one router said.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Told {
-    /// Its admin URL.
-    pub router: String,
-    pub reports: Vec<Report>,
-    pub error: Option<String>,
+    fn deref(&self) -> &DeployRecord {
+        &self.0
+    }
 }
 
 impl Record {
+    /// Reads the record in an answer.
+    ///
     /// # Panics
-    /// When the answer is none.
+    /// The answer is a problem, or has no record.
     pub fn of(reply: &Reply) -> Self {
         assert!(matches!(reply.status, 200 | 202), "{}: {}", reply.status, reply.text());
         serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error} in {}", reply.text()))
     }
 
-    /// What it says of one project.
+    /// Returns the entry of one project.
     ///
     /// # Panics
-    /// When it says nothing of it.
-    pub fn project(&self, name: &str) -> &Deployed {
-        let found = self.projects.iter().find(|deployed| deployed.project == name);
+    /// The record does not name the project.
+    pub fn project(&self, name: &str) -> &DeployedProject {
+        let found = self.projects.iter().find(|deployed| deployed.project.as_str() == name);
         found.unwrap_or_else(|| panic!("no {name} in {self:#?}"))
     }
 
-    /// The version of the one project that it is about.
+    /// Returns the version of the only project.
+    ///
+    /// # Panics
+    /// The record names several projects, or no version.
     pub fn version(&self) -> &str {
         assert_eq!(self.projects.len(), 1, "{self:#?}");
         self.projects[0].version.as_deref().unwrap_or_else(|| panic!("no version in {self:#?}"))
     }
 
-    /// The digest of the one project that it is about.
-    pub fn digest(&self) -> &str {
+    /// Returns the digest of the only project, as text.
+    ///
+    /// # Panics
+    /// The record names several projects, or no digest.
+    pub fn digest(&self) -> String {
         assert_eq!(self.projects.len(), 1, "{self:#?}");
-        self.projects[0].digest.as_deref().unwrap_or_else(|| panic!("no digest in {self:#?}"))
+        let digest = self.projects[0].digest.unwrap_or_else(|| panic!("no digest in {self:#?}"));
+        digest.to_string()
     }
 }

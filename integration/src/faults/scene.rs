@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use switchyard_contract::admin::{Outcome as Reloaded, State, Status};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome, Status};
 use switchyard_contract::event::{DeathReason, EventType};
 
 use super::trap::Trap;
@@ -108,14 +108,14 @@ impl Scene {
             self.volume.link(target, &format!("{name}/{at}"));
         }
         let report = self.router.admin.reload(name).await;
-        assert_eq!(report.outcome, Reloaded::Live, "{name}: {report:?}");
+        assert_eq!(report.outcome, ReloadOutcome::Live, "{name}: {report:?}");
     }
 
     /// Takes a project away, with its cell.
     pub async fn remove(&self, name: &str) {
         self.volume.remove(name);
         let report = self.router.admin.reload(name).await;
-        assert_eq!(report.outcome, Reloaded::Removed, "{name}: {report:?}");
+        assert_eq!(report.outcome, ReloadOutcome::Removed, "{name}: {report:?}");
     }
 
     /// Has a project's code replaced by another one, which must not be served.
@@ -132,7 +132,7 @@ impl Scene {
             self.volume.link(target, &format!("{name}/{at}"));
         }
         let report = self.router.admin.reload(name).await;
-        assert_eq!(report.outcome, Reloaded::Failed, "{report:?}");
+        assert_eq!(report.outcome, ReloadOutcome::Failed, "{report:?}");
         report.error.expect("it says why").message
     }
 
@@ -164,7 +164,7 @@ impl Scene {
         }
         let died = events.count(EventType::CellDied, name);
         assert_eq!(died, usize::from(outcome.has_died()), "{name}: {:#?}", events.all());
-        if died == 0 && status.state == State::Live {
+        if died == 0 && status.state == ProjectState::Live {
             assert_eq!(self.status(name).await.pid, status.pid, "{name}: its cell went on");
         }
         assert!(!self.trap.was_reached(), "{name}: a datagram has come");
@@ -234,7 +234,7 @@ impl Scene {
         let died = events.wait_for(EventType::CellDied, name).await;
         let death = died.data.death.expect("it says how");
         assert!(reasons.contains(&death.reason), "{name}: {death:?}");
-        let shown = self.status(name).await.deaths;
+        let shown = self.status(name).await.crashes;
         assert!(shown.iter().any(|shown| shown.death == death), "{name}: {shown:?} has no {death:?}");
         death.reason
     }

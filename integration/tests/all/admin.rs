@@ -1,6 +1,6 @@
 //! The admin listener.
 
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::Trigger;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::probe::Probe;
@@ -16,7 +16,7 @@ async fn a_reload_that_is_asked_for_answers_when_the_new_version_is_live() {
     let probe = Probe::start(&router.public, "/a/").await;
     volume.write("a/main.ts", hello("two"));
     let reloaded = router.admin.reload("a").await;
-    assert_eq!((reloaded.project.as_str(), reloaded.outcome), ("a", Outcome::Live));
+    assert_eq!((reloaded.project.as_str(), reloaded.outcome), ("a", ReloadOutcome::Live));
     let reply = router.public.get("/a/").await;
     assert_eq!((reply.text().as_str(), reply.version()), ("two", reloaded.version.as_deref()));
     assert!(reloaded.timings_ms.total.is_some_and(|total| total > 0.0), "{reloaded:?}");
@@ -30,15 +30,15 @@ async fn a_reload_that_is_asked_for_answers_when_the_new_version_is_live() {
 async fn a_reload_answers_with_what_is_wrong() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
     volume.write("a/main.ts", "export default {\n  fetch( {\n};\n");
     let failed = router.admin.reload("a").await;
-    assert_eq!(failed.outcome, Outcome::Failed);
+    assert_eq!(failed.outcome, ReloadOutcome::Failed);
     let error = failed.error.expect("a failure has an error");
     assert_eq!(error.file.as_deref(), Some("main.ts"));
     assert!(error.line.is_some() && error.column.is_some() && error.frame.is_some(), "{error:?}");
     volume.remove("a");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Removed);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Removed);
     router.admin.client.post("/_reload/a").await.assert_problem(404, "unknown-project");
 }
 
@@ -47,7 +47,7 @@ async fn a_reload_finds_a_project_that_nobody_has_seen_yet() {
     let volume = Volume::new();
     let router = Router::builder(&volume).unwatched().start().await;
     volume.project("new").file("main.ts", hello("one")).write();
-    assert_eq!(router.admin.reload("new").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("new").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/new/").await.text(), "one");
 }
 
@@ -67,11 +67,11 @@ async fn a_reload_of_all_says_what_happened_to_each() {
     assert_eq!(
         outcomes,
         [
-            ("broken", Outcome::Failed),
-            ("changed", Outcome::Live),
-            ("new", Outcome::Live),
-            ("removed", Outcome::Removed),
-            ("same", Outcome::Unchanged)
+            ("broken", ReloadOutcome::Failed),
+            ("changed", ReloadOutcome::Live),
+            ("new", ReloadOutcome::Live),
+            ("removed", ReloadOutcome::Removed),
+            ("same", ReloadOutcome::Unchanged)
         ]
     );
 }
@@ -89,7 +89,7 @@ async fn requests_for_the_same_reload_at_once_are_all_answered() {
         .collect();
     for reply in asked {
         let reloaded = reply.await.unwrap();
-        assert!([Outcome::Live, Outcome::Unchanged].contains(&reloaded.outcome), "{reloaded:?}");
+        assert!([ReloadOutcome::Live, ReloadOutcome::Unchanged].contains(&reloaded.outcome), "{reloaded:?}");
         assert_eq!(router.public.get("/a/").await.version(), reloaded.version.as_deref());
     }
 }
@@ -99,12 +99,12 @@ async fn projects_shows_disk_live_and_last_good_with_the_error() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     let live = router.admin.project("a").await;
-    assert_eq!(live.state, State::Live);
+    assert_eq!(live.state, ProjectState::Live);
     assert!(live.live.is_some() && live.live == live.on_disk && live.live == live.last_good, "{live:?}");
     volume.write("a/main.ts", "throw new Error('no');");
     router.admin.reload("a").await;
     let failed = router.admin.project("a").await;
-    assert_eq!(failed.state, State::Failed);
+    assert_eq!(failed.state, ProjectState::Failed);
     assert_eq!((&failed.live, &failed.last_good), (&live.live, &live.live));
     assert_ne!(failed.on_disk, live.live);
     let on_disk = failed.on_disk.expect("the broken content has a digest");

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use rustix::process::geteuid;
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Builder, Ended, Router};
 use switchyard_integration::volume::Volume;
@@ -95,9 +95,9 @@ async fn invalid(volume: &Volume, name: &str, says: &[&str]) {
     let router = Router::start(volume).await;
     assert_eq!(router.public.get("/good/").await.text(), "good");
     let projects = router.admin.projects().await;
-    assert_eq!(projects["good"].state, State::Live);
+    assert_eq!(projects["good"].state, ProjectState::Live);
     let project = projects.get(name).unwrap_or_else(|| panic!("{name:?} is not named: {projects:#?}"));
-    assert!([State::Invalid, State::Failed].contains(&project.state), "{project:?}");
+    assert!([ProjectState::Invalid, ProjectState::Failed].contains(&project.state), "{project:?}");
     let error = project.error.as_ref().expect("it says what is wrong");
     for part in says {
         assert!(
@@ -175,7 +175,7 @@ async fn sockets_and_pipes_are_no_files_of_the_project_and_hang_nothing() {
     let _listener = UnixListener::bind(volume.path("a/socket")).unwrap();
     let made = std::process::Command::new("mkfifo").arg(volume.path("a/pipe")).status().unwrap();
     assert!(made.success());
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
     assert_eq!(router.public.get("/a/").await.text(), "one");
 }
 

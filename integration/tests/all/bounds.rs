@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use switchyard_contract::admin::State;
+use switchyard_contract::admin::ProjectState;
 use switchyard_contract::bounds;
 use switchyard_integration::client::{Client, request, with_header};
 use switchyard_integration::fixtures::hello;
@@ -217,8 +217,10 @@ async fn a_cell_that_floods_its_control_socket_is_ended_and_costs_no_memory() {
         let volume = Volume::with("bad", hello("never"));
         let router = hostile(folder.path(), &volume).await;
         let before = memory(&router);
-        eventually("the build fails", || async { router.admin.project("bad").await.state == State::Failed })
-            .await;
+        eventually("the build fails", || async {
+            router.admin.project("bad").await.state == ProjectState::Failed
+        })
+        .await;
         let error = router.admin.project("bad").await.error.expect("a failure has an error");
         assert_eq!(error.clone().bounded(), error, "{does}");
         let says = |record: &serde_json::Value| {
@@ -244,8 +246,10 @@ async fn an_installer_that_prints_without_end_is_cut_and_costs_no_memory() {
     volume.project("bad").file("deno.json", imports).file("main.ts", "import 'x';\n").write();
     let router = hostile(folder.path(), &volume).await;
     let before = memory(&router);
-    eventually("the build fails", || async { router.admin.project("bad").await.state == State::Failed })
-        .await;
+    eventually("the build fails", || async {
+        router.admin.project("bad").await.state == ProjectState::Failed
+    })
+    .await;
     let error = router.admin.project("bad").await.error.expect("a failure has an error");
     assert!(error.message.contains("no packages could be fetched"), "{error:?}");
     assert_eq!(error.clone().bounded(), error);

@@ -1,5 +1,6 @@
 //! How a deployer is told: at once, at the end, or phase by phase; and never twice by accident.
 
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{Body, with_header};
@@ -21,7 +22,7 @@ async fn without_waiting_the_answer_is_202_and_the_record_tells_on() {
     let accepted = Record::of(&reply);
     assert_eq!((accepted.outcome, accepted.status), (None, None));
     let done = bridge.done(&accepted.deploy).await;
-    assert_eq!((done.outcome.as_deref(), done.status), (Some("live"), Some(200)));
+    assert_eq!((done.outcome, done.status), (Some(DeployOutcome::Live), Some(200)));
     assert_eq!(routers.texts("/a/").await, ["one", "one"]);
 }
 
@@ -32,8 +33,8 @@ async fn without_waiting_the_record_also_tells_of_a_failure() {
     let bridge = routers.start_bridge().await;
     let reply = bridge.client.send(Upload::main("export default {").to("/deploy/a?wait=0")).await;
     let done = bridge.done(&Record::of(&reply).deploy).await;
-    assert_eq!((done.outcome.as_deref(), done.status), (Some("failed"), Some(422)));
-    assert_eq!(done.problem.unwrap()["type"], "urn:switchyard:problem:build-failed");
+    assert_eq!((done.outcome, done.status), (Some(DeployOutcome::Failed), Some(422)));
+    assert_eq!(done.problem.as_ref().unwrap()["type"], "urn:switchyard:problem:build-failed");
 }
 
 #[tokio::test]
@@ -45,7 +46,7 @@ async fn a_stream_of_events_tells_the_phases_in_their_order_and_then_the_answer(
     let (status, body) = phases.done().await;
     assert_eq!(routers.texts("/a/").await, ["new", "new"]);
     let record: Record = serde_json::from_value(body).unwrap();
-    assert_eq!((status, record.outcome.as_deref()), (200, Some("live")));
+    assert_eq!((status, record.outcome), (200, Some(DeployOutcome::Live)));
     let order = ["receive", "store", "hold", "build", "publish", "done"];
     let places: Vec<_> =
         phases.seen.iter().map(|seen| order.iter().position(|known| known == seen)).collect();
@@ -85,7 +86,7 @@ async fn a_key_that_comes_again_is_answered_by_the_deploy_that_it_made() {
     let first = Record::of(&bridge.client.send(keyed(&one, "k1")).await);
     bridge.deploy_live("a", &Upload::main(hello("two"))).await;
     let again = Record::of(&bridge.client.send(keyed(&one, "k1")).await);
-    assert_eq!((again.deploy, again.projects.len()), (first.deploy, 1));
+    assert_eq!((&again.deploy, again.projects.len()), (&first.deploy, 1));
     assert_eq!(routers.texts("/a/").await, ["two"], "nothing was deployed again");
 }
 
@@ -100,7 +101,7 @@ async fn a_key_that_comes_again_while_its_deploy_is_under_way_waits_for_it() {
     let second = Record::of(&bridge.client.send(keyed(&upload, "k1")).await);
     let (status, first) = phases.done().await;
     assert_eq!((status, first["deploy"].as_str()), (200, Some(second.deploy.as_str())));
-    assert_eq!(second.outcome.as_deref(), Some("live"));
+    assert_eq!(second.outcome, Some(DeployOutcome::Live));
 }
 
 #[tokio::test]
@@ -136,7 +137,7 @@ async fn keys_and_records_outlive_the_bridge() {
     bridge.kill().await;
     let bridge = routers.start_bridge().await;
     let known = bridge.record(&first.deploy).await;
-    assert_eq!((known.outcome.as_deref(), known.digest()), (Some("live"), first.digest()));
+    assert_eq!((known.outcome, known.digest()), (Some(DeployOutcome::Live), first.digest()));
     let again = Record::of(&bridge.client.send(keyed(&one, "k1")).await);
     assert_eq!(again.deploy, first.deploy);
     let other = bridge.client.send(keyed(&Upload::main(hello("two")), "k1")).await;
@@ -150,7 +151,7 @@ async fn all_deploys_are_listed_with_the_newest_first() {
     let bridge = routers.start_bridge().await;
     let mut made = Vec::new();
     for label in ["one", "two", "three"] {
-        made.insert(0, bridge.deploy_live("a", &Upload::main(hello(label))).await.deploy);
+        made.insert(0, bridge.deploy_live("a", &Upload::main(hello(label))).await.deploy.clone());
     }
     let reply = bridge.client.get("/deploys").await;
     assert_eq!(reply.status, 200, "{}", reply.text());

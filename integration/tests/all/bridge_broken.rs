@@ -1,6 +1,7 @@
 //! A deploy that does not build: the deployer is told where, and nobody else notices.
 
 use futures_util::future::join_all;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::Tree;
@@ -37,7 +38,7 @@ async fn broken_code_is_answered_with_its_place_and_changes_nothing() {
     assert!(!problem.to_string().contains(&volume.root().display().to_string()), "{problem}");
     assert_eq!(problem["routers"].as_array().map(Vec::len), Some(2), "{problem}");
     let record = bridge.record(problem["deploy"].as_str().expect("it names the deploy")).await;
-    assert_eq!((record.outcome.as_deref(), record.status), (Some("failed"), Some(422)));
+    assert_eq!((record.outcome, record.status), (Some(DeployOutcome::Failed), Some(422)));
 
     assert_eq!(Tree::of_projects(volume.root()), tree);
     assert_eq!(routers.answers("/a/").await, answers);

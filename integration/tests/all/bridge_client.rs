@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::cli::{run, run_with};
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::{self, Tree};
@@ -81,7 +82,7 @@ async fn deploy_without_waiting_tells_the_id() {
     let outcome = run(&bridge, &["deploy", text(&source.path("site")), "--no-wait", "--json"]).await;
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
     let record = bridge.done(outcome.json()["deploy"].as_str().expect("an id")).await;
-    assert_eq!(record.outcome.as_deref(), Some("live"));
+    assert_eq!(record.outcome, Some(DeployOutcome::Live));
     assert_eq!(routers.texts("/site/").await, ["one", "one"]);
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use futures_util::future::join_all;
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::{self, Tree};
@@ -43,7 +43,7 @@ async fn a_new_project_answers_at_every_router_from_the_200_on() {
     for (index, told) in record.routers.iter().enumerate() {
         assert_eq!((told.router.clone(), &told.error), (routers.admin_url(index), &None));
         assert_eq!(told.reports.len(), 1, "{told:?}");
-        assert_eq!(told.reports[0].outcome, Outcome::Live);
+        assert_eq!(told.reports[0].outcome, ReloadOutcome::Live);
         assert!(told.reports[0].timings_ms.build.is_some_and(|ms| ms > 0.0), "{told:?}");
     }
     let total = record.timings_ms["total"];

@@ -1,6 +1,7 @@
 //! Going back, taking away, and what the bridge knows of each version.
 
 use serde_json::Value;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -30,7 +31,7 @@ async fn a_rollback_goes_to_the_version_before_and_the_volume_with_it() {
 
     let back = rollback(&bridge, "").await;
     assert_eq!(routers.texts("/a/").await, ["1:1", "1:1"]);
-    assert_eq!((back.action.as_str(), back.outcome.as_deref()), ("rollback", Some("live")));
+    assert_eq!((back.action.as_str(), back.outcome), ("rollback", Some(DeployOutcome::Live)));
     assert_eq!(
         (back.digest(), back.project("a").previous.as_deref()),
         (first.digest(), Some(second.version()))
@@ -73,7 +74,7 @@ async fn after_an_editor_broke_it_a_rollback_goes_to_the_last_good_version() {
     volume.replace("a/main.ts", "export default {");
     for router in routers.iter() {
         eventually("the router knows", || async {
-            router.admin.project("a").await.state == switchyard_contract::admin::State::Failed
+            router.admin.project("a").await.state == switchyard_contract::admin::ProjectState::Failed
         })
         .await;
     }
@@ -107,7 +108,7 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
     for router in routers.iter() {
         router.public.get("/a/").await.assert_problem(404, "unknown-project");
     }
-    assert_eq!((record.action.as_str(), record.outcome.as_deref()), ("delete", Some("removed")));
+    assert_eq!((record.action.as_str(), record.outcome), ("delete", Some(DeployOutcome::Removed)));
     assert!(!volume.path("a").exists());
     // A router that was told last by the volume itself still looks what became of it.
     eventually("no router knows of it", || async {
@@ -143,7 +144,7 @@ async fn versions_tell_who_deployed_what_and_where_it_is() {
     assert_eq!((count(&versions[0], "kept"), count(&versions[1], "kept")), (2, 2), "{json}");
     assert_eq!(versions[0]["bytes"], hello("22").len(), "{json}");
     assert_eq!(versions[0]["files"], 1, "{json}");
-    assert_eq!(versions[1]["at"], first.at, "{json}");
+    assert_eq!(versions[1]["at"], first.at.to_string(), "{json}");
     bridge.client.get("/projects/none/versions").await.assert_problem(404, "unknown-project");
 }
 
@@ -167,7 +168,7 @@ async fn skew_is_told_of_while_one_router_lags() {
     let all = bridge.client.get("/projects").await.json();
     assert!(all["projects"].as_array().is_some_and(|projects| projects.len() == 1), "{all}");
     assert_eq!(all["projects"][0]["skew"], true, "{all}");
-    assert_eq!(routers[1].admin.reload("a").await.outcome, switchyard_contract::admin::Outcome::Live);
+    assert_eq!(routers[1].admin.reload("a").await.outcome, switchyard_contract::admin::ReloadOutcome::Live);
     eventually("it is over", || async { bridge.project("a").await["skew"] == false }).await;
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::{self, Tree};
@@ -80,11 +81,11 @@ async fn all_projects_of_an_upload_change_in_one_instant_at_each_router() {
     let record = Record::of(&reply);
     for name in NAMES {
         assert_eq!(routers.texts(&format!("/{name}/")).await, ["new", "new"]);
-        let digest = record.project(name).digest.as_deref();
-        assert_eq!(digest, Some(tree::digest(&volume.path(name)).as_str()));
+        let digest = record.project(name).digest.map(|digest| digest.to_string());
+        assert_eq!(digest, Some(tree::digest(&volume.path(name))));
         bridge.audited("deploy", name, "live").await;
     }
-    assert_eq!((record.outcome.as_deref(), record.projects.len()), (Some("live"), 3));
+    assert_eq!((record.outcome, record.projects.len()), (Some(DeployOutcome::Live), 3));
     assert!(record.routers.iter().all(|told| told.reports.len() == 3), "{record:?}");
     for rounds in rounds {
         rounds.finish().await.no_failures().versions_monotonic(&["old", "new"]);

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use http::Method;
 use rustix::process::Signal;
 use serde_json::Value;
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -24,7 +25,7 @@ async fn delete(bridge: &Bridge, query: &str) -> Reply {
 
 async fn remove(bridge: &Bridge, query: &str) -> Record {
     let record = Record::of(&delete(bridge, query).await);
-    assert_eq!(record.outcome.as_deref(), Some("removed"), "{record:#?}");
+    assert_eq!(record.outcome, Some(DeployOutcome::Removed), "{record:#?}");
     record
 }
 
@@ -76,7 +77,7 @@ async fn a_deploy_after_a_removal_begins_without_data_and_a_rollback_brings_the_
     assert_eq!(shown["projects"][0]["removed"]["data"], "keep", "{shown}");
 
     let back = rollback(&bridge, "").await;
-    assert_eq!(back.outcome.as_deref(), Some("live"));
+    assert_eq!(back.outcome, Some(DeployOutcome::Live));
     assert_eq!(routers.texts("/a/").await, ["2: 3 3 3 3 3"; 2], "the newest removal is undone");
     remove(&bridge, "").await;
     let versions = bridge.client.get("/projects/a/versions").await.json();
@@ -291,7 +292,7 @@ async fn a_project_whose_incarnation_cannot_be_read_gets_no_data_and_its_last_go
     assert!(message.contains("incarnations/a.json"), "{message}");
     assert_eq!(router.public.get("/a/").await.text(), "1: 2 2 2 2 2");
     volume.remove(".switchyard-bridge/incarnations/a.json");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "2: 3 3 3 3 3");
 }
 
@@ -305,7 +306,7 @@ async fn whole(routers: &Replicas, bridge: &Bridge, volume: &Volume, visits: &mu
         for router in routers.iter() {
             let status = router.admin.client.get("/projects/a").await;
             let serves = status.status == 200 && !status.json()["live"].is_null();
-            agree &= serves == there && (!there || status.json()["held"].is_null());
+            agree &= serves == there && (!there || status.json()["held_by"].is_null());
         }
         agree
     })
@@ -359,7 +360,7 @@ async fn a_bridge_that_is_killed_while_it_brings_a_project_back_loses_no_data() 
         let bridge = routers.start_bridge().await;
         bridge.clean().await;
         if !volume.path("a").exists() {
-            assert_eq!(rollback(&bridge, "").await.outcome.as_deref(), Some("live"), "{phase}");
+            assert_eq!(rollback(&bridge, "").await.outcome, Some(DeployOutcome::Live), "{phase}");
         }
         let expected = format!("1: {}", vec![(index + 2).to_string(); 5].join(" "));
         eventually("both serve it", || async {

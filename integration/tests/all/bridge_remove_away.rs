@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use http::Method;
 use rustix::process::Signal;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -50,7 +51,7 @@ async fn two_with_data(volume: &Volume) -> (Replicas, Bridge) {
 async fn remove(bridge: &Bridge, fate: &str) -> Record {
     let request = with_method(Method::DELETE, &format!("/projects/a?data={fate}"));
     let record = Record::of(&bridge.client.send(request).await);
-    assert_eq!(record.outcome.as_deref(), Some("removed"), "{record:#?}");
+    assert_eq!(record.outcome, Some(DeployOutcome::Removed), "{record:#?}");
     record
 }
 

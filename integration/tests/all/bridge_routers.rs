@@ -25,7 +25,7 @@ async fn with_a_quorum_of_all_a_router_killed_in_mid_deploy_is_named_in_a_504() 
     let mut phases = mid_deploy(&bridge).await;
     routers.kill(1).await;
     let (status, problem) = phases.done().await;
-    assert_eq!((status, problem["type"].as_str()), (504, Some("urn:switchyard:problem:routers-silent")));
+    assert_eq!((status, problem["type"].as_str()), (504, Some("urn:switchyard:problem:routers-unreachable")));
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("volume")), "{problem}");
     let silent = problem["routers"].as_array().unwrap().iter().find(|told| !told["error"].is_null());
     assert_eq!(silent.map(|told| &told["router"]), Some(&routers.admin_url(1).into()), "{problem}");

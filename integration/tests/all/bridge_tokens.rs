@@ -4,6 +4,7 @@ use std::fs;
 
 use http::Method;
 use rustix::process::Signal;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::Tree;
@@ -96,7 +97,7 @@ async fn a_token_is_good_for_its_projects_and_actions_only() {
     let (volume, _file, routers, bridge) = start().await;
     for project in ["blog", "shop-1"] {
         let record = Record::of(&deploy_as(&bridge, project, "1", CI).await);
-        assert_eq!((record.by.as_deref(), record.outcome.as_deref()), (Some("ci"), Some("live")));
+        assert_eq!((record.by.as_deref(), record.outcome), (Some("ci"), Some(DeployOutcome::Live)));
         assert_eq!(bridge.audited("deploy", project, "live").await["by"], "ci");
     }
     for project in ["other", "blog-2", "shop"] {

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use rustix::process::Signal;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -160,7 +161,7 @@ async fn rollbacks_removals_and_several_projects_go_on_without_a_dead_router() {
     assert_second_is_behind(&record, &routers);
     let delete = with_method(http::Method::DELETE, "/projects/gone");
     let record = Record::of(&bridge.client.send(delete).await);
-    assert_eq!(record.outcome.as_deref(), Some("removed"), "{record:#?}");
+    assert_eq!(record.outcome, Some(DeployOutcome::Removed), "{record:#?}");
     assert_second_is_behind(&record, &routers);
 
     let probes = [Probe::start(&bridge.forward, "/a/").await, Probe::start(&bridge.forward, "/b/").await];

@@ -1,6 +1,6 @@
 //! A version that cannot be served, and the one before it that still is.
 
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::EventType;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
@@ -35,7 +35,7 @@ async fn breaks(broken: &str, says: &str, place: Option<(&str, u32)>) {
     assert_eq!((stale.text().as_str(), stale.version()), ("one", good.as_deref()));
     assert_eq!(stale.header("x-switchyard-stale"), failed.version.as_deref());
     let state = router.admin.project("a").await;
-    assert_eq!((state.state, state.error), (State::Failed, Some(error)));
+    assert_eq!((state.state, state.error), (ProjectState::Failed, Some(error)));
 
     volume.write("a/main.ts", hello("two"));
     events.wait_live("a").await;
@@ -139,7 +139,8 @@ async fn an_entry_that_goes_missing_keeps_the_old_version_serving() {
     volume.rename("a/main.ts", "a/other.ts");
     events.wait_failed("a").await;
     volume.rename("a/other.ts", "a/main.ts");
-    eventually("a is as it was", || async { router.admin.project("a").await.state == State::Live }).await;
+    eventually("a is as it was", || async { router.admin.project("a").await.state == ProjectState::Live })
+        .await;
     probe.finish().await.no_failures().versions_monotonic(&["one"]);
     assert_eq!(router.public.get("/a/").await.header("x-switchyard-stale"), None);
 }
@@ -153,8 +154,10 @@ async fn a_good_save_gets_through_while_a_bad_build_hangs() {
         events.wait_live("a").await;
         let probe = Probe::start(&router.public, "/a/").await;
         volume.write("a/main.ts", hangs);
-        eventually("a is being built", || async { router.admin.project("a").await.state == State::Building })
-            .await;
+        eventually("a is being built", || async {
+            router.admin.project("a").await.state == ProjectState::Building
+        })
+        .await;
         volume.write("a/main.ts", hello("two"));
         events.wait_live("a").await;
         probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two"]);
@@ -183,7 +186,7 @@ async fn a_failure_is_told_once_and_not_built_again_until_something_changes() {
     let failed = events.wait_failed("a").await;
     volume.write("a/main.ts", "export default {");
     let again = router.admin.reload("a").await;
-    assert_ne!(again.outcome, Outcome::Live);
+    assert_ne!(again.outcome, ReloadOutcome::Live);
     assert!(again.error.is_some(), "{again:?}");
     assert_eq!(again.version, failed.data.version);
     volume.write("a/main.ts", hello("two"));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::native;
@@ -182,7 +182,7 @@ async fn a_restart_keeps_the_users_and_another_incarnation_of_a_project_gets_ano
         r#"{"current":"00000000000000ab","removed":false,"ended":[]}"#,
     );
     volume.write("a/other.ts", "");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "kept ");
     let now = user(&router, "a").await;
     assert!(!before.contains(&now), "{now} {before:?}");
@@ -364,7 +364,7 @@ async fn packages_that_only_root_may_read_are_read_and_said() {
     assert!(gaps(&router).await.contains(&fix), "{}", gaps(&router).await);
     set_mode(&packages, 0o755);
     volume.write("a/other.ts", "");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(on_threads(pid(&router, "a").await, "CapPrm:"), only(NONE));
     assert_eq!(router.public.get("/a/").await.text(), "said");
 }
@@ -399,7 +399,7 @@ async fn packages_that_only_root_may_read_fail_the_build_where_the_sandbox_is_re
     let fix = format!("chmod -R o+rX {}", volume.path("a/node_modules").display());
     assert!(error.contains("of a may not read") && error.contains(&fix), "{error}");
     set_mode(&volume.path("a/node_modules"), 0o755);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
 }
 
 #[tokio::test]
@@ -427,7 +427,7 @@ async fn a_folder_of_roots_that_the_policy_lets_a_project_write_to_is_written_an
     assert!(gaps(&router).await.contains(&format!("chmod -R o+rwX {path}")), "{}", gaps(&router).await);
     set_mode(shared.path(), 0o777);
     volume.write("a/other.ts", "");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(write("two").await, "written");
     assert_eq!(on_threads(pid(&router, "a").await, "CapPrm:"), only(NONE));
     assert_eq!(owner(&shared.path().join("two")), user(&router, "a").await);
@@ -470,11 +470,11 @@ async fn a_range_that_is_used_up_is_an_error_of_new_projects_alone() {
     assert_eq!(user(&router, "a").await, 5001);
     volume.project("b").file("main.ts", KEEPS).write();
     let reload = router.admin.reload("b").await;
-    assert_eq!(reload.outcome, Outcome::Failed);
+    assert_eq!(reload.outcome, ReloadOutcome::Failed);
     let message = reload.error.unwrap().message;
     assert!(message.contains("--cell-users 5000-5001") && message.contains("larger range"), "{message}");
     volume.write("a/other.ts", "");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     drop(router);
     let router = Router::builder(&volume).state(&state).flag("cell-users", "5000-5002").start().await;
     router.public.get("/b/").await;

@@ -1,6 +1,6 @@
 //! `GET /projects?since=…`: what has changed, and nothing else.
 
-use switchyard_contract::admin::{Outcome, Projects};
+use switchyard_contract::admin::{Projects, ReloadOutcome};
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
@@ -31,7 +31,7 @@ async fn after_an_edit_the_changes_have_one_project() {
     assert_eq!((names(&none), &none.removed, none.since), (vec![], &vec![], Some(all.revision)));
 
     volume.write("p07/main.ts", hello("two"));
-    assert_eq!(router.admin.reload("p07").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("p07").await.outcome, ReloadOutcome::Live);
     let changes = router.admin.changes(&all).await;
     assert_eq!(names(&changes), ["p07"]);
     assert_eq!(changes.projects[0].live, router.admin.project("p07").await.live);

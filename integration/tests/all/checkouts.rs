@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::client::request;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
@@ -82,7 +82,7 @@ async fn a_damaged_checkout_is_not_passed_off_as_whole() {
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     let first = router.admin.project("a").await.live.unwrap();
     volume.write("a/main.ts", hello("two"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     let damaged = state.path().join(format!("checkouts/{}/a/main.ts", first.version));
     fs::remove_file(&damaged).unwrap();
     fs::write(&damaged, hello("eno")).unwrap();
@@ -110,7 +110,7 @@ async fn a_checkout_is_not_pruned_while_it_is_sent() {
     let mut length = stream.next().await.expect("it begins").len();
     for label in ["two", "three"] {
         volume.write("a/main.ts", hello(label));
-        assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+        assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
         events.wait_retired("a").await;
     }
     while let Some(chunk) = stream.next().await {
@@ -118,6 +118,6 @@ async fn a_checkout_is_not_pruned_while_it_is_sent() {
     }
     assert!(length > large.len() && length % 512 == 0, "{length}");
     volume.write("a/main.ts", hello("four"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     eventually("it is pruned now", || async { router.admin.checkouts("a").await.checkouts.len() == 1 }).await;
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use switchyard_contract::admin::{Outcome, State as Shown};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::{EventType, RouteConflict};
 use switchyard_integration::bridge::cli;
 use switchyard_integration::bridge::replicas::Replicas;
@@ -94,7 +94,7 @@ async fn a_projects_own_host_and_path_go_before_any_claim_at_router_and_bridge()
             let error = report.error.expect("it is refused");
             assert_eq!(
                 (report.outcome, error.file.as_deref()),
-                (Outcome::Failed, Some("deno.json")),
+                (ReloadOutcome::Failed, Some("deno.json")),
                 "{evil}"
             );
             assert!(error.message.contains(field) && error.line == Some(1), "{error:?}");
@@ -127,7 +127,7 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
     let error = report.error.unwrap();
     assert_eq!(
         (report.outcome, error.file.as_deref(), error.line),
-        (Outcome::Failed, Some("deno.json"), Some(3))
+        (ReloadOutcome::Failed, Some("deno.json"), Some(3))
     );
     for says in
         ["\"switchyard.routes[1]\" in deno.json", "\"/store/login\"", "project shop", "[projects.evil]"]
@@ -158,7 +158,7 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
     }
     // Given up by the holder, the claim is granted without anybody asking.
     volume.replace("shop/deno.json", routes(&["www.shop.example"]));
-    assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Live);
     reaches(&router.public, "localhost", "/store/login/", "newer").await;
     for name in ["evil", "shop"] {
         eventually("there is no conflict any more", || async { conflicts(&router, name).await.is_empty() })
@@ -173,18 +173,18 @@ async fn a_removed_project_gives_its_claims_back_and_a_failed_one_keeps_them() {
     let router = Router::builder(&volume).unwatched().start().await;
     let mut events = router.events().await;
     volume.replace("shop/main.ts", "export default {");
-    assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Failed);
     project(&volume, "evil", &["www.shop.example"]);
-    assert_eq!(router.admin.reload("evil").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("evil").await.outcome, ReloadOutcome::Failed);
     assert_reached(&router.public, &[("www.shop.example", "/", "shop")]).await;
-    assert_eq!(router.admin.project("evil").await.state, Shown::Failed);
+    assert_eq!(router.admin.project("evil").await.state, ProjectState::Failed);
     volume.remove("shop");
-    assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Removed);
+    assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Removed);
     events.wait_live("evil").await;
     assert_reached(&router.public, &[("www.shop.example", "/", "evil")]).await;
     // Who comes back comes later.
     project(&volume, "shop", &["www.shop.example"]);
-    assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Failed);
     assert_reached(&router.public, &[("www.shop.example", "/", "evil")]).await;
 }
 
@@ -236,7 +236,7 @@ async fn a_router_that_cannot_tell_who_was_first_gives_a_route_to_nobody_until_o
         assert_reached(&router.public, &expected).await;
         for name in both {
             let project = router.admin.project(name).await;
-            assert_eq!((project.state, project.error), (Shown::Live, None), "{name}");
+            assert_eq!((project.state, project.error), (ProjectState::Live, None), "{name}");
             assert!(
                 project.conflicts.iter().all(|conflict| conflict.holder.is_none()),
                 "{:?}",
@@ -252,10 +252,10 @@ async fn a_router_that_cannot_tell_who_was_first_gives_a_route_to_nobody_until_o
     }
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     volume.replace("b/deno.json", routes(&["/both"]));
-    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Live);
     assert_reached(&router.public, &[("both.example", "/", "c"), ("localhost", "/both/inner/", "-")]).await;
     volume.replace("c/deno.json", routes(&["both.example"]));
-    assert_eq!(router.admin.reload("c").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("c").await.outcome, ReloadOutcome::Live);
     assert_reached(&router.public, &[("localhost", "/both/inner/", "b"), ("both.example", "/other/", "c")])
         .await;
     for name in both {
@@ -276,7 +276,7 @@ async fn a_project_that_comes_later_has_its_name_and_the_claim_on_it_is_shown_at
     )
     .await;
     project(&volume, "victim", &[]);
-    assert_eq!(router.admin.reload("victim").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("victim").await.outcome, ReloadOutcome::Live);
     let expected = [
         ("victim.example.com", "/", "victim"),
         ("localhost", "/victim/", "victim"),
@@ -296,7 +296,7 @@ async fn a_project_that_comes_later_has_its_name_and_the_claim_on_it_is_shown_at
     }
     // It can be built again all the same, and nothing of it changes with a restart.
     volume.replace("a-evil/main.ts", hello("again"));
-    assert_eq!(router.admin.reload("a-evil").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     router.stop().await;
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     assert_reached(&router.public, &expected[..2]).await;
@@ -369,7 +369,7 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
     let router = with_policy(&volume, "").start().await;
     let mut events = router.events().await;
     project(&volume, "shop", &["www.shop.example", "api.shop.example", "/store"]);
-    assert_eq!(router.admin.reload("shop").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Failed);
     assert_reached(&router.public, &[("www.shop.example", "/", "a-evil"), ("api.shop.example", "/", "api")])
         .await;
 
@@ -401,7 +401,7 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
         assert!(error.message.contains(says), "{says}: {}", error.message);
     }
     volume.replace("a-evil/deno.json", routes(&[]));
-    assert_eq!(router.admin.reload("a-evil").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     assert_eq!(conflicts(&router, "shop").await, []);
 
     change_policy(
@@ -418,7 +418,7 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
     );
     assert_reached(&router.public, &[("api.shop.example", "/", "api"), ("localhost", "/store/x", "-")]).await;
     volume.replace("a-evil/deno.json", routes(&["www.shop.example"]));
-    assert_eq!(router.admin.reload("a-evil").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     assert_reached(&router.public, &[("www.shop.example", "/", "newer")]).await;
 
     // Without one the first that has claimed it and claims it still: that is the shop now.

@@ -98,7 +98,7 @@ async fn told(how: &str) -> (DeathReason, Option<i32>, Option<i32>) {
     let _ = router.public.get("/a/die").await;
     let died = events.wait_for(EventType::CellDied, "a").await;
     let status = router.admin.project("a").await;
-    let shown = status.deaths.first().expect("it is shown");
+    let shown = status.crashes.first().expect("it is shown");
     let death = died.data.death.expect("it says how");
     assert_eq!((Some(&shown.version), &shown.death), (died.data.version.as_ref(), &death));
     assert_eq!(death.restart_ms, Some(0));
@@ -184,7 +184,7 @@ async fn a_death_while_draining_is_no_news() {
     within("its end", held).await.unwrap().assert_problem(502, "cell-died");
     events.wait_retired("a").await;
     assert_eq!(events.count(EventType::CellDied, "a"), 0);
-    assert_eq!(router.admin.project("a").await.deaths, []);
+    assert_eq!(router.admin.project("a").await.crashes, []);
     assert_eq!(router.public.get("/a/").await.text(), "two");
 }
 

@@ -1,7 +1,7 @@
 //! Deploys: projects held, built and published together, or let go.
 
 use rustix::process::Signal;
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::{EventType, Trigger};
 use switchyard_integration::client::{json_body, post, with_method};
 use switchyard_integration::events::Events;
@@ -31,7 +31,7 @@ async fn all_is_seen(volume: &Volume, events: &mut Events) {
     events.wait_removed(project).await;
 }
 
-fn outcomes(reports: &[switchyard_contract::admin::Report]) -> Vec<(&str, Outcome)> {
+fn outcomes(reports: &[switchyard_contract::admin::Report]) -> Vec<(&str, ReloadOutcome)> {
     reports.iter().map(|report| (report.project.as_str(), report.outcome)).collect()
 }
 
@@ -42,7 +42,7 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
     let mut events = router.events().await;
     events.wait_live("a").await;
     router.admin.hold("d", &["a"]).await;
-    assert_eq!(router.admin.project("a").await.held.as_deref(), Some("d"));
+    assert_eq!(router.admin.project("a").await.held_by.as_deref(), Some("d"));
     volume.write("a/main.ts", hello("two"));
     all_is_seen(&volume, &mut events).await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
@@ -57,7 +57,7 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
     let version = router.public.get("/a/").await.version().map(str::to_owned);
     let reported = within("a reload that was asked for meanwhile is answered", asked).await.unwrap();
     assert_eq!(reported.version, version);
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
 }
 
 #[tokio::test]
@@ -88,13 +88,13 @@ async fn projects_of_a_deploy_go_live_together() {
         volume.write(&format!("{name}/main.ts"), hello("two"));
     }
     let built = router.admin.build("d").await;
-    assert_eq!(outcomes(&built), [("b", Outcome::Built), ("a", Outcome::Built)]);
+    assert_eq!(outcomes(&built), [("b", ReloadOutcome::Built), ("a", ReloadOutcome::Built)]);
     assert!(built[0].timings_ms.snapshot.is_some() && built[0].timings_ms.build.is_some(), "{built:?}");
     assert_eq!(router.public.get("/a/").await.text(), "one");
     assert_eq!(events.count(EventType::ReloadLive, "a"), 1);
 
     let published = router.admin.publish("d").await;
-    assert_eq!(outcomes(&published), [("b", Outcome::Live), ("a", Outcome::Live)]);
+    assert_eq!(outcomes(&published), [("b", ReloadOutcome::Live), ("a", ReloadOutcome::Live)]);
     assert_eq!(published[0].version, built[0].version);
     within("both are seen", watcher).await.unwrap();
     for (name, report) in ["b", "a"].into_iter().zip(&published) {
@@ -124,7 +124,10 @@ async fn a_deploy_that_does_not_build_is_seen_by_nobody_but_the_deployer() {
     volume.write("b/main.ts", hello("two"));
     volume.write("new/main.ts", "throw new Error('no');");
     let built = router.admin.build("d").await;
-    assert_eq!(outcomes(&built), [("a", Outcome::Failed), ("b", Outcome::Built), ("new", Outcome::Failed)]);
+    assert_eq!(
+        outcomes(&built),
+        [("a", ReloadOutcome::Failed), ("b", ReloadOutcome::Built), ("new", ReloadOutcome::Failed)]
+    );
     let error = built[0].error.as_ref().expect("a failure has an error");
     assert_eq!(error.file.as_deref(), Some("main.ts"));
     assert!(error.line.is_some() && error.frame.is_some(), "{error:?}");
@@ -132,7 +135,7 @@ async fn a_deploy_that_does_not_build_is_seen_by_nobody_but_the_deployer() {
     router.admin.try_publish("d").await.assert_problem(409, "not-built");
 
     let status = router.admin.project("a").await;
-    assert_eq!((status.state, status.error), (State::Live, None));
+    assert_eq!((status.state, status.error), (ProjectState::Live, None));
     let reply = router.public.get("/a/").await;
     assert_eq!((reply.text().as_str(), reply.header("x-switchyard-stale")), ("one", None));
     router.public.get("/new/").await.assert_problem(404, "unknown-project");
@@ -142,7 +145,7 @@ async fn a_deploy_that_does_not_build_is_seen_by_nobody_but_the_deployer() {
     volume.remove("new");
     assert_eq!(router.admin.release("d").await.status, 204);
     for name in ["a", "b"] {
-        assert_eq!(router.admin.reload(name).await.outcome, Outcome::Unchanged);
+        assert_eq!(router.admin.reload(name).await.outcome, ReloadOutcome::Unchanged);
     }
     router.admin.client.post("/_reload/new").await.assert_problem(404, "unknown-project");
     router.admin.client.get("/projects/new").await.assert_problem(404, "unknown-project");
@@ -160,12 +163,12 @@ async fn a_build_may_be_sent_again_and_reads_the_volume_again() {
     let router = Router::start(&volume).await;
     router.admin.hold("d", &["a"]).await;
     volume.write("a/main.ts", "throw 1");
-    assert_eq!(router.admin.build("d").await[0].outcome, Outcome::Failed);
+    assert_eq!(router.admin.build("d").await[0].outcome, ReloadOutcome::Failed);
     volume.write("a/main.ts", hello("two"));
-    assert_eq!(router.admin.build("d").await[0].outcome, Outcome::Built);
+    assert_eq!(router.admin.build("d").await[0].outcome, ReloadOutcome::Built);
     volume.write("a/main.ts", hello("three"));
     let built = router.admin.build("d").await;
-    assert_eq!(built[0].outcome, Outcome::Built);
+    assert_eq!(built[0].outcome, ReloadOutcome::Built);
     assert_eq!(router.admin.publish("d").await[0].version, built[0].version);
     assert_eq!(router.public.get("/a/").await.text(), "three");
 }
@@ -176,18 +179,18 @@ async fn what_is_live_gone_or_new_is_told_and_published_with_the_rest() {
     let router = Router::builder(&volume).unwatched().start().await;
     let mut events = router.events().await;
     volume.write("stale/main.ts", "throw 1");
-    assert_eq!(router.admin.reload("stale").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("stale").await.outcome, ReloadOutcome::Failed);
     router.admin.hold("d", &["same", "gone", "new", "never", "stale"]).await;
     volume.remove("gone");
     volume.write("new/main.ts", hello("new"));
     volume.write("stale/main.ts", hello("one"));
     let built = router.admin.build("d").await;
     let expected = [
-        ("same", Outcome::Unchanged),
-        ("gone", Outcome::Removed),
-        ("new", Outcome::Built),
-        ("never", Outcome::Removed),
-        ("stale", Outcome::Unchanged),
+        ("same", ReloadOutcome::Unchanged),
+        ("gone", ReloadOutcome::Removed),
+        ("new", ReloadOutcome::Built),
+        ("never", ReloadOutcome::Removed),
+        ("stale", ReloadOutcome::Unchanged),
     ];
     assert_eq!(outcomes(&built), expected);
     assert_eq!(router.public.get("/gone/").await.text(), "one");
@@ -195,8 +198,9 @@ async fn what_is_live_gone_or_new_is_told_and_published_with_the_rest() {
     assert!(router.public.get("/stale/").await.header("x-switchyard-stale").is_some());
 
     let published = router.admin.publish("d").await;
-    let expected = expected
-        .map(|(name, outcome)| (name, if outcome == Outcome::Built { Outcome::Live } else { outcome }));
+    let expected = expected.map(|(name, outcome)| {
+        (name, if outcome == ReloadOutcome::Built { ReloadOutcome::Live } else { outcome })
+    });
     assert_eq!(outcomes(&published), expected);
     router.public.get("/gone/").await.assert_problem(404, "unknown-project");
     assert_eq!(router.public.get("/new/").await.text(), "new");
@@ -229,13 +233,15 @@ async fn a_hold_waits_for_the_build_under_way() {
     let volume = volume(&["a"]);
     let router = Router::builder(&volume).flag("build-timeout", 600_000).start().await;
     volume.write("a/main.ts", HANGS);
-    eventually("it is being built", || async { router.admin.project("a").await.state == State::Building })
-        .await;
+    eventually("it is being built", || async {
+        router.admin.project("a").await.state == ProjectState::Building
+    })
+    .await;
     router.admin.hold("d", &["a"]).await;
-    assert_eq!(router.admin.project("a").await.state, State::Live, "nothing is under way");
+    assert_eq!(router.admin.project("a").await.state, ProjectState::Live, "nothing is under way");
     volume.write("a/main.ts", hello("two"));
-    assert_eq!(router.admin.build("d").await[0].outcome, Outcome::Built);
-    assert_eq!(router.admin.publish("d").await[0].outcome, Outcome::Live);
+    assert_eq!(router.admin.build("d").await[0].outcome, ReloadOutcome::Built);
+    assert_eq!(router.admin.publish("d").await[0].outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "two");
 }
 
@@ -250,7 +256,7 @@ async fn a_deploy_that_nothing_is_heard_of_is_let_go() {
     volume.write("a/main.ts", hello("two"));
     events.wait_live("a").await;
     assert_eq!(router.public.get("/a/").await.text(), "two");
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
     router.admin.try_publish("d").await.assert_problem(404, "unknown-deploy");
 
     // In the middle of a build: who waits for it is told, and what it gives is not published.
@@ -273,7 +279,7 @@ async fn a_call_that_comes_to_nothing_says_why() {
     let problem = admin.try_hold("d2", &["b", "a"]).await.assert_problem(409, "held");
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("d1") && detail.contains("project a"), "{problem}");
-    assert_eq!(admin.project("b").await.held, None, "all or none");
+    assert_eq!(admin.project("b").await.held_by, None, "all or none");
     admin.try_hold("d1", &["a", "b"]).await.assert_problem(400, "bad-request");
     admin.try_publish("d1").await.assert_problem(409, "not-built");
     for path in ["/_deploys/none/build", "/_deploys/none/publish"] {
@@ -329,8 +335,10 @@ async fn a_router_that_is_to_stop_does_not_wait_for_deploys() {
             admin.client.connect().await.try_send(request).await
         }
     });
-    eventually("it is being built", || async { router.admin.project("b").await.state == State::Building })
-        .await;
+    eventually("it is being built", || async {
+        router.admin.project("b").await.state == ProjectState::Building
+    })
+    .await;
     router.signal(Signal::TERM);
     let ended = router.ended().await;
     assert!(ended.status.success(), "{}", ended.log.text());

@@ -1,7 +1,7 @@
 //! Which file of a project is run, with which arguments, variables and modules before it.
 
 use serde_json::{Value, json};
-use switchyard_contract::admin::{ChosenEntry, Outcome};
+use switchyard_contract::admin::{ChosenEntry, ReloadOutcome};
 use switchyard_integration::registry::Registry;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
@@ -82,10 +82,10 @@ async fn a_start_script_says_what_is_run_and_how() {
     let line = "the entry of a is src/server.js, chosen by scripts.start in package.json";
     assert_eq!(count(&router, line), 1);
     volume.write("a/other.txt", "x");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(count(&router, line), 1, "it has not changed");
     volume.write("a/deno.json", r#"{"switchyard": {"entry": "src/server.js", "args": ["own"]}}"#);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(tells(&router, "a").await["argv"], json!(["own"]));
     assert_eq!(count(&router, "the entry of a is src/server.js, chosen by switchyard.entry in deno.json"), 1);
 }

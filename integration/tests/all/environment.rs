@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::router::{Builder, Router};
 use switchyard_integration::volume::Volume;
 use switchyard_integration::within;
@@ -223,7 +223,7 @@ async fn remote_modules_are_loaded_from_the_vendor_folder() {
     let error = report.error.expect("it does not build");
     assert_eq!(
         (report.outcome, error.file.as_deref(), error.line),
-        (Outcome::Failed, Some("main.ts"), Some(1))
+        (ReloadOutcome::Failed, Some("main.ts"), Some(1))
     );
     assert!(
         error.message.contains("https://vendored.test/other.ts") && error.message.contains("vendor/"),
@@ -231,7 +231,7 @@ async fn remote_modules_are_loaded_from_the_vendor_folder() {
     );
     volume.write("b/main.ts", "import { z } from 'https://vendored.test/lazy.ts';\nexport default { fetch: () => new Response(z) };");
     volume.write("b/vendor/vendored.test/lazy.ts", text("z", "lazy"));
-    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Failed);
 }
 
 /// An authority of a company, and a server on this machine that only it has certified.

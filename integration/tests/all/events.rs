@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::event::{Event, EventType, Trigger};
 use switchyard_integration::events::Events;
 use switchyard_integration::fixtures::hello;
@@ -70,7 +70,7 @@ async fn events_are_tried_again_and_keep_their_order_for_each_project() {
     for label in ["v1", "v2"] {
         for name in ["a", "b"] {
             volume.replace(&format!("{name}/main.ts"), hello(label));
-            assert_eq!(router.admin.reload(name).await.outcome, Outcome::Live);
+            assert_eq!(router.admin.reload(name).await.outcome, ReloadOutcome::Live);
         }
     }
     let mut told: BTreeMap<String, Vec<Event>> = BTreeMap::new();

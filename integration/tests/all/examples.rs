@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::Method;
 use serde_json::{Value, json};
-use switchyard_contract::admin::State;
+use switchyard_contract::admin::ProjectState;
 use switchyard_integration::browser::{Browser, Page};
 use switchyard_integration::client::{Reply, post, request, with_header, with_method};
 use switchyard_integration::fixtures::examples;
@@ -40,7 +40,7 @@ async fn served(name: &str) -> (Volume, Router) {
     let volume = copied(name);
     let router = Router::start(&volume).await;
     let project = router.admin.project(name).await;
-    assert_eq!(project.state, State::Live, "{name}: {:?}", project.error);
+    assert_eq!(project.state, ProjectState::Live, "{name}: {:?}", project.error);
     (volume, router)
 }
 
@@ -99,7 +99,7 @@ async fn all_examples_are_served_side_by_side() {
     }
     let router = Router::start(&volume).await;
     for (name, project) in router.admin.projects().await {
-        assert_eq!(project.state, State::Live, "{name}: {:?}", project.error);
+        assert_eq!(project.state, ProjectState::Live, "{name}: {:?}", project.error);
         assert!(router.public.get(&format!("/{name}/")).await.status < 500, "{name}");
     }
 }

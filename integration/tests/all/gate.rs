@@ -60,7 +60,7 @@ async fn a_name_that_was_rebound_to_the_listener_reads_and_does_nothing() {
             refused.assert_problem(403, "foreign-host");
         }
     }
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
     for host in ["127.0.0.1", "LOCALHOST.:1", "[::1]:8001", "[fe80::1%25eth0]"] {
         assert_eq!(send_with(admin, request("/projects"), "host", host).await.status, 200, "{host}");
     }
@@ -85,7 +85,7 @@ async fn a_page_of_another_site_sends_no_command() {
             refused.assert_problem(403, "foreign-origin");
         }
     }
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
     let own = format!("http://{}", admin.address);
     assert_eq!(send_with(admin, with_method(Method::POST, "/_reload"), "origin", &own).await.status, 200);
     let link = with_header(request("/projects"), "sec-fetch-mode", "navigate");
@@ -110,7 +110,7 @@ async fn a_body_of_another_type_is_refused_with_the_command_that_works() {
         refused.assert_problem(415, "unsupported-media-type");
     }
     admin.send(post("/_deploys", HOLD)).await.assert_problem(415, "unsupported-media-type");
-    assert_eq!(router.admin.project("a").await.held, None);
+    assert_eq!(router.admin.project("a").await.held_by, None);
     // As `curl -d ''` sends it.
     let empty = send_with(admin, post("/_reload/a", ""), "content-type", "application/x-www-form-urlencoded");
     assert_eq!(empty.await.status, 200);

@@ -152,7 +152,7 @@ async fn more_than_a_hundred_headers_pass_both_ways_up_to_the_limits() {
         }
         assert_eq!(client.get("/a/?n=1").await.status, 200, "{front}");
     }
-    assert!(fronts.router().admin.project("a").await.deaths.is_empty());
+    assert!(fronts.router().admin.project("a").await.crashes.is_empty());
 }
 
 #[tokio::test]
@@ -262,7 +262,7 @@ async fn an_early_answer_reaches_a_client_that_sends_all_before_it_reads() {
         assert_eq!(client.get("/bystander/").await.text(), "here", "{front}");
     }
     for project in ["fetch", "node", "closing"] {
-        assert!(fronts.router().admin.project(project).await.deaths.is_empty(), "{project}");
+        assert!(fronts.router().admin.project(project).await.crashes.is_empty(), "{project}");
     }
     let mut streams = fronts.router().public.connect_h2c().await;
     let reply = streams.send(post("/fetch/", vec![b'x'; LARGE])).await;
@@ -377,7 +377,7 @@ async fn a_process_that_answers_wrongly_is_not_called_dead() {
     }
     let router = fronts.router();
     let project = router.admin.project("a").await;
-    assert!(project.deaths.is_empty() && project.live.is_some(), "{project:?}");
+    assert!(project.crashes.is_empty() && project.live.is_some(), "{project:?}");
     let count = router.admin.metric("switchyard_bad_answers_total", "project=\"a\"").await;
     #[expect(clippy::cast_precision_loss, reason = "a few dozens")]
     let expected = (2 * wrong.len()) as f64;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use switchyard_contract::admin::{Outcome, State as Shown};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_contract::event::EventType;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::record::Record;
@@ -73,7 +74,7 @@ async fn a_folder_beside_the_project_is_part_of_its_digest_and_its_checkout() {
     assert_eq!(first.digest, digest(&volume.path("a"), "../_shared"));
     volume.write("_shared/mod.ts", labelled("two"));
     let second = router.admin.reload("a").await;
-    assert_eq!((second.outcome, text(&router, "/a/").await.as_str()), (Outcome::Live, "two"));
+    assert_eq!((second.outcome, text(&router, "/a/").await.as_str()), (ReloadOutcome::Live, "two"));
     assert_eq!(second.digest.unwrap(), digest(&volume.path("a"), "../_shared"));
     let kept = state.path().join(format!("checkouts/{}/_shared/mod.ts", first.version));
     assert_eq!(std::fs::read_to_string(kept).unwrap(), labelled("one"));
@@ -165,7 +166,7 @@ async fn a_project_is_included_for_as_long_as_it_shares() {
     events.wait_failed("a").await;
     volume.replace("lib/src/mod.ts", labelled("two"));
     events.wait_live("lib").await;
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Failed);
     assert_eq!(text(&router, "/a/").await, "one", "the last good one goes on");
     volume.replace("lib/deno.json", r#"{"switchyard": {"share": true}}"#);
     events.wait_live("a").await;
@@ -282,7 +283,11 @@ async fn what_cannot_be_included_is_named_with_file_and_field() {
     for (project, entry, why) in wrong {
         let status = &projects[project];
         let error = status.error.as_ref().unwrap();
-        assert_eq!((status.state, error.file.as_deref()), (Shown::Invalid, Some("deno.json")), "{project}");
+        assert_eq!(
+            (status.state, error.file.as_deref()),
+            (ProjectState::Invalid, Some("deno.json")),
+            "{project}"
+        );
         let begin = format!("\"switchyard.include\" in deno.json names {entry:?}, which ");
         assert!(error.message.starts_with(&begin) && error.message.contains(why), "{}", error.message);
     }
@@ -367,7 +372,7 @@ async fn an_included_folder_without_files_is_refused() {
     let error = router.admin.project("a").await.error.expect("it fails");
     assert!(error.message.contains("../_shared has no files"), "{error:?}");
     volume.write("_shared/mod.ts", "");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
 }
 
 #[tokio::test]
@@ -428,14 +433,14 @@ async fn a_deployed_project_goes_live_with_what_it_includes_and_back() {
     let first = bridge.deploy_live("a", &upload(OF_SHARED)).await;
     assert_eq!(text(&router, "/a/").await, "one");
     let live = router.admin.project("a").await.live.unwrap();
-    assert_eq!((first.version(), first.digest()), (live.version.as_str(), live.digest.as_str()));
+    assert_eq!((first.version(), first.digest()), (live.version.as_str(), live.digest.clone()));
     assert_eq!(live.digest, digest(&volume.path("a"), "../_shared"));
 
     let second = bridge.deploy_live("a", &upload(&hello("two"))).await;
     assert_eq!(text(&router, "/a/").await, "two");
     assert_ne!(second.version(), first.version());
     let back = Record::of(&bridge.client.post("/projects/a/rollback").await);
-    assert_eq!((back.outcome.as_deref(), back.version()), (Some("live"), first.version()));
+    assert_eq!((back.outcome, back.version()), (Some(DeployOutcome::Live), first.version()));
     assert_eq!(volume.read("a/main.ts"), OF_SHARED);
     eventually("the rollback answers", || async { text(&router, "/a/").await == "one" }).await;
     assert!(!volume.path("a/_shared").exists());

@@ -143,7 +143,7 @@ async fn time_does_not_run_out_while_a_debugger_has_stopped_it() {
     assert!(!asked.is_finished());
     debugger.call("Debugger.resume", json!({})).await;
     assert_eq!(answer(asked).await.text(), "hello you");
-    assert!(router.admin.project("a").await.deaths.is_empty());
+    assert!(router.admin.project("a").await.crashes.is_empty());
 }
 
 #[tokio::test]

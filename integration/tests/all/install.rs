@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use rustix::process::geteuid;
 use serde_json::json;
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::event::Diagnostic;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
@@ -72,7 +72,7 @@ async fn what_is_there_is_not_asked_for_again() {
     let router = registry.router(&volume).state(&state).start().await;
     assert!(!registry.take_requests().is_empty());
     volume.write("a/main.ts", GREETS.replace("(greeting)", "(greeting + '!')"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello!").await;
     drop(router);
     // A router that starts again, even one that may not fetch anything.
@@ -89,7 +89,7 @@ async fn a_tarball_is_downloaded_once_for_all_projects() {
     serves(&router, "hello").await;
     volume.copy_in(&volume.path("a"), "c");
     registry.take_requests();
-    assert_eq!(router.admin.reload("c").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("c").await.outcome, ReloadOutcome::Live);
     let requests = registry.take_requests();
     assert!(!requests.is_empty() && !requests.iter().any(|path| path.ends_with(".tgz")), "{requests:?}");
 }
@@ -153,7 +153,7 @@ async fn a_tarball_that_is_not_what_was_published_is_refused() {
     assert!(error.message.contains("word@1.0.0") && error.message.contains("checksum"), "{}", error.message);
     // Once the registry has the right one, nothing is left of the wrong one.
     registry.publish("word", "1.0.0", json!({}), &[("index.js", &exports("hello"))]);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello").await;
 }
 
@@ -170,7 +170,7 @@ async fn a_lock_decides_and_one_that_does_not_fit_is_refused() {
     // Newer versions are there now, and the lock names the old ones.
     registry.publish("word", "1.1.0", json!({}), &[("index.js", &exports("newer"))]);
     volume.write("a/deno.lock", lock);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello").await;
     volume.write("a/package.json", r#"{"dependencies": {"greeting": "^1.0.0", "word": "^1.1.0"}}"#);
     router.admin.reload("a").await;
@@ -179,7 +179,7 @@ async fn a_lock_decides_and_one_that_does_not_fit_is_refused() {
     assert!(error.message.starts_with("deno.lock does not fit the project: run"), "{}", error.message);
     // Without one, the newest is taken.
     volume.remove("a/deno.lock");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "newer").await;
 }
 
@@ -231,11 +231,11 @@ async fn what_was_fetched_for_one_project_is_out_of_reach_of_the_others() {
         shared = state.path().join("packages/.downloads"),
     );
     volume.project("b").file("main.ts", &tries).write();
-    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/b/").await.text(), "- - - - -");
     // Its own it can read, and no more.
     volume.write("a/main.ts", tries);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "read import - - -").await;
 }
 
@@ -251,7 +251,7 @@ async fn a_damaged_download_is_made_again() {
         std::fs::write(path, damaged).unwrap();
     }
     volume.copy_in(&volume.path("a"), "b");
-    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/b/").await.text(), "hello");
 }
 
@@ -307,7 +307,7 @@ async fn projects_with_users_of_their_own_share_what_was_downloaded() {
     let first = downloads(&state);
     assert_eq!(first.iter().copied().collect::<BTreeSet<_>>(), [users("a")].into());
     volume.copy_in(&volume.path("a"), "b");
-    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/b/").await.text(), "hello");
     assert_ne!(users("a"), users("b"));
     assert_eq!(downloads(&state), first, "nothing is downloaded a second time");
@@ -363,12 +363,12 @@ async fn npm_specifiers_are_fetched_when_they_are_first_imported() {
     serves(&router, "none").await;
     assert_eq!(registry.take_requests(), [""; 0]);
     volume.write("a/main.ts", GREETS.replace("'greeting'", "'npm:greeting@1'"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello").await;
     // ... and by names that deno.json gives them.
     volume.write("a/main.ts", GREETS);
     volume.write("a/deno.json", r#"{"imports": {"greeting": "npm:greeting@^1.0.0"}}"#);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello").await;
 }
 
@@ -384,7 +384,7 @@ async fn another_package_leaves_the_versions_of_the_others_as_they_are() {
     let both = "import a from 'npm:greeting@1';\nimport b from 'npm:other@1';\n\
                 export default { fetch: () => new Response(`${a} ${b}`) };\n";
     volume.write("a/main.ts", both);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello other").await;
 }
 
@@ -443,7 +443,7 @@ async fn modules_are_imported_by_their_url() {
     serves(&router, "a b hello /lib@1/mod.ts").await;
     registry.take_requests();
     volume.write("a/main.ts", format!("{main}// changed\n"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(registry.take_requests(), [""; 0]);
 }
 
@@ -482,7 +482,7 @@ async fn what_was_fetched_goes_with_the_project() {
     serves(&router, "hello").await;
     registry.publish("greeting", "2.0.0", json!({}), &[("index.js", &exports("two"))]);
     volume.write("a/package.json", r#"{"dependencies": {"greeting": "^2.0.0"}}"#);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "two").await;
     eventually("the packages of the old version are gone", || async { installations(&state) == 1 }).await;
     volume.remove("a");

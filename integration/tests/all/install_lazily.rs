@@ -2,7 +2,7 @@
 //! serves.
 
 use serde_json::json;
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::registry::Registry;
 use switchyard_integration::router::State;
 use switchyard_integration::volume::Volume;
@@ -144,7 +144,7 @@ async fn a_lazy_import_that_cannot_be_fetched_fails_when_it_is_made() {
     // It is tried again with the next version.
     registry.publish("gone", "1.0.0", json!({}), &[("index.js", "")]);
     volume.write("a/main.ts", format!("{main}// changed\n"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text().lines().next(), Some("ok"));
     // What is imported at once fails the build.
     volume.write("a/main.ts", "import 'npm:lost@1';\n");
@@ -179,11 +179,11 @@ async fn a_lazy_import_that_comes_with_a_later_version_is_fetched_and_then_kept(
     serves(&router, "none").await;
     assert!(!takes(&registry), "nothing leads to what names it");
     volume.write("a/main.ts", answers("(await import('./lazy.ts')).default"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello").await;
     assert!(takes(&registry));
     volume.write("a/main.ts", answers("(await import('./lazy.ts')).default + '!'"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello!").await;
     assert!(!takes(&registry));
 }
@@ -201,11 +201,11 @@ async fn a_lock_decides_on_what_is_imported_lazily_too() {
     let folder = std::fs::read_dir(state.path().join("packages/a")).unwrap().flatten().next().unwrap().path();
     volume.write("a/deno.lock", std::fs::read_to_string(folder.join("deno.lock")).unwrap());
     registry.publish("word", "1.1.0", json!({}), &[("index.js", &exports("newer"))]);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "hello").await;
     // What it does not name is left out.
     volume.write("a/main.ts", answers("(await import('npm:greeting@1')).default"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     let answer = router.public.get("/a/").await.text().to_owned();
     assert!(answer.contains("deno.lock does not name it"), "{answer}");
 }

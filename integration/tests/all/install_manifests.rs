@@ -2,7 +2,7 @@
 //! development, optional ones, members of workspaces, and what no manifest names.
 
 use serde_json::json;
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::registry::Registry;
 use switchyard_integration::volume::Volume;
 
@@ -119,7 +119,7 @@ async fn members_of_a_workspace_find_each_other_and_their_own_versions() {
         // A member is the version's own file.
         registry.take_requests();
         volume.write("a/packages/say/say.js", "module.exports = () => `said ${require('word')}`;\n");
-        assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+        assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
         serves(&router, "hello said newer").await;
         assert_eq!(registry.take_requests(), [""; 0]);
     }
@@ -151,7 +151,7 @@ async fn members_that_a_project_includes_are_found_by_their_names() {
         // Nothing is asked for again, and a change of the member is one of the project.
         registry.take_requests();
         volume.write("_say/say.js", "module.exports = () => `said ${require('word')}`;\n");
-        assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+        assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
         serves(&router, "hello said newer").await;
         assert_eq!(registry.take_requests(), [""; 0]);
     }

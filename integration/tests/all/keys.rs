@@ -1,6 +1,6 @@
 //! Misspelt keys in deno.json: errors with the right one, and nothing is left open by them.
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
@@ -50,7 +50,11 @@ async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
         volume.write("a/deno.json", text);
         let report = router.admin.reload("a").await;
         let error = report.error.unwrap_or_else(|| panic!("{text} is taken"));
-        assert_eq!((report.outcome, error.file.as_deref()), (Outcome::Failed, Some("deno.json")), "{text}");
+        assert_eq!(
+            (report.outcome, error.file.as_deref()),
+            (ReloadOutcome::Failed, Some("deno.json")),
+            "{text}"
+        );
         assert_eq!(error.line, Some(line), "{text}");
         assert!(error.message.contains(says), "{text}: {}", error.message);
         assert_eq!(router.public.get("/a/").await.text(), "one", "the last good version goes on");
@@ -59,7 +63,7 @@ async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
         "a/deno.json",
         r#"{ "description": "Deno ignores this", "tasks": {"x": "y"}, "author": "me" }"#,
     );
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
 }
 
 #[tokio::test]

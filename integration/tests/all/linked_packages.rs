@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::bridge::Bridge;
 use switchyard_integration::bridge::cli::run;
 use switchyard_integration::eventually;
@@ -159,14 +159,14 @@ async fn a_members_code_is_that_of_the_version_and_its_changes_are_a_version() {
     let router = Router::builder(&volume).unwatched().start().await;
     volume.write("a/packages/say/i.ts", "export const word: string = 'two';\n");
     assert_eq!(router.public.get("/a/").await.text(), "one", "also when it is first imported later");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "two");
 
     volume.write("a/packages/say2/package.json", r#"{"name": "say", "type": "module", "exports": "./i.ts"}"#);
     volume.write("a/packages/say2/i.ts", "export const word: string = 'three';\n");
     volume.remove("a/node_modules/say");
     volume.link("../packages/say2", "a/node_modules/say");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "three");
 }
 

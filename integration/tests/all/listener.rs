@@ -280,5 +280,5 @@ async fn ten_thousand_clients_that_hang_up_in_mid_request_leave_nothing_behind()
     .await;
     assert_eq!(bystander.get("/bystander/").await.text(), "here");
     assert!(router.public.get("/a/counts").await.text() != "0 0", "the same cell still answers");
-    assert!(router.admin.project("a").await.deaths.is_empty());
+    assert!(router.admin.project("a").await.crashes.is_empty());
 }

@@ -114,8 +114,8 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
         let is_dead = async || {
             // Only a process that has used some processor time is looked at.
             router.public.get("/a/").await;
-            let deaths = router.admin.project("a").await.deaths;
-            deaths.len() == times && deaths[0].death.reason == DeathReason::Disk
+            let crashes = router.admin.project("a").await.crashes;
+            crashes.len() == times && crashes[0].death.reason == DeathReason::Disk
         };
         eventually("the cell is ended", is_dead).await;
         let is_small = async || fs::read_dir(&folder).unwrap().count() < 200;

@@ -248,7 +248,7 @@ async fn a_crowd_of_short_connections_loses_no_answer_of_a_server_of_http2() {
                 assert_eq!((reply.status, reply.text().as_str()), (200, "1000"), "{name}");
             }
         }
-        assert_eq!(router.admin.project(name).await.deaths, [], "{name}");
+        assert_eq!(router.admin.project(name).await.crashes, [], "{name}");
     }
 }
 
@@ -332,7 +332,7 @@ async fn what_a_listener_throws_ends_the_process_and_is_in_the_log() {
             lines.contains("error: Uncaught") && lines.contains("thrown") && lines.contains("index.js:2")
         })
         .await;
-        eventually(name, || async { !router.admin.project(name).await.deaths.is_empty() }).await;
+        eventually(name, || async { !router.admin.project(name).await.crashes.is_empty() }).await;
     }
 }
 
@@ -350,7 +350,7 @@ async fn what_a_listener_throws_can_be_caught_by_the_process() {
     assert_eq!(router.public.get("/a/").await.text(), "answered");
     let logs = || async { router.admin.client.get("/projects/a/logs").await.text() };
     eventually("it is caught", || async { logs().await.contains("caught thrown") }).await;
-    assert!(router.admin.project("a").await.deaths.is_empty());
+    assert!(router.admin.project("a").await.crashes.is_empty());
 }
 
 #[tokio::test]

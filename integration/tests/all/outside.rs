@@ -2,7 +2,7 @@
 //! questions about the machine have harmless answers, and what is refused says what to do.
 
 use serde_json::{Value, json};
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::event::Diagnostic;
 use switchyard_integration::eventually;
 use switchyard_integration::router::{Builder, Router};
@@ -36,7 +36,7 @@ async fn answers(router: &Router) -> Value {
 
 async fn error(router: &Router) -> Diagnostic {
     let report = router.admin.reload("a").await;
-    assert_eq!(report.outcome, Outcome::Failed);
+    assert_eq!(report.outcome, ReloadOutcome::Failed);
     report.error.expect("what failed says why")
 }
 

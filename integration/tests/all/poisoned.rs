@@ -113,7 +113,7 @@ async fn replaced_for(reason: DeathReason, main: &str, how: &str) -> Router {
     assert_eq!(death.message.contains("probe"), reason == DeathReason::Unhealthy, "{death:?}");
     eventually("another cell answers", || answers(&router)).await;
     assert_ne!(router.admin.project("a").await.pid, pid);
-    assert_eq!(router.admin.project("a").await.deaths[0].death.reason, reason);
+    assert_eq!(router.admin.project("a").await.crashes[0].death.reason, reason);
     bystander.finish(&router).await;
     router
 }

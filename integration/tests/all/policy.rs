@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::{EventType, Trigger};
 use switchyard_integration::client::Client;
 use switchyard_integration::fixtures::hello;
@@ -93,7 +93,7 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
 
     // A failure of the project, and a change of the policy, say nothing of it either.
     volume.replace("a/main.ts", "nothing that parses (");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Failed);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Failed);
     change_policy(
         &router,
         &volume,
@@ -201,7 +201,7 @@ async fn a_changed_policy_reloads_the_projects_that_it_touches_and_no_other() {
     assert_eq!(after["b"].grants.as_ref().unwrap().limits.queue, 8, "it needs no new cell for that");
     assert_eq!(events.count(EventType::ReloadLive, "b"), 1);
     assert_eq!(after["a"].reloads[0].trigger, Trigger::Policy);
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn a_wrong_policy_is_refused_and_the_old_one_stays() {
     change_policy(&router, &volume, "[defaults");
     logged(&router, "no TOML").await;
     let status = router.admin.project("a").await;
-    assert_eq!((status.pid, status.state), (pid, State::Live));
+    assert_eq!((status.pid, status.state), (pid, ProjectState::Live));
     assert_eq!(env(&router.public, "a").await["KEY"], "one");
 }
 
@@ -231,13 +231,13 @@ async fn a_version_that_fails_with_the_new_policy_goes_on_with_the_old_one() {
     assert_eq!((failed.data.trigger, &failed.data.version), (Some(Trigger::Policy), &first.data.version));
     assert!(failed.data.error.unwrap().message.contains("there is no KEY"));
     let status = router.admin.project("a").await;
-    assert_eq!((status.pid, status.state), (pid, State::Failed));
+    assert_eq!((status.pid, status.state), (pid, ProjectState::Failed));
     assert_eq!(router.public.get("/a/").await.text(), "one");
 
     change_policy(&router, &volume, "[defaults.env]\nKEY = \"one\"");
     events.wait_live("a").await;
     let status = router.admin.project("a").await;
-    assert_eq!((status.pid, status.state), (pid, State::Live), "it is what it was");
+    assert_eq!((status.pid, status.state), (pid, ProjectState::Live), "it is what it was");
 }
 
 #[tokio::test]
@@ -259,8 +259,10 @@ async fn a_policy_that_changes_while_a_version_is_built_is_the_one_that_it_gets(
         .flag("build-timeout", 60_000)
         .start_unready()
         .await;
-    eventually("it is being built", || async { router.admin.project("a").await.state == State::Building })
-        .await;
+    eventually("it is being built", || async {
+        router.admin.project("a").await.state == ProjectState::Building
+    })
+    .await;
     let mut events = router.events().await;
     volume.replace("a/main.ts", NEEDY);
     change_policy(&router, &volume, "[defaults.env]\nKEY = \"new\"");
@@ -291,11 +293,13 @@ async fn a_version_that_is_stopped_and_started_again_is_given_what_holds_by_then
     let router = with_policy(&volume, "[projects.a.env]\nKEY = \"one\"").flag("max-cells", 1).start().await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
     assert_eq!(router.public.get("/b/").await.text(), "b");
-    eventually("a is stopped", || async { router.admin.project("a").await.state == State::Idle }).await;
+    eventually("a is stopped", || async { router.admin.project("a").await.state == ProjectState::Idle })
+        .await;
     let mut events = router.events().await;
     change_policy(&router, &volume, "[projects.a.env]\nKEY = \"two\"");
     events.wait("it was built again", |event| event.data.trigger == Some(Trigger::Policy)).await;
     assert_eq!(router.public.get("/b/").await.text(), "b");
-    eventually("a is stopped", || async { router.admin.project("a").await.state == State::Idle }).await;
+    eventually("a is stopped", || async { router.admin.project("a").await.state == ProjectState::Idle })
+        .await;
     assert_eq!(router.public.get("/a/").await.text(), "two");
 }

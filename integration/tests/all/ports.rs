@@ -184,7 +184,7 @@ async fn a_server_listens_late_and_again_as_often_as_it_likes() {
             router.public.get(&format!("/{name}/again")).await;
         }
         let pids = router.admin.project(name).await;
-        assert!(pids.deaths.is_empty(), "{name}: {:?}", pids.deaths);
+        assert!(pids.crashes.is_empty(), "{name}: {:?}", pids.crashes);
     }
 }
 

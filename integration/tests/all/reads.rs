@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags, mkdirat, mknodat, openat, renameat_with};
 use rustix::process::Signal;
-use switchyard_contract::admin::State;
+use switchyard_contract::admin::ProjectState;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
@@ -47,7 +47,7 @@ async fn fails(router: &Router, says: &[&str]) {
     eventually(&format!("it fails with {says:?}"), || async {
         let status = router.admin.project("a").await;
         let message = status.error.map(|error| error.message).unwrap_or_default();
-        status.state == State::Invalid && says.iter().all(|says| message.contains(says))
+        status.state == ProjectState::Invalid && says.iter().all(|says| message.contains(says))
     })
     .await;
 }
@@ -110,7 +110,8 @@ async fn a_project_over_a_limit_fails_alone_and_names_the_limit_its_value_and_wh
     // Nothing that it says of itself raises them.
     let config = r#"{"switchyard": {"limits": {"project_files": 1000000}}}"#;
     volume.write("a/deno.json", config);
-    eventually("it is refused", || async { router.admin.project("a").await.state != State::Live }).await;
+    eventually("it is refused", || async { router.admin.project("a").await.state != ProjectState::Live })
+        .await;
     volume.remove("a/deno.json");
     let many = |n: usize| volume.write(&format!("a/f{n}"), "");
     (0..20).for_each(many);
@@ -151,7 +152,7 @@ async fn the_policy_raises_a_limit_for_one_project_and_it_is_read_again() {
     events.wait_live("a").await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
     assert_eq!(router.admin.project("a").await.grants.unwrap().limits.file_size, 1_000_000);
-    assert_eq!(router.admin.project("b").await.state, State::Invalid);
+    assert_eq!(router.admin.project("b").await.state, ProjectState::Invalid);
 }
 
 #[tokio::test]
@@ -238,7 +239,7 @@ async fn the_start_waits_for_no_bad_project_and_reports_each() {
     for (name, says) in [("large", "limits.file_size"), ("links", "limits.project_folders"), ("deep", "2048")]
     {
         let status = router.admin.project(name).await;
-        assert_eq!(status.state, State::Invalid, "{name}");
+        assert_eq!(status.state, ProjectState::Invalid, "{name}");
         assert!(status.error.as_ref().is_some_and(|error| error.message.contains(says)), "{status:?}");
     }
     neighbour_is_fine(&volume, &router, 3).await;
@@ -455,5 +456,5 @@ async fn many_projects_that_take_long_to_read_keep_no_small_one_waiting() {
         .await;
     assert_eq!(router.public.get("/b/").await.text(), "b");
     neighbour_is_fine(&volume, &router, 3).await;
-    assert_ne!(router.admin.project("slow-7").await.state, State::Live);
+    assert_ne!(router.admin.project("slow-7").await.state, ProjectState::Live);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::{EventType, Trigger};
 use switchyard_integration::client::Upload;
 use switchyard_integration::eventually;
@@ -99,7 +99,7 @@ async fn touching_a_file_or_writing_the_same_bytes_builds_nothing() {
     volume.write("b/main.ts", hello("two"));
     events.wait_live("b").await;
     let unchanged = router.admin.reload("a").await;
-    assert_eq!(unchanged.outcome, Outcome::Unchanged);
+    assert_eq!(unchanged.outcome, ReloadOutcome::Unchanged);
     assert_eq!(unchanged.version, first.data.version);
     assert_eq!(events.count(EventType::ReloadLive, "a"), 1);
 }
@@ -112,9 +112,9 @@ async fn what_does_not_count_builds_nothing() {
         volume.write(leftover, "x");
     }
     volume.write("a/node_modules/.cache/x.js", "x");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
     volume.write("a/package-lock.json", "{}");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn every_module_of_the_graph_is_fresh() {
         ("a/t.txt", "2", "222"),
     ] {
         volume.replace(path, text);
-        assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live, "{path}");
+        assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live, "{path}");
         assert_eq!(router.public.get("/a/").await.text(), expected, "{path}");
     }
 }
@@ -175,7 +175,7 @@ async fn an_old_version_goes_on_with_old_code_for_late_imports() {
     let held = tokio::spawn(async move { client.send(request).await });
     eventually("it is in flight", || async { router.admin.project("a").await.in_flight == 1 }).await;
     volume.replace("a/late.ts", "export const late = 'new';");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "new");
     upload.end();
     assert_eq!(held.await.unwrap().text(), "old");
@@ -189,8 +189,10 @@ async fn one_project_that_takes_long_to_build_does_not_hold_up_another() {
     let mut events = router.events().await;
     events.wait_live("b").await;
     volume.replace("a/main.ts", "await new Promise(() => setInterval(() => {}, 1000));");
-    eventually("a is being built", || async { router.admin.project("a").await.state == State::Building })
-        .await;
+    eventually("a is being built", || async {
+        router.admin.project("a").await.state == ProjectState::Building
+    })
+    .await;
     volume.replace("b/main.ts", hello("two"));
     events.wait_live("b").await;
     assert_eq!(router.public.get("/a/").await.text(), "one");

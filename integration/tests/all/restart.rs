@@ -1,7 +1,7 @@
 //! What outlives the router, and how the router ends.
 
 use rustix::process::Signal;
-use switchyard_contract::admin::{self, Outcome};
+use switchyard_contract::admin::{self, ReloadOutcome};
 use switchyard_integration::client::Upload;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{hello, lasting};
@@ -20,10 +20,10 @@ async fn after_a_restart_the_last_good_version_is_served_though_the_volume_is_br
     assert_eq!((reply.text().as_str(), reply.version()), ("one", good.as_deref()));
     assert!(reply.header("x-switchyard-stale").is_some());
     let project = router.admin.project("a").await;
-    assert_eq!(project.state, admin::State::Failed);
+    assert_eq!(project.state, admin::ProjectState::Failed);
     assert_eq!(project.last_good.map(|good| good.version), good);
     volume.write("a/main.ts", hello("two"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/a/").await.text(), "two");
 }
 
@@ -38,7 +38,7 @@ async fn the_last_good_version_is_served_at_once_also_while_the_broken_one_still
     eventually("the last good version answers", || async { router.public.get("/a/").await.text() == "one" })
         .await;
     eventually("the broken one is being built", || async {
-        router.admin.project("a").await.state == admin::State::Building
+        router.admin.project("a").await.state == admin::ProjectState::Building
     })
     .await;
     assert_eq!(router.public.get("/a/").await.text(), "one");

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
+use switchyard_contract::deploy::DeployOutcome;
 use switchyard_contract::event::EventType;
 use switchyard_integration::bridge::mounts::Mounts;
 use switchyard_integration::bridge::record::Record;
@@ -68,7 +69,7 @@ async fn a_link_that_is_swapped_is_followed_whether_it_is_the_root_or_above_it()
         .await;
         commit(&volume, &format!("bbb{below}"), &[("blog/main.ts", &hello("three"))]);
         answers(&router, "/blog/", "three").await;
-        assert_eq!(router.admin.reload("same").await.outcome, Outcome::Unchanged);
+        assert_eq!(router.admin.reload("same").await.outcome, ReloadOutcome::Unchanged);
         assert_eq!(root_changes(&router).await, 1.0);
         probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two", "three"]);
     }
@@ -89,11 +90,11 @@ async fn a_root_that_is_missing_or_empty_takes_nothing_down_until_it_is_back() {
     });
     assert!(switchyard_integration::within("the log says so", said).await.is_some());
     let reports = router.admin.reload_all().await;
-    assert!(reports.values().all(|report| report.outcome == Outcome::Unchanged), "{reports:?}");
+    assert!(reports.values().all(|report| report.outcome == ReloadOutcome::Unchanged), "{reports:?}");
 
     fs::create_dir(volume.path("root")).unwrap();
     eventually("the new root is seen", || async { root_changes(&router).await >= 1.0 }).await;
-    assert_eq!(router.admin.reload("b").await.outcome, Outcome::Unchanged);
+    assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Unchanged);
     assert_eq!(router.public.get("/b/").await.text(), "b");
     assert_eq!(events.count(EventType::ProjectRemoved, "b"), 0);
 
@@ -114,7 +115,7 @@ async fn what_is_kept_of_a_removed_project_stays_while_the_root_is_empty() {
     bridge.deploy_live("a", &Upload::main(counting(1))).await;
     assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"]);
     let removal = with_method(http::Method::DELETE, "/projects/a");
-    assert_eq!(Record::of(&bridge.client.send(removal).await).outcome.as_deref(), Some("removed"));
+    assert_eq!(Record::of(&bridge.client.send(removal).await).outcome, Some(DeployOutcome::Removed));
     bridge.stop().await;
     routers.kill(0).await;
     volume.rename("root", "away");
@@ -127,7 +128,7 @@ async fn what_is_kept_of_a_removed_project_stays_while_the_root_is_empty() {
     volume.rename("away", "root");
     let bridge = routers.start_bridge().await;
     let back = Record::of(&bridge.client.send(post("/projects/a/rollback", "")).await);
-    assert_eq!(back.outcome.as_deref(), Some("live"), "{back:#?}");
+    assert_eq!(back.outcome, Some(DeployOutcome::Live), "{back:#?}");
     assert_eq!(routers.texts("/a/").await, ["1: 2 2 2 2 2"]);
 }
 

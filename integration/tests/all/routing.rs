@@ -1,7 +1,7 @@
 //! Which project a request is for, and what the project is told about it.
 
 use serde_json::json;
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::client::{request, with_header};
 use switchyard_integration::fixtures::{ECHO, hello};
 use switchyard_integration::router::Router;
@@ -78,7 +78,7 @@ async fn routes_follow_a_reload() {
     let router = Router::builder(&volume).unwatched().start().await;
     assert_eq!(router.public.get("/old/").await.text(), "one");
     volume.replace("a/deno.json", config("/new"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/new/").await.text(), "one");
     router.public.get("/old/").await.assert_problem(404, "unknown-project");
 }

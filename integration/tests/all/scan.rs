@@ -1,6 +1,6 @@
 //! What is served after the start, and when the router calls itself ready.
 
-use switchyard_contract::admin::State;
+use switchyard_contract::admin::ProjectState;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
@@ -46,7 +46,7 @@ async fn the_router_is_ready_when_the_scan_is_done_and_healthy_before() {
     .await;
     assert_eq!(admin.get("/readyz").await.status, 503);
     router.ready().await;
-    assert_eq!(router.admin.project("slow").await.state, State::Failed);
+    assert_eq!(router.admin.project("slow").await.state, ProjectState::Failed);
 }
 
 #[tokio::test]

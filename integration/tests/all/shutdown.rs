@@ -99,7 +99,7 @@ async fn handlers_of_sigterm_run_when_a_process_is_idle() {
     let router = Router::start(&volume).await;
     assert_eq!(notes(&router.public).await, "");
     let state = || async { router.admin.project("a").await.state };
-    eventually("it is idle", || async { state().await == admin::State::Idle }).await;
+    eventually("it is idle", || async { state().await == admin::ProjectState::Idle }).await;
     eventually("its handlers have run", || async { notes(&router.public).await.starts_with("term exit") })
         .await;
 }

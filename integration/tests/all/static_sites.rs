@@ -5,7 +5,7 @@ use std::fs;
 
 use http::Method;
 use serde_json::json;
-use switchyard_contract::admin::State;
+use switchyard_contract::admin::ProjectState;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{request, with_header, with_method};
 use switchyard_integration::fixtures::hello;
@@ -46,7 +46,7 @@ async fn the_built_folder_of_a_front_end_is_served_from_the_projects_root() {
     assert_eq!(router.public.get("/a/").await.text(), APP);
     assert_eq!(router.public.get("/a/assets/index-Bx7Q.js").await.text(), "built");
     assert_eq!(router.public.get("/a/src/main.tsx").await.status, 404);
-    assert_eq!(router.admin.project("a").await.state, State::Live);
+    assert_eq!(router.admin.project("a").await.state, ProjectState::Live);
     // Without its output it is not what it was, and what is live goes on.
     volume.rename("a/dist", "_dist");
     let report = router.admin.reload("a").await;
@@ -108,7 +108,7 @@ async fn a_configuration_that_is_wrong_is_named_and_takes_nothing_down() {
     volume.write("a/deno.json", entry(&config));
     assert_eq!(router.admin.reload("a").await.error, None);
     let status = router.admin.project("a").await;
-    assert_eq!((status.state, status.pids.len()), (State::Live, 0));
+    assert_eq!((status.state, status.pids.len()), (ProjectState::Live, 0));
 }
 
 #[tokio::test]
@@ -213,11 +213,11 @@ async fn files_beside_code_are_answered_without_waking_it() {
     volume.write("a/deno.json", entry(&config));
     let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/a/other").await.text(), "code");
-    eventually("it is idle", || async { router.admin.project("a").await.state == State::Idle }).await;
+    eventually("it is idle", || async { router.admin.project("a").await.state == ProjectState::Idle }).await;
     assert_eq!(router.public.get("/a/app.css").await.text(), "css");
     assert_eq!(router.public.get("/a/docs").await.header("location"), Some("/a/docs/"));
     let status = router.admin.project("a").await;
-    assert_eq!((status.state, status.pids.len()), (State::Idle, 0));
+    assert_eq!((status.state, status.pids.len()), (ProjectState::Idle, 0));
     assert_eq!(router.public.send(with_method(Method::POST, "/a/app.css")).await.text(), "code");
     assert_eq!(router.public.get("/a/").await.text(), "code");
     assert_eq!(router.admin.project("a").await.pids.len(), 1);

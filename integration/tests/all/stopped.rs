@@ -1,7 +1,7 @@
 //! A version that dies again and again: restarted after growing pauses, then stopped until something changes.
 
 use http::Method;
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::{DeathReason, Event, EventType};
 use switchyard_integration::client::with_method;
 use switchyard_integration::events::Events;
@@ -63,8 +63,8 @@ async fn a_crash_loop_ends_by_itself_and_a_new_version_begins_anew() {
     assert_eq!(refused.header("retry-after"), None, "nothing changes by waiting");
     assert!(!problem.to_string().contains("exit"), "how it died is none of the caller's business: {problem}");
     let told = router.admin.project("a").await;
-    assert_eq!((told.state, told.pid, told.deaths.len()), (State::Stopped, None, PAUSES.len()));
-    assert!(told.deaths.iter().all(|died| died.death.code == Some(3)), "{:?}", told.deaths);
+    assert_eq!((told.state, told.pid, told.crashes.len()), (ProjectState::Stopped, None, PAUSES.len()));
+    assert!(told.crashes.iter().all(|died| died.death.code == Some(3)), "{:?}", told.crashes);
     let error = told.error.expect("operators are told why").message;
     assert!(
         error.contains("8 times") && error.contains("exit code 3") && error.contains("/_reload/a"),
@@ -77,7 +77,7 @@ async fn a_crash_loop_ends_by_itself_and_a_new_version_begins_anew() {
     volume.replace("a/main.ts", hello("mended"));
     eventually("new code is served", || async { router.public.get("/a/").await.text() == "mended" }).await;
     let told = router.admin.project("a").await;
-    assert_eq!((told.state, told.error), (State::Live, None));
+    assert_eq!((told.state, told.error), (ProjectState::Live, None));
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_stopped_version_is_started_once_more_when_somebody_asks_for_a_reload(
     deaths(&mut events, PAUSES.len()).await;
     volume.write("a/main.ts", DIES_OF_A_REQUEST);
     router.public.get("/a/").await.assert_problem(503, "stopped");
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Unchanged);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
     router.public.send(with_method(Method::GET, "/a/")).await.assert_problem(502, "cell-died");
     assert_eq!(pauses(&deaths(&mut events, 1).await), [Some(0)], "the count begins anew");
 }
@@ -131,5 +131,5 @@ async fn a_crash_loop_holds_up_nobodys_build() {
         events.wait_live("b").await;
         assert_eq!(router.public.get("/b/").await.text(), format!("b{round}"));
     }
-    assert_eq!(router.admin.project("a").await.state, State::Live, "its loop was not over");
+    assert_eq!(router.admin.project("a").await.state, ProjectState::Live, "its loop was not over");
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use serde_json::json;
-use switchyard_contract::admin::{Outcome, State as Shown};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::client::{Client, request, with_header, with_method};
 use switchyard_integration::eventually;
@@ -62,7 +62,7 @@ async fn functions_import_the_shared_folder_and_the_import_map_of_the_root() {
     }
     // A change of what they share is a change of each that has it.
     volume.write("_shared/cors.ts", "export const cors = { 'access-control-allow-origin': 'new' };\n");
-    assert_eq!(router.admin.reload("mapped").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("mapped").await.outcome, ReloadOutcome::Live);
     let reply = router.public.get("/mapped").await;
     assert_eq!(reply.header("access-control-allow-origin"), Some("new"));
 }
@@ -170,7 +170,7 @@ async fn what_is_left_to_wait_until_goes_on_after_the_answer_and_before_the_end(
     // The version is replaced at once after its last answer.
     let before = text(&router.public, "/work").await.matches("one").count();
     volume.write("work/index.ts", code.replace("VERSION", "two"));
-    assert_eq!(router.admin.reload("work").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("work").await.outcome, ReloadOutcome::Live);
     eventually("the replaced version has ended its work", || async {
         text(&router.public, "/work").await.matches("one").count() > before
     })
@@ -200,7 +200,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     assert_eq!(text(&router.public, "/open").await, "/open");
     let status = router.admin.project("shut").await;
     let error = status.error.unwrap().message;
-    assert_eq!(status.state, Shown::Failed);
+    assert_eq!(status.state, ProjectState::Failed);
     assert!(error.contains("JWT_SECRET") && error.contains("[projects.shut.env]"), "{error}");
     stop(router).await;
 
@@ -232,10 +232,10 @@ async fn tokens_are_verified_as_config_toml_says() {
     let router = start().start().await;
     eventually("it is live again", || async { ask(&router, None).await.status == 401 }).await;
     volume.write("config.toml", "[functions.shut]\nverify_jwt = false\n");
-    assert_eq!(router.admin.reload("shut").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("shut").await.outcome, ReloadOutcome::Live);
     assert_eq!(ask(&router, None).await.text(), "/shut/x");
     volume.write("config.toml", "[functions.shut]\nverify_jwt = true\n");
-    assert_eq!(router.admin.reload("shut").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("shut").await.outcome, ReloadOutcome::Live);
     ask(&router, None).await.assert_problem(401, "unauthorized");
     stop(router).await;
 
@@ -269,7 +269,7 @@ async fn tokens_stay_needed_when_config_toml_is_gone_or_cannot_be_read() {
             volume.write("config.toml", text);
         }
         let report = router.admin.reload("shut").await;
-        assert_eq!(report.outcome, Outcome::Failed, "{text:?}");
+        assert_eq!(report.outcome, ReloadOutcome::Failed, "{text:?}");
         assert!(report.error.unwrap().message.contains("config.toml"));
         router.public.get("/shut/x").await.assert_problem(401, "unauthorized");
         stop(router).await;
@@ -277,7 +277,7 @@ async fn tokens_stay_needed_when_config_toml_is_gone_or_cannot_be_read() {
         eventually("it is live", || async { router.public.get("/shut/x").await.status == 401 }).await;
         volume.write("config.toml", config);
         let outcome = router.admin.reload("shut").await.outcome;
-        assert!(matches!(outcome, Outcome::Live | Outcome::Unchanged), "{outcome:?}");
+        assert!(matches!(outcome, ReloadOutcome::Live | ReloadOutcome::Unchanged), "{outcome:?}");
     }
 }
 
@@ -292,11 +292,13 @@ async fn a_function_claims_nothing_of_the_gateways_paths_of_others() {
         volume.write(&format!("{name}/deno.json"), config.to_string());
     }
     let router = supabase(&volume).start().await;
-    for (name, state) in [("one", Shown::Failed), ("two", Shown::Failed), ("own", Shown::Live)] {
+    for (name, state) in
+        [("one", ProjectState::Failed), ("two", ProjectState::Failed), ("own", ProjectState::Live)]
+    {
         assert_eq!(router.admin.project(name).await.state, state, "{name}");
     }
     volume.write("late/index.ts", PATH);
-    assert_eq!(router.admin.reload("late").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("late").await.outcome, ReloadOutcome::Live);
     assert_eq!(text(&router.public, "/functions/v1/late/x").await, "/late/x");
 }
 
@@ -310,7 +312,7 @@ async fn no_project_makes_functions_of_the_others_and_a_platform_of_its_own_is_b
     volume.write("main/index.ts", DISPATCHER);
     router.admin.reload("main").await;
     for name in ["blog", "named", "named"] {
-        assert_eq!(router.admin.reload(name).await.outcome, Outcome::Unchanged, "{name}");
+        assert_eq!(router.admin.reload(name).await.outcome, ReloadOutcome::Unchanged, "{name}");
     }
     assert_eq!(text(&router.public, "/blog/x").await, "/x");
     assert_eq!(text(&router.public, "/named/x").await, "/named/x");
@@ -325,7 +327,7 @@ async fn who_had_a_host_label_has_it_after_a_restart() {
     // These come before it by their names.
     for name in ["Greet_User", "greet-user"] {
         volume.project(name).file("main.ts", hello("second")).write();
-        assert_eq!(router.admin.reload(name).await.outcome, Outcome::Failed);
+        assert_eq!(router.admin.reload(name).await.outcome, ReloadOutcome::Failed);
     }
     stop(router).await;
     let router = supabase(&volume).state(&state).start().await;
@@ -340,7 +342,7 @@ async fn two_projects_with_one_label_are_an_error_at_both_and_disturb_none_that_
     let router = supabase(&volume).start().await;
     volume.project("greet_user").file("main.ts", hello("second")).write();
     let report = router.admin.reload("greet_user").await;
-    assert_eq!(report.outcome, Outcome::Failed);
+    assert_eq!(report.outcome, ReloadOutcome::Failed);
     let message = report.error.unwrap().message;
     assert!(message.contains("greet-user") && message.contains("rename"), "{message}");
     assert_eq!(router.admin.project("greet-user").await.conflicts.len(), 1);

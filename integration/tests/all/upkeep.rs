@@ -1,7 +1,7 @@
 //! What a project says of its processes: what has to answer before a version is published, how long idle ones are kept, and
 //! how many there are.
 
-use switchyard_contract::admin::{Outcome, State};
+use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_integration::client::Upload;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::{hello, lasting};
@@ -36,12 +36,12 @@ async fn a_version_that_is_not_well_is_not_published() {
         volume.write("a/main.ts", checked("two", check));
         let report = router.admin.reload("a").await;
         let error = report.error.unwrap();
-        assert_eq!((report.outcome, error.file.as_deref()), (Outcome::Failed, Some("deno.json")));
+        assert_eq!((report.outcome, error.file.as_deref()), (ReloadOutcome::Failed, Some("deno.json")));
         let begin = format!("the health check GET /healthz?deep {said}");
         assert!(error.message.starts_with(&begin), "{}", error.message);
     }
     volume.write("a/main.ts", checked("three", "return new Response('fine');"));
-    assert_eq!(router.admin.reload("a").await.outcome, Outcome::Live);
+    assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "three"]);
 }
 
@@ -79,13 +79,13 @@ async fn an_idle_process_ends_and_the_next_request_has_another_one_started() {
     let router = Router::start(&volume).await;
     let (first, other) = (router.admin.project("a").await.pid, router.admin.project("b").await.pid);
     assert!(first.is_some());
-    eventually("it is idle", || async { router.admin.project("a").await.state == State::Idle }).await;
+    eventually("it is idle", || async { router.admin.project("a").await.state == ProjectState::Idle }).await;
     assert_eq!(router.admin.project("a").await.pid, None);
     assert_eq!(router.public.get("/a/").await.text(), "a");
     let again = router.admin.project("a").await;
-    assert_eq!(again.state, State::Live);
+    assert_eq!(again.state, ProjectState::Live);
     assert!(again.pid.is_some() && again.pid != first);
-    assert_eq!(again.deaths.len(), 0);
+    assert_eq!(again.crashes.len(), 0);
     assert_eq!(router.admin.project("b").await.pid, other, "who does not ask for it is kept");
 }
 
@@ -103,11 +103,13 @@ async fn a_process_with_a_request_in_it_is_not_idle() {
     eventually("the request is in", || async { router.admin.project("a").await.in_flight == 1 }).await;
     // Its last request comes after the other's: when it is idle, the other would be.
     assert_eq!(router.public.get("/b/").await.text(), "b");
-    eventually("the other is idle", || async { router.admin.project("b").await.state == State::Idle }).await;
-    assert_eq!(router.admin.project("a").await.state, State::Live);
+    eventually("the other is idle", || async { router.admin.project("b").await.state == ProjectState::Idle })
+        .await;
+    assert_eq!(router.admin.project("a").await.state, ProjectState::Live);
     drop(upload);
     assert_eq!(waiting.await.unwrap().text(), "a");
-    eventually("it is idle, too", || async { router.admin.project("a").await.state == State::Idle }).await;
+    eventually("it is idle, too", || async { router.admin.project("a").await.state == ProjectState::Idle })
+        .await;
 }
 
 /// Answers its process; `/wait` when the request's body has ended, `/die` never.
@@ -183,7 +185,7 @@ async fn a_process_that_dies_is_replaced_while_the_others_serve() {
     }
     eventually("there are three again", || async { pids(&router).await.len() == 3 }).await;
     let status = router.admin.project("a").await;
-    assert_eq!((status.state, status.deaths.len()), (State::Live, 1));
+    assert_eq!((status.state, status.crashes.len()), (ProjectState::Live, 1));
     assert_eq!(status.pids.iter().filter(|pid| before.contains(pid)).count(), 2);
 }
 
@@ -221,7 +223,7 @@ async fn processes_are_as_many_as_the_operator_allows_and_idle_together() {
     std::fs::write(policy.path(), "[defaults.limits]\ncells = 2\n").unwrap();
     let router = Router::builder(&volume).flag("policy", policy.path().display()).start().await;
     assert_eq!(pids(&router).await.len(), 2);
-    eventually("it is idle", || async { router.admin.project("a").await.state == State::Idle }).await;
+    eventually("it is idle", || async { router.admin.project("a").await.state == ProjectState::Idle }).await;
     assert_eq!(router.public.get("/a/").await.text(), "a");
     assert_eq!(pids(&router).await.len(), 2);
 }

@@ -96,7 +96,7 @@ impl From<Incarnation> for String {
 /// The fate of a project's data when the project is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Data {
+pub enum DataFate {
     /// Stays until the project can no longer be brought back.
     #[default]
     Keep,
@@ -106,7 +106,7 @@ pub enum Data {
 
 /// An incarnation that a removal has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct EndedIncarnation {
     pub incarnation: Incarnation,
     /// The id of the deploy that removed the project.
     pub deploy: String,
@@ -115,7 +115,7 @@ pub struct Ended {
     pub until: Timestamp,
     /// The version that was live (`blog@3f9a1c2b7d4e`); `None` when no router served one.
     pub version: Option<String>,
-    pub data: Data,
+    pub data: DataFate,
 }
 
 /// The file of one name.
@@ -126,7 +126,7 @@ pub struct Incarnations {
     /// `true` from a removal until the name is deployed again.
     pub removed: bool,
     /// The newest removal first.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedIncarnation>,
 }
 
 impl Incarnations {
@@ -163,20 +163,20 @@ impl Incarnations {
     }
 
     /// The removal after which nothing was deployed.
-    pub fn last_removal(&self) -> Option<&Ended> {
+    pub fn last_removal(&self) -> Option<&EndedIncarnation> {
         self.ended.first().filter(|_| self.removed)
     }
 
     /// The end of `incarnation`; `None` when it has not ended, or nothing is known of it.
-    pub fn end_of(&self, incarnation: Incarnation) -> Option<&Ended> {
+    pub fn end_of(&self, incarnation: Incarnation) -> Option<&EndedIncarnation> {
         self.ended.iter().find(|ended| ended.incarnation == incarnation)
     }
 }
 
 impl Incarnations {
     /// Ends the current incarnation and begins the next one.
-    pub fn end(&mut self, deploy: &str, version: Option<String>, data: Data, until: Timestamp) {
-        let ended = Ended {
+    pub fn end(&mut self, deploy: &str, version: Option<String>, data: DataFate, until: Timestamp) {
+        let ended = EndedIncarnation {
             incarnation: self.current,
             deploy: deploy.to_owned(),
             at: Timestamp::now(),
@@ -193,9 +193,9 @@ impl Incarnations {
 
     /// Notes what becomes of the data of all incarnations that have ended: to delete a name's data
     /// means all of it.
-    pub fn set_data(&mut self, data: Data) {
-        if data == Data::Delete {
-            self.ended.iter_mut().for_each(|ended| ended.data = Data::Delete);
+    pub fn set_data(&mut self, data: DataFate) {
+        if data == DataFate::Delete {
+            self.ended.iter_mut().for_each(|ended| ended.data = DataFate::Delete);
         }
     }
 
@@ -207,13 +207,13 @@ impl Incarnations {
         let ended = self.ended.remove(index);
         // Somebody may have put files there meanwhile, which wrote data: that goes when this would
         // have gone.
-        let meanwhile = Ended {
+        let meanwhile = EndedIncarnation {
             incarnation: self.current,
             deploy: deploy.to_owned(),
             at: ended.at,
             until: ended.until,
             version: None,
-            data: Data::Keep,
+            data: DataFate::Keep,
         };
         self.ended.insert(0, meanwhile);
         self.current = incarnation;
@@ -235,8 +235,8 @@ impl Incarnations {
 }
 
 /// Returns `true` when nothing is kept for it any more.
-fn is_spent(ended: &Ended) -> bool {
-    ended.data == Data::Delete || ended.until < Timestamp::now()
+fn is_spent(ended: &EndedIncarnation) -> bool {
+    ended.data == DataFate::Delete || ended.until < Timestamp::now()
 }
 
 #[cfg(test)]
@@ -275,16 +275,16 @@ mod tests {
     #[test]
     fn a_removal_ends_an_incarnation_and_a_rollback_brings_it_back() {
         let mut blog = Incarnations::default();
-        blog.end("d1", Some("blog@1".into()), Data::Keep, until(1));
+        blog.end("d1", Some("blog@1".into()), DataFate::Keep, until(1));
         let second = blog.current;
         assert!(!second.is_first() && blog.removed);
         assert_eq!(blog.last_removal().unwrap().incarnation, Incarnation::FIRST);
         blog.bring_back(Incarnation::FIRST, "d2");
         assert_eq!((blog.current, blog.removed), (Incarnation::FIRST, false));
         assert!(blog.end_of(second).is_some() && blog.end_of(Incarnation::FIRST).is_none());
-        blog.end("d3", None, Data::Delete, until(1));
+        blog.end("d3", None, DataFate::Delete, until(1));
         assert!(blog.current != second && !blog.current.is_first());
-        assert!(blog.ended.iter().all(|ended| ended.data == Data::Delete));
+        assert!(blog.ended.iter().all(|ended| ended.data == DataFate::Delete));
     }
 
     #[test]
@@ -292,10 +292,10 @@ mod tests {
         let mut blog = Incarnations::default();
         for _ in 0..MAX_ENDED {
             assert!(blog.has_room());
-            blog.end("d", None, Data::Keep, until(1));
+            blog.end("d", None, DataFate::Keep, until(1));
         }
         assert!(!blog.has_room());
-        blog.end("d", None, Data::Delete, until(1));
+        blog.end("d", None, DataFate::Delete, until(1));
         assert!(blog.has_room() && blog.ended.len() == MAX_ENDED);
     }
 }

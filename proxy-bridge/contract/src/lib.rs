@@ -2,10 +2,13 @@
 //!
 //! - [`admin`]: the requests and answers of a router's admin listener
 //! - [`bounds`]: limits on input from processes that are not trusted
+//! - [`deploy`]: the bridge's records of deploys, and the events of one under way
 //! - [`digest`]: the content hash of a project, as anyone with coreutils can compute it
 //! - [`event`]: events about a project
 //! - [`incarnation`]: the owner of a project's data, across removals
+//! - [`overview`]: projects, routers and versions, as the bridge lists them
 //! - [`platform`]: the platform that a project was written for
+//! - [`problem`]: problem documents, as clients read them
 //! - [`project`]: the names of projects
 //! - [`publisher`]: the router's delivery of events to the ingress
 //! - [`route`]: a host or a path prefix that leads to a project
@@ -17,11 +20,14 @@
 
 pub mod admin;
 pub mod bounds;
+pub mod deploy;
 pub mod digest;
 pub mod event;
 pub mod incarnation;
 pub mod jitter;
+pub mod overview;
 pub mod platform;
+pub mod problem;
 pub mod project;
 #[cfg(feature = "publisher")]
 pub mod publisher;

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde::Serialize;
 
 use crate::problem::Problem;
-use crate::records::Record;
+use switchyard_contract::deploy::DeployRecord;
 use switchyard_program::visible;
 
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -54,7 +54,7 @@ pub(super) fn problem(problem: &Problem) -> Answer {
 }
 
 /// A deploy that is done: its record, or its problem.
-pub(super) fn record(record: &Record) -> Answer {
+pub(super) fn record(record: &DeployRecord) -> Answer {
     let status = record.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
     match &record.problem {
         Some(problem) => {

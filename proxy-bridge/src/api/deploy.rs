@@ -13,15 +13,16 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream, switch};
-use crate::deploys::{Begun, Job, Order, Ticket};
+use crate::deploys::{DeployRequest, Job, Submission, Ticket};
 use crate::problem::Problem;
-use crate::records::Record;
-use crate::tokens::{Action, Caller};
-use crate::upload::{self, Shape, Tree};
-use crate::versions::{self, Target, unknown_project};
+use crate::tokens::Caller;
+use crate::tree::Tree;
+use crate::upload::{self, UploadShape};
+use crate::versions::{self, RollbackTarget, unknown_project};
 use crate::volume::{Change, Staging, VolumeError};
+use switchyard_contract::deploy::{Action, DeployRecord, DeployRecords};
 use switchyard_contract::incarnation::MAX_ENDED;
-use switchyard_contract::incarnation::{Data, Ended};
+use switchyard_contract::incarnation::{DataFate, EndedIncarnation};
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::gate::BodyKind;
 
@@ -46,14 +47,14 @@ impl Api {
         BodyKind::Upload.check(parts)?;
         let ticket =
             match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
-                Begun::New(ticket) => ticket,
-                Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
+                Submission::New(ticket) => ticket,
+                Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
             };
         let Some(body) = body.take() else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-upload", "the request has no body"));
         };
         let staging = self.stage(&ticket).await?;
-        let shape = project.map_or(Shape::Many, Shape::One);
+        let shape = project.map_or(UploadShape::Many, UploadShape::One);
         let (headers, limits) = (parts.headers.clone(), self.limits);
         // In a task of its own: when the client goes away this future is dropped, and the thread that writes
         // has to be waited for before the staging folder is removed.
@@ -83,11 +84,11 @@ impl Api {
             Some(project.clone()),
             &parts.headers,
         )?)? {
-            Begun::New(ticket) => ticket,
-            Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
+            Submission::New(ticket) => ticket,
+            Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
         let wanted = query(parts.uri.query(), "to");
-        let wanted = wanted.map(|wanted| Target::check(&project, &wanted)).transpose()?;
+        let wanted = wanted.map(|wanted| RollbackTarget::check(&project, &wanted)).transpose()?;
         // Before the register is read: this may find that the projects root is another folder.
         let staging = self.stage(&ticket).await?;
         let routers = self.routers.all();
@@ -99,16 +100,17 @@ impl Api {
                 let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
                 versions::removed_target(&project, wanted, &ended, &routers).await?
             }
-            Some(digits) => Target { digits, incarnation: incarnations.current },
+            Some(digits) => RollbackTarget { digits, incarnation: incarnations.current },
             None => {
                 let (incarnation, records) = (incarnations.current, self.deploys.records());
                 let digits = versions::rollback_target(&project, incarnation, &records, &routers)?;
-                Target { digits, incarnation }
+                RollbackTarget { digits, incarnation }
             }
         };
         let into: PathBuf = staging.incoming().to_owned();
         let tree = versions::fetch(&project, &target, &routers, &into, &self.limits).await?;
-        let is_kept = incarnations.end_of(target.incarnation).is_some_and(|ended| ended.data == Data::Keep);
+        let is_kept =
+            incarnations.end_of(target.incarnation).is_some_and(|ended| ended.data == DataFate::Keep);
         let change = if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) };
         let job = ticket.start(staging, vec![change], None, false)?;
         Ok(self.answer(parts, job, wait).await)
@@ -125,8 +127,8 @@ impl Api {
             Some(project.clone()),
             &parts.headers,
         )?)? {
-            Begun::New(ticket) => ticket,
-            Begun::Known(job) => return Ok(self.answer(parts, job, wait).await),
+            Submission::New(ticket) => ticket,
+            Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
         };
         // Before the register is read: this may find that the projects root is another folder.
         let staging = self.stage(&ticket).await?;
@@ -137,15 +139,15 @@ impl Api {
 
     /// # Errors
     /// 404 when there is nothing to remove, 409 when the data of no more removals can be kept.
-    fn check_removal(&self, project: &ProjectName, data: Data) -> Result<(), Problem> {
+    fn check_removal(&self, project: &ProjectName, data: DataFate) -> Result<(), Problem> {
         let volume = self.deploys.volume();
         let incarnations = volume.register().of(project)?;
         let is_there = volume.has(project)
             || (!incarnations.removed
                 && versions::was_deployed(project, incarnations.current, &self.deploys.records()));
-        let has_data = || incarnations.ended.iter().any(|ended| ended.data == Data::Keep);
+        let has_data = || incarnations.ended.iter().any(|ended| ended.data == DataFate::Keep);
         match data {
-            Data::Keep if is_there && !incarnations.has_room() => {
+            DataFate::Keep if is_there && !incarnations.has_room() => {
                 let detail = format!(
                     "the data of {MAX_ENDED} removals of {project} is kept already: delete all of it with this removal \
                      (data=delete, or remove --delete-data), or wait until the oldest is over"
@@ -153,13 +155,13 @@ impl Api {
                 Err(Problem::new(StatusCode::CONFLICT, "kept-data-full", detail))
             }
             _ if is_there => Ok(()),
-            Data::Delete if has_data() => Ok(()),
+            DataFate::Delete if has_data() => Ok(()),
             _ => Err(unknown_project(project)),
         }
     }
 
     /// The removal after which `project` can be brought back.
-    pub(super) fn removal(&self, project: &ProjectName) -> Option<Ended> {
+    pub(super) fn removal(&self, project: &ProjectName) -> Option<EndedIncarnation> {
         let volume = self.deploys.volume();
         let removal = volume.register().of(project).ok()?.last_removal()?.clone();
         (removal.until > Timestamp::now() && !volume.has(project)).then_some(removal)
@@ -167,8 +169,8 @@ impl Api {
 
     pub(super) fn all_deploys(&self, caller: &Caller) -> Answer {
         let records = self.deploys.records().into_iter().filter(|record| may_read(caller, record));
-        let records: Vec<_> = records.map(Record::without_key).collect();
-        json(StatusCode::OK, &serde_json::json!({ "deploys": records }))
+        let records: Vec<_> = records.map(DeployRecord::without_key).collect();
+        json(StatusCode::OK, &DeployRecords { deploys: records })
     }
 
     pub(super) fn one_deploy(&self, caller: &Caller, id: &str) -> Answered {
@@ -204,10 +206,10 @@ impl Api {
 
 /// The fate of the data of a project that is removed: `data=keep`, which is the default, or
 /// `data=delete`.
-fn data(text: Option<&str>) -> Result<Data, Problem> {
+fn data(text: Option<&str>) -> Result<DataFate, Problem> {
     match query(text, "data").as_deref() {
-        None | Some("keep") => Ok(Data::Keep),
-        Some("delete") => Ok(Data::Delete),
+        None | Some("keep") => Ok(DataFate::Keep),
+        Some("delete") => Ok(DataFate::Delete),
         Some(other) => {
             let detail = format!("data={other:?} is neither keep nor delete");
             Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "data"))
@@ -215,7 +217,7 @@ fn data(text: Option<&str>) -> Result<Data, Problem> {
     }
 }
 
-fn may_read(caller: &Caller, record: &Record) -> bool {
+fn may_read(caller: &Caller, record: &DeployRecord) -> bool {
     record.names().all(|project| caller.may(Action::Read, project.as_str()))
 }
 
@@ -229,7 +231,7 @@ fn order(
     caller: &Caller,
     project: Option<ProjectName>,
     headers: &HeaderMap,
-) -> Result<Order, Problem> {
+) -> Result<DeployRequest, Problem> {
     let idempotency_key = match headers.get("idempotency-key").map(|key| key.to_str().map(str::trim)) {
         None => None,
         Some(Ok(key)) if (1..=MAX_KEY).contains(&key.len()) => Some(key.to_owned()),
@@ -240,5 +242,5 @@ fn order(
             );
         }
     };
-    Ok(Order { action, by: caller.name().map(str::to_owned), project, idempotency_key })
+    Ok(DeployRequest { action, by: caller.name().map(str::to_owned), project, idempotency_key })
 }

@@ -13,52 +13,25 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer::{self, Answer, json};
 use super::{Answered, Api, query, readable, stream as events, switch, told};
 use crate::problem::Problem;
-use crate::records::Removal;
 use crate::routers::{Presence, Router, Routers};
-use crate::tokens::{Action, Caller};
+use crate::tokens::Caller;
 use crate::versions::{self, unknown_project};
-use switchyard_contract::admin::{State, Status, VersionName};
-use switchyard_contract::event::{Diagnostic, RouteConflict};
+use switchyard_contract::admin::Status;
+use switchyard_contract::deploy::{Action, Removal};
+use switchyard_contract::overview::{
+    LogError, ProjectOnRouter, ProjectOverview, ProjectOverviews, ProjectVersions, RouterInfo, RouterInfos,
+};
 use switchyard_contract::project::ProjectName;
 
 /// As many log lines as a router keeps.
 const MAX_LINES: usize = 1000;
 
 const DEFAULT_LINES: usize = 100;
-
-/// One project, as in the JSON of `GET /projects`.
-#[derive(Debug, Serialize)]
-struct Project {
-    project: String,
-    /// Whether the routers that can be reached serve different versions of it, or different
-    /// incarnations.
-    skew: bool,
-    /// Set while the project is removed and can be brought back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    removed: Option<Removal>,
-    routers: Vec<Said>,
-}
-
-/// What one router says of it.
-#[derive(Debug, Serialize)]
-struct Said {
-    router: String,
-    state: Option<State>,
-    live: Option<VersionName>,
-    on_disk: Option<VersionName>,
-    error: Option<Diagnostic>,
-    /// Whether it is kept from the project's requests because it serves an older version than was deployed.
-    behind: bool,
-    /// Hosts and path prefixes that it and others both claim.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conflicts: Vec<RouteConflict>,
-}
 
 pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
     let routers = api.routers.all();
@@ -75,20 +48,22 @@ pub(super) fn all(api: &Api, caller: &Caller) -> Answer {
     names.extend(removed.keys().cloned());
     let names = names.iter().filter(|name| caller.may(Action::Read, name));
     let projects: Vec<_> = names.map(|name| project(name, removed.remove(name), &routers)).collect();
-    json(StatusCode::OK, &json!({ "projects": projects, "routers": states(&routers) }))
+    json(StatusCode::OK, &ProjectOverviews { projects, routers: states(&routers) })
 }
 
 /// The routers without their projects.
 pub(super) fn routers(api: &Api) -> Answer {
-    json(StatusCode::OK, &json!({ "routers": states(&api.routers.all()) }))
+    json(StatusCode::OK, &RouterInfos { routers: states(&api.routers.all()) })
 }
 
-fn states(routers: &[Arc<Router>]) -> Vec<Value> {
-    let state = |router: &Arc<Router>| {
-        json!({
-            "router": router.name(), "public": router.public(), "ready": router.is_ready(),
-            "reachable": router.is_reachable(), "behind": router.behind(), "installs": router.installs(),
-        })
+fn states(routers: &[Arc<Router>]) -> Vec<RouterInfo> {
+    let state = |router: &Arc<Router>| RouterInfo {
+        router: router.name().to_owned(),
+        public: router.public().to_owned(),
+        ready: router.is_ready(),
+        reachable: router.is_reachable(),
+        behind: router.behind(),
+        installs: router.installs(),
     };
     routers.iter().map(state).collect()
 }
@@ -103,7 +78,7 @@ pub(super) fn one(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
     Ok(json(StatusCode::OK, &project))
 }
 
-fn project(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> Project {
+fn project(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> ProjectOverview {
     let said = routers.iter().map(|router| {
         let status = router.status(name);
         let state = status.as_ref().map(|status| status.state);
@@ -112,14 +87,14 @@ fn project(name: &str, removed: Option<Removal>, routers: &[Arc<Router>]) -> Pro
             None => (None, None, None, Vec::new()),
         };
         let (router, behind) = (router.name().to_owned(), router.is_behind(name));
-        Said { router, state, live, on_disk, error, behind, conflicts }
+        ProjectOnRouter { router, state, live, on_disk, error, behind, conflicts }
     });
     let said: Vec<_> = said.collect();
     let reachable = routers.iter().filter(|router| router.is_reachable());
     // The same files in another incarnation have other data.
     let live = |status: Status| Some((status.live?.digest, status.incarnation));
     let live: BTreeSet<_> = reachable.map(|router| router.status(name).and_then(live)).collect();
-    Project { project: name.to_owned(), skew: live.len() > 1, removed, routers: said }
+    ProjectOverview { project: name.to_owned(), skew: live.len() > 1, removed, routers: said }
 }
 
 pub(super) async fn versions(api: &Api, caller: &Caller, name: &ProjectName) -> Answered {
@@ -142,7 +117,7 @@ pub(super) async fn versions(api: &Api, caller: &Caller, name: &ProjectName) -> 
         return Err(unknown_project(name));
     }
     let removed = removal.as_ref().map(Removal::from);
-    Ok(json(StatusCode::OK, &json!({ "project": name, "removed": removed, "versions": versions })))
+    Ok(json(StatusCode::OK, &ProjectVersions { project: name.clone(), removed, versions }))
 }
 
 /// The lines of all routers, as each sends them; a router that cannot be reached is told of in an event `error`.
@@ -175,7 +150,8 @@ pub(super) async fn logs(
         match asked {
             Ok(events) => events.map(move |event| labelled(&event.kind, &event.data, &label)).boxed(),
             Err(error) => {
-                let data = json!({ "error": error }).to_string();
+                let error = LogError { router: None, error };
+                let data = serde_json::to_string(&error).expect("an error is plain data");
                 stream::iter([labelled("error", &data, &label)]).boxed()
             }
         }

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::answer::{Answer, answer};
 use crate::deploys::Job;
+use switchyard_contract::deploy::DeployAnswer;
 use switchyard_edge::fair::FairBody;
 use switchyard_program::visible;
 
@@ -35,7 +36,7 @@ pub(super) fn follow(job: Arc<Job>) -> Answer {
         let mut text: String = steps.iter().map(|step| event("phase", step)).collect();
         let Some(record) = end else { return Some((text.into(), Some((job, seen)))) };
         let body = record.problem.clone().unwrap_or_else(|| json!(record.clone().without_key()));
-        text += &event("done", &json!({ "status": record.status, "body": body }));
+        text += &event("done", &DeployAnswer { status: record.status, body });
         Some((text.into(), None))
     });
     events_answer(events)

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::problem::Problem;
-use crate::records::{Deployed, Outcome, Phase, Record, Told};
 use switchyard_contract::admin::Report;
+use switchyard_contract::deploy::{
+    DeployOutcome, DeployPhase, DeployRecord, DeployStep, DeployedProject, RouterReport,
+};
 
 /// One deploy, under way or done.
 #[derive(Debug)]
@@ -18,32 +19,19 @@ pub struct Job {
 
 #[derive(Debug)]
 struct State {
-    record: Record,
+    record: DeployRecord,
     /// A few for each phase and router: bounded by their number.
-    steps: Vec<Step>,
+    steps: Vec<DeployStep>,
     phase_began: Instant,
 }
 
-/// Something to tell of, as in the data of the server-sent events `phase`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Step {
-    pub deploy: String,
-    pub phase: Phase,
-    /// The router that came to the end of the phase; `None` when the phase begins.
-    pub router: Option<String>,
-    /// What the router said: `held`, or the worst of its projects' outcomes.
-    pub outcome: Option<String>,
-    /// Since the deploy began.
-    pub ms: f64,
-}
-
 impl Job {
-    pub(super) fn new(record: Record) -> Self {
+    pub(super) fn new(record: DeployRecord) -> Self {
         let now = Instant::now();
         Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
     }
 
-    pub fn record(&self) -> Record {
+    pub fn record(&self) -> DeployRecord {
         self.state.borrow().record.clone()
     }
 
@@ -52,16 +40,22 @@ impl Job {
     }
 
     /// Ends the phase that is under way and begins `phase`.
-    pub(super) fn begin(&self, phase: Phase) {
+    pub(super) fn begin(&self, phase: DeployPhase) {
         self.state.send_modify(|state| {
             state.end_phase();
             state.record.phase = phase;
             let deploy = state.record.deploy.clone();
-            state.steps.push(Step { deploy, phase, router: None, outcome: None, ms: millis(self.began) });
+            state.steps.push(DeployStep {
+                deploy,
+                phase,
+                router: None,
+                outcome: None,
+                ms: millis(self.began),
+            });
         });
     }
 
-    pub(super) fn received(&self, projects: Vec<Deployed>, message: Option<String>) {
+    pub(super) fn received(&self, projects: Vec<DeployedProject>, message: Option<String>) {
         self.state.send_modify(|state| {
             state.record.projects = projects;
             state.record.message = message;
@@ -72,11 +66,11 @@ impl Job {
     pub(super) fn built(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
-                let Some(own) = report.own.as_ref().and_then(|own| own.parse().ok()) else { continue };
+                let Some(own) = report.own_digest.as_ref().and_then(|own| own.parse().ok()) else { continue };
                 let projects = &mut state.record.projects;
                 let deployed = projects.iter_mut().find(|one| one.project.as_str() == report.project);
                 if let Some(deployed) = deployed {
-                    deployed.own = Some(own);
+                    deployed.own_digest = Some(own);
                     deployed.digest = report.digest.as_ref().and_then(|digest| digest.parse().ok());
                     deployed.version.clone_from(&report.version);
                 }
@@ -86,7 +80,7 @@ impl Job {
 
     /// Notes who will be asked, in this order.
     pub(super) fn asks(&self, routers: impl Iterator<Item = String>) {
-        let silent = routers.map(|router| Told { router, reports: Vec::new(), error: None });
+        let silent = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
         self.state.send_modify(|state| state.record.routers = silent.collect());
     }
 
@@ -96,9 +90,9 @@ impl Job {
     }
 
     /// Notes what a router said in the phase under way, in place of what it said before.
-    pub(super) fn told(&self, told: Told, outcome: &str) {
+    pub(super) fn told(&self, told: RouterReport, outcome: &str) {
         self.state.send_modify(|state| {
-            let step = Step {
+            let step = DeployStep {
                 deploy: state.record.deploy.clone(),
                 phase: state.record.phase,
                 router: Some(told.router.clone()),
@@ -114,11 +108,11 @@ impl Job {
     }
 
     /// Ends the deploy. A problem is given the id and what the routers said.
-    pub(super) fn end(&self, end: Result<Outcome, (Outcome, Problem)>) -> Record {
+    pub(super) fn end(&self, end: Result<DeployOutcome, (DeployOutcome, Problem)>) -> DeployRecord {
         self.state.send_modify(|state| {
             state.end_phase();
             let record = &mut state.record;
-            record.phase = Phase::Done;
+            record.phase = DeployPhase::Done;
             record.timings_ms.insert("total".to_owned(), millis(self.began));
             match end {
                 Ok(outcome) => {
@@ -138,7 +132,7 @@ impl Job {
     }
 
     /// Waits for the end. Bounded by the deploy's own time limit.
-    pub async fn done(&self) -> Record {
+    pub async fn done(&self) -> DeployRecord {
         let mut state = self.state.subscribe();
         // The sender is this job's own, so there always is one.
         let _ = state.wait_for(|state| state.record.outcome.is_some()).await;
@@ -146,7 +140,7 @@ impl Job {
     }
 
     /// The steps after the first `seen`, when there is one more, or the record when it is done.
-    pub async fn next(&self, seen: usize) -> (Vec<Step>, Option<Record>) {
+    pub async fn next(&self, seen: usize) -> (Vec<DeployStep>, Option<DeployRecord>) {
         let mut state = self.state.subscribe();
         let news = state.wait_for(|state| state.steps.len() > seen || state.record.outcome.is_some()).await;
         match news {
@@ -178,26 +172,26 @@ mod tests {
     use crate::records::tests::record;
 
     fn job() -> Job {
-        Job::new(Record { outcome: None, phase: Phase::Receive, ..record("d1", 1) })
+        Job::new(DeployRecord { outcome: None, phase: DeployPhase::Receive, ..record("d1", 1) })
     }
 
-    fn told(router: &str) -> Told {
-        Told { router: router.into(), reports: Vec::new(), error: None }
+    fn told(router: &str) -> RouterReport {
+        RouterReport { router: router.into(), reports: Vec::new(), error: None }
     }
 
     #[tokio::test]
     async fn a_follower_is_told_each_step_once_and_then_the_end() {
         let job = job();
-        job.begin(Phase::Store);
-        job.begin(Phase::Hold);
+        job.begin(DeployPhase::Store);
+        job.begin(DeployPhase::Hold);
         job.told(told("r1"), "held");
         let (steps, end) = job.next(0).await;
         assert_eq!(
             steps.iter().map(|step| step.phase).collect::<Vec<_>>(),
-            [Phase::Store, Phase::Hold, Phase::Hold]
+            [DeployPhase::Store, DeployPhase::Hold, DeployPhase::Hold]
         );
         assert!(end.is_none());
-        job.end(Ok(Outcome::Live));
+        job.end(Ok(DeployOutcome::Live));
         let (steps, end) = job.next(3).await;
         assert!(steps.is_empty());
         assert_eq!(end.unwrap().status, Some(200));
@@ -208,7 +202,7 @@ mod tests {
         let job = job();
         job.told(told("r1"), "failed");
         let problem = Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, "build-failed", "no");
-        let record = job.end(Err((Outcome::Failed, problem)));
+        let record = job.end(Err((DeployOutcome::Failed, problem)));
         let problem = record.problem.unwrap();
         assert_eq!((&problem["deploy"], &problem["routers"][0]["router"]), (&"d1".into(), &"r1".into()));
         assert!(record.timings_ms.contains_key("total") && record.timings_ms.contains_key("receive"));
@@ -218,7 +212,7 @@ mod tests {
     fn what_a_router_says_later_replaces_what_it_said_before() {
         let job = job();
         job.told(told("r1"), "held");
-        job.told(Told { error: Some("gone".into()), ..told("r1") }, "unreachable");
-        assert_eq!(job.record().routers, [Told { error: Some("gone".into()), ..told("r1") }]);
+        job.told(RouterReport { error: Some("gone".into()), ..told("r1") }, "unreachable");
+        assert_eq!(job.record().routers, [RouterReport { error: Some("gone".into()), ..told("r1") }]);
     }
 }

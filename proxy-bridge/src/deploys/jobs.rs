@@ -7,13 +7,14 @@ use http::StatusCode;
 
 use super::Job;
 use crate::problem::Problem;
-use crate::records::{KEPT, Record, Records};
+use crate::records::{MAX_RECORDS, RecordStore};
+use switchyard_contract::deploy::DeployRecord;
 use switchyard_contract::project::ProjectName;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     pub(super) by_id: HashMap<String, Arc<Job>>,
-    /// The oldest first; at most [`KEPT`], those under way not counted.
+    /// The oldest first; at most [`MAX_RECORDS`], those under way not counted.
     pub(super) done: VecDeque<String>,
     /// The projects of deploys under way, and which deploy that is.
     pub(super) busy: HashMap<ProjectName, String>,
@@ -24,7 +25,7 @@ pub(super) struct Jobs {
 type Key = (Option<String>, String);
 
 impl Jobs {
-    pub(super) fn add(&mut self, record: Record) -> Arc<Job> {
+    pub(super) fn add(&mut self, record: DeployRecord) -> Arc<Job> {
         let id = record.deploy.clone();
         if let Some(key) = &record.idempotency_key {
             self.by_key.insert((record.by.clone(), key.clone()), id.clone());
@@ -48,9 +49,9 @@ impl Jobs {
     }
 
     /// Counts a job as done, and lets go of the oldest.
-    pub(super) fn retire(&mut self, id: String, records: &Records) {
+    pub(super) fn retire(&mut self, id: String, records: &RecordStore) {
         self.done.push_back(id);
-        while self.done.len() > KEPT {
+        while self.done.len() > MAX_RECORDS {
             let Some(oldest) = self.done.pop_front() else { return };
             self.forget(&oldest);
             records.remove(&oldest);

@@ -1,9 +1,11 @@
-//! Asking all routers the same at once, and who answered.
+//! Calls to all routers at once, and the answers that a deploy needs.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ConstantBuilder};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::StatusCode;
@@ -12,60 +14,73 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::routers::{CallError, Presence, Router, Routers};
 
-/// Between two tries at a router that does not answer: it may be starting.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Delays between attempts at a router that does not answer, without end: it may be starting, and is
+/// called again soon enough that a deploy does not notice.
+const RETRIES: ConstantBuilder =
+    ConstantBuilder::new().with_delay(Duration::from_millis(100)).without_max_times();
 
-/// How many routers must answer.
+/// The number of routers that must answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quorum {
-    /// All that can be reached, and one at least. Routers that are starting or stopping count only
-    /// when no other one can be reached: they serve nobody, and read the volume before they do.
+    /// All that can be reached, and at least one. Routers that are starting or stopping count only
+    /// when no other one can be reached: they serve no requests, and read the volume before they do.
     Reachable,
-    /// So many. The others are waited for as long as they are ready.
+    /// This many. The others are waited for as long as they are ready.
     Number(usize),
 }
 
-/// For how long a round goes on.
+/// The conditions under which a round ends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct RoundTerms {
     pub(super) quorum: Quorum,
-    /// Routers that have answered in an earlier round.
+    /// The number of routers that answered in an earlier round.
     pub(super) before: usize,
+    /// The time limit.
     pub(super) until: Instant,
-    /// It ends when none of the routers can be reached any more.
+    /// `true`: the round also ends when none of the routers can be reached any more.
     pub(super) needs_any: bool,
 }
 
-/// What a round of questions came to.
+/// The answers to one round of calls.
 #[derive(Debug)]
-pub(super) struct Round<T> {
+pub(super) struct RoundResult<T> {
     pub(super) answers: Vec<(Arc<Router>, T)>,
-    pub(super) silent: Vec<Silent>,
+    pub(super) unreachable: Vec<UnreachableRouter>,
 }
 
 /// A router that did not answer.
 #[derive(Debug)]
-pub(super) struct Silent {
+pub(super) struct UnreachableRouter {
     pub(super) router: Arc<Router>,
-    /// The last that was heard of it.
-    pub(super) why: String,
-    /// It had to answer: see [`Quorum::Reachable`].
+    /// The last failure.
+    pub(super) why: NoAnswer,
+    /// `true`: the quorum includes the router, see [`Quorum::Reachable`].
     pub(super) counts: bool,
 }
 
+/// The reason for a missing answer, as the rest of a sentence about the router.
+#[derive(Debug, Clone)]
+pub(super) struct NoAnswer(pub(super) String);
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl Quorum {
-    /// Which of the routers that are waited for are worth it, by what is known of all that were
-    /// asked (`who`).
-    fn waits_for(self, who: &[Arc<Router>]) -> impl Fn(&Router) -> bool {
+    /// Returns a predicate that is true for the routers whose answers are worth waiting for, given the
+    /// presence of all `called` routers.
+    fn waits_for(self, called: &[Arc<Router>]) -> impl Fn(&Router) -> bool {
         let serves = |router: &Router| matches!(router.presence(), Presence::Ready | Presence::Unknown);
-        let any_serves = who.iter().any(|router| serves(router));
+        let any_serves = called.iter().any(|router| serves(router));
         move |router| match self {
             Self::Number(_) => router.is_ready(),
             Self::Reachable => serves(router) || (!any_serves && router.presence() == Presence::NotReady),
         }
     }
 
-    /// How many answers it takes at least when there have been `before` already.
+    /// Returns the least number of further answers, after `before` earlier ones.
     fn at_least(self, before: usize) -> usize {
         match self {
             Self::Reachable => 1_usize.saturating_sub(before),
@@ -73,42 +88,43 @@ impl Quorum {
         }
     }
 
-    /// How many routers have to answer in a round that has come to `answers` and `silent`.
-    pub(super) fn of<T>(self, round: &Round<T>) -> usize {
+    /// Returns the number of answers that `round` needed.
+    pub(super) fn of<T>(self, round: &RoundResult<T>) -> usize {
         match self {
             Self::Number(number) => number,
             Self::Reachable => {
-                let missing = round.silent.iter().filter(|silent| silent.counts).count();
+                let missing = round.unreachable.iter().filter(|router| router.counts).count();
                 (round.answers.len() + missing).max(1)
             }
         }
     }
 }
 
-/// Asks `who` until each has answered, the time is over, an answer is `enough` to stop, or there
-/// are as many answers as the quorum takes and the rest is not worth waiting for.
-pub(super) async fn ask<T, F: Future<Output = Result<T, String>>>(
+/// Calls all of `called` at once. Ends when each has answered, when the time is over, with an answer
+/// that is `enough` to stop, or with as many answers as the quorum needs when the remaining routers are
+/// not worth waiting for.
+pub(super) async fn call_all<T, F: Future<Output = Result<T, NoAnswer>>>(
     routers: &Routers,
-    who: Vec<Arc<Router>>,
-    terms: Terms,
-    question: impl Fn(Arc<Router>) -> F,
+    called: Vec<Arc<Router>>,
+    terms: RoundTerms,
+    call: impl Fn(Arc<Router>) -> F,
     enough: impl Fn(&T) -> bool,
-) -> Round<T> {
-    let mut waiting = who.clone();
-    let mut questions: FuturesUnordered<_> = waiting
+) -> RoundResult<T> {
+    let mut waiting = called.clone();
+    let mut calls: FuturesUnordered<_> = waiting
         .iter()
         .map(|router| {
-            let asked = question(router.clone());
+            let answer = call(router.clone());
             let router = router.clone();
-            async move { (router, asked.await) }
+            async move { (router, answer.await) }
         })
         .collect();
-    let mut round = Round { answers: Vec::new(), silent: Vec::new() };
+    let mut round = RoundResult { answers: Vec::new(), unreachable: Vec::new() };
     let mut changed = routers.changed();
-    let Terms { quorum, before, until, needs_any } = terms;
+    let RoundTerms { quorum, before, until, needs_any } = terms;
     let is_away = |router: &Arc<Router>| router.presence() == Presence::Away;
     while !waiting.is_empty() {
-        let waits_for = quorum.waits_for(&who);
+        let waits_for = quorum.waits_for(&called);
         let is_waited_for = waiting.iter().any(|router| waits_for(router));
         if round.answers.len() >= quorum.at_least(before) && !is_waited_for {
             break;
@@ -117,7 +133,7 @@ pub(super) async fn ask<T, F: Future<Output = Result<T, String>>>(
             break;
         }
         tokio::select! {
-            Some((router, answer)) = questions.next() => {
+            Some((router, answer)) = calls.next() => {
                 waiting.retain(|other| !Arc::ptr_eq(other, &router));
                 match answer {
                     Ok(answer) => {
@@ -129,96 +145,96 @@ pub(super) async fn ask<T, F: Future<Output = Result<T, String>>>(
                     }
                     Err(why) => {
                         let counts = waits_for(&router);
-                        round.silent.push(Silent { router, why, counts });
+                        round.unreachable.push(UnreachableRouter { router, why, counts });
                     }
                 }
             }
-            // The registry outlives every deploy; without it the time limit is what is left.
+            // The registry outlives every deploy; without it the time limit remains.
             Ok(()) = changed.changed() => {}
             () = sleep_until(until) => break,
         }
     }
-    let waits_for = quorum.waits_for(&who);
-    round.silent.extend(waiting.into_iter().map(|router| {
+    let waits_for = quorum.waits_for(&called);
+    round.unreachable.extend(waiting.into_iter().map(|router| {
         let counts = waits_for(&router);
-        Silent { why: absence(&router), counts, router }
+        UnreachableRouter { why: absence(&router), counts, router }
     }));
     round
 }
 
-/// Why a router has given no answer yet.
-fn absence(router: &Router) -> String {
-    match router.presence() {
+/// Returns the reason why a router has given no answer yet.
+fn absence(router: &Router) -> NoAnswer {
+    NoAnswer(match router.presence() {
         Presence::Away => format!("is away: {}", router.why_away()),
         Presence::NotReady => "takes no requests: it is starting or stopping".to_owned(),
         Presence::Ready | Presence::Unknown => "gave no answer in time".to_owned(),
-    }
+    })
 }
 
-/// Waits as long as the router is known to be away: a call that it cannot answer is not sent.
+/// Waits as long as the router is known to be away. A call that it cannot answer is not sent.
 pub(super) async fn while_away(routers: &Routers, router: &Router) {
     let mut changed = routers.changed();
     while router.presence() == Presence::Away && changed.changed().await.is_ok() {}
 }
 
-/// Waits until one of `who` can be reached, or `until` has come. Returns whether there may be one.
-pub(super) async fn any_reachable(routers: &Routers, who: &[Arc<Router>], until: Instant) -> bool {
+/// Waits until one of `called` can be reached, or `until` has come. Returns true if there may be one.
+pub(super) async fn any_reachable(routers: &Routers, called: &[Arc<Router>], until: Instant) -> bool {
     let mut changed = routers.changed();
-    let reached =
-        async { while !who.iter().any(|router| router.is_reachable()) && changed.changed().await.is_ok() {} };
+    let reached = async {
+        while !called.iter().any(|router| router.is_reachable()) && changed.changed().await.is_ok() {}
+    };
     timeout_at(until, reached).await.is_ok()
 }
 
-/// Why a call is of no use again.
+/// A call that is not repeated.
 #[derive(Debug)]
-pub(super) enum Refusal {
-    /// The router answered, and will not answer otherwise.
-    Answered {
-        status: StatusCode,
-        problem: Value,
-    },
-    Silent(String),
+pub(super) enum CallFailure {
+    /// The router answered, and would give the same answer again.
+    Answered { status: StatusCode, problem: Value },
+    /// The router gave no answer within the time.
+    NoAnswer(NoAnswer),
 }
 
-impl Refusal {
+impl CallFailure {
     pub(super) fn is_unknown_deploy(&self) -> bool {
         matches!(self, Self::Answered { status: StatusCode::NOT_FOUND, .. })
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(super) fn into_reason(self) -> NoAnswer {
         match self {
             Self::Answered { status, problem } => {
-                let detail = problem["detail"].as_str().unwrap_or("without a reason").to_owned();
-                format!("answered {}: {detail}", status.as_u16())
+                let detail = problem["detail"].as_str().unwrap_or("without a reason");
+                NoAnswer(format!("answered {}: {detail}", status.as_u16()))
             }
-            Self::Silent(why) => why,
+            Self::NoAnswer(why) => why,
         }
     }
 }
 
-/// Calls until the router gives an answer that stands, or `until` has come.
-pub(super) async fn insist<T, F: Future<Output = Result<T, CallError>>>(
+/// Repeats a call until the router gives a final answer, or `until` has come.
+pub(super) async fn retry_until<T, F: Future<Output = Result<T, CallError>>>(
     until: Instant,
     call: impl Fn() -> F,
-) -> Result<T, Refusal> {
+) -> Result<T, CallFailure> {
     let mut last = "gave no answer in time".to_owned();
-    loop {
+    for pause in RETRIES.build() {
         match timeout_at(until, call()).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(CallError::Answered { status, problem })) if !is_passing(status, &problem) => {
-                return Err(Refusal::Answered { status, problem });
+            Ok(Err(CallError::Answered { status, problem })) if !is_temporary(status, &problem) => {
+                return Err(CallFailure::Answered { status, problem });
             }
             Ok(Err(error)) => last = error.to_string(),
-            Err(_) => return Err(Refusal::Silent(last)),
+            Err(_) => break,
         }
-        if timeout_at(until, sleep(PAUSE)).await.is_err() {
-            return Err(Refusal::Silent(last));
+        if timeout_at(until, sleep(pause)).await.is_err() {
+            break;
         }
     }
+    Err(CallFailure::NoAnswer(NoAnswer(last)))
 }
 
-/// Whether the same call may be answered otherwise soon.
-fn is_passing(status: StatusCode, problem: &Value) -> bool {
-    let held = problem["type"].as_str().is_some_and(|kind| kind.ends_with(":held"));
-    status == StatusCode::SERVICE_UNAVAILABLE || held
+/// Returns true if the same call may have another answer soon.
+fn is_temporary(status: StatusCode, problem: &Value) -> bool {
+    let is_held = problem["type"].as_str().is_some_and(|kind| kind.ends_with(":held"));
+    status == StatusCode::SERVICE_UNAVAILABLE || is_held
 }

@@ -1,6 +1,6 @@
 //! One deploy, from its stored files to its end.
 
-mod asking;
+mod phases;
 mod verdict;
 
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::rounds::{Quorum, any_reachable};
-use super::{Job, Shared, lost};
+use super::{Job, Shared, release};
 use crate::problem::Problem;
-use crate::records::{Outcome, Phase, Removal};
 use crate::routers::Router;
-use crate::volume::{Change, Ending, Register, Staging, VolumeError};
+use crate::volume::{Change, Register, RemovalTerms, Staging, VolumeError};
+use switchyard_contract::deploy::{DeployOutcome, DeployPhase, Removal};
 
 /// A deploy that goes through its phases.
 pub(super) struct Run {
@@ -39,7 +39,7 @@ pub(super) struct Run {
 }
 
 /// Why a deploy ends without success.
-type End = (Outcome, Problem);
+type DeployFailure = (DeployOutcome, Problem);
 
 impl Run {
     pub(super) fn new(
@@ -89,9 +89,9 @@ impl Run {
     }
 
     /// Whoever asked for it was answered already, and what they were told is to be so.
-    async fn settle_answered(mut self, outcome: Outcome) {
+    async fn settle_answered(mut self, outcome: DeployOutcome) {
         let id = self.staging_id();
-        if !matches!(outcome, Outcome::Live | Outcome::Removed)
+        if !matches!(outcome, DeployOutcome::Live | DeployOutcome::Removed)
             && let Err((_, problem)) = self.blocking(|staging, _| staging.put_back()).await
         {
             tracing::error!(deploy = id, "the old files are still not back: {}", problem.detail());
@@ -111,8 +111,8 @@ impl Run {
         any_reachable(routers, &routers.all(), self.until).await;
     }
 
-    async fn phases(&mut self) -> Result<Outcome, End> {
-        self.job.begin(Phase::Store);
+    async fn phases(&mut self) -> Result<DeployOutcome, DeployFailure> {
+        self.job.begin(DeployPhase::Store);
         self.note_previous();
         let record = self.job.record();
         let records = self.shared.records.clone();
@@ -131,7 +131,7 @@ impl Run {
         self.build_and_publish().await
     }
 
-    async fn build_and_publish(&mut self) -> Result<Outcome, End> {
+    async fn build_and_publish(&mut self) -> Result<DeployOutcome, DeployFailure> {
         let ready = async {
             self.build().await?;
             self.commit().await
@@ -141,14 +141,14 @@ impl Run {
         }
         self.publish().await?;
         let removed = self.changes.iter().all(|change| change.tree().is_none());
-        Ok(if removed { Outcome::Removed } else { Outcome::Live })
+        Ok(if removed { DeployOutcome::Removed } else { DeployOutcome::Live })
     }
 
     /// Notes on the volume what ends and what begins with this deploy.
-    async fn commit(&mut self) -> Result<(), End> {
+    async fn commit(&mut self) -> Result<(), DeployFailure> {
         let previous = self.job.record().projects.into_iter();
         let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
-        let ending = Ending { keep: self.shared.settings.keep_removed, versions: versions.collect() };
+        let ending = RemovalTerms { keep: self.shared.settings.keep_removed, versions: versions.collect() };
         self.blocking(move |staging, _| staging.commit(&ending)).await?;
         let record = self.job.record();
         let mut projects = record.projects;
@@ -162,7 +162,7 @@ impl Run {
 
     /// Puts the old trees back, lets the routers go, and adds what came of it to the problem. What
     /// is committed stays.
-    async fn undo(&mut self, end: End) -> End {
+    async fn undo(&mut self, end: DeployFailure) -> DeployFailure {
         if matches!(self.blocking(|staging, _| Ok(staging.is_committed())).await, Ok(true)) {
             return end;
         }
@@ -173,8 +173,8 @@ impl Run {
     }
 
     /// Puts the old trees back, unless they are to stay. Returns the projects that were left as they are.
-    async fn put_back(&mut self, (outcome, _): &End) -> Vec<String> {
-        if self.keep && *outcome == Outcome::Failed {
+    async fn put_back(&mut self, (outcome, _): &DeployFailure) -> Vec<String> {
+        if self.keep && *outcome == DeployOutcome::Failed {
             return self.changes.iter().map(|change| change.project().to_string()).collect();
         }
         let id = self.staging_id();
@@ -191,7 +191,7 @@ impl Run {
         }
     }
 
-    async fn end(mut self, end: Result<Outcome, End>) {
+    async fn end(mut self, end: Result<DeployOutcome, DeployFailure>) {
         // Before the answer: what was answered is never undone by a start that finds the journal.
         if let Err((_, problem)) = self.blocking(|staging, _| staging.settle()).await {
             tracing::error!(
@@ -206,7 +206,7 @@ impl Run {
         let left = std::mem::take(&mut self.asked);
         if !left.is_empty() {
             let (routers, id) = (self.shared.routers.clone(), self.staging_id());
-            self.shared.chore(lost::let_go_when_back(routers, left, id));
+            self.shared.chore(release::release_when_back(routers, left, id));
         }
         self.clean().await;
     }
@@ -225,14 +225,14 @@ impl Run {
     async fn blocking<T: Send + 'static>(
         &mut self,
         step: impl FnOnce(&mut Staging, &[Change]) -> Result<T, VolumeError> + Send + 'static,
-    ) -> Result<T, End> {
+    ) -> Result<T, DeployFailure> {
         let lost = || {
             let problem = Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "volume-failed",
                 "a step on the volume broke off: the log says more; the next start takes the deploy up",
             );
-            (Outcome::Refused, problem)
+            (DeployOutcome::Refused, problem)
         };
         let mut staging = self.staging.take().ok_or_else(lost)?;
         let changes = self.changes.clone();
@@ -245,7 +245,7 @@ impl Run {
             lost()
         })?;
         self.staging = Some(staging);
-        result.map_err(|error| (Outcome::Refused, error.into()))
+        result.map_err(|error| (DeployOutcome::Refused, error.into()))
     }
 
     fn note_previous(&self) {

@@ -9,8 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::run::Run;
 use super::{Deploys, Job, deployed, key_reused, spawn, stopping};
 use crate::problem::Problem;
-use crate::records::{Deployed, Outcome};
 use crate::volume::{Change, Staging};
+use switchyard_contract::deploy::{DeployOutcome, DeployedProject};
 
 /// A deploy that has been accepted and waits for its files. Dropped, it never was.
 #[derive(Debug)]
@@ -43,8 +43,9 @@ impl Ticket {
     ) -> Result<Arc<Job>, Problem> {
         let projects = deployed(&changes);
         if let Some(earlier) = &self.earlier {
-            let same =
-                |a: &Deployed, b: &Deployed| (&a.project, a.files_digest()) == (&b.project, b.files_digest());
+            let same = |a: &DeployedProject, b: &DeployedProject| {
+                (&a.project, a.files_digest()) == (&b.project, b.files_digest())
+            };
             let before = earlier.record().projects;
             if before.len() == projects.len() && before.iter().zip(&projects).all(|(a, b)| same(a, b)) {
                 return Ok(earlier.clone());
@@ -92,7 +93,7 @@ impl Drop for Ticket {
             // Whoever waits for it is let go, and may send it again at once.
             let detail = "the upload of this deploy was not accepted or broke off: send it again";
             let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
-            self.job.end(Err((Outcome::Refused, gone)));
+            self.job.end(Err((DeployOutcome::Refused, gone)));
         }
     }
 }

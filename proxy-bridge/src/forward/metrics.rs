@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::problem::Problem;
+use crate::metrics::MetricSource;
 use crate::routers::Routers;
 
 /// The classes of status, as labels.
@@ -54,8 +55,23 @@ impl Metrics {
         self.timed_out.load(Relaxed)
     }
 
-    /// As they are at this moment.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(super) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn count(&self, problem: Problem) {
+        let counter = match problem {
+            Problem::BadRequest(_) | Problem::Refused(_) | Problem::Upload(_) => return,
+            Problem::NoRouters => &self.no_router,
+            Problem::RouterFailed | Problem::BadAnswer(_) => &self.failed,
+            Problem::Timeout => &self.timed_out,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+impl MetricSource for Metrics {
+    fn register(&self, registry: &mut Registry) {
         let requests = Family::<[(&str, String); 2], Counter>::default();
         for (router, answers) in self.requests() {
             for (class, count) in CLASSES.into_iter().zip(answers) {
@@ -81,19 +97,5 @@ impl Metrics {
         for (name, help, count) in counters {
             registry.register(format!("switchyard_bridge_forward_{name}"), help, ConstCounter::new(count));
         }
-    }
-
-    pub(super) fn retried(&self) {
-        self.retries.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn count(&self, problem: Problem) {
-        let counter = match problem {
-            Problem::BadRequest(_) | Problem::Refused(_) | Problem::Upload(_) => return,
-            Problem::NoRouters => &self.no_router,
-            Problem::RouterFailed | Problem::BadAnswer(_) => &self.failed,
-            Problem::Timeout => &self.timed_out,
-        };
-        counter.fetch_add(1, Relaxed);
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
+use crate::metrics::MetricSource as _;
 use crate::routers::testing::{
     Answered, Body, FakeRouter, LONG, all_ready, answer, digest, following, full, until,
 };

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use self::files::Files;
-use super::state::Serves;
+use self::files::MarkFiles;
+use super::state::ServedVersion;
 
 mod files;
 
@@ -33,10 +33,10 @@ const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// The marks of all routers, in memory and on disk. They are kept by the router's name, so that a
 /// router that is away for a while, and returns, is still behind.
 #[derive(Debug, Default)]
-pub(super) struct Behind {
+pub(super) struct BehindMarks {
     marks: RwLock<Marks>,
     /// `None`: the marks end with this process.
-    files: Option<Files>,
+    files: Option<MarkFiles>,
     /// The projects whose marks differ from their files.
     unsaved: Mutex<BTreeSet<String>>,
     /// There is something to save.
@@ -67,13 +67,13 @@ struct Mark {
     reported: bool,
 }
 
-impl Behind {
+impl BehindMarks {
     /// Reads the marks of earlier processes from `folder`, of the routers that are still `known`.
     ///
     /// # Errors
     /// The folder cannot be read or written.
     pub(super) fn open(folder: PathBuf, known: impl Fn(&str) -> bool) -> io::Result<Self> {
-        let (files, marks) = Files::open(folder)?;
+        let (files, marks) = MarkFiles::open(folder)?;
         let behind = Self { marks: RwLock::new(marks), files: Some(files), ..Self::default() };
         behind.keep(known);
         Ok(behind)
@@ -87,8 +87,8 @@ impl Behind {
         router: &str,
         project: &str,
         published: Version,
-        serves: Serves,
-        others: impl IntoIterator<Item = Serves>,
+        serves: ServedVersion,
+        others: impl IntoIterator<Item = ServedVersion>,
     ) {
         let serves = known(serves);
         let mut all = self.write();
@@ -117,7 +117,13 @@ impl Behind {
 
     /// Takes away the mark of `router` when it has caught up, by what it `serves` of the project
     /// now and the routers that are not behind do (`current`).
-    pub(super) fn settle(&self, router: &str, project: &str, serves: Serves, current: &[Serves]) {
+    pub(super) fn settle(
+        &self,
+        router: &str,
+        project: &str,
+        serves: ServedVersion,
+        current: &[ServedVersion],
+    ) {
         let is_current = current.contains(&serves);
         let Some(serves) = known(serves) else { return };
         let mut all = self.write();
@@ -184,7 +190,7 @@ impl Behind {
     /// Returns when all marks of this moment are on disk.
     ///
     /// # Errors
-    /// They cannot be written. [`Behind::keep_saved`] tries again.
+    /// They cannot be written. [`BehindMarks::keep_saved`] tries again.
     pub(super) async fn save(&self) -> io::Result<()> {
         let Some(files) = self.files.clone() else { return Ok(()) };
         // Moved into the thread that writes: whoever waits for it may be dropped before it is done.
@@ -275,11 +281,11 @@ impl Mark {
     }
 }
 
-fn known(serves: Serves) -> Option<Version> {
+fn known(serves: ServedVersion) -> Option<Version> {
     match serves {
-        Serves::Unknown => None,
-        Serves::Nothing => Some(None),
-        Serves::Version(version) => Some(Some(version)),
+        ServedVersion::Unknown => None,
+        ServedVersion::Nothing => Some(None),
+        ServedVersion::Version(version) => Some(Some(version)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::state::{Asked, Changed};
+use super::state::{PullQuery, StateChange};
 use super::{CallError, Presence, Router, Shared};
 use switchyard_contract::admin::Projects;
 use switchyard_contract::event::Event;
@@ -100,23 +100,23 @@ struct Session<'r> {
     /// There may be something to ask for.
     wanted: bool,
     /// The question that is out. There is one at a time; what comes up meanwhile is `wanted`.
-    question: Pin<Box<dyn Future<Output = Result<Answer, CallError>> + Send + 'r>>,
+    question: Pin<Box<dyn Future<Output = Result<PullAnswer, CallError>> + Send + 'r>>,
     asking: bool,
     pulled: bool,
     /// How many answers in a row did not know of an event that had been heard.
     behind: u32,
 }
 
-struct Answer {
+struct PullAnswer {
     projects: Projects,
-    asked: Asked,
+    asked: PullQuery,
     /// The router had read all projects when it was asked.
     complete: bool,
 }
 
 /// Why a router is not followed any longer.
 #[derive(Debug, thiserror::Error)]
-enum End {
+enum FollowError {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
@@ -146,21 +146,21 @@ impl<'r> Session<'r> {
         }
     }
 
-    async fn run(&mut self) -> End {
+    async fn run(&mut self) -> FollowError {
         match self.follow().await {
             Ok(never) => match never {},
             Err(end) => end,
         }
     }
 
-    async fn follow(&mut self) -> Result<std::convert::Infallible, End> {
+    async fn follow(&mut self) -> Result<std::convert::Infallible, FollowError> {
         let last = self.router.state().followed();
         let mut events = self.router.events(last).await?;
-        self.id = timeout(GREETING, name(&mut events)).await.map_err(|_| End::Nameless)??;
+        self.id = timeout(GREETING, name(&mut events)).await.map_err(|_| FollowError::Nameless)??;
         if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
             tracing::debug!(router = self.router.name(), id = self.id, "a router was met");
             self.router.restarted();
-            self.shared.told(Changed { projects, ..Changed::default() });
+            self.shared.told(StateChange { projects, ..StateChange::default() });
         }
         let mut refresh = interval(REFRESH);
         refresh.reset();
@@ -168,7 +168,7 @@ impl<'r> Session<'r> {
         loop {
             self.ask();
             tokio::select! {
-                said = events.next() => self.hear(said.ok_or(End::Ended)??)?,
+                said = events.next() => self.hear(said.ok_or(FollowError::Ended)??)?,
                 answer = &mut self.question, if self.asking => {
                     self.asking = false;
                     self.take(answer?)?;
@@ -179,11 +179,11 @@ impl<'r> Session<'r> {
         }
     }
 
-    fn hear(&mut self, said: Said) -> Result<(), End> {
+    fn hear(&mut self, said: Said) -> Result<(), FollowError> {
         let Said::Event(event) = said else { return Ok(()) };
-        let event: Event = serde_json::from_str(&event.data).map_err(End::NoEvent)?;
+        let event: Event = serde_json::from_str(&event.data).map_err(FollowError::NoEvent)?;
         if event.data.router != self.id {
-            return Err(End::Another);
+            return Err(FollowError::Another);
         }
         self.router.state().follow(&event);
         self.shared.heard(self.router, &event);
@@ -204,19 +204,19 @@ impl<'r> Session<'r> {
             let complete = router.has_read_all();
             let (asked, since) = {
                 let state = router.state();
-                let asked = Asked { at: state.now(), believed: behind == BEHIND_MAX };
+                let asked = PullQuery { at: state.now(), believed: behind == BEHIND_MAX };
                 (asked, state.since().filter(|_| !asked.believed))
             };
             let projects = router.pull(since).await?;
-            Ok(Answer { projects, asked, complete })
+            Ok(PullAnswer { projects, asked, complete })
         });
         self.asking = true;
     }
 
-    fn take(&mut self, answer: Answer) -> Result<(), End> {
-        let Answer { projects, asked, complete } = answer;
+    fn take(&mut self, answer: PullAnswer) -> Result<(), FollowError> {
+        let PullAnswer { projects, asked, complete } = answer;
         if projects.router != self.id {
-            return Err(End::Another);
+            return Err(FollowError::Another);
         }
         self.pulled = true;
         self.router.set_installs(projects.installs);
@@ -229,9 +229,9 @@ impl<'r> Session<'r> {
 }
 
 /// Which router it is, from the first comment.
-async fn name(said: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, End> {
-    match said.next().await.ok_or(End::Ended)?? {
-        Said::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(End::Nameless),
-        Said::Event(_) => Err(End::Nameless),
+async fn name(said: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, FollowError> {
+    match said.next().await.ok_or(FollowError::Ended)?? {
+        Said::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(FollowError::Nameless),
+        Said::Event(_) => Err(FollowError::Nameless),
     }
 }

@@ -8,20 +8,20 @@ use reqwest::Client;
 use tokio::sync::{Notify, watch};
 
 use super::RouterAddress;
-use super::behind::Behind;
-use super::state::State;
+use super::behind::BehindMarks;
+use super::state::RouterState;
 use switchyard_contract::admin::Status;
 
 /// What all routers share.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct RouterContext {
     pub(super) client: RwLock<Client>,
-    pub(super) behind: Behind,
+    pub(super) behind: BehindMarks,
     /// Counts the changes of any router.
     pub(super) changed: watch::Sender<u64>,
 }
 
-impl Common {
+impl RouterContext {
     pub(super) fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -35,7 +35,7 @@ impl Common {
 #[derive(Debug)]
 pub struct Router {
     pub(super) address: RouterAddress,
-    pub(super) common: Arc<Common>,
+    pub(super) common: Arc<RouterContext>,
     name: String,
     public: String,
     target: (String, u16),
@@ -46,7 +46,7 @@ pub struct Router {
     pulled: AtomicBool,
     /// It said that it fetches packages.
     installs: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<RouterState>,
     /// Has all projects asked for.
     pub(super) ask_all: Notify,
     in_flight: AtomicUsize,
@@ -73,7 +73,7 @@ pub enum Presence {
 pub(crate) struct InFlight(Arc<Router>);
 
 impl Router {
-    pub(super) fn new(address: RouterAddress, common: Arc<Common>) -> Self {
+    pub(super) fn new(address: RouterAddress, common: Arc<RouterContext>) -> Self {
         Self {
             name: address.name(),
             public: address.public(),
@@ -225,7 +225,7 @@ impl Router {
     }
 
     /// Changes what is known of its projects.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut RouterState) -> T) -> T {
         let mut state = self.state();
         let changed = change(&mut state);
         self.pulled.store(state.is_pulled(), Relaxed);
@@ -238,7 +238,7 @@ impl Router {
 
     /// The lock is held for a few map operations, never over an await. The state is whole between any
     /// two of its calls.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, RouterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

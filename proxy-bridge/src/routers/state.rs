@@ -3,19 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use switchyard_contract::admin::{Projects, State as ProjectState, Status, VersionName};
+use switchyard_contract::admin::{ProjectState, Projects, Status, VersionName};
 use switchyard_contract::event::{Event, EventType};
 use switchyard_contract::incarnation::Incarnation;
 
 /// What is known of a router's projects.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct RouterState {
     /// Which start of the router it is that tells this.
     router: Option<String>,
     projects: BTreeMap<String, Status>,
     /// The number of the last event of the stream.
     followed: Option<u64>,
-    now: Moment,
+    now: EventPosition,
     /// The projects whose newest word is an event, with its number: the rest of their status is yet
     /// to be asked for.
     partial: BTreeMap<String, u64>,
@@ -28,7 +28,7 @@ pub(super) struct State {
 
 /// How far events had been heard when something was asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct EventPosition {
     /// The highest number of an event that counted.
     heard: u64,
     /// The highest number at which a project was known to be gone: an event below it says nothing of a
@@ -38,8 +38,8 @@ pub(super) struct Moment {
 
 /// A question that was asked.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Asked {
-    pub(super) at: Moment,
+pub(super) struct PullQuery {
+    pub(super) at: EventPosition,
     /// The answer counts also where it is behind events that had been heard. A router tells of an event a moment
     /// before it shows what came of it, so answers are believed so much only after some of them.
     pub(super) believed: bool,
@@ -47,7 +47,7 @@ pub(super) struct Asked {
 
 /// What an answer has changed.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Changed {
+pub(super) struct StateChange {
     /// The projects that are otherwise known than before.
     pub(super) projects: BTreeSet<String>,
     /// What is known of projects that the router does not have is otherwise, too.
@@ -58,7 +58,7 @@ pub(super) struct Changed {
 
 /// What a router serves of a project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Serves {
+pub(super) enum ServedVersion {
     /// It has not said so, or does not know yet itself.
     Unknown,
     Nothing,
@@ -72,7 +72,7 @@ pub(super) fn version_of(digest: &str, incarnation: Incarnation) -> String {
     if incarnation.is_first() { digest.to_owned() } else { format!("{digest}.{incarnation}") }
 }
 
-impl State {
+impl RouterState {
     /// Takes up with the router of this id. Another one than before begins anew, and what was known
     /// is forgotten. Returns the projects that were known, when it is another.
     pub(super) fn meet(&mut self, router: &str) -> Option<BTreeSet<String>> {
@@ -97,7 +97,7 @@ impl State {
         self.followed
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> EventPosition {
         self.now
     }
 
@@ -119,21 +119,24 @@ impl State {
         self.projects.values()
     }
 
-    pub(super) fn serves(&self, project: &str) -> Serves {
+    pub(super) fn serves(&self, project: &str) -> ServedVersion {
         match self.projects.get(project) {
             Some(status) => {
                 let version = |live: &VersionName| version_of(&live.digest, status.incarnation);
-                status.live.as_ref().map_or(Serves::Unknown, |live| Serves::Version(version(live)))
+                status
+                    .live
+                    .as_ref()
+                    .map_or(ServedVersion::Unknown, |live| ServedVersion::Version(version(live)))
             }
-            None if self.complete => Serves::Nothing,
-            None => Serves::Unknown,
+            None if self.complete => ServedVersion::Nothing,
+            None => ServedVersion::Unknown,
         }
     }
 
     /// The same, of a router that had read all projects when it last answered. One that is starting
     /// may yet serve what it served before.
-    pub(super) fn serves_surely(&self, project: &str) -> Serves {
-        if self.complete { self.serves(project) } else { Serves::Unknown }
+    pub(super) fn serves_surely(&self, project: &str) -> ServedVersion {
+        if self.complete { self.serves(project) } else { ServedVersion::Unknown }
     }
 
     /// Applies what an event says by itself; the rest of the project's status is asked for. Returns
@@ -173,9 +176,10 @@ impl State {
     }
 
     /// Applies an answer; `complete` when the router had read all projects by then.
-    pub(super) fn answer(&mut self, answer: Projects, asked: Asked, complete: bool) -> Changed {
+    pub(super) fn answer(&mut self, answer: Projects, asked: PullQuery, complete: bool) -> StateChange {
         let Projects { revision, since, projects, removed, .. } = answer;
-        let mut changed = Changed { others: !self.pulled || self.complete != complete, ..Changed::default() };
+        let mut changed =
+            StateChange { others: !self.pulled || self.complete != complete, ..StateChange::default() };
         (self.pulled, self.complete) = (true, complete);
         let none_gone = asked.at.gone == self.now.gone;
         changed.behind = !asked.believed && projects.iter().any(|status| self.is_ahead_of(status));
@@ -208,7 +212,7 @@ impl State {
 
     /// Takes out a project that the router does not have any more, unless an event has told of it
     /// since the question.
-    fn remove(&mut self, name: &str, asked: Asked) -> bool {
+    fn remove(&mut self, name: &str, asked: PullQuery) -> bool {
         if self.projects.get(name).is_none_or(|known| known.sequence > asked.at.heard) {
             return false;
         }
@@ -219,7 +223,7 @@ impl State {
     }
 
     /// `none_gone`: no project is known to have gone since the status was asked for.
-    fn put(&mut self, status: Status, asked: Asked, none_gone: bool) -> bool {
+    fn put(&mut self, status: Status, asked: PullQuery, none_gone: bool) -> bool {
         let known = self.projects.get(&status.name);
         let counts = match known {
             Some(known) => {
@@ -260,10 +264,10 @@ fn unknown(name: &str) -> Status {
         routes: Vec::new(),
         claims: Vec::new(),
         conflicts: Vec::new(),
-        held: None,
+        held_by: None,
         sequence: 0,
         grants: None,
-        deaths: Vec::new(),
+        crashes: Vec::new(),
         entry: None,
         crons: Vec::new(),
         incarnation: Incarnation::FIRST,
@@ -321,21 +325,21 @@ mod tests {
         Projects { revision, since: Some(7), removed, ..all(projects) }
     }
 
-    fn pulled(statuses: Vec<Status>) -> State {
-        let mut state = State::default();
+    fn pulled(statuses: Vec<Status>) -> RouterState {
+        let mut state = RouterState::default();
         state.meet("r1");
-        assert!(state.answer(all(statuses), Asked::default(), true).others);
+        assert!(state.answer(all(statuses), PullQuery::default(), true).others);
         state
     }
 
     /// Applies a change of one project. Returns whether anything is otherwise than before.
-    fn one(state: &mut State, status: Status, asked: Asked) -> bool {
+    fn one(state: &mut RouterState, status: Status, asked: PullQuery) -> bool {
         let name = status.name.clone();
         state.answer(changes(8, vec![status], &[]), asked, true).projects.contains(&name)
     }
 
-    fn asked(state: &State) -> Asked {
-        Asked { at: state.now(), believed: false }
+    fn asked(state: &RouterState) -> PullQuery {
+        PullQuery { at: state.now(), believed: false }
     }
 
     #[test]
@@ -343,11 +347,11 @@ mod tests {
         let mut state = pulled(vec![known("blog", 3, Some("a"))]);
         assert!(!state.event(&live_event("blog", 3)), "the answer told of it");
         assert!(state.event(&live_event("blog", 5)));
-        let asked = Asked { at: state.now(), believed: false };
+        let asked = PullQuery { at: state.now(), believed: false };
         assert!(!one(&mut state, known("blog", 4, Some("a")), asked), "it is older than the event");
-        assert_eq!(state.serves("blog"), Serves::Version("ab".repeat(32)));
+        assert_eq!(state.serves("blog"), ServedVersion::Version("ab".repeat(32)));
         assert!(one(&mut state, known("blog", 5, Some("b")), asked), "the same event, and the whole status");
-        assert_eq!(state.serves("blog"), Serves::Version("b".into()));
+        assert_eq!(state.serves("blog"), ServedVersion::Version("b".into()));
     }
 
     #[test]
@@ -355,7 +359,7 @@ mod tests {
         let mut state = pulled(vec![known("blog", 8, Some("a"))]);
         // It was removed and came back, and nobody heard of that.
         let anew = known("blog", 0, None);
-        let mut asked = Asked { at: state.now(), believed: false };
+        let mut asked = PullQuery { at: state.now(), believed: false };
         let changed = state.answer(changes(8, vec![anew.clone()], &[]), asked, true);
         assert!(changed.behind && changed.projects.is_empty());
         assert_eq!(state.since(), Some(("r1".to_owned(), 7)), "it is asked for once more");
@@ -369,7 +373,7 @@ mod tests {
     fn a_project_that_came_back_is_not_taken_back_by_older_news() {
         let mut state = pulled(vec![known("blog", 3, Some("a"))]);
         state.event(&removed("blog", 6));
-        let asked = Asked { at: state.now(), believed: false };
+        let asked = PullQuery { at: state.now(), believed: false };
         assert!(one(&mut state, known("blog", 0, None), asked));
         assert!(!state.event(&live_event("blog", 5)));
         assert!(state.event(&live_event("blog", 7)));
@@ -404,29 +408,29 @@ mod tests {
         died.kind = EventType::CellDied;
         assert!(state.event(&died), "the rest is worth a question");
         assert_eq!(state.get("blog"), Some(&Status { sequence: 4, ..failing }));
-        assert_eq!(state.serves("blog"), Serves::Version("a".into()));
+        assert_eq!(state.serves("blog"), ServedVersion::Version("a".into()));
         died.data.project = "shop".into();
         assert!(state.event(&died));
-        assert_eq!(state.serves("shop"), Serves::Unknown);
+        assert_eq!(state.serves("shop"), ServedVersion::Unknown);
     }
 
     #[test]
     fn a_project_that_was_removed_does_not_come_back_with_older_news() {
         let mut state = pulled(vec![known("blog", 3, Some("a"))]);
-        let asked = Asked { at: state.now(), believed: false };
+        let asked = PullQuery { at: state.now(), believed: false };
         assert!(state.event(&removed("blog", 6)));
         assert!(!state.event(&live_event("blog", 5)));
         assert!(!one(&mut state, known("blog", 5, Some("b")), asked));
         let changed = state.answer(all(vec![known("blog", 5, Some("b"))]), asked, true);
         assert_eq!((changed.projects, changed.others), (BTreeSet::new(), false));
-        assert_eq!(state.serves("blog"), Serves::Nothing);
+        assert_eq!(state.serves("blog"), ServedVersion::Nothing);
         assert!(state.event(&live_event("blog", 7)));
     }
 
     #[test]
     fn what_an_answer_leaves_out_is_gone_unless_it_came_since_the_question() {
         let mut state = pulled(vec![known("old", 1, Some("a"))]);
-        let asked = Asked { at: state.now(), believed: false };
+        let asked = PullQuery { at: state.now(), believed: false };
         assert!(state.event(&live_event("new", 2)));
         let changed = state.answer(all(vec![known("other", 0, None)]), asked, true);
         assert_eq!(changed.projects, BTreeSet::from(["old".to_owned(), "other".to_owned()]));
@@ -440,17 +444,17 @@ mod tests {
         assert_eq!(state.meet("r1"), None);
         assert_eq!(state.meet("r2"), Some(BTreeSet::from(["blog".to_owned()])));
         assert_eq!(state.since(), None);
-        assert_eq!((state.is_pulled(), state.serves("blog")), (false, Serves::Unknown));
+        assert_eq!((state.is_pulled(), state.serves("blog")), (false, ServedVersion::Unknown));
         assert!(state.event(&live_event("blog", 1)));
     }
 
     #[test]
     fn a_project_that_is_missing_is_gone_only_when_the_router_had_read_all() {
         let mut state = pulled(vec![]);
-        assert_eq!(state.serves("blog"), Serves::Nothing);
+        assert_eq!(state.serves("blog"), ServedVersion::Nothing);
         state.meet("r2");
-        state.answer(all(vec![]), Asked::default(), false);
-        assert_eq!(state.serves("blog"), Serves::Unknown);
+        state.answer(all(vec![]), PullQuery::default(), false);
+        assert_eq!(state.serves("blog"), ServedVersion::Unknown);
     }
 
     #[test]
@@ -459,9 +463,9 @@ mod tests {
         let asked = asked(&state);
         let changed = state.answer(changes(9, vec![known("zoo", 0, None)], &["blog", "never"]), asked, true);
         let names = BTreeSet::from(["blog".to_owned(), "zoo".to_owned()]);
-        assert_eq!(changed, Changed { projects: names, others: false, behind: false });
-        assert_eq!(state.serves("blog"), Serves::Nothing);
-        assert_eq!(state.serves("shop"), Serves::Version("b".into()));
+        assert_eq!(changed, StateChange { projects: names, others: false, behind: false });
+        assert_eq!(state.serves("blog"), ServedVersion::Nothing);
+        assert_eq!(state.serves("shop"), ServedVersion::Version("b".into()));
         assert_eq!(state.since(), Some(("r1".to_owned(), 9)));
     }
 
@@ -484,13 +488,17 @@ mod tests {
         let asked = asked(&state);
         let status = Status { incarnation: later, ..known("blog", 3, Some("a")) };
         assert!(one(&mut state, status, asked), "nothing else has changed");
-        assert_eq!(state.serves("blog"), Serves::Version("a.00000000000000ab".into()));
+        assert_eq!(state.serves("blog"), ServedVersion::Version("a.00000000000000ab".into()));
         assert!(state.event(&live_event("blog", 4)));
-        assert_eq!(state.serves("blog"), Serves::Version("ab".repeat(32)), "the event names the first one");
+        assert_eq!(
+            state.serves("blog"),
+            ServedVersion::Version("ab".repeat(32)),
+            "the event names the first one"
+        );
         let mut again = live_event("blog", 5);
         again.data.incarnation = later;
         assert!(state.event(&again));
-        assert_eq!(state.serves("blog"), Serves::Version(version_of(&"ab".repeat(32), later)));
+        assert_eq!(state.serves("blog"), ServedVersion::Version(version_of(&"ab".repeat(32), later)));
     }
 
     #[test]

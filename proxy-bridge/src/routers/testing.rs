@@ -22,8 +22,8 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{RouterAddress, Routers, Settings};
-use switchyard_contract::admin::{Projects, State, Status, VersionName};
+use super::{RouterAddress, Routers, RoutersSettings};
+use switchyard_contract::admin::{ProjectState, Projects, Status, VersionName};
 use switchyard_contract::event::{Event, EventData, EventType, Timings};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::route::Claim;
@@ -62,7 +62,7 @@ pub(crate) fn digest(digit: char) -> String {
 
 pub(crate) struct FakeRouter {
     pub(crate) address: RouterAddress,
-    shared: Arc<Shared>,
+    shared: Arc<FakeShared>,
     admin: Listener,
     public: Listener,
     /// What was asked at the admin listener, other than by following: method and path, headers, body.
@@ -75,12 +75,12 @@ struct Listener {
     serving: Option<JoinSet<()>>,
 }
 
-struct Shared {
-    told: Mutex<Told>,
+struct FakeShared {
+    told: Mutex<FakeState>,
     calls: mpsc::UnboundedSender<(String, HeaderMap, Bytes)>,
 }
 
-struct Told {
+struct FakeState {
     id: String,
     ready: bool,
     sequence: u64,
@@ -103,7 +103,7 @@ impl FakeRouter {
     pub(crate) async fn start(id: &str) -> Self {
         let (calls_in, calls) = mpsc::unbounded_channel();
         let name = id.to_owned();
-        let told = Told {
+        let told = FakeState {
             id: id.to_owned(),
             ready: true,
             sequence: 0,
@@ -121,7 +121,7 @@ impl FakeRouter {
                 async move { Ok(answer(200, name)) }
             }),
         };
-        let shared = Arc::new(Shared { told: Mutex::new(told), calls: calls_in });
+        let shared = Arc::new(FakeShared { told: Mutex::new(told), calls: calls_in });
         let mut admin = Listener::bind();
         let mut public = Listener::bind();
         let url = |listener: &Listener| format!("http://{}", listener.address).parse().unwrap();
@@ -171,7 +171,7 @@ impl FakeRouter {
             VersionName { digest: digest(digit), version: format!("{project}@{}", &digest(digit)[..12]) };
         let event = told.event(EventType::ReloadLive, project, Some(&version));
         let status = told.status(project);
-        (status.state, status.live) = (State::Live, Some(version));
+        (status.state, status.live) = (ProjectState::Live, Some(version));
         event
     }
 
@@ -241,19 +241,19 @@ impl FakeRouter {
         self.public.serve(self.shared.public()).await;
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn told(&self) -> MutexGuard<'_, FakeState> {
         self.shared.told.lock().unwrap()
     }
 }
 
-impl Told {
+impl FakeState {
     /// To change it.
     fn status(&mut self, project: &str) -> &mut Status {
         self.revision += 1;
         self.changed.insert(project.to_owned(), self.revision);
         self.projects.entry(project.to_owned()).or_insert_with(|| Status {
             name: project.to_owned(),
-            state: State::Building,
+            state: ProjectState::Building,
             on_disk: None,
             live: None,
             last_good: None,
@@ -267,10 +267,10 @@ impl Told {
             routes: Vec::new(),
             claims: Vec::new(),
             conflicts: Vec::new(),
-            held: None,
+            held_by: None,
             sequence: 0,
             grants: None,
-            deaths: Vec::new(),
+            crashes: Vec::new(),
             entry: None,
             crons: Vec::new(),
             incarnation: Incarnation::FIRST,
@@ -309,7 +309,7 @@ impl Told {
     }
 }
 
-impl Shared {
+impl FakeShared {
     fn public(self: &Arc<Self>) -> Handler {
         let shared = self.clone();
         Arc::new(move |request| {
@@ -381,7 +381,7 @@ fn call(method: &Method, uri: &http::Uri) -> String {
     format!("{method} {what}")
 }
 
-impl Told {
+impl FakeState {
     fn answer(&self, query: &str) -> Projects {
         let query: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
         let since = query.get("since").filter(|_| query.get("router") == Some(&self.id.as_str()));
@@ -456,7 +456,7 @@ async fn connection(stream: TcpStream, handler: Handler) {
 /// Starts to follow these routers.
 pub(crate) fn following(fakes: &[&FakeRouter]) -> Routers {
     let fixed = fakes.iter().map(|fake| fake.address.clone()).collect();
-    Routers::start(Settings { fixed, ..Settings::default() }).unwrap().0
+    Routers::start(RoutersSettings { fixed, ..RoutersSettings::default() }).unwrap().0
 }
 
 /// Waits until it is so.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::testing::{FakeRouter, LONG, all_ready, digest, following, until};
 use super::*;
 use futures_util::StreamExt as _;
-use switchyard_contract::admin::{Hold, Outcome};
+use switchyard_contract::admin::{Hold, ReloadOutcome};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::sse::SseEvent;
 
@@ -206,12 +206,12 @@ async fn a_posted_event_counts_once_and_only_from_a_router_that_is_known() {
     let routers = following(&[&fake]);
     all_ready(&routers).await;
     let event = fake.put("blog", 'a');
-    assert_eq!(routers.take(&posted("evt_1", event.clone())), Taken::Applied);
+    assert_eq!(routers.take(&posted("evt_1", event.clone())), EventReceipt::Applied);
     assert_eq!(serves(&routers, 0, "blog"), Some('a'));
-    assert_eq!(routers.take(&posted("evt_1", event.clone())), Taken::Duplicate);
+    assert_eq!(routers.take(&posted("evt_1", event.clone())), EventReceipt::Duplicate);
     let mut foreign = event;
     foreign.data.router = "r9".into();
-    assert_eq!(routers.take(&posted("evt_2", foreign)), Taken::UnknownRouter);
+    assert_eq!(routers.take(&posted("evt_2", foreign)), EventReceipt::UnknownRouter);
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_posted_event_that_comes_late_changes_nothing() {
     all_ready(&routers).await;
     let (late, _) = (fake.live("blog", 'a'), fake.live("blog", 'b'));
     until(&routers, |routers| serves(routers, 0, "blog") == Some('b')).await;
-    assert_eq!(routers.take(&posted("evt_1", late)), Taken::Applied);
+    assert_eq!(routers.take(&posted("evt_1", late)), EventReceipt::Applied);
     assert_eq!(serves(&routers, 0, "blog"), Some('b'));
 }
 
@@ -250,10 +250,10 @@ async fn a_router_is_behind_until_it_tells_of_another_version_also_over_a_restar
 async fn a_bridge_that_is_started_again_knows_which_routers_are_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (late, other) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
-    let settings = || Settings {
+    let settings = || RoutersSettings {
         fixed: vec![late.address.clone(), other.address.clone()],
         behind: Some(dir.path().join("behind")),
-        ..Settings::default()
+        ..RoutersSettings::default()
     };
     late.put("blog", 'a');
     other.put("blog", 'b');
@@ -331,10 +331,10 @@ async fn skew_is_what_routers_serve_differently() {
 #[tokio::test]
 async fn a_call_carries_the_token_and_brings_the_answer() {
     let mut fake = FakeRouter::start("r1").await;
-    let settings = Settings {
+    let settings = RoutersSettings {
         fixed: vec![fake.address.clone()],
         admin_token: Some("secret".into()),
-        ..Settings::default()
+        ..RoutersSettings::default()
     };
     let (routers, _task) = Routers::start(settings).unwrap();
     let router = routers.all()[0].clone();
@@ -347,7 +347,7 @@ async fn a_call_carries_the_token_and_brings_the_answer() {
     let reports = json!({"projects": [{"project": "blog", "outcome": "built", "digest": digest('a'),
         "version": "blog@aaaaaaaaaaaa", "error": null, "timings_ms": {}}]});
     fake.script("POST /_deploys/d1/build", 200, &reports.to_string());
-    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, Outcome::Built);
+    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, ReloadOutcome::Built);
     fake.script("DELETE /_deploys/d1", 204, "");
     router.release("d1").await.unwrap();
 }
@@ -394,9 +394,9 @@ async fn routers_come_and_go_with_the_addresses_of_their_name() {
     let fake = FakeRouter::start("r1").await;
     let (public, admin) = (fake.address.target().1, fake.address.admin().port().unwrap());
     // The fake listens at one of the name's addresses only; the other, if there is one, is just not ready.
-    let settings = Settings {
+    let settings = RoutersSettings {
         dns: Some(Dns { name: "localhost".into(), public_port: public, admin_port: admin }),
-        ..Settings::default()
+        ..RoutersSettings::default()
     };
     let (routers, _task) = Routers::start(settings).unwrap();
     assert!(routers.all().is_empty());
@@ -412,7 +412,7 @@ async fn a_router_that_stays_is_kept_when_others_come_and_go() {
     let routers = following(&[]);
     let dns = Dns { name: "routers".into(), public_port: 1, admin_port: 1 };
     let fixed = vec![one.address.clone(), two.address.clone(), one.address.clone()];
-    let mut owner = Owner::new(routers.shared.clone(), fixed, Some(dns));
+    let mut owner = Supervisor::new(routers.shared.clone(), fixed, Some(dns));
     let names =
         |routers: &Routers| routers.all().iter().map(|router| router.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&routers), [one.name(), two.name()]);
@@ -428,7 +428,7 @@ async fn a_router_that_stays_is_kept_when_others_come_and_go() {
 #[tokio::test]
 async fn the_task_ends_with_the_last_of_the_routers() {
     let fake = FakeRouter::start("r1").await;
-    let settings = || Settings { fixed: vec![fake.address.clone()], ..Settings::default() };
+    let settings = || RoutersSettings { fixed: vec![fake.address.clone()], ..RoutersSettings::default() };
     let (routers, task) = Routers::start(settings()).unwrap();
     drop(routers);
     tokio::time::timeout(LONG, task).await.expect("it ends").unwrap();
@@ -439,7 +439,7 @@ async fn the_task_ends_with_the_last_of_the_routers() {
 
 #[tokio::test]
 async fn a_token_that_no_header_can_carry_is_refused() {
-    let settings = Settings { admin_token: Some("a\nb".into()), ..Settings::default() };
+    let settings = RoutersSettings { admin_token: Some("a\nb".into()), ..RoutersSettings::default() };
     let error = Routers::start(settings).unwrap_err();
     assert!(format!("{error:#}").contains("the admin token has characters"));
 }

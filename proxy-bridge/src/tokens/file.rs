@@ -12,7 +12,7 @@ const KEYS: [&str; 5] = ["name", "token", "sha256", "projects", "actions"];
 
 /// One `[[token]]`, as it was written.
 #[derive(Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct TokenEntry {
     pub(super) name: String,
     pub(super) token: Option<String>,
     pub(super) sha256: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 ///
 /// # Errors
 /// All that is wrong with it, each with its line and column.
-pub(super) fn entries(text: &str) -> Result<Vec<Entry>, Vec<String>> {
+pub(super) fn entries(text: &str) -> Result<Vec<TokenEntry>, Vec<String>> {
     let mut reader = Reader { text, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -45,7 +45,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, document: &DeTable<'_>) -> Vec<Entry> {
+    fn document(&mut self, document: &DeTable<'_>) -> Vec<TokenEntry> {
         let mut entries = Vec::new();
         for (key, value) in document.iter() {
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -59,8 +59,8 @@ impl Reader<'_> {
         entries
     }
 
-    fn entry(&mut self, token: &Spanned<DeValue<'_>>) -> Entry {
-        let mut entry = Entry::default();
+    fn entry(&mut self, token: &Spanned<DeValue<'_>>) -> TokenEntry {
+        let mut entry = TokenEntry::default();
         let Some(table) = token.get_ref().as_table() else {
             self.problem(token.span(), "token must be a table: [[token]]");
             return entry;

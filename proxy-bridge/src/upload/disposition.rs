@@ -11,7 +11,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::Refused;
+use super::UploadError;
 
 /// What a part says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,11 +26,11 @@ impl Disposition {
     ///
     /// # Errors
     /// It is not well formed, or holds a name that could be read as another one than was meant.
-    pub(super) fn parse(header: &[u8]) -> Result<Self, Refused> {
+    pub(super) fn parse(header: &[u8]) -> Result<Self, UploadError> {
         Self::read(header).map_err(|refused| refused.part(&String::from_utf8_lossy(header)))
     }
 
-    fn read(header: &[u8]) -> Result<Self, Refused> {
+    fn read(header: &[u8]) -> Result<Self, UploadError> {
         let text = std::str::from_utf8(header)
             .map_err(|_| bad("the content-disposition of a part is not UTF-8: send names in UTF-8"))?;
         let malformed = || bad(format!("the content-disposition {text:?} of a part is not well formed"));
@@ -90,7 +90,7 @@ fn unquoted(quoted: &str) -> Option<(String, &str)> {
     None
 }
 
-fn plain_value(plain: &str) -> Result<String, Refused> {
+fn plain_value(plain: &str) -> Result<String, UploadError> {
     if is_encoded_word(plain) {
         return Err(bad(format!("the filename {plain:?} is a MIME word: send it in UTF-8, or in filename*")));
     }
@@ -108,7 +108,7 @@ fn plain_value(plain: &str) -> Result<String, Refused> {
 }
 
 /// RFC 8187, of which UTF-8 is what anybody has to read.
-fn extended_value(extended: &str) -> Result<String, Refused> {
+fn extended_value(extended: &str) -> Result<String, UploadError> {
     let mut parts = extended.splitn(3, '\'');
     let (charset, text) = (parts.next().unwrap_or_default(), parts.nth(1));
     let text = text.filter(|_| charset.eq_ignore_ascii_case("utf-8"));
@@ -129,8 +129,8 @@ fn is_encoded_word(text: &str) -> bool {
     })
 }
 
-fn bad(detail: impl Into<String>) -> Refused {
-    Refused::bad("filename", detail)
+fn bad(detail: impl Into<String>) -> UploadError {
+    UploadError::bad("filename", detail)
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use super::disposition::Disposition;
 use super::sink::Sink;
-use super::{CHUNKS, Limits, Refused, joined};
+use super::{CHUNKS, UploadError, joined};
+use crate::upload_limits::UploadLimits;
 
 /// A commit message's first line, not a file.
 const MAX_MESSAGE: usize = 1024;
@@ -28,12 +29,12 @@ const MAX_CHUNK: u64 = 512 * 1024;
 ///
 /// # Errors
 /// 415 for anything that is not multipart/form-data, 413 for a body that says it is too large.
-pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, Refused> {
+pub(super) fn boundary(headers: &HeaderMap, limits: &UploadLimits) -> Result<String, UploadError> {
     let how = "send multipart/form-data, as curl -F 'file=@main.ts;filename=main.ts' does";
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(kind).map_err(|error| match error {
-        multer::Error::NoBoundary => Refused::bad("content-type", format!("it names no boundary: {how}")),
-        _ => Refused::unsupported(how),
+        multer::Error::NoBoundary => UploadError::bad("content-type", format!("it names no boundary: {how}")),
+        _ => UploadError::unsupported(how),
     })?;
     if boundary.is_empty() || boundary.len() > limits.boundary {
         let detail = format!(
@@ -41,7 +42,7 @@ pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, R
             boundary.len(),
             limits.boundary
         );
-        return Err(Refused::bad("boundary", detail));
+        return Err(UploadError::bad("boundary", detail));
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits.body) {
@@ -50,12 +51,12 @@ pub(super) fn boundary(headers: &HeaderMap, limits: &Limits) -> Result<String, R
     Ok(boundary)
 }
 
-fn too_large(limits: &Limits) -> Refused {
-    Refused::too_large("max-upload", limits.body, "the upload has bytes")
+fn too_large(limits: &UploadLimits) -> UploadError {
+    UploadError::too_large("max-upload", limits.body, "the upload has bytes")
 }
 
 /// What the thread that writes is told.
-enum Step {
+enum WriteStep {
     Open(String),
     Data(Bytes),
     Close,
@@ -66,8 +67,8 @@ pub(super) async fn receive<S, E>(
     body: S,
     boundary: String,
     mut sink: Sink,
-    limits: &Limits,
-) -> Result<(Sink, Option<String>), Refused>
+    limits: &UploadLimits,
+) -> Result<(Sink, Option<String>), UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -76,9 +77,9 @@ where
     let writing = spawn_blocking(move || {
         while let Some(step) = received.blocking_recv() {
             match step {
-                Step::Open(path) => sink.open(&path)?,
-                Step::Data(data) => sink.write(&data)?,
-                Step::Close => sink.close(),
+                WriteStep::Open(path) => sink.open(&path)?,
+                WriteStep::Data(data) => sink.write(&data)?,
+                WriteStep::Close => sink.close(),
             }
         }
         Ok(sink)
@@ -89,15 +90,15 @@ where
         multer::Constraints::new().size_limit(multer::SizeLimit::new().whole_stream(limits.body));
     let multipart = Multipart::with_constraints(paced, boundary, constraints);
     let parts = timeout(limits.time, read_parts(multipart, &steps, &handed_out, limits)).await;
-    let parts = parts.unwrap_or_else(|_| Err(Some(Refused::slow(limits))));
+    let parts = parts.unwrap_or_else(|_| Err(Some(UploadError::slow(limits))));
     // The thread comes to its end, which is waited for, so that nobody writes once this is over.
     drop(steps);
     let written = joined(writing.await)?;
     match parts {
         // The writer stopped listening because of its own error.
-        Err(None) => {
-            Err(written.err().unwrap_or_else(|| Refused::bad("body", "the upload broke off: send it again")))
-        }
+        Err(None) => Err(written
+            .err()
+            .unwrap_or_else(|| UploadError::bad("body", "the upload broke off: send it again"))),
         Err(Some(refused)) => Err(written.err().unwrap_or(refused)),
         Ok(message) => Ok((written?, message)),
     }
@@ -106,10 +107,10 @@ where
 /// `Err(None)` when the writer is gone.
 async fn read_parts(
     mut multipart: Multipart<'_>,
-    steps: &mpsc::Sender<Step>,
+    steps: &mpsc::Sender<WriteStep>,
     handed_out: &AtomicU64,
-    limits: &Limits,
-) -> Result<Option<String>, Option<Refused>> {
+    limits: &UploadLimits,
+) -> Result<Option<String>, Option<UploadError>> {
     let mut message = None;
     loop {
         let before = handed_out.load(Ordering::Relaxed);
@@ -144,7 +145,7 @@ async fn read_parts(
                 let detail = format!(
                     "the part {name:?} has no filename: give it its path in the project (curl -F 'file=@a.ts;filename=src/a.ts')"
                 );
-                return Err(Some(Refused::bad("filename", detail).part(&name)));
+                return Err(Some(UploadError::bad("filename", detail).part(&name)));
             }
         }
     }
@@ -152,13 +153,13 @@ async fn read_parts(
 
 /// Refuses parts whose content is not sent as it is, as mail programs do and RFC 7578 (4.7) forbids: the
 /// base64 would be stored as the file.
-fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_encoding(headers: &HeaderMap) -> Result<(), UploadError> {
     const HEADER: &str = "content-transfer-encoding";
     for encoding in headers.get_all(HEADER) {
         let encoding = String::from_utf8_lossy(encoding.as_bytes());
         if !["binary", "8bit", "7bit"].iter().any(|plain| encoding.trim().eq_ignore_ascii_case(plain)) {
             let detail = format!("a part has the {HEADER} {encoding:?}: send files as they are (binary)");
-            return Err(Refused::bad(HEADER, detail));
+            return Err(UploadError::bad(HEADER, detail));
         }
     }
     Ok(())
@@ -167,37 +168,37 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
 async fn file(
     mut field: Field<'_>,
     path: String,
-    steps: &mpsc::Sender<Step>,
-    limits: &Limits,
-) -> Result<(), Option<Refused>> {
-    steps.send(Step::Open(path.clone())).await.map_err(|_| None)?;
+    steps: &mpsc::Sender<WriteStep>,
+    limits: &UploadLimits,
+) -> Result<(), Option<UploadError>> {
+    steps.send(WriteStep::Open(path.clone())).await.map_err(|_| None)?;
     loop {
         match field.chunk().await {
-            Ok(Some(chunk)) => steps.send(Step::Data(chunk)).await.map_err(|_| None)?,
-            Ok(None) => return steps.send(Step::Close).await.map_err(|_| None),
+            Ok(Some(chunk)) => steps.send(WriteStep::Data(chunk)).await.map_err(|_| None)?,
+            Ok(None) => return steps.send(WriteStep::Close).await.map_err(|_| None),
             Err(error) => return Err(Some(refuse(&error, limits).part(&path))),
         }
     }
 }
 
-async fn text(mut field: Field<'_>, limits: &Limits) -> Result<String, Option<Refused>> {
+async fn text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, Option<UploadError>> {
     let mut text = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|error| Some(refuse(&error, limits)))? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_MESSAGE {
             let detail = format!("the message has more than {MAX_MESSAGE} bytes: shorten it");
-            return Err(Some(Refused::bad("message", detail).part("message")));
+            return Err(Some(UploadError::bad("message", detail).part("message")));
         }
     }
-    let wrong = |_| Some(Refused::bad("message", "the message is not UTF-8").part("message"));
+    let wrong = |_| Some(UploadError::bad("message", "the message is not UTF-8").part("message"));
     String::from_utf8(text).map_err(wrong)
 }
 
-fn headers_too_large(limits: &Limits) -> Refused {
-    Refused::too_large("max-part-headers", limits.part_headers, "the headers of a part have bytes")
+fn headers_too_large(limits: &UploadLimits) -> UploadError {
+    UploadError::too_large("max-part-headers", limits.part_headers, "the headers of a part have bytes")
 }
 
-fn refuse(error: &multer::Error, limits: &Limits) -> Refused {
+fn refuse(error: &multer::Error, limits: &UploadLimits) -> UploadError {
     use multer::Error;
     match error {
         Error::StreamSizeExceeded { .. } => too_large(limits),
@@ -205,9 +206,9 @@ fn refuse(error: &multer::Error, limits: &Limits) -> Refused {
         | Error::IncompleteStream
         | Error::IncompleteHeaders
         | Error::IncompleteFieldData { .. } => {
-            Refused::bad("body", "the upload broke off before its end: send it again")
+            UploadError::bad("body", "the upload broke off before its end: send it again")
         }
-        other => Refused::bad("body", format!("the upload is not well formed: {other}")),
+        other => UploadError::bad("body", format!("the upload is not well formed: {other}")),
     }
 }
 

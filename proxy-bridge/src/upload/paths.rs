@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Limits, Refused};
+use super::UploadError;
+use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::check_path;
 
 /// Longer ones are cut off by tools; Linux allows 4,096 with the volume's own path before it.
@@ -18,8 +19,8 @@ const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 ///
 /// # Errors
 /// The path is not safe; the error says which part of it.
-pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refused> {
-    let bad = |detail: String| Refused::bad("filename", detail).part(given);
+pub(super) fn clean<'p>(given: &'p str, limits: &UploadLimits) -> Result<&'p str, UploadError> {
+    let bad = |detail: String| UploadError::bad("filename", detail).part(given);
     let mut path = given;
     while let Some(rest) = path.strip_prefix("./") {
         path = rest;
@@ -43,8 +44,8 @@ pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refu
     }
     for name in path.split('/') {
         check_name(name, limits).map_err(|what| match what {
-            Wrong::Name(what) => bad(format!("{path:?}: {what}")),
-            Wrong::Long => {
+            NameError::Name(what) => bad(format!("{path:?}: {what}")),
+            NameError::Long => {
                 bad(format!("a name has more than {} bytes (--max-name): shorten it", limits.name))
             }
         })?;
@@ -52,20 +53,20 @@ pub(super) fn clean<'p>(given: &'p str, limits: &Limits) -> Result<&'p str, Refu
     Ok(path)
 }
 
-enum Wrong {
+enum NameError {
     Name(String),
     Long,
 }
 
-fn check_name(name: &str, limits: &Limits) -> Result<(), Wrong> {
-    let wrong = |what: String| Err(Wrong::Name(what));
+fn check_name(name: &str, limits: &UploadLimits) -> Result<(), NameError> {
+    let wrong = |what: String| Err(NameError::Name(what));
     match name {
         "" => return wrong("a folder has no name: write one / between folders".into()),
         "." | ".." => return wrong(format!("{name:?} is no name: a path may not leave the project")),
         _ => {}
     }
     if name.len() > limits.name {
-        return Err(Wrong::Long);
+        return Err(NameError::Long);
     }
     if name.ends_with(['.', ' ']) {
         return wrong(format!("{name:?} ends with a dot or a blank, which Windows drops: rename it"));
@@ -116,7 +117,7 @@ impl Names {
     ///
     /// # Errors
     /// It is there already, or another name is the same on some systems.
-    pub(super) fn add(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+    pub(super) fn add(&mut self, path: &str, is_folder: bool) -> Result<(), UploadError> {
         let slashes = path.match_indices('/').map(|(at, _)| &path[..at]);
         for folder in slashes {
             self.add_one(folder, true).map_err(|refused| refused.part(path))?;
@@ -124,7 +125,7 @@ impl Names {
         self.add_one(path, is_folder).map_err(|refused| refused.part(path))
     }
 
-    fn add_one(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+    fn add_one(&mut self, path: &str, is_folder: bool) -> Result<(), UploadError> {
         let Some((other, was_folder)) = self.known.get(&fold(path)) else {
             self.known.insert(fold(path), (path.to_owned(), is_folder));
             return Ok(());
@@ -133,12 +134,17 @@ impl Names {
             let detail = format!(
                 "{path:?} and {other:?} are the same name where case or Unicode form does not count: rename one of them"
             );
-            return Err(Refused::bad("filename", detail));
+            return Err(UploadError::bad("filename", detail));
         }
         match (is_folder, was_folder) {
             (true, true) => Ok(()),
-            (false, false) => Err(Refused::bad("filename", format!("{path:?} comes twice: send it once"))),
-            _ => Err(Refused::bad("filename", format!("{path:?} is a file and a folder: send one of them"))),
+            (false, false) => {
+                Err(UploadError::bad("filename", format!("{path:?} comes twice: send it once")))
+            }
+            _ => Err(UploadError::bad(
+                "filename",
+                format!("{path:?} is a file and a folder: send one of them"),
+            )),
         }
     }
 }

@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::sink::Sink;
-use super::{CHUNKS, Limits, Refused, joined};
+use super::{CHUNKS, UploadError, joined};
+use crate::upload_limits::UploadLimits;
 use switchyard_edge::gate::{ARCHIVES, media_type};
 
 /// The bytes that archives begin with, and the ending of their names. A tar has its mark further behind.
@@ -35,8 +36,8 @@ pub(super) async fn receive<S, E>(
     headers: &HeaderMap,
     mut body: S,
     mut sink: Sink,
-    limits: &Limits,
-) -> Result<Sink, Refused>
+    limits: &UploadLimits,
+) -> Result<Sink, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
 {
@@ -59,20 +60,24 @@ where
     // The thread comes to its end, which is waited for, so that nobody writes once this is over.
     drop(chunks);
     let written = joined(writing.await)?;
-    sent.unwrap_or_else(|_| Err(Refused::slow(limits)))?;
+    sent.unwrap_or_else(|_| Err(UploadError::slow(limits)))?;
     written
 }
 
 /// Returns early when the writer has stopped: its own error says why.
-async fn send<S, E>(body: &mut S, chunks: &mpsc::Sender<Bytes>, limits: &Limits) -> Result<(), Refused>
+async fn send<S, E>(
+    body: &mut S,
+    chunks: &mpsc::Sender<Bytes>,
+    limits: &UploadLimits,
+) -> Result<(), UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
     let (mut first, mut total) = (BytesMut::new(), 0);
     let mut has_begun = false;
     while let Some(chunk) = body.next().await {
-        let chunk =
-            chunk.map_err(|_| Refused::bad("body", "the upload broke off before its end: send it again"))?;
+        let chunk = chunk
+            .map_err(|_| UploadError::bad("body", "the upload broke off before its end: send it again"))?;
         total += chunk.len() as u64;
         if total > limits.body {
             return Err(too_large(limits));
@@ -91,7 +96,7 @@ where
             return Ok(());
         }
     }
-    if has_begun { Ok(()) } else { Err(Refused::bad("body", "the body is no archive: it is empty")) }
+    if has_begun { Ok(()) } else { Err(UploadError::bad("body", "the body is no archive: it is empty")) }
 }
 
 fn ending(first: &[u8]) -> &'static str {
@@ -99,6 +104,6 @@ fn ending(first: &[u8]) -> &'static str {
     known.map_or(".tar", |(_, ending)| ending)
 }
 
-fn too_large(limits: &Limits) -> Refused {
-    Refused::too_large("max-upload", limits.body, "the upload has bytes")
+fn too_large(limits: &UploadLimits) -> UploadError {
+    UploadError::too_large("max-upload", limits.body, "the upload has bytes")
 }

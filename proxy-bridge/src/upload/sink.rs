@@ -7,39 +7,41 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use self::links::{Links, Projects};
+use self::links::{Links, ProjectFolders};
 use super::paths::{Names, clean};
-use super::{Limits, Refused, Shape, Tree};
+use super::{UploadError, UploadShape};
+use crate::tree::Tree;
+use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::{Digest, is_counted};
 use switchyard_contract::project::ProjectName;
 
 mod links;
 
-pub(super) use self::links::Target;
+pub(super) use self::links::LinkTarget;
 
 /// The files of an upload, in the folders that it named.
 #[derive(Debug)]
 pub(super) struct Sink {
     dir: PathBuf,
-    limits: Limits,
+    limits: UploadLimits,
     names: Names,
     /// What is stored, by path.
-    files: BTreeMap<String, Stored>,
+    files: BTreeMap<String, StoredFile>,
     links: Links,
     left_out: u64,
     bytes: u64,
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stored {
+struct StoredFile {
     bytes: u64,
     /// `None` when it does not count in the digest.
     hash: Option<[u8; 32]>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     path: String,
     /// `None` for a file that is left out.
     file: Option<File>,
@@ -50,14 +52,14 @@ struct Open {
 impl Sink {
     /// # Errors
     /// The folder cannot be made.
-    pub(super) fn new(dir: PathBuf, limits: &Limits) -> Result<Self, Refused> {
-        fs::create_dir(&dir).map_err(|error| Refused::volume("make the staging folder", error))?;
+    pub(super) fn new(dir: PathBuf, limits: &UploadLimits) -> Result<Self, UploadError> {
+        fs::create_dir(&dir).map_err(|error| UploadError::volume("make the staging folder", error))?;
         let (names, files, links) = Default::default();
         Ok(Self { dir, limits: *limits, names, files, links, left_out: 0, bytes: 0, open: None })
     }
 
     /// Begins a file. The one before it must be closed.
-    pub(super) fn open(&mut self, given: &str) -> Result<(), Refused> {
+    pub(super) fn open(&mut self, given: &str) -> Result<(), UploadError> {
         let path = clean(given, &self.limits)?;
         self.add(path, false)?;
         let file = if is_stored(path) {
@@ -65,14 +67,14 @@ impl Sink {
         } else {
             None
         };
-        self.open = Some(Open { path: path.to_owned(), file, hash: Sha256::new(), bytes: 0 });
+        self.open = Some(OpenFile { path: path.to_owned(), file, hash: Sha256::new(), bytes: 0 });
         Ok(())
     }
 
-    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), Refused> {
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), UploadError> {
         self.bytes += data.len() as u64;
         if self.bytes > self.limits.size {
-            return Err(Refused::too_large("max-size", self.limits.size, "the files have bytes"));
+            return Err(UploadError::too_large("max-size", self.limits.size, "the files have bytes"));
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         open.bytes += data.len() as u64;
@@ -90,11 +92,11 @@ impl Sink {
             return;
         }
         let hash = is_counted(&open.path).then(|| open.hash.finalize().into());
-        self.files.insert(open.path, Stored { bytes: open.bytes, hash });
+        self.files.insert(open.path, StoredFile { bytes: open.bytes, hash });
     }
 
     /// A folder that an archive names, with files or without.
-    pub(super) fn folder(&mut self, given: &str) -> Result<(), Refused> {
+    pub(super) fn folder(&mut self, given: &str) -> Result<(), UploadError> {
         if matches!(given, "." | "./") {
             return Ok(());
         }
@@ -109,40 +111,40 @@ impl Sink {
         (paths.next().is_none() && self.left_out == 0).then(|| self.dir.join(path))
     }
 
-    pub(super) fn discard(self) -> Result<(), Refused> {
-        fs::remove_dir_all(&self.dir).map_err(|error| Refused::volume("remove the archive", error))
+    pub(super) fn discard(self) -> Result<(), UploadError> {
+        fs::remove_dir_all(&self.dir).map_err(|error| UploadError::volume("remove the archive", error))
     }
 
     /// Puts each project's tree in its place below `into`. Also tells how many files were left out.
-    pub(super) fn place(mut self, shape: &Shape, into: &Path) -> Result<(Vec<Tree>, u64), Refused> {
+    pub(super) fn place(mut self, shape: &UploadShape, into: &Path) -> Result<(Vec<Tree>, u64), UploadError> {
         let wrapper = self.wrapper(shape);
-        self.follow_links(&Projects { wrapper: wrapper.as_deref().unwrap_or(""), shape })?;
+        self.follow_links(&ProjectFolders { wrapper: wrapper.as_deref().unwrap_or(""), shape })?;
         let left_out = self.left_out;
         let trees = match shape {
-            Shape::One(project) => {
+            UploadShape::One(project) => {
                 vec![self.tree(project.clone(), wrapper.as_deref().unwrap_or(""), into)?]
             }
-            Shape::Many => self.projects(wrapper.as_deref().unwrap_or(""), into)?,
+            UploadShape::Many => self.projects(wrapper.as_deref().unwrap_or(""), into)?,
         };
         fs::remove_dir_all(&self.dir)
             .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-            .map_err(|error| Refused::volume("clear the staging folder", error))?;
+            .map_err(|error| UploadError::volume("clear the staging folder", error))?;
         Ok((trees, left_out))
     }
 
     /// Puts the tree as it is in the place of `project`.
-    pub(super) fn place_whole(mut self, project: &ProjectName, into: &Path) -> Result<Tree, Refused> {
-        self.follow_links(&Projects { wrapper: "", shape: &Shape::One(project.clone()) })?;
+    pub(super) fn place_whole(mut self, project: &ProjectName, into: &Path) -> Result<Tree, UploadError> {
+        self.follow_links(&ProjectFolders { wrapper: "", shape: &UploadShape::One(project.clone()) })?;
         self.tree(project.clone(), "", into)
     }
 
     /// The folder (with `/` behind) that all files are in, and that is not part of the project: a browser names
     /// the folder that was chosen, an archive the one that was packed. An entry is found at a project's top, so no
     /// project has all its files in one folder.
-    fn wrapper(&self, shape: &Shape) -> Option<String> {
+    fn wrapper(&self, shape: &UploadShape) -> Option<String> {
         let depth = match shape {
-            Shape::One(_) => 1,
-            Shape::Many => 2,
+            UploadShape::One(_) => 1,
+            UploadShape::Many => 2,
         };
         let (top, _) = self.files.keys().next()?.split_once('/')?;
         let prefix = format!("{top}/");
@@ -152,16 +154,16 @@ impl Sink {
         (top != "node_modules" && is_all).then_some(prefix)
     }
 
-    fn projects(&self, wrapper: &str, into: &Path) -> Result<Vec<Tree>, Refused> {
+    fn projects(&self, wrapper: &str, into: &Path) -> Result<Vec<Tree>, UploadError> {
         let mut names = BTreeSet::new();
         for path in self.files.keys() {
             let Some((top, _)) = path[wrapper.len()..].split_once('/') else {
                 let detail =
                     format!("{path:?} is in no project's folder: put each project in a folder of its own");
-                return Err(Refused::bad("filename", detail).part(path));
+                return Err(UploadError::bad("filename", detail).part(path));
             };
             let name = ProjectName::parse(top)
-                .map_err(|error| Refused::bad("filename", error.to_string()).part(path))?;
+                .map_err(|error| UploadError::bad("filename", error.to_string()).part(path))?;
             names.insert(name);
         }
         if names.is_empty() {
@@ -170,7 +172,7 @@ impl Sink {
         names.into_iter().map(|name| self.tree(name.clone(), &format!("{wrapper}{name}/"), into)).collect()
     }
 
-    fn tree(&self, project: ProjectName, prefix: &str, into: &Path) -> Result<Tree, Refused> {
+    fn tree(&self, project: ProjectName, prefix: &str, into: &Path) -> Result<Tree, UploadError> {
         let within =
             || self.files.iter().filter_map(|(path, stored)| Some((path.strip_prefix(prefix)?, stored)));
         let counted: Vec<_> = within().filter_map(|(path, stored)| Some((path, stored.hash?))).collect();
@@ -186,11 +188,11 @@ impl Sink {
         let bytes = within().map(|(_, stored)| stored.bytes).sum();
         let dir = into.join(project.as_str());
         let placed = fs::rename(self.dir.join(prefix), &dir);
-        placed.map_err(|error| Refused::volume("put the files in their folder", error))?;
+        placed.map_err(|error| UploadError::volume("put the files in their folder", error))?;
         Ok(Tree { project, dir, digest: Digest::of_files(counted), files, bytes, carries_packages: true })
     }
 
-    fn add(&mut self, path: &str, is_folder: bool) -> Result<(), Refused> {
+    fn add(&mut self, path: &str, is_folder: bool) -> Result<(), UploadError> {
         // One folder more than is allowed: it may be the one that is no part of the project.
         if path.matches('/').count() > self.limits.depth + 2 {
             return Err(self.too_deep(path));
@@ -199,14 +201,14 @@ impl Sink {
         if self.names.len() > self.limits.files { Err(self.too_many()) } else { Ok(()) }
     }
 
-    fn too_many(&self) -> Refused {
-        Refused::too_large("max-files", self.limits.files, "the upload has files and folders")
+    fn too_many(&self) -> UploadError {
+        UploadError::too_large("max-files", self.limits.files, "the upload has files and folders")
     }
 
-    fn too_deep(&self, path: &str) -> Refused {
+    fn too_deep(&self, path: &str) -> UploadError {
         let detail =
             format!("a file is in more than {} folders (--max-depth): move it up", self.limits.depth);
-        Refused::bad("filename", detail).part(path)
+        UploadError::bad("filename", detail).part(path)
     }
 
     fn create(&self, path: &str) -> io::Result<File> {
@@ -227,12 +229,12 @@ fn is_stored(path: &str) -> bool {
     is_counted(path) || (names.clone().any(|name| name == "node_modules") && names.all(|name| name != ".git"))
 }
 
-fn refuse(error: io::Error, path: &str) -> Refused {
-    Refused::volume("write the upload", error).part(path)
+fn refuse(error: io::Error, path: &str) -> UploadError {
+    UploadError::volume("write the upload", error).part(path)
 }
 
-fn nothing() -> Refused {
-    Refused::bad(
+fn nothing() -> UploadError {
+    UploadError::bad(
         "filename",
         "the upload has no file that counts: send the project's files, each as a part with a filename",
     )

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use super::Refused;
+use super::UploadError;
 use super::archive::{copy, damaged, special_bits};
-use super::sink::{Sink, Target};
+use super::sink::{LinkTarget, Sink};
 
 /// A long name, or what else an extension says of one entry.
 const MAX_EXTENSION: u64 = 64 * 1024;
@@ -17,9 +17,9 @@ const BLOCK: u64 = 512;
 
 /// # Errors
 /// It is damaged, or something in it is refused.
-pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), Refused> {
-    let mut archive = Archive::new(Ending { reader, zeros: 0 });
-    let mut long = Long::default();
+pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), UploadError> {
+    let mut archive = Archive::new(ZeroCounter { reader, zeros: 0 });
+    let mut long = LongNames::default();
     let entries = archive.entries().map_err(|error| damaged(&error))?;
     for entry in entries.raw(true) {
         let mut entry = entry.map_err(|error| damaged(&error))?;
@@ -48,21 +48,24 @@ pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), Refused> 
 
 /// What extensions say of the entry behind them, where its header has no room.
 #[derive(Debug, Default)]
-struct Long {
+struct LongNames {
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
 }
 
-fn one<R: Read>(entry: &mut Entry<'_, R>, long: Long, sink: &mut Sink) -> Result<(), Refused> {
-    let not_utf8 = |_| Refused::bad("filename", "a name in the archive is not UTF-8: rename the file");
+fn one<R: Read>(entry: &mut Entry<'_, R>, long: LongNames, sink: &mut Sink) -> Result<(), UploadError> {
+    let not_utf8 = |_| UploadError::bad("filename", "a name in the archive is not UTF-8: rename the file");
     let name = long.name.unwrap_or_else(|| entry.path_bytes().into_owned());
     let name = String::from_utf8(name).map_err(not_utf8)?;
     let kind = entry.header().entry_type();
     if matches!(kind, EntryType::Symlink | EntryType::Link) {
         let target = long.target.or_else(|| Some(entry.link_name_bytes()?.into_owned())).unwrap_or_default();
         let target = String::from_utf8(target).map_err(|error| not_utf8(error).part(&name))?;
-        let target =
-            if kind == EntryType::Link { Target::FromTop(target) } else { Target::FromFolder(target) };
+        let target = if kind == EntryType::Link {
+            LinkTarget::FromTop(target)
+        } else {
+            LinkTarget::FromFolder(target)
+        };
         return sink.link(&name, target);
     }
     check_type(kind).map_err(|refused| refused.part(&name))?;
@@ -72,7 +75,7 @@ fn one<R: Read>(entry: &mut Entry<'_, R>, long: Long, sink: &mut Sink) -> Result
     if kind.is_dir() || name.ends_with('/') { sink.folder(&name) } else { copy(&name, entry, sink) }
 }
 
-fn check_type(kind: EntryType) -> Result<(), Refused> {
+fn check_type(kind: EntryType) -> Result<(), UploadError> {
     let what = match kind {
         EntryType::Regular | EntryType::Directory => return Ok(()),
         EntryType::Char | EntryType::Block => "a device: leave it out of the archive",
@@ -80,10 +83,10 @@ fn check_type(kind: EntryType) -> Result<(), Refused> {
         EntryType::GNUSparse => "a sparse file: pack it as a plain one (without tar -S)",
         _ => "of a type that is no file and no folder: leave it out of the archive",
     };
-    Err(Refused::bad("type", format!("it is {what}")))
+    Err(UploadError::bad("type", format!("it is {what}")))
 }
 
-fn extension<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
+fn extension<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, UploadError> {
     let mut data = Vec::new();
     let read = entry.take(MAX_EXTENSION + 1).read_to_end(&mut data);
     read.map_err(|error| damaged(&error))?;
@@ -93,7 +96,7 @@ fn extension<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
     Ok(data)
 }
 
-fn gnu_name<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
+fn gnu_name<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, UploadError> {
     let mut data = extension(entry)?;
     while data.last() == Some(&0) {
         data.pop();
@@ -101,8 +104,8 @@ fn gnu_name<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<u8>, Refused> {
     Ok(data)
 }
 
-impl Long {
-    fn read_pax(&mut self, data: &[u8]) -> Result<(), Refused> {
+impl LongNames {
+    fn read_pax(&mut self, data: &[u8]) -> Result<(), UploadError> {
         for pair in PaxExtensions::new(data) {
             let pair = pair.map_err(|error| damaged(&error))?;
             match pair.key_bytes() {
@@ -118,12 +121,12 @@ impl Long {
 }
 
 /// Notes how many zeros were read last.
-struct Ending<R> {
+struct ZeroCounter<R> {
     reader: R,
     zeros: u64,
 }
 
-impl<R: Read> Read for Ending<R> {
+impl<R: Read> Read for ZeroCounter<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.reader.read(buffer)?;
         let read = &buffer[..length];

@@ -8,18 +8,20 @@ use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use std::time::Duration;
+use switchyard_contract::digest::Digest;
 
 const BOUNDARY: &str = "----boundary";
 
 struct Upload {
     kind: String,
     body: Vec<u8>,
-    limits: Limits,
-    shape: Shape,
+    limits: UploadLimits,
+    shape: UploadShape,
 }
 
-fn one() -> Shape {
-    Shape::One(ProjectName::parse("blog").unwrap())
+fn one() -> UploadShape {
+    UploadShape::One(ProjectName::parse("blog").unwrap())
 }
 
 /// A part as browsers and curl write it, with the filename as it stands between the quotes.
@@ -36,7 +38,7 @@ impl Upload {
         Self {
             kind: format!("multipart/form-data; boundary={BOUNDARY}"),
             body: [parts.concat(), end.into_bytes()].concat(),
-            limits: Limits::default(),
+            limits: UploadLimits::default(),
             shape: one(),
         }
     }
@@ -50,19 +52,19 @@ impl Upload {
     }
 
     fn many(self) -> Self {
-        Self { shape: Shape::Many, ..self }
+        Self { shape: UploadShape::Many, ..self }
     }
 
-    fn limited(mut self, set: impl FnOnce(&mut Limits)) -> Self {
+    fn limited(mut self, set: impl FnOnce(&mut UploadLimits)) -> Self {
         set(&mut self.limits);
         self
     }
 
-    async fn send(&self) -> Result<Taken, Refused> {
+    async fn send(&self) -> Result<Accepted, UploadError> {
         self.send_chunks(self.body.chunks(1000).map(Bytes::copy_from_slice).collect()).await
     }
 
-    async fn send_chunks(&self, chunks: Vec<Bytes>) -> Result<Taken, Refused> {
+    async fn send_chunks(&self, chunks: Vec<Bytes>) -> Result<Accepted, UploadError> {
         let dir = tempfile::tempdir().unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, self.kind.parse().unwrap());
@@ -70,10 +72,10 @@ impl Upload {
         let received = receive(&headers, body, &self.shape, dir.path(), &self.limits).await?;
         let left = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(left, received.trees.len(), "nothing but the trees is left in the staging folder");
-        Ok(Taken { received, _dir: dir })
+        Ok(Accepted { received, _dir: dir })
     }
 
-    async fn refused(&self) -> Refused {
+    async fn refused(&self) -> UploadError {
         match self.send().await {
             Ok(taken) => panic!("it was accepted: {:?}", taken.received),
             Err(refused) => refused,
@@ -81,12 +83,12 @@ impl Upload {
     }
 }
 
-struct Taken {
-    received: Received,
+struct Accepted {
+    received: ReceivedUpload,
     _dir: tempfile::TempDir,
 }
 
-impl Taken {
+impl Accepted {
     fn paths(&self, index: usize) -> Vec<String> {
         let mut all = Vec::new();
         walk(&self.received.trees[index].dir, "", &mut all);
@@ -261,7 +263,7 @@ async fn two_names_that_are_one_somewhere_are_refused() {
 #[tokio::test]
 async fn each_limit_is_told_with_its_flag() {
     let upload = || Upload::of(&["main.ts", "a/b/c/d/e.ts"]);
-    type Set = fn(&mut Limits);
+    type Set = fn(&mut UploadLimits);
     let cases: [(&str, Set); 4] = [
         ("max-upload", |limits| limits.body = 100),
         ("max-size", |limits| limits.size = 10),
@@ -299,7 +301,7 @@ async fn an_upload_that_takes_too_long_is_refused() {
         format!("multipart/form-data; boundary={BOUNDARY}").parse().unwrap(),
     );
     let never = stream::pending::<Result<Bytes, Infallible>>();
-    let limits = Limits { time: Duration::from_millis(5), ..Limits::default() };
+    let limits = UploadLimits { time: Duration::from_millis(5), ..UploadLimits::default() };
     let refused = receive(&headers, never, &one(), dir.path(), &limits).await.unwrap_err();
     assert_eq!((refused.status, refused.slug), (StatusCode::REQUEST_TIMEOUT, "upload-timeout"));
 }

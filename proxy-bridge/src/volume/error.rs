@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::StatusCode;
 
 use crate::problem::Problem;
+use crate::storage::StorageError;
 use switchyard_contract::project::ProjectName;
 
 /// Why the volume cannot be used at all.
@@ -24,56 +25,42 @@ pub enum OpenError {
 /// Why a step of a deploy failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    #[error("the volume is full: could not {step}; make room, and deploy again")]
-    Full { step: String },
-    #[error("the volume is read-only: could not {step}; mount it for writing, and deploy again")]
-    ReadOnly { step: String },
     #[error(
         "the folder of {0} is a link or a mount, or something is mounted in it: it can only be exchanged as a plain folder of the volume"
     )]
     NotPlain(ProjectName),
-    #[error(
-        "the staging folder and {0} are not on the same file system: nothing may be mounted below the volume"
-    )]
-    OtherDevice(String),
     #[error("the projects root is missing: {source}; mount it or make it, and deploy again")]
     Missing { source: io::Error },
     #[error("the projects root has become another folder since the upload began; deploy again")]
     Replaced,
     #[error(transparent)]
     Open(OpenError),
-    #[error("could not {step}: {source}")]
-    Io { step: String, source: io::Error },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
 }
 
 impl VolumeError {
-    /// `step` goes behind "could not".
+    /// Returns the error of a step that failed on the disk. `step` completes "could not …".
     pub fn io(step: &str, source: io::Error) -> Self {
-        let step = step.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { step },
-            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { step },
-            io::ErrorKind::CrossesDevices => Self::OtherDevice(step),
-            _ => Self::Io { step, source },
-        }
+        Self::Storage(StorageError::new(step, source))
     }
 
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Storage(error) => error.status(),
             Self::NotPlain(_) => StatusCode::CONFLICT,
             Self::Missing { .. } | Self::Replaced => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Open(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     pub fn slug(&self) -> &'static str {
         match self {
-            Self::Full { .. } => "volume-full",
+            Self::Storage(error) => error.slug(),
             Self::NotPlain(_) => "not-a-folder",
             Self::Missing { .. } => "volume-missing",
             Self::Replaced => "volume-replaced",
-            _ => "volume-failed",
+            Self::Open(_) => "volume-failed",
         }
     }
 }

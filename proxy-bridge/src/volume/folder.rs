@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, RenameFlags, flock};
 
 use super::journal::Journal;
-use super::{NEW, OWN, OpenError, Register, Staging, Unfinished, rename};
+use super::{NEW, OWN, OpenError, Register, Staging, UnfinishedDeploy, rename};
 use switchyard_program::removal::try_remove;
 
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct VolumeFolder {
     /// The real folder.
     pub(super) projects: PathBuf,
     pub(super) own: PathBuf,
@@ -23,12 +23,12 @@ pub(super) struct Folder {
     _lock: File,
 }
 
-impl Folder {
+impl VolumeFolder {
     /// Opens the folder that `name` leads to, and clears away what a killed bridge left that had changed nothing yet.
     ///
     /// # Errors
     /// The folder is not there, cannot be written, or is another bridge's.
-    pub(super) fn open(name: &Path) -> Result<(Self, Vec<Unfinished>), OpenError> {
+    pub(super) fn open(name: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
         let missing = |source| OpenError::Missing { path: name.to_owned(), source };
         let projects = name.canonicalize().map_err(missing)?;
         let identity = identity(&projects).map_err(missing)?;
@@ -62,7 +62,7 @@ impl Folder {
             && identity(name).is_ok_and(|identity| identity == self.identity)
     }
 
-    fn sweep(&self) -> io::Result<Vec<Unfinished>> {
+    fn sweep(&self) -> io::Result<Vec<UnfinishedDeploy>> {
         let mut unfinished = Vec::new();
         for entry in fs::read_dir(self.own.join("staging"))? {
             let dir = entry?.path();
@@ -70,7 +70,7 @@ impl Folder {
                 Ok(Some(journal)) => {
                     let changes = journal.changes(&dir.join(NEW));
                     let staging = Staging::again(self, dir, journal);
-                    unfinished.push(Unfinished { staging, changes });
+                    unfinished.push(UnfinishedDeploy { staging, changes });
                 }
                 Ok(None) => clear(&dir),
                 Err(error) => {

@@ -9,45 +9,45 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Change, Register, VolumeError, sync_folder};
-use crate::upload::Tree;
+use crate::tree::Tree;
 use switchyard_contract::digest::{Digest, is_counted, is_entered};
-use switchyard_contract::incarnation::{Data, Incarnation, Incarnations};
+use switchyard_contract::incarnation::{DataFate, Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 
 const FILE: &str = "journal.json";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Journal {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<JournalEntry>,
 }
 
 /// One project of the deploy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     pub(super) project: ProjectName,
     /// `None`: the project is taken away.
-    pub(super) put: Option<Put>,
+    pub(super) put: Option<StoredTree>,
     /// The fate of its data when it is taken away.
     #[serde(default)]
-    pub(super) data: Data,
+    pub(super) data: DataFate,
     /// The incarnation that is brought back with the tree.
     #[serde(default)]
-    pub(super) brings_back: Option<BringsBack>,
+    pub(super) brings_back: Option<Reinstatement>,
     /// The folder that was on the volume before.
-    pub(super) before: Option<Identity>,
+    pub(super) before: Option<FolderIdentity>,
 }
 
 /// An incarnation that had ended is the current one from the swap on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct BringsBack {
+pub(super) struct Reinstatement {
     pub(super) incarnation: Incarnation,
     /// The content that is written again when the tree is taken back.
     pub(super) before: Incarnations,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Put {
-    pub(super) identity: Identity,
+pub(super) struct StoredTree {
+    pub(super) identity: FolderIdentity,
     /// Of [`listing`], when the tree was stored.
     pub(super) listing: Digest,
     digest: Digest,
@@ -57,12 +57,12 @@ pub(super) struct Put {
 
 /// Which folder it is, whatever it is called now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(super) struct FolderIdentity {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl FolderIdentity {
     /// `None` when there is nothing, or something that is no folder.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_dir)?;
@@ -75,19 +75,19 @@ impl Journal {
     pub(super) fn of(changes: &[Change], projects: &Path, register: &Register) -> Result<Self, VolumeError> {
         let entry = |change: &Change| {
             let project = change.project().clone();
-            let before = Identity::of(&projects.join(project.as_str()));
-            let put = change.tree().map(Put::of).transpose();
+            let before = FolderIdentity::of(&projects.join(project.as_str()));
+            let put = change.tree().map(StoredTree::of).transpose();
             let put = put.map_err(|source| VolumeError::io("list the stored files", source))?;
             let (mut data, mut brings_back) = Default::default();
             match change {
                 Change::Put(_) => {}
                 Change::BringBack(_, incarnation) => {
                     let before = register.of(&project)?;
-                    brings_back = Some(BringsBack { incarnation: *incarnation, before });
+                    brings_back = Some(Reinstatement { incarnation: *incarnation, before });
                 }
                 Change::Remove(_, what) => data = *what,
             }
-            Ok(Entry { project, put, data, brings_back, before })
+            Ok(JournalEntry { project, put, data, brings_back, before })
         };
         Ok(Self { entries: changes.iter().map(entry).collect::<Result<_, VolumeError>>()? })
     }
@@ -120,7 +120,7 @@ impl Journal {
     }
 
     pub(super) fn changes(&self, new: &Path) -> Vec<Change> {
-        let change = |entry: &Entry| {
+        let change = |entry: &JournalEntry| {
             let Some(put) = &entry.put else { return Change::Remove(entry.project.clone(), entry.data) };
             let tree = Tree {
                 project: entry.project.clone(),
@@ -140,11 +140,11 @@ impl Journal {
     }
 }
 
-impl Put {
+impl StoredTree {
     fn of(tree: &Tree) -> io::Result<Self> {
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the staged tree is gone");
         Ok(Self {
-            identity: Identity::of(&tree.dir).ok_or_else(gone)?,
+            identity: FolderIdentity::of(&tree.dir).ok_or_else(gone)?,
             listing: listing(&tree.dir)?,
             digest: tree.digest,
             files: tree.files,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{VolumeError, sync_folder};
-use switchyard_contract::incarnation::{Ended, Incarnations};
+use switchyard_contract::incarnation::{EndedIncarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 
 /// Written by this process alone. Cheap to clone.
@@ -18,11 +18,11 @@ pub struct Register(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     projects: PathBuf,
-    known: Mutex<BTreeMap<ProjectName, Entry>>,
+    known: Mutex<BTreeMap<ProjectName, RegisterEntry>>,
 }
 
 /// A file that cannot be read is an error for its project alone.
-type Entry = Result<Incarnations, String>;
+type RegisterEntry = Result<Incarnations, String>;
 
 impl Register {
     /// Makes the folder if it is not there, and reads every file in it.
@@ -66,7 +66,7 @@ impl Register {
     }
 
     /// The names that were removed and not deployed since, with their removals.
-    pub fn removed(&self) -> Vec<(ProjectName, Ended)> {
+    pub fn removed(&self) -> Vec<(ProjectName, EndedIncarnation)> {
         let known = self.known();
         let removed = known.iter().filter_map(|(project, entry)| {
             Some((project.clone(), entry.as_ref().ok()?.last_removal()?.clone()))
@@ -92,7 +92,7 @@ impl Register {
         sync_folder(&Incarnations::folder(&self.0.projects))
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<ProjectName, Entry>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<ProjectName, RegisterEntry>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +100,7 @@ impl Register {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use switchyard_contract::incarnation::Data;
+    use switchyard_contract::incarnation::DataFate;
 
     use super::*;
 
@@ -119,7 +119,7 @@ mod tests {
         let [blog, shop] = ["blog", "shop"].map(|name| ProjectName::parse(name).unwrap());
         assert!(register.of(&blog).unwrap_err().to_string().contains("blog.json"));
         let mut ended = register.of(&shop).unwrap();
-        ended.end("d1", None, Data::Keep, until(1));
+        ended.end("d1", None, DataFate::Keep, until(1));
         register.put(&shop, &ended).unwrap();
         let again = Register::open(projects.path()).unwrap();
         assert_eq!(again.of(&shop).unwrap(), ended);

@@ -11,10 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{RenameFlags, syncfs};
 
 use super::carry::carry_over;
-use super::folder::Folder;
-use super::journal::{Entry, Identity, Journal, listing};
+use super::folder::VolumeFolder;
+use super::journal::{FolderIdentity, Journal, JournalEntry, listing};
 use super::{Change, NEW, OLD, Register, VolumeError, rename, sync_folder};
-use switchyard_contract::incarnation::{Ended, Incarnations};
+use switchyard_contract::incarnation::{EndedIncarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 use switchyard_program::removal::try_remove;
 
@@ -31,7 +31,7 @@ pub struct Staging {
     can_exchange: bool,
     register: Register,
     /// The projects root by name, and the folder that it was. `None` for a deploy of an earlier process.
-    pub(super) root: Option<(PathBuf, Arc<Folder>)>,
+    pub(super) root: Option<(PathBuf, Arc<VolumeFolder>)>,
     /// What is being done to the volume.
     pub(super) journal: Option<Journal>,
     /// Not all old trees are back: what is here is needed by the next start.
@@ -40,14 +40,14 @@ pub struct Staging {
 
 /// What came of putting the old trees back.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PutBack {
+pub struct RestoreReport {
     /// Somebody else changed these meanwhile: they are as they were found.
     pub left: Vec<ProjectName>,
 }
 
 /// The facts that are noted of the incarnations that a deploy ends.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct RemovalTerms {
     /// The time for which the project can be brought back.
     pub keep: SignedDuration,
     /// The versions that were live.
@@ -55,13 +55,13 @@ pub struct Ending {
 }
 
 impl Staging {
-    pub(super) fn of(name: PathBuf, folder: Arc<Folder>, dir: PathBuf) -> Self {
+    pub(super) fn of(name: PathBuf, folder: Arc<VolumeFolder>, dir: PathBuf) -> Self {
         let mut staging = Self::new(&folder, dir);
         staging.root = Some((name, folder));
         staging
     }
 
-    fn new(folder: &Folder, dir: PathBuf) -> Self {
+    fn new(folder: &VolumeFolder, dir: PathBuf) -> Self {
         Self {
             projects: folder.projects.clone(),
             incoming: dir.join(NEW),
@@ -75,7 +75,7 @@ impl Staging {
     }
 
     /// Takes up a deploy of an earlier process.
-    pub(super) fn again(folder: &Folder, dir: PathBuf, journal: Journal) -> Self {
+    pub(super) fn again(folder: &VolumeFolder, dir: PathBuf, journal: Journal) -> Self {
         let mut staging = Self::new(folder, dir);
         staging.journal = Some(journal);
         staging
@@ -160,7 +160,7 @@ impl Staging {
         self.sync_places()
     }
 
-    fn bring_back(&self, entry: &Entry) -> Result<(), VolumeError> {
+    fn bring_back(&self, entry: &JournalEntry) -> Result<(), VolumeError> {
         let Some(back) = &entry.brings_back else { return Ok(()) };
         let mut incarnations = back.before.clone();
         incarnations.bring_back(back.incarnation, self.deploy());
@@ -173,7 +173,7 @@ impl Staging {
     ///
     /// # Errors
     /// The volume fails.
-    pub fn commit(&self, ending: &Ending) -> Result<(), VolumeError> {
+    pub fn commit(&self, ending: &RemovalTerms) -> Result<(), VolumeError> {
         for entry in self.entries() {
             let before = self.register.of(&entry.project)?;
             let mut after = before.clone();
@@ -201,7 +201,7 @@ impl Staging {
     }
 
     /// The incarnation that this deploy has ended by taking the project away.
-    fn ended(&self, entry: &Entry) -> Option<Ended> {
+    fn ended(&self, entry: &JournalEntry) -> Option<EndedIncarnation> {
         let incarnations = self.register.of(&entry.project).ok().filter(|_| entry.put.is_none())?;
         incarnations.ended.into_iter().find(|ended| ended.deploy == self.deploy())
     }
@@ -229,7 +229,7 @@ impl Staging {
     ///
     /// # Errors
     /// The volume fails; what could be put back is.
-    pub fn put_back(&mut self) -> Result<PutBack, VolumeError> {
+    pub fn put_back(&mut self) -> Result<RestoreReport, VolumeError> {
         let mut left = Vec::new();
         let mut failed = None;
         for entry in self.entries() {
@@ -237,7 +237,7 @@ impl Staging {
             if self.ended(&entry).is_some() {
                 continue;
             }
-            if Identity::of(&place) == entry.before {
+            if FolderIdentity::of(&place) == entry.before {
                 failed = self.end_again(&entry).err().or(failed);
                 continue;
             }
@@ -251,14 +251,14 @@ impl Staging {
                 left.push(entry.project);
             }
         }
-        let put_back = failed.map_or(Ok(PutBack { left }), Err);
+        let put_back = failed.map_or(Ok(RestoreReport { left }), Err);
         let put_back = put_back.and_then(|done| self.sync_places().map(|()| done));
         self.stranded = put_back.is_err();
         put_back
     }
 
     /// Ends an incarnation again that was to be brought back.
-    fn end_again(&self, entry: &Entry) -> Result<(), VolumeError> {
+    fn end_again(&self, entry: &JournalEntry) -> Result<(), VolumeError> {
         entry.brings_back.as_ref().map_or(Ok(()), |back| self.note(&entry.project, &back.before))
     }
 
@@ -288,7 +288,7 @@ impl Staging {
         try_remove(&self.dir).map_err(|source| VolumeError::io("remove the old files", source))
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    fn entries(&self) -> Vec<JournalEntry> {
         self.journal.as_ref().map(|journal| journal.entries.clone()).unwrap_or_default()
     }
 
@@ -296,16 +296,16 @@ impl Staging {
         self.projects.join(project.as_str())
     }
 
-    fn new_of(&self, entry: &Entry) -> PathBuf {
+    fn new_of(&self, entry: &JournalEntry) -> PathBuf {
         self.dir.join(NEW).join(entry.project.as_str())
     }
 
-    pub(super) fn old_of(&self, entry: &Entry) -> PathBuf {
+    pub(super) fn old_of(&self, entry: &JournalEntry) -> PathBuf {
         self.dir.join(OLD).join(entry.project.as_str())
     }
 
-    fn is_done(&self, entry: &Entry) -> bool {
-        let there = Identity::of(&self.place(&entry.project));
+    fn is_done(&self, entry: &JournalEntry) -> bool {
+        let there = FolderIdentity::of(&self.place(&entry.project));
         match &entry.put {
             Some(put) => there == Some(put.identity),
             None => there.is_none(),
@@ -313,23 +313,23 @@ impl Staging {
     }
 
     /// Whether its step was not taken yet. One that was taken and undone by a later deploy is not due.
-    fn is_due(&self, entry: &Entry) -> bool {
+    fn is_due(&self, entry: &JournalEntry) -> bool {
         match &entry.put {
-            Some(put) => Identity::of(&self.new_of(entry)) == Some(put.identity),
-            None => entry.before.is_some() && Identity::of(&self.place(&entry.project)) == entry.before,
+            Some(put) => FolderIdentity::of(&self.new_of(entry)) == Some(put.identity),
+            None => entry.before.is_some() && FolderIdentity::of(&self.place(&entry.project)) == entry.before,
         }
     }
 
     /// Killed between two renames: the place is empty, both trees are here.
-    fn is_between(&self, entry: &Entry) -> bool {
+    fn is_between(&self, entry: &JournalEntry) -> bool {
         entry.before.is_some()
-            && Identity::of(&self.place(&entry.project)).is_none()
-            && Identity::of(&self.old_of(entry)) == entry.before
+            && FolderIdentity::of(&self.place(&entry.project)).is_none()
+            && FolderIdentity::of(&self.old_of(entry)) == entry.before
     }
 
-    pub(super) fn put_in_place(&self, entry: &Entry) -> io::Result<()> {
+    pub(super) fn put_in_place(&self, entry: &JournalEntry) -> io::Result<()> {
         let (place, new) = (self.place(&entry.project), self.new_of(entry));
-        let there = Identity::of(&place);
+        let there = FolderIdentity::of(&place);
         if entry.put.is_some() && there.is_some() && self.can_exchange {
             return rename(&new, &place, RenameFlags::EXCHANGE);
         }
@@ -340,13 +340,13 @@ impl Staging {
         if entry.put.is_some() { rename_fresh(&new, &place) } else { Ok(()) }
     }
 
-    fn take_back(&self, entry: &Entry) -> io::Result<()> {
+    fn take_back(&self, entry: &JournalEntry) -> io::Result<()> {
         let (place, new, old) = (self.place(&entry.project), self.new_of(entry), self.old_of(entry));
         // After an exchange the old tree is where the new one was.
-        if entry.before.is_some() && Identity::of(&new) == entry.before {
+        if entry.before.is_some() && FolderIdentity::of(&new) == entry.before {
             return rename(&new, &place, RenameFlags::EXCHANGE);
         }
-        if entry.put.is_some() && Identity::of(&place).is_some() {
+        if entry.put.is_some() && FolderIdentity::of(&place).is_some() {
             rename_fresh(&place, &new)?;
         }
         if entry.before.is_some() { rename_fresh(&old, &place) } else { Ok(()) }

@@ -18,7 +18,7 @@ impl Scene {
         self.dir.path().canonicalize().unwrap()
     }
 
-    fn open(&self) -> (Volume, Vec<Unfinished>) {
+    fn open(&self) -> (Volume, Vec<UnfinishedDeploy>) {
         let (volume, mut unfinished) = Volume::open(self.dir.path()).unwrap();
         let can_exchange = volume.can_exchange() && self.exchange;
         Arc::get_mut(&mut volume.folder()).unwrap().can_exchange = can_exchange;
@@ -101,7 +101,7 @@ fn a_swap_replaces_and_putting_back_restores() {
         assert_eq!(scene.tree("blog"), one("main.ts", "new"));
         assert_eq!(scene.tree("shop"), one("main.ts", "first"));
         assert!(staging.is_ours(&name("blog")) && staging.is_ours(&name("shop")));
-        assert_eq!(staging.put_back().unwrap(), PutBack::default());
+        assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
         assert_eq!(scene.tree("blog"), one("main.ts", "old"));
         assert_eq!(scene.tree("shop"), None, "a first deploy leaves no folder");
         staging.finish().unwrap();
@@ -115,7 +115,7 @@ fn a_project_can_be_taken_away_and_put_back() {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
         let mut staging = volume.stage("d1").unwrap();
-        let changes = [Change::Remove(name("blog"), Data::Keep)];
+        let changes = [Change::Remove(name("blog"), DataFate::Keep)];
         staging.store(&changes).unwrap();
         staging.swap(&changes).unwrap();
         assert_eq!(scene.tree("blog"), None);
@@ -218,7 +218,7 @@ fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
             let mut staging = unfinished.remove(0).staging;
             let expected = if undo { "old" } else { "new" };
             if undo {
-                assert_eq!(staging.put_back().unwrap(), PutBack::default());
+                assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
             } else {
                 staging.complete().unwrap();
             }
@@ -302,7 +302,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
     fs::remove_dir(in_the_way).unwrap();
     let (_volume, mut unfinished) = scene.open();
     let mut staging = unfinished.remove(0).staging;
-    assert_eq!(staging.put_back().unwrap(), PutBack::default());
+    assert_eq!(staging.put_back().unwrap(), RestoreReport::default());
     staging.finish().unwrap();
     assert_eq!(scene.tree("blog"), one("main.ts", "old"));
     assert!(scene.staged().is_empty());
@@ -328,15 +328,15 @@ fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
     });
 }
 
-fn ending() -> Ending {
-    Ending {
+fn ending() -> RemovalTerms {
+    RemovalTerms {
         keep: jiff::SignedDuration::from_hours(1),
         versions: BTreeMap::from([(name("blog"), "blog@1".to_owned())]),
     }
 }
 
 /// Takes `blog` away, up to and with the point of no return.
-fn remove_blog(volume: &Volume, deploy: &str, data: Data) -> Staging {
+fn remove_blog(volume: &Volume, deploy: &str, data: DataFate) -> Staging {
     let mut staging = volume.stage(deploy).unwrap();
     let changes = [Change::Remove(name("blog"), data)];
     staging.store(&changes).unwrap();
@@ -350,7 +350,7 @@ fn a_removal_is_undone_by_nobody_once_it_is_committed() {
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
-        let staging = remove_blog(&volume, "d1", Data::Delete);
+        let staging = remove_blog(&volume, "d1", DataFate::Delete);
         let noted = volume.register().of(&name("blog")).unwrap();
         assert_eq!(noted.last_removal().unwrap().version.as_deref(), Some("blog@1"));
         assert!(!noted.current.is_first());
@@ -375,7 +375,7 @@ fn an_incarnation_that_is_brought_back_is_current_before_its_files_are_there_and
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
-        remove_blog(&volume, "d1", Data::Keep).finish().unwrap();
+        remove_blog(&volume, "d1", DataFate::Keep).finish().unwrap();
         let removed = volume.register().of(&name("blog")).unwrap();
         let mut staging = volume.stage("d2").unwrap();
         let Change::Put(tree) = put(&staging, "blog", "back") else { unreachable!() };
@@ -435,7 +435,7 @@ fn a_root_that_becomes_another_folder_is_followed_and_a_deploy_does_not_go_to_th
     assert!(matches!(volume.stage("d3"), Err(VolumeError::Missing { .. })));
     fs::rename(path("away"), path("two")).unwrap();
     volume.stage("d4").unwrap();
-    remove_blog(&volume, "d5", Data::Keep).finish().unwrap();
+    remove_blog(&volume, "d5", DataFate::Keep).finish().unwrap();
     assert_eq!(volume.register().removed().len(), 1);
     swap("one");
     volume.stage("d6").unwrap();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
-use switchyard_contract::admin::{Checkout, Checkouts, DIGEST, OWN_DIGEST, VERSION};
+use switchyard_contract::admin::{CheckoutInfo, Checkouts, DIGEST, OWN_DIGEST, VERSION};
 use switchyard_contract::incarnation::InvalidIncarnation;
 use switchyard_contract::project::ProjectName;
 use tokio::runtime::Handle;
@@ -53,7 +53,7 @@ impl Admin {
         let live = table.get(name).and_then(|entry| entry.live.as_ref()).map(|live| &live.version);
         let live = live.filter(|live| live.incarnation == tenant.incarnation);
         let (live, project) = (live.map(|live| live.digest.short()), tenant.project);
-        let checkouts = listed.into_iter().map(|(short, made)| Checkout {
+        let checkouts = listed.into_iter().map(|(short, made)| CheckoutInfo {
             version: format!("{project}@{short}"),
             at: Timestamp::try_from(made).unwrap_or_default(),
             live: live.as_ref() == Some(&short),

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use switchyard_contract::admin::{Hold, Outcome, Reports};
+use switchyard_contract::admin::{Hold, ReloadOutcome, Reports};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -51,7 +51,7 @@ impl Admin {
         let (answer, report) = oneshot::channel();
         let sent = self.commands.send(Command::Reload { project: name.to_owned(), answer }).await;
         match (sent, report.await) {
-            (Ok(()), Ok(report)) if report.outcome == Outcome::Unknown => unknown(name),
+            (Ok(()), Ok(report)) if report.outcome == ReloadOutcome::Unknown => unknown(name),
             (Ok(()), Ok(report)) => json(StatusCode::OK, &report),
             _ => stopping(),
         }

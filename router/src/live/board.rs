@@ -5,7 +5,7 @@ mod revisions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use switchyard_contract::admin::{Draining, State, Status, VersionName};
+use switchyard_contract::admin::{Draining, ProjectState, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
 use switchyard_contract::incarnation::Incarnation;
 
@@ -126,7 +126,7 @@ impl Shown {
     pub(crate) fn invalid(name: &str, error: Diagnostic) -> Self {
         let status = Status {
             name: name.to_owned(),
-            state: State::Invalid,
+            state: ProjectState::Invalid,
             on_disk: None,
             live: None,
             last_good: None,
@@ -140,10 +140,10 @@ impl Shown {
             routes: Vec::new(),
             claims: Vec::new(),
             conflicts: Vec::new(),
-            held: None,
+            held_by: None,
             sequence: 0,
             grants: None,
-            deaths: Vec::new(),
+            crashes: Vec::new(),
             entry: None,
             crons: Vec::new(),
             incarnation: Incarnation::FIRST,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchyard_contract::admin::{Grants, Limits as ShownLimits, Rights};
+use switchyard_contract::admin::{Grants, ProjectLimits, Rights};
 use switchyard_protocol::{Denied, Permissions};
 
 use super::allowed::Allowed;
@@ -265,11 +265,11 @@ fn shown(asked: &Asked) -> Rights {
     rights
 }
 
-fn limits(allowed: &Allowed) -> ShownLimits {
+fn limits(allowed: &Allowed) -> ProjectLimits {
     let Allowed { limits, requests, reads, cells, .. } = allowed;
     let RequestLimits { time, body, in_flight, queue, patience } = *requests;
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    ShownLimits {
+    ProjectLimits {
         memory: limits.memory,
         event_loop_ms: limits.event_loop,
         workers: limits.workers,

@@ -149,7 +149,7 @@ impl Deploy {
 
 #[cfg(test)]
 mod tests {
-    use switchyard_contract::admin::Outcome;
+    use switchyard_contract::admin::ReloadOutcome;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -208,9 +208,9 @@ mod tests {
         let (deploy, _) = deploys.hold(&hold("d", &["b", "a"]), nobody).unwrap();
         let (answer, mut answered) = oneshot::channel();
         deploy.builders.push(answer);
-        deploy.built(&name("a"), Report::of("a", Outcome::Built));
+        deploy.built(&name("a"), Report::of("a", ReloadOutcome::Built));
         assert!(answered.try_recv().is_err());
-        deploy.built(&name("b"), Report::of("b", Outcome::Unchanged));
+        deploy.built(&name("b"), Report::of("b", ReloadOutcome::Unchanged));
         let reports = answered.try_recv().unwrap().unwrap();
         let projects: Vec<_> = reports.iter().map(|report| report.project.as_str()).collect();
         assert_eq!(projects, ["b", "a"]);

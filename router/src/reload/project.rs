@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use switchyard_contract::admin::{Died, Outcome, Reload, Report, State, Status, VersionName};
+use switchyard_contract::admin::{
+    CellCrash, ProjectState, Reload, ReloadOutcome, Report, Status, VersionName,
+};
 use switchyard_contract::bounds::{KEPT_DEATHS, KEPT_RELOADS};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::event::{Death, Diagnostic, RouteConflict, Trigger};
@@ -93,7 +95,7 @@ pub(super) struct Project {
     /// Claims of it and of others that meet, as they are shown.
     pub(super) conflicts: Vec<RouteConflict>,
     reloads: VecDeque<Reload>,
-    deaths: VecDeque<Died>,
+    deaths: VecDeque<CellCrash>,
     requests: Arc<Requests>,
     slots: Arc<Slots>,
     debuggers: Arc<Debuggers>,
@@ -338,7 +340,7 @@ impl Project {
     /// Notes how a cell of its live version ended by itself.
     pub(super) fn died(&mut self, version: &Version, death: Death) {
         self.deaths.truncate(KEPT_DEATHS - 1);
-        self.deaths.push_front(Died { at: Timestamp::now(), version: version.to_string(), death });
+        self.deaths.push_front(CellCrash { at: Timestamp::now(), version: version.to_string(), death });
     }
 
     /// When the live version's jobs are to run.
@@ -371,14 +373,14 @@ impl Project {
     pub(super) fn shown(&self) -> Shown {
         let failed = self.machine.failed.as_ref();
         let state = match &self.machine.work {
-            Work::Building(..) | Work::Restoring(..) => State::Building,
-            _ if self.is_stopped() => State::Stopped,
+            Work::Building(..) | Work::Restoring(..) => ProjectState::Building,
+            _ if self.is_stopped() => ProjectState::Stopped,
             _ => match failed {
-                Some(failed) if failed.version.is_none() => State::Invalid,
-                Some(_) => State::Failed,
-                None if self.machine.live.is_none() => State::Building,
-                None if matches!(self.process(), Process::Idle) => State::Idle,
-                None => State::Live,
+                Some(failed) if failed.version.is_none() => ProjectState::Invalid,
+                Some(_) => ProjectState::Failed,
+                None if self.machine.live.is_none() => ProjectState::Building,
+                None if matches!(self.process(), Process::Idle) => ProjectState::Idle,
+                None => ProjectState::Live,
             },
         };
         let live = self.machine.live.as_ref().map(VersionName::from);
@@ -399,10 +401,10 @@ impl Project {
             routes: self.routes().iter().map(ToString::to_string).collect(),
             claims: self.claimed.allowed().to_vec(),
             conflicts: self.conflicts.clone(),
-            held: self.deploy.clone(),
+            held_by: self.deploy.clone(),
             sequence: self.sequence,
             grants: self.grant().map(|grant| grant.shown.clone()),
-            deaths: self.deaths.iter().cloned().collect(),
+            crashes: self.deaths.iter().cloned().collect(),
             entry: self.shown_plan().map(|plan| (&plan.order.entry).into()),
             crons: self.crons(),
         };
@@ -417,7 +419,7 @@ impl Project {
     /// What to say of the attempt that has just ended.
     pub(super) fn end_of_attempt(
         &self,
-        outcome: Outcome,
+        outcome: ReloadOutcome,
         version: Option<&Version>,
         error: Option<Diagnostic>,
     ) -> Report {
@@ -426,17 +428,17 @@ impl Project {
             outcome,
             digest: version.map(|version| version.digest.to_string()),
             version: version.map(ToString::to_string),
-            own: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
+            own_digest: self.own.filter(|_| version.is_some()).map(|own| own.to_string()),
             error,
             timings_ms: self.attempt.timings(),
         }
     }
 
     /// Answers those who asked for the attempt that has just ended, and notes it.
-    pub(super) fn report(&mut self, outcome: Outcome, version: Option<&Version>) -> Report {
+    pub(super) fn report(&mut self, outcome: ReloadOutcome, version: Option<&Version>) -> Report {
         let error = self.machine.failed.as_ref().map(|failed| failed.error.clone());
         let report = self.end_of_attempt(outcome, version, error);
-        if outcome != Outcome::Unchanged {
+        if outcome != ReloadOutcome::Unchanged {
             self.reloads.truncate(KEPT_RELOADS - 1);
             self.reloads.push_front(Reload {
                 at: Timestamp::now(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use switchyard_contract::incarnation::{Data, Ended, Incarnation, Incarnations};
+use switchyard_contract::incarnation::{DataFate, EndedIncarnation, Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
 use tokio::task::spawn_blocking;
 
@@ -151,8 +151,8 @@ impl Pruner {
 
     /// Removes the data of an incarnation that has ended, when that was asked for or its time is
     /// over.
-    fn prune_data(&self, tenant: &Tenant, ended: &Ended) {
-        let is_due = ended.data == Data::Delete || is_over(ended.until);
+    fn prune_data(&self, tenant: &Tenant, ended: &EndedIncarnation) {
+        let is_due = ended.data == DataFate::Delete || is_over(ended.until);
         if is_due && self.cells.data().remove(tenant) {
             tracing::info!(
                 project.name = %tenant.project,

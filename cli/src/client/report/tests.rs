@@ -22,8 +22,8 @@ fn printed(tell: impl FnOnce(&mut Console<'_>) -> u8) -> (String, String, u8) {
 
 fn succeeded(outcome: &str, routers: Value) -> (String, String) {
     let record = json!({
-        "deploy": "d1", "outcome": outcome, "routers": routers, "timings_ms": {"total": 311.7}, "behind": ["r1"],
-        "projects": [{"project": "blog", "digest": "ab", "version": "blog@3f9a1c2b7d4e"}]
+        "deploy": "d1", "action": "deploy", "phase": "done", "at": "2026-03-01T12:00:00Z", "outcome": outcome, "routers": routers, "timings_ms": {"total": 311.7}, "behind": ["r1"],
+        "projects": [{"project": "blog", "digest": "ab".repeat(32), "version": "blog@3f9a1c2b7d4e"}]
     });
     let record = serde_json::from_value(record).unwrap();
     let (out, err, _) = printed(|console| {
@@ -81,7 +81,7 @@ fn a_refused_upload_names_part_and_field() {
 
 #[test]
 fn silent_routers_are_named_with_where_the_files_are() {
-    let problem = json!({"type": "urn:switchyard:problem:routers-silent",
+    let problem = json!({"type": "urn:switchyard:problem:routers-unreachable",
         "detail": "one router did not answer; the files are on the volume", "routers": routers(&[Some("live"), None])});
     let (_, err, exit) = failed(504, &problem, false);
     assert_eq!(err, "one router did not answer; the files are on the volume\n  r1: no connection\n");

@@ -71,7 +71,7 @@ async fn refusals_end_with_two_and_silence_of_routers_with_three() {
         (401, "unauthorized", 2),
         (409, "deploy-under-way", 2),
         (503, "busy", 3),
-        (504, "routers-silent", 3),
+        (504, "routers-unreachable", 3),
     ];
     for (status, slug, exit) in table {
         let bridge = FakeBridge::answering([Reply::Json(status, problem(slug, "because"))]).await;
@@ -191,7 +191,7 @@ async fn all_projects_of_a_folder_are_one_deploy() {
         fs::create_dir(dir.path().join(name)).unwrap();
         fs::write(dir.path().join(name).join("main.ts"), name).unwrap();
     }
-    let bridge = FakeBridge::answering([Reply::Json(202, json!({"deploy": "d1", "projects": []}))]).await;
+    let bridge = FakeBridge::answering([Reply::Json(202, under_way())]).await;
     let ran = run_with(&bridge, &["deploy", "--all", dir.path().to_str().unwrap()]).await;
     assert_eq!(ran.exit, 0, "{}", ran.err);
     let [asked] = &bridge.asked()[..] else { panic!() };
@@ -273,6 +273,13 @@ async fn a_dry_run_of_all_names_the_folders_that_are_left_out() {
     assert_eq!(ran.json()["left_out"], json!([{"path": "old/", "reason": "gitignore"}]));
 }
 
+/// The record of a deploy that has just been accepted.
+fn under_way() -> Value {
+    json!({
+        "deploy": "d1", "action": "deploy", "phase": "receive", "at": "2026-03-01T12:00:00Z", "projects": []
+    })
+}
+
 fn routers(installs: &[bool]) -> Value {
     let routers =
         installs.iter().map(|installs| json!({"router": "r", "reachable": true, "installs": installs}));
@@ -285,7 +292,7 @@ async fn packages_are_left_out_where_all_routers_install_them() {
     fs::write(format!("{}/package.json", blog.path), "{}").unwrap();
     let table = [(&[true, true][..], false), (&[true, false], true), (&[], true)];
     for (installs, sent) in table {
-        let live = json!({"deploy": "d1", "projects": []});
+        let live = under_way();
         let bridge =
             FakeBridge::answering([Reply::Json(200, routers(installs)), Reply::Json(202, live)]).await;
         let ran = run_with(&bridge, &["deploy", &blog.path]).await;
@@ -298,7 +305,7 @@ async fn packages_are_left_out_where_all_routers_install_them() {
         let told = "left out, 1 (the routers install packages): node_modules/";
         assert_eq!(ran.err.contains(told), !sent, "{}", ran.err);
     }
-    let bridge = FakeBridge::answering([Reply::Json(202, json!({"deploy": "d1", "projects": []}))]).await;
+    let bridge = FakeBridge::answering([Reply::Json(202, under_way())]).await;
     run_with(&bridge, &["deploy", &blog.path, "--send-packages"]).await;
     assert!(received(&bridge.asked()[0]).await.1.contains_key("blog/node_modules/x/index.js"));
 }

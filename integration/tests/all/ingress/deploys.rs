@@ -18,6 +18,7 @@ use switchyard_integration::volume::Volume;
 use tempfile::NamedTempFile;
 
 use super::raw::{gate, open};
+use switchyard_contract::deploy::DeployOutcome;
 
 const HOST: &str = "deploy.example.com";
 const TOKEN: &str = "ci-token-0123456789";
@@ -67,7 +68,11 @@ async fn what_is_deployed_through_the_ingress_is_served_through_it() {
         // As a browser's form on the bridge's own host does.
         let own = with_header(with_token(upload(), TOKEN), "origin", &format!("http://{HOST}"));
         let record = Record::of(&ingress.public.send(own).await);
-        assert_eq!((record.outcome.as_deref(), record.by.as_deref()), (Some("live"), Some("ci")), "{kind:?}");
+        assert_eq!(
+            (record.outcome, record.by.as_deref()),
+            (Some(DeployOutcome::Live), Some("ci")),
+            "{kind:?}"
+        );
         for _ in 0..2 {
             let served = ingress.public.send(with_header(request("/"), "host", "blog.example.com")).await;
             assert_eq!(

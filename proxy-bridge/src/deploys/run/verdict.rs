@@ -7,14 +7,14 @@ use crate::volume::Change;
 use switchyard_contract::admin::{self, Report};
 
 /// What a router's answer to `build` says of the deploy.
-pub(super) enum Verdict {
+pub(super) enum BuildVerdict {
     Good(Vec<Report>),
     /// It saw other files than were deployed.
     Stale(Vec<Report>),
     Bad(Vec<Report>),
 }
 
-impl Verdict {
+impl BuildVerdict {
     /// Of `reports`, one for each of `changes`.
     pub(super) fn of(changes: &[Change], reports: Vec<Report>) -> Self {
         let mut stale = false;
@@ -25,15 +25,15 @@ impl Verdict {
             };
             let as_deployed = match change.digest() {
                 Some(deployed) => {
-                    let read = report.own.as_ref().or(report.digest.as_ref());
+                    let read = report.own_digest.as_ref().or(report.digest.as_ref());
                     read.is_none_or(|digest| *digest == deployed.to_string())
                 }
-                None => report.outcome == admin::Outcome::Removed,
+                None => report.outcome == admin::ReloadOutcome::Removed,
             };
             match report.outcome {
                 _ if !as_deployed => stale = true,
-                admin::Outcome::Failed => return Self::Bad(reports),
-                admin::Outcome::Removed if change.digest().is_some() => stale = true,
+                admin::ReloadOutcome::Failed => return Self::Bad(reports),
+                admin::ReloadOutcome::Removed if change.digest().is_some() => stale = true,
                 _ => {}
             }
         }
@@ -43,7 +43,7 @@ impl Verdict {
 
 /// What a deployer needs to mend it: the first project that failed, and its error.
 pub(super) fn build_failed(reports: &[Report]) -> Problem {
-    let failed = reports.iter().find(|report| report.outcome == admin::Outcome::Failed);
+    let failed = reports.iter().find(|report| report.outcome == admin::ReloadOutcome::Failed);
     let project = failed.map(|report| report.project.as_str()).unwrap_or_default();
     let error = failed.and_then(|report| report.error.clone()).unwrap_or_default();
     let first = error.message.lines().next().unwrap_or("it does not build").to_owned();

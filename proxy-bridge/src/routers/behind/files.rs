@@ -11,9 +11,9 @@ use switchyard_contract::project::ProjectName;
 /// A folder with a file for each project that a router is behind in: what a deploy writes does not
 /// grow with the number of other projects.
 #[derive(Debug, Clone)]
-pub(super) struct Files(PathBuf);
+pub(super) struct MarkFiles(PathBuf);
 
-impl Files {
+impl MarkFiles {
     /// Opens the folder, creates it if it is missing, and reads the marks. A file that cannot be
     /// read is removed with a warning.
     ///

@@ -6,27 +6,27 @@ fn version(text: &str) -> Version {
     Some(text.to_owned())
 }
 
-fn digest(text: &str) -> Serves {
-    Serves::Version(text.to_owned())
+fn digest(text: &str) -> ServedVersion {
+    ServedVersion::Version(text.to_owned())
 }
 
 /// Marks r1 and blog.
-fn mark(behind: &Behind, published: Version, serves: Serves) {
+fn mark(behind: &BehindMarks, published: Version, serves: ServedVersion) {
     behind.mark("r1", "blog", published, serves, []);
 }
 
-fn is_behind_with(behind: &Behind, serves: Serves) -> bool {
+fn is_behind_with(behind: &BehindMarks, serves: ServedVersion) -> bool {
     behind.settle("r1", "blog", serves, &[]);
     behind.has("r1", "blog")
 }
 
 #[test]
 fn a_router_is_behind_until_it_serves_another_version_than_before() {
-    for newer in [digest("new"), digest("newer still"), Serves::Nothing] {
-        let behind = Behind::default();
+    for newer in [digest("new"), digest("newer still"), ServedVersion::Nothing] {
+        let behind = BehindMarks::default();
         mark(&behind, version("new"), digest("old"));
         assert!(is_behind_with(&behind, digest("old")));
-        assert!(is_behind_with(&behind, Serves::Unknown), "as after a restart");
+        assert!(is_behind_with(&behind, ServedVersion::Unknown), "as after a restart");
         assert!(is_behind_with(&behind, digest("old")));
         assert_eq!(behind.of("r1"), ["blog"]);
         assert!(!is_behind_with(&behind, newer));
@@ -36,36 +36,36 @@ fn a_router_is_behind_until_it_serves_another_version_than_before() {
 
 #[test]
 fn a_router_that_serves_what_was_published_is_not_behind() {
-    let behind = Behind::default();
+    let behind = BehindMarks::default();
     mark(&behind, version("new"), digest("new"));
-    mark(&behind, None, Serves::Nothing);
+    mark(&behind, None, ServedVersion::Nothing);
     assert!(behind.projects().is_empty());
 }
 
 #[test]
 fn a_router_is_behind_in_a_project_that_is_new_or_deleted_too() {
-    let behind = Behind::default();
-    mark(&behind, version("new"), Serves::Nothing);
-    assert!(is_behind_with(&behind, Serves::Nothing));
+    let behind = BehindMarks::default();
+    mark(&behind, version("new"), ServedVersion::Nothing);
+    assert!(is_behind_with(&behind, ServedVersion::Nothing));
     assert!(!is_behind_with(&behind, digest("new")));
     mark(&behind, None, digest("old"));
     assert!(is_behind_with(&behind, digest("old")));
-    assert!(!is_behind_with(&behind, Serves::Nothing));
+    assert!(!is_behind_with(&behind, ServedVersion::Nothing));
 }
 
 #[test]
 fn the_first_report_of_a_router_is_older_unless_it_is_what_was_published() {
-    let behind = Behind::default();
-    mark(&behind, version("new"), Serves::Unknown);
+    let behind = BehindMarks::default();
+    mark(&behind, version("new"), ServedVersion::Unknown);
     assert!(is_behind_with(&behind, digest("old")));
     assert!(!is_behind_with(&behind, digest("newer")));
-    mark(&behind, version("new"), Serves::Unknown);
+    mark(&behind, version("new"), ServedVersion::Unknown);
     assert!(!is_behind_with(&behind, digest("new")));
 }
 
 #[test]
 fn what_deploys_before_the_last_one_published_is_older_too() {
-    let behind = Behind::default();
+    let behind = BehindMarks::default();
     mark(&behind, version("2"), digest("1"));
     mark(&behind, version("3"), digest("1"));
     assert!(is_behind_with(&behind, digest("2")));
@@ -77,9 +77,9 @@ fn what_deploys_before_the_last_one_published_is_older_too() {
 
 #[test]
 fn what_other_routers_served_is_older_too() {
-    let behind = Behind::default();
-    for serves in [digest("1"), Serves::Unknown] {
-        behind.mark("r1", "blog", version("3"), serves, [digest("2"), digest("3"), Serves::Unknown]);
+    let behind = BehindMarks::default();
+    for serves in [digest("1"), ServedVersion::Unknown] {
+        behind.mark("r1", "blog", version("3"), serves, [digest("2"), digest("3"), ServedVersion::Unknown]);
         assert!(is_behind_with(&behind, digest("1")));
         assert!(is_behind_with(&behind, digest("2")), "reported late");
         assert!(!is_behind_with(&behind, digest("3")));
@@ -88,22 +88,22 @@ fn what_other_routers_served_is_older_too() {
 
 #[test]
 fn a_router_that_serves_what_others_do_that_are_not_behind_has_caught_up() {
-    let behind = Behind::default();
-    mark(&behind, version("new"), Serves::Unknown);
+    let behind = BehindMarks::default();
+    mark(&behind, version("new"), ServedVersion::Unknown);
     // Somebody has changed the files on the volume since.
     behind.settle("r1", "blog", digest("edited"), &[digest("edited")]);
     assert!(!behind.has("r1", "blog"));
     mark(&behind, version("new"), digest("old"));
     behind.settle("r1", "blog", digest("old"), &[digest("old")]);
     assert!(behind.has("r1", "blog"), "the other one's own report is late");
-    mark(&behind, version("new"), Serves::Unknown);
-    behind.settle("r1", "blog", Serves::Unknown, &[Serves::Unknown]);
+    mark(&behind, version("new"), ServedVersion::Unknown);
+    behind.settle("r1", "blog", ServedVersion::Unknown, &[ServedVersion::Unknown]);
     assert!(behind.has("r1", "blog"));
 }
 
 #[test]
 fn of_a_router_that_misses_many_deploys_the_version_before_them_and_the_last_ones_are_remembered() {
-    let behind = Behind::default();
+    let behind = BehindMarks::default();
     for deploy in 0..1000 {
         mark(&behind, version(&deploy.to_string()), digest("before"));
     }
@@ -116,22 +116,22 @@ fn of_a_router_that_misses_many_deploys_the_version_before_them_and_the_last_one
 
 #[test]
 fn a_router_that_missed_a_removal_and_the_next_deploy_of_the_same_files_is_behind() {
-    let behind = Behind::default();
+    let behind = BehindMarks::default();
     let later = Incarnation::from_number(1);
     mark(&behind, None, digest("files"));
     let next = version_of("files", later);
     mark(&behind, Some(next.clone()), digest("files"));
     assert!(is_behind_with(&behind, digest("files")), "it is the removed project's");
-    assert!(is_behind_with(&behind, Serves::Nothing), "it has read the removal alone");
-    assert!(!is_behind_with(&behind, Serves::Version(next)));
+    assert!(is_behind_with(&behind, ServedVersion::Nothing), "it has read the removal alone");
+    assert!(!is_behind_with(&behind, ServedVersion::Version(next)));
     // The removed project is back: the router never served anything else.
     mark(&behind, None, digest("files"));
     mark(&behind, version("files"), digest("files"));
     assert!(behind.projects().is_empty());
 }
 
-fn open(folder: &std::path::Path) -> Behind {
-    Behind::open(folder.to_owned(), |_| true).unwrap()
+fn open(folder: &std::path::Path) -> BehindMarks {
+    BehindMarks::open(folder.to_owned(), |_| true).unwrap()
 }
 
 fn files(folder: &std::path::Path) -> Vec<String> {
@@ -146,7 +146,7 @@ async fn saved_marks_outlive_the_process_and_their_files_go_when_the_routers_hav
     let dir = tempfile::tempdir().unwrap();
     let behind = open(dir.path());
     mark(&behind, version("new"), digest("old"));
-    behind.mark("r2", "shop", None, Serves::Unknown, [digest("1")]);
+    behind.mark("r2", "shop", None, ServedVersion::Unknown, [digest("1")]);
     behind.save().await.unwrap();
     assert_eq!(files(dir.path()), ["blog.json", "shop.json"]);
 
@@ -160,7 +160,7 @@ async fn saved_marks_outlive_the_process_and_their_files_go_when_the_routers_hav
     behind.settle("r2", "shop", digest("first"), &[]);
     assert!(behind.has("r2", "shop"), "what it reported first is remembered too");
     assert!(!is_behind_with(&behind, digest("new")));
-    behind.settle("r2", "shop", Serves::Nothing, &[]);
+    behind.settle("r2", "shop", ServedVersion::Nothing, &[]);
     behind.save().await.unwrap();
     assert_eq!(files(dir.path()), Vec::<String>::new());
 }
@@ -175,7 +175,7 @@ async fn marks_of_routers_that_are_not_configured_any_more_and_unfinished_files_
     for (name, text) in [("blog.new", "{"), ("broken.json", "{"), ("No Name.json", "{}")] {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
-    let behind = Behind::open(dir.path().to_owned(), |router| router == "r1").unwrap();
+    let behind = BehindMarks::open(dir.path().to_owned(), |router| router == "r1").unwrap();
     assert_eq!((behind.of("r1"), behind.of("r2")), (vec!["blog".to_owned()], vec![]));
     behind.save().await.unwrap();
     assert_eq!(files(dir.path()), ["blog.json"]);

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::symlink;
 
-use super::super::Refused;
+use super::super::UploadError;
 use super::super::paths::clean;
-use super::{Shape, Sink, is_stored};
+use super::{Sink, UploadShape, is_stored};
 
 /// As many as Linux follows in one path.
 const MAX_FOLLOWED: usize = 40;
@@ -23,11 +23,11 @@ const BUFFER: usize = 64 * 1024;
 
 /// The links of an archive, by path.
 #[derive(Debug, Default)]
-pub(super) struct Links(BTreeMap<String, Target>);
+pub(super) struct Links(BTreeMap<String, LinkTarget>);
 
 /// Where a link points to, as it was written.
 #[derive(Debug)]
-pub(in super::super) enum Target {
+pub(in super::super) enum LinkTarget {
     /// A symbolic link's: seen from its folder.
     FromFolder(String),
     /// A hard link's: seen from the top of the archive.
@@ -36,19 +36,19 @@ pub(in super::super) enum Target {
 
 /// Where the projects of an upload are in it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Projects<'a> {
+pub(super) struct ProjectFolders<'a> {
     /// The folder around all of it, with `/` behind; empty for none.
     pub(super) wrapper: &'a str,
-    pub(super) shape: &'a Shape,
+    pub(super) shape: &'a UploadShape,
 }
 
-impl Projects<'_> {
+impl ProjectFolders<'_> {
     /// Returns `true` when both paths lie in one project.
     fn has_both(&self, one: &str, other: &str) -> bool {
         let length = match (self.shape, one.strip_prefix(self.wrapper)) {
             (_, None) => return false,
-            (Shape::One(_), Some(_)) => 0,
-            (Shape::Many, Some(below)) => below.find('/').map_or(0, |slash| slash + 1),
+            (UploadShape::One(_), Some(_)) => 0,
+            (UploadShape::Many, Some(below)) => below.find('/').map_or(0, |slash| slash + 1),
         };
         let project = &one[..self.wrapper.len() + length];
         format!("{other}/").starts_with(project)
@@ -60,7 +60,7 @@ impl Sink {
     ///
     /// # Errors
     /// Its name is not safe, comes twice, or there are too many.
-    pub(in super::super) fn link(&mut self, given: &str, target: Target) -> Result<(), Refused> {
+    pub(in super::super) fn link(&mut self, given: &str, target: LinkTarget) -> Result<(), UploadError> {
         let path = clean(given, &self.limits)?;
         if !is_stored(path) || is_for_shells(path, &target) {
             self.left_out += 1;
@@ -79,10 +79,10 @@ impl Sink {
     ///
     /// # Errors
     /// A link leads out of the archive, to nothing or to a folder that it is in, or what it adds is over a limit.
-    pub(super) fn follow_links(&mut self, projects: &Projects<'_>) -> Result<(), Refused> {
+    pub(super) fn follow_links(&mut self, projects: &ProjectFolders<'_>) -> Result<(), UploadError> {
         let links = std::mem::take(&mut self.links);
         let files = self.files.keys().cloned().collect();
-        let following = Following { links: &links, files, projects };
+        let following = LinkWalk { links: &links, files, projects };
         for path in links.0.keys() {
             if self.names.has(path) {
                 return Err(twice(path));
@@ -95,10 +95,10 @@ impl Sink {
     /// `through` are the links on the way, each within what the one before points to.
     fn follow<'l>(
         &mut self,
-        following: &Following<'l>,
+        following: &LinkWalk<'l>,
         at: &str,
         through: &mut Vec<&'l str>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), UploadError> {
         let link = *through.last().expect("a link is followed");
         let real = following.links.resolve(link)?;
         let is_kept = following.links.is_among_packages(link, at) && following.projects.has_both(at, &real);
@@ -130,16 +130,16 @@ impl Sink {
     }
 
     /// Makes a symbolic link at `at` to `real`, on the way to which there is none.
-    fn keep(&mut self, real: &str, at: &str) -> Result<(), Refused> {
+    fn keep(&mut self, real: &str, at: &str) -> Result<(), UploadError> {
         self.add(at, false)?;
         let link = self.dir.join(at);
         let folder = link.parent().unwrap_or(&self.dir);
         let made = std::fs::create_dir_all(folder).and_then(|()| symlink(relative(at, real), &link));
-        made.map_err(|error| Refused::volume("make a link", error).part(at))
+        made.map_err(|error| UploadError::volume("make a link", error).part(at))
     }
 
-    fn copy(&mut self, from: &str, to: &str) -> Result<(), Refused> {
-        let failed = |error| Refused::volume("follow a link", error).part(to);
+    fn copy(&mut self, from: &str, to: &str) -> Result<(), UploadError> {
+        let failed = |error| UploadError::volume("follow a link", error).part(to);
         let mut file = File::open(self.dir.join(from)).map_err(failed)?;
         let mut buffer = vec![0; BUFFER];
         self.open(to)?;
@@ -157,13 +157,13 @@ impl Sink {
 }
 
 /// What was in the archive, while its links are followed.
-struct Following<'l> {
+struct LinkWalk<'l> {
     links: &'l Links,
     files: BTreeSet<String>,
-    projects: &'l Projects<'l>,
+    projects: &'l ProjectFolders<'l>,
 }
 
-impl Following<'_> {
+impl LinkWalk<'_> {
     /// Returns `true` when the archive has a file, a folder or the place of all at the path `real`.
     fn has(&self, sink: &Sink, real: &str) -> bool {
         real.is_empty()
@@ -181,12 +181,12 @@ impl Links {
     /// Returns `true` when `link` is a symbolic one, and `at` in a folder of packages, not one
     /// itself: routers refuse links in their place.
     fn is_among_packages(&self, link: &str, at: &str) -> bool {
-        let is_symbolic = matches!(self.0.get(link), Some(Target::FromFolder(_)));
+        let is_symbolic = matches!(self.0.get(link), Some(LinkTarget::FromFolder(_)));
         is_symbolic && at.rsplit('/').skip(1).any(|name| name == "node_modules")
     }
 
     /// The path without links on its way that `link` leads to; empty for the top of the archive.
-    fn resolve(&self, link: &str) -> Result<String, Refused> {
+    fn resolve(&self, link: &str) -> Result<String, UploadError> {
         let mut left: Vec<String> = parts(link);
         let (mut real, mut followed, mut steps) = (Vec::new(), 0, left.len());
         while let Some(name) = left.pop() {
@@ -201,12 +201,12 @@ impl Links {
                 return Err(bad(link, "is in a circle of links: leave it out of the archive"));
             }
             let target = match target {
-                Target::FromFolder(target) if target.starts_with('/') => return Err(leaves(link)),
-                Target::FromFolder(target) => {
+                LinkTarget::FromFolder(target) if target.starts_with('/') => return Err(leaves(link)),
+                LinkTarget::FromFolder(target) => {
                     real.pop();
                     target
                 }
-                Target::FromTop(target) => {
+                LinkTarget::FromTop(target) => {
                     real.clear();
                     target
                 }
@@ -246,19 +246,21 @@ fn relative(at: &str, real: &str) -> String {
 }
 
 /// What package managers link in `node_modules/.bin` is for shells: the client leaves it out, too.
-fn is_for_shells(path: &str, target: &Target) -> bool {
+fn is_for_shells(path: &str, target: &LinkTarget) -> bool {
     let mut up = path.rsplit('/').skip(1);
-    matches!(target, Target::FromFolder(_)) && up.next() == Some(".bin") && up.next() == Some("node_modules")
+    matches!(target, LinkTarget::FromFolder(_))
+        && up.next() == Some(".bin")
+        && up.next() == Some("node_modules")
 }
 
-fn leaves(link: &str) -> Refused {
+fn leaves(link: &str) -> UploadError {
     bad(link, "leads out of the archive: put what it points to in its place (tar -h), or leave it out")
 }
 
-fn twice(path: &str) -> Refused {
-    Refused::bad("filename", format!("{path:?} comes twice: send it once")).part(path)
+fn twice(path: &str) -> UploadError {
+    UploadError::bad("filename", format!("{path:?} comes twice: send it once")).part(path)
 }
 
-fn bad(link: &str, why: &str) -> Refused {
-    Refused::bad("type", format!("the link {link:?} {why}")).part(link)
+fn bad(link: &str, why: &str) -> UploadError {
+    UploadError::bad("type", format!("the link {link:?} {why}")).part(link)
 }

@@ -431,9 +431,9 @@ async fn a_checkout_comes_as_a_tar_and_is_taken_as_it_is() {
             .collect::<Vec<_>>(),
     );
     let project = ProjectName::parse("blog").unwrap();
-    let received = receive_tar(body, &project, dir.path(), &Limits::default()).await.unwrap();
+    let received = receive_tar(body, &project, dir.path(), &UploadLimits::default()).await.unwrap();
     assert_eq!(received.trees[0].digest, digest(&["src/main.ts"]));
     let broken = stream::iter([Ok(Bytes::from(content[..600].to_vec())), Err(io::Error::other("gone"))]);
     let dir = tempfile::tempdir().unwrap();
-    assert!(receive_tar(broken, &project, dir.path(), &Limits::default()).await.is_err());
+    assert!(receive_tar(broken, &project, dir.path(), &UploadLimits::default()).await.is_err());
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use switchyard_contract::admin::{Hold, Outcome, Report};
+use switchyard_contract::admin::{Hold, ReloadOutcome, Report};
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
@@ -70,10 +70,10 @@ impl Control {
         let Some(id) = self.deploy_of(name) else { return };
         let Some(project) = self.projects.get_mut(name) else { return };
         let (outcome, version, error) = match end {
-            Ok(Prepared::Version(version)) => (Outcome::Built, Some(version), None),
-            Ok(Prepared::Unchanged) => (Outcome::Unchanged, project.machine.live.clone(), None),
-            Ok(Prepared::Gone) => (Outcome::Removed, None, None),
-            Err(failed) => (Outcome::Failed, failed.version, Some(failed.error)),
+            Ok(Prepared::Version(version)) => (ReloadOutcome::Built, Some(version), None),
+            Ok(Prepared::Unchanged) => (ReloadOutcome::Unchanged, project.machine.live.clone(), None),
+            Ok(Prepared::Gone) => (ReloadOutcome::Removed, None, None),
+            Err(failed) => (ReloadOutcome::Failed, failed.version, Some(failed.error)),
         };
         let report = project.end_of_attempt(outcome, version.as_ref(), error);
         let project = project.name.clone();
@@ -118,9 +118,9 @@ impl Control {
             later.extend(effects.map(|effect| (name.clone(), effect)));
         }
         let mut reports = self.publish(changes);
-        for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Unknown) {
+        for report in reports.iter_mut().filter(|report| report.outcome == ReloadOutcome::Unknown) {
             // It was not there before either: what was asked for is so.
-            report.outcome = Outcome::Removed;
+            report.outcome = ReloadOutcome::Removed;
         }
         for (name, effect) in later {
             self.perform(&name, effect, Instant::now());

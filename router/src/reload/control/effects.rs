@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use switchyard_contract::admin::Outcome;
+use switchyard_contract::admin::ReloadOutcome;
 use switchyard_contract::event::{EventType, Trigger};
 use switchyard_contract::project::ProjectName;
 
@@ -201,7 +201,7 @@ impl Control {
             ..Happened::default()
         };
         project.sequence = self.parts.events.tell(EventType::ReloadFailed, &project.name, happened);
-        project.report(Outcome::Failed, failed.version.as_ref());
+        project.report(ReloadOutcome::Failed, failed.version.as_ref());
         let project = project.name.clone();
         self.revive(name);
         self.count(OutcomeLabel::failed);

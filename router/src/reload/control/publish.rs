@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchyard_contract::admin::{Outcome, Report};
+use switchyard_contract::admin::{ReloadOutcome, Report};
 use switchyard_contract::event::EventType;
 
 use super::Control;
@@ -90,7 +90,7 @@ impl Control {
             ..Happened::default()
         };
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &version.project, happened);
-        let report = project.report(Outcome::Live, Some(version));
+        let report = project.report(ReloadOutcome::Live, Some(version));
         let running = project.running.clone();
         let ended = previous.as_ref().map(|previous| previous.incarnation);
         if let Some(ended) = ended.filter(|ended| *ended != version.incarnation) {
@@ -125,7 +125,7 @@ impl Control {
         };
         tracing::info!(project.name = name, "the files are those of the live version again");
         project.sequence = self.parts.events.tell(EventType::ReloadLive, &project.name, happened);
-        let report = project.report(Outcome::Unchanged, version.as_ref());
+        let report = project.report(ReloadOutcome::Unchanged, version.as_ref());
         self.revive(name);
         self.count(OutcomeLabel::unchanged);
         Some(report)
@@ -134,7 +134,7 @@ impl Control {
     fn unchanged(&mut self, name: &str) -> Option<Report> {
         let project = self.projects.get_mut(name)?;
         let version = project.on_disk.clone();
-        let report = project.report(Outcome::Unchanged, version.as_ref());
+        let report = project.report(ReloadOutcome::Unchanged, version.as_ref());
         self.revive(name);
         self.count(OutcomeLabel::unchanged);
         Some(report)
@@ -143,7 +143,7 @@ impl Control {
     fn removed(&mut self, name: &str, previous: Option<Version>, before: Before) -> Option<Report> {
         self.parts.board.remove(name);
         let project = self.projects.get_mut(name)?;
-        let outcome = if before.was_known { Outcome::Removed } else { Outcome::Unknown };
+        let outcome = if before.was_known { ReloadOutcome::Removed } else { ReloadOutcome::Unknown };
         let report = project.report(outcome, None);
         // It may go on draining, and come back before that is over.
         project.forget_history();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use switchyard_contract::admin::{Outcome, Report};
+use switchyard_contract::admin::{ReloadOutcome, Report};
 use switchyard_contract::event::{Diagnostic, Trigger};
 use switchyard_contract::project::{InvalidName, ProjectName, is_ignored};
 use tokio::sync::oneshot;
@@ -190,12 +190,14 @@ impl Control {
                 }
                 return self.look(name, Trigger::Request, Instant::now());
             }
-            Ok(_) => Report::of(name, Outcome::Unknown),
+            Ok(_) => Report::of(name, ReloadOutcome::Unknown),
             Err(error) => {
                 self.misnamed(name, &error, is_there);
                 match is_there {
-                    true => Report { error: Some(misnamed(&error)), ..Report::of(name, Outcome::Failed) },
-                    false => Report::of(name, Outcome::Unknown),
+                    true => {
+                        Report { error: Some(misnamed(&error)), ..Report::of(name, ReloadOutcome::Failed) }
+                    }
+                    false => Report::of(name, ReloadOutcome::Unknown),
                 }
             }
         };

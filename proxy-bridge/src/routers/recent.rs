@@ -3,23 +3,23 @@
 use std::collections::{HashSet, VecDeque};
 
 /// A router tries for ten minutes to deliver an event: this is sixteen a second for so long.
-const KEPT: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// The newest ids; the oldest goes out when there is no more room.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct RecentEvents {
     ids: HashSet<String>,
     order: VecDeque<String>,
 }
 
-impl Seen {
+impl RecentEvents {
     /// Notes an id. Returns whether it is new.
     pub(super) fn note(&mut self, id: &str) -> bool {
         if !self.ids.insert(id.to_owned()) {
             return false;
         }
         self.order.push_back(id.to_owned());
-        if self.order.len() > KEPT
+        if self.order.len() > MAX_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
@@ -34,13 +34,13 @@ mod tests {
 
     #[test]
     fn an_id_is_new_once_and_the_oldest_is_forgotten_when_there_are_too_many() {
-        let mut seen = Seen::default();
+        let mut seen = RecentEvents::default();
         assert!(seen.note("first"));
         assert!(!seen.note("first"));
-        for id in 0..KEPT {
+        for id in 0..MAX_REMEMBERED {
             assert!(seen.note(&id.to_string()));
         }
-        assert_eq!((seen.ids.len(), seen.order.len()), (KEPT, KEPT));
+        assert_eq!((seen.ids.len(), seen.order.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
         assert!(seen.note("first"), "it went out");
         assert!(!seen.note("5"));
     }

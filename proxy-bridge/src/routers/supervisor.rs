@@ -19,7 +19,7 @@ use super::{Dns, Router, RouterAddress, Shared};
 const LOOKUP_EVERY: Duration = Duration::from_secs(5);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) struct Owner {
+pub(super) struct Supervisor {
     shared: Arc<Shared>,
     fixed: Vec<RouterAddress>,
     dns: Option<Dns>,
@@ -27,8 +27,8 @@ pub(super) struct Owner {
     followed: HashMap<Id, (Arc<Router>, AbortHandle)>,
 }
 
-impl Owner {
-    /// Follows the `fixed` routers at once, and those behind the name when [`Owner::run`] has found them.
+impl Supervisor {
+    /// Follows the `fixed` routers at once, and those behind the name when [`Supervisor::run`] has found them.
     pub(super) fn new(shared: Arc<Shared>, fixed: Vec<RouterAddress>, dns: Option<Dns>) -> Self {
         let mut owner = Self { shared, fixed, dns, tasks: JoinSet::new(), followed: HashMap::new() };
         owner.found(&[]);

@@ -4,13 +4,13 @@ use std::io;
 
 use http::StatusCode;
 
-use super::Limits;
 use crate::problem::Problem;
-use crate::volume::VolumeError;
+use crate::storage::StorageError;
+use crate::upload_limits::UploadLimits;
 
 /// What is wrong, where, and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct UploadError {
     pub status: StatusCode,
     pub slug: &'static str,
     /// A sentence that ends with the mend.
@@ -21,7 +21,7 @@ pub struct Refused {
     pub field: Option<String>,
 }
 
-impl Refused {
+impl UploadError {
     fn new(status: StatusCode, slug: &'static str, detail: String) -> Self {
         Self { status, slug, detail, part: None, field: None }
     }
@@ -36,7 +36,7 @@ impl Refused {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large", detail).field(flag)
     }
 
-    pub(super) fn slow(limits: &Limits) -> Self {
+    pub(super) fn slow(limits: &UploadLimits) -> Self {
         let detail = format!(
             "the upload took longer than {} ms: send it faster, or have --upload-timeout of the bridge raised",
             limits.time.as_millis()
@@ -50,7 +50,7 @@ impl Refused {
     }
 
     pub(super) fn volume(step: &str, error: io::Error) -> Self {
-        let error = VolumeError::io(step, error);
+        let error = StorageError::new(step, error);
         Self::new(error.status(), error.slug(), error.to_string())
     }
 
@@ -65,8 +65,8 @@ impl Refused {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
+impl From<UploadError> for Problem {
+    fn from(refused: UploadError) -> Self {
         let mut problem = Self::new(refused.status, refused.slug, refused.detail);
         if let Some(part) = refused.part {
             problem = problem.with("part", part);

@@ -7,14 +7,17 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::verdict::{Verdict, build_failed};
-use super::{End, Run};
-use crate::deploys::rounds::{Quorum, Refusal, Round, Silent, Terms, any_reachable, ask, insist, while_away};
+use super::verdict::{BuildVerdict, build_failed};
+use super::{DeployFailure, Run};
+use crate::deploys::rounds::{
+    CallFailure, NoAnswer, Quorum, RoundResult, RoundTerms, UnreachableRouter, any_reachable, call_all,
+    retry_until, while_away,
+};
 use crate::problem::Problem;
-use crate::records::{Outcome, Phase, Told};
 use crate::routers::{CallError, Presence, Router};
 use crate::volume::Change;
 use switchyard_contract::admin::{self, Hold, Report};
+use switchyard_contract::deploy::{DeployOutcome, DeployPhase, RouterReport};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 
@@ -36,8 +39,8 @@ const REACHABLE_WITHIN: Duration = Duration::from_millis(2500);
 const STALE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Run {
-    pub(super) async fn hold(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Hold);
+    pub(super) async fn hold(&mut self) -> Result<(), DeployFailure> {
+        self.job.begin(DeployPhase::Hold);
         let who = self.shared.routers.all();
         if who.is_empty() {
             let problem = Problem::new(
@@ -45,7 +48,7 @@ impl Run {
                 "no-routers",
                 "no router is known: look at --router and --routers, and try again",
             );
-            return Err((Outcome::Unreachable, problem));
+            return Err((DeployOutcome::Unreachable, problem));
         }
         self.job.asks(who.iter().map(|router| router.name().to_owned()));
         self.quorum = match self.shared.settings.quorum {
@@ -63,11 +66,11 @@ impl Run {
             let (order, until, routers) = (&order, self.until, &self.shared.routers);
             async move {
                 while_away(routers, &router).await;
-                insist(until, || router.hold(order)).await.map_err(Refusal::into_text)
+                retry_until(until, || router.hold(order)).await.map_err(CallFailure::into_reason)
             }
         };
-        let terms = Terms { needs_any, ..self.terms() };
-        let round = ask(&self.shared.routers, who, terms, question, |()| false).await;
+        let terms = RoundTerms { needs_any, ..self.terms() };
+        let round = call_all(&self.shared.routers, who, terms, question, |()| false).await;
         for (router, ()) in &round.answers {
             self.tell(router, Vec::new(), None, "held");
         }
@@ -80,35 +83,35 @@ impl Run {
     }
 
     /// Has every router build what is on the volume.
-    pub(super) async fn build(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Build);
+    pub(super) async fn build(&mut self) -> Result<(), DeployFailure> {
+        self.job.begin(DeployPhase::Build);
         let mut who = self.held.clone();
-        let mut silent = Vec::new();
+        let mut unreachable = Vec::new();
         loop {
-            let terms = Terms { before: self.built.len(), ..self.terms() };
+            let terms = RoundTerms { before: self.built.len(), ..self.terms() };
             let question = |router: Arc<Router>| self.build_on(router);
-            let stop = |verdict: &Verdict| matches!(verdict, Verdict::Bad(_));
-            let mut round = ask(&self.shared.routers, who, terms, question, stop).await;
+            let stop = |verdict: &BuildVerdict| matches!(verdict, BuildVerdict::Bad(_));
+            let mut round = call_all(&self.shared.routers, who, terms, question, stop).await;
             let mut stale = Vec::new();
             let mut bad = None;
             for (router, verdict) in round.answers.drain(..) {
                 match verdict {
-                    Verdict::Good(reports) => {
+                    BuildVerdict::Good(reports) => {
                         self.job.built(&reports);
                         self.tell(&router, reports, None, "built");
                         self.built.push(router);
                     }
-                    Verdict::Stale(reports) => stale.push((router, reports)),
-                    Verdict::Bad(reports) => {
+                    BuildVerdict::Stale(reports) => stale.push((router, reports)),
+                    BuildVerdict::Bad(reports) => {
                         self.tell(&router, reports.clone(), None, "failed");
                         bad = Some(reports);
                     }
                 }
             }
             if let Some(reports) = bad {
-                return Err((Outcome::Failed, build_failed(&reports)));
+                return Err((DeployOutcome::Failed, build_failed(&reports)));
             }
-            silent.append(&mut round.silent);
+            unreachable.append(&mut round.unreachable);
             self.still_ours().await?;
             if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
                 who = stale.into_iter().map(|(router, _)| router).collect();
@@ -116,32 +119,33 @@ impl Run {
                 continue;
             }
             let why = "reads other files than were deployed: is its volume the same?";
-            let seen = |(router, _)| Silent { router, why: why.to_owned(), counts: true };
-            silent.extend(stale.into_iter().map(seen));
+            let seen =
+                |(router, _)| UnreachableRouter { router, why: NoAnswer(why.to_owned()), counts: true };
+            unreachable.extend(stale.into_iter().map(seen));
             let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
-            return self.enough(&Round { answers, silent }, "the volume is as it was");
+            return self.enough(&RoundResult { answers, unreachable }, "the volume is as it was");
         }
     }
 
-    async fn build_on(&self, router: Arc<Router>) -> Result<Verdict, String> {
+    async fn build_on(&self, router: Arc<Router>) -> Result<BuildVerdict, NoAnswer> {
         let (id, until) = (self.staging_id(), self.until);
         loop {
-            match insist(until, || router.build(&id, until - Instant::now())).await {
-                Ok(reports) => return Ok(Verdict::of(&self.changes, reports.projects)),
+            match retry_until(until, || router.build(&id, until - Instant::now())).await {
+                Ok(reports) => return Ok(BuildVerdict::of(&self.changes, reports.projects)),
                 // It was started again since, or its lease was over.
                 Err(refusal) if refusal.is_unknown_deploy() => {
                     let order = self.order();
-                    insist(until, || router.hold(&order)).await.map_err(Refusal::into_text)?;
+                    retry_until(until, || router.hold(&order)).await.map_err(CallFailure::into_reason)?;
                     sleep(STALE_PAUSE).await;
                 }
-                Err(refusal) => return Err(refusal.into_text()),
+                Err(refusal) => return Err(refusal.into_reason()),
             }
         }
     }
 
     /// # Errors
     /// Somebody else has changed what was put on the volume.
-    async fn still_ours(&mut self) -> Result<(), End> {
+    async fn still_ours(&mut self) -> Result<(), DeployFailure> {
         let theirs = self
             .blocking(|staging, changes| {
                 let theirs = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
@@ -153,13 +157,14 @@ impl Run {
             "{project} was changed on the volume by somebody else during the deploy, and is served as it is there: look at it, and deploy again"
         );
         let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
-        Err((Outcome::Superseded, problem.with("project", project.as_str())))
+        Err((DeployOutcome::Superseded, problem.with("project", project.as_str())))
     }
 
-    pub(super) async fn publish(&mut self) -> Result<(), End> {
-        self.job.begin(Phase::Publish);
+    pub(super) async fn publish(&mut self) -> Result<(), DeployFailure> {
+        self.job.begin(DeployPhase::Publish);
         let question = |router: Arc<Router>| self.publish_on(router);
-        let round = ask(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
+        let round =
+            call_all(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
             self.tell(&router, reports, None, "live");
@@ -169,12 +174,12 @@ impl Run {
         for routers in [&mut self.held, &mut self.asked] {
             routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
         }
-        let round = Round { answers: published, silent: round.silent };
+        let round = RoundResult { answers: published, unreachable: round.unreachable };
         let removed = self.changes.iter().all(|change| change.tree().is_none());
         let on_volume = if removed {
-            "it is gone from the volume, and the silent routers will drop it when they are back"
+            "it is gone from the volume, and the unreachable routers will drop it when they are back"
         } else {
-            "the files are on the volume, and the silent routers will serve them when they are back"
+            "the files are on the volume, and the unreachable routers will serve them when they are back"
         };
         self.enough(&round, on_volume)?;
         // Before the answer, so that whoever has read it is never shown an older version.
@@ -206,23 +211,23 @@ impl Run {
         self.job.behind(behind);
     }
 
-    fn terms(&self) -> Terms {
-        Terms { quorum: self.quorum, before: 0, until: self.until, needs_any: false }
+    fn terms(&self) -> RoundTerms {
+        RoundTerms { quorum: self.quorum, before: 0, until: self.until, needs_any: false }
     }
 
-    async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, String> {
+    async fn publish_on(&self, router: Arc<Router>) -> Result<Vec<Report>, NoAnswer> {
         let (id, until) = (self.staging_id(), self.until);
-        match insist(until, || router.publish(&id, until - Instant::now())).await {
+        match retry_until(until, || router.publish(&id, until - Instant::now())).await {
             Ok(reports) => {
                 // Its event is on the way: whoever reads the answer and asks for the projects finds it there.
                 let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
                 Ok(reports.projects)
             }
-            // The answer was lost, or the router was started again: then it reads the volume by itself.
-            Err(Refusal::Answered { .. }) => timeout_at(until, self.told(&router))
+            // The answer was release, or the router was started again: then it reads the volume by itself.
+            Err(CallFailure::Answered { .. }) => timeout_at(until, self.told(&router))
                 .await
-                .map_err(|_| "has not told of the new version in time".to_owned()),
-            Err(refusal) => Err(refusal.into_text()),
+                .map_err(|_| NoAnswer("has not reported the new version in time".to_owned())),
+            Err(refusal) => Err(refusal.into_reason()),
         }
     }
 
@@ -247,10 +252,10 @@ impl Run {
                     let (published, incarnation) = self.published(change)?;
                     let status = status.filter(|status| status.incarnation == incarnation)?;
                     let live = status.live.filter(|live| live.digest == published.to_string())?;
-                    (Some(live.digest), Some(live.version), admin::Outcome::Live)
+                    (Some(live.digest), Some(live.version), admin::ReloadOutcome::Live)
                 }
                 Change::Remove(..) if router.is_ready() && status.is_none() => {
-                    (None, None, admin::Outcome::Removed)
+                    (None, None, admin::ReloadOutcome::Removed)
                 }
                 Change::Remove(..) => return None,
             };
@@ -270,26 +275,26 @@ impl Run {
 
     /// # Errors
     /// Fewer than the quorum have answered.
-    fn enough(&self, round: &Round<()>, volume: &str) -> Result<(), End> {
-        for Silent { router, why, .. } in &round.silent {
-            self.tell(router, Vec::new(), Some(why.clone()), "unreachable");
+    fn enough(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
+        for UnreachableRouter { router, why, .. } in &round.unreachable {
+            self.tell(router, Vec::new(), Some(why.to_string()), "unreachable");
         }
         let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
         if answered >= quorum {
             return Ok(());
         }
         let who: Vec<_> =
-            round.silent.iter().map(|silent| format!("{} {}", silent.router.name(), silent.why)).collect();
+            round.unreachable.iter().map(|one| format!("{} {}", one.router.name(), one.why)).collect();
         let who = who.join("; ");
-        let nobody = self.held.is_empty() && !round.silent.iter().any(|silent| silent.counts);
+        let nobody = self.held.is_empty() && !round.unreachable.iter().any(|one| one.counts);
         let problem = if nobody && self.quorum == Quorum::Reachable {
             let detail = format!("no router can be reached: {who}; {volume}; start one, and deploy again");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-routers", detail)
         } else {
             let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
-            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-silent", detail)
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail)
         };
-        Err((Outcome::Unreachable, problem))
+        Err((DeployOutcome::Unreachable, problem))
     }
 
     pub(super) async fn release(&mut self) {
@@ -314,7 +319,7 @@ impl Run {
     }
 
     fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
-        self.job.told(Told { router: router.name().to_owned(), reports, error }, outcome);
+        self.job.told(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
     }
 
     fn order(&self) -> Hold {

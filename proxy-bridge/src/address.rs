@@ -62,20 +62,20 @@ impl RouterAddress {
     }
 
     /// The router's name: its admin URL without a slash at the end.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         without_slash(&self.admin)
     }
 
-    pub(super) fn public(&self) -> String {
+    pub(crate) fn public(&self) -> String {
         without_slash(&self.public)
     }
 
-    pub(super) fn admin(&self) -> &Url {
+    pub(crate) fn admin(&self) -> &Url {
         &self.admin
     }
 
     /// What requests are sent to: a host name or an address, and the port.
-    pub(super) fn target(&self) -> (String, u16) {
+    pub(crate) fn target(&self) -> (String, u16) {
         let host = self.public.host_str().unwrap_or_default().trim_matches(['[', ']']);
         (host.to_owned(), self.public.port_or_known_default().unwrap_or(80))
     }
@@ -106,7 +106,7 @@ fn url(text: &str) -> Result<Url, InvalidAddress> {
 
 impl Dns {
     /// The router at one of the name's addresses.
-    pub(super) fn at(&self, address: IpAddr) -> RouterAddress {
+    pub(crate) fn at(&self, address: IpAddr) -> RouterAddress {
         let url = |port| format!("http://{}", SocketAddr::new(address, port));
         let url = |port| url(port).parse().expect("an address and a port make a URL");
         RouterAddress { public: url(self.public_port), admin: url(self.admin_port) }

@@ -1,0 +1,153 @@
+//! The bridge's JSON about projects and routers: what each router serves, versions, log lines.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::{LogLine, ProjectState, VersionName};
+use crate::deploy::Removal;
+use crate::event::{Diagnostic, RouteConflict};
+use crate::incarnation::Incarnation;
+use crate::project::ProjectName;
+
+/// `GET /projects` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectOverviews {
+    /// The projects that the caller may read, by name.
+    pub projects: Vec<ProjectOverview>,
+    /// All routers that the bridge is configured with.
+    #[serde(default)]
+    pub routers: Vec<RouterInfo>,
+}
+
+/// One project on all routers: `GET /projects/{name}` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectOverview {
+    /// The name of the folder: not always a project name.
+    pub project: String,
+    /// `true`: routers that can be reached serve different versions or incarnations of the project.
+    #[serde(default)]
+    pub skew: bool,
+    /// The terms of the removal. Absent unless the project is removed and can be brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removal>,
+    /// The project at each router, in the order of the configuration.
+    #[serde(default)]
+    pub routers: Vec<ProjectOnRouter>,
+}
+
+/// One project at one router, by the router's last report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectOnRouter {
+    /// The router's admin URL.
+    pub router: String,
+    /// The project's state. `null` when the router has not reported the project.
+    pub state: Option<ProjectState>,
+    /// The version that gets new requests. `null` without one.
+    pub live: Option<VersionName>,
+    /// The version on the volume, as the router last read it. `null` until it was read.
+    pub on_disk: Option<VersionName>,
+    /// The reason why the newest version failed, or why the live one is stopped. `null` otherwise.
+    pub error: Option<Diagnostic>,
+    /// `true`: the router gets no forwarded request of the project, because it serves an older
+    /// version than was deployed.
+    #[serde(default)]
+    pub behind: bool,
+    /// The routes that this project and others both claim. Absent without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<RouteConflict>,
+}
+
+/// `GET /routers` of the bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterInfos {
+    /// All routers that the bridge is configured with.
+    pub routers: Vec<RouterInfo>,
+}
+
+/// One router, as the bridge knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterInfo {
+    /// The admin URL.
+    pub router: String,
+    /// The public URL.
+    #[serde(default)]
+    pub public: String,
+    /// `true`: the router takes requests.
+    #[serde(default)]
+    pub ready: bool,
+    /// `true`: the admin listener answers. Taken for true when absent.
+    #[serde(default = "yes")]
+    pub reachable: bool,
+    /// The projects in which the router serves an older version than was deployed, by name.
+    #[serde(default)]
+    pub behind: Vec<String>,
+    /// `true`: the router fetches packages that the volume lacks.
+    #[serde(default)]
+    pub installs: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `GET /projects/{name}/versions` of the bridge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectVersions {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The terms of the removal. `null` unless the project is removed and can be brought back.
+    pub removed: Option<Removal>,
+    /// The versions that are known, the newest first.
+    pub versions: Vec<VersionInfo>,
+}
+
+/// One version of a project.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VersionInfo {
+    /// The version's name (`blog@3f9a1c2b7d4e`).
+    pub version: String,
+    /// The owner of the version's data: a project that is removed and deployed again has another one.
+    #[serde(default)]
+    pub incarnation: Incarnation,
+    /// 64 hex digits. `null` for a version that this bridge did not deploy and no router serves.
+    pub digest: Option<String>,
+    /// The name of the token of the newest deploy of the version. `null` without a deploy or tokens.
+    pub by: Option<String>,
+    /// The time of the deploy, or else the time at which a router made its checkout. `null` for neither.
+    pub at: Option<Timestamp>,
+    /// The number of files that count in the digest. `null` without a deploy.
+    pub files: Option<u64>,
+    /// The bytes of all files. `null` without a deploy.
+    pub bytes: Option<u64>,
+    /// The id of the deploy. `null` for a version that came another way.
+    pub deploy: Option<String>,
+    /// The message of the deploy. `null` without one.
+    pub message: Option<String>,
+    /// The admin URLs of the routers that serve the version.
+    #[serde(default)]
+    pub live: Vec<String>,
+    /// The admin URLs of the routers that keep the files, so that a rollback can bring it back.
+    #[serde(default)]
+    pub kept: Vec<String>,
+}
+
+/// The data of a server-sent event `line` of the bridge's `GET /projects/{name}/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterLogLine {
+    /// The admin URL of the router that sent the line. Absent in a router's own stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// The line.
+    #[serde(flatten)]
+    pub line: LogLine,
+}
+
+/// The data of a server-sent event `error` among log lines: a router's lines cannot be read on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogError {
+    /// The router's admin URL. Absent in a router's own stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// The reason.
+    pub error: String,
+}
