@@ -24,13 +24,13 @@ use self::jobs::Jobs;
 use self::run::Run;
 pub use self::ticket::Ticket;
 use super::metrics::Metrics;
-use super::problem::Problem;
 use super::records::RecordStore;
 use super::routers::Routers;
 use super::volume::{Change, UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
+use switchyard_edge::problem::Problem;
 
 /// Routers that hang are waited for in so many deploys at once. They let go by themselves when
 /// their leases are over.

@@ -10,7 +10,6 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::timeout;
 
-use super::problem::Problem;
 use super::routers::{CallError, Presence, Router};
 use super::tree::Tree;
 use super::upload;
@@ -20,6 +19,7 @@ use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
 use switchyard_contract::overview::VersionInfo;
 use switchyard_contract::project::ProjectName;
+use switchyard_edge::problem::Problem;
 
 /// How long a router may take to list its checkouts, a few dozen names of folders.
 const LIST_WITHIN: Duration = Duration::from_secs(2);

@@ -13,4 +13,4 @@ mod tops;
 pub(crate) use bounds::{Bounds, Interrupted};
 pub(crate) use packages::NodeModules;
 pub(crate) use snapshot::{FileHash, Files, HashCache, SnapshotError};
-pub(crate) use store::{Checkout, CheckoutError, Store};
+pub(crate) use store::{Checkout, CheckoutError, Kept, Store};

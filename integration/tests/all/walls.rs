@@ -30,7 +30,7 @@ async fn what_the_kernel_lacks_is_said_when_ready_and_nothing_starts_where_it_is
     let router = Router::start(&volume).await;
     let ready = router.admin.client.get("/readyz").await.text();
     assert_eq!(ready == "ready\n", has_all, "{ready}");
-    assert!(ready.lines().skip(1).all(|line| line.starts_with("lacks ")), "{ready}");
+    assert!(ready.lines().skip(1).all(|line| line.starts_with("missing ")), "{ready}");
     let demanding = Router::builder(&volume).flag("require-sandbox", "");
     if has_all {
         assert_eq!(demanding.start().await.public.get("/a/").await.text(), "one");

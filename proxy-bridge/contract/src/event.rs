@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::bounds;
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     #[serde(rename = "type")]
     pub kind: EventType,
@@ -18,7 +19,7 @@ pub struct Event {
 }
 
 /// What happened, in past tense: applied, not merely accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum EventType {
     /// The new version answers requests now, and no new request goes to the one before it.
     #[serde(rename = "reload.live")]
@@ -55,7 +56,7 @@ impl EventType {
 }
 
 /// To whom it happened, and how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventData {
     /// Which router says so.
     pub router: String,
@@ -89,7 +90,7 @@ pub struct EventData {
 }
 
 /// A host or a path prefix that a project claims in vain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteConflict {
     /// `www.example.com` or `/shop`
     pub route: String,
@@ -104,7 +105,7 @@ pub struct RouteConflict {
 }
 
 /// How a cell ended that was not told to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Death {
     pub reason: DeathReason,
     /// In words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`. At most
@@ -125,7 +126,7 @@ pub struct Death {
 }
 
 /// Why a cell ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeathReason {
     /// More memory than its limit, or than V8 could have.
@@ -166,7 +167,7 @@ impl DeathReason {
 }
 
 /// What made the router look at a project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// The scan when the router starts, or after lost file events.
@@ -182,7 +183,7 @@ pub enum Trigger {
 }
 
 /// How long each phase took, in milliseconds of wall-clock time. A phase that did not happen is absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timings {
     /// From the first file event until the project was quiet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,7 +204,7 @@ pub struct Timings {
 
 /// Why a version cannot be served, in the project's own terms. One that is read is bounded, whoever
 /// wrote it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Diagnostic {
     /// One or more lines, without ANSI colours and without paths of the router's own. At most
     /// [`bounds::DIAGNOSTIC_MESSAGE`] bytes.

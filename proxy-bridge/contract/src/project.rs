@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The name of a project: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, the name of its folder. Its host label ([`ProjectName::label`])
 /// is another thing, and two names may have the same one. Digits alone, `localhost` and `www` are found by path alone
 /// ([`switchyard_edge::routes`]).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct ProjectName(Arc<str>);
 
 /// A text that is no project name.

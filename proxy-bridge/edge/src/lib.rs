@@ -1,5 +1,6 @@
 //! The HTTP parts of the listeners of router and bridge.
 //!
+//! - [`api`]: the common parts of the admin listener and the bridge's API
 //! - [`connections`]: a limit on connections, with room for health checks
 //! - [`fair`]: a body that is copied in turns with others
 //! - [`forwarded`]: the headers that end at a hop, and those that describe the original client
@@ -16,6 +17,8 @@
 //! - [`upload`]: a request body with limits on its size and pace
 //! - [`upstream`]: a connection to a server behind, and the errors of its answers
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod connections;
 pub mod fair;
 pub mod forwarded;
