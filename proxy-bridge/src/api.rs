@@ -1,5 +1,5 @@
-//! The API: deploys, the projects that routers serve, and events that routers post. Its requests never come
-//! through the forwarding listener.
+//! The API: deploys, the projects that routers serve, and events that routers post. Its requests
+//! never come through the forwarding listener.
 
 mod deploy;
 mod deploys;
@@ -47,14 +47,15 @@ const LISTENER: ApiListener = ApiListener {
     grace: Duration::from_secs(2),
 };
 
-/// A connection costs some 20 KB. Each deploy is one request under way, and each follower of logs a stream.
-/// Routers post one event at a time each, and stream the same ones: an event that is refused here is not lost.
+/// A connection costs some 20 KB. Each deploy is one request under way, and each follower of logs a
+/// stream. Routers post one event at a time each, and stream the same ones: an event that is
+/// refused here is not lost.
 const LIMITS: ConnectionLimits =
     ConnectionLimits { streams: 512, requests: 320, unproven: 120, metrics: 8, reserve: 64 };
 
-/// The longest head is one with a token and an idempotency key. The head timeout is also how long a connection
-/// may be idle: longer than the 20 s of the proxies in examples/ingress, so that their end closes first. A
-/// client that reads a log page by page may pause for minutes.
+/// The longest head is one with a token and an idempotency key. The head timeout is also how long a
+/// connection may be idle: longer than the 20 s of the proxies in examples/ingress, so that their
+/// end closes first. A client that reads a log page by page may pause for minutes.
 const GUARD: guarded::Limits = guarded::Limits {
     max_head: 64 * 1024,
     head_timeout: Duration::from_secs(30),
@@ -112,7 +113,8 @@ fn health_routes() -> Routes<Arc<Api>> {
         .add(get("/readyz").any_query().without_permit(), health::readyz)
 }
 
-/// Events of routers, which are signed instead of carrying a token, and which come under any name of the bridge.
+/// Events of routers, which are signed instead of carrying a token, and which come under any name
+/// of the bridge.
 fn event_routes() -> Routes<Arc<Api>> {
     let endpoint = post("/events").permit(RequestKind::Unproven).body(BodyKind::Json("EVENT"));
     Routes::default().add(endpoint, events::receive)
@@ -136,7 +138,7 @@ fn commands() -> Routes<Arc<Api>> {
         .add(get("/projects/{project}/logs").query(LogQuery::KEYS).permit(RequestKind::Stream), logs::logs)
 }
 
-/// Finds out who sends a request, and adds the caller to it as an extension.
+/// Identifies the caller of a request, and adds it to the request as an extension.
 async fn identify(State(api): Shared, request: Request, next: Next) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let caller = api.tokens.caller(&parts.headers)?;

@@ -1,5 +1,5 @@
-//! The admin listener: health, the state of projects, reloads, deploys, events, logs, checkouts, metrics,
-//! debuggers. Its requests never come through the public listener.
+//! The admin listener: health, the state of projects, reloads, deploys, events, logs, checkouts,
+//! metrics, debuggers. Its requests never come through the public listener.
 
 mod checkouts;
 mod deploys;
@@ -51,13 +51,13 @@ const LISTENER: ApiListener = ApiListener {
     grace: Duration::ZERO,
 };
 
-/// A connection costs some 20 KB. A bridge follows one stream and sends one request for each deploy that is
-/// under way; the others are people and tools.
+/// A connection costs some 20 KB. A bridge follows one stream and sends one request for each deploy
+/// that is under way; the others are people and tools.
 const LIMITS: ConnectionLimits =
     ConnectionLimits { streams: 256, requests: 216, unproven: 0, metrics: 8, reserve: 32 };
 
-/// The longest head is one with a project's name and a token. A head that takes longer than 30 s is not a
-/// well-meant one, and a client that reads a log page by page may pause for minutes.
+/// The longest head is one with a project's name and a token. A head that takes longer than 30 s is
+/// not a well-meant one, and a client that reads a log page by page may pause for minutes.
 const GUARD: guarded::Limits = guarded::Limits {
     max_head: 64 * 1024,
     head_timeout: Duration::from_secs(30),
@@ -105,7 +105,8 @@ impl Admin {
         LISTENER.serve(listener, app, stop).await;
     }
 
-    /// Returns true if the request has a token, where one is needed. With `in_query`, the query may have it.
+    /// Returns true if the request has a token, where one is needed. With `in_query`, the query may
+    /// have it.
     fn has_token(&self, request: &Parts, in_query: bool) -> bool {
         let Some(tokens) = &self.tokens else { return true };
         tokens.admit(&request.headers)
@@ -200,8 +201,8 @@ async fn unknown_path() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path")
 }
 
-/// Has the kernel notice a client that vanished without a word. Otherwise its connection, and a project
-/// that its debugger has stopped, would stay forever.
+/// Has the kernel notice a client that vanished without a word. Otherwise its connection, and a
+/// project that its debugger has stopped, would stay forever.
 fn notice_lost_client(stream: &TcpStream) {
     let set = sockopt::set_socket_keepalive(stream, true)
         .and_then(|()| sockopt::set_tcp_keepidle(stream, LOST_AFTER / 2))

@@ -24,8 +24,8 @@ use crate::project::{Healthcheck, in_file};
 
 const AGENT: HeaderValue = HeaderValue::from_static("switchyard-healthcheck");
 
-/// Checks the cell of `project` that listens on `socket`, with the whole URL in the request line if it
-/// `takes_urls`.
+/// Checks the cell of `project` that listens on `socket`, with the whole URL in the request line if
+/// it `takes_urls`.
 ///
 /// # Errors
 /// The cell does not answer 2xx within `time_left`. The diagnostic says what happened.

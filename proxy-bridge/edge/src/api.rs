@@ -1,5 +1,5 @@
-//! The common parts of the router's admin listener and the bridge's API. Both are axum routers behind an
-//! [`ApiListener`]; handlers, authentication and the data path are left to their crates.
+//! The common parts of the router's admin listener and the bridge's API. Both are axum routers
+//! behind an [`ApiListener`]; handlers, authentication and the data path are left to their crates.
 //!
 //! - [`answer`]: JSON, text and problem documents as answers
 //! - [`body`]: the body of a request, read within limits

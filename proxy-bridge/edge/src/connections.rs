@@ -2,8 +2,8 @@
 //! are answered however many clients follow events or hold idle connections.
 //!
 //! A request that may take long needs a permit, and is refused at once without one. There are fewer
-//! permits than connections, so when the listener is full, at least one connection is idle: it makes
-//! room for the next.
+//! permits than connections, so when the listener is full, at least one connection is idle: it
+//! makes room for the next.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,14 +14,15 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// How many connections and requests a listener takes at once.
+/// The numbers of connections and requests that a listener takes at once.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// Answers without an end: events, logs, debuggers.
     pub streams: usize,
     /// Other requests that are not answered at once.
     pub requests: usize,
-    /// Requests whose sender is only known once they have been read, so that anyone may send them.
+    /// Requests with a sender that is only known once they have been read, so that anyone may
+    /// send them.
     pub unproven: usize,
     /// Requests for metrics: monitoring has to work while all other permits are taken.
     pub metrics: usize,
@@ -110,8 +111,8 @@ impl Connections {
         Self { shared: Arc::new(Shared { limits, streams, requests, unproven, metrics, clock, open }) }
     }
 
-    /// Adds a new connection. If the listener is full, the connection that has been idle for longest is
-    /// told to close.
+    /// Adds a new connection. If the listener is full, the connection that has been idle for
+    /// longest is told to close.
     pub fn enter(&self) -> Connection {
         let id = self.shared.tick();
         let usage = Arc::new(Usage {

@@ -2,9 +2,9 @@
 //! bridge's API.
 //!
 //! Any web page can have the visitor's browser send requests to loopback addresses, and by DNS
-//! rebinding read the answers too. Without tokens such a request could not be told from the
-//! operator's, so it is refused by what browsers always send and pages cannot change: `Host`,
-//! `Origin` and `Sec-Fetch-Site`. A body needs the content type of its endpoint.
+//! rebinding read the answers too. Without tokens such a request looks like the operator's, so it
+//! is refused by what browsers always send and pages cannot change: `Host`, `Origin` and
+//! `Sec-Fetch-Site`. A body needs the content type of its endpoint.
 
 mod authority;
 mod body;
@@ -36,7 +36,7 @@ pub enum GateError {
     /// The host is not one of the listener's.
     #[error(
         "connect by an IP address or as localhost, or name the host with --public-host at the start: \
-         other names could be anybody's (a request with a valid token may use any)"
+         other names could be anyone's (a request with a valid token may use any)"
     )]
     ForeignHost,
     /// A page of another site sent the request.
@@ -45,7 +45,8 @@ pub enum GateError {
          or without a browser"
     )]
     ForeignOrigin,
-    /// The body has another content type. The text names the right one, and a command line that works.
+    /// The body has another content type. The text names the right one, and a command line that
+    /// works.
     #[error("{0}")]
     UnsupportedMediaType(String),
 }
@@ -89,7 +90,8 @@ impl Gate {
     /// Checks where a request comes from. With a valid token (`has_token`) any host is allowed.
     ///
     /// # Errors
-    /// The host is malformed or not one of this listener's, or a page of another site sent the request.
+    /// The host is malformed or not one of this listener's, or a page of another site sent the
+    /// request.
     pub fn check(&self, request: &Parts, has_token: bool) -> Result<(), GateError> {
         let host = authority(request)?;
         if !has_token && !host.as_ref().is_some_and(|host| self.is_own(host)) {
@@ -106,8 +108,8 @@ impl Gate {
     }
 }
 
-/// Returns the host that a request names in its target or as `Host`. `None` only for HTTP/1.0, which
-/// may leave it out.
+/// Returns the host that a request names in its target or as `Host`. `None` only for HTTP/1.0,
+/// which may leave it out.
 ///
 /// # Errors
 /// The request names no host, more than one, or a malformed one.
@@ -129,8 +131,8 @@ pub fn authority(request: &Parts) -> Result<Option<Authority>, GateError> {
     }
 }
 
-/// Returns true if a page of another site had the browser send this. A link may lead here, because its
-/// page cannot read the answer. A frame may not: it could hold streams open.
+/// Returns true if a page of another site had the browser send this. A link may lead here, because
+/// its page cannot read the answer. A frame may not: it could hold streams open.
 fn is_from_another_site(request: &Parts, host: Option<&Authority>) -> bool {
     let is_safe = request.method.is_safe();
     let is_devtools = |origin: &HeaderValue| is_safe && is_of_devtools(origin);

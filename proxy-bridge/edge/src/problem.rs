@@ -55,7 +55,8 @@ struct Document<'p> {
 }
 
 impl Problem {
-    /// A problem of type `urn:switchyard:problem:SLUG`. `detail` is a sentence that ends with the fix.
+    /// A problem of type `urn:switchyard:problem:SLUG`. `detail` is a sentence that ends with the
+    /// fix.
     pub fn new(status: StatusCode, slug: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, slug, title: None, detail: detail.into(), extras: Box::default() }
     }

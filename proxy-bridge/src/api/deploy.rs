@@ -29,7 +29,8 @@ use switchyard_edge::api::path::ProjectPath;
 use switchyard_edge::api::query::{FromQuery, Query, QueryPairs, invalid};
 use switchyard_edge::problem::Problem;
 
-/// The longest idempotency key, in bytes. Keys of the usual kinds (UUIDs, hashes, URLs of CI jobs) are shorter.
+/// The longest idempotency key, in bytes. Keys of the usual kinds (UUIDs, hashes, URLs of CI jobs)
+/// are shorter.
 const MAX_KEY: usize = 255;
 
 /// The parameters of an upload.
@@ -42,7 +43,8 @@ pub(super) struct UploadQuery {
     /// If set, a version that does not build stays on the volume.
     #[param(required = false, default = false)]
     keep: bool,
-    /// If set, a `node_modules` that the upload does not bring is carried over from the version before.
+    /// If set, a `node_modules` that the upload does not bring is carried over from the version
+    /// before.
     #[param(required = false, default = true)]
     packages: bool,
 }
@@ -66,7 +68,8 @@ pub(super) struct RollbackQuery {
     /// If not set, the answer is 202 as soon as the files were fetched.
     #[param(required = false, default = true)]
     wait: bool,
-    /// The version, its digest, or at least the digest's first 12 digits. Default: the version before.
+    /// The version, its digest, or at least the digest's first 12 digits. Default: the version
+    /// before.
     to: Option<String>,
 }
 
@@ -105,10 +108,11 @@ impl FromQuery for RemovalQuery {
 
 /// Deploys several projects together: a folder of the upload each
 ///
-/// With `accept: text/event-stream` the answer is a stream of events `phase` and a last event `done`.
+/// With `accept: text/event-stream` the answer is a stream of events `phase` and a last event
+/// `done`.
 #[utoipa::path(post, path = "/deploy", tag = "deploys",
     params(
-        ("idempotency-key" = Option<String>, Header, description = "A request with the same key is not repeated"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
         UploadQuery,
     ),
     request_body(content(
@@ -132,11 +136,12 @@ pub(super) async fn deploy(
 
 /// Deploys one project
 ///
-/// With `accept: text/event-stream` the answer is a stream of events `phase` and a last event `done`.
+/// With `accept: text/event-stream` the answer is a stream of events `phase` and a last event
+/// `done`.
 #[utoipa::path(post, path = "/deploy/{project}", tag = "deploys",
     params(
         ("project" = String, Path, description = "The project"),
-        ("idempotency-key" = Option<String>, Header, description = "A request with the same key is not repeated"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
         UploadQuery,
     ),
     request_body(content(
@@ -163,7 +168,7 @@ pub(super) async fn deploy_project(
 #[utoipa::path(post, path = "/projects/{project}/rollback", tag = "deploys",
     params(
         ("project" = String, Path, description = "The project"),
-        ("idempotency-key" = Option<String>, Header, description = "A request with the same key is not repeated"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
         RollbackQuery,
     ),
     responses(
@@ -196,7 +201,7 @@ pub(super) async fn rollback(
 #[utoipa::path(delete, path = "/projects/{project}", tag = "deploys",
     params(
         ("project" = String, Path, description = "The project"),
-        ("idempotency-key" = Option<String>, Header, description = "A request with the same key is not repeated"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
         RemovalQuery,
     ),
     responses(
@@ -246,8 +251,8 @@ impl Api {
         let staging = self.stage(&ticket).await?;
         let shape = project.map_or(UploadShape::Many, UploadShape::One);
         let (parts, limits) = (headers.clone(), self.limits);
-        // In a task of its own: when the client goes away this future is dropped, and the staging folder may
-        // only be removed after the thread that writes to it has ended.
+        // In a task of its own: when the client goes away this future is dropped, and the staging
+        // folder may only be removed after the thread that writes to it has ended.
         let receiving = tokio::spawn(async move {
             let into = staging.incoming().to_owned();
             let received = upload::receive(&parts, body.into_data_stream(), &shape, &into, &limits).await;
@@ -264,7 +269,8 @@ impl Api {
         Ok(respond(headers, job, wait).await)
     }
 
-    /// Begins a deploy, or finds the one that an earlier request with the same idempotency key began.
+    /// Begins a deploy, or finds the one that an earlier request with the same idempotency key
+    /// began.
     fn submit(
         &self,
         action: Action,

@@ -12,8 +12,8 @@ use crate::deploys::Job;
 use switchyard_contract::deploy::DeployAnswer;
 use switchyard_edge::api::sse::{answer, event};
 
-/// Answers with the steps of `job` as events `phase`, and then with an event `done` that has the answer which
-/// the request would have had without events.
+/// Answers with the steps of `job` as events `phase`, and then with an event `done` that has the
+/// answer which the request would have had without events.
 pub(super) fn follow(job: Arc<Job>) -> Response {
     let batches = stream::unfold(Some((job, 0)), |state| async move {
         let (job, seen) = state?;

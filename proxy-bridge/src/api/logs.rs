@@ -22,8 +22,8 @@ use switchyard_edge::problem::Problem;
 
 /// The last lines that a project printed at each router, and new ones
 ///
-/// Server-sent events, each with its router: `line` with a line, `gap` with the number of `lost` lines, and
-/// `error` for a router whose lines cannot be read.
+/// Server-sent events, each with its router: `line` with a line, `gap` with the number of `lost`
+/// lines, and `error` for a router whose lines cannot be read.
 #[utoipa::path(get, path = "/projects/{project}/logs", tag = "projects",
     params(("project" = String, Path, description = "The project"), LogQuery),
     responses(

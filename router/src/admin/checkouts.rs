@@ -1,4 +1,5 @@
-//! `GET /projects/{name}/checkouts`: the versions whose files the router still has, and those files as a tar.
+//! `GET /projects/{name}/checkouts`: the versions whose files the router still has, and those files
+//! as a tar.
 
 mod tar;
 
@@ -85,11 +86,11 @@ pub(super) async fn checkouts(
         CheckoutQuery,
     ),
     responses(
-        (status = 200, description = "The project's own files", body = [u8], content_type = "application/x-tar",
+        (status = 200, description = "The own files", body = [u8], content_type = "application/x-tar",
             headers(
                 ("x-switchyard-version" = String, description = "The version"),
                 ("x-switchyard-digest" = String, description = "The version's digest"),
-                ("x-switchyard-own-digest" = String, description = "The digest of the tar's files, if it is another"),
+                ("x-switchyard-own-digest" = String, description = "The digest of the files, if it is another"),
             )),
         (status = 404, description = "unknown-project or unknown-checkout"),
     ),

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::{Admin, HOLD, Shared};
 use crate::live::{self, Command, Refusal};
 
-/// The limits on a hold. A thousand projects with long names fit in 64 KiB, which no deployer needs more than
-/// a moment for.
+/// The limits on a hold. A thousand projects with long names fit in 64 KiB, which no deployer needs
+/// more than a moment for.
 const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 64 * 1024, time: Duration::from_secs(10) };
 
 /// Holds projects for a deploy, or renews its lease

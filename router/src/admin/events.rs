@@ -18,8 +18,10 @@ use super::Shared;
 ///
 /// Server-sent events. The first thing is a comment with the router's id.
 #[utoipa::path(get, path = "/events", tag = "events",
-    params(("last-event-id" = Option<u64>, Header, description = "Replays the events after this one")),
-    responses((status = 200, description = "Each event's data", body = Event, content_type = "text/event-stream")),
+    params(("last-event-id" = Option<u64>, Header, description = "Replays the events after it")),
+    responses(
+        (status = 200, description = "The data", body = Event, content_type = "text/event-stream"),
+    ),
 )]
 pub(super) async fn events(State(admin): Shared, headers: HeaderMap) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
@@ -30,8 +32,8 @@ pub(super) async fn events(State(admin): Shared, headers: HeaderMap) -> Response
     answer(stream::iter(begin).chain(stream::unfold(later, next)).map(Ok::<_, Infallible>))
 }
 
-/// The next event. The stream ends for a client that fell behind: it comes back with its last id, and
-/// misses nothing.
+/// The next event. The stream ends for a client that fell behind: it comes back with its last id,
+/// and misses nothing.
 async fn next(mut later: Receiver<Arc<Event>>) -> Option<(sse::Event, Receiver<Arc<Event>>)> {
     let event = later.recv().await.ok()?;
     Some((encode(&event), later))

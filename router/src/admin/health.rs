@@ -17,7 +17,7 @@ pub(super) async fn healthz() -> Response {
 
 /// Readiness probe
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
-    (status = 200, description = "Every project was read. A line for each sandbox layer that is missing here",
+    (status = 200, description = "Every project was read. A line for each missing sandbox layer",
         body = str, content_type = "text/plain"),
     (status = 503, description = "It is starting or stopping", body = str, content_type = "text/plain"),
 ))]

@@ -1,5 +1,5 @@
-//! Debugging: the endpoints of Chrome's DevTools Protocol, which its clients use to find processes and to
-//! attach to one. A client that is admitted can run code in a project.
+//! Debugging: the endpoints of Chrome's DevTools Protocol, which its clients use to find processes
+//! and to attach to one. A client that is admitted can run code in a project.
 
 mod target;
 mod tunnel;
@@ -31,8 +31,8 @@ use super::{Admin, Shared};
 /// The version of the protocol that V8 speaks.
 const PROTOCOL: &str = "1.3";
 
-/// The time for a cell to accept a debugger. It does so at once, on a thread of its own, unless it has as many
-/// as it may have.
+/// The time for a cell to accept a debugger. It does so at once, on a thread of its own, unless it
+/// has as many as it may have.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The reason why a debugger is not admitted.
@@ -118,7 +118,7 @@ pub(super) async fn target_list(admin: Shared, request: Request) -> Result<Respo
 #[utoipa::path(get, path = "/projects/{name}/inspect", tag = "debugging",
     params(
         ("name" = String, Path, description = "The project"),
-        ("token" = Option<String>, Query, description = "The bearer token, for clients that cannot set headers"),
+        ("token" = Option<String>, Query, description = "A token, for clients without headers"),
     ),
     responses((status = 101, description = "A WebSocket with the DevTools Protocol")),
 )]
@@ -137,7 +137,7 @@ pub(super) async fn inspect(
     params(
         ("name" = String, Path, description = "The project"),
         ("cell" = String, Path, description = "The number of the process, from `/json`"),
-        ("token" = Option<String>, Query, description = "The bearer token, for clients that cannot set headers"),
+        ("token" = Option<String>, Query, description = "A token, for clients without headers"),
     ),
     responses((status = 101, description = "A WebSocket with the DevTools Protocol")),
 )]
@@ -200,8 +200,8 @@ impl Admin {
         Ok((response, tunnel))
     }
 
-    /// Refuses every web page, also of this listener's own address: no same-origin policy protects a
-    /// WebSocket, and a debugger runs code. The gate has checked the host.
+    /// Refuses every web page, also of this listener's own address: no same-origin policy protects
+    /// a WebSocket, and a debugger runs code. The gate has checked the host.
     fn check_debugger(&self, request: &Parts) -> Result<(), InspectError> {
         if self.inspect.is_none() {
             return Err(InspectError::Off);

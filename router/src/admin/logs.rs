@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{Shared, unknown_project};
 use crate::live::{News, Reader};
 
-/// The minimum interval between two batches of lines: a project that prints without pause does not make the
-/// listener send without pause.
+/// The minimum interval between two batches of lines: a project that prints without pause does not
+/// make the listener send without pause.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The data of an event `gap`.
@@ -31,8 +31,8 @@ struct Gap {
 
 /// The last lines that a project printed, and new ones
 ///
-/// Server-sent events: `line` with a line, and `gap` with the number of `lost` lines where the client was too
-/// slow.
+/// Server-sent events: `line` with a line, and `gap` with the number of `lost` lines where the
+/// client was too slow.
 #[utoipa::path(get, path = "/projects/{name}/logs", tag = "projects",
     params(("name" = String, Path, description = "The project"), LogQuery),
     responses(

@@ -14,7 +14,7 @@ use super::{checkouts, deploys, events, health, inspect, logs, metrics, projects
 #[openapi(
     info(
         title = "Switchyard router: admin listener",
-        description = "Health, the state of projects, reloads, deploys, events, logs, checkouts, metrics, debuggers.",
+        description = "Projects, reloads, deploys, events, logs, checkouts, debuggers, health.",
     ),
     paths(
         health::healthz,

@@ -1,4 +1,5 @@
-//! `POST /_reload` and `POST /_reload/{name}`: projects are read at once, and the answer has the outcome.
+//! `POST /_reload` and `POST /_reload/{name}`: projects are read at once, and the answer has the
+//! outcome.
 
 use axum::extract::State;
 use axum::response::Response;

@@ -50,8 +50,8 @@ pub fn whole(status: StatusCode, kind: HeaderValue, text: String) -> Response {
     respond(status, kind, Body::from(text))
 }
 
-/// An answer whose body is made while it is sent. An error breaks the connection off, so that a part
-/// never passes for the whole.
+/// An answer with a body that is made while it is sent. An error breaks the connection off, so that
+/// a part never passes for the whole.
 pub fn streamed<E>(
     kind: HeaderValue,
     chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
@@ -63,7 +63,8 @@ where
     respond(StatusCode::OK, kind, Body::new(FairBody::new(body)))
 }
 
-/// One line of JSON. Characters that a terminal would obey are escaped: text of projects may be in it.
+/// One line of JSON. Characters that a terminal would obey are escaped: text of projects may be in
+/// it.
 fn document(status: StatusCode, kind: HeaderValue, text: &str) -> Response {
     whole(status, kind, format!("{}\n", visible::json(text)))
 }

@@ -10,7 +10,8 @@ use http::request::Parts;
 
 use crate::connections::{Busy, Connection, Permit, RequestKind};
 
-/// The connection that a request came on. An extension of each request; clones are the same connection.
+/// The connection that a request came on. An extension of each request; clones are the same
+/// connection.
 #[derive(Clone)]
 pub struct ClientConn(Arc<Shared>);
 

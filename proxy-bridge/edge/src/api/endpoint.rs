@@ -82,8 +82,8 @@ impl Endpoint {
     }
 }
 
-/// An axum router and the list of its endpoints, which axum does not give out: the OpenAPI document is
-/// compared with it.
+/// An axum router and the list of its endpoints, which axum does not give out: the OpenAPI document
+/// is compared with it.
 #[derive(Debug, Clone)]
 pub struct Routes<S = ()> {
     router: axum::Router<S>,
@@ -97,8 +97,8 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// Adds an endpoint and its handler, which can extract an [`Arc<Permit>`](crate::connections::Permit) as an
-    /// `Extension`.
+    /// Adds an endpoint and its handler, which can extract an
+    /// [`Arc<Permit>`](crate::connections::Permit) as an `Extension`.
     #[must_use]
     pub fn add<T: 'static>(mut self, endpoint: Endpoint, handler: impl Handler<T, S>) -> Self {
         let filter = MethodFilter::try_from(endpoint.method.clone()).expect("it is a common method");
@@ -133,7 +133,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-/// Refuses a request whose query or body is not the endpoint's, or that finds no permit.
+/// Refuses a request with a query or body that the endpoint does not take, or without a permit.
 async fn check(
     State(endpoint): State<Endpoint>,
     conn: ClientConn,

@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 pub struct ApiListener {
     /// The name in log lines.
     pub name: &'static str,
-    /// How many connections and requests it takes.
+    /// The limits on connections and requests.
     pub connections: ConnectionLimits,
     /// The limits on slow clients and large heads. A connection may be idle for the head timeout.
     pub guard: guarded::Limits,
@@ -133,7 +133,7 @@ async fn respond(
     let mut request = request.map(|body| Body::new(TrackedBody::new(body, is_read.clone())));
     request.extensions_mut().insert(conn);
     if request.method() == Method::HEAD {
-        // axum would call the handler of GET, whose answer may be a stream without an end.
+        // axum would call the handler of GET, and its answer may be a stream without an end.
         *request.method_mut() = UNSUPPORTED.parse().expect("it is a token");
     }
     let Ok(response) = app.call(request).await;
@@ -176,3 +176,6 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     let detail = "an error in Switchyard itself: its log says more";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
 }
+
+#[cfg(test)]
+mod tests;

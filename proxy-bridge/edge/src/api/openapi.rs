@@ -17,8 +17,8 @@ const PROBLEM: &str = "Problem";
 /// The name of the security scheme.
 const BEARER: &str = "bearer";
 
-/// Completes a document that was derived from handlers: each operation may answer with a problem, and all
-/// but `open` paths take a bearer token.
+/// Completes a document that was derived from handlers: each operation may answer with a problem,
+/// and all but `open` paths take a bearer token.
 pub fn complete(mut openapi: OpenApi, open: &[&str]) -> OpenApi {
     let components = openapi.components.get_or_insert_default();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
@@ -75,8 +75,8 @@ fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Ope
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Returns the differences between a document and the endpoints that it describes, and references in it
-/// that lead nowhere. Empty if there are none.
+/// Returns the differences between a document and the endpoints that it describes, and references
+/// in it that lead nowhere. Empty if there are none.
 pub fn differences(openapi: &OpenApi, endpoints: &[Endpoint]) -> Vec<String> {
     let mut document = openapi.clone();
     let mut documented = BTreeSet::new();

@@ -89,7 +89,7 @@ impl QueryPairs {
     }
 }
 
-/// The problem of a parameter whose value is not valid.
+/// The problem of a parameter with an invalid value.
 pub fn invalid(name: &'static str, value: &str, expected: &str) -> Problem {
     Problem::bad_request(format!("invalid {name} {value:?}: expected {expected}")).with("field", name)
 }
@@ -98,7 +98,8 @@ pub fn invalid(name: &'static str, value: &str, expected: &str) -> Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct LogQuery {
-    /// How many of the last lines are sent first. A router keeps 1,000: a larger number means all of them.
+    /// The number of past lines that are sent first. A router keeps 1,000: a larger number means
+    /// all of them.
     #[param(required = false, default = 100)]
     pub lines: usize,
     /// If set, new lines follow as they are printed.

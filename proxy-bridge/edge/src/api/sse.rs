@@ -14,8 +14,8 @@ use switchyard_contract::visible;
 
 use crate::fair::FairBody;
 
-/// The time without an event after which a comment is sent: it shows that the client is gone, and keeps
-/// proxies from taking the connection for dead.
+/// The time without an event after which a comment is sent: it shows that the client is gone, and
+/// keeps proxies from taking the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An event with JSON data, in which characters that a terminal would obey are escaped.

@@ -33,8 +33,8 @@ impl Authority {
         matches!(self.host, Host::Address(_))
     }
 
-    /// Returns true if this can only be the own machine: a loopback address, `localhost` or a name below
-    /// it.
+    /// Returns true if this can only be the own machine: a loopback address, `localhost` or a name
+    /// below it.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Address(address) => address.to_canonical().is_loopback(),

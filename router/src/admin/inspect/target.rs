@@ -48,7 +48,8 @@ impl<'a> DebugTarget<'a> {
         self.running.in_flight.enter()
     }
 
-    /// The target as the protocol's discovery lists it, for a client that reached the listener as `host`.
+    /// The target as the protocol's discovery lists it, for a client that reached the listener as
+    /// `host`.
     pub(super) fn describe(&self, host: &Authority) -> Value {
         let (version, cell) = (self.version, self.cell_id());
         let address = format!("{host}/projects/{}/inspect/{cell}", version.project);

@@ -32,7 +32,8 @@ pub(super) struct Tunnel {
     pub(super) client: OnUpgrade,
     pub(super) cell: Upgraded,
     pub(super) version: Version,
-    /// Keeps the version from being retired before its grace is over, and its cell from counting as idle.
+    /// Keeps the version from being retired before its grace is over, and its cell from counting as
+    /// idle.
     pub(super) _in_flight: Guard,
     pub(super) _attached: Attached,
     /// Keeps the connection busy after its answer.
@@ -44,9 +45,15 @@ impl Tunnel {
     pub(super) async fn run(self) {
         let (project, version) = (&self.version.project, &self.version);
         if let Ok(client) = self.client.await {
-            tracing::info!(project.name = %project, project.version = %version, "a debugger is attached to {version}");
+            tracing::info!(
+                project.name = %project, project.version = %version,
+                "a debugger is attached to {version}"
+            );
             carry(TokioIo::new(client), TokioIo::new(self.cell)).await;
-            tracing::info!(project.name = %project, project.version = %version, "a debugger has left {version}");
+            tracing::info!(
+                project.name = %project, project.version = %version,
+                "a debugger has left {version}"
+            );
         }
     }
 }
@@ -59,7 +66,8 @@ pub(super) struct Handshake {
     pub(super) cell: Option<Upgraded>,
 }
 
-/// Opens a WebSocket to a cell. Of the client's request, only the key and the version are passed on.
+/// Opens a WebSocket to a cell. Of the client's request, only the key and the version are passed
+/// on.
 ///
 /// # Errors
 /// The cell does not accept the connection, or answers with anything but a valid head.
