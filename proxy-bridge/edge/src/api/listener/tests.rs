@@ -30,8 +30,7 @@ async fn read(body: Body) -> Result<Response, Problem> {
 }
 
 async fn panics() -> Response {
-    let answer: Option<Response> = None;
-    answer.expect("this handler panics")
+    panic!("this handler panics")
 }
 
 /// Starts a listener. It stops when the sender is dropped.
