@@ -1,4 +1,4 @@
-//! Where routers are: as they are named on the command line, or as addresses behind one name.
+//! The addresses of routers: as URLs on the command line, or as addresses behind one name.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +16,7 @@ pub struct RouterAddress {
 /// Routers that have one name: `dns://NAME:PUBLIC,ADMIN`, as in `dns://routers.internal:8000,8001`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
+    /// The host name.
     pub name: String,
     /// The port that the routers take requests on.
     pub public_port: u16,
@@ -27,27 +28,28 @@ pub struct Dns {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     #[error(
-        "{0:?} is no router: write its public and its admin URL, as http://10.0.0.7:8000,http://10.0.0.7:8001"
+        "invalid router {0:?}: expected its public and its admin URL, as \
+         http://10.0.0.7:8000,http://10.0.0.7:8001"
     )]
     NotTwo(String),
-    #[error("{url:?} is no URL ({why}): write it as http://10.0.0.7:8000")]
+    #[error("invalid URL {url:?} ({why}): expected a URL like http://10.0.0.7:8000")]
     NoUrl { url: String, why: String },
     #[error("the public URL {0} must be http: routers speak plain HTTP, TLS ends before them")]
     PublicScheme(Url),
     #[error("the admin URL {0} must be http or https")]
     AdminScheme(Url),
-    #[error("{0} says more than where the router is: write scheme, host and port only")]
+    #[error("invalid URL {0}: expected scheme, host and port only")]
     More(Url),
-    #[error(
-        "{0:?} is no name with two ports: write dns://NAME:PUBLIC,ADMIN, as dns://routers.internal:8000,8001"
-    )]
+    #[error("invalid name {0:?}: expected dns://NAME:PUBLIC,ADMIN, as dns://routers.internal:8000,8001")]
     NoDns(String),
 }
 
 impl RouterAddress {
+    /// Creates an address from the two URLs.
+    ///
     /// # Errors
-    /// The public URL is not `http`, the admin URL neither `http` nor `https`, or one of them has a path,
-    /// a query or a user.
+    /// The public URL is not `http`, the admin URL neither `http` nor `https`, or one of them has a
+    /// path, a query or a user.
     pub fn new(public: Url, admin: Url) -> Result<Self, InvalidAddress> {
         if public.scheme() != "http" {
             return Err(InvalidAddress::PublicScheme(public));
@@ -74,7 +76,7 @@ impl RouterAddress {
         &self.admin
     }
 
-    /// What requests are sent to: a host name or an address, and the port.
+    /// Returns the destination of requests: a host name or an address, and the port.
     pub(crate) fn target(&self) -> (String, u16) {
         let host = self.public.host_str().unwrap_or_default().trim_matches(['[', ']']);
         (host.to_owned(), self.public.port_or_known_default().unwrap_or(80))
@@ -154,7 +156,7 @@ mod tests {
         assert!(error("https://a:1,http://a:2").contains("routers speak plain HTTP"));
         assert!(error("http://a:1,ftp://a:2").contains("http or https"));
         assert!(error("a:1,http://a:2").contains("must be http"));
-        assert!(error("nowhere,http://a:2").contains("\"nowhere\" is no URL"));
+        assert!(error("nowhere,http://a:2").contains("invalid URL \"nowhere\""));
         for more in ["http://a/x,http://a", "http://u@a,http://a", "http://a,http://a?x"] {
             assert!(error(more).contains("scheme, host and port only"), "{more}");
         }

@@ -1,6 +1,7 @@
-//! Deploys: each goes through its phases by itself, whoever asked for it may leave.
+//! Deploys. Each goes through its phases in a task of its own, also when its client leaves.
 //!
-//! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees back.
+//! `store -> hold -> swap -> build -> publish`; a build that fails anywhere puts the old trees
+//! back.
 
 mod job;
 mod jobs;
@@ -32,16 +33,16 @@ use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
-/// Routers that hang are waited for in so many deploys at once. They let go by themselves when
-/// their leases are over.
+/// Deploys in which hanging routers are waited for at once. Beyond it, the routers release the
+/// projects when their leases end.
 const MAX_CHORES: usize = 100;
 
-/// How deploys are done.
+/// The settings of all deploys.
 #[derive(Debug, Clone, Copy)]
 pub struct DeploySettings {
-    /// From the received upload to the answer.
+    /// Time from the received upload to the answer.
     pub timeout: Duration,
-    /// How many routers must publish; `None`: all that can be reached.
+    /// Routers that must publish. `None`: all that can be reached.
     pub quorum: Option<usize>,
     /// Uploads at once.
     pub max_uploads: usize,
@@ -63,31 +64,35 @@ struct Shared {
     uploads: Arc<Semaphore>,
     jobs: Mutex<Jobs>,
     tasks: Mutex<JoinSet<()>>,
-    /// Work that nobody waits for, also when the bridge stops.
+    /// Background work that no answer waits for, aborted when the bridge stops.
     chores: Mutex<JoinSet<()>>,
     stopping: AtomicBool,
 }
 
-/// Who asks for what.
+/// A request for a deploy.
 #[derive(Debug, Clone)]
 pub struct DeployRequest {
+    /// The action.
     pub action: Action,
+    /// The name of the token. `None` where no tokens are configured.
     pub by: Option<String>,
-    /// `None` while the upload has yet to tell.
+    /// The project. `None` while it is known only from the upload.
     pub project: Option<ProjectName>,
+    /// The key by which a repeated request is recognized.
     pub idempotency_key: Option<String>,
 }
 
-/// What asking for a deploy gives.
+/// The result of a request for a deploy.
 #[derive(Debug)]
 pub enum Submission {
     New(Ticket),
-    /// The same was asked for before.
+    /// The same deploy was requested before.
     Known(Arc<Job>),
 }
 
 impl Deploys {
-    /// `found` are the records of earlier processes, `unfinished` the deploys that one was killed in: they are taken up again.
+    /// Creates the registry. `found` are the records of earlier processes, `unfinished` the deploys
+    /// that were interrupted by a crash: they are resumed.
     pub fn new(
         settings: DeploySettings,
         volume: Volume,
@@ -164,6 +169,7 @@ impl Deploys {
         Ok(Submission::New(Ticket { deploys: self.clone(), job, earlier, started: false, _permit: permit }))
     }
 
+    /// Returns the deploy with this id, if it is known.
     pub fn job(&self, id: &str) -> Option<Arc<Job>> {
         self.jobs().by_id.get(id).cloned()
     }
@@ -175,11 +181,12 @@ impl Deploys {
         records
     }
 
+    /// Returns the volume that is deployed to.
     pub fn volume(&self) -> &Volume {
         &self.0.volume
     }
 
-    /// Takes up what a killed bridge left in the middle.
+    /// Resumes a deploy that a killed bridge left unfinished.
     fn resume(&self, unfinished: UnfinishedDeploy) {
         let (staging, changes) = (unfinished.staging, unfinished.changes);
         let id = staging.deploy().to_owned();
@@ -205,7 +212,8 @@ impl Deploys {
         spawn(&mut self.tasks(), async move { run.resume().await });
     }
 
-    /// Lets the deploys under way finish for at most `grace`. What is cut off is taken up at the next start.
+    /// Lets the deploys under way finish for at most `grace`. Those that are cut off are resumed at
+    /// the next start.
     pub async fn stop(&self, grace: Duration) {
         self.0.stopping.store(true, Ordering::Relaxed);
         let mut tasks = std::mem::take(&mut *self.tasks());
@@ -235,7 +243,7 @@ impl Deploys {
 }
 
 impl Shared {
-    /// Has `chore` done behind all answers; not at all when there is too much of this kind.
+    /// Runs `chore` in the background, unless there are too many already.
     fn chore(&self, chore: impl Future<Output = ()> + Send + 'static) {
         let mut chores = self.chores();
         while chores.try_join_next().is_some() {}
@@ -256,7 +264,7 @@ impl Shared {
     /// Ends the deploy of `job`: its record is kept, its projects are free.
     fn end(&self, job: &Job, end: Result<DeployOutcome, (DeployOutcome, Problem)>) {
         let id = job.record().deploy;
-        // Whoever has read the answer may deploy again at once.
+        // A client that has read the answer may deploy again at once.
         self.free(&id);
         let record = job.end(end);
         self.metrics.ended(&record);
@@ -275,9 +283,9 @@ impl Shared {
 }
 
 impl DeployRequest {
-    /// Whether it may be what became `record`, asked for once more.
+    /// Returns true if `record` may be the record of the same request.
     fn is_like(&self, record: &DeployRecord) -> bool {
-        // While the upload has yet to tell, no project is known.
+        // While only the upload names the project, none is known.
         let project = self.project.iter().all(|project| record.names().all(|name| name == project));
         self.action == record.action && project
     }

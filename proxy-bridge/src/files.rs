@@ -13,7 +13,7 @@ use switchyard_contract::settings_file::read_text;
 use switchyard_contract::verifier::Verifier;
 use switchyard_program::signal::{Reloads, log_reload};
 
-/// The settings that are files, and the parts that know what is in them.
+/// The settings that are files, and the parts that use their content.
 #[derive(Clone)]
 pub(super) struct SettingsFiles {
     token_file: Option<PathBuf>,
@@ -46,7 +46,7 @@ impl SettingsFiles {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // It cannot fail but by a panic, which is logged.
+            // The only failure is a panic, which is logged.
             let _ = spawn_blocking(move || files.read()).await;
         }
     }
@@ -82,7 +82,7 @@ impl SettingsFiles {
     }
 }
 
-/// The first token of a file as the routers' `--admin-token-file` has it.
+/// Returns the first token of a file in the format of the routers' `--admin-token-file`.
 pub(super) fn admin_token(file: &Path) -> Result<String, String> {
     let text = read_text(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -1,4 +1,4 @@
-//! What is counted, for `GET /metrics`.
+//! The counters of `GET /metrics`.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use switchyard_contract::deploy::{DeployOutcome, DeployRecord};
 
-/// From a small project (tens of milliseconds) to the default time limit, in seconds.
+/// Bounds in seconds, from a small project (tens of milliseconds) to the default time limit.
 const DEPLOY_BUCKETS: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// A part of the bridge that counts, read when `GET /metrics` is answered.
@@ -36,7 +36,7 @@ struct Event {
     outcome: EventOutcome,
 }
 
-/// What became of an event that was posted to the bridge.
+/// The result of an event that was posted to the bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the label's values")]
 pub enum EventOutcome {
@@ -57,6 +57,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a deploy that is over, and its time.
     pub fn ended(&self, record: &DeployRecord) {
         let outcome = record.outcome.map_or("", DeployOutcome::as_str);
         self.deploys.get_or_create(&Deploy { action: record.action.as_str(), outcome }).inc();
@@ -65,10 +66,12 @@ impl Metrics {
         }
     }
 
+    /// Counts an event that was posted.
     pub fn event(&self, outcome: EventOutcome) {
         self.events.get_or_create(&Event { outcome }).inc();
     }
 
+    /// Adds all counters to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("switchyard_bridge_deploys", "Deploys that came to an end", self.deploys.clone());
         registry.register(

@@ -147,6 +147,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_record_of_an_earlier_bridge_is_read_without_the_digest_of_its_own_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut old = serde_json::to_value(record("a", 1)).unwrap();
+        old["projects"][0]["own"] = "07".repeat(32).into();
+        fs::write(dir.path().join("a.json"), old.to_string()).unwrap();
+        let (_, found) = RecordStore::open(dir.path().to_owned()).unwrap();
+        assert_eq!(found, [record("a", 1)]);
+    }
+
+    #[test]
     fn what_is_no_record_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.json"), "{").unwrap();

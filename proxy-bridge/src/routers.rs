@@ -1,8 +1,8 @@
-//! What the bridge knows of each router, and how it speaks to one.
+//! The routers as the bridge knows them, and the calls to them.
 //!
-//! Every router is followed by a task of its own: its events, its projects, whether it takes requests.
-//! Two sources tell of the same: the stream of events that is followed and the events that are posted
-//! ([`Routers::take`]); numbers tell which is newer, so either may be late, twice, or missing.
+//! Every router is followed by a task of its own: its events, its projects, its readiness. Events
+//! arrive twice, over the stream that is followed and as posts ([`Routers::take`]). Sequence
+//! numbers order them, so either copy may be late, repeated or missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -48,39 +48,39 @@ mod tests;
 /// come back.
 const MAX_BEHIND: usize = 1000;
 
-/// Where routers are.
+/// The addresses of the routers, and the access to them.
 #[derive(Clone, Default)]
 pub struct RoutersSettings {
-    /// Those that were named one by one.
+    /// Routers with an address each.
     pub fixed: Vec<RouterAddress>,
-    /// Those that have a name in common.
+    /// Routers that share a name.
     pub dns: Option<Dns>,
-    /// What their admin listeners ask for: visible ASCII.
+    /// The token that their admin listeners require: visible ASCII.
     pub admin_token: Option<String>,
     /// The folder that remembers which routers are behind. `None`: that ends with the process.
     pub behind: Option<PathBuf>,
 }
 
-/// All routers. Cheap to clone; all clones are the same. The task that follows the routers ends when the last
-/// one is dropped.
+/// The registry of routers. Cheap to clone; all clones are the same registry. The task that follows
+/// the routers ends when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Routers {
     shared: Arc<Shared>,
     stop: Arc<watch::Sender<bool>>,
 }
 
-/// What became of an event that was posted.
+/// The result of an event that was posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventReceipt {
-    /// It was new, or told of something that is known by now.
+    /// New, or about a state that is known by now.
     Applied,
-    /// It was taken before.
+    /// Received before.
     Duplicate,
-    /// No router of this id is followed. When it comes to be, it tells all that is so by then.
+    /// No router with this id is followed. Once it is, it reports its whole state.
     UnknownRouter,
 }
 
-/// What the tasks and the outside share.
+/// The state that the tasks and the registry share.
 #[derive(Debug)]
 struct Shared {
     common: Arc<RouterContext>,
@@ -90,14 +90,14 @@ struct Shared {
     /// Held while a project's entry in the table is made, so that an older one does not replace a
     /// newer.
     making: Mutex<()>,
-    /// How many entries of the table have been made.
+    /// Number of entries of the table that were made since the start.
     made: AtomicU64,
     seen: Mutex<RecentEvents>,
 }
 
 impl Routers {
-    /// Starts to follow the routers, on the current tokio runtime. The caller owns the task: it ends after
-    /// [`Routers::shutdown`], or when nothing of the `Routers` is left.
+    /// Starts to follow the routers, on the current tokio runtime. The caller owns the task: it
+    /// ends after [`Routers::shutdown`], or when the last clone of the registry is dropped.
     ///
     /// # Errors
     /// The HTTP client cannot be made, as with an unreadable token; the folder of `behind` cannot
@@ -107,7 +107,7 @@ impl Routers {
             .context("make the HTTP client that asks routers")?;
         let known = |name: &str| settings.fixed.iter().any(|router| router.name() == name);
         let behind = match settings.behind {
-            // Those that have a name in common may be found again at their addresses.
+            // Routers that share a name may be found again at their addresses.
             Some(folder) => {
                 BehindMarks::open(folder.clone(), |name| settings.dns.is_some() || known(name))
                     .with_context(|| format!("read which routers are behind, in {}", folder.display()))?
@@ -138,7 +138,7 @@ impl Routers {
         Ok(())
     }
 
-    /// Has the task end.
+    /// Ends the task.
     pub fn shutdown(&self) {
         self.stop.send_replace(true);
     }
@@ -153,19 +153,19 @@ impl Routers {
         self.shared.list()
     }
 
-    /// The project that a request is for, if it is one that a router has reported.
+    /// Returns the project that a request is for, if a router has reported it.
     pub(crate) fn find(&self, host: &str, path: &str) -> Option<ProjectName> {
         let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
         table.find(host, path).map(|(project, _)| project.clone())
     }
 
-    /// How often the ways to a project have been worked out since the start.
+    /// Returns how often the routes of a project were worked out since the start.
     pub fn routes_made(&self) -> u64 {
         self.shared.made.load(Relaxed)
     }
 
-    /// Counts up after every change of any router: one comes or goes, is ready or not, tells something
-    /// else, has caught up.
+    /// Returns a counter that grows with every change of any router: one appears or disappears,
+    /// becomes ready or not, reports another state, or has caught up.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.shared.common.changed.subscribe()
     }
@@ -181,13 +181,13 @@ impl Routers {
         if !self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&verified.id) {
             return EventReceipt::Duplicate;
         }
-        self.shared.heard(router, event);
+        self.shared.apply_event(router, event);
         EventReceipt::Applied
     }
 
-    /// Marks a router that did not say that it has published a deploy which is over all the same: it gets no
-    /// request of this project until it tells of another version than before. `published` is what
-    /// the deploy made of it, `None` when it was removed.
+    /// Marks a router that did not confirm a deploy which succeeded without it. It gets no requests
+    /// of the project until it reports another version than before. `published` is the version of
+    /// the deploy, `None` when the project was removed.
     ///
     /// The mark outlives the bridge once [`Routers::save_behind`] has returned.
     pub fn mark_behind(
@@ -204,19 +204,19 @@ impl Routers {
         let others: Vec<_> = list.iter().map(|other| other.state().serves(name)).collect();
         let behind = &self.shared.common.behind;
         behind.mark(router.name(), name, published, serves, others);
-        // It may have reported the deploy in between.
+        // The router may have reported the deploy in the meantime.
         self.shared.settle(name);
         if behind.routers(name).len() > MAX_BEHIND {
             behind.keep(|name| list.iter().any(|router| router.name() == name));
         }
         self.shared.make_routes(name);
-        self.shared.common.tell();
+        self.shared.common.notify();
     }
 
-    /// Returns when it is on disk which routers are behind.
+    /// Returns when all marks are on disk.
     ///
     /// # Errors
-    /// It cannot be written; it is tried again, without anybody waiting.
+    /// The marks cannot be written. The write is repeated in the background.
     pub async fn save_behind(&self) -> io::Result<()> {
         self.shared.common.behind.save().await
     }
@@ -228,17 +228,18 @@ impl Routers {
         behind.map(|router| router.name().to_owned()).collect()
     }
 
-    /// The projects of which routers serve different versions: which router (by name) serves which digest,
-    /// `None` for nothing. Routers that have not told yet are left out.
+    /// Returns the projects of which routers serve different versions: the digest at each router by
+    /// name, `None` where the project is not served. Routers that have not reported yet are left
+    /// out.
     pub fn skew(&self) -> BTreeMap<String, BTreeMap<String, Option<String>>> {
         let mut skew: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         let list = self.shared.list();
-        let told: Vec<_> = list.iter().filter(|router| router.state().is_pulled()).collect();
-        for status in told.iter().flat_map(|router| router.statuses()) {
+        let reporting: Vec<_> = list.iter().filter(|router| router.state().is_pulled()).collect();
+        for status in reporting.iter().flat_map(|router| router.statuses()) {
             skew.entry(status.name).or_default();
         }
         for (project, routers) in &mut skew {
-            routers.extend(told.iter().map(|router| {
+            routers.extend(reporting.iter().map(|router| {
                 let live = router.state().get(project).and_then(|status| status.live.clone());
                 (router.name().to_owned(), live.map(|live| live.digest))
             }));
@@ -258,7 +259,7 @@ impl Shared {
     }
 
     fn set_list(&self, routers: Vec<Arc<Router>>) {
-        // Also those that only a router that is leaving has.
+        // Projects that only a leaving router has are included.
         let mut projects: BTreeSet<_> = self.common.behind.projects().into_iter().collect();
         let before = self.list();
         for router in before.iter().chain(&routers) {
@@ -266,20 +267,20 @@ impl Shared {
         }
         *self.list.write().unwrap_or_else(PoisonError::into_inner) = routers.into();
         projects.iter().for_each(|project| self.make_routes(project));
-        self.common.tell();
+        self.common.notify();
     }
 
     /// Applies an event that is of this router.
-    fn heard(&self, router: &Router, event: &Event) {
+    fn apply_event(&self, router: &Router, event: &Event) {
         if router.change(|state| state.is_of(&event.data.router) && state.event(event)) {
             let projects = BTreeSet::from([event.data.project.clone()]);
-            self.told(StateChange { projects, ..StateChange::default() });
+            self.apply(StateChange { projects, ..StateChange::default() });
         }
     }
 
-    /// Updates what follows from a report of a router, and then notifies subscribers. The work
-    /// grows with the projects that have changed and the number of routers, not with all projects.
-    fn told(&self, changed: StateChange) {
+    /// Updates the consequences of a router's report, and then notifies subscribers. The work grows
+    /// with the projects that have changed and the number of routers, not with all projects.
+    fn apply(&self, changed: StateChange) {
         let StateChange { mut projects, others, .. } = changed;
         if others {
             projects.extend(self.common.behind.projects());
@@ -290,7 +291,7 @@ impl Shared {
             self.settle(project);
             self.make_routes(project);
         }
-        self.common.tell();
+        self.common.notify();
     }
 
     /// Finds out which of the routers that are behind in a project have caught up.
@@ -309,9 +310,10 @@ impl Shared {
         }
     }
 
-    /// Makes the table's entry of one project: with its claims at any router, each with the best right that
-    /// one gives to it, or none when no router has it. A project that a router is behind in is in the table also before any
-    /// router has reported it: those that have it and those that do not are to be told apart.
+    /// Makes the table's entry of one project from its claims at all routers, each with the best
+    /// right that any router gives to it; removes the entry when no router has the project. A
+    /// project in which a router is behind has an entry also before any router has reported it,
+    /// since the routers that have it must be reporting apart from those that do not.
     fn make_routes(&self, name: &str) {
         // A folder may be called as no project can be.
         let Ok(project) = ProjectName::parse(name) else { return };

@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, read from a TOML file.
+//! Bearer tokens and their permissions, read from a TOML file.
 //!
 //! ```toml
 //! [[token]]
@@ -27,7 +27,7 @@ use switchyard_edge::problem::Problem;
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
 
-/// Whoever a request comes from.
+/// The sender of a request.
 #[derive(Debug, Clone)]
 pub struct Caller(Option<Arc<TokenGrant>>);
 
@@ -47,7 +47,7 @@ enum ProjectPattern {
     Beginning(String),
 }
 
-/// The tokens of a file; without a file everybody may do everything.
+/// The tokens of a file. Without a file everyone may do everything.
 #[derive(Debug)]
 pub struct Tokens {
     file: Option<PathBuf>,
@@ -73,10 +73,10 @@ impl Tokens {
         Ok(count)
     }
 
-    /// Who sends `headers`.
+    /// Returns the sender of a request with these headers.
     ///
     /// # Errors
-    /// 401: no token, or none that is known.
+    /// 401 without a token, or with an unknown one.
     pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if self.file.is_none() {
             return Ok(Caller(None));
@@ -85,7 +85,7 @@ impl Tokens {
         let given = given.ok_or_else(|| unauthorized("send the header authorization: Bearer <token>"))?;
         let hash: [u8; 32] = Sha256::digest(given).into();
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        // Each one is compared, so that the time tells nothing of which.
+        // Every token is compared, so that the time does not reveal which one matched.
         let mut found = None;
         for grant in grants.iter() {
             if bool::from(grant.hash.ct_eq(&hash)) {
@@ -111,6 +111,7 @@ impl Caller {
         self.0.as_deref().map(|grant| grant.name.as_str())
     }
 
+    /// Returns true if the token allows `action` on `project`.
     pub fn may(&self, action: Action, project: &str) -> bool {
         self.0.as_deref().is_none_or(|grant| {
             grant.actions.contains(&action) && grant.projects.iter().any(|pattern| pattern.covers(project))
@@ -156,13 +157,13 @@ fn read(path: &Path) -> Result<Vec<Arc<TokenGrant>>, Vec<String>> {
     let entries = file::entries(&text).map_err(placed)?;
     let mut problems = Vec::new();
     if entries.is_empty() {
-        problems.push("holds no [[token]]: nobody could do anything".to_owned());
+        problems.push("has no [[token]], so that no request would be allowed: add one".to_owned());
     }
     let mut grants: Vec<Arc<TokenGrant>> = Vec::new();
     for entry in &entries {
         match entry.grant() {
             Ok(grant) if grants.iter().any(|other| other.name == grant.name) => {
-                problems.push(format!("token {:?}: the name comes twice", grant.name));
+                problems.push(format!("token {:?}: another token has the same name", grant.name));
             }
             Ok(grant) if grants.iter().any(|other| other.hash == grant.hash) => {
                 problems.push(format!("token {:?}: another token has the same value", grant.name));
@@ -190,7 +191,8 @@ impl TokenEntry {
             match ProjectPattern::parse(text) {
                 Some(pattern) => projects.push(pattern),
                 None => problems.push(format!(
-                    "projects: {text:?} is no project name, nor the beginning of one with * behind"
+                    "projects: invalid pattern {text:?}: expected a project name, or the beginning \
+                     of one and *"
                 )),
             }
         }
@@ -200,8 +202,9 @@ impl TokenEntry {
             match (known, text.as_str()) {
                 (Some(action), _) => actions.push(action),
                 (None, "*") => actions.extend(Action::ALL),
-                (None, _) => problems
-                    .push(format!("actions: {text:?} is none of deploy, rollback, delete, read and *")),
+                (None, _) => problems.push(format!(
+                    "actions: invalid action {text:?}: expected deploy, rollback, delete, read or *"
+                )),
             }
         }
         match hash {

@@ -1,7 +1,7 @@
 //! Uploads: streamed to the staging folder, checked and hashed on the way.
 //!
-//! Nothing that is not a plain file or folder with a name that is safe everywhere gets through; one entry that
-//! does not refuses the whole upload.
+//! Only plain files and folders with names that are safe on every system are accepted; one other
+//! entry refuses the whole upload.
 
 mod archive;
 mod disposition;
@@ -31,13 +31,13 @@ use switchyard_contract::project::ProjectName;
 /// Chunks between the connection and the thread that writes: at most a few hundred kilobytes.
 const CHUNKS: usize = 8;
 
-/// Where an upload's files are written before it is known which folder is the project's.
+/// Folder for the files of an upload until it is known which folder is the project's.
 const RECEIVED: &str = ".received";
 
-/// Where an archive's are.
+/// Folder for the files of an archive.
 const UNPACKED: &str = ".unpacked";
 
-/// What an upload is of.
+/// The layout of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadShape {
     One(ProjectName),
@@ -48,17 +48,19 @@ pub enum UploadShape {
 /// An upload that was accepted.
 #[derive(Debug)]
 pub struct ReceivedUpload {
+    /// The files of each project.
     pub trees: Vec<Tree>,
+    /// The message that came with the files.
     pub message: Option<String>,
     /// Files that were not stored because they do not count: editors' leftovers, `.git`.
     pub left_out: u64,
 }
 
-/// Receives a body of files (multipart) or of one archive. Each tree ends at `into/<project>`; `into` is there and empty, and the caller's to remove
-/// after an error.
+/// Receives a body of files (multipart) or of one archive. Each tree ends at `into/<project>`.
+/// `into` exists and is empty; after an error the caller removes it.
 ///
 /// # Errors
-/// What is wrong with the upload, and how to mend it.
+/// The upload is invalid; the error says how to fix it.
 pub async fn receive<S, E>(
     headers: &HeaderMap,
     body: S,
@@ -120,7 +122,7 @@ where
         }
     };
     let sent = timeout(limits.time, send).await;
-    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    // The thread is waited for, so that no file is written once this is over.
     drop(chunks);
     let tree = joined(unpacking.await)?;
     sent.map_err(|_| UploadError::slow(limits))?;
@@ -136,7 +138,7 @@ fn channel_reader() -> (mpsc::Sender<io::Result<Bytes>>, ChannelReader) {
     (sender, ChannelReader { receiver, rest: Bytes::new() })
 }
 
-/// Reads what a task sends, on a thread that may block.
+/// Reads the chunks that a task sends, on a thread that may block.
 struct ChannelReader {
     receiver: mpsc::Receiver<io::Result<Bytes>>,
     rest: Bytes,

@@ -1,5 +1,4 @@
-//! Which versions of a project there are: deployed by whom, live where, kept where; and which one a
-//! rollback goes to.
+//! The versions of a project, and the one that a rollback goes to.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,10 +20,10 @@ use switchyard_contract::overview::VersionInfo;
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
-/// How long a router may take to list its checkouts, a few dozen names of folders.
+/// Time for a router to list its checkouts, a few dozen names of folders.
 const LIST_WITHIN: Duration = Duration::from_secs(2);
 
-/// How few digits may name a digest: as many as a version shows.
+/// The fewest digits that may name a digest: as many as a version shows.
 const SHORT_LEN: usize = 12;
 
 /// All versions of `project` in one incarnation, the newest first. `records` have the newest first.
@@ -129,18 +128,19 @@ impl RollbackTarget {
             return Ok(digits.to_owned());
         }
         let detail = format!(
-            "to={wanted:?} is no digest: give {SHORT_LEN} to 64 of 0-9 and a-f, as GET /projects/{project}/versions shows them"
+            "invalid to={wanted:?}: expected {SHORT_LEN} to 64 of 0-9 and a-f, \
+             as in GET /projects/{project}/versions"
         );
         Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "to"))
     }
 }
 
-/// The version of a removed project that a rollback goes to: `wanted`, of the newest of the `ended`
-/// incarnations that has it, or else the one that was live at the last removal. `ended` are those
-/// that can be brought back, the newest first.
+/// Returns the version of a removed project that a rollback goes to: `wanted`, of the newest of the
+/// `ended` incarnations that has it, or else the one that was live at the last removal. `ended` are
+/// those that can be brought back, the newest first.
 ///
 /// # Errors
-/// 404 when there is none to go back to.
+/// 404 when no router keeps one.
 pub async fn removed_target(
     project: &ProjectName,
     wanted: Option<String>,
@@ -169,11 +169,11 @@ pub async fn removed_target(
     Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail))
 }
 
-/// The digest's first digits of the version that a rollback without a digest goes to: the one that
+/// Returns the first digits of the version that a rollback without a digest goes to: the one that
 /// is served although a newer one failed, or else the one that was served before.
 ///
 /// # Errors
-/// 404 when there is none to go back to.
+/// 404 when none is known.
 pub fn rollback_target(
     project: &ProjectName,
     incarnation: Incarnation,
@@ -213,10 +213,10 @@ fn short(version: &str) -> String {
     version.rsplit('@').next().unwrap_or(version).to_owned()
 }
 
-/// Brings the files of a version from the first router that has them into `into`.
+/// Fetches the files of a version into `into`, from the first router that has them.
 ///
 /// # Errors
-/// 404 when no router has them, or what went wrong on the way.
+/// 404 when no router has them; otherwise the failure on the way.
 pub async fn fetch(
     project: &ProjectName,
     target: &RollbackTarget,
@@ -255,7 +255,7 @@ pub async fn fetch(
     }
     if away.is_empty() {
         let detail = format!(
-            "no router keeps {project}@{digits}: GET /projects/{project}/versions tells what is kept"
+            "no router keeps {project}@{digits}: GET /projects/{project}/versions lists those that are kept"
         );
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-version", detail));
     }
@@ -263,6 +263,7 @@ pub async fn fetch(
     Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail))
 }
 
+/// Returns the problem of a project that does not exist.
 pub fn unknown_project(project: &ProjectName) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("there is no project {project}"))
         .with("project", project.as_str())

@@ -1,13 +1,15 @@
-//! The volume: where uploads are staged, and how a project's tree takes another one's place.
+//! The volume: the staging of uploads, and the swap of a project's tree for another one.
 //!
 //! ```text
-//! <projects>/<project>/…                                      what routers serve
-//! <projects>/.switchyard-bridge/lock                          held by the one bridge of the volume
-//! <projects>/.switchyard-bridge/incarnations/<project>.json   whose data a project has, once the name was removed
-//! <projects>/.switchyard-bridge/behind/<project>.json          which routers serve an older version than was deployed
-//! <projects>/.switchyard-bridge/staging/<deploy>/new/<project> what is put on the volume; after the swap, what was there
-//! <projects>/.switchyard-bridge/staging/<deploy>/old/<project> what was there, where folders cannot be exchanged
-//! <projects>/.switchyard-bridge/staging/<deploy>/journal.json there while the swap may have begun and is not settled
+//! <projects>/<project>/…                 the trees that routers serve
+//! <projects>/.switchyard-bridge/
+//!   lock                                 held by the one bridge of the volume
+//!   incarnations/<project>.json          incarnations of a name that was removed once
+//!   behind/<project>.json                routers that serve an older version than was deployed
+//!   deploys/<deploy>.json                the record of a deploy
+//!   staging/<deploy>/new/<project>       the new tree; after the swap, the old one
+//!   staging/<deploy>/old/<project>       the old tree, where folders cannot be exchanged
+//!   staging/<deploy>/journal.json        exists while a swap may have begun and is not settled
 //! ```
 
 mod carry;
@@ -17,10 +19,10 @@ mod journal;
 mod register;
 mod staging;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::RenameFlags;
 
@@ -39,8 +41,8 @@ const OWN: &str = ".switchyard-bridge";
 const NEW: &str = "new";
 const OLD: &str = "old";
 
-/// The projects root: a name, which is resolved anew for each deploy. The folder behind it may be replaced: a link is
-/// swapped, the folder is made again, something is mounted over it.
+/// The projects root: a name, which is resolved anew for each deploy. The folder behind it may be
+/// replaced: a link is swapped, the folder is created again, or a file system is mounted over it.
 #[derive(Debug)]
 pub struct Volume {
     /// Absolute, not resolved.
@@ -49,7 +51,7 @@ pub struct Volume {
     folder: Mutex<Arc<VolumeFolder>>,
 }
 
-/// What a deploy does to a project.
+/// The change of one project by a deploy.
 #[derive(Debug, Clone)]
 pub enum Change {
     Put(Tree),
@@ -61,11 +63,14 @@ pub enum Change {
 /// A deploy in which a bridge was killed.
 #[derive(Debug)]
 pub struct UnfinishedDeploy {
+    /// The deploy's staging folder.
     pub staging: Staging,
+    /// The changes in its journal.
     pub changes: Vec<Change>,
 }
 
 impl Change {
+    /// Returns the project that is changed.
     pub fn project(&self) -> &ProjectName {
         match self {
             Self::Put(tree) | Self::BringBack(tree, _) => &tree.project,
@@ -81,17 +86,17 @@ impl Change {
         }
     }
 
-    /// What becomes of the project; `None` when it is taken away.
+    /// Returns the digest of the new tree; `None` when the project is removed.
     pub fn digest(&self) -> Option<&Digest> {
         self.tree().map(|tree| &tree.digest)
     }
 }
 
 impl Volume {
-    /// Opens the volume, and clears away what a killed bridge left that had changed nothing yet.
+    /// Opens the volume, and removes what a killed bridge left before it had changed anything.
     ///
     /// # Errors
-    /// The folder is not there, cannot be written, or is another bridge's.
+    /// The folder is missing, cannot be written, or is in use by another bridge.
     pub fn open(projects: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
         let missing = |source| OpenError::Missing { path: projects.to_owned(), source };
         let name = std::path::absolute(projects).map_err(missing)?;
@@ -105,13 +110,14 @@ impl Volume {
         &self.own
     }
 
-    /// Whether two folders can change places in one step. On NFS and some others they cannot: there a project that
-    /// is replaced has no folder between two renames.
+    /// Returns true if two folders can be exchanged in one step. On NFS and some others they
+    /// cannot: there a replaced project has no folder between two renames.
     pub fn can_exchange(&self) -> bool {
         self.folder().can_exchange
     }
 
-    /// Whether there is a folder of that name. Also while the whole volume is missing: [`Volume::stage`] reports that.
+    /// Returns true if there is a folder of that name, and while the whole volume is missing, which
+    /// [`Volume::stage`] reports.
     pub fn has(&self, project: &ProjectName) -> bool {
         self.name.join(project.as_str()).symlink_metadata().is_ok() || !self.name.is_dir()
     }
@@ -128,7 +134,8 @@ impl Volume {
         Ok(Staging::of(self.name.clone(), folder, dir))
     }
 
-    /// Which incarnation each name is in, in the folder that was there at the last [`Volume::stage`].
+    /// Returns the incarnations of all names, in the folder that was there at the last
+    /// [`Volume::stage`].
     pub fn register(&self) -> Register {
         self.folder().register.clone()
     }
@@ -153,16 +160,12 @@ impl Volume {
     }
 
     fn folder(&self) -> MutexGuard<'_, Arc<VolumeFolder>> {
-        self.folder.lock().expect("no holder of this lock panics")
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
     Ok(rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, flags)?)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

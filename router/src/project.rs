@@ -557,7 +557,7 @@ mod tests {
         };
         assert!(
             error("[\"/a\", \"/\"]")
-                .starts_with("\"switchyard.routes[1]\" in deno.json: \"/\" is not a route")
+                .starts_with("\"switchyard.routes[1]\" in deno.json: invalid route \"/\"")
         );
         assert!(error("[1]").starts_with("\"switchyard.routes\" in deno.json must be a list"));
         let many: Vec<_> = (0..=MAX_ROUTES).map(|n| format!("/{n}")).collect();

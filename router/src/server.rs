@@ -63,7 +63,7 @@ pub struct Ready {
     admin: TcpListener,
     tokens: Option<Arc<Tokens>>,
     policy: Policy,
-    events: Option<publisher::Config>,
+    events: Option<publisher::PublisherConfig>,
     /// See [`packages::Settings`].
     authorities: Option<String>,
     /// Held for as long as the router runs.
@@ -223,12 +223,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-fn events(config: &Config) -> Result<Option<publisher::Config>, String> {
+fn events(config: &Config) -> Result<Option<publisher::PublisherConfig>, String> {
     let Some(target) = &config.events else { return Ok(None) };
     let secret = Secret::read(&target.secret_file)
         .map_err(|error| format!("{}: {error}", target.secret_file.display()))?;
     let url = Url::parse(&target.url).map_err(|error| format!("--event-url {}: {error}", target.url))?;
-    Ok(Some(publisher::Config::new(url, secret)))
+    Ok(Some(publisher::PublisherConfig::new(url, secret)))
 }
 
 /// The name of the program of cells.

@@ -10,7 +10,7 @@ use crate::client::{Body, Client, Connection, Streaming};
 pub struct Phases {
     stream: Streaming,
     buffer: String,
-    /// The phases that were told of, each once.
+    /// The phases that were reported, each once.
     pub seen: Vec<String>,
     _connection: Connection,
 }
@@ -18,7 +18,9 @@ pub struct Phases {
 /// One server-sent event.
 #[derive(Debug, Clone)]
 pub struct Message {
+    /// The event's type: `phase` or `done`.
     pub event: String,
+    /// The event's JSON.
     pub data: Value,
 }
 
@@ -69,17 +71,17 @@ impl Phases {
         }
     }
 
-    /// The id of the deploy, of which each event tells.
+    /// Returns the id of the deploy, which is in each event.
     pub async fn deploy(&mut self) -> String {
         let message = self.next().await.expect("an event comes");
         let deploy = message.data["deploy"].as_str();
         deploy.unwrap_or_else(|| panic!("no deploy in {message:?}")).to_owned()
     }
 
-    /// What the answer would have been without events: its status and its body.
+    /// Returns the status and the body that the answer would have had without events.
     ///
     /// # Panics
-    /// When the events end without it.
+    /// The events end without `done`.
     pub async fn done(&mut self) -> (u16, Value) {
         while let Some(message) = self.next().await {
             if message.event == "done" {

@@ -59,7 +59,7 @@ async fn all_that_is_wrong_with_a_policy_is_named_and_the_start_refused() {
         "policy.toml:5:10: projects.blog.env.TMPDIR: is reserved",
         "projects.blog.env.KEY: ",
         "/_policy/gone cannot be read",
-        "projects.Bl.og: \"Bl.og\" is no project name",
+        "projects.Bl.og: invalid project name \"Bl.og\"",
     ] {
         assert!(text.contains(says), "{says:?} is not in {text}");
     }

@@ -56,8 +56,8 @@ async fn a_pipe_in_place_of_a_file_stops_no_later_sighup_and_no_sigterm() {
     }
     router.signal(Signal::HUP);
     bridge.signal(Signal::HUP);
-    logged(&router.log, "_policy cannot be read: it is no plain file").await;
-    logged(&bridge.log, "_secret: it is no plain file").await;
+    logged(&router.log, "_policy cannot be read: it is not a plain file").await;
+    logged(&bridge.log, "_secret: it is not a plain file").await;
 
     for (file, text) in [("_policy", ""), ("_secret", SECRET)] {
         volume.remove(file);

@@ -23,26 +23,28 @@ pub const DIAGNOSTIC_FILE: usize = 1 << 10;
 /// line.
 pub const CLIENT_MESSAGE: usize = 512;
 
-/// Bytes of the text that says how a cell ended: the last line that it printed, with what led to
-/// it.
+/// Bytes of the text that says how a cell ended: its last line of output, with the lines that led
+/// to it.
 pub const DEATH_MESSAGE: usize = 2 << 10;
 
-/// Bytes that are shown of input that is not understood: an error's text repeats parts of it.
+/// Bytes that are quoted of malformed input: the text of a parser's error repeats parts of it.
 pub const QUOTED: usize = 512;
 
 /// Bytes of a control line from a cell, and of an answer of the process that fetches packages: a
-/// diagnostic with each of its bytes escaped as six, and what is around it.
+/// diagnostic with each of its bytes escaped as six, and the JSON around it.
 pub const CONTROL_LINE: usize = 128 << 10;
 const _: () = assert!(6 * (DIAGNOSTIC_MESSAGE + DIAGNOSTIC_FRAME + DIAGNOSTIC_FILE) + 1024 <= CONTROL_LINE);
 
-/// Control lines from one cell: it is ready, it serves or why not, and which limit it exceeded; the
-/// rest is room for what is added to them. A cell that sends more is ended.
+/// Control lines from one cell: that it is ready, that it serves or why not, and the limit that it
+/// exceeded, with room for additions. A cell that sends more is ended.
 pub const CONTROL_LINES: usize = 16;
 
-/// Bytes that are read of what the process that fetches packages prints on standard error, the
-/// lines of that which are logged, and the bytes of each: npm's warnings about a large tree.
+/// Bytes that are read from standard error of the process that fetches packages, lines of it that
+/// are logged, and bytes of each: npm's warnings about a large tree.
 pub const INSTALLER_OUTPUT: u64 = 64 << 10;
+/// See [`INSTALLER_OUTPUT`].
 pub const INSTALLER_LINES: usize = 64;
+/// See [`INSTALLER_OUTPUT`].
 pub const INSTALLER_LINE: usize = 1 << 10;
 
 /// Bytes of one record of output. A longer line comes in pieces that say so: lines of JSON with a
@@ -54,17 +56,20 @@ pub const OUTPUT_LINE: usize = 64 << 10;
 /// lines or 10 MB a second. A cell that prints more waits for its output to be read, as it would
 /// for a slow terminal.
 pub const OUTPUT_LINES: usize = 2_000;
+/// See [`OUTPUT_LINES`].
 pub const OUTPUT_BYTES: usize = 1 << 20;
+/// See [`OUTPUT_LINES`].
 pub const OUTPUT_WINDOW: Duration = Duration::from_millis(100);
 
 /// The last lines of a stream that are kept to say how a cell ended, and the bytes of each: V8's
 /// last words come before the C++ stack that it prints after them.
 pub const LAST_LINES: usize = 64;
+/// See [`LAST_LINES`].
 pub const LAST_LINE: usize = 1 << 10;
 
-/// Lines kept per project for those who look at its log, and the bytes of their text: whichever is
-/// less.
+/// Lines kept per project for readers of its log, and bytes of their text, whichever is less.
 pub const KEPT_LINES: usize = 1_000;
+/// See [`KEPT_LINES`].
 pub const KEPT_OUTPUT: usize = 256 << 10;
 
 /// Bytes of a request's id in a line of output: UUIDs have 36, traces with their spans 55.
@@ -83,11 +88,13 @@ pub const HEAD_READ: usize = 8 << 10;
 /// Frames, or reads, of a body in one turn, and their bytes. Then the other tasks of the thread
 /// have theirs: a frame takes about a microsecond, and a megabyte some hundred.
 pub const TURN_FRAMES: usize = 64;
+/// See [`TURN_FRAMES`].
 pub const TURN_BYTES: usize = 128 << 10;
 
 /// Frames below so many bytes are joined, up to so many bytes, when the next one is there already:
 /// writing each alone costs more than copying it.
 pub const SMALL_FRAME: usize = 1 << 10;
+/// See [`SMALL_FRAME`].
 pub const JOINED_FRAME: usize = 16 << 10;
 
 /// Bytes of the head that answers a health check: the default of `--max-head`.
@@ -109,16 +116,16 @@ pub const KEPT_EVENTS: usize = 1_000;
 /// Reloads and deaths that are kept of each project: all deaths that lead to a stop, and some from
 /// before.
 pub const KEPT_RELOADS: usize = 10;
+/// See [`KEPT_RELOADS`].
 pub const KEPT_DEATHS: usize = 10;
 
-/// Bytes of a router's answer that is not streamed: ten thousand projects, with all that is told of
-/// each.
+/// Bytes of a router's answer that is not streamed: the full statuses of ten thousand projects.
 pub const ROUTER_ANSWER: usize = 64 << 20;
 
 /// Bytes of a router's answer that is an error.
 pub const ROUTER_PROBLEM: usize = 64 << 10;
 
-/// Bytes of an event that is posted to the bridge: one with a diagnostic, each of whose bytes is
+/// Bytes of an event that is posted to the bridge: one with a diagnostic, each byte of which is
 /// escaped as six.
 pub const POSTED_EVENT: usize = 256 << 10;
 const _: () = assert!(CONTROL_LINE < POSTED_EVENT);
@@ -127,7 +134,7 @@ const _: () = assert!(CONTROL_LINE < POSTED_EVENT);
 /// kilobytes; from a bridge, a deploy's record with a thousand diagnostics has a tenth of this.
 pub const STREAMED_EVENT: usize = 16 << 20;
 
-/// Room for the note about what is left out.
+/// Length of the longest note about omitted bytes.
 const NOTE: usize = "… (18446744073709551615 bytes left out)".len();
 
 /// Returns a text of at most `most` bytes: the beginning of a longer one, which ends between two
@@ -141,7 +148,7 @@ pub fn cut(mut text: String, most: usize) -> String {
     let note = format!("… ({} bytes left out)", text.len() - end);
     text.truncate(end);
     text.push_str(&note);
-    // What was left out is not kept either.
+    // The capacity of the original text is not kept either.
     text.shrink_to_fit();
     text
 }

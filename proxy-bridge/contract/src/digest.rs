@@ -17,8 +17,8 @@ mod names;
 
 pub use names::{InvalidPath, check_path, is_counted, is_entered};
 
-/// How many hex digits name a version, as in `blog@3f9a1c2b7d4e`. 48 bits: a project would need
-/// some sixteen million versions before two of them were likely to share a name.
+/// Hex digits in a version's name, as in `blog@3f9a1c2b7d4e`. 48 bits: a project would need some
+/// sixteen million versions before two of them were likely to share a name.
 const SHORT_LEN: usize = 12;
 
 /// The content hash of a project's files. Shown, parsed and serialized as 64 lower-case hex digits.
@@ -91,7 +91,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Why a text is no digest.
+/// A text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDigestError {
     #[error("a digest has 64 hex digits, not {0} bytes")]

@@ -1,4 +1,4 @@
-//! What happened to a project: the JSON that is posted to the ingress and replayed at `GET /events`.
+//! Events about a project: the JSON that is posted to the ingress and replayed at `GET /events`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -11,20 +11,22 @@ use crate::incarnation::Incarnation;
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
+    /// The kind of the event.
     #[serde(rename = "type")]
     pub kind: EventType,
-    /// When it happened (not when it was sent). RFC 3339 in JSON.
+    /// The time of the event, not of its delivery. RFC 3339 in JSON.
     pub timestamp: Timestamp,
+    /// The subject and the details.
     pub data: EventData,
 }
 
-/// What happened, in past tense: applied, not merely accepted.
+/// The kind of an event, in the past tense: applied, not merely accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum EventType {
     /// The new version answers requests now, and no new request goes to the one before it.
     #[serde(rename = "reload.live")]
     ReloadLive,
-    /// The new version cannot be served; what was live still is.
+    /// The new version cannot be served. The version that was live before still is.
     #[serde(rename = "reload.failed")]
     ReloadFailed,
     /// The project's folder is gone, and so is its route.
@@ -33,10 +35,12 @@ pub enum EventType {
     /// The process of a version that was live has ended.
     #[serde(rename = "version.retired")]
     VersionRetired,
-    /// The process of the live version ended by itself, or went over a limit and was ended.
+    /// The process of the live version ended unexpectedly, or was ended because it exceeded a
+    /// limit.
     #[serde(rename = "cell.died")]
     CellDied,
-    /// A project claims a route that another one has a better or the same right to. Both get an event.
+    /// A project claims a route to which another project has a better or an equal right. Both get
+    /// an event.
     #[serde(rename = "route.conflict")]
     RouteConflict,
 }
@@ -55,17 +59,17 @@ impl EventType {
     }
 }
 
-/// To whom it happened, and how.
+/// The subject of an event, and its details.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventData {
-    /// Which router says so.
+    /// The id of the router that sent the event.
     pub router: String,
     /// Counts the events of this router upwards, over all its projects; the `id:` at `GET /events`.
     pub sequence: u64,
-    /// `blog`
+    /// The project's name: `blog`.
     pub project: String,
-    /// The content that this is about. None where there is none: a project that was removed, or one
-    /// that failed before its files could be read.
+    /// The digest of the version. `null` without a version: the project was removed, or failed
+    /// before its files could be read.
     pub digest: Option<Digest>,
     /// `blog@3f9a1c2b7d4e`: the project and the digest's first 12 digits. None as for `digest`.
     pub version: Option<String>,
@@ -75,13 +79,15 @@ pub struct EventData {
     pub incarnation: Incarnation,
     /// The version that was live before, if any. In `reload.failed` it is live still.
     pub previous: Option<String>,
-    /// What made the router look. None where nothing did, as when a version is retired.
+    /// The reason why the router read the project. `null` without one, as when a version is
+    /// retired.
     pub trigger: Option<Trigger>,
-    /// Why the version cannot be served. In `reload.failed` only.
+    /// The reason why the version cannot be served. In `reload.failed` only.
     pub error: Option<Diagnostic>,
+    /// The time that each phase took. Empty for events that end no reload.
     #[serde(default)]
     pub timings_ms: Timings,
-    /// How the cell ended. In `cell.died` only.
+    /// The end of the cell. In `cell.died` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub death: Option<Death>,
     /// The claim that does not lead to its project. In `route.conflict` only.
@@ -96,54 +102,57 @@ pub struct RouteConflict {
     pub route: String,
     /// The project that claims it.
     pub claimant: String,
-    /// The project that is in the way; none when the operator's policy gives the route to no project.
+    /// The project with the other claim. `null` when the operator's policy gives the route to no
+    /// project.
     pub rival: Option<String>,
-    /// The project that gets the requests; none when nobody does.
+    /// The project that gets the requests. `null` when no project does.
     pub holder: Option<String>,
-    /// In words, with the reason and what can be done.
+    /// The conflict in words, with the reason and what can be done.
     pub message: String,
 }
 
-/// How a cell ended that was not told to.
+/// The unexpected end of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Death {
+    /// The kind of the end.
     pub reason: DeathReason,
-    /// In words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`. At most
+    /// The end in words: `went over its memory limit (256 MiB)`, `exit code 3`, `signal 9`. At most
     /// [`bounds::DEATH_MESSAGE`] bytes.
     #[serde(deserialize_with = "death_message")]
     pub message: String,
-    /// With `exit`.
+    /// The exit code. Absent unless the reason is `exit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    /// With `signal` and `abort`.
+    /// The signal's number. Absent unless the reason is `signal` or `abort`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
     /// Requests that were in it.
     pub in_flight: usize,
-    /// Milliseconds until another cell of the same version is started; none when the version is stopped
-    /// for dying again and again.
+    /// Milliseconds until another cell of the same version is started. `null` when the version is
+    /// stopped because its cells died again and again.
     pub restart_ms: Option<u64>,
 }
 
-/// Why a cell ended.
+/// The reason for a cell's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeathReason {
-    /// More memory than its limit, or than V8 could have.
+    /// The cell used more memory than its limit, or than V8 could have.
     Memory,
     /// Its event loop was blocked for longer than its limit.
     EventLoop,
     /// Its folders went on growing beyond its limits of disk.
     Disk,
-    /// It exited: by `Deno.exit`, or by an error that nobody caught.
+    /// The cell exited: by `Deno.exit`, or by an uncaught error.
     Exit,
     /// V8, the runtime or the project aborted it; the message says why, where that was printed.
     Abort,
     /// Another signal.
     Signal,
-    /// Its answers were errors or never came, and the router's probe, which asks nothing of the project, got none either.
+    /// The cell's answers were errors or missing, and so was the answer to the router's probe, which runs
+    /// none of the project's code.
     Unhealthy,
-    /// It was to follow another one of the same version, and did not come to serve.
+    /// The cell was to replace another one of the same version, and did not become ready.
     Load,
     /// The router lost it.
     Unknown,
@@ -166,7 +175,7 @@ impl DeathReason {
     }
 }
 
-/// What made the router look at a project.
+/// The reason why the router read a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
@@ -174,36 +183,38 @@ pub enum Trigger {
     Scan,
     /// A file event.
     Watch,
-    /// A look at the digests at fixed times, where the file system tells nothing.
+    /// The comparison of digests at fixed intervals, where the file system sends no events.
     Poll,
     /// `POST /_reload`
     Request,
-    /// The operator's policy has changed what the project is given.
+    /// The operator's policy for the project has changed.
     Policy,
 }
 
-/// How long each phase took, in milliseconds of wall-clock time. A phase that did not happen is absent.
+/// The time that each phase took, in milliseconds of wall-clock time. A phase that did not happen
+/// is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timings {
-    /// From the first file event until the project was quiet.
+    /// Time from the first file event until the project was quiet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debounce: Option<f64>,
     /// Reading the files, their digest and the checkout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<f64>,
-    /// From the checkout to a handler that serves.
+    /// Time from the checkout to a serving handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<f64>,
-    /// From there until new requests go to it.
+    /// Time from the end of the build until new requests go to the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<f64>,
-    /// From the first file event (or the request) to the end, waiting included: at least the sum.
+    /// Time from the first file event (or the request) to the end, waiting included: at least the
+    /// sum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<f64>,
 }
 
-/// Why a version cannot be served, in the project's own terms. One that is read is bounded, whoever
-/// wrote it.
+/// The reason why a version cannot be served, in the project's own terms. Each text is cut to its
+/// bound when it is read, regardless of its sender.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Diagnostic {
     /// One or more lines, without ANSI colours and without paths of the router's own. At most
@@ -225,8 +236,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// The same with each text within its bound. Text that is left out is counted at the end of
-    /// what is kept.
+    /// Returns the diagnostic with each text cut to its bound. The end of a cut text says how many
+    /// bytes are missing.
     #[must_use]
     pub fn bounded(self) -> Self {
         Self {
@@ -237,8 +248,8 @@ impl Diagnostic {
         }
     }
 
-    /// The part that a project's clients are told: the place and the beginning of the message, and
-    /// none of its code.
+    /// Returns the part that a project's clients may see: the location and the beginning of the
+    /// message, and none of its code.
     #[must_use]
     pub fn brief(&self) -> Self {
         let Self { message, file, line, column, .. } = self.clone();

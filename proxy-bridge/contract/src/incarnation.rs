@@ -19,8 +19,8 @@ use crate::project::ProjectName;
 /// The folder of these files, below the projects' folder.
 const FOLDER: &str = ".switchyard-bridge/incarnations";
 
-/// Removals that one name's file tells of: some ten kilobytes. Routers delete the data of an
-/// incarnation only while it is named, so of these the oldest makes room for a new one only when
+/// Removals that the file of one name records: some ten kilobytes. Routers delete the data of an
+/// incarnation only while it is recorded, so the oldest record makes room for a new one only when
 /// its data was to be deleted.
 pub const MAX_ENDED: usize = 50;
 
@@ -46,7 +46,7 @@ pub struct Incarnation(u64);
 
 /// A text that names no incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an incarnation: expected \"first\" or 16 hex digits")]
+#[error("invalid incarnation {0:?}: expected \"first\" or 16 hex digits")]
 pub struct InvalidIncarnation(String);
 
 impl Incarnation {
@@ -62,7 +62,7 @@ impl Incarnation {
 
     /// Returns an incarnation that nothing belongs to yet.
     fn fresh() -> Self {
-        // Never 0, which is the first one: a UUID of version 4 has bits that are set.
+        // Never 0, which is the first incarnation: a UUID of version 4 has bits that are set.
         Self(Uuid::new_v4().as_u64_pair().0)
     }
 
@@ -121,14 +121,17 @@ pub enum DataFate {
 /// An incarnation that a removal has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedIncarnation {
+    /// The incarnation that has ended.
     pub incarnation: Incarnation,
     /// The id of the deploy that removed the project.
     pub deploy: String,
+    /// The time of the removal.
     pub at: Timestamp,
     /// The time until which its versions are kept, and its data unless that was to be deleted.
     pub until: Timestamp,
     /// The version that was live (`blog@3f9a1c2b7d4e`); `None` when no router served one.
     pub version: Option<String>,
+    /// The fate of its data.
     pub data: DataFate,
 }
 
@@ -181,7 +184,8 @@ impl Incarnations {
         self.ended.first().filter(|_| self.removed)
     }
 
-    /// The end of `incarnation`; `None` when it has not ended, or nothing is known of it.
+    /// Returns the record of the end of `incarnation`; `None` when it has not ended, or is not
+    /// recorded.
     pub fn end_of(&self, incarnation: Incarnation) -> Option<&EndedIncarnation> {
         self.ended.iter().find(|ended| ended.incarnation == incarnation)
     }
@@ -205,8 +209,8 @@ impl Incarnations {
         self.make_room();
     }
 
-    /// Notes what becomes of the data of all incarnations that have ended: to delete a name's data
-    /// means all of it.
+    /// Sets the fate of the data of all ended incarnations: to delete the data of a name is to
+    /// delete all of it.
     pub fn set_data(&mut self, data: DataFate) {
         if data == DataFate::Delete {
             self.ended.iter_mut().for_each(|ended| ended.data = DataFate::Delete);
@@ -219,8 +223,8 @@ impl Incarnations {
             return;
         };
         let ended = self.ended.remove(index);
-        // Somebody may have put files there meanwhile, which wrote data: that goes when this would
-        // have gone.
+        // Files that were put there in the meantime may have written data. It is deleted when the
+        // data of the removed project would have been.
         let meanwhile = EndedIncarnation {
             incarnation: self.current,
             deploy: deploy.to_owned(),

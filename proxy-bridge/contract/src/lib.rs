@@ -24,7 +24,6 @@ pub mod deploy;
 pub mod digest;
 pub mod event;
 pub mod incarnation;
-pub mod jitter;
 pub mod overview;
 pub mod platform;
 pub mod problem;

@@ -1,4 +1,4 @@
-//! What a project may be called, for the router that serves it and the bridge that stores it.
+//! The names of projects.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a project: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, the name of its folder. Its host label ([`ProjectName::label`])
-/// is another thing, and two names may have the same one. Digits alone, `localhost` and `www` are found by path alone
-/// ([`switchyard_edge::routes`]).
+/// The name of a project and of its folder: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`. Its host label
+/// ([`ProjectName::label`]) is another thing, and two names may share one. Names of digits alone,
+/// `localhost` and `www` are found by path alone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String)]
 pub struct ProjectName(Arc<str>);
 
-/// A text that is no project name.
+/// A text that is not a project name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no project name: use at most 63 of A-Z, a-z, 0-9, - and _, beginning with a letter or digit"
+    "invalid project name {0:?}: expected at most 63 of A-Z, a-z, 0-9, - and _, the first a letter or digit"
 )]
 pub struct InvalidName(String);
 
@@ -25,8 +25,10 @@ impl ProjectName {
     /// The longest DNS label (RFC 1035, 2.3.4).
     pub const MAX_LEN: usize = 63;
 
+    /// Parses a name.
+    ///
     /// # Errors
-    /// The name is none; the error says what would be right.
+    /// The name is invalid; the error says what was expected.
     pub fn parse(name: &str) -> Result<Self, InvalidName> {
         let valid = name.len() <= Self::MAX_LEN
             && name.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric())
@@ -34,11 +36,12 @@ impl ProjectName {
         if valid { Ok(Self(name.into())) } else { Err(InvalidName(name.to_owned())) }
     }
 
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first label of the hosts that lead to the project: its name in lower case, with `-` for `_`.
+    /// Returns the first label of the project's hosts: its name in lower case, with `-` for `_`.
     pub fn label(&self) -> Cow<'_, str> {
         let is_label = |c: u8| !c.is_ascii_uppercase() && c != b'_';
         match self.0.bytes().all(is_label) {
@@ -48,7 +51,8 @@ impl ProjectName {
     }
 }
 
-/// Returns `true` for a directory that is never a project (nor an error): `.git`, `_staging`, `node_modules`.
+/// Returns true for a directory that is never a project (nor an error): `.git`, `_staging`,
+/// `node_modules`.
 pub fn is_ignored(directory: &str) -> bool {
     directory.starts_with(['.', '_']) || directory == "node_modules"
 }

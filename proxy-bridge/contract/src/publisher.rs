@@ -1,8 +1,9 @@
-//! Posts events to the ingress: signed, in order for each project, tried again, bounded in memory.
+//! The delivery of events to the ingress: signed, in order for each project, repeated on failure,
+//! bounded in memory.
 //!
-//! One task owns the queues and starts a task for each request that is under way, at most
-//! [`Config::in_flight`] of them. Projects go side by side; of one project an event is sent only after
-//! the one before it was delivered or given up.
+//! One task owns the queues and starts a task for each request under way, at most
+//! [`PublisherConfig::in_flight`] of them. Projects are independent. An event is sent only after
+//! the one before it of the same project was delivered or given up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use crate::event::Event;
 use crate::secret::Secret;
 use outbox::Outbox;
 
-pub use config::{Config, Limits, Retry};
+pub use config::{PublisherConfig, QueueLimits, RetryPolicy};
 pub use reqwest::Url;
 
 mod config;
@@ -29,12 +30,12 @@ mod task;
 #[derive(Debug, Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
-    sender: Arc<delivery::Sender>,
+    sender: Arc<delivery::EventSender>,
     /// Closed when the task has ended.
     ended: watch::Receiver<()>,
 }
 
-/// What became of the events so far, for metrics.
+/// The events so far by their results, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Answered with a 2xx.
@@ -52,7 +53,7 @@ pub struct Counters {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Tells the task that `state` has changed.
+    /// Wakes the task after a change of `state`.
     changed: Notify,
     delivered: AtomicU64,
     retried: AtomicU64,
@@ -72,9 +73,9 @@ impl Publisher {
     /// [`Publisher::shutdown`] and join it.
     ///
     /// Fails when the HTTP client cannot be made, as with unreadable system certificates.
-    pub fn start(config: Config) -> anyhow::Result<(Self, JoinHandle<()>)> {
-        let Config { url, secret, request_timeout, in_flight, retry, limits } = config;
-        let sender = delivery::Sender::new(url, secret, request_timeout)
+    pub fn start(config: PublisherConfig) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let PublisherConfig { url, secret, request_timeout, in_flight, retry, limits } = config;
+        let sender = delivery::EventSender::new(url, secret, request_timeout)
             .context("make the HTTP client that posts events")?;
         let sender = Arc::new(sender);
         let shared = Arc::new(Shared {
@@ -92,14 +93,16 @@ impl Publisher {
 
     /// Queues an event. Never waits and never fails.
     ///
-    /// What happens when a queue is full: an event that has been sent at least once stays, since the
-    /// ingress may have seen it. Of those not yet sent,
+    /// When a queue is full, an event that has been sent at least once stays, since the ingress may
+    /// have seen it. Among the others,
     /// - at the limit of one project, the oldest of that project is dropped,
-    /// - at the limit for all, the oldest of the project with the most waiting is dropped; if every
-    ///   event that is held has been sent already, the new one is.
+    /// - at the limit for all, the oldest of the project with the most waiting events is dropped;
+    ///   if every
+    ///   queued event has been sent already, the new one is.
     ///
-    /// Each drop is counted. The newest state of a project thus always gets through, and the router's
-    /// `GET /events` still has what was dropped. After `shutdown` every event is dropped.
+    /// Each drop is counted. The newest state of a project thus always gets through, and the
+    /// router's
+    /// `GET /events` still has the dropped events. After `shutdown` every event is dropped.
     pub fn publish(&self, event: Event) {
         let mut state = self.shared.state();
         let dropped = if state.ends.is_some() { Some(event) } else { state.outbox.push(event) };
@@ -122,7 +125,7 @@ impl Publisher {
         self.sender.set_secret(secret);
     }
 
-    /// What became of the events so far.
+    /// Returns the counts of events so far.
     pub fn counters(&self) -> Counters {
         let shared = &self.shared;
         Counters {
@@ -134,8 +137,9 @@ impl Publisher {
         }
     }
 
-    /// Takes no more events, delivers what is queued, and returns when nothing is left or `within` is
-    /// over, whichever comes first. What is left then is dropped. Called again, the earlier end counts.
+    /// Accepts no more events, delivers those that are queued, and returns when none is left or
+    /// `within` is over, whichever comes first. Events that are left then are dropped. If called
+    /// again, the earlier end counts.
     pub async fn shutdown(&self, within: Duration) -> Counters {
         let ends = Instant::now() + within;
         {

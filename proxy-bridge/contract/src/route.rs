@@ -15,15 +15,15 @@ const MAX_SEGMENTS: usize = 32;
 /// Bytes of a prefix, percent-encoded: room for [`MAX_SEGMENTS`] long words.
 const MAX_PREFIX: usize = 1024;
 
-/// Characters of an invalid route that its error shows: the longest host, or the beginning of a prefix.
+/// Characters of an invalid route that its error quotes: the longest host, or the beginning of a
+/// prefix.
 const MAX_SHOWN: usize = 253;
 
 /// Characters of a name in the DNS, and of one of its labels (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// As many routes as one project may claim: each is looked up in the same time however many there are,
-/// and is kept and shown with every version of the project.
+/// Routes that one project may claim. Each is kept and shown with every version of the project.
 pub const MAX_ROUTES: usize = 100;
 
 /// A route that a project claims.
@@ -45,7 +45,7 @@ pub struct Claim {
 pub enum Route {
     /// A whole host name, lower case, without a port and the root's dot.
     Host(String),
-    /// A path prefix in the form in which paths are looked up: begins with `/`, does not end with it.
+    /// A path prefix in canonical form: begins with `/`, does not end with it.
     Prefix(String),
 }
 
@@ -53,23 +53,23 @@ pub enum Route {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRoute {
     /// Neither a host nor a prefix.
-    #[error("{0:?} is not a route: expected a host (\"www.example.com\") or a prefix (\"/shop\")")]
+    #[error("invalid route {0:?}: expected a host (\"www.example.com\") or a prefix (\"/shop\")")]
     Neither(String),
     /// A host with `*` in it.
-    #[error("{0:?} is not a route: write out each host (patterns are for the operator's policy)")]
+    #[error("invalid route {0:?}: write out each host (patterns are for the operator's policy)")]
     Pattern(String),
     /// A host with a port.
-    #[error("{0:?} is not a route: write the host without its port")]
+    #[error("invalid route {0:?}: write the host without its port")]
     Port(String),
     /// A host that is not ASCII.
-    #[error("{0:?} is not a route: write the host as clients send it (\"xn--bcher-kva.example\")")]
+    #[error("invalid route {0:?}: write the host as clients send it (\"xn--bcher-kva.example\")")]
     NotAscii(String),
     /// An IP address or `localhost`.
-    #[error("{0:?} cannot be claimed: by an address and by localhost, requests find projects by path")]
-    Everybodys(String),
+    #[error("invalid route {0:?}: requests to an address or localhost find projects by path")]
+    Shared(String),
     /// A prefix that paths never have, or that is too long.
     #[error(
-        "{0:?} is not a route: a prefix is a path of at most {MAX_SEGMENTS} segments and {MAX_PREFIX} bytes, \
+        "invalid route {0:?}: a prefix is a path of at most {MAX_SEGMENTS} segments and {MAX_PREFIX} bytes, \
          without a query, empty segments and dots for segments (\"/shop/eu\")"
     )]
     Prefix(String),
@@ -95,7 +95,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The host in the form in which hosts are looked up, or why it is none.
+/// Returns the host in canonical form, or the kind of its error.
 fn host(text: &str) -> Result<String, fn(String) -> InvalidRoute> {
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.contains('*') {
@@ -106,13 +106,13 @@ fn host(text: &str) -> Result<String, fn(String) -> InvalidRoute> {
     }
     let host = name.to_ascii_lowercase();
     if label::is_address(&host) || host == "localhost" {
-        return Err(InvalidRoute::Everybodys);
+        return Err(InvalidRoute::Shared);
     }
     if let Some((before, port)) = host.rsplit_once(':')
         && is_host(before)
         && port.bytes().all(|byte| byte.is_ascii_digit())
     {
-        return Err(if label::is_address(before) { InvalidRoute::Everybodys } else { InvalidRoute::Port });
+        return Err(if label::is_address(before) { InvalidRoute::Shared } else { InvalidRoute::Port });
     }
     if is_host(&host) { Ok(host) } else { Err(InvalidRoute::Neither) }
 }
@@ -234,14 +234,14 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_route_is_refused_with_what_would_be() {
-        use InvalidRoute::{Everybodys, Neither, NotAscii, Pattern, Port, Prefix};
+        use InvalidRoute::{Neither, NotAscii, Pattern, Port, Prefix, Shared};
         let wrong = |text: &str| text.parse::<Route>().unwrap_err();
         for text in ["", "a b", "a..b", ".a", "a..", "https://a.example", "example.com:x", &"a".repeat(64)] {
             assert_eq!(wrong(text), Neither(text.to_owned()));
         }
         for text in ["127.0.0.1", "127.0.0.1:80", "127.1", "10", "0x7f.1", "[::1]", "localhost", "LocalHost."]
         {
-            assert_eq!(wrong(text), Everybodys(text.to_owned()), "{text}");
+            assert_eq!(wrong(text), Shared(text.to_owned()), "{text}");
         }
         assert_eq!(wrong("*.example.com"), Pattern("*.example.com".to_owned()));
         assert_eq!(wrong("example.com:80"), Port("example.com:80".to_owned()));

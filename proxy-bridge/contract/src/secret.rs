@@ -8,13 +8,13 @@ use standardwebhooks::Webhook;
 
 use crate::settings_file;
 
-/// Marks a secret that is base64, as Standard Webhooks has it.
+/// Prefix of a secret in base64, as Standard Webhooks defines it.
 const PREFIX: &str = "whsec_";
 
 /// A key that signs. Never shown.
 pub struct Secret(Webhook);
 
-/// Why there is no secret.
+/// A secret that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("cannot read the secret from {}", path.display())]
@@ -26,15 +26,21 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// Reads a file whose content is as for [`Secret::parse`].
+    /// Reads a file with content as for [`Secret::parse`].
+    ///
+    /// # Errors
+    /// The file cannot be read, or its content is not a secret.
     pub fn read(path: &Path) -> Result<Self, SecretError> {
         let content = settings_file::read(path)
             .map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
         Self::parse(&content)
     }
 
-    /// Takes `whsec_` and base64, or else the bytes themselves as the key. White space around either
-    /// is left out, so that a file may end in a newline.
+    /// Parses `whsec_` and base64, or else takes the bytes themselves as the key. White space
+    /// around either is ignored, so that a file may end in a newline.
+    ///
+    /// # Errors
+    /// The content is empty, or not base64 after `whsec_`.
     pub fn parse(content: &[u8]) -> Result<Self, SecretError> {
         let content = content.trim_ascii();
         let webhook = match content.strip_prefix(PREFIX.as_bytes()) {

@@ -4,17 +4,18 @@ use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read as _, Result};
 use std::path::Path;
 
-/// The longest that is read, in bytes. A policy for thousands of projects has a few hundred thousand.
+/// The longest file that is read, in bytes. A policy for thousands of projects has a few hundred
+/// thousand.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
-/// The content of the file.
+/// Returns the content of the file.
 ///
 /// # Errors
-/// It cannot be read, is too long, or is no plain file: a pipe could keep its reader for ever, and has
-/// nothing for SIGHUP to read again.
+/// The file cannot be read, is too long, or is not a plain file: a pipe could block its reader
+/// without end, and has no content to read again on SIGHUP.
 pub fn read(file: &Path) -> Result<Vec<u8>> {
     if !fs::metadata(file)?.is_file() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is no plain file"));
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a plain file"));
     }
     let mut content = Vec::new();
     File::open(file)?.take(MAX_LENGTH + 1).read_to_end(&mut content)?;
@@ -28,7 +29,7 @@ pub fn read(file: &Path) -> Result<Vec<u8>> {
 /// The content of the file, as text.
 ///
 /// # Errors
-/// As [`read`] has them, and where it is not UTF-8.
+/// As for [`read`], and if the content is not UTF-8.
 pub fn read_text(file: &Path) -> Result<String> {
     let text = String::from_utf8(read(file)?);
     text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
@@ -47,7 +48,7 @@ mod tests {
         fs::write(&file, b"\xff").unwrap();
         assert_eq!(read_text(&file).unwrap_err().to_string(), "it is not UTF-8");
         for other in [dir.path(), Path::new("/dev/zero")] {
-            assert_eq!(read(other).unwrap_err().to_string(), "it is no plain file");
+            assert_eq!(read(other).unwrap_err().to_string(), "it is not a plain file");
         }
         File::create(&file).unwrap().set_len(MAX_LENGTH + 1).unwrap();
         assert!(read(&file).unwrap_err().to_string().contains("longer than"));

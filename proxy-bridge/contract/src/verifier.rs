@@ -1,4 +1,4 @@
-//! Tells an event that a router signed from one that anybody sent.
+//! The check of signed events: it tells those of a router from those of any other sender.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -8,7 +8,7 @@ use standardwebhooks::WebhookError;
 use crate::event::Event;
 use crate::secret::Secret;
 
-/// Checks what is posted to the ingress, by the Standard Webhooks scheme.
+/// Verifies events that are posted to the ingress, by the Standard Webhooks scheme.
 #[derive(Debug)]
 pub struct Verifier {
     secrets: RwLock<Vec<Secret>>,
@@ -17,12 +17,14 @@ pub struct Verifier {
 /// An event that is as its router sent it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
-    /// The `webhook-id`. The same at every try to deliver the event: what was seen can be left out.
+    /// The `webhook-id`. The same at every attempt to deliver the event, so that duplicates can be
+    /// skipped.
     pub id: String,
+    /// The event.
     pub event: Event,
 }
 
-/// Why an event is not believed.
+/// An event that is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     #[error("the header {0} is missing")]
@@ -31,7 +33,7 @@ pub enum VerifyError {
     BadHeader(&'static str),
     #[error("the header webhook-timestamp is not in seconds since 1970")]
     BadTimestamp,
-    /// More than 5 minutes: a replay, or a clock that is wrong at one of the two ends.
+    /// More than 5 minutes: a replay, or a wrong clock at one of the two ends.
     #[error("the event was signed more than 5 minutes before or after now")]
     OutOfTolerance,
     #[error("no signature matches a secret")]
@@ -41,13 +43,14 @@ pub enum VerifyError {
 }
 
 impl Verifier {
-    /// With several secrets an event is believed when one of them signed it: add the new one here,
-    /// then change it at the routers, then remove the old one. With none, no event is believed.
+    /// Creates a verifier. With several secrets an event is accepted when one of them signed it: to
+    /// rotate, add the new one here, then change it at the routers, then remove the old one.
+    /// Without any, no event is accepted.
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self { secrets: RwLock::new(secrets.into_iter().collect()) }
     }
 
-    /// Believes what these secrets sign, and nothing else any more.
+    /// Replaces the secrets, from the next event on.
     pub fn replace(&self, secrets: impl IntoIterator<Item = Secret>) {
         let secrets = secrets.into_iter().collect();
         *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
@@ -58,7 +61,7 @@ impl Verifier {
         let mut outcome = Err(VerifyError::NoMatchingSignature);
         for secret in self.secrets.read().unwrap_or_else(PoisonError::into_inner).iter() {
             outcome = secret.webhook().verify(body, headers).map_err(VerifyError::from);
-            // What else can be wrong is wrong with every secret.
+            // Other failures would be the same with every secret.
             if !matches!(outcome, Err(VerifyError::NoMatchingSignature)) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! A deploy under way: its record as it grows, and whoever follows it.
+//! A deploy under way: its growing record, and its followers.
 
 use std::time::Instant;
 
@@ -31,10 +31,12 @@ impl Job {
         Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
     }
 
+    /// Returns a copy of the record as it is now.
     pub fn record(&self) -> DeployRecord {
         self.state.borrow().record.clone()
     }
 
+    /// Returns true if the deploy is over.
     pub fn is_done(&self) -> bool {
         self.state.borrow().record.outcome.is_some()
     }
@@ -55,15 +57,16 @@ impl Job {
         });
     }
 
-    pub(super) fn received(&self, projects: Vec<DeployedProject>, message: Option<String>) {
+    pub(super) fn set_projects(&self, projects: Vec<DeployedProject>, message: Option<String>) {
         self.state.send_modify(|state| {
             state.record.projects = projects;
             state.record.message = message;
         });
     }
 
-    /// Notes which versions routers make of what was deployed: those of projects that include others have more in them.
-    pub(super) fn built(&self, reports: &[Report]) {
+    /// Records the versions that routers make of the deployed files. Those of projects that include
+    /// others cover more files.
+    pub(super) fn record_versions(&self, reports: &[Report]) {
         self.state.send_modify(|state| {
             for report in reports {
                 let Some(own) = report.own_digest.as_ref().and_then(|own| own.parse().ok()) else { continue };
@@ -78,36 +81,36 @@ impl Job {
         });
     }
 
-    /// Notes who will be asked, in this order.
-    pub(super) fn asks(&self, routers: impl Iterator<Item = String>) {
-        let silent = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
-        self.state.send_modify(|state| state.record.routers = silent.collect());
+    /// Records the routers that are about to be called, in this order.
+    pub(super) fn set_routers(&self, routers: impl Iterator<Item = String>) {
+        let unanswered = routers.map(|router| RouterReport { router, reports: Vec::new(), error: None });
+        self.state.send_modify(|state| state.record.routers = unanswered.collect());
     }
 
-    /// Notes the routers that do not serve yet what the others have published.
-    pub(super) fn behind(&self, routers: Vec<String>) {
+    /// Records the routers that do not serve yet what the others have published.
+    pub(super) fn set_behind(&self, routers: Vec<String>) {
         self.state.send_modify(|state| state.record.behind = routers);
     }
 
-    /// Notes what a router said in the phase under way, in place of what it said before.
-    pub(super) fn told(&self, told: RouterReport, outcome: &str) {
+    /// Records the report of a router in the phase under way, in place of its earlier one.
+    pub(super) fn report(&self, report: RouterReport, outcome: &str) {
         self.state.send_modify(|state| {
             let step = DeployStep {
                 deploy: state.record.deploy.clone(),
                 phase: state.record.phase,
-                router: Some(told.router.clone()),
+                router: Some(report.router.clone()),
                 outcome: Some(outcome.to_owned()),
                 ms: millis(self.began),
             };
             state.steps.push(step);
-            match state.record.routers.iter_mut().find(|other| other.router == told.router) {
-                Some(other) => *other = told,
-                None => state.record.routers.push(told),
+            match state.record.routers.iter_mut().find(|other| other.router == report.router) {
+                Some(other) => *other = report,
+                None => state.record.routers.push(report),
             }
         });
     }
 
-    /// Ends the deploy. A problem is given the id and what the routers said.
+    /// Ends the deploy. The deploy's id and the routers' reports are added to a problem.
     pub(super) fn end(&self, end: Result<DeployOutcome, (DeployOutcome, Problem)>) -> DeployRecord {
         self.state.send_modify(|state| {
             state.end_phase();
@@ -134,12 +137,13 @@ impl Job {
     /// Waits for the end. Bounded by the deploy's own time limit.
     pub async fn done(&self) -> DeployRecord {
         let mut state = self.state.subscribe();
-        // The sender is this job's own, so there always is one.
+        // The sender belongs to this job, so it cannot be gone.
         let _ = state.wait_for(|state| state.record.outcome.is_some()).await;
         self.record()
     }
 
-    /// The steps after the first `seen`, when there is one more, or the record when it is done.
+    /// Waits for a step after the first `seen` ones, or for the end. Returns the new steps, and the
+    /// record when the deploy is over.
     pub async fn next(&self, seen: usize) -> (Vec<DeployStep>, Option<DeployRecord>) {
         let mut state = self.state.subscribe();
         let news = state.wait_for(|state| state.steps.len() > seen || state.record.outcome.is_some()).await;
@@ -175,7 +179,7 @@ mod tests {
         Job::new(DeployRecord { outcome: None, phase: DeployPhase::Receive, ..record("d1", 1) })
     }
 
-    fn told(router: &str) -> RouterReport {
+    fn report(router: &str) -> RouterReport {
         RouterReport { router: router.into(), reports: Vec::new(), error: None }
     }
 
@@ -184,7 +188,7 @@ mod tests {
         let job = job();
         job.begin(DeployPhase::Store);
         job.begin(DeployPhase::Hold);
-        job.told(told("r1"), "held");
+        job.report(report("r1"), "held");
         let (steps, end) = job.next(0).await;
         assert_eq!(
             steps.iter().map(|step| step.phase).collect::<Vec<_>>(),
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_problem_carries_the_deploy_and_what_the_routers_said() {
         let job = job();
-        job.told(told("r1"), "failed");
+        job.report(report("r1"), "failed");
         let problem = Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, "build-failed", "no");
         let record = job.end(Err((DeployOutcome::Failed, problem)));
         let problem = record.problem.unwrap();
@@ -211,8 +215,8 @@ mod tests {
     #[test]
     fn what_a_router_says_later_replaces_what_it_said_before() {
         let job = job();
-        job.told(told("r1"), "held");
-        job.told(RouterReport { error: Some("gone".into()), ..told("r1") }, "unreachable");
-        assert_eq!(job.record().routers, [RouterReport { error: Some("gone".into()), ..told("r1") }]);
+        job.report(report("r1"), "held");
+        job.report(RouterReport { error: Some("gone".into()), ..report("r1") }, "unreachable");
+        assert_eq!(job.record().routers, [RouterReport { error: Some("gone".into()), ..report("r1") }]);
     }
 }

@@ -1,4 +1,4 @@
-//! Which deploys there are, by id, by idempotency key, and by the projects that they are about.
+//! The known deploys by id, by idempotency key, and by their projects.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Jobs {
         Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
     }
 
-    /// Counts a job as done, and lets go of the oldest.
+    /// Counts a job as done, and forgets the oldest one beyond the limit.
     pub(super) fn retire(&mut self, id: String, records: &RecordStore) {
         self.done.push_back(id);
         while self.done.len() > MAX_RECORDS {

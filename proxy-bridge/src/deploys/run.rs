@@ -20,7 +20,7 @@ use switchyard_edge::problem::Problem;
 pub(super) struct Run {
     shared: Arc<Shared>,
     job: Arc<Job>,
-    /// Away while a blocking step has it.
+    /// `None` while a blocking step uses it.
     staging: Option<Staging>,
     /// The incarnations on the volume that `staging` is for.
     register: Register,
@@ -28,17 +28,17 @@ pub(super) struct Run {
     /// A version that does not build stays on the volume.
     keep: bool,
     until: Instant,
-    /// How many routers must answer; by those that were known when they were asked to hold.
+    /// The number of routers that must answer, given those that were known at the hold.
     quorum: Quorum,
-    /// The routers that were asked to hold the projects, and have not been let go since.
+    /// The routers that were asked to hold the projects, and were not released since.
     asked: Vec<Arc<Router>>,
     /// The routers that hold the projects.
     held: Vec<Arc<Router>>,
-    /// Those of them that have built what was deployed.
+    /// The routers among them that have built the deployed files.
     built: Vec<Arc<Router>>,
 }
 
-/// Why a deploy ends without success.
+/// The outcome and the problem of a deploy that did not succeed.
 type DeployFailure = (DeployOutcome, Problem);
 
 impl Run {
@@ -71,7 +71,8 @@ impl Run {
         self.end(end).await;
     }
 
-    /// Goes on with a deploy of which all trees, or some, are on the volume; what cannot be gone on with is put back.
+    /// Resumes a deploy of which all trees, or some, are on the volume. If it cannot be completed,
+    /// the old trees are put back.
     pub(super) async fn resume(mut self) {
         if let Some(outcome) = self.job.record().outcome {
             return self.settle_answered(outcome).await;
@@ -88,7 +89,7 @@ impl Run {
         self.end(end).await;
     }
 
-    /// Whoever asked for it was answered already, and what they were told is to be so.
+    /// Settles a deploy that was answered already, so that the volume agrees with the answer.
     async fn settle_answered(mut self, outcome: DeployOutcome) {
         let id = self.staging_id();
         if !matches!(outcome, DeployOutcome::Live | DeployOutcome::Removed)
@@ -106,7 +107,7 @@ impl Run {
         let routers = &self.shared.routers;
         let mut changed = routers.changed();
         let known = async { while routers.all().is_empty() && changed.changed().await.is_ok() {} };
-        // Without any, asking them to hold says so.
+        // Without any router, the hold fails with that reason.
         let _ = timeout_at(self.until, known).await;
         any_reachable(routers, &routers.all(), self.until).await;
     }
@@ -118,7 +119,7 @@ impl Run {
         let records = self.shared.records.clone();
         self.blocking(move |staging, changes| {
             staging.store(changes)?;
-            // Whoever takes the deploy up after a crash finds who asked for it.
+            // A bridge that resumes the deploy after a crash finds its token and its message.
             records.put(&record).map_err(|source| VolumeError::io("write the deploy's record", source))
         })
         .await?;
@@ -144,7 +145,7 @@ impl Run {
         Ok(if removed { DeployOutcome::Removed } else { DeployOutcome::Live })
     }
 
-    /// Notes on the volume what ends and what begins with this deploy.
+    /// Records on the volume the incarnations that end and begin with this deploy.
     async fn commit(&mut self) -> Result<(), DeployFailure> {
         let previous = self.job.record().projects.into_iter();
         let versions = previous.filter_map(|deployed| Some((deployed.project, deployed.previous?)));
@@ -156,12 +157,12 @@ impl Run {
             let incarnations = self.register.of(&deployed.project).ok();
             deployed.removal = incarnations.and_then(|all| all.last_removal().map(Removal::from));
         }
-        self.job.received(projects, record.message);
+        self.job.set_projects(projects, record.message);
         Ok(())
     }
 
-    /// Puts the old trees back, lets the routers go, and adds what came of it to the problem. What
-    /// is committed stays.
+    /// Puts the old trees back, releases the routers, and adds the result to the problem. A deploy
+    /// that is committed stays.
     async fn undo(&mut self, end: DeployFailure) -> DeployFailure {
         if matches!(self.blocking(|staging, _| Ok(staging.is_committed())).await, Ok(true)) {
             return end;
@@ -172,7 +173,8 @@ impl Run {
         (outcome, problem.with("restored", left.is_empty()).with("left", left))
     }
 
-    /// Puts the old trees back, unless they are to stay. Returns the projects that were left as they are.
+    /// Puts the old trees back, unless they are to stay. Returns the projects that were left as
+    /// they are.
     async fn put_back(&mut self, (outcome, _): &DeployFailure) -> Vec<String> {
         if self.keep && *outcome == DeployOutcome::Failed {
             return self.changes.iter().map(|change| change.project().to_string()).collect();
@@ -192,7 +194,8 @@ impl Run {
     }
 
     async fn end(mut self, end: Result<DeployOutcome, DeployFailure>) {
-        // Before the answer: what was answered is never undone by a start that finds the journal.
+        // This precedes the answer, so that a start that finds the journal never undoes an answered
+        // deploy.
         if let Err((_, problem)) = self.blocking(|staging, _| staging.settle()).await {
             tracing::error!(
                 deploy = self.staging_id(),
@@ -201,7 +204,7 @@ impl Run {
             );
         }
         self.shared.end(&self.job, end);
-        // Behind the answer: those who were too slow for it, and old trees, which can be large.
+        // This follows the answer: slow routers and large old trees do not delay it.
         self.release().await;
         let left = std::mem::take(&mut self.asked);
         if !left.is_empty() {
@@ -264,7 +267,7 @@ impl Run {
             };
         }
         let message = self.job.record().message;
-        self.job.received(projects, message);
+        self.job.set_projects(projects, message);
     }
 
     fn staging_id(&self) -> String {

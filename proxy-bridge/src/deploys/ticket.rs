@@ -24,16 +24,17 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Returns the deploy's id.
     pub fn id(&self) -> String {
         self.job.record().deploy
     }
 
-    /// Has the deploy run with the files that `staging` holds. With the files of an earlier deploy of the same
-    /// idempotency key it is that one.
+    /// Starts the deploy with the files in `staging`. If an earlier deploy with the same
+    /// idempotency key had the same files, returns that one instead.
     ///
     /// # Errors
-    /// 409 while another deploy of one of the projects is under way, 422 when the key came with other
-    /// files before.
+    /// 409 while another deploy of one of the projects is under way, 422 when the key came with
+    /// other files before.
     pub fn start(
         mut self,
         staging: Staging,
@@ -54,7 +55,8 @@ impl Ticket {
         }
         let id = self.id();
         let mut tasks = self.deploys.tasks();
-        // Whoever stops takes the tasks after saying so: a later one would not be waited for.
+        // The bridge sets the flag before it takes the tasks to stop: a task that starts later
+        // would not be waited for.
         if self.deploys.0.stopping.load(Ordering::Relaxed) {
             return Err(stopping());
         }
@@ -68,7 +70,7 @@ impl Ticket {
             }
         }
         self.started = true;
-        self.job.received(projects, message);
+        self.job.set_projects(projects, message);
         let run = Run::new(self.deploys.0.clone(), self.job.clone(), staging, changes, keep);
         spawn(&mut tasks, async move { run.run().await });
         drop(tasks);
@@ -90,7 +92,7 @@ impl Drop for Ticket {
                 }
             }
             drop(jobs);
-            // Whoever waits for it is let go, and may send it again at once.
+            // Followers of the deploy are answered, and may send it again at once.
             let detail = "the upload of this deploy was not accepted or broke off: send it again";
             let gone = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
             self.job.end(Err((DeployOutcome::Refused, gone)));

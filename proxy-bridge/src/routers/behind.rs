@@ -18,13 +18,13 @@ use super::state::ServedVersion;
 
 mod files;
 
-/// Older versions that a mark remembers. A router that returns serves what it served before, which
-/// is the first of them and is never dropped, or what it was building then: the newest are kept.
+/// Older versions that a mark remembers. A router that returns serves the version from before,
+/// which is the first of them and is never dropped, or the one that it was building then: the
+/// newest are kept.
 const MAX_OLDER: usize = 32;
 
 /// Projects with marks. Beyond it, marks in projects that were removed are forgotten: a router that
-/// returns after so many deploys has been started again, and then serves nothing before it has read
-/// what is on the volume.
+/// returns after so many deploys was restarted, and serves nothing before it has read the volume.
 const MAX_PROJECTS: usize = 10_000;
 
 /// Between two attempts to write marks to a disk that refuses.
@@ -37,18 +37,18 @@ pub(super) struct BehindMarks {
     marks: RwLock<Marks>,
     /// `None`: the marks end with this process.
     files: Option<MarkFiles>,
-    /// The projects whose marks differ from their files.
+    /// The projects with marks that differ from their files.
     unsaved: Mutex<BTreeSet<String>>,
-    /// There is something to save.
+    /// Notified when there is something to save.
     changed: Notify,
     /// Held while files are written, so that older marks do not replace newer ones.
     saving: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// By project.
+/// The marks by project.
 type Marks = BTreeMap<String, ProjectMarks>;
 
-/// Of one project, by router.
+/// The marks of one project by router.
 type ProjectMarks = BTreeMap<String, Mark>;
 
 /// A digest with its incarnation (see [`version_of`](super::state::version_of)), or `None`: the
@@ -63,7 +63,7 @@ struct Mark {
     /// Versions that are older than that: one more for each deploy that the router has missed. The
     /// first is the one that it served itself, as far as that is known. At most [`MAX_OLDER`].
     older: Vec<Version>,
-    /// The router has reported what it serves.
+    /// `true`: the router has reported its version of the project.
     reported: bool,
 }
 
@@ -79,9 +79,9 @@ impl BehindMarks {
         Ok(behind)
     }
 
-    /// Marks `router`. `serves` is what it is known to serve, `others` what other routers are:
-    /// that, too, may be what this one was about to serve. A router that serves what was published
-    /// is not marked.
+    /// Marks `router`. `serves` is the version that it is known to serve, `others` are those of
+    /// other routers, which this one may have been about to serve. A router that serves the
+    /// published version is not marked.
     pub(super) fn mark(
         &self,
         router: &str,
@@ -115,8 +115,8 @@ impl BehindMarks {
         }
     }
 
-    /// Takes away the mark of `router` when it has caught up, by what it `serves` of the project
-    /// now and the routers that are not behind do (`current`).
+    /// Removes the mark of `router` if it has caught up, given the version that it `serves` now and
+    /// those that the routers that are not behind serve (`current`).
     pub(super) fn settle(
         &self,
         router: &str,
@@ -152,7 +152,7 @@ impl BehindMarks {
         all.iter().filter(|(_, marks)| marks.contains_key(router)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether any router is behind in `project`.
+    /// Returns true if any router is behind in `project`.
     pub(super) fn is_any(&self, project: &str) -> bool {
         self.read().contains_key(project)
     }
@@ -193,7 +193,8 @@ impl BehindMarks {
     /// They cannot be written. [`BehindMarks::keep_saved`] tries again.
     pub(super) async fn save(&self) -> io::Result<()> {
         let Some(files) = self.files.clone() else { return Ok(()) };
-        // Moved into the thread that writes: whoever waits for it may be dropped before it is done.
+        // The guard moves into the thread that writes: this future may be dropped before the write
+        // is done.
         let saving = self.saving.clone().lock_owned().await;
         let unsaved = mem::take(&mut *self.unsaved());
         if unsaved.is_empty() {
@@ -260,8 +261,8 @@ impl Mark {
         self.older.push(version);
     }
 
-    /// Whether `serves` is newer than what was live before the deploy. `is_current`: a router that
-    /// is not behind serves it, as far as is known.
+    /// Returns true if `serves` is newer than the version from before the deploy. `is_current`: a
+    /// router that is not behind is known to serve it.
     fn is_over(&mut self, serves: Version, is_current: bool) -> bool {
         if serves == self.published {
             return true;
@@ -270,8 +271,8 @@ impl Mark {
         if self.older.contains(&serves) {
             return false;
         }
-        // The first report of a router that had never reported anything: nothing else tells that it
-        // is newer.
+        // This is the first report of a router that had never reported anything: nothing else says
+        // that it is newer.
         if !has_told && !is_current {
             self.older.insert(0, serves);
             self.older.truncate(MAX_OLDER);

@@ -1,4 +1,4 @@
-//! What routers are asked and told at their admin listeners. Every call has its bound.
+//! The calls to routers' admin listeners. Each has a time limit.
 
 use std::error::Error;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,7 +23,7 @@ use switchyard_edge::sse::{self, Broken, Said, SseEvent};
 /// Routers are neighbours: one that is there takes a connection within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// For what a router answers out of its memory.
+/// Time limit for answers that a router has in memory.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Between two pieces of a checkout, which a router reads from its disk.
@@ -32,7 +32,7 @@ const PIECE: Duration = Duration::from_secs(30);
 /// A router says something every 15 s on a stream of events; one that misses two turns is gone.
 const QUIET: Duration = Duration::from_secs(40);
 
-/// Why a router did not do what it was asked.
+/// A call that failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// No connection, or one that ended before the answer did: it may have done it.
@@ -40,10 +40,11 @@ pub enum CallError {
     Unreachable(String),
     #[error("it did not answer in time")]
     TimedOut,
-    /// With another status than it should. `problem` is null when the answer was no JSON.
+    /// The router answered with another status than expected. `problem` is null when the answer was
+    /// not JSON.
     #[error("it answered {}{}", status.as_u16(), reason(problem))]
     Answered { status: StatusCode, problem: Value },
-    /// What it answered is not what such an answer should be; the text says why.
+    /// The answer is malformed; the text says how.
     #[error("its answer is not understood: {0}")]
     NotUnderstood(String),
 }
@@ -57,7 +58,7 @@ impl From<reqwest::Error> for CallError {
         if error.is_timeout() && !error.is_connect() {
             return Self::TimedOut;
         }
-        // The cause at the end is the one that says what happened.
+        // The innermost cause says what happened.
         let mut cause: &dyn Error = &error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
@@ -72,11 +73,11 @@ impl From<Broken> for CallError {
     }
 }
 
-/// Makes the client that all routers are asked with. They are asked directly: no proxy from the environment,
-/// and no redirect, which would take the token to an address that nobody configured.
+/// Makes the client for all routers. They are called directly: no proxy from the environment, and
+/// no redirect, which would send the token to an address that no one configured.
 ///
 /// # Errors
-/// The token is no value of a header, or the system's certificates cannot be read.
+/// The token cannot be the value of a header, or the system's certificates cannot be read.
 pub(super) fn client(token: Option<&str>) -> anyhow::Result<Client> {
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
@@ -96,8 +97,8 @@ pub(super) fn client(token: Option<&str>) -> anyhow::Result<Client> {
 }
 
 impl Router {
-    /// Has the router leave the deploy's projects alone. It answers when no attempt at them is under way
-    /// any more; waited for as long as the lease, since there is nothing to be had afterwards.
+    /// Has the router hold the deploy's projects. It answers when no attempt at them is under way
+    /// any more, which is waited for as long as the lease: later the hold would be over.
     ///
     /// # Errors
     /// As for every call: not reached, not in time, or not 204.
@@ -108,15 +109,15 @@ impl Router {
         whole(request, Duration::from_millis(hold.lease_ms)).await.map(drop)
     }
 
-    /// Has the router build what is on the volume, and publish nothing.
+    /// Has the router build the files on the volume, and publish nothing.
     ///
     /// # Errors
-    /// As for every call. A version that does not build is none: its report says so.
+    /// As for every call. A version that does not build is not an error: its report says so.
     pub async fn build(&self, deploy: &str, within: Duration) -> Result<Reports, CallError> {
         json(self.request(Method::POST, &["_deploys", deploy, "build"]), within).await
     }
 
-    /// Has the router publish what it has built.
+    /// Has the router publish the versions that it has built.
     ///
     /// # Errors
     /// As for every call.
@@ -132,7 +133,7 @@ impl Router {
         whole(self.request(Method::DELETE, &["_deploys", deploy]), SOON).await.map(drop)
     }
 
-    /// Has the router look at the project now, and tells what came of it.
+    /// Has the router read the project now, and returns the result.
     ///
     /// # Errors
     /// As for every call.
@@ -140,7 +141,7 @@ impl Router {
         json(self.request(Method::POST, &["_reload", project]), within).await
     }
 
-    /// The versions of the project whose files the router still has.
+    /// Returns the versions of the project whose files the router still has.
     ///
     /// # Errors
     /// As for every call.
@@ -148,9 +149,9 @@ impl Router {
         json(self.of_incarnation(&["projects", project, "checkouts"], incarnation), SOON).await
     }
 
-    /// The project's own files of a version as a tar, the version's digest and that of these files. `short` is the first
-    /// 12 digits of the former. The
-    /// stream ends in an error when the router falls silent.
+    /// Returns the project's own files of a version as a tar, after the version's digest and that
+    /// of these files. `short` is the first 12 digits of the version's digest. The stream ends with
+    /// an error when the router falls silent.
     ///
     /// # Errors
     /// As for every call.
@@ -173,8 +174,9 @@ impl Router {
         Ok((of_version, of_files, pieces(response, PIECE)))
     }
 
-    /// The last `lines` that the project's processes printed and, with `follow`, all that come, for as
-    /// long as they are listened to. The stream ends when the router does; one that breaks off ends in an event `error`.
+    /// Returns the last `lines` that the project's processes printed and, with `follow`, all later
+    /// ones, until the stream is dropped. The stream ends when the router does; one that breaks off
+    /// ends with an event `error`.
     ///
     /// # Errors
     /// As for every call.
@@ -186,9 +188,9 @@ impl Router {
     ) -> Result<impl Stream<Item = SseEvent> + Send + Unpin + 'static + use<>, CallError> {
         let mut url = self.url(&["projects", project, "logs"]);
         url.set_query(Some(&format!("lines={lines}&follow={}", u8::from(follow))));
-        let said = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
-        Ok(Box::pin(said.filter_map(|said| {
-            future::ready(match said {
+        let items = sse::said(pieces(head(self.common.client().get(url), SOON).await?, QUIET));
+        Ok(Box::pin(items.filter_map(|item| {
+            future::ready(match item {
                 Ok(Said::Event(event)) => Some(event),
                 Ok(Said::Comment(_)) => None,
                 Err(broken) => {
@@ -223,7 +225,7 @@ impl Router {
         Ok(projects)
     }
 
-    /// Whether the router says that it takes requests.
+    /// Returns true if the router says that it takes requests.
     pub(super) async fn probe(&self, within: Duration) -> Result<bool, CallError> {
         match whole(self.request(Method::GET, &["readyz"]), within).await {
             Ok(_) => Ok(true),
@@ -276,13 +278,13 @@ async fn whole(request: RequestBuilder, within: Duration) -> Result<Bytes, CallE
 async fn json<T: DeserializeOwned>(request: RequestBuilder, within: Duration) -> Result<T, CallError> {
     let body = whole(request, within).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        // It may repeat what came.
+        // The error may repeat parts of the answer.
         CallError::NotUnderstood(bounds::cut(error.to_string(), bounds::QUOTED))
     })
 }
 
-/// The problem that a router answers with; null when it is none. Its text goes into records and
-/// logs.
+/// Returns the problem in a router's answer; null when it is not JSON. Its text goes into records
+/// and logs.
 fn problem(body: &[u8]) -> Value {
     let mut problem: Value = serde_json::from_slice(body).unwrap_or_default();
     if let Some(Value::String(detail)) = problem.get_mut("detail") {

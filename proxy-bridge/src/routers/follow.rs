@@ -1,11 +1,12 @@
-//! Follows one router: its events as they come, the projects that have changed when they have to be
-//! asked for, and every quarter of a second whether it takes requests.
+//! The task that follows one router: its events as they come, its changed projects when there may
+//! be some, and its readiness every quarter of a second.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -13,32 +14,38 @@ use super::state::{PullQuery, StateChange};
 use super::{CallError, Presence, Router, Shared};
 use switchyard_contract::admin::Projects;
 use switchyard_contract::event::Event;
-use switchyard_contract::jitter::jitter;
 use switchyard_edge::sse::{Broken, Said};
 
 /// A router that stops is noticed within this, unless a connection fails before.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
-/// A router that does not answer within this is away: no deploy waits for it. What is asked is
-/// answered from memory, within milliseconds where the machine is idle; twice the time that a probe
-/// of an orchestrator usually gives leaves room for one that is busy. A router that is taken for
-/// away by mistake catches up by itself.
+/// Time without an answer after which a router is away: no deploy waits for it. Probes are answered
+/// from memory, within milliseconds on an idle machine; twice the usual time limit of an
+/// orchestrator's probe leaves room for a busy one. A router that is taken for away by mistake
+/// catches up automatically.
 const SILENT_FOR: Duration = Duration::from_secs(2);
 
-/// How long a router that just took a connection may take to say who it is.
+/// Time within which a router that accepted a connection must send its id.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// Between two tries to follow: short enough for a router that is started again, at most as long as
-/// nobody minds when it comes back. It doubles with each failure; jitter takes off up to a half.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Delays between attempts to follow a router: 100 ms, which is short for one that restarts,
+/// doubled with each failure up to 2 s, which goes unnoticed when it comes back. Jitter takes off
+/// up to a half; backon adds it, so halves are set here.
+const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
+    .with_factor(2.0)
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(1))
+    .without_max_times()
+    .with_jitter();
 
-/// What no event tells of (a build has begun, a folder is misnamed, a cell went idle) is known this soon.
+/// Interval at which all changes are requested that no event reports: a build has begun, a folder
+/// is misnamed, a cell went idle.
 const REFRESH: Duration = Duration::from_secs(10);
 
-/// A router tells of an event some milliseconds before its answers do: it writes to its disk in between. What
-/// is still behind after a second will not come.
+/// Pause before a question is repeated whose answer did not know an event yet. A router sends an
+/// event some milliseconds before its answers show it, because it writes to its disk in between. An
+/// answer that is still behind after a second stays so.
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 const BEHIND_MAX: u32 = 20;
 
@@ -46,16 +53,16 @@ const BEHIND_MAX: u32 = 20;
 pub(super) async fn follow(router: Arc<Router>, shared: Arc<Shared>) {
     let probes = probe(&router);
     let following = async {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = RECONNECT.build();
         loop {
             let mut session = Session::new(&router, &shared);
             let why = session.run().await;
             if session.pulled {
-                pause = FIRST_PAUSE;
+                pauses = RECONNECT.build();
             }
             tracing::debug!(router = router.name(), "{} is not followed: {why}", router.name());
-            sleep(pause.mul_f64(1.0 - jitter() / 2.0)).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            // Without a limit on attempts there is always another pause.
+            sleep(pauses.next().unwrap_or_default()).await;
         }
     };
     tokio::join!(probes, following);
@@ -68,7 +75,7 @@ async fn probe(router: &Router) {
         ticks.tick().await;
         let mut answer = ask_whether_ready(router).await;
         if matches!(answer, Err(CallError::Unreachable(_))) {
-            // It may have been a kept connection only that ended.
+            // Only a kept connection may have ended.
             answer = ask_whether_ready(router).await;
         }
         match answer {
@@ -97,13 +104,13 @@ struct Session<'r> {
     router: &'r Router,
     shared: &'r Shared,
     id: String,
-    /// There may be something to ask for.
+    /// `true`: there may be changes to ask for.
     wanted: bool,
-    /// The question that is out. There is one at a time; what comes up meanwhile is `wanted`.
+    /// The question under way. There is one at a time; needs that arise meanwhile set `wanted`.
     question: Pin<Box<dyn Future<Output = Result<PullAnswer, CallError>> + Send + 'r>>,
     asking: bool,
     pulled: bool,
-    /// How many answers in a row did not know of an event that had been heard.
+    /// Number of answers in a row that did not know an event that was received before.
     behind: u32,
 }
 
@@ -114,7 +121,7 @@ struct PullAnswer {
     complete: bool,
 }
 
-/// Why a router is not followed any longer.
+/// The reason why a router is no longer followed.
 #[derive(Debug, thiserror::Error)]
 enum FollowError {
     #[error(transparent)]
@@ -160,15 +167,15 @@ impl<'r> Session<'r> {
         if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
             tracing::debug!(router = self.router.name(), id = self.id, "a router was met");
             self.router.restarted();
-            self.shared.told(StateChange { projects, ..StateChange::default() });
+            self.shared.apply(StateChange { projects, ..StateChange::default() });
         }
         let mut refresh = interval(REFRESH);
         refresh.reset();
-        // The state is asked for when the events after it are sure to be heard.
+        // The state is requested once all later events are certain to be received.
         loop {
             self.ask();
             tokio::select! {
-                said = events.next() => self.hear(said.ok_or(FollowError::Ended)??)?,
+                item = events.next() => self.receive(item.ok_or(FollowError::Ended)??)?,
                 answer = &mut self.question, if self.asking => {
                     self.asking = false;
                     self.take(answer?)?;
@@ -179,19 +186,19 @@ impl<'r> Session<'r> {
         }
     }
 
-    fn hear(&mut self, said: Said) -> Result<(), FollowError> {
-        let Said::Event(event) = said else { return Ok(()) };
+    fn receive(&mut self, item: Said) -> Result<(), FollowError> {
+        let Said::Event(event) = item else { return Ok(()) };
         let event: Event = serde_json::from_str(&event.data).map_err(FollowError::NoEvent)?;
         if event.data.router != self.id {
             return Err(FollowError::Another);
         }
         self.router.state().follow(&event);
-        self.shared.heard(self.router, &event);
+        self.shared.apply_event(self.router, &event);
         self.wanted = true;
         Ok(())
     }
 
-    /// Asks for what has changed, if there may be something and no question is out.
+    /// Asks for changes, if there may be some and no question is under way.
     fn ask(&mut self) {
         if self.asking || !std::mem::take(&mut self.wanted) {
             return;
@@ -223,14 +230,14 @@ impl<'r> Session<'r> {
         let changed = self.router.change(|state| state.answer(projects, asked, complete));
         self.wanted |= changed.behind;
         self.behind = if changed.behind { self.behind + 1 } else { 0 };
-        self.shared.told(changed);
+        self.shared.apply(changed);
         Ok(())
     }
 }
 
-/// Which router it is, from the first comment.
-async fn name(said: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, FollowError> {
-    match said.next().await.ok_or(FollowError::Ended)?? {
+/// Returns the router's id, which is in the first comment.
+async fn name(item: &mut (impl Stream<Item = Result<Said, Broken>> + Unpin)) -> Result<String, FollowError> {
+    match item.next().await.ok_or(FollowError::Ended)?? {
         Said::Comment(text) => text.strip_prefix("router ").map(str::to_owned).ok_or(FollowError::Nameless),
         Said::Event(_) => Err(FollowError::Nameless),
     }

@@ -1,4 +1,5 @@
-//! Which posted events were seen before: routers post again what they are not sure of.
+//! The ids of recently posted events. Routers post an event again when they are not sure that it
+//! arrived.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,7 +14,7 @@ pub(super) struct RecentEvents {
 }
 
 impl RecentEvents {
-    /// Notes an id. Returns whether it is new.
+    /// Records an id. Returns true if it is new.
     pub(super) fn note(&mut self, id: &str) -> bool {
         if !self.ids.insert(id.to_owned()) {
             return false;

@@ -1,4 +1,4 @@
-//! One router: whether it takes requests, and what it serves.
+//! One router: its readiness, and the versions that it serves.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use super::behind::BehindMarks;
 use super::state::RouterState;
 use switchyard_contract::admin::Status;
 
-/// What all routers share.
+/// The state that all routers share.
 #[derive(Debug)]
 pub(super) struct RouterContext {
     pub(super) client: RwLock<Client>,
@@ -26,7 +26,7 @@ impl RouterContext {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 }
@@ -39,15 +39,16 @@ pub struct Router {
     name: String,
     public: String,
     target: (String, u16),
-    /// It said so when it was last asked, and no connection has failed since.
+    /// `true`: the last probe said so, and no connection has failed since.
     takes_requests: AtomicBool,
     presence: Mutex<(Presence, String)>,
-    /// All projects were told once: a copy of what `state` knows, for every request to read.
+    /// `true`: all projects were reported once. A copy of a fact in `state` that every request
+    /// reads.
     pulled: AtomicBool,
-    /// It said that it fetches packages.
+    /// `true`: the router said that it fetches packages.
     installs: AtomicBool,
     state: Mutex<RouterState>,
-    /// Has all projects asked for.
+    /// Requests the status of all projects.
     pub(super) ask_all: Notify,
     in_flight: AtomicUsize,
     /// Statuses of projects that were in its answers.
@@ -55,16 +56,16 @@ pub struct Router {
     answers: [AtomicU64; 5],
 }
 
-/// What a router's admin listener says of it, if anything.
+/// The state of a router by its admin listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It has not been asked yet.
+    /// Not called yet.
     Unknown,
     /// `/readyz` says that it takes requests.
     Ready,
-    /// It answers, and takes no requests: it is starting or stopping.
+    /// The listener answers, and the router takes no requests: it is starting or stopping.
     NotReady,
-    /// It takes no connections, or has not answered for a while.
+    /// The listener takes no connections, or has not answered for a while.
     Away,
 }
 
@@ -102,32 +103,35 @@ impl Router {
         &self.public
     }
 
-    /// Whether it takes requests: its `/readyz` says so, a connection can be made, and it has told what
-    /// it serves.
+    /// Returns true if the router takes requests: its `/readyz` says so, a connection can be made,
+    /// and it has reported its projects.
     pub fn is_ready(&self) -> bool {
         self.takes_requests.load(Relaxed) && self.pulled.load(Relaxed)
     }
 
-    /// Whether its admin listener answers. A router that hangs is found out after two seconds.
+    /// Returns true if the admin listener answers. A router that hangs is detected after two
+    /// seconds.
     pub fn is_reachable(&self) -> bool {
         matches!(self.presence(), Presence::Ready | Presence::NotReady)
     }
 
+    /// Returns the state of the admin listener, by the last probe.
     pub fn presence(&self) -> Presence {
         self.present().0
     }
 
-    /// Why it is [`Presence::Away`]: a part of a sentence.
+    /// Returns the reason for [`Presence::Away`], as a part of a sentence.
     pub fn why_away(&self) -> String {
         self.present().1.clone()
     }
 
-    /// How many statuses of projects its answers have had since the bridge was started.
+    /// Returns the number of statuses in the router's answers since the bridge was started.
     pub fn statuses_received(&self) -> u64 {
         self.statuses.load(Relaxed)
     }
 
-    /// Whether it fetches packages that the volume lacks. `false` until it has said so.
+    /// Returns true if the router fetches packages that the volume lacks. `false` until it has said
+    /// so.
     pub fn installs(&self) -> bool {
         self.installs.load(Relaxed)
     }
@@ -136,17 +140,18 @@ impl Router {
         self.installs.store(installs, Relaxed);
     }
 
-    /// What it last told of a project; `None` when it knows no such project, or has not told yet.
+    /// Returns the last reported status of a project; `None` when the router has reported none.
     pub fn status(&self, project: &str) -> Option<Status> {
         self.state().get(project).cloned()
     }
 
-    /// What it last told of all projects, by name.
+    /// Returns the last reported statuses of all projects, by name.
     pub fn statuses(&self) -> Vec<Status> {
         self.state().all().cloned().collect()
     }
 
-    /// Whether it may still serve `project` as it was before a deploy that was answered 200.
+    /// Returns true if the router may still serve `project` as it was before a deploy that was
+    /// answered 200.
     pub fn is_behind(&self, project: &str) -> bool {
         self.common.behind.has(&self.name, project)
     }
@@ -156,12 +161,13 @@ impl Router {
         self.common.behind.of(&self.name)
     }
 
-    /// How many forwarded requests are with it.
+    /// Returns the number of forwarded requests that the router is handling.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
     }
 
-    /// How many forwarded requests it has answered with 1xx (a switch of protocols), 2xx, … and 5xx.
+    /// Returns the number of forwarded requests that the router answered with 1xx (a switch of
+    /// protocols), 2xx, … and 5xx.
     pub fn answers(&self) -> [u64; 5] {
         std::array::from_fn(|class| self.answers[class].load(Relaxed))
     }
@@ -188,11 +194,11 @@ impl Router {
     pub(crate) fn refused(&self) {
         if self.takes_requests.swap(false, Relaxed) {
             tracing::warn!(router = self.name, "{} takes no connections", self.public);
-            self.common.tell();
+            self.common.notify();
         }
     }
 
-    /// Notes what came of asking whether it is ready. `why`: the reason when it is away.
+    /// Records the result of a probe. `why`: the reason when the router is away.
     pub(super) fn probed(&self, presence: Presence, ready: bool, why: &str) {
         let was = std::mem::replace(&mut *self.present(), (presence, why.to_owned())).0;
         let was_ready = self.takes_requests.swap(ready, Relaxed);
@@ -200,31 +206,31 @@ impl Router {
             return;
         }
         if ready && !was_ready {
-            // By now it has read all projects.
+            // By now the router has read all projects.
             self.ask_all.notify_one();
         }
         let reachable = self.is_reachable();
         let why = (!why.is_empty()).then_some(why);
         tracing::info!(router = self.name, reachable, ready, why, "{} {}", self.name, word(reachable, ready));
-        self.common.tell();
+        self.common.notify();
     }
 
-    /// It is not a router of this bridge any more, and nobody asks it.
+    /// Records that the router is no longer one of this bridge. No task probes it any more.
     pub(super) fn gone(&self) {
         self.probed(Presence::Away, false, "it is not among the routers any more");
     }
 
-    /// It was started again: what it said of itself before counts no more.
+    /// Records a restart: the last probe no longer counts.
     pub(super) fn restarted(&self) {
         self.takes_requests.store(false, Relaxed);
     }
 
-    /// Whether it says that it has read all projects.
+    /// Returns true if the router says that it has read all projects.
     pub(super) fn has_read_all(&self) -> bool {
         self.takes_requests.load(Relaxed)
     }
 
-    /// Changes what is known of its projects.
+    /// Changes the known state of its projects.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut RouterState) -> T) -> T {
         let mut state = self.state();
         let changed = change(&mut state);
@@ -236,8 +242,8 @@ impl Router {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lock is held for a few map operations, never over an await. The state is whole between any
-    /// two of its calls.
+    /// Held for a few map operations, never over an await. The state is whole between any two of
+    /// its calls.
     pub(super) fn state(&self) -> MutexGuard<'_, RouterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

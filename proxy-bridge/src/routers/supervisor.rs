@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 use super::follow::follow;
 use super::{Dns, Router, RouterAddress, Shared};
 
-/// A replica more is found this soon; names that stand for replicas live a few seconds in caches anyway.
+/// Interval between lookups: a new replica is found this soon. Names of replicas live a few seconds
+/// in caches anyway.
 const LOOKUP_EVERY: Duration = Duration::from_secs(5);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -28,14 +29,15 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Follows the `fixed` routers at once, and those behind the name when [`Supervisor::run`] has found them.
+    /// Follows the `fixed` routers at once, and those behind the name once [`Supervisor::run`] has
+    /// found them.
     pub(super) fn new(shared: Arc<Shared>, fixed: Vec<RouterAddress>, dns: Option<Dns>) -> Self {
         let mut owner = Self { shared, fixed, dns, tasks: JoinSet::new(), followed: HashMap::new() };
         owner.found(&[]);
         owner
     }
 
-    /// Runs until `stopped` says so, or nobody can say it any more.
+    /// Runs until `stopped` says so, or its sender is gone.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut looked_up = Box::pin(lookup(self.dns.clone(), Duration::ZERO));
         let common = self.shared.common.clone();

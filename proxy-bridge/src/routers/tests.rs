@@ -1,3 +1,5 @@
+//! The bridge's view of routers, against routers in the test's hands.
+
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -11,7 +13,9 @@ use switchyard_contract::admin::{Hold, ReloadOutcome};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::sse::SseEvent;
 
-/// What router number `index` serves of the project: the digest's first digit.
+mod calls;
+
+/// The version of the project that router number `index` serves: the digest's first digit.
 fn serves(routers: &Routers, index: usize, project: &str) -> Option<char> {
     routers.all()[index].status(project)?.live?.digest.chars().next()
 }
@@ -82,7 +86,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
     }
     let routers = following(&[&one, &two]);
     all_ready(&routers).await;
-    // A question that was out when the routers said that they are ready.
+    // A question was under way when the routers said that they are ready.
     let asked = |routers: &Routers| -> u64 { routers.all().iter().map(|one| one.statuses_received()).sum() };
     assert_eq!(asked(&routers), 2000);
     let made = routers.routes_made();
@@ -96,7 +100,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
         let (pulled, received) = (two.pulls() - pulls, asked(&routers) - 2000);
         assert!(pulled > count && received <= pulled as u64, "{received} statuses in {pulled} answers");
     }
-    // One for each event, and one for each answer to what it brought up.
+    // One for each event, and one for each answer to the question that it raised.
     let made = routers.routes_made() - made;
     assert!((3..=6).contains(&made), "{made}");
 }
@@ -329,71 +333,11 @@ async fn skew_is_what_routers_serve_differently() {
 }
 
 #[tokio::test]
-async fn a_call_carries_the_token_and_brings_the_answer() {
-    let mut fake = FakeRouter::start("r1").await;
-    let settings = RoutersSettings {
-        fixed: vec![fake.address.clone()],
-        admin_token: Some("secret".into()),
-        ..RoutersSettings::default()
-    };
-    let (routers, _task) = Routers::start(settings).unwrap();
-    let router = routers.all()[0].clone();
-    let hold = Hold { id: "d1".into(), projects: vec![blog()], lease_ms: 10_000 };
-    fake.script("POST /_deploys", 204, "");
-    router.hold(&hold).await.unwrap();
-    let (_, headers, body) = fake.calls.recv().await.unwrap();
-    assert_eq!(headers["authorization"], "Bearer secret");
-    assert_eq!(serde_json::from_slice::<Hold>(&body).unwrap(), hold);
-    let reports = json!({"projects": [{"project": "blog", "outcome": "built", "digest": digest('a'),
-        "version": "blog@aaaaaaaaaaaa", "error": null, "timings_ms": {}}]});
-    fake.script("POST /_deploys/d1/build", 200, &reports.to_string());
-    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, ReloadOutcome::Built);
-    fake.script("DELETE /_deploys/d1", 204, "");
-    router.release("d1").await.unwrap();
-}
-
-#[tokio::test]
-async fn a_call_that_fails_says_how() {
-    let mut fake = FakeRouter::start("r1").await;
-    let routers = following(&[&fake]);
-    let router = routers.all()[0].clone();
-    let problem = json!({"type": "urn:switchyard:problem:not-built", "detail": "blog is not built"});
-    fake.script("POST /_deploys/d1/publish", 409, &problem.to_string());
-    let error = router.publish("d1", LONG).await.unwrap_err();
-    assert_eq!(error.to_string(), "it answered 409: blog is not built");
-    assert!(
-        matches!(error, CallError::Answered { status: StatusCode::CONFLICT, problem: told } if told == problem)
-    );
-    fake.script("POST /_deploys/d1/build", 0, "");
-    let error = router.build("d1", Duration::ZERO).await.unwrap_err();
-    assert!(matches!(error, CallError::TimedOut), "{error}");
-    fake.script("POST /_reload/blog", 200, "[]");
-    let error = router.reload("blog", LONG).await.unwrap_err();
-    assert!(matches!(error, CallError::NotUnderstood(_)), "{error}");
-    fake.go_away().await;
-    let error = router.checkouts("blog", Incarnation::FIRST).await.unwrap_err();
-    assert!(matches!(&error, CallError::Unreachable(why) if why.contains("refused")), "{error}");
-}
-
-#[tokio::test]
-async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
-    let fake = FakeRouter::start("r1").await;
-    let routers = following(&[&fake]);
-    let router = routers.all()[0].clone();
-    fake.script("GET /projects/blog/checkouts/aaaaaaaaaaaa?incarnation=first", 200, "a tar");
-    let (found, _, tar) = router.checkout("blog", Incarnation::FIRST, "aaaaaaaaaaaa").await.unwrap();
-    assert_eq!(found.to_string(), digest('a'));
-    assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
-    fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");
-    let lines: Vec<_> = router.logs("blog", 5, false).await.unwrap().collect().await;
-    assert_eq!(lines, [SseEvent { kind: "line".into(), data: "{}".into() }]);
-}
-
-#[tokio::test]
 async fn routers_come_and_go_with_the_addresses_of_their_name() {
     let fake = FakeRouter::start("r1").await;
     let (public, admin) = (fake.address.target().1, fake.address.admin().port().unwrap());
-    // The fake listens at one of the name's addresses only; the other, if there is one, is just not ready.
+    // The fake listens at one of the name's addresses only; the other, if there is one, is not
+    // ready.
     let settings = RoutersSettings {
         dns: Some(Dns { name: "localhost".into(), public_port: public, admin_port: admin }),
         ..RoutersSettings::default()

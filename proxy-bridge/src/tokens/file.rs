@@ -101,7 +101,8 @@ impl Reader<'_> {
         listed.unwrap_or_default()
     }
 
-    /// The key itself is shown only where it is a misspelt one: another may be a token in the wrong place.
+    /// Reports an unknown key. The key is shown only where it is a misspelling: another may be a
+    /// token in the wrong place.
     fn unknown(&mut self, at: Range<usize>, key: &str, known: &[&str]) {
         let hint = did_you_mean(key, known);
         let shown = if hint.is_empty() { String::new() } else { format!(" {key:?}") };

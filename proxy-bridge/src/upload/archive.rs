@@ -1,4 +1,4 @@
-//! An upload that is one archive.
+//! Uploads that are one archive.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -10,7 +10,7 @@ use zip::ZipArchive;
 use super::sink::{LinkTarget, Sink};
 use super::{UploadError, tarball};
 
-/// How a file is read from an archive.
+/// Bytes that are read from an archive at once.
 const BUFFER: usize = 64 * 1024;
 
 /// The bits of a Unix mode that a file in a project never has: set-user-ID, set-group-ID, sticky.
@@ -19,7 +19,8 @@ pub(super) const SPECIAL_BITS: u32 = 0o7000;
 /// Bytes in the path that a link points to: Linux has none that is longer.
 const MAX_TARGET: u64 = 4096;
 
-/// 8 MiB, what every level of zstd needs but --ultra and --long: an archive may not ask for more memory.
+/// 8 MiB, which every level of zstd needs but --ultra and --long: an archive may not ask for more
+/// memory.
 const MAX_WINDOW_LOG: u32 = 23;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use super::UploadError;
 
-/// What a part says of itself.
+/// The name and the filename in a part's headers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Disposition {
     pub(super) name: Option<String>,
@@ -51,7 +51,8 @@ impl Disposition {
     }
 }
 
-/// The parameters behind the first `;`, their names in lower case. `None` where they are not well formed.
+/// Returns the parameters after the first `;`, with their names in lower case. `None` if they are
+/// malformed.
 fn parameters(text: &str) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();
     let mut rest = text.split_once(';').map_or("", |(_, rest)| rest).trim();
@@ -76,7 +77,7 @@ fn parameters(text: &str) -> Option<Vec<(String, String)>> {
     Some(parameters)
 }
 
-/// The text up to the closing quote, and what follows.
+/// Returns the text up to the closing quote, and the rest.
 fn unquoted(quoted: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = quoted.char_indices().peekable();
@@ -94,8 +95,8 @@ fn plain_value(plain: &str) -> Result<String, UploadError> {
     if is_encoded_word(plain) {
         return Err(bad(format!("the filename {plain:?} is a MIME word: send it in UTF-8, or in filename*")));
     }
-    // Browsers and curl escape three characters and nothing else, so other escapes are the file's own. But who
-    // escapes a slash or a letter means that character.
+    // Browsers and curl escape three characters and nothing else, so other escapes belong to the
+    // file's own name. But a client that escapes a slash or a letter means that character.
     let lower = plain.to_ascii_lowercase();
     let decoded = percent_decode_str(plain).decode_utf8();
     let has_letters = decoded.is_ok_and(|decoded| !decoded.is_ascii() && plain.is_ascii());
@@ -107,7 +108,7 @@ fn plain_value(plain: &str) -> Result<String, UploadError> {
     Ok(plain.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
 }
 
-/// RFC 8187, of which UTF-8 is what anybody has to read.
+/// RFC 8187. Only UTF-8 is read, which is the charset that every recipient must support.
 fn extended_value(extended: &str) -> Result<String, UploadError> {
     let mut parts = extended.splitn(3, '\'');
     let (charset, text) = (parts.next().unwrap_or_default(), parts.nth(1));
@@ -118,7 +119,7 @@ fn extended_value(extended: &str) -> Result<String, UploadError> {
     text.map(|text| text.into_owned()).ok_or_else(wrong)
 }
 
-/// Whether RFC 2047's `=?charset?encoding?text?=` is in a text.
+/// Returns true if the text has an encoded word of RFC 2047, `=?charset?encoding?text?=`.
 fn is_encoded_word(text: &str) -> bool {
     text.match_indices("=?").any(|(at, begin)| {
         let mut parts = text[at + begin.len()..].splitn(3, '?');

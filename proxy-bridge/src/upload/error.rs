@@ -1,4 +1,4 @@
-//! Why an upload is not accepted.
+//! The refusal of an upload.
 
 use std::io;
 
@@ -8,16 +8,18 @@ use crate::storage::StorageError;
 use crate::upload_limits::UploadLimits;
 use switchyard_edge::problem::Problem;
 
-/// What is wrong, where, and how to mend it.
+/// An upload that is not accepted: what is wrong, where, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadError {
+    /// The status of the problem document.
     pub status: StatusCode,
+    /// The name of the problem.
     pub slug: &'static str,
-    /// A sentence that ends with the mend.
+    /// A sentence that ends with the way to fix it.
     pub detail: String,
     /// The file or entry, as it was named.
     pub part: Option<String>,
-    /// What of it is wrong: `filename`, `type`, `mode`, …, or the flag of a limit.
+    /// The property that is wrong: `filename`, `type`, `mode`, …, or the flag of a limit.
     pub field: Option<String>,
 }
 
@@ -30,15 +32,17 @@ impl UploadError {
         Self::new(StatusCode::BAD_REQUEST, "bad-upload", detail.into()).field(field)
     }
 
-    /// Over a limit: `what` has more than `limit`, which `flag` sets.
+    /// Returns the error for a limit that was exceeded: `what` has more than `limit`, which `flag`
+    /// sets.
     pub(super) fn too_large(flag: &str, limit: impl std::fmt::Display, what: &str) -> Self {
-        let detail = format!("{what} more than {limit}: send less, or have --{flag} of the bridge raised");
+        let detail = format!("{what} more than {limit}: send less, or raise --{flag} of the bridge");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "upload-too-large", detail).field(flag)
     }
 
     pub(super) fn slow(limits: &UploadLimits) -> Self {
         let detail = format!(
-            "the upload took longer than {} ms: send it faster, or have --upload-timeout of the bridge raised",
+            "the upload took longer than {} ms: send it faster, or raise \
+             --upload-timeout of the bridge",
             limits.time.as_millis()
         );
         Self::new(StatusCode::REQUEST_TIMEOUT, "upload-timeout", detail).field("upload-timeout")

@@ -22,7 +22,7 @@ use crate::upload_limits::UploadLimits;
 /// A commit message's first line, not a file.
 const MAX_MESSAGE: usize = 1024;
 
-/// What hyper hands out at once, at most (its largest read buffer).
+/// The most bytes that hyper hands out at once: its largest read buffer.
 const MAX_CHUNK: u64 = 512 * 1024;
 
 /// The boundary between the parts, from the head of the request.
@@ -55,14 +55,17 @@ fn too_large(limits: &UploadLimits) -> UploadError {
     UploadError::too_large("max-upload", limits.body, "the upload has bytes")
 }
 
-/// What the thread that writes is told.
+/// A step of the thread that writes.
 enum WriteStep {
     Open(String),
     Data(Bytes),
     Close,
 }
 
-/// Writes all parts to `sink`. Also gives the message, if there is one.
+/// Writes all parts to `sink`. Returns it with the message, if there is one.
+///
+/// # Errors
+/// A part is not accepted, or the upload is too large, too slow or breaks off.
 pub(super) async fn receive<S, E>(
     body: S,
     boundary: String,
@@ -90,27 +93,41 @@ where
         multer::Constraints::new().size_limit(multer::SizeLimit::new().whole_stream(limits.body));
     let multipart = Multipart::with_constraints(paced, boundary, constraints);
     let parts = timeout(limits.time, read_parts(multipart, &steps, &handed_out, limits)).await;
-    let parts = parts.unwrap_or_else(|_| Err(Some(UploadError::slow(limits))));
-    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    let parts = parts.unwrap_or_else(|_| Err(UploadError::slow(limits).into()));
+    // The thread is waited for, so that no file is written once this is over.
     drop(steps);
     let written = joined(writing.await)?;
     match parts {
         // The writer stopped listening because of its own error.
-        Err(None) => Err(written
+        Err(PartError::WriterGone) => Err(written
             .err()
             .unwrap_or_else(|| UploadError::bad("body", "the upload broke off: send it again"))),
-        Err(Some(refused)) => Err(written.err().unwrap_or(refused)),
+        Err(PartError::Refused(refused)) => Err(written.err().unwrap_or(refused)),
         Ok(message) => Ok((written?, message)),
     }
 }
 
-/// `Err(None)` when the writer is gone.
+/// The reason why no more parts are read.
+enum PartError {
+    /// A part is not accepted.
+    Refused(UploadError),
+    /// The thread that writes has stopped, because of an error of its own.
+    WriterGone,
+}
+
+impl From<UploadError> for PartError {
+    fn from(refused: UploadError) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// Hands all parts to the thread that writes. Returns the message, if there is one.
 async fn read_parts(
     mut multipart: Multipart<'_>,
     steps: &mpsc::Sender<WriteStep>,
     handed_out: &AtomicU64,
     limits: &UploadLimits,
-) -> Result<Option<String>, Option<UploadError>> {
+) -> Result<Option<String>, PartError> {
     let mut message = None;
     loop {
         let before = handed_out.load(Ordering::Relaxed);
@@ -118,40 +135,38 @@ async fn read_parts(
         let next = std::future::poll_fn(|context| {
             let polled = multipart.poll_next_field(context);
             if polled.is_pending() && handed_out.load(Ordering::Relaxed) - before > allowed {
-                return Poll::Ready(Err(None));
+                return Poll::Ready(Err(headers_too_large(limits)));
             }
-            polled.map_err(Some)
+            polled.map_err(|error| refuse(&error, limits))
         });
-        let field = next.await.map_err(|error| {
-            Some(error.map_or_else(|| headers_too_large(limits), |error| refuse(&error, limits)))
-        })?;
+        let field = next.await?;
         let Some(field) = field else { return Ok(message) };
         let length: usize =
             field.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if length > limits.part_headers {
-            return Err(Some(headers_too_large(limits)));
+            return Err(headers_too_large(limits).into());
         }
         let disposition = field.headers().get(CONTENT_DISPOSITION).map(|value| value.as_bytes());
-        let Disposition { name, filename } =
-            Disposition::parse(disposition.unwrap_or_default()).map_err(Some)?;
+        let Disposition { name, filename } = Disposition::parse(disposition.unwrap_or_default())?;
         match filename {
             Some(path) => {
-                check_encoding(field.headers()).map_err(|refused| Some(refused.part(&path)))?;
+                check_encoding(field.headers()).map_err(|refused| refused.part(&path))?;
                 file(field, path, steps, limits).await?;
             }
             None if name.as_deref() == Some("message") => message = Some(text(field, limits).await?),
             None => {
                 let name = name.unwrap_or_default();
                 let detail = format!(
-                    "the part {name:?} has no filename: give it its path in the project (curl -F 'file=@a.ts;filename=src/a.ts')"
+                    "the part {name:?} has no filename: give it its path in the project \
+                     (curl -F 'file=@a.ts;filename=src/a.ts')"
                 );
-                return Err(Some(UploadError::bad("filename", detail).part(&name)));
+                return Err(UploadError::bad("filename", detail).part(&name).into());
             }
         }
     }
 }
 
-/// Refuses parts whose content is not sent as it is, as mail programs do and RFC 7578 (4.7) forbids: the
+/// Refuses parts with an encoded content, as mail programs send it and RFC 7578 (4.7) forbids: the
 /// base64 would be stored as the file.
 fn check_encoding(headers: &HeaderMap) -> Result<(), UploadError> {
     const HEADER: &str = "content-transfer-encoding";
@@ -170,27 +185,27 @@ async fn file(
     path: String,
     steps: &mpsc::Sender<WriteStep>,
     limits: &UploadLimits,
-) -> Result<(), Option<UploadError>> {
-    steps.send(WriteStep::Open(path.clone())).await.map_err(|_| None)?;
+) -> Result<(), PartError> {
+    steps.send(WriteStep::Open(path.clone())).await.map_err(|_| PartError::WriterGone)?;
     loop {
         match field.chunk().await {
-            Ok(Some(chunk)) => steps.send(WriteStep::Data(chunk)).await.map_err(|_| None)?,
-            Ok(None) => return steps.send(WriteStep::Close).await.map_err(|_| None),
-            Err(error) => return Err(Some(refuse(&error, limits).part(&path))),
+            Ok(Some(chunk)) => steps.send(WriteStep::Data(chunk)).await.map_err(|_| PartError::WriterGone)?,
+            Ok(None) => return steps.send(WriteStep::Close).await.map_err(|_| PartError::WriterGone),
+            Err(error) => return Err(refuse(&error, limits).part(&path).into()),
         }
     }
 }
 
-async fn text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, Option<UploadError>> {
+async fn text(mut field: Field<'_>, limits: &UploadLimits) -> Result<String, UploadError> {
     let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| Some(refuse(&error, limits)))? {
+    while let Some(chunk) = field.chunk().await.map_err(|error| refuse(&error, limits))? {
         text.extend_from_slice(&chunk);
         if text.len() > MAX_MESSAGE {
             let detail = format!("the message has more than {MAX_MESSAGE} bytes: shorten it");
-            return Err(Some(UploadError::bad("message", detail).part("message")));
+            return Err(UploadError::bad("message", detail).part("message"));
         }
     }
-    let wrong = |_| Some(UploadError::bad("message", "the message is not UTF-8").part("message"));
+    let wrong = |_| UploadError::bad("message", "the message is not UTF-8").part("message");
     String::from_utf8(text).map_err(wrong)
 }
 

@@ -1,4 +1,4 @@
-//! Names that are safe on every system that may read the volume, and that no two of them take for one.
+//! Names that are safe on every system that may read the volume, and distinct on all of them.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,16 @@ use super::UploadError;
 use crate::upload_limits::UploadLimits;
 use switchyard_contract::digest::check_path;
 
-/// Longer ones are cut off by tools; Linux allows 4,096 with the volume's own path before it.
+/// Longest path in bytes. Tools cut off longer ones; Linux allows 4,096, the volume's own path
+/// included.
 const MAX_PATH: usize = 1024;
 
 /// Names that Windows gives to devices, whatever extension they have.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
-/// The path of a file or folder in an upload, relative, with `/` between and without `./` before.
+/// Returns the path of a file or folder in an upload: relative, with `/` between and without `./`
+/// before.
 ///
 /// # Errors
 /// The path is not safe; the error says which part of it.
@@ -62,7 +64,7 @@ fn check_name(name: &str, limits: &UploadLimits) -> Result<(), NameError> {
     let wrong = |what: String| Err(NameError::Name(what));
     match name {
         "" => return wrong("a folder has no name: write one / between folders".into()),
-        "." | ".." => return wrong(format!("{name:?} is no name: a path may not leave the project")),
+        "." | ".." => return wrong(format!("invalid name {name:?}: a path may not leave the project")),
         _ => {}
     }
     if name.len() > limits.name {
@@ -86,7 +88,7 @@ fn is_device(name: &str) -> bool {
     numbered || DEVICES.contains(&stem.as_str())
 }
 
-/// What of a path tells it from another on a file system that ignores case and Unicode form.
+/// Folds the differences that a file system ignores which ignores case and Unicode form.
 fn fold(path: &str) -> String {
     path.nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
@@ -94,17 +96,17 @@ fn fold(path: &str) -> String {
 /// All names of an upload, to find two that are one somewhere.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// By folded path: as it was written, and whether it is a folder.
+    /// By folded path: the path as it was written, and `true` for a folder.
     known: HashMap<String, (String, bool)>,
 }
 
 impl Names {
-    /// How many files and folders there are.
+    /// Returns the number of files and folders.
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether something of this name, or of one that is the same somewhere, is there.
+    /// Returns true if there is an entry of this name, or of one that is the same on some system.
     pub(super) fn has(&self, path: &str) -> bool {
         self.known.contains_key(&fold(path))
     }
@@ -132,14 +134,15 @@ impl Names {
         };
         if other != path {
             let detail = format!(
-                "{path:?} and {other:?} are the same name where case or Unicode form does not count: rename one of them"
+                "{path:?} and {other:?} are the same name where case or Unicode form does not \
+                 count: rename one of them"
             );
             return Err(UploadError::bad("filename", detail));
         }
         match (is_folder, was_folder) {
             (true, true) => Ok(()),
             (false, false) => {
-                Err(UploadError::bad("filename", format!("{path:?} comes twice: send it once")))
+                Err(UploadError::bad("filename", format!("{path:?} is in the upload twice: send it once")))
             }
             _ => Err(UploadError::bad(
                 "filename",

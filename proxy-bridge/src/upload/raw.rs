@@ -1,4 +1,4 @@
-//! An upload whose body is one archive, as `curl --data-binary @project.tar` sends it.
+//! Uploads whose body is one archive, as `curl --data-binary @project.tar` sends it.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
@@ -13,7 +13,8 @@ use super::{CHUNKS, UploadError, joined};
 use crate::upload_limits::UploadLimits;
 use switchyard_edge::gate::{ARCHIVES, media_type};
 
-/// The bytes that archives begin with, and the ending of their names. A tar has its mark further behind.
+/// The first bytes of archives, and the extension of their names. The mark of a tar is further
+/// behind.
 const BEGINNINGS: [(&[u8], &str); 4] = [
     (b"\x1f\x8b", ".tar.gz"),
     (b"\x28\xb5\x2f\xfd", ".tar.zst"),
@@ -28,10 +29,10 @@ pub(super) fn is_archive(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| ARCHIVES.contains(&kind.as_str()))
 }
 
-/// Writes the body to `sink` as the one file of the upload, named by what it begins with.
+/// Writes the body to `sink` as the only file of the upload, named by its first bytes.
 ///
 /// # Errors
-/// It is too large, too slow, or breaks off.
+/// The body is too large, too slow, or breaks off.
 pub(super) async fn receive<S, E>(
     headers: &HeaderMap,
     mut body: S,
@@ -57,7 +58,7 @@ where
         Ok(sink)
     });
     let sent = timeout(limits.time, send(&mut body, &chunks, limits)).await;
-    // The thread comes to its end, which is waited for, so that nobody writes once this is over.
+    // The thread is waited for, so that no file is written once this is over.
     drop(chunks);
     let written = joined(writing.await)?;
     sent.unwrap_or_else(|_| Err(UploadError::slow(limits)))?;
@@ -96,7 +97,7 @@ where
             return Ok(());
         }
     }
-    if has_begun { Ok(()) } else { Err(UploadError::bad("body", "the body is no archive: it is empty")) }
+    if has_begun { Ok(()) } else { Err(UploadError::bad("body", "the body is empty: send an archive")) }
 }
 
 fn ending(first: &[u8]) -> &'static str {

@@ -1,4 +1,4 @@
-//! Where an upload's files go: written, hashed and counted as they come. Blocking.
+//! The sink of an upload's files: it writes, hashes and counts them as they come. Blocking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ pub(super) struct Sink {
     dir: PathBuf,
     limits: UploadLimits,
     names: Names,
-    /// What is stored, by path.
+    /// The stored files, by path.
     files: BTreeMap<String, StoredFile>,
     links: Links,
     left_out: u64,
@@ -115,7 +115,11 @@ impl Sink {
         fs::remove_dir_all(&self.dir).map_err(|error| UploadError::volume("remove the archive", error))
     }
 
-    /// Puts each project's tree in its place below `into`. Also tells how many files were left out.
+    /// Moves each project's tree to its folder below `into`. Also returns the number of files that
+    /// were left out.
+    ///
+    /// # Errors
+    /// The upload has no files, a link is invalid, or the volume fails.
     pub(super) fn place(mut self, shape: &UploadShape, into: &Path) -> Result<(Vec<Tree>, u64), UploadError> {
         let wrapper = self.wrapper(shape);
         self.follow_links(&ProjectFolders { wrapper: wrapper.as_deref().unwrap_or(""), shape })?;
@@ -138,9 +142,9 @@ impl Sink {
         self.tree(project.clone(), "", into)
     }
 
-    /// The folder (with `/` behind) that all files are in, and that is not part of the project: a browser names
-    /// the folder that was chosen, an archive the one that was packed. An entry is found at a project's top, so no
-    /// project has all its files in one folder.
+    /// Returns the folder (with `/` behind) that all files are in and that is not part of the
+    /// project: a browser sends the name of the chosen folder, an archive that of the packed one.
+    /// An entry is found at a project's top, so no project has all its files in one folder.
     fn wrapper(&self, shape: &UploadShape) -> Option<String> {
         let depth = match shape {
             UploadShape::One(_) => 1,
@@ -159,7 +163,7 @@ impl Sink {
         for path in self.files.keys() {
             let Some((top, _)) = path[wrapper.len()..].split_once('/') else {
                 let detail =
-                    format!("{path:?} is in no project's folder: put each project in a folder of its own");
+                    format!("{path:?} is not in a project's folder: put each project in its own folder");
                 return Err(UploadError::bad("filename", detail).part(path));
             };
             let name = ProjectName::parse(top)
@@ -220,7 +224,8 @@ impl Sink {
     }
 }
 
-/// What does not count is not stored, but packages are. macOS puts a folder of its own into each zip.
+/// Returns true for files that count, and for packages; others are not stored. macOS puts a folder
+/// of its own into each zip.
 fn is_stored(path: &str) -> bool {
     if path.starts_with("__MACOSX/") {
         return false;

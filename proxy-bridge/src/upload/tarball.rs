@@ -1,5 +1,5 @@
-//! The entries of a tar, one by one and by hand: the names and types that only its extensions tell are
-//! looked at, and bounded, before anything is done.
+//! The entries of a tar, read one by one: names and types in its extensions are checked and bounded
+//! before they are used.
 
 use std::io::{self, Read};
 
@@ -9,7 +9,7 @@ use super::UploadError;
 use super::archive::{copy, damaged, special_bits};
 use super::sink::{LinkTarget, Sink};
 
-/// A long name, or what else an extension says of one entry.
+/// Bytes of an extension, as of a long name.
 const MAX_EXTENSION: u64 = 64 * 1024;
 
 /// A tar ends with two blocks of zeros. Without one it was cut off.
@@ -46,7 +46,7 @@ pub(super) fn unpack(reader: impl Read, sink: &mut Sink) -> Result<(), UploadErr
     Ok(())
 }
 
-/// What extensions say of the entry behind them, where its header has no room.
+/// Values from extensions for the entry behind them, which its header has no room for.
 #[derive(Debug, Default)]
 struct LongNames {
     name: Option<Vec<u8>>,
@@ -71,7 +71,7 @@ fn one<R: Read>(entry: &mut Entry<'_, R>, long: LongNames, sink: &mut Sink) -> R
     check_type(kind).map_err(|refused| refused.part(&name))?;
     let mode = entry.header().mode().map_err(|error| damaged(&error).part(&name))?;
     special_bits(mode).map_err(|refused| refused.part(&name))?;
-    // Old archives tell a folder by the slash behind its name.
+    // Old archives mark a folder by the slash at the end of its name.
     if kind.is_dir() || name.ends_with('/') { sink.folder(&name) } else { copy(&name, entry, sink) }
 }
 
@@ -81,7 +81,7 @@ fn check_type(kind: EntryType) -> Result<(), UploadError> {
         EntryType::Char | EntryType::Block => "a device: leave it out of the archive",
         EntryType::Fifo => "a pipe: leave it out of the archive",
         EntryType::GNUSparse => "a sparse file: pack it as a plain one (without tar -S)",
-        _ => "of a type that is no file and no folder: leave it out of the archive",
+        _ => "neither a file nor a folder: leave it out of the archive",
     };
     Err(UploadError::bad("type", format!("it is {what}")))
 }

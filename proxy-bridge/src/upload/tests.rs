@@ -1,4 +1,7 @@
+//! Uploads as browsers, curl and routers send them.
+
 mod archives;
+mod links;
 
 use std::convert::Infallible;
 use std::fs;
@@ -231,7 +234,7 @@ async fn a_bad_name_is_refused_with_its_part() {
             "{refused:?}"
         );
     }
-    // It cannot even stand in a header.
+    // A header cannot even have that name.
     assert_eq!(Upload::of(&["ok.ts", "a\u{7}.ts"]).refused().await.slug, "bad-upload");
 }
 

@@ -1,5 +1,5 @@
-//! Carries over from the tree on the volume what an upload does not bring and no digest counts, and the
-//! times of files that it brings unchanged.
+//! The parts of the tree on the volume that are carried over into a new one: folders that no digest
+//! counts and no upload brings, and the times of unchanged files.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
@@ -9,14 +9,15 @@ use std::time::SystemTime;
 
 use switchyard_contract::digest::is_entered;
 
-/// Of each of the two files that are compared at a time, in bytes.
+/// Bytes of each of two files that are compared at once.
 const BUFFER: usize = 64 * 1024;
 
-/// Folders in one another that are carried over: more than package managers and git make, and as many as fit on a stack.
+/// Levels of nested folders that are carried over: more than package managers and git make, and few
+/// enough for a stack.
 const MOST_LEVELS: usize = 128;
 
-/// Links the top `.git` of `old` into `new`, and if `packages` `node_modules` (at any depth at which the new tree has
-/// its parent folder), where that has none of its own.
+/// Links the top `.git` of `old` into `new`, and with `packages` also `node_modules` (at any depth
+/// at which the new tree has its parent folder), where the new tree has none of its own.
 pub(super) fn carry_over(old: &Path, new: &Path, packages: bool) -> io::Result<()> {
     carry(old, new, packages, true)
 }
@@ -41,8 +42,8 @@ fn carry(old: &Path, new: &Path, packages: bool, top: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the file `new` the time of `old` when it has the same content: servers make validators of it, so
-/// that browsers would load every file again after each deploy. Where it cannot, they do.
+/// Gives the file `new` the time of `old` if it has the same content: servers derive validators
+/// from it, and browsers would load every file again after each deploy. A failure is harmless.
 fn keep_time(old: &Path, new: &Path) {
     let kept = unchanged_since(old, new).and_then(|time| match time {
         Some(time) => File::open(new)?.set_modified(time),
@@ -53,7 +54,7 @@ fn keep_time(old: &Path, new: &Path) {
     }
 }
 
-/// When `old` was written, if `new` is a file with the same content.
+/// Returns the time at which `old` was written, if `new` is a file with the same content.
 fn unchanged_since(old: &Path, new: &Path) -> io::Result<Option<SystemTime>> {
     let (before, after) = (old.symlink_metadata()?, new.symlink_metadata()?);
     let may_be = before.is_file() && after.is_file() && before.len() == after.len();

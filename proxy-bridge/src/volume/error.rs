@@ -1,4 +1,4 @@
-//! What can go wrong on the volume, and what to do about it.
+//! The failures on the volume, with what to do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,24 +9,26 @@ use crate::storage::StorageError;
 use switchyard_contract::project::ProjectName;
 use switchyard_edge::problem::Problem;
 
-/// Why the volume cannot be used at all.
+/// A volume that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{}: {source}; create it, or name the folder that the routers serve", path.display())]
     Missing { path: PathBuf, source: io::Error },
-    #[error("{} cannot be written: {source}; mount the volume for writing, for the bridge's user", path.display())]
+    #[error("{} cannot be written: {source}; mount the volume for writing, for the user of the bridge", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
-    #[error("{} is in use by another bridge; a volume has one", .0.display())]
+    #[error("{} is in use by another bridge; stop that one first: a volume has one bridge", .0.display())]
     InUse(PathBuf),
-    #[error("{} is a mount or a link of its own; it must be a plain folder on the projects' file system, so that trees can be renamed into place", path.display())]
+    #[error("{} is a mount or a link; replace it with a plain folder on the file system of \
+         the projects, so that trees can be renamed into place", path.display())]
     OtherDevice { path: PathBuf },
 }
 
-/// Why a step of a deploy failed.
+/// A failed step of a deploy.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     #[error(
-        "the folder of {0} is a link or a mount, or something is mounted in it: it can only be exchanged as a plain folder of the volume"
+        "the folder of {0} is a link or a mount, or has a mount in it: it can only be exchanged as a \
+         plain folder of the volume"
     )]
     NotPlain(ProjectName),
     #[error("the projects root is missing: {source}; mount it or make it, and deploy again")]
@@ -45,6 +47,7 @@ impl VolumeError {
         Self::Storage(StorageError::new(step, source))
     }
 
+    /// Returns the status of the problem document.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Storage(error) => error.status(),
@@ -54,6 +57,7 @@ impl VolumeError {
         }
     }
 
+    /// Returns the name of the problem.
     pub fn slug(&self) -> &'static str {
         match self {
             Self::Storage(error) => error.slug(),

@@ -1,11 +1,12 @@
 //! The folder that the projects root is at one time, held by this process alone.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, RenameFlags, flock};
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 
 use super::journal::Journal;
 use super::{NEW, OWN, OpenError, Register, Staging, UnfinishedDeploy, rename};
@@ -24,10 +25,11 @@ pub(super) struct VolumeFolder {
 }
 
 impl VolumeFolder {
-    /// Opens the folder that `name` leads to, and clears away what a killed bridge left that had changed nothing yet.
+    /// Opens the folder that `name` leads to, and removes what a killed bridge left before it had
+    /// changed anything.
     ///
     /// # Errors
-    /// The folder is not there, cannot be written, or is another bridge's.
+    /// The folder is missing, cannot be written, or is in use by another bridge.
     pub(super) fn open(name: &Path) -> Result<(Self, Vec<UnfinishedDeploy>), OpenError> {
         let missing = |source| OpenError::Missing { path: name.to_owned(), source };
         let projects = name.canonicalize().map_err(missing)?;
@@ -56,7 +58,7 @@ impl VolumeFolder {
         Ok((folder, unfinished))
     }
 
-    /// Whether `name` leads to it.
+    /// Returns true if `name` leads to this folder.
     pub(super) fn is_behind(&self, name: &Path) -> bool {
         name.canonicalize().is_ok_and(|real| real == self.projects)
             && identity(name).is_ok_and(|identity| identity == self.identity)
@@ -85,7 +87,7 @@ impl VolumeFolder {
     }
 }
 
-/// Removes what a bridge has left that was killed. What stays holds nobody up.
+/// Removes the leftovers of a killed bridge. A failure is harmless.
 fn clear(dir: &Path) {
     if let Err(error) = try_remove(dir) {
         tracing::warn!("{} cannot be removed: {error}", dir.display());
@@ -97,19 +99,19 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Locks the file for this process alone; `WouldBlock` while another one has it. Nobody else may open it: whoever can read
-/// it can lock it.
+/// Locks the file for this process alone; `WouldBlock` while another process has the lock. No other
+/// user may open it, since a reader could lock it.
 fn lock(path: &Path) -> io::Result<File> {
     let writable = File::options().create(true).append(true).mode(0o600).open(path)?;
     // One of an earlier version is open to readers. A file system that has no modes keeps its own.
     let _ = writable.set_permissions(fs::Permissions::from_mode(0o600));
     // Held open for reading only where that will do, so that the volume can be remounted read-only.
     let readable = File::open(path)?;
-    match flock(&readable, FlockOperation::NonBlockingLockExclusive) {
+    match readable.try_lock() {
         Ok(()) => Ok(readable),
-        // NFS locks only what is open for writing.
-        Err(rustix::io::Errno::BADF) => {
-            flock(&writable, FlockOperation::NonBlockingLockExclusive)?;
+        // NFS locks only files that are open for writing.
+        Err(TryLockError::Error(error)) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
+            writable.try_lock()?;
             Ok(writable)
         }
         Err(error) => Err(error.into()),

@@ -1,18 +1,19 @@
-//! What a deploy does to the volume, on disk before it does it.
+//! The journal of a deploy: its changes to the volume, on disk before they begin.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Change, Register, VolumeError, sync_folder};
+use super::{Change, Register, VolumeError};
 use crate::tree::Tree;
 use switchyard_contract::digest::{Digest, is_counted, is_entered};
 use switchyard_contract::incarnation::{DataFate, Incarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file::{self, sync_folder};
 
 const FILE: &str = "journal.json";
 
@@ -48,14 +49,14 @@ pub(super) struct Reinstatement {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StoredTree {
     pub(super) identity: FolderIdentity,
-    /// Of [`listing`], when the tree was stored.
+    /// The hash by [`listing`] at the time when the tree was stored.
     pub(super) listing: Digest,
     digest: Digest,
     files: u64,
     bytes: u64,
 }
 
-/// Which folder it is, whatever it is called now.
+/// A folder by identity, regardless of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FolderIdentity {
     device: u64,
@@ -71,7 +72,7 @@ impl FolderIdentity {
 }
 
 impl Journal {
-    /// Of trees that are stored and not yet in their places.
+    /// Returns the journal of trees that are stored and not yet in place.
     pub(super) fn of(changes: &[Change], projects: &Path, register: &Register) -> Result<Self, VolumeError> {
         let entry = |change: &Change| {
             let project = change.project().clone();
@@ -94,12 +95,7 @@ impl Journal {
 
     /// Written whole or not at all, and durably.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        let unfinished = dir.join("journal.new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, dir.join(FILE))?;
-        sync_folder(dir)?;
+        atomic_file::write(&dir.join(FILE), &serde_json::to_vec(self)?, atomic_file::READABLE)?;
         // The folder's own name is new, too.
         dir.parent().map_or(Ok(()), sync_folder)
     }
@@ -128,7 +124,7 @@ impl Journal {
                 digest: put.digest,
                 files: put.files,
                 bytes: put.bytes,
-                // What is in the journal has what it needs already.
+                // A tree in the journal has its packages already.
                 carries_packages: true,
             };
             match &entry.brings_back {
@@ -153,7 +149,8 @@ impl StoredTree {
     }
 }
 
-/// A hash of the names, sizes, times and inodes of all that counts below `root`: another one when anything was written.
+/// Returns a hash of the names, sizes, times and inodes of all files that count below `root`:
+/// another one after any write.
 pub(super) fn listing(root: &Path) -> io::Result<Digest> {
     let mut lines = Vec::new();
     list(root, "", &mut lines)?;

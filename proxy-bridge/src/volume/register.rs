@@ -2,14 +2,15 @@
 //! read, and a copy here.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{VolumeError, sync_folder};
+use super::VolumeError;
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnations};
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file;
 
 /// Written by this process alone. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,8 +22,13 @@ struct Shared {
     known: Mutex<BTreeMap<ProjectName, RegisterEntry>>,
 }
 
-/// A file that cannot be read is an error for its project alone.
-type RegisterEntry = Result<Incarnations, String>;
+/// The content of a file, or the reason why it cannot be read: an error for its project alone.
+type RegisterEntry = Result<Incarnations, UnreadableFile>;
+
+/// A file of the register that cannot be read or parsed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct UnreadableFile(String);
 
 impl Register {
     /// Makes the folder if it is not there, and reads every file in it.
@@ -37,7 +43,8 @@ impl Register {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let Some(name) = name.strip_suffix(".json") else {
-                // A bridge was killed while it wrote this; what there was before is beside it.
+                // A bridge was killed while it wrote this file. The previous content is in a file
+                // of its own.
                 let _ = fs::remove_file(&path);
                 continue;
             };
@@ -46,12 +53,12 @@ impl Register {
             if let Err(error) = &read {
                 tracing::error!(project = name, "the project can neither be deployed nor removed: {error}");
             }
-            known.insert(project, read.map_err(|error| error.to_string()));
+            known.insert(project, read.map_err(|error| UnreadableFile(error.to_string())));
         }
         Ok(Self(Arc::new(Shared { projects: projects.to_owned(), known: Mutex::new(known) })))
     }
 
-    /// The incarnations of `project`: the first one alone where nothing is known of it.
+    /// Returns the incarnations of `project`: the first one alone if nothing is recorded.
     ///
     /// # Errors
     /// The project's file cannot be read.
@@ -82,14 +89,9 @@ impl Register {
             return Ok(());
         }
         let path = Incarnations::path(&self.0.projects, project);
-        let unfinished = path.with_extension("new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(incarnations)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, &path)?;
-        // Routers see it from here on, whether or not it would outlive a power cut.
+        atomic_file::write(&path, &serde_json::to_vec(incarnations)?, atomic_file::READABLE)?;
         known.insert(project.clone(), Ok(incarnations.clone()));
-        sync_folder(&Incarnations::folder(&self.0.projects))
+        Ok(())
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<ProjectName, RegisterEntry>> {

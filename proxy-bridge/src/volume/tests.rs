@@ -1,8 +1,12 @@
+//! Swaps of trees, with crashes in between.
+
 use std::collections::BTreeMap;
 
 use super::journal::Journal;
 use super::*;
 use switchyard_contract::digest::Digest;
+
+mod removals;
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -83,7 +87,7 @@ fn kill(mut staging: Staging) {
     std::mem::forget(staging);
 }
 
-/// With folders that can be exchanged, and without.
+/// Runs the test with folders that can be exchanged, and without.
 fn both(test: impl Fn(Scene)) {
     test(Scene::new(true));
     test(Scene::new(false));
@@ -190,7 +194,7 @@ fn a_bridge_that_was_killed_before_the_swap_leaves_nothing() {
 
 #[test]
 fn a_swap_that_was_cut_off_anywhere_can_be_completed_or_undone() {
-    // How many of the two projects are in place, and whether the next one is between its two renames.
+    // The number of projects in place, and `true` if the next one is between its two renames.
     for (done, between) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
         for undo in [false, true] {
             let scene = Scene::new(!between);
@@ -291,7 +295,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
     let changes = [put(&staging, "blog", "new")];
     staging.store(&changes).unwrap();
     staging.swap(&changes).unwrap();
-    // In the way of the new tree.
+    // A folder in the way of the new tree.
     let in_the_way = staging.incoming().join("blog");
     fs::create_dir(&in_the_way).unwrap();
     assert!(staging.put_back().is_err());
@@ -343,67 +347,6 @@ fn remove_blog(volume: &Volume, deploy: &str, data: DataFate) -> Staging {
     staging.swap(&changes).unwrap();
     staging.commit(&ending()).unwrap();
     staging
-}
-
-#[test]
-fn a_removal_is_undone_by_nobody_once_it_is_committed() {
-    both(|scene| {
-        scene.write("blog/main.ts", "old");
-        let (volume, _) = scene.open();
-        let staging = remove_blog(&volume, "d1", DataFate::Delete);
-        let noted = volume.register().of(&name("blog")).unwrap();
-        assert_eq!(noted.last_removal().unwrap().version.as_deref(), Some("blog@1"));
-        assert!(!noted.current.is_first());
-        kill(staging);
-        drop(volume);
-
-        let (volume, mut unfinished) = scene.open();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), noted, "another process finds it");
-        let mut staging = unfinished.remove(0).staging;
-        assert!(staging.is_committed());
-        staging.commit(&ending()).unwrap();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), noted, "it ends once");
-        staging.put_back().unwrap();
-        assert_eq!(scene.tree("blog"), None);
-        staging.finish().unwrap();
-        assert!(scene.staged().is_empty());
-    });
-}
-
-#[test]
-fn an_incarnation_that_is_brought_back_is_current_before_its_files_are_there_and_no_longer() {
-    both(|scene| {
-        scene.write("blog/main.ts", "old");
-        let (volume, _) = scene.open();
-        remove_blog(&volume, "d1", DataFate::Keep).finish().unwrap();
-        let removed = volume.register().of(&name("blog")).unwrap();
-        let mut staging = volume.stage("d2").unwrap();
-        let Change::Put(tree) = put(&staging, "blog", "back") else { unreachable!() };
-        let changes = [Change::BringBack(tree, Incarnation::FIRST)];
-        staging.store(&changes).unwrap();
-        staging.swap(&changes).unwrap();
-        let back = volume.register().of(&name("blog")).unwrap();
-        assert_eq!((back.current, back.removed), (Incarnation::FIRST, false));
-        staging.put_back().unwrap();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), removed);
-        assert_eq!(scene.tree("blog"), None);
-        staging.complete().unwrap();
-        staging.commit(&ending()).unwrap();
-        assert_eq!(volume.register().of(&name("blog")).unwrap(), back);
-        assert_eq!(scene.tree("blog"), one("main.ts", "back"));
-    });
-}
-
-#[test]
-fn of_a_name_that_was_never_removed_nothing_is_noted() {
-    let scene = Scene::new(true);
-    let (volume, _) = scene.open();
-    let mut staging = volume.stage("d1").unwrap();
-    let changes = [put(&staging, "blog", "new")];
-    staging.store(&changes).unwrap();
-    staging.swap(&changes).unwrap();
-    staging.commit(&ending()).unwrap();
-    assert!(!switchyard_contract::incarnation::Incarnations::path(&scene.root(), &name("blog")).exists());
 }
 
 #[test]

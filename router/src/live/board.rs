@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use switchyard_contract::admin::{Draining, ProjectState, Status, VersionName};
 use switchyard_contract::event::Diagnostic;
-use switchyard_contract::incarnation::Incarnation;
 
 use self::revisions::Revisions;
 use crate::drain::InFlight;
@@ -127,26 +126,8 @@ impl Shown {
         let status = Status {
             name: name.to_owned(),
             state: ProjectState::Invalid,
-            on_disk: None,
-            live: None,
-            last_good: None,
             error: Some(error),
-            pid: None,
-            pids: Vec::new(),
-            in_flight: 0,
-            waiting: 0,
-            draining: Vec::new(),
-            reloads: Vec::new(),
-            routes: Vec::new(),
-            claims: Vec::new(),
-            conflicts: Vec::new(),
-            held_by: None,
-            sequence: 0,
-            grants: None,
-            crashes: Vec::new(),
-            entry: None,
-            crons: Vec::new(),
-            incarnation: Incarnation::FIRST,
+            ..Status::default()
         };
         Self { status, in_flight: Vec::new(), slots: None, draining: Vec::new() }
     }

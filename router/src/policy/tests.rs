@@ -84,7 +84,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
         "2:10: default: unknown key; there are defaults, projects, shared_hosts",
         "4:17: defaults.limit: unknown key; there are permissions, limits, env, routes",
         "5:23: defaults.permissions: must be a table",
-        "projects.Bl.og: \"Bl.og\" is no project name",
+        "projects.Bl.og: invalid project name \"Bl.og\"",
         "8:16: projects.blog.permissions.read: \"shared\" is no absolute path",
         "8:16: projects.blog.permissions.read: \"/var/lib\" holds what is the router's own",
         "projects.blog.permissions.net: must be true, false or a list",
@@ -364,8 +364,8 @@ fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
     for expected in [
         "shared_hosts: \"/x\" is not a host",
         "defaults.routes: must be true or false: give a route to one project",
-        "projects.shop.routes: \"127.0.0.1\" cannot be claimed",
-        "projects.blog.routes: \"c.example:80\" is not a route: write the host without its port",
+        "projects.shop.routes: invalid route \"127.0.0.1\"",
+        "projects.blog.routes: invalid route \"c.example:80\": write the host without its port",
         "projects.none.routes: must be true, false or a list of strings",
     ] {
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected}: {problems:#?}");

@@ -1,19 +1,19 @@
-//! Which names below a project count in its digest, and which no project may have.
+//! The names below a project that count in its digest, and those that are invalid.
 
-/// Folders that are never entered: history, and what a package manager can make again from the
-/// lock file (which counts).
+/// Folders that are never entered: history, and packages that a package manager can install again
+/// from the lock file (which counts).
 const FOLDERS_LEFT_OUT: [&[u8]; 2] = [b".git", b"node_modules"];
 
-/// Whether a folder of that name (not a path) can hold anything that counts.
+/// Returns true if a folder of that name (not a path) can hold files that count.
 pub fn is_entered(name: impl AsRef<[u8]>) -> bool {
     !FOLDERS_LEFT_OUT.contains(&name.as_ref())
 }
 
-/// Whether the file at that path, relative to the project and with `/` between, counts.
+/// Returns true if the file at that path, relative to the project and with `/` between, counts.
 ///
-/// Left out are everything below `.git/` and `node_modules/` at any depth (and a `.git` file, as a
-/// git worktree has), and editors' leftovers by the file's own name: `.#*`, `*~`, `*.swp`, `*.swx`,
-/// `4913` and `.DS_Store`. A folder that is called like a leftover counts.
+/// Everything below `.git/` and `node_modules/` is left out at any depth (and a `.git` file, as git
+/// worktrees have), and so are leftovers of editors by the file's own name: `.#*`, `*~`, `*.swp`,
+/// `*.swx`, `4913` and `.DS_Store`. A folder with the name of a leftover counts.
 pub fn is_counted(path: impl AsRef<[u8]>) -> bool {
     let path = path.as_ref();
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
@@ -30,12 +30,16 @@ fn is_leftover(name: &[u8]) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the name {shown:?} has a control character: rename it")]
 pub struct InvalidPath {
-    /// The path, with what is not UTF-8 replaced.
+    /// The path. Bytes that are not UTF-8 are replaced.
     pub shown: String,
 }
 
 /// Refuses control characters (C0, delete and C1) anywhere in a relative path. They would make the
-/// text under the digest ambiguous, and logs and URLs a puzzle. Bytes that are not UTF-8 are allowed.
+/// text under the digest ambiguous, and confuse logs and URLs. Bytes that are not UTF-8 are
+/// allowed.
+///
+/// # Errors
+/// The path has a control character.
 pub fn check_path(path: impl AsRef<[u8]>) -> Result<(), InvalidPath> {
     let shown = String::from_utf8_lossy(path.as_ref());
     if shown.chars().any(char::is_control) {

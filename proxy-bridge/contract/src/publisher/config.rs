@@ -1,30 +1,35 @@
-//! The numbers of the publisher, and why they are what they are.
+//! The settings of the publisher, with the reasons for their defaults.
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use reqwest::Url;
 
 use crate::secret::Secret;
 
 /// A second or two is usual for an ingress that is busy; after ten it will not answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// As many projects may wait for a slow answer before others do.
+/// Requests at once: a few slow projects at the ingress do not delay the others.
 const IN_FLIGHT: usize = 8;
 
-/// Where to and how.
+/// The destination of events, and the limits of their delivery.
 #[derive(Debug)]
-pub struct Config {
+pub struct PublisherConfig {
+    /// The URL that events are posted to.
     pub url: Url,
+    /// The secret that signs them.
     pub secret: Secret,
-    /// From connecting to the answer's headers, for each try.
+    /// Time from connecting to the answer's headers, per attempt.
     pub request_timeout: Duration,
-    /// How many requests may be under way at once, each for another project. At least 1.
+    /// Requests at once, each for another project. At least 1.
     pub in_flight: usize,
-    pub retry: Retry,
-    pub limits: Limits,
+    /// The limits on repeated attempts.
+    pub retry: RetryPolicy,
+    /// The limits on waiting events.
+    pub limits: QueueLimits,
 }
 
-impl Config {
+impl PublisherConfig {
     /// The defaults, for everything that has one.
     pub fn new(url: Url, secret: Secret) -> Self {
         Self {
@@ -32,68 +37,78 @@ impl Config {
             secret,
             request_timeout: REQUEST_TIMEOUT,
             in_flight: IN_FLIGHT,
-            retry: Retry::default(),
-            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+            limits: QueueLimits::default(),
         }
     }
 }
 
-/// When to try again, and when to give up.
+/// The limits on repeated attempts to deliver one event.
 #[derive(Debug, Clone, Copy)]
-pub struct Retry {
-    /// The pause after the first failure; it doubles with each. Jitter takes off up to a half.
+pub struct RetryPolicy {
+    /// Pause after the first failure. It doubles with each failure; jitter takes off up to a half.
     pub first: Duration,
-    /// No pause is longer, also when the ingress asks for more in `Retry-After`.
+    /// The longest pause, also when the ingress asks for more in `Retry-After`.
     pub cap: Duration,
-    /// How often an event is tried in all.
+    /// Attempts per event, the first one included.
     pub attempts: u32,
-    /// How long after its first try an event may be tried again.
+    /// Time after the first attempt within which an event may be sent again.
     pub total: Duration,
+    /// `false`: pauses are exact, for tests.
+    pub jitter: bool,
 }
 
-impl Default for Retry {
-    /// An ingress that restarts is back within seconds; one that was down for ten minutes should ask
-    /// `GET /projects` rather than be told of ten minutes one by one.
+impl Default for RetryPolicy {
+    /// An ingress that restarts is back within seconds. One that was down for ten minutes should read
+    /// `GET /projects` rather than ten minutes of events one by one.
     fn default() -> Self {
         Self {
             first: Duration::from_millis(200),
             cap: Duration::from_secs(30),
             attempts: 30,
             total: Duration::from_secs(600),
+            jitter: true,
         }
     }
 }
 
-impl Retry {
-    /// The pause after the given number of failed tries, or None to give up. `elapsed` is the time
-    /// since the first try, `asked` what the ingress asked for, `jitter` a number from 0 to 1.
-    pub(super) fn pause(
+impl RetryPolicy {
+    /// Returns the pauses after the failures of one event: one fewer than attempts.
+    pub(super) fn pauses(&self) -> ExponentialBackoff {
+        let retries = usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+        let pauses = ExponentialBuilder::new().with_factor(2.0).with_max_times(retries);
+        let pauses = if self.jitter {
+            // The jitter is added: from a half, it leads to the whole.
+            pauses.with_min_delay(self.first / 2).with_max_delay(self.cap / 2).with_jitter()
+        } else {
+            pauses.with_min_delay(self.first).with_max_delay(self.cap)
+        };
+        pauses.build()
+    }
+
+    /// Returns the time to wait before the next attempt, or `None` to give up. `elapsed` is the time
+    /// since the first attempt, `requested` the value of the last `Retry-After`.
+    pub(super) fn next(
         &self,
-        tries: u32,
+        pauses: &mut ExponentialBackoff,
         elapsed: Duration,
-        asked: Option<Duration>,
-        jitter: f64,
+        requested: Option<Duration>,
     ) -> Option<Duration> {
-        if tries >= self.attempts {
-            return None;
-        }
-        let doubled = self.first.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1)));
-        let pause = doubled.min(self.cap).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
-        let pause = pause.max(asked.unwrap_or_default().min(self.cap));
+        let pause = pauses.next()?.max(requested.unwrap_or_default().min(self.cap));
         (elapsed + pause <= self.total).then_some(pause)
     }
 }
 
-/// How much is kept while the ingress does not answer.
+/// The limits on events that wait while the ingress does not answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct QueueLimits {
     /// Events of one project that wait behind the one being sent. At least 1.
     pub per_project: usize,
     /// Events of all projects, those being sent included. At least 1.
     pub total: usize,
 }
 
-impl Default for Limits {
+impl Default for QueueLimits {
     /// An event takes about a kilobyte, with a code frame two, and with the largest diagnostic
     /// fifteen: 8 MB as a rule, and 60 MB at the most.
     fn default() -> Self {
@@ -105,40 +120,52 @@ impl Default for Limits {
 mod tests {
     use super::*;
 
-    const RETRY: Retry = Retry {
+    const RETRY: RetryPolicy = RetryPolicy {
         first: Duration::from_millis(100),
         cap: Duration::from_secs(1),
         attempts: 10,
         total: Duration::from_secs(60),
+        jitter: false,
     };
 
     fn ms(ms: u64) -> Option<Duration> {
         Some(Duration::from_millis(ms))
     }
 
+    /// The pause after the first failure.
+    fn first(retry: RetryPolicy, elapsed: Duration, requested: Option<Duration>) -> Option<Duration> {
+        retry.next(&mut retry.pauses(), elapsed, requested)
+    }
+
     #[test]
     fn pauses_double_up_to_the_cap() {
-        let pauses = [1, 2, 3, 4, 5, 6].map(|tries| RETRY.pause(tries, Duration::ZERO, None, 0.0));
-        assert_eq!(pauses, [ms(100), ms(200), ms(400), ms(800), ms(1000), ms(1000)]);
+        let pauses: Vec<_> = RETRY.pauses().map(|pause| pause.as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000]);
     }
 
     #[test]
     fn jitter_takes_off_up_to_a_half() {
-        assert_eq!(RETRY.pause(1, Duration::ZERO, None, 1.0), ms(50));
-        assert_eq!(RETRY.pause(1, Duration::ZERO, None, 0.5), ms(75));
+        let retry = RetryPolicy { jitter: true, ..RETRY };
+        for _ in 0..1000 {
+            let pauses = retry.pauses().map(|pause| pause.as_secs_f64());
+            for (pause, whole) in pauses.zip([0.1, 0.2, 0.4, 0.8, 1.0, 1.0]) {
+                assert!(pause >= whole * 0.499 && pause <= whole * 1.001, "{pause} of {whole}");
+            }
+        }
     }
 
     #[test]
     fn what_the_ingress_asks_for_counts_up_to_the_cap() {
-        assert_eq!(RETRY.pause(1, Duration::ZERO, ms(700), 1.0), ms(700));
-        assert_eq!(RETRY.pause(1, Duration::ZERO, ms(7000), 1.0), ms(1000));
-        assert_eq!(RETRY.pause(1, Duration::ZERO, ms(10), 0.0), ms(100));
+        assert_eq!(first(RETRY, Duration::ZERO, ms(700)), ms(700));
+        assert_eq!(first(RETRY, Duration::ZERO, ms(7000)), ms(1000));
+        assert_eq!(first(RETRY, Duration::ZERO, ms(10)), ms(100));
     }
 
     #[test]
     fn an_event_is_given_up_after_so_many_tries_or_so_long() {
-        assert_eq!(RETRY.pause(10, Duration::ZERO, None, 0.0), None);
-        assert_eq!(RETRY.pause(5, Duration::from_secs(59), None, 0.0), ms(1000));
-        assert_eq!(RETRY.pause(5, Duration::from_millis(59_001), None, 0.0), None);
+        assert_eq!(first(RetryPolicy { attempts: 1, ..RETRY }, Duration::ZERO, None), None);
+        assert_eq!(RETRY.pauses().count(), 9);
+        assert_eq!(first(RETRY, Duration::from_millis(59_900), None), ms(100));
+        assert_eq!(first(RETRY, Duration::from_millis(59_901), None), None);
     }
 }

@@ -9,21 +9,21 @@ use reqwest::{Client, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, WebhookError};
 
-use super::outbox::Verdict;
+use super::outbox::DeliveryResult;
 use crate::event::Event;
 use crate::secret::Secret;
 
-/// What all tries have in common.
+/// The client, the destination and the secret of all attempts.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(super) struct EventSender {
     client: Client,
     url: Url,
     secret: RwLock<Secret>,
 }
 
-impl Sender {
-    /// The ingress is a neighbour and posted to directly: no proxy from the environment, and no
-    /// redirect, which would send a signed event to an address that nobody configured.
+impl EventSender {
+    /// The ingress is a neighbor and posted to directly: no proxy from the environment, and no
+    /// redirect, which would send a signed event to an address that no one configured.
     pub(super) fn new(url: Url, secret: Secret, timeout: Duration) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .timeout(timeout)
@@ -42,7 +42,7 @@ impl Sender {
         self.secret.read().unwrap_or_else(PoisonError::into_inner).webhook().sign(id, now, body)
     }
 
-    pub(super) async fn try_once(&self, event: &Event) -> Verdict {
+    pub(super) async fn try_once(&self, event: &Event) -> DeliveryResult {
         let body = match serde_json::to_vec(event) {
             Ok(body) => body,
             Err(error) => return refused(event, &error.to_string()),
@@ -67,14 +67,15 @@ impl Sender {
             Err(error) => {
                 // The URL may carry a password.
                 tracing::debug!(error = %error.without_url(), "event could not be posted");
-                Verdict::Failed { asked: None }
+                DeliveryResult::Failed { retry_after: None }
             }
         }
     }
 }
 
-/// The same at every try, and another one for every event: the receiver can leave out what it has seen.
-/// (A sequence number would not do: it may begin anew with the router.)
+/// Returns an id that is the same at every attempt and different for every event, so that the
+/// receiver can skip duplicates. (A sequence number would not do: it may start anew with the
+/// router.)
 fn event_id(body: &[u8]) -> String {
     let hash: [u8; 32] = Sha256::digest(body).into();
     let mut id = format!("evt_{}", crate::digest::Digest::from(hash));
@@ -83,30 +84,30 @@ fn event_id(body: &[u8]) -> String {
 }
 
 /// 2xx is delivered; 408, 429 and 5xx may pass; all else would be answered the same again.
-fn judge(event: &Event, status: StatusCode, headers: &HeaderMap) -> Verdict {
+fn judge(event: &Event, status: StatusCode, headers: &HeaderMap) -> DeliveryResult {
     if status.is_success() {
-        return Verdict::Delivered;
+        return DeliveryResult::Delivered;
     }
     let may_pass = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     if may_pass || status.is_server_error() {
-        return Verdict::Failed { asked: retry_after(headers) };
+        return DeliveryResult::Failed { retry_after: retry_after(headers) };
     }
     refused(event, &format!("the ingress answered {status}"))
 }
 
-/// In seconds only: no ingress of ours sends a date.
+/// Seconds only: no ingress of ours sends a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-fn refused(event: &Event, why: &str) -> Verdict {
+fn refused(event: &Event, why: &str) -> DeliveryResult {
     tracing::warn!(
         project.name = event.data.project,
         event.sequence = event.data.sequence,
         "event refused: {why}"
     );
-    Verdict::Refused
+    DeliveryResult::Refused
 }
 
 #[cfg(test)]
@@ -114,24 +115,24 @@ mod tests {
     use super::*;
     use crate::event::tests::live;
 
-    fn judged(status: u16) -> Verdict {
+    fn judged(status: u16) -> DeliveryResult {
         judge(&live("a", 1), StatusCode::from_u16(status).unwrap(), &HeaderMap::new())
     }
 
     #[test]
     fn only_a_success_is_delivered() {
         for status in [200, 202, 204] {
-            assert!(matches!(judged(status), Verdict::Delivered));
+            assert!(matches!(judged(status), DeliveryResult::Delivered));
         }
     }
 
     #[test]
     fn what_may_pass_is_tried_again_and_the_rest_is_final() {
         for status in [408, 429, 500, 502, 503, 504] {
-            assert!(matches!(judged(status), Verdict::Failed { .. }), "{status} may pass");
+            assert!(matches!(judged(status), DeliveryResult::Failed { .. }), "{status} may pass");
         }
         for status in [301, 307, 400, 401, 404, 410, 413, 422] {
-            assert!(matches!(judged(status), Verdict::Refused), "{status} is final");
+            assert!(matches!(judged(status), DeliveryResult::Refused), "{status} is final");
         }
     }
 

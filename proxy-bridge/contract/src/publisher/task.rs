@@ -10,16 +10,15 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
-use super::delivery::Sender;
-use super::outbox::{Settled, Verdict};
+use super::delivery::EventSender;
+use super::outbox::{DeliveryResult, Settlement};
 use crate::event::Event;
-use crate::jitter::jitter;
 
-/// Runs until `shutdown` was called and nothing is left, or its time is over. `_running` is dropped at
-/// the end, however it comes.
+/// Runs until `shutdown` was called and no event is left, or its time is over. `_running` is
+/// dropped at the end, also by a panic.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    sender: Arc<Sender>,
+    sender: Arc<EventSender>,
     in_flight: usize,
     _running: watch::Sender<()>,
 ) {
@@ -33,7 +32,7 @@ pub(super) async fn run(
             }
             (state.outbox.next_due(), state.ends)
         };
-        // With all places taken, what is due waits for one of them.
+        // While all requests are in use, an event that is due waits for one of them.
         let next_due = next_due.filter(|_| task.tries.len() < in_flight);
         tokio::select! {
             Some(ended) = task.tries.join_next_with_id() => task.settle(ended),
@@ -47,9 +46,9 @@ pub(super) async fn run(
 
 struct Task {
     shared: Arc<Shared>,
-    sender: Arc<Sender>,
-    tries: JoinSet<Verdict>,
-    /// What each try is about: also known when it panics.
+    sender: Arc<EventSender>,
+    tries: JoinSet<DeliveryResult>,
+    /// The event of each attempt, kept here for attempts that panic.
     events: HashMap<Id, Arc<Event>>,
 }
 
@@ -67,27 +66,27 @@ impl Task {
         true
     }
 
-    fn settle(&mut self, ended: Result<(Id, Verdict), JoinError>) {
-        let (id, verdict) = ended.unwrap_or_else(|error| {
+    fn settle(&mut self, ended: Result<(Id, DeliveryResult), JoinError>) {
+        let (id, result) = ended.unwrap_or_else(|error| {
             tracing::error!(%error, "a try to post an event panicked");
-            (error.id(), Verdict::Failed { asked: None })
+            (error.id(), DeliveryResult::Failed { retry_after: None })
         });
         let Some(event) = self.events.remove(&id) else {
             return;
         };
         let data = &event.data;
-        let settled = self.shared.state().outbox.settle(&data.project, verdict, Instant::now(), jitter());
+        let settled = self.shared.state().outbox.settle(&data.project, result, Instant::now());
         match settled {
-            Settled::Delivered => {
+            Settlement::Delivered => {
                 self.shared.delivered.fetch_add(1, Ordering::Relaxed);
             }
-            Settled::WillRetry(pause) => tracing::debug!(
+            Settlement::WillRetry(pause) => tracing::debug!(
                 project.name = data.project,
                 event.sequence = data.sequence,
                 pause_ms = pause.as_secs_f64() * 1e3,
                 "event not delivered, will be tried again",
             ),
-            Settled::GivenUp => {
+            Settlement::GivenUp => {
                 self.shared.given_up.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     project.name = data.project,

@@ -15,20 +15,21 @@ const SECRET: &[u8] = b"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// Far more than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
 
-fn config(receiver: &Receiver) -> Config {
-    Config {
+fn config(receiver: &Receiver) -> PublisherConfig {
+    PublisherConfig {
         request_timeout: LONG,
-        retry: Retry {
+        retry: RetryPolicy {
             first: Duration::from_millis(1),
             cap: Duration::from_millis(4),
             attempts: 4,
             total: LONG,
+            jitter: true,
         },
-        ..Config::new(receiver.url(), Secret::parse(SECRET).unwrap())
+        ..PublisherConfig::new(receiver.url(), Secret::parse(SECRET).unwrap())
     }
 }
 
-fn start(config: Config) -> Publisher {
+fn start(config: PublisherConfig) -> Publisher {
     Publisher::start(config).unwrap().0
 }
 
@@ -96,7 +97,7 @@ async fn a_project_whose_event_gets_no_answer_does_not_hold_up_another() {
 #[tokio::test]
 async fn no_more_requests_are_under_way_than_allowed() {
     let mut receiver = Receiver::answering(|_| 0).await;
-    let publisher = start(Config { in_flight: 2, ..config(&receiver) });
+    let publisher = start(PublisherConfig { in_flight: 2, ..config(&receiver) });
     for project in ["a", "b", "c"] {
         publisher.publish(live(project, 1));
     }
@@ -132,7 +133,8 @@ async fn a_request_without_an_answer_is_tried_again_after_its_timeout() {
     let tries = AtomicUsize::new(0);
     let receiver =
         Receiver::answering(move |_| if tries.fetch_add(1, Ordering::SeqCst) == 0 { 0 } else { 200 }).await;
-    let publisher = start(Config { request_timeout: Duration::from_millis(200), ..config(&receiver) });
+    let publisher =
+        start(PublisherConfig { request_timeout: Duration::from_millis(200), ..config(&receiver) });
     publisher.publish(live("a", 1));
     let counters = publisher.shutdown(LONG).await;
     assert_eq!(counters, Counters { delivered: 1, retried: 1, ..Counters::default() });
@@ -142,7 +144,7 @@ async fn a_request_without_an_answer_is_tried_again_after_its_timeout() {
 async fn while_nobody_listens_the_newest_events_are_kept_and_the_rest_is_counted() {
     let receiver = Receiver::answering(|_| 0).await;
     let mut config = config(&receiver);
-    config.limits = Limits { per_project: 2, total: 100 };
+    config.limits = QueueLimits { per_project: 2, total: 100 };
     let publisher = start(config);
     for sequence in 1..=10 {
         publisher.publish(live("a", sequence));

@@ -1,8 +1,7 @@
 //! The label of a host that can name a project.
 
-/// Labels that name no project: `localhost` is the machine itself, and `www` is the site that
-/// somebody runs under the rest of the name. Whoever makes a project could otherwise take all these
-/// hosts by calling it so.
+/// Labels that name no project: `localhost` is the machine itself, and `www` is the site that the
+/// operator runs under the rest of the name. A project called so would take all these hosts.
 const RESERVED: [&str; 2] = ["localhost", "www"];
 
 /// The first label of a host, unless that is an IP address or the label is reserved.
@@ -12,8 +11,8 @@ pub fn of(host: &str) -> Option<&str> {
     (!is_reserved && !is_address(host)).then_some(label)
 }
 
-/// Returns `true` for an IPv6 literal, and for each form of an IPv4 address that clients take for one
-/// (`127.1`, `0x7f.1`): its last label is a number.
+/// Returns true for an IPv6 literal, and for each form of an IPv4 address that clients accept as
+/// one (`127.1`, `0x7f.1`): its last label is a number.
 pub fn is_address(host: &str) -> bool {
     host.starts_with('[') || host.rsplit('.').next().is_some_and(is_number)
 }

@@ -1,4 +1,4 @@
-//! What a deploy asks of routers: hold, build, publish, let go.
+//! The calls of a deploy to its routers: hold, build, publish, release.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,21 +21,22 @@ use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_edge::problem::Problem;
 
-/// Routers hold a project this much longer than the deploy may take: they let go by themselves only when
+/// Time that routers hold a project beyond the time limit of the deploy: their leases end only when
 /// the bridge is gone.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
-/// How long a router may take to be let go. It lets go by itself when its lease is over.
+/// Time within which a router is expected to release the projects. Otherwise its lease ends.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long the event of a publish that was answered is waited for: it goes out before the answer.
+/// Time to wait for the event of a publish that was answered. The event is sent before the answer.
 const EVENT_WITHIN: Duration = Duration::from_millis(250);
 
-/// How long a router that can be reached is waited for before anything is asked: one that is being
-/// started again is back by then, and one that hangs has been found out.
+/// Time to wait for a reachable router before the first call: one that restarts is back by then,
+/// and one that hangs has been detected.
 const REACHABLE_WITHIN: Duration = Duration::from_millis(2500);
 
-/// A router that shows other files than the volume has (a network file system's cache) is asked again after this.
+/// Pause before a router is called again that read other files than the volume has, because of a
+/// network file system's cache.
 const STALE_PAUSE: Duration = Duration::from_millis(100);
 
 impl Run {
@@ -50,7 +51,7 @@ impl Run {
             );
             return Err((DeployOutcome::Unreachable, problem));
         }
-        self.job.asks(who.iter().map(|router| router.name().to_owned()));
+        self.job.set_routers(who.iter().map(|router| router.name().to_owned()));
         self.quorum = match self.shared.settings.quorum {
             Some(number) => Quorum::Number(number.min(who.len()).max(1)),
             None => Quorum::Reachable,
@@ -61,7 +62,7 @@ impl Run {
             any_reachable(&self.shared.routers, &who, until).await;
         }
         self.asked = who.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
-        let order = self.order();
+        let order = self.hold_request();
         let question = |router: Arc<Router>| {
             let (order, until, routers) = (&order, self.until, &self.shared.routers);
             async move {
@@ -72,17 +73,17 @@ impl Run {
         let terms = RoundTerms { needs_any, ..self.terms() };
         let round = call_all(&self.shared.routers, who, terms, question, |()| false).await;
         for (router, ()) in &round.answers {
-            self.tell(router, Vec::new(), None, "held");
+            self.report(router, Vec::new(), None, "held");
         }
         self.held = round.answers.iter().map(|(router, ())| router.clone()).collect();
-        let enough = self.enough(&round, "the volume is as it was");
+        let enough = self.check_quorum(&round, "the volume is as it was");
         if enough.is_err() {
             self.release().await;
         }
         enough
     }
 
-    /// Has every router build what is on the volume.
+    /// Has every router build the files on the volume.
     pub(super) async fn build(&mut self) -> Result<(), DeployFailure> {
         self.job.begin(DeployPhase::Build);
         let mut who = self.held.clone();
@@ -97,13 +98,13 @@ impl Run {
             for (router, verdict) in round.answers.drain(..) {
                 match verdict {
                     BuildVerdict::Good(reports) => {
-                        self.job.built(&reports);
-                        self.tell(&router, reports, None, "built");
+                        self.job.record_versions(&reports);
+                        self.report(&router, reports, None, "built");
                         self.built.push(router);
                     }
                     BuildVerdict::Stale(reports) => stale.push((router, reports)),
                     BuildVerdict::Bad(reports) => {
-                        self.tell(&router, reports.clone(), None, "failed");
+                        self.report(&router, reports.clone(), None, "failed");
                         bad = Some(reports);
                     }
                 }
@@ -112,7 +113,7 @@ impl Run {
                 return Err((DeployOutcome::Failed, build_failed(&reports)));
             }
             unreachable.append(&mut round.unreachable);
-            self.still_ours().await?;
+            self.check_unchanged().await?;
             if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
                 who = stale.into_iter().map(|(router, _)| router).collect();
                 sleep(STALE_PAUSE).await;
@@ -123,7 +124,7 @@ impl Run {
                 |(router, _)| UnreachableRouter { router, why: NoAnswer(why.to_owned()), counts: true };
             unreachable.extend(stale.into_iter().map(seen));
             let answers = self.built.iter().map(|router| (router.clone(), ())).collect();
-            return self.enough(&RoundResult { answers, unreachable }, "the volume is as it was");
+            return self.check_quorum(&RoundResult { answers, unreachable }, "the volume is as it was");
         }
     }
 
@@ -132,9 +133,9 @@ impl Run {
         loop {
             match retry_until(until, || router.build(&id, until - Instant::now())).await {
                 Ok(reports) => return Ok(BuildVerdict::of(&self.changes, reports.projects)),
-                // It was started again since, or its lease was over.
+                // The router was restarted since, or its lease ended.
                 Err(refusal) if refusal.is_unknown_deploy() => {
-                    let order = self.order();
+                    let order = self.hold_request();
                     retry_until(until, || router.hold(&order)).await.map_err(CallFailure::into_reason)?;
                     sleep(STALE_PAUSE).await;
                 }
@@ -143,9 +144,11 @@ impl Run {
         }
     }
 
+    /// Checks that no one else has changed the deployed files on the volume.
+    ///
     /// # Errors
-    /// Somebody else has changed what was put on the volume.
-    async fn still_ours(&mut self) -> Result<(), DeployFailure> {
+    /// 409 if someone has.
+    async fn check_unchanged(&mut self) -> Result<(), DeployFailure> {
         let theirs = self
             .blocking(|staging, changes| {
                 let theirs = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
@@ -154,7 +157,8 @@ impl Run {
             .await?;
         let Some(project) = theirs else { return Ok(()) };
         let detail = format!(
-            "{project} was changed on the volume by somebody else during the deploy, and is served as it is there: look at it, and deploy again"
+            "{project} was changed on the volume by someone else during the deploy, and is served as it \
+             is there: look at it, and deploy again"
         );
         let problem = Problem::new(StatusCode::CONFLICT, "superseded", detail);
         Err((DeployOutcome::Superseded, problem.with("project", project.as_str())))
@@ -167,10 +171,10 @@ impl Run {
             call_all(&self.shared.routers, self.built.clone(), self.terms(), question, |_| false).await;
         let mut published = Vec::new();
         for (router, reports) in round.answers {
-            self.tell(&router, reports, None, "live");
+            self.report(&router, reports, None, "live");
             published.push((router, ()));
         }
-        // Those get their project back when they look at the volume again.
+        // They get the project back when they read the volume again.
         for routers in [&mut self.held, &mut self.asked] {
             routers.retain(|router| !published.iter().any(|(other, ())| Arc::ptr_eq(other, router)));
         }
@@ -181,15 +185,15 @@ impl Run {
         } else {
             "the files are on the volume, and the unreachable routers will serve them when they are back"
         };
-        self.enough(&round, on_volume)?;
-        // Before the answer, so that whoever has read it is never shown an older version.
+        self.check_quorum(&round, on_volume)?;
+        // This precedes the answer, so that a client that has read it never sees an older version.
         let answered = round.answers.into_iter().map(|(router, ())| router).collect::<Vec<_>>();
         self.mark_behind(&answered).await;
         Ok(())
     }
 
-    /// Has routers that did not say that they have published get no forwarded request of the
-    /// projects until they do. Returns when a bridge that is started again will know it, too.
+    /// Marks the routers that did not confirm the publish as behind: they get no forwarded requests
+    /// of the projects until they serve the deploy. Returns when the marks are on disk.
     async fn mark_behind(&self, published: &[Arc<Router>]) {
         let routers = &self.shared.routers;
         let mut behind = Vec::new();
@@ -208,7 +212,7 @@ impl Run {
             let deploy = self.staging_id();
             tracing::error!(deploy, "which routers are behind will not outlive this process: {error}");
         }
-        self.job.behind(behind);
+        self.job.set_behind(behind);
     }
 
     fn terms(&self) -> RoundTerms {
@@ -219,20 +223,22 @@ impl Run {
         let (id, until) = (self.staging_id(), self.until);
         match retry_until(until, || router.publish(&id, until - Instant::now())).await {
             Ok(reports) => {
-                // Its event is on the way: whoever reads the answer and asks for the projects finds it there.
-                let _ = timeout(EVENT_WITHIN, self.told(&router)).await;
+                // The event is on its way: a client that reads the answer and asks for the projects
+                // then finds it there.
+                let _ = timeout(EVENT_WITHIN, self.until_served(&router)).await;
                 Ok(reports.projects)
             }
-            // The answer was release, or the router was started again: then it reads the volume by itself.
-            Err(CallFailure::Answered { .. }) => timeout_at(until, self.told(&router))
+            // The answer was lost, or the router was restarted, in which case it reads the volume
+            // on its own.
+            Err(CallFailure::Answered { .. }) => timeout_at(until, self.until_served(&router))
                 .await
                 .map_err(|_| NoAnswer("has not reported the new version in time".to_owned())),
             Err(refusal) => Err(refusal.into_reason()),
         }
     }
 
-    /// Waits until the router's own events say that all of it is served.
-    async fn told(&self, router: &Router) -> Vec<Report> {
+    /// Waits until the router's own events say that it serves all of the deploy.
+    async fn until_served(&self, router: &Router) -> Vec<Report> {
         let mut changed = self.shared.routers.changed();
         loop {
             if let Some(reports) = self.serving(router) {
@@ -243,7 +249,7 @@ impl Run {
         }
     }
 
-    /// What the router's own events say, when they say that all of it is served.
+    /// Returns the router's reports, if its own events say that it serves all of the deploy.
     fn serving(&self, router: &Router) -> Option<Vec<Report>> {
         let one = |change: &Change| {
             let status = router.status(change.project().as_str());
@@ -265,8 +271,8 @@ impl Run {
         self.changes.iter().map(one).collect()
     }
 
-    /// The digest of the version that routers make of `change`, as far as they have said, and its
-    /// incarnation.
+    /// Returns the digest of the version that routers make of `change`, as far as they have
+    /// reported it, and its incarnation.
     fn published(&self, change: &Change) -> Option<(Digest, Incarnation)> {
         let digest = change.digest()?;
         let known = self.job.record().projects.into_iter().find(|one| one.project == *change.project())?;
@@ -275,9 +281,9 @@ impl Run {
 
     /// # Errors
     /// Fewer than the quorum have answered.
-    fn enough(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
+    fn check_quorum(&self, round: &RoundResult<()>, volume: &str) -> Result<(), DeployFailure> {
         for UnreachableRouter { router, why, .. } in &round.unreachable {
-            self.tell(router, Vec::new(), Some(why.to_string()), "unreachable");
+            self.report(router, Vec::new(), Some(why.to_string()), "unreachable");
         }
         let (answered, quorum) = (round.answers.len(), self.quorum.of(round));
         if answered >= quorum {
@@ -303,7 +309,7 @@ impl Run {
             let id = id.clone();
             async move {
                 let answered = timeout(RELEASE_WITHIN, router.release(&id)).await;
-                // Of a deploy that it does not know it holds nothing.
+                // A router that does not know the deploy holds nothing for it.
                 let is_free = matches!(answered, Ok(Ok(()) | Err(CallError::Answered { .. })));
                 if !is_free {
                     tracing::warn!(deploy = id, router = router.name(), "it lets go when it is back");
@@ -318,11 +324,11 @@ impl Run {
         self.asked.retain(|router| !is_free(router));
     }
 
-    fn tell(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
-        self.job.told(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
+    fn report(&self, router: &Router, reports: Vec<Report>, error: Option<String>, outcome: &str) {
+        self.job.report(RouterReport { router: router.name().to_owned(), reports, error }, outcome);
     }
 
-    fn order(&self) -> Hold {
+    fn hold_request(&self) -> Hold {
         let lease = self.until.saturating_duration_since(Instant::now()) + LEASE_MARGIN;
         Hold {
             id: self.staging_id(),

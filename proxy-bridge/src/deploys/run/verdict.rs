@@ -1,4 +1,4 @@
-//! What routers' answers to `build` say of a deploy.
+//! The judgment of routers' answers to `build`.
 
 use http::StatusCode;
 
@@ -6,16 +6,16 @@ use crate::volume::Change;
 use switchyard_contract::admin::{self, Report};
 use switchyard_edge::problem::Problem;
 
-/// What a router's answer to `build` says of the deploy.
+/// The meaning of a router's answer to `build` for the deploy.
 pub(super) enum BuildVerdict {
     Good(Vec<Report>),
-    /// It saw other files than were deployed.
+    /// The router read other files than were deployed.
     Stale(Vec<Report>),
     Bad(Vec<Report>),
 }
 
 impl BuildVerdict {
-    /// Of `reports`, one for each of `changes`.
+    /// Judges `reports`, one for each of `changes`.
     pub(super) fn of(changes: &[Change], reports: Vec<Report>) -> Self {
         let mut stale = false;
         for change in changes {
@@ -41,7 +41,8 @@ impl BuildVerdict {
     }
 }
 
-/// What a deployer needs to mend it: the first project that failed, and its error.
+/// Returns the problem that a deployer needs to fix the build: the first project that failed, and
+/// its error.
 pub(super) fn build_failed(reports: &[Report]) -> Problem {
     let failed = reports.iter().find(|report| report.outcome == admin::ReloadOutcome::Failed);
     let project = failed.map(|report| report.project.as_str()).unwrap_or_default();

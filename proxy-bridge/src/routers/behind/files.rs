@@ -1,15 +1,16 @@
 //! The marks on disk, so that they outlive the bridge:
 //! `<projects>/.switchyard-bridge/behind/<project>.json`.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Marks, ProjectMarks};
 use switchyard_contract::project::ProjectName;
+use switchyard_program::atomic_file;
 
-/// A folder with a file for each project that a router is behind in: what a deploy writes does not
-/// grow with the number of other projects.
+/// A folder with a file for each project that a router is behind in, so that the bytes a deploy
+/// writes do not grow with the number of other projects.
 #[derive(Debug, Clone)]
 pub(super) struct MarkFiles(PathBuf);
 
@@ -40,8 +41,11 @@ impl MarkFiles {
         Ok((Self(folder), all))
     }
 
-    /// Writes the marks of each project, or removes its file where there are none, and returns when
-    /// that is on disk. Whichever process is killed, at whatever point, a file is whole.
+    /// Writes the marks of each project, or removes its file where there are none, and makes that
+    /// durable. A file is whole at every instant, whichever process is killed, at whatever point.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed.
     pub(super) fn save(&self, all: &[(String, Option<ProjectMarks>)]) -> io::Result<()> {
         for (project, marks) in all {
             match marks {
@@ -52,16 +56,12 @@ impl MarkFiles {
                 },
             }
         }
-        File::open(&self.0)?.sync_all()
+        atomic_file::sync_folder(&self.0)
     }
 
     fn write(&self, project: &str, marks: &ProjectMarks) -> io::Result<()> {
         let path = self.path(project);
-        let unfinished = path.with_extension("new");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(marks)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, path)
+        atomic_file::write(&path, &serde_json::to_vec(marks)?, atomic_file::READABLE)
     }
 
     fn path(&self, project: &str) -> PathBuf {

@@ -69,7 +69,7 @@ fn what_deploys_before_the_last_one_published_is_older_too() {
     mark(&behind, version("2"), digest("1"));
     mark(&behind, version("3"), digest("1"));
     assert!(is_behind_with(&behind, digest("2")));
-    // Back to what was first.
+    // The third deploy is the first version again.
     mark(&behind, version("1"), digest("2"));
     assert!(is_behind_with(&behind, digest("3")));
     assert!(!is_behind_with(&behind, digest("1")));
@@ -90,7 +90,7 @@ fn what_other_routers_served_is_older_too() {
 fn a_router_that_serves_what_others_do_that_are_not_behind_has_caught_up() {
     let behind = BehindMarks::default();
     mark(&behind, version("new"), ServedVersion::Unknown);
-    // Somebody has changed the files on the volume since.
+    // The files on the volume were edited since.
     behind.settle("r1", "blog", digest("edited"), &[digest("edited")]);
     assert!(!behind.has("r1", "blog"));
     mark(&behind, version("new"), digest("old"));

@@ -1,6 +1,6 @@
 //! Links in an archive: followed while they stay inside, as the client does with those in a folder.
-//! On the volume one is made for a symbolic link among packages alone, from there to what is in the
-//! same project: package managers look packages up by where links really lead.
+//! The volume gets a link only for a symbolic link among packages, from there to a target in the
+//! same project: package managers resolve packages by the real paths of links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,21 +11,21 @@ use super::super::UploadError;
 use super::super::paths::clean;
 use super::{Sink, UploadShape, is_stored};
 
-/// As many as Linux follows in one path.
+/// The links that Linux follows in one path.
 const MAX_FOLLOWED: usize = 40;
 
-/// The names on the way to what a link points to, of all links that are followed for it: twice as many as the deepest tree has, up
-/// and down. Else a megabyte of links would take a minute.
+/// Names on the way to a link's target, over all links that are followed for it: twice as many as
+/// the deepest tree has, up and down. Without the limit a megabyte of links would take a minute.
 const MAX_STEPS: usize = 256;
 
-/// How much of a file is copied at once.
+/// Bytes of a file that are copied at once.
 const BUFFER: usize = 64 * 1024;
 
 /// The links of an archive, by path.
 #[derive(Debug, Default)]
 pub(super) struct Links(BTreeMap<String, LinkTarget>);
 
-/// Where a link points to, as it was written.
+/// The target of a link, as it was written.
 #[derive(Debug)]
 pub(in super::super) enum LinkTarget {
     /// A symbolic link's: seen from its folder.
@@ -34,10 +34,10 @@ pub(in super::super) enum LinkTarget {
     FromTop(String),
 }
 
-/// Where the projects of an upload are in it.
+/// The location of the projects in an upload.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ProjectFolders<'a> {
-    /// The folder around all of it, with `/` behind; empty for none.
+    /// The folder around everything, with `/` behind; empty if there is none.
     pub(super) wrapper: &'a str,
     pub(super) shape: &'a UploadShape,
 }
@@ -75,10 +75,11 @@ impl Sink {
         }
     }
 
-    /// Puts what each link points to in its place. Called when all of the archive has been read.
+    /// Puts the target of each link in its place. Called when all of the archive was read.
     ///
     /// # Errors
-    /// A link leads out of the archive, to nothing or to a folder that it is in, or what it adds is over a limit.
+    /// A link leads out of the archive, to nothing or to a folder that contains it, or its files
+    /// exceed a limit.
     pub(super) fn follow_links(&mut self, projects: &ProjectFolders<'_>) -> Result<(), UploadError> {
         let links = std::mem::take(&mut self.links);
         let files = self.files.keys().cloned().collect();
@@ -92,7 +93,8 @@ impl Sink {
         Ok(())
     }
 
-    /// `through` are the links on the way, each within what the one before points to.
+    /// Follows one link. `through` are the links on the way, each within the target of the one
+    /// before.
     fn follow<'l>(
         &mut self,
         following: &LinkWalk<'l>,
@@ -129,7 +131,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Makes a symbolic link at `at` to `real`, on the way to which there is none.
+    /// Makes a symbolic link at `at` to `real`, a path without links on its way.
     fn keep(&mut self, real: &str, at: &str) -> Result<(), UploadError> {
         self.add(at, false)?;
         let link = self.dir.join(at);
@@ -156,7 +158,7 @@ impl Sink {
     }
 }
 
-/// What was in the archive, while its links are followed.
+/// The content of the archive, while its links are followed.
 struct LinkWalk<'l> {
     links: &'l Links,
     files: BTreeSet<String>,
@@ -245,7 +247,8 @@ fn relative(at: &str, real: &str) -> String {
     if path.is_empty() { ".".to_owned() } else { path.join("/") }
 }
 
-/// What package managers link in `node_modules/.bin` is for shells: the client leaves it out, too.
+/// Returns true for the links in `node_modules/.bin`, which package managers make for shells. The
+/// client leaves them out, too.
 fn is_for_shells(path: &str, target: &LinkTarget) -> bool {
     let mut up = path.rsplit('/').skip(1);
     matches!(target, LinkTarget::FromFolder(_))
@@ -258,7 +261,7 @@ fn leaves(link: &str) -> UploadError {
 }
 
 fn twice(path: &str) -> UploadError {
-    UploadError::bad("filename", format!("{path:?} comes twice: send it once")).part(path)
+    UploadError::bad("filename", format!("{path:?} is in the upload twice: send it once")).part(path)
 }
 
 fn bad(link: &str, why: &str) -> UploadError {

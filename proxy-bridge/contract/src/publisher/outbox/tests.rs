@@ -3,22 +3,23 @@
 use super::*;
 use crate::event::tests::live;
 
-const RETRY: Retry = Retry {
+const RETRY: RetryPolicy = RetryPolicy {
     first: Duration::from_secs(1),
     cap: Duration::from_secs(8),
     attempts: 3,
     total: Duration::from_secs(60),
+    jitter: false,
 };
 
 fn outbox(per_project: usize, total: usize) -> Outbox {
-    Outbox::new(Limits { per_project, total }, RETRY)
+    Outbox::new(QueueLimits { per_project, total }, RETRY)
 }
 
 fn label(event: &Event) -> String {
     format!("{}{}", event.data.project, event.data.sequence)
 }
 
-/// Pushes `a1`, `b1`, …; gives what was dropped.
+/// Pushes `a1`, `b1`, …; returns the dropped ones.
 fn push(outbox: &mut Outbox, labels: &str) -> Vec<String> {
     let push_one = |label_: &str| outbox.push(live(&label_[..1], label_[1..].parse().unwrap()));
     labels.split(' ').filter_map(push_one).map(|event| label(&event)).collect()
@@ -28,8 +29,8 @@ fn take(outbox: &mut Outbox, now: Instant) -> Option<String> {
     outbox.take(now).map(|attempt| label(&attempt.event))
 }
 
-fn failed() -> Verdict {
-    Verdict::Failed { asked: None }
+fn failed() -> DeliveryResult {
+    DeliveryResult::Failed { retry_after: None }
 }
 
 #[test]
@@ -38,9 +39,9 @@ fn an_event_is_sent_only_after_the_one_before_it_of_its_project() {
     push(&mut outbox, "a1 a2");
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a1"));
     assert_eq!(take(&mut outbox, now), None);
-    assert_eq!(outbox.settle("a", Verdict::Delivered, now, 0.0), Settled::Delivered);
+    assert_eq!(outbox.settle("a", DeliveryResult::Delivered, now), Settlement::Delivered);
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a2"));
-    assert_eq!(outbox.settle("a", Verdict::Refused, now, 0.0), Settled::GivenUp);
+    assert_eq!(outbox.settle("a", DeliveryResult::Refused, now), Settlement::GivenUp);
     assert_eq!((take(&mut outbox, now), outbox.held()), (None, 0));
 }
 
@@ -52,7 +53,7 @@ fn projects_take_turns() {
         assert_eq!(take(&mut outbox, now).as_deref(), Some(expected));
     }
     for project in ["c", "a", "b"] {
-        outbox.settle(project, Verdict::Delivered, now, 0.0);
+        outbox.settle(project, DeliveryResult::Delivered, now);
     }
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a2"));
 }
@@ -63,7 +64,7 @@ fn a_failed_try_rests_and_holds_up_its_own_project_only() {
     push(&mut outbox, "a1 a2 b1");
     take(&mut outbox, now);
     let pause = Duration::from_secs(1);
-    assert_eq!(outbox.settle("a", failed(), now, 0.0), Settled::WillRetry(pause));
+    assert_eq!(outbox.settle("a", failed(), now), Settlement::WillRetry(pause));
     assert_eq!(take(&mut outbox, now).as_deref(), Some("b1"));
     assert_eq!(take(&mut outbox, now), None);
     assert_eq!(outbox.next_due(), Some(now + pause));
@@ -77,11 +78,11 @@ fn after_the_last_try_the_next_event_gets_its_turn() {
     push(&mut outbox, "a1 a2");
     for _ in 0..2 {
         assert_eq!(take(&mut outbox, now).as_deref(), Some("a1"));
-        assert!(matches!(outbox.settle("a", failed(), now, 0.0), Settled::WillRetry(_)));
+        assert!(matches!(outbox.settle("a", failed(), now), Settlement::WillRetry(_)));
         now = outbox.next_due().unwrap();
     }
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a1"));
-    assert_eq!(outbox.settle("a", failed(), now, 0.0), Settled::GivenUp);
+    assert_eq!(outbox.settle("a", failed(), now), Settlement::GivenUp);
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a2"));
 }
 
@@ -92,7 +93,7 @@ fn a_full_project_drops_its_oldest_unsent_event_and_keeps_the_one_being_sent() {
     take(&mut outbox, now);
     assert_eq!(push(&mut outbox, "a2 a3 a4 a5"), ["a2", "a3"]);
     assert_eq!(outbox.held(), 3);
-    outbox.settle("a", Verdict::Delivered, now, 0.0);
+    outbox.settle("a", DeliveryResult::Delivered, now);
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a4"));
 }
 
@@ -119,7 +120,7 @@ fn a_project_whose_events_were_all_dropped_does_not_stop_the_others() {
     assert_eq!(push(&mut outbox, "a1 b1"), ["a1"]);
     assert_eq!(take(&mut outbox, now).as_deref(), Some("b1"));
     assert_eq!(take(&mut outbox, now), None);
-    outbox.settle("b", Verdict::Delivered, now, 0.0);
+    outbox.settle("b", DeliveryResult::Delivered, now);
     assert_eq!(push(&mut outbox, "a2"), Vec::<String>::new());
     assert_eq!(take(&mut outbox, now).as_deref(), Some("a2"));
 }

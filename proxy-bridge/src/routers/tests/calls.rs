@@ -1,0 +1,64 @@
+//! Calls to a router's admin listener, and their failures.
+
+use super::*;
+
+#[tokio::test]
+async fn a_call_carries_the_token_and_brings_the_answer() {
+    let mut fake = FakeRouter::start("r1").await;
+    let settings = RoutersSettings {
+        fixed: vec![fake.address.clone()],
+        admin_token: Some("secret".into()),
+        ..RoutersSettings::default()
+    };
+    let (routers, _task) = Routers::start(settings).unwrap();
+    let router = routers.all()[0].clone();
+    let hold = Hold { id: "d1".into(), projects: vec![blog()], lease_ms: 10_000 };
+    fake.script("POST /_deploys", 204, "");
+    router.hold(&hold).await.unwrap();
+    let (_, headers, body) = fake.calls.recv().await.unwrap();
+    assert_eq!(headers["authorization"], "Bearer secret");
+    assert_eq!(serde_json::from_slice::<Hold>(&body).unwrap(), hold);
+    let reports = json!({"projects": [{"project": "blog", "outcome": "built", "digest": digest('a'),
+        "version": "blog@aaaaaaaaaaaa", "error": null, "timings_ms": {}}]});
+    fake.script("POST /_deploys/d1/build", 200, &reports.to_string());
+    assert_eq!(router.build("d1", LONG).await.unwrap().projects[0].outcome, ReloadOutcome::Built);
+    fake.script("DELETE /_deploys/d1", 204, "");
+    router.release("d1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_fails_says_how() {
+    let mut fake = FakeRouter::start("r1").await;
+    let routers = following(&[&fake]);
+    let router = routers.all()[0].clone();
+    let problem = json!({"type": "urn:switchyard:problem:not-built", "detail": "blog is not built"});
+    fake.script("POST /_deploys/d1/publish", 409, &problem.to_string());
+    let error = router.publish("d1", LONG).await.unwrap_err();
+    assert_eq!(error.to_string(), "it answered 409: blog is not built");
+    assert!(
+        matches!(error, CallError::Answered { status: StatusCode::CONFLICT, problem: told } if told == problem)
+    );
+    fake.script("POST /_deploys/d1/build", 0, "");
+    let error = router.build("d1", Duration::ZERO).await.unwrap_err();
+    assert!(matches!(error, CallError::TimedOut), "{error}");
+    fake.script("POST /_reload/blog", 200, "[]");
+    let error = router.reload("blog", LONG).await.unwrap_err();
+    assert!(matches!(error, CallError::NotUnderstood(_)), "{error}");
+    fake.go_away().await;
+    let error = router.checkouts("blog", Incarnation::FIRST).await.unwrap_err();
+    assert!(matches!(&error, CallError::Unreachable(why) if why.contains("refused")), "{error}");
+}
+
+#[tokio::test]
+async fn a_checkout_comes_with_its_digest_and_log_lines_one_by_one() {
+    let fake = FakeRouter::start("r1").await;
+    let routers = following(&[&fake]);
+    let router = routers.all()[0].clone();
+    fake.script("GET /projects/blog/checkouts/aaaaaaaaaaaa?incarnation=first", 200, "a tar");
+    let (found, _, tar) = router.checkout("blog", Incarnation::FIRST, "aaaaaaaaaaaa").await.unwrap();
+    assert_eq!(found.to_string(), digest('a'));
+    assert_eq!(tar.try_collect::<Vec<_>>().await.unwrap().concat(), b"a tar");
+    fake.script("GET /projects/blog/logs?lines=5&follow=0", 200, ": hi\n\nevent: line\ndata: {}\n\n");
+    let lines: Vec<_> = router.logs("blog", 5, false).await.unwrap().collect().await;
+    assert_eq!(lines, [SseEvent { kind: "line".into(), data: "{}".into() }]);
+}
