@@ -25,13 +25,13 @@ use self::jobs::Jobs;
 use self::run::Run;
 pub use self::ticket::Ticket;
 use super::metrics::Metrics;
-use super::problem::Problem;
 use super::records::RecordStore;
 use super::routers::Routers;
 use super::volume::{Change, UnfinishedDeploy, Volume};
 use switchyard_contract::deploy::{Action, DeployOutcome, DeployPhase, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
+use switchyard_edge::problem::Problem;
 
 /// Deploys in which hanging routers are waited for at once. Beyond it, the routers release the
 /// projects when their leases end.

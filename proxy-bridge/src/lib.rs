@@ -8,7 +8,6 @@ pub mod deploys;
 mod files;
 pub mod forward;
 pub mod metrics;
-pub mod problem;
 pub mod records;
 pub mod routers;
 pub mod start;

@@ -19,10 +19,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use self::file::TokenEntry;
-use super::problem::Problem;
 use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
+use switchyard_edge::problem::Problem;
 
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
@@ -101,7 +101,7 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn unauthorized(detail: &str) -> Problem {
+fn unauthorized(detail: &'static str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
 }
 

@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::timeout;
 
-use super::problem::Problem;
 use super::routers::{CallError, Presence, Router};
 use super::tree::Tree;
 use super::upload;
@@ -19,6 +18,7 @@ use switchyard_contract::deploy::{DeployOutcome, DeployRecord, DeployedProject};
 use switchyard_contract::incarnation::{EndedIncarnation, Incarnation};
 use switchyard_contract::overview::VersionInfo;
 use switchyard_contract::project::ProjectName;
+use switchyard_edge::problem::Problem;
 
 /// Time for a router to list its checkouts, a few dozen names of folders.
 const LIST_WITHIN: Duration = Duration::from_secs(2);

@@ -1,40 +1,40 @@
-//! The admin listener: health, the state of projects, reloads on request, deploys, events, logs,
-//! checkouts, metrics. Never reachable through the public one.
+//! The admin listener: health, the state of projects, reloads, deploys, events, logs, checkouts,
+//! metrics, debuggers. Its requests never come through the public listener.
 
-mod answer;
 mod checkouts;
 mod deploys;
+mod events;
+mod health;
 mod inspect;
 mod logs;
 mod metrics;
+mod openapi;
 mod projects;
-mod stream;
-mod target;
+mod reloads;
 mod tokens;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONNECTION, UPGRADE, WWW_AUTHENTICATE};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
-use switchyard_edge::connections::{Connection, Connections, Held, Kind, Limits, Permit};
-use switchyard_edge::gate::{self, Gate};
-use switchyard_edge::guarded::{self, ConnState, GuardedStream};
+use switchyard_edge::api::ApiListener;
+use switchyard_edge::api::endpoint::{Routes, delete, get, post};
+use switchyard_edge::api::query::{FromQuery as _, LogQuery};
+use switchyard_edge::connections::{ConnectionLimits, RequestKind};
+use switchyard_edge::gate::{BodyKind, Gate};
+use switchyard_edge::guarded;
+use switchyard_edge::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
 
-use self::answer::{Answer, problem, text};
-use self::inspect::Switched;
-use self::target::Target;
+use self::checkouts::CheckoutQuery;
+use self::projects::ChangesQuery;
 pub(crate) use self::tokens::Tokens;
 use crate::cells::Cells;
 use crate::checkout::Store;
@@ -42,27 +42,35 @@ use crate::inspect::Inspectable;
 use crate::live::{Commands, Events, Live, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 
-/// A connection costs some 20 KB. A bridge follows one stream and asks one thing for each deploy that is
-/// under way; the rest are people and tools.
-const LIMITS: Limits = Limits { streams: 256, requests: 216, unproven: 0, metrics: 8, reserve: 32 };
+/// The listener. Nothing is left to answer once it is dropped, so its grace is never used.
+const LISTENER: ApiListener = ApiListener {
+    name: "admin listener",
+    connections: LIMITS,
+    guard: GUARD,
+    prepare: notice_lost_client,
+    grace: Duration::ZERO,
+};
 
-/// A head that takes longer is no client's that means well. It also is how long a connection may be idle.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// A connection costs some 20 KB. A bridge follows one stream and sends one request for each deploy
+/// that is under way; the others are people and tools.
+const LIMITS: ConnectionLimits =
+    ConnectionLimits { streams: 256, requests: 216, unproven: 0, metrics: 8, reserve: 32 };
 
-/// Whoever pages through a log may pause for minutes.
-const READ_WITHIN: Duration = Duration::from_secs(300);
+/// The longest head is one with a project's name and a token. A head that takes longer than 30 s is
+/// not a well-meant one, and a client that reads a log page by page may pause for minutes.
+const GUARD: guarded::StreamLimits = guarded::StreamLimits {
+    max_head: 64 * 1024,
+    head_timeout: Duration::from_secs(30),
+    write_timeout: Duration::from_secs(300),
+};
 
-/// Names of projects and tokens are the longest that a head has.
-const GUARD: guarded::StreamLimits =
-    guarded::StreamLimits { max_head: 64 * 1024, head_timeout: HEAD_WITHIN, write_timeout: READ_WITHIN };
-
-/// A moment for descriptors to come free, when no connection can be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
-
-/// A client whose machine has not answered for so long is gone.
+/// The time without an answer from a client's machine after which the client counts as gone.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 
-/// What the admin listener tells of, and whom it asks.
+/// The example in the refusal of a body of `POST /_deploys` with another content type.
+const HOLD: &str = r#"{"id": "d1", "projects": ["blog"], "lease_ms": 30000}"#;
+
+/// The parts of the router that the admin listener shows and commands.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) board: Arc<StatusBoard>,
@@ -73,194 +81,128 @@ pub(crate) struct Admin {
     pub(crate) cells: Arc<Cells>,
     pub(crate) metrics: Metrics,
     pub(crate) commands: Commands,
-    /// Keeps out requests that web pages of other sites send.
+    /// Refuses requests from web pages of other sites.
     pub(crate) gate: Arc<Gate>,
-    /// `None`: everybody who can connect may ask.
+    /// The tokens that requests need. `None`: none are needed.
     pub(crate) tokens: Option<Arc<Tokens>>,
-    /// Checkouts that are sent at once.
+    /// Permits for sending a checkout.
     pub(crate) sends: Arc<Semaphore>,
-    /// Which projects debuggers may attach to.
+    /// The projects that debuggers may attach to.
     pub(crate) inspect: Inspectable,
-    /// Packages are fetched here (`--allow-install`).
+    /// `true`: the router fetches packages (`--allow-install`).
     pub(crate) installs: bool,
 }
 
+/// The state of handlers.
+type Shared = State<Arc<Admin>>;
+
 impl Admin {
-    /// Serves `listener` until it is dropped, and all its connections with it.
+    /// Serves `listener`. Dropping the future ends all its connections.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        let connections = Connections::new(LIMITS);
-        let mut tasks = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        tasks.spawn(self.clone().connection(stream, connections.enter()));
-                    }
-                    Err(error) => {
-                        tracing::warn!("no admin connection can be accepted: {error}");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = tasks.join_next() => {}
-            }
-        }
+        let admin = Arc::new(self);
+        let app = routes(&admin).into_router(admin);
+        let (_never, stop) = watch::channel(false);
+        LISTENER.serve(listener, app, stop).await;
     }
 
-    async fn connection(self, stream: TcpStream, open: Connection) {
-        let _ = stream.set_nodelay(true);
-        notice_lost_client(&stream);
-        let switched = Switched::default();
-        let (stream, state) = GuardedStream::new(stream, GUARD, ());
-        let service = service_fn(|request| async {
-            Ok::<_, Infallible>(self.take(request, &open, &switched, &state).await)
-        });
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-        let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        // How a connection ends is the client's affair.
-        tokio::select! {
-            _ = served => {}
-            () = open.evicted() => return,
-        }
-        let tunnel = switched.lock().expect("no holder of this lock panics").take();
-        if let Some(tunnel) = tunnel {
-            tunnel.run().await;
-        }
-    }
-
-    /// Answers what can be read in one way, and ends the connection where it cannot go on.
-    async fn take(
-        &self,
-        request: Request<Incoming>,
-        open: &Connection,
-        switched: &Switched,
-        state: &ConnState,
-    ) -> Answer {
-        if let Some(refusal) = state.begin() {
-            return closing(problem(refusal.status(), refusal.slug(), refusal.rule()));
-        }
-        let leads_away = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
-        let has_body = !request.body().is_end_stream();
-        let answer = self.handle(request, open, switched).await;
-        state.answer();
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            state.switch();
-            return answer;
-        }
-        let may_be_unread = has_body && !answer.status().is_success();
-        if leads_away || may_be_unread { closing(answer) } else { answer }
-    }
-
-    async fn handle(&self, request: Request<Incoming>, open: &Connection, switched: &Switched) -> Answer {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path().to_owned();
-        let target = Target::of(&path);
-        if let Some(refused) = self.refusal(target, &parts) {
-            return refused;
-        }
-        let Some(target) = target else {
-            return problem(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path");
-        };
-        let allowed = target.method();
-        if parts.method != allowed {
-            return wrong_method(&allowed);
-        }
-        if let Err(refusal) = target.body_kind().check(&parts) {
-            return refused(&refusal);
-        }
-        let kind = match target {
-            Target::Health => return text(StatusCode::OK, "ok\n"),
-            Target::Ready => return self.ready(),
-            Target::Metrics => Kind::Metrics,
-            _ if target.is_stream() => Kind::Stream,
-            _ => Kind::Request,
-        };
-        match open.permit(kind).map(Arc::new) {
-            Ok(permit) => {
-                let answer = self.answer(target, parts, body, &permit, switched).await;
-                answer.map(|body| Held::new(body, permit).boxed_unsync())
-            }
-            Err(busy) => deploys::busy(&busy.to_string()),
-        }
-    }
-
-    async fn answer(
-        &self,
-        target: Target<'_>,
-        parts: Parts,
-        body: Incoming,
-        permit: &Arc<Permit>,
-        switched: &Switched,
-    ) -> Answer {
-        match target {
-            Target::Health => text(StatusCode::OK, "ok\n"),
-            Target::Ready => self.ready(),
-            Target::Metrics => self.beside(metrics::answer).await,
-            Target::Events => stream::follow(&self.events, &parts.headers),
-            Target::Projects => {
-                let query = parts.uri.query().unwrap_or_default().to_owned();
-                self.beside(move |admin| admin.projects(&query)).await
-            }
-            Target::Project(name) => self.project(name),
-            Target::Checkouts(name) => self.checkouts(name, parts.uri.query()).await,
-            Target::Checkout(name, short) => self.checkout(name, short, parts.uri.query()).await,
-            Target::Logs(name) => self.logs(name, parts.uri.query()),
-            Target::ReloadAll => self.reload_all().await,
-            Target::Reload(name) => self.reload(name).await,
-            Target::Deploys => self.hold(body).await,
-            Target::Deploy(id) => self.release(id).await,
-            Target::Build(id) => self.build(id).await,
-            Target::Publish(id) => self.publish(id).await,
-            Target::Protocol => self.protocol(&parts),
-            Target::Attachable => self.attachable(&parts),
-            Target::Inspect(name, cell) => {
-                let (name, cell) = (name.to_owned(), cell.map(str::to_owned));
-                self.inspect(&name, cell.as_deref(), parts, permit, switched).await
-            }
-        }
-    }
-
-    /// The answer to a request that does not come from whoever may send it. Health is answered to
-    /// everybody: it says nothing that is secret, and probes come under any name.
-    fn refusal(&self, target: Option<Target<'_>>, request: &Parts) -> Option<Answer> {
-        if target.is_some_and(Target::is_free) {
-            return None;
-        }
-        if !self.has_token(target, request) {
-            return Some(unauthorized());
-        }
-        self.gate.check(request, self.tokens.is_some()).err().map(|refusal| refused(&refusal))
-    }
-
-    /// Whether the request has a token, where one is needed.
-    fn has_token(&self, target: Option<Target<'_>>, request: &Parts) -> bool {
+    /// Returns true if the request has a token, where one is needed. With `in_query`, the query may
+    /// have it.
+    fn has_token(&self, request: &Parts, in_query: bool) -> bool {
         let Some(tokens) = &self.tokens else { return true };
-        let in_query = || request.uri.query().is_some_and(|query| tokens.admit_query(query));
-        tokens.admit(&request.headers) || (target.is_some_and(Target::takes_token_in_query) && in_query())
+        tokens.admit(&request.headers)
+            || (in_query && request.uri.query().is_some_and(|query| tokens.admit_query(query)))
     }
 
-    fn ready(&self) -> Answer {
-        match self.board.ready() {
-            Ok(()) => {
-                let gaps = self.board.gaps().into_iter().map(|missing| format!("missing {missing}\n"));
-                text(StatusCode::OK, format!("ready\n{}", gaps.collect::<String>()))
-            }
-            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    fn authorize(&self, request: &Parts, in_query: bool) -> Result<(), Problem> {
+        if !self.has_token(request, in_query) {
+            let detail = "send a token of the router's --admin-token-file: authorization: Bearer <token>";
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
         }
+        Ok(self.gate.check(request, self.tokens.is_some())?)
     }
 
-    /// Has an answer made beside this thread: one about all projects takes a while.
-    async fn beside(&self, answer: impl FnOnce(&Self) -> Answer + Send + 'static) -> Answer {
+    /// Makes an answer on a thread that may block: one about all projects takes a while.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        make: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let admin = self.clone();
-        let made = spawn_blocking(move || answer(&admin)).await;
-        made.unwrap_or_else(|panic| {
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &panic.to_string())
-        })
+        let made = spawn_blocking(move || make(&admin)).await;
+        made.map_err(|panic| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", panic.to_string()))
     }
 }
 
-/// Has the kernel find out when nobody is there any more: a client that is gone without a word would hold its connection for
-/// ever, and what it has stopped.
+/// All endpoints.
+fn routes(admin: &Arc<Admin>) -> Routes<Arc<Admin>> {
+    let guarded = commands()
+        .map(|router| router.fallback(unknown_path).layer(from_fn_with_state(admin.clone(), need_token)));
+    let inspect =
+        inspect_routes().map(|router| router.layer(from_fn_with_state(admin.clone(), need_any_token)));
+    health_routes().merge(guarded).merge(inspect)
+}
+
+/// Probes of an orchestrator: they come under any name, without a token, and learn nothing secret.
+fn health_routes() -> Routes<Arc<Admin>> {
+    Routes::default()
+        .add(get("/healthz").any_query().without_permit(), health::healthz)
+        .add(get("/readyz").any_query().without_permit(), health::readyz)
+}
+
+fn commands() -> Routes<Arc<Admin>> {
+    let stream = RequestKind::Stream;
+    Routes::default()
+        .add(get("/metrics").any_query().permit(RequestKind::Metrics), metrics::metrics)
+        .add(get("/openapi.json"), openapi::openapi)
+        .add(get("/events").permit(stream), events::events)
+        .add(get("/projects").query(ChangesQuery::KEYS), projects::projects)
+        .add(get("/projects/{name}"), projects::project)
+        .add(get("/projects/{name}/checkouts").query(CheckoutQuery::KEYS), checkouts::checkouts)
+        .add(get("/projects/{name}/checkouts/{short}").query(CheckoutQuery::KEYS), checkouts::checkout)
+        .add(get("/projects/{name}/logs").query(LogQuery::KEYS).permit(stream), logs::logs)
+        .add(post("/_reload"), reloads::reload_all)
+        .add(post("/_reload/{name}"), reloads::reload)
+        .add(post("/_deploys").body(BodyKind::Json(HOLD)), deploys::hold)
+        .add(delete("/_deploys/{id}"), deploys::release)
+        .add(post("/_deploys/{id}/build"), deploys::build)
+        .add(post("/_deploys/{id}/publish"), deploys::publish)
+        .add(get("/json/version").any_query(), inspect::version)
+        .add(get("/json").any_query(), inspect::targets)
+        .add(get("/json/list").any_query(), inspect::target_list)
+}
+
+/// Debuggers. The query may have the token: browsers cannot set headers of a WebSocket.
+fn inspect_routes() -> Routes<Arc<Admin>> {
+    let stream = RequestKind::Stream;
+    Routes::default()
+        .add(get("/projects/{name}/inspect").query(&["token"]).permit(stream), inspect::inspect)
+        .add(get("/projects/{name}/inspect/{cell}").query(&["token"]).permit(stream), inspect::inspect_cell)
+}
+
+async fn need_token(State(admin): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+    authorized(&admin, request, false, next).await
+}
+
+async fn need_any_token(State(admin): Shared, request: Request, next: Next) -> Result<Response, Problem> {
+    authorized(&admin, request, true, next).await
+}
+
+async fn authorized(
+    admin: &Admin,
+    request: Request,
+    in_query: bool,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    admin.authorize(&parts, in_query)?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+async fn unknown_path() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path")
+}
+
+/// Has the kernel notice a client that vanished without a word. Otherwise its connection, and a
+/// project that its debugger has stopped, would stay forever.
 fn notice_lost_client(stream: &TcpStream) {
     let set = sockopt::set_socket_keepalive(stream, true)
         .and_then(|()| sockopt::set_tcp_keepidle(stream, LOST_AFTER / 2))
@@ -272,35 +214,11 @@ fn notice_lost_client(stream: &TcpStream) {
     }
 }
 
-/// How many checkouts may be sent at once.
+/// The permits for sending checkouts.
 pub(crate) fn sends() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(checkouts::MAX_SENDS))
 }
 
-fn unknown(name: &str) -> Answer {
-    problem(StatusCode::NOT_FOUND, "unknown-project", &format!("there is no project {name:?}"))
-}
-
-fn refused(refusal: &gate::Refusal) -> Answer {
-    problem(refusal.status(), refusal.slug(), &refusal.to_string())
-}
-
-/// The answer, as the last one of its connection.
-fn closing(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
-}
-
-fn wrong_method(allowed: &Method) -> Answer {
-    let detail = format!("use {allowed}");
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", &detail);
-    answer.headers_mut().extend(HeaderValue::from_str(allowed.as_str()).ok().map(|allow| (ALLOW, allow)));
-    answer
-}
-
-fn unauthorized() -> Answer {
-    let detail = "send a token of the router's --admin-token-file: authorization: Bearer <token>";
-    let mut answer = problem(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    answer
+fn unknown_project(name: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("there is no project {name:?}"))
 }

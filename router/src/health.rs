@@ -1,4 +1,4 @@
-//! Asks a cell whether it is well: one request on its socket, as it would come from a client.
+//! The health check of a new version: one request on its cell's socket, like a client's.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -24,36 +24,38 @@ use crate::project::{Healthcheck, in_file};
 
 const AGENT: HeaderValue = HeaderValue::from_static("switchyard-healthcheck");
 
-/// Asks the cell of `project` that listens on `socket`, by the whole URL if it `takes_urls`.
+/// Checks the cell of `project` that listens on `socket`, with the whole URL in the request line if
+/// it `takes_urls`.
 ///
 /// # Errors
-/// It does not answer 2xx within `patience`; says what it did.
+/// The cell does not answer 2xx within `time_left`. The diagnostic says what happened.
 pub(crate) async fn check(
     socket: &Path,
     takes_urls: bool,
     project: &ProjectName,
     healthcheck: &Healthcheck,
-    patience: Duration,
+    time_left: Duration,
 ) -> Result<(), Diagnostic> {
-    let what = match timeout(patience, ask(socket, takes_urls, project, healthcheck)).await {
+    let outcome = match timeout(time_left, send(socket, takes_urls, project, healthcheck)).await {
         Ok(Ok(status)) if status.is_success() => return Ok(()),
         Ok(Ok(status)) => format!("answered {status}"),
         Ok(Err(error)) => format!("was not answered: {error:#}"),
         Err(_) => {
             format!(
                 "was not answered within the {} ms that were left of --build-timeout",
-                patience.as_millis()
+                time_left.as_millis()
             )
         }
     };
     let Healthcheck { file, path } = healthcheck;
     let message = format!(
-        "the health check GET {path} {what}; a new version is published when it answers 2xx (\"switchyard.healthcheck\" in {file})"
+        "the health check GET {path} {outcome}; a new version is published when it answers 2xx \
+         (\"switchyard.healthcheck\" in {file})"
     );
     Err(in_file(file, message))
 }
 
-/// The failure of a check of a version without code that has no file to answer it.
+/// The failure of a static site that has no file at the path of its health check.
 pub(crate) fn no_file(Healthcheck { file, path }: &Healthcheck) -> Diagnostic {
     let message = format!(
         "the health check GET {path} finds no file in the static site; a new version is published when one \
@@ -62,7 +64,8 @@ pub(crate) fn no_file(Healthcheck { file, path }: &Healthcheck) -> Diagnostic {
     in_file(file, message)
 }
 
-async fn ask(
+/// Sends the request, and returns the status of the answer.
+async fn send(
     socket: &Path,
     takes_urls: bool,
     project: &ProjectName,
@@ -81,7 +84,7 @@ async fn ask(
     let mut answer = pin!(sender.send_request(request));
     let answer = tokio::select! {
         answer = &mut answer => answer,
-        // What it has brought by its end is there to be had.
+        // An answer that arrived before the end of the connection counts.
         _ = connection => answer.await,
     };
     Ok(answer?.status())

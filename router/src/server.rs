@@ -81,7 +81,8 @@ pub fn prepare(mut config: Config) -> Result<Ready, Vec<Problem>> {
     let listener = problems.of("listen", bind(config.listen));
     let admin = problems.of("admin", bind(config.admin));
     let events = problems.of("event-secret-file", events(&config));
-    let tokens = config.admin_token_file.as_deref().map(Tokens::read).transpose();
+    let tokens =
+        config.admin_token_file.as_deref().map(Tokens::read).transpose().map_err(|error| error.to_string());
     let tokens = problems.of("admin-token-file", tokens);
     let cell = problems.of("(installation)", cell_binary());
     let policy = read_policy(&config, state.as_ref().map_or(&config.state, |(state, _)| state));

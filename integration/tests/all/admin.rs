@@ -148,3 +148,33 @@ async fn what_is_not_there_is_a_problem() {
     assert_eq!(admin.get("/nowhere").await.status, 404);
     assert_eq!(admin.get("/_reload").await.status, 405);
 }
+
+#[tokio::test]
+async fn the_openapi_document_describes_the_endpoints() {
+    let volume = Volume::new();
+    let router = Router::start(&volume).await;
+    let reply = router.admin.client.get("/openapi.json").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+    let document: serde_json::Value = serde_json::from_slice(&reply.body).expect("it is JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/projects/{name}/logs"]["get"]["parameters"].is_array(), "{document}");
+    assert!(document["components"]["schemas"]["Problem"].is_object(), "{document}");
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_known_is_refused() {
+    let volume = Volume::with("a", hello("one"));
+    let router = Router::start(&volume).await;
+    for (path, says) in [
+        ("/projects?sinse=1", "did you mean \"since\"?"),
+        ("/projects/a?x=1", "no parameter is taken here"),
+        ("/projects/a/logs?line=1", "did you mean \"lines\"?"),
+        ("/projects/a/checkouts?incarnation=x", "invalid incarnation"),
+    ] {
+        let problem = router.admin.client.get(path).await.assert_problem(400, "bad-request");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{path}: {problem}");
+    }
+    for path in ["/healthz?x", "/readyz?x", "/metrics?x"] {
+        assert_eq!(router.admin.client.get(path).await.status, 200, "{path}");
+    }
+}

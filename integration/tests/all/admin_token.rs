@@ -55,7 +55,9 @@ async fn tokens_are_read_again_on_sighup_and_a_wrong_file_changes_nothing() {
     volume.write("_tokens", "short\n");
     router.signal(Signal::HUP);
     let refused = router.log.wait_for(|record| {
-        record["message"].as_str().is_some_and(|text| text.contains("line 1 of") && text.contains("no token"))
+        record["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("line 1 of") && text.contains("not a token"))
     });
     assert!(switchyard_integration::within("the log says so", refused).await.is_some());
     assert_eq!(get_as(admin, "/projects", TWO).await.status, 200);

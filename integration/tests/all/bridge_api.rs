@@ -140,3 +140,40 @@ async fn metrics_tell_of_deploys_of_routers_and_of_forwarded_requests() {
     eventually("the killed router is not ready", || async { value(&told().await, &ready[1]) == 0.0 }).await;
     assert_eq!(value(&told().await, &ready[0]), 1.0);
 }
+
+#[tokio::test]
+async fn a_parameter_that_is_not_known_is_refused_and_does_nothing() {
+    let volume = Volume::with("a", hello("one"));
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    let upload = || Upload::main(hello("two"));
+    for (request, says) in [
+        (upload().to("/deploy/a?wiat=0"), "did you mean \"wait\"?"),
+        (upload().to("/deploy/a?wait=maybe"), "invalid wait \"maybe\": expected 0 or 1"),
+        (with_method(Method::DELETE, "/projects/a?data=some"), "expected keep or delete"),
+        (with_method(Method::POST, "/projects/a/rollback?version=1"), "unknown query parameter \"version\""),
+        (with_method(Method::GET, "/projects/a/logs?lines=many"), "invalid lines \"many\""),
+        (with_method(Method::GET, "/deploys?x=1"), "no parameter is taken here"),
+    ] {
+        let path = request.uri().to_string();
+        let problem = bridge.client.send(request).await.assert_problem(400, "bad-request");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{path}: {problem}");
+    }
+    bridge.clean().await;
+    assert_eq!(routers.texts("/a/").await, ["one"]);
+    // More lines than a router keeps are all that it keeps.
+    assert_eq!(bridge.client.get("/projects/a/logs?lines=5000").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_openapi_document_describes_the_endpoints() {
+    let volume = Volume::with("a", hello("one"));
+    let routers = Replicas::start(&volume, 1).await;
+    let bridge = routers.start_bridge().await;
+    let reply = bridge.client.get("/openapi.json").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+    let document: serde_json::Value = serde_json::from_slice(&reply.body).expect("it is JSON");
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/deploy/{project}"]["post"]["requestBody"].is_object(), "{document}");
+    assert!(document["components"]["schemas"]["DeployRecord"].is_object(), "{document}");
+}

@@ -37,6 +37,7 @@ fn everything() -> Vec<http::Request<Body>> {
         "/deploys",
         "/deploys/none",
         "/metrics",
+        "/openapi.json",
         "/nowhere",
     ];
     let mut all: Vec<_> = gets.map(request).into();

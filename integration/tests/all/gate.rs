@@ -30,6 +30,7 @@ fn everything() -> Vec<http::Request<Body>> {
         "/projects/a/inspect",
         "/events",
         "/metrics",
+        "/openapi.json",
         "/json",
         "/json/list",
         "/json/version",

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::admin::Report;
 use crate::digest::Digest;
@@ -13,7 +14,7 @@ use crate::incarnation::{DataFate, EndedIncarnation, Incarnation};
 use crate::project::ProjectName;
 
 /// An action that a token allows or refuses, and that a deploy carries out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Puts uploaded files on the volume.
@@ -52,7 +53,7 @@ impl fmt::Display for Action {
 }
 
 /// The step that a deploy has reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeployPhase {
     /// The upload is being received.
@@ -88,7 +89,7 @@ impl DeployPhase {
 }
 
 /// The result of a deploy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeployOutcome {
     /// The versions are live.
@@ -124,7 +125,7 @@ impl DeployOutcome {
 }
 
 /// One deploy: `GET /deploys/{id}`, and the answer 200 or 202 to a request that began it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployRecord {
     /// The deploy's id.
     pub deploy: String,
@@ -201,14 +202,14 @@ impl DeployRecord {
 }
 
 /// `GET /deploys`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployRecords {
     /// The deploys that the bridge remembers and the caller may read, the newest first.
     pub deploys: Vec<DeployRecord>,
 }
 
 /// One project of a deploy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployedProject {
     /// The project's name.
     pub project: ProjectName,
@@ -243,7 +244,7 @@ impl DeployedProject {
 }
 
 /// The terms on which a removed project is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Removal {
     /// The time of the removal.
     pub at: Timestamp,
@@ -262,7 +263,7 @@ impl From<&EndedIncarnation> for Removal {
 }
 
 /// The last report of one router in a deploy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RouterReport {
     /// The router's admin URL.
     pub router: String,
@@ -274,7 +275,7 @@ pub struct RouterReport {
 }
 
 /// The data of a server-sent event `phase`: a phase began, or a router completed one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployStep {
     /// The deploy's id.
     pub deploy: String,
@@ -292,7 +293,7 @@ pub struct DeployStep {
 
 /// The data of the server-sent event `done`: the answer that the request would have had without
 /// events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployAnswer {
     /// The HTTP status. `null` in no answer of a deploy that is over.
     pub status: Option<u16>,

@@ -22,8 +22,9 @@ pub use names::{InvalidPath, check_path, is_counted, is_entered};
 const SHORT_LEN: usize = 12;
 
 /// The content hash of a project's files. Shown, parsed and serialized as 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct Digest([u8; 32]);
 
 impl Digest {

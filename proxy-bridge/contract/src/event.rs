@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::bounds;
 use crate::digest::Digest;
 use crate::incarnation::Incarnation;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// The kind of the event.
     #[serde(rename = "type")]
@@ -20,7 +21,7 @@ pub struct Event {
 }
 
 /// The kind of an event, in the past tense: applied, not merely accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum EventType {
     /// The new version answers requests now, and no new request goes to the one before it.
     #[serde(rename = "reload.live")]
@@ -59,7 +60,7 @@ impl EventType {
 }
 
 /// The subject of an event, and its details.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventData {
     /// The id of the router that sent the event.
     pub router: String,
@@ -95,7 +96,7 @@ pub struct EventData {
 }
 
 /// A host or a path prefix that a project claims in vain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteConflict {
     /// `www.example.com` or `/shop`
     pub route: String,
@@ -111,7 +112,7 @@ pub struct RouteConflict {
 }
 
 /// The unexpected end of a cell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Death {
     /// The kind of the end.
     pub reason: DeathReason,
@@ -133,7 +134,7 @@ pub struct Death {
 }
 
 /// The reason for a cell's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeathReason {
     /// The cell used more memory than its limit, or than V8 could have.
@@ -175,7 +176,7 @@ impl DeathReason {
 }
 
 /// The reason why the router read a project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// The scan when the router starts, or after lost file events.
@@ -192,7 +193,7 @@ pub enum Trigger {
 
 /// The time that each phase took, in milliseconds of wall-clock time. A phase that did not happen
 /// is absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timings {
     /// Time from the first file event until the project was quiet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,7 +215,7 @@ pub struct Timings {
 
 /// The reason why a version cannot be served, in the project's own terms. Each text is cut to its
 /// bound when it is read, regardless of its sender.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Diagnostic {
     /// One or more lines, without ANSI colours and without paths of the router's own. At most
     /// [`bounds::DIAGNOSTIC_MESSAGE`] bytes.

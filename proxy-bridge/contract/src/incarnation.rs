@@ -26,8 +26,22 @@ pub const MAX_ENDED: usize = 50;
 
 /// The identity of a project between its first deploy (or sight) and its removal. Shown as `first`,
 /// or as 16 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct Incarnation(u64);
 
 /// A text that names no incarnation.
@@ -94,7 +108,7 @@ impl From<Incarnation> for String {
 }
 
 /// The fate of a project's data when the project is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DataFate {
     /// Stays until the project can no longer be brought back.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::admin::{LogLine, ProjectState, VersionName};
 use crate::deploy::Removal;
@@ -10,7 +11,7 @@ use crate::incarnation::Incarnation;
 use crate::project::ProjectName;
 
 /// `GET /projects` of the bridge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectOverviews {
     /// The projects that the caller may read, by name.
     pub projects: Vec<ProjectOverview>,
@@ -20,7 +21,7 @@ pub struct ProjectOverviews {
 }
 
 /// One project on all routers: `GET /projects/{name}` of the bridge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectOverview {
     /// The name of the folder: not always a project name.
     pub project: String,
@@ -36,7 +37,7 @@ pub struct ProjectOverview {
 }
 
 /// One project at one router, by the router's last report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectOnRouter {
     /// The router's admin URL.
     pub router: String,
@@ -58,14 +59,14 @@ pub struct ProjectOnRouter {
 }
 
 /// `GET /routers` of the bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouterInfos {
     /// All routers that the bridge is configured with.
     pub routers: Vec<RouterInfo>,
 }
 
 /// One router, as the bridge knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouterInfo {
     /// The admin URL.
     pub router: String,
@@ -91,7 +92,7 @@ fn yes() -> bool {
 }
 
 /// `GET /projects/{name}/versions` of the bridge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectVersions {
     /// The project's name.
     pub project: ProjectName,
@@ -102,7 +103,7 @@ pub struct ProjectVersions {
 }
 
 /// One version of a project.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VersionInfo {
     /// The version's name (`blog@3f9a1c2b7d4e`).
     pub version: String,
@@ -132,7 +133,7 @@ pub struct VersionInfo {
 }
 
 /// The data of a server-sent event `line` of the bridge's `GET /projects/{name}/logs`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouterLogLine {
     /// The admin URL of the router that sent the line. Absent in a router's own stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +144,7 @@ pub struct RouterLogLine {
 }
 
 /// The data of a server-sent event `error` among log lines: a router's lines cannot be read on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogError {
     /// The router's admin URL. Absent in a router's own stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The name of a project and of its folder: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`. Its host label
 /// ([`ProjectName::label`]) is another thing, and two names may share one. Names of digits alone,
 /// `localhost` and `www` are found by path alone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct ProjectName(Arc<str>);
 
 /// A text that is not a project name.

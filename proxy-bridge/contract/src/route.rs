@@ -27,9 +27,10 @@ const MAX_LABEL: usize = 63;
 pub const MAX_ROUTES: usize = 100;
 
 /// A route that a project claims.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Claim {
     /// The host or the path prefix.
+    #[schema(value_type = String)]
     pub route: Route,
     /// The moment from which on the router knows the claim without interruption.
     pub since: Timestamp,

@@ -1,8 +1,8 @@
-//! The connections of a listener that takes commands: bounded, and so shared out that health checks
-//! are answered however many clients follow events or hold a connection and say nothing.
+//! The connections of a listener that takes commands: limited, and shared out so that health checks
+//! are answered however many clients follow events or hold idle connections.
 //!
-//! A request that may take its time needs a permit; without one it is refused at once. There are fewer
-//! permits than connections. So when there are as many connections as may be, one of them is idle, and
+//! A request that may take long needs a permit, and is refused at once without one. There are fewer
+//! permits than connections, so when the listener is full, at least one connection is idle: it
 //! makes room for the next.
 
 use std::collections::BTreeMap;
@@ -14,46 +14,51 @@ use std::task::{Context, Poll};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// How many there may be at once.
+/// The numbers of connections and requests that a listener takes at once.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Answers without an end: events, logs, debuggers.
     pub streams: usize,
     /// Other requests that are not answered at once.
     pub requests: usize,
-    /// Requests that anybody may send: their sender is only known once they have been read.
+    /// Requests with a sender that is only known once they have been read, so that anyone may
+    /// send them.
     pub unproven: usize,
-    /// Requests for metrics, so that monitoring sees what holds the others.
+    /// Requests for metrics: monitoring has to work while all other permits are taken.
     pub metrics: usize,
-    /// Connections beyond all of these: for health checks, and those between two requests.
+    /// Connections beyond the permits: for health checks, and between two requests.
     pub reserve: usize,
 }
 
-impl Limits {
-    /// How many connections there may be.
+impl ConnectionLimits {
+    /// The largest number of open connections.
     pub fn connections(&self) -> usize {
         self.streams + self.requests + self.unproven + self.metrics + self.reserve
     }
 }
 
-/// What a request needs a permit for.
+/// The kinds of requests that need a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestKind {
+    /// The answer has no end of its own.
     Stream,
+    /// The answer may take a while.
     Request,
+    /// The sender is not known before the request was read.
     Unproven,
+    /// A request for metrics.
     Metrics,
 }
 
-/// As many requests of this kind are under way as may be.
+/// All permits of this kind are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} {what} are under way, and more are not taken: try again later, or end some of them")]
+#[error("{limit} {what} are under way, which is the limit: try again later, or end some of them")]
 pub struct Busy {
     limit: usize,
     what: &'static str,
 }
 
-/// All connections of one listener. Clones are the same.
+/// All connections of one listener. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
@@ -61,42 +66,44 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Shared {
-    limits: Limits,
+    limits: ConnectionLimits,
     streams: Arc<Semaphore>,
     requests: Arc<Semaphore>,
     unproven: Arc<Semaphore>,
     metrics: Arc<Semaphore>,
-    /// Counts what happens, to know which connection has been idle for longest.
+    /// Counts the ends of requests: a logical clock that orders connections by their last use.
     clock: AtomicU64,
-    open: Mutex<BTreeMap<u64, Arc<State>>>,
+    open: Mutex<BTreeMap<u64, Arc<Usage>>>,
 }
 
 #[derive(Debug)]
-struct State {
+/// The use that is made of a connection.
+struct Usage {
     /// Permits that its requests hold.
     busy: AtomicUsize,
     idle_since: AtomicU64,
     close: Notify,
 }
 
-/// One connection. Dropped, it is forgotten.
+/// One open connection. Dropping it gives its room back.
 #[derive(Debug)]
 pub struct Connection {
     id: u64,
-    state: Arc<State>,
+    usage: Arc<Usage>,
     shared: Arc<Shared>,
 }
 
-/// The right to answer a request in one's own time, until it is dropped.
+/// The right to answer a request without a time limit. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Permit {
-    state: Arc<State>,
+    usage: Arc<Usage>,
     shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
-    pub fn new(limits: Limits) -> Self {
+    /// No connections yet.
+    pub fn new(limits: ConnectionLimits) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         let (streams, requests) = (semaphore(limits.streams), semaphore(limits.requests));
         let (unproven, metrics) = (semaphore(limits.unproven), semaphore(limits.metrics));
@@ -104,11 +111,11 @@ impl Connections {
         Self { shared: Arc::new(Shared { limits, streams, requests, unproven, metrics, clock, open }) }
     }
 
-    /// Takes a new connection. When there are as many as may be, the one that has been idle for longest
-    /// is to be closed.
+    /// Adds a new connection. If the listener is full, the connection that has been idle for
+    /// longest is told to close.
     pub fn enter(&self) -> Connection {
         let id = self.shared.tick();
-        let state = Arc::new(State {
+        let usage = Arc::new(Usage {
             busy: AtomicUsize::new(0),
             idle_since: AtomicU64::new(id),
             close: Notify::new(),
@@ -120,14 +127,15 @@ impl Connections {
         {
             closed.close.notify_one();
         }
-        open.insert(id, state.clone());
-        Connection { id, state, shared: self.shared.clone() }
+        open.insert(id, usage.clone());
+        Connection { id, usage, shared: self.shared.clone() }
     }
 }
 
-fn longest_idle(open: &BTreeMap<u64, Arc<State>>) -> Option<u64> {
-    let idle = open.iter().filter(|(_, state)| state.busy.load(Ordering::Relaxed) == 0);
-    idle.min_by_key(|(_, state)| state.idle_since.load(Ordering::Relaxed)).map(|(id, _)| *id)
+/// Returns the connection whose last request ended first.
+fn longest_idle(open: &BTreeMap<u64, Arc<Usage>>) -> Option<u64> {
+    let idle = open.iter().filter(|(_, usage)| usage.busy.load(Ordering::Relaxed) == 0);
+    idle.min_by_key(|(_, usage)| usage.idle_since.load(Ordering::Relaxed)).map(|(id, _)| *id)
 }
 
 impl Shared {
@@ -135,7 +143,7 @@ impl Shared {
         self.clock.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<State>>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Usage>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,24 +151,26 @@ impl Shared {
 impl Connection {
     /// Resolves when the connection has to make room for another one.
     pub async fn evicted(&self) {
-        self.state.close.notified().await;
+        self.usage.close.notified().await;
     }
 
-    /// A permit for a request on this connection. While there is one it is not closed for another.
+    /// Returns a permit for a request on this connection, which is not closed while it is held.
     ///
     /// # Errors
-    /// As many as may be are out.
-    pub fn permit(&self, kind: Kind) -> Result<Permit, Busy> {
+    /// All permits of this kind are taken.
+    pub fn permit(&self, kind: RequestKind) -> Result<Permit, Busy> {
         let Shared { limits, streams, requests, unproven, metrics, .. } = &*self.shared;
         let (semaphore, limit, what) = match kind {
-            Kind::Stream => (streams, limits.streams, "streams of events, logs and debuggers"),
-            Kind::Request => (requests, limits.requests, "requests"),
-            Kind::Unproven => (unproven, limits.unproven, "events whose signature has not been checked"),
-            Kind::Metrics => (metrics, limits.metrics, "requests for metrics"),
+            RequestKind::Stream => (streams, limits.streams, "streams of events, logs and debuggers"),
+            RequestKind::Request => (requests, limits.requests, "requests"),
+            RequestKind::Unproven => {
+                (unproven, limits.unproven, "events whose signature has not been checked")
+            }
+            RequestKind::Metrics => (metrics, limits.metrics, "requests for metrics"),
         };
         let permit = semaphore.clone().try_acquire_owned().map_err(|_| Busy { limit, what })?;
-        self.state.busy.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { state: self.state.clone(), shared: self.shared.clone(), _permit: permit })
+        self.usage.busy.fetch_add(1, Ordering::Relaxed);
+        Ok(Permit { usage: self.usage.clone(), shared: self.shared.clone(), _permit: permit })
     }
 }
 
@@ -172,25 +182,26 @@ impl Drop for Connection {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.state.idle_since.store(self.shared.tick(), Ordering::Relaxed);
-        self.state.busy.fetch_sub(1, Ordering::Relaxed);
+        self.usage.idle_since.store(self.shared.tick(), Ordering::Relaxed);
+        self.usage.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The body of an answer, with what is given back when the last of it is out.
+/// The body of an answer together with its permit, which is given back after the last frame.
 #[derive(Debug)]
-pub struct Held<B, H> {
+pub struct PermitBody<B, P> {
     body: B,
-    _held: H,
+    _permit: P,
 }
 
-impl<B, H> Held<B, H> {
-    pub fn new(body: B, held: H) -> Self {
-        Self { body, _held: held }
+impl<B, P> PermitBody<B, P> {
+    /// Ties `permit` to `body`.
+    pub fn new(body: B, permit: P) -> Self {
+        Self { body, _permit: permit }
     }
 }
 
-impl<B: Body + Unpin, H: Unpin> Body for Held<B, H> {
+impl<B: Body + Unpin, P: Unpin> Body for PermitBody<B, P> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -214,7 +225,8 @@ impl<B: Body + Unpin, H: Unpin> Body for Held<B, H> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { streams: 1, requests: 1, unproven: 0, metrics: 0, reserve: 1 };
+    const LIMITS: ConnectionLimits =
+        ConnectionLimits { streams: 1, requests: 1, unproven: 0, metrics: 0, reserve: 1 };
 
     fn is_evicted(connection: &Connection) -> bool {
         let evicted = connection.evicted();
@@ -223,11 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_takes_the_place_of_the_one_that_was_idle_for_longest() {
+    fn a_new_connection_replaces_the_one_that_was_idle_for_longest() {
         let connections = Connections::new(LIMITS);
         let (one, two, three) = (connections.enter(), connections.enter(), connections.enter());
-        let busy = one.permit(Kind::Stream).unwrap();
-        drop(two.permit(Kind::Request).unwrap());
+        let busy = one.permit(RequestKind::Stream).unwrap();
+        drop(two.permit(RequestKind::Request).unwrap());
         let _four = connections.enter();
         assert_eq!([&one, &two, &three].map(is_evicted), [false, false, true]);
         drop(busy);
@@ -236,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_gone_leaves_its_room() {
+    fn a_closed_connection_gives_its_room_back() {
         let connections = Connections::new(LIMITS);
         let one = connections.enter();
         for _ in 0..10 {
@@ -249,11 +261,11 @@ mod tests {
     fn each_kind_of_request_has_permits_of_its_own() {
         let connections = Connections::new(LIMITS);
         let (one, two) = (connections.enter(), connections.enter());
-        let stream = one.permit(Kind::Stream).unwrap();
-        assert!(two.permit(Kind::Stream).unwrap_err().to_string().starts_with("1 streams"));
-        assert!(two.permit(Kind::Request).is_ok());
+        let stream = one.permit(RequestKind::Stream).unwrap();
+        assert!(two.permit(RequestKind::Stream).unwrap_err().to_string().starts_with("1 streams"));
+        assert!(two.permit(RequestKind::Request).is_ok());
         drop(stream);
-        assert!(two.permit(Kind::Stream).is_ok());
-        assert!(two.permit(Kind::Metrics).is_err());
+        assert!(two.permit(RequestKind::Stream).is_ok());
+        assert!(two.permit(RequestKind::Metrics).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP parts of the listeners of router and bridge.
 //!
 //! - [`accept`]: the next connection of a listener, whatever goes wrong with single ones
+//! - [`api`]: the common parts of the admin listener and the bridge's API
 //! - [`connections`]: a limit on connections, with room for health checks
 //! - [`fair`]: a body that is copied in turns with others
 //! - [`forwarded`]: the headers that end at a hop, and those that describe the original client
@@ -22,6 +23,8 @@
 //! - [`upstream`]: a connection to a server behind, and the errors of its responses
 
 pub mod accept;
+#[cfg(feature = "api")]
+pub mod api;
 pub mod connections;
 pub mod fair;
 pub mod forwarded;

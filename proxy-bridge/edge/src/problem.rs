@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use switchyard_contract::visible;
 
 use crate::connections::Busy;
-use crate::gate;
+use crate::gate::GateError;
 use crate::refusal::Refusal;
 
 /// The content type of a problem document.
@@ -55,9 +55,15 @@ struct Document<'p> {
 }
 
 impl Problem {
-    /// A problem of type `urn:switchyard:problem:SLUG`. `detail` is a sentence that ends with the fix.
+    /// A problem of type `urn:switchyard:problem:SLUG`. `detail` is a sentence that ends with the
+    /// fix.
     pub fn new(status: StatusCode, slug: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, slug, title: None, detail: detail.into(), extras: Box::default() }
+    }
+
+    /// A problem of the request itself, with status 400.
+    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
     }
 
     /// Sets the title, which otherwise is the status's reason phrase.
@@ -148,9 +154,9 @@ impl From<Busy> for Problem {
     }
 }
 
-impl From<gate::Refusal> for Problem {
-    fn from(refusal: gate::Refusal) -> Self {
-        Self::new(refusal.status(), refusal.slug(), refusal.to_string()).with("field", refusal.field())
+impl From<GateError> for Problem {
+    fn from(error: GateError) -> Self {
+        Self::new(error.status(), error.slug(), error.to_string()).with("field", error.field())
     }
 }
 

@@ -1,66 +1,261 @@
-//! `POST /deploy`, rollbacks and removals: what is asked for becomes a deploy, and the deploy an answer.
+//! Uploads, rollbacks and removals: each becomes a deploy, and the deploy an answer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
 use http::header::ACCEPT;
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
+use utoipa::IntoParams;
 
-use super::answer::{self, Answer, json};
-use super::{Answered, Api, query, readable, stream, switch};
+use super::follow::follow;
+use super::{Api, Shared};
 use crate::deploys::{DeployRequest, Job, Submission, Ticket};
-use crate::problem::Problem;
 use crate::tokens::Caller;
 use crate::tree::Tree;
 use crate::upload::{self, UploadShape};
 use crate::versions::{self, RollbackTarget, unknown_project};
 use crate::volume::{Change, Staging, VolumeError};
-use switchyard_contract::deploy::{Action, DeployRecord, DeployRecords};
-use switchyard_contract::incarnation::MAX_ENDED;
-use switchyard_contract::incarnation::{DataFate, EndedIncarnation};
+use switchyard_contract::deploy::{Action, DeployRecord};
+use switchyard_contract::incarnation::{DataFate, MAX_ENDED};
 use switchyard_contract::project::ProjectName;
-use switchyard_edge::gate::BodyKind;
+use switchyard_edge::api::answer::{json, stored_problem};
+use switchyard_edge::api::path::ProjectPath;
+use switchyard_edge::api::query::{FromQuery, Query, QueryPairs, invalid};
+use switchyard_edge::problem::Problem;
 
-/// A key is chosen by the client; what is longer is no key.
+/// The longest idempotency key, in bytes. Keys of the usual kinds (UUIDs, hashes, URLs of CI jobs)
+/// are shorter.
 const MAX_KEY: usize = 255;
 
+/// The parameters of an upload.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UploadQuery {
+    /// If not set, the answer is 202 as soon as the upload was received.
+    #[param(required = false, default = true)]
+    wait: bool,
+    /// If set, a version that does not build stays on the volume.
+    #[param(required = false, default = false)]
+    keep: bool,
+    /// If set, a `node_modules` that the upload does not bring is carried over from the version
+    /// before.
+    #[param(required = false, default = true)]
+    packages: bool,
+}
+
+impl FromQuery for UploadQuery {
+    const KEYS: &'static [&'static str] = &["wait", "keep", "packages"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        Ok(Self {
+            wait: pairs.switch("wait")?.unwrap_or(true),
+            keep: pairs.switch("keep")?.unwrap_or(false),
+            packages: pairs.switch("packages")?.unwrap_or(true),
+        })
+    }
+}
+
+/// The parameters of a rollback.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RollbackQuery {
+    /// If not set, the answer is 202 as soon as the files were fetched.
+    #[param(required = false, default = true)]
+    wait: bool,
+    /// The version, its digest, or at least the digest's first 12 digits. Default: the version
+    /// before.
+    to: Option<String>,
+}
+
+impl FromQuery for RollbackQuery {
+    const KEYS: &'static [&'static str] = &["wait", "to"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), to: pairs.get("to").map(str::to_owned) })
+    }
+}
+
+/// The parameters of a removal.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RemovalQuery {
+    /// If not set, the answer is 202 at once.
+    #[param(required = false, default = true)]
+    wait: bool,
+    /// `keep`: a rollback brings the data back. `delete`: the data is deleted.
+    #[param(required = false, inline)]
+    data: DataFate,
+}
+
+impl FromQuery for RemovalQuery {
+    const KEYS: &'static [&'static str] = &["wait", "data"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        let data = match pairs.get("data") {
+            None | Some("keep") => DataFate::Keep,
+            Some("delete") => DataFate::Delete,
+            Some(other) => return Err(invalid("data", other, "keep or delete")),
+        };
+        Ok(Self { wait: pairs.switch("wait")?.unwrap_or(true), data })
+    }
+}
+
+/// Deploys several projects together: a folder of the upload each
+///
+/// With `accept: text/event-stream` the answer is a stream of events `phase` and a last event
+/// `done`.
+#[utoipa::path(post, path = "/deploy", tag = "deploys",
+    params(
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
+        UploadQuery,
+    ),
+    request_body(content(
+        ([u8] = "multipart/form-data"), ([u8] = "application/x-tar"), ([u8] = "application/gzip"),
+        ([u8] = "application/zstd"), ([u8] = "application/zip"),
+    )),
+    responses(
+        (status = 200, description = "The versions are live", body = DeployRecord),
+        (status = 202, description = "The deploy goes on", body = DeployRecord),
+    ),
+)]
+pub(super) async fn deploy(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<UploadQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    api.upload(&caller, None, &query, &headers, body).await
+}
+
+/// Deploys one project
+///
+/// With `accept: text/event-stream` the answer is a stream of events `phase` and a last event
+/// `done`.
+#[utoipa::path(post, path = "/deploy/{project}", tag = "deploys",
+    params(
+        ("project" = String, Path, description = "The project"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
+        UploadQuery,
+    ),
+    request_body(content(
+        ([u8] = "multipart/form-data"), ([u8] = "application/x-tar"), ([u8] = "application/gzip"),
+        ([u8] = "application/zstd"), ([u8] = "application/zip"),
+    )),
+    responses(
+        (status = 200, description = "The version is live", body = DeployRecord),
+        (status = 202, description = "The deploy goes on", body = DeployRecord),
+    ),
+)]
+pub(super) async fn deploy_project(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    ProjectPath(project): ProjectPath,
+    Query(query): Query<UploadQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    api.upload(&caller, Some(project), &query, &headers, body).await
+}
+
+/// Makes an earlier version live, or brings a removed project back
+#[utoipa::path(post, path = "/projects/{project}/rollback", tag = "deploys",
+    params(
+        ("project" = String, Path, description = "The project"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
+        RollbackQuery,
+    ),
+    responses(
+        (status = 200, description = "The version is live", body = DeployRecord),
+        (status = 202, description = "The deploy goes on", body = DeployRecord),
+        (status = 404, description = "unknown-version or unknown-project"),
+    ),
+)]
+pub(super) async fn rollback(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    ProjectPath(project): ProjectPath,
+    Query(query): Query<RollbackQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.check(Action::Rollback, &project)?;
+    let ticket = match api.submit(Action::Rollback, &caller, Some(project.clone()), &headers)? {
+        Submission::New(ticket) => ticket,
+        Submission::Known(job) => return Ok(respond(&headers, job, query.wait).await),
+    };
+    let wanted = query.to.map(|wanted| RollbackTarget::check(&project, &wanted)).transpose()?;
+    // Before the register is read: this may find that the projects root is another folder.
+    let staging = api.stage(&ticket).await?;
+    let change = api.rollback_change(&project, wanted, staging.incoming().to_owned()).await?;
+    let job = ticket.start(staging, vec![change], None, false)?;
+    Ok(respond(&headers, job, query.wait).await)
+}
+
+/// Removes a project
+#[utoipa::path(delete, path = "/projects/{project}", tag = "deploys",
+    params(
+        ("project" = String, Path, description = "The project"),
+        ("idempotency-key" = Option<String>, Header, description = "Repeats are answered alike"),
+        RemovalQuery,
+    ),
+    responses(
+        (status = 200, description = "The project is removed", body = DeployRecord),
+        (status = 202, description = "The deploy goes on", body = DeployRecord),
+        (status = 404, description = "unknown-project"),
+        (status = 409, description = "kept-data-full"),
+    ),
+)]
+pub(super) async fn remove(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    ProjectPath(project): ProjectPath,
+    Query(RemovalQuery { wait, data }): Query<RemovalQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.check(Action::Delete, &project)?;
+    let ticket = match api.submit(Action::Delete, &caller, Some(project.clone()), &headers)? {
+        Submission::New(ticket) => ticket,
+        Submission::Known(job) => return Ok(respond(&headers, job, wait).await),
+    };
+    // Before the register is read: this may find that the projects root is another folder.
+    let staging = api.stage(&ticket).await?;
+    api.check_removal(&project, data)?;
+    let job = ticket.start(staging, vec![Change::Remove(project, data)], None, false)?;
+    Ok(respond(&headers, job, wait).await)
+}
+
 impl Api {
-    /// An upload: of one project, or of several with a folder each.
-    pub(super) async fn upload(
+    /// Receives an upload of one project, or of several without a `project`, and deploys it.
+    async fn upload(
         &self,
-        parts: &Parts,
-        body: &mut Option<Incoming>,
         caller: &Caller,
         project: Option<ProjectName>,
-    ) -> Answered {
-        let wait = switch(parts.uri.query(), "wait", true)?;
-        let keep = switch(parts.uri.query(), "keep", false)?;
-        let packages = switch(parts.uri.query(), "packages", true)?;
+        query: &UploadQuery,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response, Problem> {
+        let UploadQuery { wait, keep, packages } = *query;
         if let Some(project) = &project {
             caller.check(Action::Deploy, project)?;
         }
-        BodyKind::Upload.check(parts)?;
-        let ticket =
-            match self.deploys.begin(order(Action::Deploy, caller, project.clone(), &parts.headers)?)? {
-                Submission::New(ticket) => ticket,
-                Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
-            };
-        let Some(body) = body.take() else {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-upload", "the request has no body"));
+        let ticket = match self.submit(Action::Deploy, caller, project.clone(), headers)? {
+            Submission::New(ticket) => ticket,
+            Submission::Known(job) => return Ok(respond(headers, job, wait).await),
         };
         let staging = self.stage(&ticket).await?;
         let shape = project.map_or(UploadShape::Many, UploadShape::One);
-        let (headers, limits) = (parts.headers.clone(), self.limits);
-        // In a task of its own: when the client goes away this future is dropped, and the thread that writes
-        // has to be waited for before the staging folder is removed.
+        let (parts, limits) = (headers.clone(), self.limits);
+        // In a task of its own: when the client goes away this future is dropped, and the staging
+        // folder may only be removed after the thread that writes to it has ended.
         let receiving = tokio::spawn(async move {
             let into = staging.incoming().to_owned();
-            let received = upload::receive(&headers, body.into_data_stream(), &shape, &into, &limits).await;
+            let received = upload::receive(&parts, body.into_data_stream(), &shape, &into, &limits).await;
             received.map(|received| (staging, received))
         });
         let (staging, received) =
@@ -71,118 +266,21 @@ impl Api {
         let put = |tree| Change::Put(Tree { carries_packages: packages, ..tree });
         let changes = received.trees.into_iter().map(put).collect();
         let job = ticket.start(staging, changes, received.message, keep)?;
-        Ok(self.answer(parts, job, wait).await)
+        Ok(respond(headers, job, wait).await)
     }
 
-    pub(super) async fn rollback(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
-        let wait = switch(parts.uri.query(), "wait", true)?;
-        caller.check(Action::Rollback, &project)?;
-        BodyKind::None.check(parts)?;
-        let ticket = match self.deploys.begin(order(
-            Action::Rollback,
-            caller,
-            Some(project.clone()),
-            &parts.headers,
-        )?)? {
-            Submission::New(ticket) => ticket,
-            Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
-        };
-        let wanted = query(parts.uri.query(), "to");
-        let wanted = wanted.map(|wanted| RollbackTarget::check(&project, &wanted)).transpose()?;
-        // Before the register is read: this may find that the projects root is another folder.
-        let staging = self.stage(&ticket).await?;
-        let routers = self.routers.all();
-        let incarnations = self.deploys.volume().register().of(&project)?;
-        let is_removed = self.removal(&project).is_some();
-        let target = match wanted {
-            wanted if is_removed => {
-                let now = Timestamp::now();
-                let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
-                versions::removed_target(&project, wanted, &ended, &routers).await?
-            }
-            Some(digits) => RollbackTarget { digits, incarnation: incarnations.current },
-            None => {
-                let (incarnation, records) = (incarnations.current, self.deploys.records());
-                let digits = versions::rollback_target(&project, incarnation, &records, &routers)?;
-                RollbackTarget { digits, incarnation }
-            }
-        };
-        let into: PathBuf = staging.incoming().to_owned();
-        let tree = versions::fetch(&project, &target, &routers, &into, &self.limits).await?;
-        let is_kept =
-            incarnations.end_of(target.incarnation).is_some_and(|ended| ended.data == DataFate::Keep);
-        let change = if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) };
-        let job = ticket.start(staging, vec![change], None, false)?;
-        Ok(self.answer(parts, job, wait).await)
-    }
-
-    pub(super) async fn remove(&self, parts: &Parts, caller: &Caller, project: ProjectName) -> Answered {
-        let wait = switch(parts.uri.query(), "wait", true)?;
-        let data = data(parts.uri.query())?;
-        caller.check(Action::Delete, &project)?;
-        BodyKind::None.check(parts)?;
-        let ticket = match self.deploys.begin(order(
-            Action::Delete,
-            caller,
-            Some(project.clone()),
-            &parts.headers,
-        )?)? {
-            Submission::New(ticket) => ticket,
-            Submission::Known(job) => return Ok(self.answer(parts, job, wait).await),
-        };
-        // Before the register is read: this may find that the projects root is another folder.
-        let staging = self.stage(&ticket).await?;
-        self.check_removal(&project, data)?;
-        let job = ticket.start(staging, vec![Change::Remove(project, data)], None, false)?;
-        Ok(self.answer(parts, job, wait).await)
-    }
-
-    /// # Errors
-    /// 404 when there is nothing to remove, 409 when the data of no more removals can be kept.
-    fn check_removal(&self, project: &ProjectName, data: DataFate) -> Result<(), Problem> {
-        let volume = self.deploys.volume();
-        let incarnations = volume.register().of(project)?;
-        let is_there = volume.has(project)
-            || (!incarnations.removed
-                && versions::was_deployed(project, incarnations.current, &self.deploys.records()));
-        let has_data = || incarnations.ended.iter().any(|ended| ended.data == DataFate::Keep);
-        match data {
-            DataFate::Keep if is_there && !incarnations.has_room() => {
-                let detail = format!(
-                    "the data of {MAX_ENDED} removals of {project} is kept already: delete all of it with this removal \
-                     (data=delete, or remove --delete-data), or wait until the oldest is over"
-                );
-                Err(Problem::new(StatusCode::CONFLICT, "kept-data-full", detail))
-            }
-            _ if is_there => Ok(()),
-            DataFate::Delete if has_data() => Ok(()),
-            _ => Err(unknown_project(project)),
-        }
-    }
-
-    /// The removal after which `project` can be brought back.
-    pub(super) fn removal(&self, project: &ProjectName) -> Option<EndedIncarnation> {
-        let volume = self.deploys.volume();
-        let removal = volume.register().of(project).ok()?.last_removal()?.clone();
-        (removal.until > Timestamp::now() && !volume.has(project)).then_some(removal)
-    }
-
-    pub(super) fn all_deploys(&self, caller: &Caller) -> Answer {
-        let records = self.deploys.records().into_iter().filter(|record| may_read(caller, record));
-        let records: Vec<_> = records.map(DeployRecord::without_key).collect();
-        json(StatusCode::OK, &DeployRecords { deploys: records })
-    }
-
-    pub(super) fn one_deploy(&self, caller: &Caller, id: &str) -> Answered {
-        let record = self.deploys.job(id).map(|job| job.record());
-        let Some(record) = record else {
-            let detail = format!("there is no deploy {id:?}, or it was so long ago that it is forgotten");
-            return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-deploy", detail));
-        };
-        for project in record.names() {
-            readable(caller, project)?;
-        }
-        Ok(json(StatusCode::OK, &record.without_key()))
+    /// Begins a deploy, or finds the one that an earlier request with the same idempotency key
+    /// began.
+    fn submit(
+        &self,
+        action: Action,
+        caller: &Caller,
+        project: Option<ProjectName>,
+        headers: &HeaderMap,
+    ) -> Result<Submission, Problem> {
+        let by = caller.name().map(str::to_owned);
+        let idempotency_key = idempotency_key(headers)?;
+        self.deploys.begin(DeployRequest { action, by, project, idempotency_key })
     }
 
     async fn stage(&self, ticket: &Ticket) -> Result<Staging, Problem> {
@@ -193,32 +291,74 @@ impl Api {
         Ok(staged?)
     }
 
-    async fn answer(&self, parts: &Parts, job: Arc<Job>, wait: bool) -> Answer {
-        if accepts_events(&parts.headers) {
-            stream::follow(job)
-        } else if wait {
-            answer::record(&job.done().await.without_key())
-        } else {
-            json(StatusCode::ACCEPTED, &job.record().without_key())
+    /// Fetches the files that a rollback goes to into the folder `into`.
+    async fn rollback_change(
+        &self,
+        project: &ProjectName,
+        wanted: Option<String>,
+        into: PathBuf,
+    ) -> Result<Change, Problem> {
+        let routers = self.routers.all();
+        let incarnations = self.deploys.volume().register().of(project)?;
+        let is_removed = self.removal(project).is_some();
+        let target = match wanted {
+            wanted if is_removed => {
+                let now = Timestamp::now();
+                let ended: Vec<_> = incarnations.ended.iter().filter(|ended| ended.until > now).collect();
+                versions::removed_target(project, wanted, &ended, &routers).await?
+            }
+            Some(digits) => RollbackTarget { digits, incarnation: incarnations.current },
+            None => {
+                let (incarnation, records) = (incarnations.current, self.deploys.records());
+                let digits = versions::rollback_target(project, incarnation, &records, &routers)?;
+                RollbackTarget { digits, incarnation }
+            }
+        };
+        let tree = versions::fetch(project, &target, &routers, &into, &self.limits).await?;
+        let end = incarnations.end_of(target.incarnation);
+        let is_kept = end.is_some_and(|ended| ended.data == DataFate::Keep);
+        Ok(if is_kept { Change::BringBack(tree, target.incarnation) } else { Change::Put(tree) })
+    }
+
+    /// # Errors
+    /// 404 if there is nothing to remove, 409 if the data of no more removals can be kept.
+    fn check_removal(&self, project: &ProjectName, data: DataFate) -> Result<(), Problem> {
+        let volume = self.deploys.volume();
+        let incarnations = volume.register().of(project)?;
+        let is_there = volume.has(project)
+            || (!incarnations.removed
+                && versions::was_deployed(project, incarnations.current, &self.deploys.records()));
+        let has_data = || incarnations.ended.iter().any(|ended| ended.data == DataFate::Keep);
+        match data {
+            DataFate::Keep if is_there && !incarnations.has_room() => {
+                let detail = format!(
+                    "the data of {MAX_ENDED} removals of {project} is kept already: delete all of it with this \
+                     removal (data=delete, or remove --delete-data), or wait until the oldest is over"
+                );
+                Err(Problem::new(StatusCode::CONFLICT, "kept-data-full", detail))
+            }
+            _ if is_there => Ok(()),
+            DataFate::Delete if has_data() => Ok(()),
+            _ => Err(unknown_project(project)),
         }
     }
 }
 
-/// The fate of the data of a project that is removed: `data=keep`, which is the default, or
-/// `data=delete`.
-fn data(text: Option<&str>) -> Result<DataFate, Problem> {
-    match query(text, "data").as_deref() {
-        None | Some("keep") => Ok(DataFate::Keep),
-        Some("delete") => Ok(DataFate::Delete),
-        Some(other) => {
-            let detail = format!("data={other:?} is neither keep nor delete");
-            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "data"))
+/// Answers with a deploy: its events, its record when it is over, or its record so far.
+async fn respond(headers: &HeaderMap, job: Arc<Job>, wait: bool) -> Response {
+    if accepts_events(headers) {
+        follow(job)
+    } else if wait {
+        let record = job.done().await.without_key();
+        let status = record.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let status = status.unwrap_or(StatusCode::OK);
+        match &record.problem {
+            Some(problem) => stored_problem(status, problem),
+            None => json(status, &record),
         }
+    } else {
+        json(StatusCode::ACCEPTED, &job.record().without_key())
     }
-}
-
-fn may_read(caller: &Caller, record: &DeployRecord) -> bool {
-    record.names().all(|project| caller.may(Action::Read, project.as_str()))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
@@ -226,21 +366,13 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/event-stream"))
 }
 
-fn order(
-    action: Action,
-    caller: &Caller,
-    project: Option<ProjectName>,
-    headers: &HeaderMap,
-) -> Result<DeployRequest, Problem> {
-    let idempotency_key = match headers.get("idempotency-key").map(|key| key.to_str().map(str::trim)) {
-        None => None,
-        Some(Ok(key)) if (1..=MAX_KEY).contains(&key.len()) => Some(key.to_owned()),
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    match headers.get("idempotency-key").map(|key| key.to_str().map(str::trim)) {
+        None => Ok(None),
+        Some(Ok(key)) if (1..=MAX_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
         Some(_) => {
-            let detail = format!("idempotency-key must have 1 to {MAX_KEY} visible ASCII characters");
-            return Err(
-                Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail).with("field", "idempotency-key")
-            );
+            let detail = format!("invalid idempotency-key: expected 1 to {MAX_KEY} visible ASCII characters");
+            Err(Problem::bad_request(detail).with("field", "idempotency-key"))
         }
-    };
-    Ok(DeployRequest { action, by: caller.name().map(str::to_owned), project, idempotency_key })
+    }
 }

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::problem::Problem;
 use switchyard_contract::admin::Report;
 use switchyard_contract::deploy::{
     DeployOutcome, DeployPhase, DeployRecord, DeployStep, DeployedProject, RouterReport,
 };
+use switchyard_edge::problem::Problem;
 
 /// One deploy, under way or done.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::Job;
-use crate::problem::Problem;
 use crate::records::{MAX_RECORDS, RecordStore};
 use switchyard_contract::deploy::DeployRecord;
 use switchyard_contract::project::ProjectName;
+use switchyard_edge::problem::Problem;
 
 #[derive(Debug, Default)]
 pub(super) struct Jobs {

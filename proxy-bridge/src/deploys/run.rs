@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::rounds::{Quorum, any_reachable};
 use super::{Job, Shared, release};
-use crate::problem::Problem;
 use crate::routers::Router;
 use crate::volume::{Change, Register, RemovalTerms, Staging, VolumeError};
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase, Removal};
+use switchyard_edge::problem::Problem;
 
 /// A deploy that goes through its phases.
 pub(super) struct Run {

@@ -4,9 +4,9 @@ use std::io;
 
 use http::StatusCode;
 
-use crate::problem::Problem;
 use crate::storage::StorageError;
 use crate::upload_limits::UploadLimits;
+use switchyard_edge::problem::Problem;
 
 /// An upload that is not accepted: what is wrong, where, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]

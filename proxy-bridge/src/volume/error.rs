@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use http::StatusCode;
 
-use crate::problem::Problem;
 use crate::storage::StorageError;
 use switchyard_contract::project::ProjectName;
+use switchyard_edge::problem::Problem;
 
 /// A volume that cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -1,174 +1,138 @@
-//! `GET /projects/{name}/checkouts`: the versions whose files are still there, and those files.
+//! `GET /projects/{name}/checkouts`: the versions whose files the router still has, and those files
+//! as a tar.
 
-use std::io::{self, BufWriter, Write};
-use std::time::Duration;
+mod tar;
 
-use bytes::Bytes;
-use futures_util::stream;
+use axum::extract::State;
+use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use switchyard_contract::admin::{CheckoutInfo, Checkouts, DIGEST, OWN_DIGEST, VERSION};
-use switchyard_contract::incarnation::InvalidIncarnation;
+use switchyard_contract::incarnation::Incarnation;
 use switchyard_contract::project::ProjectName;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use switchyard_edge::api::answer::json;
+use switchyard_edge::api::path::Path;
+use switchyard_edge::api::query::{FromQuery, Query, QueryPairs};
+use switchyard_edge::problem::Problem;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use utoipa::IntoParams;
 
-use super::answer::{Answer, json, problem, streamed};
-use super::deploys::{bad_request, busy};
-use super::{Admin, unknown};
+use super::{Admin, Shared, unknown_project};
 use crate::version::Tenant;
 
-/// Each holds a thread while it is sent.
+/// The checkouts that are sent at once: each holds a thread.
 pub(super) const MAX_SENDS: usize = 8;
 
-/// What is written to the network at once, and how many of these may wait for it.
-const CHUNK: usize = 64 * 1024;
-const CHUNKS: usize = 4;
+/// The parameters of both endpoints.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CheckoutQuery {
+    /// The incarnation that the checkouts are of. Default: the current one.
+    #[param(value_type = Option<String>)]
+    incarnation: Option<Incarnation>,
+}
 
-/// A client that takes nothing for so long is cut off.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+impl FromQuery for CheckoutQuery {
+    const KEYS: &'static [&'static str] = &["incarnation"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        let incarnation = pairs.value("incarnation", "\"first\" or 16 hex digits")?;
+        Ok(Self { incarnation })
+    }
+}
+
+/// The checkouts of a project, the newest first
+#[utoipa::path(get, path = "/projects/{name}/checkouts", tag = "checkouts",
+    params(("name" = String, Path, description = "The project"), CheckoutQuery),
+    responses(
+        (status = 200, description = "The checkouts", body = Checkouts),
+        (status = 404, description = "unknown-project"),
+    ),
+)]
+pub(super) async fn checkouts(
+    State(admin): Shared,
+    Path(name): Path<String>,
+    Query(query): Query<CheckoutQuery>,
+) -> Result<Response, Problem> {
+    let tenant = admin.tenant(&name, &query)?;
+    let (store, listed) = (admin.store.clone(), tenant.clone());
+    let listed = spawn_blocking(move || store.list(&listed)).await.map_err(|error| {
+        let detail = format!("the checkouts cannot be listed: {error}");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "checkouts", detail)
+    })?;
+    if listed.is_empty() && admin.board.one(&name).is_none() {
+        return Err(unknown_project(&name));
+    }
+    let table = admin.live.load();
+    let live = table.get(&name).and_then(|entry| entry.live.as_ref()).map(|live| &live.version);
+    let live = live.filter(|live| live.incarnation == tenant.incarnation);
+    let (live, project) = (live.map(|live| live.digest.short()), tenant.project);
+    let checkouts = listed.into_iter().map(|(short, made)| CheckoutInfo {
+        version: format!("{project}@{short}"),
+        at: Timestamp::try_from(made).unwrap_or_default(),
+        live: live.as_ref() == Some(&short),
+        short,
+    });
+    Ok(json(StatusCode::OK, &Checkouts { checkouts: checkouts.collect() }))
+}
+
+/// The files of a checkout, as a tar
+///
+/// The connection breaks off if not all files can be read.
+#[utoipa::path(get, path = "/projects/{name}/checkouts/{short}", tag = "checkouts",
+    params(
+        ("name" = String, Path, description = "The project"),
+        ("short" = String, Path, description = "The first 12 digits of the digest"),
+        CheckoutQuery,
+    ),
+    responses(
+        (status = 200, description = "The own files", body = [u8], content_type = "application/x-tar",
+            headers(
+                ("x-switchyard-version" = String, description = "The version"),
+                ("x-switchyard-digest" = String, description = "The version's digest"),
+                ("x-switchyard-own-digest" = String, description = "The digest of the files, if it is another"),
+            )),
+        (status = 404, description = "unknown-project or unknown-checkout"),
+    ),
+)]
+pub(super) async fn checkout(
+    State(admin): Shared,
+    Path((name, short)): Path<(String, String)>,
+    Query(query): Query<CheckoutQuery>,
+) -> Result<Response, Problem> {
+    let tenant = admin.tenant(&name, &query)?;
+    let Ok(permit) = admin.sends.clone().try_acquire_owned() else {
+        let detail = format!("{MAX_SENDS} checkouts are being sent: try again later");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail));
+    };
+    let (store, digits) = (admin.store.clone(), short.clone());
+    let kept = spawn_blocking(move || store.find_by_digits(&tenant, &digits)).await;
+    let Ok(Some(kept)) = kept else {
+        if admin.board.one(&name).is_none() {
+            return Err(unknown_project(&name));
+        }
+        let detail = format!("there is no checkout {short:?} of {name} (any more)");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-checkout", detail));
+    };
+    let (digest, version) = (header(&kept.version.digest), header(&kept.version));
+    let own = kept.own_digest().map(|own| header(&own));
+    let mut answer = tar::send(kept, permit);
+    answer.headers_mut().insert(DIGEST, digest);
+    answer.headers_mut().insert(VERSION, version);
+    answer.headers_mut().extend(own.map(|own| (OWN_DIGEST, own)));
+    Ok(answer)
+}
 
 impl Admin {
-    pub(super) async fn checkouts(&self, name: &str, query: Option<&str>) -> Answer {
-        let tenant = match self.tenant(name, query) {
-            Ok(Some(tenant)) => tenant,
-            Ok(None) => return unknown(name),
-            Err(wrong) => return bad_request(&wrong),
-        };
-        let (store, asked) = (self.store.clone(), tenant.clone());
-        let listed = spawn_blocking(move || store.list(&asked)).await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            Err(error) => {
-                let detail = format!("the checkouts cannot be listed: {error}");
-                return problem(StatusCode::INTERNAL_SERVER_ERROR, "checkouts", &detail);
-            }
-        };
-        if listed.is_empty() && self.board.one(name).is_none() {
-            return unknown(name);
-        }
-        let table = self.live.load();
-        let live = table.get(name).and_then(|entry| entry.live.as_ref()).map(|live| &live.version);
-        let live = live.filter(|live| live.incarnation == tenant.incarnation);
-        let (live, project) = (live.map(|live| live.digest.short()), tenant.project);
-        let checkouts = listed.into_iter().map(|(short, made)| CheckoutInfo {
-            version: format!("{project}@{short}"),
-            at: Timestamp::try_from(made).unwrap_or_default(),
-            live: live.as_ref() == Some(&short),
-            short,
-        });
-        json(StatusCode::OK, &Checkouts { checkouts: checkouts.collect() })
-    }
-
-    pub(super) async fn checkout(&self, name: &str, short: &str, query: Option<&str>) -> Answer {
-        let tenant = match self.tenant(name, query) {
-            Ok(Some(tenant)) => tenant,
-            Ok(None) => return unknown(name),
-            Err(wrong) => return bad_request(&wrong),
-        };
-        let Ok(permit) = self.sends.clone().try_acquire_owned() else {
-            return busy(&format!("{MAX_SENDS} checkouts are being sent"));
-        };
-        let (store, digits) = (self.store.clone(), short.to_owned());
-        let kept = spawn_blocking(move || store.find_by_digits(&tenant, &digits)).await;
-        let Ok(Some(kept)) = kept else {
-            if self.board.one(name).is_none() {
-                return unknown(name);
-            }
-            let detail = format!("there is no checkout {short:?} of {name} (any more)");
-            return problem(StatusCode::NOT_FOUND, "unknown-checkout", &detail);
-        };
-        let (sender, pieces) = mpsc::channel(CHUNKS);
-        let (digest, version) = (header(&kept.version.digest), header(&kept.version));
-        let own = kept.own_digest().map(|own| header(&own));
-        let chunks = Chunks { sender, runtime: Handle::current() };
-        spawn_blocking(move || {
-            let _permit = permit;
-            let mut out = BufWriter::with_capacity(CHUNK, chunks);
-            let sent = kept.write_tar(&mut out).and_then(|()| out.get_mut().end());
-            if let Err(error) = sent {
-                tracing::warn!(project.version = %kept.version, "a checkout was not sent to its end: {error}");
-            }
-        });
-        let mut answer = streamed("application/x-tar", stream::unfold(Some(pieces), next));
-        answer.headers_mut().insert(DIGEST, digest);
-        answer.headers_mut().insert(VERSION, version);
-        if let Some(own) = own {
-            answer.headers_mut().insert(OWN_DIGEST, own);
-        }
-        answer
-    }
-
-    /// Returns the owner of the checkouts that are asked for: the incarnation in `query`, or else
-    /// the current one. `None` when the name is no project's.
-    ///
-    /// # Errors
-    /// Why the query is wrong.
-    fn tenant(&self, name: &str, query: Option<&str>) -> Result<Option<Tenant>, String> {
-        let incarnation = match query.filter(|query| !query.is_empty()) {
-            None => self.board.one(name).map(|status| status.incarnation).unwrap_or_default(),
-            Some(query) => {
-                let text = query.strip_prefix("incarnation=");
-                let text =
-                    text.ok_or_else(|| format!("the query {query:?} is unknown: use incarnation=ID"))?;
-                text.parse().map_err(|error: InvalidIncarnation| error.to_string())?
-            }
-        };
-        Ok(ProjectName::parse(name).ok().map(|project| Tenant::new(&project, incarnation)))
+    /// Returns the owner of the checkouts: the incarnation in `query`, or else the current one.
+    fn tenant(&self, name: &str, query: &CheckoutQuery) -> Result<Tenant, Problem> {
+        let current = || self.board.one(name).map(|status| status.incarnation).unwrap_or_default();
+        let incarnation = query.incarnation.unwrap_or_else(current);
+        let project = ProjectName::parse(name).map_err(|_| unknown_project(name))?;
+        Ok(Tenant::new(&project, incarnation))
     }
 }
 
 fn header(value: &impl ToString) -> HeaderValue {
     HeaderValue::from_str(&value.to_string()).expect("project names and digests are visible ASCII")
-}
-
-enum Piece {
-    Data(Bytes),
-    /// Without it what came is not the whole.
-    End,
-}
-
-type Pieces = mpsc::Receiver<Piece>;
-
-async fn next(pieces: Option<Pieces>) -> Option<(io::Result<Bytes>, Option<Pieces>)> {
-    let mut pieces = pieces?;
-    match pieces.recv().await {
-        Some(Piece::Data(chunk)) => Some((Ok(chunk), Some(pieces))),
-        Some(Piece::End) => None,
-        None => Some((Err(io::Error::other("the checkout cannot be read to its end")), None)),
-    }
-}
-
-/// From the thread that reads files to the connection.
-struct Chunks {
-    sender: mpsc::Sender<Piece>,
-    runtime: Handle,
-}
-
-impl Chunks {
-    fn send(&self, piece: Piece) -> io::Result<()> {
-        // Called on a thread that may wait.
-        match self.runtime.block_on(timeout(CLIENT_PATIENCE, self.sender.send(piece))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
-        }
-    }
-
-    fn end(&mut self) -> io::Result<()> {
-        self.send(Piece::End)
-    }
-}
-
-impl Write for Chunks {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.send(Piece::Data(Bytes::copy_from_slice(data)))?;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -1,138 +1,117 @@
-//! The calls of deploys, and of reloads: what is asked of the control flow.
+//! The calls of a deploy: hold projects, build them, publish them together, let them go.
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
 use http::StatusCode;
-use http::header::{HeaderValue, RETRY_AFTER};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
-use switchyard_contract::admin::{Hold, ReloadOutcome, Reports};
+use switchyard_contract::admin::{Hold, Reports};
+use switchyard_edge::api::answer::{json, no_content};
+use switchyard_edge::api::body::BodyLimits;
+use switchyard_edge::api::path::Path;
+use switchyard_edge::problem::Problem;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use super::answer::{Answer, done, json, problem};
-use super::{Admin, unknown};
+use super::{Admin, HOLD, Shared};
 use crate::live::{self, Command, DeployRefusal};
 
-/// In bytes. A deploy of a thousand projects with long names still fits.
-const MAX_BODY: usize = 64 * 1024;
+/// The limits on a hold. A thousand projects with long names fit in 64 KiB, which no deployer needs
+/// more than a moment for.
+const HOLD_LIMITS: BodyLimits = BodyLimits { bytes: 64 * 1024, time: Duration::from_secs(10) };
 
-/// A body of that size that takes longer does not come from a deployer.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// Holds projects for a deploy, or renews its lease
+#[utoipa::path(post, path = "/_deploys", tag = "deploys", request_body = Hold, responses(
+    (status = 204, description = "The projects are held"),
+    (status = 409, description = "held: another deploy holds one of them"),
+))]
+pub(super) async fn hold(State(admin): Shared, body: Body) -> Result<Response, Problem> {
+    let hold = read_hold(body).await?;
+    admin.deploy(|answer| Command::Hold { hold, answer }).await?;
+    Ok(no_content())
+}
+
+/// Builds the projects of a deploy
+#[utoipa::path(post, path = "/_deploys/{id}/build", tag = "deploys",
+    params(("id" = String, Path, description = "The deploy")),
+    responses(
+        (status = 200, description = "The outcome of each project", body = Reports),
+        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+    ),
+)]
+pub(super) async fn build(State(admin): Shared, Path(deploy): Path<String>) -> Result<Response, Problem> {
+    let projects = admin.deploy(|answer| Command::Build { deploy: deploy.as_str().into(), answer }).await?;
+    Ok(json(StatusCode::OK, &Reports { projects }))
+}
+
+/// Publishes the projects of a deploy together
+#[utoipa::path(post, path = "/_deploys/{id}/publish", tag = "deploys",
+    params(("id" = String, Path, description = "The deploy")),
+    responses(
+        (status = 200, description = "The outcome of each project", body = Reports),
+        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 409, description = "not-built"),
+    ),
+)]
+pub(super) async fn publish(State(admin): Shared, Path(deploy): Path<String>) -> Result<Response, Problem> {
+    let projects = admin.deploy(|answer| Command::Publish { deploy: deploy.as_str().into(), answer }).await?;
+    Ok(json(StatusCode::OK, &Reports { projects }))
+}
+
+/// Ends a deploy: its projects are read again as they change
+#[utoipa::path(delete, path = "/_deploys/{id}", tag = "deploys",
+    params(("id" = String, Path, description = "The deploy")),
+    responses(
+        (status = 204, description = "The projects are free"),
+        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+    ),
+)]
+pub(super) async fn release(State(admin): Shared, Path(deploy): Path<String>) -> Result<Response, Problem> {
+    admin.deploy(|answer| Command::Release { deploy: deploy.as_str().into(), answer }).await?;
+    Ok(no_content())
+}
 
 impl Admin {
-    pub(super) async fn hold(&self, body: Incoming) -> Answer {
-        let hold = match read_hold(body).await {
-            Ok(hold) => hold,
-            Err(problem) => return problem,
-        };
-        match self.ask(|answer| Command::Hold { hold, answer }).await {
-            Ok(()) => done(),
-            Err(problem) => problem,
-        }
-    }
-
-    pub(super) async fn build(&self, id: &str) -> Answer {
-        self.reports(|answer| Command::Build { deploy: id.into(), answer }).await
-    }
-
-    pub(super) async fn publish(&self, id: &str) -> Answer {
-        self.reports(|answer| Command::Publish { deploy: id.into(), answer }).await
-    }
-
-    pub(super) async fn release(&self, id: &str) -> Answer {
-        match self.ask(|answer| Command::Release { deploy: id.into(), answer }).await {
-            Ok(()) => done(),
-            Err(problem) => problem,
-        }
-    }
-
-    pub(super) async fn reload(&self, name: &str) -> Answer {
-        let (answer, report) = oneshot::channel();
-        let sent = self.commands.send(Command::Reload { project: name.to_owned(), answer }).await;
-        match (sent, report.await) {
-            (Ok(()), Ok(report)) if report.outcome == ReloadOutcome::Unknown => unknown(name),
-            (Ok(()), Ok(report)) => json(StatusCode::OK, &report),
-            _ => stopping(),
-        }
-    }
-
-    pub(super) async fn reload_all(&self) -> Answer {
-        let (answer, reports) = oneshot::channel();
-        let sent = self.commands.send(Command::ReloadAll { answer }).await;
-        match (sent, reports.await) {
-            (Ok(()), Ok(projects)) => json(StatusCode::OK, &Reports { projects }),
-            _ => stopping(),
-        }
-    }
-
-    async fn reports(
+    /// Sends a command to the control flow, and waits for its answer.
+    ///
+    /// # Errors
+    /// 503 if the router stops meanwhile.
+    pub(super) async fn command<T>(
         &self,
-        command: impl FnOnce(live::DeployReply<Vec<switchyard_contract::admin::Report>>) -> Command,
-    ) -> Answer {
-        match self.ask(command).await {
-            Ok(projects) => json(StatusCode::OK, &Reports { projects }),
-            Err(problem) => problem,
-        }
-    }
-
-    /// Asks the control flow, and waits for its answer.
-    async fn ask<T>(&self, command: impl FnOnce(live::DeployReply<T>) -> Command) -> Result<T, Answer> {
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Problem> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.commands.send(command(answer)).await;
-        match (sent, answered.await) {
-            (Ok(()), Ok(result)) => result.map_err(|refusal| refused(&refusal)),
-            _ => Err(stopping()),
-        }
+        // A command that is not taken drops its sender, which the receiver notices.
+        let _ = self.commands.send(command(answer)).await;
+        answered
+            .await
+            .map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the router is stopping"))
+    }
+
+    /// Sends a call of a deploy to the control flow.
+    async fn deploy<T>(&self, command: impl FnOnce(live::DeployReply<T>) -> Command) -> Result<T, Problem> {
+        Ok(self.command(command).await??)
     }
 }
 
-fn refused(refusal: &DeployRefusal) -> Answer {
-    let (status, slug) = match refusal {
-        DeployRefusal::Held { .. } => (StatusCode::CONFLICT, "held"),
-        DeployRefusal::NotBuilt(_) => (StatusCode::CONFLICT, "not-built"),
-        DeployRefusal::OtherProjects(_) => (StatusCode::BAD_REQUEST, "bad-request"),
-        DeployRefusal::Unknown(_) => (StatusCode::NOT_FOUND, "unknown-deploy"),
-        DeployRefusal::Busy(_) => return busy(&refusal.to_string()),
-    };
-    problem(status, slug, &refusal.to_string())
+impl From<DeployRefusal> for Problem {
+    fn from(refusal: DeployRefusal) -> Self {
+        let (status, slug) = match &refusal {
+            DeployRefusal::Held { .. } => (StatusCode::CONFLICT, "held"),
+            DeployRefusal::NotBuilt(_) => (StatusCode::CONFLICT, "not-built"),
+            DeployRefusal::OtherProjects(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+            DeployRefusal::Unknown(_) => (StatusCode::NOT_FOUND, "unknown-deploy"),
+            DeployRefusal::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        };
+        Self::new(status, slug, refusal.to_string())
+    }
 }
 
-/// Too much of something is under way.
-pub(super) fn busy(detail: &str) -> Answer {
-    let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
-}
-
-fn stopping() -> Answer {
-    problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the router is stopping")
-}
-
-async fn read_hold(body: impl Body<Error = hyper::Error>) -> Result<Hold, Answer> {
-    let collected = match timeout(BODY_PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(collected) => collected,
-        Err(_) => {
-            let detail = format!("the body did not come within {} seconds", BODY_PATIENCE.as_secs());
-            return Err(problem(StatusCode::REQUEST_TIMEOUT, "timeout", &detail));
-        }
-    };
-    let body = collected.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            let detail = format!("the body is larger than {MAX_BODY} bytes");
-            return problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", &detail);
-        }
-        bad_request(&format!("the body broke off: {error}"))
+async fn read_hold(body: Body) -> Result<Hold, Problem> {
+    let body = HOLD_LIMITS.read(body).await?;
+    let hold: Hold = serde_json::from_slice(&body).map_err(|error| {
+        Problem::bad_request(format!("the body does not describe a hold: {error}; send {HOLD}"))
     })?;
-    let hold: Hold = serde_json::from_slice(&body.to_bytes()).map_err(|error| {
-        bad_request(&format!(
-            "the body does not describe a hold: {error}; send {{\"id\": …, \"projects\": [\"blog\"], \"lease_ms\": 30000}}"
-        ))
-    })?;
-    hold.check().map_err(|error| bad_request(&error.to_string()))?;
+    hold.check().map_err(|error| Problem::bad_request(error.to_string()))?;
     Ok(hold)
-}
-
-pub(super) fn bad_request(detail: &str) -> Answer {
-    problem(StatusCode::BAD_REQUEST, "bad-request", detail)
 }

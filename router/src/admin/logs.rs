@@ -1,84 +1,66 @@
-//! `GET /projects/{name}/logs`: what a project's cells print, as server-sent events.
+//! `GET /projects/{name}/logs`: the output of a project's cells, as server-sent events.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use bytes::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use axum::response::sse::Event;
 use futures_util::{StreamExt as _, stream};
-use serde_json::json;
-use switchyard_contract::bounds::KEPT_LINES;
-use tokio::time::{Instant, sleep_until, timeout};
+use serde::Serialize;
+use switchyard_contract::admin::LogLine;
+use switchyard_edge::api::path::Path;
+use switchyard_edge::api::query::{LogQuery, Query};
+use switchyard_edge::api::sse::{answer, event};
+use switchyard_edge::problem::Problem;
+use tokio::time::{Instant, sleep_until};
 
-use super::answer::{Answer, server_sent, streamed};
-use super::deploys::bad_request;
-use super::stream::{BEAT, HEARTBEAT};
-use super::{Admin, unknown};
+use super::{Shared, unknown_project};
 use crate::live::{LogBatch, LogReader};
 
-/// New lines are sent together no more often than this: a project that prints without pause does not have the admin listener
-/// send without pause.
-const TOGETHER: Duration = Duration::from_millis(50);
+/// The minimum interval between two batches of lines: a project that prints without pause does not
+/// make the listener send without pause.
+const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// As many as a screen or two have.
-const LINES: usize = 100;
-
-impl Admin {
-    pub(super) fn logs(&self, name: &str, query: Option<&str>) -> Answer {
-        let Query { lines, follow } = match Query::parse(query.unwrap_or_default()) {
-            Ok(query) => query,
-            Err(wrong) => return bad_request(&wrong),
-        };
-        let Some(mut reader) = self.logs.read(name, lines) else { return unknown(name) };
-        let first = bytes_of(&reader.next_batch());
-        let later = stream::unfold((reader, Instant::now()), next).take(if follow { usize::MAX } else { 0 });
-        streamed("text/event-stream", stream::iter([first]).chain(later).map(Ok))
-    }
+/// The data of an event `gap`.
+#[derive(Serialize)]
+struct Gap {
+    /// LogBuffer that were dropped before the client could be sent them.
+    lost: u64,
 }
 
-/// `lines=100&follow=1`
-struct Query {
-    lines: usize,
-    follow: bool,
+/// The last lines that a project printed, and new ones
+///
+/// Server-sent events: `line` with a line, and `gap` with the number of `lost` lines where the
+/// client was too slow.
+#[utoipa::path(get, path = "/projects/{name}/logs", tag = "projects",
+    params(("name" = String, Path, description = "The project"), LogQuery),
+    responses(
+        (status = 200, description = "Each line", body = LogLine, content_type = "text/event-stream"),
+        (status = 404, description = "unknown-project"),
+    ),
+)]
+pub(super) async fn logs(
+    State(admin): Shared,
+    Path(name): Path<String>,
+    Query(LogQuery { lines, follow }): Query<LogQuery>,
+) -> Result<Response, Problem> {
+    let mut reader = admin.logs.read(&name, lines).ok_or_else(|| unknown_project(&name))?;
+    let first = stream::iter(encode(&reader.next_batch()));
+    let later = stream::unfold((reader, Instant::now()), next).take(if follow { usize::MAX } else { 0 });
+    Ok(answer(first.chain(later.flat_map(stream::iter)).map(Ok::<_, Infallible>)))
 }
 
-impl Query {
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut query = Self { lines: LINES, follow: false };
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match (name, value) {
-                ("lines", _) => {
-                    let lines = value.parse().map_err(|_| format!("lines={value} is no whole number"))?;
-                    query.lines = KEPT_LINES.min(lines);
-                }
-                ("follow", "1" | "true" | "") => query.follow = true,
-                ("follow", "0" | "false") => query.follow = false,
-                ("follow", _) => return Err(format!("follow={value} is neither 1 nor 0")),
-                _ => return Err(format!("{name:?} is unknown: use lines=N and follow=1")),
-            }
-        }
-        Ok(query)
+/// The next batch, not before `due`.
+async fn next((mut reader, due): (LogReader, Instant)) -> Option<(Vec<Event>, (LogReader, Instant))> {
+    if !reader.more().await {
+        return None;
     }
+    sleep_until(due).await;
+    Some((encode(&reader.next_batch()), (reader, Instant::now() + BATCH_INTERVAL)))
 }
 
-/// `due`: nothing is sent before.
-async fn next((mut reader, due): (LogReader, Instant)) -> Option<(Bytes, (LogReader, Instant))> {
-    match timeout(HEARTBEAT, reader.more()).await {
-        Ok(true) => {
-            sleep_until(due).await;
-            Some((bytes_of(&reader.next_batch()), (reader, Instant::now() + TOGETHER)))
-        }
-        Ok(false) => None,
-        Err(_) => Some((Bytes::from_static(BEAT), (reader, due))),
-    }
-}
-
-fn bytes_of(batch: &LogBatch) -> Bytes {
-    let mut text = String::new();
-    if batch.lost > 0 {
-        text.push_str(&server_sent("gap", &json!({ "lost": batch.lost })));
-    }
-    for line in &batch.lines {
-        text.push_str(&server_sent("line", line));
-    }
-    Bytes::from(text)
+fn encode(batch: &LogBatch) -> Vec<Event> {
+    let gap = (batch.lost > 0).then(|| event("gap", &Gap { lost: batch.lost }));
+    gap.into_iter().chain(batch.lines.iter().map(|line| event("line", line))).collect()
 }

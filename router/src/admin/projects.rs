@@ -1,91 +1,107 @@
-//! `GET /projects` and `GET /projects/{name}`: what is known of projects, and what has changed.
+//! `GET /projects` and `GET /projects/{name}`: the status of projects, and its changes.
 
+use axum::extract::State;
+use axum::response::Response;
 use http::StatusCode;
-use switchyard_contract::admin::Projects;
+use switchyard_contract::admin::{Projects, Status};
+use switchyard_edge::api::answer::json;
+use switchyard_edge::api::path::Path;
+use switchyard_edge::api::query::{FromQuery, Query, QueryPairs};
+use switchyard_edge::problem::Problem;
+use utoipa::IntoParams;
 
-use super::answer::{Answer, json};
-use super::deploys::bad_request;
-use super::{Admin, unknown};
+use super::{Shared, unknown_project};
 use crate::live::BoardChanges;
 
-impl Admin {
-    pub(super) fn projects(&self, query: &str) -> Answer {
-        let since = match Since::parse(query) {
-            Ok(since) => since,
-            Err(wrong) => return bad_request(&wrong),
-        };
-        let router = self.events.router().to_owned();
-        let BoardChanges { revision, since, projects, removed } = self.board.changed(since.at(&router));
-        let installs = self.installs;
-        json(StatusCode::OK, &Projects { router, installs, revision, since, projects, removed })
-    }
+/// The parameters of `GET /projects`, both from one earlier answer.
+#[derive(Debug, Default, PartialEq, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ChangesQuery {
+    /// The `revision` of an earlier answer: only the changes after it are sent.
+    since: Option<u64>,
+    /// The `router` of that answer. Another router sends all projects.
+    router: Option<String>,
+}
 
-    pub(super) fn project(&self, name: &str) -> Answer {
-        match self.board.one(name) {
-            Some(status) => json(StatusCode::OK, &status),
-            None => unknown(name),
+impl FromQuery for ChangesQuery {
+    const KEYS: &'static [&'static str] = &["since", "router"];
+
+    fn from_query(pairs: &QueryPairs) -> Result<Self, Problem> {
+        let since = pairs.value("since", "the \"revision\" of an earlier answer")?;
+        let router = pairs.get("router").map(str::to_owned);
+        if since.is_some() != router.is_some() {
+            let detail = "since and router go together: use both from one earlier answer";
+            return Err(Problem::bad_request(detail).with("field", "since"));
         }
+        Ok(Self { since, router })
     }
 }
 
-/// `since=17&router=8f0c…`
-#[derive(Debug, Default, PartialEq)]
-struct Since<'q> {
-    revision: Option<u64>,
-    router: Option<&'q str>,
-}
-
-impl<'q> Since<'q> {
-    fn parse(text: &'q str) -> Result<Self, String> {
-        let mut since = Self::default();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=').unwrap_or((pair, "")) {
-                ("since", value) => {
-                    let revision = value.parse().map_err(|_| {
-                        format!("since={value} is not a revision: use the \"revision\" of an earlier answer")
-                    })?;
-                    since.revision = Some(revision);
-                }
-                ("router", value) => since.router = Some(value),
-                (name, _) => return Err(format!("{name:?} is unknown: use since=REVISION and router=ID")),
-            }
-        }
-        match since {
-            Self { revision: Some(_), router: None } | Self { revision: None, router: Some(_) } => {
-                Err("since and router go together: use both from one earlier answer".to_owned())
-            }
-            since => Ok(since),
-        }
-    }
-
+impl ChangesQuery {
     /// The revision, unless it is another router's.
     fn at(&self, router: &str) -> Option<u64> {
-        self.revision.filter(|_| self.router == Some(router))
+        self.since.filter(|_| self.router.as_deref() == Some(router))
     }
+}
+
+/// All projects, or those whose status has changed
+#[utoipa::path(get, path = "/projects", tag = "projects", params(ChangesQuery), responses(
+    (status = 200, description = "The projects", body = Projects),
+))]
+pub(super) async fn projects(
+    State(admin): Shared,
+    Query(query): Query<ChangesQuery>,
+) -> Result<Response, Problem> {
+    let make = move |admin: &super::Admin| {
+        let router = admin.events.router().to_owned();
+        let BoardChanges { revision, since, projects, removed } = admin.board.changed(query.at(&router));
+        let installs = admin.installs;
+        json(StatusCode::OK, &Projects { router, installs, revision, since, projects, removed })
+    };
+    admin.blocking(make).await
+}
+
+/// One project
+#[utoipa::path(get, path = "/projects/{name}", tag = "projects",
+    params(("name" = String, Path, description = "The name of the project's folder")),
+    responses(
+        (status = 200, description = "The project", body = Status),
+        (status = 404, description = "unknown-project"),
+    ),
+)]
+pub(super) async fn project(State(admin): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
+    let status = admin.board.one(&name).ok_or_else(|| unknown_project(&name))?;
+    Ok(json(StatusCode::OK, &status))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(query: &str) -> Result<ChangesQuery, Problem> {
+        let pairs = QueryPairs::parse(Some(query));
+        pairs.check(ChangesQuery::KEYS)?;
+        ChangesQuery::from_query(&pairs)
+    }
+
     #[test]
     fn a_revision_counts_only_at_the_router_that_it_came_from() {
-        let since = Since::parse("since=17&router=r1").unwrap();
+        let since = parse("since=17&router=r1").unwrap();
         assert_eq!((since.at("r1"), since.at("r2")), (Some(17), None));
-        assert_eq!(Since::parse("").unwrap().at("r1"), None);
+        assert_eq!(parse("").unwrap().at("r1"), None);
     }
 
     #[test]
     fn a_wrong_question_says_which_field_is_wrong() {
         for (query, says) in [
-            ("since=x&router=r1", "since=x is not a revision"),
-            ("since=-1&router=r1", "since=-1 is not a revision"),
+            ("since=x&router=r1", "invalid since \"x\": expected the \"revision\""),
+            ("since=-1&router=r1", "invalid since \"-1\": expected the \"revision\""),
             ("since=1", "go together"),
             ("router=r1", "go together"),
-            ("from=1", "\"from\" is unknown"),
+            ("from=1", "unknown query parameter \"from\""),
         ] {
-            let wrong = Since::parse(query).unwrap_err();
-            assert!(wrong.contains(says), "{query}: {wrong}");
+            let problem = parse(query).unwrap_err();
+            assert!(problem.detail().contains(says), "{query}: {}", problem.detail());
         }
     }
 }

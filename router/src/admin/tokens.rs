@@ -1,5 +1,6 @@
-//! Who may ask the admin listener: the tokens of `--admin-token-file`.
+//! The tokens that admin requests need: `--admin-token-file`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use arc_swap::ArcSwap;
@@ -10,49 +11,63 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use switchyard_contract::settings_file::read_text;
 
-/// A shorter one could be guessed.
+/// The shortest token in bytes. A shorter one could be guessed.
 const MIN_LENGTH: usize = 16;
 
-/// The tokens as they were when the file was last read.
+/// The tokens of the file when it was last read.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     file: PathBuf,
-    /// Of hashes, so that comparing tells nothing of a token's length either.
+    /// SHA-256 of each token, so that the time of a comparison does not depend on a token's length.
     hashes: ArcSwap<Vec<[u8; 32]>>,
 }
 
+/// The reason why a file of tokens is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenFileError {
+    #[error("{} cannot be read: {source}", file.display())]
+    Unreadable { file: PathBuf, source: io::Error },
+    #[error(
+        "line {line} of {} is not a token: expected at least {MIN_LENGTH} letters, digits and signs, such as \
+         `openssl rand -hex 32` prints", file.display()
+    )]
+    Invalid { file: PathBuf, line: usize },
+    #[error("{} has no token: write one per line", .0.display())]
+    Empty(PathBuf),
+}
+
 impl Tokens {
-    /// Reads `file`: one token a line; empty lines and those that begin with `#` are none.
+    /// Reads `file`: one token per line. Empty lines and lines that begin with `#` are skipped.
     ///
     /// # Errors
-    /// It cannot be read, has no token, or one that is too short: says which line.
-    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+    /// The file cannot be read, has no token, or an invalid one.
+    pub(crate) fn read(file: &Path) -> Result<Self, TokenFileError> {
         Ok(Self { file: file.to_owned(), hashes: ArcSwap::from_pointee(read(file)?) })
     }
 
-    /// Reads the file again. Returns how many tokens there are.
+    /// Reads the file again. Returns the number of tokens.
     ///
     /// # Errors
-    /// As for [`Tokens::read`]; the tokens stay as they were.
-    pub(crate) fn read_again(&self) -> Result<usize, String> {
+    /// As [`Tokens::read`]. The tokens stay as they were.
+    pub(crate) fn read_again(&self) -> Result<usize, TokenFileError> {
         let hashes = read(&self.file)?;
         let count = hashes.len();
         self.hashes.store(hashes.into());
         Ok(count)
     }
 
-    /// Whether the request has one of the tokens.
+    /// Returns true if the request has one of the tokens as bearer token.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|token| self.know(token))
     }
 
-    /// The same, of a request whose token may stand in its query: `token=…`.
+    /// Returns true if the query has one of the tokens: `token=…`.
     pub(crate) fn admit_query(&self, query: &str) -> bool {
         let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
         token.is_some_and(|token| self.know(&percent_decode_str(token).collect::<Vec<_>>()))
     }
 
-    /// Compares with all, in the same time whatever is sent.
+    /// Compares a token with all, in a time that does not depend on it.
     fn know(&self, token: &[u8]) -> bool {
         let sent = hash(token);
         let same = self.hashes.load().iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
@@ -60,30 +75,27 @@ impl Tokens {
     }
 }
 
-/// RFC 6750, 2.1. The scheme's case does not matter (RFC 9110, 11.1).
+/// Returns the bearer token (RFC 6750, 2.1). The scheme's case does not matter (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-fn read(file: &Path) -> Result<Vec<[u8; 32]>, String> {
-    let shown = file.display();
-    let text = read_text(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+fn read(file: &Path) -> Result<Vec<[u8; 32]>, TokenFileError> {
+    let text =
+        read_text(file).map_err(|source| TokenFileError::Unreadable { file: file.to_owned(), source })?;
     let mut hashes = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let token = line.trim();
+    for (line, text) in (1..).zip(text.lines()) {
+        let token = text.trim();
         if token.is_empty() || token.starts_with('#') {
             continue;
         }
         if token.len() < MIN_LENGTH || !token.bytes().all(|c| c.is_ascii_graphic()) {
-            return Err(format!(
-                "line {number} of {shown} is no token: use at least {MIN_LENGTH} letters, digits and signs, as \
-                 of `openssl rand -hex 32`"
-            ));
+            return Err(TokenFileError::Invalid { file: file.to_owned(), line });
         }
         hashes.push(hash(token.as_bytes()));
     }
-    if hashes.is_empty() { Err(format!("{shown} has no token: write one a line")) } else { Ok(hashes) }
+    if hashes.is_empty() { Err(TokenFileError::Empty(file.to_owned())) } else { Ok(hashes) }
 }
 
 fn hash(token: &[u8]) -> [u8; 32] {
@@ -104,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_token_of_the_file_is_let_in_and_nothing_else() {
+    fn every_token_of_the_file_is_admitted_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens");
         fs::write(&file, format!("# bridge\n{ONE}\n\n  {TWO}  \n")).unwrap();
@@ -119,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_may_stand_in_a_query() {
+    fn a_token_may_be_in_a_query() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens");
         fs::write(&file, "with&a%sign-0123456789\n").unwrap();
@@ -134,18 +146,18 @@ mod tests {
     fn a_wrong_file_says_where_and_changes_nothing_when_it_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("tokens");
-        assert!(Tokens::read(&file).unwrap_err().contains("cannot be read"));
+        assert!(Tokens::read(&file).unwrap_err().to_string().contains("cannot be read"));
         fs::write(&file, "# none\n").unwrap();
-        assert!(Tokens::read(&file).unwrap_err().contains("has no token"));
+        assert!(Tokens::read(&file).unwrap_err().to_string().contains("has no token"));
         fs::write(&file, format!("{ONE}\nshort\n")).unwrap();
-        assert!(Tokens::read(&file).unwrap_err().starts_with("line 2 "));
+        assert!(Tokens::read(&file).unwrap_err().to_string().starts_with("line 2 "));
         fs::write(&file, ONE).unwrap();
         let tokens = Tokens::read(&file).unwrap();
         fs::write(&file, "short").unwrap();
         assert!(tokens.read_again().is_err());
         assert!(tokens.admit(&headers(&format!("Bearer {ONE}"))));
         fs::write(&file, TWO).unwrap();
-        assert_eq!(tokens.read_again(), Ok(1));
+        assert_eq!(tokens.read_again().unwrap(), 1);
         assert!(!tokens.admit(&headers(&format!("Bearer {ONE}"))));
         assert!(tokens.admit(&headers(&format!("Bearer {TWO}"))));
     }

@@ -53,7 +53,7 @@ impl Files {
     fn read_tokens(&self) -> bool {
         let Some(tokens) = &self.tokens else { return false };
         let count = tokens.read_again().map(|count| format!("{count} tokens"));
-        log_reload("admin-token-file", count.map_err(|problem| vec![problem]));
+        log_reload("admin-token-file", count.map_err(|error| vec![error.to_string()]));
         true
     }
 

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `GET /projects/{name}/checkouts`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Checkouts {
     /// The newest first.
     pub checkouts: Vec<CheckoutInfo>,
@@ -12,7 +13,7 @@ pub struct Checkouts {
 
 /// A version whose files a router still has. `GET /projects/{name}/checkouts/{short}` answers them as
 /// a tar.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CheckoutInfo {
     /// The version's name: `blog@3f9a1c2b7d4e`.
     pub version: String,
@@ -25,7 +26,7 @@ pub struct CheckoutInfo {
 }
 
 /// One line that a cell printed: the data of the events of `GET /projects/{name}/logs`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
     /// The time at which the router read the line.
     pub timestamp: Timestamp,

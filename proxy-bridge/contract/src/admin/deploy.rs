@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ReloadOutcome;
 use crate::event::{Diagnostic, Timings};
 use crate::project::ProjectName;
 
 /// The result for one project: `POST /_reload/{name}`, and in the answers to calls of a deploy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The name of the folder: not always a project name.
     pub project: String,
@@ -45,7 +46,7 @@ impl Report {
 }
 
 /// `POST /_reload`, `POST /_deploys/{id}/build` and `…/publish`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reports {
     /// One report per project.
     pub projects: Vec<Report>,
@@ -55,7 +56,7 @@ pub struct Reports {
 /// reads, builds and publishes them only when the deploy asks for it. The hold ends with the deploy's
 /// `publish`, with `DELETE /_deploys/{id}`, or when no call of the deploy came for the length of the
 /// lease. Sent again with the same id it renews the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Hold {
     /// The deploy's id, chosen by the caller: 1 to 64 letters, digits and `-`.
     pub id: String,

@@ -1,10 +1,11 @@
 //! The permissions and limits of a version, as a router reports them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The permissions that a project requests in its configuration, those that the operator's policy
 /// grants, and those that it refuses, side by side.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grants {
     /// The permissions in the project's own configuration.
     pub asked: Rights,
@@ -17,7 +18,7 @@ pub struct Grants {
 }
 
 /// Permissions by kind, as Deno names them. `*` stands for everything of a kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rights {
     /// Paths that may be read.
     pub read: Vec<String>,
@@ -38,7 +39,7 @@ pub struct Rights {
 }
 
 /// The limits of a project: bytes, milliseconds and counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectLimits {
     /// Bytes of memory that belong to one cell alone.
     pub memory: u64,

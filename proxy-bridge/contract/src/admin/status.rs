@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Grants;
 use crate::event::{Death, Diagnostic, RouteConflict, Timings, Trigger};
@@ -12,7 +13,7 @@ use crate::route::Claim;
 /// the projects whose status has changed since then, and those that were removed. The router answers
 /// with every project, and without `since`, when `ID` is another router's or when it has forgotten
 /// removals since then.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Projects {
     /// The router's id: another one after each start.
     pub router: String,
@@ -35,7 +36,7 @@ pub struct Projects {
 }
 
 /// The status of one project, in `GET /projects` and `GET /projects/{name}`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The name of the folder: not always a project name.
     pub name: String,
@@ -103,7 +104,7 @@ pub struct Status {
 }
 
 /// The state of a project.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProjectState {
     /// The first version is being built.
@@ -141,7 +142,7 @@ impl ProjectState {
 }
 
 /// A version by both of its names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VersionName {
     /// 64 hex digits.
     pub digest: String,
@@ -150,7 +151,7 @@ pub struct VersionName {
 }
 
 /// A version that still finishes requests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Draining {
     /// The version's name.
     pub version: String,
@@ -159,7 +160,7 @@ pub struct Draining {
 }
 
 /// One reload that is over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reload {
     /// The time of its end.
     pub at: Timestamp,
@@ -174,7 +175,7 @@ pub struct Reload {
 }
 
 /// The result of a reload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadOutcome {
     /// A new version is live.
@@ -195,7 +196,7 @@ pub enum ReloadOutcome {
 }
 
 /// The unexpected end of a cell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CellCrash {
     /// The time of the end.
     pub at: Timestamp,
@@ -207,7 +208,7 @@ pub struct CellCrash {
 }
 
 /// The file that a version runs, and the reason for the choice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChosenEntry {
     /// Relative to the project, with `/` between.
     pub path: String,

@@ -25,15 +25,16 @@ enum Host {
 /// The text is not a host with an optional port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a host and an optional port")]
-pub struct Malformed;
+pub struct InvalidAuthority;
 
 impl Authority {
-    /// Whether it is an IP address.
+    /// Returns true for an IP address.
     pub fn is_address(&self) -> bool {
         matches!(self.host, Host::Address(_))
     }
 
-    /// Whether it can only be this machine: a loopback address, `localhost` or a name below that.
+    /// Returns true if this can only be the own machine: a loopback address, `localhost` or a name
+    /// below it.
     pub fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Address(address) => address.to_canonical().is_loopback(),
@@ -45,7 +46,7 @@ impl Authority {
         matches!(&self.host, Host::Name(own) if own == name)
     }
 
-    /// Whether a page of `origin` (`http://127.0.0.1:8001`) was served from here.
+    /// Returns true if a page of `origin` (`http://127.0.0.1:8001`) was served from here.
     pub(super) fn is_origin(&self, origin: &str) -> bool {
         let Some((from, default)) = split_origin(origin) else { return false };
         from.parse::<Self>().is_ok_and(|from| {
@@ -53,28 +54,28 @@ impl Authority {
         })
     }
 
-    /// The host and port of an origin; `None` for one that is not of the web (`null`).
+    /// Returns the host and port of an origin. `None` for one that is not of the web (`null`).
     pub fn of_origin(origin: &str) -> Option<Self> {
         split_origin(origin)?.0.parse().ok()
     }
 }
 
-/// The host and port, and the port that stands for none.
+/// Splits an origin into its host with port, and the default port of its scheme.
 fn split_origin(origin: &str) -> Option<(&str, u16)> {
     let http = origin.strip_prefix("http://").map(|rest| (rest, 80));
     http.or_else(|| origin.strip_prefix("https://").map(|rest| (rest, 443)))
 }
 
 impl FromStr for Authority {
-    type Err = Malformed;
+    type Err = InvalidAuthority;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, InvalidAuthority> {
         if text.len() > MAX_LENGTH {
-            return Err(Malformed);
+            return Err(InvalidAuthority);
         }
         if let Some(rest) = text.strip_prefix('[') {
-            let (address, port) = rest.split_once(']').ok_or(Malformed)?;
-            let address: Ipv6Addr = without_zone(address)?.parse().map_err(|_| Malformed)?;
+            let (address, port) = rest.split_once(']').ok_or(InvalidAuthority)?;
+            let address: Ipv6Addr = without_zone(address)?.parse().map_err(|_| InvalidAuthority)?;
             return Ok(Self { host: Host::Address(address.into()), port: parse_port(port)? });
         }
         let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
@@ -82,31 +83,32 @@ impl FromStr for Authority {
         let host = match name.parse::<Ipv4Addr>() {
             Ok(address) => Host::Address(address.into()),
             Err(_) if name.split('.').all(is_label) => Host::Name(name.to_ascii_lowercase()),
-            Err(_) => return Err(Malformed),
+            Err(_) => return Err(InvalidAuthority),
         };
         Ok(Self { host, port: parse_port(port)? })
     }
 }
 
-/// The address before a zone (`fe80::1%eth0`, in URLs `fe80::1%25eth0`).
-fn without_zone(text: &str) -> Result<&str, Malformed> {
+/// Returns the address before a zone (`fe80::1%eth0`, in URLs `fe80::1%25eth0`).
+fn without_zone(text: &str) -> Result<&str, InvalidAuthority> {
     let Some((address, zone)) = text.split_once('%') else { return Ok(text) };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if zone.is_empty() || !zone.bytes().all(is_plain) {
-        return Err(Malformed);
+        return Err(InvalidAuthority);
     }
     Ok(address)
 }
 
-/// Reads what follows the host: nothing, or a colon and digits, which may be missing (RFC 3986, 3.2.3).
-fn parse_port(text: &str) -> Result<Option<u16>, Malformed> {
+/// Reads the rest after the host: nothing, or a colon and digits, which may be missing
+/// (RFC 3986, 3.2.3).
+fn parse_port(text: &str) -> Result<Option<u16>, InvalidAuthority> {
     match text.strip_prefix(':') {
         None if text.is_empty() => Ok(None),
         Some("") => Ok(None),
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map(Some).map_err(|_| Malformed)
+            digits.parse().map(Some).map_err(|_| InvalidAuthority)
         }
-        _ => Err(Malformed),
+        _ => Err(InvalidAuthority),
     }
 }
 
@@ -126,9 +128,20 @@ impl fmt::Display for Authority {
     }
 }
 
-/// A name of `--public-host`, under which a listener may be asked on any port.
+/// A name of `--public-host`, valid on any port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicHost(String);
+
+/// The text is not a public host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPublicHost {
+    /// An IP address, which needs no permission.
+    #[error("{0:?} is an address, and those are always allowed: expected a name")]
+    Address(String),
+    /// Not a name, or more than a name.
+    #[error("invalid host {0:?}: expected a name without scheme and port, such as deploy.example.com")]
+    Malformed(String),
+}
 
 impl PublicHost {
     pub(super) fn is_of(&self, host: &Authority) -> bool {
@@ -137,17 +150,13 @@ impl PublicHost {
 }
 
 impl FromStr for PublicHost {
-    type Err = String;
+    type Err = InvalidPublicHost;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidPublicHost> {
         match text.parse() {
             Ok(Authority { host: Host::Name(name), port: None }) => Ok(Self(name)),
-            Ok(Authority { host: Host::Address(_), .. }) => {
-                Err(format!("{text:?} is an address, and those are always allowed: expected a name"))
-            }
-            _ => Err(format!(
-                "invalid host {text:?}: expected a name without scheme and port, as deploy.example.com"
-            )),
+            Ok(Authority { host: Host::Address(_), .. }) => Err(InvalidPublicHost::Address(text.to_owned())),
+            _ => Err(InvalidPublicHost::Malformed(text.to_owned())),
         }
     }
 }

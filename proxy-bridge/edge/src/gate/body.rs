@@ -3,12 +3,12 @@
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 
-use super::{Refusal, authority};
+use super::{GateError, authority};
 
 /// The body that an endpoint reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
-    /// None; a JSON document that a client sends all the same is ignored.
+    /// No body. A JSON document is ignored, because many clients send one with every POST.
     None,
     /// A JSON document like this one.
     Json(&'static str),
@@ -16,8 +16,8 @@ pub enum BodyKind {
     Upload,
 }
 
-/// The content types of archives that are sent as they are. `application/octet-stream` is what
-/// clients send that do not know better.
+/// The content types of archives that are sent as they are. Clients that cannot name the type send
+/// `application/octet-stream`.
 pub const ARCHIVES: [&str; 10] = [
     "application/octet-stream",
     "application/x-tar",
@@ -38,15 +38,15 @@ impl BodyKind {
     /// Checks that the body, if there is one, has the content type that is read here.
     ///
     /// # Errors
-    /// Another one, or none.
-    pub fn check(self, request: &Parts) -> Result<(), Refusal> {
+    /// There is a body with another content type, or without one.
+    pub fn check(self, request: &Parts) -> Result<(), GateError> {
         let kind = media_type(&request.headers);
         let kind = kind.as_deref();
         let fits = match self {
             Self::None | Self::Json(_) => kind == Some(JSON) || !has_body(&request.headers),
             Self::Upload => kind.is_some_and(|kind| kind == MULTIPART || ARCHIVES.contains(&kind)),
         };
-        if fits { Ok(()) } else { Err(Refusal::UnsupportedMediaType(self.advice(request))) }
+        if fits { Ok(()) } else { Err(GateError::UnsupportedMediaType(self.advice(request))) }
     }
 
     fn advice(self, request: &Parts) -> String {
@@ -67,7 +67,8 @@ impl BodyKind {
     }
 }
 
-/// The content type in lower case without parameters; `None` without one, or with several.
+/// Returns the content type in lower case without parameters. `None` if there is none, or more than
+/// one.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut sent = headers.get_all(CONTENT_TYPE).iter();
     let kind = sent.next().filter(|_| sent.next().is_none())?.to_str().ok()?;
@@ -104,7 +105,7 @@ impl<'r> Curl<'r> {
     }
 }
 
-/// The path, unless a shell would read it as something else.
+/// Returns the path, or a stand-in if a shell would read it as something else.
 fn plain(path: &str) -> &str {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte);
     if path.bytes().all(is_plain) { path } else { "/PATH" }

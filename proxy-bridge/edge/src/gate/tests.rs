@@ -58,7 +58,7 @@ fn other_names_need_a_token() {
         "127.1",
         "2130706433",
     ] {
-        assert_eq!(gate().check(&get(&[("host", host)]), false), Err(Refusal::ForeignHost), "{host}");
+        assert_eq!(gate().check(&get(&[("host", host)]), false), Err(GateError::ForeignHost), "{host}");
         assert_eq!(gate().check(&get(&[("host", host)]), true), Ok(()), "{host}");
     }
 }
@@ -85,18 +85,18 @@ fn a_malformed_host_is_refused_with_a_token_too() {
         "a..b",
         long.as_str(),
     ] {
-        assert_eq!(gate().check(&get(&[("host", host)]), true), Err(Refusal::MalformedHost), "{host}");
+        assert_eq!(gate().check(&get(&[("host", host)]), true), Err(GateError::MalformedHost), "{host}");
     }
     let twice = get(&[("host", "localhost"), ("host", "localhost")]);
-    assert_eq!(gate().check(&twice, true), Err(Refusal::MalformedHost));
-    assert_eq!(gate().check(&get(&[]), true), Err(Refusal::MalformedHost));
+    assert_eq!(gate().check(&twice, true), Err(GateError::MalformedHost));
+    assert_eq!(gate().check(&get(&[]), true), Err(GateError::MalformedHost));
 }
 
 #[test]
 fn a_request_of_http_1_0_without_a_host_needs_a_token() {
     let mut request = get(&[]);
     request.version = Version::HTTP_10;
-    assert_eq!(gate().check(&request, false), Err(Refusal::ForeignHost));
+    assert_eq!(gate().check(&request, false), Err(GateError::ForeignHost));
     assert_eq!(gate().check(&request, true), Ok(()));
 }
 
@@ -106,9 +106,9 @@ fn the_host_in_an_absolute_target_counts_and_has_to_be_the_same() {
         gate().check(&parts(Method::GET, &format!("http://{target}/projects"), &[("host", host)]), false)
     };
     assert_eq!(asked("127.0.0.1:8001", "127.0.0.1:8001"), Ok(()));
-    assert_eq!(asked("evil.example", "evil.example"), Err(Refusal::ForeignHost));
-    assert_eq!(asked("evil.example", "localhost"), Err(Refusal::MalformedHost));
-    assert_eq!(asked("localhost", "evil.example"), Err(Refusal::MalformedHost));
+    assert_eq!(asked("evil.example", "evil.example"), Err(GateError::ForeignHost));
+    assert_eq!(asked("evil.example", "localhost"), Err(GateError::MalformedHost));
+    assert_eq!(asked("localhost", "evil.example"), Err(GateError::MalformedHost));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn pages_of_other_sites_cannot_send_commands_whatever_they_carry() {
     ] {
         for has_token in [false, true] {
             let refused = gate().check(&post(headers), has_token);
-            assert_eq!(refused, Err(Refusal::ForeignOrigin), "{headers:?}");
+            assert_eq!(refused, Err(GateError::ForeignOrigin), "{headers:?}");
         }
     }
     for headers in [
@@ -151,8 +151,8 @@ fn an_origin_without_a_port_has_that_of_its_scheme() {
     };
     assert_eq!(asked("deploy.example.com", "https://deploy.example.com"), Ok(()));
     assert_eq!(asked("deploy.example.com:443", "https://deploy.example.com"), Ok(()));
-    assert_eq!(asked("deploy.example.com:80", "https://deploy.example.com"), Err(Refusal::ForeignOrigin));
-    assert_eq!(asked("deploy.example.com", "https://deploy.example.com:8443"), Err(Refusal::ForeignOrigin));
+    assert_eq!(asked("deploy.example.com:80", "https://deploy.example.com"), Err(GateError::ForeignOrigin));
+    assert_eq!(asked("deploy.example.com", "https://deploy.example.com:8443"), Err(GateError::ForeignOrigin));
 }
 
 #[test]
@@ -166,20 +166,20 @@ fn pages_of_other_sites_may_link_here_and_read_nothing() {
     let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
     for (dest, checked) in [
         ("document", Ok(())),
-        ("iframe", Err(Refusal::ForeignOrigin)),
-        ("object", Err(Refusal::ForeignOrigin)),
+        ("iframe", Err(GateError::ForeignOrigin)),
+        ("object", Err(GateError::ForeignOrigin)),
     ] {
         assert_eq!(asked(&[link[0], link[1], ("sec-fetch-dest", dest)]), checked, "{dest}");
     }
     assert_eq!(asked(&[("origin", "devtools://devtools"), ("sec-fetch-site", "cross-site")]), Ok(()));
     for mode in ["no-cors", "cors", "websocket"] {
         let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
-        assert_eq!(asked(&headers), Err(Refusal::ForeignOrigin), "{mode}");
+        assert_eq!(asked(&headers), Err(GateError::ForeignOrigin), "{mode}");
     }
-    assert_eq!(asked(&[("sec-fetch-site", "same-site")]), Err(Refusal::ForeignOrigin));
-    assert_eq!(asked(&[("origin", "https://evil.example")]), Err(Refusal::ForeignOrigin));
+    assert_eq!(asked(&[("sec-fetch-site", "same-site")]), Err(GateError::ForeignOrigin));
+    assert_eq!(asked(&[("origin", "https://evil.example")]), Err(GateError::ForeignOrigin));
     let both = [("origin", "devtools://devtools"), ("origin", "https://evil.example")];
-    assert_eq!(asked(&both), Err(Refusal::ForeignOrigin));
+    assert_eq!(asked(&both), Err(GateError::ForeignOrigin));
 }
 
 #[test]

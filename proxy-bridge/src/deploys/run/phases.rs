@@ -13,13 +13,13 @@ use crate::deploys::rounds::{
     CallFailure, NoAnswer, Quorum, RoundResult, RoundTerms, UnreachableRouter, any_reachable, call_all,
     retry_until, while_away,
 };
-use crate::problem::Problem;
 use crate::routers::{CallError, Presence, Router};
 use crate::volume::Change;
 use switchyard_contract::admin::{self, Hold, Report};
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase, RouterReport};
 use switchyard_contract::digest::Digest;
 use switchyard_contract::incarnation::Incarnation;
+use switchyard_edge::problem::Problem;
 
 /// Time that routers hold a project beyond the time limit of the deploy: their leases end only when
 /// the bridge is gone.

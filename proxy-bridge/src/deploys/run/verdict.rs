@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use crate::problem::Problem;
 use crate::volume::Change;
 use switchyard_contract::admin::{self, Report};
+use switchyard_edge::problem::Problem;
 
 /// The meaning of a router's answer to `build` for the deploy.
 pub(super) enum BuildVerdict {

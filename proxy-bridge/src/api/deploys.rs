@@ -1,0 +1,51 @@
+//! `GET /deploys` and `GET /deploys/{id}`: the records of deploys.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{Shared, check_read};
+use crate::tokens::Caller;
+use switchyard_contract::deploy::{Action, DeployRecord, DeployRecords};
+use switchyard_edge::api::answer::json;
+use switchyard_edge::api::path::Path;
+use switchyard_edge::problem::Problem;
+
+/// The deploys that the bridge remembers, the newest first
+#[utoipa::path(get, path = "/deploys", tag = "deploys", responses(
+    (status = 200, description = "The deploys whose projects the caller may read", body = DeployRecords),
+))]
+pub(super) async fn deploys(State(api): Shared, Extension(caller): Extension<Caller>) -> Response {
+    let records = api.deploys.records().into_iter().filter(|record| may_read(&caller, record));
+    let deploys = records.map(DeployRecord::without_key).collect();
+    json(StatusCode::OK, &DeployRecords { deploys })
+}
+
+/// One deploy
+#[utoipa::path(get, path = "/deploys/{id}", tag = "deploys",
+    params(("id" = String, Path, description = "The deploy")),
+    responses(
+        (status = 200, description = "The deploy", body = DeployRecord),
+        (status = 404, description = "unknown-deploy"),
+    ),
+)]
+pub(super) async fn record(
+    State(api): Shared,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let Some(job) = api.deploys.job(&id) else {
+        let detail = format!("there is no deploy {id:?}, or it was so long ago that it is forgotten");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-deploy", detail));
+    };
+    let record = job.record();
+    for project in record.names() {
+        check_read(&caller, project)?;
+    }
+    Ok(json(StatusCode::OK, &record.without_key()))
+}
+
+fn may_read(caller: &Caller, record: &DeployRecord) -> bool {
+    record.names().all(|project| caller.may(Action::Read, project.as_str()))
+}

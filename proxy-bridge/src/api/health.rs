@@ -1,0 +1,29 @@
+//! `GET /healthz` and `GET /readyz`: the probes of an orchestrator.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::Shared;
+use switchyard_edge::api::answer::text;
+
+/// Liveness probe
+#[utoipa::path(get, path = "/healthz", tag = "health", responses(
+    (status = 200, description = "The bridge runs", body = str, content_type = "text/plain"),
+))]
+pub(super) async fn healthz() -> Response {
+    text(StatusCode::OK, "ok\n")
+}
+
+/// Readiness probe
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, description = "A router takes requests", body = str, content_type = "text/plain"),
+    (status = 503, description = "No router takes requests", body = str, content_type = "text/plain"),
+))]
+pub(super) async fn readyz(State(api): Shared) -> Response {
+    if api.routers.all().iter().any(|router| router.is_ready()) {
+        text(StatusCode::OK, "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "no router is ready\n")
+    }
+}

@@ -1,0 +1,61 @@
+//! `GET /metrics`: all counters and gauges, as OpenMetrics.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Shared;
+use crate::routers::Routers;
+use switchyard_edge::api::answer::{OPEN_METRICS, whole};
+use switchyard_edge::problem::Problem;
+
+/// Metrics, for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "OpenMetrics", body = str, content_type = "application/openmetrics-text"),
+))]
+pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
+    let mut registry = Registry::default();
+    api.metrics.register(&mut registry);
+    register_routers(&api.routers, &mut registry);
+    if let Some(forward) = &api.forward {
+        forward.register(&mut registry);
+    }
+    let mut page = String::new();
+    text::encode(&mut page, &registry)
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics", error.to_string()))?;
+    Ok(whole(StatusCode::OK, OPEN_METRICS, page))
+}
+
+/// Registers the metrics that are read when they are asked for, instead of being counted.
+fn register_routers(routers: &Routers, registry: &mut Registry) {
+    let ready = Family::<[(&str, String); 1], Gauge>::default();
+    let behind = Family::<[(&str, String); 1], Gauge>::default();
+    let statuses = Family::<[(&str, String); 1], Counter>::default();
+    for router in routers.all() {
+        let label = [("router", router.name().to_owned())];
+        ready.get_or_create(&label).set(router.is_ready().into());
+        behind.get_or_create(&label).set(i64::try_from(router.behind().len()).unwrap_or(i64::MAX));
+        statuses.get_or_create(&label).inc_by(router.statuses_received());
+    }
+    registry.register("switchyard_bridge_router_ready", "1 while the router takes requests", ready);
+    registry.register(
+        "switchyard_bridge_router_behind_projects",
+        "Projects of which the router serves an older version than was deployed",
+        behind,
+    );
+    registry.register(
+        "switchyard_bridge_router_statuses",
+        "Statuses of projects in the router's answers",
+        statuses,
+    );
+    registry.register(
+        "switchyard_bridge_routes_made",
+        "How often the routes of a project were computed",
+        ConstCounter::new(routers.routes_made()),
+    );
+}

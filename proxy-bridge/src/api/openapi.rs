@@ -1,0 +1,65 @@
+//! `GET /openapi.json`: the OpenAPI document of the API.
+
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use http::StatusCode;
+use utoipa::OpenApi;
+
+use super::{deploy, deploys, events, health, logs, metrics, projects};
+use switchyard_contract::deploy::{DeployAnswer, DeployStep};
+use switchyard_edge::api::answer::json;
+use switchyard_edge::api::openapi::complete;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Switchyard bridge",
+        description = "Deploys, rollbacks and removals, and the projects that routers serve.",
+    ),
+    paths(
+        health::healthz,
+        health::readyz,
+        metrics::metrics,
+        openapi,
+        events::receive,
+        deploy::deploy,
+        deploy::deploy_project,
+        deploy::rollback,
+        deploy::remove,
+        deploys::deploys,
+        deploys::record,
+        projects::routers,
+        projects::projects,
+        projects::project,
+        projects::versions,
+        logs::logs,
+    ),
+    components(schemas(DeployStep, DeployAnswer))
+)]
+struct BridgeApi;
+
+static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> =
+    LazyLock::new(|| complete(BridgeApi::openapi(), &["/healthz", "/readyz", "/events"]));
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
+    (status = 200, description = "The OpenAPI document", body = Object),
+))]
+pub(super) async fn openapi() -> Response {
+    json(StatusCode::OK, &*DOCUMENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_edge::api::openapi::differences;
+
+    use super::super::{commands, event_routes, health_routes};
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_endpoint_and_no_other() {
+        let routes = health_routes().merge(event_routes()).merge(commands());
+        assert_eq!(differences(&DOCUMENT, routes.endpoints()), [""; 0]);
+    }
+}
