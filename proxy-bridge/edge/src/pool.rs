@@ -162,7 +162,7 @@ impl<C: Connector, B: RequestBody> Pool<C, B> {
         }
         let (head, body) = conn.exchange(request, was_idle).await?.into_parts();
         let body = Counted::new(body, conn.head.clone());
-        let keep = keep.map(|id| (self.clone(), id));
+        let keep = keep.map(|id| ReturnTo { pool: self.clone(), id });
         Ok(Response::from_parts(head, PooledBody { conn: Some(conn), body, upload, keep }))
     }
 
@@ -273,7 +273,13 @@ pub struct PooledBody<C: Connector, B: RequestBody> {
     /// The progress of the request's body. `None` if it has none.
     upload: Option<Arc<Progress>>,
     /// The pool that the connection goes back to. `None` for a connection that is not kept.
-    keep: Option<(Rc<Pool<C, B>>, C::Id)>,
+    keep: Option<ReturnTo<C, B>>,
+}
+
+/// The pool that a connection goes back to, and its key there.
+struct ReturnTo<C: Connector, B: RequestBody> {
+    pool: Rc<Pool<C, B>>,
+    id: C::Id,
 }
 
 impl<C: Connector, B: RequestBody> fmt::Debug for PooledBody<C, B> {
@@ -334,7 +340,7 @@ impl<C: Connector, B: RequestBody> Body for PooledBody<C, B> {
 
 impl<C: Connector, B: RequestBody> Drop for PooledBody<C, B> {
     fn drop(&mut self) {
-        let Some((pool, id)) = self.keep.take() else { return };
+        let Some(ReturnTo { pool, id }) = self.keep.take() else { return };
         if let Some(conn) = self.conn.take().filter(|conn| conn.is_open && self.is_complete()) {
             pool.put(id, conn);
         }
