@@ -35,7 +35,10 @@ async fn what_the_kernel_lacks_is_said_when_ready_and_nothing_starts_where_it_is
     if has_all {
         assert_eq!(demanding.start().await.public.get("/a/").await.text(), "one");
     } else {
-        assert!(refused(&demanding.run_to_end().await).contains("--require-sandbox: this machine lacks "));
+        assert!(
+            refused(&demanding.run_to_end().await)
+                .contains("--require-sandbox: the sandbox is incomplete on this machine: missing ")
+        );
     }
 }
 

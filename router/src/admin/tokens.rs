@@ -1,6 +1,7 @@
 //! Who may ask the admin listener: the tokens of `--admin-token-file`.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -19,6 +20,8 @@ pub(crate) struct Tokens {
     file: PathBuf,
     /// Of hashes, so that comparing tells nothing of a token's length either.
     hashes: ArcSwap<Vec<[u8; 32]>>,
+    /// Hash of a token that is valid besides those of the file.
+    generated: OnceLock<[u8; 32]>,
 }
 
 impl Tokens {
@@ -27,7 +30,13 @@ impl Tokens {
     /// # Errors
     /// It cannot be read, has no token, or one that is too short: says which line.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
-        Ok(Self { file: file.to_owned(), hashes: ArcSwap::from_pointee(read(file)?) })
+        let hashes = ArcSwap::from_pointee(read(file)?);
+        Ok(Self { file: file.to_owned(), hashes, generated: OnceLock::new() })
+    }
+
+    /// Accepts `token` too, which this process has generated. Only the first call has an effect.
+    pub(crate) fn accept(&self, token: &str) {
+        let _ = self.generated.set(hash(token.as_bytes()));
     }
 
     /// Reads the file again. Returns how many tokens there are.
@@ -55,7 +64,11 @@ impl Tokens {
     /// Compares with all, in the same time whatever is sent.
     fn know(&self, token: &[u8]) -> bool {
         let sent = hash(token);
-        let same = self.hashes.load().iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
+        let hashes = self.hashes.load();
+        let same = hashes
+            .iter()
+            .chain(self.generated.get())
+            .fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
         same.into()
     }
 }
@@ -116,6 +129,17 @@ mod tests {
             assert!(!tokens.admit(&headers(bad)), "{bad}");
         }
         assert!(!tokens.admit(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_generated_token_is_let_in_besides_those_of_the_file_however_often_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        fs::write(&file, ONE).unwrap();
+        let tokens = Tokens::read(&file).unwrap();
+        tokens.accept(TWO);
+        assert_eq!(tokens.read_again(), Ok(1));
+        assert!([ONE, TWO].iter().all(|token| tokens.admit(&headers(&format!("Bearer {token}")))));
     }
 
     #[test]
