@@ -26,9 +26,7 @@ use tokio::sync::watch;
 
 use crate::server::{fail, fail_usage, with_reloads};
 
-// A doc comment would replace the command's description in --help.
-
-// Settings of a router and a bridge that share a process.
+/// Settings of a router and a bridge that share a process.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeConfig {
     /// Volume with the projects: each folder in it is a project
@@ -73,8 +71,8 @@ pub(crate) struct ServeConfig {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// Format of the log on standard error
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Format of the log on standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     log_format: LogFormat,
 
     /// Time for deploys, and then for requests and SIGTERM handlers of projects, to finish

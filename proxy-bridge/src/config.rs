@@ -16,10 +16,8 @@ use super::upload::Limits;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-// Doc comments of the structs would replace the command's description in --help, so they have none.
-
-// Settings of the bridge, valid by themselves. The files and addresses that they name are checked by
-// `start::prepare`.
+/// Settings of the bridge, valid by themselves. The files and addresses that they name are checked by
+/// `start::prepare`.
 #[derive(Debug, Clone, Args)]
 pub struct BridgeConfig {
     /// Volume that the routers serve
@@ -34,8 +32,8 @@ pub struct BridgeConfig {
     #[arg(long, value_name = "NAME")]
     pub public_host: Vec<PublicHost>,
 
-    /// Format of the log on standard error
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Format of the log on standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub log_format: LogFormat,
 
     /// Time for deploys and requests to finish when the bridge stops
@@ -55,7 +53,7 @@ pub struct BridgeConfig {
     pub uploads: UploadConfig,
 }
 
-// The routers, and how they and the bridge know each other.
+/// The routers, and how they and the bridge know each other.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Routers")]
 pub struct RouterSetConfig {
@@ -76,7 +74,7 @@ pub struct RouterSetConfig {
     pub event_secret_file: Option<PathBuf>,
 }
 
-// Requests that the bridge forwards to routers.
+/// Requests that the bridge forwards to routers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Forwarding")]
 pub struct ForwardConfig {
@@ -93,7 +91,7 @@ pub struct ForwardConfig {
     pub request_timeout: Duration,
 }
 
-// Deploys and who may make them.
+/// Deploys and who may make them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Deploys")]
 pub struct DeployConfig {
@@ -115,7 +113,7 @@ pub struct DeployConfig {
     pub keep_removed: Duration,
 }
 
-// Bounds of one upload.
+/// Bounds of one upload.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits of uploads")]
 pub struct UploadConfig {

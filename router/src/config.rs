@@ -18,10 +18,8 @@ use crate::user::UserRange;
 const ZERO: Duration = Duration::ZERO;
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-// Doc comments of the structs would replace the command's description in --help, so they have none.
-
-// Settings of the router, valid by themselves. The files and addresses that they name are checked by
-// `server::prepare`.
+/// Settings of the router, valid by themselves. The files and addresses that they name are checked by
+/// `server::prepare`.
 #[derive(Debug, Clone, Args)]
 pub struct RouterConfig {
     /// Volume with the projects: each folder in it is a project
@@ -36,20 +34,20 @@ pub struct RouterConfig {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = address)]
     pub listen: SocketAddr,
 
-    #[command(flatten)]
-    pub admin: AdminConfig,
-
     /// TOML file with what projects may do, their limits and their environment; reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
-    /// Format of the log on standard error
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Format of the log on standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub log_format: LogFormat,
 
     /// Time for a replaced version to finish its requests, and then its SIGTERM handlers
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(ZERO))]
     pub grace: Duration,
+
+    #[command(flatten)]
+    pub admin: AdminConfig,
 
     #[command(flatten)]
     pub reload: ReloadConfig,
@@ -67,7 +65,7 @@ pub struct RouterConfig {
     pub connections: ConnectionConfig,
 }
 
-// The admin listener, and where events go.
+/// The admin listener, and where events go.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Admin listener and events")]
 pub struct AdminConfig {
@@ -94,7 +92,7 @@ pub struct AdminConfig {
     pub event_secret_file: Option<PathBuf>,
 }
 
-// When a change is seen, built and published.
+/// When a change is seen, built and published.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Reloading")]
 pub struct ReloadConfig {
@@ -128,7 +126,7 @@ pub struct ReloadConfig {
     pub dev: bool,
 }
 
-// The processes of projects.
+/// The processes of projects.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cells (the processes of projects)")]
 pub struct CellConfig {
@@ -188,7 +186,7 @@ pub struct CellConfig {
     pub cgroup: Option<PathBuf>,
 }
 
-// The size of a project. The policy can override each of them.
+/// The size of a project. The policy can override each of them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits of a project's files (the policy can override them)")]
 pub struct ReadConfig {
@@ -219,7 +217,7 @@ pub struct ReadConfig {
     pub read_timeout: Duration,
 }
 
-// Requests to a project. The policy can override each of them.
+/// Requests to a project. The policy can override each of them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits of a project's requests (the policy can override them)")]
 pub struct RequestConfig {
@@ -236,7 +234,7 @@ pub struct RequestConfig {
     pub max_in_flight: usize,
 }
 
-// Connections of clients.
+/// Connections of clients.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectionConfig {

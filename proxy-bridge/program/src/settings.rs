@@ -8,6 +8,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::{self, Write as _};
 
 use clap::{Command, FromArgMatches};
 
@@ -166,19 +167,20 @@ pub fn parse<T: FromArgMatches + Validate>(
     }
 }
 
-/// Prints the text of `--help` or `--version`.
-#[expect(clippy::print_stdout, reason = "the output of --help and --version belongs on standard output")]
+/// Prints the text of `--help` or `--version`. A reader that has closed standard output has read enough.
 pub fn print(text: &str) {
-    println!("{text}");
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Prints the problems of the program `name`, which then ends with [`EXIT_USAGE`].
-#[expect(clippy::print_stderr, reason = "wrong settings are reported before there is a log")]
+///
+/// Standard error is used directly, since there is no log yet.
 pub fn report(name: &str, problems: &[Problem]) {
+    let mut err = io::stderr();
     for problem in problems {
-        eprintln!("{name}: {}", visible::block(&problem.to_string()));
+        let _ = writeln!(err, "{name}: {}", visible::block(&problem.to_string()));
     }
-    eprintln!("{name}: run {name} --help for all flags");
+    let _ = writeln!(err, "{name}: run {name} --help for all flags");
 }
 
 #[cfg(test)]

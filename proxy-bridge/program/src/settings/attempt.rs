@@ -136,9 +136,12 @@ impl Attempt {
     /// Records the error and takes its cause off the command line.
     fn record(&mut self, error: &Error) -> Step {
         match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                return Step::Print(error.to_string().trim_end().to_owned());
+            // Not clap's own text, in which no argument is required until the variables are added.
+            ErrorKind::DisplayHelp => {
+                let help = self.active().clone().render_help().to_string();
+                return Step::Print(help.trim_end().to_owned());
             }
+            ErrorKind::DisplayVersion => return Step::Print(error.to_string().trim_end().to_owned()),
             ErrorKind::MissingRequiredArgument => return self.missing(error),
             ErrorKind::UnknownArgument => return self.unknown(&text(error, ContextKind::InvalidArg)),
             ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::TooManyValues => {
@@ -151,7 +154,7 @@ impl Attempt {
                 let message = format!("unknown command {word:?}{hint} (commands: {})", names.join(", "));
                 self.problems.add(Problem::new(COMMAND_LINE, message));
             }
-            ErrorKind::MissingSubcommand => {
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 let message = format!("a command is missing: one of {}", self.commands().join(", "));
                 self.problems.add(Problem::new(COMMAND_LINE, message));
             }
