@@ -32,7 +32,7 @@ pub(super) struct Record {
     pub(super) outcome: Option<String>,
     pub(super) projects: Vec<Deployed>,
     #[serde(default)]
-    pub(super) routers: Vec<Told>,
+    pub(super) routers: Vec<RouterReport>,
     /// Routers that get no requests until they serve it.
     #[serde(default)]
     pub(super) behind: Vec<String>,
@@ -65,9 +65,9 @@ pub(super) struct Timings {
     pub(super) total: Option<f64>,
 }
 
-/// What a router said in a deploy.
+/// The report of a router in a deploy.
 #[derive(Debug, Deserialize)]
-pub(super) struct Told {
+pub(super) struct RouterReport {
     pub(super) router: String,
     #[serde(default)]
     pub(super) reports: Vec<Report>,
@@ -92,7 +92,7 @@ pub(super) struct Problem {
     pub(super) project: Option<String>,
     pub(super) error: Option<Diagnostic>,
     #[serde(default)]
-    pub(super) routers: Vec<Told>,
+    pub(super) routers: Vec<RouterReport>,
 }
 
 /// `GET /projects`
@@ -115,14 +115,14 @@ pub(super) struct Project {
     pub(super) routers: Vec<Said>,
 }
 
-/// What a router says of a project.
+/// The state of a project on a router.
 #[derive(Debug, Deserialize)]
 pub(super) struct Said {
     pub(super) router: String,
     pub(super) state: Option<String>,
     pub(super) live: Option<VersionName>,
     pub(super) error: Option<Diagnostic>,
-    /// It gets no request of the project until it serves what was deployed.
+    /// `true`: it gets no request of the project until it serves the deployed version.
     #[serde(default)]
     pub(super) behind: bool,
     /// Hosts and path prefixes that it and others both claim.
@@ -135,7 +135,7 @@ pub(super) struct Router {
     pub(super) router: String,
     #[serde(default = "yes")]
     pub(super) reachable: bool,
-    /// It fetches packages that the volume lacks.
+    /// `true`: it fetches packages that the volume does not have.
     #[serde(default)]
     pub(super) installs: bool,
 }

@@ -65,7 +65,7 @@ pub(super) async fn deploy(
     let DeployArgs { folder, message, keep, no_wait, send_packages, .. } = args;
     let plan = match plan(Some(bridge), folder, scope, send_packages).await? {
         Planning::Ready(plan) => plan,
-        Planning::Refused(answer) => return report::tell(console, json, &answer),
+        Planning::Refused(answer) => return report::print_answer(console, json, &answer),
     };
     announce(&plan, &mut Progress::new(console, json));
     let projects = plan.projects;
@@ -104,7 +104,7 @@ pub(super) async fn preview(
     match plan(bridge, args.folder, scope, args.send_packages).await? {
         Planning::Ready(plan) if json => console.print_json(&preview::json(&plan).to_string())?,
         Planning::Ready(plan) => console.print(preview::text(&plan).trim_end())?,
-        Planning::Refused(answer) => return report::tell(console, json, &answer),
+        Planning::Refused(answer) => return report::print_answer(console, json, &answer),
     }
     Ok(DONE)
 }
@@ -157,10 +157,10 @@ fn packages_for(answer: &Answer) -> Result<Packages, CallError> {
 
 fn announce(plan: &Plan, progress: &mut Progress<'_>) {
     for (project, files) in &plan.projects {
-        progress.say(&summary(project, files));
+        progress.line(&summary(project, files));
     }
     for line in preview::left_out(plan, false) {
-        progress.say(&line);
+        progress.line(&line);
     }
 }
 

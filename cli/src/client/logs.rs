@@ -28,7 +28,7 @@ pub(super) async fn logs(
     let project = args.project.as_str();
     let answer = bridge.get(&["projects", project]).await?;
     if !answer.status.is_success() {
-        return report::tell(console, json, &answer);
+        return report::print_answer(console, json, &answer);
     }
     let said: Project = serde_json::from_str(&answer.body).map_err(strange)?;
     let show = if json { Show::Json } else { Show::Text { routers: said.routers.len() > 1 } };
@@ -44,7 +44,7 @@ pub(super) async fn logs(
     let response = bridge.send(request.header(ACCEPT, "text/event-stream"), no_body, |_| {}).await?;
     let mut events = match bridge.events(response) {
         Ok(events) => events,
-        Err(response) => return report::tell(console, json, &bridge.whole(*response).await?),
+        Err(response) => return report::print_answer(console, json, &bridge.whole(*response).await?),
     };
     let mut exit = DONE;
     while let Some(event) = events.next().await? {

@@ -1,9 +1,9 @@
-//! What came of a deploy: the bridge's JSON for scripts, sentences for people.
+//! The outcome of a deploy: the bridge's JSON for scripts, sentences for people.
 
 use jiff::Timestamp;
 
 use super::Console;
-use super::answers::{Deployed, Problem, Record, Removal, Told};
+use super::answers::{Deployed, Problem, Record, Removal, RouterReport};
 use super::bridge::{Answer, CallError};
 use super::failure::{Failure, exit_of};
 use switchyard_contract::incarnation::Data;
@@ -13,7 +13,7 @@ const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --lis
 
 /// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
 /// Returns the exit status.
-pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
+pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
     let problem = serde_json::from_str::<Problem>(&answer.body);
     let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
     let exit = exit_of(answer.status, kind);
@@ -85,7 +85,7 @@ pub(super) fn day(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-fn silent_routers(routers: &[Told], behind: &[String]) -> String {
+fn silent_routers(routers: &[RouterReport], behind: &[String]) -> String {
     let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
     let lines = silent.map(|told| {
         let error = told.error.as_deref().unwrap_or("reported no result");

@@ -43,11 +43,11 @@ pub(super) async fn send(
 ) -> Result<u8, Failure> {
     let answer = ask(bridge, request, &mut Progress::new(console, json)).await?;
     if !answer.status.is_success() || answer.status == StatusCode::NO_CONTENT {
-        return report::tell(console, json, &answer);
+        return report::print_answer(console, json, &answer);
     }
     let record = report::record(&answer)?;
     if json {
-        report::tell(console, json, &answer)?;
+        report::print_answer(console, json, &answer)?;
     } else {
         report::success(console, &record)?;
     }
@@ -85,7 +85,7 @@ async fn ask(
     let key = Uuid::new_v4().to_string();
     match attempt(bridge, request, &key, progress).await {
         Err(AttemptError::Call(CallError::Broke(why))) => {
-            progress.say(&format!("the connection broke ({why}); trying again"));
+            progress.line(&format!("the connection broke ({why}); trying again"));
             tokio::time::sleep(RETRY_DELAY).await;
             Ok(attempt(bridge, request, &key, progress).await?)
         }

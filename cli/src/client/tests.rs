@@ -23,7 +23,7 @@ mod others;
 
 const TOKEN: &str = "tok3n-of-ci";
 
-/// What a command printed, and its exit status.
+/// The output of a command, and its exit status.
 #[derive(Debug)]
 struct Ran {
     out: String,
@@ -102,7 +102,7 @@ impl Blog {
         format!("blog@{}", self.digest().short())
     }
 
-    /// What a bridge with two routers answers when it is live.
+    /// The answer of a bridge with two routers once it is live.
     fn record(&self) -> Value {
         record("live", Some(self.digest()))
     }

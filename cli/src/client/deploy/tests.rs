@@ -64,7 +64,7 @@ fn the_ignore_file_around_projects_speaks_for_all_of_them() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_a_project_is_named_with_the_mend() {
+fn a_folder_that_cannot_be_a_project_is_named_with_the_fix() {
     let (exit, text) = names(&folder(&["Bl og/main.ts"]), DeployScope::All).unwrap_err();
     assert_eq!(exit, REFUSED);
     assert!(text.contains("Bl og") && text.contains(IGNORE_FILE), "{text}");

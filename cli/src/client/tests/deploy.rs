@@ -151,7 +151,7 @@ async fn a_bridge_that_falls_silent_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_bridge_is_told() {
+async fn a_server_that_is_not_a_bridge_is_reported() {
     let blog = Blog::new();
     for (page, exit) in [(Reply::Page(200, "<html>"), 3), (Reply::Page(413, "<html>"), 2)] {
         let bridge = FakeBridge::answering([page]).await;
@@ -304,7 +304,7 @@ async fn packages_are_left_out_where_all_routers_install_them() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_refuses_to_say_what_its_routers_do_is_told() {
+async fn a_bridge_that_refuses_to_describe_its_routers_is_reported() {
     let blog = Blog::new();
     fs::write(format!("{}/package.json", blog.path), "{}").unwrap();
     let bridge = FakeBridge::answering([Reply::Json(401, problem("unauthorized", "give a token"))]).await;

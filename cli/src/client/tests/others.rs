@@ -166,7 +166,7 @@ async fn scripts_get_one_json_object_for_each_line() {
 }
 
 #[tokio::test]
-async fn a_router_whose_log_cannot_be_read_is_told() {
+async fn a_router_with_an_unreadable_log_is_named() {
     let events = event("error", &json!({"router": "r2", "error": "no connection"})) + &line("r1", "one");
     let bridge =
         FakeBridge::answering([Reply::Json(200, blog(&["r1", "r2"])), Reply::Events(events, 50)]).await;
