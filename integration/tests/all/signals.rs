@@ -32,11 +32,11 @@ async fn signals_that_mean_something_else_elsewhere_end_neither_router_nor_bridg
         bridge.signal(signal);
     }
     for log in [&router.log, &bridge.log] {
-        logged(log, "SIGUSR1 has no effect").await;
-        logged(log, "SIGUSR2 has no effect").await;
+        logged(log, "SIGUSR1 is ignored").await;
+        logged(log, "SIGUSR2 is ignored").await;
         logged(log, "SIGHUP: ").await;
     }
-    logged(&router.log, "no file is named that could be read again").await;
+    logged(&router.log, "no setting names a file to reload").await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
     bridge.deploy_live("a", &Upload::main(hello("two"))).await;
 }
