@@ -1,27 +1,28 @@
-# The one door, for people and for CI. `make help` lists the targets.
+# The entry point for people and for CI. `make help` lists the targets.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Always the whole workspace in release mode: other selections have other feature sets, and Cargo
-# would compile deno_runtime once more for each.
+# Always the whole workspace in release mode: any other selection has other features, for which Cargo would
+# compile deno_runtime again.
 CARGO_FLAGS := --release --workspace --locked
 RUN_FLAGS ?= --dev
 
-# What the examples have of npm.
+# The npm packages of the examples.
 PACKAGES := $(patsubst %/package-lock.json,%/node_modules,$(wildcard examples/projects/*/package-lock.json))
 
-# Each target's needs are checked and installed before anything is built for it.
+# Tools that a target needs are checked and installed before anything is built for it.
 CARGO := tools/cargo
 DEPS := deps-build deps-client deps-test deps-lint deps-bench deps-compat
 
-.PHONY: help deps $(DEPS) build client native run test compat compat-ci bench soak attack lint fmt fresh fresh-native clean
+.PHONY: help deps $(DEPS) build client native docs doc run test compat compat-ci bench soak attack lint advisories fmt fresh \
+	fresh-native clean
 
-help: ## list the targets
+help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
-deps: deps-build ## check that building can work, and install what is missing (libclang, for SQLite's bindings)
+deps: deps-build ## check that everything can be built, and install missing tools (libclang, for SQLite's bindings)
 
 $(DEPS): deps-%:
 	@tools/deps $*
@@ -29,62 +30,79 @@ $(DEPS): deps-%:
 build: deps-build ## build switchyard and switchyard-cell
 	$(CARGO) build $(CARGO_FLAGS)
 
+# Crates that the client must not contain: they need Linux, or are the servers themselves.
+SERVER_CRATES := switchyard-router|switchyard-bridge|switchyard-cell|v8|deno_core|landlock|tracing-appender
+
 # In a target folder of its own, since its features are not those of the whole workspace.
-client: deps-client ## build the client commands alone (deploy, status, ...): without router, Deno, V8 and libclang
+client: deps-client ## build the client commands alone (deploy, status, ...): without servers, V8 and libclang
+	$(CARGO) tree --locked -p switchyard --no-default-features -e normal --prefix none | \
+		{ ! grep -E '^($(SERVER_CRATES)) ' || { echo "the client contains crates of the servers" >&2; exit 1; }; }
 	$(CARGO) build --release --locked --target-dir target/client -p switchyard --no-default-features
 
-# The crates with C code or bindings that are generated.
+docs: build ## write the reference of all commands and flags (docs/reference/flags.md)
+	@mkdir -p docs/reference
+	target/release/switchyard reference > docs/reference/flags.md
+
+# The documentation of our own crates; private items too, since most of them are.
+doc: deps-build ## build the documentation of our crates (target/doc)
+	$(CARGO) doc $(CARGO_FLAGS) --no-deps --document-private-items
+
+# Crates with C code or generated bindings.
 NATIVE := aws-lc-sys@0.40.0 aws-lc-sys@0.47.0 libffi-sys libsqlite3-sys zstd-sys v8
 
-# Other features than in the whole workspace, so a target folder of its own.
-native: deps-build ## build the crates that need a C compiler or libclang, which fail first where something is missing
+# In a target folder of its own, since its features are not those of the whole workspace.
+native: deps-build ## build the crates that need a C compiler or libclang: the first to fail if a tool is missing
 	$(CARGO) build --release --locked --target-dir target/native $(NATIVE:%=-p %)
 
-run: build $(PACKAGES) ## build, and serve examples/projects on http://127.0.0.1:8000
+run: build $(PACKAGES) ## build everything, and serve examples/projects on http://127.0.0.1:8000
 	target/release/switchyard router --projects examples/projects --state target/run-state $(RUN_FLAGS)
 
 examples/projects/%/node_modules: examples/projects/%/package-lock.json
 	@if command -v npm >/dev/null; then cd $(@D) && npm ci --no-audit --no-fund && touch node_modules; \
 	else echo "npm is not installed: $(@D) will not build"; fi
 
-test: deps-test build $(PACKAGES) ## run every test (installs nginx, Caddy, Chromium, npm: Debian packages)
+test: deps-test build $(PACKAGES) ## run all tests (installs the Debian packages of nginx, Caddy, Chromium and npm)
 	$(CARGO) test $(CARGO_FLAGS) --no-fail-fast
 
 # Node 20 has WebSocket behind a flag.
 COMPAT = node $$(node -p 'typeof WebSocket == "function" ? "" : "--experimental-websocket"') tools/compat/main.mjs
 
-compat: deps-compat build ## run public projects beside Node, Deno and wrangler, and write docs/compatibility.md (npm, 20 minutes; ONLY='"a group" a-case')
+compat: deps-compat build ## compare public projects with Node, Deno and wrangler, and write docs/compatibility.md (20 minutes; ONLY='"a group" a-case')
 	$(COMPAT) $(ONLY)
 
-compat-ci: deps-compat build ## the groups of it that need few packages: fails when one differs that is not expected to (two minutes)
+compat-ci: deps-compat build ## compare the groups that need few packages; fails on an unexpected difference (2 minutes)
 	$(COMPAT) --check "Entries of Node projects" "Deno projects" "Static sites" "Cloudflare Workers" "Supabase Edge Functions"
 
-bench: deps-bench build $(PACKAGES) ## measure against deno serve and nginx (installs them: npm, Debian packages)
+bench: deps-bench build $(PACKAGES) ## measure against deno serve and nginx (installs both)
 	$(CARGO) bench --workspace --locked --bench all
 
-soak: build ## faults of all kinds for SOAK_SECONDS (120), then nothing may be left of them
+soak: build ## inject faults of all kinds for SOAK_SECONDS (120); fails if anything is left of them
 	$(CARGO) bench --workspace --locked --bench all -- soak
 
-attack: build ## attempts against what SECURITY.md promises, beside a bystander, in a table (ONLY="6 10": some of them; as root with three users)
+attack: build ## try to break each promise of SECURITY.md, and print a table (ONLY="6 10": some attempts; as root: three users)
 	$(CARGO) bench --workspace --locked --bench attack -- $(ONLY)
 
-lint: deps-lint ## formatting, clippy with the lint table, the cell's JavaScript, licences, bans and sources, the manifests in examples/deploy
+lint: deps-lint ## check formatting, lints (the cell's JavaScript too), licenses and sources of dependencies, and the manifests in examples/deploy
 	cargo fmt --all --check
 	tools/clippy $(CARGO_FLAGS) --all-targets
 	tools/lint-js
 	cargo deny --log-level error check bans licenses sources
 	tools/manifests
 
+# Not part of `lint`: it fetches the advisory database from github.com, which not every machine can reach.
+advisories: deps-lint ## check dependencies against the RustSec advisory database
+	cargo deny --log-level error check advisories
+
 fmt: ## format all code
 	cargo fmt --all
 
 FRESH ?= make build test
-fresh: ## build and test a fresh clone in a bare Debian root (as root; WITH="PACKAGES" adds some, FRESH="…" runs something else)
+fresh: ## build and test a fresh clone in a bare Debian (as root; WITH="PACKAGES" adds some, FRESH="…" runs another command)
 	tools/fresh $(FRESH)
 
-# libclang-cpp looks like libclang and is not it.
-fresh-native: ## the cheap half of it: the dependencies, and the crates that fail first where one is missing
+# With libclang-cpp, which must not be mistaken for libclang.
+fresh-native: ## the fast part of fresh: tools, and the crates that fail first if one is missing
 	WITH=$$(apt-cache pkgnames libclang-cpp | grep -xE 'libclang-cpp[0-9]+' | sort -V | head -1) tools/fresh make native
 
-clean: ## remove what was built
+clean: ## remove everything that was built
 	cargo clean

@@ -1,7 +1,7 @@
-//! The client side: sends folders to a bridge, and tells what came of it.
+//! The client commands: requests to a bridge, and reports of their outcome.
 //!
-//! [`run`] is a command from its arguments to its exit status; it touches the process's own streams and
-//! variables only through what it is given.
+//! [`run`] is a command from its arguments to its exit status. It uses the process's streams and variables
+//! only through its parameters.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal as _, Write};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use http::Method;
 
-use self::args::{Action, Command, Parsed};
+pub(crate) use self::args::ClientCommand;
 use self::bridge::Bridge;
-use self::failure::{DONE, Failure, NO_ANSWER, USAGE};
-use self::logs::Wanted;
-use self::orders::{Order, carry_out};
+use self::failure::{Failure, NO_ANSWER, USAGE};
+use self::requests::{ApiRequest, send};
+use reqwest::header::HeaderValue;
 use switchyard_program::visible;
 
 mod args;
@@ -23,22 +23,22 @@ mod deploy;
 mod failure;
 mod files;
 mod logs;
-mod orders;
 mod pack;
 mod progress;
 mod remove;
 mod report;
+mod requests;
 mod status;
 
-/// Where a command writes.
+/// The streams of a command.
 pub(crate) struct Console<'a> {
     /// Results.
     pub(crate) out: &'a mut dyn Write,
-    /// Progress and what went wrong.
+    /// Progress and errors.
     pub(crate) err: &'a mut dyn Write,
-    /// Whether standard error is a terminal: progress is a bar then, drawn there.
+    /// `true`: standard error is a terminal, where progress is drawn as a bar.
     pub(crate) terminal: bool,
-    /// Standard input, where it is a terminal: a command that destroys something asks there.
+    /// Standard input, if it is a terminal: asked before something is destroyed.
     pub(crate) input: Option<&'a mut dyn BufRead>,
 }
 
@@ -58,92 +58,84 @@ impl Console<'_> {
     }
 }
 
-/// Runs the command of the process's own arguments, which begin with its name.
-pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+/// Runs a command with the process's own streams and variables.
+pub(crate) fn main(command: ClientCommand) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "switchyard: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&format!("cannot start: {error}")),
     };
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let terminal = err.is_terminal();
     let mut input = io::stdin().lock();
     let input: Option<&mut dyn BufRead> = if input.is_terminal() { Some(&mut input) } else { None };
     let mut console = Console { out: &mut out, err: &mut err, terminal, input };
-    ExitCode::from(runtime.block_on(run(args, |name| std::env::var_os(name), &mut console)))
+    let env = |name: &str| std::env::var_os(name);
+    ExitCode::from(runtime.block_on(run(command, bridge::SILENCE, env, &mut console)))
 }
 
-/// Carries out a command. `args` begin with its name; `env` tells of variables.
+/// Prints the error of a command that could not even begin.
+pub(crate) fn fail(message: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "switchyard: {}", visible::block(message));
+    ExitCode::FAILURE
+}
+
+/// Runs a command. `silence` is the longest time without a byte from the bridge, and `env` returns
+/// variables.
 ///
-/// Returns the exit status: 0 done; 1 the version does not build, or the project is not there; 2 refused;
-/// 3 nobody answered in time; 64 wrong command line.
-pub(crate) async fn run(
-    args: impl Iterator<Item = OsString>,
-    env: impl Fn(&str) -> Option<OsString>,
-    console: &mut Console<'_>,
-) -> u8 {
-    run_within(bridge::SILENCE, args, env, console).await
-}
-
-async fn run_within(
+/// Returns the exit status: 0 done; 1 the version does not build, or the project does not exist;
+/// 2 refused; 3 no answer in time; 64 wrong command line.
+async fn run(
+    command: ClientCommand,
     silence: Duration,
-    args: impl Iterator<Item = OsString>,
     env: impl Fn(&str) -> Option<OsString>,
     console: &mut Console<'_>,
 ) -> u8 {
-    let ended = match args::parse(args, env) {
-        Ok(Parsed::Print(text)) => console.print(&text).map(|()| DONE).map_err(Failure::from),
-        Ok(Parsed::Run(command)) => carry(*command, silence, console).await,
-        Err(problems) => Err(Failure::new(USAGE, usage(&problems))),
+    let ended = match command.access().authorization(env) {
+        Ok(authorization) => execute(command, authorization, silence, console).await,
+        Err(problem) => Err(Failure::new(USAGE, problem.to_string())),
     };
     ended.unwrap_or_else(|failure| {
         if let Some(text) = failure.text {
-            // Nobody is left to be told that nobody can be told.
+            // If standard error is closed too, there is no way left to report anything.
             let _ = console.complain(&format!("switchyard: {text}"));
         }
         failure.exit
     })
 }
 
-async fn carry(command: Command, silence: Duration, console: &mut Console<'_>) -> Result<u8, Failure> {
-    let Command { action, to, authorization, json } = command;
-    let bridge = to.map(|to| Bridge::new(to, authorization, silence)).transpose();
+async fn execute(
+    command: ClientCommand,
+    authorization: Option<HeaderValue>,
+    silence: Duration,
+    console: &mut Console<'_>,
+) -> Result<u8, Failure> {
+    let json = command.access().json;
+    let bridge = command.access().to.clone().map(|to| Bridge::new(to, authorization, silence)).transpose();
     let bridge =
-        bridge.map_err(|error| Failure::new(NO_ANSWER, format!("no HTTP client can be made: {error}")))?;
-    let action = match action {
-        Action::Deploy(deploy) if deploy.dry_run => {
-            return deploy::preview(bridge.as_ref(), deploy, json, console).await;
+        bridge.map_err(|error| Failure::new(NO_ANSWER, format!("cannot create an HTTP client: {error}")))?;
+    let command = match command {
+        ClientCommand::Deploy(args) if args.dry_run => {
+            return deploy::preview(bridge.as_ref(), args, json, console).await;
         }
         other => other,
     };
     let Some(bridge) = bridge else { return Err(Failure::new(USAGE, "--to is required")) };
-    match action {
-        Action::Deploy(deploy) => deploy::deploy(&bridge, deploy, json, console).await,
-        Action::Status(project) => status::status(&bridge, project.as_ref(), json, console).await,
-        Action::Rollback { project, version } => {
-            let order = Order {
+    match command {
+        ClientCommand::Deploy(args) => deploy::deploy(&bridge, args, json, console).await,
+        ClientCommand::Status(args) => status::status(&bridge, args.project.as_ref(), json, console).await,
+        ClientCommand::Rollback(args) => {
+            let request = ApiRequest {
                 method: Method::POST,
-                path: vec!["projects", project.as_str(), "rollback"],
-                query: version.iter().map(|digest| ("to", digest.as_str())).collect(),
+                path: vec!["projects", args.project.as_str(), "rollback"],
+                query: args.digest().map(|digest| ("to", digest)).into_iter().collect(),
                 upload: None,
                 wait: true,
             };
-            carry_out(&bridge, &order, json, console).await
+            send(&bridge, &request, json, console).await
         }
-        Action::Remove(removal) => remove::remove(&bridge, &removal, json, console).await,
-        Action::Logs { project, lines, follow } => {
-            let wanted = Wanted { project: &project, lines, follow };
-            logs::logs(&bridge, wanted, json, console).await
-        }
+        ClientCommand::Remove(args) => remove::remove(&bridge, &args, json, console).await,
+        ClientCommand::Logs(args) => logs::logs(&bridge, &args, json, console).await,
     }
-}
-
-fn usage(problems: &[String]) -> String {
-    let mut lines = problems.join("\nswitchyard: ");
-    lines.push_str("\nswitchyard: run switchyard COMMAND --help for a command's flags");
-    lines
 }
 
 #[cfg(test)]

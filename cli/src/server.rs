@@ -1,26 +1,28 @@
-//! The commands that run as servers.
+//! `router` and `bridge`: from their settings to their exit status.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use switchyard_bridge::{config as bridge_config, start};
-use switchyard_program::flags::{self, EXIT_USAGE, Parsed, Problem};
-use switchyard_program::{log, signal};
-use switchyard_router::{config as router_config, server};
+use switchyard_bridge::config::BridgeConfig;
+use switchyard_bridge::start;
+use switchyard_program::log::{self, LogFormat, LogGuard};
+use switchyard_program::settings::{self, EXIT_USAGE, Problem};
+use switchyard_program::signal::{self, Reloads};
+use switchyard_router::config::RouterConfig;
+use switchyard_router::server;
+use tokio::runtime::Runtime;
 
-/// Reads the settings of the router, binds its listeners and serves until SIGTERM or SIGINT.
-pub(crate) fn router(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let name = router_config::PROGRAM.name;
-    let config = match router_config::Config::parse(args, |name| std::env::var_os(name)) {
-        Ok(Parsed::Run(config)) => config,
-        Ok(Parsed::Print(text)) => return print(&text),
-        Err(problems) => return usage(name, &problems),
-    };
-    let _log = match log::init(config.log_format) {
+/// Runs `serve` with a log. Its result is the exit status.
+pub(crate) fn with_log(format: LogFormat, serve: impl FnOnce() -> ExitCode) -> ExitCode {
+    let _log: LogGuard = match log::init(format) {
         Ok(guard) => guard,
-        Err(error) => return usage(name, &[no_log(&error)]),
+        Err(error) => return fail_usage(vec![Problem::flag("log-format", format!("cannot log: {error}"))]),
     };
+    serve()
+}
+
+/// Serves the projects of a volume until SIGTERM or SIGINT.
+pub(crate) fn router(config: RouterConfig) -> ExitCode {
     // Before anything that takes time: SIGHUP must not end the process then either.
     let (runtime, reloads) = match server::runtime().and_then(with_reloads) {
         Ok(started) => started,
@@ -28,7 +30,7 @@ pub(crate) fn router(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let ready = match server::prepare(config) {
         Ok(ready) => ready,
-        Err(problems) => return usage(name, &problems),
+        Err(problems) => return fail_usage(problems),
     };
     match server::run(runtime, ready, reloads, signal::on_signal) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,31 +38,20 @@ pub(crate) fn router(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Reads the settings of the bridge, binds its listeners and serves until SIGTERM or SIGINT.
-pub(crate) fn bridge(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let program = bridge_config::PROGRAM;
-    let parsed = program.parse(args, |name| std::env::var_os(name), bridge_config::Config::read);
-    let config = match parsed {
-        Ok(Parsed::Run(config)) => config,
-        Ok(Parsed::Print(text)) => return print(&text),
-        Err(problems) => return usage(program.name, &problems),
-    };
-    let _log = match log::init(config.log_format) {
-        Ok(guard) => guard,
-        Err(error) => return usage(program.name, &[no_log(&error)]),
-    };
+/// Serves the bridge's API until SIGTERM or SIGINT.
+pub(crate) fn bridge(config: BridgeConfig) -> ExitCode {
     // Before anything that takes time: SIGHUP must not end the process then either.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let (runtime, reloads) = match runtime.context("make a runtime").and_then(with_reloads) {
+    let (runtime, reloads) = match runtime.context("create a runtime").and_then(with_reloads) {
         Ok(started) => started,
         Err(error) => return fail("bridge", &error),
     };
     let ready = match start::prepare(config) {
         Ok(ready) => ready,
-        Err(problems) => return usage(program.name, &problems),
+        Err(problems) => return fail_usage(problems),
     };
     let result = runtime.block_on(start::run(ready, reloads, signal::on_signal));
-    // Not waited for: a thread that reads from a file system that hangs would keep the process.
+    // Not awaited: a thread that reads from a file system that hangs would keep the process.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,26 +59,20 @@ pub(crate) fn bridge(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn with_reloads(runtime: tokio::runtime::Runtime) -> Result<(tokio::runtime::Runtime, signal::Reloads)> {
-    let reloads = runtime.block_on(async { signal::Reloads::catch() })?;
+/// Handles SIGHUP from now on, in the context of `runtime`.
+pub(crate) fn with_reloads(runtime: Runtime) -> Result<(Runtime, Reloads)> {
+    let reloads = runtime.block_on(async { Reloads::catch() })?;
     Ok((runtime, reloads))
 }
 
-fn print(text: &str) -> ExitCode {
-    flags::print(text);
-    ExitCode::SUCCESS
-}
-
-fn no_log(error: &impl std::fmt::Display) -> Problem {
-    Problem::new("log-format", format!("there can be no log: {error}"))
-}
-
-fn usage(program: &str, problems: &[Problem]) -> ExitCode {
-    flags::complain(program, problems);
+/// Reports settings that cannot be used.
+pub(crate) fn fail_usage(problems: Vec<Problem>) -> ExitCode {
+    settings::report("switchyard", &problems);
     ExitCode::from(EXIT_USAGE)
 }
 
-fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
-    tracing::error!("the {program} stopped: {error:#}");
+/// Logs why a server stopped.
+pub(crate) fn fail(command: &str, error: &anyhow::Error) -> ExitCode {
+    tracing::error!("{command} stopped: {error:#}");
     ExitCode::FAILURE
 }

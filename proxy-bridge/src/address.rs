@@ -1,6 +1,6 @@
 //! The addresses of routers: as URLs on the command line, or as addresses behind one name.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -80,6 +80,13 @@ impl RouterAddress {
     pub(crate) fn target(&self) -> (String, u16) {
         let host = self.public.host_str().unwrap_or_default().trim_matches(['[', ']']);
         (host.to_owned(), self.public.port_or_known_default().unwrap_or(80))
+    }
+}
+
+impl Display for RouterAddress {
+    /// Writes the form that [`FromStr`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.public(), self.name())
     }
 }
 

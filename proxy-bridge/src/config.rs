@@ -1,205 +1,214 @@
-//! Every setting of the bridge: its flag, its default and why that number.
+//! All settings of the bridge: each flag with its help, its default and the reason for that default.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{Dns, RouterAddress};
-use super::upload_limits::UploadLimits;
+use clap::Args;
 use switchyard_edge::forwarded::TrustedProxies;
 use switchyard_edge::gate::PublicHost;
-use switchyard_program::flags::{Flag, Program, Values, flag};
 use switchyard_program::log::LogFormat;
+use switchyard_program::settings::values::{address, number, size, time};
+use switchyard_program::settings::{Problems, Validate};
 
-const PROJECTS: &str = "projects";
-const LISTEN: &str = "listen";
-const TOKEN_FILE: &str = "token-file";
-const PUBLIC_HOST: &str = "public-host";
-const ROUTER: &str = "router";
-const ROUTERS: &str = "routers";
-const ADMIN_TOKEN_FILE: &str = "admin-token-file";
-const EVENT_SECRET_FILE: &str = "event-secret-file";
-const QUORUM: &str = "quorum";
-const DEPLOY_TIMEOUT: &str = "deploy-timeout";
-const FORWARD: &str = "forward";
-const TRUSTED_PROXY: &str = "trusted-proxy";
-const REQUEST_TIMEOUT: &str = "request-timeout";
-const GRACE: &str = "grace";
-const MAX_UPLOADS: &str = "max-uploads";
-const MAX_UPLOAD: &str = "max-upload";
-const MAX_SIZE: &str = "max-size";
-const MAX_FILES: &str = "max-files";
-const MAX_DEPTH: &str = "max-depth";
-const MAX_NAME: &str = "max-name";
-const MAX_PART_HEADERS: &str = "max-part-headers";
-const MAX_BOUNDARY: &str = "max-boundary";
-const UPLOAD_TIMEOUT: &str = "upload-timeout";
-const KEEP_REMOVED: &str = "keep-removed";
-const LOG_FORMAT: &str = "log-format";
+use super::address::{Dns, RouterAddress};
+use super::upload_limits::UploadLimits;
 
-const FLAGS: &[Flag] = &[
-    flag(PROJECTS, "DIR", "", "the volume that the routers serve (required)"),
-    flag(LISTEN, "ADDR", "127.0.0.1:9000", "where deploys and events come in"),
-    flag(TOKEN_FILE, "FILE", "", "who may do what (TOML); without it only a loopback address is listened on"),
-    flag(
-        PUBLIC_HOST,
-        "NAME",
-        "",
-        "a name besides localhost under which --listen may be asked without a token; once for each",
-    )
-    .repeated(),
-    flag(ROUTER, "PUBLIC,ADMIN", "", "a router's two URLs; once for each replica").repeated(),
-    flag(
-        ROUTERS,
-        "dns://NAME:PORT,PORT",
-        "",
-        "the replicas are all addresses of that name (public and admin port)",
-    ),
-    flag(ADMIN_TOKEN_FILE, "FILE", "", "the token that the routers' admin listeners ask for"),
-    flag(EVENT_SECRET_FILE, "FILE", "", "the secret that the routers sign their events with"),
-    flag(
-        QUORUM,
-        "N",
-        "",
-        "how many routers must serve a deploy before it is answered 200 [all that can be reached]",
-    ),
-    flag(DEPLOY_TIMEOUT, "MS", "30000", "from the received upload to the answer"),
-    flag(FORWARD, "ADDR", "", "where requests for projects come in and are forwarded to routers [off]"),
-    flag(TRUSTED_PROXY, "CIDR,...", "", "who may say where a forwarded request came from"),
-    flag(
-        REQUEST_TIMEOUT,
-        "MS",
-        "60000",
-        "how long a router may take to begin its answer to a forwarded request, from its end",
-    ),
-    flag(GRACE, "MS", "30000", "how long deploys and requests may take to finish when the bridge stops"),
-    // Each holds a connection, a staging folder and a few hundred kilobytes of buffers.
-    flag(MAX_UPLOADS, "N", "32", "deploys that are received at once; beyond it 503"),
-    flag(MAX_UPLOAD, "BYTES", "104857600", "largest upload on the wire"),
-    flag(MAX_SIZE, "BYTES", "524288000", "largest upload when unpacked"),
-    flag(MAX_FILES, "N", "20000", "files and folders in an upload"),
-    flag(MAX_DEPTH, "N", "32", "folders in one another"),
-    // The limit of Linux' file systems.
-    flag(MAX_NAME, "BYTES", "255", "longest name of a file or folder"),
-    flag(MAX_PART_HEADERS, "BYTES", "8192", "headers of one part of an upload"),
-    // RFC 2046, 5.1.1.
-    flag(MAX_BOUNDARY, "BYTES", "70", "boundary between the parts of an upload"),
-    flag(UPLOAD_TIMEOUT, "MS", "300000", "how long an upload may take"),
-    // Thirty days: a project that is missed at the end of the month is still there.
-    flag(
-        KEEP_REMOVED,
-        "MS",
-        "2592000000",
-        "how long the versions and the data of a removed project are kept, for a rollback",
-    ),
-    flag(LOG_FORMAT, "FORMAT", "text", "text or json"),
-];
+const MILLISECOND: Duration = Duration::from_millis(1);
 
-pub const PROGRAM: Program = Program {
-    name: "switchyard bridge",
-    about: "puts projects on the routers' volume and tells when they are live; forwards requests to routers",
-    usage: "--projects DIR --router PUBLIC,ADMIN [flags]",
-    operands: 0,
-    flags: FLAGS,
-};
-
-/// All settings, valid in themselves. What they name has not been looked at yet.
-#[derive(Debug, Clone)]
-pub struct Config {
+/// Settings of the bridge, valid by themselves. The files and addresses that they name are checked by
+/// `start::prepare`.
+#[derive(Debug, Clone, Args)]
+pub struct BridgeConfig {
+    /// Volume that the routers serve
+    #[arg(long, value_name = "DIR")]
     pub projects: PathBuf,
+
+    /// Address of the API, for deploys and events
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = address)]
     pub listen: SocketAddr,
-    pub token_file: Option<PathBuf>,
-    pub public_hosts: Vec<PublicHost>,
-    pub routers: Vec<RouterAddress>,
-    pub dns: Option<Dns>,
-    pub admin_token_file: Option<PathBuf>,
-    pub event_secret_file: Option<PathBuf>,
-    pub quorum: Option<usize>,
-    pub deploy_timeout: Duration,
-    pub forward: Option<SocketAddr>,
-    pub trusted: TrustedProxies,
-    pub request_timeout: Duration,
-    pub grace: Duration,
-    pub max_uploads: usize,
-    pub limits: UploadLimits,
-    pub keep_removed: Duration,
+
+    /// Host name other than localhost under which the API answers requests without a token; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub public_host: Vec<PublicHost>,
+
+    /// Format of the log on standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub log_format: LogFormat,
+
+    /// Time for deploys and requests to finish when the bridge stops
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(Duration::ZERO))]
+    pub grace: Duration,
+
+    #[command(flatten)]
+    pub routers: RouterSetConfig,
+
+    #[command(flatten)]
+    pub forward: ForwardConfig,
+
+    #[command(flatten)]
+    pub deploys: DeployConfig,
+
+    #[command(flatten)]
+    pub uploads: UploadConfig,
 }
 
-impl Config {
-    /// Reads every setting; what is wrong is noted in `values`.
-    pub fn read(values: &mut Values<'_>) -> Self {
-        let routers = routers(values);
-        let dns = values.optional(ROUTERS).and_then(|text| {
-            text.parse::<Dns>().map_err(|error| values.problem(ROUTERS, error.to_string())).ok()
-        });
-        if routers.is_empty() && values.optional(ROUTERS).is_none() && values.all(ROUTER).is_empty() {
-            values.problem(
-                ROUTER,
-                "is required: http://127.0.0.1:8000,http://127.0.0.1:8001, or --routers dns://…",
-            );
-        }
-        Self {
-            projects: values.required(PROJECTS, "the directory that holds the projects").into(),
-            listen: values.address(LISTEN),
-            token_file: values.optional(TOKEN_FILE).map(PathBuf::from),
-            public_hosts: values.parsed_all(PUBLIC_HOST),
-            routers,
-            dns,
-            admin_token_file: values.optional(ADMIN_TOKEN_FILE).map(PathBuf::from),
-            event_secret_file: values.optional(EVENT_SECRET_FILE).map(PathBuf::from),
-            quorum: values.optional(QUORUM).is_some().then(|| size(values, QUORUM)),
-            deploy_timeout: values.millis(DEPLOY_TIMEOUT, 100),
-            forward: values.optional(FORWARD).is_some().then(|| values.address(FORWARD)),
-            trusted: values.parsed(TRUSTED_PROXY, TrustedProxies::default()),
-            request_timeout: values.millis(REQUEST_TIMEOUT, 1),
-            grace: values.millis(GRACE, 0),
-            max_uploads: size(values, MAX_UPLOADS),
-            limits: UploadLimits {
-                body: values.number(MAX_UPLOAD, 1),
-                size: values.number(MAX_SIZE, 1),
-                files: size(values, MAX_FILES),
-                depth: size(values, MAX_DEPTH),
-                name: size(values, MAX_NAME),
-                part_headers: size(values, MAX_PART_HEADERS),
-                boundary: size(values, MAX_BOUNDARY),
-                time: values.millis(UPLOAD_TIMEOUT, 1),
-            },
-            keep_removed: values.millis(KEEP_REMOVED, 0),
-            log_format: values.parsed(LOG_FORMAT, LogFormat::Text),
-        }
+/// The routers, and how they and the bridge know each other.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Routers")]
+pub struct RouterSetConfig {
+    /// Public and admin URL of a router; repeatable, once per replica
+    #[arg(long, value_name = "PUBLIC,ADMIN")]
+    pub router: Vec<RouterAddress>,
+
+    /// DNS name whose addresses are the replicas, with their public and admin port
+    #[arg(long, value_name = "dns://NAME:PORT,PORT")]
+    pub routers: Option<Dns>,
+
+    /// File with the token for the routers' admin listeners
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// File with the secret that the routers sign their events with
+    #[arg(long, value_name = "FILE")]
+    pub event_secret_file: Option<PathBuf>,
+}
+
+/// Requests that the bridge forwards to routers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Forwarding")]
+pub struct ForwardConfig {
+    /// Address at which requests for projects are accepted and forwarded to routers [default: off]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub forward: Option<SocketAddr>,
+
+    /// Networks of proxies whose x-forwarded-for, -proto and -host headers are trusted
+    #[arg(long, value_name = "CIDR,…")]
+    pub trusted_proxy: Option<TrustedProxies>,
+
+    /// Time for a router to begin its response to a forwarded request, from the end of the request
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time(MILLISECOND))]
+    pub request_timeout: Duration,
+}
+
+/// Deploys and who may make them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Deploys")]
+pub struct DeployConfig {
+    /// TOML file with tokens and what they allow; required unless the API listens on a loopback address
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Routers that must serve a deploy before it is answered with 200 [default: all that are reachable]
+    #[arg(long, value_name = "N", value_parser = number::<usize>(1))]
+    pub quorum: Option<usize>,
+
+    /// Time from the end of an upload to the answer
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time(Duration::from_millis(100)))]
+    pub deploy_timeout: Duration,
+
+    // Thirty days: a project that is missed at the end of the month is still there.
+    /// Time for which versions and data of a removed project are kept for a rollback
+    #[arg(long, value_name = "TIME", default_value = "720h", value_parser = time(Duration::ZERO))]
+    pub keep_removed: Duration,
+}
+
+/// Bounds of one upload.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "UploadLimits of uploads")]
+pub struct UploadConfig {
+    // Each holds a connection, a staging folder and a few hundred kilobytes of buffers.
+    /// Uploads received at once; any beyond get 503
+    #[arg(long, value_name = "N", default_value = "32", value_parser = number::<usize>(1))]
+    pub max_uploads: usize,
+
+    /// Size of an upload as it is sent
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = size::<u64>(1))]
+    pub max_upload: u64,
+
+    /// Size of an upload's files when unpacked
+    #[arg(long, value_name = "SIZE", default_value = "500MiB", value_parser = size::<u64>(1))]
+    pub max_size: u64,
+
+    /// Files and folders in an upload
+    #[arg(long, value_name = "N", default_value = "20000", value_parser = number::<usize>(1))]
+    pub max_files: usize,
+
+    /// Depth of nested folders
+    #[arg(long, value_name = "N", default_value = "32", value_parser = number::<usize>(1))]
+    pub max_depth: usize,
+
+    // The limit of Linux file systems.
+    /// Length of the name of a file or folder
+    #[arg(long, value_name = "SIZE", default_value = "255", value_parser = size::<usize>(1))]
+    pub max_name: usize,
+
+    /// Size of the headers of one part of a multipart upload
+    #[arg(long, value_name = "SIZE", default_value = "8KiB", value_parser = size::<usize>(1))]
+    pub max_part_headers: usize,
+
+    // RFC 2046, section 5.1.1.
+    /// Length of the boundary between parts
+    #[arg(long, value_name = "SIZE", default_value = "70", value_parser = size::<usize>(1))]
+    pub max_boundary: usize,
+
+    /// Time for an upload to arrive
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time(MILLISECOND))]
+    pub upload_timeout: Duration,
+}
+
+impl Validate for BridgeConfig {
+    fn validate(&self, problems: &mut Problems) {
+        self.routers.validate(problems);
     }
 }
 
-fn routers(values: &mut Values<'_>) -> Vec<RouterAddress> {
-    let mut routers: Vec<RouterAddress> = Vec::new();
-    for text in values.all(ROUTER).to_vec() {
-        match text.parse::<RouterAddress>() {
-            Ok(address) if routers.contains(&address) => {
-                values.problem(ROUTER, format!("{text} comes twice"))
+impl Validate for RouterSetConfig {
+    fn validate(&self, problems: &mut Problems) {
+        if self.router.is_empty() && self.routers.is_none() {
+            let message = "is required: the router's two URLs, such as \
+                           http://127.0.0.1:8000,http://127.0.0.1:8001; or --routers dns://…";
+            problems.flag("router", message);
+        }
+        for (at, address) in self.router.iter().enumerate() {
+            if self.router[..at].contains(address) {
+                problems.flag("router", format!("{address} is given twice"));
             }
-            Ok(address) => routers.push(address),
-            Err(error) => values.problem(ROUTER, error.to_string()),
         }
     }
-    routers
 }
 
-fn size(values: &mut Values<'_>, name: &str) -> usize {
-    usize::try_from(values.number(name, 1)).unwrap_or(usize::MAX)
+impl UploadConfig {
+    /// Returns the bounds of one upload.
+    #[must_use]
+    pub fn limits(&self) -> UploadLimits {
+        UploadLimits {
+            body: self.max_upload,
+            size: self.max_size,
+            files: self.max_files,
+            depth: self.max_depth,
+            name: self.max_name,
+            part_headers: self.max_part_headers,
+            boundary: self.max_boundary,
+            time: self.upload_timeout,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
 
-    use super::*;
-    use switchyard_program::flags::Parsed;
+    use clap::Command;
+    use switchyard_program::settings::{CommandLine, parse as parse_settings, with_variables};
 
-    fn parse(args: &[&str]) -> Result<Config, Vec<String>> {
-        match PROGRAM.parse(args.iter().map(OsString::from), |_| None, Config::read) {
-            Ok(Parsed::Run(config)) => Ok(config),
-            Ok(Parsed::Print(text)) => panic!("printed {text}"),
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<BridgeConfig, Vec<String>> {
+        let command = with_variables(BridgeConfig::augment_args(Command::new("bridge")));
+        match parse_settings(command, args.iter().map(OsString::from), |_| None) {
+            Ok(CommandLine::Run(config)) => Ok(config),
+            Ok(CommandLine::Print(text)) => panic!("printed {text}"),
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         }
     }
@@ -209,9 +218,10 @@ mod tests {
     #[test]
     fn the_volume_and_a_router_are_enough() {
         let config = parse(&["--projects", "/srv", "--router", ROUTER_URLS]).unwrap();
-        assert_eq!(config.routers.len(), 1);
-        assert_eq!((config.quorum, config.forward), (None, None));
-        assert_eq!(config.limits.body, 100 * 1024 * 1024);
+        assert_eq!(config.routers.router.len(), 1);
+        assert_eq!((config.deploys.quorum, config.forward.forward), (None, None));
+        assert_eq!(config.uploads.limits(), UploadLimits::default());
+        assert_eq!(config.deploys.keep_removed, Duration::from_secs(30 * 24 * 3600));
     }
 
     #[test]
@@ -231,11 +241,12 @@ mod tests {
         for flag in ["--projects", "--router", "--routers", "--quorum", "--listen", "--max-files"] {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag}: {problems:?}");
         }
+        assert_eq!(problems.len(), 6, "{problems:?}");
     }
 
     #[test]
-    fn a_router_that_comes_twice_is_a_mistake() {
+    fn a_router_that_is_given_twice_is_a_mistake() {
         let args = ["--projects", "/srv", "--router", ROUTER_URLS, "--router", ROUTER_URLS];
-        assert!(parse(&args).unwrap_err()[0].contains("comes twice"));
+        assert!(parse(&args).unwrap_err()[0].contains("given twice"));
     }
 }

@@ -1,19 +1,20 @@
-//! The files that are read at start and again with each SIGHUP.
+//! The files that settings name, read at the start and again on SIGHUP.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
-
-use super::config::Config;
-use super::routers::Routers;
-use super::tokens::Tokens;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::settings_file::read_text;
 use switchyard_contract::verifier::Verifier;
+use switchyard_program::settings::InvalidSetting;
 use switchyard_program::signal::{Reloads, log_reload};
+use tokio::task::spawn_blocking;
 
-/// The settings that are files, and the parts that use their content.
+use super::config::BridgeConfig;
+use super::routers::Routers;
+use super::tokens::Tokens;
+
+/// Settings that name files, and the parts that use the content.
 #[derive(Clone)]
 pub(super) struct SettingsFiles {
     token_file: Option<PathBuf>,
@@ -26,27 +27,27 @@ pub(super) struct SettingsFiles {
 
 impl SettingsFiles {
     pub(super) fn new(
-        config: &Config,
+        config: &BridgeConfig,
         tokens: &Arc<Tokens>,
         verifier: &Arc<Verifier>,
         routers: &Routers,
     ) -> Self {
         Self {
-            token_file: config.token_file.clone(),
-            admin_token_file: config.admin_token_file.clone(),
-            event_secret_file: config.event_secret_file.clone(),
+            token_file: config.deploys.token_file.clone(),
+            admin_token_file: config.routers.admin_token_file.clone(),
+            event_secret_file: config.routers.event_secret_file.clone(),
             tokens: tokens.clone(),
             verifier: verifier.clone(),
             routers: routers.clone(),
         }
     }
 
-    /// Runs until it is dropped.
+    /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // The only failure is a panic, which is logged.
+            // It fails only by a panic, which is logged.
             let _ = spawn_blocking(move || files.read()).await;
         }
     }
@@ -56,39 +57,44 @@ impl SettingsFiles {
             log_reload("token-file", self.tokens.reload().map(|count| format!("{count} tokens")));
         }
         if let Some(file) = &self.admin_token_file {
-            log_reload("admin-token-file", self.read_admin_token(file).map_err(|problem| vec![problem]));
+            log_reload("admin-token-file", self.reload_admin_token(file).map_err(|error| vec![error.0]));
         }
         if let Some(file) = &self.event_secret_file {
-            log_reload("event-secret-file", self.read_secret(file).map_err(|problem| vec![problem]));
+            log_reload("event-secret-file", self.reload_secret(file).map_err(|error| vec![error.0]));
         }
-        if [&self.token_file, &self.admin_token_file, &self.event_secret_file]
-            .into_iter()
-            .all(Option::is_none)
-        {
-            tracing::info!("SIGHUP: no file is named that could be read again (--token-file and others)");
+        let files = [&self.token_file, &self.admin_token_file, &self.event_secret_file];
+        if files.into_iter().all(Option::is_none) {
+            tracing::info!("SIGHUP: no setting names a file to reload (--token-file and others)");
         }
     }
 
-    fn read_admin_token(&self, file: &Path) -> Result<String, String> {
-        let token = admin_token(file)?;
-        self.routers.set_admin_token(Some(&token)).map_err(|error| format!("{error:#}"))?;
-        Ok("the routers are asked with its token".to_owned())
+    /// Returns the summary for the log.
+    fn reload_admin_token(&self, file: &Path) -> Result<String, InvalidSetting> {
+        let token = read_admin_token(file)?;
+        self.routers.set_admin_token(Some(&token)).map_err(|error| InvalidSetting(format!("{error:#}")))?;
+        Ok("requests to the routers' admin listeners carry its token".to_owned())
     }
 
-    fn read_secret(&self, file: &Path) -> Result<String, String> {
-        let secret = Secret::read(file).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    /// Returns the summary for the log.
+    fn reload_secret(&self, file: &Path) -> Result<String, InvalidSetting> {
+        let secret = Secret::read(file)
+            .map_err(|error| InvalidSetting(format!("{:#}", anyhow::Error::from(error))))?;
         self.verifier.replace([secret]);
-        Ok("events are checked by its secret".to_owned())
+        Ok("events are verified with its secret".to_owned())
     }
 }
 
 /// Returns the first token of a file in the format of the routers' `--admin-token-file`.
-pub(super) fn admin_token(file: &Path) -> Result<String, String> {
-    let text = read_text(file).map_err(|error| format!("{}: {error}", file.display()))?;
+///
+/// # Errors
+/// The file cannot be read, is empty, or the token is not plain ASCII.
+pub(super) fn read_admin_token(file: &Path) -> Result<String, InvalidSetting> {
+    let shown = file.display();
+    let text = read_text(file).map_err(|error| InvalidSetting(format!("{shown}: {error}")))?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let token = lines.next().ok_or_else(|| format!("{} holds no token", file.display()))?;
-    let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-    plain
-        .then(|| token.to_owned())
-        .ok_or_else(|| format!("{}: the token has blanks or characters beyond ASCII", file.display()))
+    let token = lines.next().ok_or_else(|| InvalidSetting(format!("{shown} contains no token")))?;
+    if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(token.to_owned());
+    }
+    Err(InvalidSetting(format!("{shown}: the token has spaces or characters outside ASCII")))
 }

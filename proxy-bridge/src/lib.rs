@@ -1,5 +1,5 @@
 //! The bridge: stores uploads on the shared volume, has routers build and publish them, and forwards
-//! requests to routers.
+//! requests to routers. ARCHITECTURE.md describes how the parts meet.
 
 pub mod address;
 pub mod api;

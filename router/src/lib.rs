@@ -1,5 +1,5 @@
 //! The router: watches a volume of projects, builds each version in a cell of its own, publishes
-//! it with one pointer swap and forwards requests to it. ARCHITECTURE.md tells how the parts meet.
+//! it with one pointer swap and forwards requests to it. ARCHITECTURE.md describes how the parts meet.
 
 pub mod config;
 pub mod inspect;

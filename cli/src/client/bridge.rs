@@ -14,13 +14,13 @@ use super::pack::Flow;
 use switchyard_contract::deploy::DeployAnswer;
 use switchyard_edge::sse::{Parser, SseEvent, SseItem};
 
-/// As long as a network across the world needs for a few tries.
+/// Time to connect: a few attempts across the world.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The status of some ten thousand projects.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-/// How long a bridge may be silent: it sends a comment every 15 seconds.
+/// Longest silence of a bridge, which sends a comment every 15 seconds.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// One bridge.
@@ -32,7 +32,7 @@ pub(super) struct Bridge {
     silence: Duration,
 }
 
-/// What the bridge answered, good or bad.
+/// An answer of the bridge, of any status.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -40,7 +40,7 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Why there is no answer.
+/// The reason for a missing answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error("no connection to {to}: {why}; is --to right, and does the bridge run?")]
@@ -210,7 +210,7 @@ fn done(data: &str) -> Result<Answer, CallError> {
     Ok(Answer { status, body })
 }
 
-/// Whether there was no connection at all, and the innermost cause, which says most.
+/// Returns true if there was no connection, and the innermost cause, which is the most specific.
 fn reason(error: &reqwest::Error) -> (bool, String) {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {

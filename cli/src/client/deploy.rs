@@ -1,4 +1,4 @@
-//! `deploy`: which projects a folder is, and their upload.
+//! `deploy`: the projects in a folder, and their upload.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,39 +8,64 @@ use indicatif::HumanBytes;
 use tokio::task::spawn_blocking;
 
 use super::Console;
-use super::args::{Deploy, What};
+use super::args::DeployArgs;
 use super::bridge::{Answer, Bridge, CallError};
 use super::failure::{DONE, Failure, REFUSED, USAGE};
 use super::files::{self, Files, FilesError, IGNORE_FILE, Packages, Reason, Rules, list};
-use super::orders::{Order, carry_out};
 use super::pack::Upload;
 use super::progress::Progress;
 use super::report;
+use super::requests::{ApiRequest, send};
 use switchyard_contract::digest;
 use switchyard_contract::overview::RouterInfos;
 use switchyard_contract::project::{self, ProjectName};
 
 mod preview;
 
-/// What is sent of a folder.
+/// The projects that a folder is.
+#[derive(Debug, PartialEq, Eq)]
+enum DeployScope {
+    /// One project. `None`: it has the folder's name.
+    Project(Option<ProjectName>),
+    /// Each folder in it is a project.
+    All,
+}
+
+impl DeployScope {
+    fn of(args: &DeployArgs) -> Self {
+        if args.all { Self::All } else { Self::Project(args.project.clone()) }
+    }
+}
+
+/// The upload of a deploy.
 #[derive(Debug)]
 struct Plan {
     projects: Vec<(ProjectName, Files)>,
-    /// Folders of `--all` that are no projects of the deploy, with why.
+    /// Folders of `--all` that are not deployed, and why.
     left_out: Vec<(String, Reason)>,
 }
 
-/// Returns the exit status.
+/// A plan, or the bridge's refusal to say what it needs.
+enum Planning {
+    Ready(Plan),
+    Refused(Answer),
+}
+
+/// Sends a folder. Returns the exit status.
+///
+/// # Errors
+/// The folder cannot be deployed, or there is no answer.
 pub(super) async fn deploy(
     bridge: &Bridge,
-    deploy: Deploy,
+    args: DeployArgs,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    let Deploy { folder, what, message, keep, wait, send_packages, .. } = deploy;
-    let plan = match plan(Some(bridge), folder, what, send_packages).await? {
-        Ok(plan) => plan,
-        Err(answer) => return report::tell(console, json, &answer),
+    let scope = DeployScope::of(&args);
+    let DeployArgs { folder, message, keep, no_wait, send_packages, .. } = args;
+    let plan = match plan(Some(bridge), folder, scope, send_packages).await? {
+        Planning::Ready(plan) => plan,
+        Planning::Refused(answer) => return report::print_answer(console, json, &answer),
     };
     announce(&plan, &mut Progress::new(console, json));
     let projects = plan.projects;
@@ -51,31 +76,35 @@ pub(super) async fn deploy(
     let leaves_packages = projects.iter().any(|(_, files)| files.leaves_packages());
     let query = [
         keep.then_some(("keep", "1")),
-        (!wait).then_some(("wait", "0")),
+        no_wait.then_some(("wait", "0")),
         leaves_packages.then_some(("packages", "0")),
     ];
-    let order = Order {
+    let request = ApiRequest {
         method: Method::POST,
         path: [Some("deploy"), name.as_deref()].into_iter().flatten().collect(),
         query: query.into_iter().flatten().collect(),
         upload: Some(Arc::new(Upload { projects, message })),
-        wait,
+        wait: !no_wait,
     };
-    carry_out(bridge, &order, json, console).await
+    send(bridge, &request, json, console).await
 }
 
-/// Shows what a deploy would send and what not. Without a bridge nobody is asked whether the routers install packages.
+/// Shows which files a deploy would send and which not. Without a bridge, packages are taken to be sent.
 /// Returns the exit status.
+///
+/// # Errors
+/// The folder cannot be deployed, or there is no answer.
 pub(super) async fn preview(
     bridge: Option<&Bridge>,
-    deploy: Deploy,
+    args: DeployArgs,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    match plan(bridge, deploy.folder, deploy.what, deploy.send_packages).await? {
-        Ok(plan) if json => console.print_json(&preview::json(&plan).to_string())?,
-        Ok(plan) => console.print(preview::text(&plan).trim_end())?,
-        Err(answer) => return report::tell(console, json, &answer),
+    let scope = DeployScope::of(&args);
+    match plan(bridge, args.folder, scope, args.send_packages).await? {
+        Planning::Ready(plan) if json => console.print_json(&preview::json(&plan).to_string())?,
+        Planning::Ready(plan) => console.print(preview::text(&plan).trim_end())?,
+        Planning::Refused(answer) => return report::print_answer(console, json, &answer),
     }
     Ok(DONE)
 }
@@ -83,24 +112,24 @@ pub(super) async fn preview(
 async fn plan(
     bridge: Option<&Bridge>,
     folder: PathBuf,
-    what: What,
+    scope: DeployScope,
     send_packages: bool,
-) -> Result<Result<Plan, Answer>, Failure> {
-    let (folder, what, asks) = blocking(move || {
+) -> Result<Planning, Failure> {
+    let (folder, scope, asks) = blocking(move || {
         let root = root(&folder)?;
-        let asks = !send_packages && may_have_packages(&root, &what);
-        Ok((root, what, asks))
+        let asks = !send_packages && may_have_packages(&root, &scope);
+        Ok((root, scope, asks))
     })
     .await?;
     let mut packages = Packages::Send;
     if let Some(bridge) = bridge.filter(|_| asks) {
         let answer = bridge.get(&["routers"]).await?;
         if !answer.status.is_success() {
-            return Ok(Err(answer));
+            return Ok(Planning::Refused(answer));
         }
         packages = packages_for(&answer)?;
     }
-    blocking(move || projects(&folder, what, packages).map(Ok)).await
+    blocking(move || projects(&folder, scope, packages).map(Planning::Ready)).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -109,16 +138,16 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(|panic| Failure::new(REFUSED, panic.to_string()))?
 }
 
-fn may_have_packages(root: &Path, what: &What) -> bool {
-    match what {
-        What::Project(_) => files::has_packages(root),
-        What::All => root.read_dir().is_ok_and(|mut entries| {
+fn may_have_packages(root: &Path, scope: &DeployScope) -> bool {
+    match scope {
+        DeployScope::Project(_) => files::has_packages(root),
+        DeployScope::All => root.read_dir().is_ok_and(|mut entries| {
             entries.any(|entry| entry.is_ok_and(|entry| files::has_packages(&entry.path())))
         }),
     }
 }
 
-/// All routers have to install: one that does not would lack the packages.
+/// Returns whether packages are sent: unless all routers install them.
 fn packages_for(answer: &Answer) -> Result<Packages, CallError> {
     let listed: RouterInfos =
         serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?;
@@ -128,10 +157,10 @@ fn packages_for(answer: &Answer) -> Result<Packages, CallError> {
 
 fn announce(plan: &Plan, progress: &mut Progress<'_>) {
     for (project, files) in &plan.projects {
-        progress.say(&summary(project, files));
+        progress.line(&summary(project, files));
     }
     for line in preview::left_out(plan, false) {
-        progress.say(&line);
+        progress.line(&line);
     }
 }
 
@@ -144,20 +173,20 @@ fn summary(project: &ProjectName, files: &Files) -> String {
 fn root(folder: &Path) -> Result<PathBuf, Failure> {
     let root = folder.canonicalize();
     let root =
-        root.map_err(|error| Failure::new(USAGE, format!("{} cannot be read: {error}", folder.display())))?;
+        root.map_err(|error| Failure::new(USAGE, format!("cannot read {}: {error}", folder.display())))?;
     if !root.is_dir() {
-        return Err(Failure::new(USAGE, format!("{} is no folder", folder.display())));
+        return Err(Failure::new(USAGE, format!("{} is not a folder", folder.display())));
     }
     Ok(root)
 }
 
-/// `root` is a real path.
-fn projects(root: &Path, what: What, packages: Packages) -> Result<Plan, Failure> {
+/// Lists the files of each project. `root` has no symbolic links.
+fn projects(root: &Path, scope: DeployScope, packages: Packages) -> Result<Plan, Failure> {
     let rules = Rules::around(root)?;
-    let name = match what {
-        What::Project(Some(name)) => name,
-        What::Project(None) => own_name(root)?,
-        What::All => return Ok(all(root, rules, packages)?),
+    let name = match scope {
+        DeployScope::Project(Some(name)) => name,
+        DeployScope::Project(None) => own_name(root)?,
+        DeployScope::All => return Ok(all(root, rules, packages)?),
     };
     let files = list(root, root, &rules, packages)?;
     Ok(Plan { projects: vec![(name, files)], left_out: Vec::new() })
@@ -165,12 +194,12 @@ fn projects(root: &Path, what: What, packages: Packages) -> Result<Plan, Failure
 
 fn own_name(root: &Path) -> Result<ProjectName, Failure> {
     let name = root.file_name().unwrap_or_default().to_string_lossy();
-    ProjectName::parse(&name).map_err(|error| Failure::new(USAGE, format!("{error}; or say --project NAME")))
+    ProjectName::parse(&name).map_err(|error| Failure::new(USAGE, format!("{error}; or set --project NAME")))
 }
 
-/// Each folder in `root`, but for what no router takes for a project and what is ignored.
+/// Lists each folder in `root`, except ignored ones and those that no router takes for a project.
 fn all(root: &Path, mut rules: Rules, packages: Packages) -> Result<Plan, FilesError> {
-    let unreadable = |error| FilesError(format!("{} cannot be read: {error}", root.display()));
+    let unreadable = |error| FilesError(format!("cannot read {}: {error}", root.display()));
     rules.enter(root, root)?;
     let mut plan = Plan { projects: Vec::new(), left_out: Vec::new() };
     for entry in root.read_dir().map_err(unreadable)? {
@@ -188,7 +217,7 @@ fn all(root: &Path, mut rules: Rules, packages: Packages) -> Result<Plan, FilesE
         let real = path.canonicalize().map_err(unreadable)?;
         if !real.starts_with(root) {
             return Err(FilesError(format!(
-                "the symbolic link {name} leaves {}: replace it by what it points to",
+                "the symbolic link {name} leaves {}: replace it with its target",
                 root.display()
             )));
         }
@@ -197,7 +226,10 @@ fn all(root: &Path, mut rules: Rules, packages: Packages) -> Result<Plan, FilesE
     plan.projects.sort_by(|(a, _), (b, _)| a.cmp(b));
     plan.left_out.sort();
     if plan.projects.is_empty() {
-        return Err(FilesError(format!("{} holds no project: each is a folder in it", root.display())));
+        return Err(FilesError(format!(
+            "{} contains no project: expected a folder for each",
+            root.display()
+        )));
     }
     Ok(plan)
 }

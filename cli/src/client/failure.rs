@@ -1,4 +1,4 @@
-//! How a command ends, as a number and as a text.
+//! Failures of a command: exit status and message.
 
 use std::io;
 
@@ -6,26 +6,28 @@ use http::StatusCode;
 
 use super::bridge::CallError;
 use super::files::FilesError;
-use switchyard_program::flags::EXIT_USAGE;
+use switchyard_program::settings::EXIT_USAGE;
 
+/// Everything was done, or accepted with --no-wait.
 pub(super) const DONE: u8 = 0;
 
-/// The version does not build, or the project is not there.
+/// The version does not build, or the project does not exist.
 pub(super) const FAILED: u8 = 1;
 
-/// The bridge, or the files themselves, say no.
+/// The bridge refused the request, or the files cannot be deployed.
 pub(super) const REFUSED: u8 = 2;
 
-/// Nobody answered in time, or nothing that can be understood.
+/// There was no answer in time, or an unknown one.
 pub(super) const NO_ANSWER: u8 = 3;
 
+/// The command line is wrong.
 pub(super) const USAGE: u8 = EXIT_USAGE;
 
-/// Why a command could not be carried out.
+/// The failure of a command.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: u8,
-    /// `None` when nobody is left to be told.
+    /// `None`: standard output is closed, and there is nothing to report.
     pub(super) text: Option<String>,
 }
 
@@ -48,17 +50,18 @@ impl From<CallError> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Of the output: the files' errors are told as [`FilesError`].
+    /// An error of the output. Errors of files are [`FilesError`]s.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            // As with `| head`: who reads has read enough.
+            // As with `| head`: the reader has enough.
             return Self { exit: DONE, text: None };
         }
-        Self::new(NO_ANSWER, format!("the output cannot be written: {error}"))
+        Self::new(NO_ANSWER, format!("cannot write the output: {error}"))
     }
 }
 
-/// What an answer of that status, with a problem of that type, is to a script. A 202 is done: it was asked for.
+/// Returns the exit status for an answer with this status and, if it is one, this type of problem. 202 is
+/// success: --no-wait asked for it.
 pub(super) fn exit_of(status: StatusCode, problem: &str) -> u8 {
     match status.as_u16() {
         200..=299 => DONE,

@@ -1,4 +1,5 @@
-//! Which files of a folder are sent: all but what the [`Rules`] leave out, history and editors' leftovers.
+//! Files of a folder that are sent: all except history, editors' leftovers and those that the [`Rules`] leave
+//! out.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,7 +26,7 @@ const OUTPUT_FOLDERS: [&str; 7] = ["dist", "build", ".output", ".next", "out", "
 
 const PACKAGES: &str = "node_modules";
 
-/// What is sent of one project.
+/// The files of one project.
 #[derive(Debug)]
 pub(super) struct Files {
     /// By path relative to the project, `/` between, in bytewise order.
@@ -33,16 +34,16 @@ pub(super) struct Files {
     /// Symbolic links in `node_modules` to what is sent of the project: the path from the link's
     /// folder, by the link's path.
     pub(super) links: BTreeMap<String, String>,
-    /// Of those that count.
+    /// Digest of the files that belong to a version.
     pub(super) digest: Digest,
-    /// What is not sent, in bytewise order.
+    /// Paths that are not sent, in bytewise order.
     pub(super) left_out: BTreeMap<String, Reason>,
 }
 
 /// One file.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// Where it really is: links are followed.
+    /// Path without symbolic links.
     pub(super) path: PathBuf,
     /// In bytes.
     pub(super) size: u64,
@@ -50,7 +51,7 @@ pub(super) struct Source {
     pub(super) hash: Option<[u8; 32]>,
 }
 
-/// What becomes of `node_modules`.
+/// Handling of `node_modules`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Packages {
     #[default]
@@ -59,7 +60,7 @@ pub(super) enum Packages {
     Install,
 }
 
-/// Why a folder cannot be sent: a sentence that names the file and the fix.
+/// The reason why a folder cannot be sent: a sentence with the file and the fix.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct FilesError(pub(super) String);
@@ -69,7 +70,7 @@ impl Files {
         self.files.values().map(|source| source.size).sum()
     }
 
-    /// Whether packages are left for the routers to install.
+    /// Returns true if packages are left for the routers to install.
     pub(super) fn leaves_packages(&self) -> bool {
         self.left_out.values().any(|reason| *reason == Reason::Packages)
     }
@@ -107,7 +108,7 @@ pub(super) fn list(
     Ok(Files { files: walk.files, links: walk.links, digest, left_out: walk.left_out })
 }
 
-/// Whether the project in `root` has packages that its configuration names, so that routers may install them.
+/// Returns true if the configuration of the project in `root` names packages, which routers may install.
 pub(super) fn has_packages(root: &Path) -> bool {
     root.join(PACKAGES).is_dir() && names_packages(root)
 }

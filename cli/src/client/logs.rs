@@ -1,4 +1,4 @@
-//! `logs`: a line for each line that a project printed.
+//! `logs`: the lines that a project printed.
 
 use http::Method;
 use reqwest::header::ACCEPT;
@@ -6,41 +6,36 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::Console;
+use super::args::LogsArgs;
 use super::bridge::{Bridge, CallError};
 use super::failure::{DONE, Failure, NO_ANSWER};
 use super::pack::Flow;
 use super::report;
 use switchyard_contract::overview::{LogError, ProjectOverview, RouterLogLine};
-use switchyard_contract::project::ProjectName;
 use switchyard_edge::sse::SseEvent;
 use switchyard_program::visible;
 
-/// Which lines.
-#[derive(Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) project: &'a ProjectName,
-    pub(super) lines: Option<u32>,
-    pub(super) follow: bool,
-}
-
 /// Prints lines until the last one, or without end. Returns the exit status.
+///
+/// # Errors
+/// There is no answer, or it breaks off.
 pub(super) async fn logs(
     bridge: &Bridge,
-    wanted: Wanted<'_>,
+    args: &LogsArgs,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    let project = wanted.project.as_str();
+    let project = args.project.as_str();
     let answer = bridge.get(&["projects", project]).await?;
     if !answer.status.is_success() {
-        return report::tell(console, json, &answer);
+        return report::print_answer(console, json, &answer);
     }
     let project_status: ProjectOverview = serde_json::from_str(&answer.body).map_err(strange)?;
     let show = if json { Show::Json } else { Show::Text { routers: project_status.routers.len() > 1 } };
 
-    let lines = wanted.lines.map(|lines| lines.to_string());
+    let lines = args.lines.map(|lines| lines.to_string());
     let query: Vec<_> =
-        [lines.as_deref().map(|lines| ("lines", lines)), wanted.follow.then_some(("follow", "1"))]
+        [lines.as_deref().map(|lines| ("lines", lines)), args.follow.then_some(("follow", "1"))]
             .into_iter()
             .flatten()
             .collect();
@@ -49,7 +44,7 @@ pub(super) async fn logs(
     let response = bridge.send(request.header(ACCEPT, "text/event-stream"), no_body, |_| {}).await?;
     let mut events = match bridge.events(response) {
         Ok(events) => events,
-        Err(response) => return report::tell(console, json, &bridge.whole(*response).await?),
+        Err(response) => return report::print_answer(console, json, &bridge.whole(*response).await?),
     };
     let mut exit = DONE;
     while let Some(event) = events.next().await? {
@@ -62,7 +57,7 @@ pub(super) async fn logs(
             _ => {}
         }
     }
-    if wanted.follow {
+    if args.follow {
         return Err(Failure::new(
             NO_ANSWER,
             "the bridge ended the log: it is stopping, or no router is left",

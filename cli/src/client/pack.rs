@@ -17,23 +17,23 @@ use uuid::Uuid;
 use super::files::{Files, FilesError, Source};
 use switchyard_contract::project::ProjectName;
 
-/// What is handed to the connection at a time.
+/// Bytes that are handed to the connection at a time.
 const PIECE: usize = 64 * 1024;
 
-/// How many pieces wait for the connection: enough to keep it busy while the next file is opened.
+/// Pieces that may wait for the connection: enough to keep it busy while the next file is opened.
 const WAITING: usize = 8;
 
-/// What is sent: each project's files in a folder of its name.
+/// An upload: the files of each project in a folder with its name.
 #[derive(Debug)]
 pub(super) struct Upload {
     pub(super) projects: Vec<(ProjectName, Files)>,
     pub(super) message: Option<String>,
 }
 
-/// How far an upload is, in bytes.
+/// Progress of an upload, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flow {
-    /// Of the files, before they are compressed.
+    /// Bytes of files, before compression.
     pub(super) read: u64,
     /// Taken by the connection.
     pub(super) sent: u64,
@@ -117,7 +117,7 @@ fn archive(projects: &[(ProjectName, Files)], out: impl Write, flow: &watch::Sen
     for (project, files) in projects {
         for (path, source) in &files.files {
             let mut header = header(tar::EntryType::Regular, source.size);
-            let file = File::open(&source.path).map_err(|error| told(path, &error))?;
+            let file = File::open(&source.path).map_err(|error| with_path(path, &error))?;
             let mut listed = Listed { path, source, file, read: 0, hash: Sha256::new(), flow };
             archive.append_data(&mut header, format!("{project}/{path}"), &mut listed)?;
             listed.check()?;
@@ -158,7 +158,7 @@ impl Read for Listed<'_> {
         if wanted == 0 {
             return Ok(0);
         }
-        let n = self.file.read(&mut buffer[..wanted]).map_err(|error| told(self.path, &error))?;
+        let n = self.file.read(&mut buffer[..wanted]).map_err(|error| with_path(self.path, &error))?;
         if n == 0 {
             return Err(self.changed("size"));
         }
@@ -173,7 +173,7 @@ impl Read for Listed<'_> {
 
 impl Listed<'_> {
     fn check(mut self) -> io::Result<()> {
-        if self.file.read(&mut [0]).map_err(|error| told(self.path, &error))? > 0 {
+        if self.file.read(&mut [0]).map_err(|error| with_path(self.path, &error))? > 0 {
             return Err(self.changed("size"));
         }
         let hash: [u8; 32] = self.hash.clone().finalize().into();
@@ -191,7 +191,7 @@ impl Listed<'_> {
     }
 }
 
-fn told(path: &str, error: &io::Error) -> io::Error {
+fn with_path(path: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path} cannot be read: {error}"))
 }
 

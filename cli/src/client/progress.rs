@@ -1,4 +1,4 @@
-//! What is shown while a deploy goes on: a bar on a terminal, else a line for each step.
+//! Progress of a deploy: a bar on a terminal, otherwise a line per step.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,13 +12,13 @@ use switchyard_contract::deploy::{DeployPhase, DeployStep};
 use switchyard_edge::sse::SseEvent;
 use switchyard_program::visible;
 
-/// How often the spinner turns.
+/// Interval of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
 const UPLOADING: &str = "{spinner} uploading {bytes} of {total_bytes} [{bar:30}]";
 const WAITING: &str = "{spinner} {msg}";
 
-/// Where progress is shown.
+/// The display of progress.
 pub(super) struct Progress<'a> {
     err: &'a mut dyn Write,
     show: Show,
@@ -42,11 +42,11 @@ impl<'a> Progress<'a> {
     }
 
     /// Tells something that stays readable.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(super) fn line(&mut self, text: &str) {
         let text = visible::block(text);
         match &self.show {
             Show::Nothing => {}
-            // Who does not want to know closes standard error; the deploy goes on.
+            // The deploy goes on even if standard error is closed.
             Show::Lines => drop(writeln!(self.err, "{text}")),
             Show::Bar(bar) => bar.suspend(|| drop(writeln!(self.err, "{text}"))),
         }
@@ -71,13 +71,13 @@ impl<'a> Progress<'a> {
     /// An event `phase`. One that is not understood is not shown.
     pub(super) fn phase(&mut self, event: &SseEvent) {
         let Ok(step) = serde_json::from_str(&event.data) else { return };
-        let Some(text) = self.steps.tell(&step) else { return };
+        let Some(text) = self.steps.describe(&step) else { return };
         match &self.show {
             Show::Bar(bar) => {
                 bar.set_style(style(WAITING));
                 bar.set_message(text);
             }
-            Show::Nothing | Show::Lines => self.say(&text),
+            Show::Nothing | Show::Lines => self.line(&text),
         }
     }
 }
@@ -93,7 +93,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates are written here")
 }
 
-/// What has been told of a deploy so far.
+/// The steps of a deploy so far.
 #[derive(Debug, Default)]
 struct Steps {
     routers: BTreeSet<String>,
@@ -103,8 +103,8 @@ struct Steps {
 }
 
 impl Steps {
-    /// What a step means to people, where it is worth a line.
-    fn tell(&mut self, step: &DeployStep) -> Option<String> {
+    /// Returns the line for a step, if it is worth one.
+    fn describe(&mut self, step: &DeployStep) -> Option<String> {
         if self.phase != Some(step.phase) {
             self.phase = Some(step.phase);
             self.through.clear();
@@ -135,19 +135,19 @@ impl Steps {
 mod tests {
     use super::*;
 
-    fn told(steps: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
+    fn lines_of(steps: &[(&str, Option<&str>, Option<&str>)]) -> Vec<String> {
         let mut known = Steps::default();
         let steps = steps.iter().map(|(phase, router, outcome)| {
             let step =
                 serde_json::json!({"deploy": "d1", "phase": phase, "router": router, "outcome": outcome});
             serde_json::from_value(step).unwrap()
         });
-        steps.filter_map(|step| known.tell(&step)).collect()
+        steps.filter_map(|step| known.describe(&step)).collect()
     }
 
     #[test]
     fn phases_are_told_as_what_has_been_reached() {
-        let told = told(&[
+        let told = lines_of(&[
             ("store", None, None),
             ("hold", None, None),
             ("hold", Some("r1"), Some("held")),
@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn names_that_a_bar_would_obey_are_shown() {
-        let told = told(&[("build", None, None), ("build", Some("r\x1b[2J\n"), Some("no\r\u{9b}"))]);
+        let told = lines_of(&[("build", None, None), ("build", Some("r\x1b[2J\n"), Some("no\r\u{9b}"))]);
         assert_eq!(told, [r"r␛[2J␊: no␍\u{9b}"]);
     }
 
     #[test]
     fn a_router_that_fails_is_named() {
         let told =
-            told(&[("build", None, None), ("build", Some("r1"), Some("failed")), ("undo", None, None)]);
+            lines_of(&[("build", None, None), ("build", Some("r1"), Some("failed")), ("undo", None, None)]);
         assert_eq!(told, ["r1: failed"]);
     }
 }

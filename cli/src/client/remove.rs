@@ -1,59 +1,53 @@
-//! `remove`: asks whoever sits at the terminal, then has the project taken away.
+//! `remove`: asks for confirmation at the terminal, then has the project removed.
 
 use http::Method;
 
 use super::Console;
+use super::args::RemoveArgs;
 use super::bridge::Bridge;
 use super::failure::{Failure, REFUSED, USAGE};
-use super::orders::{Order, carry_out};
-use switchyard_contract::project::ProjectName;
+use super::requests::{ApiRequest, send};
 
-/// The removal that the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Removal {
-    pub(super) project: ProjectName,
-    /// Deletes its data at once, with that of its earlier removals.
-    pub(super) delete_data: bool,
-    /// Skips the question.
-    pub(super) yes: bool,
-}
-
-/// Returns the exit status.
+/// Removes a project. Returns the exit status.
+///
+/// # Errors
+/// It is not confirmed, or there is no answer.
 pub(super) async fn remove(
     bridge: &Bridge,
-    removal: &Removal,
+    args: &RemoveArgs,
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<u8, Failure> {
-    if !removal.yes {
-        confirm(removal, console)?;
+    if !args.yes {
+        confirm(args, console)?;
     }
-    let order = Order {
+    let request = ApiRequest {
         method: Method::DELETE,
-        path: vec!["projects", removal.project.as_str()],
-        query: if removal.delete_data { vec![("data", "delete")] } else { Vec::new() },
+        path: vec!["projects", args.project.as_str()],
+        query: if args.delete_data { vec![("data", "delete")] } else { Vec::new() },
         upload: None,
         wait: true,
     };
-    carry_out(bridge, &order, json, console).await
+    send(bridge, &request, json, console).await
 }
 
+/// Asks for confirmation at the terminal.
+///
 /// # Errors
-/// Nobody can be asked, or the answer is not a yes.
-fn confirm(removal: &Removal, console: &mut Console<'_>) -> Result<(), Failure> {
-    let Removal { project, delete_data, .. } = removal;
+/// There is no terminal, or the answer is not yes.
+fn confirm(args: &RemoveArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let RemoveArgs { project, delete_data, .. } = args;
     let Some(input) = &mut console.input else {
-        let text =
-            format!("remove {project}: nobody can be asked, as standard input is not a terminal: add --yes");
+        let text = format!("remove {project}: cannot ask, since standard input is not a terminal: add --yes");
         return Err(Failure::new(USAGE, text));
     };
     let question = if *delete_data {
         format!(
-            "Remove {project} and delete its data? The data cannot be brought back. Type {project} to go on: "
+            "Remove {project} and delete its data? The data cannot be restored. Type {project} to continue: "
         )
     } else {
         format!(
-            "Remove {project}? Its versions and its data are kept for a while (rollback). Type y to go on: "
+            "Remove {project}? Its versions and its data are kept for a while (rollback). Type y to continue: "
         )
     };
     console.err.write_all(question.as_bytes())?;
@@ -61,8 +55,8 @@ fn confirm(removal: &Removal, console: &mut Console<'_>) -> Result<(), Failure> 
     let mut answer = String::new();
     input
         .read_line(&mut answer)
-        .map_err(|error| Failure::new(USAGE, format!("the answer cannot be read: {error}")))?;
+        .map_err(|error| Failure::new(USAGE, format!("cannot read the answer: {error}")))?;
     let answer = answer.trim();
     let is_yes = answer == project.as_str() || (!delete_data && ["y", "yes"].contains(&answer));
-    if is_yes { Ok(()) } else { Err(Failure::new(REFUSED, format!("{project} is not removed"))) }
+    if is_yes { Ok(()) } else { Err(Failure::new(REFUSED, format!("{project} was not removed"))) }
 }

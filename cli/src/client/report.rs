@@ -1,4 +1,4 @@
-//! What came of a deploy: the bridge's JSON for scripts, sentences for people.
+//! The outcome of a deploy: the bridge's JSON for scripts, sentences for people.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --lis
 
 /// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
 /// Returns the exit status.
-pub(super) fn tell(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
+pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
     let problem = serde_json::from_str::<ProblemDocument>(&answer.body);
     let kind = problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
     let exit = exit_of(answer.status, kind);

@@ -19,7 +19,7 @@ pub(super) async fn status(
     let path = [Some("projects"), project.map(ProjectName::as_str)];
     let answer = bridge.get(&path.into_iter().flatten().collect::<Vec<_>>()).await?;
     if json || !answer.status.is_success() {
-        return report::tell(console, json, &answer);
+        return report::print_answer(console, json, &answer);
     }
     let said = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
     console.print(table(&said).trim_end())?;
@@ -67,7 +67,7 @@ fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
     }
 }
 
-/// What is shown of a router's word, but for its name.
+/// A router's report as it is shown, without the router's name.
 fn facts(said: &ProjectOnRouter) -> [String; 3] {
     let state = said.state.map_or("-", ProjectState::as_str);
     let version = said.live.as_ref().map_or("-", |live| live.version.as_str());

@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use self::fake::{Asked, FakeBridge, Reply};
 use super::files::{Files, Packages, Rules};
 use super::*;
+use crate::commands;
 use switchyard_contract::digest::Digest;
+use switchyard_program::settings::CommandLine;
 
 mod deploy;
 mod fake;
@@ -21,7 +23,7 @@ mod others;
 
 const TOKEN: &str = "tok3n-of-ci";
 
-/// What a command printed, and its exit status.
+/// The output of a command, and its exit status.
 #[derive(Debug)]
 struct Ran {
     out: String,
@@ -38,12 +40,35 @@ impl Ran {
 /// No test waits so long.
 const LONG: Duration = Duration::from_secs(60);
 
+/// Runs a command line as `main` does.
+async fn run_line(
+    args: &[&str],
+    silence: Duration,
+    env: impl Fn(&str) -> Option<OsString>,
+    console: &mut Console<'_>,
+) -> u8 {
+    match commands::parse(args.iter().map(OsString::from), &env) {
+        Ok(CommandLine::Run(commands::Command::Client(command))) => {
+            run(command, silence, &env, console).await
+        }
+        Ok(CommandLine::Run(other)) => panic!("{other:?}"),
+        Ok(CommandLine::Print(text)) => {
+            console.print(&text).unwrap();
+            0
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| console.complain(&problem.to_string()).unwrap());
+            USAGE
+        }
+    }
+}
+
 async fn run_at(to: &str, args: &[&str], silence: Duration) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let env = BTreeMap::from([("SWITCHYARD_TO", to), ("SWITCHYARD_TOKEN", TOKEN)]);
     let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None };
-    let args = args.iter().map(OsString::from);
-    let exit = run_within(silence, args, |name| env.get(name).map(OsString::from), &mut console).await;
+    let env = |name: &str| env.get(name).map(OsString::from);
+    let exit = run_line(args, silence, env, &mut console).await;
     let ran = Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit };
     assert!(!format!("{ran:?}").contains(TOKEN), "{ran:?}");
     ran
@@ -77,7 +102,7 @@ impl Blog {
         format!("blog@{}", self.digest().short())
     }
 
-    /// What a bridge with two routers answers when it is live.
+    /// The answer of a bridge with two routers once it is live.
     fn record(&self) -> Value {
         record("live", Some(self.digest()))
     }
@@ -151,7 +176,7 @@ async fn received(asked: &Asked) -> (BTreeMap<String, Bytes>, BTreeMap<String, S
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_is_told_before_anybody_is_asked() {
+async fn a_wrong_command_line_is_reported_before_any_request() {
     let bridge = FakeBridge::answering([]).await;
     let ran = run_with(&bridge, &["deploy", "--projec", "x"]).await;
     assert_eq!((ran.exit, ran.out.as_str()), (64, ""));

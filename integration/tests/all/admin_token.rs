@@ -67,7 +67,7 @@ async fn tokens_are_read_again_on_sighup_and_a_wrong_file_changes_nothing() {
 async fn a_start_that_would_let_everybody_in_is_refused() {
     let volume = Volume::new();
     for (flags, says) in [
-        (vec![("admin", "0.0.0.0:0")], "--admin: 0.0.0.0:0 can be reached by others"),
+        (vec![("admin", "0.0.0.0:0")], "--admin: 0.0.0.0:0 is reachable from other machines"),
         (vec![("admin-token-file", "/nowhere/tokens")], "--admin-token-file: /nowhere/tokens cannot be read"),
     ] {
         let mut builder = Router::builder(&volume);

@@ -187,7 +187,10 @@ async fn a_router_does_not_start_with_its_state_where_it_would_be_a_project() {
         let ended = Router::builder(&volume).flag("state", path.display()).run_to_end().await;
         assert_eq!(ended.status.code(), Some(64), "{state:?}");
         let said = ended.log.text();
-        assert!(said.contains("--state") && said.contains("is in the projects root"), "{state:?}: {said}");
+        assert!(
+            said.contains("--state") && said.contains("is inside the projects folder"),
+            "{state:?}: {said}"
+        );
     }
     assert!(!volume.path("state").exists(), "a folder was left behind");
     let router = Router::builder(&volume).flag("state", volume.path(".state").display()).start().await;

@@ -37,7 +37,7 @@ async fn missing_sandbox_layers_are_said_when_ready_and_nothing_starts_where_all
     } else {
         assert!(
             refused(&requiring.run_to_end().await)
-                .contains("--require-sandbox: sandbox is weaker on this kernel: missing ")
+                .contains("--require-sandbox: the sandbox is incomplete on this machine: missing ")
         );
     }
 }

@@ -32,11 +32,11 @@ async fn signals_that_mean_something_else_elsewhere_end_neither_router_nor_bridg
         bridge.signal(signal);
     }
     for log in [&router.log, &bridge.log] {
-        logged(log, "SIGUSR1 has no effect").await;
-        logged(log, "SIGUSR2 has no effect").await;
+        logged(log, "SIGUSR1 is ignored").await;
+        logged(log, "SIGUSR2 is ignored").await;
         logged(log, "SIGHUP: ").await;
     }
-    logged(&router.log, "no file is named that could be read again").await;
+    logged(&router.log, "no setting names a file to reload").await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
     bridge.deploy_live("a", &Upload::main(hello("two"))).await;
 }
@@ -65,8 +65,8 @@ async fn a_pipe_in_place_of_a_file_stops_no_later_sighup_and_no_sigterm() {
     }
     router.signal(Signal::HUP);
     bridge.signal(Signal::HUP);
-    logged(&router.log, "--policy was read again").await;
-    logged(&bridge.log, "--event-secret-file was read again").await;
+    logged(&router.log, "reloaded --policy").await;
+    logged(&bridge.log, "reloaded --event-secret-file").await;
     router.signal(Signal::TERM);
     bridge.signal(Signal::TERM);
     assert!(within("the router's end", router.ended()).await.status.success());
@@ -97,10 +97,10 @@ async fn sighup_has_a_router_sign_its_events_with_the_secret_as_it_is_now() {
     logged(&router.log, "event refused").await;
     volume.write("_secret", "");
     router.signal(Signal::HUP);
-    logged(&router.log, "--event-secret-file is refused, what was read before stays").await;
+    logged(&router.log, "--event-secret-file is invalid and its old content stays").await;
     volume.write("_secret", SECRET);
     router.signal(Signal::HUP);
-    logged(&router.log, "--event-secret-file was read again").await;
+    logged(&router.log, "reloaded --event-secret-file").await;
     volume.write("a/main.ts", hello("two"));
     let event = receiver.next().await.event;
     assert_eq!(event.data.project, "a");
@@ -119,9 +119,9 @@ async fn sighup_has_a_bridge_ask_the_routers_with_the_token_as_it_is_now() {
 
     volume.write("_admin", "new-admin-token-0123456789\n");
     routers[0].signal(Signal::HUP);
-    logged(&routers[0].log, "--admin-token-file was read again").await;
+    logged(&routers[0].log, "reloaded --admin-token-file").await;
     bridge.signal(Signal::HUP);
-    logged(&bridge.log, "--admin-token-file was read again").await;
+    logged(&bridge.log, "reloaded --admin-token-file").await;
     bridge.asks_all().await;
     let next = bridge.deploy_live("a", &Upload::main(hello("three"))).await;
     assert_ne!(next.version(), record.version());
@@ -139,7 +139,7 @@ async fn a_bridge_believes_events_by_the_secret_as_it_is_now() {
     assert_eq!(post("evt_1", SECRET).await.status, 204);
     volume.write("_secret", OTHER);
     bridge.signal(Signal::HUP);
-    logged(&bridge.log, "--event-secret-file was read again").await;
+    logged(&bridge.log, "reloaded --event-secret-file").await;
     assert_eq!(post("evt_2", OTHER).await.status, 204);
     assert_eq!(post("evt_3", SECRET).await.status, 401);
 }

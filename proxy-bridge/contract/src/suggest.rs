@@ -1,9 +1,10 @@
-//! The known word that a misspelt one probably stands for.
+//! Suggestions for misspelt words, out of a list of known ones.
 
-/// A longer word is not a misspelt one, and comparing it would take time.
+/// Longest word that is compared, in bytes. Comparing takes time, and a longer word is not a misspelt
+/// one.
 const MAX_LENGTH: usize = 64;
 
-/// The known word that is nearest to `word`, when no more than a third of its letters differ. Case,
+/// Returns the known word that is nearest to `word`, if at most a third of its letters differ. Case,
 /// `-` and `_` do not count.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = known.iter().filter_map(|known| Some((distance(word, known)?, *known)));
@@ -11,14 +12,14 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// How many letters differ, where two that changed places count as one. Letters beyond ASCII count as
-/// those that they may look like. `None` for words that are no match at all.
+/// Returns the number of letters that differ; two swapped neighbors count as one. A letter beyond ASCII
+/// counts as the one that it may look like. `None`: `word` is too long to be compared.
 pub fn distance(word: &str, known: &str) -> Option<usize> {
     let (word, known) = (plain(word), plain(known));
     (word.len() <= MAX_LENGTH).then(|| strsim::osa_distance(&in_ascii(word, &known), &known))
 }
 
-/// `word` with the letters of `known` in place of those beyond ASCII, where the two are equally long.
+/// Replaces letters beyond ASCII with those of `known`, if the two words are equally long.
 fn in_ascii(word: String, known: &str) -> String {
     if word.is_ascii() || word.chars().count() != known.chars().count() {
         return word;
@@ -26,12 +27,12 @@ fn in_ascii(word: String, known: &str) -> String {
     word.chars().zip(known.chars()).map(|(c, like)| if c.is_ascii() { c } else { like }).collect()
 }
 
-/// `; did you mean "x"?`, or nothing when no known word is near.
+/// Returns `; did you mean "x"?`, or an empty text if no known word is near.
 pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     nearest(word, known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
-/// Without what does not count, in lower case.
+/// Returns the letters that count, in lower case.
 fn plain(word: &str) -> String {
     let counts = |c: &char| if c.is_ascii() { !matches!(c, '-' | '_' | ' ') } else { c.is_alphanumeric() };
     word.chars().filter(counts).flat_map(char::to_lowercase).collect()

@@ -1,35 +1,35 @@
-//! Text that somebody else wrote, made safe to print: a terminal, a log reader or a browser shows every
-//! character of it and obeys none.
+//! Untrusted text, made safe to print: a terminal, a log reader or a browser shows every character of it
+//! and obeys none.
 //!
-//! Control characters become their Unicode pictures (`␛`, `␍`); C1 controls and characters that change the
-//! direction of text or take no room become escapes (`\u{202e}`). Everything else stays as it is.
+//! Control characters become their Unicode pictures (`␛`, `␍`); C1 controls and characters that change
+//! the direction of text or have no width become escapes (`\u{202e}`). Everything else is unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Makes a name, a path or a word safe to print. Its tabs and line ends are shown, too.
+/// Makes a name, a path or a word safe to print. Tabs and line breaks are shown too.
 pub fn word(text: &str) -> Cow<'_, str> {
     visible(text, &[])
 }
 
-/// Makes one line safe to print. Its tabs stay.
+/// Makes one line safe to print. Tabs stay.
 pub fn line(text: &str) -> Cow<'_, str> {
     visible(text, &['\t'])
 }
 
-/// Makes a text of several lines safe to print, such as a code frame. Its tabs and line ends stay.
+/// Makes a text of several lines safe to print, such as a code frame. Tabs and line breaks stay.
 pub fn block(text: &str) -> Cow<'_, str> {
     visible(text, &['\t', '\n'])
 }
 
-/// Puts a valid JSON text on one line and escapes what is unsafe to print within its strings. Its value stays
-/// the same.
+/// Puts valid JSON on one line and escapes the characters in its strings that are unsafe to print. The
+/// value stays the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        // Nearly all of it is, and some is large.
+        // Nearly all JSON is plain, and some of it is large.
         return Cow::Borrowed(text);
     }
-    // JSON has raw control characters between its tokens only, as white space.
+    // Raw control characters occur in JSON only between its tokens, as white space.
     let hidden = |c: char, _| c.is_ascii_control() || is_unsafe(c);
     replace(text, hidden, |shown, c| match c {
         '\0'..='\x1f' => shown.push(' '),
@@ -50,7 +50,7 @@ fn visible<'t>(text: &'t str, kept: &[char]) -> Cow<'t, str> {
     })
 }
 
-/// Replaces the characters that `hidden` picks, which is given each with the one before it.
+/// Replaces the characters that `hidden` picks. It is called with each character and the one before.
 fn replace<'t>(
     text: &'t str,
     hidden: impl Fn(char, Option<char>) -> bool,
@@ -72,21 +72,23 @@ fn replace<'t>(
     Cow::Owned(shown)
 }
 
-/// Whether a character that is not ASCII moves the cursor, changes the direction of text or hides in it.
+/// Returns true for a character beyond ASCII that moves the cursor, changes the direction of text or is
+/// invisible.
 fn is_unsafe(c: char) -> bool {
     matches!(c,
-        '\u{80}'..='\u{9f}' // C1: some terminals take U+009B for the begin of a sequence
+        '\u{80}'..='\u{9f}' // C1: some terminals read U+009B as the start of a sequence
         | '\u{ad}' | '\u{34f}' | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}' // no width
         | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // letters that are blank
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' // direction
-        | '\u{2028}' | '\u{2029}' // ends of lines and paragraphs
+        | '\u{2028}' | '\u{2029}' // line and paragraph separators
         | '\u{fff9}'..='\u{fffb}' // annotations
-        | '\u{1d173}'..='\u{1d17a}' // music that is not shown
+        | '\u{1d173}'..='\u{1d17a}' // invisible musical symbols
         | '\u{e0000}'..='\u{e007f}' // tags
     )
 }
 
-/// Joiners shape emoji and the letters of some scripts. Behind ASCII they do nothing but hide.
+/// Returns true for a joiner after ASCII, where it is merely invisible. Elsewhere joiners shape emoji and
+/// the letters of some scripts.
 fn joins_nothing(c: char, before: Option<char>) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}') && before.is_none_or(|before| before.is_ascii())
 }

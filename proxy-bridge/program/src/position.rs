@@ -1,6 +1,6 @@
-//! Places in text files, as editors count them.
+//! Positions in text files, as editors count them.
 
-/// The line and the column of the byte at `offset`, both from 1; columns count characters.
+/// Returns the line and the column of the byte at `offset`, both from 1. Columns count characters.
 pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or_default();
     let line = before.matches('\n').count() + 1;

@@ -1,5 +1,5 @@
-//! Removal of a folder by descriptors, one level at a time, whatever whoever could write there has made in it. No path to what is
-//! inside is ever built, and nothing recurses.
+//! Removal of folders that untrusted processes wrote to, by descriptors and one level at a time. No path
+//! into the folder is ever built, and nothing recurses.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -9,13 +9,13 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmod, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-/// A folder whose entries go on appearing while it is emptied is tried this often.
+/// Attempts at a folder in which new entries appear while it is emptied.
 const ATTEMPTS: usize = 3;
 
-/// Removes a folder, or whatever else is at `path`, with all that is in it.
+/// Removes the folder at `path` with its content, or a file of any other type.
 ///
 /// # Errors
-/// It is not there, or something in it cannot be removed.
+/// There is nothing at `path`, or something in the folder cannot be removed.
 pub fn try_remove(path: &Path) -> io::Result<()> {
     let top = match open(CWD, path) {
         Err(Errno::NOTDIR | Errno::LOOP) => return std::fs::remove_file(path),
@@ -26,11 +26,11 @@ pub fn try_remove(path: &Path) -> io::Result<()> {
     std::fs::remove_dir(path)
 }
 
-/// Empties a folder. Every folder below is first moved up into it, so that the depth is never more than two, however deep
-/// the tree was.
+/// A folder that is emptied. Every folder below it is first moved up into it, so that the depth is never
+/// more than two, however deep the tree was.
 struct Remover {
     top: OwnedFd,
-    /// No project knows it, so nothing has such a name.
+    /// Prefix of names in `top`. Random, so that no file of a project has it.
     prefix: String,
     next: u64,
 }
@@ -53,7 +53,7 @@ impl Remover {
                 self.empty(&name, &mut folders)?;
             }
         }
-        Err(io::Error::other("something goes on writing in it"))
+        Err(io::Error::other("another process keeps writing to it"))
     }
 
     /// Removes a folder in `top`, and moves the folders in it there.
@@ -76,12 +76,12 @@ impl Remover {
         Ok(())
     }
 
-    /// Moves a folder into `top`, under a name of its own.
+    /// Moves a folder into `top` under an unused name, which it returns.
     fn lift(&mut self, from: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
         let to = CString::new(format!("{}{}", self.prefix, self.next))?;
         self.next += 1;
         match renameat(from, name, &self.top, &to) {
-            // A folder that moves is written to: its `..` changes.
+            // Moving a folder writes to it: its `..` changes.
             Err(Errno::ACCESS) => {
                 unlock(from, name)?;
                 renameat(from, name, &self.top, &to)?;
@@ -92,7 +92,7 @@ impl Remover {
     }
 }
 
-/// Opens a folder, after taking the right to if its owner has given that up. Follows no link.
+/// Opens a folder, and restores its owner's permissions first if they are missing. Follows no link.
 fn open<P: rustix::path::Arg + Copy>(at: BorrowedFd<'_>, path: P) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(at, path, flags, Mode::empty()) {
@@ -104,11 +104,11 @@ fn open<P: rustix::path::Arg + Copy>(at: BorrowedFd<'_>, path: P) -> rustix::io:
     }
 }
 
-/// Lets the owner of a folder use it. If the name is that of a link by now, what that leads to keeps its mode.
+/// Gives the owner of a folder all permissions. The target of a symbolic link keeps its mode.
 fn unlock<P: rustix::path::Arg>(at: BorrowedFd<'_>, path: P) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = openat(at, path, flags, Mode::empty())?;
-    // A descriptor that cannot be read through has no other way.
+    // The mode of an `O_PATH` descriptor can be changed through /proc alone.
     chmod(format!("/proc/self/fd/{}", folder.as_raw_fd()), Mode::RWXU)
 }
 
@@ -123,8 +123,8 @@ fn unlink(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     }
 }
 
-/// Calls `entry` with each name in a folder and what it is, which may be removed then: the names are not kept, however many
-/// there are.
+/// Calls `entry` with the name and the type of each entry of a folder. `entry` may remove it. The names
+/// are not collected, since there may be any number of them.
 fn each(folder: BorrowedFd<'_>, mut entry: impl FnMut(&CStr, FileType) -> io::Result<()>) -> io::Result<()> {
     for found in Dir::read_from(folder)? {
         let found = found?;
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_whose_owner_has_given_up_his_rights_is_unlocked_and_nothing_behind_a_link() {
+    fn a_folder_without_permissions_of_its_owner_is_unlocked_but_not_the_target_of_a_link() {
         let root = tempfile::tempdir().unwrap();
         let mode = |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode() & 0o777;
         for name in ["locked", "behind"] {

@@ -1,5 +1,5 @@
-//! The signals of the process: to stop (SIGTERM, SIGINT, SIGQUIT), to read its files again (SIGHUP),
-//! and those that must not end it.
+//! Signals of the process: stop (SIGTERM, SIGINT, SIGQUIT), reload (SIGHUP), and those that must not
+//! end it.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,9 +19,8 @@ pub async fn on_signal() -> Result<&'static str> {
     })
 }
 
-/// The signals by which the kernel would end the process though whoever sends them wants something
-/// else: SIGHUP to reload, SIGUSR1 and SIGUSR2 to reopen logs or to upgrade. SIGPIPE is ignored by
-/// Rust's runtime already.
+/// Signals that would end the process by default, though their senders want something else: SIGHUP to
+/// reload, SIGUSR1 and SIGUSR2 to reopen logs or to upgrade. Rust's runtime already ignores SIGPIPE.
 #[derive(Debug)]
 pub struct Reloads {
     hangups: Signal,
@@ -30,8 +29,8 @@ pub struct Reloads {
 }
 
 impl Reloads {
-    /// Takes these signals from now on, so it belongs at the very start of the process. Called in the
-    /// context of the runtime that will wait for them.
+    /// Handles these signals from now on: called at the very start of the process, in the context of the
+    /// runtime that will wait for them.
     ///
     /// # Errors
     /// The handlers cannot be installed.
@@ -43,7 +42,7 @@ impl Reloads {
         })
     }
 
-    /// Resolves at the next SIGHUP. The other signals are logged and have no effect.
+    /// Resolves at the next SIGHUP. The other signals are logged and otherwise ignored.
     pub async fn next(&mut self) {
         loop {
             let ignored = tokio::select! {
@@ -51,21 +50,18 @@ impl Reloads {
                 _ = self.first_user.recv() => "SIGUSR1",
                 _ = self.second_user.recv() => "SIGUSR2",
             };
-            tracing::info!(
-                signal = ignored,
-                "{ignored} has no effect: SIGHUP reads the files again, SIGTERM stops"
-            );
+            tracing::info!(signal = ignored, "{ignored} is ignored: SIGHUP reloads the files, SIGTERM stops");
         }
     }
 }
 
-/// One file that SIGHUP reads again: its flag, and what came of it. Logs it.
+/// Logs the result of reloading the file that `flag` names: a summary of its content, or its problems.
 pub fn log_reload(flag: &str, result: Result<String, Vec<String>>) {
     match result {
-        Ok(what) => tracing::info!(audit = true, flag, "SIGHUP: --{flag} was read again: {what}"),
+        Ok(summary) => tracing::info!(audit = true, flag, "SIGHUP: reloaded --{flag}: {summary}"),
         Err(problems) => {
             for problem in problems {
-                tracing::error!(flag, "SIGHUP: --{flag} is refused, what was read before stays: {problem}");
+                tracing::error!(flag, "SIGHUP: --{flag} is invalid and its old content stays: {problem}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -20,6 +21,8 @@ pub(crate) struct Tokens {
     file: PathBuf,
     /// SHA-256 of each token, so that the time of a comparison does not depend on a token's length.
     hashes: ArcSwap<Vec<[u8; 32]>>,
+    /// Hash of a token that is valid besides those of the file.
+    generated: OnceLock<[u8; 32]>,
 }
 
 /// The reason why a file of tokens is not accepted.
@@ -42,7 +45,13 @@ impl Tokens {
     /// # Errors
     /// The file cannot be read, has no token, or an invalid one.
     pub(crate) fn read(file: &Path) -> Result<Self, TokenFileError> {
-        Ok(Self { file: file.to_owned(), hashes: ArcSwap::from_pointee(read(file)?) })
+        let hashes = ArcSwap::from_pointee(read(file)?);
+        Ok(Self { file: file.to_owned(), hashes, generated: OnceLock::new() })
+    }
+
+    /// Accepts `token` too, which this process has generated. Only the first call has an effect.
+    pub(crate) fn accept(&self, token: &str) {
+        let _ = self.generated.set(hash(token.as_bytes()));
     }
 
     /// Reads the file again. Returns the number of tokens.
@@ -70,7 +79,11 @@ impl Tokens {
     /// Compares a token with all, in a time that does not depend on it.
     fn know(&self, token: &[u8]) -> bool {
         let sent = hash(token);
-        let same = self.hashes.load().iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
+        let hashes = self.hashes.load();
+        let same = hashes
+            .iter()
+            .chain(self.generated.get())
+            .fold(Choice::from(0), |found, known| found | known.ct_eq(&sent));
         same.into()
     }
 }
@@ -128,6 +141,17 @@ mod tests {
             assert!(!tokens.admit(&headers(bad)), "{bad}");
         }
         assert!(!tokens.admit(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_generated_token_is_let_in_besides_those_of_the_file_however_often_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        fs::write(&file, ONE).unwrap();
+        let tokens = Tokens::read(&file).unwrap();
+        tokens.accept(TWO);
+        assert_eq!(tokens.read_again().unwrap(), 1);
+        assert!([ONE, TWO].iter().all(|token| tokens.admit(&headers(&format!("Bearer {token}")))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The files that are read at start and again with each SIGHUP.
+//! The files that settings name, read at the start and again on SIGHUP.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,19 +6,20 @@ use std::sync::Arc;
 use switchyard_contract::publisher::Publisher;
 use switchyard_contract::secret::Secret;
 use switchyard_contract::settings_file::read_text;
+use switchyard_program::settings::InvalidSetting;
 use switchyard_program::signal::{Reloads, log_reload};
 use tokio::task::spawn_blocking;
 
 use crate::admin::Tokens;
-use crate::config::Config;
+use crate::config::RouterConfig;
 use crate::live::{Command, Commands};
 use crate::packages::Authorities;
 use crate::policy::{Policy, PolicyError, RequestLimits};
 
-/// The settings that are files, and the parts that know what is in them.
+/// Settings that name files, and the parts that use the content.
 #[derive(Clone)]
 pub(super) struct Files {
-    pub(super) config: Config,
+    pub(super) config: RouterConfig,
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) publisher: Option<Publisher>,
     pub(super) authorities: Authorities,
@@ -26,30 +27,30 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Runs until it is dropped.
+    /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // It cannot fail but by a panic, which is logged.
+            // It fails only by a panic, which is logged.
             let policy = spawn_blocking(move || files.read()).await.ok().flatten();
             if let Some(policy) = policy {
-                // It is refused only by a control flow that has ended.
+                // It fails only if the control task has ended.
                 let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
             }
         }
     }
 
-    /// Reads all of them. Returns the policy, if one is named and valid.
+    /// Reads all files. Returns the policy, if there is a valid one.
     fn read(&self) -> Option<Policy> {
         let read = [self.read_tokens(), self.read_event_secret(), self.read_certificates()];
         if self.config.policy.is_none() && !read.contains(&true) {
-            tracing::info!("SIGHUP: no file is named that could be read again (--policy and others)");
+            tracing::info!("SIGHUP: no setting names a file to reload (--policy and others)");
         }
         self.read_policy()
     }
 
-    /// Returns whether there is such a file, as the next two do.
+    /// Returns true if the settings name a file with tokens.
     fn read_tokens(&self) -> bool {
         let Some(tokens) = &self.tokens else { return false };
         let count = tokens.read_again().map(|count| format!("{count} tokens"));
@@ -57,24 +58,28 @@ impl Files {
         true
     }
 
+    /// Returns true if the settings name a file with a secret.
     fn read_event_secret(&self) -> bool {
-        let (Some(target), Some(publisher)) = (&self.config.events, &self.publisher) else { return false };
-        let read = read_secret(&target.secret_file).map(|secret| {
+        let (Some(file), Some(publisher)) = (&self.config.admin.event_secret_file, &self.publisher) else {
+            return false;
+        };
+        let read = read_secret(file).map(|secret| {
             publisher.set_secret(secret);
-            "events are signed with it".to_owned()
+            "new events are signed with it".to_owned()
         });
-        log_reload("event-secret-file", read.map_err(|problem| vec![problem]));
+        log_reload("event-secret-file", read.map_err(|error| vec![error.0]));
         true
     }
 
+    /// Returns true if there is a file with certificates.
     fn read_certificates(&self) -> bool {
-        let read = match read_authorities(self.config.allow_install) {
+        let read = match read_authorities(self.config.cells.allow_install) {
             Ok(None) => return false,
             Ok(certificates) => {
                 self.authorities.set(certificates);
-                Ok("the certificates of SSL_CERT_FILE are trusted".to_owned())
+                Ok("the certificates in SSL_CERT_FILE are trusted".to_owned())
             }
-            Err(problem) => Err(vec![problem]),
+            Err(error) => Err(vec![error.0]),
         };
         log_reload("allow-install", read);
         true
@@ -95,40 +100,40 @@ impl Files {
     }
 }
 
-fn read_secret(file: &Path) -> Result<Secret, String> {
-    Secret::read(file).map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+fn read_secret(file: &Path) -> Result<Secret, InvalidSetting> {
+    Secret::read(file).map_err(|error| InvalidSetting(format!("{:#}", anyhow::Error::from(error))))
 }
 
-/// The certificates that OpenSSL and programs like it would trust, where packages are fetched.
+/// Returns the certificates that OpenSSL and programs like it would trust, if packages are fetched.
 ///
 /// # Errors
-/// The file cannot be read, or has no certificate.
-pub(super) fn read_authorities(allow_install: bool) -> Result<Option<String>, String> {
+/// The file cannot be read, or contains no certificate.
+pub(super) fn read_authorities(allow_install: bool) -> Result<Option<String>, InvalidSetting> {
     const FILE: &str = "SSL_CERT_FILE";
     let Some(file) = std::env::var_os(FILE).filter(|file| allow_install && !file.is_empty()) else {
         return Ok(None);
     };
-    let wrong = |error| format!("{FILE} names {}: {error}", Path::new(&file).display());
+    let wrong = |error: String| InvalidSetting(format!("{FILE}={}: {error}", Path::new(&file).display()));
     let text = read_text(Path::new(&file)).map_err(|error| wrong(error.to_string()))?;
     if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(wrong("no certificate is in it (PEM)".into()));
+        return Err(wrong("contains no certificate: expected PEM".into()));
     }
     Ok(Some(text))
 }
 
-/// What the operator allows, over the limits that are flags.
+/// Returns the operator's policy, with the flags' limits for what it does not mention.
 ///
 /// # Errors
-/// All that is wrong with the file.
-pub(super) fn read_policy(config: &Config, state: &Path) -> Result<Policy, Vec<PolicyError>> {
+/// All problems of the file.
+pub(super) fn read_policy(config: &RouterConfig, state: &Path) -> Result<Policy, Vec<PolicyError>> {
     let requests = RequestLimits {
-        time: config.request_timeout,
-        body: config.max_body,
-        max_in_flight: config.max_in_flight,
+        time: config.requests.request_timeout,
+        body: config.requests.max_body,
+        max_in_flight: config.requests.max_in_flight,
         ..RequestLimits::default()
     };
     match &config.policy {
-        Some(file) => Policy::read(file, requests, config.reads, state),
-        None => Ok(Policy::new(requests, config.reads)),
+        Some(file) => Policy::read(file, requests, config.reads.limits(), state),
+        None => Ok(Policy::new(requests, config.reads.limits())),
     }
 }

@@ -1,73 +1,87 @@
-//! Which bridge is asked, and with which token: by flag, or by variable.
+//! The bridge that a command talks to, and the token for it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
+use clap::Args;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use switchyard_program::settings::Problem;
 
-use super::Values;
+use super::invalid_token;
 
-/// The bridge's URL, where `--to` is not given.
-const TO_VARIABLE: &str = "SWITCHYARD_TO";
-
-/// The token itself, where `--token-file` is not given: an argument would be seen by every user of the machine.
+/// The variable with the token itself. A flag for it would show it to every user of the machine.
 const TOKEN_VARIABLE: &str = "SWITCHYARD_TOKEN";
 
-impl Values {
-    pub(super) fn names_bridge(&self, env: impl Fn(&str) -> Option<OsString>) -> bool {
-        self.is_set("to") || env(TO_VARIABLE).is_some_and(|to| !to.is_empty())
-    }
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bridge")]
+pub(crate) struct Access {
+    /// URL of the bridge; or in SWITCHYARD_TO
+    #[arg(long, value_name = "URL", env = "SWITCHYARD_TO", hide_env = true, value_parser = bridge_url)]
+    pub(in super::super) to: Option<Url>,
 
-    pub(super) fn to(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Option<Url> {
-        let (whose, text) = match self.given.remove("to") {
-            Some(text) => ("--to", text),
-            None => (TO_VARIABLE, env(TO_VARIABLE).unwrap_or_default()),
-        };
-        if text.is_empty() {
-            self.problem(format!("--to: is required: the bridge's URL (or {TO_VARIABLE})"));
-            return None;
-        }
-        let url = bridge_url(&text.to_string_lossy());
-        url.map_err(|why| self.problem(format!("{whose}: {why}"))).ok()
-    }
+    /// File with the token; or the token itself in SWITCHYARD_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 
-    pub(super) fn authorization(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Option<HeaderValue> {
-        let token = match self.given.remove("token-file") {
-            Some(file) => match std::fs::read_to_string(&file) {
-                Ok(text) => text,
-                Err(error) => {
-                    self.problem(format!("--token-file: {file:?} cannot be read: {error}"));
-                    return None;
-                }
-            },
-            None => env(TOKEN_VARIABLE).filter(|token| !token.is_empty())?.to_string_lossy().into_owned(),
-        };
-        let token = token.trim();
-        let is_one = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        let Some(mut value) =
-            is_one.then(|| HeaderValue::from_str(&format!("Bearer {token}")).ok()).flatten()
-        else {
-            self.problem(format!(
-                "--token-file or {TOKEN_VARIABLE}: holds no token: one word of visible ASCII characters"
-            ));
-            return None;
-        };
-        value.set_sensitive(true);
-        Some(value)
-    }
+    /// Print the bridge's JSON and nothing else
+    #[arg(long)]
+    pub(in super::super) json: bool,
 }
 
-/// The reason never shows the text: a password may be in it.
-fn bridge_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}; write http://host:port"))?;
+/// A URL that no bridge can have. The message never shows the URL, which may contain a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum InvalidBridgeUrl {
+    #[error("invalid URL: expected http://host:port")]
+    Malformed,
+    #[error("invalid URL: expected http://… or https://…")]
+    Scheme,
+    #[error("the URL must not contain a user name or a password: put the token into --token-file")]
+    Credentials,
+    #[error("the URL must not contain a query or a fragment: leave out everything from ? or #")]
+    Query,
+}
+
+fn bridge_url(text: &str) -> Result<Url, InvalidBridgeUrl> {
+    let url = Url::parse(text).map_err(|_| InvalidBridgeUrl::Malformed)?;
     if !["http", "https"].contains(&url.scheme()) {
-        return Err("is no http:// or https:// URL".to_owned());
+        return Err(InvalidBridgeUrl::Scheme);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a name or a password; give the token in --token-file".to_owned());
+        return Err(InvalidBridgeUrl::Credentials);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("must end with the path: leave out what is behind ? or #".to_owned());
+        return Err(InvalidBridgeUrl::Query);
     }
     Ok(url)
+}
+
+impl Access {
+    /// Returns the value of the authorization header, marked as sensitive so that no debug output shows
+    /// it. `None`: there is no token.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not contain a token.
+    pub(in super::super) fn authorization(
+        &self,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<HeaderValue>, Problem> {
+        let token = match &self.token_file {
+            Some(file) => std::fs::read_to_string(file).map_err(|error| {
+                Problem::flag("token-file", format!("cannot read {}: {error}", file.display()))
+            })?,
+            None => match env(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
+                Some(token) => token.to_string_lossy().into_owned(),
+                None => return Ok(None),
+            },
+        };
+        let token = token.trim();
+        let is_valid = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let header = is_valid.then(|| HeaderValue::from_str(&format!("Bearer {token}")).ok()).flatten();
+        let mut header = header.ok_or_else(|| {
+            invalid_token("is not a token: expected one word of visible ASCII characters".to_owned())
+        })?;
+        header.set_sensitive(true);
+        Ok(Some(header))
+    }
 }

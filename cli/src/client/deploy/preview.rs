@@ -1,4 +1,4 @@
-//! What a deploy sends and what it leaves out, for people and as JSON.
+//! The files that a deploy sends and leaves out, for people and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ const MAX_NAMES: usize = 10;
 /// Characters of them, as far as there is more than one.
 const MAX_NAMED: usize = 400;
 
-/// What `deploy --dry-run --json` prints.
+/// The output of `deploy --dry-run --json`.
 #[derive(Debug, Serialize)]
 struct Preview<'a> {
     /// Always true: nothing was sent.
@@ -34,7 +34,7 @@ struct Project<'a> {
     digest: Digest,
     /// `blog@3f9a1c2b7d4e`
     version: String,
-    /// Of all files together.
+    /// Bytes of all files.
     bytes: u64,
     files: Vec<File<'a>>,
     left_out: Vec<LeftOut<'a>>,
@@ -49,7 +49,7 @@ struct File<'a> {
 
 #[derive(Debug, Serialize)]
 struct LeftOut<'a> {
-    /// As of files. A folder, which ends with `/`, stands for all that is in it.
+    /// Path like that of a file. A folder, which ends with `/`, stands for its whole content.
     path: &'a str,
     reason: Reason,
 }

@@ -1,4 +1,4 @@
-//! What a deploy leaves out: what git ignores, or what `.switchyardignore` names in its place, and `.env*`.
+//! Files that a deploy leaves out: those that git ignores, or that `.switchyardignore` names instead, and `.env*`.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ const GIT_IGNORE_FILE: &str = ".gitignore";
 /// Files of this name and of names that begin with it hold secrets more often than not.
 const ENVIRONMENT: &str = ".env";
 
-/// Why something is not sent.
+/// The reason why something is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Reason {
@@ -29,7 +29,7 @@ pub(crate) enum Reason {
     Switchyardignore,
     /// `node_modules`, where the routers install packages.
     Packages,
-    /// It never is part of a version: history, editors' leftovers, links for shells, sockets.
+    /// Never a part of a version: history, editors' leftovers, links for shells, sockets.
     Never,
 }
 
@@ -46,14 +46,14 @@ impl Reason {
     }
 }
 
-/// What may be asked about.
+/// A file or folder that may be left out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
-    /// Where it is shown, which is not where a link leads.
+    /// Path as it is shown: not the target of a link.
     pub(super) path: &'a Path,
     pub(super) is_dir: bool,
     pub(super) is_link: bool,
-    /// It is in a folder that is sent whatever git ignores.
+    /// `true`: in a folder that is sent even if git ignores it.
     pub(super) whole: bool,
 }
 
@@ -79,7 +79,7 @@ impl Rules {
         let Some(top) = root.ancestors().find(|folder| folder.join(".git").exists()) else {
             return Ok(rules);
         };
-        // What is wrong in it is git's to tell.
+        // Errors in it are reported by git.
         let (global, _) = GitignoreBuilder::new(top).build_global();
         rules.layers.push(Layer { is_git: true, ignore: global });
         if let Some(exclude) = exclude_file(top) {
@@ -89,7 +89,7 @@ impl Rules {
         for folder in between.into_iter().rev() {
             rules.enter(folder, folder)?;
         }
-        // Who deploys a folder that git ignores has chosen what git leaves out.
+        // Deploying a folder that git ignores means to send ignored files.
         if rules.layers.iter().any(|layer| layer.is_git && ignores_folder(&layer.ignore, root)) {
             rules.layers.retain(|layer| !layer.is_git);
         }
@@ -146,17 +146,17 @@ impl Rules {
         Ok(())
     }
 
-    /// Why a folder that would be a project is left out, if it is.
+    /// Returns the reason why a folder that would be a project is left out, if it is.
     pub(crate) fn leaves_folder(&self, path: &Path) -> Option<Reason> {
         self.reason(Candidate { path, is_dir: true, is_link: path.is_symlink(), whole: false })
     }
 
-    /// Whether a `.switchyardignore` replaces git's rules here.
+    /// Returns true if a `.switchyardignore` replaces git's rules here.
     fn replaces_git(&self) -> bool {
         self.layers.iter().any(|layer| !layer.is_git)
     }
 
-    /// Why the candidate is left out, if it is. The innermost file that speaks of it decides.
+    /// Returns the reason why the candidate is left out, if it is. The innermost file that mentions it decides.
     pub(super) fn reason(&self, candidate: Candidate<'_>) -> Option<Reason> {
         let own = self.replaces_git();
         // For git a link is a file, wherever it leads.
@@ -175,7 +175,7 @@ impl Rules {
     }
 }
 
-/// Whether all of `folder` is ignored, by its name (`dist`) or as what is in it (`dist/*`).
+/// Returns true if all of `folder` is ignored, by its name (`dist`) or by its content (`dist/*`).
 fn ignores_folder(ignore: &Gitignore, folder: &Path) -> bool {
     if ignore.is_empty() || folder == ignore.path() || !folder.starts_with(ignore.path()) {
         return false;

@@ -13,10 +13,10 @@ fn routers(outcomes: &[Option<&str>]) -> Value {
     routers.collect()
 }
 
-/// What is printed to standard output and standard error, and the exit status.
-fn printed(tell: impl FnOnce(&mut Console<'_>) -> u8) -> (String, String, u8) {
+/// Standard output, standard error and the exit status.
+fn printed(print: impl FnOnce(&mut Console<'_>) -> u8) -> (String, String, u8) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = tell(&mut Console { out: &mut out, err: &mut err, terminal: false, input: None });
+    let exit = print(&mut Console { out: &mut out, err: &mut err, terminal: false, input: None });
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), exit)
 }
 
@@ -35,7 +35,7 @@ fn succeeded(outcome: &str, routers: Value) -> (String, String) {
 
 fn failed(status: u16, problem: &Value, json: bool) -> (String, String, u8) {
     let answer = Answer { status: StatusCode::from_u16(status).unwrap(), body: problem.to_string() };
-    printed(|console| tell(console, json, &answer).unwrap())
+    printed(|console| print_answer(console, json, &answer).unwrap())
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_deploy_says_what_is_live_where() {
 }
 
 #[test]
-fn routers_that_are_behind_are_told() {
+fn routers_that_are_behind_are_named() {
     let (out, err) = succeeded("live", routers(&[Some("live"), None]));
     assert_eq!(out, "blog@3f9a1c2b7d4e is live on 1 of 2 routers (312 ms)\n");
     assert_eq!(err, "  r1: no connection; it gets no requests until it serves what was deployed\n");
@@ -99,7 +99,7 @@ fn scripts_get_the_problem_as_it_is() {
 fn what_is_no_problem_document_is_told_by_its_status() {
     let answer = Answer { status: StatusCode::BAD_GATEWAY, body: "<html>".to_owned() };
     for json in [false, true] {
-        let (out, err, exit) = printed(|console| tell(console, json, &answer).unwrap());
+        let (out, err, exit) = printed(|console| print_answer(console, json, &answer).unwrap());
         assert_eq!(out, "");
         assert!(err.contains("502 Bad Gateway"), "{err}");
         assert_eq!(exit, 3);

@@ -104,7 +104,7 @@ async fn a_broken_connection_is_tried_once_more_with_the_same_key_and_files() {
         let bridge = FakeBridge::answering([broken, Reply::Events(events(200, &blog.record()), 100)]).await;
         let ran = run_with(&bridge, &["deploy", &blog.path]).await;
         assert_eq!(ran.exit, 0, "{}", ran.err);
-        assert!(ran.err.contains("once more"), "{}", ran.err);
+        assert!(ran.err.contains("trying again"), "{}", ran.err);
         let [first, second] = &bridge.asked()[..] else { panic!("{:?}", bridge.asked()) };
         assert_eq!(first.headers["idempotency-key"], second.headers["idempotency-key"]);
         assert_eq!(received(first).await, received(second).await);
@@ -151,7 +151,7 @@ async fn a_bridge_that_falls_silent_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_bridge_is_told() {
+async fn a_server_that_is_not_a_bridge_is_reported() {
     let blog = Blog::new();
     for (page, exit) in [(Reply::Page(200, "<html>"), 3), (Reply::Page(413, "<html>"), 2)] {
         let bridge = FakeBridge::answering([page]).await;
@@ -311,7 +311,7 @@ async fn packages_are_left_out_where_all_routers_install_them() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_refuses_to_say_what_its_routers_do_is_told() {
+async fn a_bridge_that_refuses_to_describe_its_routers_is_reported() {
     let blog = Blog::new();
     fs::write(format!("{}/package.json", blog.path), "{}").unwrap();
     let bridge = FakeBridge::answering([Reply::Json(401, problem("unauthorized", "give a token"))]).await;
@@ -365,7 +365,7 @@ async fn a_name_that_no_project_may_have_is_refused_before_anything_is_sent() {
 async fn files_that_change_while_they_are_sent_are_the_reason_and_the_bridge_gets_no_whole_upload() {
     let blog = Blog::new();
     let projects = vec![(ProjectName::parse("blog").unwrap(), listed(&blog.path))];
-    let order = Order {
+    let request = ApiRequest {
         method: Method::POST,
         path: vec!["deploy", "blog"],
         query: Vec::new(),
@@ -377,7 +377,7 @@ async fn files_that_change_while_they_are_sent_are_the_reason_and_the_bridge_get
     let bridge = Bridge::new(fake.to().parse().unwrap(), None, LONG).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: None };
-    let failure = carry_out(&bridge, &order, false, &mut console).await.unwrap_err();
+    let failure = send(&bridge, &request, false, &mut console).await.unwrap_err();
     assert_eq!(failure.exit, 2);
     assert!(failure.text.unwrap().contains("main.ts changed its size"));
     assert!(fake.asked().iter().all(|asked| asked.body.is_none()));

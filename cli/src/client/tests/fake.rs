@@ -29,7 +29,7 @@ pub(super) struct Asked {
     pub(super) body: Option<Bytes>,
 }
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
     Json(u16, Value),

@@ -40,7 +40,7 @@ async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> R
     let to = bridge.to();
     let args = [&["remove", "blog", "--to", &to], flags].concat();
     let mut console = Console { out: &mut out, err: &mut err, terminal: false, input: Some(&mut input) };
-    let exit = run(args.into_iter().map(OsString::from), |_| None, &mut console).await;
+    let exit = run_line(&args, LONG, |_| None, &mut console).await;
     Ran { out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap(), exit }
 }
 
@@ -53,7 +53,7 @@ async fn a_removal_is_asked_about_and_refused_where_nobody_can_be_asked() {
     for (flags, answer) in [(&[][..], "n\n"), (&[], ""), (&[], "blo\n"), (&["--delete-data"], "y\n")] {
         let ran = remove_answered(&bridge, flags, answer).await;
         assert_eq!(ran.exit, 2, "{answer:?}");
-        assert!(ran.err.contains("Type ") && ran.err.contains("blog is not removed"), "{ran:?}");
+        assert!(ran.err.contains("Type ") && ran.err.contains("blog was not removed"), "{ran:?}");
     }
     assert!(bridge.asked().is_empty(), "nothing is sent without a yes");
 }
@@ -166,7 +166,7 @@ async fn scripts_get_one_json_object_for_each_line() {
 }
 
 #[tokio::test]
-async fn a_router_whose_log_cannot_be_read_is_told() {
+async fn a_router_with_an_unreadable_log_is_named() {
     let events = event("error", &json!({"router": "r2", "error": "no connection"})) + &line("r1", "one");
     let bridge =
         FakeBridge::answering([Reply::Json(200, blog(&["r1", "r2"])), Reply::Events(events, 50)]).await;
@@ -203,7 +203,8 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let mut err = Vec::new();
     let mut console = Console { out: &mut Closed, err: &mut err, terminal: false, input: None };
-    let args = ["status", "--to", &bridge.to()].map(OsString::from);
-    assert_eq!(run(args.into_iter(), |_| None, &mut console).await, 0);
+    let to = bridge.to();
+    let args = ["status", "--to", &to];
+    assert_eq!(run_line(&args, LONG, |_| None, &mut console).await, 0);
     assert!(err.is_empty());
 }

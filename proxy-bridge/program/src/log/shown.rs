@@ -1,8 +1,9 @@
-//! Log lines that nobody's text can break out of: an event is one line, and its fields are those that the
-//! program gave it.
+//! Log lines that no logged text can forge: an event is one line, with exactly the fields that the program
+//! gave it.
 //!
-//! As text, a message that could be read as having fields (it has a `=`, or begins with a quote) is quoted, and
-//! so is a field's value unless it is one plain word. Control characters are shown as symbols in both formats.
+//! In the text format, a message that could be read as having fields (it contains `=` or begins with a
+//! quote) is quoted, and so is the value of a field unless it is one plain word. Both formats show control
+//! characters as symbols.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -95,7 +96,7 @@ fn quoted(shown: &str) -> String {
     format!("\"{}\"", shown.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The JSON format, on one line without characters that a terminal obeys.
+/// The JSON format, on one line without characters that control a terminal.
 #[derive(Debug)]
 pub(super) struct JsonLine<F>(pub(super) F);
 

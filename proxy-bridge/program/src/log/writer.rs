@@ -1,154 +1,157 @@
-//! The thread that writes the log, and the queue before it.
+//! The log's writer: tracing-appender's thread, with a queue that is bounded in bytes.
+//!
+//! tracing-appender bounds lines, which may be long. This wrapper counts the bytes that wait, drops
+//! records beyond the bound, and has the thread report them.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of records that wait to be written. A reader that is away for a moment misses nothing, and one that is away for good
-/// costs no more than this.
-const QUEUE: usize = 4 << 20;
+/// Bytes of records that may wait to be written. A reader that is away for a moment misses nothing, and
+/// one that is away for good costs no more than this.
+const QUEUE_BYTES: usize = 4 << 20;
 
-/// How long the end of the process waits for the last records to be written.
-const FINISH: Duration = Duration::from_secs(1);
+/// A short record counts as this many bytes, so that the bound in bytes is reached before the one in
+/// lines, at which records would be dropped uncounted. Most records are longer.
+const LEAST_RECORD: usize = 128;
 
-/// The log's writer of this process.
-static WRITER: OnceLock<Writer> = OnceLock::new();
+/// The counters of this process's log.
+static COUNTERS: OnceLock<Arc<Counters>> = OnceLock::new();
 
-/// Records that were dropped because the log was not read.
+/// Records that were dropped because the log was not read fast enough.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {
+    /// Number of records.
     pub records: u64,
+    /// Their bytes.
     pub bytes: u64,
 }
 
-/// What this process has lost of its log so far.
+/// Returns how much of this process's log was dropped so far.
 pub fn lost() -> Lost {
-    WRITER.get().map(|writer| writer.queue().lost).unwrap_or_default()
+    COUNTERS.get().map(|counters| counters.lost()).unwrap_or_default()
 }
 
-/// Takes whole records, and never waits.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Bytes that wait, each record counted as [`charge`] says.
+    waiting: AtomicUsize,
+    lost_records: AtomicU64,
+    lost_bytes: AtomicU64,
+}
+
+impl Counters {
+    fn lost(&self) -> Lost {
+        Lost {
+            records: self.lost_records.load(Ordering::Relaxed),
+            bytes: self.lost_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Takes whole records and never waits for the reader of the log.
 #[derive(Debug, Clone)]
-pub(super) struct Writer(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
+pub(super) struct LogWriter {
+    queue: NonBlocking,
+    counters: Arc<Counters>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    records: VecDeque<Vec<u8>>,
-    bytes: usize,
-    /// The thread has taken records that are not written yet.
-    is_writing: bool,
-    lost: Lost,
-    reported: Lost,
-}
-
-impl Writer {
-    /// Starts the thread, which writes to standard error for as long as the process runs.
-    pub(super) fn start() -> io::Result<Self> {
-        // A descriptor of its own: who holds the lock of `io::stderr` may be waiting for the reader.
+impl LogWriter {
+    /// Starts the thread that writes to standard error. Dropping the guard writes what is left, for at
+    /// most about a second.
+    ///
+    /// # Errors
+    /// Standard error is closed.
+    pub(super) fn start() -> io::Result<(Self, WorkerGuard)> {
+        // A descriptor of its own: a thread that holds the lock of `io::stderr` may wait for the reader.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let writer = Self(Arc::default());
-        let own = writer.clone();
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || own.write_all(stderr))?;
-        let _ = WRITER.set(writer.clone());
-        Ok(writer)
+        let (writer, guard) = Self::over(stderr);
+        let _ = COUNTERS.set(writer.counters.clone());
+        Ok((writer, guard))
     }
 
-    /// Waits until all is written, but not for long.
-    pub(super) fn finish(&self) {
-        let is_busy = |queue: &mut Queue| queue.is_writing || !queue.records.is_empty();
-        let Self(shared) = self;
-        drop(shared.changed.wait_timeout_while(self.queue(), FINISH, is_busy));
-    }
-
-    fn push(&self, record: &[u8]) {
-        let mut queue = self.queue();
-        if queue.bytes + record.len() > QUEUE {
-            queue.lost.records += 1;
-            queue.lost.bytes += record.len() as u64;
-            return;
-        }
-        queue.bytes += record.len();
-        queue.records.push_back(record.to_vec());
-        drop(queue);
-        self.0.changed.notify_all();
-    }
-
-    fn write_all(self, mut out: impl Write) {
-        loop {
-            let record = self.next();
-            // Nobody may be there to read it: that is no reason to end.
-            let _ = out.write_all(&record);
-            self.report();
-        }
-    }
-
-    /// Waits for the next record.
-    fn next(&self) -> Vec<u8> {
-        let mut queue = self.queue();
-        queue.is_writing = false;
-        self.0.changed.notify_all();
-        loop {
-            if let Some(record) = queue.records.pop_front() {
-                queue.bytes -= record.len();
-                queue.is_writing = true;
-                return record;
-            }
-            queue = self.0.changed.wait(queue).expect("no holder of this lock panics");
-        }
-    }
-
-    /// Logs what was lost since it was reported last, once there is room.
-    fn report(&self) {
-        let mut queue = self.queue();
-        let Lost { records, bytes } = queue.lost;
-        let new = Lost { records: records - queue.reported.records, bytes: bytes - queue.reported.bytes };
-        if new.records == 0 || queue.bytes > QUEUE / 2 {
-            return;
-        }
-        queue.reported = queue.lost;
-        drop(queue);
-        tracing::warn!(
-            dropped_records = new.records,
-            dropped_bytes = new.bytes,
-            "the log was not read fast enough: {} records of it were dropped before this one",
-            new.records
-        );
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().expect("no holder of this lock panics")
+    fn over(out: impl Write + Send + 'static) -> (Self, WorkerGuard) {
+        let counters = Arc::new(Counters::default());
+        let out = Output { out, counters: counters.clone(), reported: Lost::default() };
+        let builder = NonBlockingBuilder::default().buffered_lines_limit(QUEUE_BYTES / LEAST_RECORD);
+        let (queue, guard) = builder.lossy(true).thread_name("log").finish(out);
+        (Self { queue, counters }, guard)
     }
 }
 
-impl<'a> MakeWriter<'a> for Writer {
-    type Writer = Record<'a>;
-
-    fn make_writer(&'a self) -> Record<'a> {
-        Record(self)
-    }
+/// Bytes of the queue that a record takes.
+fn charge(record: &[u8]) -> usize {
+    record.len().max(LEAST_RECORD)
 }
 
-/// Writes one record, which comes as a whole.
-pub(super) struct Record<'a>(&'a Writer);
-
-impl Write for Record<'_> {
+impl Write for LogWriter {
+    /// Queues one whole record, or drops and counts it.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        self.0.push(record);
-        Ok(record.len())
+        let charge = charge(record);
+        let before = self.counters.waiting.fetch_add(charge, Ordering::Relaxed);
+        if before + charge > QUEUE_BYTES {
+            self.counters.waiting.fetch_sub(charge, Ordering::Relaxed);
+            self.counters.lost_records.fetch_add(1, Ordering::Relaxed);
+            self.counters.lost_bytes.fetch_add(record.len() as u64, Ordering::Relaxed);
+            return Ok(record.len());
+        }
+        self.queue.write(record)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The thread's end of the queue.
+struct Output<W> {
+    out: W,
+    counters: Arc<Counters>,
+    reported: Lost,
+}
+
+impl<W> Output<W> {
+    /// Logs what was lost since the last report, once the queue has room for more than that.
+    fn report(&mut self) {
+        let lost = self.counters.lost();
+        let records = lost.records - self.reported.records;
+        if records == 0 || self.counters.waiting.load(Ordering::Relaxed) > QUEUE_BYTES / 2 {
+            return;
+        }
+        let bytes = lost.bytes - self.reported.bytes;
+        self.reported = lost;
+        tracing::warn!(
+            dropped_records = records,
+            dropped_bytes = bytes,
+            "the log was not read fast enough: {records} records were dropped before this one"
+        );
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        // A record that nobody is there to read is no reason to fail: the next one may be read.
+        let _ = self.out.write_all(record);
+        self.counters.waiting.fetch_sub(charge(record), Ordering::Relaxed);
+        self.report();
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -159,12 +162,12 @@ mod tests {
     use super::*;
 
     /// Takes a record when the test says so.
-    struct Slow(Receiver<()>, Sender<Vec<u8>>);
+    struct Slow(Receiver<()>, Sender<usize>);
 
     impl Write for Slow {
         fn write(&mut self, record: &[u8]) -> io::Result<usize> {
             let _ = self.0.recv();
-            let _ = self.1.send(record.to_vec());
+            let _ = self.1.send(record.len());
             Ok(record.len())
         }
 
@@ -175,27 +178,37 @@ mod tests {
 
     #[test]
     fn a_reader_that_stalls_costs_records_but_no_time_and_no_more_memory_than_the_queue() {
-        let writer = Writer(Arc::default());
         let (go, wait) = channel();
         let (sender, written) = channel();
-        let own = writer.clone();
-        std::thread::spawn(move || own.write_all(Slow(wait, sender)));
+        let (mut writer, guard) = LogWriter::over(Slow(wait, sender));
         let record = vec![b'x'; 1 << 20];
         for _ in 0..8 {
-            writer.push(&record);
+            writer.write_all(&record).unwrap();
         }
-        let lost = writer.queue().lost;
-        // The thread may have taken one already.
-        assert!((3..=4).contains(&lost.records), "{lost:?}");
-        assert_eq!(lost.bytes, lost.records << 20);
-        assert!(writer.queue().bytes <= QUEUE);
-        for _ in 0..8 - lost.records {
+        let lost = writer.counters.lost();
+        assert_eq!(lost, Lost { records: 4, bytes: 4 << 20 });
+        for _ in 0..4 {
             go.send(()).unwrap();
-            assert_eq!(written.recv().unwrap().len(), record.len());
+            assert_eq!(written.recv().unwrap(), record.len());
         }
-        writer.finish();
-        writer.push(b"end");
+        writer.write_all(b"end").unwrap();
         go.send(()).unwrap();
-        assert_eq!(written.recv().unwrap(), b"end");
+        drop(guard);
+        assert_eq!(written.try_recv().unwrap(), 3);
+        assert_eq!(writer.counters.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn short_records_are_dropped_by_their_bytes_before_there_are_too_many_lines() {
+        let (_go, wait) = channel();
+        let (sender, _written) = channel();
+        let (mut writer, guard) = LogWriter::over(Slow(wait, sender));
+        for _ in 0..QUEUE_BYTES / LEAST_RECORD + 1000 {
+            writer.write_all(b"short").unwrap();
+        }
+        assert_eq!(writer.queue.error_counter().dropped_lines(), 0);
+        assert_eq!(writer.counters.lost().records, 1000);
+        // The thread is blocked: its end would be waited for.
+        std::mem::forget(guard);
     }
 }

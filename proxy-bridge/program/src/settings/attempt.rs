@@ -1,0 +1,319 @@
+//! Repeated attempts of clap at one command line, with the cause of each error taken off it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, Error};
+
+use super::{Problem, Problems};
+use crate::suggest::{did_you_mean, nearest};
+
+/// Value of a required argument that is missing or wrong, so that the rest is checked too. A valid
+/// name and a valid path.
+const STAND_IN: &str = "unset";
+
+/// Subject of problems that no flag has.
+const COMMAND_LINE: &str = "(command line)";
+
+/// The command line, less everything that was found to be wrong with it.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    command: Command,
+    /// A built copy, whose arguments are displayed as in clap's errors.
+    built: Command,
+    words: Vec<OsString>,
+    /// Flags that come from a variable, with its name.
+    variables: BTreeMap<String, String>,
+    /// Variables were added, so that required arguments can be missed.
+    has_variables: bool,
+    problems: Problems,
+}
+
+/// Result of one attempt.
+pub(super) enum Step {
+    /// Everything left is valid.
+    Matches(Box<ArgMatches>),
+    /// The text that `--help` or `--version` prints.
+    Print(String),
+    /// A problem was recorded and its cause removed.
+    Again,
+    /// A problem was recorded that hides what else is wrong.
+    Stop,
+}
+
+impl Attempt {
+    pub(super) fn new(command: Command, args: impl IntoIterator<Item = OsString>) -> Self {
+        let name = OsString::from(command.get_name());
+        let words = std::iter::once(name).chain(args).collect();
+        // A later value wins over an earlier one, as in a script that appends flags to its own.
+        let command = command.args_override_self(true);
+        let mut built = command.clone();
+        built.build();
+        Self {
+            command,
+            built,
+            words,
+            variables: BTreeMap::new(),
+            has_variables: false,
+            problems: Problems::default(),
+        }
+    }
+
+    pub(super) fn has_variables(&self) -> bool {
+        self.has_variables
+    }
+
+    pub(super) fn into_problems(self) -> Problems {
+        self.problems
+    }
+
+    /// Lets clap parse what is left. clap does not see the variables: it would stop at the first wrong
+    /// one, and an empty one is not a setting.
+    pub(super) fn step(&mut self) -> Step {
+        let has_variables = self.has_variables;
+        let adjust = |arg: Arg| {
+            let is_required = has_variables && arg.is_required_set();
+            arg.env(Resettable::Reset).required(is_required)
+        };
+        let mut command = self.command.clone().mut_args(adjust);
+        if let Some(name) = self.selected().map(|command| command.get_name().to_owned()) {
+            command = command.mut_subcommand(name, |command| command.mut_args(adjust));
+        }
+        match command.try_get_matches_from_mut(&self.words) {
+            Ok(matches) => Step::Matches(Box::new(matches)),
+            Err(error) => self.record(&error),
+        }
+    }
+
+    /// Adds the variables of flags that are not on the command line.
+    pub(super) fn add_variables(&mut self, matches: &ArgMatches, env: &impl Fn(&str) -> Option<OsString>) {
+        self.has_variables = true;
+        let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+        let mut added = Vec::new();
+        for arg in self.active().get_arguments() {
+            let (Some(name), Some(variable)) = (arg.get_long(), arg.get_env()) else { continue };
+            let is_given = matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+            let value = env(&variable.to_string_lossy()).filter(|value| !value.is_empty());
+            if let Some(value) = value.filter(|_| !is_given) {
+                added.push((arg.clone(), name.to_owned(), variable.to_string_lossy().into_owned(), value));
+            }
+        }
+        for (arg, name, variable, value) in added {
+            self.variables.insert(name.clone(), variable);
+            self.add_variable(&arg, &name, &value);
+        }
+    }
+
+    fn add_variable(&mut self, arg: &Arg, name: &str, value: &OsStr) {
+        let Some(text) = value.to_str() else { return self.problem(name, "is not valid UTF-8") };
+        match (arg.get_action(), text) {
+            (ArgAction::SetTrue, "0" | "false") => {}
+            (ArgAction::SetTrue, "1" | "true") => self.words.push(format!("--{name}").into()),
+            (ArgAction::SetTrue, other) => {
+                self.problem(name, &format!("invalid value {other:?}: expected true or false"));
+            }
+            (ArgAction::Append, values) => {
+                let values = values.split_whitespace();
+                self.words.extend(values.map(|value| OsString::from(format!("--{name}={value}"))));
+            }
+            (_, value) => self.words.push(format!("--{name}={value}").into()),
+        }
+    }
+
+    /// The subcommand that the command line names.
+    fn selected(&self) -> Option<&Command> {
+        self.words.get(1).and_then(|name| self.built.find_subcommand(name))
+    }
+
+    /// The command whose arguments the command line has.
+    fn active(&self) -> &Command {
+        self.selected().unwrap_or(&self.built)
+    }
+
+    /// Records the error and takes its cause off the command line.
+    fn record(&mut self, error: &Error) -> Step {
+        match error.kind() {
+            // Not clap's own text, in which no argument is required until the variables are added.
+            ErrorKind::DisplayHelp => {
+                let help = self.active().clone().render_help().to_string();
+                return Step::Print(help.trim_end().to_owned());
+            }
+            ErrorKind::DisplayVersion => return Step::Print(error.to_string().trim_end().to_owned()),
+            ErrorKind::MissingRequiredArgument => return self.missing(error),
+            ErrorKind::UnknownArgument => return self.unknown(&text(error, ContextKind::InvalidArg)),
+            ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::TooManyValues => {
+                return self.wrong_value(error);
+            }
+            ErrorKind::InvalidSubcommand => {
+                let word = text(error, ContextKind::InvalidSubcommand);
+                let names = self.commands();
+                let hint = did_you_mean(&word, &names);
+                let message = format!("unknown command {word:?}{hint} (commands: {})", names.join(", "));
+                self.problems.add(Problem::new(COMMAND_LINE, message));
+            }
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let message = format!("a command is missing: one of {}", self.commands().join(", "));
+                self.problems.add(Problem::new(COMMAND_LINE, message));
+            }
+            _ => {
+                let text = error.to_string();
+                let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                self.problems.add(Problem::new(COMMAND_LINE, message));
+            }
+        }
+        Step::Stop
+    }
+
+    fn commands(&self) -> Vec<&str> {
+        let commands = self.command.get_subcommands().filter(|command| !command.is_hide_set());
+        commands.map(Command::get_name).collect()
+    }
+
+    fn unknown(&mut self, word: &str) -> Step {
+        let found = self.words.iter().skip(1).position(|given| given.to_string_lossy().starts_with(word));
+        let Some(at) = found.map(|at| at + 1) else { return self.give_up(word) };
+        let given = self.words.remove(at);
+        let Some(name) = word.strip_prefix("--") else {
+            let message = if word.starts_with('-') { "unknown flag" } else { "unexpected argument" };
+            self.problems.add(Problem::new(word, message));
+            return Step::Again;
+        };
+        // The value of an unknown flag is not a problem of its own.
+        let is_value = |word: &OsString| !word.to_string_lossy().starts_with('-');
+        if !given.to_string_lossy().contains('=') && self.words.get(at).is_some_and(is_value) {
+            self.words.remove(at);
+        }
+        let known: Vec<_> = self.active().get_arguments().filter_map(Arg::get_long).collect();
+        let extends = |known: &&str| known.starts_with(name) || name.starts_with(known);
+        let extended = known.iter().copied().filter(extends).max_by_key(|known| common_prefix(known, name));
+        let near = nearest(name, &known).or(extended);
+        let hint = near.map(|near| format!("; did you mean --{near}?")).unwrap_or_default();
+        self.problem(name, &format!("unknown flag{hint}"));
+        Step::Again
+    }
+
+    fn wrong_value(&mut self, error: &Error) -> Step {
+        let (shown, value) = (text(error, ContextKind::InvalidArg), text(error, ContextKind::InvalidValue));
+        let Some(arg) = self.active().get_arguments().find(|arg| is_shown_as(arg, &shown)).cloned() else {
+            return self.give_up(&shown);
+        };
+        let message = match error.kind() {
+            ErrorKind::TooManyValues => "takes no value".to_owned(),
+            ErrorKind::InvalidValue if value.is_empty() => format!("needs a value: {shown}"),
+            ErrorKind::InvalidValue => {
+                let valid = strings(error, ContextKind::ValidValue).join(" or ");
+                format!("invalid value {value:?}: expected {valid}")
+            }
+            _ => std::error::Error::source(error).map(ToString::to_string).unwrap_or_default(),
+        };
+        let Some(name) = arg.get_long() else {
+            let Some(at) = self.words.iter().skip(1).position(|word| *word == *value) else {
+                return self.give_up(&shown);
+            };
+            self.words[at + 1] = STAND_IN.into();
+            self.problems.add(Problem::new(placeholder(&arg), message));
+            return Step::Again;
+        };
+        if !self.remove(name, &value) {
+            return self.give_up(&shown);
+        }
+        self.problem(name, &message);
+        Step::Again
+    }
+
+    /// Removes a flag with its value, which is empty where none is given. Returns false if there is none.
+    fn remove(&mut self, name: &str, value: &str) -> bool {
+        let flag = format!("--{name}");
+        let joined = format!("{flag}={value}");
+        if let Some(at) = self.words.iter().position(|word| *word == *joined) {
+            self.words.remove(at);
+            return true;
+        }
+        let is_here = |at: &usize| {
+            let next = self.words.get(at + 1);
+            let is_bare = next.is_none_or(|next| next.to_string_lossy().starts_with('-'));
+            self.words[*at] == *flag
+                && if value.is_empty() { is_bare } else { next.is_some_and(|n| *n == *value) }
+        };
+        let Some(at) = (1..self.words.len()).find(is_here) else { return false };
+        self.words.drain(at..=at + usize::from(!value.is_empty()));
+        true
+    }
+
+    /// Gives required arguments a value, so that the rest is checked too.
+    fn missing(&mut self, error: &Error) -> Step {
+        for shown in strings(error, ContextKind::InvalidArg) {
+            let Some(arg) = self.active().get_arguments().find(|arg| is_shown_as(arg, &shown)).cloned()
+            else {
+                return self.give_up(&shown);
+            };
+            let subject = arg.get_long().map_or_else(|| placeholder(&arg), |name| format!("--{name}"));
+            if !self.problems.has(&subject) {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                self.problems.add(Problem::new(subject, format!("is required: {}", in_sentence(&help))));
+            }
+            let id = arg.get_id().as_str().to_owned();
+            let stand_in = |arg: Arg| arg.required(false).default_value(STAND_IN);
+            let selected = self.selected().map(|command| command.get_name().to_owned());
+            let command = std::mem::take(&mut self.command);
+            self.command = match selected {
+                Some(name) => command.mut_subcommand(name, |command| command.mut_arg(id, stand_in)),
+                None => command.mut_arg(id, stand_in),
+            };
+        }
+        Step::Again
+    }
+
+    /// Records a problem with a flag, and the variable that it comes from.
+    fn problem(&mut self, name: &str, message: &str) {
+        let from = self.variables.get(name).map(|variable| format!(" (from {variable})"));
+        self.problems.add(Problem::flag(name, format!("{message}{}", from.unwrap_or_default())));
+    }
+
+    /// Ends with an error whose cause is not found on the command line.
+    fn give_up(&mut self, subject: &str) -> Step {
+        self.problems.add(Problem::new(subject, "cannot be read"));
+        Step::Stop
+    }
+}
+
+const BRACKETS: [char; 4] = ['<', '>', '[', ']'];
+
+/// A positional argument as in the line of usage, without brackets.
+fn placeholder(arg: &Arg) -> String {
+    arg.to_string().trim_matches(BRACKETS).to_owned()
+}
+
+/// Returns true if an error shows the argument like this. The brackets depend on whether it is required.
+fn is_shown_as(arg: &Arg, shown: &str) -> bool {
+    arg.to_string().trim_matches(BRACKETS) == shown.trim_matches(BRACKETS)
+}
+
+/// Returns the length of the common beginning of two names, in bytes.
+fn common_prefix(one: &str, other: &str) -> usize {
+    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
+}
+
+/// A help text behind a colon.
+fn in_sentence(help: &str) -> String {
+    let mut chars = help.chars();
+    let first = chars.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
+    first + chars.as_str()
+}
+
+fn text(error: &Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn strings(error: &Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}

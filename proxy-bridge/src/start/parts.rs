@@ -1,0 +1,112 @@
+//! Construction of the bridge's parts: no request is accepted yet.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use switchyard_edge::gate::Gate;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::prepare::Ready;
+use crate::api::Api;
+use crate::config::{BridgeConfig, ForwardConfig};
+use crate::deploys::{self, Deploys};
+use crate::files::SettingsFiles;
+use crate::forward::{ForwardServer, ForwardSettings};
+use crate::metrics::{MetricSource, Metrics};
+use crate::routers::{self, Routers};
+use crate::volume::Volume;
+
+/// All parts of a bridge, built and connected.
+pub(super) struct BridgeParts {
+    pub(super) projects: String,
+    pub(super) grace: Duration,
+    pub(super) listener: TcpListener,
+    pub(super) deploys: Deploys,
+    pub(super) forward: Option<ForwardServer>,
+    pub(super) following: JoinHandle<()>,
+    pub(super) files: SettingsFiles,
+    pub(super) api: Api,
+    /// Ends the API once it holds true.
+    pub(super) stop_api: watch::Sender<bool>,
+}
+
+impl BridgeParts {
+    /// Builds everything from checked settings.
+    ///
+    /// # Errors
+    /// The records of routers that are behind cannot be read, or a thread cannot be started.
+    pub(super) fn build(ready: Ready) -> Result<Self> {
+        let Ready { config, listener, forward, volume, unfinished, records, tokens, verifier, admin_token } =
+            ready;
+        log_weaknesses(&config, &volume);
+        let metrics = Metrics::default();
+        let settings = routers::RoutersSettings {
+            fixed: config.routers.router.clone(),
+            dns: config.routers.routers.clone(),
+            admin_token,
+            behind: Some(volume.state_dir().join("behind")),
+        };
+        let (routers, following) = Routers::start(settings).context("start to follow the routers")?;
+        let settings = deploys::DeploySettings {
+            timeout: config.deploys.deploy_timeout,
+            quorum: config.deploys.quorum,
+            max_uploads: config.uploads.max_uploads,
+            // Longer than a timestamp can express is for ever.
+            keep_removed: config.deploys.keep_removed.try_into().unwrap_or(jiff::SignedDuration::MAX),
+        };
+        let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());
+        let forward = forward
+            .map(|listener| {
+                ForwardServer::start(listener, forward_settings(&config.forward), routers.clone())
+            })
+            .transpose()
+            .context("start to forward requests")?;
+        let (tokens, verifier) = (Arc::new(tokens), Arc::new(verifier));
+        let files = SettingsFiles::new(&config, &tokens, &verifier, &routers);
+        let (stop_api, stopping) = watch::channel(false);
+        let api = Api {
+            deploys: deploys.clone(),
+            routers,
+            gate: Arc::new(Gate::new(config.public_host.clone())),
+            tokens,
+            verifier,
+            metrics,
+            forward: forward.as_ref().map(|server| server.metrics() as Arc<dyn MetricSource>),
+            limits: config.uploads.limits(),
+            stopping,
+        };
+        let projects = config.projects.display().to_string();
+        let grace = config.grace;
+        Ok(Self { projects, grace, listener, deploys, forward, following, files, api, stop_api })
+    }
+}
+
+fn forward_settings(config: &ForwardConfig) -> ForwardSettings {
+    ForwardSettings {
+        trusted: config.trusted_proxy.clone().unwrap_or_default(),
+        request_timeout: config.request_timeout,
+        ..ForwardSettings::default()
+    }
+}
+
+/// Logs the consequences of settings and of the volume that an operator may not expect.
+fn log_weaknesses(config: &BridgeConfig, volume: &Volume) {
+    if !volume.can_exchange() {
+        tracing::warn!(
+            "the volume cannot exchange two folders in one step: a project that is deployed has no folder for \
+             less than a millisecond, between two renames"
+        );
+    }
+    if config.deploys.token_file.is_none() {
+        tracing::warn!("without --token-file every user of this machine may deploy");
+    }
+    if config.routers.event_secret_file.is_none() {
+        tracing::info!(
+            "without --event-secret-file every posted event is refused; the routers' event streams are followed \
+             all the same"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! A running bridge: its tasks and threads, and the order in which they stop.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use switchyard_program::signal::Reloads;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::parts::BridgeParts;
+use crate::deploys::Deploys;
+use crate::forward::ForwardServer;
+
+/// A step of stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopStep {
+    /// No deploy begins, and those under way finish within the grace.
+    Deploys,
+    /// No request is forwarded, and open ones finish within the grace.
+    Forwarding,
+    /// SIGHUP has no effect.
+    Reloads,
+    /// The API closes its connections.
+    Api,
+    /// The routers are no longer followed.
+    Following,
+}
+
+/// The order of stopping: whatever others need stops after them.
+const STOP_ORDER: [StopStep; 5] = [
+    // First: deploys need the routers, and the API shows their end.
+    StopStep::Deploys,
+    StopStep::Forwarding,
+    StopStep::Reloads,
+    StopStep::Api,
+    StopStep::Following,
+];
+
+/// All tasks and threads of a bridge that serves.
+pub(super) struct RunningBridge {
+    grace: Duration,
+    deploys: Deploys,
+    forward: Option<ForwardServer>,
+    reloads: JoinHandle<()>,
+    stop_api: watch::Sender<bool>,
+    api: JoinHandle<()>,
+    following: JoinHandle<()>,
+}
+
+impl RunningBridge {
+    /// Starts the API. Must be called in the context of the runtime.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub(super) fn start(parts: BridgeParts, reloads: Reloads) -> Result<Self> {
+        let listener = TcpListener::from_std(parts.listener).context("prepare the listener")?;
+        tracing::info!(
+            listen = %listener.local_addr().context("read the address")?,
+            forward = parts.forward.as_ref().map(|server| server.address().to_string()),
+            projects = parts.projects,
+            "listening"
+        );
+        Ok(Self {
+            grace: parts.grace,
+            deploys: parts.deploys,
+            forward: parts.forward,
+            reloads: tokio::spawn(parts.files.read_again(reloads)),
+            stop_api: parts.stop_api,
+            api: tokio::spawn(parts.api.serve(listener)),
+            following: parts.following,
+        })
+    }
+
+    /// Stops all parts in order.
+    pub(super) async fn stop(mut self) {
+        for step in STOP_ORDER {
+            match step {
+                StopStep::Deploys => self.deploys.stop(self.grace).await,
+                StopStep::Forwarding => {
+                    if let Some(server) = self.forward.take() {
+                        server.stop(self.grace).await;
+                    }
+                }
+                StopStep::Reloads => self.reloads.abort(),
+                StopStep::Api => {
+                    self.stop_api.send_replace(true);
+                    // It fails only by a panic, which is logged.
+                    let _ = (&mut self.api).await;
+                }
+                StopStep::Following => self.following.abort(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(step: StopStep) -> usize {
+        let at = STOP_ORDER.iter().position(|other| *other == step);
+        at.unwrap_or_else(|| panic!("{step:?} is never taken"))
+    }
+
+    #[test]
+    fn every_part_stops_after_those_that_need_it() {
+        for (first, second) in [
+            // Clients of a deploy under way get its outcome.
+            (StopStep::Deploys, StopStep::Api),
+            // A deploy and a forwarded request need to know which routers are ready.
+            (StopStep::Deploys, StopStep::Following),
+            (StopStep::Forwarding, StopStep::Following),
+            (StopStep::Reloads, StopStep::Following),
+            // Health checks are answered while requests finish.
+            (StopStep::Forwarding, StopStep::Api),
+        ] {
+            assert!(at(first) < at(second), "{first:?} must come before {second:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Construction of the router's parts: nothing of a project runs yet, and no request is accepted.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use switchyard_contract::publisher::Publisher;
+use switchyard_edge::gate::Gate;
+use switchyard_edge::listener::ListenerLimits;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::descriptors;
+use super::files::Files;
+use super::prepare::Ready;
+use super::sandbox::Sandbox;
+use crate::admin::{self, Admin};
+use crate::cells::{Caches, CellSettings, Cells, DataFolders};
+use crate::checkout::Store;
+use crate::config::RouterConfig;
+use crate::folder::Trash;
+use crate::http;
+use crate::live::{Command, Commands, Events, Live, LogBuffer, StatusBoard, commands};
+use crate::metrics::Metrics;
+use crate::packages::{self, Authorities, Packages};
+use crate::reload::{Control, ControlSettings, Parts};
+use crate::root::Root;
+use crate::watch;
+
+/// All parts of a router, built and connected.
+pub(super) struct RouterParts {
+    pub(super) config: RouterConfig,
+    pub(super) projects: Root,
+    pub(super) listener: TcpListener,
+    pub(super) admin_listener: TcpListener,
+    pub(super) metrics: Metrics,
+    pub(super) live: Arc<Live>,
+    pub(super) board: Arc<StatusBoard>,
+    pub(super) cells: Arc<Cells>,
+    pub(super) control: Control,
+    pub(super) commands: Commands,
+    pub(super) command_queue: mpsc::Receiver<Command>,
+    pub(super) admin: Admin,
+    pub(super) files: Files,
+    pub(super) publisher: Option<(Publisher, JoinHandle<()>)>,
+    /// Limits of the largest project that the policy allows: folders and files.
+    pub(super) largest_project: [u64; 2],
+    pub(super) lock: File,
+}
+
+impl RouterParts {
+    /// Builds everything from checked settings.
+    ///
+    /// # Errors
+    /// A folder of the state folder cannot be created or read.
+    pub(super) fn build(ready: Ready) -> Result<Self> {
+        let Ready { config, projects, cell, sandbox, listener, admin, tokens, policy, events, .. } = ready;
+        descriptors::raise_limit(config.connections.max_connections);
+        projects.persist_in(&config.state);
+        let authorities = Authorities::new(ready.authorities);
+        let publisher = events.map(Publisher::start).transpose()?;
+        let metrics = Metrics::default();
+        let live = Arc::new(Live::new());
+        let Sandbox { users, groups, missing, gaps } = sandbox;
+        missing.into_iter().for_each(|missing| gaps.add(missing));
+        let board = Arc::new(StatusBoard::default());
+        board.set_gaps(gaps);
+        let users = Arc::new(users);
+        let events = Arc::new(Events::new(publisher.as_ref().map(|(publisher, _)| publisher.clone())));
+        let logs = Arc::new(LogBuffer::default());
+        let store = Arc::new(Store::open(&config.state)?);
+        let install = config.cells.allow_install.then(|| packages::InstallerSettings {
+            binary: cell.clone(),
+            timeout: config.cells.install_timeout,
+            users: users.clone(),
+            registries: registries(),
+            authorities: authorities.clone(),
+        });
+        let packages = Arc::new(Packages::open(&config.state, install)?);
+        let cells = Cells::new(CellSettings {
+            binary: cell,
+            run_dir: config.state.join("run"),
+            data: DataFolders::new(config.state.join("data")),
+            caches: Caches::new(config.state.join("cache"), config.cells.module_cache),
+            spares: config.cells.spares,
+            users,
+            groups,
+            max_cells: config.cells.max_cells,
+            inspect: config.cells.inspectable(),
+            sink: logs.clone(),
+            log_limit: config.cells.project_log,
+            trash: Trash::open(&config.state.join("trash")).context("create the trash folder")?,
+            dev: config.reload.dev,
+        })?;
+        let (commands, command_queue) = commands();
+        let most = policy.most_read();
+        let control = Control::new(
+            control_settings(&config, &projects),
+            Parts {
+                store: store.clone(),
+                packages,
+                cells: cells.clone(),
+                live: live.clone(),
+                board: board.clone(),
+                events: events.clone(),
+                logs: logs.clone(),
+                metrics: metrics.clone(),
+                policy: Arc::new(policy),
+            },
+        )?;
+        let admin_part = Admin {
+            board: board.clone(),
+            live: live.clone(),
+            events,
+            logs,
+            store,
+            cells: cells.clone(),
+            metrics: metrics.clone(),
+            commands: commands.clone(),
+            gate: Arc::new(Gate::new(config.admin.public_host.clone())),
+            tokens: tokens.clone(),
+            sends: admin::sends(),
+            inspect: config.cells.inspectable(),
+            installs: config.cells.allow_install,
+        };
+        let files = Files {
+            config: config.clone(),
+            tokens,
+            publisher: publisher.as_ref().map(|(publisher, _)| publisher.clone()),
+            authorities,
+            commands: commands.clone(),
+        };
+        Ok(Self {
+            config,
+            projects,
+            listener,
+            admin_listener: admin,
+            metrics,
+            live,
+            board,
+            cells,
+            control,
+            commands,
+            command_queue,
+            admin: admin_part,
+            files,
+            publisher,
+            largest_project: [most.folders, most.files],
+            lock: ready.lock,
+        })
+    }
+
+    pub(super) fn watch_settings(&self) -> watch::WatchSettings {
+        watch::WatchSettings {
+            root: self.projects.clone(),
+            debounce: self.config.reload.debounce,
+            poll: self.config.reload.poll,
+            compare: self.config.reload.compare,
+            max_folders: self.largest_project[0],
+            max_files: self.largest_project[1],
+        }
+    }
+
+    pub(super) fn http_settings(&self) -> http::HttpSettings {
+        let connections = &self.config.connections;
+        http::HttpSettings {
+            dev: self.config.reload.dev,
+            trusted_proxies: connections.trusted_proxy.clone().unwrap_or_default(),
+            limits: ListenerLimits {
+                max_connections: connections.max_connections,
+                max_client_connections: connections.max_client_connections,
+                max_connection_requests: connections.max_connection_requests,
+                max_head: connections.max_head,
+                head_timeout: connections.head_timeout,
+                idle_timeout: connections.idle_timeout,
+                body_timeout: connections.body_timeout,
+            },
+        }
+    }
+}
+
+fn control_settings(config: &RouterConfig, projects: &Root) -> ControlSettings {
+    ControlSettings {
+        root: projects.clone(),
+        state: config.state.clone(),
+        grace: config.grace,
+        build_timeout: config.reload.build_timeout,
+        keep: config.reload.keep,
+    }
+}
+
+/// Registries that packages come from, by the variables that Deno and npm read.
+fn registries() -> Vec<(String, String)> {
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let named = |name: &str| Some((name.to_owned(), value(name)?));
+    ["NPM_CONFIG_REGISTRY", "JSR_URL"].into_iter().filter_map(named).collect()
+}

@@ -1,0 +1,208 @@
+//! The checks before a start: everything that the settings name, such as folders, ports and files.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use switchyard_contract::publisher::{self, Url};
+use switchyard_contract::secret::Secret;
+use switchyard_program::settings::{InvalidSetting, Problem, Problems};
+
+use super::files::{read_authorities, read_policy};
+use super::sandbox::{self, Sandbox};
+use super::state::StateFolder;
+use crate::admin::Tokens;
+use crate::cells::Groups;
+use crate::config::RouterConfig;
+use crate::gaps::Gaps;
+use crate::policy::Policy;
+use crate::root::Root;
+
+/// File name of the program of cells.
+const CELL_BINARY: &str = "switchyard-cell";
+
+/// Everything that a start needs, checked and opened.
+pub struct Ready {
+    pub(super) config: RouterConfig,
+    pub(super) projects: Root,
+    /// Path of `switchyard-cell`.
+    pub(super) cell: PathBuf,
+    pub(super) sandbox: Sandbox,
+    pub(super) listener: TcpListener,
+    pub(super) admin: TcpListener,
+    pub(super) tokens: Option<Arc<Tokens>>,
+    pub(super) policy: Policy,
+    pub(super) events: Option<publisher::PublisherConfig>,
+    /// Certificates (PEM) that are trusted in addition when packages are fetched.
+    pub(super) authorities: Option<String>,
+    /// The lock of the state folder, held while the router runs.
+    pub(super) lock: File,
+}
+
+/// The addresses that a router's listeners are bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Requests for projects.
+    pub public: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+}
+
+impl Ready {
+    /// Returns the bound addresses: with the actual ports where the settings have port 0.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        Ok(Addresses { public: self.listener.local_addr()?, admin: self.admin.local_addr()? })
+    }
+
+    /// Has the admin listener accept `token` besides those of `--admin-token-file`. Without that file
+    /// it accepts requests without a token.
+    pub fn accept_admin_token(&self, token: &str) {
+        if let Some(tokens) = &self.tokens {
+            tokens.accept(token);
+        }
+    }
+}
+
+/// Checks and opens everything that the settings name.
+///
+/// # Errors
+/// All problems.
+pub fn prepare(mut config: RouterConfig) -> Result<Ready, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let projects = problems.check("projects", projects(&config.projects));
+    let state = problems.check("state", StateFolder::open(&config.state, &config.projects));
+    let listener = problems.check("listen", bind(config.listen));
+    let admin = problems.check("admin", bind(config.admin.admin));
+    let events = problems.check("event-secret-file", events(&config));
+    let tokens = config.admin.admin_token_file.as_deref().map(Tokens::read).transpose();
+    let tokens = problems.check("admin-token-file", tokens);
+    let cell = cell_binary().map_err(|error| problems.add(Problem::new(INSTALLATION, error.0))).ok();
+    let state_path = state.as_ref().map_or(&config.state, |state| &state.path);
+    let policy = read_policy(&config, state_path).map_err(|faults| {
+        faults.iter().for_each(|fault| problems.add(Problem::flag("policy", fault.to_string())));
+    });
+    let groups = problems.check("cgroup", config.cells.cgroup.as_deref().map(Groups::open).transpose());
+    let sandbox = match (&state, &cell) {
+        (Some(state), Some(cell)) => check_sandbox(&mut problems, &config, &state.path, cell),
+        _ => None,
+    };
+    let authorities = problems.check("allow-install", read_authorities(config.cells.allow_install));
+    let ready = || {
+        let state = state?;
+        config.state = state.path;
+        Some(Ready {
+            config,
+            projects: projects?,
+            cell: cell?,
+            sandbox: sandbox?.with_groups(groups?),
+            listener: listener?,
+            admin: admin?,
+            tokens: tokens?.map(Arc::new),
+            policy: policy.ok()?,
+            events: events?,
+            authorities: authorities?,
+            lock: state.lock,
+        })
+    };
+    ready().ok_or(problems.into_vec())
+}
+
+/// Subject of problems with the installed files of Switchyard itself.
+const INSTALLATION: &str = "(installation)";
+
+/// Checks what the sandbox around cells has on this machine, with these settings.
+fn check_sandbox(
+    problems: &mut Problems,
+    config: &RouterConfig,
+    state: &Path,
+    cell: &Path,
+) -> Option<Sandbox> {
+    let gaps = Gaps::default();
+    let mut missing = sandbox::missing_layers(cell)
+        .map_err(|error| problems.add(Problem::new(INSTALLATION, error.0)))
+        .ok()?;
+    let (users, weaker) = super::users::of_cells(&config.cells, state, cell, &gaps)
+        .map_err(|(flag, error)| problems.add(Problem::flag(flag, error.0)))
+        .ok()?;
+    missing.extend(weaker);
+    if config.cells.require_sandbox && !missing.is_empty() {
+        let message = format!("the sandbox is incomplete on this machine: missing {}", missing.join("; "));
+        problems.add(Problem::flag("require-sandbox", message));
+        return None;
+    }
+    Some(Sandbox { users, groups: None, missing, gaps })
+}
+
+/// Opens the volume. The path is not resolved: the target of its links may change.
+fn projects(path: &Path) -> Result<Root, InvalidSetting> {
+    let fix = "create it, or name the folder that holds the projects";
+    let root = Root::open(path).map_err(|error| {
+        let target = fs::read_link(path).map(|to| format!(" (a symbolic link to {})", to.display()));
+        InvalidSetting(format!("{}{}: {error}; {fix}", path.display(), target.unwrap_or_default()))
+    })?;
+    fs::read_dir(path)
+        .map_err(|error| InvalidSetting(format!("cannot read {}: {error}; {fix}", path.display())))?;
+    Ok(root)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, InvalidSetting> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => InvalidSetting(format!(
+            "{address} is already in use: stop the process that listens there, or name another port"
+        )),
+        _ => InvalidSetting(format!("cannot listen on {address}: {error}")),
+    })
+}
+
+fn events(config: &RouterConfig) -> Result<Option<publisher::PublisherConfig>, InvalidSetting> {
+    let (Some(url), Some(file)) = (&config.admin.event_url, &config.admin.event_secret_file) else {
+        return Ok(None);
+    };
+    let secret =
+        Secret::read(file).map_err(|error| InvalidSetting(format!("{}: {error}", file.display())))?;
+    let url = Url::parse(url).map_err(|error| InvalidSetting(format!("--event-url {url}: {error}")))?;
+    Ok(Some(publisher::PublisherConfig::new(url, secret)))
+}
+
+/// Returns the path of `switchyard-cell`: beside the running program, or in `../libexec`.
+fn cell_binary() -> Result<PathBuf, InvalidSetting> {
+    let own = std::env::current_exe()
+        .map_err(|error| InvalidSetting(format!("cannot find the running program: {error}")))?;
+    find_cell(&own)
+}
+
+fn find_cell(own: &Path) -> Result<PathBuf, InvalidSetting> {
+    let beside = own.with_file_name(CELL_BINARY);
+    let libexec = own.parent().and_then(Path::parent).map(|prefix| prefix.join("libexec").join(CELL_BINARY));
+    let candidates = [Some(beside), libexec].into_iter().flatten();
+    let found = candidates.clone().find(|cell| cell.is_file());
+    found.ok_or_else(|| {
+        let paths: Vec<_> = candidates.map(|cell| cell.display().to_string()).collect();
+        InvalidSetting(format!("{CELL_BINARY} is missing: install it as {}", paths.join(" or ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_of_cells_is_beside_the_running_one_or_in_libexec() {
+        let prefix = tempfile::tempdir().unwrap();
+        let own = prefix.path().join("bin/switchyard");
+        let libexec = prefix.path().join("libexec/switchyard-cell");
+        let beside = prefix.path().join("bin/switchyard-cell");
+        let error = find_cell(&own).unwrap_err().to_string();
+        assert!([&libexec, &beside].iter().all(|path| error.contains(path.to_str().unwrap())), "{error}");
+        for path in [&libexec, &beside] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+            assert_eq!(find_cell(&own).unwrap(), *path);
+        }
+    }
+}
