@@ -57,7 +57,6 @@ fn row(name: &str, crates: &[&Crate]) -> String {
     );
     let mut first = FirstWords::default();
     files.iter().for_each(|file| first.add(file));
-    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let share = 100.0 * first.riddles as f64 / first.comments.max(1) as f64;
     let (files, bodies) = (Spread::of(lines), Spread::of(bodies));
     format!(

@@ -11,7 +11,7 @@ pub struct Import {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Of the same crate: the segments from its root on. The last ones may be items.
+    /// A path in the same crate: its segments from the root. The last ones may be items.
     Inside(Vec<String>),
     /// Another crate, by the name that code has for it.
     Crate(String),

@@ -3,7 +3,7 @@
 use super::lexer::{Token, TokenKind};
 use super::source::SourceFile;
 
-/// How a set of sizes is spread.
+/// The distribution of a set of sizes.
 #[derive(Debug, Default)]
 pub struct Spread {
     pub count: usize,
@@ -15,17 +15,9 @@ pub struct Spread {
 impl Spread {
     pub fn of(mut sizes: Vec<usize>) -> Self {
         sizes.sort_unstable();
-        let at = |part: f64| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "small numbers"
-            )]
-            let index = ((sizes.len().saturating_sub(1)) as f64 * part).round() as usize;
-            sizes.get(index).copied().unwrap_or_default()
-        };
-        Self { count: sizes.len(), median: at(0.5), p90: at(0.9), max: at(1.0) }
+        let last = sizes.len().saturating_sub(1);
+        let at = |percent: usize| sizes.get((last * percent + 50) / 100).copied().unwrap_or_default();
+        Self { count: sizes.len(), median: at(50), p90: at(90), max: at(100) }
     }
 }
 
@@ -60,8 +52,7 @@ fn lines_of_body(tokens: &[Token<'_>]) -> Option<usize> {
     None
 }
 
-/// How many comments there are, and how many begin with a word that leaves the reader to find the
-/// subject. Comments on lines that follow each other are one.
+/// Numbers of comments: all, and those that begin with a word that leaves the reader to find the subject. Comments on lines that follow each other are one.
 #[derive(Debug, Default)]
 pub struct FirstWords {
     pub comments: usize,
@@ -71,23 +62,24 @@ pub struct FirstWords {
 const RIDDLES: [&str; 9] = ["What", "Who", "Whose", "Whether", "Of", "It", "So", "As", "How"];
 
 impl FirstWords {
+    /// Counts the comments of a file.
     pub fn add(&mut self, file: &SourceFile) {
-        let mut last = None;
+        let mut last = (0, "");
         for comment in file.comments() {
-            let text = comment.text.trim_start_matches(['/', '!']).trim_start();
-            let is_new = last
-                != Some((comment.line - 1, comment.text.len() - comment.text.trim_start_matches('/').len()));
-            last = Some((comment.line, comment.text.len() - comment.text.trim_start_matches('/').len()));
-            if is_new && !text.is_empty() {
-                let first = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            let text = comment.text.trim_start_matches(['/', '!']);
+            let kind = &comment.text[..comment.text.len() - text.len()];
+            let continues = (comment.line - 1, kind) == last;
+            last = (comment.line, kind);
+            if !continues && !text.trim().is_empty() {
+                let first = text.trim_start().split(|c: char| !c.is_alphanumeric()).next();
                 self.comments += 1;
-                self.riddles += usize::from(RIDDLES.contains(&first));
+                self.riddles += usize::from(first.is_some_and(|first| RIDDLES.contains(&first)));
             }
         }
     }
 }
 
-/// How often one of `words` occurs in a text, in names too: `is_told` and `ToldOff` have `told`.
+/// Returns the number of occurrences of `words` in a text, names included: `is_told` and `ToldOff` have `told`.
 pub fn count_words(text: &str, words: &[&str]) -> usize {
     let mut count = 0;
     let mut word = String::new();

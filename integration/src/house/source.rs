@@ -182,7 +182,7 @@ impl<'a> Split<'a> {
     }
 }
 
-/// How many tokens `#[…]` has, or 0 if `tokens` begins with something else.
+/// Returns the number of tokens in `#[…]`, or 0 if `tokens` begins with something else.
 fn attribute_length(tokens: &[Token<'_>]) -> usize {
     let kinds = (tokens.first().map(|token| token.kind), tokens.get(1).map(|token| token.kind));
     if kinds != (Some(TokenKind::Punct('#')), Some(TokenKind::Punct('['))) {
@@ -210,7 +210,8 @@ fn is_for_tests(attribute: &[Token<'_>]) -> bool {
     matches!(first, [Some("cfg"), Some("test"), _] | [Some("cfg"), Some("all"), Some("test")])
 }
 
-/// How many tokens the item has that `tokens` begins with: up to its `;`, or to the end of its body.
+/// Returns the number of tokens in the item that `tokens` begins with: up to its `;`, or to the end of its
+/// body.
 fn item_length(tokens: &[Token<'_>]) -> usize {
     const ITEMS: [&str; 14] = [
         "pub", "fn", "mod", "use", "struct", "enum", "impl", "const", "static", "type", "trait", "unsafe",

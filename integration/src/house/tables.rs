@@ -49,7 +49,7 @@ fn floors(page: &str, mark: &str) -> Floors {
     floors
 }
 
-/// The cells of the table behind `mark`, without its head. Empty if the page has no such mark.
+/// The cells of the table below `mark`, without its head. Empty if the page has no such mark.
 pub fn rows(page: &str, mark: &str) -> Vec<Vec<String>> {
     let Some((_, rest)) = page.split_once(mark) else { return Vec::new() };
     let lines = rest.lines().skip_while(|line| !line.starts_with('|')).skip(2);
@@ -61,7 +61,7 @@ pub fn rows(page: &str, mark: &str) -> Vec<Vec<String>> {
     cells.collect()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 pub fn spans(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
