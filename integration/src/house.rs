@@ -1,5 +1,5 @@
-//! The sources of this repository as data: files, modules, imports, sizes and words. The rules about
-//! them are in `tests/all/tidy.rs`, the report in `benches/house`.
+//! The sources of this repository as data: files, modules, imports, sizes and words. The rules
+//! about them are in `tests/all/tidy.rs`, the report in `benches/house`.
 
 mod circles;
 mod floors;

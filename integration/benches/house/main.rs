@@ -1,5 +1,5 @@
-//! The report on the state of the sources: `tools/house [FOLDER]`. Sizes and wording are shown to be
-//! compared with earlier ones, and with other projects; nothing fails on them.
+//! The report on the state of the sources: `tools/house [FOLDER]`. Sizes and wording are shown to
+//! be compared with earlier ones, and with other projects; nothing fails on them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

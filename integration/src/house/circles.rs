@@ -14,8 +14,8 @@ pub struct Circle {
     pub imports: Vec<String>,
 }
 
-/// Returns the circles of imports in a crate. A child that imports from a module above it is part of that
-/// module, and no circle.
+/// Returns the circles of imports in a crate. A child that imports from a module above it is part
+/// of that module, and no circle.
 pub fn circles(krate: &Crate) -> Vec<Circle> {
     let edges = edges(krate);
     let reach: BTreeMap<_, _> = edges.keys().map(|from| (*from, reachable(from, &edges))).collect();

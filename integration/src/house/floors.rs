@@ -1,5 +1,5 @@
-//! Floors: a module imports modules on lower floors only, and heavy dependencies only where they are at
-//! home.
+//! Floors: a module imports modules on lower floors only, and heavy dependencies only where they
+//! are at home.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,8 +62,8 @@ fn of_file(file: &SourceFile, krate: &Crate, floors: &Floors) -> Vec<Violation> 
     broken.collect()
 }
 
-/// Returns the imports of crates on the same floor or a higher one, and those of heavy dependencies away
-/// from their homes. Tests and their harness may import everything.
+/// Returns the imports of crates on the same floor or a higher one, and those of heavy dependencies
+/// away from their homes. Tests and their harness may import everything.
 pub fn home_violations(workspace: &Workspace, crates: &Floors, homes: &Homes) -> Vec<Violation> {
     let own: BTreeMap<_, _> =
         workspace.crates.iter().map(|krate| (krate.import_name(), krate.name.as_str())).collect();

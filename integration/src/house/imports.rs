@@ -23,26 +23,26 @@ pub(super) fn find(tokens: &[Token<'_>], module: &[String], children: &[String])
     let mut outside = Vec::new();
     // Names of modules that are imported, and so are no crates of these names.
     let mut local = children.to_vec();
+    let mut behind_tree = 0;
     for (at, token) in tokens.iter().enumerate() {
         let TokenKind::Ident(name) = token.kind else { continue };
         let before = at.checked_sub(1).map(|before| tokens[before].kind);
         let is_path = tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::PathSep);
-        let is_first =
-            !matches!(before, Some(TokenKind::PathSep | TokenKind::Ident("in") | TokenKind::Punct('.')));
-        if !is_path || !is_first {
+        let is_inner =
+            matches!(before, Some(TokenKind::PathSep | TokenKind::Ident("in") | TokenKind::Punct('.')));
+        if !is_path || is_inner || at < behind_tree {
             continue;
         }
+        let mut paths = Vec::new();
+        behind_tree = tree(tokens, at, &mut Vec::new(), &mut paths);
         if !["crate", "self", "super"].contains(&name) {
             outside.push((name, token.line));
             continue;
         }
-        let mut paths = Vec::new();
-        tree(tokens, at, &mut Vec::new(), &mut paths);
         for path in paths {
             local.extend(path.last().map(|name| (*name).to_owned()));
-            imports.extend(
-                absolute(&path, module).map(|path| Import { line: token.line, target: Target::Inside(path) }),
-            );
+            let inside = absolute(&path, module).map(Target::Inside);
+            imports.extend(inside.map(|target| Import { line: token.line, target }));
         }
     }
     let outside = outside.into_iter().filter(|(name, _)| !local.iter().any(|local| local == name));

@@ -1,5 +1,5 @@
-//! Rust source as tokens and comments. Just enough of the language to find paths and braces; literals
-//! become one token without content.
+//! Rust source as tokens and comments. Just enough of the language to find paths and braces;
+//! literals become one token without content.
 
 use std::str::CharIndices;
 

@@ -52,7 +52,8 @@ fn lines_of_body(tokens: &[Token<'_>]) -> Option<usize> {
     None
 }
 
-/// Numbers of comments: all, and those that begin with a word that leaves the reader to find the subject. Comments on lines that follow each other are one.
+/// Numbers of comments: all, and those that begin with a word that leaves the reader to find the
+/// subject. Comments on lines that follow each other are one.
 #[derive(Debug, Default)]
 pub struct FirstWords {
     pub comments: usize,
@@ -79,7 +80,8 @@ impl FirstWords {
     }
 }
 
-/// Returns the number of occurrences of `words` in a text, names included: `is_told` and `ToldOff` have `told`.
+/// Returns the number of occurrences of `words` in a text, names included: `is_told` and `ToldOff`
+/// have `told`.
 pub fn count_words(text: &str, words: &[&str]) -> usize {
     let mut count = 0;
     let mut word = String::new();

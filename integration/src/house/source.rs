@@ -210,8 +210,8 @@ fn is_for_tests(attribute: &[Token<'_>]) -> bool {
     matches!(first, [Some("cfg"), Some("test"), _] | [Some("cfg"), Some("all"), Some("test")])
 }
 
-/// Returns the number of tokens in the item that `tokens` begins with: up to its `;`, or to the end of its
-/// body.
+/// Returns the number of tokens in the item that `tokens` begins with: up to its `;`, or to the end
+/// of its body.
 fn item_length(tokens: &[Token<'_>]) -> usize {
     const ITEMS: [&str; 14] = [
         "pub", "fn", "mod", "use", "struct", "enum", "impl", "const", "static", "type", "trait", "unsafe",

@@ -17,8 +17,8 @@ pub struct Architecture {
 #[derive(Debug, Clone, Default)]
 pub struct Floors(pub BTreeMap<String, u32>);
 
-/// Where heavy dependencies may be imported: crates as code names them, and `crate` or `crate::module`.
-/// A name that ends in `*` stands for all that begin so.
+/// Where heavy dependencies may be imported: crates as code names them, and `crate` or
+/// `crate::module`. A name that ends in `*` stands for all that begin so.
 #[derive(Debug, Default)]
 pub struct Homes(pub Vec<(Vec<String>, Vec<String>)>);
 

@@ -1,4 +1,5 @@
-//! The tables of keys in docs/policy.md and docs/projects.md have exactly the keys that the router knows.
+//! The tables of keys in docs/policy.md and docs/projects.md have exactly the keys that the router
+//! knows.
 
 use std::collections::BTreeSet;
 use std::fs;
