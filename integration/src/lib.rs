@@ -15,6 +15,7 @@ pub mod debugger;
 pub mod events;
 pub mod faults;
 pub mod fixtures;
+pub mod house;
 pub mod ingress;
 pub mod log;
 #[cfg(target_arch = "x86_64")]
