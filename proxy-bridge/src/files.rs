@@ -57,10 +57,10 @@ impl SettingsFiles {
             log_reload("token-file", self.tokens.reload().map(|count| format!("{count} tokens")));
         }
         if let Some(file) = &self.admin_token_file {
-            log_reload("admin-token-file", self.reload_admin_token(file).map_err(|error| vec![error.0]));
+            log_reload("admin-token-file", self.reload_admin_token(file).map_err(|error| vec![error]));
         }
         if let Some(file) = &self.event_secret_file {
-            log_reload("event-secret-file", self.reload_secret(file).map_err(|error| vec![error.0]));
+            log_reload("event-secret-file", self.reload_secret(file).map_err(|error| vec![error]));
         }
         let files = [&self.token_file, &self.admin_token_file, &self.event_secret_file];
         if files.into_iter().all(Option::is_none) {

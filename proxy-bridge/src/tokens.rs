@@ -18,11 +18,12 @@ use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use self::file::TokenEntry;
+use self::file::{TokenEntry, TokenFault};
 use switchyard_contract::deploy::Action;
 use switchyard_contract::project::ProjectName;
 use switchyard_contract::settings_file::read_text;
 use switchyard_edge::problem::Problem;
+use switchyard_program::settings::InvalidSetting;
 
 /// A shorter token can be guessed.
 const MIN_LEN: usize = 16;
@@ -57,7 +58,7 @@ pub struct Tokens {
 impl Tokens {
     /// # Errors
     /// All that is wrong with the file, a line each.
-    pub fn open(file: Option<PathBuf>) -> Result<Self, Vec<String>> {
+    pub fn open(file: Option<PathBuf>) -> Result<Self, Vec<InvalidSetting>> {
         let grants = file.as_deref().map(read).transpose()?.unwrap_or_default();
         Ok(Self { file, grants: RwLock::new(grants) })
     }
@@ -66,7 +67,7 @@ impl Tokens {
     ///
     /// # Errors
     /// All that is wrong with it; the tokens stay as they were.
-    pub fn reload(&self) -> Result<usize, Vec<String>> {
+    pub fn reload(&self) -> Result<usize, Vec<InvalidSetting>> {
         let grants = self.file.as_deref().map(read).transpose()?.unwrap_or_default();
         let count = grants.len();
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = grants;
@@ -149,12 +150,13 @@ impl ProjectPattern {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Arc<TokenGrant>>, Vec<String>> {
-    let text = read_text(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
-    let placed = |what: Vec<String>| -> Vec<String> {
-        what.iter().map(|what| format!("{}:{what}", path.display())).collect()
+fn read(path: &Path) -> Result<Vec<Arc<TokenGrant>>, Vec<InvalidSetting>> {
+    let text =
+        read_text(path).map_err(|error| vec![InvalidSetting(format!("{}: {error}", path.display()))])?;
+    let in_file = |faults: Vec<TokenFault>| -> Vec<InvalidSetting> {
+        faults.iter().map(|fault| InvalidSetting(format!("{}:{fault}", path.display()))).collect()
     };
-    let entries = file::entries(&text).map_err(placed)?;
+    let entries = file::entries(&text).map_err(in_file)?;
     let mut problems = Vec::new();
     if entries.is_empty() {
         problems.push("has no [[token]], so that no request would be allowed: add one".to_owned());
@@ -175,25 +177,25 @@ fn read(path: &Path) -> Result<Vec<Arc<TokenGrant>>, Vec<String>> {
     if problems.is_empty() {
         Ok(grants)
     } else {
-        Err(problems.iter().map(|what| format!("{}: {what}", path.display())).collect())
+        Err(problems.iter().map(|what| InvalidSetting(format!("{}: {what}", path.display()))).collect())
     }
 }
 
 impl TokenEntry {
-    fn grant(&self) -> Result<TokenGrant, Vec<String>> {
+    fn grant(&self) -> Result<TokenGrant, Vec<TokenFault>> {
         let mut problems = Vec::new();
-        let hash = self.hash().map_err(|what| problems.push(what)).ok();
+        let hash = self.hash().map_err(|fault| problems.push(fault)).ok();
         if self.name.is_empty() || self.name.len() > 64 {
-            problems.push("name must have 1 to 64 characters".to_owned());
+            problems.push(TokenFault("name must have 1 to 64 characters".to_owned()));
         }
         let mut projects = Vec::new();
         for text in &self.projects {
             match ProjectPattern::parse(text) {
                 Some(pattern) => projects.push(pattern),
-                None => problems.push(format!(
+                None => problems.push(TokenFault(format!(
                     "projects: invalid pattern {text:?}: expected a project name, or the beginning \
                      of one and *"
-                )),
+                ))),
             }
         }
         let mut actions = Vec::new();
@@ -202,9 +204,9 @@ impl TokenEntry {
             match (known, text.as_str()) {
                 (Some(action), _) => actions.push(action),
                 (None, "*") => actions.extend(Action::ALL),
-                (None, _) => problems.push(format!(
+                (None, _) => problems.push(TokenFault(format!(
                     "actions: invalid action {text:?}: expected deploy, rollback, delete, read or *"
-                )),
+                ))),
             }
         }
         match hash {
@@ -215,20 +217,20 @@ impl TokenEntry {
         }
     }
 
-    fn hash(&self) -> Result<[u8; 32], String> {
+    fn hash(&self) -> Result<[u8; 32], TokenFault> {
         match (&self.token, &self.sha256) {
             (Some(token), None) if token.len() < MIN_LEN || !token.bytes().all(|c| c.is_ascii_graphic()) => {
-                Err(format!(
+                Err(TokenFault(format!(
                     "token must be at least {MIN_LEN} letters, digits and signs without spaces, as \
                      `openssl rand -hex 32` prints them"
-                ))
+                )))
             }
             (Some(token), None) => Ok(Sha256::digest(token).into()),
             (None, Some(hex)) => hex
                 .parse::<switchyard_contract::digest::Digest>()
                 .map(|digest| *digest.as_bytes())
-                .map_err(|_| "sha256 must have 64 lower-case hex digits".to_owned()),
-            _ => Err("give either token or sha256".to_owned()),
+                .map_err(|_| TokenFault("sha256 must have 64 lower-case hex digits".to_owned())),
+            _ => Err(TokenFault("give either token or sha256".to_owned())),
         }
     }
 }
@@ -239,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    fn tokens(text: &str) -> Result<Tokens, Vec<String>> {
+    fn tokens(text: &str) -> Result<Tokens, Vec<InvalidSetting>> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokens.toml");
         fs::write(&path, text).unwrap();
@@ -300,9 +302,9 @@ mod tests {
         "#;
         let problems = tokens(text).unwrap_err();
         for what in ["at least 16", "No Name", "fly"] {
-            assert!(problems.iter().any(|problem| problem.contains(what)), "{what}: {problems:?}");
+            assert!(problems.iter().any(|problem| problem.0.contains(what)), "{what}: {problems:?}");
         }
-        assert!(tokens("").unwrap_err()[0].contains("[[token]]"));
+        assert!(tokens("").unwrap_err()[0].0.contains("[[token]]"));
         assert!(tokens("[[token]]\nnmae = 1").is_err());
     }
 
@@ -313,8 +315,8 @@ mod tests {
         {
             let text = CI.replace("correct-horse-battery", token);
             let problems = tokens(&text).unwrap_err();
-            assert!(problems[0].contains("without spaces"), "{token}: {problems:?}");
-            assert!(!problems[0].contains(token), "a token is shown: {problems:?}");
+            assert!(problems[0].0.contains("without spaces"), "{token}: {problems:?}");
+            assert!(!problems[0].0.contains(token), "a token is shown: {problems:?}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Signals of the process: stop (SIGTERM, SIGINT, SIGQUIT), reload (SIGHUP), and those that must not
 //! end it.
 
+use std::fmt::Display;
+
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -56,7 +58,7 @@ impl Reloads {
 }
 
 /// Logs the result of reloading the file that `flag` names: a summary of its content, or its problems.
-pub fn log_reload(flag: &str, result: Result<String, Vec<String>>) {
+pub fn log_reload<E: Display>(flag: &str, result: Result<String, Vec<E>>) {
     match result {
         Ok(summary) => tracing::info!(audit = true, flag, "SIGHUP: reloaded --{flag}: {summary}"),
         Err(problems) => {

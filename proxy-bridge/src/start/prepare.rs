@@ -43,8 +43,8 @@ impl Ready {
 /// All problems.
 pub fn prepare(config: BridgeConfig) -> Result<Ready, Vec<Problem>> {
     let mut problems = Problems::default();
-    let tokens = Tokens::open(config.deploys.token_file.clone()).map_err(|messages| {
-        messages.into_iter().for_each(|message| problems.add(Problem::flag("token-file", message)));
+    let tokens = Tokens::open(config.deploys.token_file.clone()).map_err(|faults| {
+        faults.into_iter().for_each(|fault| problems.add(Problem::flag("token-file", fault.0)));
     });
     if config.deploys.token_file.is_none() && !config.listen.ip().is_loopback() {
         let message = format!(

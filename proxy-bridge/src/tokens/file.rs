@@ -20,11 +20,16 @@ pub(super) struct TokenEntry {
     pub(super) actions: Vec<String>,
 }
 
+/// A fault in the file or in one of its entries. Never shows a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct TokenFault(pub(super) String);
+
 /// The entries in the file's text.
 ///
 /// # Errors
 /// All that is wrong with it, each with its line and column.
-pub(super) fn entries(text: &str) -> Result<Vec<TokenEntry>, Vec<String>> {
+pub(super) fn entries(text: &str) -> Result<Vec<TokenEntry>, Vec<TokenFault>> {
     let mut reader = Reader { text, problems: Vec::new() };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -41,7 +46,7 @@ pub(super) fn entries(text: &str) -> Result<Vec<TokenEntry>, Vec<String>> {
 
 struct Reader<'a> {
     text: &'a str,
-    problems: Vec<String>,
+    problems: Vec<TokenFault>,
 }
 
 impl Reader<'_> {
@@ -111,7 +116,7 @@ impl Reader<'_> {
 
     fn problem(&mut self, at: Range<usize>, what: &str) {
         let (line, column) = line_and_column(self.text, at.start);
-        self.problems.push(format!("{line}:{column}: {what}"));
+        self.problems.push(TokenFault(format!("{line}:{column}: {what}")));
     }
 }
 
@@ -131,7 +136,8 @@ mod tests {
             ("[[token]]\ntoken = hunter2", "2:9: "),
             ("token = \"hunter2\"", "must be a list of tables"),
         ] {
-            let problems = entries(text).unwrap_err().join("; ");
+            let problems =
+                entries(text).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             assert!(problems.contains(says), "{says:?} is not in {problems}");
             for secret in ["hunter2", "7070", "SECRET"] {
                 assert!(!problems.contains(secret), "{problems}");

@@ -30,6 +30,17 @@ pub(crate) struct Included {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Include(String);
 
+/// The refusal of an entry by the project that owns it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{owner} does not share with {project}: put \"switchyard\": {{\"share\": [\"{project}\"]}} in \
+     {owner}/deno.json, or rename {owner} to begin with _ if it is not a project"
+)]
+pub(crate) struct NotShared {
+    owner: String,
+    project: String,
+}
+
 impl Included {
     /// Reads the field's `value` in the configuration `file`.
     ///
@@ -130,16 +141,13 @@ impl Include {
     ///
     /// # Errors
     /// The owner does not share the entry.
-    pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), String> {
+    pub(crate) fn leave(&self, volume: &Path, project: &str) -> Result<(), NotShared> {
         let owner = self.owner();
         let folder = volume.join(owner);
         if owner == project || is_ignored(owner) || !folder.is_dir() || shares(&folder, project) {
             return Ok(());
         }
-        Err(format!(
-            "{owner} does not share with {project}: put \"switchyard\": {{\"share\": [\"{project}\"]}} in \
-             {owner}/deno.json, or rename {owner} to begin with _ if it is not a project"
-        ))
+        Err(NotShared { owner: owner.to_owned(), project: project.to_owned() })
     }
 
     /// Returns the entry of the projects root that holds it: a project, unless that is a file or begins with `_`.

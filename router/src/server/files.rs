@@ -54,7 +54,7 @@ impl Files {
     fn read_tokens(&self) -> bool {
         let Some(tokens) = &self.tokens else { return false };
         let count = tokens.read_again().map(|count| format!("{count} tokens"));
-        log_reload("admin-token-file", count.map_err(|error| vec![error.to_string()]));
+        log_reload("admin-token-file", count.map_err(|error| vec![error]));
         true
     }
 
@@ -67,7 +67,7 @@ impl Files {
             publisher.set_secret(secret);
             "new events are signed with it".to_owned()
         });
-        log_reload("event-secret-file", read.map_err(|error| vec![error.0]));
+        log_reload("event-secret-file", read.map_err(|error| vec![error]));
         true
     }
 
@@ -79,7 +79,7 @@ impl Files {
                 self.authorities.set(certificates);
                 Ok("the certificates in SSL_CERT_FILE are trusted".to_owned())
             }
-            Err(error) => Err(vec![error.0]),
+            Err(error) => Err(vec![error]),
         };
         log_reload("allow-install", read);
         true
@@ -89,11 +89,11 @@ impl Files {
         let file = self.config.policy.as_deref()?;
         match read_policy(&self.config, &self.config.state) {
             Ok(policy) => {
-                log_reload("policy", Ok(format!("{}, with its secrets", file.display())));
+                log_reload::<PolicyError>("policy", Ok(format!("{}, with its secrets", file.display())));
                 Some(policy)
             }
             Err(problems) => {
-                log_reload("policy", Err(problems.iter().map(ToString::to_string).collect()));
+                log_reload("policy", Err(problems));
                 None
             }
         }

@@ -61,7 +61,7 @@ impl Own<'_> {
         let root = site.root.clone();
         Ok(Site {
             fallback: self.fallback(&root)?,
-            not_found: self.not_found(&root)?.unwrap_or(site.not_found),
+            not_found: self.not_found(&root, site.not_found)?,
             immutable: self.immutable()?.unwrap_or(site.immutable),
             ..site
         })
@@ -98,13 +98,14 @@ impl Own<'_> {
         }
     }
 
-    fn not_found(&self, root: &str) -> Result<Option<Option<String>>, Diagnostic> {
+    /// Returns the page that answers 404, which is `default` if the field is not set.
+    fn not_found(&self, root: &str, default: Option<String>) -> Result<Option<String>, Diagnostic> {
         match self.fields.get("notFound") {
-            None => Ok(None),
-            Some(Value::Bool(false)) => Ok(Some(None)),
+            None => Ok(default),
+            Some(Value::Bool(false)) => Ok(None),
             Some(value) => {
                 let page = self.path("notFound", value, "false or a page (\"404.html\")")?;
-                Ok(Some(Some(self.page("notFound", root, page)?)))
+                self.page("notFound", root, page).map(Some)
             }
         }
     }
