@@ -13,16 +13,16 @@ use crate::upload::Upload;
 use crate::volume::Volume;
 use crate::{eventually, within};
 
+use addresses::BridgeAddresses;
 use mounts::Mounts;
-use place::Place;
 use record::Record;
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase};
 
+pub mod addresses;
 pub mod cli;
 pub mod fronts;
 pub mod mounts;
 pub mod phases;
-pub mod place;
 pub mod record;
 pub mod replicas;
 pub mod signed;
@@ -32,7 +32,7 @@ pub mod tree;
 #[derive(Debug, Clone)]
 pub struct Builder {
     projects: PathBuf,
-    place: Place,
+    addresses: BridgeAddresses,
     routers: Vec<String>,
     flags: Vec<(String, String)>,
     mounts: Option<Mounts>,
@@ -181,7 +181,7 @@ impl Builder {
     pub fn for_projects(projects: &Path) -> Self {
         let builder = Self {
             projects: projects.to_owned(),
-            place: Place::anywhere(),
+            addresses: BridgeAddresses::anywhere(),
             routers: Vec::new(),
             flags: Vec::new(),
             mounts: None,
@@ -190,9 +190,9 @@ impl Builder {
         builder.flag("log-format", "json").flag("deploy-timeout", 15_000)
     }
 
-    /// Listens where routers already know it: see [`Place::reserve`].
-    pub fn at(mut self, place: &Place) -> Self {
-        self.place = place.clone();
+    /// Listens where routers already know it: see [`BridgeAddresses::reserve`].
+    pub fn at(mut self, addresses: &BridgeAddresses) -> Self {
+        self.addresses = addresses.clone();
         self
     }
 
@@ -257,9 +257,9 @@ impl Builder {
         };
         command.arg("bridge").arg("--projects").arg(&self.projects);
         for (name, value) in [
-            ("listen", self.place.listen.to_string()),
-            ("forward", self.place.forward.to_string()),
-            ("event-secret-file", process::shown(self.place.secret_file())),
+            ("listen", self.addresses.listen.to_string()),
+            ("forward", self.addresses.forward.to_string()),
+            ("event-secret-file", process::shown(self.addresses.secret_file())),
         ] {
             if !self.flags.iter().any(|(other, _)| other == name) {
                 command.arg(format!("--{name}")).arg(value);

@@ -121,7 +121,7 @@ impl Traced {
         let pid = pid_t::try_from(pid).expect("a process has a small number");
         request(libc::PTRACE_SEIZE, pid, libc::PTRACE_O_TRACESYSGOOD as u64).expect("root can trace");
         let this = Self(pid);
-        request(libc::PTRACE_INTERRUPT, pid, 0).expect("what is traced can be stopped");
+        request(libc::PTRACE_INTERRUPT, pid, 0).expect("a traced thread can be stopped");
         this.wait();
         this
     }
@@ -129,7 +129,7 @@ impl Traced {
     /// Runs until the entry or the exit of a system call. A signal that comes meanwhile is dropped.
     fn run_to_call(&self) {
         loop {
-            request(libc::PTRACE_SYSCALL, self.0, 0).expect("what is stopped can go on");
+            request(libc::PTRACE_SYSCALL, self.0, 0).expect("a stopped thread can continue");
             if self.wait() == AT_CALL {
                 return;
             }

@@ -182,7 +182,7 @@ impl Report {
     /// Every request that began after that moment was answered with the label.
     pub fn after(&self, moment: Instant, label: &str) -> &Self {
         let mut later = self.answers.iter().filter(|answer| answer.began > moment).peekable();
-        assert!(later.peek().is_some(), "nothing was asked after the change");
+        assert!(later.peek().is_some(), "no request was made after the change");
         if let Some(stray) = later.find(|answer| answer.label != label) {
             panic!("not answered with {label:?}: {stray:#?}");
         }

@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::bridge::place::SECRET;
+use crate::bridge::addresses::SECRET;
 use crate::within;
 
 /// Dropping it leaves the listener to the test's runtime, which ends with the test.

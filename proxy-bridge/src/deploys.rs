@@ -207,7 +207,7 @@ impl Deploys {
             jobs.busy.insert(change.project().clone(), id.clone());
         }
         drop(jobs);
-        tracing::warn!(deploy = id, "a deploy was cut off: it is taken up again");
+        tracing::warn!(deploy = id, "a deploy was interrupted: resuming it");
         let run = Run::new(self.0.clone(), job, staging, changes, false);
         spawn(&mut self.tasks(), async move { run.resume().await });
     }
@@ -220,7 +220,7 @@ impl Deploys {
         self.0.chores().abort_all();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, ended).await.is_err() {
-            tracing::warn!("deploys under way are cut off: the next start takes them up");
+            tracing::warn!("interrupting deploys in progress: the next start resumes them");
         }
     }
 
@@ -270,7 +270,7 @@ impl Shared {
         self.metrics.ended(&record);
         audit(&record);
         if let Err(error) = self.records.put(&record) {
-            tracing::error!(deploy = id, "its record will not outlive this process: {error}");
+            tracing::error!(deploy = id, "the record is lost when this process ends: {error}");
         }
     }
 

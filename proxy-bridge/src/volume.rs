@@ -147,13 +147,10 @@ impl Volume {
             return Ok(held.clone());
         }
         let (folder, unfinished) = VolumeFolder::open(&self.name)?;
-        tracing::info!(folder = %folder.projects.display(), "{} is another folder now", self.name.display());
+        tracing::info!(folder = %folder.projects.display(), "{} was replaced by another folder", self.name.display());
         for one in unfinished {
             let deploy = one.staging.deploy();
-            tracing::warn!(
-                deploy,
-                "a deploy that was not finished in this folder waits for the bridge's next start"
-            );
+            tracing::warn!(deploy, "an unfinished deploy in this folder waits for the bridge's next start");
         }
         *held = Arc::new(folder);
         Ok(held.clone())

@@ -337,7 +337,7 @@ impl Walk<'_> {
         match link.canonicalize() {
             Ok(target) if target.starts_with(self.within) => Ok(target),
             Ok(_) => Err(FilesError(format!(
-                "the symbolic link {path} leaves {}: replace it by what it points to",
+                "the symbolic link {path} leaves {}: replace it with its target",
                 self.within.display()
             ))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -358,7 +358,7 @@ impl Walk<'_> {
         let by_rule = |reason: Reason| !matches!(reason, Reason::Packages | Reason::Never);
         if let Some((left, reason)) = entry.filter(|(_, reason)| by_rule(**reason)) {
             return Err(FilesError(format!(
-                "the entry {} would be left out with {left} ({}): let it in with a line \"!{left}\" in {IGNORE_FILE}",
+                "the entry {} would be left out with {left} ({}): include it with a line \"!{left}\" in {IGNORE_FILE}",
                 self.needed.first().map(String::as_str).unwrap_or_default(),
                 reason.why(),
             )));
@@ -370,7 +370,7 @@ impl Walk<'_> {
         let left = self.left_out.iter().find(|(_, reason)| **reason != Reason::Never);
         Err(FilesError(match left {
             Some((left, reason)) => format!(
-                "{root} has no files to deploy: all are left out, such as {left} ({}); say in {IGNORE_FILE} what \
+                "{root} has no files to deploy: all are left out, such as {left} ({}); list in {IGNORE_FILE} what \
                  is to be left out instead",
                 reason.why()
             ),

@@ -186,7 +186,7 @@ impl Listed<'_> {
     fn changed(&self, what: &str) -> io::Error {
         let path = self.path;
         io::Error::other(format!(
-            "{path} changed its {what} while it was read: deploy when nobody writes to it"
+            "{path} changed its {what} while it was read: deploy when the folder does not change"
         ))
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answe
         Ok(_) if json => console.print_json(&answer.body)?,
         Ok(problem) => console.complain(&describe(&problem, answer))?,
         Err(_) => {
-            console.complain(&format!("the bridge, or what is in front of it, answered {}", answer.status))?
+            console.complain(&format!("the bridge, or a proxy in front of it, answered {}", answer.status))?
         }
     }
     Ok(exit)
@@ -53,8 +53,8 @@ fn outcome(record: &DeployRecord, deployed: &DeployedProject) -> String {
         Some(_) => ("live on", [ReloadOutcome::Live, ReloadOutcome::Unchanged]),
         None => return format!("{version} is under way: deploy {}", visible::word(&record.deploy)),
     };
-    let reports = record.routers.iter().filter(|told| {
-        let mut own = told.reports.iter().filter(|report| report.project == deployed.project.as_str());
+    let reports = record.routers.iter().filter(|router| {
+        let mut own = router.reports.iter().filter(|report| report.project == deployed.project.as_str());
         own.any(|report| through.contains(&report.outcome))
     });
     let (reached, all) = (reports.count(), record.routers.len());
@@ -73,12 +73,12 @@ fn kept(project: &str, removal: &Removal) -> String {
     let (project, until) = (visible::word(project), day(removal.until));
     match removal.data {
         DataFate::Keep => format!(
-            "until {until}, switchyard rollback {project} brings it back with its data; \
+            "until {until}, switchyard rollback {project} restores it with its data; \
              switchyard remove {project} --delete-data deletes the data now"
         ),
-        DataFate::Delete => format!(
-            "its data is deleted; until {until}, switchyard rollback {project} brings it back without"
-        ),
+        DataFate::Delete => {
+            format!("its data is deleted; until {until}, switchyard rollback {project} restores it without")
+        }
     }
 }
 
@@ -88,12 +88,12 @@ pub(super) fn day(at: Timestamp) -> String {
 }
 
 fn silent_routers(routers: &[RouterReport], behind: &[String]) -> String {
-    let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
-    let lines = silent.map(|told| {
-        let error = told.error.as_deref().unwrap_or("reported no result");
-        let is_behind = behind.contains(&told.router);
-        let until = if is_behind { "; it gets no requests until it serves what was deployed" } else { "" };
-        format!("  {}: {}{until}", visible::word(&told.router), visible::line(error))
+    let silent = routers.iter().filter(|router| router.error.is_some() || router.reports.is_empty());
+    let lines = silent.map(|router| {
+        let error = router.error.as_deref().unwrap_or("reported no result");
+        let is_behind = behind.contains(&router.router);
+        let until = if is_behind { "; it gets no requests until it serves the deployed version" } else { "" };
+        format!("  {}: {}{until}", visible::word(&router.router), visible::line(error))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -133,14 +133,14 @@ fn hint(problem: &ProblemDocument) -> &'static str {
 /// `main.ts:3:12: message`, and the lines around the place.
 pub(super) fn diagnostic(error: &switchyard_contract::event::Diagnostic) -> String {
     let file = error.file.as_deref().map(|file| visible::word(file).into_owned());
-    let place: Vec<_> = [file]
+    let position: Vec<_> = [file]
         .into_iter()
         .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
         .map_while(|part| part)
         .collect();
-    let mut text = match place.as_slice() {
+    let mut text = match position.as_slice() {
         [] => error.message.clone(),
-        place => format!("{}: {}", place.join(":"), error.message),
+        position => format!("{}: {}", position.join(":"), error.message),
     };
     if let Some(frame) = &error.frame {
         text.push('\n');

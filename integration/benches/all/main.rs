@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Prints a line of the report.
-#[expect(clippy::print_stdout, reason = "the report is what a bench is for")]
+#[expect(clippy::print_stdout, reason = "a bench prints its report")]
 fn say(line: impl AsRef<str>) {
     println!("{}", line.as_ref());
 }

@@ -54,7 +54,7 @@ async fn reloads() -> Result<()> {
             let _ = writeln!(row, "| {edit} | {router:.1} | {cell:.1} |");
         }
     }
-    say("What is the process's own (`Pss_Anon`), whoever shares the rest:\n");
+    say("Private memory of the processes (`Pss_Anon`):\n");
     say("| after reloads | router MB | cell MB |");
     say("|---:|---:|---:|");
     say(row);

@@ -47,7 +47,7 @@ pub(crate) async fn run() -> Result<()> {
     }
     say("");
     ensure!(seen.failed() == 0, "{} requests of the bystander failed", seen.failed());
-    ensure!(is_back(before, after), "the router has not come back to what it was");
+    ensure!(is_back(before, after), "the router has not returned to its earlier state");
     Ok(())
 }
 
@@ -77,7 +77,7 @@ async fn soak(
         })
     });
     for lane in lanes.collect::<Vec<_>>() {
-        lane.await.context("a fault did not end as it should")?;
+        lane.await.context("a fault did not end as expected")?;
     }
     Ok(done.load(Ordering::SeqCst))
 }

@@ -16,10 +16,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     attempt("H15b", "memory: objects, strings, buffers, wasm, recursion", |user| {
         Box::pin(all_of(user, "memory"))
     }),
-    attempt("H15c", "ends: exit, abort, signals, rejections, answers that are none", |user| {
+    attempt("H15c", "ends: exit, abort, signals, rejections, invalid answers", |user| {
         Box::pin(all_of(user, "ends"))
     }),
-    attempt("H15d", "what all share: workers, processes, descriptors, threads, disk, output", |user| {
+    attempt("H15d", "shared resources: workers, processes, descriptors, threads, disk, output", |user| {
         Box::pin(all_of(user, "exhaustion"))
     }),
     attempt(
@@ -27,7 +27,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         "files, modules, secrets and native code of others, by paths, links and imports",
         |user| Box::pin(all_of(user, "files")),
     ),
-    attempt("H17", "the network: every word for loopback, redirects, datagrams, sockets, ports", |user| {
+    attempt("H17", "the network: every notation of loopback, redirects, datagrams, sockets, ports", |user| {
         Box::pin(all_of(user, "network"))
     }),
 ];

@@ -36,7 +36,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "13",
         severity: "high",
         deed: "files of two projects become FIFOs, and files again, while they are read",
-        broken: "another's reload waits for ever",
+        broken: "another's reload waits forever",
         as_each: false,
         make: |user| Box::pin(fifos(user)),
     },

@@ -19,7 +19,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "17",
         severity: "high",
-        deed: "pages of other sites and rebound names ask the admin listener",
+        deed: "pages of other sites and rebound names call the admin listener",
         broken: "any of them reads or does anything",
         as_each: false,
         make: |user| Box::pin(admin(user)),
@@ -52,7 +52,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "20",
         severity: "low",
         deed: "requests that can be read in two ways, to the forwarder, the API and the admin listener",
-        broken: "one of them gets another answer than one refusal",
+        broken: "one of them gets anything but one refusal",
         as_each: false,
         make: |_| Box::pin(framing()),
     },
@@ -206,7 +206,7 @@ const HOLDING: [&str; 6] = [
 const HELD: usize = 2000;
 
 /// Holds connections in each of these ways, and asks for `paths` meanwhile.
-async fn held(client: &Client, paths: &[&str]) -> Vec<String> {
+async fn statuses_under_load(client: &Client, paths: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for beginning in HOLDING {
         let mut holding: Vec<Raw> = Vec::new();
@@ -229,7 +229,7 @@ async fn held(client: &Client, paths: &[&str]) -> Vec<String> {
 async fn held_admin(user: User) -> Verdict {
     raise_descriptors();
     let stage = Stage::of(user, &[]).await;
-    let wrong = held(&stage.router().admin.client, &["/healthz", "/readyz", "/metrics"]).await;
+    let wrong = statuses_under_load(&stage.router().admin.client, &["/healthz", "/readyz", "/metrics"]).await;
     stage.finish(Verdict::of(wrong, format!("{HELD} connections in {} ways", HOLDING.len()))).await
 }
 
@@ -238,7 +238,7 @@ async fn held_api() -> Verdict {
     let volume = Volume::with("bystander", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
-    let wrong = held(&bridge.client, &["/healthz", "/readyz", "/metrics"]).await;
+    let wrong = statuses_under_load(&bridge.client, &["/healthz", "/readyz", "/metrics"]).await;
     Verdict::of(wrong, format!("{HELD} connections in {} ways", HOLDING.len()))
 }
 

@@ -39,8 +39,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "H22a",
         severity: "held before",
-        deed: "packages with paths, links and devices that lead out, other bytes than were published",
-        broken: "anything is written or read elsewhere, or what was tampered with runs",
+        deed: "packages with paths, links and devices that lead out, or with other bytes than published",
+        broken: "anything is written or read elsewhere, or tampered code runs",
         as_each: true,
         make: |user| Box::pin(packages(user)),
     },

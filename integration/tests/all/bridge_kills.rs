@@ -49,7 +49,7 @@ async fn agree(routers: &Replicas, volume: &Volume, trees: &[Tree; 2], labels: [
         let texts = routers.texts("/a/").await;
         texts.iter().all(|text| text == labels[index]) && Tree::of(&volume.path("a")) == trees[index]
     };
-    let what = "all routers serve what is on the volume";
+    let what = "all routers serve the volume's version";
     eventually(what, || async { served(0).await || served(1).await }).await;
     usize::from(!served(0).await)
 }

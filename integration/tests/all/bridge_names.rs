@@ -178,7 +178,7 @@ const IMPORTS: &str = "import left from 'left';\nimport ui from '@me/ui';\n\
     export default { fetch: () => new Response(left + ui) };\n";
 
 #[tokio::test]
-async fn an_archive_of_a_project_with_its_packages_is_live_with_what_its_links_point_to() {
+async fn an_archive_of_a_project_with_packages_goes_live_with_the_targets_of_its_links() {
     let package = |name: &str| format!(r#"{{"name": "{name}", "type": "module", "exports": "./i.js"}}"#);
     let files = [
         ("./main.ts", IMPORTS.to_owned()),

@@ -149,7 +149,7 @@ async fn cells_of_two_projects_are_two_users_without_powers_on_all_threads_and_o
 }
 
 #[tokio::test]
-async fn a_spare_is_root_with_what_it_needs_to_become_somebody_else_and_no_more() {
+async fn a_spare_is_root_with_only_the_capabilities_to_become_another_user() {
     if !geteuid().is_root() {
         return;
     }
@@ -192,7 +192,7 @@ async fn a_restart_keeps_the_users_and_another_incarnation_of_a_project_gets_ano
 }
 
 #[tokio::test]
-async fn what_a_project_has_kept_stays_its_own_whatever_users_cells_had_before() {
+async fn data_of_a_project_stays_its_own_regardless_of_earlier_users_of_cells() {
     if !geteuid().is_root() {
         return;
     }
@@ -299,7 +299,7 @@ async fn the_user_of_one_project_reaches_nothing_of_anothers_nor_of_roots() {
 }
 
 #[tokio::test]
-async fn a_state_folder_below_a_closed_one_works_and_says_what_is_weaker() {
+async fn a_state_folder_below_a_closed_one_works_and_reports_the_weaker_layer() {
     if !geteuid().is_root() {
         return;
     }
@@ -324,7 +324,7 @@ async fn a_state_folder_below_a_closed_one_works_and_says_what_is_weaker() {
 }
 
 #[tokio::test]
-async fn what_a_package_re_exports_is_found_below_a_closed_folder() {
+async fn re_exports_of_a_package_are_found_below_a_closed_folder() {
     if !geteuid().is_root() {
         return;
     }
@@ -349,7 +349,7 @@ fn packaged() -> Volume {
 }
 
 #[tokio::test]
-async fn packages_that_only_root_may_read_are_read_and_said() {
+async fn packages_that_only_root_may_read_are_read_and_reported() {
     if !geteuid().is_root() {
         return;
     }
@@ -404,7 +404,7 @@ async fn packages_that_only_root_may_read_fail_the_build_where_the_sandbox_is_re
 }
 
 #[tokio::test]
-async fn a_folder_of_roots_that_the_policy_lets_a_project_write_to_is_written_and_said() {
+async fn a_root_owned_folder_that_the_policy_lets_a_project_write_to_is_written_and_reported() {
     if !geteuid().is_root() {
         return;
     }
@@ -435,7 +435,7 @@ async fn a_folder_of_roots_that_the_policy_lets_a_project_write_to_is_written_an
 }
 
 #[tokio::test]
-async fn a_table_of_users_that_is_damaged_or_newer_is_refused_and_left_as_it_is() {
+async fn a_damaged_or_newer_table_of_users_is_refused_and_left_unchanged() {
     if !geteuid().is_root() {
         return;
     }
@@ -450,9 +450,9 @@ async fn a_table_of_users_that_is_damaged_or_newer_is_refused_and_left_as_it_is(
         (String::new(), "line 1"),
     ] {
         fs::write(&path, &text).unwrap();
-        let told = refused(&builder.clone().run_to_end().await);
-        assert!(told.contains("--cell-users: ") && told.contains(reason), "{told}");
-        assert!(told.contains(path.to_str().unwrap()) && told.contains("backup"), "{told}");
+        let output = refused(&builder.clone().run_to_end().await);
+        assert!(output.contains("--cell-users: ") && output.contains(reason), "{output}");
+        assert!(output.contains(path.to_str().unwrap()) && output.contains("backup"), "{output}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     fs::write(&path, whole).unwrap();
@@ -523,8 +523,8 @@ async fn the_home_folder_is_the_projects_whatever_user_its_cells_are() {
     );
     volume.write("_policy.toml", "[projects.b.env]\nHOME = \"/given\"\n");
     let router = Router::builder(&volume).flag("policy", volume.path("_policy.toml").display()).start().await;
-    let told = router.public.get("/a/").await;
-    assert_eq!(told.text(), "[true,true,null]", "{:?}", router.admin.project("a").await.error);
+    let output = router.public.get("/a/").await;
+    assert_eq!(output.text(), "[true,true,null]", "{:?}", router.admin.project("a").await.error);
     assert_eq!(router.public.get("/b/").await.text(), "/given");
 }
 
@@ -646,7 +646,7 @@ async fn a_cell_that_stands_still_ends_with_its_router_though_it_has_become_anot
 }
 
 #[tokio::test]
-async fn a_root_router_without_a_right_that_it_needs_is_refused_with_what_it_could_not_do() {
+async fn a_root_router_without_a_required_capability_is_refused_with_the_failed_step() {
     if !geteuid().is_root() || !is_installed("setpriv") {
         return;
     }

@@ -36,7 +36,7 @@ fn unpack(tar: &[u8]) -> TempDir {
 }
 
 #[tokio::test]
-async fn the_files_of_an_earlier_version_can_be_had_back() {
+async fn the_files_of_an_earlier_version_can_be_restored() {
     let volume = Volume::with("a", hello("one"));
     volume.write("a/lib/x y.ts", "1");
     volume.write("a/node_modules/p/index.js", "not counted");
@@ -64,7 +64,7 @@ async fn the_files_of_an_earlier_version_can_be_had_back() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_is_not_there_is_a_problem() {
+async fn a_missing_checkout_is_a_problem() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     let admin = &router.admin.client;

@@ -261,5 +261,6 @@ async fn new_folders_deep_inside_a_project_are_followed() {
     volume.write("a/x/y/z/deep.ts", half("a", "three"));
     eventually("a change in it is served", || async { router.public.get("/a/").await.text() == "three" })
         .await;
-    eventually("and told", || async { events.count(EventType::ReloadLive, "a") > before }).await;
+    eventually("and the event is emitted", || async { events.count(EventType::ReloadLive, "a") > before })
+        .await;
 }

@@ -66,7 +66,7 @@ fn assert_is_refusal(answer: &str, status: u16, rule: &str, request: &str) {
 }
 
 #[tokio::test]
-async fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
+async fn ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
     let volume = Volume::with("a", ABORTS);
     volume.project("bystander").file("main.ts", hello("here")).write();
     let fronts = Fronts::start(&volume).await;
@@ -86,7 +86,7 @@ async fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read()
 }
 
 #[tokio::test]
-async fn it_does_not_matter_in_which_pieces_it_comes() {
+async fn the_split_into_chunks_does_not_matter() {
     let volume = Volume::with("a", ABORTS);
     let fronts = Fronts::start(&volume).await;
     for (_, public) in fronts.each() {
@@ -171,7 +171,7 @@ async fn an_answer_that_has_begun_is_cut_off_and_not_continued_by_a_refusal() {
         assert!(!rest.contains("HTTP/1.1") && !rest.contains("0\r\n\r\n"), "{front}: {rest}");
     }
     let admin = &fronts.router().admin;
-    eventually("it is in flight no more", || async { admin.project("a").await.in_flight == 0 }).await;
+    eventually("it is no longer in flight", || async { admin.project("a").await.in_flight == 0 }).await;
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn a_stream_whose_host_contradicts_its_authority_is_refused() {
         let request = switchyard_integration::client::request("/a/");
         let other = switchyard_integration::client::with_header(request, "host", "b.test");
         connection.send(other).await.assert_problem(400, "bad-request");
-        assert_eq!(connection.get("/a/").await.text(), "one", "{front}: other streams go on");
+        assert_eq!(connection.get("/a/").await.text(), "one", "{front}: other streams continue");
     }
 }
 

@@ -67,7 +67,7 @@ async fn packages_of_package_json_are_fetched_and_served() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_not_asked_for_again() {
+async fn present_packages_are_not_requested_again() {
     let (registry, volume, state) = (registry().await, greeting(), State::new());
     let router = registry.router(&volume).state(&state).start().await;
     assert!(!registry.take_requests().is_empty());
@@ -145,7 +145,7 @@ async fn a_package_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_tarball_that_is_not_what_was_published_is_refused() {
+async fn a_tarball_that_differs_from_the_published_one_is_refused() {
     let (registry, volume) = (registry().await, greeting());
     registry.tamper("word", "1.0.0");
     let router = registry.router(&volume).start().await;
@@ -184,7 +184,7 @@ async fn a_lock_decides_and_one_that_does_not_fit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
+async fn a_private_registry_is_requested_with_the_token_of_npmrc() {
     let (registry, volume) = (registry().await, greeting());
     registry.require_token("s3cret");
     let host = registry.url("/").replace("http:", "");
@@ -201,7 +201,7 @@ async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_url_is_told_to_nobody() {
+async fn a_token_in_a_url_is_never_disclosed() {
     let (registry, volume) = (registry().await, greeting());
     registry.require_token("another");
     let url = registry.url("/").replace("http://", "http://user:${NPM_TOKEN}@");
@@ -214,7 +214,7 @@ async fn a_token_in_a_url_is_told_to_nobody() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_for_one_project_is_out_of_reach_of_the_others() {
+async fn packages_fetched_for_one_project_are_out_of_reach_of_others() {
     let (registry, volume, state) = (registry().await, greeting(), State::new());
     let router = registry.router(&volume).state(&state).start().await;
     let folder = std::fs::read_dir(state.path().join("packages/a")).unwrap().flatten().next().unwrap().path();
@@ -296,7 +296,7 @@ fn downloads(state: &State) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn projects_with_users_of_their_own_share_what_was_downloaded() {
+async fn projects_with_users_of_their_own_share_downloads() {
     if !geteuid().is_root() {
         return;
     }
@@ -314,7 +314,7 @@ async fn projects_with_users_of_their_own_share_what_was_downloaded() {
 }
 
 #[tokio::test]
-async fn authorities_that_are_none_are_refused() {
+async fn invalid_authorities_are_refused() {
     let volume = greeting();
     for (file, reason) in [("nowhere", "No such file"), ("a/package.json", "no certificate is in it")] {
         let router = Router::builder(&volume).flag("allow-install", "");
@@ -326,7 +326,7 @@ async fn authorities_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_answer_keeps_nobody_else_waiting() {
+async fn a_registry_that_does_not_answer_delays_no_other_project() {
     let (registry, volume) = (registry().await, greeting());
     volume.write("b/main.ts", hello("b"));
     // The listener does not answer: connections wait.
@@ -448,7 +448,7 @@ async fn modules_are_imported_by_their_url() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_not_there_is_named_where_it_is_imported() {
+async fn a_missing_module_is_reported_where_it_is_imported() {
     let (registry, volume) = (registry().await, Volume::new());
     let url = registry.url("/gone.ts");
     let main = format!("import './b.ts';\n{}", hello("a"));
@@ -476,7 +476,7 @@ async fn jsr_packages_are_imported_by_their_names() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_goes_with_the_project() {
+async fn fetched_packages_are_removed_with_the_project() {
     let (registry, volume, state) = (registry().await, greeting(), State::new());
     let router = registry.router(&volume).state(&state).flag("keep", 0).start().await;
     serves(&router, "hello").await;

@@ -125,7 +125,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_cell_leaves_behind_is_removed_beside_everything_else() {
+async fn files_that_a_cell_leaves_behind_are_removed_in_the_background() {
     let scene = Scene::with("disk_files = 1000000").await;
     let mut events = scene.router.events().await;
     assert_eq!(scene.ask("/files?20000").await, 200);
@@ -207,7 +207,7 @@ async fn a_limit_of_disk_holds_beside_a_neighbour_with_many_files() {
 }
 
 #[tokio::test]
-async fn what_projects_print_is_bounded_in_the_log_which_says_what_it_has_not() {
+async fn output_of_projects_is_bounded_in_the_log_with_a_note_of_omissions() {
     let volume = volume("");
     let router = Router::builder(&volume).flag("project-log", 1 << 20).start().await;
     let scene = Scene { volume, router };
@@ -221,7 +221,7 @@ async fn what_projects_print_is_bounded_in_the_log_which_says_what_it_has_not() 
     let logged = scene.router.log.lines().iter().filter(|line| line.contains("xxxx")).count() as u64;
     assert!((500..1000).contains(&logged), "{logged} lines");
     let dropped = async |metric: &str| scene.router.admin.metric(metric, "project=\"a\"").await;
-    eventually("what was dropped is counted", || async {
+    eventually("dropped records are counted", || async {
         dropped("switchyard_log_dropped_lines_total").await == Some((3000 - logged) as f64)
     })
     .await;
@@ -233,7 +233,7 @@ async fn what_projects_print_is_bounded_in_the_log_which_says_what_it_has_not() 
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_stalls_nobody() {
+async fn a_log_that_is_not_read_stalls_no_project() {
     let volume = volume("");
     let router = Router::builder(&volume).flag("project-log", 100 << 20).start().await;
     let scene = Scene { volume, router };

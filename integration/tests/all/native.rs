@@ -119,7 +119,7 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
         };
         eventually("the cell is ended", is_dead).await;
         let is_small = async || fs::read_dir(&folder).unwrap().count() < 200;
-        eventually("what is too much is removed", is_small).await;
+        eventually("the surplus is removed", is_small).await;
         assert!(!folder.join("flood").exists());
         assert_eq!(router.public.get("/a/").await.text(), "one");
     };
@@ -197,7 +197,7 @@ async fn native_code_reaches_no_socket_with_a_name_on_any_thread_or_descriptor()
 }
 
 #[tokio::test]
-async fn native_code_has_nobody_else_signalled_and_holds_no_file_of_others() {
+async fn native_code_signals_no_other_process_and_leases_no_file_of_others() {
     let Some(scene) = Scene::new().await else { return };
     let router = scene.router.pid().as_raw_nonzero().get();
     let owner = scene.put(&[1_i32.to_ne_bytes(), router.to_ne_bytes()].concat());
@@ -266,7 +266,7 @@ const SIOCSPGRP: i64 = 0x8902;
 const FIOASYNC: i64 = 0x5452;
 
 #[tokio::test]
-async fn native_code_raises_no_limit_and_becomes_nobody_else() {
+async fn native_code_raises_no_limit_and_changes_to_no_other_user() {
     let Some(scene) = Scene::new().await else { return };
     let none = scene.put(&[u64::MAX.to_ne_bytes(), u64::MAX.to_ne_bytes()].concat());
     for (name, limit) in
@@ -351,7 +351,7 @@ async fn native_code_sets_nothing_on_sockets_that_reaches_beyond_them() {
 }
 
 #[tokio::test]
-async fn what_native_code_is_refused_it_is_refused_while_its_project_is_built_too() {
+async fn calls_refused_to_native_code_are_refused_during_the_build_too() {
     if !native::is_possible() {
         return;
     }
@@ -364,7 +364,7 @@ async fn what_native_code_is_refused_it_is_refused_while_its_project_is_built_to
     let policy = volume.path("_policy/policy.toml");
     let router = Router::builder(&volume).flag("policy", policy.display()).start_unready().await;
     let (mut asked, _) = within("the project asks", gate.accept()).await.unwrap();
-    within("its request comes", asked.read(&mut [0; 1024])).await.unwrap();
+    within("its request arrives", asked.read(&mut [0; 1024])).await.unwrap();
     let children = usage::children(u32::try_from(router.pid().as_raw_nonzero().get()).unwrap());
     let checkouts = router.state.path().join("checkouts");
     let in_checkout = |pid: &u32| {

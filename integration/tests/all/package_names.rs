@@ -23,9 +23,9 @@ fn publish(registry: &Registry, name: &str) {
 
 /// Nothing but tarballs is there, under hashes of their URLs.
 fn assert_only_tarballs(state: &Path) {
-    for folder in fs::read_dir(state.join("packages/.downloads")).expect("the folder is there").flatten() {
+    for folder in fs::read_dir(state.join("packages/.downloads")).expect("the folder exists").flatten() {
         assert!(folder.file_type().expect("it is there").is_dir());
-        for file in fs::read_dir(folder.path()).expect("the folder is there").flatten() {
+        for file in fs::read_dir(folder.path()).expect("the folder exists").flatten() {
             let name = file.file_name().into_string().expect("it is UTF-8");
             assert!(file.file_type().expect("it is there").is_file() && name.len() == 64, "{name}");
         }
@@ -38,10 +38,10 @@ async fn assert_refused(registry: &Registry, volume: &Volume, name: &str, named_
     let error = fails(&router).await;
     let expected = format!("{name:?} is not a valid package name");
     assert!(error.message.contains(&expected), "{}", error.message);
-    let place = error.file.clone().unwrap_or_default() + &error.message;
-    assert!(place.contains(named_by), "{named_by}: {error:?}");
-    let asked = registry.take_requests();
-    assert!(!asked.iter().any(|path| path.contains("..") || path.contains("zz")), "{asked:?}");
+    let text = error.file.clone().unwrap_or_default() + &error.message;
+    assert!(text.contains(named_by), "{named_by}: {error:?}");
+    let requests = registry.take_requests();
+    assert!(!requests.iter().any(|path| path.contains("..") || path.contains("zz")), "{requests:?}");
     assert_only_tarballs(state.path());
 }
 

@@ -99,14 +99,14 @@ async fn replaced_for(reason: DeathReason, main: &str, how: &str) -> Router {
     let pid = router.admin.project("a").await.pid;
     poison(&router, how).await;
     let died = async { events.wait_for(EventType::CellDied, "a").await };
-    let asked = async {
+    let flood = async {
         loop {
             let _ = router.public.get("/a/").await;
         }
     };
     let died = tokio::select! {
         died = died => died,
-        () = asked => unreachable!("it goes on for ever"),
+        () = flood => unreachable!("it never ends"),
     };
     let death = died.data.death.expect("it says how");
     assert!(death.reason == reason && death.restart_ms == Some(0), "{death:?}");
@@ -178,12 +178,12 @@ async fn node_servers_that_cannot_write_an_answer_end_the_cell() {
 }
 
 #[tokio::test]
-async fn node_servers_whose_answers_never_come_end_the_cell() {
+async fn node_servers_that_never_answer_end_the_cell() {
     is_replaced(NODE, "process.getBuiltinModule('http').ServerResponse.prototype.end = () => {}").await;
 }
 
 #[tokio::test]
-async fn a_handler_that_answers_500_by_itself_goes_on_in_its_cell() {
+async fn a_handler_that_answers_500_on_its_own_keeps_its_cell() {
     for main in [
         "export default { fetch() { throw new Error('mine'); } };",
         "export default { fetch: () => new Response('mine', { status: 500 }) };",

@@ -104,8 +104,8 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
         let text = router.admin.client.get(path).await.text();
         assert!(!text.contains(SECRET), "{path}: {text}");
     }
-    let told = serde_json::to_string(&events.all()).unwrap();
-    assert!(!told.contains(SECRET), "{told}");
+    let all_events = serde_json::to_string(&events.all()).unwrap();
+    assert!(!all_events.contains(SECRET), "{all_events}");
     assert!(!router.public.get("/a/nowhere").await.headers.iter().any(|(_, value)| value == SECRET));
     let log = router.log.text();
     assert!(!log.contains(SECRET), "{log}");
@@ -114,7 +114,7 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_asked_granted_and_refused_is_shown_side_by_side() {
+async fn requested_granted_and_refused_permissions_are_shown_side_by_side() {
     let volume = Volume::new();
     let config = json!({"permissions": {"default": {
         "read": ["./data", "/etc"],
@@ -140,7 +140,7 @@ async fn what_is_asked_granted_and_refused_is_shown_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_project_sets_the_variables_that_it_may_and_none_that_are_reserved() {
+async fn a_project_sets_allowed_variables_but_no_reserved_ones() {
     let volume = Volume::new();
     let own =
         json!({"MODE": "own", "REGION": "own", "KEY": true, "GONE": true, "OTHER": "x", "LD_PRELOAD": "x"});
@@ -223,7 +223,7 @@ async fn a_wrong_policy_is_refused_and_the_old_one_stays() {
 }
 
 #[tokio::test]
-async fn a_version_that_fails_with_the_new_policy_goes_on_with_the_old_one() {
+async fn a_version_that_fails_with_the_new_policy_keeps_running_with_the_old_one() {
     let volume = Volume::with("a", NEEDY);
     let router = with_policy(&volume, "[defaults.env]\nKEY = \"one\"").start().await;
     let mut events = router.events().await;
@@ -240,11 +240,11 @@ async fn a_version_that_fails_with_the_new_policy_goes_on_with_the_old_one() {
     change_policy(&router, &volume, "[defaults.env]\nKEY = \"one\"");
     events.wait_live("a").await;
     let status = router.admin.project("a").await;
-    assert_eq!((status.pid, status.state), (pid, ProjectState::Live), "it is what it was");
+    assert_eq!((status.pid, status.state), (pid, ProjectState::Live), "it is unchanged");
 }
 
 #[tokio::test]
-async fn a_version_that_failed_is_built_again_when_the_policy_gives_what_it_lacked() {
+async fn a_failed_version_is_built_again_when_the_policy_grants_the_missing_permission() {
     let volume = Volume::with("a", NEEDY);
     let router = with_policy(&volume, "").start().await;
     let mut events = router.events().await;
@@ -290,7 +290,7 @@ async fn a_policy_that_changes_during_a_deploy_is_followed_after_it() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_stopped_and_started_again_is_given_what_holds_by_then() {
+async fn a_version_that_is_stopped_and_started_again_gets_the_current_settings() {
     let volume = Volume::with("a", NEEDY);
     volume.project("b").file("main.ts", hello("b")).write();
     let router = with_policy(&volume, "[projects.a.env]\nKEY = \"one\"").flag("max-cells", 1).start().await;

@@ -22,7 +22,7 @@ fn refused(ended: &Ended) -> String {
 }
 
 #[tokio::test]
-async fn missing_sandbox_layers_are_said_when_ready_and_nothing_starts_where_all_are_required() {
+async fn missing_sandbox_layers_are_reported_by_readyz_and_nothing_starts_if_all_are_required() {
     let probed = Command::new(binary("switchyard-cell")).arg("--probe-sandbox").output().unwrap();
     let support: serde_json::Value = serde_json::from_slice(&probed.stdout).unwrap();
     let has_all = support["landlock"].as_i64().unwrap() >= 6 && support["seccomp"] == true;

@@ -53,7 +53,7 @@ async fn the_built_folder_of_a_front_end_is_served_from_the_projects_root() {
     let error = report.error.unwrap();
     assert_eq!(error.file.as_deref(), Some("index.html"));
     assert!(
-        error.message.contains("loads /src/main.tsx, which no browser runs: build the site"),
+        error.message.contains("loads /src/main.tsx, which browsers do not run: build the site"),
         "{error:?}"
     );
     let reply = router.public.get("/a/").await;
@@ -224,7 +224,7 @@ async fn files_beside_code_are_answered_without_waking_it() {
 }
 
 #[tokio::test]
-async fn slow_downloads_keep_nobody_out() {
+async fn slow_downloads_block_no_other_client() {
     let volume = Volume::new();
     volume.write("a/index.html", "one");
     volume.write("a/large.txt", "x".repeat(16 << 20));

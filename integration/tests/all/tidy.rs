@@ -131,7 +131,7 @@ fn every_file_begins_with_its_job() {
             path.strip_prefix(root()).unwrap_or(&path).display()
         )
     });
-    assert_none("The first line of a file says its one job.", problems.collect());
+    assert_none("The first line of a file states its one job.", problems.collect());
 }
 
 fn first_line(text: &str) -> String {

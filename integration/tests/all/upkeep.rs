@@ -86,7 +86,11 @@ async fn an_idle_process_ends_and_the_next_request_has_another_one_started() {
     assert_eq!(again.state, ProjectState::Live);
     assert!(again.pid.is_some() && again.pid != first);
     assert_eq!(again.crashes.len(), 0);
-    assert_eq!(router.admin.project("b").await.pid, other, "who does not ask for it is kept");
+    assert_eq!(
+        router.admin.project("b").await.pid,
+        other,
+        "a project without that setting keeps its process"
+    );
 }
 
 #[tokio::test]
@@ -124,7 +128,7 @@ fn three_times(volume: &Volume) {
     volume.write("a/deno.json", r#"{"switchyard": {"cells": 3}}"#);
 }
 
-async fn who(router: &Router) -> u32 {
+async fn pid_of_server(router: &Router) -> u32 {
     router.public.get("/a/").await.text().parse().expect("it answers its process")
 }
 
@@ -141,7 +145,7 @@ async fn requests_go_to_the_process_with_the_fewest_in_it_and_else_by_turns() {
     assert_eq!((status.pids.len(), status.pid), (3, status.pids.first().copied()));
     let mut answered = Vec::new();
     for _ in 0..3 {
-        answered.push(who(&router).await);
+        answered.push(pid_of_server(&router).await);
     }
     answered.sort_unstable();
     let mut all = status.pids.clone();
@@ -155,14 +159,14 @@ async fn requests_go_to_the_process_with_the_fewest_in_it_and_else_by_turns() {
         waiting.push((upload, tokio::spawn(async move { public.send(request).await.text() })));
         eventually("it is in", || async { router.admin.project("a").await.in_flight == index + 1 }).await;
     }
-    let free = who(&router).await;
+    let free = pid_of_server(&router).await;
     for _ in 0..5 {
         // An answer has been read a moment before its request is counted out.
         eventually("only those that wait are in", || async {
             router.admin.project("a").await.in_flight == 2
         })
         .await;
-        assert_eq!(who(&router).await, free);
+        assert_eq!(pid_of_server(&router).await, free);
     }
     let mut seen = vec![free];
     for (upload, answer) in waiting {
@@ -181,9 +185,9 @@ async fn a_process_that_dies_is_replaced_while_the_others_serve() {
     let before = pids(&router).await;
     router.public.get("/a/die").await.assert_problem(502, "cell-died");
     for _ in 0..10 {
-        assert!(who(&router).await > 0);
+        assert!(pid_of_server(&router).await > 0);
     }
-    eventually("there are three again", || async { pids(&router).await.len() == 3 }).await;
+    eventually("three cells run again", || async { pids(&router).await.len() == 3 }).await;
     let status = router.admin.project("a").await;
     assert_eq!((status.state, status.crashes.len()), (ProjectState::Live, 1));
     assert_eq!(status.pids.iter().filter(|pid| before.contains(pid)).count(), 2);

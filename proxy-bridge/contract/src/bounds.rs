@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_between_characters_and_says_how_much_is_missing() {
+    fn a_text_is_cut_between_characters_with_a_note_of_the_omitted_bytes() {
         assert_eq!(cut("short".into(), 100), "short");
         let cut = cut("ä".repeat(500), 101);
         let kept = cut.chars().filter(|c| *c == 'ä').count();

@@ -342,7 +342,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_newer_router_adds_does_not_stop_an_older_reader() {
+    fn fields_that_a_newer_router_adds_do_not_break_an_older_reader() {
         let mut json = serde_json::to_value(live("blog", 7)).unwrap();
         json["data"]["colour"] = "green".into();
         json["data"].as_object_mut().unwrap().remove("timings_ms");

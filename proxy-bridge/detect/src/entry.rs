@@ -79,7 +79,7 @@ pub struct Entry {
 pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
     match parse_to_serde_value::<Value>(text, &Default::default()) {
         Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err(in_file(file, format!("{file} must hold one JSON object"))),
+        Ok(_) => Err(in_file(file, format!("{file} must contain one JSON object"))),
         Err(error) => {
             let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
             diagnostic.line = u32::try_from(error.line_display()).ok();

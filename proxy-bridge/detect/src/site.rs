@@ -102,12 +102,16 @@ pub fn find(
         Some(site) if named || of_code => Ok(Served::Both(entry::find(dir, config, package)?, site)),
         Some(site) => Ok(Served::Files(site)),
         None if named || of_code => entry::find(dir, config, package).map(served),
-        None => found(dir, config, package),
+        None => detect_site(dir, config, package),
     }
 }
 
 /// Finds what is served if no configuration names it.
-fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Result<Served, Diagnostic> {
+fn detect_site(
+    dir: &Path,
+    config: Option<Config<'_>>,
+    package: Option<Config<'_>>,
+) -> Result<Served, Diagnostic> {
     let entry = entry::find(dir, config, package);
     if let Err(error) = &entry
         && !is_no_entry(error)

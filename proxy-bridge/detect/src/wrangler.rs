@@ -187,7 +187,7 @@ impl Worker {
             Some(command) => format!("run the build first (`{command}`): Switchyard does not build it"),
             None => "fix \"main\", or run the build that makes it: Switchyard does not build it".to_owned(),
         };
-        wrong(format!("main {main:?} in {} is not there: {fix}", self.file))
+        wrong(format!("main {main:?} in {} does not exist: {fix}", self.file))
     }
 }
 

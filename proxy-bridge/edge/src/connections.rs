@@ -52,7 +52,7 @@ pub enum RequestKind {
 
 /// All permits of this kind are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} {what} are under way, which is the limit: try again later, or end some of them")]
+#[error("{limit} {what} are in progress, which is the limit: try again later, or end some of them")]
 pub struct Busy {
     limit: usize,
     what: &'static str,

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn single_bytes_that_are_there_are_joined_and_none_is_waited_for() {
+    async fn single_bytes_that_are_available_are_joined_without_waiting() {
         let mut two = body([Step::Data(1), Step::Data(1), Step::Pending, Step::Data(1)], false);
         let mut lengths = Vec::new();
         while let Some(frame) = next(&mut two).await {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_frame_is_passed_on_as_it_is() {
+    async fn a_large_frame_is_passed_on_unchanged() {
         let mut large = body([Step::Data(1), Step::Data(5_000), Step::Data(1)], true);
         for length in [1, 5_000, 1] {
             assert!(!large.is_end_stream());

@@ -65,10 +65,10 @@ struct Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
     /// The body is larger than its limit.
-    #[error("the request body is larger than is allowed")]
+    #[error("the request body is larger than the limit")]
     TooLarge,
     /// The client paused for too long, or sends too slowly.
-    #[error("the request body did not come in time")]
+    #[error("the request body did not arrive in time")]
     TooSlow,
     /// The connection ended, or the body's framing is invalid.
     #[error("the body of the request broke off")]
@@ -260,7 +260,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn the_receivers_time_counts_from_what_it_got_last() {
+    fn the_receivers_time_counts_from_its_last_bytes() {
         let progress = Progress::new();
         let second = Duration::from_secs(1);
         assert_eq!(progress.left_after(9 * second, LIMIT), Some(second));

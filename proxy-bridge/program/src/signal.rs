@@ -61,7 +61,7 @@ pub fn log_reload(flag: &str, result: Result<String, Vec<String>>) {
         Ok(summary) => tracing::info!(audit = true, flag, "SIGHUP: reloaded --{flag}: {summary}"),
         Err(problems) => {
             for problem in problems {
-                tracing::error!(flag, "SIGHUP: --{flag} is invalid and its old content stays: {problem}");
+                tracing::error!(flag, "SIGHUP: --{flag} is invalid, keeping its old content: {problem}");
             }
         }
     }

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_unchanged() {
+    fn written_marks_are_read_back_unchanged() {
         for millis in [0, 1, 500, 1_500, 30_000, 5_400_000, 2_592_000_000] {
             let span = Span(Duration::from_millis(millis));
             assert_eq!(span.to_string().parse(), Ok(span), "{span}");

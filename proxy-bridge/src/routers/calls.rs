@@ -103,7 +103,7 @@ impl Router {
     /// # Errors
     /// As for every call: not reached, not in time, or not 204.
     pub async fn hold(&self, hold: &Hold) -> Result<(), CallError> {
-        let body = serde_json::to_vec(hold).expect("an order is plain data");
+        let body = serde_json::to_vec(hold).expect("a hold is plain data");
         let request = self.request(Method::POST, &["_deploys"]);
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         whole(request, Duration::from_millis(hold.lease_ms)).await.map(drop)

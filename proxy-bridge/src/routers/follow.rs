@@ -165,7 +165,7 @@ impl<'r> Session<'r> {
         let mut events = self.router.events(last).await?;
         self.id = timeout(GREETING, name(&mut events)).await.map_err(|_| FollowError::Nameless)??;
         if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
-            tracing::debug!(router = self.router.name(), id = self.id, "a router was met");
+            tracing::debug!(router = self.router.name(), id = self.id, "identified a router");
             self.router.restarted();
             self.shared.apply(StateChange { projects, ..StateChange::default() });
         }

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_new_once_and_the_oldest_is_forgotten_when_there_are_too_many() {
+    fn an_id_is_new_once_and_the_oldest_one_is_forgotten_at_the_limit() {
         let mut seen = RecentEvents::default();
         assert!(seen.note("first"));
         assert!(!seen.note("first"));

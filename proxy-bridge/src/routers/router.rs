@@ -217,7 +217,7 @@ impl Router {
 
     /// Records that the router is no longer one of this bridge. No task probes it any more.
     pub(super) fn gone(&self) {
-        self.probed(Presence::Away, false, "it is not among the routers any more");
+        self.probed(Presence::Away, false, "it is no longer one of the routers");
     }
 
     /// Records a restart: the last probe no longer counts.

@@ -83,7 +83,12 @@ impl Supervisor {
 
     fn come(&mut self, address: RouterAddress) -> Arc<Router> {
         let router = Arc::new(Router::new(address, self.shared.common.clone()));
-        tracing::info!(router = router.name(), public = router.public(), "a router: {}", router.name());
+        tracing::info!(
+            router = router.name(),
+            public = router.public(),
+            "following the router {}",
+            router.name()
+        );
         self.follow(router.clone());
         router
     }
@@ -94,7 +99,7 @@ impl Supervisor {
     }
 
     fn go(&mut self, router: &Arc<Router>) {
-        tracing::info!(router = router.name(), "{} is not among the routers any more", router.name());
+        tracing::info!(router = router.name(), "{} is no longer one of the routers", router.name());
         for (other, task) in self.followed.values() {
             if Arc::ptr_eq(other, router) {
                 task.abort();
@@ -107,7 +112,7 @@ impl Supervisor {
     fn ended(&mut self, task: Id, panicked: bool) {
         let Some((router, _)) = self.followed.remove(&task) else { return };
         if panicked {
-            tracing::error!(router = router.name(), "the task that follows {} failed", router.name());
+            tracing::error!(router = router.name(), "the task that follows {} panicked", router.name());
             self.follow(router);
         }
     }
@@ -128,6 +133,6 @@ async fn lookup(dns: Option<Dns>, pause: Duration) -> Option<Vec<IpAddr>> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer in time".to_owned(),
     };
-    tracing::warn!(dns.name = dns.name, "the routers stay as they are: {} is not found: {why}", dns.name);
+    tracing::warn!(dns.name = dns.name, "keeping the known routers: cannot resolve {}: {why}", dns.name);
     None
 }

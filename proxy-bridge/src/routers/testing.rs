@@ -308,7 +308,7 @@ pub(crate) async fn until(routers: &Routers, so: impl Fn(&Routers) -> bool) {
             changed.changed().await.unwrap();
         }
     };
-    timeout(LONG, waiting).await.expect("it is so in time");
+    timeout(LONG, waiting).await.expect("the condition holds in time");
 }
 
 /// Waits until all routers take requests.

@@ -241,6 +241,6 @@ fn refuse(error: io::Error, path: &str) -> UploadError {
 fn nothing() -> UploadError {
     UploadError::bad(
         "filename",
-        "the upload has no file that counts: send the project's files, each as a part with a filename",
+        "the upload has no file that belongs to a project: send the project's files, each as a part with a filename",
     )
 }

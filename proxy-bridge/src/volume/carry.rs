@@ -50,7 +50,7 @@ fn keep_time(old: &Path, new: &Path) {
         None => Ok(()),
     });
     if let Err(error) = kept {
-        tracing::debug!("the time of {} is not kept: {error}", old.display());
+        tracing::debug!("cannot keep the modification time of {}: {error}", old.display());
     }
 }
 

@@ -141,7 +141,7 @@ impl Staging {
         if swapped.is_err()
             && let Err(error) = self.put_back()
         {
-            tracing::error!(deploy = self.deploy(), "the old files are not all back: {error}");
+            tracing::error!(deploy = self.deploy(), "not all old files are restored: {error}");
         }
         swapped
     }

@@ -60,7 +60,7 @@ fn left(paths: &[&str], reason: Reason) -> Vec<(String, Reason)> {
 }
 
 #[test]
-fn what_git_ignores_is_left_out_with_or_without_a_repository() {
+fn files_that_git_ignores_are_left_out_with_or_without_a_repository() {
     for git in [&[][..], &[".git/HEAD"]] {
         let files =
             ["main.ts", "a.log", "keep.log", "out/b.ts", "lib/out", "lib/c.tmp", "lib/d/keep.tmp", "{x"];
@@ -76,7 +76,7 @@ fn what_git_ignores_is_left_out_with_or_without_a_repository() {
 }
 
 #[test]
-fn what_git_ignores_is_what_git_says() {
+fn ignored_files_are_those_that_git_reports() {
     let dir = folder(&[
         "main.ts",
         "a/b/c.txt",
@@ -181,7 +181,7 @@ fn the_folder_that_holds_the_entry_is_sent_whole() {
 }
 
 #[test]
-fn what_the_entry_is_served_from_is_sent_too() {
+fn the_folder_that_the_entry_serves_is_sent_too() {
     let serve =
         r#"{"scripts": {"start": "react-router-serve ./build/server/index.js"}, "dependencies": {"x": "1"}}"#;
     for (package, program) in [
@@ -254,7 +254,7 @@ fn files_with_an_environment_are_left_out_unless_the_own_ignore_file_lets_them_i
 }
 
 #[test]
-fn a_link_does_not_let_an_environment_out_by_another_name() {
+fn a_link_does_not_send_an_env_file_under_another_name() {
     let dir = folder(&["main.ts", ".env", "lib/a.ts"]);
     symlink(".env", dir.path().join("settings")).unwrap();
     symlink("../.env", dir.path().join("lib/settings")).unwrap();
@@ -262,7 +262,7 @@ fn a_link_does_not_let_an_environment_out_by_another_name() {
 }
 
 #[test]
-fn an_own_ignore_file_takes_the_place_of_gits_from_its_folder_down() {
+fn a_switchyardignore_replaces_gits_rules_from_its_folder_down() {
     let dir = folder(&["main.ts", "a.log", "b.tmp", "lib/a.log", "lib/b.tmp", "lib/deep/a.log"]);
     write(&dir, ".gitignore", "*.log\n");
     write(&dir, "lib/.switchyardignore", "*.tmp\n");
@@ -285,7 +285,7 @@ fn an_entry_that_would_be_left_out_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_folder_of_which_all_is_left_out_says_by_what() {
+fn a_folder_of_which_everything_is_left_out_names_the_rule() {
     let dir = folder(&["a.txt"]);
     write(&dir, ".gitignore", "*\n");
     let error = refused(&dir);
@@ -293,17 +293,17 @@ fn a_folder_of_which_all_is_left_out_says_by_what() {
 }
 
 #[test]
-fn the_digest_is_what_coreutils_say_of_the_files_that_count() {
+fn the_digest_is_what_coreutils_compute_of_the_files_that_count() {
     let dir = folder(&["main.ts", "lib/a.ts", "lib-b.ts", "node_modules/x.js"]);
     let script = "find -L . -path ./node_modules -prune -o -type f -printf '%P\\n' | LC_ALL=C sort \
                   | tr '\\n' '\\0' | xargs -r0 sha256sum | sha256sum";
     let output = Command::new("sh").args(["-c", script]).current_dir(dir.path()).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said.split_whitespace().next().unwrap(), listed(&dir).unwrap().digest.to_string());
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output_text.split_whitespace().next().unwrap(), listed(&dir).unwrap().digest.to_string());
 }
 
 #[test]
-fn what_an_ignore_file_names_is_left_out() {
+fn files_that_an_ignore_file_names_are_left_out() {
     let dir = folder(&["main.ts", "a.log", "logs/b.log", "data/big.bin", "lib/data/x", "node_modules/x.js"]);
     write(&dir, IGNORE_FILE, "# data\n*.log\n/data/\nnode_modules\n");
     assert_eq!(paths(&dir), [IGNORE_FILE, "lib/data/x", "main.ts"]);
@@ -325,7 +325,7 @@ fn an_ignore_file_speaks_only_for_its_own_folder() {
 }
 
 #[test]
-fn a_line_of_an_ignore_file_that_is_no_pattern_is_named() {
+fn an_invalid_pattern_in_an_ignore_file_is_reported() {
     let dir = folder(&["main.ts"]);
     write(&dir, IGNORE_FILE, "ok\n{a\n");
     let error = refused(&dir);
@@ -360,7 +360,7 @@ fn an_ignored_link_may_point_anywhere() {
 }
 
 #[test]
-fn what_package_managers_link_for_shells_is_left_out() {
+fn links_of_package_managers_for_shells_are_left_out() {
     let dir = folder(&["main.ts", "node_modules/x/cli.js", "node_modules/.bin/script"]);
     symlink("../x/cli.js", dir.path().join("node_modules/.bin/x")).unwrap();
     symlink("/nowhere", dir.path().join("node_modules/.bin/y")).unwrap();
@@ -368,7 +368,7 @@ fn what_package_managers_link_for_shells_is_left_out() {
 }
 
 #[test]
-fn links_among_packages_stay_links_where_what_they_lead_to_is_sent() {
+fn links_among_packages_stay_links_if_their_targets_are_sent() {
     let dir = folder(&[
         "main.ts",
         "packages/say/i.js",

@@ -52,7 +52,7 @@ async fn a_bridge_that_answers_without_events_is_understood() {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_build_is_told_and_ends_with_one() {
+async fn a_version_that_does_not_build_is_reported_and_ends_with_status_one() {
     let blog = Blog::new();
     let mut body = problem("build-failed", "blog does not build");
     body["error"] = json!({"message": "no", "file": "main.ts", "line": 3, "column": 12, "frame": "> 3 | x"});
@@ -84,7 +84,7 @@ async fn refusals_end_with_two_and_silence_of_routers_with_three() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_in_its_middle_is_told_why() {
+async fn an_upload_that_is_refused_midway_gets_the_reason() {
     let blog = Blog::new();
     let noise: Vec<u8> = (0..400_000).flat_map(|_| *uuid::Uuid::new_v4().as_bytes()).collect();
     fs::write(format!("{}/noise.bin", blog.path), noise).unwrap();
@@ -112,7 +112,7 @@ async fn a_broken_connection_is_tried_once_more_with_the_same_key_and_files() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_twice_is_no_answer() {
+async fn a_connection_that_breaks_twice_counts_as_no_answer() {
     let blog = Blog::new();
     let bridge = FakeBridge::answering([Reply::Break, Reply::Break]).await;
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
@@ -132,7 +132,7 @@ async fn each_run_has_a_key_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_is_not_there_is_named() {
+async fn an_unreachable_bridge_is_named() {
     let blog = Blog::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ran = run_at(&format!("http://{closed}"), &["deploy", &blog.path], LONG).await;
@@ -147,7 +147,7 @@ async fn a_bridge_that_falls_silent_is_not_waited_for() {
     let ran = run_at(&bridge.to(), &["deploy", &blog.path], Duration::from_millis(200)).await;
     assert_eq!(ran.exit, 3);
     assert!(ran.err.contains("no sign of life"), "{}", ran.err);
-    assert_eq!(bridge.asked().len(), 1, "silence is no broken connection");
+    assert_eq!(bridge.asked().len(), 1, "silence is not a broken connection");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_server_that_is_not_a_bridge_is_reported() {
 }
 
 #[tokio::test]
-async fn other_content_than_was_sent_is_no_success() {
+async fn other_content_than_was_sent_is_not_a_success() {
     let blog = Blog::new();
     let bridge = FakeBridge::answering([Reply::Json(200, record("live", Some(Digest::from([1; 32]))))]).await;
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
@@ -171,7 +171,7 @@ async fn other_content_than_was_sent_is_no_success() {
 }
 
 #[tokio::test]
-async fn who_does_not_wait_is_told_the_deploys_id() {
+async fn no_wait_returns_the_deploys_id() {
     let blog = Blog::new();
     let mut record = blog.record();
     record["outcome"] = Value::Null;
@@ -201,7 +201,7 @@ async fn all_projects_of_a_folder_are_one_deploy() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_is_listed_before_it_is_sent() {
+async fn omitted_files_are_listed_before_the_upload() {
     let blog = Blog::new();
     for name in [".env", "a.log", "b.log"] {
         fs::write(format!("{}/{name}", blog.path), "x").unwrap();
@@ -218,7 +218,7 @@ async fn what_is_left_out_is_listed_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_long_list_of_what_is_left_out_is_cut() {
+async fn a_long_list_of_omitted_files_is_shortened() {
     let blog = Blog::new();
     for number in 0..250 {
         fs::write(format!("{}/{number:03}.log", blog.path), "").unwrap();
@@ -302,8 +302,8 @@ async fn packages_are_left_out_where_all_routers_install_them() {
         assert_eq!(deployed.path, if sent { "/deploy/blog" } else { "/deploy/blog?packages=0" });
         let (_, files) = received(deployed).await;
         assert_eq!(files.contains_key("blog/node_modules/x/index.js"), sent, "{installs:?}");
-        let told = "left out, 1 (the routers install packages): node_modules/";
-        assert_eq!(ran.err.contains(told), !sent, "{}", ran.err);
+        let notice = "left out, 1 (the routers install packages): node_modules/";
+        assert_eq!(ran.err.contains(notice), !sent, "{}", ran.err);
     }
     let bridge = FakeBridge::answering([Reply::Json(202, under_way())]).await;
     run_with(&bridge, &["deploy", &blog.path, "--send-packages"]).await;

@@ -73,8 +73,8 @@ pub(super) async fn files(user: User) -> Verdict {
     let state = taken.stage.state().to_owned();
     let data = fs::canonicalize(format!("/proc/{}/cwd", taken.victim)).unwrap_or_else(|_| state.clone());
     let mut paths: Vec<PathBuf> = vec![machines.path().to_owned(), state.clone(), data.join("main.ts"), data];
-    paths.extend(found(&state, "secret.txt"));
-    paths.extend(found(&state, "lock"));
+    paths.extend(files_named(&state, "secret.txt"));
+    paths.extend(files_named(&state, "lock"));
     for path in paths.iter().filter(|path| path.exists()) {
         let before = fs::metadata(path).expect("it is there");
         let address = taken.path(path);
@@ -105,7 +105,7 @@ pub(super) async fn files(user: User) -> Verdict {
     taken.finish().await
 }
 
-fn found(folder: &Path, name: &str) -> Vec<PathBuf> {
+fn files_named(folder: &Path, name: &str) -> Vec<PathBuf> {
     let output = std::process::Command::new("find").arg(folder).args(["-name", name]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().map(PathBuf::from).collect()
@@ -137,8 +137,8 @@ pub(super) async fn sockets(user: User) -> Verdict {
         let mut address = vec![libc::AF_UNIX as u8, 0];
         address.extend(path.as_os_str().as_bytes());
         address.push(0);
-        let place = native::put(taken.pid, &address);
-        let answer = taken.call(libc::SYS_connect, [socket as u64, place, address.len() as u64, 0, 0, 0]);
+        let location = native::put(taken.pid, &address);
+        let answer = taken.call(libc::SYS_connect, [socket as u64, location, address.len() as u64, 0, 0, 0]);
         taken.fails(&format!("connect to {}", path.display()), answer);
         taken.call(libc::SYS_close, [socket as u64, 0, 0, 0, 0, 0]);
     }
@@ -207,7 +207,9 @@ fn watches(taken: &mut Taken) {
     fs::set_permissions(&volume, Permissions::from_mode(0o700)).expect("root sets modes");
     let state = taken.stage.state().to_owned();
     let mut folders = vec![volume, state.join("data")];
-    folders.extend(found(&state, "secret.txt").iter().filter_map(|file| file.parent()).map(Path::to_owned));
+    folders.extend(
+        files_named(&state, "secret.txt").iter().filter_map(|file| file.parent()).map(Path::to_owned),
+    );
     let watcher = taken.call(libc::SYS_inotify_init1, [0; 6]);
     for path in folders {
         let address = taken.path(&path);

@@ -54,18 +54,18 @@ impl Misses {
 
     /// Returns one sentence for each, except for developer commands and repetitions.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
-        let told = self.0.iter().filter(|miss| miss.kind != Kind::Tool);
+        let reasons = self.0.iter().filter(|miss| miss.kind != Kind::Tool);
         let mut seen = HashSet::new();
-        let sentences = told.map(|miss| format!("{} {}", miss.named, miss.what));
+        let sentences = reasons.map(|miss| format!("{} {}", miss.named, miss.what));
         sentences.filter(move |sentence| seen.insert(sentence.clone()))
     }
 
     /// The error of a project that has no entry. `file` is set only when a place names a file that cannot be used:
     /// a static site may well have a package.json with defaults and commands for developers.
     pub(super) fn into_error(self) -> Diagnostic {
-        let told = self.sentences().map(|sentence| format!("{sentence}; ")).collect::<String>();
+        let reasons = self.sentences().map(|sentence| format!("{sentence}; ")).collect::<String>();
         let message = format!(
-            "no entry: {told}add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; \
+            "no entry: {reasons}add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; \
              if it is no project, give the folder a name that begins with _",
             files::STEMS.join(", "),
             files::EXTENSIONS.join(" .")

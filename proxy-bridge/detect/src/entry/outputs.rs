@@ -128,7 +128,7 @@ fn react_router(dir: &Path, package: &Value) -> Option<Output> {
     programs.into_iter().find_map(|(framework, program)| {
         let path = super::programs::find(dir, package, program)?;
         let (args, folders) = (vec![server.to_owned()], vec!["build".to_owned()]);
-        let reason = format!("the build of {framework}, by {program}");
+        let reason = format!("the build of {framework}, started with {program}");
         Some(Output { path, args, reason, folders, warnings: Vec::new() })
     })
 }
@@ -249,7 +249,7 @@ pub(super) fn not_built(dir: &Path, package: Option<&Value>, name: &str) -> Stri
         format!(", or name the source in deno.json: \"switchyard\": {{\"entry\": \"{source}\"}}")
     });
     format!(
-        "{}, which is not there, as the project has not been built: run {} in it and put {folder} on the volume too{}",
+        "{}, which does not exist, as the project has not been built: run {} in it and put {folder} on the volume too{}",
         shortened(&name),
         build_command(package),
         instead.unwrap_or_default()

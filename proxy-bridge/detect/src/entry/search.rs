@@ -75,7 +75,7 @@ impl<'a> Search<'a> {
                 return Ok(Some(self.entry(name.to_owned(), &named)));
             }
             Resolved::Missing if self.is_unbuilt(name) => return Err(self.not_built(&named, "names", name)),
-            Resolved::Missing => "is not there",
+            Resolved::Missing => "does not exist",
             Resolved::Outside => "is outside the project",
         };
         let message = format!("the entry {:?} {what}: fix \"{}\" in {file}", shortened(name), named.field);
@@ -98,13 +98,13 @@ impl<'a> Search<'a> {
 
     fn chosen(&mut self) -> Result<Entry, Diagnostic> {
         let is_worker = self.own_field("platform").is_some_and(|(_, platform)| platform == "workers");
-        let places: [fn(&mut Self) -> Found; 5] =
+        let steps: [fn(&mut Self) -> Found; 5] =
             [Self::deployed, Self::started, Self::worker, Self::modules, Self::unnamed];
         if is_worker && let Some(entry) = self.worker()? {
             return Ok(entry);
         }
-        for place in places {
-            if let Some(entry) = place(self)? {
+        for step in steps {
+            if let Some(entry) = step(self)? {
                 return Ok(entry);
             }
         }
@@ -253,13 +253,13 @@ impl<'a> Search<'a> {
         let what = match resolve(self.dir, name) {
             Resolved::Program(path) => return Ok(Some(path)),
             Resolved::NoProgram(path) if is_page(&path) => {
-                format!("{verb} {path}, a page, which nothing can run")
+                format!("{verb} {path}, an HTML page, which cannot be run")
             }
-            Resolved::NoProgram(path) => format!("{verb} {path}, which is no JavaScript"),
+            Resolved::NoProgram(path) => format!("{verb} {path}, which is not JavaScript"),
             Resolved::Missing if self.is_unbuilt(name) && !self.may_be_passed_over(named) => {
                 return Err(self.not_built(named, verb, name));
             }
-            Resolved::Missing => format!("{verb} {shown}, which is not there"),
+            Resolved::Missing => format!("{verb} {shown}, which does not exist"),
             Resolved::Outside => format!("{verb} {shown}, which is outside the project"),
         };
         let is_left_over = named.field == "main" && matches!(name, "index.js" | "./index.js");

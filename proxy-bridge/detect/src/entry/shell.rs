@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_shell_can_compute_is_refused() {
+    fn commands_that_need_a_shell_are_refused() {
         for text in ["node $(cat entry)", "node `cat entry`", "node 'x", "node \"$(x)\"", "node x\\"] {
             assert_eq!(commands(text), None, "{text}");
         }

@@ -25,7 +25,7 @@ pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> 
     }
     let folder = dir.join(&output);
     if !folder.is_dir() {
-        let fix = format!("names {output:?}, which is not there: run the build first");
+        let fix = format!("names {output:?}, which does not exist: run the build first");
         return Err(document.wrong(OUTPUT, &fix));
     }
     let code = CODE.iter().map(|name| format!("{output}/{name}")).find(|path| dir.join(path).is_file());

@@ -52,13 +52,13 @@ impl BodyKind {
     fn advice(self, request: &Parts) -> String {
         let curl = Curl::of(request);
         match self {
-            Self::None => format!("no body is read here: {}", curl.line("")),
+            Self::None => format!("this endpoint takes no body: {}", curl.line("")),
             Self::Json(example) => format!(
-                "the body has to be {JSON}: {}",
+                "the body must be {JSON}: {}",
                 curl.line(&format!("-H 'content-type: {JSON}' -d '{example}' "))
             ),
             Self::Upload => format!(
-                "the body has to be {MULTIPART}, or one archive as application/x-tar, \
+                "the body must be {MULTIPART}, or one archive as application/x-tar, \
                  application/gzip, application/zstd or application/zip: {} or {}",
                 curl.line("-F 'file=@main.ts;filename=main.ts' "),
                 curl.line("-H 'content-type: application/x-tar' --data-binary @project.tar ")

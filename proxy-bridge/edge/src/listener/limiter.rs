@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_many_connections_and_others_still_get_in() {
+    fn a_client_has_a_limited_number_of_connections_and_others_still_get_in() {
         let (mut limiter, count) = limiter(100, 2);
         let first = limiter.admit(address("192.0.2.1")).unwrap();
         let second = limiter.admit(address("::ffff:192.0.2.1")).unwrap();

@@ -33,7 +33,7 @@ impl MarkFiles {
                 // beside it.
                 Ok(None) => fs::remove_file(&path)?,
                 Err(error) => {
-                    tracing::warn!("{} is removed, it cannot be read: {error}", path.display());
+                    tracing::warn!("removed {}, which cannot be read: {error}", path.display());
                     fs::remove_file(&path)?;
                 }
             }

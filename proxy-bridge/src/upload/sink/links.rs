@@ -257,7 +257,7 @@ fn is_for_shells(path: &str, target: &LinkTarget) -> bool {
 }
 
 fn leaves(link: &str) -> UploadError {
-    bad(link, "leads out of the archive: put what it points to in its place (tar -h), or leave it out")
+    bad(link, "leads out of the archive: replace it with its target (tar -h), or leave it out")
 }
 
 fn twice(path: &str) -> UploadError {

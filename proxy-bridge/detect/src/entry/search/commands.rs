@@ -58,7 +58,7 @@ impl<'a> Search<'a> {
             }
         }
         if self.misses.count() == before {
-            let what = format!("({:?}) does not say which file is served", shortened(text));
+            let what = format!("({:?}) does not name the file to serve", shortened(text));
             self.misses.add(named, what, Kind::Unclear);
         }
         Ok(None)
@@ -69,7 +69,7 @@ impl<'a> Search<'a> {
         self.commands = left;
         let found = match &command.target {
             Target::File(name) if is_for_developers(name) => {
-                let what = format!("runs {}, which is for developers", shortened(name));
+                let what = format!("runs {}, which is a development server", shortened(name));
                 self.misses.add(named, what, Kind::Tool);
                 None
             }
@@ -162,7 +162,7 @@ impl<'a> Search<'a> {
             return Ok(None);
         }
         if scripts::is_tool(name) || name == "next" {
-            let what = format!("runs {}, which does not say what is served", shortened(name));
+            let what = format!("runs {}, which does not name the file to serve", shortened(name));
             self.misses.add(named, what, Kind::Tool);
             return Ok(None);
         }
@@ -180,7 +180,8 @@ impl<'a> Search<'a> {
         match found.or_else(expected) {
             Some(path) => Ok(Some(self.entry(path, named))),
             None => {
-                let what = format!("runs {:?}, a program that no installed package brings", shortened(name));
+                let what =
+                    format!("runs {:?}, a program that no installed package provides", shortened(name));
                 self.misses.add(named, what, Kind::Unclear);
                 Ok(None)
             }
@@ -191,7 +192,7 @@ impl<'a> Search<'a> {
     fn next(&mut self, named: &Named, command: &mut Command) -> Found {
         let package = self.package.map_or(&Value::Null, |package| package.value);
         if outputs::is_next_export(self.dir) {
-            let what = "runs next start, which does not serve what output: \"export\" has made".to_owned();
+            let what = "runs next start, which does not serve the output of output: \"export\"".to_owned();
             self.misses.add(named, what, Kind::Tool);
             return Ok(None);
         }
@@ -220,7 +221,7 @@ impl<'a> Search<'a> {
             match env::read(self.dir, &in_folder(folder, file)) {
                 Some(read) => variables.extend(read),
                 None => entry.warnings.push(format!(
-                    "{named} reads variables from {}, which is not there: the operator's policy can set them",
+                    "{named} reads variables from {}, which does not exist: the operator's policy can set them",
                     shortened(file)
                 )),
             }
