@@ -178,7 +178,7 @@ fn nginx(folder: &Path, conf: &str) -> Command {
     let mut command = Command::new("nginx");
     // Debian's folder for it, which is not on every PATH.
     command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
-    // As with -t: messages from before the file is read go to standard error too.
+    // As with -t, messages before the file is read go to standard error too.
     command.args(["-e", "stderr", "-g", "daemon off;", "-c"]).arg(write(folder, "nginx.conf", conf));
     command
 }
@@ -186,7 +186,7 @@ fn nginx(folder: &Path, conf: &str) -> Command {
 fn caddy(folder: &Path, conf: &str) -> Command {
     let mut command = Command::new("caddy");
     command.arg("run").arg("--config").arg(write(folder, "Caddyfile", conf));
-    // Its folder for certificates and its last configuration.
+    // The folder for certificates and the last configuration.
     command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
     command
 }

@@ -24,7 +24,7 @@ pub struct Dns {
     pub admin_port: u16,
 }
 
-/// A text that says of no router where it is.
+/// A text that is not the address of a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     #[error(

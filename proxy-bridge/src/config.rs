@@ -91,7 +91,7 @@ pub struct ForwardConfig {
     pub request_timeout: Duration,
 }
 
-/// Deploys and who may make them.
+/// Deploys, and the permission to make them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Deploys")]
 pub struct DeployConfig {

@@ -243,7 +243,7 @@ impl Deploys {
 }
 
 impl Shared {
-    /// Runs `chore` in the background, unless there are too many already.
+    /// Runs `chore` in the background, unless too many are running.
     fn chore(&self, chore: impl Future<Output = ()> + Send + 'static) {
         let mut chores = self.chores();
         while chores.try_join_next().is_some() {}
@@ -285,7 +285,7 @@ impl Shared {
 impl DeployRequest {
     /// Returns true if `record` may be the record of the same request.
     fn is_like(&self, record: &DeployRecord) -> bool {
-        // While only the upload names the project, none is known.
+        // The project is unknown until the upload has named it.
         let project = self.project.iter().all(|project| record.names().all(|name| name == project));
         self.action == record.action && project
     }

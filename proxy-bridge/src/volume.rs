@@ -78,7 +78,7 @@ impl Change {
         }
     }
 
-    /// The tree that is put on the volume; `None` when the project is taken away.
+    /// The tree that is put on the volume; `None` if the project is removed.
     pub fn tree(&self) -> Option<&Tree> {
         match self {
             Self::Put(tree) | Self::BringBack(tree, _) => Some(tree),

@@ -1,4 +1,5 @@
-//! Asks the bridge, and reads what it answers: whole, or as server-sent events that end with the answer.
+//! Sends requests to the bridge and reads its answers: whole, or as server-sent events that end
+//! with the answer.
 
 use std::pin::pin;
 use std::time::Duration;

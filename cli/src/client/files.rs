@@ -20,7 +20,7 @@ mod rules;
 /// Fifty times what a bridge takes by default. Links within a project can make a small folder very large.
 const MAX_FILES: usize = 1_000_000;
 
-/// The folders in which frameworks and compilers put what is to be served. One that holds the entry, or that the entry
+/// Output folders of frameworks and compilers. The one that holds the entry, or that the entry
 /// names, is sent whole.
 const OUTPUT_FOLDERS: [&str; 7] = ["dist", "build", ".output", ".next", "out", "_site", "public"];
 
@@ -181,13 +181,13 @@ struct PackageLink {
     path: String,
     real: PathBuf,
     whole: bool,
-    /// As [`Walk`] has them.
+    /// See [`Walk`].
     ancestors: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
-    /// `real` is where the folder is, `prefix` what it is called in the project. `whole`: what git ignores of it
-    /// is sent as well.
+    /// Walks the folder at `real`, which is called `prefix` in the project. With `whole`, files
+    /// that git ignores are included.
     fn directory(&mut self, real: &Path, prefix: &str, whole: bool) -> Result<(), FilesError> {
         let layers = self.rules.enter(real, &self.root.join(prefix))?;
         for entry in fs::read_dir(real).map_err(|error| unreadable(prefix, &error))? {
@@ -256,8 +256,8 @@ impl Walk<'_> {
         self.leave_out(path, false, Reason::Never)
     }
 
-    /// Whether git's rules do not count for a folder and all in it, or for a file: the entry and its folder, and
-    /// packages, which git ignores because they can be made again.
+    /// Returns true if git's rules do not apply to a file or to a folder with everything in it: the
+    /// entry and its folder, and packages, which git ignores because they can be installed again.
     fn is_sent_whole(&self, path: &str, is_dir: bool) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         let is_below = |needed: &String| needed.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));

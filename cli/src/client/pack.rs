@@ -76,10 +76,11 @@ impl Packing {
         (Self { stop, packer }, Body::wrap_stream(body), watched)
     }
 
-    /// Ends it, finished or not. Bounded by the reading of one piece of a file.
+    /// Ends the upload, finished or not. Takes at most as long as reading one piece of a file.
     ///
     /// # Errors
-    /// The files could not be sent as they were listed. That nobody took them is no error here.
+    /// A file differs from the listed one, or cannot be read. A body that is not read to its end is
+    /// not an error here.
     pub(super) async fn end(self) -> Result<(), FilesError> {
         drop(self.stop);
         match self.packer.await {
@@ -141,7 +142,7 @@ fn header(kind: tar::EntryType, size: u64) -> tar::Header {
     header
 }
 
-/// A file that must be what it was when it was listed.
+/// A file that must not have changed since it was listed.
 struct Listed<'a> {
     path: &'a str,
     source: &'a Source,
@@ -217,7 +218,7 @@ impl Pieces {
 }
 
 impl Write for Pieces {
-    /// Fails with `BrokenPipe` when nobody takes the body any more.
+    /// Fails with `BrokenPipe` once the body is no longer read.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.hand(Ok(Bytes::copy_from_slice(bytes))) {
             Ok(bytes.len())

@@ -41,7 +41,7 @@ impl<'a> Progress<'a> {
         Self { err: &mut *console.err, show, steps: Steps::default() }
     }
 
-    /// Tells something that stays readable.
+    /// Prints a line that stays on the terminal.
     pub(super) fn line(&mut self, text: &str) {
         let text = visible::block(text);
         match &self.show {

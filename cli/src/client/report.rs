@@ -13,7 +13,7 @@ use switchyard_program::visible;
 
 const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
 
-/// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
+/// Prints an answer that needs no further processing: JSON for scripts, or an unexpected answer.
 /// Returns the exit status.
 pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
     let problem = serde_json::from_str::<ProblemDocument>(&answer.body);

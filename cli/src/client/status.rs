@@ -70,7 +70,7 @@ fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
     }
 }
 
-/// A router's report as it is shown, without the router's name.
+/// A line about a router, without the router's name.
 fn facts(overview: &ProjectOnRouter) -> [String; 3] {
     let state = overview.state.map_or("-", ProjectState::as_str);
     let version = overview.live.as_ref().map_or("-", |live| live.version.as_str());

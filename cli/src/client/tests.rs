@@ -37,7 +37,7 @@ impl Ran {
     }
 }
 
-/// No test waits so long.
+/// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Runs a command line as `main` does.

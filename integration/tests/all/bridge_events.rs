@@ -175,8 +175,8 @@ async fn a_router_that_starts_again_is_known_by_its_new_events() {
     routers.start_again(1).await;
     eventually("both serve it", || async { routers.texts("/a/").await == ["two", "two"] }).await;
     told_of(&bridge, &version(&routers).await, 2).await;
-    // Its events may arrive before the bridge has polled it again, and no deploy waits for a router
-    // that counts as away.
+    // The events of a router may arrive before the bridge has polled it again, and no deploy waits
+    // for a router that counts as away.
     bridge.asks_all().await;
     bridge.deploy_live("a", &Upload::main(hello("three"))).await;
     assert_eq!(routers.texts("/a/").await, ["three", "three"]);

@@ -635,7 +635,7 @@ async fn a_cell_that_stands_still_ends_with_its_router_though_it_has_become_anot
     let volume = keeping(&["a"]);
     let router = Router::start(&volume).await;
     let pid = pid(&router, "a").await;
-    // It cannot notice the end of the control socket.
+    // A stopped process cannot notice the end of the control socket.
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::STOP).unwrap();
     drop(router);
     eventually("the cell is gone", || {

@@ -67,7 +67,7 @@ async fn a_folder_swapped_for_another_loses_no_request() {
     let mut events = router.events().await;
     events.wait_live("a").await;
     let probe = Probe::start(&router.public, "/a/").await;
-    // As a git checkout of another branch does, or a deploy that moves the old one away.
+    // A git checkout of another branch does this, or a deploy that moves the old folder away.
     volume.project("_next").file("main.ts", hello("two")).write();
     volume.rename("a", "_old");
     volume.rename("_next", "a");

@@ -157,7 +157,7 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
     for name in ["evil", "shop"] {
         assert_eq!(events.count(EventType::RouteConflict, name), 1, "{name}");
     }
-    // When the holder gives it up, the claim is granted automatically.
+    // The claim is granted automatically once the holder drops it.
     volume.replace("shop/deno.json", routes(&["www.shop.example"]));
     assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Live);
     reaches(&router.public, "localhost", "/store/login/", "newer").await;
@@ -294,7 +294,7 @@ async fn a_later_project_keeps_its_name_and_the_claim_on_it_is_shown_at_both() {
         );
         events.wait_for(EventType::RouteConflict, name).await;
     }
-    // It can be built again, and a restart changes nothing.
+    // The project can be built again, and a restart changes nothing.
     volume.replace("a-evil/main.ts", hello("again"));
     assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     router.stop().await;

@@ -94,7 +94,7 @@ async fn descriptors_of_the_projects_own_work_as_in_node() {
 #[tokio::test]
 async fn a_cell_inherits_nothing_from_the_process_that_started_the_router() {
     let held = tempfile::NamedTempFile::new().unwrap();
-    // As a shell does for its children.
+    // A shell does the same for its children.
     rustix::io::fcntl_setfd(held.as_file(), rustix::io::FdFlags::empty()).unwrap();
     let holds = |pid: u32| {
         let links = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();

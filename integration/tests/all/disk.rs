@@ -519,7 +519,7 @@ async fn folders_that_grow_by_another_way_end_their_cell() {
         record["message"].as_str().is_some_and(|text| text.contains("have reached limits.disk_files"))
     };
     let mut count = 0;
-    // As code does that bypasses the C library.
+    // Code that bypasses the C library does the same.
     let mut make = |more| {
         for n in count..count + more {
             fs::write(scene.data().join(format!("by-others-{n}")), "").unwrap();

@@ -117,7 +117,8 @@ async fn a_version_is_as_old_as_its_process_serves_it() {
         let asked = number(&answer_of[4]);
         for age in [&answer_of[0], &answer_of[1], &answer_of[2]] {
             let (uptime, now, origin) = (number(&age[0]), number(&age[1]), number(&age[2]));
-            // Milliseconds of the wall clock, which may be set while the test runs, are compared roughly.
+            // Times in milliseconds are compared roughly, because the wall clock may be set while
+            // the test runs.
             assert!(origin >= written - 1.0, "it began {origin}, and its files came {written}");
             assert!(uptime <= asked - written + 1.0 && now <= asked - written + 1.0, "{answer_of}");
         }
@@ -369,6 +370,6 @@ async fn no_file_of_another_owner_is_read_by_naming_it_in_the_variable_later() {
     volume.write("a/main.mjs", main);
     let router = Router::start(&volume).await;
     let answer_of = answer_of(&router, "a").await;
-    // Where the kernel cannot confine projects to their files, every call is refused.
+    // On a kernel that cannot confine projects to their files, every call is refused.
     assert!(answer_of == 0 || answer_of == "NotCapable", "{answer_of}");
 }

@@ -211,7 +211,7 @@ async fn graphql_answers_and_tells_subscribers_of_changes() {
     let subscription = json!({ "query": "subscription { changed { id done } }" });
     let subscription = with_header(json_post("/graphql/", &subscription), "accept", "text/event-stream");
     let mut changes = connection.stream(subscription).await;
-    // It logs a line when it listens.
+    // The example logs a line when it listens.
     let mut text = changes.next().await.unwrap();
     assert_eq!(graphql(&router, "mutation { finish(id: 1) { done } }").await["finish"]["done"], true);
     while !text.contains("data: {") {
@@ -362,7 +362,7 @@ async fn two_people_chat_in_the_browser_and_continue_after_an_edit() {
         page.until("document.body.innerText.includes('good morning')").await;
     }
     edit(&volume, &router, "chat/main.ts", "here`", "in the room`").await;
-    // Its sockets stay until the previous version is retired.
+    // The sockets of the previous version stay until it is retired.
     for page in [&mut one, &mut other] {
         assert!(page.text().await.contains("good morning"));
         assert_eq!(page.errors().await, [] as [String; 0]);

@@ -1,4 +1,4 @@
-//! Requests that can be read in two ways. Each is refused, whatever comes behind it on the connection, by the
+//! Ambiguous requests: each is refused, regardless of the bytes behind it on the connection, by the
 //! public listeners of the router and of the bridge alike.
 
 use switchyard_integration::bridge::fronts::Fronts;
@@ -96,7 +96,7 @@ async fn the_split_into_chunks_does_not_matter() {
             connection.send(&request[..middle]).await;
             // An answer on another connection: by now the first piece is likely to have been read alone.
             assert_eq!(public.get("/a/counts").await.text(), "0 0");
-            // It may have been refused by then.
+            // The request may already have been refused.
             let _ = connection.try_send(format!("{}{SMUGGLED}", &request[middle..])).await;
             assert_is_refusal(&connection.rest().await, 400, rule, request);
         }

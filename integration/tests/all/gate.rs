@@ -112,7 +112,7 @@ async fn a_body_of_another_type_is_refused_with_the_command_that_works() {
     }
     admin.send(post("/_deploys", HOLD)).await.assert_problem(415, "unsupported-media-type");
     assert_eq!(router.admin.project("a").await.held_by, None);
-    // As `curl -d ''` sends it.
+    // The request that `curl -d ''` sends.
     let empty = send_with(admin, post("/_reload/a", ""), "content-type", "application/x-www-form-urlencoded");
     assert_eq!(empty.await.status, 200);
     assert_eq!(admin.send(json_body(post("/_reload/a", "{}"))).await.status, 200);

@@ -185,7 +185,7 @@ async fn the_time_for_an_answer_counts_from_the_end_of_the_upload() {
         };
         let (_, reply) = tokio::join!(sending, connection.send(request));
         assert_eq!((reply.status, reply.text().as_str()), (200, "one"));
-        // Neither a complete upload nor one that nobody reads takes that long.
+        // Neither a complete upload nor one that is not read takes that long.
         for size in [1, 8 << 20] {
             let reply = client.send(post("/never/never", vec![b'x'; size])).await;
             reply.assert_problem(504, "timeout");

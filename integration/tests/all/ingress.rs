@@ -64,7 +64,7 @@ async fn only_the_public_paths_of_the_bridge_are_reachable() {
         for path in ["/", "/events", "/metrics", "/healthz", "/readyz", "/deployed", "/projects/../metrics"] {
             assert_eq!(ask(path).await, 404, "{kind:?} {path}");
         }
-        // There is no bridge behind it.
+        // This ingress has no bridge behind it.
         for path in ["/deploy", "/deploy/blog", "/deploys", "/deploys/1", "/projects", "/projects/blog/logs"]
         {
             assert_eq!(ask(path).await, 502, "{kind:?} {path}");

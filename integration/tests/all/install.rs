@@ -233,7 +233,7 @@ async fn packages_fetched_for_one_project_are_out_of_reach_of_others() {
     volume.project("b").file("main.ts", &tries).write();
     assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/b/").await.text(), "- - - - -");
-    // It can read its own packages only.
+    // A project can read only its own packages.
     volume.write("a/main.ts", tries);
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "read import - - -").await;

@@ -1,5 +1,5 @@
-//! Isolation: whatever a project leaves behind, prints or writes, the admin listener answers and a
-//! neighbour's edit becomes live.
+//! Isolation: a project that leaves files behind, prints or writes without pause delays neither the
+//! admin listener nor the edits of its neighbors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -178,7 +178,7 @@ async fn a_project_has_no_more_files_than_its_limit() {
         record["message"].as_str().is_some_and(|text| text.contains("limits.disk_files"))
     };
     scene.router.log.wait_for(is_full).await.expect("it is logged");
-    // It cannot write until it has freed space.
+    // The project cannot write until it has freed space.
     for deed in ["/write", "/more-files", "/more-folders"] {
         assert_eq!(scene.ask(deed).await, 507, "{deed}");
     }

@@ -54,7 +54,7 @@ async fn an_output_with_packages_of_its_own_is_served_and_follows_them() {
     let mut events = router.events().await;
     answers(&router, "a", "one true").await;
     let probe = Probe::start(&router.public, "/a/").await;
-    // As builds do: written beside the old folder, then moved into its place.
+    // Builds do the same: they write beside the old folder, then move the result into its place.
     volume.rename("a/.output/server/node_modules/dep", "a/.output/server/node_modules/.old");
     output(&volume, "two");
     answers(&router, "a", "two true").await;

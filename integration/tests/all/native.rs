@@ -142,7 +142,7 @@ async fn native_code_opens_no_port() {
     assert!(socket >= 0, "{socket}");
     // The socket would get a port from the kernel.
     assert_eq!(scene.call(libc::SYS_listen, [socket, 8]), NO_SUCH_CALL);
-    // Where Landlock supports ports, this is refused too.
+    // On kernels whose Landlock supports ports, this is refused too.
     scene.call(libc::SYS_bind, [socket, any, 16]);
     assert_eq!(scene.call(libc::SYS_listen, [socket, 8]), NO_SUCH_CALL);
     for (kind, protocol) in [

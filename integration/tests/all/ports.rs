@@ -9,8 +9,8 @@ use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Has a datagram socket of each kind. `/KIND` answers what it has heard, `/KIND/port` its port,
-/// `/KIND/send?PORT` sends there.
+/// A project with a datagram socket of each kind. `/KIND` answers with the received datagrams,
+/// `/KIND/port` with the port, `/KIND/send?PORT` sends to a port.
 const LISTENS: &str = r#"import dgram from "node:dgram";
 const text = (bytes) => new TextDecoder().decode(bytes);
 const heard = { deno: [], node: [], late: [] };

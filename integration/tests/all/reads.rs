@@ -1,5 +1,5 @@
-//! A writer of a project's folder affects only that project: whatever its size, and whatever
-//! changes during a read, a neighbour's edits become live and the router starts.
+//! A writer of a project's folder affects only that project: regardless of its size and of changes
+//! during a read, a neighbor's edits go live and the router starts.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

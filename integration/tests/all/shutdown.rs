@@ -180,7 +180,7 @@ async fn a_server_of_denos_shuts_down_and_ends() {
 
 #[tokio::test]
 async fn a_project_without_handlers_ends_at_once_and_hears_of_it() {
-    // Its timer would run for ever.
+    // The repeating timer would run forever.
     let volume = Volume::with("a", listening("setInterval(() => {}, 1000);"));
     let router = Router::start(&volume).await;
     replace(&volume, &router, &noting("Deno.serve(() => new Response(notes()));")).await;

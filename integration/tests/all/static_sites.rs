@@ -47,7 +47,7 @@ async fn the_built_folder_of_a_front_end_is_served_from_the_projects_root() {
     assert_eq!(router.public.get("/a/assets/index-Bx7Q.js").await.text(), "built");
     assert_eq!(router.public.get("/a/src/main.tsx").await.status, 404);
     assert_eq!(router.admin.project("a").await.state, ProjectState::Live);
-    // Without its output it is not what it was, and what is live goes on.
+    // Without its output the site is no longer valid, and the live version keeps serving.
     volume.rename("a/dist", "_dist");
     let report = router.admin.reload("a").await;
     let error = report.error.unwrap();

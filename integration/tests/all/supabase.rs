@@ -241,7 +241,7 @@ async fn tokens_are_verified_according_to_config_toml() {
     ask(&router, None).await.assert_problem(401, "unauthorized");
     stop(router).await;
 
-    // The live version is verified as before, whatever happened to the volume.
+    // The live version verifies tokens as before, regardless of changes on the volume.
     volume.remove("config.toml");
     volume.remove("shut/index.ts");
     let router = start().start().await;

@@ -105,7 +105,8 @@ async fn a_process_with_a_request_in_it_is_not_idle() {
     let public = router.public.clone();
     let waiting = tokio::spawn(async move { public.send(request).await });
     eventually("the request is in", || async { router.admin.project("a").await.in_flight == 1 }).await;
-    // Its last request comes after the other's: when it is idle, the other one would be too.
+    // The last request of this project comes after the other's: if it is idle, the other one would
+    // be too.
     assert_eq!(router.public.get("/b/").await.text(), "b");
     eventually("the other is idle", || async { router.admin.project("b").await.state == ProjectState::Idle })
         .await;

@@ -139,9 +139,9 @@ pub struct Death {
 pub enum DeathReason {
     /// The cell used more memory than its limit, or than V8 could have.
     Memory,
-    /// Its event loop was blocked for longer than its limit.
+    /// The event loop was blocked for longer than its limit.
     EventLoop,
-    /// Its folders went on growing beyond its limits of disk.
+    /// The folders of the cell kept growing beyond their limits of disk.
     Disk,
     /// The cell exited: by `Deno.exit`, or by an uncaught error.
     Exit,

@@ -1,4 +1,4 @@
-//! One way to a project besides its name, as it is written in configurations.
+//! A route to a project besides its name, in the notation of configurations.
 
 use std::borrow::Cow;
 use std::fmt;

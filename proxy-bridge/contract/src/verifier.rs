@@ -1,4 +1,5 @@
-//! The check of signed events: it tells those of a router from those of any other sender.
+//! The check of signed events, which distinguishes those of a router from those of any other
+//! sender.
 
 use std::sync::{PoisonError, RwLock};
 

@@ -54,7 +54,7 @@ pub enum Served {
 }
 
 impl Site {
-    /// The site in the folder `root`, as it is without configuration.
+    /// The site in the folder `root`, without any configuration.
     fn new(root: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             root: root.into(),
@@ -125,7 +125,7 @@ fn detect_site(
         (Ok(entry), Err(None)) => Ok(served(entry)),
         (Ok(entry), _) if !is_page(&entry.path) && !is_of_browsers(&entry) => Ok(Served::Code(entry)),
         (_, Ok(site)) => match entry::start_of_program(dir, package) {
-            // Otherwise sources would be public, or pages would lack their server.
+            // Otherwise sources would be public, or pages would be served without their server.
             Some(start) if !detect::is_output(&site.root) => Err(detect::to_name(&site.root, &start)),
             _ => Ok(Served::Files(site)),
         },

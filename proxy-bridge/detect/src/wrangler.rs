@@ -36,7 +36,7 @@ const MAX_IGNORED: usize = 100;
 /// between.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Worker {
-    /// The configuration, as errors name it: `wrangler.toml`. Empty when there is none.
+    /// The configuration file that errors name: `wrangler.toml`. Empty if none exists.
     pub file: String,
     /// The folder of the configuration, with `/` behind; empty: the project.
     pub base: String,
@@ -97,9 +97,9 @@ pub struct RateLimit {
     pub period: u64,
 }
 
-/// Reads the Worker that the project in `dir` is, if it is one. `environment` names the section of
-/// `env` that counts before what stands at the top. The folder must be one that nobody else writes
-/// to.
+/// Reads the configuration of the Worker in `dir`, if the project is one. `environment` names the
+/// section of `env` that takes precedence over the top level. Nothing else may write to the folder
+/// during the call.
 ///
 /// # Errors
 /// A file that does not parse, a field of a wrong type, or a binding that does not exist here; with

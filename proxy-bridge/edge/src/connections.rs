@@ -112,7 +112,7 @@ impl Connections {
     }
 
     /// Adds a new connection. If the listener is full, the connection that has been idle for
-    /// longest is told to close.
+    /// longest is closed.
     pub fn enter(&self) -> Connection {
         let id = self.shared.tick();
         let usage = Arc::new(Usage {

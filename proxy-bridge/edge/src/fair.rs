@@ -1,5 +1,5 @@
-//! Bodies that are copied in turns: a body that comes in single bytes, as fast as it is read, takes
-//! no more of a thread than its share.
+//! Bodies that are copied in turns: a body that arrives in single bytes, as fast as it is read,
+//! takes no more than its share of a thread.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -18,7 +18,7 @@ use super::turn::Turn;
 /// the slowest of networks, and above what an attacker with thousands of connections can spare.
 pub(super) const MIN_RATE: u64 = 1024;
 
-/// A request body as it is sent to a server.
+/// A request body on its way to a server.
 pub trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static
 {

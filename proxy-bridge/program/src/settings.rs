@@ -89,7 +89,7 @@ impl Problems {
         result.map_err(|error| self.add(Problem::flag(name, error.to_string()))).ok()
     }
 
-    /// Returns the problems, or `value` if there are none.
+    /// Returns `value`, or the problems if any were found.
     ///
     /// # Errors
     /// All problems.
@@ -152,7 +152,7 @@ pub fn parse<T: FromArgMatches + Validate>(
                         value.validate(&mut problems);
                         problems.into_result(CommandLine::Run(value))
                     }
-                    // Every argument was valid by itself, so only clap itself can fail here.
+                    // Every single argument was valid, so only clap itself can fail here.
                     Err(error) => {
                         problems.add(Problem::new("(command line)", error.to_string()));
                         Err(problems.into_vec())

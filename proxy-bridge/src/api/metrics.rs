@@ -31,7 +31,7 @@ pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     Ok(whole(StatusCode::OK, OPEN_METRICS, page))
 }
 
-/// Registers the metrics that are read when they are asked for, instead of being counted.
+/// Registers the metrics that are read at each scrape instead of being counted.
 fn register_routers(routers: &Routers, registry: &mut Registry) {
     let ready = Family::<[(&str, String); 1], Gauge>::default();
     let behind = Family::<[(&str, String); 1], Gauge>::default();

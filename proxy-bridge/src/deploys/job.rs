@@ -31,7 +31,7 @@ impl Job {
         Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
     }
 
-    /// Returns a copy of the record as it is now.
+    /// Returns a copy of the current record.
     pub fn record(&self) -> DeployRecord {
         self.state.borrow().record.clone()
     }

@@ -9,8 +9,8 @@ use switchyard_edge::upstream::BadAnswer;
 
 use super::body::Body;
 
-/// The time after which a client is asked to try again, in seconds: a restarted router is back
-/// within one.
+/// The pause that clients are asked to make before another attempt, in seconds: a restarted router
+/// is back within one.
 const RETRY_SOON: u32 = 1;
 
 /// The reason why no router's response is passed back.

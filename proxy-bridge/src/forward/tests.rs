@@ -80,7 +80,7 @@ async fn answered(server: &ForwardServer, request: Request<Body>) -> (u16, Strin
     (answer.status().as_u16(), text(answer).await)
 }
 
-/// Waits until the first router has so many requests in flight.
+/// Waits until the first router has `count` requests in flight.
 async fn in_flight(routers: &Routers, count: usize) {
     let settled = async {
         while routers.all()[0].in_flight() != count {

@@ -23,8 +23,9 @@ mod files;
 /// newest are kept.
 const MAX_OLDER: usize = 32;
 
-/// Projects with marks. Beyond it, marks in projects that were removed are forgotten: a router that
-/// returns after so many deploys was restarted, and serves nothing before it has read the volume.
+/// The number of projects with marks. Beyond it, marks of removed projects are forgotten: a router
+/// that returns after that many deploys was restarted, and serves nothing before it has read the
+/// volume.
 const MAX_PROJECTS: usize = 10_000;
 
 /// Between two attempts to write marks to a disk that refuses.
@@ -217,7 +218,7 @@ impl BehindMarks {
         saved
     }
 
-    /// Saves marks whenever they change, for as long as it is polled.
+    /// Saves marks whenever they change. Never ends.
     pub(super) async fn keep_saved(&self) {
         loop {
             self.changed.notified().await;

@@ -225,7 +225,7 @@ impl Router {
         Ok(projects)
     }
 
-    /// Returns true if the router says that it takes requests.
+    /// Returns true if the router reports that it takes requests.
     pub(super) async fn probe(&self, within: Duration) -> Result<bool, CallError> {
         match whole(self.request(Method::GET, &["readyz"]), within).await {
             Ok(_) => Ok(true),
@@ -251,7 +251,7 @@ impl Router {
     }
 }
 
-/// The answer's head, when its status says that all is well.
+/// Returns the head of a successful answer.
 async fn head(request: RequestBuilder, within: Duration) -> Result<Response, CallError> {
     timeout(within, async {
         let response = request.send().await?;
@@ -260,7 +260,7 @@ async fn head(request: RequestBuilder, within: Duration) -> Result<Response, Cal
             return Ok(response);
         }
         let body = match body(response, bounds::ROUTER_PROBLEM).await {
-            // The status says enough.
+            // The status is sufficient.
             Err(CallError::NotUnderstood(_)) => Bytes::new(),
             body => body?,
         };

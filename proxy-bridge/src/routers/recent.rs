@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-/// A router tries for ten minutes to deliver an event: this is sixteen a second for so long.
+/// A router tries for ten minutes to deliver an event: this is sixteen a second for that time.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// The newest ids; the oldest goes out when there is no more room.

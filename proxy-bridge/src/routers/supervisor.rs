@@ -1,5 +1,5 @@
-//! The task that owns those that follow routers: it starts one when a router comes and ends it when
-//! the router goes.
+//! The task that owns the followers: it starts one for each new router and ends it when the router
+//! is removed.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -37,7 +37,7 @@ impl Supervisor {
         owner
     }
 
-    /// Runs until `stopped` says so, or its sender is gone.
+    /// Runs until `stopped` is set, or its sender is dropped.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut looked_up = Box::pin(lookup(self.dns.clone(), Duration::ZERO));
         let common = self.shared.common.clone();

@@ -154,7 +154,7 @@ impl FakeRouter {
         self.claims(project, routes, jiff::Timestamp::UNIX_EPOCH);
     }
 
-    /// Gives a project these routes, which it has claimed since then.
+    /// Gives a project these routes, with the current time as the time of the claim.
     pub(crate) fn claims(&self, project: &str, routes: &[&str], since: jiff::Timestamp) {
         let claim = |route: &&str| Claim { route: route.parse().unwrap(), since, assigned: false };
         let mut state = self.state();
@@ -187,7 +187,7 @@ impl FakeRouter {
         self.state().events = broadcast::Sender::new(64);
     }
 
-    /// Another router takes this one's place: it has read nothing yet.
+    /// Another router replaces this one: it has read nothing yet.
     pub(crate) fn restart(&self, id: &str) {
         let mut state = self.state();
         state.id = id.to_owned();

@@ -101,8 +101,8 @@ impl Reader<'_> {
         listed.unwrap_or_default()
     }
 
-    /// Reports an unknown key. The key is shown only where it is a misspelling: another may be a
-    /// token in the wrong place.
+    /// Reports an unknown key. The key is shown only if it is a misspelling: another one may be a
+    /// misplaced token.
     fn unknown(&mut self, at: Range<usize>, key: &str, known: &[&str]) {
         let hint = did_you_mean(key, known);
         let shown = if hint.is_empty() { String::new() } else { format!(" {key:?}") };

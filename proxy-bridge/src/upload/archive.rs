@@ -106,7 +106,7 @@ fn check_zip_mode(mode: u32) -> Result<(), UploadError> {
     const TYPE: u32 = 0o170_000;
     match mode & TYPE {
         0 | 0o040_000 | 0o100_000 => {}
-        // Its other bits mean nothing.
+        // The other bits of the mode are ignored.
         0o120_000 => return Ok(()),
         _ => {
             return Err(UploadError::bad(

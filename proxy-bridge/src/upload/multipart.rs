@@ -227,7 +227,7 @@ fn refuse(error: &multer::Error, limits: &UploadLimits) -> UploadError {
     }
 }
 
-/// Hands out one chunk at a time: the parser would take whatever is there into memory.
+/// Hands out one chunk at a time: the parser would buffer everything that is available.
 struct Paced<S> {
     body: S,
     handed_out: Arc<AtomicU64>,

@@ -160,8 +160,8 @@ impl Staging {
         }
     }
 
-    /// Settles the deploy: its trees stay on the volume, whatever happens to this process. If not
-    /// all old trees could be put back, the journal stays, and the next start tries again.
+    /// Settles the deploy: its trees stay on the volume, even if this process is killed. If not all
+    /// old trees could be restored, the journal stays, and the next start tries again.
     ///
     /// # Errors
     /// The journal cannot be removed.

@@ -49,7 +49,7 @@ impl Reason {
 /// A file or folder that may be left out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
-    /// Path as it is shown: not the target of a link.
+    /// Path that messages show, not the target of a link.
     pub(super) path: &'a Path,
     pub(super) is_dir: bool,
     pub(super) is_link: bool,

@@ -49,7 +49,8 @@ fn hidden_files_and_packages_are_sent_history_and_leftovers_are_not() {
     assert_eq!(paths(&dir), [".hidden", "main.ts", "node_modules/x/index.js", "node_modules/x/old~"]);
 }
 
-/// What is left out of the project in `dir`, but for what never is sent.
+/// Returns the files that are left out of the project in `dir`, except for those that are never
+/// sent.
 fn left_out(dir: &TempDir) -> Vec<(String, Reason)> {
     let left_out = listed(dir).unwrap().left_out.into_iter();
     left_out.filter(|(_, reason)| *reason != Reason::Never).collect()
@@ -92,7 +93,7 @@ fn ignored_files_are_those_that_git_reports() {
     ]);
     let rules = "a/**/c.txt\n*.o\n!/deep/*.o\n/tmp/*\n!/tmp/z/\n\\#a\nb\\ c\nünï\n# no\n";
     write(&dir, ".gitignore", rules);
-    // As `git ls-files --others --exclude-standard` of git 2.39 says.
+    // The same result as `git ls-files --others --exclude-standard` of git 2.39.
     let expected = [".gitignore", "a/b/d.txt", "b/c.txt", "deep/x.o", "main.ts", "tmp/z/y"];
     assert_eq!(paths(&dir), expected);
 }
@@ -116,7 +117,7 @@ fn the_rules_of_the_repository_around_count() {
         files().left_out,
         left(&["b.tmp", "c.bak", "lib/d.log"], Reason::Gitignore).into_iter().collect()
     );
-    // Git ignores the folder that is deployed: what it leaves out was chosen.
+    // Git ignores the deployed folder itself; naming it explicitly overrides that.
     for rule in ["blog/", "/blog/*", "blog/**"] {
         write(&dir, ".gitignore", &format!("*.tmp\n{rule}\n"));
         assert_eq!(files().left_out, BTreeMap::new(), "{rule}");
@@ -165,7 +166,7 @@ fn the_folder_that_holds_the_entry_is_sent_whole() {
         let dir = folder(&["src/index.ts", "coverage/x", entry, other]);
         write(&dir, "package.json", package);
         write(&dir, ".gitignore", &format!("{rule}\ncoverage\n"));
-        // As tools write it into what they make.
+        // Tools write such a file into their output folders.
         write(&dir, &format!("{top}/.gitignore"), "*\n");
         let env = format!("{top}/.env");
         write(&dir, &env, "SECRET=1");
@@ -187,7 +188,7 @@ fn the_folder_that_the_entry_serves_is_sent_too() {
     for (package, program) in [
         // A program of a package, which the routers install, serves the folder that it is given.
         (serve, "x"),
-        // A program of the project's own reads it by itself.
+        // A program of the project reads the file without the help of Switchyard.
         (r#"{"scripts": {"start": "node server.js"}}"#, "import './build/server/index.js';"),
         (r#"{"scripts": {"start": "node server.js"}}"#, "join(import.meta.dirname, 'build', 'client')"),
     ] {
@@ -245,7 +246,7 @@ fn files_with_an_environment_are_left_out_unless_the_own_ignore_file_lets_them_i
     let dir = folder(&files);
     let all = [".ENV.prod", ".env", ".env.example", ".env.local", ".envrc", "lib/.env"];
     assert_eq!(left_out(&dir), left(&all, Reason::Env));
-    // What git lets in is for other eyes.
+    // A file that git tracks is not necessarily meant for deployment.
     write(&dir, ".gitignore", "!.env\n!.env.example\n");
     assert_eq!(left_out(&dir), left(&all, Reason::Env));
     write(&dir, IGNORE_FILE, "*\n!*\n!.env.example\n");

@@ -1,4 +1,4 @@
-//! A bridge on a real socket that notes what it is sent and answers what it is told to.
+//! A fake bridge on a real socket: records the requests and answers as configured.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -34,7 +34,7 @@ pub(super) struct Asked {
 pub(super) enum Reply {
     Json(u16, Value),
     Page(u16, &'static str),
-    /// Server-sent events, in pieces of so many bytes.
+    /// Server-sent events, in pieces of the given number of bytes.
     Events(String, usize),
     /// Before the body has been read.
     AtOnce(u16, Value),
@@ -134,7 +134,7 @@ fn full(text: String) -> UnsyncBoxBody<Bytes, io::Error> {
     Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// Each piece is sent by itself.
+/// Each piece is sent separately.
 fn pieces_of(pieces: Vec<io::Result<Bytes>>) -> UnsyncBoxBody<Bytes, io::Error> {
     let pieces = stream::iter(pieces).then(|piece| async {
         tokio::task::yield_now().await;

@@ -35,7 +35,7 @@ async fn an_unknown_project_ends_with_status_one() {
     }
 }
 
-/// Runs `remove` with these flags where somebody types `answer`.
+/// Runs `remove` with these flags, and types `answer` at the prompt.
 async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> Ran {
     let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), answer.as_bytes());
     let to = bridge.to();
@@ -185,7 +185,7 @@ async fn a_log_that_is_followed_and_ends_has_been_cut_off() {
     assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?follow=1");
 }
 
-/// Standard output that somebody has closed.
+/// Standard output that the reader has closed.
 struct Closed;
 
 impl Write for Closed {

@@ -65,7 +65,7 @@ async fn projects_deployed_through_the_ingress_are_served_through_it() {
         let others = with_header(with_token(upload(), TOKEN), "origin", "http://elsewhere.test");
         ingress.public.send(others).await.assert_problem(403, "foreign-origin");
 
-        // As a form on the bridge's own host does in a browser.
+        // A form on the bridge's own host sends this in a browser.
         let own = with_header(with_token(upload(), TOKEN), "origin", &format!("http://{HOST}"));
         let record = Record::of(&ingress.public.send(own).await);
         assert_eq!(

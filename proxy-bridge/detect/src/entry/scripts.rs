@@ -151,7 +151,7 @@ fn shows_pages(package: &Value, command: &str) -> bool {
         let words = command.split(|c: char| c.is_whitespace() || "'\"&;|()".contains(c));
         let mut before = "";
         for word in words.map(|word| word.rsplit('/').next().unwrap_or(word)) {
-            // `npm run serve`, `make serve`: a script of that name, whatever it runs.
+            // `npm run serve`, `make serve`: a script of that name, regardless of its content.
             let is_script = matches!(std::mem::replace(&mut before, word), "run" | "run-script" | "make");
             let is_tool = is_tool(word) && !is_script && !RUNNERS.contains(&word);
             if is_tool || NOTHING.contains(&word) {

@@ -241,7 +241,7 @@ fn of_several_commands_the_last_that_serves_counts() {
     for (script, expected) in [
         ("node server.js && open http://localhost:3000", "server.js"),
         ("node migrate.js && node server.js", "server.js"),
-        // What stands before a server that is not there to be run is not one.
+        // A command before a missing server is not the server.
         ("node migrate.js && serve dist", "index.js"),
     ] {
         assert_eq!(started(script, &["migrate.js", "server.js", "index.js"]), expected, "{script}");

@@ -69,7 +69,8 @@ pub(super) fn published(dir: &Path) -> Option<Site> {
     })
 }
 
-/// Returns a warning about functions that a host would run. `None`: there are none.
+/// Returns a warning about functions that a host would run. `None` if the project has no such
+/// functions.
 pub(super) fn functions(dir: &Path) -> Option<Diagnostic> {
     HOSTS.iter().find_map(|host| {
         let config = host.read(dir)?;

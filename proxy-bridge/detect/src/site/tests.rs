@@ -7,7 +7,7 @@ use crate::entry::{CONFIG_FILES, PACKAGE_FILE};
 
 const PAGE: &str = "<!doctype html><title>x</title>";
 
-/// What is served of a project with these files, whose configuration is in them.
+/// Returns the served files of a project with these files, configuration included.
 fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {

@@ -57,7 +57,7 @@ impl Endpoint {
         Self { query: Some(keys), ..self }
     }
 
-    /// Ignores the query: whatever asks here was not written for Switchyard.
+    /// Ignores the query: clients of this endpoint were not written for Switchyard.
     #[must_use]
     pub fn any_query(self) -> Self {
         Self { query: None, ..self }

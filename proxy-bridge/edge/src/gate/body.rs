@@ -67,8 +67,8 @@ impl BodyKind {
     }
 }
 
-/// Returns the content type in lower case without parameters. `None` if there is none, or more than
-/// one.
+/// Returns the content type in lower case without parameters. `None` if the header is missing or
+/// repeated.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut sent = headers.get_all(CONTENT_TYPE).iter();
     let kind = sent.next().filter(|_| sent.next().is_none())?.to_str().ok()?;

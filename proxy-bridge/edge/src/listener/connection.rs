@@ -40,7 +40,7 @@ pub(super) async fn serve<H: Handler>(
     let Accepted { stream, peer, permit, load: _load } = accepted;
     // This fails only where a thread has no descriptors left; the client sees a closed connection.
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    // A response is written as soon as it is there: waiting for more would only add latency.
+    // A response is written as soon as it is available: waiting for more would only add latency.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let caller = Rc::new(Caller::new(Client::new(peer, local, &worker.trusted)));

@@ -143,7 +143,7 @@ impl<W> Output<W> {
 
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        // A record that nobody is there to read is no reason to fail: the next one may be read.
+        // A closed log is not a reason to fail: a later record may be read again.
         let _ = self.out.write_all(record);
         self.counters.waiting.fetch_sub(charge(record), Ordering::Relaxed);
         self.report();

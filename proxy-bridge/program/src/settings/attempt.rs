@@ -224,7 +224,8 @@ impl Attempt {
         Step::Again
     }
 
-    /// Removes a flag with its value, which is empty where none is given. Returns false if there is none.
+    /// Removes a flag with its value (empty for a flag without one). Returns false if the flag is
+    /// not set.
     fn remove(&mut self, name: &str, value: &str) -> bool {
         let flag = format!("--{name}");
         let joined = format!("{flag}={value}");

@@ -81,7 +81,7 @@ async fn a_safe_request_is_tried_once_on_each_router() {
     let third = hanging_up(&three);
     assert_eq!(answered(&server, request(Method::OPTIONS, "/")).await.0, 502);
     assert_eq!(counts.map(|count| count.load(SeqCst)), [2, 2]);
-    // Its connection had been idle, and might have been the only dead one.
+    // The connection had been idle, and might have been the only dead one.
     assert_eq!(third.load(SeqCst), 2);
 }
 

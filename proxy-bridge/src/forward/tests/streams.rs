@@ -174,7 +174,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     assert!(timeout(LONG, received.into_body().collect()).await.unwrap().is_err());
 }
 
-/// Makes a router switch to a protocol in which it repeats everything twice.
+/// Makes a router switch to a protocol in which it sends everything twice.
 fn echoing_twice(fake: &FakeRouter) {
     fake.answers(|mut request: Request<Incoming>| async move {
         let client = hyper::upgrade::on(&mut request);

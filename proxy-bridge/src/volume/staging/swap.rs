@@ -13,7 +13,7 @@ use super::{RestoreReport, Staging};
 use switchyard_contract::project::ProjectName;
 
 impl Staging {
-    /// Puts those trees in their places that are not there yet.
+    /// Moves the trees into place that are not there yet.
     ///
     /// # Errors
     /// The volume fails.
@@ -21,7 +21,7 @@ impl Staging {
         let entries = self.entries();
         for entry in &entries {
             self.check_plain(&entry.project)?;
-            // Before its files are there: no router may read them as another incarnation's.
+            // Written before the files: no router may read them as another incarnation's.
             self.bring_back(entry)?;
             if self.is_due(entry) {
                 let put = self.put_in_place(entry);

@@ -1,4 +1,4 @@
-//! Start commands of many forms, and what they run.
+//! Start commands of many forms, and the entries that they run.
 
 use super::*;
 
