@@ -106,7 +106,7 @@ impl Reader<'_> {
     fn unknown(&mut self, at: Range<usize>, key: &str, known: &[&str]) {
         let hint = did_you_mean(key, known);
         let shown = if hint.is_empty() { String::new() } else { format!(" {key:?}") };
-        self.problem(at, &format!("unknown key{shown}; expected one of {}{hint}", known.join(", ")));
+        self.problem(at, &format!("unknown key{shown}: expected one of {}{hint}", known.join(", ")));
     }
 
     fn problem(&mut self, at: Range<usize>, what: &str) {
@@ -123,7 +123,7 @@ mod tests {
     fn malformed_values_are_reported_by_location_and_never_shown() {
         for (text, says) in [
             ("[[token]]\nnmae = \"x\"\nname=\"x\"\nprojects=[]\nactions=[]", "2:1: unknown key \"nmae\""),
-            ("0123456789SECRET = \"ci\"", "unknown key; expected one of token"),
+            ("0123456789SECRET = \"ci\"", "unknown key: expected one of token"),
             ("[[tokens]]\nname = \"x\"", "did you mean \"token\"?"),
             ("[[token]]\nname=\"x\"\nactions=[]", "1:1: projects is missing"),
             ("[[token]]\nname=\"x\"\nprojects=[]\nactions=[]\ntoken = 7070707070707070", "5:9: token must"),

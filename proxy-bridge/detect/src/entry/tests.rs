@@ -448,7 +448,7 @@ fn a_program_of_a_package_is_found_through_its_package_json() {
         let found =
             entry(&[("package.json", script), ("node_modules/y/package.json", bin), ("server.js", "")]);
         assert_eq!(found.path, "server.js", "{bin}");
-        assert!(found.warnings[0].contains("no installed package brings"), "{:?}", found.warnings);
+        assert!(found.warnings[0].contains("no installed package provides"), "{:?}", found.warnings);
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn read(
 impl Own<'_> {
     fn site(&self, package: Option<Config<'_>>) -> Result<Site, Diagnostic> {
         if let Some(key) = self.fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let fix = format!("is unknown; expected one of {}", KEYS.join(", "));
+            let fix = format!("is unknown: expected one of {}", KEYS.join(", "));
             return Err(wrong(self.config.file, &format!("switchyard.static.{key}"), &fix));
         }
         let site = match self.root()? {

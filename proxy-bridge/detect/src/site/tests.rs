@@ -173,7 +173,7 @@ fn a_configuration_names_the_site_and_its_pages() {
 fn errors_in_a_configuration_are_reported_with_file_and_field() {
     for (own, field, says) in [
         (json!({"static": "dist"}), "static", "must be an object"),
-        (json!({"static": {"roots": "dist"}}), "static.roots", "is unknown; expected one of fallback, "),
+        (json!({"static": {"roots": "dist"}}), "static.roots", "is unknown: expected one of fallback, "),
         (json!({"static": {"root": 1}}), "static.root", "must be a folder"),
         (json!({"static": {"root": "gone"}}), "static.root", "which does not exist: build the site"),
         (json!({"static": {"root": "../x"}}), "static.root", "is outside the project"),
