@@ -113,7 +113,7 @@ fn resumed(mut registers: user_regs_struct) -> user_regs_struct {
     registers
 }
 
-/// A thread that stands still. Dropped, it goes on.
+/// A stopped thread. Dropping it resumes the thread.
 struct Traced(pid_t);
 
 impl Traced {
@@ -136,7 +136,7 @@ impl Traced {
         }
     }
 
-    /// Waits until it stands still, and returns the signal.
+    /// Waits until the thread has stopped, and returns the signal.
     fn wait(&self) -> c_int {
         let began = Instant::now();
         loop {
@@ -173,7 +173,7 @@ impl Drop for Traced {
 }
 
 fn request(what: libc::c_uint, pid: pid_t, data: u64) -> io::Result<()> {
-    // SAFETY: what takes a pointer is given one to a live value of its type.
+    // SAFETY: every pointer argument points to a live value of its type.
     #[expect(unsafe_code, reason = "libc call")]
     let answer = unsafe { libc::ptrace(what, pid, 0_u64, data) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }

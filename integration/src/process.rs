@@ -40,7 +40,7 @@ impl Process {
         kill_process(self.pid(), signal).expect("a server can be signalled");
     }
 
-    /// The record that says where it listens.
+    /// Returns the record with the addresses on which the server listens.
     ///
     /// # Panics
     /// When it ends before that.

@@ -39,7 +39,7 @@ impl Default for State {
     }
 }
 
-/// A router to be: few spares and a short debounce, so that many tests fit on two cores.
+/// The settings of a router: few spares and a short debounce, so that many tests fit on two cores.
 #[derive(Debug, Clone)]
 pub struct Builder {
     projects: PathBuf,
@@ -136,12 +136,13 @@ impl Builder {
         self
     }
 
-    /// Without an eye for file events: what reloads is then a request or a poll, and never both at once.
+    /// Without file events: only a request or a poll reloads, and never both at once.
     pub fn unwatched(self) -> Self {
         self.flag("debounce", 3_600_000).flag("compare", 0)
     }
 
-    /// In a user namespace in which no more folders than that can be watched: see [`can_limit_watches`].
+    /// In a user namespace in which no more folders than that can be watched: see
+    /// [`can_limit_watches`].
     pub fn watch_limit(mut self, watches: usize) -> Self {
         self.watch_limit = Some(("max_inotify_watches", watches));
         self
@@ -209,7 +210,7 @@ impl Builder {
         process.ended(log).await
     }
 
-    /// Starts a router that logs as text, ends it once that is in its log, and gives the lines.
+    /// Starts a router that logs as text, ends it once `text` is in its log, and returns the lines.
     pub async fn text_log_until(self, text: &str) -> Vec<String> {
         // With its state folder, until the router has ended.
         let builder = self.flag("log-format", "text");

@@ -35,7 +35,7 @@ pub(super) struct Upload {
 pub(super) struct Flow {
     /// Bytes of files, before compression.
     pub(super) read: u64,
-    /// Taken by the connection.
+    /// Bytes that the connection has accepted.
     pub(super) sent: u64,
 }
 
@@ -60,7 +60,7 @@ impl Packing {
             move || {
                 let packed = pack(&upload, &boundary, &mut out, &flow);
                 if packed.is_err() {
-                    // A body that merely ended would be taken for a whole one.
+                    // A body that merely ended would pass for a complete one.
                     out.hand(Err(io::Error::other("the upload could not be made")));
                 }
                 packed
@@ -91,7 +91,7 @@ impl Packing {
     }
 }
 
-/// A boundary that no message has in it.
+/// A boundary that does not occur in the message.
 pub(super) fn boundary() -> String {
     format!("switchyard-{}", Uuid::new_v4().simple())
 }
@@ -196,7 +196,7 @@ fn with_path(path: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path} cannot be read: {error}"))
 }
 
-/// Hands pieces to the connection, and waits for it when there are enough.
+/// Passes pieces to the connection, and waits while enough are queued.
 struct Pieces {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     stopped: watch::Receiver<()>,
@@ -204,7 +204,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Returns whether it was taken.
+    /// Returns true if the connection accepted the piece.
     fn hand(&mut self, piece: io::Result<Bytes>) -> bool {
         let Self { pieces, stopped, runtime } = self;
         runtime.block_on(async {

@@ -46,7 +46,7 @@ impl<'a> Progress<'a> {
         let text = visible::block(text);
         match &self.show {
             Show::Nothing => {}
-            // The deploy goes on even if standard error is closed.
+            // The deploy continues even if standard error is closed.
             Show::Lines => drop(writeln!(self.err, "{text}")),
             Show::Bar(bar) => bar.suspend(|| drop(writeln!(self.err, "{text}"))),
         }
@@ -98,12 +98,12 @@ fn style(template: &str) -> ProgressStyle {
 struct Steps {
     routers: BTreeSet<String>,
     phase: Option<DeployPhase>,
-    /// Those that came to the end of the phase under way.
+    /// Routers that have completed the current phase.
     through: BTreeSet<String>,
 }
 
 impl Steps {
-    /// Returns the line for a step, if it is worth one.
+    /// Returns the line for a step, if it deserves one.
     fn describe(&mut self, step: &DeployStep) -> Option<String> {
         if self.phase != Some(step.phase) {
             self.phase = Some(step.phase);

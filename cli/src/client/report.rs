@@ -29,7 +29,7 @@ pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answe
     Ok(exit)
 }
 
-/// The record in the answer of a deploy that has succeeded or goes on.
+/// The record in the answer to a deploy that has succeeded or is in progress.
 pub(super) fn record(answer: &Answer) -> Result<DeployRecord, Failure> {
     Ok(serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?)
 }
@@ -67,8 +67,7 @@ fn outcome(record: &DeployRecord, deployed: &DeployedProject) -> String {
     format!("{version} is {what} {routers}{took}")
 }
 
-/// Returns a sentence about what is kept of a removed project, and how to bring it back or delete
-/// it.
+/// Returns a sentence about the kept data of a removed project, and how to restore or delete it.
 fn kept(project: &str, removal: &Removal) -> String {
     let (project, until) = (visible::word(project), day(removal.until));
     match removal.data {
@@ -119,7 +118,7 @@ fn describe(problem: &ProblemDocument, answer: &Answer) -> String {
     lines.join("\n")
 }
 
-/// Returns what to do about a problem, where its text is written for callers of the API.
+/// Returns the fix for a problem whose text is written for callers of the API.
 fn hint(problem: &ProblemDocument) -> &'static str {
     match problem.name() {
         "unauthorized" => "; give the token with --token-file or in SWITCHYARD_TOKEN",

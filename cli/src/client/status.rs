@@ -46,7 +46,7 @@ fn table(overview: &ProjectOverviews) -> String {
     text
 }
 
-/// One row where all routers say the same, else one more for each router.
+/// One row if all routers agree, otherwise one more for each router.
 fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
     let name = visible::word(&project.project).into_owned();
     if let Some(removed) = &project.removed {

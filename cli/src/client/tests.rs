@@ -1,4 +1,4 @@
-//! Commands against a bridge that answers as the RFC says.
+//! Commands against a bridge that answers as RFC 0009 specifies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,7 +102,7 @@ impl Blog {
         format!("blog@{}", self.digest().short())
     }
 
-    /// The answer of a bridge with two routers once it is live.
+    /// The answer of a bridge with two routers, for a live deploy.
     fn record(&self) -> Value {
         record("live", Some(self.digest()))
     }

@@ -11,15 +11,15 @@ use crate::stats::percentile;
 /// Requests to the bystander in each phase: its p99 is the tenth slowest.
 const REQUESTS: u64 = 1000;
 
-/// The crashes in a row after which the offender gets another version: with more it would be
-/// stopped.
+/// The number of crashes in a row after which the offender gets another version: more would stop
+/// it.
 const DEATHS: usize = 3;
 
 /// The promised limit: p99 with the fault over p99 alone.
 const PROMISED: f64 = 1.5;
 
 pub(crate) async fn run() {
-    say("## A bystander of each fault\n");
+    say("## A bystander beside each fault\n");
     say(format!(
         "Two clients asking every 4 ms, {REQUESTS} requests or more each way, with each deed done again and again, and \
          first with none: a neighbour that is busy and harmless."

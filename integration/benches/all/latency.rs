@@ -46,7 +46,7 @@ pub(crate) async fn run() {
     }
     say("## Requests while a neighbour is reloaded\n");
     say(format!(
-        "One client asking every {PAUSE:?}, {ROUNDS} rounds of {PHASE:?} each way in turn; medians. {failed} failed.\n"
+        "One client sending a request every {PAUSE:?}, {ROUNDS} rounds of {PHASE:?} each way in turn; medians. {failed} failed.\n"
     ));
     say("| while | p50 ms | p99 ms |");
     say("|---|---:|---:|");

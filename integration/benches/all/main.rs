@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
         if is_wanted("stalls") {
             stalls::run().await;
         }
-        // By its name alone: it takes minutes and measures nothing (`make soak`).
+        // Run only by name: it takes minutes and measures nothing (`make soak`).
         if wanted.iter().any(|wanted| wanted == "soak") {
             soak::run().await?;
         }

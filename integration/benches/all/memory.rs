@@ -32,7 +32,7 @@ async fn idle() -> Result<()> {
         cells.push(pss(pid(&router, &format!("p{n}")).await?)?);
     }
     say(format!(
-        "{VERSIONS} idle hello worlds, each asked once: {:.1} MB of proportional memory (PSS) per version (median); \
+        "{VERSIONS} idle hello worlds, each requested once: {:.1} MB of proportional memory (PSS) per version (median); \
          the router itself {:.1} MB.\n",
         median(&cells),
         pss(own_pid(&router)?)?,

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::say;
 
-/// At once: one that blocks must not hold up the others.
+/// Number of workers: one that blocks must not hold up the others.
 const LANES: usize = 2;
 
 /// The warm-up of each worker before the first measurement, for pools, caches and threads.
@@ -23,7 +23,8 @@ const WARM_UP: usize = 12;
 /// (events, crashes, logs).
 const SLACK: usize = 32 << 20;
 
-/// For connections that are closed a while after their last request, and threads that end when they had nothing to do.
+/// Time for connections that are closed a while after their last request, and threads that end once
+/// they are idle.
 const QUIET: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run() -> Result<()> {

@@ -109,7 +109,7 @@ async fn ask_on(public: Client, path: String) {
     loop {
         let connection = public.try_connect().await;
         if let Ok(mut connection) = connection {
-            // One that has ended is started again.
+            // A cell that has ended is started again.
             let _ = connection.try_send(request(&path)).await;
         }
     }

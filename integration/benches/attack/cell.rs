@@ -1,4 +1,5 @@
-//! Rows 1 to 5 of the table, and what a project says to the router: its code alone, without a bug in V8.
+//! Rows 1 to 5 of the table, and messages of a project to the router: with its own code, without a
+//! bug in V8.
 
 use std::fs;
 use std::future::ready;
@@ -82,7 +83,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-/// A project that does what the path asks for, with helpers for attempts.
+/// A project that runs the action in the path, with helpers for attempts.
 fn deeds(deed: &str) -> String {
     format!(
         "import fs from 'node:fs';
@@ -353,7 +354,7 @@ async fn poisoned(user: User) -> Verdict {
     let pid = |value: &Value| value["pid"].as_u64();
     let before = pid(&stage.router().admin.client.get("/projects/evil").await.json());
     stage.asks("/evil/", "poison").await;
-    // Requests are what shows it.
+    // Only requests reveal it.
     let well = until(Duration::from_secs(75), || async {
         let mut connection = stage.router().public.connect().await;
         let attempt = connection.try_send(post("/evil/", "again"));

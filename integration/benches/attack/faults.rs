@@ -1,5 +1,5 @@
-//! The faults that tests, bench and soak have in common, each as a project that does it on purpose: ends from inside,
-//! memory, processor time, what all share, files and secrets, the network.
+//! The faults that tests, bench and soak have in common, each as a project that commits it on
+//! purpose: process ends, memory, processor time, shared resources, files and secrets, the network.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ const fn attempt(
     Attempt { number, severity: "held before", deed, broken, as_each: true, make }
 }
 
-/// Has a fault committed; `mark` makes another version of its project.
+/// Commits a fault; `mark` makes another version of its project.
 async fn committed(scene: &Arc<Scene>, fault: &'static Fault, mark: &'static str) -> Result<(), String> {
     let scene = scene.clone();
     let committing = tokio::spawn(async move {
@@ -53,7 +53,7 @@ async fn committed(scene: &Arc<Scene>, fault: &'static Fault, mark: &'static str
     committing.await.map_err(panic_message)
 }
 
-/// Has all faults of a kind committed, one after the other.
+/// Commits all faults of a kind, one after the other.
 async fn all_of(user: User, kind: &'static str) -> Verdict {
     let faults: Vec<&'static Fault> =
         KINDS.into_iter().filter(|(name, _)| *name == kind).flat_map(|(_, faults)| faults).collect();
@@ -64,7 +64,8 @@ async fn all_of(user: User, kind: &'static str) -> Verdict {
     let bystander = scene.bystander().await;
     let mut wrong = Vec::new();
     for fault in &faults {
-        // A try that takes too long on a busy machine is no break-in: what fails is made once more.
+        // An attempt that takes too long on a busy machine is not a break-in: failures are repeated
+        // once.
         if committed(&scene, fault, "first").await.is_ok() {
             continue;
         }

@@ -201,7 +201,7 @@ async fn forged_log(user: User) -> Verdict {
     Verdict::of(wrong, format!("{} lines, none forged", lines.len()))
 }
 
-/// Answers the bytes that it is sent.
+/// A project that answers with the bytes that it receives.
 const RAW: &str = "import http from 'node:http';
     http.createServer((request, response) => {
       let bytes = '';

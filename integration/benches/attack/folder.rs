@@ -1,4 +1,4 @@
-//! Rows 10, 12, 15 and 16 of the table: who may write to a project's folder.
+//! Rows 10, 12, 15 and 16 of the table: attackers who may write to a project's folder.
 
 use std::fmt::Write as _;
 use std::time::Duration;

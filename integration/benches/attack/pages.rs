@@ -1,4 +1,5 @@
-//! Rows 17 to 20 of the table: pages in the operator's browser, and who holds all connections of a listener.
+//! Rows 17 to 20 of the table: pages in the operator's browser, and clients that hold all
+//! connections of a listener.
 
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ async fn status(client: &Client, request: &str) -> Option<u16> {
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// Asks for each as each of [`FOREIGN`]; what was not refused.
+/// Sends each request as each of [`FOREIGN`]. Returns those that were not refused.
 async fn foreign(client: &Client, requests: &[(&str, &str)]) -> Vec<String> {
     let mut wrong = Vec::new();
     let port = client.address.port().to_string();
@@ -120,7 +121,7 @@ async fn foreign(client: &Client, requests: &[(&str, &str)]) -> Vec<String> {
     wrong
 }
 
-/// Sends forms and texts as a page may: what was not refused for their type.
+/// Sends forms and texts as a page may. Returns those that were not refused for their type.
 async fn simple(client: &Client, requests: &[(&str, &str)]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (line, body) in requests {
@@ -205,7 +206,7 @@ const HOLDING: [&str; 6] = [
 
 const HELD: usize = 2000;
 
-/// Holds connections in each of these ways, and asks for `paths` meanwhile.
+/// Holds connections in each of these ways, and requests `paths` meanwhile.
 async fn statuses_under_load(client: &Client, paths: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for beginning in HOLDING {

@@ -135,7 +135,7 @@ async fn bombs() -> Verdict {
     .await
 }
 
-/// A package whose module says `tampered`, with that besides.
+/// A package with a module that exports `tampered`, and with these entries besides.
 fn tarball(change: impl FnOnce(Tar) -> Tar) -> Vec<u8> {
     let tar = Tar::new().file("package/index.js", "module.exports = 'installed';");
     let tar = tar.file("package/package.json", r#"{"name":"evil","version":"1.0.0"}"#);

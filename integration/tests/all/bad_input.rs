@@ -1,4 +1,4 @@
-//! Settings that are wrong, and projects that cannot be one.
+//! Invalid settings, and invalid projects.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -89,7 +89,7 @@ async fn both_listeners_on_one_port_are_refused() {
     assert_names(&ended, &[&free]);
 }
 
-/// Serves a project that is wrong in some way beside one that is not, and checks what is said of it.
+/// Serves an invalid project beside a valid one, and checks the reported error.
 async fn invalid(volume: &Volume, name: &str, says: &[&str]) {
     volume.project("good").file("main.ts", hello("good")).write();
     let router = Router::start(volume).await;

@@ -1,5 +1,5 @@
-//! Bounds on everything that a cell or the installer sends: each channel with a sender that knows
-//! no measure, and the part of it that is kept and passed on.
+//! Bounds on everything that a cell or the installer sends: for each channel a sender without
+//! restraint, and the part of its output that is kept and passed on.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use switchyard_integration::usage::Usage;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// Bytes that the router may have more than before: far less than what is sent to it.
+/// Bytes by which the router may grow: far less than is sent to it.
 const ROOM: usize = 64 << 20;
 
 fn memory(router: &Router) -> usize {
@@ -173,8 +173,8 @@ async fn heads_of_1xx_are_skipped_and_more_of_them_than_a_head_may_have_are_a_50
     assert_eq!(router.public.get("/drips/hints?3").await.text(), "ok");
 }
 
-/// A folder with the router, and in the place of its cells a script that has the control socket: a
-/// cell in the hands of its project. One of a project called `good` says that it serves.
+/// A folder with the router and, instead of the cell program, a script that has the control socket:
+/// a cell under the control of its project. One of a project called `good` reports that it serves.
 fn with_cells_that(does: &str, installer: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let router = folder.path().join("switchyard");

@@ -1,4 +1,4 @@
-//! A deploy that does not build: the deployer learns where, and nothing else changes.
+//! A deploy that does not build: the deployer gets the location, and nothing else changes.
 
 use futures_util::future::join_all;
 use switchyard_contract::deploy::DeployOutcome;

@@ -12,7 +12,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
-/// An event of a router that the bridge does not know: it is believed all the same when it is signed.
+/// An event of a router that the bridge does not know: it is accepted if it is signed.
 fn event() -> Event {
     Event {
         kind: EventType::ProjectRemoved,
@@ -34,7 +34,7 @@ fn event() -> Event {
     }
 }
 
-/// Waits until the bridge says that every router serves the version.
+/// Waits until the bridge reports that every router serves the version.
 async fn told_of(bridge: &Bridge, version: &str, routers: usize) {
     eventually("the bridge knows of the version at every router", || async {
         let project = bridge.project("a").await;

@@ -1,4 +1,4 @@
-//! Going back, taking away, and what the bridge knows of each version.
+//! Rollbacks, removals, and the bridge's record of each version.
 
 use serde_json::Value;
 use switchyard_contract::deploy::DeployOutcome;

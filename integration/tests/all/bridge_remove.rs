@@ -58,7 +58,7 @@ async fn a_deploy_after_a_removal_begins_without_data_and_a_rollback_brings_the_
     for router in routers.iter() {
         router.public.get("/a/").await.assert_problem(404, "unknown-project");
     }
-    // The same files again: another project all the same.
+    // The same files again, but another project.
     bridge.deploy_live("a", &upload(1)).await;
     assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"; 2]);
     let versions = bridge.client.get("/projects/a/versions").await.json();
@@ -159,8 +159,8 @@ async fn a_router_that_was_stopped_during_the_removal_hands_the_old_data_to_no_p
     routers[1].signal(Signal::CONT);
     let incarnation = routers[0].admin.project("a").await.incarnation;
     assert!(!incarnation.is_first());
-    // The router serves the same files of another incarnation: until it knows, it gets no requests
-    // for the project.
+    // The router serves the same files of another incarnation: until it learns of the new one, it
+    // gets no requests for the project.
     eventually("the bridge calls it again", || async {
         let shown = bridge.client.get("/projects").await.json();
         shown["routers"].as_array().unwrap().iter().all(|router| router["ready"] == true)
@@ -211,7 +211,7 @@ async fn a_router_that_was_down_during_the_removal_hands_the_old_data_to_no_proj
     }
 }
 
-/// Removes the folder as people do, and waits until the router has noticed.
+/// Removes the folder directly on the volume, and waits until the router has noticed.
 async fn vanish(volume: &Volume, router: &Router) {
     volume.remove("a");
     eventually("the router has noticed", || async {
@@ -298,7 +298,7 @@ async fn a_project_with_an_unreadable_incarnation_gets_no_data_and_keeps_its_las
     assert_eq!(router.public.get("/a/").await.text(), "2: 3 3 3 3 3");
 }
 
-/// After a kill: the project is there with its data, or it is removed and another one begins
+/// After a kill: either the project exists with its data, or it is removed and another one begins
 /// without.
 async fn whole(routers: &Replicas, bridge: &Bridge, volume: &Volume, visits: &mut usize) {
     bridge.clean().await;
@@ -403,7 +403,7 @@ async fn a_bridge_killed_at_any_instant_of_a_removal_hands_over_no_data_and_lose
         let query = if round % 2 == 0 { "?wait=0" } else { "?wait=0&data=delete" };
         let request = with_method(Method::DELETE, &format!("/projects/a{query}"));
         client.send(request).await;
-        // The only sleep: a kill at no place in particular.
+        // The only sleep: a kill at an arbitrary moment.
         tokio::time::sleep(std::time::Duration::from_micros(number(40_000))).await;
         bridge.kill().await;
     }

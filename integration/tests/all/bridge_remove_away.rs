@@ -55,7 +55,7 @@ async fn remove(bridge: &Bridge, fate: &str) -> Record {
     record
 }
 
-/// Has router 1 go away without a word: it stands still, or is killed.
+/// Makes router 1 unreachable without notice: it is stopped, or killed.
 async fn go_away(routers: &mut Replicas, signal: Signal) {
     if signal == Signal::STOP {
         routers[1].signal(signal);
@@ -72,8 +72,7 @@ async fn come_back(routers: &mut Replicas, signal: Signal) {
     }
 }
 
-/// Returns `true` when the bridge knows of both routers that they are ready, and of none that it is
-/// behind.
+/// Returns `true` if the bridge reports both routers as ready, and none as behind.
 async fn is_caught_up(bridge: &Bridge) -> bool {
     let shown = bridge.client.get("/projects").await.json();
     let routers = shown["routers"].as_array().expect("routers are listed");

@@ -225,7 +225,7 @@ async fn where_no_router_can_be_reached_nothing_is_changed() {
         routers.go_on(index);
     }
     bridge.asks_all().await;
-    // The failed deploys hold nothing any more.
+    // The failed deploys no longer hold anything.
     volume.replace("a/main.ts", hello("editor"));
     eventually("an editor's change is served by both", || async {
         routers.texts("/a/").await == ["editor", "editor"]

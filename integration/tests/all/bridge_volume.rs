@@ -47,7 +47,7 @@ async fn of_two_racing_deploys_each_wins_entirely_or_gets_the_id_of_the_other() 
         let texts = routers.texts("/a/").await;
         assert!(texts[0] == texts[1] && won.contains(&texts[0]), "{texts:?} {won:?}");
         assert_eq!(volume.read("a/main.ts"), slow(&texts[0], 30));
-        // Both in order: the one that is served was the later one.
+        // In order: the version that is served was the later one.
         won.sort_by_key(|label| *label == texts[0]);
         labels.extend(won);
     }
@@ -168,7 +168,8 @@ async fn leftovers_of_an_earlier_bridge_are_cleaned_and_those_of_others_are_not(
     assert_eq!(routers.texts("/a/").await, ["one"]);
 }
 
-/// Recursion would end the bridge, or the removal for want of descriptors, and so would each start after it.
+/// Recursion would end the bridge, or the removal for want of descriptors, and so would each start
+/// after it.
 #[tokio::test]
 async fn a_folder_of_any_depth_in_a_project_holds_up_neither_its_removal_nor_the_next_start() {
     let volume = Volume::with("a", hello("old"));

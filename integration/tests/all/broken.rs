@@ -1,4 +1,4 @@
-//! A version that cannot be served, and the one before it that still is.
+//! A version that cannot be served, and the previous one, which keeps serving.
 
 use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::EventType;
@@ -192,7 +192,7 @@ async fn a_failure_is_reported_once_and_not_built_again_until_something_changes(
     volume.write("a/main.ts", hello("two"));
     events.wait_live("a").await;
     let reports = events.count(EventType::ReloadFailed, "a");
-    // A reload that was asked for may build again; the write of the same bytes may not.
+    // A requested reload may build again; writing the same bytes may not.
     assert!(reports <= 2, "reported {reports} times");
 }
 

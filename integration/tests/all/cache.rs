@@ -52,7 +52,7 @@ fn write_entry(path: &Path, content: &[u8]) {
     let owner = fs::metadata(path).expect("it is there");
     fs::remove_file(path).expect("it can be removed");
     fs::write(path, [checksum.as_slice(), content].concat()).expect("it can be written");
-    // A cell believes what its own user wrote.
+    // A cell trusts files that its own user wrote.
     chown(path, Some(owner.uid()), Some(owner.gid())).expect("it can be given back");
 }
 
@@ -64,7 +64,7 @@ async fn a_new_version_compiles_only_changed_modules() {
     assert_eq!(router.public.get("/a/").await.text(), "a1:b1");
     written(&state).await;
     let before = entries(&folder(&state));
-    // The cached `b.ts` is what runs, so this shows.
+    // The cached `b.ts` runs, so a change of it shows.
     let is_of_b = |path: &&PathBuf| {
         fs::read_to_string(path).is_err() && {
             let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();

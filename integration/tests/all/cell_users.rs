@@ -32,7 +32,8 @@ const KEEPS: &str = "export default { fetch() {
     return new Response(Deno.readTextFileSync(path));
 } };";
 
-/// Answers with what its `node_modules` says, by way of a module that is looked for before it is read.
+/// Answers with the export of a package in `node_modules`, through a module that is resolved before
+/// it is read.
 const PACKAGED: [(&str, &str); 3] = [
     ("main.ts", "import said from 'said';\nexport default { fetch: () => new Response(said) };"),
     ("node_modules/said/index.js", "module.exports = require('./cjs/said.js');"),
@@ -85,7 +86,7 @@ async fn user(router: &Router, project: &str) -> u32 {
     ids.split(' ').next().expect("the test can look").parse().expect("the test can look")
 }
 
-/// The folder of a project's cell, by the socket that is its own.
+/// Returns the folder of a project's cell, found by the cell's own socket.
 fn run_folder(state: &State, uid: u32) -> PathBuf {
     let folders = fs::read_dir(state.path().join("run"))
         .expect("the test can look")
@@ -569,7 +570,7 @@ async fn a_router_that_is_not_root_has_cells_of_its_own_user() {
     }
 }
 
-/// Calls that native code in a cell makes, and that the kernel has to refuse.
+/// Calls that native code in a cell may make, and that the kernel has to refuse.
 #[tokio::test]
 async fn native_code_in_a_cell_is_its_user_for_good_and_changes_nothing_of_others() {
     if !native::is_possible() {
@@ -667,7 +668,7 @@ async fn a_root_router_without_a_required_capability_is_refused_with_the_failed_
     let router = builder("").start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept ");
     drop(router);
-    // No process can keep a right that the router does not have.
+    // No process can keep a capability that the router does not have.
     let closed = tempfile::tempdir().unwrap();
     set_mode(closed.path(), 0o700);
     let builder = builder("").flag("state", closed.path().join("state").display());

@@ -1,4 +1,4 @@
-//! `GET /projects?since=…`: what has changed, and nothing else.
+//! `GET /projects?since=…`: the changed projects, and nothing else.
 
 use switchyard_contract::admin::{Projects, ReloadOutcome};
 use switchyard_integration::bridge::Bridge;

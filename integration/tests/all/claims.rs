@@ -24,7 +24,7 @@ fn project(volume: &Volume, name: &str, claims: &[&str]) {
     volume.project(name).file("main.ts", hello(name)).file("deno.json", routes(claims)).write();
 }
 
-/// The project that answers; `-` when none does.
+/// Returns the name of the project that answers; `-` if none does.
 async fn text_of(client: &Client, host: &str, path: &str) -> String {
     let reply = client.send(with_header(request(path), "host", host)).await;
     if reply.status == 200 { reply.text() } else { "-".to_owned() }
@@ -136,7 +136,7 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
         assert!(error.message.contains(says), "{says}: {}", error.message);
     }
     assert_eq!(events.wait_failed("evil").await.data.error, Some(error));
-    // The last good one goes on.
+    // The last good version keeps serving.
     assert_reached(
         &router.public,
         &[
@@ -421,7 +421,8 @@ async fn a_policy_assigns_a_route_and_a_changed_policy_changes_the_owner() {
     assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     assert_reached(&router.public, &[("www.shop.example", "/", "newer")]).await;
 
-    // Without one the first that has claimed it and claims it still: that is the shop now.
+    // Without a policy the route belongs to the first project that has claimed it and still does:
+    // that is the shop now.
     change_policy(&router, &volume, "");
     reaches(&router.public, "www.shop.example", "/", "shop").await;
     assert_reached(&router.public, &[("api.shop.example", "/", "api"), ("localhost", "/store/x", "shop")])

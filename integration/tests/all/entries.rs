@@ -6,7 +6,7 @@ use switchyard_integration::registry::Registry;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// A node:http server that answers with how it was started.
+/// A node:http server that answers with the way it was started.
 const TELLS: &str = "
 const { createServer } = require('node:http');
 createServer((request, response) => response.end(JSON.stringify({
@@ -20,7 +20,8 @@ createServer((request, response) => response.end(JSON.stringify({
 }))).listen(process.env.PORT);
 ";
 
-/// A program that serves what the module exports that its first argument names, as `react-router-serve` does.
+/// A program that serves the export of the module in its first argument, as `react-router-serve`
+/// does.
 const SERVES: &str = "#!/usr/bin/env node
 const { createServer } = require('node:http');
 const { resolve } = require('node:path');

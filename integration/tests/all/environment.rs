@@ -1,5 +1,6 @@
-//! Projects begin as a program of `deno run` does: with the environment's language, certificates and
-//! variables, the features and the vendor folder that deno.json names, and a clock of their own.
+//! Projects begin as a program of `deno run` does: with the environment's language, certificates
+//! and variables, the features and the vendor folder that deno.json names, and a clock of their
+//! own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,7 +20,7 @@ fn with_policy(volume: &Volume, policy: &str) -> Builder {
     Router::builder(volume).unwatched().flag("policy", volume.path("_policy/policy.toml").display())
 }
 
-/// A project that answers with a value, and with what a web worker says that it is.
+/// A project that answers with a value, and with the value that a web worker computes.
 fn main_with_worker(expression: &str) -> String {
     format!(
         "const worker = new Worker(import.meta.resolve('./worker.js'), {{ type: 'module' }});\n\
@@ -168,7 +169,7 @@ async fn options_of_workers_work_if_they_are_enabled() {
     );
     volume.write("a/deno.json", r#"{"unstable": ["worker-options"]}"#);
     let router = Router::start(&volume).await;
-    // The project's own file is outside of what the worker sees.
+    // The project's own file is outside the worker's permissions.
     assert_eq!(answer_of(&router, "a").await, "NotFound");
 }
 
@@ -307,7 +308,7 @@ fn openssl(folder: &Path, first: [&str; 6], more: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// Asks the server at `port` in all ways that there are, and answers with how each went.
+/// Sends the server at `port` a request in every available way, and answers with each outcome.
 fn asking(port: u16) -> String {
     format!(
         "import https from 'node:https';\nimport tls from 'node:tls';\nconst port = {port};\nconst url = `https://127.0.0.1:${{port}}/`;\n\

@@ -1,4 +1,4 @@
-//! The projects of `examples/projects`, from end to end: asked, edited, and their pages opened in a browser.
+//! The projects of `examples/projects`, end to end: requests, edits, and their pages in a browser.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ async fn served(name: &str) -> (Volume, Router) {
     (volume, router)
 }
 
-/// Changes a file as editors do, and waits until that is what is served.
+/// Changes a file as editors do, and waits until the change is served.
 async fn edit(volume: &Volume, router: &Router, path: &str, from: &str, to: &str) {
     let mut events = router.events().await;
     let project = path.split_once('/').map_or(path, |(project, _)| project);

@@ -11,10 +11,10 @@ use switchyard_integration::volume::Volume;
 /// A request that a parser might find behind, or inside, the refused one.
 const SMUGGLED: &str = "GET /a/smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// The first of [`REFUSED`] are wrong wherever they come to.
+/// The first ones of [`REFUSED`] are invalid at every position.
 const WRONG_ANYWHERE: usize = 16;
 
-/// Heads, each to be followed by [`SMUGGLED`], and what the refusal says.
+/// Heads, each to be followed by [`SMUGGLED`], and the text of the refusal.
 const REFUSED: &[(&str, &str)] = &[
     (
         "POST /a/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -94,7 +94,8 @@ async fn the_split_into_chunks_does_not_matter() {
             let mut connection = public.open().await;
             let middle = request.len() / 2;
             connection.send(&request[..middle]).await;
-            // An answer on another connection: by now the first piece is likely to have been read alone.
+            // An answer on another connection: by now the first piece is likely to have been read
+            // alone.
             assert_eq!(public.get("/a/counts").await.text(), "0 0");
             // The request may already have been refused.
             let _ = connection.try_send(format!("{}{SMUGGLED}", &request[middle..])).await;

@@ -1,5 +1,5 @@
 //! The duties of a gateway, at the router's public listener and at the bridge's forwarding
-//! listener: what passes unchanged, what is refused, and where reasons are reported.
+//! listener: unchanged data, refusals, and their reasons.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Folders and files beside a project that are part of its versions: `"switchyard": {"include": ["../_shared"]}`.
+//! Folders and files beside a project that are part of its versions: `"switchyard": {"include":
+//! ["../_shared"]}`.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +30,7 @@ fn labelled(label: &str) -> String {
     format!("export const label = {label:?};\n")
 }
 
-/// Projects that answer the label of the shared folder, which is there.
+/// Projects that answer with the label of the shared folder.
 fn sharing(projects: &[&str]) -> Volume {
     let volume = Volume::new();
     volume.write("_shared/mod.ts", labelled("one"));

@@ -19,7 +19,7 @@ use raw::{breaking, by_tls, from, json};
 mod deploys;
 mod raw;
 
-/// Two routers that believe the ingress.
+/// Two routers that trust the ingress.
 async fn routers(volume: &Volume) -> (Router, Router) {
     let router = || Router::builder(volume).flag("trusted-proxy", "127.0.0.1").start();
     tokio::join!(router(), router())

@@ -37,7 +37,7 @@ fn inspected(volume: &Volume) -> Builder {
     Router::builder(volume).flag("inspect", "a")
 }
 
-/// Attached to the one project that there is.
+/// Attaches to the only project.
 async fn attach(router: &Router) -> Debugger {
     let targets = targets(&router.admin.client).await;
     assert_eq!(targets.len(), 1, "{targets:?}");
@@ -49,7 +49,7 @@ fn ask(router: &Router, path: &'static str) -> JoinHandle<Reply> {
     tokio::spawn(async move { client.get(path).await })
 }
 
-/// Returns once a request stands at the breakpoint, with where it does.
+/// Returns once a request is paused at the breakpoint, with its position.
 async fn paused(debugger: &mut Debugger) -> Value {
     debugger.event("Debugger.paused", |_| true).await["callFrames"][0].clone()
 }

@@ -14,7 +14,7 @@ use switchyard_integration::registry::Registry;
 use switchyard_integration::router::{Builder, Router, State};
 use switchyard_integration::volume::Volume;
 
-/// Answers what the package `greeting` exports.
+/// Answers with the export of the package `greeting`.
 pub(crate) const GREETS: &str =
     "import greeting from 'greeting';\nexport default { fetch: () => new Response(greeting) };\n";
 
@@ -22,7 +22,7 @@ pub(crate) fn exports(text: &str) -> String {
     format!("module.exports = {text:?};\n")
 }
 
-/// `greeting` 1.0.0 says what `word` 1.0.0 says.
+/// `greeting` 1.0.0 re-exports `word` 1.0.0.
 pub(crate) async fn registry() -> Registry {
     let registry = Registry::start().await;
     registry.publish("word", "1.0.0", json!({}), &[("index.js", &exports("hello"))]);
@@ -130,7 +130,7 @@ async fn a_registry_that_cannot_be_reached_is_named() {
     volume.write("a/.npmrc", "registry=http://127.0.0.1:9/\n");
     let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", "").start().await;
     let error = fails(&router).await;
-    // Not public, not the operator's own, and the policy says nothing of it.
+    // Not public, not the operator's own, and not in the policy.
     assert!(error.message.contains("http://127.0.0.1:9/greeting"), "{}", error.message);
     assert!(error.message.contains("private_net"), "{}", error.message);
 }
@@ -279,14 +279,14 @@ async fn packages_are_fetched_as_the_cells_user_and_belong_to_the_router() {
     assert_eq!(owners("packages/a"), [true].into());
     assert_eq!(owners("packages/.downloads"), [false].into());
     drop(router);
-    // Another user does not believe what the first one left.
+    // Another user does not trust the files that the first one left.
     let router = registry.router(&volume).state(&state).start().await;
     serves(&router, "hello").await;
     assert_eq!(owners("packages/.downloads"), [true].into());
     assert!(downloads(&state).is_empty());
 }
 
-/// The shared tarballs, and who owns each.
+/// The shared tarballs, and the owner of each.
 fn downloads(state: &State) -> Vec<u32> {
     let folders = std::fs::read_dir(state.path().join("packages/.downloads")).expect("it can be read");
     let files = folders.flat_map(|folder| {

@@ -1,4 +1,4 @@
-//! Packages and modules that are imported when a request comes, and are fetched before the version
+//! Packages and modules that are imported during a request, and are fetched before the version
 //! serves.
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::install::{exports, fails, registry, serves};
 /// Paths and texts.
 type Files = &'static [(&'static str, &'static str)];
 
-/// A server that answers with what `expression` gives, or with the error that it throws.
+/// A server that answers with the value of `expression`, or with the error that it throws.
 fn answers(expression: &str) -> String {
     format!(
         "const answer = async () => String({expression});\n\
@@ -20,7 +20,7 @@ fn answers(expression: &str) -> String {
     )
 }
 
-/// Answers what the worker at `url` says.
+/// Answers with the message of the worker at `url`.
 fn asks_worker(url: &str) -> String {
     answers(&format!(
         "await new Promise((resolve, reject) => {{\n\
@@ -39,7 +39,7 @@ const THREADS: &str = "const http = require('http'), path = require('path'), { W
       worker.on('error', (error) => { response.statusCode = 500; response.end(String(error)); });\n\
     }).listen(3000);\n";
 
-/// A module that answers what the package `greeting` exports.
+/// A module that answers with the export of the package `greeting`.
 const TEXT: &str = "export { default } from 'npm:greeting@1';\n";
 
 const WORK: &str = "import text from 'npm:greeting@1';\nself.postMessage(text);\n";

@@ -1,4 +1,4 @@
-//! The dependencies of manifests that are fetched, and their place: development and optional ones,
+//! The fetched dependencies of manifests, and their locations: development and optional ones,
 //! members of workspaces, and packages that no manifest names.
 
 use serde_json::json;
@@ -56,7 +56,7 @@ async fn unavailable_optional_packages_are_left_out() {
     serves(&router, "hello").await;
     let log = router.log.text();
     assert!(log.contains("an optional package is left out") && log.contains("also-gone"), "{log}");
-    // One that is needed is not.
+    // A required one is not left out.
     registry.publish("greeting", "1.2.0", json!({"dependencies": {"gone": "1"}}), &[("index.js", "")]);
     volume.write("a/package.json", json!({"dependencies": {"greeting": "1.2.0"}}).to_string());
     router.admin.reload("a").await;

@@ -10,11 +10,11 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
-/// Does what the path asks for, then answers.
+/// Performs the action in the path, then answers.
 const OFFENDER: &str = r"
 const tmp = Deno.env.get('TMPDIR'), data = Deno.env.get('DATA_DIR');
 const later = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
-// In turns that are short, however busy the machine is.
+// In short turns, even on a busy machine.
 async function times(count, make) {
   for (let n = 0; n < count; n++) {
     make(n);
@@ -82,7 +82,7 @@ impl Scene {
         self.router.public.get(&format!("/{project}{path}")).await.status
     }
 
-    /// The admin listener answers, and what is saved in the neighbour becomes live.
+    /// Checks that the admin listener answers, and that edits of the neighbour go live.
     async fn neighbour_is_fine(&self, text: &str) {
         assert_eq!(self.router.admin.client.get("/healthz").await.status, 200);
         let mut events = self.router.events().await;
@@ -144,7 +144,7 @@ async fn files_that_a_cell_leaves_behind_are_removed_in_the_background() {
 async fn folders_too_deep_for_any_path_end_their_cell_and_are_removed_here_and_at_the_next_start() {
     let scene = Scene::with("").await;
     let mut events = scene.router.events().await;
-    // Paths end at 4096 bytes. It may be ended before it is done.
+    // Paths end at 4096 bytes. The cell may be ended before it has finished.
     assert!([200, 502].contains(&scene.ask("/deep?6000").await));
     let died = events.wait_for(EventType::CellDied, "a").await.data.death.unwrap();
     assert_eq!(died.reason, DeathReason::Disk, "{died:?}");
@@ -238,7 +238,7 @@ async fn a_log_that_is_not_read_stalls_no_project() {
     let router = Router::builder(&volume).flag("project-log", 100 << 20).start().await;
     let scene = Scene { volume, router };
     scene.router.log.pause();
-    // Three times what waits to be read.
+    // Three times the number of lines that are kept for readers.
     for _ in 0..4 {
         assert_eq!(scene.ask("/print?3000").await, 200);
     }

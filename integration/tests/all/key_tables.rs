@@ -10,7 +10,7 @@ use switchyard_integration::house::{rows, spans};
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Not a key of anything, nor near to one.
+/// Not a key of any table, and not similar to one.
 const UNKNOWN: &str = "zzzz";
 
 fn documented(page: &str, table: &str) -> BTreeSet<String> {

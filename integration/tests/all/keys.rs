@@ -1,4 +1,4 @@
-//! Misspelt keys in deno.json: errors with the right one, and nothing is left open by them.
+//! Misspelled keys in deno.json: errors with a suggestion; no misspelling leaves a permission open.
 
 use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures::hello;

@@ -13,7 +13,7 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
-/// The text of a server that answers with the value of an expression.
+/// Returns the source of a server that answers with the value of an expression.
 fn common(imports: &str, value: &str) -> String {
     format!(
         "{imports};\nrequire('node:http').createServer((_, to) => to.end(String({value}))).listen(3000);\n"

@@ -10,7 +10,7 @@ use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 use tokio_tungstenite::tungstenite::Message;
 
-/// In milliseconds: short for a test, and long for what is right to be done in.
+/// In milliseconds: short for a test, and long enough for valid requests.
 const SHORT: u32 = 400;
 
 const GET: &str = "GET /a/ HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -150,7 +150,8 @@ async fn a_quiet_connection_is_not_cut_off() {
         assert_eq!(stream.next().await.as_deref(), Some("1"));
         quiet.push(stream);
     }
-    // Three of them, one after the other: those above have been quiet for longer than any bound.
+    // Three of them, one after the other: the connections above have been quiet for longer than any
+    // limit.
     for _ in 0..3 {
         assert_eq!(router.public.open().await.rest().await, "");
     }
@@ -161,7 +162,7 @@ async fn a_quiet_connection_is_not_cut_off() {
     assert_eq!(router.public.get("/quiet/counts").await.text(), "2 0");
 }
 
-/// Connects, and says whether the router takes the connection.
+/// Connects. Returns true if the router accepts the connection.
 async fn is_taken(client: &Client) -> bool {
     let mut connection = client.open().await;
     let closing = GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");

@@ -223,7 +223,7 @@ async fn lines_say_which_request_they_are_about() {
         let record = router.log.wait_for(|record| record["message"] == "/one").await.unwrap();
         assert_eq!(record["request.id"], "r-1", "{record}");
         assert_eq!(record["cell.pid"].as_u64(), pid.map(u64::from), "{record}");
-        // One that has none, or none that could stand in a log, gets one.
+        // A request without an id, or with one that is not valid in a log, gets a new one.
         let made = ask(&router, "/a/three", "r 3").await.text();
         assert!(made.len() == 16 && router.public.get("/a/").await.text() != made, "{made}");
     }
@@ -257,7 +257,7 @@ async fn errors_of_handlers_are_shown_with_their_location_in_the_projects_own_fi
             };
             // An uncaught error ends the process, maybe before the answer is sent.
             assert!(!is_answered || status == 500, "{path}: {status}");
-            // A timer's error is not known to be a request's, nor what happens when the request is over.
+            // An error of a timer, or one after the end of the request, has no request id.
             let about = is_answered.then_some(path);
             let mut text = String::new();
             while !text.contains(at) {

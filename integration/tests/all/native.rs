@@ -1,5 +1,5 @@
-//! System calls as native code would make them that has taken over a cell: what the kernel refuses
-//! it.
+//! System calls as native code that has taken over a cell would make them, and that the kernel
+//! refuses.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,8 +20,8 @@ const NO_SUCH_CALL: i64 = -(libc::ENOSYS as i64);
 /// A limit is higher than it may ever be.
 const ABOVE: i64 = -(libc::EPERM as i64);
 
-/// A router with two projects that serve, into the first of which native code gets. `None` for who
-/// may not trace.
+/// A router with two serving projects, the first of which native code takes over. `None` if this
+/// test may not trace processes.
 struct Scene {
     router: Router,
     /// The process with native code.
@@ -182,7 +182,7 @@ async fn native_code_reaches_no_socket_with_a_name_on_any_thread_or_descriptor()
     assert_eq!(scene.call(libc::SYS_socketpair, [i64::from(libc::AF_UNIX), stream, 0, pair]), 0);
     let sockets = scene.sockets_of_others();
     assert!(sockets.len() >= 2, "{sockets:?}");
-    // Nor through a socket that it has: the pair, the listener, the control socket.
+    // Nor through a socket that the cell has: the pair, the listener, the control socket.
     for socket in sockets.iter().map(PathBuf::as_path).chain([Path::new("/run/systemd/journal/dev-log")]) {
         let address = unix(socket.as_os_str().as_bytes());
         let (length, address) = (address.len() as i64, scene.put(&address));

@@ -11,7 +11,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// A project with a server of node:http, whose listener for requests this is.
+/// A project with a node:http server that has this listener for requests.
 fn node(listener: &str) -> Volume {
     let main = format!(
         "import http from 'node:http';\n\
@@ -213,7 +213,7 @@ async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients()
 const CROWD: usize = 24;
 const ROUNDS: usize = 12;
 
-/// Answers how many bytes it got.
+/// Answers with the number of bytes received.
 const COUNTS_BY_REQUEST: &str = "import http2 from 'node:http2';
     http2.createServer((request, response) => {
         let size = 0;
@@ -497,7 +497,7 @@ async fn idle_connections_are_kept_by_both_for_the_next_request() {
     let mut connection = router.public.connect().await;
     assert_eq!(connection.get("/a/").await.text(), "1");
     assert_eq!(connection.get("/a/").await.text(), "2");
-    // Longer than the router keeps one, and less than Node does.
+    // Longer than the router keeps an idle connection, and shorter than Node does.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(connection.get("/a/").await.status, 200);
 }

@@ -1,5 +1,5 @@
-//! The view of a project of its machine: paths outside do not exist, `/tmp` is its own, questions
-//! about the machine have harmless answers, and errors say what to do.
+//! A project's view of its machine: paths outside do not exist, `/tmp` is its own, questions about
+//! the machine have harmless answers, and errors suggest a fix.
 
 use serde_json::{Value, json};
 use switchyard_contract::admin::ReloadOutcome;
@@ -40,7 +40,7 @@ async fn error(router: &Router) -> Diagnostic {
     report.error.expect("a failure has a reason")
 }
 
-/// Every answer begins as the table says.
+/// Every answer begins as listed in the table.
 fn assert_begin(answers: &Value, table: &[(&str, &str)]) {
     for (name, begin) in table {
         let answer = answers[name].as_str().unwrap_or_else(|| panic!("{name}: {}", answers[name]));
@@ -115,7 +115,7 @@ await probe('in a worker', () => new Promise((done) => {
     assert_eq!(take("statSync that does not throw"), Value::Null);
     assert_eq!(take("lstatSync that does not throw"), Value::Null);
     assert_eq!(take("in a worker"), json!([false, "ENOENT"]));
-    // Errors of imports keep their text, which does not say whether there is something.
+    // Errors of imports keep their text, which does not reveal if the file exists.
     for (name, says) in [
         ("import", "outside of the project and its node_modules"),
         ("import of an existing file", "outside of the project and its node_modules"),

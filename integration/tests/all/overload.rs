@@ -1,5 +1,5 @@
-//! More requests than a project may have at once: some wait in line, the rest is turned away, and no other
-//! project notices.
+//! More requests than a project may have at once: some wait in the queue, the rest are refused, and
+//! no other project notices.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use switchyard_integration::client::{Client, Reply, Upload};
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 /// The default length of the queue.
 const QUEUE: usize = 100;
 
-/// Answers how many requests it has answered, each when its body has ended.
+/// Answers with the number of answered requests, each once its body has ended.
 const COUNTS: &str = "let count = 0;
     export default { fetch: async (request) => { await request.text(); return new Response(String(++count)); } };";
 

@@ -1,4 +1,4 @@
-//! Names of packages that lead out of the folder that their installation fills.
+//! Package names that lead out of the installation folder.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use switchyard_integration::volume::Volume;
 
 use crate::install::{exports, fails, greeting, registry, serves};
 
-/// From where Deno caches packages to the tarballs that all projects share. The second to last part
-/// is the folder of the projects that reach public addresses only.
+/// Path from the folder where Deno caches packages to the tarballs that all projects share. The
+/// second to last part is the folder of the projects that reach only public addresses.
 const SHARED: &str = "../../../../.downloads/e3b0c44298fc1c14/zz";
 
 /// The registry gets the name as one path segment and answers; the tarball is elsewhere.

@@ -34,7 +34,7 @@ async fn packages_that_go_are_fetched_and_give_way_to_those_that_come_back() {
         answers(&router, "hello").await;
     }
     probe.finish().await.no_failures();
-    // Nothing but the cache of a tool: as none.
+    // Only the cache of a tool, which counts as no packages.
     volume.write("a/node_modules/.cache/tool.json", "{}");
     volume.write("a/main.ts", GREETS.replace("(greeting)", "(`${greeting}!`)"));
     answers(&router, "hello!").await;

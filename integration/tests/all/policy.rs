@@ -1,4 +1,4 @@
-//! The operator's policy: what projects get, and what happens when it changes.
+//! The operator's policy: the permissions of projects, and the effect of changes.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const SECRET: &str = "hunter2-0123456789";
 /// Answers with all of its environment.
 const ENV: &str = "export default { fetch: () => Response.json(Deno.env.toObject()) };\n";
 
-/// Cannot be served without a variable.
+/// A project that cannot be served without a variable.
 const NEEDY: &str = "const key = Deno.env.get('KEY');
     if (!key) throw new Error('there is no KEY');
     export default { fetch: () => new Response(key) };\n";
@@ -36,7 +36,7 @@ async fn env(client: &Client, project: &str) -> Value {
     client.get(&format!("/{project}/")).await.json()
 }
 
-/// Waits for a line of the log, those already written included.
+/// Waits for a line of the log, including lines already written.
 async fn logged(router: &Router, text: &str) {
     let matches = |record: &Value| record["message"].as_str().is_some_and(|message| message.contains(text));
     let found = within(&format!("the log says {text:?}"), router.log.wait_for(matches)).await;
@@ -91,7 +91,7 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
     let granted = router.admin.project("a").await.grants.unwrap().granted.env;
     assert!(granted.contains(&"KEY".to_owned()) && granted.contains(&"INLINE".to_owned()), "{granted:?}");
 
-    // A failure of the project, and a change of the policy, say nothing of it either.
+    // Neither a failure of the project nor a change of the policy reveals it.
     volume.replace("a/main.ts", "nothing that parses (");
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Failed);
     change_policy(

@@ -1,5 +1,6 @@
 //! Ports that projects do not have: datagrams of strangers never arrive, answers do, QUIC does not
-//! listen, servers of TCP only seem to; and the servers that projects have go on, whenever they listen.
+//! listen, servers of TCP only appear to; and projects' servers keep serving, whenever they start
+//! to listen.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -18,7 +19,7 @@ const deno = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 
 (async () => { for await (const [bytes] of deno) heard.deno.push(text(bytes)); })();
 const node = dgram.createSocket("udp4", (bytes) => heard.node.push(text(bytes)));
 await new Promise((bound) => node.bind(0, bound));
-// Bound when it first sends, and to both protocols.
+// Bound when it first sends, for both protocols.
 const late = dgram.createSocket("udp6", (bytes) => heard.late.push(text(bytes)));
 const sockets = {
   deno: { port: () => deno.addr.port, join: (group) => deno.joinMulticastV4(group, "127.0.0.1"), send: (port) =>
@@ -56,13 +57,13 @@ fn local() -> UdpSocket {
     socket
 }
 
-/// Sends from a stranger, has the project send to a friend, and has that answer. Returns what the
-/// project has heard.
+/// Sends from a stranger, makes the project send to a friend, and answers from there. Returns the
+/// datagrams that the project received.
 async fn received(router: &Router, kind: &str, friend: &UdpSocket, to: Option<SocketAddr>) -> Value {
     let ask = async |path: &str| router.public.get(&format!("/a/{kind}{path}")).await.json();
     let stranger = local();
     let port = friend.local_addr().expect("it is bound").port();
-    // The one that is bound when it sends has no port before.
+    // The socket that is bound when it sends has no port before.
     if kind == "late" {
         ask(&format!("/send?{port}")).await;
         receive(friend).await;
@@ -316,7 +317,7 @@ async fn name_server(socket: tokio::net::UdpSocket) {
     }
 }
 
-/// Answers with the body in capitals.
+/// A server that answers with the body in capitals.
 async fn shouts(listener: tokio::net::TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut bytes = [0; 64];

@@ -35,7 +35,7 @@ async fn neighbour_is_fine(volume: &Volume, router: &Router, times: usize) {
     }
 }
 
-/// Saves the offender, and waits until that is served.
+/// Saves the offender, and waits until the change is served.
 async fn offender_is_served(volume: &Volume, router: &Router, label: &str) {
     volume.replace("a/main.ts", hello(label));
     eventually("the offender's edit is live", || async { router.public.get("/a/").await.text() == label })
@@ -107,7 +107,7 @@ async fn a_project_over_a_limit_fails_alone_and_names_the_limit_its_value_and_wh
         .flag("max-file-size", 600_000)
         .start()
         .await;
-    // Nothing that it says of itself raises them.
+    // The project's own configuration cannot raise them.
     let config = r#"{"switchyard": {"limits": {"project_files": 1000000}}}"#;
     volume.write("a/deno.json", config);
     eventually("it is refused", || async { router.admin.project("a").await.state != ProjectState::Live })
@@ -186,7 +186,7 @@ fn deep(folder: &Path) {
     }
 }
 
-/// Makes links of which each takes the kernel tens of thousands of steps.
+/// Creates links that each take the kernel tens of thousands of steps.
 fn labyrinth(folder: &Path) {
     fs::create_dir_all(folder.join("d")).expect("a folder can be made");
     let link = |target: &str, name: &str| symlink(target, folder.join(name)).expect("a link can be made");
@@ -204,7 +204,7 @@ fn including(folder: &Path) -> String {
     serde_json::json!({ "switchyard": { "include": include } }).to_string()
 }
 
-/// Makes projects that each have something bad in them.
+/// Creates projects that each contain something harmful.
 fn bad_projects(volume: &Volume) {
     let project = |name: &str| {
         volume.write(&format!("{name}/main.ts"), hello(name));

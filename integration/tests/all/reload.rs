@@ -95,7 +95,7 @@ async fn touching_a_file_or_writing_the_same_bytes_builds_nothing() {
     volume.replace("a/main.ts", volume.read("a/main.ts"));
     let file = std::fs::File::open(volume.path("a/main.ts")).unwrap();
     file.set_modified(std::time::SystemTime::now()).unwrap();
-    // A change beside it that came later shows that the router has had the time to see those.
+    // A later change beside it shows that the router has had the time to see the earlier ones.
     volume.write("b/main.ts", hello("two"));
     events.wait_live("b").await;
     let unchanged = router.admin.reload("a").await;

@@ -1,4 +1,5 @@
-//! The projects root is a name: the folder behind it may be another one at any time, or none for a while.
+//! The projects root is followed by name: the folder behind it may be replaced at any time, or be
+//! missing for a while.
 
 use std::fs;
 
@@ -43,7 +44,7 @@ async fn a_link_that_is_swapped_is_followed_whether_it_is_the_root_or_above_it()
         for (name, label) in [("aaa", "one"), ("bbb", "two")] {
             let path = |path: &str| format!(".worktrees/{name}{below}/{path}");
             volume.write(&path("blog/main.ts"), hello(label));
-            // The same code, whose packages lie in another folder.
+            // The same code, with packages in another folder.
             volume.write(&path("same/main.ts"), PACKAGED);
             volume.write(&path("same/package.json"), r#"{"dependencies": {"pack": "1"}}"#);
             let manifest = r#"{"name": "pack", "version": "1.0.0", "type": "module", "exports": "./i.js"}"#;

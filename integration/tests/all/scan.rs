@@ -1,4 +1,4 @@
-//! The first scan: what is served after it, and when the router is ready.
+//! The first scan: the projects served after it, and the time at which the router is ready.
 
 use switchyard_contract::admin::ProjectState;
 use switchyard_integration::eventually;

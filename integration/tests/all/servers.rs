@@ -1,4 +1,4 @@
-//! `Deno.serve` in all that it gives back, more servers than one, and work that goes on between requests.
+//! `Deno.serve`: all its return values, several servers, and work that continues between requests.
 
 use std::net::TcpStream;
 

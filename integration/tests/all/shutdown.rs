@@ -1,5 +1,5 @@
-//! The end of a process as its project sees it: handlers of SIGTERM, `beforeunload`, `beforeExit`,
-//! `unload` and `exit`, at a replacement, when it is idle, and when the router stops.
+//! The end of a process as seen by its project: handlers of SIGTERM, `beforeunload`, `beforeExit`,
+//! `unload` and `exit`, at a replacement, when the process is idle, and when the router stops.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -12,10 +12,10 @@ use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// In the log when a process took longer to end than it might.
+/// Logged if a process takes longer to end than it may.
 const UNFINISHED: &str = "its handlers of SIGTERM";
 
-/// A project that notes in `DATA_DIR`, with `note`, what happens to it, answers with the notes of all its
+/// A project that records events in `DATA_DIR` with `note`, answers with the notes of all its
 /// processes, and does `more`.
 fn noting(more: &str) -> String {
     format!(
@@ -27,7 +27,7 @@ fn noting(more: &str) -> String {
     )
 }
 
-/// The same, served by `Deno.serve` and with all the ways to hear of the end.
+/// The same, served by `Deno.serve`, with every kind of handler for the end.
 fn listening(more: &str) -> String {
     noting(&format!(
         "addEventListener('beforeunload', () => note('beforeunload'));\n\
@@ -260,7 +260,7 @@ async fn versions_that_do_not_come_to_an_end_do_not_add_up() {
         volume.replace("a/main.ts", main(label));
         events.wait_live("a").await;
     }
-    // Those before it have the grace, which is longer than anything is waited for here.
+    // Earlier versions have the grace period, which is longer than any wait here.
     let retired = events.wait_retired("a").await.data.version;
     let ending = || async { router.admin.project("a").await.draining };
     eventually("four are left", || async { ending().await.len() == 4 }).await;

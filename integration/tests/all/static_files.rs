@@ -8,7 +8,7 @@ use switchyard_integration::volume::Volume;
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// A site with pages, a page for what is not found, and files in compressed forms.
+/// A site with pages, a not-found page, and files in compressed forms.
 fn volume() -> Volume {
     let volume = Volume::new();
     for (path, text) in [

@@ -1,5 +1,5 @@
-//! Static sites as projects: found by their files, reloaded, deployed and replaced as all others, and
-//! files beside code.
+//! Static sites as projects: found by their files; reloaded, deployed and replaced like all others;
+//! and files beside code.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ async fn the_page_of_a_single_page_application_answers_navigations_alone() {
     assert_eq!(get("/a/users/7", "accept", "application/json").await, (404, false));
     assert_eq!(get("/a/assets/gone.js", "accept", page).await, (404, false));
     assert_eq!(get("/a/favicon.ico", "accept", "*/*").await, (404, false));
-    // A page for what is not found says that there is no router in the page.
+    // A not-found page shows that the page has no router in the browser.
     volume.write("a/dist/404.html", "none");
     router.admin.reload("a").await;
     assert_eq!(get("/a/users/7", "accept", page).await, (404, false));

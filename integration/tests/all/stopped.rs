@@ -1,4 +1,5 @@
-//! A version that dies again and again: restarted after growing pauses, then stopped until something changes.
+//! A version that dies again and again: restarted after growing pauses, then stopped until
+//! something changes.
 
 use http::Method;
 use switchyard_contract::admin::{ProjectState, ReloadOutcome};
@@ -15,7 +16,7 @@ use switchyard_integration::volume::Volume;
 const PAUSES: [Option<u64>; 8] =
     [Some(0), Some(100), Some(200), Some(400), Some(800), Some(1600), Some(3200), None];
 
-/// Loads, and dies a moment later without having been asked for anything.
+/// A project that loads, and dies a moment later without any request.
 const DIES: &str =
     "setTimeout(() => Deno.exit(3), 500);\nexport default { fetch: () => new Response('alive') };\n";
 

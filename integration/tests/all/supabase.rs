@@ -19,7 +19,7 @@ const DISPATCHER: &str = "Deno.serve(async (req) => {
     return await worker.fetch(req);
 });\n";
 
-/// Answers the path that it sees.
+/// Answers with the path that it receives.
 const PATH: &str = "Deno.serve((req) => new Response(new URL(req.url).pathname));\n";
 
 /// A folder of functions as the self-hosted stack has it.

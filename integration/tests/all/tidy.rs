@@ -1,5 +1,5 @@
-//! The architecture that ARCHITECTURE.md describes is the one that the sources have. Rules about
-//! structure only: sizes and wording are shown by `tools/house`, and nothing fails on them.
+//! The sources have the architecture that ARCHITECTURE.md describes. Rules about structure only:
+//! sizes and wording are reported by `tools/house`, and never fail.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Trusted proxies: whose forwarding headers are believed.
+//! Trusted proxies, with trusted forwarding headers.
 
 use switchyard_integration::client::{request, with_header};
 use switchyard_integration::fixtures::ECHO;

@@ -36,8 +36,8 @@ async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
     volume.project("b").file("main.ts", hello("one")).write();
     let router = Router::start(&volume).await;
     router.signal(Signal::STOP);
-    // Events of two files by turns, so that the kernel cannot merge them; the change of `b` comes when the
-    // queue is full.
+    // Events of two files by turns, so that the kernel cannot merge them; the change of `b` comes
+    // when the queue is full.
     for _ in 0..limit {
         volume.write("a/x.txt", "1");
         volume.write("a/y.txt", "1");
@@ -114,7 +114,7 @@ async fn a_change_without_a_file_event_is_found_by_comparison_and_counted() {
         assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Poll));
         counted.extend(router.admin.metric("switchyard_unseen_changes_total", "").await);
     }
-    // The first may have come before there was anything to compare with.
+    // The first change may have come before the state that it is compared with.
     assert!(counted == [0.0, 1.0, 2.0] || counted == [1.0, 2.0, 3.0], "{counted:?}");
     assert_eq!(router.admin.metric("switchyard_polling", "").await, Some(0.0));
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two", "six", "ten"]);

@@ -11,7 +11,7 @@ use switchyard_integration::volume::Volume;
 
 const CHECKED: &str = r#"{"switchyard": {"healthcheck": "/healthz?deep"}}"#;
 
-/// Answers the label, and at the health check what `check` makes of the request.
+/// Answers with the label, and to the health check with the result of `check`.
 fn checked(label: &str, check: &str) -> String {
     format!(
         "export default {{ fetch(request, info) {{
@@ -117,7 +117,7 @@ async fn a_process_with_a_request_in_it_is_not_idle() {
         .await;
 }
 
-/// Answers its process; `/wait` when the request's body has ended, `/die` never.
+/// Answers with its process id; `/wait` does so at the end of the request's body, `/die` never.
 const WHO: &str = "export default { async fetch(request) {
         const { pathname } = new URL(request.url);
         if (pathname === '/die') Deno.exit(1);
@@ -162,7 +162,7 @@ async fn requests_go_to_the_process_with_the_fewest_in_it_and_else_by_turns() {
     }
     let free = pid_of_server(&router).await;
     for _ in 0..5 {
-        // An answer has been read a moment before its request is counted out.
+        // An answer is received a moment before its request stops being counted.
         eventually("only those that wait are in", || async {
             router.admin.project("a").await.in_flight == 2
         })

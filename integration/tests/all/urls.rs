@@ -1,4 +1,5 @@
-//! `request.url` as a handler sees it: the URL that the client asked for, at the router and behind the bridge.
+//! `request.url` in a handler: the URL that the client requested, at the router and behind the
+//! bridge.
 
 use futures_util::StreamExt as _;
 use serde_json::json;

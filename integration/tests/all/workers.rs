@@ -11,7 +11,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The least that a configuration has.
+/// The minimal configuration.
 const TOML: &str = "name = \"x\"\nmain = \"src/index.ts\"\ncompatibility_date = \"2026-01-01\"\n";
 
 /// A Worker, `a`, with this code and more in its configuration.
@@ -139,7 +139,7 @@ async fn a_worker_of_schedules_alone_is_live_and_its_crons_are_shown() {
 
 #[tokio::test]
 async fn promises_of_wait_until_are_awaited_and_rejections_logged() {
-    // Only the promise writes it, which is still pending when the version is replaced.
+    // Written only by the promise, which is still pending when the version is replaced.
     let code = |version: u32| {
         format!(
             "export default {{ fetch(request, env, ctx) {{

@@ -1,4 +1,4 @@
-//! Modules of Cloudflare Workers, found as wrangler's bundler finds them; and what fails a build.
+//! Modules of Cloudflare Workers, resolved like wrangler's bundler does; and build failures.
 
 use serde_json::{Value, json};
 use switchyard_contract::event::Diagnostic;
@@ -22,7 +22,7 @@ async fn answer(router: &Router) -> Value {
     reply.json()
 }
 
-/// Why a Worker with this configuration and code is not built.
+/// Returns the reason why a Worker with this configuration and code is not built.
 async fn error(toml: &str, code: &str) -> Diagnostic {
     let volume = Volume::new();
     volume.project("a").file("wrangler.toml", format!("{TOML}{toml}")).file("src/index.ts", code).write();

@@ -209,8 +209,8 @@ impl Incarnations {
         self.make_room();
     }
 
-    /// Sets the time until which the data of all ended incarnations is kept: deleting the data of a
-    /// name deletes all of it.
+    /// Marks the data of all ended incarnations for deletion if `data` says so: deleting the data
+    /// of a name deletes all of it.
     pub fn set_data(&mut self, data: DataFate) {
         if data == DataFate::Delete {
             self.ended.iter_mut().for_each(|ended| ended.data = DataFate::Delete);

@@ -26,7 +26,7 @@ pub struct Site {
     pub fallback: Fallback,
     /// The page that answers 404, if there is one.
     pub not_found: Option<String>,
-    /// Folders below the root whose files never change under their names.
+    /// Folders below the root with files that never change under their names.
     pub immutable: Vec<String>,
     /// The source that chose the root, as text for the log: `the build output of vite`.
     pub reason: String,
@@ -49,7 +49,7 @@ pub enum Fallback {
 pub enum Served {
     Code(Entry),
     Files(Site),
-    /// Files, and code for the paths that have none.
+    /// Files, and code for paths without a file.
     Both(Entry, Site),
 }
 
@@ -83,9 +83,9 @@ impl Served {
     }
 }
 
-/// Finds what of the project in `dir` is served, whose Deno configuration and package.json are given
-/// where it has them: what is named, else its entry, else a folder with an index.html. A script that
-/// the site's own pages load is no entry.
+/// Finds the served part of the project in `dir`, given its Deno configuration and package.json if
+/// it has them: the configured one, else its entry, else a folder with an index.html. A script that
+/// the pages of the site load is not an entry.
 ///
 /// # Errors
 /// Those of [`entry::find`]; a static root that is not there or is malformed; a site that has to be
@@ -106,7 +106,7 @@ pub fn find(
     }
 }
 
-/// Finds what is served if no configuration names it.
+/// Finds the served part of a project without such a configuration.
 fn detect_site(
     dir: &Path,
     config: Option<Config<'_>>,

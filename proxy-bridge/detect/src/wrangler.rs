@@ -40,7 +40,7 @@ pub struct Worker {
     pub file: String,
     /// The folder of the configuration, with `/` behind; empty: the project.
     pub base: String,
-    /// The module that is run. `None`: assets alone, or the configuration does not say.
+    /// The module that is run. `None`: assets only, or the configuration does not name one.
     pub main: Option<String>,
     /// The command that builds `main`.
     pub build: Option<String>,
@@ -57,7 +57,7 @@ pub struct Worker {
     /// Rules for the kinds of modules; the first match applies, before the default rules.
     pub rules: Vec<Rule>,
     pub assets: Option<Assets>,
-    /// Cron expressions at which `scheduled` is to run.
+    /// Cron expressions for `scheduled`.
     pub crons: Vec<String>,
     /// The name of the binding with the version's metadata in `env`.
     pub version_metadata: Option<String>,

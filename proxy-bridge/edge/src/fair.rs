@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::turn::Turn;
 use switchyard_contract::bounds;
 
-/// A body whose small frames are joined if they are there already, and which yields to other tasks.
+/// A body that joins small frames if they are available already, and yields to other tasks.
 #[derive(Debug)]
 pub struct FairBody<B: Body> {
     body: B,
@@ -44,7 +44,7 @@ impl<B: Body<Data = Bytes> + Unpin> FairBody<B> {
         next
     }
 
-    /// Appends to a small frame the small ones that are there already.
+    /// Appends the small frames that are available already to a small frame.
     fn join(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
         let mut joined = BytesMut::new();
         while self.turn.lasts() && joined.len() < bounds::JOINED_FRAME && !self.body.is_end_stream() {

@@ -173,7 +173,7 @@ impl Framing {
         }
     }
 
-    /// Returns the offset behind the empty line that ends a head or trailers, if it is there.
+    /// Returns the offset behind the empty line that ends a head or trailers, if it has arrived.
     fn end_of_lines(&mut self, rest: &[u8], most: usize) -> Result<Option<usize>, Refusal> {
         let within = &rest[..rest.len().min(most)];
         let from = self.searched;

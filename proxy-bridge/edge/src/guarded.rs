@@ -25,7 +25,7 @@ use super::turn::Turn;
 /// most heads.
 const PIECE: usize = 2048;
 
-/// The head that hyper gets in place of a refused one, so that the refusal is sent after the
+/// The head that hyper gets instead of a refused one, so that the refusal is sent after the
 /// responses before it.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
@@ -154,7 +154,7 @@ impl<K> GuardedStream<K> {
         Poll::Ready(Ok(()))
     }
 
-    /// Shows the held bytes to the framing. None of them is admitted yet.
+    /// Passes the held bytes to the framing. None of them is admitted yet.
     fn admit(&mut self) {
         self.unseen = false;
         let (passed, stop) = self.framing.look(&self.held);

@@ -189,8 +189,8 @@ impl Progress {
 }
 
 impl Pace {
-    /// Returns true if the client has been waited for too long. To be called when nothing of the
-    /// body is there.
+    /// Returns true if the client has stalled for too long. Called when no part of the body is
+    /// available. The time in which the server takes nothing does not count.
     ///
     /// The time in which the server takes nothing does not count.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {

@@ -105,7 +105,8 @@ impl HeadBudget {
         self.0.reads.store(reads, Relaxed);
     }
 
-    /// Ends the bound after a head: what follows has other bounds, or is the body of a [`Counted`].
+    /// Ends the bound after a head: later bytes have other bounds, or are the body of a
+    /// [`Counted`].
     pub fn complete(&self) {
         self.0.left.store(Self::UNLIMITED, Relaxed);
     }

@@ -78,7 +78,7 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     /// Writes the time in the form that [`Span::from_str`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Beyond what a `SignedDuration` holds, a time is not reached anyway.
+        // Times beyond the range of a `SignedDuration` are never reached anyway.
         let signed = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
         write!(f, "{signed:#}")
     }

@@ -36,7 +36,7 @@ pub(super) struct EventPosition {
     gone: u64,
 }
 
-/// A pull request to the router.
+/// A request for the router's statuses, with the position in the event stream at which it was sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PullQuery {
     pub(super) at: EventPosition,

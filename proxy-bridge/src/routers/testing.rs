@@ -154,7 +154,7 @@ impl FakeRouter {
         self.claims(project, routes, jiff::Timestamp::UNIX_EPOCH);
     }
 
-    /// Gives a project these routes, with the current time as the time of the claim.
+    /// Gives a project these routes, claimed at `since`.
     pub(crate) fn claims(&self, project: &str, routes: &[&str], since: jiff::Timestamp) {
         let claim = |route: &&str| Claim { route: route.parse().unwrap(), since, assigned: false };
         let mut state = self.state();

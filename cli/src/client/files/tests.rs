@@ -186,7 +186,7 @@ fn the_folder_that_the_entry_serves_is_sent_too() {
     let serve =
         r#"{"scripts": {"start": "react-router-serve ./build/server/index.js"}, "dependencies": {"x": "1"}}"#;
     for (package, program) in [
-        // A program of a package, which the routers install, serves the folder that it is given.
+        // A program of a package, which the routers install, serves the folder in its argument.
         (serve, "x"),
         // A program of the project reads the file without the help of Switchyard.
         (r#"{"scripts": {"start": "node server.js"}}"#, "import './build/server/index.js';"),

@@ -25,7 +25,7 @@ pub(super) struct Asked {
     /// With its query.
     pub(super) path: String,
     pub(super) headers: HeaderMap,
-    /// `None` when it did not come to its end, or was not read.
+    /// `None` if it was incomplete, or not read.
     pub(super) body: Option<Bytes>,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Reply {
     Events(String, usize),
     /// Before the body has been read.
     AtOnce(u16, Value),
-    /// The connection is closed instead, when the request has come.
+    /// The connection is closed instead, once the request has arrived.
     Break,
     /// Events that end in the middle.
     BreakAfter(String),
@@ -92,7 +92,8 @@ async fn answer(request: Request<Incoming>, replies: Replies, asked: Arc<Mutex<V
     let (parts, body) = request.into_parts();
     let reply = replies.lock().unwrap().pop_front().unwrap_or(Reply::Page(500, "not expected"));
     let body = match reply {
-        // Read behind the answer, as a bridge does: closed on unread bytes, a connection may lose the answer.
+        // Read behind the answer, as a bridge does: closed on unread bytes, a connection may lose
+        // the answer.
         Reply::AtOnce(..) => {
             tokio::spawn(body.collect());
             None

@@ -46,7 +46,7 @@ impl Taken {
         native::put(self.pid, &[path.as_os_str().as_bytes(), b"\0"].concat())
     }
 
-    /// Notes a call that has to fail.
+    /// Records a call that has to fail.
     fn fails(&mut self, what: &str, answer: i64) {
         if answer >= 0 { self.wrong.push(what.to_owned()) } else { self.refused += 1 }
     }

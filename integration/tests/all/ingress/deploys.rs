@@ -23,9 +23,9 @@ use switchyard_contract::deploy::DeployOutcome;
 const HOST: &str = "deploy.example.com";
 const TOKEN: &str = "ci-token-0123456789";
 
-/// Two routers that believe the ingress.
+/// Two routers that trust the ingress.
 async fn replicas(volume: &Volume) -> Replicas {
-    // A project may ask the test's own server.
+    // A project may connect to the test's own server.
     volume.write("_policy/policy.toml", "[defaults.permissions]\nprivate_net = [\"127.0.0.1\"]\n");
     let policy = volume.path("_policy/policy.toml");
     let flags = |router: Builder| router.flag("trusted-proxy", "127.0.0.1").flag("policy", policy.display());

@@ -61,7 +61,7 @@ pub(crate) async fn gate() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Answers everybody who waits and who comes, until the test is over.
+/// Answers waiting and new requests, until the test is over.
 pub(crate) fn open(gate: TcpListener) {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = gate.accept().await {

@@ -45,7 +45,7 @@ pub(super) fn resolve(dir: &Path, name: &str) -> Resolved {
     }
 }
 
-/// The path without `.` segments. `None` when it is absolute or has `..` in it.
+/// The path without `.` segments. `None` if it is absolute or contains `..`.
 pub(super) fn inside(name: &str) -> Option<String> {
     let parts: Vec<_> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     (!name.starts_with('/') && !parts.contains(&"..")).then(|| parts.join("/"))

@@ -60,8 +60,9 @@ impl Misses {
         sentences.filter(move |sentence| seen.insert(sentence.clone()))
     }
 
-    /// The error of a project that has no entry. `file` is set only when a place names a file that cannot be used:
-    /// a static site may well have a package.json with defaults and commands for developers.
+    /// The error of a project without an entry. `file` is set only if a setting names a file that
+    /// cannot be used: a static site may well have a package.json with defaults and development
+    /// commands.
     pub(super) fn into_error(self) -> Diagnostic {
         let reasons = self.sentences().map(|sentence| format!("{sentence}; ")).collect::<String>();
         let message = format!(

@@ -42,7 +42,8 @@ const CERTAIN: [Layout; 8] = [
     Layout { framework: "Qwik", server: "server/entry.node-server.mjs", sign: "dist" },
 ];
 
-/// Layouts whose server may be imported by a program of the project: tried after the conventional names.
+/// Layouts with a server that a program of the project may import: tried after the conventional
+/// names.
 const POSSIBLE: [Layout; 5] = [
     Layout { framework: "Astro", server: "dist/server/entry.mjs", sign: "dist/client" },
     Layout { framework: "Qwik", server: "server/entry.express.mjs", sign: "dist" },
@@ -133,7 +134,8 @@ fn react_router(dir: &Path, package: &Value) -> Option<Output> {
     })
 }
 
-/// Returns `true` where Next.js has exported pages (`output: "export"`), which its server refuses to serve.
+/// Returns `true` where Next.js has exported pages (`output: "export"`), which its server refuses
+/// to serve.
 pub(super) fn is_next_export(dir: &Path) -> bool {
     if !dir.join(".next/BUILD_ID").is_file() {
         return dir.join("out/index.html").is_file();
@@ -142,7 +144,8 @@ pub(super) fn is_next_export(dir: &Path) -> bool {
     files.is_some_and(|files| files.pointer("/config/output").is_some_and(|output| output == "export"))
 }
 
-/// Next.js: a standalone server with its static files, else `next start` if the package is installed.
+/// Next.js: a standalone server with its static files, else `next start` if the package is
+/// installed.
 pub(super) fn next(dir: &Path, package: &Value) -> Option<Output> {
     if !dir.join(".next/BUILD_ID").is_file() || is_next_export(dir) {
         return None;
@@ -170,8 +173,8 @@ pub(super) fn next(dir: &Path, package: &Value) -> Option<Output> {
     }
 }
 
-/// The standalone server: at the root when `dir` is the output itself, and in a workspace at the path that the
-/// application has there.
+/// The standalone server: at the root when `dir` is the output itself, and in a workspace at the
+/// path that the application has there.
 fn standalone(dir: &Path) -> Option<String> {
     let files = read_object(&dir.join(".next/required-server-files.json"))?;
     let folder = files.get("relativeAppDir").and_then(Value::as_str).unwrap_or_default();

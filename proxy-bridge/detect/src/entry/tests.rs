@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A project of these files. One whose text is empty is a program.
+/// A project of these files. A file with an empty text gets a program.
 fn project(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -389,7 +389,7 @@ fn outputs_of_frameworks_are_found() {
                 ("package.json", r#"{"scripts": {"start": "next start"}}"#),
             ],
         ),
-        // A server of the project's own imports what Astro has built.
+        // A server of the project imports the output of Astro.
         ("server.mjs", &[("server.mjs", ""), ("dist/server/entry.mjs", ""), ("dist/client/x", "")]),
     ] {
         let found = entry(files);

@@ -25,7 +25,7 @@ const OUTPUTS: [&str; 12] = [
     "browser",
 ];
 
-/// Folders that are served by their names, and hold what generators or authors have written.
+/// Folders that are served if they have these names; generators or authors write them.
 const NAMED: [&str; 2] = ["public", "docs"];
 
 /// Angular builds into `dist/NAME/browser`, before release 17 into `dist/NAME`.

@@ -17,7 +17,7 @@ struct Host {
     base: &'static str,
     /// JSON pointers to the folder of functions.
     functions: &'static [&'static str],
-    /// Folders whose programs are functions by convention.
+    /// Folders of functions, by convention.
     conventional: &'static [&'static str],
 }
 

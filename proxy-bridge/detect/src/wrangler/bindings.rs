@@ -113,7 +113,7 @@ pub(super) fn check(document: &Document<'_>, path: impl Fn(&str) -> String) -> R
     first.map_or(Ok(()), Err)
 }
 
-/// Returns the paths of unsupported bindings, with what to do instead.
+/// Returns the paths of unsupported bindings, with an alternative for each.
 fn missing(document: &Document<'_>, path: &impl Fn(&str) -> String) -> Vec<(String, String)> {
     let found = PRODUCTS.iter().filter_map(|product| {
         // Bindings of the service-worker syntax exist at the top level only.

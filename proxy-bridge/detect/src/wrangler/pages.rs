@@ -39,7 +39,7 @@ pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> 
         } else {
             NotFoundHandling::SinglePageApplication
         },
-        // The code decides what is an asset.
+        // The code decides which requests get an asset.
         run_worker_first: WorkerFirst::Always(code.is_some()),
         navigations: false,
         ignored: Vec::new(),

@@ -27,8 +27,8 @@ use crate::guarded::{ConnState, GuardedStream, StreamLimits};
 /// Concurrent requests of one HTTP/2 connection: RFC 9113 (6.5.2) recommends no less.
 const MAX_STREAMS: u32 = 100;
 
-/// Streams that an HTTP/2 client may have reset by its errors before the connection is closed: a
-/// client without errors causes none.
+/// Streams of an HTTP/2 client that may be reset because of its errors before the connection is
+/// closed: a correct client causes none.
 const MAX_RESET_STREAMS: usize = 100;
 
 /// Serves a connection to its end. After a stop it ends once its requests in flight have.

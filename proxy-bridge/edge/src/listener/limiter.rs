@@ -31,7 +31,7 @@ pub(super) struct ConnectionLimiter {
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     open: Arc<OpenConnections>,
-    /// `None` for a trusted proxy, whose connections belong to many clients.
+    /// `None` for a trusted proxy: its connections belong to many clients.
     client: Option<IpAddr>,
 }
 

@@ -85,7 +85,8 @@ impl<T> Routes<T> {
         conflicts.filter(first).take(limit).collect()
     }
 
-    /// Returns the projects whose conflicts may change when this one changes, comes or goes.
+    /// Returns the projects with conflicts that may change when this one changes, appears or
+    /// disappears.
     pub fn neighbours(&self, project: &ProjectName) -> BTreeSet<ProjectName> {
         let mut all: BTreeSet<_> = self.near(project, |_| true).map(|(_, claimant)| claimant).collect();
         for claim in self.claims(project.as_str()) {

@@ -35,8 +35,8 @@ impl<'a> Search<'a> {
         Some((Named { file: config.file, field: format!("{key}.{name}") }, text))
     }
 
-    /// The entry of the last command in `text`, run in `folder`, that runs a program. Commands behind it whose program
-    /// is not known are passed over.
+    /// Returns the entry of the last command in `text` that runs a program; commands run in
+    /// `folder`. Later commands with unknown programs are skipped.
     pub(super) fn command(
         &mut self,
         named: &Named,
@@ -98,7 +98,8 @@ impl<'a> Search<'a> {
         Ok(found.map(|entry| self.with(entry, command, named)))
     }
 
-    /// A script that a command runs: one of the project's, or of the folder or workspace member that it is run in.
+    /// A script that a command runs: one of the project's, or of the folder or workspace member
+    /// that it is run in.
     fn script_of(
         &mut self,
         named: &Named,
