@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use crate::client::{Body, Client, Reply, request, with_header};
 use crate::log::Log;
 use crate::process::{self, Process, binary};
-use crate::router::{Ended, Router};
+use crate::router::{Router, ServerExit};
 use crate::upload::Upload;
 use crate::volume::Volume;
 use crate::{eventually, within};
@@ -130,19 +130,19 @@ impl Bridge {
     }
 
     /// SIGKILL, then waits for the end.
-    pub async fn kill(self) -> Ended {
+    pub async fn kill(self) -> ServerExit {
         self.signal(Signal::KILL);
         self.ended().await
     }
 
     /// SIGTERM, then waits for the end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> ServerExit {
         self.signal(Signal::TERM);
         self.ended().await
     }
 
     /// Waits for the end, and for the last line of the log.
-    pub async fn ended(mut self) -> Ended {
+    pub async fn ended(mut self) -> ServerExit {
         self.process.ended(self.log.clone()).await
     }
 
@@ -244,7 +244,7 @@ impl Builder {
     }
 
     /// Starts a bridge that is expected to exit.
-    pub async fn run_to_end(self) -> Ended {
+    pub async fn run_to_end(self) -> ServerExit {
         let (mut process, log) = self.spawn();
         process.ended(log).await
     }

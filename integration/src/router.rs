@@ -17,7 +17,7 @@ use crate::log::Log;
 use crate::process::{self, Process};
 use crate::volume::Volume;
 
-pub use crate::process::{Ended, binary, is_installed};
+pub use crate::process::{ServerExit, binary, is_installed};
 
 /// The state folder of a router. Clones are the same folder, for a router that starts again.
 #[derive(Debug, Clone)]
@@ -91,13 +91,13 @@ impl Router {
     }
 
     /// SIGTERM, then waits for the end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> ServerExit {
         self.signal(Signal::TERM);
         self.ended().await
     }
 
     /// Waits for the end, and for the last line of the log.
-    pub async fn ended(mut self) -> Ended {
+    pub async fn ended(mut self) -> ServerExit {
         self.process.ended(self.log.clone()).await
     }
 }
@@ -205,7 +205,7 @@ impl Builder {
     }
 
     /// Starts a router that is expected to exit.
-    pub async fn run_to_end(self) -> Ended {
+    pub async fn run_to_end(self) -> ServerExit {
         let (mut process, log) = self.spawn();
         process.ended(log).await
     }

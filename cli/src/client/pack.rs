@@ -119,7 +119,7 @@ fn archive(projects: &[(ProjectName, Files)], out: impl Write, flow: &watch::Sen
         for (path, source) in &files.files {
             let mut header = header(tar::EntryType::Regular, source.size);
             let file = File::open(&source.path).map_err(|error| with_path(path, &error))?;
-            let mut listed = Listed { path, source, file, read: 0, hash: Sha256::new(), flow };
+            let mut listed = ListedFile { path, source, file, read: 0, hash: Sha256::new(), flow };
             archive.append_data(&mut header, format!("{project}/{path}"), &mut listed)?;
             listed.check()?;
         }
@@ -143,7 +143,7 @@ fn header(kind: tar::EntryType, size: u64) -> tar::Header {
 }
 
 /// A file that must not have changed since it was listed.
-struct Listed<'a> {
+struct ListedFile<'a> {
     path: &'a str,
     source: &'a Source,
     file: File,
@@ -152,7 +152,7 @@ struct Listed<'a> {
     flow: &'a watch::Sender<Flow>,
 }
 
-impl Read for Listed<'_> {
+impl Read for ListedFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.source.size - self.read).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
@@ -172,7 +172,7 @@ impl Read for Listed<'_> {
     }
 }
 
-impl Listed<'_> {
+impl ListedFile<'_> {
     fn check(mut self) -> io::Result<()> {
         if self.file.read(&mut [0]).map_err(|error| with_path(self.path, &error))? > 0 {
             return Err(self.changed("size"));

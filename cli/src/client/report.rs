@@ -39,7 +39,7 @@ pub(super) fn success(console: &mut Console<'_>, record: &DeployRecord) -> Resul
     for project in &record.projects {
         console.print(&outcome(record, project))?;
         if let Some(removal) = &project.removal {
-            console.print(&kept(project.project.as_str(), removal))?;
+            console.print(&removal_note(project.project.as_str(), removal))?;
         }
     }
     console.complain(&silent_routers(&record.routers, &record.behind))?;
@@ -68,7 +68,7 @@ fn outcome(record: &DeployRecord, deployed: &DeployedProject) -> String {
 }
 
 /// Returns a sentence about the kept data of a removed project, and how to restore or delete it.
-fn kept(project: &str, removal: &Removal) -> String {
+fn removal_note(project: &str, removal: &Removal) -> String {
     let (project, until) = (visible::word(project), day(removal.until));
     match removal.data {
         DataFate::Keep => format!(

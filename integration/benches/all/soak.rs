@@ -62,7 +62,7 @@ async fn soak(
     let lanes = (0..LANES).map(|lane| {
         let (scene, done) = (scene.clone(), done.clone());
         tokio::spawn(async move {
-            let mut order = Order(seed ^ ((lane as u64 + 1) << 32));
+            let mut order = Shuffle(seed ^ ((lane as u64 + 1) << 32));
             let all: Vec<_> = faults::all().collect();
             for round in 0.. {
                 if is_over(round) {
@@ -123,9 +123,9 @@ fn setting(name: &str, default: u64) -> Result<u64> {
 }
 
 /// The same order for the same seed (splitmix64).
-struct Order(u64);
+struct Shuffle(u64);
 
-impl Order {
+impl Shuffle {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

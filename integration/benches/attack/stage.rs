@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use switchyard_integration::bystander::{self, Bystander, Seen};
+use switchyard_integration::bystander::{self, Bystander, BystanderReport};
 use switchyard_integration::client::{Reply, post, request};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Builder, Router, State};
@@ -199,7 +199,7 @@ impl Stage {
     }
 }
 
-fn judge(seen: &Seen, wrong: &mut Vec<String>, held: &mut Vec<String>) {
+fn judge(seen: &BystanderReport, wrong: &mut Vec<String>, held: &mut Vec<String>) {
     let (alone, disturbed) = (median(seen.alone()), median(seen.disturbed()));
     let shown = format!("bystander p50 {alone:.1} -> {disturbed:.1} ms");
     if seen.failed() > 0 {

@@ -6,12 +6,12 @@ use std::path::Path;
 use rustix::process::geteuid;
 use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_integration::fixtures::hello;
-use switchyard_integration::router::{Builder, Ended, Router};
+use switchyard_integration::router::{Builder, Router, ServerExit};
 use switchyard_integration::volume::Volume;
 
 const EX_USAGE: i32 = 64;
 
-fn assert_names(ended: &Ended, problems: &[&str]) {
+fn assert_names(ended: &ServerExit, problems: &[&str]) {
     let text = ended.log.text();
     assert_eq!(ended.status.code(), Some(EX_USAGE), "{text}");
     for problem in problems {

@@ -13,7 +13,7 @@ use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::native;
-use switchyard_integration::router::{Builder, Ended, Router, State, binary, is_installed};
+use switchyard_integration::router::{Builder, Router, ServerExit, State, binary, is_installed};
 use switchyard_integration::volume::Volume;
 
 /// `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`, as `/proc` shows sets of capabilities.
@@ -94,7 +94,7 @@ fn run_folder(state: &State, uid: u32) -> PathBuf {
     folders.into_iter().find(|folder| owner(folder) == uid).expect("the test can look")
 }
 
-fn refused(ended: &Ended) -> String {
+fn refused(ended: &ServerExit) -> String {
     assert_eq!(ended.status.code(), Some(64), "{}", ended.log.text());
     ended.log.text()
 }

@@ -293,7 +293,7 @@ Deno.serve({ onListen() {} }, async (request) => {
 
 /// The result of one way to write.
 #[derive(Debug, Deserialize)]
-struct Filled {
+struct FillResult {
     made: u64,
     code: Option<String>,
     message: Option<String>,
@@ -320,7 +320,7 @@ impl Scene {
         Self { router, volume }
     }
 
-    async fn fill(&self, way: &str, count: u32) -> Filled {
+    async fn fill(&self, way: &str, count: u32) -> FillResult {
         let answer = self.router.public.get(&format!("/a/{way}?{count}")).await;
         let text = answer.text();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{way}: {} {text}: {error}", answer.status))

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 use switchyard_integration::fixtures::hello;
-use switchyard_integration::router::{Ended, Router, State, binary};
+use switchyard_integration::router::{Router, ServerExit, State, binary};
 use switchyard_integration::volume::Volume;
 
 /// Lists its files and writes one.
@@ -16,7 +16,7 @@ const WRITES: &str = "export default { fetch() {
     return new Response(Deno.readTextFileSync(path));
 } };";
 
-fn refused(ended: &Ended) -> String {
+fn refused(ended: &ServerExit) -> String {
     assert_eq!(ended.status.code(), Some(64), "{}", ended.log.text());
     ended.log.text()
 }

@@ -33,7 +33,7 @@ impl Supervisor {
     /// found them.
     pub(super) fn new(shared: Arc<Shared>, fixed: Vec<RouterAddress>, dns: Option<Dns>) -> Self {
         let mut owner = Self { shared, fixed, dns, tasks: JoinSet::new(), followed: HashMap::new() };
-        owner.found(&[]);
+        owner.follow_addresses(&[]);
         owner
     }
 
@@ -49,7 +49,7 @@ impl Supervisor {
                 () = &mut saving => {}
                 addresses = &mut looked_up => {
                     if let Some(addresses) = addresses {
-                        self.found(&addresses);
+                        self.follow_addresses(&addresses);
                     }
                     looked_up.set(lookup(self.dns.clone(), LOOKUP_EVERY));
                 }
@@ -61,7 +61,7 @@ impl Supervisor {
     }
 
     /// Follows the fixed routers and those at `addresses`, and no others.
-    pub(super) fn found(&mut self, addresses: &[IpAddr]) {
+    pub(super) fn follow_addresses(&mut self, addresses: &[IpAddr]) {
         let mut wanted = self.fixed.clone();
         wanted.extend(self.dns.iter().flat_map(|dns| addresses.iter().map(|address| dns.at(*address))));
         let before = self.shared.list();

@@ -233,11 +233,11 @@ impl FakeShared {
         let shared = self.clone();
         handler(move |request| {
             let shared = shared.clone();
-            async move { Ok(shared.asked(request).await) }
+            async move { Ok(shared.respond(request).await) }
         })
     }
 
-    async fn asked(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         if let Some(answer) = self.follow(&request) {
             return answer;
         }

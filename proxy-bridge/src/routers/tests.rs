@@ -362,10 +362,10 @@ async fn a_router_that_stays_is_kept_when_others_come_and_go() {
         |routers: &Routers| routers.all().iter().map(|router| router.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&routers), [one.name(), two.name()]);
     let before = routers.all();
-    owner.found(&["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
+    owner.follow_addresses(&["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
     assert_eq!(names(&routers)[2..], ["http://127.0.0.2:1", "http://127.0.0.3:1"]);
     let third = routers.all()[3].clone();
-    owner.found(&["127.0.0.3".parse().unwrap()]);
+    owner.follow_addresses(&["127.0.0.3".parse().unwrap()]);
     assert_eq!(names(&routers)[2..], ["http://127.0.0.3:1"]);
     assert!(Arc::ptr_eq(&routers.all()[0], &before[0]) && Arc::ptr_eq(&routers.all()[2], &third));
 }

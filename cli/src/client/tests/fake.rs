@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 /// One request as it came in.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) method: Method,
     /// With its query.
     pub(super) path: String,
@@ -47,7 +47,7 @@ pub(super) enum Reply {
 
 pub(super) struct FakeBridge {
     port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     server: JoinHandle<()>,
 }
 
@@ -60,17 +60,17 @@ impl FakeBridge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let replies: Replies = Arc::new(Mutex::new(replies.into()));
-        let asked = Arc::default();
-        let server = tokio::spawn(serve(listener, replies, Arc::clone(&asked)));
-        Self { port, asked, server }
+        let requests = Arc::default();
+        let server = tokio::spawn(serve(listener, replies, Arc::clone(&requests)));
+        Self { port, requests, server }
     }
 
     pub(super) fn to(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub(super) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -80,15 +80,19 @@ impl Drop for FakeBridge {
     }
 }
 
-async fn serve(listener: TcpListener, replies: Replies, asked: Arc<Mutex<Vec<Asked>>>) {
+async fn serve(listener: TcpListener, replies: Replies, requests: Arc<Mutex<Vec<ReceivedRequest>>>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (replies, asked) = (replies.clone(), asked.clone());
-        let service = service_fn(move |request| answer(request, replies.clone(), asked.clone()));
+        let (replies, requests) = (replies.clone(), requests.clone());
+        let service = service_fn(move |request| answer(request, replies.clone(), requests.clone()));
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
-async fn answer(request: Request<Incoming>, replies: Replies, asked: Arc<Mutex<Vec<Asked>>>) -> Answered {
+async fn answer(
+    request: Request<Incoming>,
+    replies: Replies,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
+) -> Answered {
     let (parts, body) = request.into_parts();
     let reply = replies.lock().unwrap().pop_front().unwrap_or(Reply::Page(500, "not expected"));
     let body = match reply {
@@ -101,7 +105,12 @@ async fn answer(request: Request<Incoming>, replies: Replies, asked: Arc<Mutex<V
         _ => body.collect().await.ok().map(|body| body.to_bytes()),
     };
     let path = parts.uri.path_and_query().unwrap().to_string();
-    asked.lock().unwrap().push(Asked { method: parts.method, path, headers: parts.headers, body });
+    requests.lock().unwrap().push(ReceivedRequest {
+        method: parts.method,
+        path,
+        headers: parts.headers,
+        body,
+    });
     match reply {
         Reply::Json(status, body) | Reply::AtOnce(status, body) => {
             Ok(response(status, "application/json", full(body.to_string())))

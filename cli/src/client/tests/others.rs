@@ -11,7 +11,7 @@ async fn a_rollback_and_a_removal_are_requested_like_a_deploy() {
     let ran = run_with(&bridge, &["remove", "blog", "--yes"]).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("blog is removed from 2 routers (312 ms)\n", 0));
 
-    let requests = bridge.asked();
+    let requests = bridge.requests();
     let paths: Vec<_> =
         requests.iter().map(|requests| (requests.method.as_str(), requests.path.as_str())).collect();
     assert_eq!(paths, [("POST", "/projects/blog/rollback?to=abababababab"), ("DELETE", "/projects/blog")]);
@@ -56,7 +56,7 @@ async fn a_removal_is_confirmed_on_a_terminal_and_refused_without_one() {
         assert_eq!(ran.exit, 2, "{answer:?}");
         assert!(ran.err.contains("Type ") && ran.err.contains("blog was not removed"), "{ran:?}");
     }
-    assert!(bridge.asked().is_empty(), "nothing is sent without a yes");
+    assert!(bridge.requests().is_empty(), "nothing is sent without a yes");
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_removal_reports_how_to_restore_or_delete_the_kept_data() {
     }
     let ran = remove_answered(&bridge, &["--delete-data"], "blog\n").await;
     assert!(ran.out.contains("its data is deleted"), "{ran:?}");
-    let requests = bridge.asked();
+    let requests = bridge.requests();
     let paths: Vec<_> = requests.iter().map(|requests| requests.path.as_str()).collect();
     assert_eq!(paths, ["/projects/blog", "/projects/blog?data=delete"]);
 }
@@ -84,7 +84,7 @@ async fn a_bridge_behind_a_path_is_found() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let ran = run_at(&format!("{}/deploys/", bridge.to()), &["status"], LONG).await;
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no projects\n"));
-    assert_eq!(bridge.asked()[0].path, "/deploys/projects");
+    assert_eq!(bridge.requests()[0].path, "/deploys/projects");
 }
 
 fn blog(routers: &[&str]) -> Value {
@@ -120,7 +120,7 @@ async fn log_lines_name_their_router_only_where_there_are_several() {
         let head = format!("{name}2026-03-01T12:00:00Z blog@1 stdout");
         assert_eq!(ran.out, format!("{head} one\n{head} two é\n"));
         assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
-        assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?lines=2");
+        assert_eq!(bridge.requests()[1].path, "/projects/blog/logs?lines=2");
     }
 }
 
@@ -182,7 +182,7 @@ async fn a_log_that_is_followed_and_ends_has_been_cut_off() {
     let ran = run_with(&bridge, &["logs", "blog", "--follow"]).await;
     assert_eq!(ran.exit, 3);
     assert!(ran.out.ends_with("one\n") && ran.err.contains("ended the log"), "{ran:?}");
-    assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?follow=1");
+    assert_eq!(bridge.requests()[1].path, "/projects/blog/logs?follow=1");
 }
 
 /// Standard output that the reader has closed.

@@ -7,7 +7,7 @@ use switchyard_contract::event::Diagnostic;
 
 /// A source that names an entry.
 #[derive(Debug, Clone)]
-pub(super) struct Named {
+pub(super) struct Setting {
     pub(super) file: &'static str,
     pub(super) field: String,
 }
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 
 /// One source, with the reason: `runs server.js, which does not exist`.
 struct Miss {
-    named: Named,
+    named: Setting,
     what: String,
     kind: Kind,
 }
@@ -35,7 +35,7 @@ struct Miss {
 pub(super) struct Misses(Vec<Miss>);
 
 impl Misses {
-    pub(super) fn add(&mut self, named: &Named, what: String, kind: Kind) {
+    pub(super) fn add(&mut self, named: &Setting, what: String, kind: Kind) {
         self.0.push(Miss { named: named.clone(), what, kind });
     }
 
@@ -78,7 +78,7 @@ impl Misses {
     }
 }
 
-impl std::fmt::Display for Named {
+impl std::fmt::Display for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in {}", self.field, self.file)
     }
