@@ -86,7 +86,7 @@ impl Gauges {
         per_project(
             encoder,
             "switchyard_log_dropped_lines",
-            "Output lines of a project that are not in the log: more than --project-log",
+            "LogBuffer of a project that are not in the log: more than --project-log",
             dropped.iter().map(|(project, volume)| (project, volume.lines)),
         )?;
         per_project(

@@ -286,7 +286,7 @@ mod tests {
         let readers = Readers::new(1);
         let permits: Vec<_> =
             readers.lanes[1..].iter().map(|lane| lane.clone().try_acquire_owned()).collect();
-        assert!(permits.iter().all(Result::is_ok), "no other lane is free for it");
+        assert!(permits.iter().all(Result::is_ok), "there is no other lane for it");
         let small = |(): &mut (), turn: &Turn| {
             // The processor is somebody else's for a while.
             std::thread::sleep(4 * SLOW);

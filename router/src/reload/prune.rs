@@ -170,7 +170,7 @@ impl Pruner {
         if data.exists() {
             tracing::warn!(
                 project.name = %tenant.project,
-                "{} is kept: the volume does not name this incarnation of {} (anymore); delete the folder if \
+                "{} is kept: the volume does not name this incarnation of {} (any more); delete the folder if \
                  nobody needs it",
                 data.display(),
                 tenant.project
