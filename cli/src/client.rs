@@ -1,7 +1,7 @@
 //! The client commands: requests to a bridge, and reports of their outcome.
 //!
-//! [`run`] is a command from its arguments to its exit status. It uses the process's streams and variables
-//! only through its parameters.
+//! [`run`] is a command from its arguments to its exit status. It uses the process's streams and
+//! variables only through its parameters.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal as _, Write};
@@ -32,13 +32,13 @@ mod status;
 
 /// The streams of a command.
 pub(crate) struct Console<'a> {
-    /// Results.
+    /// Standard output, for results.
     pub(crate) out: &'a mut dyn Write,
-    /// Progress and errors.
+    /// Standard error, for progress and errors.
     pub(crate) err: &'a mut dyn Write,
     /// `true`: standard error is a terminal, where progress is drawn as a bar.
     pub(crate) terminal: bool,
-    /// Standard input, if it is a terminal: asked before something is destroyed.
+    /// Standard input, if it is a terminal: for confirmation before something is destroyed.
     pub(crate) input: Option<&'a mut dyn BufRead>,
 }
 

@@ -55,7 +55,7 @@ fn section(command: &Command) -> String {
         let _ = writeln!(text, "| flag | default | |\n|---|---|---|");
         for arg in flags(command).filter(|arg| arg.get_help_heading() == heading.as_deref()) {
             let defaults = arg.get_default_values().iter().map(|value| format!("`{}`", value.display()));
-            // A switch is off by default, which goes without saying.
+            // A switch is off by default, so no default is shown.
             let is_switch = !arg.get_action().takes_values();
             let default = if is_switch { String::new() } else { defaults.collect::<Vec<_>>().join(" ") };
             let _ = writeln!(text, "| `{}` | {default} | {} |", plain(arg), help(arg));

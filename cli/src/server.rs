@@ -71,7 +71,7 @@ pub(crate) fn fail_usage(problems: Vec<Problem>) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// Logs why a server stopped.
+/// Logs the reason why a server stopped.
 pub(crate) fn fail(command: &str, error: &anyhow::Error) -> ExitCode {
     tracing::error!("{command} stopped: {error:#}");
     ExitCode::FAILURE

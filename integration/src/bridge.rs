@@ -8,21 +8,21 @@ use rustix::process::{Pid, Signal};
 use crate::client::{Body, Client, Reply, request, with_header};
 use crate::log::Log;
 use crate::process::{self, Process, binary};
-use crate::router::{Ended, Router};
+use crate::router::{Router, ServerExit};
 use crate::upload::Upload;
 use crate::volume::Volume;
 use crate::{eventually, within};
 
+use addresses::BridgeAddresses;
 use mounts::Mounts;
-use place::Place;
 use record::Record;
 use switchyard_contract::deploy::{DeployOutcome, DeployPhase};
 
+pub mod addresses;
 pub mod cli;
 pub mod fronts;
 pub mod mounts;
 pub mod phases;
-pub mod place;
 pub mod record;
 pub mod replicas;
 pub mod signed;
@@ -32,7 +32,7 @@ pub mod tree;
 #[derive(Debug, Clone)]
 pub struct Builder {
     projects: PathBuf,
-    place: Place,
+    addresses: BridgeAddresses,
     routers: Vec<String>,
     flags: Vec<(String, String)>,
     mounts: Option<Mounts>,
@@ -130,19 +130,19 @@ impl Bridge {
     }
 
     /// SIGKILL, then waits for the end.
-    pub async fn kill(self) -> Ended {
+    pub async fn kill(self) -> ServerExit {
         self.signal(Signal::KILL);
         self.ended().await
     }
 
     /// SIGTERM, then waits for the end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> ServerExit {
         self.signal(Signal::TERM);
         self.ended().await
     }
 
     /// Waits for the end, and for the last line of the log.
-    pub async fn ended(mut self) -> Ended {
+    pub async fn ended(mut self) -> ServerExit {
         self.process.ended(self.log.clone()).await
     }
 
@@ -181,7 +181,7 @@ impl Builder {
     pub fn for_projects(projects: &Path) -> Self {
         let builder = Self {
             projects: projects.to_owned(),
-            place: Place::anywhere(),
+            addresses: BridgeAddresses::anywhere(),
             routers: Vec::new(),
             flags: Vec::new(),
             mounts: None,
@@ -190,9 +190,9 @@ impl Builder {
         builder.flag("log-format", "json").flag("deploy-timeout", 15_000)
     }
 
-    /// Listens where routers already know it: see [`Place::reserve`].
-    pub fn at(mut self, place: &Place) -> Self {
-        self.place = place.clone();
+    /// Listens where routers already know it: see [`BridgeAddresses::reserve`].
+    pub fn at(mut self, addresses: &BridgeAddresses) -> Self {
+        self.addresses = addresses.clone();
         self
     }
 
@@ -244,7 +244,7 @@ impl Builder {
     }
 
     /// Starts a bridge that is expected to exit.
-    pub async fn run_to_end(self) -> Ended {
+    pub async fn run_to_end(self) -> ServerExit {
         let (mut process, log) = self.spawn();
         process.ended(log).await
     }
@@ -257,9 +257,9 @@ impl Builder {
         };
         command.arg("bridge").arg("--projects").arg(&self.projects);
         for (name, value) in [
-            ("listen", self.place.listen.to_string()),
-            ("forward", self.place.forward.to_string()),
-            ("event-secret-file", process::shown(self.place.secret_file())),
+            ("listen", self.addresses.listen.to_string()),
+            ("forward", self.addresses.forward.to_string()),
+            ("event-secret-file", process::shown(self.addresses.secret_file())),
         ] {
             if !self.flags.iter().any(|(other, _)| other == name) {
                 command.arg(format!("--{name}")).arg(value);

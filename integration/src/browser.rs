@@ -59,10 +59,10 @@ impl Browser {
             command.arg("--no-sandbox");
         }
         let process = command.arg("about:blank").spawn().expect("a browser can be started");
-        let told = profile.path().join("DevToolsActivePort");
+        let message = profile.path().join("DevToolsActivePort");
         let mut port = None;
         eventually("the browser says where it listens", || {
-            let text = fs::read_to_string(&told).unwrap_or_default();
+            let text = fs::read_to_string(&message).unwrap_or_default();
             port = text.split_once('\n').and_then(|(port, _)| port.parse().ok());
             std::future::ready(port.is_some())
         })
@@ -101,8 +101,8 @@ impl Page {
     /// # Panics
     /// The expression throws.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
-        let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let got = self.call("Runtime.evaluate", asked).await;
+        let call = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let got = self.call("Runtime.evaluate", call).await;
         assert!(got["exceptionDetails"].is_null(), "{expression}: {got}");
         got["result"]["value"].clone()
     }
@@ -133,22 +133,22 @@ impl Page {
     async fn call(&mut self, method: &str, params: Value) -> Value {
         self.calls += 1;
         let call = json!({ "id": self.calls, "method": method, "params": params });
-        self.tools.send(Message::text(call.to_string())).await.expect("the browser is there");
+        self.tools.send(Message::text(call.to_string())).await.expect("the browser is installed");
         loop {
-            let message = within(method, self.tools.next()).await.expect("the browser is there");
+            let message = within(method, self.tools.next()).await.expect("the browser is installed");
             let Ok(Message::Text(text)) = message else { continue };
-            let mut told: Value = serde_json::from_str(&text).expect("the browser speaks JSON");
-            if told["id"] == self.calls {
-                assert!(told["error"].is_null(), "{method}: {told}");
-                return told["result"].take();
+            let mut message: Value = serde_json::from_str(&text).expect("the browser speaks JSON");
+            if message["id"] == self.calls {
+                assert!(message["error"].is_null(), "{method}: {message}");
+                return message["result"].take();
             }
-            self.note(&told);
+            self.note(&message);
         }
     }
 
-    fn note(&mut self, told: &Value) {
-        let params = &told["params"];
-        let is_error = match told["method"].as_str().unwrap_or_default() {
+    fn note(&mut self, message: &Value) {
+        let params = &message["params"];
+        let is_error = match message["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" => true,
             "Runtime.consoleAPICalled" => params["type"] == "error",
             "Log.entryAdded" => params["entry"]["level"] == "error",

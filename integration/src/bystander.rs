@@ -23,7 +23,7 @@ pub struct Bystander {
 
 /// The answers that the bystander got.
 #[derive(Debug)]
-pub struct Seen {
+pub struct BystanderReport {
     report: Report,
     disturbed: Instant,
 }
@@ -65,13 +65,13 @@ impl Bystander {
     }
 
     /// Returns the report, without checks.
-    pub async fn stop(self) -> Seen {
+    pub async fn stop(self) -> BystanderReport {
         let report = self.probe.finish().await;
-        Seen { report, disturbed: self.disturbed.unwrap_or_else(Instant::now) }
+        BystanderReport { report, disturbed: self.disturbed.unwrap_or_else(Instant::now) }
     }
 }
 
-impl Seen {
+impl BystanderReport {
     /// Milliseconds that requests took which ended before the bystander was disturbed.
     pub fn alone(&self) -> Vec<f64> {
         self.times(|answer| answer.ended < self.disturbed)

@@ -149,7 +149,7 @@ impl Connection {
     /// # Panics
     /// When the connection breaks: see [`Connection::try_send`].
     pub async fn send(&mut self, request: Request<Body>) -> Reply {
-        within("an answer", self.try_send(request)).await.expect("an answer comes")
+        within("an answer", self.try_send(request)).await.expect("an answer arrives")
     }
 
     pub async fn get(&mut self, path: &str) -> Reply {

@@ -33,7 +33,7 @@ impl Debugger {
 
     /// Attaches at a path of the admin listener.
     pub async fn open(admin: &Client, path: &str) -> Self {
-        let socket = admin.websocket(path).await.expect("a debugger is let in");
+        let socket = admin.websocket(path).await.expect("a debugger may attach");
         Self { socket, events: VecDeque::new(), last_call: 0 }
     }
 
@@ -110,7 +110,7 @@ impl Debugger {
 
     async fn next(&mut self, what: &str) -> Value {
         loop {
-            let message = within(what, self.socket.next()).await.expect("the other end is there");
+            let message = within(what, self.socket.next()).await.expect("the other end is open");
             if let Message::Text(text) = message.expect("a message can be read") {
                 return serde_json::from_str(&text).expect("a message is JSON");
             }

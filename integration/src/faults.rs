@@ -91,7 +91,7 @@ impl Fault {
     fn sources(&self) -> Vec<(String, String)> {
         let deed = folder("deed");
         let read = |name: &str| {
-            let text = std::fs::read_to_string(deed.join(name)).expect("the fixture is there");
+            let text = std::fs::read_to_string(deed.join(name)).expect("the fixture exists");
             (name.to_owned(), text.replace("DEED", self.deed))
         };
         let own = self.files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));

@@ -178,7 +178,7 @@ fn nginx(folder: &Path, conf: &str) -> Command {
     let mut command = Command::new("nginx");
     // Debian's folder for it, which is not on every PATH.
     command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
-    // As with -t: messages from before the file is read go to standard error too.
+    // Messages before the file is read go to standard error too.
     command.args(["-e", "stderr", "-g", "daemon off;", "-c"]).arg(write(folder, "nginx.conf", conf));
     command
 }
@@ -186,7 +186,7 @@ fn nginx(folder: &Path, conf: &str) -> Command {
 fn caddy(folder: &Path, conf: &str) -> Command {
     let mut command = Command::new("caddy");
     command.arg("run").arg("--config").arg(write(folder, "Caddyfile", conf));
-    // Its folder for certificates and its last configuration.
+    // The folder for certificates and the last configuration.
     command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
     command
 }
@@ -218,7 +218,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 /// Replaces each text by the other, wherever it stands.
 ///
 /// # Panics
-/// When one is not there: the example has changed and this file has not.
+/// A text is missing: the example has changed and this file has not.
 fn exchange(text: &str, changes: &[(&str, String)]) -> String {
     changes.iter().fold(text.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from:?} is not in\n{text}");

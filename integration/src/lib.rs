@@ -1,7 +1,8 @@
-//! The harness: the real router, and the real bridge, on a real volume, spoken to over real sockets.
+//! The harness: the real router, and the real bridge, on a real volume, spoken to over real
+//! sockets.
 //!
-//! Tests wait for events (see [`events`]) and never for time to pass; every wait has a deadline, so a
-//! router that does nothing fails a test instead of hanging it.
+//! Tests wait for events (see [`events`]) and never for time to pass; every wait has a deadline, so
+//! a router that does nothing fails a test instead of hanging it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub mod volume;
 /// The time limit of every wait: far more than needed, on two cores that other tests use too.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Awaits something that must happen, and says what did not.
+/// Awaits something that must happen, and names it if it does not.
 ///
 /// # Panics
 /// The deadline is over.
@@ -43,7 +44,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Polls until the answer is yes. For facts that no event reports; where one does, wait for that.
+/// Polls until the condition holds. For facts that no event reports; if one does, wait for that.
 ///
 /// # Panics
 /// The deadline is over.

@@ -53,12 +53,12 @@ impl Log {
         Self { lines, count, gate }
     }
 
-    /// Reads nothing from the next line on: what the server writes stays in its pipe.
+    /// Stops reading from the next line on: output of the server stays in its pipe.
     pub fn pause(&self) {
         self.gate.set(true);
     }
 
-    /// Reads on.
+    /// Resumes reading.
     pub fn resume(&self) {
         self.gate.set(false);
     }
@@ -84,8 +84,8 @@ impl Log {
         while count.changed().await.is_ok() {}
     }
 
-    /// Waits for a line that is JSON and matches, those already written included. None when the log
-    /// ends without one.
+    /// Waits for a matching line of JSON, including lines already written. `None` if the log ends
+    /// without one.
     pub async fn wait_for(&self, matches: impl Fn(&Value) -> bool) -> Option<Value> {
         let mut count = self.count.clone();
         loop {

@@ -113,7 +113,7 @@ fn resumed(mut registers: user_regs_struct) -> user_regs_struct {
     registers
 }
 
-/// A thread that stands still. Dropped, it goes on.
+/// A stopped thread. Dropping it resumes the thread.
 struct Traced(pid_t);
 
 impl Traced {
@@ -121,7 +121,7 @@ impl Traced {
         let pid = pid_t::try_from(pid).expect("a process has a small number");
         request(libc::PTRACE_SEIZE, pid, libc::PTRACE_O_TRACESYSGOOD as u64).expect("root can trace");
         let this = Self(pid);
-        request(libc::PTRACE_INTERRUPT, pid, 0).expect("what is traced can be stopped");
+        request(libc::PTRACE_INTERRUPT, pid, 0).expect("a traced thread can be stopped");
         this.wait();
         this
     }
@@ -129,14 +129,14 @@ impl Traced {
     /// Runs until the entry or the exit of a system call. A signal that comes meanwhile is dropped.
     fn run_to_call(&self) {
         loop {
-            request(libc::PTRACE_SYSCALL, self.0, 0).expect("what is stopped can go on");
+            request(libc::PTRACE_SYSCALL, self.0, 0).expect("a stopped thread can continue");
             if self.wait() == AT_CALL {
                 return;
             }
         }
     }
 
-    /// Waits until it stands still, and returns the signal.
+    /// Waits until the thread has stopped, and returns the signal.
     fn wait(&self) -> c_int {
         let began = Instant::now();
         loop {
@@ -173,7 +173,7 @@ impl Drop for Traced {
 }
 
 fn request(what: libc::c_uint, pid: pid_t, data: u64) -> io::Result<()> {
-    // SAFETY: what takes a pointer is given one to a live value of its type.
+    // SAFETY: every pointer argument points to a live value of its type.
     #[expect(unsafe_code, reason = "libc call")]
     let answer = unsafe { libc::ptrace(what, pid, 0_u64, data) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use crate::client::{Client, request};
 use crate::{eventually, within};
 
-/// Between two requests of a connection: some hundred requests a second leave the cores to the router.
+/// Between two requests of a connection: some hundred requests a second leave the cores to the
+/// router.
 const PACE: Duration = Duration::from_millis(4);
 
 /// Requests under way. End it with [`Probe::finish`].
@@ -28,11 +29,11 @@ pub struct Answer {
     pub connection: usize,
     pub began: Instant,
     pub ended: Instant,
-    /// The answer's status, or why there was none.
+    /// The answer's status, or the reason for a missing answer.
     pub status: Result<u16, String>,
     /// `x-switchyard-version`
     pub version: String,
-    /// The body, by which the project says which version of its code ran.
+    /// The body, which reveals the version of the project's code.
     pub label: String,
 }
 
@@ -43,7 +44,8 @@ pub struct Report {
 }
 
 impl Probe {
-    /// Sends `GET path` over two keep-alive connections, each request after the answer to the one before.
+    /// Sends `GET path` over two keep-alive connections, each request after the answer to the one
+    /// before.
     pub async fn start(client: &Client, path: &str) -> Self {
         Self::with_connections(client, path, 2).await
     }
@@ -141,8 +143,8 @@ impl Report {
         self
     }
 
-    /// Checks that only these labels came, in this order: once a version has answered a request, no
-    /// later request was answered by an earlier version, on any connection.
+    /// Checks that only these labels were received, in this order: once a version has answered a
+    /// request, no later request was answered by an earlier version, on any connection.
     pub fn versions_monotonic(&self, order: &[&str]) -> &Self {
         let position = |answer: &Answer| {
             let found = order.iter().position(|label| *label == answer.label);
@@ -182,7 +184,7 @@ impl Report {
     /// Every request that began after that moment was answered with the label.
     pub fn after(&self, moment: Instant, label: &str) -> &Self {
         let mut later = self.answers.iter().filter(|answer| answer.began > moment).peekable();
-        assert!(later.peek().is_some(), "nothing was asked after the change");
+        assert!(later.peek().is_some(), "no request was made after the change");
         if let Some(stray) = later.find(|answer| answer.label != label) {
             panic!("not answered with {label:?}: {stray:#?}");
         }

@@ -17,7 +17,7 @@ pub(crate) struct Process(Child);
 
 /// A server that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct ServerExit {
     pub status: ExitStatus,
     pub log: Log,
 }
@@ -40,7 +40,7 @@ impl Process {
         kill_process(self.pid(), signal).expect("a server can be signalled");
     }
 
-    /// The record that says where it listens.
+    /// Returns the record with the addresses on which the server listens.
     ///
     /// # Panics
     /// When it ends before that.
@@ -53,7 +53,7 @@ impl Process {
         record
     }
 
-    pub(crate) async fn ended(&mut self, log: Log) -> Ended {
+    pub(crate) async fn ended(&mut self, log: Log) -> ServerExit {
         let mut status = None;
         eventually("a server ends", || {
             status = self.0.try_wait().expect("a child can be waited for");
@@ -61,7 +61,7 @@ impl Process {
         })
         .await;
         within("the log ends with the server", log.ended()).await;
-        Ended { status: status.expect("it has ended"), log }
+        ServerExit { status: status.expect("it has ended"), log }
     }
 }
 

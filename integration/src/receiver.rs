@@ -1,4 +1,4 @@
-//! An ingress that takes events: a real HTTP server that checks what the router signed.
+//! An ingress that receives events: a real HTTP server that verifies the router's signatures.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::bridge::place::SECRET;
+use crate::bridge::addresses::SECRET;
 use crate::within;
 
 /// Dropping it leaves the listener to the test's runtime, which ends with the test.
@@ -57,7 +57,7 @@ impl Receiver {
         Self { url: format!("http://{address}/events"), secret_file, taken, state }
     }
 
-    /// Answers the next requests with 503, as an ingress does that restarts.
+    /// Answers the next requests with 503, like a restarting ingress.
     pub fn refuse_next(&self, count: u64) {
         self.state.refuse_next.store(count, Ordering::SeqCst);
     }
@@ -72,7 +72,7 @@ impl Receiver {
         within("an event is posted", self.taken.recv()).await.expect("the receiver runs")
     }
 
-    /// Takes events until one matches, and gives all of them.
+    /// Receives events until one matches, and returns all of them.
     pub async fn until(&mut self, matches: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         loop {

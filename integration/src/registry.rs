@@ -1,4 +1,5 @@
-//! A registry of packages on this machine: npm's, JSR's and any other files that are imported by their URL.
+//! A registry of packages on this machine: npm's, JSR's and any other files that are imported by
+//! their URL.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -67,7 +68,7 @@ impl Registry {
         self.name_to(Router::builder(volume)).flag("allow-install", "")
     }
 
-    /// A router that knows it, but fetches nothing.
+    /// A router that is configured with it, but fetches nothing.
     pub fn known(&self, volume: &Volume) -> Builder {
         self.name_to(Router::builder(volume).unwatched())
     }
@@ -76,12 +77,13 @@ impl Registry {
         router.env("NPM_CONFIG_REGISTRY", &self.url("/")).env("JSR_URL", &self.url("/"))
     }
 
-    /// Answers only who knows it, from now on.
+    /// Requires this token from now on.
     pub fn require_token(&self, token: &str) {
         self.shelves().token = Some(token.to_owned());
     }
 
-    /// Publishes a version of an npm package. `manifest` is its package.json besides name and version.
+    /// Publishes a version of an npm package. `manifest` is its package.json besides name and
+    /// version.
     pub fn publish(&self, name: &str, version: &str, manifest: Value, files: &[(&str, &str)]) {
         let text = described(name, version, manifest.clone()).to_string();
         let tarball = tarball(files.iter().copied().chain([("package.json", text.as_str())]));
@@ -105,7 +107,7 @@ impl Registry {
         shelves.files.insert(path, ("application/octet-stream".into(), tarball.into()));
     }
 
-    /// Has the tarball of a version be another one than was published.
+    /// Replaces the tarball of a version by another one than was published.
     pub fn tamper(&self, name: &str, version: &str) {
         let other = tarball([("index.js", "module.exports = 'tampered';")].into_iter());
         self.file(&format!("/{name}/-/{version}.tgz"), "application/octet-stream", other);
@@ -140,7 +142,7 @@ impl Registry {
         self.file(from, "redirect", to);
     }
 
-    /// The paths that were asked for since the last time.
+    /// Returns the paths requested since the last call.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shelves().requests)
     }

@@ -17,7 +17,7 @@ use crate::log::Log;
 use crate::process::{self, Process};
 use crate::volume::Volume;
 
-pub use crate::process::{Ended, binary, is_installed};
+pub use crate::process::{ServerExit, binary, is_installed};
 
 /// The state folder of a router. Clones are the same folder, for a router that starts again.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Default for State {
     }
 }
 
-/// A router to be: few spares and a short debounce, so that many tests fit on two cores.
+/// The settings of a router: few spares and a short debounce, so that many tests fit on two cores.
 #[derive(Debug, Clone)]
 pub struct Builder {
     projects: PathBuf,
@@ -91,13 +91,13 @@ impl Router {
     }
 
     /// SIGTERM, then waits for the end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> ServerExit {
         self.signal(Signal::TERM);
         self.ended().await
     }
 
     /// Waits for the end, and for the last line of the log.
-    pub async fn ended(mut self) -> Ended {
+    pub async fn ended(mut self) -> ServerExit {
         self.process.ended(self.log.clone()).await
     }
 }
@@ -136,12 +136,13 @@ impl Builder {
         self
     }
 
-    /// Without an eye for file events: what reloads is then a request or a poll, and never both at once.
+    /// Without file events: only a request or a poll reloads, and never both at once.
     pub fn unwatched(self) -> Self {
         self.flag("debounce", 3_600_000).flag("compare", 0)
     }
 
-    /// In a user namespace in which no more folders than that can be watched: see [`can_limit_watches`].
+    /// In a user namespace in which no more folders than that can be watched: see
+    /// [`can_limit_watches`].
     pub fn watch_limit(mut self, watches: usize) -> Self {
         self.watch_limit = Some(("max_inotify_watches", watches));
         self
@@ -204,12 +205,12 @@ impl Builder {
     }
 
     /// Starts a router that is expected to exit.
-    pub async fn run_to_end(self) -> Ended {
+    pub async fn run_to_end(self) -> ServerExit {
         let (mut process, log) = self.spawn();
         process.ended(log).await
     }
 
-    /// Starts a router that logs as text, ends it once that is in its log, and gives the lines.
+    /// Starts a router that logs as text, ends it once `text` is in its log, and returns the lines.
     pub async fn text_log_until(self, text: &str) -> Vec<String> {
         // With its state folder, until the router has ended.
         let builder = self.flag("log-format", "text");

@@ -16,7 +16,7 @@ pub struct Volume {
     _around: TempDir,
 }
 
-/// A project to be.
+/// The files of a project to be written.
 #[derive(Debug)]
 pub struct Project<'a> {
     volume: &'a Volume,
@@ -100,7 +100,7 @@ impl Volume {
         fs::rename(self.path(from), self.path(to)).expect("it can be renamed");
     }
 
-    /// Puts each of two folders in the other's place, in one step.
+    /// Exchanges two folders, in one step.
     pub fn exchange(&self, one: &str, other: &str) {
         let (one, other) = (self.path(one), self.path(other));
         renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("they can be exchanged");
@@ -158,7 +158,8 @@ impl Project<'_> {
         }
     }
 
-    /// Writes into a folder that is no project and renames it, so that the project is there at once.
+    /// Writes into a folder that is not a project and renames it, so that the project appears at
+    /// once.
     pub fn move_in(self) {
         let staging = format!("_staging-{}", self.name);
         for (path, text) in &self.files {

@@ -24,7 +24,7 @@ pub struct Dns {
     pub admin_port: u16,
 }
 
-/// A text that says of no router where it is.
+/// A text that is not the address of a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     #[error(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_router_is_refused_with_the_mend() {
+    fn an_invalid_router_is_refused_with_the_fix() {
         let error = |text: &str| text.parse::<RouterAddress>().unwrap_err().to_string();
         assert!(error("http://a:1").contains("public and its admin URL"));
         assert!(error("https://a:1,http://a:2").contains("routers speak plain HTTP"));

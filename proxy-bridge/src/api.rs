@@ -67,7 +67,7 @@ const GUARD: guarded::StreamLimits = guarded::StreamLimits {
 pub struct Api {
     /// Deploys under way and past ones.
     pub deploys: Deploys,
-    /// The routers, and what they serve.
+    /// The routers and the versions that they serve.
     pub routers: Routers,
     /// Refuses requests from web pages of other sites.
     pub gate: Arc<Gate>,

@@ -207,7 +207,7 @@ impl Deploys {
             jobs.busy.insert(change.project().clone(), id.clone());
         }
         drop(jobs);
-        tracing::warn!(deploy = id, "a deploy was cut off: it is taken up again");
+        tracing::warn!(deploy = id, "a deploy was interrupted: resuming it");
         let run = Run::new(self.0.clone(), job, staging, changes, false);
         spawn(&mut self.tasks(), async move { run.resume().await });
     }
@@ -220,7 +220,7 @@ impl Deploys {
         self.0.chores().abort_all();
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, ended).await.is_err() {
-            tracing::warn!("deploys under way are cut off: the next start takes them up");
+            tracing::warn!("interrupting deploys in progress: the next start resumes them");
         }
     }
 
@@ -243,7 +243,7 @@ impl Deploys {
 }
 
 impl Shared {
-    /// Runs `chore` in the background, unless there are too many already.
+    /// Runs `chore` in the background, unless too many are running.
     fn chore(&self, chore: impl Future<Output = ()> + Send + 'static) {
         let mut chores = self.chores();
         while chores.try_join_next().is_some() {}
@@ -270,7 +270,7 @@ impl Shared {
         self.metrics.ended(&record);
         audit(&record);
         if let Err(error) = self.records.put(&record) {
-            tracing::error!(deploy = id, "its record will not outlive this process: {error}");
+            tracing::error!(deploy = id, "the record is lost when this process ends: {error}");
         }
     }
 
@@ -285,7 +285,7 @@ impl Shared {
 impl DeployRequest {
     /// Returns true if `record` may be the record of the same request.
     fn is_like(&self, record: &DeployRecord) -> bool {
-        // While only the upload names the project, none is known.
+        // The project is unknown until the upload has named it.
         let project = self.project.iter().all(|project| record.names().all(|name| name == project));
         self.action == record.action && project
     }

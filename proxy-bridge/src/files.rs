@@ -47,7 +47,7 @@ impl SettingsFiles {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // It fails only by a panic, which is logged.
+            // The task fails only by a panic, which is logged.
             let _ = spawn_blocking(move || files.read()).await;
         }
     }

@@ -28,7 +28,7 @@ mod tests;
 /// The settings of the listener that forwards.
 #[derive(Debug, Clone)]
 pub struct ForwardSettings {
-    /// Proxies whose headers about the client are believed.
+    /// Proxies with trusted headers about the client.
     pub trusted: TrustedProxies,
     /// The time from the end of a request (or from the last piece of its body that a router takes)
     /// to the beginning of its response.

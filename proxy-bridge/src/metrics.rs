@@ -76,13 +76,9 @@ impl Metrics {
         registry.register("switchyard_bridge_deploys", "Deploys that came to an end", self.deploys.clone());
         registry.register(
             "switchyard_bridge_deploy_seconds",
-            "From the request to the end of a deploy",
+            "Time from the request to the end of a deploy",
             self.seconds.clone(),
         );
-        registry.register(
-            "switchyard_bridge_events",
-            "Events that were posted to the bridge",
-            self.events.clone(),
-        );
+        registry.register("switchyard_bridge_events", "Events posted to the bridge", self.events.clone());
     }
 }

@@ -157,7 +157,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_removed() {
+    fn an_invalid_record_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.json"), "{").unwrap();
         let (_, found) = RecordStore::open(dir.path().to_owned()).unwrap();

@@ -104,7 +104,7 @@ impl Routers {
     /// be read or written.
     pub fn start(settings: RoutersSettings) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let client = calls::client(settings.admin_token.as_deref())
-            .context("make the HTTP client that asks routers")?;
+            .context("make the HTTP client that calls routers")?;
         let known = |name: &str| settings.fixed.iter().any(|router| router.name() == name);
         let behind = match settings.behind {
             // Routers that share a name may be found again at their addresses.
@@ -175,7 +175,7 @@ impl Routers {
         let event = &verified.event;
         let list = self.shared.list();
         let Some(router) = list.iter().find(|router| router.state().is_of(&event.data.router)) else {
-            tracing::debug!(router.id = event.data.router, "an event of a router that is not known");
+            tracing::debug!(router.id = event.data.router, "ignored an event of an unknown router");
             return EventReceipt::UnknownRouter;
         };
         if !self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&verified.id) {

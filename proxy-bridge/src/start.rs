@@ -26,7 +26,7 @@ where
     let first = shutdown();
     let running = RunningBridge::start(BridgeParts::build(ready)?, reloads)?;
     let signal = first.await?;
-    tracing::info!(signal, "stopping: no new deploys and connections; those under way may finish");
+    tracing::info!(signal, "stopping: no new deploys and connections; those in progress may finish");
     tokio::select! {
         () = running.stop() => {}
         signal = shutdown() => tracing::warn!(signal = signal?, "stopping at once"),

@@ -1,4 +1,4 @@
-//! Failures of the disk under the volume, told apart by what an operator can do about them.
+//! Failures of the disk under the volume, distinguished by the fix.
 
 use std::io;
 

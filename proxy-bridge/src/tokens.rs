@@ -35,7 +35,8 @@ pub struct Caller(Option<Arc<TokenGrant>>);
 #[derive(Debug)]
 struct TokenGrant {
     name: String,
-    /// The token itself is not kept: hashes are equally long, and say nothing when they leak.
+    /// Hash of the token. The token itself is not kept: hashes have equal lengths, and reveal
+    /// nothing if they leak.
     hash: [u8; 32],
     projects: Vec<ProjectPattern>,
     actions: Vec<Action>,

@@ -78,7 +78,7 @@ impl Change {
         }
     }
 
-    /// The tree that is put on the volume; `None` when the project is taken away.
+    /// The tree that is put on the volume; `None` if the project is removed.
     pub fn tree(&self) -> Option<&Tree> {
         match self {
             Self::Put(tree) | Self::BringBack(tree, _) => Some(tree),
@@ -147,13 +147,10 @@ impl Volume {
             return Ok(held.clone());
         }
         let (folder, unfinished) = VolumeFolder::open(&self.name)?;
-        tracing::info!(folder = %folder.projects.display(), "{} is another folder now", self.name.display());
+        tracing::info!(folder = %folder.projects.display(), "{} was replaced by another folder", self.name.display());
         for one in unfinished {
             let deploy = one.staging.deploy();
-            tracing::warn!(
-                deploy,
-                "a deploy that was not finished in this folder waits for the bridge's next start"
-            );
+            tracing::warn!(deploy, "an unfinished deploy in this folder waits for the bridge's next start");
         }
         *held = Arc::new(folder);
         Ok(held.clone())

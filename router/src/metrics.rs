@@ -143,7 +143,7 @@ impl Metrics {
         );
         registry.register(
             "switchyard_cells_evicted",
-            "Cells stopped until they are asked for: beyond --max-cells, or idle",
+            "Cells stopped until their next request: beyond --max-cells, or idle",
             cells_evicted.clone(),
         );
         registry.register("switchyard_polling", "1 while projects are polled", polling.clone());
@@ -176,7 +176,7 @@ impl Metrics {
         );
         registry.register(
             "switchyard_requests_refused",
-            "Requests that are ambiguous, or whose head is too large or too slow",
+            "Requests that are ambiguous, or have a head that is too large or too slow",
             requests_refused.clone(),
         );
     }

@@ -311,7 +311,7 @@ mod tests {
         let error = read(&[("package.json", r#"{"main": "gone.js"}"#)]).unwrap_err();
         assert_eq!(error.file.as_deref(), Some("package.json"));
         assert!(
-            error.message.contains("main in package.json names gone.js, which is not there"),
+            error.message.contains("main in package.json names gone.js, which does not exist"),
             "{}",
             error.message
         );

@@ -177,7 +177,7 @@ impl Validate for ClientCommand {
 }
 
 impl RollbackArgs {
-    /// Returns the digest of the version. It may be given as it is shown, as in `blog@3f9a1c2b7d4e`.
+    /// Returns the digest of the version. The printed form `blog@3f9a1c2b7d4e` is accepted too.
     pub(super) fn digest(&self) -> Option<&str> {
         let text = self.version.as_deref()?;
         match text.split_once('@') {

@@ -1,4 +1,5 @@
-//! Asks the bridge, and reads what it answers: whole, or as server-sent events that end with the answer.
+//! Sends requests to the bridge and reads its answers: whole, or as server-sent events that end
+//! with the answer.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -45,11 +46,11 @@ pub(super) struct Answer {
 pub(super) enum CallError {
     #[error("no connection to {to}: {why}; is --to right, and does the bridge run?")]
     Connect { to: Url, why: String },
-    #[error("the connection broke before the answer was there: {0}")]
+    #[error("the connection broke before the answer was complete: {0}")]
     Broke(String),
-    #[error("the bridge has given no sign of life for {} s", .0.as_secs())]
+    #[error("the bridge has sent nothing for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error("what answered is not understood: {0}; is --to the URL of a bridge?")]
+    #[error("the answer is not understood: {0}; is --to the URL of a bridge?")]
     Strange(String),
 }
 

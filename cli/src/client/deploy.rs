@@ -45,7 +45,7 @@ struct Plan {
     left_out: Vec<(String, Reason)>,
 }
 
-/// A plan, or the bridge's refusal to say what it needs.
+/// The plan for the upload, or the bridge's answer if it did not report which packages it needs.
 enum Planning {
     Ready(Plan),
     Refused(Answer),

@@ -17,7 +17,7 @@ pub(super) const FAILED: u8 = 1;
 /// The bridge refused the request, or the files cannot be deployed.
 pub(super) const REFUSED: u8 = 2;
 
-/// There was no answer in time, or an unknown one.
+/// No answer arrived in time, or it was not understood.
 pub(super) const NO_ANSWER: u8 = 3;
 
 /// The command line is wrong.
@@ -53,7 +53,7 @@ impl From<io::Error> for Failure {
     /// An error of the output. Errors of files are [`FilesError`]s.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            // As with `| head`: the reader has enough.
+            // The reader of a pipe, such as `head`, has stopped reading.
             return Self { exit: DONE, text: None };
         }
         Self::new(NO_ANSWER, format!("cannot write the output: {error}"))

@@ -20,7 +20,7 @@ mod rules;
 /// Fifty times what a bridge takes by default. Links within a project can make a small folder very large.
 const MAX_FILES: usize = 1_000_000;
 
-/// The folders in which frameworks and compilers put what is to be served. One that holds the entry, or that the entry
+/// Output folders of frameworks and compilers. The one that holds the entry, or that the entry
 /// names, is sent whole.
 const OUTPUT_FOLDERS: [&str; 7] = ["dist", "build", ".output", ".next", "out", "_site", "public"];
 
@@ -181,13 +181,13 @@ struct PackageLink {
     path: String,
     real: PathBuf,
     whole: bool,
-    /// As [`Walk`] has them.
+    /// See [`Walk`].
     ancestors: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
-    /// `real` is where the folder is, `prefix` what it is called in the project. `whole`: what git ignores of it
-    /// is sent as well.
+    /// Walks the folder at `real`, which is called `prefix` in the project. With `whole`, files
+    /// that git ignores are included.
     fn directory(&mut self, real: &Path, prefix: &str, whole: bool) -> Result<(), FilesError> {
         let layers = self.rules.enter(real, &self.root.join(prefix))?;
         for entry in fs::read_dir(real).map_err(|error| unreadable(prefix, &error))? {
@@ -256,8 +256,8 @@ impl Walk<'_> {
         self.leave_out(path, false, Reason::Never)
     }
 
-    /// Whether git's rules do not count for a folder and all in it, or for a file: the entry and its folder, and
-    /// packages, which git ignores because they can be made again.
+    /// Returns true if git's rules do not apply to a file or to a folder with everything in it: the
+    /// entry and its folder, and packages, which git ignores because they can be installed again.
     fn is_sent_whole(&self, path: &str, is_dir: bool) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         let is_below = |needed: &String| needed.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
@@ -337,7 +337,7 @@ impl Walk<'_> {
         match link.canonicalize() {
             Ok(target) if target.starts_with(self.within) => Ok(target),
             Ok(_) => Err(FilesError(format!(
-                "the symbolic link {path} leaves {}: replace it by what it points to",
+                "the symbolic link {path} leaves {}: replace it with its target",
                 self.within.display()
             ))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -358,7 +358,7 @@ impl Walk<'_> {
         let by_rule = |reason: Reason| !matches!(reason, Reason::Packages | Reason::Never);
         if let Some((left, reason)) = entry.filter(|(_, reason)| by_rule(**reason)) {
             return Err(FilesError(format!(
-                "the entry {} would be left out with {left} ({}): let it in with a line \"!{left}\" in {IGNORE_FILE}",
+                "the entry {} would be left out with {left} ({}): include it with a line \"!{left}\" in {IGNORE_FILE}",
                 self.needed.first().map(String::as_str).unwrap_or_default(),
                 reason.why(),
             )));
@@ -370,7 +370,7 @@ impl Walk<'_> {
         let left = self.left_out.iter().find(|(_, reason)| **reason != Reason::Never);
         Err(FilesError(match left {
             Some((left, reason)) => format!(
-                "{root} has no files to deploy: all are left out, such as {left} ({}); say in {IGNORE_FILE} what \
+                "{root} has no files to deploy: all are left out, such as {left} ({}); list in {IGNORE_FILE} what \
                  is to be left out instead",
                 reason.why()
             ),

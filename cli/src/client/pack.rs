@@ -35,7 +35,7 @@ pub(super) struct Upload {
 pub(super) struct Flow {
     /// Bytes of files, before compression.
     pub(super) read: u64,
-    /// Taken by the connection.
+    /// Bytes that the connection has accepted.
     pub(super) sent: u64,
 }
 
@@ -60,7 +60,7 @@ impl Packing {
             move || {
                 let packed = pack(&upload, &boundary, &mut out, &flow);
                 if packed.is_err() {
-                    // A body that merely ended would be taken for a whole one.
+                    // A body that merely ended would pass for a complete one.
                     out.hand(Err(io::Error::other("the upload could not be made")));
                 }
                 packed
@@ -76,10 +76,11 @@ impl Packing {
         (Self { stop, packer }, Body::wrap_stream(body), watched)
     }
 
-    /// Ends it, finished or not. Bounded by the reading of one piece of a file.
+    /// Ends the upload, finished or not. Takes at most as long as reading one piece of a file.
     ///
     /// # Errors
-    /// The files could not be sent as they were listed. That nobody took them is no error here.
+    /// A file differs from the listed one, or cannot be read. A body that is not read to its end is
+    /// not an error here.
     pub(super) async fn end(self) -> Result<(), FilesError> {
         drop(self.stop);
         match self.packer.await {
@@ -90,7 +91,7 @@ impl Packing {
     }
 }
 
-/// A boundary that no message has in it.
+/// A boundary that does not occur in the message.
 pub(super) fn boundary() -> String {
     format!("switchyard-{}", Uuid::new_v4().simple())
 }
@@ -118,7 +119,7 @@ fn archive(projects: &[(ProjectName, Files)], out: impl Write, flow: &watch::Sen
         for (path, source) in &files.files {
             let mut header = header(tar::EntryType::Regular, source.size);
             let file = File::open(&source.path).map_err(|error| with_path(path, &error))?;
-            let mut listed = Listed { path, source, file, read: 0, hash: Sha256::new(), flow };
+            let mut listed = ListedFile { path, source, file, read: 0, hash: Sha256::new(), flow };
             archive.append_data(&mut header, format!("{project}/{path}"), &mut listed)?;
             listed.check()?;
         }
@@ -141,8 +142,8 @@ fn header(kind: tar::EntryType, size: u64) -> tar::Header {
     header
 }
 
-/// A file that must be what it was when it was listed.
-struct Listed<'a> {
+/// A file that must not have changed since it was listed.
+struct ListedFile<'a> {
     path: &'a str,
     source: &'a Source,
     file: File,
@@ -151,7 +152,7 @@ struct Listed<'a> {
     flow: &'a watch::Sender<Flow>,
 }
 
-impl Read for Listed<'_> {
+impl Read for ListedFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.source.size - self.read).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());
@@ -171,7 +172,7 @@ impl Read for Listed<'_> {
     }
 }
 
-impl Listed<'_> {
+impl ListedFile<'_> {
     fn check(mut self) -> io::Result<()> {
         if self.file.read(&mut [0]).map_err(|error| with_path(self.path, &error))? > 0 {
             return Err(self.changed("size"));
@@ -186,7 +187,7 @@ impl Listed<'_> {
     fn changed(&self, what: &str) -> io::Error {
         let path = self.path;
         io::Error::other(format!(
-            "{path} changed its {what} while it was read: deploy when nobody writes to it"
+            "{path} changed its {what} while it was read: deploy when the folder does not change"
         ))
     }
 }
@@ -195,7 +196,7 @@ fn with_path(path: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path} cannot be read: {error}"))
 }
 
-/// Hands pieces to the connection, and waits for it when there are enough.
+/// Passes pieces to the connection, and waits while enough are queued.
 struct Pieces {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     stopped: watch::Receiver<()>,
@@ -203,7 +204,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Returns whether it was taken.
+    /// Returns true if the connection accepted the piece.
     fn hand(&mut self, piece: io::Result<Bytes>) -> bool {
         let Self { pieces, stopped, runtime } = self;
         runtime.block_on(async {
@@ -217,7 +218,7 @@ impl Pieces {
 }
 
 impl Write for Pieces {
-    /// Fails with `BrokenPipe` when nobody takes the body any more.
+    /// Fails with `BrokenPipe` once the body is no longer read.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.hand(Ok(Bytes::copy_from_slice(bytes))) {
             Ok(bytes.len())

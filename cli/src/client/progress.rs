@@ -41,12 +41,12 @@ impl<'a> Progress<'a> {
         Self { err: &mut *console.err, show, steps: Steps::default() }
     }
 
-    /// Tells something that stays readable.
+    /// Prints a line that stays on the terminal.
     pub(super) fn line(&mut self, text: &str) {
         let text = visible::block(text);
         match &self.show {
             Show::Nothing => {}
-            // The deploy goes on even if standard error is closed.
+            // The deploy continues even if standard error is closed.
             Show::Lines => drop(writeln!(self.err, "{text}")),
             Show::Bar(bar) => bar.suspend(|| drop(writeln!(self.err, "{text}"))),
         }
@@ -98,12 +98,12 @@ fn style(template: &str) -> ProgressStyle {
 struct Steps {
     routers: BTreeSet<String>,
     phase: Option<DeployPhase>,
-    /// Those that came to the end of the phase under way.
+    /// Routers that have completed the current phase.
     through: BTreeSet<String>,
 }
 
 impl Steps {
-    /// Returns the line for a step, if it is worth one.
+    /// Returns the line for a step, if it deserves one.
     fn describe(&mut self, step: &DeployStep) -> Option<String> {
         if self.phase != Some(step.phase) {
             self.phase = Some(step.phase);
@@ -146,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_told_as_what_has_been_reached() {
-        let told = lines_of(&[
+    fn phases_are_printed_as_completed_steps() {
+        let printed = lines_of(&[
             ("store", None, None),
             ("hold", None, None),
             ("hold", Some("r1"), Some("held")),
@@ -164,19 +164,19 @@ mod tests {
             "built on 2 of 2 routers",
             "published on 1 of 2 routers",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(printed, expected);
     }
 
     #[test]
     fn names_that_a_bar_would_obey_are_shown() {
-        let told = lines_of(&[("build", None, None), ("build", Some("r\x1b[2J\n"), Some("no\r\u{9b}"))]);
-        assert_eq!(told, [r"r␛[2J␊: no␍\u{9b}"]);
+        let printed = lines_of(&[("build", None, None), ("build", Some("r\x1b[2J\n"), Some("no\r\u{9b}"))]);
+        assert_eq!(printed, [r"r␛[2J␊: no␍\u{9b}"]);
     }
 
     #[test]
     fn a_router_that_fails_is_named() {
-        let told =
+        let printed =
             lines_of(&[("build", None, None), ("build", Some("r1"), Some("failed")), ("undo", None, None)]);
-        assert_eq!(told, ["r1: failed"]);
+        assert_eq!(printed, ["r1: failed"]);
     }
 }

@@ -1,4 +1,4 @@
-//! `remove`: asks for confirmation at the terminal, then has the project removed.
+//! `remove`: asks for confirmation at the terminal, then removes the project.
 
 use http::Method;
 

@@ -13,7 +13,7 @@ use switchyard_program::visible;
 
 const NOT_THE_BRIDGE: &str = "; --to must be the bridge's own address (its --listen)";
 
-/// Tells an answer that has no further use: one that is JSON for scripts, or not what was hoped for.
+/// Prints an answer that needs no further processing: JSON for scripts, or an unexpected answer.
 /// Returns the exit status.
 pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answer) -> Result<u8, Failure> {
     let problem = serde_json::from_str::<ProblemDocument>(&answer.body);
@@ -23,13 +23,13 @@ pub(super) fn print_answer(console: &mut Console<'_>, json: bool, answer: &Answe
         Ok(_) if json => console.print_json(&answer.body)?,
         Ok(problem) => console.complain(&describe(&problem, answer))?,
         Err(_) => {
-            console.complain(&format!("the bridge, or what is in front of it, answered {}", answer.status))?
+            console.complain(&format!("the bridge, or a proxy in front of it, answered {}", answer.status))?
         }
     }
     Ok(exit)
 }
 
-/// The record in the answer of a deploy that has succeeded or goes on.
+/// The record in the answer to a deploy that has succeeded or is in progress.
 pub(super) fn record(answer: &Answer) -> Result<DeployRecord, Failure> {
     Ok(serde_json::from_str(&answer.body).map_err(|error| CallError::Strange(error.to_string()))?)
 }
@@ -39,7 +39,7 @@ pub(super) fn success(console: &mut Console<'_>, record: &DeployRecord) -> Resul
     for project in &record.projects {
         console.print(&outcome(record, project))?;
         if let Some(removal) = &project.removal {
-            console.print(&kept(project.project.as_str(), removal))?;
+            console.print(&removal_note(project.project.as_str(), removal))?;
         }
     }
     console.complain(&silent_routers(&record.routers, &record.behind))?;
@@ -53,8 +53,8 @@ fn outcome(record: &DeployRecord, deployed: &DeployedProject) -> String {
         Some(_) => ("live on", [ReloadOutcome::Live, ReloadOutcome::Unchanged]),
         None => return format!("{version} is under way: deploy {}", visible::word(&record.deploy)),
     };
-    let reports = record.routers.iter().filter(|told| {
-        let mut own = told.reports.iter().filter(|report| report.project == deployed.project.as_str());
+    let reports = record.routers.iter().filter(|router| {
+        let mut own = router.reports.iter().filter(|report| report.project == deployed.project.as_str());
         own.any(|report| through.contains(&report.outcome))
     });
     let (reached, all) = (reports.count(), record.routers.len());
@@ -67,18 +67,17 @@ fn outcome(record: &DeployRecord, deployed: &DeployedProject) -> String {
     format!("{version} is {what} {routers}{took}")
 }
 
-/// Returns a sentence about what is kept of a removed project, and how to bring it back or delete
-/// it.
-fn kept(project: &str, removal: &Removal) -> String {
+/// Returns a sentence about the kept data of a removed project, and how to restore or delete it.
+fn removal_note(project: &str, removal: &Removal) -> String {
     let (project, until) = (visible::word(project), day(removal.until));
     match removal.data {
         DataFate::Keep => format!(
-            "until {until}, switchyard rollback {project} brings it back with its data; \
+            "until {until}, switchyard rollback {project} restores it with its data; \
              switchyard remove {project} --delete-data deletes the data now"
         ),
-        DataFate::Delete => format!(
-            "its data is deleted; until {until}, switchyard rollback {project} brings it back without"
-        ),
+        DataFate::Delete => {
+            format!("its data is deleted; until {until}, switchyard rollback {project} restores it without")
+        }
     }
 }
 
@@ -88,12 +87,12 @@ pub(super) fn day(at: Timestamp) -> String {
 }
 
 fn silent_routers(routers: &[RouterReport], behind: &[String]) -> String {
-    let silent = routers.iter().filter(|told| told.error.is_some() || told.reports.is_empty());
-    let lines = silent.map(|told| {
-        let error = told.error.as_deref().unwrap_or("reported no result");
-        let is_behind = behind.contains(&told.router);
-        let until = if is_behind { "; it gets no requests until it serves what was deployed" } else { "" };
-        format!("  {}: {}{until}", visible::word(&told.router), visible::line(error))
+    let silent = routers.iter().filter(|router| router.error.is_some() || router.reports.is_empty());
+    let lines = silent.map(|router| {
+        let error = router.error.as_deref().unwrap_or("reported no result");
+        let is_behind = behind.contains(&router.router);
+        let until = if is_behind { "; it gets no requests until it serves the deployed version" } else { "" };
+        format!("  {}: {}{until}", visible::word(&router.router), visible::line(error))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -119,7 +118,7 @@ fn describe(problem: &ProblemDocument, answer: &Answer) -> String {
     lines.join("\n")
 }
 
-/// Returns what to do about a problem, where its text is written for callers of the API.
+/// Returns the fix for a problem whose text is written for callers of the API.
 fn hint(problem: &ProblemDocument) -> &'static str {
     match problem.name() {
         "unauthorized" => "; give the token with --token-file or in SWITCHYARD_TOKEN",
@@ -133,14 +132,14 @@ fn hint(problem: &ProblemDocument) -> &'static str {
 /// `main.ts:3:12: message`, and the lines around the place.
 pub(super) fn diagnostic(error: &switchyard_contract::event::Diagnostic) -> String {
     let file = error.file.as_deref().map(|file| visible::word(file).into_owned());
-    let place: Vec<_> = [file]
+    let position: Vec<_> = [file]
         .into_iter()
         .chain([error.line, error.column].map(|number| number.map(|number| number.to_string())))
         .map_while(|part| part)
         .collect();
-    let mut text = match place.as_slice() {
+    let mut text = match position.as_slice() {
         [] => error.message.clone(),
-        place => format!("{}: {}", place.join(":"), error.message),
+        position => format!("{}: {}", position.join(":"), error.message),
     };
     if let Some(frame) = &error.frame {
         text.push('\n');

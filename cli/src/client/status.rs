@@ -21,8 +21,8 @@ pub(super) async fn status(
     if json || !answer.status.is_success() {
         return report::print_answer(console, json, &answer);
     }
-    let said = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
-    console.print(table(&said).trim_end())?;
+    let overview = read(&answer, project.is_some()).map_err(|error| CallError::Strange(error.to_string()))?;
+    console.print(table(&overview).trim_end())?;
     Ok(DONE)
 }
 
@@ -34,54 +34,57 @@ fn read(answer: &Answer, one: bool) -> serde_json::Result<ProjectOverviews> {
     serde_json::from_str(&answer.body)
 }
 
-fn table(said: &ProjectOverviews) -> String {
+fn table(overview: &ProjectOverviews) -> String {
     let mut rows = vec![["PROJECT", "STATE", "VERSION", ""].map(str::to_owned)];
-    for project in &said.projects {
+    for project in &overview.projects {
         rows.extend(project_rows(project));
     }
     let mut text = if rows.len() > 1 { aligned(&rows) } else { "no projects\n".to_owned() };
-    for router in said.routers.iter().filter(|router| !router.reachable) {
+    for router in overview.routers.iter().filter(|router| !router.reachable) {
         text.push_str(&format!("{} cannot be reached\n", visible::word(&router.router)));
     }
     text
 }
 
-/// One row where all routers say the same, else one more for each router.
+/// One row if all routers agree, otherwise one more for each router.
 fn project_rows(project: &ProjectOverview) -> Vec<[String; 4]> {
     let name = visible::word(&project.project).into_owned();
     if let Some(removed) = &project.removed {
         let version = visible::word(removed.version.as_deref().unwrap_or("-")).into_owned();
-        let note = format!("rollback brings it back until {}", report::day(removed.until));
+        let note = format!("rollback restores it until {}", report::day(removed.until));
         return vec![[name, "removed".to_owned(), version, note]];
     }
     match project.routers.as_slice() {
         [] => vec![[name, "-".into(), "-".into(), String::new()]],
-        [first, rest @ ..] if rest.iter().all(|said| facts(said) == facts(first)) => vec![row(name, first)],
+        [first, rest @ ..] if rest.iter().all(|overview| facts(overview) == facts(first)) => {
+            vec![row(name, first)]
+        }
         all => {
             let note = if project.skew { "the routers serve different versions" } else { "" };
             let state = if project.skew { "skew" } else { "differs" };
             let head = [name, state.to_owned(), "-".to_owned(), note.to_owned()];
-            let routers = all.iter().map(|said| row(format!("  {}", visible::word(&said.router)), said));
+            let routers =
+                all.iter().map(|overview| row(format!("  {}", visible::word(&overview.router)), overview));
             std::iter::once(head).chain(routers).collect()
         }
     }
 }
 
-/// A router's report as it is shown, without the router's name.
-fn facts(said: &ProjectOnRouter) -> [String; 3] {
-    let state = said.state.map_or("-", ProjectState::as_str);
-    let version = said.live.as_ref().map_or("-", |live| live.version.as_str());
-    let error = said.error.as_ref().map(report::diagnostic).unwrap_or_default();
+/// A line about a router, without the router's name.
+fn facts(overview: &ProjectOnRouter) -> [String; 3] {
+    let state = overview.state.map_or("-", ProjectState::as_str);
+    let version = overview.live.as_ref().map_or("-", |live| live.version.as_str());
+    let error = overview.error.as_ref().map(report::diagnostic).unwrap_or_default();
     let note = match error.lines().next() {
         Some(error) => error,
-        None if said.behind => "behind: gets no requests until it serves what was deployed",
-        None => said.conflicts.first().map_or("", |conflict| conflict.message.as_str()),
+        None if overview.behind => "behind: gets no requests until it serves the deployed version",
+        None => overview.conflicts.first().map_or("", |conflict| conflict.message.as_str()),
     };
     [state, version, note].map(|fact| visible::word(fact).into_owned())
 }
 
-fn row(name: String, said: &ProjectOnRouter) -> [String; 4] {
-    let [state, version, note] = facts(said);
+fn row(name: String, overview: &ProjectOnRouter) -> [String; 4] {
+    let [state, version, note] = facts(overview);
     [name, state, version, note]
 }
 
@@ -102,11 +105,11 @@ mod tests {
     use super::*;
 
     fn shown(projects: Value, routers: Value) -> Vec<String> {
-        let said = serde_json::from_value(json!({"projects": projects, "routers": routers})).unwrap();
-        table(&said).lines().map(str::to_owned).collect()
+        let overview = serde_json::from_value(json!({"projects": projects, "routers": routers})).unwrap();
+        table(&overview).lines().map(str::to_owned).collect()
     }
 
-    fn said(router: &str, state: &str, live: Option<&str>, error: Value) -> Value {
+    fn overview(router: &str, state: &str, live: Option<&str>, error: Value) -> Value {
         let live = live.map(|version| json!({"digest": "ab", "version": version}));
         json!({"router": router, "state": state, "live": live, "error": error, "behind": false})
     }
@@ -116,9 +119,9 @@ mod tests {
         let shown = shown(
             json!([
                 {"project": "blog", "skew": false, "routers": [
-                    said("r1", "live", Some("blog@1"), Value::Null), said("r2", "live", Some("blog@1"), Value::Null)]},
+                    overview("r1", "live", Some("blog@1"), Value::Null), overview("r2", "live", Some("blog@1"), Value::Null)]},
                 {"project": "a-shop", "skew": false, "routers": [
-                    said("r1", "failed", None, json!({"message": "no\nway", "file": "main.ts", "line": 3}))]},
+                    overview("r1", "failed", None, json!({"message": "no\nway", "file": "main.ts", "line": 3}))]},
             ]),
             json!([]),
         );
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_conflict_of_routes_is_shown_where_nothing_worse_is() {
-        let mut taken = said("r1", "live", Some("blog@1"), Value::Null);
+        let mut taken = overview("r1", "live", Some("blog@1"), Value::Null);
         taken["conflicts"] = json!([{"route": "/store", "claimant": "blog", "rival": "shop", "holder": "shop",
             "message": "\"/store\" is shop's"}]);
         let mut failed = taken.clone();
@@ -147,18 +150,18 @@ mod tests {
 
     #[test]
     fn routers_that_differ_have_a_row_each() {
-        let mut late = said("r2", "live", Some("blog@2"), Value::Null);
+        let mut late = overview("r2", "live", Some("blog@2"), Value::Null);
         late["behind"] = true.into();
         let shown = shown(
             json!([{"project": "blog", "skew": true, "routers": [
-                said("r1", "live", Some("blog@1"), Value::Null), late]}]),
+                overview("r1", "live", Some("blog@1"), Value::Null), late]}]),
             json!([{"router": "r3", "reachable": false}, {"router": "r1", "reachable": true}]),
         );
         let expected = [
             "PROJECT  STATE  VERSION",
             "blog     skew   -        the routers serve different versions",
             "  r1     live   blog@1",
-            "  r2     live   blog@2   behind: gets no requests until it serves what was deployed",
+            "  r2     live   blog@2   behind: gets no requests until it serves the deployed version",
             "r3 cannot be reached",
         ];
         assert_eq!(shown, expected);
@@ -178,18 +181,18 @@ mod tests {
             json!([]),
         );
         let expected = [
-            "blog     removed  blog@1   rollback brings it back until 2026-12-01 10:00 UTC",
-            r"b\u{9b}  removed  ␛[2J     rollback brings it back until 2026-12-01 10:00 UTC",
+            "blog     removed  blog@1   rollback restores it until 2026-12-01 10:00 UTC",
+            r"b\u{9b}  removed  ␛[2J     rollback restores it until 2026-12-01 10:00 UTC",
         ];
         assert_eq!(shown[1..], expected);
     }
 
     #[test]
-    fn what_others_wrote_keeps_the_table_as_it_is() {
+    fn files_of_other_owners_leave_the_table_unchanged() {
         let error = json!({"message": "\u{1b}]0;x\u{7}\tno", "file": "a\u{202e}.ts"});
         let shown = shown(
             json!([{"project": "b\u{1b}[2J", "skew": false, "routers": [
-                said("r1", "failed", Some("b\n@1"), error.clone()), said("r\r2", "live", None, error)]}]),
+                overview("r1", "failed", Some("b\n@1"), error.clone()), overview("r\r2", "live", None, error)]}]),
             json!([{"router": "r\u{9b}3", "reachable": false}]),
         );
         let expected = [

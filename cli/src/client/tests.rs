@@ -1,4 +1,4 @@
-//! Commands against a bridge that answers as the RFC says.
+//! Commands against a bridge that answers as RFC 0009 specifies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::fake::{Asked, FakeBridge, Reply};
+use self::fake::{FakeBridge, ReceivedRequest, Reply};
 use super::files::{Files, Packages, Rules};
 use super::*;
 use crate::commands;
@@ -37,7 +37,7 @@ impl Ran {
     }
 }
 
-/// No test waits so long.
+/// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Runs a command line as `main` does.
@@ -102,7 +102,7 @@ impl Blog {
         format!("blog@{}", self.digest().short())
     }
 
-    /// The answer of a bridge with two routers once it is live.
+    /// The answer of a bridge with two routers, for a live deploy.
     fn record(&self) -> Value {
         record("live", Some(self.digest()))
     }
@@ -156,9 +156,9 @@ fn problem(slug: &str, detail: &str) -> Value {
 }
 
 /// The parts of an upload by name, and the archive's files by path.
-async fn received(asked: &Asked) -> (BTreeMap<String, Bytes>, BTreeMap<String, String>) {
-    let boundary = multer::parse_boundary(asked.headers["content-type"].to_str().unwrap()).unwrap();
-    let body = stream::iter([Ok::<_, io::Error>(asked.body.clone().unwrap())]).boxed();
+async fn received(requests: &ReceivedRequest) -> (BTreeMap<String, Bytes>, BTreeMap<String, String>) {
+    let boundary = multer::parse_boundary(requests.headers["content-type"].to_str().unwrap()).unwrap();
+    let body = stream::iter([Ok::<_, io::Error>(requests.body.clone().unwrap())]).boxed();
     let mut multipart = multer::Multipart::new(body, boundary);
     let mut parts = BTreeMap::new();
     while let Some(part) = multipart.next_field().await.unwrap() {
@@ -181,7 +181,7 @@ async fn a_wrong_command_line_is_reported_before_any_request() {
     let ran = run_with(&bridge, &["deploy", "--projec", "x"]).await;
     assert_eq!((ran.exit, ran.out.as_str()), (64, ""));
     assert!(ran.err.contains("did you mean --project?"), "{}", ran.err);
-    assert!(bridge.asked().is_empty());
+    assert!(bridge.requests().is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-// A chat over WebSockets: whoever is connected to this version hears what the others say.
+// A chat over WebSockets: each client of this version gets the messages of the others.
 import page from "./page.ts";
 
 const sockets = new Set<WebSocket>();

@@ -23,7 +23,7 @@ function events(): Response {
     start(controller) {
       own = controller;
       readers.add(own);
-      // So that whoever reads knows that it is being listened to.
+      // Sent at once, so that the reader knows that the stream is open.
       own.enqueue(": hello\n\n" + runs.map(message).join(""));
     },
     cancel: () => void readers.delete(own),

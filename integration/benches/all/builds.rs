@@ -1,5 +1,5 @@
-//! From new code until it serves, for projects with much to load: the first build of a project and one after an edit, beside
-//! `deno serve` started with an empty cache and with a full one.
+//! Time from new code until it serves, for projects with much to load: the first build of a project
+//! and one after an edit, beside `deno serve` started with an empty cache and with a full one.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -53,7 +53,8 @@ async fn row(what: &str, main: &str, write: impl Fn(&Volume)) -> Result<()> {
     Ok(())
 }
 
-/// A project's first build by a router that is up and knows nothing of it, and the build after an edit of its main module.
+/// The first build of a project by a running router, and the build after an edit of its main
+/// module.
 async fn ours(volume: &Volume, main: &str) -> Result<(f64, f64)> {
     volume.rename("a", "_a");
     let state = State::new();
@@ -77,7 +78,7 @@ async fn built(router: &Router) -> Result<f64> {
     Ok(took)
 }
 
-/// From the start of the process until it listens.
+/// Time from the start of the process until it listens.
 fn theirs(main: &Path, cache: &Path) -> Result<f64> {
     let began = Instant::now();
     let _deno = peers::deno_serve_with_cache(main, cache)?;

@@ -11,20 +11,20 @@ use crate::stats::percentile;
 /// Requests to the bystander in each phase: its p99 is the tenth slowest.
 const REQUESTS: u64 = 1000;
 
-/// The crashes in a row after which the offender gets another version: with more it would be
-/// stopped.
+/// The number of crashes in a row after which the offender gets another version: more would stop
+/// it.
 const DEATHS: usize = 3;
 
 /// The promised limit: p99 with the fault over p99 alone.
 const PROMISED: f64 = 1.5;
 
 pub(crate) async fn run() {
-    say("## A bystander of each fault\n");
+    say("## A bystander beside each fault\n");
     say(format!(
         "Two clients asking every 4 ms, {REQUESTS} requests or more each way, with each deed done again and again, and \
          first with none: a neighbour that is busy and harmless."
     ));
-    say(format!("Promised: none fails, and p99 is at most {PROMISED} times what it is alone.\n"));
+    say(format!("Goal: none fails, and p99 is at most {PROMISED} times its value alone.\n"));
     say("| fault | p99 ms alone | with it | ratio | to a harmless one | failed | how the offender ended |");
     say("|---|---:|---:|---:|---:|---:|---|");
     let harmless = measure(&faults::HARMLESS).await;
@@ -37,8 +37,8 @@ pub(crate) async fn run() {
     }
     let failed: usize = rows.iter().map(|row| row.failed).sum();
     say(format!("\nFailed in all: {failed}. Beyond {PROMISED}, of {}:", rows.len()));
-    say(format!("- of what it is alone: {}", beyond(&rows, |row| row.alone)));
-    say(format!("- of what it is beside a harmless one: {}\n", beyond(&rows, |_| harmless.with)));
+    say(format!("- of its value alone: {}", beyond(&rows, |row| row.alone)));
+    say(format!("- of its value beside a harmless one: {}\n", beyond(&rows, |_| harmless.with)));
 }
 
 /// The latencies of the bystander of one fault, in milliseconds.
@@ -90,7 +90,7 @@ async fn measure(fault: &'static Fault) -> Row {
                 deaths += usize::from(outcome.has_died());
                 ended = outcome.to_string();
             }
-            Err(_) => ended = "not as it should: see its test".to_owned(),
+            Err(_) => ended = "not as expected: see its test".to_owned(),
         }
         if bystander.answered() >= target {
             break;

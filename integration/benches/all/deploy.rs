@@ -43,7 +43,7 @@ const AT_ONCE: usize = 20;
 
 pub(crate) async fn run() {
     say("## Upload to 200\n");
-    say("One router, one client asking the project every 4 ms.\n");
+    say("One router; one client sends the project a request every 4 ms.\n");
     let phases = PHASES.map(|phase| format!("{phase} p50 | ")).concat();
     say(format!("| project | deploys | p50 ms | p99 ms | {phases}requests | failed |"));
     say(format!("|---|---:|---:|---:|{}---:|---:|", "---:|".repeat(PHASES.len())));
@@ -87,7 +87,7 @@ async fn at_once() {
     let times: Vec<_> = join_all(deploys).await.into_iter().map(|(ms, _)| ms).collect();
     let wall = began.elapsed().as_secs_f64() * 1e3;
     let report = probe.finish().await;
-    say(format!("{AT_ONCE} new projects of {} at once, while another one is asked:\n", SMALL.name));
+    say(format!("{AT_ONCE} new projects of {} at once, while another one gets requests:\n", SMALL.name));
     say("| all done after ms | p50 ms | requests | failed |");
     say("|---:|---:|---:|---:|");
     let (p50, requests) = (percentile(&times, 50.0), report.answers.len());
@@ -116,7 +116,7 @@ fn failed(report: &Report) -> usize {
 }
 
 impl Kind {
-    /// Another one for each version; the files that it has not changed are the same in all.
+    /// The upload of a version; the files that it has not changed are the same in all versions.
     fn upload(&self, version: usize) -> Upload {
         let mut files = vec![("main.ts".to_owned(), hello(&format!("v{version}")))];
         for index in 0..self.files {

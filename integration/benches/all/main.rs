@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
         if is_wanted("stalls") {
             stalls::run().await;
         }
-        // By its name alone: it takes minutes and measures nothing (`make soak`).
+        // Run only by name: it takes minutes and measures nothing (`make soak`).
         if wanted.iter().any(|wanted| wanted == "soak") {
             soak::run().await?;
         }
@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Prints a line of the report.
-#[expect(clippy::print_stdout, reason = "the report is what a bench is for")]
+#[expect(clippy::print_stdout, reason = "a bench prints its report")]
 fn say(line: impl AsRef<str>) {
     println!("{}", line.as_ref());
 }

@@ -32,7 +32,7 @@ async fn idle() -> Result<()> {
         cells.push(pss(pid(&router, &format!("p{n}")).await?)?);
     }
     say(format!(
-        "{VERSIONS} idle hello worlds, each asked once: {:.1} MB of proportional memory (PSS) per version (median); \
+        "{VERSIONS} idle hello worlds, each requested once: {:.1} MB of proportional memory (PSS) per version (median); \
          the router itself {:.1} MB.\n",
         median(&cells),
         pss(own_pid(&router)?)?,
@@ -54,7 +54,7 @@ async fn reloads() -> Result<()> {
             let _ = writeln!(row, "| {edit} | {router:.1} | {cell:.1} |");
         }
     }
-    say("What is the process's own (`Pss_Anon`), whoever shares the rest:\n");
+    say("Private memory of the processes (`Pss_Anon`):\n");
     say("| after reloads | router MB | cell MB |");
     say("|---:|---:|---:|");
     say(row);

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 /// The time limit for the start of a peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A process of ours. Dropping it ends it.
+/// A child process. Dropping it ends it.
 pub(crate) struct Peer {
     child: Child,
     pub(crate) address: SocketAddr,

@@ -1,4 +1,5 @@
-//! From an edit to the first answer of the new code, as a client sees it that asks all the time.
+//! Time from an edit to the first answer of the new code, as seen by a client that sends requests
+//! all the time.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::stats::percentile;
 
 const EDITS: usize = 30;
 
-/// Between two requests: the resolution of the measurement, and little load.
+/// Pause between two requests: the resolution of the measurement, and little load.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Longer than a build: the next edit begins in quiet, with the spares full again.
@@ -21,7 +22,7 @@ const BETWEEN: Duration = Duration::from_millis(300);
 
 pub(crate) async fn run() {
     say("## Edit to first new answer\n");
-    say(format!("{EDITS} edits of a hello world, one client asking every {PAUSE:?}.\n"));
+    say(format!("{EDITS} edits of a hello world, one client sending a request every {PAUSE:?}.\n"));
     say("| how | debounce | p50 ms | p95 ms | p50 over debounce | requests | failed |");
     say("|---|---:|---:|---:|---:|---:|---:|");
     for debounce in [500, 20] {

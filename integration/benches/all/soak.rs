@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::say;
 
-/// At once: one that blocks must not hold up the others.
+/// Number of workers: one that blocks must not hold up the others.
 const LANES: usize = 2;
 
 /// The warm-up of each worker before the first measurement, for pools, caches and threads.
@@ -23,7 +23,8 @@ const WARM_UP: usize = 12;
 /// (events, crashes, logs).
 const SLACK: usize = 32 << 20;
 
-/// For connections that are closed a while after their last request, and threads that end when they had nothing to do.
+/// Time for connections that are closed a while after their last request, and threads that end once
+/// they are idle.
 const QUIET: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run() -> Result<()> {
@@ -47,7 +48,7 @@ pub(crate) async fn run() -> Result<()> {
     }
     say("");
     ensure!(seen.failed() == 0, "{} requests of the bystander failed", seen.failed());
-    ensure!(is_back(before, after), "the router has not come back to what it was");
+    ensure!(is_back(before, after), "the router has not returned to its earlier state");
     Ok(())
 }
 
@@ -61,7 +62,7 @@ async fn soak(
     let lanes = (0..LANES).map(|lane| {
         let (scene, done) = (scene.clone(), done.clone());
         tokio::spawn(async move {
-            let mut order = Order(seed ^ ((lane as u64 + 1) << 32));
+            let mut order = Shuffle(seed ^ ((lane as u64 + 1) << 32));
             let all: Vec<_> = faults::all().collect();
             for round in 0.. {
                 if is_over(round) {
@@ -77,7 +78,7 @@ async fn soak(
         })
     });
     for lane in lanes.collect::<Vec<_>>() {
-        lane.await.context("a fault did not end as it should")?;
+        lane.await.context("a fault did not end as expected")?;
     }
     Ok(done.load(Ordering::SeqCst))
 }
@@ -122,9 +123,9 @@ fn setting(name: &str, default: u64) -> Result<u64> {
 }
 
 /// The same order for the same seed (splitmix64).
-struct Order(u64);
+struct Shuffle(u64);
 
-impl Order {
+impl Shuffle {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -52,7 +52,7 @@ const PHASES: [Phase; 5] = [
     Phase { name: "alone", deed: "", offenders: 0, log_is_read: true },
     Phase { name: "four that are busy and harmless", deed: "busy", offenders: 4, log_is_read: true },
     Phase { name: "four that print without pause", deed: "print", offenders: 4, log_is_read: true },
-    Phase { name: "the same, and nobody reads the log", deed: "print", offenders: 4, log_is_read: false },
+    Phase { name: "the same, and the log is not read", deed: "print", offenders: 4, log_is_read: false },
     Phase {
         name: "50,000 files left behind, again and again",
         deed: "files",
@@ -109,7 +109,7 @@ async fn ask_on(public: Client, path: String) {
     loop {
         let connection = public.try_connect().await;
         if let Ok(mut connection) = connection {
-            // One that has ended is started again.
+            // A cell that has ended is started again.
             let _ = connection.try_send(request(&path)).await;
         }
     }
@@ -120,9 +120,9 @@ async fn probe(admin: Client) -> Vec<f64> {
     let (began, mut times) = (Instant::now(), Vec::new());
     let mut connection = admin.connect().await;
     while began.elapsed() < PHASE {
-        let asked = Instant::now();
+        let began = Instant::now();
         connection.get("/healthz").await;
-        times.push(asked.elapsed().as_secs_f64() * 1e3);
+        times.push(began.elapsed().as_secs_f64() * 1e3);
         tokio::time::sleep(PAUSE).await;
     }
     times

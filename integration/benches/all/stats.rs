@@ -19,8 +19,8 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     percentile(values, 50.0)
 }
 
-/// The proportional memory (PSS) of a process, in MB of 10^6 bytes: its own, and its share of what it
-/// shares with others.
+/// The proportional memory (PSS) of a process, in MB of 10^6 bytes: private memory, plus its share
+/// of shared memory.
 pub(crate) fn pss(pid: u32) -> Result<f64> {
     rollup(pid, "Pss:")
 }

@@ -35,7 +35,7 @@ pub(crate) async fn run() -> Result<()> {
     let mut lanes = [
         lane("`deno serve` alone", format!("http://{}/", deno.address)),
         lane("nginx in front of `deno serve`", format!("http://{}/", nginx.address)),
-        lane("switchyard-router", format!("http://{}/hello/", router.public.address)),
+        lane("`switchyard router`", format!("http://{}/hello/", router.public.address)),
     ];
     for _ in 0..ROUNDS {
         for lane in &mut lanes {
@@ -90,6 +90,6 @@ fn wrk(url: &str) -> Result<(f64, f64)> {
 fn milliseconds(text: &str) -> Result<f64> {
     let units = [("us", 1e-3), ("ms", 1.0), ("s", 1e3)];
     let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    let (number, factor) = found.with_context(|| format!("{text:?} is no time"))?;
-    Ok(number.parse::<f64>().with_context(|| format!("{text:?} is no time"))? * factor)
+    let (number, factor) = found.with_context(|| format!("{text:?} is not a time"))?;
+    Ok(number.parse::<f64>().with_context(|| format!("{text:?} is not a time"))? * factor)
 }

@@ -1,4 +1,4 @@
-//! One attempt, and what came of it.
+//! One attempt and its result.
 
 use std::pin::Pin;
 
@@ -10,10 +10,11 @@ pub(crate) type Making = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 /// One way to hurt others.
 pub(crate) struct Attempt {
-    /// The same number is the same kind; siblings have a letter behind it. `H`: of a class that held from the start.
+    /// Number of the attempt in the table; siblings of one kind have the same number and a letter.
+    /// `H`: of a class that held from the start.
     pub(crate) number: &'static str,
     pub(crate) severity: &'static str,
-    /// The deed.
+    /// Description of the attack.
     pub(crate) deed: &'static str,
     /// The conditions that count as broken, besides a disturbed bystander.
     pub(crate) broken: &'static str,
@@ -36,7 +37,7 @@ impl Verdict {
         if wrong.is_empty() { Self::Held(held.into()) } else { Self::Broke(wrong.join("; ")) }
     }
 
-    /// Both, of which the worse one counts.
+    /// Combines two verdicts: the worse one counts.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Broke(one), Self::Broke(other)) => Self::Broke(format!("{one}; {other}")),

@@ -1,4 +1,5 @@
-//! Rows 1 to 5 of the table, and what a project says to the router: its code alone, without a bug in V8.
+//! Rows 1 to 5 of the table, and messages of a project to the router: with its own code, without a
+//! bug in V8.
 
 use std::fs;
 use std::future::ready;
@@ -20,14 +21,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "1",
         severity: "critical",
         deed: "a project adopts descriptors that are not its own, and talks to the router",
-        broken: "a write to any of them succeeds, or the router grows by what is said",
+        broken: "a write to any of them succeeds, or the router grows with the messages",
         as_each: true,
         make: |user| Box::pin(descriptors(user)),
     },
     Attempt {
         number: "2",
         severity: "critical",
-        deed: "folders in one another, deeper than the router's stack, are left in TMPDIR",
+        deed: "nested folders, deeper than the router's stack, are left in TMPDIR",
         broken: "the router ends or does not start again",
         as_each: true,
         make: |user| Box::pin(deep(user)),
@@ -52,14 +53,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "4b",
         severity: "high",
         deed: "limits.disk: empty files and folders",
-        broken: "three times limits.disk_files are made",
+        broken: "three times limits.disk_files are created",
         as_each: true,
         make: |user| Box::pin(disk_names(user)),
     },
     Attempt {
         number: "4c",
         severity: "high",
-        deed: "limits.disk: files that are open and have no name any more",
+        deed: "limits.disk: open files that no longer have a name",
         broken: "four times the limit is on disk",
         as_each: true,
         make: |user| Box::pin(disk_unnamed(user)),
@@ -68,7 +69,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "5",
         severity: "high",
         deed: "builds fail with errors of 30 MB and of 50 KB",
-        broken: "the router keeps them, or a client or the admin listener is sent them",
+        broken: "the router keeps them, or sends them to a client or the admin listener",
         as_each: true,
         make: |user| Box::pin(large_errors(user)),
     },
@@ -82,7 +83,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-/// A project that does what the path asks for, with helpers for attempts.
+/// A project that runs the action in the path, with helpers for attempts.
 fn deeds(deed: &str) -> String {
     format!(
         "import fs from 'node:fs';
@@ -130,8 +131,9 @@ async fn descriptors(user: User) -> Verdict {
     let stage = Stage::of(user, &[("evil", deed.as_str())]).await;
     let answered = stage.asks("/evil/", "").await.map(|reply| reply.status);
     let log = stage.router().log.clone();
-    let told = until(Duration::from_secs(2), || ready(log.text().contains("sends an invalid message"))).await;
-    let mut wrong = if told { vec!["the router was told something".to_owned()] } else { vec![] };
+    let is_reported =
+        until(Duration::from_secs(2), || ready(log.text().contains("sends an invalid message"))).await;
+    let mut wrong = if is_reported { vec!["the router received something".to_owned()] } else { vec![] };
     let output = Command::new("find")
         .arg(stage.state())
         .args(["-name", "got.txt", "-exec", "cat", "{}", "+"])
@@ -226,9 +228,12 @@ async fn disk_below(user: User) -> Verdict {
     } else {
         vec![]
     };
-    let said = reply.map_or("nothing".to_owned(), |reply| format!("{} {}", reply.status, reply.text()));
-    let said: String = said.chars().take(80).collect();
-    stage.finish(Verdict::of(wrong, format!("{} MB on disk; it was told {said:?}", written >> 20))).await
+    let answer_text =
+        reply.map_or("nothing".to_owned(), |reply| format!("{} {}", reply.status, reply.text()));
+    let answer_text: String = answer_text.chars().take(80).collect();
+    stage
+        .finish(Verdict::of(wrong, format!("{} MB on disk; its last error: {answer_text:?}", written >> 20)))
+        .await
 }
 
 async fn disk_names(user: User) -> Verdict {
@@ -276,8 +281,10 @@ async fn disk_unnamed(user: User) -> Verdict {
     } else {
         vec![]
     };
-    let said: String = reply.map_or_else(String::new, |reply| reply.text().chars().take(80).collect());
-    stage.finish(Verdict::of(wrong, format!("{} MB on disk; it was told {said:?}", kept >> 20))).await
+    let answer_text: String = reply.map_or_else(String::new, |reply| reply.text().chars().take(80).collect());
+    stage
+        .finish(Verdict::of(wrong, format!("{} MB on disk; its last error: {answer_text:?}", kept >> 20)))
+        .await
 }
 
 /// Bytes of the files that a process has open and that have no name.
@@ -323,14 +330,14 @@ async fn large_errors(user: User) -> Verdict {
     }
     let grown = memory(stage.router()).saturating_sub(before) >> 20;
     let client = get(stage.router(), "/evil/").await.map_or(0, |reply| reply.body.len());
-    let told = timeout(HANGS, stage.router().admin.client.get("/projects/evil")).await;
-    let told = told.map_or(0, |reply| reply.body.len());
-    for (what, length, most) in [("a client", client, 20_000), ("/projects/evil", told, 1_000_000)] {
+    let is_reported = timeout(HANGS, stage.router().admin.client.get("/projects/evil")).await;
+    let is_reported = is_reported.map_or(0, |reply| reply.body.len());
+    for (what, length, most) in [("a client", client, 20_000), ("/projects/evil", is_reported, 1_000_000)] {
         if length > most {
-            wrong.push(format!("{what} is sent {length} bytes"));
+            wrong.push(format!("{what} gets {length} bytes"));
         }
     }
-    let held = format!("router +{grown} MB, a client {client} B, /projects/evil {told} B");
+    let held = format!("router +{grown} MB, a client {client} B, /projects/evil {is_reported} B");
     stage.finish(Verdict::of(wrong, held)).await
 }
 
@@ -347,15 +354,15 @@ async fn poisoned(user: User) -> Verdict {
     let pid = |value: &Value| value["pid"].as_u64();
     let before = pid(&stage.router().admin.client.get("/projects/evil").await.json());
     stage.asks("/evil/", "poison").await;
-    // Requests are what shows it.
+    // Only requests reveal it.
     let well = until(Duration::from_secs(75), || async {
         let mut connection = stage.router().public.connect().await;
-        let asked = connection.try_send(post("/evil/", "again"));
-        let reply = timeout(Duration::from_secs(3), asked).await;
+        let attempt = connection.try_send(post("/evil/", "again"));
+        let reply = timeout(Duration::from_secs(3), attempt).await;
         let is_another = pid(&stage.router().admin.client.get("/projects/evil").await.json()) != before;
         is_another && reply.is_ok_and(|reply| reply.is_ok_and(|reply| reply.status == 200))
     })
     .await;
-    let wrong = if well { vec![] } else { vec!["it goes on as it is".to_owned()] };
+    let wrong = if well { vec![] } else { vec!["it keeps running".to_owned()] };
     stage.finish(Verdict::of(wrong, "it was replaced, and answers")).await
 }

@@ -1,5 +1,5 @@
-//! The faults that tests, bench and soak have in common, each as a project that does it on purpose: ends from inside,
-//! memory, processor time, what all share, files and secrets, the network.
+//! The faults that tests, bench and soak have in common, each as a project that commits it on
+//! purpose: process ends, memory, processor time, shared resources, files and secrets, the network.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     attempt("H15b", "memory: objects, strings, buffers, wasm, recursion", |user| {
         Box::pin(all_of(user, "memory"))
     }),
-    attempt("H15c", "ends: exit, abort, signals, rejections, answers that are none", |user| {
+    attempt("H15c", "ends: exit, abort, signals, rejections, invalid answers", |user| {
         Box::pin(all_of(user, "ends"))
     }),
-    attempt("H15d", "what all share: workers, processes, descriptors, threads, disk, output", |user| {
+    attempt("H15d", "shared resources: workers, processes, descriptors, threads, disk, output", |user| {
         Box::pin(all_of(user, "exhaustion"))
     }),
     attempt(
@@ -27,7 +27,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         "files, modules, secrets and native code of others, by paths, links and imports",
         |user| Box::pin(all_of(user, "files")),
     ),
-    attempt("H17", "the network: every word for loopback, redirects, datagrams, sockets, ports", |user| {
+    attempt("H17", "the network: every notation of loopback, redirects, datagrams, sockets, ports", |user| {
         Box::pin(all_of(user, "network"))
     }),
 ];
@@ -41,7 +41,7 @@ const fn attempt(
     Attempt { number, severity: "held before", deed, broken, as_each: true, make }
 }
 
-/// Has a fault committed; `mark` makes another version of its project.
+/// Commits a fault; `mark` makes another version of its project.
 async fn committed(scene: &Arc<Scene>, fault: &'static Fault, mark: &'static str) -> Result<(), String> {
     let scene = scene.clone();
     let committing = tokio::spawn(async move {
@@ -53,7 +53,7 @@ async fn committed(scene: &Arc<Scene>, fault: &'static Fault, mark: &'static str
     committing.await.map_err(panic_message)
 }
 
-/// Has all faults of a kind committed, one after the other.
+/// Commits all faults of a kind, one after the other.
 async fn all_of(user: User, kind: &'static str) -> Verdict {
     let faults: Vec<&'static Fault> =
         KINDS.into_iter().filter(|(name, _)| *name == kind).flat_map(|(_, faults)| faults).collect();
@@ -64,7 +64,8 @@ async fn all_of(user: User, kind: &'static str) -> Verdict {
     let bystander = scene.bystander().await;
     let mut wrong = Vec::new();
     for fault in &faults {
-        // A try that takes too long on a busy machine is no break-in: what fails is made once more.
+        // An attempt that takes too long on a busy machine is not a break-in: failures are repeated
+        // once.
         if committed(&scene, fault, "first").await.is_ok() {
             continue;
         }

@@ -27,14 +27,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "7",
         severity: "medium",
         deed: "a project listens on UDP, by Deno and by node:dgram",
-        broken: "it receives what a stranger sends",
+        broken: "it receives datagrams of a stranger",
         as_each: true,
         make: |user| Box::pin(datagrams(user)),
     },
     Attempt {
         number: "8",
         severity: "medium",
-        deed: "a project prints without pause and nobody reads the log",
+        deed: "a project prints without pause and the log is not read",
         broken: "the admin listener, another's reload or requests wait",
         as_each: false,
         make: |user| Box::pin(unread_log(user)),
@@ -42,7 +42,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "9",
         severity: "low",
-        deed: "line ends, CR, escapes, controls of direction and fields in what a project prints and throws",
+        deed: "line ends, CR, escapes, bidirectional controls and fields in output and errors of a project",
         broken: "the text log has a line or a raw character of it",
         as_each: false,
         make: |user| Box::pin(forged_log(user)),
@@ -50,8 +50,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "H11",
         severity: "low",
-        deed: "answers that are none: unasked 101, two lengths, cut off, lines without end",
-        broken: "a client gets something else than 502, or what another one was to get",
+        deed: "invalid answers: unrequested 101, two lengths, cut off, endless lines",
+        broken: "a client gets anything but 502, or another client's answer",
         as_each: false,
         make: |user| Box::pin(wrong_answers(user)),
     },
@@ -158,7 +158,7 @@ async fn unread_log(user: User) -> Verdict {
     }
     stage.pass(50).await;
     stage.router().log.resume();
-    stage.finish(Verdict::of(wrong, "nobody read for 3 s")).await
+    stage.finish(Verdict::of(wrong, "not read for 3 s")).await
 }
 
 /// Texts that only the router may write at the start of a line, and texts that no line has.
@@ -201,7 +201,7 @@ async fn forged_log(user: User) -> Verdict {
     Verdict::of(wrong, format!("{} lines, none forged", lines.len()))
 }
 
-/// Answers the bytes that it is sent.
+/// A project that answers with the bytes that it receives.
 const RAW: &str = "import http from 'node:http';
     http.createServer((request, response) => {
       let bytes = '';

@@ -1,4 +1,4 @@
-//! Rows 10, 12, 15 and 16 of the table: who may write to a project's folder.
+//! Rows 10, 12, 15 and 16 of the table: attackers who may write to a project's folder.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "16",
         severity: "medium",
         deed: "projects that are called 127, 10, localhost",
-        broken: "they get what is asked for by address or as localhost",
+        broken: "they get requests by address or for localhost",
         as_each: false,
         make: |user| Box::pin(names(user)),
     },
@@ -49,8 +49,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
 
 async fn by_host(router: &Router, host: &str, path: &str) -> String {
     let mut connection = router.public.connect().await;
-    let asked = connection.try_send(with_header(request(path), "host", host));
-    timeout(HANGS, asked).await.ok().and_then(Result::ok).map(|reply| reply.text()).unwrap_or_default()
+    let pending = connection.try_send(with_header(request(path), "host", host));
+    timeout(HANGS, pending).await.ok().and_then(Result::ok).map(|reply| reply.text()).unwrap_or_default()
 }
 
 fn claim(stage: &Stage, name: &str, routes: &str) {
@@ -86,7 +86,7 @@ async fn claims(user: User) -> Verdict {
             wrong.push(format!("{text:?} answers {host}{path}, which is {owner}'s"));
         }
     }
-    stage.finish(Verdict::of(wrong, "none of 8 requests was taken")).await
+    stage.finish(Verdict::of(wrong, "none of 8 requests was diverted")).await
 }
 
 async fn folders(user: User) -> Verdict {
@@ -136,5 +136,5 @@ async fn names(user: User) -> Verdict {
     // "127.1" is an address to some parsers and a name to others: no project may get it by its
     // label.
     wrong.retain(|what| what.contains("evil"));
-    stage.finish(Verdict::of(wrong, "none of them is asked")).await
+    stage.finish(Verdict::of(wrong, "none of them gets a request")).await
 }

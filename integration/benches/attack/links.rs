@@ -1,4 +1,4 @@
-//! Rows 11, 13 and 14 of the table: what lies in a project's folder and is no plain file.
+//! Rows 11, 13 and 14 of the table: entries in a project's folder that are not plain files.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "13",
         severity: "high",
         deed: "files of two projects become FIFOs, and files again, while they are read",
-        broken: "another's reload waits for ever",
+        broken: "another's reload waits forever",
         as_each: false,
         make: |user| Box::pin(fifos(user)),
     },
@@ -70,7 +70,7 @@ async fn links(user: User, targets: fn(usize) -> [String; 2]) -> Verdict {
     stage.finish(Verdict::of(wrong, held)).await
 }
 
-/// Puts a FIFO and a file in one place in turn, until it is dropped.
+/// Alternates between a FIFO and a file at one path, until it is dropped.
 struct Swapping {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,

@@ -27,16 +27,17 @@ use attempt::{Attempt, Verdict};
 use tokio::time::timeout;
 use user::User;
 
-/// All attempts together; those that are left by then have not been made, which is a failure.
-/// They take nine minutes on two busy cores.
+/// Time limit of all attempts together; remaining ones have not been made, which is a failure. They
+/// take nine minutes on two busy cores.
 const ALL_WITHIN: Duration = Duration::from_secs(15 * 60);
 
-/// One attempt: the longest waits a few times for what takes ten seconds when it hangs, or has a dozen faults committed.
+/// Time limit of one attempt: the longest waits a few times for something that takes ten seconds
+/// when it hangs, or commits a dozen faults.
 const EACH_WITHIN: Duration = Duration::from_secs(120);
 
 fn main() -> Result<ExitCode> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    // The table has the message of a panic.
+    // The table shows the message of a panic.
     std::panic::set_hook(Box::new(|_| {}));
     tokio::runtime::Runtime::new()?.block_on(run(&wanted))
 }

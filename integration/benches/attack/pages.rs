@@ -1,4 +1,5 @@
-//! Rows 17 to 20 of the table: pages in the operator's browser, and who holds all connections of a listener.
+//! Rows 17 to 20 of the table: pages in the operator's browser, and clients that hold all
+//! connections of a listener.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "17",
         severity: "high",
-        deed: "pages of other sites and rebound names ask the admin listener",
+        deed: "pages of other sites and rebound names call the admin listener",
         broken: "any of them reads or does anything",
         as_each: false,
         make: |user| Box::pin(admin(user)),
@@ -52,7 +53,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         number: "20",
         severity: "low",
         deed: "requests that can be read in two ways, to the forwarder, the API and the admin listener",
-        broken: "one of them gets another answer than one refusal",
+        broken: "one of them gets anything but one refusal",
         as_each: false,
         make: |_| Box::pin(framing()),
     },
@@ -99,7 +100,7 @@ async fn status(client: &Client, request: &str) -> Option<u16> {
     answer.split(' ').nth(1)?.parse().ok()
 }
 
-/// Asks for each as each of [`FOREIGN`]; what was not refused.
+/// Sends each request as each of [`FOREIGN`]. Returns those that were not refused.
 async fn foreign(client: &Client, requests: &[(&str, &str)]) -> Vec<String> {
     let mut wrong = Vec::new();
     let port = client.address.port().to_string();
@@ -120,7 +121,7 @@ async fn foreign(client: &Client, requests: &[(&str, &str)]) -> Vec<String> {
     wrong
 }
 
-/// Sends forms and texts as a page may: what was not refused for their type.
+/// Sends forms and texts as a page may. Returns those that were not refused for their type.
 async fn simple(client: &Client, requests: &[(&str, &str)]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (line, body) in requests {
@@ -205,8 +206,8 @@ const HOLDING: [&str; 6] = [
 
 const HELD: usize = 2000;
 
-/// Holds connections in each of these ways, and asks for `paths` meanwhile.
-async fn held(client: &Client, paths: &[&str]) -> Vec<String> {
+/// Holds connections in each of these ways, and requests `paths` meanwhile.
+async fn statuses_under_load(client: &Client, paths: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     for beginning in HOLDING {
         let mut holding: Vec<Raw> = Vec::new();
@@ -229,7 +230,7 @@ async fn held(client: &Client, paths: &[&str]) -> Vec<String> {
 async fn held_admin(user: User) -> Verdict {
     raise_descriptors();
     let stage = Stage::of(user, &[]).await;
-    let wrong = held(&stage.router().admin.client, &["/healthz", "/readyz", "/metrics"]).await;
+    let wrong = statuses_under_load(&stage.router().admin.client, &["/healthz", "/readyz", "/metrics"]).await;
     stage.finish(Verdict::of(wrong, format!("{HELD} connections in {} ways", HOLDING.len()))).await
 }
 
@@ -238,7 +239,7 @@ async fn held_api() -> Verdict {
     let volume = Volume::with("bystander", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
-    let wrong = held(&bridge.client, &["/healthz", "/readyz", "/metrics"]).await;
+    let wrong = statuses_under_load(&bridge.client, &["/healthz", "/readyz", "/metrics"]).await;
     Verdict::of(wrong, format!("{HELD} connections in {} ways", HOLDING.len()))
 }
 

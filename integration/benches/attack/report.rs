@@ -31,7 +31,7 @@ pub(crate) fn end(broke: usize, took: Duration) {
     say(&format!("{broke} broke, in {} s", took.as_secs()));
 }
 
-#[expect(clippy::print_stdout, reason = "the report is what this is for")]
+#[expect(clippy::print_stdout, reason = "the report is printed")]
 fn say(line: &str) {
     println!("{line}");
 }

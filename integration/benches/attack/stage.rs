@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use switchyard_integration::bystander::{self, Bystander, Seen};
+use switchyard_integration::bystander::{self, Bystander, BystanderReport};
 use switchyard_integration::client::{Reply, post, request};
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Builder, Router, State};
@@ -32,7 +32,7 @@ const ALONE: u64 = 150;
 /// Bytes that a router may keep after an attempt: its caches, and the allocator's.
 const MAY_GROW: usize = 128 << 20;
 
-/// The project whose reloads have to go on.
+/// The project that has to stay reloadable.
 const OTHER: &str = "other";
 
 /// The path of the policy on the volume, if an attempt has one.
@@ -58,7 +58,8 @@ impl Stage {
         stage
     }
 
-    /// With what `prepare` puts on the volume, and a router that `change` changes.
+    /// Creates a stage with the files that `prepare` puts on the volume, and a router that `change`
+    /// changes.
     pub(crate) async fn with(
         user: User,
         prepare: impl FnOnce(&Volume),
@@ -100,7 +101,7 @@ impl Stage {
         assert!(status.live.is_some(), "not made: {project} is not live: {:?}", status.error);
     }
 
-    /// Asks a project for something, by POST with `body`. `None` when nothing comes.
+    /// Sends a project a POST with `body`. `None` if no answer arrives.
     ///
     /// # Panics
     /// When the project is not live.
@@ -117,7 +118,7 @@ impl Stage {
         }
     }
 
-    /// Returns the fault of another project's reload. `None`: it is live in time.
+    /// Returns the problem of another project's reload. `None`: it is live in time.
     pub(crate) async fn reload_hangs(&self) -> Result<Duration, String> {
         self.volume.write(&format!("{OTHER}/main.ts"), hello(&format!("{:?}", Instant::now())));
         let begun = Instant::now();
@@ -147,7 +148,7 @@ impl Stage {
         }
     }
 
-    /// Ends the router and starts it again on what is there. Ready in time?
+    /// Restarts the router on the existing state. Returns true if it is ready in time.
     pub(crate) async fn starts_again(&mut self) -> Result<Duration, String> {
         self.kill().await;
         let begun = Instant::now();
@@ -169,7 +170,7 @@ impl Stage {
         }
     }
 
-    /// The verdict of the attempt, and of everybody else.
+    /// The verdict on the attempt, and on its effect on others.
     pub(crate) async fn finish(mut self, found: Verdict) -> Verdict {
         let mut wrong = Vec::new();
         let mut held = Vec::new();
@@ -198,7 +199,7 @@ impl Stage {
     }
 }
 
-fn judge(seen: &Seen, wrong: &mut Vec<String>, held: &mut Vec<String>) {
+fn judge(seen: &BystanderReport, wrong: &mut Vec<String>, held: &mut Vec<String>) {
     let (alone, disturbed) = (median(seen.alone()), median(seen.disturbed()));
     let shown = format!("bystander p50 {alone:.1} -> {disturbed:.1} ms");
     if seen.failed() > 0 {
@@ -237,7 +238,7 @@ pub(crate) async fn get_of(client: &switchyard_integration::client::Client, path
     timeout(HANGS, connection.try_send(request(path))).await.ok()?.ok()
 }
 
-/// Polls until the answer is yes, for at most this long.
+/// Polls until the condition holds, for at most this long. Returns true if it does.
 pub(crate) async fn until<F: Future<Output = bool>>(patience: Duration, mut ask: impl FnMut() -> F) -> bool {
     let asking = async {
         while !ask().await {

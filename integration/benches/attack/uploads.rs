@@ -39,8 +39,8 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "H22a",
         severity: "held before",
-        deed: "packages with paths, links and devices that lead out, other bytes than were published",
-        broken: "anything is written or read elsewhere, or what was tampered with runs",
+        deed: "packages with paths, links and devices that lead out, or with other bytes than published",
+        broken: "anything is written or read elsewhere, or tampered code runs",
         as_each: true,
         make: |user| Box::pin(packages(user)),
     },
@@ -135,7 +135,7 @@ async fn bombs() -> Verdict {
     .await
 }
 
-/// A package whose module says `tampered`, with that besides.
+/// A package with a module that exports `tampered`, and with these entries besides.
 fn tarball(change: impl FnOnce(Tar) -> Tar) -> Vec<u8> {
     let tar = Tar::new().file("package/index.js", "module.exports = 'installed';");
     let tar = tar.file("package/package.json", r#"{"name":"evil","version":"1.0.0"}"#);

@@ -23,7 +23,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "H12b",
         severity: "held before",
-        deed: "a client says where it came from (x-forwarded-for, forwarded, x-deno-client-address)",
+        deed: "a client claims its own address (x-forwarded-for, forwarded, x-deno-client-address)",
         broken: "the project believes it",
         as_each: false,
         make: |user| Box::pin(forged_address(user)),
@@ -39,7 +39,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "H13b",
         severity: "held before",
-        deed: "HTTP/2: CONTINUATION without end, from four clients",
+        deed: "HTTP/2: endless CONTINUATION, from four clients",
         broken: "it is taken beyond 64 MB, or the router grows",
         as_each: false,
         make: |user| Box::pin(continuation(user)),
@@ -71,7 +71,7 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     Attempt {
         number: "H14b",
         severity: "held before",
-        deed: "60 answers of a gigabyte that nobody reads",
+        deed: "60 answers of a gigabyte that are not read",
         broken: "the bystander waits, or the router grows",
         as_each: false,
         make: |user| Box::pin(unread(user)),

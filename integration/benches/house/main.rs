@@ -120,7 +120,7 @@ fn structure(workspace: &Workspace) {
 }
 
 /// Prints a line of the report.
-#[expect(clippy::print_stdout, reason = "the report is what this is for")]
+#[expect(clippy::print_stdout, reason = "the report is printed")]
 fn say(line: impl AsRef<str>) {
     println!("{}", line.as_ref());
 }

@@ -69,7 +69,7 @@ impl Following {
         loop {
             let line = within("a line is printed", self.lines.next_line()).await;
             let line = line.expect("standard output is text");
-            let line = line.unwrap_or_else(|| panic!("it ended without a line with {what:?}"));
+            let line = line.unwrap_or_else(|| panic!("the command ended without a line with {what:?}"));
             if line.contains(what) {
                 return line;
             }

@@ -32,7 +32,7 @@ impl Phases {
     pub async fn begin(client: &Client, request: Request<Body>) -> Self {
         let mut connection = client.connect().await;
         let stream = connection.stream(request).await;
-        assert_eq!(stream.status(), 200, "the answer is no stream of events");
+        assert_eq!(stream.status(), 200, "the answer is not a stream of events");
         Self { stream, buffer: String::new(), seen: Vec::new(), _connection: connection }
     }
 
@@ -73,7 +73,7 @@ impl Phases {
 
     /// Returns the id of the deploy, which is in each event.
     pub async fn deploy(&mut self) -> String {
-        let message = self.next().await.expect("an event comes");
+        let message = self.next().await.expect("an event arrives");
         let deploy = message.data["deploy"].as_str();
         deploy.unwrap_or_else(|| panic!("no deploy in {message:?}")).to_owned()
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 
-use super::place::{Place, reserve};
+use super::addresses::{BridgeAddresses, reserve};
 use super::{Bridge, Builder};
 use crate::client::Client;
 use crate::router::{self, Router};
@@ -16,7 +16,7 @@ use crate::{eventually, within};
 #[derive(Debug)]
 pub struct Replicas {
     projects: PathBuf,
-    pub place: Place,
+    pub addresses: BridgeAddresses,
     replicas: Vec<Replica>,
 }
 
@@ -41,24 +41,24 @@ impl Replicas {
         count: usize,
         change: impl Fn(usize, router::Builder) -> router::Builder,
     ) -> Self {
-        let place = Place::reserve();
+        let addresses = BridgeAddresses::reserve();
         let replica = |index| {
             let (public, admin) = (Client::new(reserve()), Client::new(reserve()));
             let builder = router::Builder::for_projects(projects)
                 .flag("listen", public.address)
                 .flag("admin", admin.address)
-                .flag("event-url", place.events_url())
-                .flag("event-secret-file", place.secret_file().display());
+                .flag("event-url", addresses.events_url())
+                .flag("event-secret-file", addresses.secret_file().display());
             Replica { public, admin, builder: change(index, builder), router: None }
         };
         let mut replicas: Vec<Replica> = (0..count).map(replica).collect();
         join_all(replicas.iter_mut().map(Replica::start)).await;
-        Self { projects: projects.to_owned(), place, replicas }
+        Self { projects: projects.to_owned(), addresses, replicas }
     }
 
     /// A bridge that knows all of them, and that they post their events to.
     pub fn bridge(&self) -> Builder {
-        let mut builder = Builder::for_projects(&self.projects).at(&self.place);
+        let mut builder = Builder::for_projects(&self.projects).at(&self.addresses);
         for replica in &self.replicas {
             builder = builder.router_at(&replica.public, &replica.admin);
         }
@@ -104,9 +104,9 @@ impl Replicas {
     /// Waits until the bridge knows that one cannot be reached.
     pub async fn found_away(&self, index: usize, bridge: &Bridge) {
         let url = self.admin_url(index);
-        eventually("the bridge knows that it is away", || async {
+        eventually("the bridge has noticed that it is unreachable", || async {
             let projects = bridge.client.get("/projects").await.json();
-            let routers = projects["routers"].as_array().expect("there are routers");
+            let routers = projects["routers"].as_array().expect("routers are listed");
             routers.iter().any(|router| router["router"] == url && router["reachable"] == false)
         })
         .await;

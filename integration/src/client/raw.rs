@@ -40,7 +40,8 @@ impl Raw {
         let mut text = String::new();
         let mut piece = [0; 4096];
         while !text.contains(end) {
-            let length = within("more of an answer", self.0.read(&mut piece)).await.expect("an answer comes");
+            let length =
+                within("more of an answer", self.0.read(&mut piece)).await.expect("an answer arrives");
             assert!(length > 0, "{end:?} has not come when the other end closes: {text}");
             text.push_str(&String::from_utf8_lossy(&piece[..length]));
         }

@@ -60,7 +60,7 @@ impl Streaming {
 
     /// The next chunk as text, or None at the end of the body.
     pub async fn next(&mut self) -> Option<String> {
-        self.try_next().await.map(|chunk| chunk.expect("the body goes on"))
+        self.try_next().await.map(|chunk| chunk.expect("the body continues"))
     }
 
     /// Like `next`, but returns an error if the body is cut off.

@@ -38,7 +38,7 @@ pub(super) const FAULTS: &[Fault] = &[
          return new Response('swallowed');",
     ),
     fault(
-        "a_rejection_that_nobody_handles",
+        "an_unhandled_rejection",
         Dies(&[Exit]),
         "Promise.reject(new Error('dropped')); await later(60_000);",
     ),

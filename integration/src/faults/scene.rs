@@ -150,10 +150,10 @@ impl Scene {
         let public = &self.router.public;
         assert_eq!(public.get(&format!("/{VICTIM}/")).await.text(), "kept");
         let status = self.status(name).await;
-        let told = serde_json::to_vec(&self.told(name).await).expect("it is plain data");
+        let facts = serde_json::to_vec(&self.facts(name).await).expect("it is plain data");
         let mut connection = public.connect().await;
-        let asked = connection.try_send(post(&format!("/{name}/"), told));
-        let answer = within(&format!("{name} is over"), asked).await;
+        let pending = connection.try_send(post(&format!("/{name}/"), facts));
+        let answer = within(&format!("{name} is over"), pending).await;
         let outcome = self.judge(name, fault.ending, answer, &mut events).await;
         self.answers(name).await;
         if let Ending::Suffers(reasons) = fault.ending {
@@ -166,7 +166,7 @@ impl Scene {
         let died = events.count(EventType::CellDied, name);
         assert_eq!(died, usize::from(outcome.has_died()), "{name}: {:#?}", events.all());
         if died == 0 && status.state == ProjectState::Live {
-            assert_eq!(self.status(name).await.pid, status.pid, "{name}: its cell went on");
+            assert_eq!(self.status(name).await.pid, status.pid, "{name}: its cell kept running");
         }
         assert!(!self.trap.was_reached(), "{name}: a datagram has come");
         let secret = self.volume.read(&format!("{VICTIM}/secret.txt"));
@@ -214,7 +214,10 @@ impl Scene {
                 Outcome::Said(status)
             }
             Ending::BreaksOff => {
-                assert!(answer.is_err(), "{name}: what is cut off does not look complete: {answer:?}");
+                assert!(
+                    answer.is_err(),
+                    "{name}: a response that is cut off does not look complete: {answer:?}"
+                );
                 Outcome::BrokeOff
             }
             Ending::TimesOut => {
@@ -245,7 +248,7 @@ impl Scene {
     }
 
     /// The facts that the offender gets: more than a project could find out.
-    async fn told(&self, name: &str) -> Value {
+    async fn facts(&self, name: &str) -> Value {
         let victim = self.status(VICTIM).await;
         json!({
             "name": name,

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::house::lexer::lex;
 
-    fn found(text: &str) -> (Vec<String>, Vec<String>) {
+    fn imports_and_missing(text: &str) -> (Vec<String>, Vec<String>) {
         let module = ["a".to_owned(), "b".to_owned()];
         let imports = find(&lex(text).tokens, &module, &["child".to_owned()]);
         let (mut inside, mut crates) = (Vec::new(), Vec::new());
@@ -142,7 +142,7 @@ mod tests {
     fn every_kind_of_path_is_found() {
         let text = "use crate::{c::D, e::{self, f::G as H, *}}; use super::i; pub(in crate::no) use self::j::K;
             fn x() -> crate::l::M { super::super::n::o::<P>(); i::q(); hyper::r(); child::s(); std::mem::take }";
-        let (inside, crates) = found(text);
+        let (inside, crates) = imports_and_missing(text);
         assert_eq!(inside, ["c::D", "e", "e::f::G", "a::i", "a::b::j::K", "l::M", "n::o"]);
         assert_eq!(crates, ["hyper", "std"]);
     }

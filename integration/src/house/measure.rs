@@ -80,8 +80,8 @@ impl FirstWords {
     }
 }
 
-/// Returns the number of occurrences of `words` in a text, names included: `is_told` and `ToldOff`
-/// have `told`.
+/// Returns the number of occurrences of `words` in a text, including parts of names: `is_told` and
+/// `ToldOff` contain `told`.
 pub fn count_words(text: &str, words: &[&str]) -> usize {
     let mut count = 0;
     let mut word = String::new();

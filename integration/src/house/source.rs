@@ -1,5 +1,5 @@
-//! The crates of the workspace and their files. Code that only tests see is left out of what is
-//! analyzed: it may import whatever it tests.
+//! The crates of the workspace and their files. Test code is left out of the analysis: tests may
+//! import anything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Workspace {
 pub struct Crate {
     /// The package's name without `switchyard-`; the package `switchyard` is `cli`.
     pub name: String,
-    /// Its folder, relative to the root.
+    /// Folder of the crate, relative to the root.
     pub folder: PathBuf,
     /// The files below `src`, in the order of their paths.
     pub files: Vec<SourceFile>,
@@ -109,7 +109,7 @@ impl SourceFile {
         names.into_iter().map(|name| [self.module.as_slice(), &[name]].concat()).collect()
     }
 
-    /// The path as it is written in code: `reload::machine`, or `crate` for the root.
+    /// The path in code notation: `reload::machine`, or `crate` for the root.
     pub fn name(&self) -> String {
         if self.module.is_empty() { "crate".to_owned() } else { self.module.join("::") }
     }

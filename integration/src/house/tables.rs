@@ -17,8 +17,8 @@ pub struct Architecture {
 #[derive(Debug, Clone, Default)]
 pub struct Floors(pub BTreeMap<String, u32>);
 
-/// Where heavy dependencies may be imported: crates as code names them, and `crate` or
-/// `crate::module`. A name that ends in `*` stands for all that begin so.
+/// The modules that may import a heavy dependency: crates as code names them, and `crate` or
+/// `crate::module`. A name that ends in `*` matches every name with that beginning.
 #[derive(Debug, Default)]
 pub struct Homes(pub Vec<(Vec<String>, Vec<String>)>);
 

@@ -1,4 +1,4 @@
-//! Archives: honest ones, and such as no tool makes.
+//! Archives: valid ones, and ones that no tool writes.
 
 use std::io::{Cursor, Write};
 

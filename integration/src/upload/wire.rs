@@ -1,4 +1,4 @@
-//! A request that stops where the test says: byte by byte on a connection of its own.
+//! A request that stops where the test requires it: byte by byte on a connection of its own.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -62,7 +62,7 @@ impl Wire {
         }
     }
 
-    /// Sends the rest, and gives what comes back until the other end closes.
+    /// Sends the rest, and returns the answer until the other end closes.
     pub async fn finish(mut self) -> String {
         self.send_until(self.bytes.len()).await;
         let mut answer = Vec::new();

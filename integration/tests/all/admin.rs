@@ -8,7 +8,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
 #[tokio::test]
-async fn a_reload_that_is_asked_for_answers_when_the_new_version_is_live() {
+async fn a_requested_reload_answers_when_the_new_version_is_live() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
     let mut events = router.events().await;
@@ -27,7 +27,7 @@ async fn a_reload_that_is_asked_for_answers_when_the_new_version_is_live() {
 }
 
 #[tokio::test]
-async fn a_reload_answers_with_what_is_wrong() {
+async fn a_reload_answers_with_the_error() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
@@ -43,7 +43,7 @@ async fn a_reload_answers_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_reload_finds_a_project_that_nobody_has_seen_yet() {
+async fn a_reload_finds_a_new_project() {
     let volume = Volume::new();
     let router = Router::builder(&volume).unwatched().start().await;
     volume.project("new").file("main.ts", hello("one")).write();
@@ -52,7 +52,7 @@ async fn a_reload_finds_a_project_that_nobody_has_seen_yet() {
 }
 
 #[tokio::test]
-async fn a_reload_of_all_says_what_happened_to_each() {
+async fn a_reload_of_all_reports_the_outcome_of_each() {
     let volume = Volume::new();
     for name in ["same", "changed", "broken", "removed"] {
         volume.project(name).file("main.ts", hello("one")).write();
@@ -81,13 +81,13 @@ async fn requests_for_the_same_reload_at_once_are_all_answered() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
     volume.write("a/main.ts", hello("two"));
-    let asked: Vec<_> = (0..8)
+    let pending: Vec<_> = (0..8)
         .map(|_| {
             let admin = router.admin.clone();
             tokio::spawn(async move { admin.reload("a").await })
         })
         .collect();
-    for reply in asked {
+    for reply in pending {
         let reloaded = reply.await.unwrap();
         assert!([ReloadOutcome::Live, ReloadOutcome::Unchanged].contains(&reloaded.outcome), "{reloaded:?}");
         assert_eq!(router.public.get("/a/").await.version(), reloaded.version.as_deref());
@@ -139,7 +139,7 @@ async fn metrics_are_in_the_text_format_and_count_reloads() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem() {
+async fn a_missing_deploy_or_project_is_a_problem() {
     let volume = Volume::new();
     let router = Router::start(&volume).await;
     let admin = &router.admin.client;

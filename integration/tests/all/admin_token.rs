@@ -21,7 +21,7 @@ fn with_tokens(volume: &Volume) -> Builder {
 }
 
 #[tokio::test]
-async fn without_a_token_nothing_is_told_but_health() {
+async fn without_a_token_only_health_is_answered() {
     let volume = Volume::with("a", hello("one"));
     let router = with_tokens(&volume).start().await;
     let admin = &router.admin.client;
@@ -59,12 +59,12 @@ async fn tokens_are_read_again_on_sighup_and_a_wrong_file_changes_nothing() {
             .as_str()
             .is_some_and(|text| text.contains("line 1 of") && text.contains("not a token"))
     });
-    assert!(switchyard_integration::within("the log says so", refused).await.is_some());
+    assert!(switchyard_integration::within("it is logged", refused).await.is_some());
     assert_eq!(get_as(admin, "/projects", TWO).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_start_that_would_let_everybody_in_is_refused() {
+async fn a_start_that_would_grant_access_to_everyone_is_refused() {
     let volume = Volume::new();
     for (flags, says) in [
         (vec![("admin", "0.0.0.0:0")], "--admin: 0.0.0.0:0 is reachable from other machines"),
@@ -81,7 +81,7 @@ async fn a_start_that_would_let_everybody_in_is_refused() {
 }
 
 #[tokio::test]
-async fn a_router_that_stops_says_so_while_it_still_takes_requests() {
+async fn a_stopping_router_reports_it_while_it_still_takes_requests() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).flag("drain-delay", 600_000).start().await;
     router.signal(Signal::TERM);
@@ -93,7 +93,7 @@ async fn a_router_that_stops_says_so_while_it_still_takes_requests() {
 }
 
 #[tokio::test]
-async fn after_the_drain_delay_the_router_stops_by_itself() {
+async fn after_the_drain_delay_the_router_stops_automatically() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).flag("drain-delay", 50).start().await;
     assert!(router.stop().await.status.success());

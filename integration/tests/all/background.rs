@@ -12,7 +12,7 @@ async fn printed(router: &Router, line: &str) {
 }
 
 #[tokio::test]
-async fn what_a_request_has_begun_goes_on_after_its_answer() {
+async fn work_that_a_request_started_continues_after_its_answer() {
     let main = r#"
         export default { fetch(_request, info) {
             queueMicrotask(() => console.log("microtask"));
@@ -123,7 +123,7 @@ async fn a_worker_thread_of_node_works_as_well() {
 }
 
 #[tokio::test]
-async fn one_worker_more_than_there_may_be_fails_and_hurts_nobody() {
+async fn one_worker_beyond_the_limit_fails_and_harms_nothing_else() {
     let main = r#"
         export default { async fetch() {
             const worker = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module" });

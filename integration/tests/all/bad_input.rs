@@ -1,4 +1,4 @@
-//! Settings that are wrong, and projects that cannot be one.
+//! Invalid settings, and invalid projects.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use rustix::process::geteuid;
 use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_integration::fixtures::hello;
-use switchyard_integration::router::{Builder, Ended, Router};
+use switchyard_integration::router::{Builder, Router, ServerExit};
 use switchyard_integration::volume::Volume;
 
 const EX_USAGE: i32 = 64;
 
-fn assert_names(ended: &Ended, problems: &[&str]) {
+fn assert_names(ended: &ServerExit, problems: &[&str]) {
     let text = ended.log.text();
     assert_eq!(ended.status.code(), Some(EX_USAGE), "{text}");
     for problem in problems {
@@ -44,7 +44,7 @@ async fn every_wrong_flag_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn everything_that_is_not_there_or_not_usable_is_named_at_once() {
+async fn all_missing_or_unusable_files_are_named_at_once() {
     let volume = Volume::new();
     volume.write("file", "");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -89,7 +89,7 @@ async fn both_listeners_on_one_port_are_refused() {
     assert_names(&ended, &[&free]);
 }
 
-/// Serves a project that is wrong in some way beside one that is not, and checks what is said of it.
+/// Serves an invalid project beside a valid one, and checks the reported error.
 async fn invalid(volume: &Volume, name: &str, says: &[&str]) {
     volume.project("good").file("main.ts", hello("good")).write();
     let router = Router::start(volume).await;
@@ -98,7 +98,7 @@ async fn invalid(volume: &Volume, name: &str, says: &[&str]) {
     assert_eq!(projects["good"].state, ProjectState::Live);
     let project = projects.get(name).unwrap_or_else(|| panic!("{name:?} is not named: {projects:#?}"));
     assert!([ProjectState::Invalid, ProjectState::Failed].contains(&project.state), "{project:?}");
-    let error = project.error.as_ref().expect("it says what is wrong");
+    let error = project.error.as_ref().expect("it reports the error");
     for part in says {
         assert!(
             error.message.contains(part) || error.file.as_deref() == Some(*part),
@@ -169,7 +169,7 @@ async fn a_name_with_a_control_character_is_named() {
 }
 
 #[tokio::test]
-async fn sockets_and_pipes_are_no_files_of_the_project_and_hang_nothing() {
+async fn sockets_and_pipes_are_not_files_of_the_project_and_block_nothing() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
     let _listener = UnixListener::bind(volume.path("a/socket")).unwrap();

@@ -9,7 +9,7 @@ use switchyard_integration::{eventually, within};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
-async fn each_chunk_comes_back_before_the_next_is_sent() {
+async fn each_chunk_is_echoed_before_the_next_is_sent() {
     let volume = Volume::with("a", lasting("one"));
     let router = Router::start(&volume).await;
     let (upload, request) = Upload::post("/a/echo");
@@ -52,7 +52,7 @@ async fn a_client_that_does_not_read_slows_the_project_down() {
         made
     };
     let made = within("no more is made", settled).await;
-    assert!(made < 64 << 20, "{made} bytes were made for nobody");
+    assert!(made < 64 << 20, "{made} bytes were produced without a reader");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_client_that_goes_away_reaches_the_requests_signal() {
     let mut stream = connection.stream(request("/a/stream")).await;
     assert_eq!(stream.next().await.as_deref(), Some("1"));
     drop((stream, connection));
-    eventually("the handler is told", || async { router.public.get("/a/counts").await.text() == "1 1" })
+    eventually("the handler is notified", || async { router.public.get("/a/counts").await.text() == "1 1" })
         .await;
 }
 
@@ -76,7 +76,7 @@ async fn a_client_that_goes_away_before_the_answer_reaches_the_requests_signal()
     let counts = || async { router.public.get("/a/counts").await.text() };
     eventually("the request has begun", || async { counts().await == "1 0" }).await;
     asking.abort();
-    eventually("the handler is told", || async { counts().await == "1 1" }).await;
+    eventually("the handler is notified", || async { counts().await == "1 1" }).await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_stream_of_http_2_that_is_reset_reaches_the_requests_signal() {
     let counts = || async { router.public.get("/a/counts").await.text() };
     eventually("the request has begun", || async { counts().await == "1 0" }).await;
     asking.abort();
-    eventually("the handler is told", || async { counts().await == "1 1" }).await;
+    eventually("the handler is notified", || async { counts().await == "1 1" }).await;
     assert_eq!(connection.get("/a/counts").await.text(), "1 1");
 }
 
@@ -106,7 +106,8 @@ async fn a_websocket_passes_messages_both_ways_until_it_is_closed() {
     socket.close(None).await.unwrap();
     while within("the other end closes too", socket.next()).await.is_some() {}
     drop(socket);
-    eventually("it is in flight no more", || async { router.admin.project("a").await.in_flight == 0 }).await;
+    eventually("it is no longer in flight", || async { router.admin.project("a").await.in_flight == 0 })
+        .await;
 }
 
 #[tokio::test]

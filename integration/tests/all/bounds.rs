@@ -1,5 +1,5 @@
-//! Bounds on everything that a cell or the installer sends: each channel with a sender that knows
-//! no measure, and the part of it that is kept and passed on.
+//! Bounds on everything that a cell or the installer sends: for each channel a sender without
+//! restraint, and the part of its output that is kept and passed on.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use switchyard_integration::usage::Usage;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// Bytes that the router may have more than before: far less than what is sent to it.
+/// Bytes by which the router may grow: far less than is sent to it.
 const ROOM: usize = 64 << 20;
 
 fn memory(router: &Router) -> usize {
@@ -40,7 +40,7 @@ async fn an_error_of_any_size_is_cut_wherever_it_is_kept_and_sent() {
     reply.assert_problem(503, "no-good-version");
     assert!(reply.text().len() < 2_000, "{}", reply.text());
     let error = &reply.json()["error"];
-    let message = error["message"].as_str().expect("it says what is wrong");
+    let message = error["message"].as_str().expect("it reports the error");
     assert!(message.contains("begin 2 ") && message.len() <= bounds::CLIENT_MESSAGE, "{message}");
     assert_eq!((error["file"].as_str(), error["line"].as_u64()), (Some("main.ts"), Some(1)), "{error}");
     assert!(error["frame"].is_null(), "clients see no code: {error}");
@@ -60,7 +60,7 @@ async fn an_error_moves_no_cursor_and_turns_no_text_in_whatever_shows_the_json()
     let mut stream = events.stream(stream).await;
     let mut streamed = String::new();
     while !streamed.contains("reload.failed") || !streamed.ends_with("\n\n") {
-        streamed.push_str(&stream.next().await.expect("the event comes"));
+        streamed.push_str(&stream.next().await.expect("the event arrives"));
     }
     let public = router.public.get("/a/").await;
     let status = router.admin.client.get("/projects/a").await;
@@ -106,7 +106,7 @@ async fn of_a_line_of_two_megabytes_both_ends_are_kept_and_the_next_line_is_whol
     let texts: Vec<_> = lines.iter().map(|line| line["line"].as_str().expect("a line has a text")).collect();
     let [begin, middle, end, next] = texts[..] else { panic!("{} lines", texts.len()) };
     assert!(begin.starts_with("BEGINxxx") && begin.len() == bounds::OUTPUT_LINE);
-    let (note, rest) = middle.split_once("] ").expect("it says what is missing");
+    let (note, rest) = middle.split_once("] ").expect("it reports the omission");
     let left_out: usize = note.trim_start_matches('[').split(' ').next().unwrap().parse().expect(note);
     assert!(end.ends_with("xEND"));
     assert_eq!(begin.len() + left_out + rest.len() + end.len(), 2_000_008);
@@ -153,7 +153,7 @@ async fn an_answer_in_single_bytes_is_whole_and_others_are_answered_beside_endle
 }
 
 #[tokio::test]
-async fn a_chunk_whose_size_has_zeros_without_end_is_a_bad_answer() {
+async fn a_chunk_size_with_endless_zeros_is_a_bad_answer() {
     let volume = Volume::with("drips", DRIPS);
     let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/drips/zeros?1000").await.text(), "x");
@@ -173,8 +173,8 @@ async fn heads_of_1xx_are_skipped_and_more_of_them_than_a_head_may_have_are_a_50
     assert_eq!(router.public.get("/drips/hints?3").await.text(), "ok");
 }
 
-/// A folder with the router, and in the place of its cells a script that has the control socket: a
-/// cell in the hands of its project. One of a project called `good` says that it serves.
+/// A folder with the router and, instead of the cell program, a script that has the control socket:
+/// a cell under the control of its project. One of a project called `good` reports that it serves.
 fn with_cells_that(does: &str, installer: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let router = folder.path().join("switchyard");
@@ -226,7 +226,7 @@ async fn a_cell_that_floods_its_control_socket_is_ended_and_costs_no_memory() {
         let says = |record: &serde_json::Value| {
             record["message"].as_str().is_some_and(|message| message.contains("a cell is ended: it "))
         };
-        let record = router.log.wait_for(says).await.expect("it is said why");
+        let record = router.log.wait_for(says).await.expect("it has a reason");
         assert!(record.to_string().len() < 2_000, "{does}: {record}");
         volume.write("good/main.ts", hello("one"));
         eventually("another project is live", || async {

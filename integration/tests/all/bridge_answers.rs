@@ -48,9 +48,9 @@ async fn a_stream_of_events_tells_the_phases_in_their_order_and_then_the_answer(
     let record: Record = serde_json::from_value(body).unwrap();
     assert_eq!((status, record.outcome), (200, Some(DeployOutcome::Live)));
     let order = ["receive", "store", "hold", "build", "publish", "done"];
-    let places: Vec<_> =
+    let positions: Vec<_> =
         phases.seen.iter().map(|seen| order.iter().position(|known| known == seen)).collect();
-    assert!(places.is_sorted() && places.iter().all(Option::is_some), "{:?}", phases.seen);
+    assert!(positions.is_sorted() && positions.iter().all(Option::is_some), "{:?}", phases.seen);
     for phase in ["hold", "build", "publish"] {
         assert!(phases.seen.iter().any(|seen| seen == phase), "{phase} is not in {:?}", phases.seen);
     }
@@ -68,7 +68,7 @@ async fn a_stream_of_events_ends_with_the_problem_where_there_is_one() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_upload_is_a_plain_problem_also_for_who_wants_events() {
+async fn an_invalid_upload_gets_a_plain_problem_even_if_events_were_requested() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -78,7 +78,7 @@ async fn what_is_wrong_with_an_upload_is_a_plain_problem_also_for_who_wants_even
 }
 
 #[tokio::test]
-async fn a_key_that_comes_again_is_answered_by_the_deploy_that_it_made() {
+async fn a_repeated_key_is_answered_with_the_deploy_that_it_created() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -91,7 +91,7 @@ async fn a_key_that_comes_again_is_answered_by_the_deploy_that_it_made() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_again_while_its_deploy_is_under_way_waits_for_it() {
+async fn a_key_that_is_repeated_while_its_deploy_runs_waits_for_it() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -105,7 +105,7 @@ async fn a_key_that_comes_again_while_its_deploy_is_under_way_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_with_other_files_is_refused() {
+async fn a_key_that_is_reused_with_other_files_is_refused() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;

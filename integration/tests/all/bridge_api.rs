@@ -34,7 +34,7 @@ async fn a_browsers_form_is_taken_from_the_bridges_own_pages_only() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_one() {
+async fn a_wrong_method_is_answered_with_the_allowed_ones() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -63,7 +63,7 @@ async fn a_wrong_method_is_told_the_right_one() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_no_method_finds_anything() {
+async fn a_missing_path_is_not_found_with_any_method() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -103,7 +103,7 @@ async fn an_upload_that_does_not_say_how_long_it_is_has_the_same_limit() {
 }
 
 #[tokio::test]
-async fn metrics_tell_of_deploys_of_routers_and_of_forwarded_requests() {
+async fn metrics_cover_deploys_routers_and_forwarded_requests() {
     let volume = Volume::new();
     let mut routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -112,7 +112,7 @@ async fn metrics_tell_of_deploys_of_routers_and_of_forwarded_requests() {
     for _ in 0..3 {
         assert_eq!(bridge.forward.get("/a/").await.status, 200);
     }
-    let told = async || {
+    let metrics_page = async || {
         let page = bridge.client.get("/metrics").await;
         assert_eq!(page.status, 200, "{}", page.text());
         page.text()
@@ -121,7 +121,7 @@ async fn metrics_tell_of_deploys_of_routers_and_of_forwarded_requests() {
         let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series} in {page}")).parse().expect("a number")
     };
-    let page = told().await;
+    let page = metrics_page().await;
     for (outcome, count) in [("live", 1.0), ("failed", 1.0)] {
         let series = format!("switchyard_bridge_deploys_total{{action=\"deploy\",outcome=\"{outcome}\"}}");
         assert_eq!(value(&page, &series), count, "{page}");
@@ -137,8 +137,9 @@ async fn metrics_tell_of_deploys_of_routers_and_of_forwarded_requests() {
         .map(|index| format!("switchyard_bridge_router_ready{{router=\"{}\"}}", routers.admin_url(index)));
     assert_eq!(ready.each_ref().map(|series| value(&page, series)), [1.0, 1.0]);
     routers.kill(1).await;
-    eventually("the killed router is not ready", || async { value(&told().await, &ready[1]) == 0.0 }).await;
-    assert_eq!(value(&told().await, &ready[0]), 1.0);
+    eventually("the killed router is not ready", || async { value(&metrics_page().await, &ready[1]) == 0.0 })
+        .await;
+    assert_eq!(value(&metrics_page().await, &ready[0]), 1.0);
 }
 
 #[tokio::test]

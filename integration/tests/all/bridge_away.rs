@@ -33,7 +33,7 @@ async fn a_router_that_goes_away_in_order_loses_no_request() {
         assert!(ended.status.success(), "{}", ended.log.text());
         routers.start_again(index).await;
         bridge.ready().await;
-        eventually("the bridge asks it again", || async {
+        eventually("the bridge calls it again", || async {
             bridge.forward.get("/a/").await;
             routers[index]
                 .admin
@@ -60,20 +60,20 @@ async fn a_router_that_is_killed_loses_no_get() {
 }
 
 #[tokio::test]
-async fn what_may_have_been_done_is_not_done_again_elsewhere() {
+async fn a_request_that_may_have_been_processed_is_not_repeated_elsewhere() {
     let volume = Volume::with("a", lasting("one"));
     let mut routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
     let (upload, request) = client::Upload::post("/a/wait");
     upload.send("1").await;
     let forward = bridge.forward.clone();
-    let asked = tokio::spawn(async move { forward.send(request).await });
+    let pending = tokio::spawn(async move { forward.send(request).await });
     let in_flight = async |router: &Router| router.admin.project("a").await.in_flight == 1;
     eventually("a router has it", || async { in_flight(&routers[0]).await || in_flight(&routers[1]).await })
         .await;
     let busy = usize::from(in_flight(&routers[1]).await);
     routers.kill(busy).await;
-    let reply = within("it is answered", asked).await.unwrap();
+    let reply = within("it is answered", pending).await.unwrap();
     assert!(matches!(reply.status, 502..=504), "{} {}", reply.status, reply.text());
     let other = &routers[1 - busy];
     let served = other.admin.metric("switchyard_requests_total", "project=\"a\"").await;
@@ -81,18 +81,18 @@ async fn what_may_have_been_done_is_not_done_again_elsewhere() {
 }
 
 #[tokio::test]
-async fn without_a_router_requests_are_told_to_come_again() {
+async fn without_a_router_requests_get_a_retry_after() {
     let volume = Volume::with("a", hello("one"));
     let mut routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
     assert_eq!(bridge.forward.get("/a/").await.text(), "one");
     routers.kill(0).await;
-    eventually("the bridge knows", || async { bridge.client.get("/readyz").await.status == 503 }).await;
+    eventually("the bridge has noticed", || async { bridge.client.get("/readyz").await.status == 503 }).await;
     let reply = bridge.forward.get("/a/").await;
     reply.assert_problem(503, "no-routers");
     assert!(reply.header("retry-after").is_some(), "{:?}", reply.headers);
     routers.start_again(0).await;
-    eventually("it goes on by itself", || async { bridge.forward.get("/a/").await.status == 200 }).await;
+    eventually("it recovers automatically", || async { bridge.forward.get("/a/").await.status == 200 }).await;
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn after_the_200_no_request_is_answered_by_an_older_version_though_a_route
     let probe = Probe::with_connections(&bridge.forward, "/a/", 4).await;
     probe.pass(200).await;
     routers[1].signal(Signal::CONT);
-    eventually("the one that lagged has it too", || async {
+    eventually("the router that was behind has it too", || async {
         routers[1].public.get("/a/").await.text() == "new"
     })
     .await;
@@ -118,7 +118,7 @@ async fn after_the_200_no_request_is_answered_by_an_older_version_though_a_route
 }
 
 #[tokio::test]
-async fn a_router_that_lags_by_itself_gets_no_request_of_the_deployed_project_but_of_others() {
+async fn a_single_router_that_is_behind_gets_requests_of_other_projects_alone() {
     let volume = Volume::with("a", hello("old"));
     volume.project("b").file("main.ts", hello("b")).write();
     let mut routers = Replicas::start(&volume, 2).await;

@@ -1,4 +1,4 @@
-//! A deploy that does not build: the deployer learns where, and nothing else changes.
+//! A deploy that does not build: the deployer gets the location, and nothing else changes.
 
 use futures_util::future::join_all;
 use switchyard_contract::deploy::DeployOutcome;
@@ -20,7 +20,7 @@ async fn fails(bridge: &Bridge, path: &str, main: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn broken_code_is_answered_with_its_place_and_changes_nothing() {
+async fn broken_code_is_answered_with_its_location_and_changes_nothing() {
     let volume = Volume::with("a", hello("one"));
     volume.write("a/text/x.txt", "kept");
     volume.project("b").file("main.ts", hello("b")).write();
@@ -52,11 +52,11 @@ async fn broken_code_is_answered_with_its_place_and_changes_nothing() {
         assert!(routers.take(index).stop().await.status.success());
         routers.start_again(index).await;
     }
-    assert_eq!(routers.answers("/a/").await, answers, "a restart serves what was served");
+    assert_eq!(routers.answers("/a/").await, answers, "a restart serves the same versions");
 }
 
 #[tokio::test]
-async fn a_module_that_is_not_there_and_code_that_throws_are_told_of_too() {
+async fn missing_modules_and_thrown_errors_are_reported_too() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -112,7 +112,7 @@ async fn node_modules_are_put_back_with_the_rest() {
 }
 
 #[tokio::test]
-async fn routers_tell_no_reload_failed_for_what_was_put_back() {
+async fn routers_report_no_failed_reload_for_restored_files() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;

@@ -7,7 +7,7 @@ use switchyard_contract::deploy::DeployOutcome;
 use switchyard_integration::bridge::cli::{run, run_with};
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::{self, Tree};
-use switchyard_integration::bridge::{Bridge, place};
+use switchyard_integration::bridge::{Bridge, addresses};
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::registry::Registry;
@@ -62,7 +62,7 @@ async fn a_project_that_includes_files_of_the_volume_is_deployed_as_any_other() 
 }
 
 #[tokio::test]
-async fn deploy_exits_with_1_and_the_place_when_it_does_not_build() {
+async fn deploy_exits_with_1_and_the_location_if_the_version_does_not_build() {
     let (volume, source, _routers, bridge) = start().await;
     source.write("site/main.ts", "export default {\n  fetch( {\n");
     let outcome = run(&bridge, &["deploy", text(&source.path("site"))]).await;
@@ -87,7 +87,7 @@ async fn deploy_without_waiting_tells_the_id() {
 }
 
 #[tokio::test]
-async fn what_is_ignored_is_not_sent() {
+async fn ignored_files_are_not_sent() {
     let (volume, source, _routers, bridge) = start().await;
     source.write("site/.switchyardignore", "# what stays here\n*.log\n/secret/\n!kept.log\n");
     for path in ["debug.log", "lib/deep.log", "kept.log", "secret/key.txt", "lib/secret/fine.txt"] {
@@ -103,7 +103,7 @@ async fn what_is_ignored_is_not_sent() {
 }
 
 #[tokio::test]
-async fn what_git_ignores_and_environments_are_not_sent_but_the_folder_of_the_entry_is() {
+async fn ignored_files_and_env_files_are_not_sent_but_the_folder_of_the_entry_is() {
     let (volume, source, routers, bridge) = start().await;
     let folder = source.path("site");
     std::fs::remove_file(folder.join("main.ts")).unwrap();
@@ -155,8 +155,8 @@ async fn packages_are_left_to_routers_that_install_them_and_older_ones_do_not_st
     let folder = source.path("site");
     let outcome = run(&bridge, &["deploy", text(&folder)]).await;
     assert_eq!(outcome.code, Some(0), "{outcome:#?}");
-    let told = "left out, 1 (the routers install packages): node_modules/\n";
-    assert!(outcome.stderr.contains(told), "{outcome:#?}");
+    let notice = "left out, 1 (the routers install packages): node_modules/\n";
+    assert!(outcome.stderr.contains(notice), "{outcome:#?}");
     assert_eq!(router.public.get("/site/").await.text(), "installed");
     assert!(!volume.path("site/node_modules").exists());
     assert_eq!(bridge.client.get("/routers").await.json()["routers"][0]["installs"], true);
@@ -246,10 +246,10 @@ async fn refusals_exit_with_2_and_no_answer_with_3() {
         assert!(outcome.stderr.contains("--to must be the bridge's own address"), "{outcome:#?}");
     }
 
-    let nobody = format!("http://{}", place::reserve());
-    let outcome = run_with(&["deploy", text(&folder), "--to", &nobody], &[]).await;
+    let unused = format!("http://{}", addresses::reserve());
+    let outcome = run_with(&["deploy", text(&folder), "--to", &unused], &[]).await;
     assert_eq!(outcome.code, Some(3), "{outcome:#?}");
-    assert!(outcome.stderr.contains(&nobody), "{outcome:#?}");
+    assert!(outcome.stderr.contains(&unused), "{outcome:#?}");
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_router_that_is_away_is_named_and_the_deploy_is_done() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_exits_with_64_and_says_what_would_be_right() {
+async fn a_wrong_command_line_exits_with_64_and_suggests_the_right_one() {
     for arguments in [
         vec!["deploy"],
         vec!["deploy", "."],
@@ -300,7 +300,7 @@ async fn a_wrong_command_line_exits_with_64_and_says_what_would_be_right() {
 }
 
 #[tokio::test]
-async fn status_rollback_and_remove_do_what_they_say() {
+async fn status_rollback_and_remove_work() {
     let (volume, source, routers, bridge) = start().await;
     let folder = source.path("site");
     let first = run(&bridge, &["deploy", text(&folder), "--json"]).await.json();
@@ -327,7 +327,7 @@ async fn status_rollback_and_remove_do_what_they_say() {
     assert_eq!(run(&bridge, &["rollback", "none"]).await.code, Some(1));
 
     let refused = run(&bridge, &["remove", "site"]).await;
-    assert_eq!(refused.code, Some(64), "nobody can be asked: {refused:#?}");
+    assert_eq!(refused.code, Some(64), "it cannot ask for confirmation: {refused:#?}");
     assert!(refused.stderr.contains("--yes") && volume.path("site").exists(), "{refused:#?}");
     let removed = run(&bridge, &["remove", "site", "--yes", "--json"]).await;
     assert_eq!((removed.code, removed.json()["outcome"].as_str()), (Some(0), Some("removed")));

@@ -40,11 +40,11 @@ async fn a_new_project_answers_at_every_router_from_the_200_on() {
     let blog = record.project("blog");
     let bytes: usize = files("1").iter().map(|(_, text)| text.len()).sum();
     assert_eq!((blog.files, blog.bytes, &blog.previous), (4, bytes as u64, &None));
-    for (index, told) in record.routers.iter().enumerate() {
-        assert_eq!((told.router.clone(), &told.error), (routers.admin_url(index), &None));
-        assert_eq!(told.reports.len(), 1, "{told:?}");
-        assert_eq!(told.reports[0].outcome, ReloadOutcome::Live);
-        assert!(told.reports[0].timings_ms.build.is_some_and(|ms| ms > 0.0), "{told:?}");
+    for (index, router_record) in record.routers.iter().enumerate() {
+        assert_eq!((router_record.router.clone(), &router_record.error), (routers.admin_url(index), &None));
+        assert_eq!(router_record.reports.len(), 1, "{router_record:?}");
+        assert_eq!(router_record.reports[0].outcome, ReloadOutcome::Live);
+        assert!(router_record.reports[0].timings_ms.build.is_some_and(|ms| ms > 0.0), "{router_record:?}");
     }
     let total = record.timings_ms["total"];
     for phase in ["receive", "store", "hold", "build", "publish"] {
@@ -116,7 +116,7 @@ async fn however_the_files_come_they_are_the_same_version() {
 }
 
 #[tokio::test]
-async fn what_tar_itself_makes_is_unpacked_also_with_long_names() {
+async fn archives_of_tar_are_unpacked_even_with_long_names() {
     assert!(is_installed("tar"), "tar is not installed: run `make test`, which installs it");
     let source = Volume::new();
     let long = format!("{}/{}.txt", "folder-".repeat(20), "name-".repeat(30));
@@ -176,7 +176,7 @@ async fn one_folder_is_taken_off_only_when_nothing_is_beside_it() {
 }
 
 #[tokio::test]
-async fn what_does_not_count_is_not_stored() {
+async fn ignored_files_are_not_stored() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;

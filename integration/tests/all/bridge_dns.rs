@@ -12,21 +12,21 @@ async fn a_router_is_found_by_its_name_and_deployed_to() {
     let routers = Replicas::start(&volume, 1).await;
     let (public, admin) = (routers[0].public.address.port(), routers[0].admin.client.address.port());
     let bridge = Builder::for_projects(volume.root())
-        .at(&routers.place)
+        .at(&routers.addresses)
         .flag("routers", format!("dns://localhost:{public},{admin}"))
         // If the name has an IPv6 address too, there is no listener.
         .flag("quorum", 1)
         .start()
         .await;
     let record = bridge.deploy_live("a", &Upload::main(hello("one"))).await;
-    let told = record.routers.iter().find(|told| told.router == routers.admin_url(0));
-    assert!(told.is_some_and(|told| told.error.is_none()), "{record:#?}");
+    let entry = record.routers.iter().find(|entry| entry.router == routers.admin_url(0));
+    assert!(entry.is_some_and(|entry| entry.error.is_none()), "{record:#?}");
     assert_eq!(routers.texts("/a/").await, ["one"]);
     assert_eq!(bridge.forward.get("/a/").await.text(), "one");
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_has_ends_no_bridge_and_makes_no_deploy() {
+async fn a_name_that_does_not_resolve_neither_ends_the_bridge_nor_creates_a_deploy() {
     let volume = Volume::with("a", hello("one"));
     let bridge = Builder::for_projects(volume.root())
         .flag("routers", "dns://routers.invalid:8000,8001")

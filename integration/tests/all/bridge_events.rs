@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use switchyard_contract::event::{Event, EventData, EventType, Timings};
 use switchyard_integration::bridge::Bridge;
-use switchyard_integration::bridge::place::SECRET;
+use switchyard_integration::bridge::addresses::SECRET;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::signed::{self, now};
 use switchyard_integration::client::{post, with_header};
@@ -12,7 +12,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::upload::Upload;
 use switchyard_integration::volume::Volume;
 
-/// An event of a router that the bridge does not know: it is believed all the same when it is signed.
+/// An event of a router that the bridge does not know: it is accepted if it is signed.
 fn event() -> Event {
     Event {
         kind: EventType::ProjectRemoved,
@@ -34,7 +34,7 @@ fn event() -> Event {
     }
 }
 
-/// Waits until the bridge says that every router serves the version.
+/// Waits until the bridge reports that every router serves the version.
 async fn told_of(bridge: &Bridge, version: &str, routers: usize) {
     eventually("the bridge knows of the version at every router", || async {
         let project = bridge.project("a").await;
@@ -60,14 +60,14 @@ async fn a_change_by_an_editor_is_known_from_the_routers_events() {
     eventually("both serve it", || async { routers.texts("/a/").await == ["two", "two"] }).await;
     told_of(&bridge, &version(&routers).await, 2).await;
     volume.remove("a");
-    eventually("the bridge knows that it is gone", || async {
+    eventually("the bridge has noticed that it is gone", || async {
         bridge.client.get("/projects/a").await.status == 404
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_signed_event_is_believed_also_when_it_comes_twice() {
+async fn a_signed_event_is_accepted_even_if_it_arrives_twice() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -119,7 +119,7 @@ async fn events_that_come_again_after_newer_ones_take_nothing_back() {
 }
 
 #[tokio::test]
-async fn what_happened_while_the_bridge_was_down_is_caught_up() {
+async fn events_while_the_bridge_was_down_are_caught_up() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -135,7 +135,7 @@ async fn what_happened_while_the_bridge_was_down_is_caught_up() {
 }
 
 #[tokio::test]
-async fn what_happened_while_the_bridge_was_slow_is_caught_up() {
+async fn events_while_the_bridge_was_slow_are_caught_up() {
     let volume = Volume::with("a", hello("v0"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -151,11 +151,11 @@ async fn what_happened_while_the_bridge_was_slow_is_caught_up() {
 }
 
 #[tokio::test]
-async fn routers_whose_events_never_arrive_deploy_all_the_same() {
+async fn routers_deploy_even_if_their_events_never_arrive() {
     let volume = Volume::with("a", hello("one"));
-    let nobody = switchyard_integration::bridge::place::reserve();
+    let unused = switchyard_integration::bridge::addresses::reserve();
     let routers = Replicas::start_each(volume.root(), 2, |_, router| {
-        router.flag("event-url", format!("http://{nobody}/events"))
+        router.flag("event-url", format!("http://{unused}/events"))
     })
     .await;
     let bridge = routers.start_bridge().await;
@@ -175,8 +175,8 @@ async fn a_router_that_starts_again_is_known_by_its_new_events() {
     routers.start_again(1).await;
     eventually("both serve it", || async { routers.texts("/a/").await == ["two", "two"] }).await;
     told_of(&bridge, &version(&routers).await, 2).await;
-    // Its events may arrive before the bridge has polled it again, and no deploy waits for a router
-    // that counts as away.
+    // The events of a router may arrive before the bridge has polled it again, and no deploy waits
+    // for a router that counts as away.
     bridge.asks_all().await;
     bridge.deploy_live("a", &Upload::main(hello("three"))).await;
     assert_eq!(routers.texts("/a/").await, ["three", "three"]);

@@ -18,11 +18,11 @@ async fn requests_reach_their_project_by_host_and_by_path() {
     let bridge = routers.start_bridge().await;
     let by_path = bridge.forward.get("/blog/x/%20y?z=1").await;
     assert!(by_path.version().is_some_and(|version| version.starts_with("blog@")), "{:?}", by_path.headers);
-    let asked = by_path.json();
-    assert_eq!((asked["path"].as_str(), asked["query"].as_str()), (Some("/x/%20y"), Some("?z=1")));
+    let echo = by_path.json();
+    assert_eq!((echo["path"].as_str(), echo["query"].as_str()), (Some("/x/%20y"), Some("?z=1")));
     let by_host = with_header(request("/x"), "host", "blog.example.com");
-    let asked = bridge.forward.send(by_host).await.json();
-    assert_eq!((asked["path"].as_str(), asked["host"].as_str()), (Some("/x"), Some("blog.example.com")));
+    let echo = bridge.forward.send(by_host).await.json();
+    assert_eq!((echo["path"].as_str(), echo["host"].as_str()), (Some("/x"), Some("blog.example.com")));
     bridge.forward.get("/none/").await.assert_problem(404, "unknown-project");
     // The bridge's own paths are the projects' here.
     bridge.forward.get("/deploys").await.assert_problem(404, "unknown-project");
@@ -34,12 +34,12 @@ async fn methods_and_large_bodies_go_through_whole() {
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
     let body = "0123456789".repeat(300_000);
-    let asked = bridge.forward.send(post("/a/", body.clone())).await.json();
-    assert_eq!((asked["method"].as_str(), asked["body"].as_str()), (Some("POST"), Some(body.as_str())));
+    let echo = bridge.forward.send(post("/a/", body.clone())).await.json();
+    assert_eq!((echo["method"].as_str(), echo["body"].as_str()), (Some("POST"), Some(body.as_str())));
 }
 
 #[tokio::test]
-async fn a_kept_connection_goes_on_from_one_version_to_the_next() {
+async fn a_kept_connection_survives_the_change_from_one_version_to_the_next() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -52,7 +52,7 @@ async fn a_kept_connection_goes_on_from_one_version_to_the_next() {
 }
 
 #[tokio::test]
-async fn who_asks_is_told_to_the_project_and_cannot_be_made_up() {
+async fn the_client_address_reaches_the_project_and_cannot_be_forged() {
     let volume = Volume::with("a", ECHO);
     let trusting =
         |_, router: switchyard_integration::router::Builder| router.flag("trusted-proxy", "127.0.0.1/32");
@@ -63,20 +63,20 @@ async fn who_asks_is_told_to_the_project_and_cannot_be_made_up() {
         with_header(request, "x-forwarded-host", "evil.example.com")
     };
     let bridge = routers.start_bridge().await;
-    let asked = bridge.forward.send(forged()).await.json();
-    let headers = &asked["headers"];
+    let echo = bridge.forward.send(forged()).await.json();
+    let headers = &echo["headers"];
     // The client, and behind it the bridge, which the router trusts.
-    assert_eq!(headers["x-forwarded-for"], "127.0.0.1, 127.0.0.1", "{asked}");
-    assert_eq!(headers["x-forwarded-proto"], "http", "{asked}");
-    assert_eq!(headers["x-forwarded-host"], bridge.forward.address.to_string(), "{asked}");
+    assert_eq!(headers["x-forwarded-for"], "127.0.0.1, 127.0.0.1", "{echo}");
+    assert_eq!(headers["x-forwarded-proto"], "http", "{echo}");
+    assert_eq!(headers["x-forwarded-host"], bridge.forward.address.to_string(), "{echo}");
     bridge.stop().await;
 
     let bridge = routers.bridge().flag("trusted-proxy", "127.0.0.0/8").start().await;
-    let asked = bridge.forward.send(forged()).await.json();
-    let headers = &asked["headers"];
-    assert!(headers["x-forwarded-for"].as_str().is_some_and(|chain| chain.starts_with("6.6.6.6")), "{asked}");
-    assert_eq!(headers["x-forwarded-proto"], "https", "{asked}");
-    assert_eq!(headers["x-forwarded-host"], "evil.example.com", "{asked}");
+    let echo = bridge.forward.send(forged()).await.json();
+    let headers = &echo["headers"];
+    assert!(headers["x-forwarded-for"].as_str().is_some_and(|chain| chain.starts_with("6.6.6.6")), "{echo}");
+    assert_eq!(headers["x-forwarded-proto"], "https", "{echo}");
+    assert_eq!(headers["x-forwarded-host"], "evil.example.com", "{echo}");
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn bodies_stream_both_ways_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_is_gone_for_the_project_too() {
+async fn a_client_that_disconnects_is_disconnected_from_the_project_too() {
     let volume = Volume::with("a", lasting("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;

@@ -1,7 +1,7 @@
 //! The gate of the bridge's API: deploys come from the operator, not from pages in a browser.
 
 use http::Method;
-use switchyard_integration::bridge::place::SECRET;
+use switchyard_integration::bridge::addresses::SECRET;
 use switchyard_integration::bridge::record::Record;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::tree::Tree;
@@ -96,8 +96,8 @@ async fn a_public_host_and_a_token_open_the_api_under_other_names() {
         format!("[[token]]\nname = \"ci\"\ntoken = \"{TOKEN}\"\nprojects = [\"*\"]\nactions = [\"*\"]\n");
     std::fs::write(tokens.path(), text).expect("a file can be written");
     let known = routers.bridge().flag("token-file", tokens.path().display()).start().await;
-    let asked = with_header(get_as("/projects", TOKEN), "host", "bridge.switchyard.svc:9000");
-    assert_eq!(known.client.send(asked).await.status, 200);
+    let call = with_header(get_as("/projects", TOKEN), "host", "bridge.switchyard.svc:9000");
+    assert_eq!(known.client.send(call).await.status, 200);
     let page = with_header(with_token(upload(), TOKEN), "sec-fetch-site", "cross-site");
     known.client.send(page).await.assert_problem(403, "foreign-origin");
 }

@@ -1,4 +1,4 @@
-//! Going back, taking away, and what the bridge knows of each version.
+//! Rollbacks, removals, and the bridge's record of each version.
 
 use serde_json::Value;
 use switchyard_contract::deploy::DeployOutcome;
@@ -43,7 +43,7 @@ async fn a_rollback_goes_to_the_version_before_and_the_volume_with_it() {
 }
 
 #[tokio::test]
-async fn a_rollback_goes_to_the_digest_that_it_is_told() {
+async fn a_rollback_goes_to_the_given_digest() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -73,7 +73,7 @@ async fn after_an_editor_broke_it_a_rollback_goes_to_the_last_good_version() {
     let good = bridge.deploy_live("a", &Upload::main(hello("2"))).await;
     volume.replace("a/main.ts", "export default {");
     for router in routers.iter() {
-        eventually("the router knows", || async {
+        eventually("the router has noticed", || async {
             router.admin.project("a").await.state == switchyard_contract::admin::ProjectState::Failed
         })
         .await;
@@ -98,7 +98,7 @@ async fn a_project_that_never_had_another_version_cannot_go_back() {
 }
 
 #[tokio::test]
-async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
+async fn a_deleted_project_disappears_from_the_volume_and_every_router() {
     let volume = Volume::with("b", hello("b"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -113,7 +113,7 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
     // A router whose last change came from the volume still checks the result.
     eventually("no router knows of it", || async {
         let project = bridge.project("a").await;
-        project["routers"].as_array().unwrap().iter().all(|said| said["state"].is_null())
+        project["routers"].as_array().unwrap().iter().all(|router_state| router_state["state"].is_null())
     })
     .await;
     assert_eq!(bridge.project("a").await["removed"]["version"], deployed.version());
@@ -127,7 +127,7 @@ async fn a_deleted_project_is_gone_from_the_volume_and_every_router() {
 }
 
 #[tokio::test]
-async fn versions_tell_who_deployed_what_and_where_it_is() {
+async fn versions_show_the_deployer_and_the_routers() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -149,7 +149,7 @@ async fn versions_tell_who_deployed_what_and_where_it_is() {
 }
 
 #[tokio::test]
-async fn skew_is_told_of_while_one_router_lags() {
+async fn skew_is_reported_while_one_router_is_behind() {
     let volume = Volume::with("a", hello("old"));
     // The second router does not look on its own.
     let routers =
@@ -164,7 +164,7 @@ async fn skew_is_told_of_while_one_router_lags() {
     let bridge = routers.start_bridge().await;
     assert_eq!(bridge.project("a").await["skew"], false);
     volume.replace("a/main.ts", hello("new"));
-    eventually("skew is told of", || async { bridge.project("a").await["skew"] == true }).await;
+    eventually("skew is reported", || async { bridge.project("a").await["skew"] == true }).await;
     let all = bridge.client.get("/projects").await.json();
     assert!(all["projects"].as_array().is_some_and(|projects| projects.len() == 1), "{all}");
     assert_eq!(all["projects"][0]["skew"], true, "{all}");
@@ -173,13 +173,13 @@ async fn skew_is_told_of_while_one_router_lags() {
 }
 
 #[tokio::test]
-async fn what_projects_print_at_any_router_is_read_through_the_bridge() {
+async fn output_of_projects_on_any_router_is_read_through_the_bridge() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
     let main = format!("console.log('printed at start');\n{}", hello("1"));
     let record = bridge.deploy_live("a", &Upload::main(main)).await;
-    eventually("both routers' lines are told", || async {
+    eventually("lines of both routers are returned", || async {
         let reply = bridge.client.get("/projects/a/logs?lines=10").await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.text().matches("printed at start").count() == 2 && reply.text().contains(record.version())

@@ -42,14 +42,14 @@ fn trees(old: &[(String, String)], new: &[(String, String)]) -> [Tree; 2] {
     })
 }
 
-/// Waits until every router answers one and the same of the labels, and the volume has the tree that it
-/// belongs to. Which of the two it is.
+/// Waits until every router answers with the same label, and the volume has the tree that belongs
+/// to it. Returns which of the two it is.
 async fn agree(routers: &Replicas, volume: &Volume, trees: &[Tree; 2], labels: [&str; 2]) -> usize {
     let served = async |index: usize| {
         let texts = routers.texts("/a/").await;
         texts.iter().all(|text| text == labels[index]) && Tree::of(&volume.path("a")) == trees[index]
     };
-    let what = "all routers serve what is on the volume";
+    let what = "all routers serve the volume's version";
     eventually(what, || async { served(0).await || served(1).await }).await;
     usize::from(!served(0).await)
 }
@@ -135,7 +135,7 @@ async fn killed_at_fifty_places_of_an_upload_the_bridge_leaves_the_old_tree() {
     let mut bridge = routers.start_bridge().await;
     for _ in 0..50 {
         let mut wire = Wire::open(&bridge.client, "/deploy/a", &upload).await;
-        // Up to the last byte but one: what is not whole is never deployed.
+        // Up to the last byte but one: an incomplete upload is never deployed.
         let offset = number(wire.len() - 1);
         wire.send_until(offset).await;
         if offset > wire.head_len() + upload.end_of(0) {
@@ -169,7 +169,7 @@ async fn killed_soon_after_the_last_byte_the_bridge_leaves_one_whole_tree() {
         let bridge = routers.start_bridge().await;
         let mut wire = Wire::open(&bridge.client, "/deploy/a", &upload(&all[index])).await;
         wire.send_until(wire.len()).await;
-        // The only sleep: a kill at no place in particular.
+        // The only sleep: a kill at an arbitrary moment.
         tokio::time::sleep(std::time::Duration::from_micros(number(60_000) as u64)).await;
         bridge.kill().await;
         assert!(trees.contains(&Tree::of(&volume.path("a"))), "neither tree is whole");

@@ -39,10 +39,10 @@ async fn a_line_that_is_printed_later_is_followed_with_its_router_until_interrup
 }
 
 #[tokio::test]
-async fn who_follows_does_not_hold_up_a_bridge_that_stops_and_is_told() {
+async fn a_follower_does_not_delay_a_stopping_bridge_and_is_notified() {
     let (_volume, _routers, bridge, following) = following().await;
     assert_eq!(bridge.stop().await.status.code(), Some(0));
-    let (status, told) = following.ended().await;
-    assert_eq!(status.code(), Some(3), "{told}");
-    assert!(told.contains("the bridge ended the log"), "{told}");
+    let (status, output) = following.ended().await;
+    assert_eq!(status.code(), Some(3), "{output}");
+    assert!(output.contains("the bridge ended the log"), "{output}");
 }

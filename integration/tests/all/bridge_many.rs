@@ -42,7 +42,7 @@ impl Rounds {
 
     async fn finish(self) -> Report {
         self.stopping.store(true, Ordering::SeqCst);
-        within("the last round", self.task).await.expect("nobody panics there")
+        within("the last round", self.task).await.expect("the task does not panic")
     }
 }
 
@@ -86,7 +86,7 @@ async fn all_projects_of_an_upload_change_in_one_instant_at_each_router() {
         bridge.audited("deploy", name, "live").await;
     }
     assert_eq!((record.outcome, record.projects.len()), (Some(DeployOutcome::Live), 3));
-    assert!(record.routers.iter().all(|told| told.reports.len() == 3), "{record:?}");
+    assert!(record.routers.iter().all(|entry| entry.reports.len() == 3), "{record:?}");
     for rounds in rounds {
         rounds.finish().await.no_failures().versions_monotonic(&["old", "new"]);
     }

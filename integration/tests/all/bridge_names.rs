@@ -68,7 +68,7 @@ async fn bad_names_of_parts_are_refused() {
 
 #[tokio::test]
 async fn bad_names_in_a_tar_are_refused() {
-    // A name that ends in / is a folder's, and fine as such; `.` is the folder that all is in.
+    // A name that ends in / is valid for a folder; `.` is the folder that contains everything.
     let bad = BAD.into_iter().filter(|path| !["x/", "."].contains(path));
     let uploads = bad.map(|path| (format!("{path:?}"), Upload::archive("a.tar", tar(&with_main(path)))));
     all_refused(uploads.collect()).await;
@@ -162,7 +162,7 @@ async fn links_that_lead_out_and_set_user_ids_in_a_zip_are_refused() {
         zip.write_all(hello("two").as_bytes()).unwrap();
     });
     let mut set_user_id = zip(&[("main.ts", hello("two"))]);
-    // The upper half of `external_attr` in the central directory is the mode, as Unix has it.
+    // The upper half of `external_attr` in the central directory is the Unix mode.
     let central = set_user_id.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
     set_user_id[central + 5] = 3;
     set_user_id[central + 40..central + 42].copy_from_slice(&0o104_755_u16.to_le_bytes());
@@ -173,12 +173,12 @@ async fn links_that_lead_out_and_set_user_ids_in_a_zip_are_refused() {
     .await;
 }
 
-/// Imports what a package exports that is found by a link, as npm makes them for workspaces.
+/// Imports a package that is found through a link, as npm makes them for workspaces.
 const IMPORTS: &str = "import left from 'left';\nimport ui from '@me/ui';\n\
     export default { fetch: () => new Response(left + ui) };\n";
 
 #[tokio::test]
-async fn an_archive_of_a_project_with_its_packages_is_live_with_what_its_links_point_to() {
+async fn an_archive_of_a_project_with_packages_goes_live_with_the_targets_of_its_links() {
     let package = |name: &str| format!(r#"{{"name": "{name}", "type": "module", "exports": "./i.js"}}"#);
     let files = [
         ("./main.ts", IMPORTS.to_owned()),

@@ -38,7 +38,7 @@ async fn unchanged(volume: &Volume, bridge: &Bridge, tree: &Tree) {
 }
 
 #[tokio::test]
-async fn limits_are_told_with_their_number_and_their_flag() {
+async fn limits_are_reported_with_their_value_and_flag() {
     let (volume, routers, bridge) = small().await;
     let (tree, probe) = (Tree::of_projects(volume.root()), Probe::start(&routers[0].public, "/a/").await);
     let many: Vec<_> = (0..6).map(|index| format!("{index}.txt")).collect();
@@ -62,7 +62,7 @@ async fn limits_are_told_with_their_number_and_their_flag() {
 }
 
 #[tokio::test]
-async fn limits_of_names_and_heads_are_told_too() {
+async fn limits_of_names_and_heads_are_reported_too() {
     let (volume, _routers, bridge) = small().await;
     let tree = Tree::of_projects(volume.root());
     let long_head = format!("x-note: {}", "x".repeat(1000));
@@ -101,7 +101,7 @@ async fn a_bomb_is_refused_before_it_is_unpacked() {
 }
 
 #[tokio::test]
-async fn what_is_no_form_is_refused() {
+async fn a_body_that_is_not_a_form_is_refused() {
     let (volume, _routers, bridge) = small().await;
     let tree = Tree::of_projects(volume.root());
     for content_type in ["application/json", "text/plain", "application/x-www-form-urlencoded"] {
@@ -133,7 +133,7 @@ async fn what_is_no_form_is_refused() {
 }
 
 #[tokio::test]
-async fn parts_that_nobody_can_take_for_files_are_refused_by_name() {
+async fn parts_that_cannot_be_files_are_refused_by_name() {
     let (volume, _routers, bridge) = small().await;
     let tree = Tree::of_projects(volume.root());
     let main = Part::file("main.ts", hello("two"));
@@ -143,8 +143,8 @@ async fn parts_that_nobody_can_take_for_files_are_refused_by_name() {
         ("a field", Upload::raw("x", &[main.clone(), Part::field("colour", "green")])),
         ("no disposition", Upload::raw("x", &[Part::raw(&["Content-Type: text/plain"], "")])),
         ("an empty filename", Upload::raw("x", &[Part::file("", "x")])),
-        ("what is no archive", Upload::archive("a.tar.gz", "not gzip")),
-        ("what is no zip", Upload::archive("a.zip", "not zip")),
+        ("an invalid archive", Upload::archive("a.tar.gz", "not gzip")),
+        ("an invalid zip", Upload::archive("a.zip", "not zip")),
         ("a tar that is cut off", Upload::archive("a.tar", &archive::tar(&[("main.ts", "xyz")])[..514])),
         ("an empty tar", Upload::archive("a.tar", archive::tar::<&str>(&[]))),
     ] {
@@ -196,7 +196,7 @@ async fn a_deployer_that_goes_away_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn more_uploads_at_once_than_allowed_are_told_to_come_again() {
+async fn more_uploads_at_once_than_allowed_are_asked_to_retry() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.bridge().flag("max-uploads", 1).start().await;
@@ -212,7 +212,7 @@ async fn more_uploads_at_once_than_allowed_are_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_by_its_kind() {
+async fn missing_paths_are_reported_by_kind() {
     let (_volume, _routers, bridge) = small().await;
     for (path, slug) in [
         ("/projects/none", "unknown-project"),
@@ -227,7 +227,7 @@ async fn what_is_not_there_is_told_by_its_kind() {
 }
 
 #[tokio::test]
-async fn a_deploy_while_another_of_the_project_is_under_way_is_told_so() {
+async fn a_deploy_during_another_deploy_of_the_project_is_refused_with_the_reason() {
     let volume = Volume::with("a", hello("one"));
     let routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;

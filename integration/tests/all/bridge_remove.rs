@@ -58,7 +58,7 @@ async fn a_deploy_after_a_removal_begins_without_data_and_a_rollback_brings_the_
     for router in routers.iter() {
         router.public.get("/a/").await.assert_problem(404, "unknown-project");
     }
-    // The same files again: another project all the same.
+    // The same files again, but another project.
     bridge.deploy_live("a", &upload(1)).await;
     assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"; 2]);
     let versions = bridge.client.get("/projects/a/versions").await.json();
@@ -109,7 +109,7 @@ async fn an_older_incarnation_is_brought_back_by_its_version() {
 }
 
 #[tokio::test]
-async fn data_is_deleted_when_that_is_asked_for_with_the_removal_or_later() {
+async fn data_is_deleted_if_requested_with_the_removal_or_later() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -121,7 +121,7 @@ async fn data_is_deleted_when_that_is_asked_for_with_the_removal_or_later() {
         no_data(router).await;
     }
     rollback(&bridge, "").await;
-    assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"; 2], "the code comes back, the data does not");
+    assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"; 2], "the code is restored, the data is not");
     remove(&bridge, "").await;
     assert_eq!(bridge.project("a").await["removed"]["data"], "keep");
     assert_eq!(data(&routers[0]).len(), 1);
@@ -143,7 +143,7 @@ fn visits(text: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_router_that_was_stopped_during_the_removal_gives_the_old_data_to_nobody() {
+async fn a_router_that_was_stopped_during_the_removal_hands_the_old_data_to_no_project() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.bridge().flag("quorum", 1).flag("deploy-timeout", 3000).start().await;
@@ -159,9 +159,9 @@ async fn a_router_that_was_stopped_during_the_removal_gives_the_old_data_to_nobo
     routers[1].signal(Signal::CONT);
     let incarnation = routers[0].admin.project("a").await.incarnation;
     assert!(!incarnation.is_first());
-    // The router serves the same files of another incarnation: until it knows, it gets no requests
-    // for the project.
-    eventually("the bridge asks it again", || async {
+    // The router serves the same files of another incarnation: until it learns of the new one, it
+    // gets no requests for the project.
+    eventually("the bridge calls it again", || async {
         let shown = bridge.client.get("/projects").await.json();
         shown["routers"].as_array().unwrap().iter().all(|router| router["ready"] == true)
     })
@@ -170,7 +170,7 @@ async fn a_router_that_was_stopped_during_the_removal_gives_the_old_data_to_nobo
         let text = bridge.forward.get("/a/").await.text();
         assert!(visits(&text) <= 10, "the old data has more visits: {text}");
     }
-    eventually("the router knows", || async {
+    eventually("the router has noticed", || async {
         let status = routers[1].admin.project("a").await;
         status.incarnation == incarnation && status.live.is_some() && status.draining.is_empty()
     })
@@ -182,7 +182,7 @@ async fn a_router_that_was_stopped_during_the_removal_gives_the_old_data_to_nobo
 }
 
 #[tokio::test]
-async fn a_router_that_was_down_during_the_removal_gives_the_old_data_to_nobody() {
+async fn a_router_that_was_down_during_the_removal_hands_the_old_data_to_no_project() {
     let volume = Volume::new();
     let mut routers = Replicas::start(&volume, 2).await;
     let bridge = routers.bridge().flag("quorum", 1).flag("deploy-timeout", 3000).start().await;
@@ -201,7 +201,7 @@ async fn a_router_that_was_down_during_the_removal_gives_the_old_data_to_nobody(
         bridge.asks_all().await;
         assert_eq!(routers[1].public.get("/a/").await.text(), "1: 1 1 1 1 1");
         if fate == "keep" {
-            assert!(before.iter().all(|folder| folder.exists()), "what is kept stays");
+            assert!(before.iter().all(|folder| folder.exists()), "kept data stays");
         } else {
             eventually("the old data is deleted", || {
                 std::future::ready(before.iter().all(|folder| !folder.exists()))
@@ -211,11 +211,13 @@ async fn a_router_that_was_down_during_the_removal_gives_the_old_data_to_nobody(
     }
 }
 
-/// Removes the folder as people do, and waits until the router has noticed.
+/// Removes the folder directly on the volume, and waits until the router has noticed.
 async fn vanish(volume: &Volume, router: &Router) {
     volume.remove("a");
-    eventually("the router knows", || async { router.admin.client.get("/projects/a").await.status == 404 })
-        .await;
+    eventually("the router has noticed", || async {
+        router.admin.client.get("/projects/a").await.status == 404
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -234,11 +236,11 @@ async fn a_folder_that_vanishes_keeps_its_data_and_its_versions() {
     remove(&bridge, "").await;
     volume.write("a/main.ts", counting(1));
     routers[0].admin.reload("a").await;
-    assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"], "what is put there by hand begins anew, too");
+    assert_eq!(routers.texts("/a/").await, ["1: 1 1 1 1 1"], "a folder put there by hand starts fresh, too");
 }
 
 #[tokio::test]
-async fn what_was_removed_is_gone_when_its_time_is_over() {
+async fn removed_data_is_deleted_after_the_retention_time() {
     let volume = Volume::new();
     let mut routers = Replicas::start(&volume, 1).await;
     let bridge = routers.start_bridge().await;
@@ -281,7 +283,7 @@ async fn a_project_that_never_built_is_removed_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_project_whose_incarnation_cannot_be_read_gets_no_data_and_its_last_good_version_goes_on() {
+async fn a_project_with_an_unreadable_incarnation_gets_no_data_and_keeps_its_last_good_version() {
     let volume = Volume::with("a", counting(1));
     let router = Router::start(&volume).await;
     assert_eq!(router.public.get("/a/").await.text(), "1: 1 1 1 1 1");
@@ -296,7 +298,7 @@ async fn a_project_whose_incarnation_cannot_be_read_gets_no_data_and_its_last_go
     assert_eq!(router.public.get("/a/").await.text(), "2: 3 3 3 3 3");
 }
 
-/// After a kill: the project is there with its data, or it is removed and another one begins
+/// After a kill: either the project exists with its data, or it is removed and another one begins
 /// without.
 async fn whole(routers: &Replicas, bridge: &Bridge, volume: &Volume, visits: &mut usize) {
     bridge.clean().await;
@@ -321,7 +323,7 @@ async fn whole(routers: &Replicas, bridge: &Bridge, volume: &Volume, visits: &mu
 }
 
 #[tokio::test]
-async fn a_bridge_that_is_killed_while_it_removes_hands_no_data_over_and_loses_none() {
+async fn a_bridge_killed_during_a_removal_hands_over_no_data_and_loses_none() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let mut visits = 0;
@@ -390,7 +392,7 @@ fn numbers(mut seed: u64) -> impl FnMut(u64) -> u64 {
 }
 
 #[tokio::test]
-async fn a_bridge_that_is_killed_at_any_instant_of_a_removal_hands_no_data_over_and_loses_none() {
+async fn a_bridge_killed_at_any_instant_of_a_removal_hands_over_no_data_and_loses_none() {
     let volume = Volume::new();
     let routers = Replicas::start(&volume, 2).await;
     let (mut number, mut visits) = (numbers(11), 0);
@@ -401,7 +403,7 @@ async fn a_bridge_that_is_killed_at_any_instant_of_a_removal_hands_no_data_over_
         let query = if round % 2 == 0 { "?wait=0" } else { "?wait=0&data=delete" };
         let request = with_method(Method::DELETE, &format!("/projects/a{query}"));
         client.send(request).await;
-        // The only sleep: a kill at no place in particular.
+        // The only sleep: a kill at an arbitrary moment.
         tokio::time::sleep(std::time::Duration::from_micros(number(40_000))).await;
         bridge.kill().await;
     }

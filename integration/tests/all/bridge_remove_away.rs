@@ -55,7 +55,7 @@ async fn remove(bridge: &Bridge, fate: &str) -> Record {
     record
 }
 
-/// Has router 1 go away without a word: it stands still, or is killed.
+/// Makes router 1 unreachable without notice: it is stopped, or killed.
 async fn go_away(routers: &mut Replicas, signal: Signal) {
     if signal == Signal::STOP {
         routers[1].signal(signal);
@@ -72,11 +72,10 @@ async fn come_back(routers: &mut Replicas, signal: Signal) {
     }
 }
 
-/// Returns `true` when the bridge knows of both routers that they are ready, and of none that it is
-/// behind.
+/// Returns `true` if the bridge reports both routers as ready, and none as behind.
 async fn is_caught_up(bridge: &Bridge) -> bool {
     let shown = bridge.client.get("/projects").await.json();
-    let routers = shown["routers"].as_array().expect("there are routers");
+    let routers = shown["routers"].as_array().expect("routers are listed");
     let is_well = |router: &serde_json::Value| {
         router["ready"] == true && router["behind"].as_array().is_some_and(Vec::is_empty)
     };
@@ -109,7 +108,7 @@ async fn misses_a_removal_and_a_deploy(signal: Signal, fate: &str) {
     assert_eq!(bridge.deploy_live("a", &Upload::main(OWNED)).await.behind, second);
     bridge.kill().await;
     let bridge = start_bridge(&routers).await;
-    eventually("the bridge asks the other router", || async {
+    eventually("the bridge calls the other router", || async {
         bridge.client.get("/projects").await.json()["routers"][0]["ready"] == true
     })
     .await;
@@ -134,19 +133,19 @@ async fn misses_a_removal_and_a_deploy(signal: Signal, fate: &str) {
 }
 
 #[tokio::test]
-async fn a_router_that_hangs_holds_up_no_removal_and_gives_old_data_to_nobody() {
+async fn a_hung_router_delays_no_removal_and_hands_old_data_to_no_project() {
     misses_a_removal_and_a_deploy(Signal::STOP, "keep").await;
     misses_a_removal_and_a_deploy(Signal::STOP, "delete").await;
 }
 
 #[tokio::test]
-async fn a_dead_router_holds_up_no_removal_and_gives_old_data_to_nobody() {
+async fn a_dead_router_delays_no_removal_and_hands_old_data_to_no_project() {
     misses_a_removal_and_a_deploy(Signal::KILL, "keep").await;
     misses_a_removal_and_a_deploy(Signal::KILL, "delete").await;
 }
 
 #[tokio::test]
-async fn a_router_that_was_away_during_a_removal_ends_the_project_by_itself() {
+async fn a_router_that_was_away_during_a_removal_ends_the_project_on_its_own() {
     for (signal, fate) in [(Signal::STOP, "delete"), (Signal::KILL, "keep")] {
         let volume = Volume::new();
         let (mut routers, bridge) = two_with_data(&volume).await;

@@ -27,15 +27,15 @@ async fn with_a_quorum_of_all_a_router_killed_in_mid_deploy_is_named_in_a_504() 
     let (status, problem) = phases.done().await;
     assert_eq!((status, problem["type"].as_str()), (504, Some("urn:switchyard:problem:routers-unreachable")));
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("volume")), "{problem}");
-    let silent = problem["routers"].as_array().unwrap().iter().find(|told| !told["error"].is_null());
-    assert_eq!(silent.map(|told| &told["router"]), Some(&routers.admin_url(1).into()), "{problem}");
+    let silent = problem["routers"].as_array().unwrap().iter().find(|entry| !entry["error"].is_null());
+    assert_eq!(silent.map(|entry| &entry["router"]), Some(&routers.admin_url(1).into()), "{problem}");
 
     routers.start_again(1).await;
     bridge.clean().await;
     let main = volume.read("a/main.ts");
     assert!(main == hello("old") || main == slow("new", 1500), "{main}");
     let label = if main == hello("old") { "old" } else { "new" };
-    eventually("both serve what is on the volume", || async { routers.texts("/a/").await == [label, label] })
+    eventually("both serve the volume's version", || async { routers.texts("/a/").await == [label, label] })
         .await;
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["old", "new"]);
     bridge.asks_all().await;
@@ -58,7 +58,7 @@ async fn a_router_that_is_back_in_time_takes_part_or_is_named() {
         assert_eq!(routers.texts("/a/").await, ["new", "new"]);
     }
     let label = if volume.read("a/main.ts") == hello("old") { "old" } else { "new" };
-    eventually("both serve what is on the volume", || async { routers.texts("/a/").await == [label, label] })
+    eventually("both serve the volume's version", || async { routers.texts("/a/").await == [label, label] })
         .await;
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["old", "new"]);
 }
@@ -71,14 +71,14 @@ async fn with_a_quorum_of_one_a_dead_router_holds_up_nothing() {
     routers.kill(1).await;
     let record = bridge.deploy_live("a", &Upload::main(hello("new"))).await;
     assert_eq!(routers.texts("/a/").await, ["new"]);
-    let dead = record.routers.iter().find(|told| told.router == routers.admin_url(1));
-    assert!(dead.is_some_and(|told| told.error.is_some()), "{record:#?}");
+    let dead = record.routers.iter().find(|entry| entry.router == routers.admin_url(1));
+    assert!(dead.is_some_and(|entry| entry.error.is_some()), "{record:#?}");
     routers.start_again(1).await;
     assert_eq!(routers.texts("/a/").await, ["new", "new"]);
 }
 
 #[tokio::test]
-async fn a_router_that_is_stopped_and_goes_on_holds_nothing_for_ever() {
+async fn a_router_that_is_paused_and_resumed_holds_nothing_forever() {
     let volume = Volume::with("a", hello("old"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.bridge().flag("deploy-timeout", 2000).start().await;

@@ -70,7 +70,7 @@ async fn deploy_as(bridge: &Bridge, project: &str, label: &str, token: &str) -> 
 }
 
 #[tokio::test]
-async fn without_a_known_token_nothing_is_done_or_told() {
+async fn without_a_known_token_nothing_is_done_or_disclosed() {
     let (volume, _file, _routers, bridge) = start().await;
     for path in ["/projects", "/projects/blog", "/projects/blog/versions", "/projects/blog/logs", "/deploys"]
     {
@@ -155,15 +155,15 @@ async fn sighup_reads_the_tokens_again() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_file_leaves_the_tokens_as_they_were_and_is_told_of() {
+async fn an_invalid_token_file_leaves_the_tokens_unchanged_and_is_reported() {
     let (_volume, file, _routers, bridge) = start().await;
-    let is_told = |record: &serde_json::Value| record["level"] == "ERROR" || record["level"] == "WARN";
+    let is_match = |record: &serde_json::Value| record["level"] == "ERROR" || record["level"] == "WARN";
     for wrong in ["not toml [", "[[token]]\nname = \"x\"\ntoken = \"short\"\nprojects = []\nactions = []\n"] {
-        let told = bridge.log.records().iter().filter(|record| is_told(record)).count();
+        let earlier = bridge.log.records().iter().filter(|record| is_match(record)).count();
         write(&file, wrong);
         bridge.signal(Signal::HUP);
-        eventually("the log tells", || async {
-            bridge.log.records().iter().filter(|record| is_told(record)).count() > told
+        eventually("the message is logged", || async {
+            bridge.log.records().iter().filter(|record| is_match(record)).count() > earlier
         })
         .await;
         assert_eq!(bridge.client.send(get_as("/projects", CI)).await.status, 200);

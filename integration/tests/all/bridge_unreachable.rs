@@ -29,22 +29,22 @@ async fn two(volume: &Volume) -> (Replicas, Bridge) {
 fn assert_second_is_behind(record: &Record, routers: &Replicas) {
     let url = routers.admin_url(1);
     assert_eq!(record.behind, std::slice::from_ref(&url), "{record:#?}");
-    let told = record.routers.iter().find(|told| told.router == url);
-    assert!(told.is_some_and(|told| told.error.is_some()), "{record:#?}");
+    let entry = record.routers.iter().find(|entry| entry.router == url);
+    assert!(entry.is_some_and(|entry| entry.error.is_some()), "{record:#?}");
 }
 
 /// Waits until no router is behind any more.
 async fn all_caught_up(bridge: &Bridge) {
     eventually("no router is behind", || async {
         let projects = bridge.client.get("/projects").await.json();
-        let routers = projects["routers"].as_array().expect("there are routers");
+        let routers = projects["routers"].as_array().expect("routers are listed");
         routers.iter().all(|router| router["behind"].as_array().is_some_and(Vec::is_empty))
     })
     .await;
 }
 
 fn marks(volume: &Volume) -> Vec<String> {
-    let entries = std::fs::read_dir(volume.path(".switchyard-bridge/behind")).expect("the folder is there");
+    let entries = std::fs::read_dir(volume.path(".switchyard-bridge/behind")).expect("the folder exists");
     entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
@@ -70,7 +70,7 @@ async fn a_dead_router_is_named_and_catches_up_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_router_that_hangs_is_found_out_and_when_it_goes_on_it_is_free_at_once() {
+async fn a_hung_router_is_detected_and_holds_nothing_when_it_resumes() {
     let volume = Volume::with("a", hello("old"));
     let (routers, bridge) = two(&volume).await;
     // The deploy asks it to hold before the bridge knows that it hangs.
@@ -98,7 +98,7 @@ async fn a_router_that_hangs_is_found_out_and_when_it_goes_on_it_is_free_at_once
 }
 
 #[tokio::test]
-async fn a_router_that_is_known_to_hang_is_not_asked_and_holds_nothing() {
+async fn a_router_that_is_known_to_hang_gets_no_calls_and_delays_nothing() {
     let volume = Volume::with("a", hello("old"));
     let (routers, bridge) = two(&volume).await;
     routers.hang(1, &bridge).await;
@@ -145,7 +145,7 @@ async fn a_router_that_goes_away_in_any_phase_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn rollbacks_removals_and_several_projects_go_on_without_a_dead_router() {
+async fn rollbacks_removals_and_several_projects_work_without_a_dead_router() {
     let volume = Volume::with("a", hello("one"));
     for name in ["b", "gone"] {
         volume.project(name).file("main.ts", hello("one")).write();
@@ -186,7 +186,7 @@ async fn a_router_that_is_starting_holds_up_nothing() {
     routers.start_unready(1).await;
     let record = bridge.deploy_live("a", &Upload::main(hello("new"))).await;
     assert_eq!(routers[1].admin.client.get("/readyz").await.status, 503);
-    assert!(record.routers.iter().any(|told| !told.reports.is_empty()), "{record:#?}");
+    assert!(record.routers.iter().any(|entry| !entry.reports.is_empty()), "{record:#?}");
     assert_eq!(bridge.forward.get("/a/").await.text(), "new");
     eventually("both serve it", || async { routers.texts("/a/").await == ["new", "new"] }).await;
 }
@@ -225,7 +225,7 @@ async fn where_no_router_can_be_reached_nothing_is_changed() {
         routers.go_on(index);
     }
     bridge.asks_all().await;
-    // The failed deploys hold nothing any more.
+    // The failed deploys no longer hold anything.
     volume.replace("a/main.ts", hello("editor"));
     eventually("an editor's change is served by both", || async {
         routers.texts("/a/").await == ["editor", "editor"]
@@ -234,7 +234,7 @@ async fn where_no_router_can_be_reached_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn what_a_bridge_knew_of_routers_that_are_behind_outlives_it() {
+async fn marks_of_routers_that_are_behind_survive_a_restart_of_the_bridge() {
     let volume = Volume::with("a", hello("old"));
     volume.project("b").file("main.ts", hello("b")).write();
     let routers = Replicas::start(&volume, 2).await;
@@ -267,7 +267,7 @@ async fn a_router_that_is_not_configured_any_more_leaves_no_marks() {
     bridge.deploy_live("a", &Upload::main(hello("new"))).await;
     assert_eq!(marks(&volume), ["a.json"]);
     bridge.kill().await;
-    let bridge = Bridge::builder(&volume).router(&routers[0]).at(&routers.place).start().await;
+    let bridge = Bridge::builder(&volume).router(&routers[0]).at(&routers.addresses).start().await;
     eventually("its marks are cleaned up", || std::future::ready(marks(&volume).is_empty())).await;
     let record = bridge.deploy_live("a", &Upload::main(hello("newer"))).await;
     assert_eq!(record.behind, Vec::<String>::new());

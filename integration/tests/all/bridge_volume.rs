@@ -19,7 +19,7 @@ use switchyard_integration::volume::Volume;
 use tempfile::tempdir;
 
 #[tokio::test]
-async fn of_two_racing_deploys_each_wins_whole_or_is_told_of_the_other() {
+async fn of_two_racing_deploys_each_wins_entirely_or_gets_the_id_of_the_other() {
     let volume = Volume::with("a", hello("v0"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -47,7 +47,7 @@ async fn of_two_racing_deploys_each_wins_whole_or_is_told_of_the_other() {
         let texts = routers.texts("/a/").await;
         assert!(texts[0] == texts[1] && won.contains(&texts[0]), "{texts:?} {won:?}");
         assert_eq!(volume.read("a/main.ts"), slow(&texts[0], 30));
-        // Both in order: the one that is served was the later one.
+        // In order: the version that is served was the later one.
         won.sort_by_key(|label| *label == texts[0]);
         labels.extend(won);
     }
@@ -58,7 +58,7 @@ async fn of_two_racing_deploys_each_wins_whole_or_is_told_of_the_other() {
 }
 
 #[tokio::test]
-async fn what_an_editor_writes_during_a_deploy_is_not_lost() {
+async fn an_edit_during_a_deploy_is_not_lost() {
     let volume = Volume::with("a", hello("old"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -79,7 +79,7 @@ async fn what_an_editor_writes_during_a_deploy_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_an_editor_writes_into_a_deploy_that_fails_is_not_put_away_with_it() {
+async fn an_edit_during_a_failing_deploy_survives_its_undo() {
     let volume = Volume::with("a", hello("old"));
     let routers = Replicas::start(&volume, 2).await;
     let bridge = routers.start_bridge().await;
@@ -157,7 +157,7 @@ async fn a_project_in_which_something_is_mounted_is_refused_and_keeps_it() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_bridge_left_is_cleaned_and_what_others_left_is_not() {
+async fn leftovers_of_an_earlier_bridge_are_cleaned_and_those_of_others_are_not() {
     let volume = Volume::with("a", hello("one"));
     volume.write(".switchyard-bridge/staging/left-over/a/main.ts", "half of a fi");
     volume.write("_mine/notes.txt", "somebody's");
@@ -168,7 +168,8 @@ async fn what_an_earlier_bridge_left_is_cleaned_and_what_others_left_is_not() {
     assert_eq!(routers.texts("/a/").await, ["one"]);
 }
 
-/// Recursion would end the bridge, or the removal for want of descriptors, and so would each start after it.
+/// Recursion would end the bridge, or the removal for want of descriptors, and so would each start
+/// after it.
 #[tokio::test]
 async fn a_folder_of_any_depth_in_a_project_holds_up_neither_its_removal_nor_the_next_start() {
     let volume = Volume::with("a", hello("old"));
@@ -192,7 +193,7 @@ async fn a_folder_of_any_depth_in_a_project_holds_up_neither_its_removal_nor_the
 }
 
 #[tokio::test]
-async fn a_full_volume_is_told_of_and_changes_nothing() {
+async fn a_full_volume_is_reported_and_changes_nothing() {
     if !Mounts::are_possible() {
         return; // Containers often forbid it.
     }
@@ -215,7 +216,7 @@ async fn a_full_volume_is_told_of_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_volume_that_becomes_read_only_is_told_of_until_it_is_writable_again() {
+async fn a_read_only_volume_is_reported_until_it_is_writable_again() {
     if !Mounts::are_possible() {
         return; // Containers often forbid it.
     }

@@ -1,4 +1,4 @@
-//! A version that cannot be served, and the one before it that still is.
+//! A version that cannot be served, and the previous one, which keeps serving.
 
 use switchyard_contract::admin::{ProjectState, ReloadOutcome};
 use switchyard_contract::event::EventType;
@@ -10,7 +10,7 @@ use switchyard_integration::volume::Volume;
 
 /// Breaks a live project, and fixes it again. `says` is part of the error's message, `place` the
 /// position that it names.
-async fn breaks(broken: &str, says: &str, place: Option<(&str, u32)>) {
+async fn breaks(broken: &str, says: &str, location: Option<(&str, u32)>) {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).flag("build-timeout", 3000).start().await;
     let mut events = router.events().await;
@@ -21,7 +21,7 @@ async fn breaks(broken: &str, says: &str, place: Option<(&str, u32)>) {
     let failed = events.wait_failed("a").await.data;
     let error = failed.error.clone().expect("a failure has an error");
     assert!(error.message.contains(says), "{says:?} is not in {error:?}");
-    if let Some((file, line)) = place {
+    if let Some((file, line)) = location {
         assert_eq!((error.file.as_deref(), error.line), (Some(file), Some(line)), "{error:?}");
         let frame = error.frame.as_deref().unwrap_or_default();
         assert!(
@@ -88,7 +88,7 @@ async fn a_throw_at_top_level_keeps_the_old_version_serving() {
 }
 
 #[tokio::test]
-async fn a_rejection_nobody_handles_keeps_the_old_version_serving() {
+async fn an_unhandled_rejection_keeps_the_old_version_serving() {
     breaks("await Promise.reject(new TypeError('turned down'));\n", "turned down", Some(("main.ts", 1)))
         .await;
 }
@@ -99,7 +99,7 @@ async fn no_handler_keeps_the_old_version_serving() {
 }
 
 #[tokio::test]
-async fn a_default_export_that_is_no_handler_keeps_the_old_version_serving() {
+async fn a_default_export_that_is_not_a_handler_keeps_the_old_version_serving() {
     breaks("export default { port: 3000 };\n", "", None).await;
 }
 
@@ -165,7 +165,7 @@ async fn a_good_save_gets_through_while_a_bad_build_hangs() {
 }
 
 #[tokio::test]
-async fn a_project_that_was_broken_from_the_start_is_live_once_it_is_mended() {
+async fn a_project_that_was_broken_from_the_start_goes_live_once_it_is_fixed() {
     let volume = Volume::with("a", "export default {");
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -178,7 +178,7 @@ async fn a_project_that_was_broken_from_the_start_is_live_once_it_is_mended() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_once_and_not_built_again_until_something_changes() {
+async fn a_failure_is_reported_once_and_not_built_again_until_something_changes() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -191,13 +191,13 @@ async fn a_failure_is_told_once_and_not_built_again_until_something_changes() {
     assert_eq!(again.version, failed.data.version);
     volume.write("a/main.ts", hello("two"));
     events.wait_live("a").await;
-    let told = events.count(EventType::ReloadFailed, "a");
-    // A reload that was asked for may build again; the write of the same bytes may not.
-    assert!(told <= 2, "told {told} times");
+    let reports = events.count(EventType::ReloadFailed, "a");
+    // A requested reload may build again; writing the same bytes may not.
+    assert!(reports <= 2, "reported {reports} times");
 }
 
 #[tokio::test]
-async fn an_import_map_that_leads_nowhere_is_named_with_what_is_right() {
+async fn a_missing_import_map_is_named_with_the_fix() {
     let volume = Volume::new();
     volume
         .project("a")
@@ -214,7 +214,7 @@ async fn an_import_map_that_leads_nowhere_is_named_with_what_is_right() {
 }
 
 #[tokio::test]
-async fn what_failed_for_lack_of_a_file_that_does_not_count_is_tried_again_when_that_is_there() {
+async fn a_build_that_failed_without_an_ignored_file_is_tried_again_once_it_exists() {
     let volume = Volume::new();
     let main = "const text = Deno.readTextFileSync(`${Deno.env.get('DATA_DIR')}/text`);\n\
                 export default { fetch: () => new Response(text) };\n";

@@ -52,19 +52,19 @@ fn write_entry(path: &Path, content: &[u8]) {
     let owner = fs::metadata(path).expect("it is there");
     fs::remove_file(path).expect("it can be removed");
     fs::write(path, [checksum.as_slice(), content].concat()).expect("it can be written");
-    // A cell believes what its own user wrote.
+    // A cell trusts files that its own user wrote.
     chown(path, Some(owner.uid()), Some(owner.gid())).expect("it can be given back");
 }
 
 #[tokio::test]
-async fn a_new_version_compiles_what_has_changed_and_nothing_else() {
+async fn a_new_version_compiles_only_changed_modules() {
     let (volume, state) = (Volume::new(), State::new());
     project(&volume);
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     assert_eq!(router.public.get("/a/").await.text(), "a1:b1");
     written(&state).await;
     let before = entries(&folder(&state));
-    // The cached `b.ts` is what runs, so this shows.
+    // The cached `b.ts` runs, so a change of it shows.
     let is_of_b = |path: &&PathBuf| {
         fs::read_to_string(path).is_err() && {
             let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
@@ -77,7 +77,7 @@ async fn a_new_version_compiles_what_has_changed_and_nothing_else() {
     volume.replace("a/a.ts", half("a", "a2"));
     router.admin.reload("a").await;
     assert_eq!(router.public.get("/a/").await.text(), "a2:kept");
-    eventually("what is new is kept", || async { entries(&folder(&state)).len() > before.len() }).await;
+    eventually("new entries are kept", || async { entries(&folder(&state)).len() > before.len() }).await;
     let after = entries(&folder(&state));
     assert!(before.iter().all(|entry| after.get(entry.0) == Some(entry.1)), "{before:?} {after:?}");
 }
@@ -125,7 +125,7 @@ async fn an_entry_that_is_damaged_is_replaced() {
             before.keys().map(|path| (path.clone(), path.symlink_metadata().unwrap().ino())).collect();
         let router = builder.clone().start().await;
         assert_eq!(router.public.get("/a/").await.text(), "a1:b1", "{what}");
-        eventually(&format!("{what}: all is written again"), || async {
+        eventually(&format!("{what}: all entries are written again"), || async {
             let now = |path: &PathBuf| path.symlink_metadata().unwrap();
             damaged.iter().all(|(path, number)| now(path).is_file() && now(path).ino() != *number)
         })
@@ -134,7 +134,7 @@ async fn an_entry_that_is_damaged_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_project_has_no_way_to_what_is_kept_of_it() {
+async fn a_project_cannot_reach_its_kept_data() {
     const TRIES: &str =
         "const cache = Deno.realPathSync(Deno.env.get('DATA_DIR')).replace('/data/', '/cache/');
         const tries = [
@@ -155,13 +155,13 @@ async fn a_project_has_no_way_to_what_is_kept_of_it() {
         } };";
     let (volume, state) = (Volume::with("a", TRIES), State::new());
     let router = Router::builder(&volume).state(&state).start().await;
-    let said = router.public.get("/a/").await.json();
-    assert!(said.as_array().unwrap().iter().all(|said| said == "no"), "{said}");
+    let answers = router.public.get("/a/").await.json();
+    assert!(answers.as_array().unwrap().iter().all(|answers| answers == "no"), "{answers}");
     assert!(folder(&state).is_dir());
 }
 
 #[tokio::test]
-async fn what_is_kept_goes_with_its_project() {
+async fn the_cache_is_removed_with_its_project() {
     let (volume, state) = (Volume::new(), State::new());
     project(&volume);
     let builder = Router::builder(&volume).state(&state);
@@ -178,7 +178,7 @@ async fn what_is_kept_goes_with_its_project() {
 }
 
 #[tokio::test]
-async fn what_is_kept_stays_below_its_limit() {
+async fn the_cache_stays_below_its_limit() {
     const LIMIT: u64 = 64 << 10;
     let (volume, state) = (Volume::new(), State::new());
     project(&volume);

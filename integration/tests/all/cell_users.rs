@@ -13,7 +13,7 @@ use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::eventually;
 use switchyard_integration::fixtures::hello;
 use switchyard_integration::native;
-use switchyard_integration::router::{Builder, Ended, Router, State, binary, is_installed};
+use switchyard_integration::router::{Builder, Router, ServerExit, State, binary, is_installed};
 use switchyard_integration::volume::Volume;
 
 /// `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`, as `/proc` shows sets of capabilities.
@@ -32,7 +32,8 @@ const KEEPS: &str = "export default { fetch() {
     return new Response(Deno.readTextFileSync(path));
 } };";
 
-/// Answers with what its `node_modules` says, by way of a module that is looked for before it is read.
+/// Answers with the export of a package in `node_modules`, through a module that is resolved before
+/// it is read.
 const PACKAGED: [(&str, &str); 3] = [
     ("main.ts", "import said from 'said';\nexport default { fetch: () => new Response(said) };"),
     ("node_modules/said/index.js", "module.exports = require('./cjs/said.js');"),
@@ -85,7 +86,7 @@ async fn user(router: &Router, project: &str) -> u32 {
     ids.split(' ').next().expect("the test can look").parse().expect("the test can look")
 }
 
-/// The folder of a project's cell, by the socket that is its own.
+/// Returns the folder of a project's cell, found by the cell's own socket.
 fn run_folder(state: &State, uid: u32) -> PathBuf {
     let folders = fs::read_dir(state.path().join("run"))
         .expect("the test can look")
@@ -93,7 +94,7 @@ fn run_folder(state: &State, uid: u32) -> PathBuf {
     folders.into_iter().find(|folder| owner(folder) == uid).expect("the test can look")
 }
 
-fn refused(ended: &Ended) -> String {
+fn refused(ended: &ServerExit) -> String {
     assert_eq!(ended.status.code(), Some(64), "{}", ended.log.text());
     ended.log.text()
 }
@@ -149,7 +150,7 @@ async fn cells_of_two_projects_are_two_users_without_powers_on_all_threads_and_o
 }
 
 #[tokio::test]
-async fn a_spare_is_root_with_what_it_needs_to_become_somebody_else_and_no_more() {
+async fn a_spare_is_root_with_only_the_capabilities_to_become_another_user() {
     if !geteuid().is_root() {
         return;
     }
@@ -192,7 +193,7 @@ async fn a_restart_keeps_the_users_and_another_incarnation_of_a_project_gets_ano
 }
 
 #[tokio::test]
-async fn what_a_project_has_kept_stays_its_own_whatever_users_cells_had_before() {
+async fn data_of_a_project_stays_its_own_regardless_of_earlier_users_of_cells() {
     if !geteuid().is_root() {
         return;
     }
@@ -299,7 +300,7 @@ async fn the_user_of_one_project_reaches_nothing_of_anothers_nor_of_roots() {
 }
 
 #[tokio::test]
-async fn a_state_folder_below_a_closed_one_works_and_says_what_is_weaker() {
+async fn a_state_folder_below_a_closed_one_works_and_reports_the_weaker_layer() {
     if !geteuid().is_root() {
         return;
     }
@@ -324,7 +325,7 @@ async fn a_state_folder_below_a_closed_one_works_and_says_what_is_weaker() {
 }
 
 #[tokio::test]
-async fn what_a_package_re_exports_is_found_below_a_closed_folder() {
+async fn re_exports_of_a_package_are_found_below_a_closed_folder() {
     if !geteuid().is_root() {
         return;
     }
@@ -349,7 +350,7 @@ fn packaged() -> Volume {
 }
 
 #[tokio::test]
-async fn packages_that_only_root_may_read_are_read_and_said() {
+async fn packages_that_only_root_may_read_are_read_and_reported() {
     if !geteuid().is_root() {
         return;
     }
@@ -404,7 +405,7 @@ async fn packages_that_only_root_may_read_fail_the_build_where_the_sandbox_is_re
 }
 
 #[tokio::test]
-async fn a_folder_of_roots_that_the_policy_lets_a_project_write_to_is_written_and_said() {
+async fn a_root_owned_folder_that_the_policy_lets_a_project_write_to_is_written_and_reported() {
     if !geteuid().is_root() {
         return;
     }
@@ -435,7 +436,7 @@ async fn a_folder_of_roots_that_the_policy_lets_a_project_write_to_is_written_an
 }
 
 #[tokio::test]
-async fn a_table_of_users_that_is_damaged_or_newer_is_refused_and_left_as_it_is() {
+async fn a_damaged_or_newer_table_of_users_is_refused_and_left_unchanged() {
     if !geteuid().is_root() {
         return;
     }
@@ -450,9 +451,9 @@ async fn a_table_of_users_that_is_damaged_or_newer_is_refused_and_left_as_it_is(
         (String::new(), "line 1"),
     ] {
         fs::write(&path, &text).unwrap();
-        let told = refused(&builder.clone().run_to_end().await);
-        assert!(told.contains("--cell-users: ") && told.contains(reason), "{told}");
-        assert!(told.contains(path.to_str().unwrap()) && told.contains("backup"), "{told}");
+        let output = refused(&builder.clone().run_to_end().await);
+        assert!(output.contains("--cell-users: ") && output.contains(reason), "{output}");
+        assert!(output.contains(path.to_str().unwrap()) && output.contains("backup"), "{output}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     fs::write(&path, whole).unwrap();
@@ -523,8 +524,8 @@ async fn the_home_folder_is_the_projects_whatever_user_its_cells_are() {
     );
     volume.write("_policy.toml", "[projects.b.env]\nHOME = \"/given\"\n");
     let router = Router::builder(&volume).flag("policy", volume.path("_policy.toml").display()).start().await;
-    let told = router.public.get("/a/").await;
-    assert_eq!(told.text(), "[true,true,null]", "{:?}", router.admin.project("a").await.error);
+    let output = router.public.get("/a/").await;
+    assert_eq!(output.text(), "[true,true,null]", "{:?}", router.admin.project("a").await.error);
     assert_eq!(router.public.get("/b/").await.text(), "/given");
 }
 
@@ -569,7 +570,7 @@ async fn a_router_that_is_not_root_has_cells_of_its_own_user() {
     }
 }
 
-/// Calls that native code in a cell makes, and that the kernel has to refuse.
+/// Calls that native code in a cell may make, and that the kernel has to refuse.
 #[tokio::test]
 async fn native_code_in_a_cell_is_its_user_for_good_and_changes_nothing_of_others() {
     if !native::is_possible() {
@@ -635,7 +636,7 @@ async fn a_cell_that_stands_still_ends_with_its_router_though_it_has_become_anot
     let volume = keeping(&["a"]);
     let router = Router::start(&volume).await;
     let pid = pid(&router, "a").await;
-    // It cannot notice the end of the control socket.
+    // A stopped process cannot notice the end of the control socket.
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::STOP).unwrap();
     drop(router);
     eventually("the cell is gone", || {
@@ -646,7 +647,7 @@ async fn a_cell_that_stands_still_ends_with_its_router_though_it_has_become_anot
 }
 
 #[tokio::test]
-async fn a_root_router_without_a_right_that_it_needs_is_refused_with_what_it_could_not_do() {
+async fn a_root_router_without_a_required_capability_is_refused_with_the_failed_step() {
     if !geteuid().is_root() || !is_installed("setpriv") {
         return;
     }
@@ -667,7 +668,7 @@ async fn a_root_router_without_a_right_that_it_needs_is_refused_with_what_it_cou
     let router = builder("").start().await;
     assert_eq!(router.public.get("/a/").await.text(), "kept ");
     drop(router);
-    // No process can keep a right that the router does not have.
+    // No process can keep a capability that the router does not have.
     let closed = tempfile::tempdir().unwrap();
     set_mode(closed.path(), 0o700);
     let builder = builder("").flag("state", closed.path().join("state").display());

@@ -1,4 +1,4 @@
-//! `GET /projects?since=…`: what has changed, and nothing else.
+//! `GET /projects?since=…`: the changed projects, and nothing else.
 
 use switchyard_contract::admin::{Projects, ReloadOutcome};
 use switchyard_integration::bridge::Bridge;
@@ -43,7 +43,7 @@ async fn after_an_edit_the_changes_have_one_project() {
     assert_eq!(removed.removed, ["p08"]);
     assert!(
         !names(&removed).contains(&"p09"),
-        "a look that found nothing is no change: {:?}",
+        "a comparison without differences is not a change: {:?}",
         names(&removed)
     );
 }
@@ -83,7 +83,7 @@ async fn a_bridge_reads_one_project_after_an_edit() {
     ];
     assert!(before[0] >= COUNT as f64, "{before:?}");
     volume.replace("p07/main.ts", hello("two"));
-    eventually("the bridge knows", || async {
+    eventually("the bridge has noticed", || async {
         let live = &bridge.project("p07").await["routers"][0]["live"];
         *live == serde_json::to_value(router.admin.project("p07").await.live).unwrap()
             && router.public.get("/p07/").await.text() == "two"

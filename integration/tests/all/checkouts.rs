@@ -22,7 +22,7 @@ fn digest(folder: &Path) -> String {
     printed.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
-/// Unpacks with the tar that everybody has.
+/// Unpacks with the system's tar.
 fn unpack(tar: &[u8]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut command = Command::new("tar");
@@ -36,7 +36,7 @@ fn unpack(tar: &[u8]) -> TempDir {
 }
 
 #[tokio::test]
-async fn the_files_of_an_earlier_version_can_be_had_back() {
+async fn the_files_of_an_earlier_version_can_be_restored() {
     let volume = Volume::with("a", hello("one"));
     volume.write("a/lib/x y.ts", "1");
     volume.write("a/node_modules/p/index.js", "not counted");
@@ -64,7 +64,7 @@ async fn the_files_of_an_earlier_version_can_be_had_back() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_is_not_there_is_a_problem() {
+async fn a_missing_checkout_is_a_problem() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     let admin = &router.admin.client;
@@ -90,7 +90,7 @@ async fn a_damaged_checkout_is_not_passed_off_as_whole() {
     let sent = router.admin.client.connect().await.try_send(request(&path)).await;
     assert!(sent.is_err(), "the answer breaks off: {sent:?}");
 
-    // The next router has no reason to believe it at all.
+    // The next router has no reason to trust it.
     assert!(router.stop().await.status.success());
     let router = Router::builder(&volume).state(&state).unwatched().start().await;
     router.admin.client.get(&path).await.assert_problem(404, "unknown-checkout");

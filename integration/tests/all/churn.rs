@@ -67,7 +67,7 @@ async fn a_folder_swapped_for_another_loses_no_request() {
     let mut events = router.events().await;
     events.wait_live("a").await;
     let probe = Probe::start(&router.public, "/a/").await;
-    // As a git checkout of another branch does, or a deploy that moves the old one away.
+    // A git checkout of another branch does this, or a deploy that moves the old folder away.
     volume.project("_next").file("main.ts", hello("two")).write();
     volume.rename("a", "_old");
     volume.rename("_next", "a");
@@ -261,5 +261,6 @@ async fn new_folders_deep_inside_a_project_are_followed() {
     volume.write("a/x/y/z/deep.ts", half("a", "three"));
     eventually("a change in it is served", || async { router.public.get("/a/").await.text() == "three" })
         .await;
-    eventually("and told", || async { events.count(EventType::ReloadLive, "a") > before }).await;
+    eventually("and the event is emitted", || async { events.count(EventType::ReloadLive, "a") > before })
+        .await;
 }

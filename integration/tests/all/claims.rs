@@ -24,8 +24,8 @@ fn project(volume: &Volume, name: &str, claims: &[&str]) {
     volume.project(name).file("main.ts", hello(name)).file("deno.json", routes(claims)).write();
 }
 
-/// The project that answers; `-` when none does.
-async fn asked(client: &Client, host: &str, path: &str) -> String {
+/// Returns the name of the project that answers; `-` if none does.
+async fn text_of(client: &Client, host: &str, path: &str) -> String {
     let reply = client.send(with_header(request(path), "host", host)).await;
     if reply.status == 200 { reply.text() } else { "-".to_owned() }
 }
@@ -33,14 +33,14 @@ async fn asked(client: &Client, host: &str, path: &str) -> String {
 /// Checks which project requests reach: `(host, path, project)`.
 async fn assert_reached(client: &Client, expected: &[(&str, &str, &str)]) {
     for (host, path, project) in expected {
-        assert_eq!(asked(client, host, path).await, *project, "{host}{path}");
+        assert_eq!(text_of(client, host, path).await, *project, "{host}{path}");
     }
 }
 
 /// Waits until a request reaches a project.
 async fn reaches(client: &Client, host: &str, path: &str, project: &str) {
     eventually(&format!("{host}{path} reaches {project}"), || async {
-        asked(client, host, path).await == project
+        text_of(client, host, path).await == project
     })
     .await;
 }
@@ -136,7 +136,7 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
         assert!(error.message.contains(says), "{says}: {}", error.message);
     }
     assert_eq!(events.wait_failed("evil").await.data.error, Some(error));
-    // The last good one goes on.
+    // The last good version keeps serving.
     assert_reached(
         &router.public,
         &[
@@ -157,13 +157,12 @@ async fn a_refused_claim_fails_its_reload_and_is_shown_at_both_and_in_events() {
     for name in ["evil", "shop"] {
         assert_eq!(events.count(EventType::RouteConflict, name), 1, "{name}");
     }
-    // When the holder gives it up, the claim is granted automatically.
+    // The claim is granted automatically once the holder drops it.
     volume.replace("shop/deno.json", routes(&["www.shop.example"]));
     assert_eq!(router.admin.reload("shop").await.outcome, ReloadOutcome::Live);
     reaches(&router.public, "localhost", "/store/login/", "newer").await;
     for name in ["evil", "shop"] {
-        eventually("there is no conflict any more", || async { conflicts(&router, name).await.is_empty() })
-            .await;
+        eventually("the conflict is gone", || async { conflicts(&router, name).await.is_empty() }).await;
     }
 }
 
@@ -218,7 +217,7 @@ async fn the_first_claim_counts_after_a_restart_too_whatever_the_names_and_the_o
 }
 
 #[tokio::test]
-async fn a_router_that_cannot_tell_who_was_first_gives_a_route_to_nobody_until_one_gives_way() {
+async fn a_router_that_cannot_order_two_claims_gives_the_route_to_neither_until_one_withdraws() {
     let volume = Volume::new();
     project(&volume, "b", &["both.example", "/both", "/b-only"]);
     project(&volume, "c", &["both.example", "/both/inner"]);
@@ -265,7 +264,7 @@ async fn a_router_that_cannot_tell_who_was_first_gives_a_route_to_nobody_until_o
 }
 
 #[tokio::test]
-async fn a_project_that_comes_later_has_its_name_and_the_claim_on_it_is_shown_at_both() {
+async fn a_later_project_keeps_its_name_and_the_claim_on_it_is_shown_at_both() {
     let volume = Volume::new();
     project(&volume, "a-evil", &["victim.example.com", "/victim", "/free"]);
     let state = State::new();
@@ -295,7 +294,7 @@ async fn a_project_that_comes_later_has_its_name_and_the_claim_on_it_is_shown_at
         );
         events.wait_for(EventType::RouteConflict, name).await;
     }
-    // It can be built again, and a restart changes nothing.
+    // The project can be built again, and a restart changes nothing.
     volume.replace("a-evil/main.ts", hello("again"));
     assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     router.stop().await;
@@ -327,14 +326,14 @@ async fn addresses_localhost_www_and_numbers_are_nobodys_by_host() {
             "www.example.com",
             "10.example.com",
         ] {
-            assert_eq!(asked(client, host, "/victim/").await, "victim", "{host}");
-            assert_eq!(asked(client, host, "/").await, "-", "{host}");
+            assert_eq!(text_of(client, host, "/victim/").await, "victim", "{host}");
+            assert_eq!(text_of(client, host, "/").await, "-", "{host}");
         }
         for name in ["127", "10", "0x7f", "localhost", "www"] {
-            assert_eq!(asked(client, "localhost", &format!("/{name}/")).await, name);
+            assert_eq!(text_of(client, "localhost", &format!("/{name}/")).await, name);
         }
-        assert_eq!(asked(client, "www.shop.example", "/victim/").await, "shop");
-        assert_eq!(asked(client, "0x7f.example.com", "/victim/").await, "0x7f", "a name as any other");
+        assert_eq!(text_of(client, "www.shop.example", "/victim/").await, "shop");
+        assert_eq!(text_of(client, "0x7f.example.com", "/victim/").await, "0x7f", "a name as any other");
     }
     for claim in ["127.0.0.1", "localhost", "[::1]", "0x7f.1"] {
         volume.replace("shop/deno.json", routes(&[claim]));
@@ -363,7 +362,7 @@ async fn a_project_claims_at_most_100_routes() {
 }
 
 #[tokio::test]
-async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
+async fn a_policy_assigns_a_route_and_a_changed_policy_changes_the_owner() {
     let volume = Volume::new();
     project(&volume, "a-evil", &["www.shop.example", "/store"]);
     project(&volume, "api", &[]);
@@ -422,7 +421,8 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
     assert_eq!(router.admin.reload("a-evil").await.outcome, ReloadOutcome::Live);
     assert_reached(&router.public, &[("www.shop.example", "/", "newer")]).await;
 
-    // Without one the first that has claimed it and claims it still: that is the shop now.
+    // Without a policy the route belongs to the first project that has claimed it and still does:
+    // that is the shop now.
     change_policy(&router, &volume, "");
     reaches(&router.public, "www.shop.example", "/", "shop").await;
     assert_reached(&router.public, &[("api.shop.example", "/", "api"), ("localhost", "/store/x", "shop")])
@@ -431,7 +431,7 @@ async fn a_policy_says_whose_a_route_is_and_a_change_of_it_changes_the_owner() {
 }
 
 #[tokio::test]
-async fn a_claim_that_a_policy_refuses_keeps_nobody_in_what_an_older_one_gave() {
+async fn a_claim_that_the_policy_refuses_loses_a_route_that_an_older_policy_gave() {
     let volume = Volume::new();
     let mode = "export default { fetch: () => new Response(Deno.env.get('MODE')) };\n";
     volume.project("a").file("main.ts", mode).file("deno.json", routes(&["/store"])).write();
@@ -444,7 +444,7 @@ async fn a_claim_that_a_policy_refuses_keeps_nobody_in_what_an_older_one_gave() 
 }
 
 #[tokio::test]
-async fn a_shared_host_is_no_projects_whatever_its_name_and_claims() {
+async fn a_shared_host_belongs_to_no_project_regardless_of_names_and_claims() {
     let volume = Volume::new();
     for name in ["apps", "victim"] {
         project(&volume, name, &[]);

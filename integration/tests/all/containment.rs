@@ -57,7 +57,7 @@ contained! {
     a_kill_of_itself
     a_kill_of_others
     a_swallowed_sigterm
-    a_rejection_that_nobody_handles
+    an_unhandled_rejection
     a_throw_in_a_timer_after_the_answer
     a_throw_while_a_stream_is_pulled
     a_handler_that_never_answers
@@ -98,7 +98,7 @@ contained! {
 }
 
 #[tokio::test]
-async fn who_swallows_sigterm_is_ended_all_the_same_when_another_version_is_there() {
+async fn a_project_that_ignores_sigterm_is_still_ended_when_it_is_replaced() {
     let fault = faults::named("a_swallowed_sigterm");
     let (name, scene) = (fault.project(), Scene::of(fault).await);
     let bystander = scene.bystander().await;
@@ -113,7 +113,7 @@ async fn who_swallows_sigterm_is_ended_all_the_same_when_another_version_is_ther
 }
 
 #[tokio::test]
-async fn a_router_whose_projects_are_blocked_ends_all_the_same() {
+async fn a_router_with_blocked_projects_still_stops() {
     let fault = faults::named("workers_that_never_rest");
     let scene = Scene::of(fault).await;
     scene.commit(&fault.project(), fault).await;

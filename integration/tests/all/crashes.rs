@@ -26,7 +26,7 @@ async fn dies(how: &str) {
     let pid = router.admin.project("b").await.pid;
     let reply = router.public.get("/a/die").await;
     reply.assert_problem(502, "cell-died");
-    assert_eq!(router.public.get("/a/").await.text(), "one", "who comes next waits for the next cell");
+    assert_eq!(router.public.get("/a/").await.text(), "one", "the next request waits for the next cell");
     assert_eq!(router.admin.project("b").await.pid, pid);
     neighbour.finish().await.no_failures().versions_monotonic(&["b"]);
 }
@@ -47,7 +47,7 @@ async fn a_kill_of_the_own_process() {
 }
 
 #[tokio::test]
-async fn a_rejection_that_nobody_handles() {
+async fn an_unhandled_rejection() {
     dies("Promise.reject(new Error('dropped')); return new Promise(() => {});").await;
 }
 
@@ -68,16 +68,16 @@ async fn an_endless_loop_in_a_handler_is_a_timeout_and_no_business_of_the_neighb
 }
 
 #[tokio::test]
-async fn the_log_says_which_version_died_and_of_what() {
+async fn the_log_names_the_crashed_version_and_the_reason() {
     let volume = Volume::with("a", "export default { fetch: () => Deno.exit(7) };");
     let router = Router::start(&volume).await;
     let version = router.admin.project("a").await.live.expect("a is live").version;
     router.public.get("/a/").await.assert_problem(502, "cell-died");
-    let said = router.log.wait_for(|record| {
+    let logged = router.log.wait_for(|record| {
         let text = record.to_string();
         text.contains(&version) && text.contains('7') && record["level"] != "INFO"
     });
-    assert!(within("the log says so", said).await.is_some());
+    assert!(within("it is logged", logged).await.is_some());
 }
 
 /// [`lasting`], with a request that ends it.
@@ -90,7 +90,7 @@ fn mortal(how: &str) -> String {
 }
 
 /// The reports about a cell that crashes this way.
-async fn told(how: &str) -> (DeathReason, Option<i32>, Option<i32>) {
+async fn death_after(how: &str) -> (DeathReason, Option<i32>, Option<i32>) {
     let volume = Volume::with("a", mortal(how));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -111,23 +111,23 @@ async fn told(how: &str) -> (DeathReason, Option<i32>, Option<i32>) {
 
 #[tokio::test]
 async fn an_exit_is_told_with_its_code() {
-    assert_eq!(told("Deno.exit(7);").await, (DeathReason::Exit, Some(7), None));
+    assert_eq!(death_after("Deno.exit(7);").await, (DeathReason::Exit, Some(7), None));
 }
 
 #[tokio::test]
-async fn an_abort_is_told_as_one() {
+async fn an_abort_is_reported_as_an_abort() {
     let how = "(await import('node:process')).default.abort();";
-    assert_eq!(told(how).await, (DeathReason::Abort, None, Some(6)));
+    assert_eq!(death_after(how).await, (DeathReason::Abort, None, Some(6)));
 }
 
 #[tokio::test]
-async fn a_throw_after_the_answer_is_told_as_an_exit() {
+async fn a_throw_after_the_answer_is_reported_as_an_exit() {
     let how = "setTimeout(() => { throw new Error('late'); }); return new Response('bye');";
-    assert_eq!(told(how).await, (DeathReason::Exit, Some(1), None));
+    assert_eq!(death_after(how).await, (DeathReason::Exit, Some(1), None));
 }
 
 #[tokio::test]
-async fn a_death_ends_all_that_was_in_the_cell_at_once_and_says_how_many_that_were() {
+async fn a_crash_ends_all_requests_in_the_cell_at_once_and_reports_their_number() {
     let volume = Volume::with("a", mortal("Deno.exit(7);"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -147,7 +147,7 @@ async fn a_death_ends_all_that_was_in_the_cell_at_once_and_says_how_many_that_we
         within("its end", reply).await.unwrap().assert_problem(502, "cell-died");
     }
     let rest = within("the stream's end", stream.try_next()).await;
-    assert!(rest.is_some_and(|rest| rest.is_err()), "what is cut off does not look complete");
+    assert!(rest.is_some_and(|rest| rest.is_err()), "a response that is cut off does not look complete");
     let died = events.wait_for(EventType::CellDied, "a").await;
     assert_eq!(died.data.death.map(|death| death.in_flight), Some(4));
     assert_eq!(events.count(EventType::VersionRetired, "a"), 0);
@@ -166,7 +166,7 @@ async fn after_each_death_the_next_request_is_answered() {
 }
 
 #[tokio::test]
-async fn a_death_while_draining_is_no_news() {
+async fn a_crash_while_draining_is_not_reported() {
     let dies =
         "export default { fetch: async (request) => { if (await request.text() === 'die') Deno.exit(3); } };";
     let volume = Volume::with("a", dies);
@@ -189,7 +189,7 @@ async fn a_death_while_draining_is_no_news() {
 }
 
 #[tokio::test]
-async fn the_ingress_is_told_of_a_death() {
+async fn the_ingress_is_notified_of_a_crash() {
     let mut receiver = Receiver::start().await;
     let volume = Volume::with("a", "export default { fetch: () => Deno.exit(7) };");
     let router = Router::builder(&volume)

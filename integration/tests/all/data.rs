@@ -5,7 +5,7 @@ use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
 #[tokio::test]
-async fn what_is_kept_is_there_for_the_next_version_and_after_a_restart() {
+async fn the_cache_serves_the_next_version_and_survives_a_restart() {
     let (volume, state) = (Volume::with("a", counting(1)), State::new());
     volume.write("b/main.ts", counting(1));
     let router = Router::builder(&volume).state(&state).start().await;

@@ -52,7 +52,7 @@ fn crates() -> BTreeMap<String, PathBuf> {
         .expect("cargo can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
-    let packages = metadata["packages"].as_array().expect("there are packages");
+    let packages = metadata["packages"].as_array().expect("packages are listed");
     let denos = packages.iter().filter_map(|package| {
         let name = package["name"].as_str()?;
         let is_denos = name.starts_with("deno_") || name.starts_with("denokv") || name == "node_resolver";
@@ -82,7 +82,7 @@ fn assert_all_in_table(kind: &str, items: BTreeSet<String>) {
     assert!(!items.is_empty(), "no {kind} is found in the sources: they are written otherwise now");
     let table = table();
     let missing: Vec<_> = items.iter().filter(|item| !table.contains_key(*item)).collect();
-    assert!(missing.is_empty(), "docs/deno.md says nothing of these {kind}: {missing:#?}");
+    assert!(missing.is_empty(), "docs/deno.md does not cover these {kind}: {missing:#?}");
 }
 
 /// The public fields of a struct.
@@ -165,11 +165,14 @@ fn every_variable_that_the_runtime_reads_is_in_the_table() {
 #[test]
 fn the_flags_in_the_table_are_those_of_the_pinned_release() {
     let runtime = read(&root().join("router/cell/src/deno.rs"));
-    let (_, version) = runtime.split_once("DENO_VERSION: &str = \"").expect("it is said there");
-    let (version, _) = version.split_once('"').expect("it is said there");
+    let (_, version) = runtime.split_once("DENO_VERSION: &str = \"").expect("it is listed there");
+    let (version, _) = version.split_once('"').expect("it is listed there");
     let table = read(&root().join("docs/deno.md"));
-    let told = format!("`deno run` and `deno serve` of {version}");
-    assert!(table.contains(&told), "read the flags and variables of Deno {version}, and say so: {told}");
+    let statement = format!("`deno run` and `deno serve` of {version}");
+    assert!(
+        table.contains(&statement),
+        "read the flags and variables of Deno {version}, and state it: {statement}"
+    );
 }
 
 #[test]

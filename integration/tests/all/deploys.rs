@@ -47,7 +47,7 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
     all_is_seen(&volume, &mut events).await;
     assert_eq!(router.public.get("/a/").await.text(), "one");
     assert_eq!(events.count(EventType::ReloadLive, "a"), 1);
-    let asked = tokio::spawn({
+    let pending = tokio::spawn({
         let admin = router.admin.clone();
         async move { admin.reload("a").await }
     });
@@ -55,7 +55,7 @@ async fn while_a_project_is_held_nothing_of_it_is_reloaded() {
     assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Watch));
     assert_eq!(router.public.get("/a/").await.text(), "two");
     let version = router.public.get("/a/").await.version().map(str::to_owned);
-    let reported = within("a reload that was asked for meanwhile is answered", asked).await.unwrap();
+    let reported = within("a reload requested meanwhile is answered", pending).await.unwrap();
     assert_eq!(reported.version, version);
     assert_eq!(router.admin.project("a").await.held_by, None);
 }
@@ -102,11 +102,11 @@ async fn projects_of_a_deploy_go_live_together() {
         let reply = router.public.get(&format!("/{name}/")).await;
         assert_eq!((reply.text().as_str(), reply.version()), ("two", report.version.as_deref()));
         let ours = |event: &switchyard_contract::event::Event| event.data.version == report.version;
-        let event = events.wait("it is told", ours).await;
+        let event = events.wait("the event is emitted", ours).await;
         assert_eq!(event.data.trigger, Some(Trigger::Request));
         events.wait_retired(name).await;
         let status = router.admin.project(name).await;
-        assert!(status.sequence > event.data.sequence, "its retirement was told later: {status:?}");
+        assert!(status.sequence > event.data.sequence, "its retirement was reported later: {status:?}");
     }
     for probe in probes {
         probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two"]);
@@ -114,7 +114,7 @@ async fn projects_of_a_deploy_go_live_together() {
 }
 
 #[tokio::test]
-async fn a_deploy_that_does_not_build_is_seen_by_nobody_but_the_deployer() {
+async fn a_deploy_that_does_not_build_is_visible_to_the_deployer_alone() {
     let volume = volume(&["a", "b"]);
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -151,9 +151,9 @@ async fn a_deploy_that_does_not_build_is_seen_by_nobody_but_the_deployer() {
     router.admin.client.post("/_reload/new").await.assert_problem(404, "unknown-project");
     router.admin.client.get("/projects/new").await.assert_problem(404, "unknown-project");
     all_is_seen(&volume, &mut events).await;
-    let told = events.all();
+    let emitted = events.all();
     let of_deploy = |event: &&switchyard_contract::event::Event| event.data.project != "zzz";
-    assert_eq!(told.iter().filter(of_deploy).count(), 2, "the first versions, and no more: {told:#?}");
+    assert_eq!(emitted.iter().filter(of_deploy).count(), 2, "the first versions, and no more: {emitted:#?}");
     let report = probe.finish().await;
     report.no_failures().versions_monotonic(&["one"]);
 }
@@ -175,7 +175,7 @@ async fn a_build_may_be_sent_again_and_reads_the_volume_again() {
 }
 
 #[tokio::test]
-async fn what_is_live_gone_or_new_is_told_and_published_with_the_rest() {
+async fn live_removed_and_new_projects_are_reported_and_published_together() {
     let volume = volume(&["same", "gone", "stale"]);
     let router = Router::builder(&volume).unwatched().start().await;
     let mut events = router.events().await;
@@ -213,7 +213,7 @@ async fn what_is_live_gone_or_new_is_told_and_published_with_the_rest() {
 }
 
 #[tokio::test]
-async fn what_changes_between_build_and_publish_is_reloaded_after_it() {
+async fn changes_between_build_and_publish_are_reloaded_afterwards() {
     let volume = volume(&["a"]);
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -239,7 +239,7 @@ async fn a_hold_waits_for_the_build_under_way() {
     })
     .await;
     router.admin.hold("d", &["a"]).await;
-    assert_eq!(router.admin.project("a").await.state, ProjectState::Live, "nothing is under way");
+    assert_eq!(router.admin.project("a").await.state, ProjectState::Live, "nothing is in progress");
     volume.write("a/main.ts", hello("two"));
     assert_eq!(router.admin.build("d").await[0].outcome, ReloadOutcome::Built);
     assert_eq!(router.admin.publish("d").await[0].outcome, ReloadOutcome::Live);
@@ -247,7 +247,7 @@ async fn a_hold_waits_for_the_build_under_way() {
 }
 
 #[tokio::test]
-async fn a_deploy_that_nothing_is_heard_of_is_let_go() {
+async fn a_deploy_without_any_news_is_released() {
     let volume = volume(&["a", "b"]);
     let router = Router::builder(&volume).flag("build-timeout", 600_000).start().await;
     let mut events = router.events().await;
@@ -271,7 +271,7 @@ async fn a_deploy_that_nothing_is_heard_of_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_call_that_comes_to_nothing_says_why() {
+async fn a_failed_call_reports_the_reason() {
     let volume = volume(&["a", "b"]);
     let router = Router::builder(&volume).unwatched().start().await;
     let admin = &router.admin;
@@ -343,7 +343,7 @@ async fn a_router_that_is_to_stop_does_not_wait_for_deploys() {
     router.signal(Signal::TERM);
     let ended = router.ended().await;
     assert!(ended.status.success(), "{}", ended.log.text());
-    if let Ok(reply) = within("who waited is told, or cut off", waiting).await.unwrap() {
+    if let Ok(reply) = within("the waiting client gets an answer or is cut off", waiting).await.unwrap() {
         reply.assert_problem(503, "stopping");
     }
 }

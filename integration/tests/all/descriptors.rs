@@ -59,12 +59,12 @@ async fn no_descriptor_of_the_cells_is_adopted_in_a_thread_of_nodes() {
 }
 
 #[tokio::test]
-async fn a_web_worker_inherits_no_descriptor_whatever_the_environment_says() {
+async fn a_web_worker_inherits_no_descriptor_regardless_of_the_environment() {
     nothing_is_adopted("inheriting-worker").await;
 }
 
 #[tokio::test]
-async fn a_thread_of_nodes_inherits_no_descriptor_whatever_the_environment_says() {
+async fn a_node_worker_thread_inherits_no_descriptor_regardless_of_the_environment() {
     nothing_is_adopted("inheriting-thread").await;
 }
 
@@ -86,15 +86,15 @@ async fn descriptors_of_the_projects_own_work_as_in_node() {
     }
     for line in ["by process.stdout", "by fs.writeSync", "by a socket", "by another socket", "by console.log"]
     {
-        let said = router.log.wait_for(|record| record["message"] == line);
-        assert!(within(line, said).await.is_some(), "{line}");
+        let logged = router.log.wait_for(|record| record["message"] == line);
+        assert!(within(line, logged).await.is_some(), "{line}");
     }
 }
 
 #[tokio::test]
-async fn a_cell_inherits_nothing_from_whoever_started_the_router() {
+async fn a_cell_inherits_nothing_from_the_process_that_started_the_router() {
     let held = tempfile::NamedTempFile::new().unwrap();
-    // As a shell does for its children.
+    // A shell does the same for its children.
     rustix::io::fcntl_setfd(held.as_file(), rustix::io::FdFlags::empty()).unwrap();
     let holds = |pid: u32| {
         let links = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();

@@ -293,7 +293,7 @@ Deno.serve({ onListen() {} }, async (request) => {
 
 /// The result of one way to write.
 #[derive(Debug, Deserialize)]
-struct Filled {
+struct FillResult {
     made: u64,
     code: Option<String>,
     message: Option<String>,
@@ -320,7 +320,7 @@ impl Scene {
         Self { router, volume }
     }
 
-    async fn fill(&self, way: &str, count: u32) -> Filled {
+    async fn fill(&self, way: &str, count: u32) -> FillResult {
         let answer = self.router.public.get(&format!("/a/{way}?{count}")).await;
         let text = answer.text();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{way}: {} {text}: {error}", answer.status))
@@ -347,8 +347,7 @@ impl Scene {
     }
 
     fn data(&self) -> PathBuf {
-        let data =
-            fs::read_dir(self.router.state.path().join("data")).expect("the folder is there").flatten();
+        let data = fs::read_dir(self.router.state.path().join("data")).expect("the folder exists").flatten();
         let of_a = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'a');
         data.map(|entry| entry.path()).find(of_a).expect("it has been made")
     }
@@ -357,8 +356,7 @@ impl Scene {
     fn used(&self) -> (u64, u64) {
         let mut used = (0, 0);
         add(&self.data(), &mut used);
-        for cell in fs::read_dir(self.router.state.path().join("run")).expect("the folder is there").flatten()
-        {
+        for cell in fs::read_dir(self.router.state.path().join("run")).expect("the folder exists").flatten() {
             add(&cell.path().join("tmp"), &mut used);
         }
         used
@@ -400,7 +398,7 @@ impl Scene {
 fn add(folder: &Path, used: &mut (u64, u64)) {
     let Ok(opened) = fs::File::open(folder) else { return };
     let folder = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-    for entry in fs::read_dir(&folder).expect("the folder is there").flatten() {
+    for entry in fs::read_dir(&folder).expect("the folder exists").flatten() {
         let Ok(metadata) = entry.path().symlink_metadata() else { continue };
         used.0 += metadata.blocks() * 512;
         used.1 += 1;
@@ -411,7 +409,7 @@ fn add(folder: &Path, used: &mut (u64, u64)) {
 }
 
 #[tokio::test]
-async fn each_way_to_make_a_name_ends_at_the_limit_of_names_and_goes_on_when_there_is_room() {
+async fn each_way_to_create_a_name_fails_at_the_limit_of_names_and_works_again_with_room() {
     let scene = Scene::with("disk_files = 150").await;
     let ways = [
         "mkdir-sync",
@@ -443,7 +441,7 @@ async fn each_way_to_make_a_name_ends_at_the_limit_of_names_and_goes_on_when_the
 }
 
 #[tokio::test]
-async fn each_way_to_write_ends_at_the_limit_of_bytes_and_goes_on_when_there_is_room() {
+async fn each_way_to_write_fails_at_the_limit_of_bytes_and_works_again_with_room() {
     let scene = Scene::with("disk = \"3MB\"").await;
     let ways = [
         "files-sync",
@@ -488,12 +486,12 @@ async fn large_files_that_are_written_at_once_end_at_the_limit_together() {
 }
 
 #[tokio::test]
-async fn what_is_removed_from_folders_above_the_limit_is_room_only_below_it() {
+async fn removals_from_folders_above_the_limit_free_room_only_below_it() {
     let scene = Scene::with("disk = \"3MB\"").await;
     assert!(scene.writes().await);
     let cell = scene.pid().await;
     fs::write(scene.data().join("restored"), vec![1; 12_000_000]).unwrap();
-    eventually("the cell knows", || async {
+    eventually("the cell has noticed", || async {
         let filled = scene.fill("files-sync", 1).await;
         filled.code.as_deref() == Some("ENOSPC")
     })
@@ -521,7 +519,7 @@ async fn folders_that_grow_by_another_way_end_their_cell() {
         record["message"].as_str().is_some_and(|text| text.contains("have reached limits.disk_files"))
     };
     let mut count = 0;
-    // As code does that bypasses the C library.
+    // Code that bypasses the C library does the same.
     let mut make = |more| {
         for n in count..count + more {
             fs::write(scene.data().join(format!("by-others-{n}")), "").unwrap();
@@ -535,7 +533,7 @@ async fn folders_that_grow_by_another_way_end_their_cell() {
     make(160);
     let died = events.wait_for(EventType::CellDied, "a").await.data.death.unwrap();
     assert_eq!(died.reason, DeathReason::Disk, "{died:?}");
-    eventually("it is there again", || async { scene.router.public.get("/a/").await.status == 200 }).await;
+    eventually("it serves again", || async { scene.router.public.get("/a/").await.status == 200 }).await;
     assert_eq!(scene.router.public.get("/a/write").await.status, 507);
     scene.free().await;
     assert!(scene.writes().await);
@@ -559,7 +557,7 @@ async fn cells_that_share_a_folder_share_its_limit() {
 }
 
 #[tokio::test]
-async fn a_project_near_its_limit_goes_on_that_removes_as_much_as_it_makes() {
+async fn a_project_near_its_limit_keeps_working_if_it_removes_as_much_as_it_creates() {
     let scene = Scene::with("disk = \"3MB\"\ndisk_files = 150").await;
     for (way, count) in [("churn-sync", 50), ("churn", 10), ("rewrite", 50), ("database", 50)] {
         let filled = scene.fill(way, count).await;

@@ -30,7 +30,7 @@ async fn a_request_in_flight_ends_on_the_version_it_began_on() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_with_the_version_it_began_on() {
+async fn a_stream_continues_on_the_version_that_it_began_on() {
     let volume = Volume::with("a", lasting("one"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -51,7 +51,7 @@ async fn a_stream_goes_on_with_the_version_it_began_on() {
 }
 
 #[tokio::test]
-async fn a_websocket_goes_on_with_the_version_it_began_on_and_a_new_one_does_not() {
+async fn a_websocket_stays_on_the_version_that_it_began_on_and_a_new_one_does_not() {
     let volume = Volume::with("a", lasting("one"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -89,7 +89,7 @@ async fn a_kept_connections_next_request_goes_to_the_new_version() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_within_the_grace_time_is_cut_off() {
+async fn requests_that_outlast_the_grace_time_are_cut_off() {
     let volume = Volume::with("a", lasting("one"));
     let router = Router::builder(&volume).flag("grace", 300).start().await;
     let mut events = router.events().await;
@@ -155,7 +155,7 @@ async fn a_removed_projects_requests_in_flight_end_too() {
 }
 
 #[tokio::test]
-async fn a_project_that_comes_back_while_it_drains_shows_no_reload_from_before_its_removal() {
+async fn a_project_that_returns_while_it_drains_shows_no_reload_from_before_its_removal() {
     let volume = Volume::with("a", lasting("one"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;

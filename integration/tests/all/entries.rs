@@ -6,7 +6,7 @@ use switchyard_integration::registry::Registry;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// A node:http server that answers with how it was started.
+/// A node:http server that answers with the way it was started.
 const TELLS: &str = "
 const { createServer } = require('node:http');
 createServer((request, response) => response.end(JSON.stringify({
@@ -20,7 +20,8 @@ createServer((request, response) => response.end(JSON.stringify({
 }))).listen(process.env.PORT);
 ";
 
-/// A program that serves what the module exports that its first argument names, as `react-router-serve` does.
+/// A program that serves the export of the module in its first argument, as `react-router-serve`
+/// does.
 const SERVES: &str = "#!/usr/bin/env node
 const { createServer } = require('node:http');
 const { resolve } = require('node:path');
@@ -29,7 +30,7 @@ import(resolve(process.argv[2])).then(({ text }) =>
   createServer((request, response) => response.end(text + dependency)).listen(3000));
 ";
 
-async fn tells(router: &Router, project: &str) -> Value {
+async fn description(router: &Router, project: &str) -> Value {
     let status = router.admin.project(project).await;
     assert_eq!(status.error, None);
     serde_json::from_str(&router.public.get(&format!("/{project}/")).await.text())
@@ -50,7 +51,7 @@ fn count(router: &Router, text: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_start_script_says_what_is_run_and_how() {
+async fn a_start_script_names_the_entry_and_its_options() {
     let volume = Volume::new();
     let start =
         "MODE=script OTHER=own PORT=1 node -r ./before --env-file=.vars src/server.js --port=$PORT 'a b'";
@@ -65,7 +66,7 @@ async fn a_start_script_says_what_is_run_and_how() {
     let router =
         Router::builder(&volume).flag("policy", volume.path("_policy/policy.toml").display()).unwatched();
     let router = router.start().await;
-    let told = json!({
+    let expected = json!({
         "argv": ["--port=8000", "a b"],
         "file": "src/server.js",
         "is_main": true,
@@ -74,7 +75,7 @@ async fn a_start_script_says_what_is_run_and_how() {
         "port": "8000",
         "before": 4,
     });
-    assert_eq!(tells(&router, "a").await, told);
+    assert_eq!(description(&router, "a").await, expected);
     let chosen = entry(&router, "a").await;
     assert_eq!(chosen.path, "src/server.js");
     assert_eq!(chosen.args, ["--port=$PORT", "a b"]);
@@ -86,7 +87,7 @@ async fn a_start_script_says_what_is_run_and_how() {
     assert_eq!(count(&router, line), 1, "it has not changed");
     volume.write("a/deno.json", r#"{"switchyard": {"entry": "src/server.js", "args": ["own"]}}"#);
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
-    assert_eq!(tells(&router, "a").await["argv"], json!(["own"]));
+    assert_eq!(description(&router, "a").await["argv"], json!(["own"]));
     assert_eq!(count(&router, "the entry of a is src/server.js, chosen by switchyard.entry in deno.json"), 1);
 }
 
@@ -108,11 +109,11 @@ async fn a_task_gives_its_arguments_to_deno_and_to_workers() {
         .file("src/worker.ts", "postMessage(Deno.args);")
         .write();
     let router = Router::start(&volume).await;
-    assert_eq!(tells(&router, "a").await, json!([["--level", "3"], ["--level", "3"]]));
+    assert_eq!(description(&router, "a").await, json!([["--level", "3"], ["--level", "3"]]));
 }
 
 #[tokio::test]
-async fn what_is_named_in_vain_is_a_warning_or_part_of_the_error() {
+async fn a_missing_file_is_a_warning_or_part_of_the_error() {
     let package = json!({ "main": "index.js", "scripts": { "start": "node gone.js" } }).to_string();
     let volume = Volume::new();
     volume.project("a").file("package.json", &package).file("server.js", TELLS).write();
@@ -120,10 +121,10 @@ async fn what_is_named_in_vain_is_a_warning_or_part_of_the_error() {
     let built = json!({ "scripts": { "start": "node dist/server.js", "build": "tsc" } }).to_string();
     volume.project("c").file("package.json", built).file("src/server.ts", "").write();
     let router = Router::start(&volume).await;
-    assert_eq!(tells(&router, "a").await["file"], "a/server.js");
+    assert_eq!(description(&router, "a").await["file"], "a/server.js");
     let warnings = entry(&router, "a").await.warnings;
-    assert_eq!(warnings[0], "scripts.start in package.json runs gone.js, which is not there");
-    assert_eq!(warnings[1], "main in package.json names index.js, which is not there");
+    assert_eq!(warnings[0], "scripts.start in package.json runs gone.js, which does not exist");
+    assert_eq!(warnings[1], "main in package.json names index.js, which does not exist");
     assert_eq!(count(&router, &format!("a: {}", warnings[0])), 1);
     let error = router.admin.project("b").await.error.unwrap();
     assert!(error.message.starts_with("no entry: scripts.start in package.json runs gone.js"), "{error:?}");
@@ -239,5 +240,5 @@ async fn a_program_of_a_package_that_is_fetched_serves() {
     served_by_a_program(&volume);
     let router = registry.router(&volume).start().await;
     assert_eq!(router.admin.project("a").await.error, None);
-    assert_eq!(router.public.get("/a/").await.text(), "served by what was fetched");
+    assert_eq!(router.public.get("/a/").await.text(), "served by the fetched packages");
 }

@@ -1,5 +1,6 @@
-//! Projects begin as a program of `deno run` does: with the environment's language, certificates and
-//! variables, the features and the vendor folder that deno.json names, and a clock of their own.
+//! Projects begin as a program of `deno run` does: with the environment's language, certificates
+//! and variables, the features and the vendor folder that deno.json names, and a clock of their
+//! own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,8 +20,8 @@ fn with_policy(volume: &Volume, policy: &str) -> Builder {
     Router::builder(volume).unwatched().flag("policy", volume.path("_policy/policy.toml").display())
 }
 
-/// A project that answers with a value, and with what a web worker says that it is.
-fn telling(expression: &str) -> String {
+/// A project that answers with a value, and with the value that a web worker computes.
+fn main_with_worker(expression: &str) -> String {
     format!(
         "const worker = new Worker(import.meta.resolve('./worker.js'), {{ type: 'module' }});\n\
          const theirs = new Promise((told) => worker.onmessage = (event) => told(event.data));\n\
@@ -29,22 +30,22 @@ fn telling(expression: &str) -> String {
     )
 }
 
-fn write_telling(volume: &Volume, project: &str, expression: &str) {
+fn write_with_worker(volume: &Volume, project: &str, expression: &str) {
     volume.write(&format!("{project}/worker.js"), format!("postMessage({expression});\n"));
-    volume.write(&format!("{project}/main.js"), telling(expression));
+    volume.write(&format!("{project}/main.js"), main_with_worker(expression));
 }
 
-async fn told(router: &Router, project: &str) -> Value {
+async fn answer_of(router: &Router, project: &str) -> Value {
     router.public.get(&format!("/{project}/")).await.json()
 }
 
 async fn logged(router: &Router, text: &str) -> Value {
     let matches = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(text));
-    within(&format!("the log says {text:?}"), router.log.wait_for(matches)).await.expect("the log goes on")
+    within(&format!("the log says {text:?}"), router.log.wait_for(matches)).await.expect("logging continues")
 }
 
 #[tokio::test]
-async fn node_env_is_production_unless_somebody_says_otherwise() {
+async fn node_env_is_production_by_default() {
     let library = "module.exports = process.env.NODE_ENV === 'production' ? 'terse' : 'verbose';";
     let main = "import library from 'library';\nimport condition from 'library/condition';\n\
                 export default { fetch: () => Response.json([process.env.NODE_ENV, library, condition]) };";
@@ -64,15 +65,15 @@ async fn node_env_is_production_unless_somebody_says_otherwise() {
     let policy = "[projects.b.env]\nNODE_ENV = \"staging\"\n";
     let expected = |own: &str, library: &str| json!([own, library, "neither"]);
     let router = with_policy(&volume, policy).start().await;
-    assert_eq!(told(&router, "a").await, expected("production", "terse"));
-    assert_eq!(told(&router, "b").await, expected("staging", "verbose"));
-    assert_eq!(told(&router, "c").await, expected("own", "verbose"));
+    assert_eq!(answer_of(&router, "a").await, expected("production", "terse"));
+    assert_eq!(answer_of(&router, "b").await, expected("staging", "verbose"));
+    assert_eq!(answer_of(&router, "c").await, expected("own", "verbose"));
     let granted = router.admin.project("a").await.grants.expect("it has some").granted.env;
     assert!(granted.contains(&"NODE_ENV".to_owned()), "{granted:?}");
     drop(router);
     let router = with_policy(&volume, policy).flag("dev", "").start().await;
-    assert_eq!(told(&router, "a").await, expected("development", "verbose"));
-    assert_eq!(told(&router, "b").await, expected("staging", "verbose"));
+    assert_eq!(answer_of(&router, "a").await, expected("development", "verbose"));
+    assert_eq!(answer_of(&router, "b").await, expected("staging", "verbose"));
 }
 
 #[tokio::test]
@@ -81,15 +82,15 @@ async fn the_language_is_the_one_that_the_environment_names() {
     let expression =
         "[navigator.language, Intl.NumberFormat().resolvedOptions().locale, (1234.5).toLocaleString()]";
     for project in ["a", "b", "c"] {
-        write_telling(&volume, project, expression);
+        write_with_worker(&volume, project, expression);
     }
     let policy = "[projects.b.env]\nLANG = \"de_DE.UTF-8\"\n\
                   [projects.c.env]\nLANG = \"de_DE.UTF-8\"\nLC_ALL = \"fr_CH\"\n";
     let router = with_policy(&volume, policy).env("LANG", "ja_JP.UTF-8").start().await;
-    let both = |told: Value| json!([told, told]);
-    assert_eq!(told(&router, "a").await, both(json!(["en-US-u-va-posix", "en-US", "1,234.5"])));
-    assert_eq!(told(&router, "b").await, both(json!(["de-DE", "de-DE", "1.234,5"])));
-    let swiss = told(&router, "c").await;
+    let both = |answer_of: Value| json!([answer_of, answer_of]);
+    assert_eq!(answer_of(&router, "a").await, both(json!(["en-US-u-va-posix", "en-US", "1,234.5"])));
+    assert_eq!(answer_of(&router, "b").await, both(json!(["de-DE", "de-DE", "1.234,5"])));
+    let swiss = answer_of(&router, "c").await;
     assert_eq!(json!([swiss[0][0], swiss[1][1]]), json!(["fr-CH", "fr-CH"]), "{swiss}");
 }
 
@@ -111,33 +112,34 @@ async fn a_version_is_as_old_as_its_process_serves_it() {
     let mut events = router.events().await;
     events.wait_live("a").await;
     events.wait_live("b").await;
-    let (a, b) = (told(&router, "a").await, told(&router, "b").await);
-    for told in [&a, &b] {
+    let (a, b) = (answer_of(&router, "a").await, answer_of(&router, "b").await);
+    for answer_of in [&a, &b] {
         let number = |value: &Value| value.as_f64().expect("it is a number");
-        let asked = number(&told[4]);
-        for age in [&told[0], &told[1], &told[2]] {
+        let asked = number(&answer_of[4]);
+        for age in [&answer_of[0], &answer_of[1], &answer_of[2]] {
             let (uptime, now, origin) = (number(&age[0]), number(&age[1]), number(&age[2]));
-            // Milliseconds of the wall clock, which may be set while the test runs, are compared roughly.
+            // Times in milliseconds are compared roughly, because the wall clock may be set while
+            // the test runs.
             assert!(origin >= written - 1.0, "it began {origin}, and its files came {written}");
-            assert!(uptime <= asked - written + 1.0 && now <= asked - written + 1.0, "{told}");
+            assert!(uptime <= asked - written + 1.0 && now <= asked - written + 1.0, "{answer_of}");
         }
-        assert!(number(&told[3]) > number(&told[0][3]), "the clock goes forward: {told}");
+        assert!(number(&answer_of[3]) > number(&answer_of[0][3]), "the clock goes forward: {answer_of}");
     }
     assert_ne!((&a[0][4], &a[0][5]), (&b[0][4], &b[0][5]), "random numbers differ");
 }
 
 #[tokio::test]
-async fn features_that_deno_json_names_are_there_also_in_workers() {
+async fn features_that_deno_json_names_exist_in_workers_too() {
     let volume = Volume::new();
     let expression = "[({}).__proto__ === Object.prototype, typeof WebSocketStream, typeof CSSStyleSheet]";
-    write_telling(&volume, "a", expression);
-    write_telling(&volume, "b", expression);
+    write_with_worker(&volume, "a", expression);
+    write_with_worker(&volume, "b", expression);
     let named = ["unsafe-proto", "raw-imports", "worker-options", "no-such-thing", "fmt-sql"];
     volume.write("b/deno.json", json!({"unstable": named}).to_string());
     let router = Router::start(&volume).await;
-    let both = |told: Value| json!([told, told]);
-    assert_eq!(told(&router, "a").await, both(json!([false, "function", "undefined"])));
-    assert_eq!(told(&router, "b").await, both(json!([true, "function", "function"])));
+    let both = |answer_of: Value| json!([answer_of, answer_of]);
+    assert_eq!(answer_of(&router, "a").await, both(json!([false, "function", "undefined"])));
+    assert_eq!(answer_of(&router, "b").await, both(json!([true, "function", "function"])));
     logged(&router, "'no-such-thing' isn't a valid unstable feature").await;
     let others = ["unsafe-proto", "fmt-sql"].map(|name| format!("'{name}' isn't"));
     assert!(!others.iter().any(|text| router.log.text().contains(text)), "{}", router.log.text());
@@ -152,11 +154,11 @@ async fn proto_is_as_javascript_has_it_where_it_is_turned_on() {
     volume.write("a/deno.json", r#"{"unstable": ["unsafe-proto"]}"#);
     let router = Router::start(&volume).await;
     let expected = json!([true, true, 5, true, ["TypeError", "TypeError", "TypeError"]]);
-    assert_eq!(told(&router, "a").await, expected);
+    assert_eq!(answer_of(&router, "a").await, expected);
 }
 
 #[tokio::test]
-async fn options_of_workers_are_there_where_they_are_turned_on() {
+async fn options_of_workers_work_if_they_are_enabled() {
     let main = "const worker = new Worker(import.meta.resolve('./worker.js'), { type: 'module', deno: { permissions: 'none' } });\n\
         const theirs = new Promise((told) => worker.onmessage = (event) => told(event.data));\n\
         export default { fetch: async () => Response.json(await theirs) };";
@@ -167,8 +169,8 @@ async fn options_of_workers_are_there_where_they_are_turned_on() {
     );
     volume.write("a/deno.json", r#"{"unstable": ["worker-options"]}"#);
     let router = Router::start(&volume).await;
-    // The project's own file is outside of what the worker sees.
-    assert_eq!(told(&router, "a").await, "NotFound");
+    // The project's own file is outside the worker's permissions.
+    assert_eq!(answer_of(&router, "a").await, "NotFound");
 }
 
 #[tokio::test]
@@ -283,7 +285,7 @@ impl Company {
         let mut lines = BufReader::new(server.stdout.take().expect("it is piped")).lines();
         let port = within("the server listens", async {
             loop {
-                let line = lines.next_line().await.expect("it prints text").expect("it goes on");
+                let line = lines.next_line().await.expect("it prints text").expect("it keeps serving");
                 if let Some((_, port)) = line.strip_prefix("ACCEPT").and_then(|at| at.rsplit_once(':')) {
                     break port.trim().parse().expect("it is a port");
                 }
@@ -306,7 +308,7 @@ fn openssl(folder: &Path, first: [&str; 6], more: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// Asks the server at `port` in all ways that there are, and answers with how each went.
+/// Sends the server at `port` a request in every available way, and answers with each outcome.
 fn asking(port: u16) -> String {
     format!(
         "import https from 'node:https';\nimport tls from 'node:tls';\nconst port = {port};\nconst url = `https://127.0.0.1:${{port}}/`;\n\
@@ -343,21 +345,21 @@ async fn a_companys_authority_is_believed_where_the_environment_names_it() {
     );
     let router = with_policy(&volume, &policy).start().await;
     let all = |how: Value| json!({"fetch": how, "https": how, "deno": how});
-    assert_eq!(told(&router, "a").await, all(json!("refused")));
-    assert_eq!(told(&router, "b").await, all(json!(200)), "a file of the project");
-    assert_eq!(told(&router, "c").await, all(json!(200)), "a file that the policy lets it read");
-    let closed = told(&router, "d").await;
-    assert_eq!(closed, all(json!("refused")), "a file of somebody else's");
+    assert_eq!(answer_of(&router, "a").await, all(json!("refused")));
+    assert_eq!(answer_of(&router, "b").await, all(json!(200)), "a file of the project");
+    assert_eq!(answer_of(&router, "c").await, all(json!(200)), "a file that the policy lets it read");
+    let closed = answer_of(&router, "d").await;
+    assert_eq!(closed, all(json!("refused")), "a file of another owner");
     let warning = logged(&router, "NODE_EXTRA_CA_CERTS names").await;
     let message = warning["message"].as_str().unwrap_or_default();
     assert!(message.contains(&path) && message.contains("permissions.read"), "{message}");
     assert_eq!(warning["project.name"], "d", "{warning}");
-    let deno = told(&router, "e").await;
+    let deno = answer_of(&router, "e").await;
     assert_eq!(json!([deno["fetch"], deno["deno"]]), json!([200, 200]), "Deno's own variable");
 }
 
 #[tokio::test]
-async fn no_file_of_somebody_elses_is_read_by_naming_it_in_the_variable_later() {
+async fn no_file_of_another_owner_is_read_by_naming_it_in_the_variable_later() {
     let volume = Volume::new();
     volume.write("_others/ca.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
     let path = volume.path("_others/ca.pem").display().to_string();
@@ -368,7 +370,7 @@ async fn no_file_of_somebody_elses_is_read_by_naming_it_in_the_variable_later() 
     );
     volume.write("a/main.mjs", main);
     let router = Router::start(&volume).await;
-    let told = told(&router, "a").await;
-    // Where the kernel cannot confine projects to their files, every call is refused.
-    assert!(told == 0 || told == "NotCapable", "{told}");
+    let answer_of = answer_of(&router, "a").await;
+    // On a kernel that cannot confine projects to their files, every call is refused.
+    assert!(answer_of == 0 || answer_of == "NotCapable", "{answer_of}");
 }

@@ -23,7 +23,7 @@ fn is_live(event: &Event, project: &str, previous: bool) -> bool {
 }
 
 #[tokio::test]
-async fn the_ingress_is_told_by_signed_events_what_now_serves() {
+async fn signed_events_notify_the_ingress_of_the_serving_version() {
     let mut receiver = Receiver::start().await;
     let volume = Volume::with("a", hello("one"));
     let router = telling(&volume, &receiver).start().await;
@@ -73,13 +73,13 @@ async fn events_are_tried_again_and_keep_their_order_for_each_project() {
             assert_eq!(router.admin.reload(name).await.outcome, ReloadOutcome::Live);
         }
     }
-    let mut told: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    while ["a", "b"].iter().any(|name| told.get(*name).map_or(0, |events| lives(events)) < 3) {
+    let mut received: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    while ["a", "b"].iter().any(|name| received.get(*name).map_or(0, |events| lives(events)) < 3) {
         let event = receiver.next().await.event;
-        told.entry(event.data.project.clone()).or_default().push(event);
+        received.entry(event.data.project.clone()).or_default().push(event);
     }
     assert_eq!(receiver.refused(), 3);
-    for (project, events) in told {
+    for (project, events) in received {
         assert!(events.is_sorted_by_key(|event| event.data.sequence), "{project}: {events:#?}");
     }
 }
@@ -92,8 +92,8 @@ fn lives(events: &[Event]) -> usize {
 async fn an_ingress_that_is_away_holds_up_no_reload() {
     let volume = Volume::with("a", hello("one"));
     let receiver = Receiver::start().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let router = telling(&volume, &receiver).flag("event-url", format!("http://{nobody}/")).start().await;
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let router = telling(&volume, &receiver).flag("event-url", format!("http://{unused}/")).start().await;
     let mut events = router.events().await;
     events.wait_live("a").await;
     volume.write("a/main.ts", hello("two"));
@@ -103,7 +103,7 @@ async fn an_ingress_that_is_away_holds_up_no_reload() {
 }
 
 #[tokio::test]
-async fn the_event_stream_replays_what_came_after_the_last_event_id() {
+async fn the_event_stream_replays_events_after_the_last_event_id() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -138,7 +138,7 @@ async fn each_reload_is_a_log_line_with_project_version_and_time_per_phase() {
 }
 
 #[tokio::test]
-async fn what_a_project_prints_is_logged_with_its_project_and_version() {
+async fn output_of_a_project_is_logged_with_its_project_and_version() {
     let volume = Volume::with(
         "a",
         "console.log('printed by a');

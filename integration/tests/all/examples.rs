@@ -1,4 +1,4 @@
-//! The projects of `examples/projects`, from end to end: asked, edited, and their pages opened in a browser.
+//! The projects of `examples/projects`, end to end: requests, edits, and their pages in a browser.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,7 @@ async fn served(name: &str) -> (Volume, Router) {
     (volume, router)
 }
 
-/// Changes a file as editors do, and waits until that is what is served.
+/// Changes a file as editors do, and waits until the change is served.
 async fn edit(volume: &Volume, router: &Router, path: &str, from: &str, to: &str) {
     let mut events = router.events().await;
     let project = path.split_once('/').map_or(path, |(project, _)| project);
@@ -79,7 +79,7 @@ fn each_example_is_explained_in_its_first_line_and_in_the_list() {
 }
 
 #[test]
-fn what_is_installed_is_what_the_lock_files_say() {
+fn installed_packages_follow_the_lock_files() {
     for name in names() {
         let folder = examples().join(&name);
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
@@ -133,7 +133,7 @@ async fn page_shows_what_its_json_says() {
 }
 
 #[tokio::test]
-async fn hono_keeps_books_and_refuses_what_is_none() {
+async fn hono_keeps_books_and_refuses_invalid_ones() {
     let (volume, router) = served("hono").await;
     let added = router.public.send(json_post("/hono/", &json!({ "title": "Solaris" }))).await;
     assert_eq!((added.status, added.json()), (201, json!({ "id": 2, "title": "Solaris" })));
@@ -147,7 +147,7 @@ async fn hono_keeps_books_and_refuses_what_is_none() {
 }
 
 #[tokio::test]
-async fn express_keeps_notes_and_refuses_what_is_none() {
+async fn express_keeps_notes_and_refuses_invalid_ones() {
     let (volume, router) = served("express").await;
     assert_eq!(router.public.get("/express/").await.json()[0]["text"], "Buy milk");
     let added = router.public.send(json_post("/express/", &json!({ "text": "Buy bread" }))).await;
@@ -161,7 +161,7 @@ async fn express_keeps_notes_and_refuses_what_is_none() {
 }
 
 #[tokio::test]
-async fn react_sends_what_it_has_before_what_it_waits_for() {
+async fn react_streams_the_page_before_its_pending_parts() {
     let (volume, router) = served("react").await;
     let mut connection = router.public.connect().await;
     let mut stream = connection.stream(request("/react/")).await;
@@ -179,7 +179,7 @@ async fn react_sends_what_it_has_before_what_it_waits_for() {
 }
 
 #[tokio::test]
-async fn chat_tells_everybody_what_one_says() {
+async fn chat_sends_each_message_to_everyone() {
     let (volume, router) = served("chat").await;
     let mut one = router.public.websocket("/chat/").await.unwrap();
     assert_eq!(within("a word", one.next()).await.unwrap().unwrap(), Message::text("1 here"));
@@ -211,7 +211,7 @@ async fn graphql_answers_and_tells_subscribers_of_changes() {
     let subscription = json!({ "query": "subscription { changed { id done } }" });
     let subscription = with_header(json_post("/graphql/", &subscription), "accept", "text/event-stream");
     let mut changes = connection.stream(subscription).await;
-    // It logs a line when it listens.
+    // The example logs a line when it listens.
     let mut text = changes.next().await.unwrap();
     assert_eq!(graphql(&router, "mutation { finish(id: 1) { done } }").await["finish"]["done"], true);
     while !text.contains("data: {") {
@@ -227,7 +227,7 @@ async fn graphql_answers_and_tells_subscribers_of_changes() {
 }
 
 #[tokio::test]
-async fn notes_are_there_for_the_next_version() {
+async fn notes_persist_for_the_next_version() {
     let (volume, router) = served("notes").await;
     let form = |body: &'static str| {
         with_header(post("/notes/", body), "content-type", "application/x-www-form-urlencoded")
@@ -243,7 +243,7 @@ async fn notes_are_there_for_the_next_version() {
 }
 
 #[tokio::test]
-async fn cron_runs_between_requests_and_tells_who_listens() {
+async fn cron_runs_between_requests_and_notifies_its_listeners() {
     let (_volume, router) = served("cron").await;
     let ran = async {
         loop {
@@ -258,9 +258,9 @@ async fn cron_runs_between_requests_and_tells_who_listens() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let told = tokio::time::timeout(A_JOB, ran).await.expect("the job runs at the next minute");
-    let time = told.split("data: ").nth(1).unwrap();
-    assert!(time.contains(":00."), "{told}");
+    let event_stream = tokio::time::timeout(A_JOB, ran).await.expect("the job runs at the next minute");
+    let time = event_stream.split("data: ").nth(1).unwrap();
+    assert!(time.contains(":00."), "{event_stream}");
 }
 
 #[tokio::test]
@@ -347,7 +347,7 @@ async fn pages_are_shown_by_a_browser_without_an_error() {
 }
 
 #[tokio::test]
-async fn two_people_talk_in_the_browser_and_go_on_after_an_edit() {
+async fn two_people_chat_in_the_browser_and_continue_after_an_edit() {
     let (volume, router) = served("chat").await;
     let browser = Browser::start().await;
     let mut one = open(&browser, &router, "/chat/").await;
@@ -362,7 +362,7 @@ async fn two_people_talk_in_the_browser_and_go_on_after_an_edit() {
         page.until("document.body.innerText.includes('good morning')").await;
     }
     edit(&volume, &router, "chat/main.ts", "here`", "in the room`").await;
-    // Its sockets stay until the previous version is retired.
+    // The sockets of the previous version stay until it is retired.
     for page in [&mut one, &mut other] {
         assert!(page.text().await.contains("good morning"));
         assert_eq!(page.errors().await, [] as [String; 0]);

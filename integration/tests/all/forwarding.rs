@@ -24,12 +24,12 @@ async fn the_clients_address_is_set_by_the_router_and_cannot_be_forged() {
         forged = with_header(forged, name, value);
     }
     let reply = router.public.send(forged).await;
-    let asked = reply.json();
-    assert_eq!(asked["headers"]["x-forwarded-for"], "127.0.0.1");
-    assert_eq!(asked["headers"]["x-forwarded-proto"], "http");
-    assert_eq!(asked["headers"]["x-forwarded-host"], router.public.address.to_string());
-    assert_eq!(asked["headers"]["x-forwarded-prefix"], "/a");
-    assert_eq!(asked["address"], "127.0.0.1");
+    let echo = reply.json();
+    assert_eq!(echo["headers"]["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(echo["headers"]["x-forwarded-proto"], "http");
+    assert_eq!(echo["headers"]["x-forwarded-host"], router.public.address.to_string());
+    assert_eq!(echo["headers"]["x-forwarded-prefix"], "/a");
+    assert_eq!(echo["address"], "127.0.0.1");
     assert!(!reply.text().contains("6.6.6.6") && !reply.text().contains("evil"), "{}", reply.text());
 }
 
@@ -51,12 +51,12 @@ async fn hop_by_hop_headers_are_dropped_and_others_pass() {
     ] {
         request = with_header(request, name, value);
     }
-    let asked = router.public.send(request).await.json();
+    let echo = router.public.send(request).await.json();
     for dropped in ["x-hop", "keep-alive", "te", "proxy-connection", "proxy-authorization"] {
-        assert_eq!(asked["headers"][dropped], json!(null), "{dropped}");
+        assert_eq!(echo["headers"][dropped], json!(null), "{dropped}");
     }
     for (name, value) in [("cookie", "a=1; b=2"), ("authorization", "Bearer x"), ("x-end", "1")] {
-        assert_eq!(asked["headers"][name], value);
+        assert_eq!(echo["headers"][name], value);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests that can be read in two ways. Each is refused, whatever comes behind it on the connection, by the
+//! Ambiguous requests: each is refused, regardless of the bytes behind it on the connection, by the
 //! public listeners of the router and of the bridge alike.
 
 use switchyard_integration::bridge::fronts::Fronts;
@@ -11,10 +11,10 @@ use switchyard_integration::volume::Volume;
 /// A request that a parser might find behind, or inside, the refused one.
 const SMUGGLED: &str = "GET /a/smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// The first of [`REFUSED`] are wrong wherever they come to.
+/// The first ones of [`REFUSED`] are invalid at every position.
 const WRONG_ANYWHERE: usize = 16;
 
-/// Heads, each to be followed by [`SMUGGLED`], and what the refusal says.
+/// Heads, each to be followed by [`SMUGGLED`], and the text of the refusal.
 const REFUSED: &[(&str, &str)] = &[
     (
         "POST /a/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -66,7 +66,7 @@ fn assert_is_refusal(answer: &str, status: u16, rule: &str, request: &str) {
 }
 
 #[tokio::test]
-async fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
+async fn ambiguous_requests_are_refused_and_nothing_behind_them_is_read() {
     let volume = Volume::with("a", ABORTS);
     volume.project("bystander").file("main.ts", hello("here")).write();
     let fronts = Fronts::start(&volume).await;
@@ -86,7 +86,7 @@ async fn what_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read()
 }
 
 #[tokio::test]
-async fn it_does_not_matter_in_which_pieces_it_comes() {
+async fn the_split_into_chunks_does_not_matter() {
     let volume = Volume::with("a", ABORTS);
     let fronts = Fronts::start(&volume).await;
     for (_, public) in fronts.each() {
@@ -94,9 +94,10 @@ async fn it_does_not_matter_in_which_pieces_it_comes() {
             let mut connection = public.open().await;
             let middle = request.len() / 2;
             connection.send(&request[..middle]).await;
-            // An answer on another connection: by now the first piece is likely to have been read alone.
+            // An answer on another connection: by now the first piece is likely to have been read
+            // alone.
             assert_eq!(public.get("/a/counts").await.text(), "0 0");
-            // It may have been refused by then.
+            // The request may already have been refused.
             let _ = connection.try_send(format!("{}{SMUGGLED}", &request[middle..])).await;
             assert_is_refusal(&connection.rest().await, 400, rule, request);
         }
@@ -171,7 +172,7 @@ async fn an_answer_that_has_begun_is_cut_off_and_not_continued_by_a_refusal() {
         assert!(!rest.contains("HTTP/1.1") && !rest.contains("0\r\n\r\n"), "{front}: {rest}");
     }
     let admin = &fronts.router().admin;
-    eventually("it is in flight no more", || async { admin.project("a").await.in_flight == 0 }).await;
+    eventually("it is no longer in flight", || async { admin.project("a").await.in_flight == 0 }).await;
 }
 
 #[tokio::test]
@@ -230,7 +231,7 @@ async fn a_stream_whose_host_contradicts_its_authority_is_refused() {
         let request = switchyard_integration::client::request("/a/");
         let other = switchyard_integration::client::with_header(request, "host", "b.test");
         connection.send(other).await.assert_problem(400, "bad-request");
-        assert_eq!(connection.get("/a/").await.text(), "one", "{front}: other streams go on");
+        assert_eq!(connection.get("/a/").await.text(), "one", "{front}: other streams continue");
     }
 }
 

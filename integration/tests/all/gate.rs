@@ -112,7 +112,7 @@ async fn a_body_of_another_type_is_refused_with_the_command_that_works() {
     }
     admin.send(post("/_deploys", HOLD)).await.assert_problem(415, "unsupported-media-type");
     assert_eq!(router.admin.project("a").await.held_by, None);
-    // As `curl -d ''` sends it.
+    // The request that `curl -d ''` sends.
     let empty = send_with(admin, post("/_reload/a", ""), "content-type", "application/x-www-form-urlencoded");
     assert_eq!(empty.await.status, 200);
     assert_eq!(admin.send(json_body(post("/_reload/a", "{}"))).await.status, 200);
@@ -130,10 +130,10 @@ async fn a_public_host_and_a_token_open_the_listener_under_other_names() {
     let known = Router::builder(&volume).flag("admin-token-file", volume.path("_tokens").display());
     let known = known.start().await;
     let admin = &known.admin.client;
-    let asked = || with_header(request("/projects"), "authorization", &format!("Bearer {TOKEN}"));
-    assert_eq!(send_with(admin, asked(), "host", "router.switchyard.svc:8001").await.status, 200);
+    let call = || with_header(request("/projects"), "authorization", &format!("Bearer {TOKEN}"));
+    assert_eq!(send_with(admin, call(), "host", "router.switchyard.svc:8001").await.status, 200);
     send_with(admin, request("/projects"), "host", "localhost").await.assert_problem(401, "unauthorized");
-    send_with(admin, asked(), "host", "two hosts").await.assert_problem(400, "bad-request");
+    send_with(admin, call(), "host", "two hosts").await.assert_problem(400, "bad-request");
     let reload =
         with_header(with_method(Method::POST, "/_reload"), "authorization", &format!("Bearer {TOKEN}"));
     send_with(admin, reload, "origin", "https://evil.example").await.assert_problem(403, "foreign-origin");
@@ -197,7 +197,7 @@ async fn followers_and_silent_connections_leave_room_for_health_and_commands() {
     assert_eq!(router.admin.reload("a").await.project, "a");
     within("the longest silent one makes room", silent[0].rest()).await;
     drop(followers.pop());
-    eventually("a follower that is gone leaves its room", || async {
+    eventually("a closed event stream frees its slot", || async {
         admin.get("/projects/a/logs").await.status == 200
     })
     .await;
@@ -225,5 +225,6 @@ async fn metrics_are_answered_when_no_other_request_is() {
         assert_eq!(admin.get(path).await.status, 200, "{path}");
     }
     drop(holding);
-    eventually("who is gone leaves its room", || async { admin.get("/projects").await.status == 200 }).await;
+    eventually("a closed connection frees its slot", || async { admin.get("/projects").await.status == 200 })
+        .await;
 }

@@ -1,5 +1,5 @@
 //! The duties of a gateway, at the router's public listener and at the bridge's forwarding
-//! listener: what passes unchanged, what is refused, and where reasons are reported.
+//! listener: unchanged data, refusals, and their reasons.
 
 use std::time::Duration;
 
@@ -185,7 +185,7 @@ async fn the_time_for_an_answer_counts_from_the_end_of_the_upload() {
         };
         let (_, reply) = tokio::join!(sending, connection.send(request));
         assert_eq!((reply.status, reply.text().as_str()), (200, "one"));
-        // Neither a complete upload nor one that nobody reads takes that long.
+        // Neither a complete upload nor one that is not read takes that long.
         for size in [1, 8 << 20] {
             let reply = client.send(post("/never/never", vec![b'x'; size])).await;
             reply.assert_problem(504, "timeout");
@@ -236,7 +236,7 @@ async fn an_early_answer_reaches_a_client_that_sends_all_before_it_reads() {
     let mut streams = fronts.router().public.connect_h2c().await;
     let reply = streams.send(post("/fetch/", vec![b'x'; LARGE])).await;
     assert_eq!((reply.status, reply.text().as_str()), (401, "no"));
-    assert_eq!(streams.get("/bystander/").await.text(), "here", "other streams go on");
+    assert_eq!(streams.get("/bystander/").await.text(), "here", "other streams continue");
     let in_flight = || async { fronts.router().admin.project("fetch").await.in_flight };
     eventually("nothing is in flight", || async { in_flight().await == 0 }).await;
 }
@@ -391,7 +391,7 @@ async fn a_websocket_that_is_answered_wrongly_is_a_502_and_nothing_switches() {
 }
 
 #[tokio::test]
-async fn what_a_client_expects_besides_being_told_to_go_on_is_for_the_project_to_know() {
+async fn expectations_other_than_100_continue_are_left_to_the_project() {
     let volume = Volume::with("fetch", ECHO);
     volume.write("node/main.mjs", node("(_, response) => response.end('never')"));
     let fronts = Fronts::start(&volume).await;

@@ -77,7 +77,7 @@ async fn the_request_and_where_it_came_from_reach_the_handler() {
 }
 
 #[tokio::test]
-async fn a_handler_that_throws_answers_500_and_goes_on() {
+async fn a_handler_that_throws_answers_500_and_keeps_serving() {
     let main = "function fetch(request) {
             if (request.url.endsWith('/throw')) throw new Error('no');
             return new Response('one');

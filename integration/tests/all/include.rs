@@ -1,4 +1,5 @@
-//! Folders and files beside a project that are part of its versions: `"switchyard": {"include": ["../_shared"]}`.
+//! Folders and files beside a project that are part of its versions: `"switchyard": {"include":
+//! ["../_shared"]}`.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +30,7 @@ fn labelled(label: &str) -> String {
     format!("export const label = {label:?};\n")
 }
 
-/// Projects that answer the label of the shared folder, which is there.
+/// Projects that answer with the label of the shared folder.
 fn sharing(projects: &[&str]) -> Volume {
     let volume = Volume::new();
     volume.write("_shared/mod.ts", labelled("one"));
@@ -116,7 +117,7 @@ async fn a_change_reloads_exactly_the_projects_that_include_it_each_once() {
 }
 
 #[tokio::test]
-async fn projects_may_include_each_other_and_get_nothing_of_what_those_include() {
+async fn projects_may_include_each_other_without_their_includes() {
     let volume = Volume::new();
     for (project, other) in [("a", "b"), ("b", "a")] {
         let main = format!(
@@ -168,7 +169,7 @@ async fn a_project_is_included_for_as_long_as_it_shares() {
     volume.replace("lib/src/mod.ts", labelled("two"));
     events.wait_live("lib").await;
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Failed);
-    assert_eq!(text(&router, "/a/").await, "one", "the last good one goes on");
+    assert_eq!(text(&router, "/a/").await, "one", "the last good version keeps serving");
     volume.replace("lib/deno.json", r#"{"switchyard": {"share": true}}"#);
     events.wait_live("a").await;
     assert_eq!(text(&router, "/a/").await, "two");
@@ -211,14 +212,14 @@ async fn a_folder_that_appears_later_is_waited_for() {
     events.wait_live("a").await;
     volume.remove("_libs/shared");
     events.wait_failed("a").await;
-    assert_eq!(text(&router, "/a/").await, "two", "the last good one goes on");
+    assert_eq!(text(&router, "/a/").await, "two", "the last good version keeps serving");
     volume.write("_libs/shared/mod.ts", labelled("three"));
     events.wait_live("a").await;
     assert_eq!(text(&router, "/a/").await, "three");
 }
 
 #[tokio::test]
-async fn what_is_included_later_is_watched_from_then_on() {
+async fn later_includes_are_watched_from_then_on() {
     let volume = Volume::with("a", hello("alone"));
     volume.write("_shared/mod.ts", labelled("one"));
     volume.project("other").file("main.ts", hello("one")).write();
@@ -240,7 +241,7 @@ async fn what_is_included_later_is_watched_from_then_on() {
 }
 
 #[tokio::test]
-async fn polling_sees_what_is_included() {
+async fn polling_sees_included_files() {
     let volume = sharing(&["a"]);
     let router = Router::builder(&volume).unwatched().flag("poll", 50).start().await;
     let mut events = router.events().await;
@@ -251,7 +252,7 @@ async fn polling_sees_what_is_included() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_included_is_named_with_file_and_field() {
+async fn invalid_includes_are_named_with_file_and_field() {
     let volume = Volume::new();
     volume.write("_state/x", "");
     volume.link("/etc", "_etc");
@@ -297,7 +298,7 @@ async fn what_cannot_be_included_is_named_with_file_and_field() {
 }
 
 #[tokio::test]
-async fn a_version_reads_what_it_includes_and_nothing_else_beside_it() {
+async fn a_version_reads_its_included_files_and_no_others_outside_it() {
     let main = "export default { async fetch(request) {
         const read = (path) => Deno.readTextFile(path).catch((error) => error.name);
         const list = (path) => Array.fromAsync(Deno.readDir(path), (entry) => entry.name).catch((error) => error.name);
@@ -315,15 +316,15 @@ async fn a_version_reads_what_it_includes_and_nothing_else_beside_it() {
     volume.write("_shared/data.txt", "text");
     volume.write("_secret/data.txt", "secret");
     let router = Router::builder(&volume).unwatched().start().await;
-    let said = router.public.get("/a/").await.json();
-    assert_eq!((&said["included"], &said["byUrl"]), (&"text".into(), &"text".into()));
-    assert_eq!(said["beside"], json!(["_shared", "a"]));
-    assert_eq!(said["secret"], "NotFound");
-    assert_eq!((&said["above"], &said["written"]), (&"NotFound".into(), &"NotCapable".into()));
+    let answers = router.public.get("/a/").await.json();
+    assert_eq!((&answers["included"], &answers["byUrl"]), (&"text".into(), &"text".into()));
+    assert_eq!(answers["beside"], json!(["_shared", "a"]));
+    assert_eq!(answers["secret"], "NotFound");
+    assert_eq!((&answers["above"], &answers["written"]), (&"NotFound".into(), &"NotCapable".into()));
 }
 
 #[tokio::test]
-async fn an_error_in_what_is_included_is_shown_with_its_place_there() {
+async fn an_error_in_an_included_file_is_shown_with_its_location() {
     let volume = sharing(&["a"]);
     volume.write("_shared/mod.ts", "export const label = 'x';\nexport const = 1;\n");
     let router = Router::builder(&volume).unwatched().start().await;

@@ -19,7 +19,7 @@ use raw::{breaking, by_tls, from, json};
 mod deploys;
 mod raw;
 
-/// Two routers that believe the ingress.
+/// Two routers that trust the ingress.
 async fn routers(volume: &Volume) -> (Router, Router) {
     let router = || Router::builder(volume).flag("trusted-proxy", "127.0.0.1").start();
     tokio::join!(router(), router())
@@ -42,10 +42,10 @@ async fn a_project_is_found_by_host_and_by_path() {
         ] {
             let reply = ingress.public.send(with_header(request(path), "host", host)).await;
             assert_eq!(reply.status, 200, "{kind:?} {host}: {}", reply.text());
-            let asked = reply.json();
-            assert_eq!(asked["path"], "/a%2Fb//c", "{kind:?} {host}");
-            assert_eq!(asked["query"], "?x=%20+&y", "{kind:?} {host}");
-            assert_eq!(asked["host"], host, "{kind:?}");
+            let echo = reply.json();
+            assert_eq!(echo["path"], "/a%2Fb//c", "{kind:?} {host}");
+            assert_eq!(echo["query"], "?x=%20+&y", "{kind:?} {host}");
+            assert_eq!(echo["host"], host, "{kind:?}");
         }
         let unknown = ingress.public.get("/metrics").await;
         unknown.assert_problem(404, "unknown-project");
@@ -53,7 +53,7 @@ async fn a_project_is_found_by_host_and_by_path() {
 }
 
 #[tokio::test]
-async fn only_what_is_meant_for_people_is_had_of_the_bridge() {
+async fn only_the_public_paths_of_the_bridge_are_reachable() {
     let volume = Volume::with("projects", hello("of the project"));
     let routers = routers(&volume).await;
     for kind in Kind::installed() {
@@ -64,7 +64,7 @@ async fn only_what_is_meant_for_people_is_had_of_the_bridge() {
         for path in ["/", "/events", "/metrics", "/healthz", "/readyz", "/deployed", "/projects/../metrics"] {
             assert_eq!(ask(path).await, 404, "{kind:?} {path}");
         }
-        // There is no bridge behind it.
+        // This ingress has no bridge behind it.
         for path in ["/deploy", "/deploy/blog", "/deploys", "/deploys/1", "/projects", "/projects/blog/logs"]
         {
             assert_eq!(ask(path).await, 502, "{kind:?} {path}");
@@ -138,7 +138,7 @@ async fn a_project_makes_no_more_than_a_slow_client_reads() {
             made
         };
         let made = within("no more is made", settled).await;
-        assert!(made < 64 << 20, "{kind:?}: {made} bytes were made for nobody");
+        assert!(made < 64 << 20, "{kind:?}: {made} bytes were produced without a reader");
     }
 }
 
@@ -152,7 +152,7 @@ async fn a_project_learns_that_a_client_has_gone() {
         let mut stream = connection.stream(request("/a/stream")).await;
         assert_eq!(stream.next().await.as_deref(), Some("1"), "{kind:?}");
         drop((stream, connection));
-        eventually("the handler is told", || async { sum(&routers, "/a/counts").await == [1, 1] }).await;
+        eventually("the handler is notified", || async { sum(&routers, "/a/counts").await == [1, 1] }).await;
     }
 }
 
@@ -193,7 +193,7 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_project_learns_who_asked_and_no_client_can_say_otherwise() {
+async fn a_project_learns_the_client_address_and_no_client_can_forge_it() {
     let volume = Volume::with("blog", ECHO);
     let routers = routers(&volume).await;
     for kind in Kind::installed() {
@@ -202,24 +202,24 @@ async fn a_project_learns_who_asked_and_no_client_can_say_otherwise() {
                       X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.example\r\nX-Real-Ip: 6.6.6.6\r\n\
                       Forwarded: for=6.6.6.6\r\nConnection: close\r\n\r\n";
         let reply = from([127, 0, 0, 2], ingress.public.address, forged).await;
-        let asked = json(&reply);
-        assert_eq!(asked["headers"]["x-forwarded-for"], "127.0.0.2, 127.0.0.1", "{kind:?}");
-        assert_eq!(asked["headers"]["x-forwarded-proto"], "http", "{kind:?}");
-        assert_eq!(asked["headers"]["x-forwarded-host"], "blog.example.com", "{kind:?}");
-        assert_eq!(asked["address"], "127.0.0.2", "{kind:?}");
+        let echo = json(&reply);
+        assert_eq!(echo["headers"]["x-forwarded-for"], "127.0.0.2, 127.0.0.1", "{kind:?}");
+        assert_eq!(echo["headers"]["x-forwarded-proto"], "http", "{kind:?}");
+        assert_eq!(echo["headers"]["x-forwarded-host"], "blog.example.com", "{kind:?}");
+        assert_eq!(echo["address"], "127.0.0.2", "{kind:?}");
         assert!(!reply.contains("6.6.6.6") && !reply.contains("evil"), "{kind:?}: {reply}");
     }
 }
 
 #[tokio::test]
-async fn a_project_learns_that_it_was_asked_by_tls() {
+async fn a_project_learns_that_its_client_used_tls() {
     let volume = Volume::with("blog", ECHO);
     let routers = routers(&volume).await;
     let ingress = Ingress::start(Kind::Nginx, &both(&routers)).await;
     let request = "GET / HTTP/1.1\r\nHost: blog.example.com\r\nConnection: close\r\n\r\n";
-    let asked = json(&by_tls(ingress.tls.address, request).await);
-    assert_eq!(asked["headers"]["x-forwarded-proto"], "https");
-    assert_eq!(asked["host"], "blog.example.com");
+    let echo = json(&by_tls(ingress.tls.address, request).await);
+    assert_eq!(echo["headers"]["x-forwarded-proto"], "https");
+    assert_eq!(echo["host"], "blog.example.com");
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn a_router_that_is_killed_or_stopped_fails_no_request() {
 }
 
 #[tokio::test]
-async fn what_is_not_safe_to_send_twice_is_sent_once() {
+async fn requests_that_are_not_safe_to_repeat_are_sent_once() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     for kind in Kind::installed() {
@@ -253,15 +253,15 @@ async fn what_is_not_safe_to_send_twice_is_sent_once() {
                 answered.push(ingress.public.send(post("/a/", "x")).await.status);
             }
         };
-        within("the breaking router is asked", until_taken).await;
+        within("the breaking router gets the request", until_taken).await;
         assert_eq!(taken.load(Ordering::SeqCst), 1, "{kind:?}");
-        assert_eq!(answered.pop(), Some(502), "{kind:?}: the other router was asked again");
+        assert_eq!(answered.pop(), Some(502), "{kind:?}: the other router got the request again");
         assert!(answered.iter().all(|status| *status == 200), "{kind:?}: {answered:?}");
     }
 }
 
 #[tokio::test]
-async fn nginx_in_the_routers_pod_carries_on_what_the_clusters_ingress_says() {
+async fn nginx_in_the_routers_pod_passes_on_the_headers_of_the_clusters_ingress() {
     let volume = Volume::with("blog", ECHO);
     let router = Router::builder(&volume).flag("trusted-proxy", "127.0.0.1").start().await;
     let ingress = Ingress::in_pod(&router.public).await;
@@ -271,10 +271,10 @@ async fn nginx_in_the_routers_pod_carries_on_what_the_clusters_ingress_says() {
     {
         request = with_header(request, name, value);
     }
-    let asked = ingress.public.send(request).await.json();
-    assert_eq!(asked["headers"]["x-forwarded-for"], "203.0.113.7, 127.0.0.1");
-    assert_eq!(asked["headers"]["x-forwarded-proto"], "https");
-    assert_eq!((&asked["host"], &asked["address"]), (&"blog.example.com".into(), &"203.0.113.7".into()));
+    let echo = ingress.public.send(request).await.json();
+    assert_eq!(echo["headers"]["x-forwarded-for"], "203.0.113.7, 127.0.0.1");
+    assert_eq!(echo["headers"]["x-forwarded-proto"], "https");
+    assert_eq!((&echo["host"], &echo["address"]), (&"blog.example.com".into(), &"203.0.113.7".into()));
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ fn inspected(volume: &Volume) -> Builder {
     Router::builder(volume).flag("inspect", "a")
 }
 
-/// Attached to the one project that there is.
+/// Attaches to the only project.
 async fn attach(router: &Router) -> Debugger {
     let targets = targets(&router.admin.client).await;
     assert_eq!(targets.len(), 1, "{targets:?}");
@@ -49,13 +49,13 @@ fn ask(router: &Router, path: &'static str) -> JoinHandle<Reply> {
     tokio::spawn(async move { client.get(path).await })
 }
 
-/// Returns once a request stands at the breakpoint, with where it does.
+/// Returns once a request is paused at the breakpoint, with its position.
 async fn paused(debugger: &mut Debugger) -> Value {
     debugger.event("Debugger.paused", |_| true).await["callFrames"][0].clone()
 }
 
-async fn answer(asked: JoinHandle<Reply>) -> Reply {
-    within("the request is answered", asked).await.expect("the client does not panic")
+async fn answer(pending: JoinHandle<Reply>) -> Reply {
+    within("the request is answered", pending).await.expect("the client does not panic")
 }
 
 #[tokio::test]
@@ -66,14 +66,14 @@ async fn each_process_of_a_version_is_a_target_of_its_own() {
     let mut pids = Vec::new();
     for target in targets(&router.admin.client).await {
         let mut debugger = Debugger::attach(&router.admin.client, &target).await;
-        let said = debugger.call("Runtime.evaluate", json!({ "expression": "Deno.pid" })).await;
-        pids.push(said["result"]["value"].clone());
+        let result = debugger.call("Runtime.evaluate", json!({ "expression": "Deno.pid" })).await;
+        pids.push(result["result"]["value"].clone());
     }
     assert_eq!(json!(pids), json!(router.admin.project("a").await.pids));
 }
 
 #[tokio::test]
-async fn a_debugger_stops_a_request_at_a_line_and_lets_it_go_on() {
+async fn a_debugger_pauses_a_request_at_a_line_and_resumes_it() {
     let volume = greeter();
     volume.write("b/main.ts", hello("neighbour"));
     let router = inspected(&volume).start().await;
@@ -83,20 +83,20 @@ async fn a_debugger_stops_a_request_at_a_line_and_lets_it_go_on() {
     assert!(target["url"].as_str().is_some_and(|url| url.ends_with("/a/main.js")), "{target}");
     let mut debugger = attach(&router).await;
     debugger.break_at("main.js", STOP).await;
-    let asked = ask(&router, "/a/?name=you");
+    let pending = ask(&router, "/a/?name=you");
     let frame = paused(&mut debugger).await;
     assert_eq!((&frame["functionName"], &frame["location"]["lineNumber"]), (&json!("fetch"), &json!(STOP)));
     assert_eq!(router.public.get("/b/").await.text(), "neighbour", "a neighbour serves on");
     let on = json!({ "callFrameId": frame["callFrameId"], "expression": "name" });
     let name = debugger.call("Debugger.evaluateOnCallFrame", on).await;
     assert_eq!(name["result"]["value"], "you");
-    assert!(!asked.is_finished());
+    assert!(!pending.is_finished());
     debugger.call("Debugger.resume", json!({})).await;
-    assert_eq!(answer(asked).await.text(), "hello you");
+    assert_eq!(answer(pending).await.text(), "hello you");
 }
 
 #[tokio::test]
-async fn what_is_evaluated_runs_in_the_project_and_its_console_is_heard() {
+async fn evaluated_code_runs_in_the_project_and_its_console_is_received() {
     let main = "globalThis.visits = 0;\n\
                 export default { fetch() { console.log('visit', ++visits); return new Response(`${visits}`); } };\n";
     let volume = Volume::with("a", main);
@@ -105,15 +105,18 @@ async fn what_is_evaluated_runs_in_the_project_and_its_console_is_heard() {
     debugger.call("Runtime.enable", json!({})).await;
     assert_eq!(debugger.evaluate("globalThis.visits = 41").await, 41);
     assert_eq!(router.public.get("/a/").await.text(), "42");
-    let told = debugger.event("Runtime.consoleAPICalled", |_| true).await;
-    assert_eq!((&told["args"][0]["value"], &told["args"][1]["value"]), (&json!("visit"), &json!(42)));
+    let console_event = debugger.event("Runtime.consoleAPICalled", |_| true).await;
+    assert_eq!(
+        (&console_event["args"][0]["value"], &console_event["args"][1]["value"]),
+        (&json!("visit"), &json!(42))
+    );
     let mut other = attach(&router).await;
     assert_eq!(other.evaluate("globalThis.visits").await, 42, "another one beside it");
     assert_eq!(debugger.evaluate("Deno.env.get('SWITCHYARD_PROJECT')").await, "a");
 }
 
 #[tokio::test]
-async fn typescript_is_shown_as_it_was_written() {
+async fn typescript_errors_show_the_original_source() {
     let source = "interface Greeting { text: string }\n\nconst greeting: Greeting = { text: 'hello' };\n\
                   export default { fetch: () => new Response(greeting.text) };\n";
     let volume = Volume::with("a", source);
@@ -136,25 +139,25 @@ async fn time_does_not_run_out_while_a_debugger_has_stopped_it() {
     let router = inspected(&volume).flag("policy", volume.path("_policy.toml").display()).start().await;
     let mut debugger = attach(&router).await;
     debugger.break_at("main.js", STOP).await;
-    let asked = ask(&router, "/a/?name=you");
+    let pending = ask(&router, "/a/?name=you");
     paused(&mut debugger).await;
     // Several times what either would allow.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!asked.is_finished());
+    assert!(!pending.is_finished());
     debugger.call("Debugger.resume", json!({})).await;
-    assert_eq!(answer(asked).await.text(), "hello you");
+    assert_eq!(answer(pending).await.text(), "hello you");
     assert!(router.admin.project("a").await.crashes.is_empty());
 }
 
 #[tokio::test]
-async fn what_spins_can_be_stopped_and_looked_at() {
+async fn a_spinning_project_can_be_paused_and_inspected() {
     let main = "export default { fetch() { globalThis.spin = true; while (spin); return new Response('done'); } };\n";
     let volume = Volume::with("a", main);
     volume.write("_policy.toml", "[projects.a.limits]\nevent_loop = \"200ms\"\n");
     let router = inspected(&volume).flag("policy", volume.path("_policy.toml").display()).start().await;
     let mut debugger = attach(&router).await;
     debugger.call("Debugger.enable", json!({})).await;
-    let asked = ask(&router, "/a/");
+    let pending = ask(&router, "/a/");
     eventually("it is in flight", || async { router.admin.project("a").await.in_flight == 2 }).await;
     debugger.send("Debugger.pause", json!({})).await;
     let mut frame = paused(&mut debugger).await;
@@ -166,19 +169,19 @@ async fn what_spins_can_be_stopped_and_looked_at() {
     let on = json!({ "callFrameId": frame["callFrameId"], "expression": "globalThis.spin = false" });
     debugger.call("Debugger.evaluateOnCallFrame", on).await;
     debugger.call("Debugger.resume", json!({})).await;
-    assert_eq!(answer(asked).await.text(), "done");
+    assert_eq!(answer(pending).await.text(), "done");
 }
 
 #[tokio::test]
-async fn when_a_debugger_hangs_up_what_it_had_stopped_goes_on() {
+async fn a_paused_project_resumes_when_its_debugger_disconnects() {
     let volume = greeter();
     let router = inspected(&volume).start().await;
     let mut debugger = attach(&router).await;
     debugger.break_at("main.js", STOP).await;
-    let asked = ask(&router, "/a/?name=you");
+    let pending = ask(&router, "/a/?name=you");
     paused(&mut debugger).await;
     debugger.vanish();
-    assert_eq!(answer(asked).await.text(), "hello you");
+    assert_eq!(answer(pending).await.text(), "hello you");
     assert_eq!(router.public.get("/a/?name=me").await.text(), "hello me", "its breakpoints are gone");
     eventually("nothing is left of it", || async { router.admin.project("a").await.in_flight == 0 }).await;
 }
@@ -192,7 +195,7 @@ async fn after_a_reload_the_new_version_is_the_target() {
     let before = targets(&router.admin.client).await[0].clone();
     let mut old = Debugger::attach(&router.admin.client, &before).await;
     old.break_at("main.js", STOP).await;
-    let asked = ask(&router, "/a/?name=you");
+    let pending = ask(&router, "/a/?name=you");
     paused(&mut old).await;
     volume.replace("a/main.js", GREETER.replace("hello", "goodbye"));
     let live = events.wait_live("a").await.data.version.expect("it is a version's");
@@ -202,13 +205,13 @@ async fn after_a_reload_the_new_version_is_the_target() {
     new.break_at("main.js", STOP).await;
     let next = ask(&router, "/a/?name=you");
     paused(&mut new).await;
-    let why = old.closed().await.expect("it is told why");
+    let why = old.closed().await.expect("the close frame has a reason");
     assert_eq!(
         (u16::from(why.code), why.reason.as_str()),
         (1001, format!("{} is retired", before["title"].as_str().unwrap()).as_str())
     );
     assert_eq!(events.wait_retired("a").await.data.version.as_deref(), before["title"].as_str());
-    drop(asked);
+    drop(pending);
     new.call("Debugger.resume", json!({})).await;
     assert_eq!(answer(next).await.text(), "goodbye you");
     let gone = before["webSocketDebuggerUrl"].as_str().unwrap().split_once("/projects").unwrap().1;
@@ -225,7 +228,7 @@ async fn a_router_that_stops_takes_leave_of_debuggers() {
     let mut debugger = attach(&router).await;
     debugger.evaluate("1").await;
     let ended = tokio::spawn(router.stop());
-    let why = debugger.closed().await.expect("it is told why");
+    let why = debugger.closed().await.expect("the close frame has a reason");
     assert!(why.reason.ends_with(" is retired"), "{why}");
     assert!(within("the router ends", ended).await.unwrap().status.success());
 }
@@ -261,7 +264,7 @@ async fn as_many_debuggers_as_may_be_and_no_more() {
 }
 
 #[tokio::test]
-async fn nobody_debugs_what_the_operator_has_not_named() {
+async fn projects_that_the_operator_has_not_named_cannot_be_debugged() {
     let volume = greeter();
     volume.write("b/main.ts", hello("b"));
     let router = inspected(&volume).start().await;

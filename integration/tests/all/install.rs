@@ -14,7 +14,7 @@ use switchyard_integration::registry::Registry;
 use switchyard_integration::router::{Builder, Router, State};
 use switchyard_integration::volume::Volume;
 
-/// Answers what the package `greeting` exports.
+/// Answers with the export of the package `greeting`.
 pub(crate) const GREETS: &str =
     "import greeting from 'greeting';\nexport default { fetch: () => new Response(greeting) };\n";
 
@@ -22,7 +22,7 @@ pub(crate) fn exports(text: &str) -> String {
     format!("module.exports = {text:?};\n")
 }
 
-/// `greeting` 1.0.0 says what `word` 1.0.0 says.
+/// `greeting` 1.0.0 re-exports `word` 1.0.0.
 pub(crate) async fn registry() -> Registry {
     let registry = Registry::start().await;
     registry.publish("word", "1.0.0", json!({}), &[("index.js", &exports("hello"))]);
@@ -67,7 +67,7 @@ async fn packages_of_package_json_are_fetched_and_served() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_not_asked_for_again() {
+async fn present_packages_are_not_requested_again() {
     let (registry, volume, state) = (registry().await, greeting(), State::new());
     let router = registry.router(&volume).state(&state).start().await;
     assert!(!registry.take_requests().is_empty());
@@ -130,7 +130,7 @@ async fn a_registry_that_cannot_be_reached_is_named() {
     volume.write("a/.npmrc", "registry=http://127.0.0.1:9/\n");
     let router = registry.router(&volume).env("NPM_CONFIG_REGISTRY", "").start().await;
     let error = fails(&router).await;
-    // Not public, not the operator's own, and the policy says nothing of it.
+    // Not public, not the operator's own, and not in the policy.
     assert!(error.message.contains("http://127.0.0.1:9/greeting"), "{}", error.message);
     assert!(error.message.contains("private_net"), "{}", error.message);
 }
@@ -145,7 +145,7 @@ async fn a_package_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_tarball_that_is_not_what_was_published_is_refused() {
+async fn a_tarball_that_differs_from_the_published_one_is_refused() {
     let (registry, volume) = (registry().await, greeting());
     registry.tamper("word", "1.0.0");
     let router = registry.router(&volume).start().await;
@@ -184,7 +184,7 @@ async fn a_lock_decides_and_one_that_does_not_fit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
+async fn a_private_registry_is_requested_with_the_token_of_npmrc() {
     let (registry, volume) = (registry().await, greeting());
     registry.require_token("s3cret");
     let host = registry.url("/").replace("http:", "");
@@ -201,7 +201,7 @@ async fn a_private_registry_is_asked_with_the_token_of_npmrc() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_url_is_told_to_nobody() {
+async fn a_token_in_a_url_is_never_disclosed() {
     let (registry, volume) = (registry().await, greeting());
     registry.require_token("another");
     let url = registry.url("/").replace("http://", "http://user:${NPM_TOKEN}@");
@@ -214,7 +214,7 @@ async fn a_token_in_a_url_is_told_to_nobody() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_for_one_project_is_out_of_reach_of_the_others() {
+async fn packages_fetched_for_one_project_are_out_of_reach_of_others() {
     let (registry, volume, state) = (registry().await, greeting(), State::new());
     let router = registry.router(&volume).state(&state).start().await;
     let folder = std::fs::read_dir(state.path().join("packages/a")).unwrap().flatten().next().unwrap().path();
@@ -233,7 +233,7 @@ async fn what_was_fetched_for_one_project_is_out_of_reach_of_the_others() {
     volume.project("b").file("main.ts", &tries).write();
     assert_eq!(router.admin.reload("b").await.outcome, ReloadOutcome::Live);
     assert_eq!(router.public.get("/b/").await.text(), "- - - - -");
-    // It can read its own packages only.
+    // A project can read only its own packages.
     volume.write("a/main.ts", tries);
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Live);
     serves(&router, "read import - - -").await;
@@ -279,14 +279,14 @@ async fn packages_are_fetched_as_the_cells_user_and_belong_to_the_router() {
     assert_eq!(owners("packages/a"), [true].into());
     assert_eq!(owners("packages/.downloads"), [false].into());
     drop(router);
-    // Another user does not believe what the first one left.
+    // Another user does not trust the files that the first one left.
     let router = registry.router(&volume).state(&state).start().await;
     serves(&router, "hello").await;
     assert_eq!(owners("packages/.downloads"), [true].into());
     assert!(downloads(&state).is_empty());
 }
 
-/// The shared tarballs, and who owns each.
+/// The shared tarballs, and the owner of each.
 fn downloads(state: &State) -> Vec<u32> {
     let folders = std::fs::read_dir(state.path().join("packages/.downloads")).expect("it can be read");
     let files = folders.flat_map(|folder| {
@@ -296,7 +296,7 @@ fn downloads(state: &State) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn projects_with_users_of_their_own_share_what_was_downloaded() {
+async fn projects_with_users_of_their_own_share_downloads() {
     if !geteuid().is_root() {
         return;
     }
@@ -314,7 +314,7 @@ async fn projects_with_users_of_their_own_share_what_was_downloaded() {
 }
 
 #[tokio::test]
-async fn authorities_that_are_none_are_refused() {
+async fn invalid_authorities_are_refused() {
     let volume = greeting();
     for (file, reason) in [("nowhere", "No such file"), ("a/package.json", "contains no certificate")] {
         let router = Router::builder(&volume).flag("allow-install", "");
@@ -326,7 +326,7 @@ async fn authorities_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_answer_keeps_nobody_else_waiting() {
+async fn a_registry_that_does_not_answer_delays_no_other_project() {
     let (registry, volume) = (registry().await, greeting());
     volume.write("b/main.ts", hello("b"));
     // The listener does not answer: connections wait.
@@ -448,7 +448,7 @@ async fn modules_are_imported_by_their_url() {
 }
 
 #[tokio::test]
-async fn a_module_that_is_not_there_is_named_where_it_is_imported() {
+async fn a_missing_module_is_reported_where_it_is_imported() {
     let (registry, volume) = (registry().await, Volume::new());
     let url = registry.url("/gone.ts");
     let main = format!("import './b.ts';\n{}", hello("a"));
@@ -476,7 +476,7 @@ async fn jsr_packages_are_imported_by_their_names() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_goes_with_the_project() {
+async fn fetched_packages_are_removed_with_the_project() {
     let (registry, volume, state) = (registry().await, greeting(), State::new());
     let router = registry.router(&volume).state(&state).flag("keep", 0).start().await;
     serves(&router, "hello").await;

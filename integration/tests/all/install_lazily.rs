@@ -1,4 +1,4 @@
-//! Packages and modules that are imported when a request comes, and are fetched before the version
+//! Packages and modules that are imported during a request, and are fetched before the version
 //! serves.
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::install::{exports, fails, registry, serves};
 /// Paths and texts.
 type Files = &'static [(&'static str, &'static str)];
 
-/// A server that answers with what `expression` gives, or with the error that it throws.
+/// A server that answers with the value of `expression`, or with the error that it throws.
 fn answers(expression: &str) -> String {
     format!(
         "const answer = async () => String({expression});\n\
@@ -20,7 +20,7 @@ fn answers(expression: &str) -> String {
     )
 }
 
-/// Answers what the worker at `url` says.
+/// Answers with the message of the worker at `url`.
 fn asks_worker(url: &str) -> String {
     answers(&format!(
         "await new Promise((resolve, reject) => {{\n\
@@ -39,7 +39,7 @@ const THREADS: &str = "const http = require('http'), path = require('path'), { W
       worker.on('error', (error) => { response.statusCode = 500; response.end(String(error)); });\n\
     }).listen(3000);\n";
 
-/// A module that answers what the package `greeting` exports.
+/// A module that answers with the export of the package `greeting`.
 const TEXT: &str = "export { default } from 'npm:greeting@1';\n";
 
 const WORK: &str = "import text from 'npm:greeting@1';\nself.postMessage(text);\n";
@@ -100,7 +100,7 @@ async fn packages_are_fetched_however_they_are_imported_lazily() {
 }
 
 #[tokio::test]
-async fn what_import_meta_resolve_is_asked_for_is_its_answer_as_in_deno() {
+async fn import_meta_resolve_answers_with_the_specifier_as_in_deno() {
     let (registry, volume) = (registry().await, Volume::new());
     volume.write("a/main.ts", answers("import.meta.resolve('npm:greeting@1')"));
     let router = registry.router(&volume).start().await;
@@ -108,7 +108,7 @@ async fn what_import_meta_resolve_is_asked_for_is_its_answer_as_in_deno() {
 }
 
 #[tokio::test]
-async fn what_is_named_in_deno_json_is_fetched_before_anything_imports_it() {
+async fn packages_that_deno_json_names_are_fetched_before_anything_imports_them() {
     let (registry, volume, state) = (registry().await, Volume::new(), State::new());
     registry.file("/mod.ts", "text/typescript", "export default 'hello';\n");
     let main = answers(
@@ -153,7 +153,7 @@ async fn a_lazy_import_that_cannot_be_fetched_fails_when_it_is_made() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_computed_is_not_known_before_and_the_error_says_what_to_do() {
+async fn a_computed_name_is_not_known_in_advance_and_the_error_says_what_to_do() {
     let (registry, volume) = (registry().await, Volume::new());
     volume.write("a/main.ts", answers("await import(['npm:', 'greeting@1'].join(''))"));
     let router = registry.router(&volume).start().await;
@@ -171,7 +171,7 @@ fn takes(registry: &Registry) -> bool {
 }
 
 #[tokio::test]
-async fn a_lazy_import_that_comes_with_a_later_version_is_fetched_and_then_kept() {
+async fn a_lazy_import_that_a_later_version_adds_is_fetched_and_then_kept() {
     let (registry, volume) = (registry().await, Volume::new());
     let lazy = "export { default } from 'npm:greeting@1';\n";
     volume.project("a").file("main.ts", answers("'none'")).file("lazy.ts", lazy).write();
@@ -189,7 +189,7 @@ async fn a_lazy_import_that_comes_with_a_later_version_is_fetched_and_then_kept(
 }
 
 #[tokio::test]
-async fn a_lock_decides_on_what_is_imported_lazily_too() {
+async fn a_lock_file_also_pins_lazy_imports() {
     let (registry, volume, state) = (registry().await, Volume::new(), State::new());
     volume
         .project("a")

@@ -1,4 +1,4 @@
-//! The dependencies of manifests that are fetched, and their place: development and optional ones,
+//! The fetched dependencies of manifests, and their locations: development and optional ones,
 //! members of workspaces, and packages that no manifest names.
 
 use serde_json::json;
@@ -20,8 +20,8 @@ async fn packages_for_development_are_not_fetched() {
     volume.write("a/package.json", package.to_string());
     let router = registry.router(&volume).start().await;
     serves(&router, "hello").await;
-    let asked = registry.take_requests();
-    assert!(!asked.iter().any(|path| path.contains("tool") || path.contains("gone")), "{asked:?}");
+    let requests = registry.take_requests();
+    assert!(!requests.iter().any(|path| path.contains("tool") || path.contains("gone")), "{requests:?}");
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_package_for_development_that_is_imported_is_fetched_with_a_warning() 
 }
 
 #[tokio::test]
-async fn optional_packages_that_cannot_be_had_are_left_out() {
+async fn unavailable_optional_packages_are_left_out() {
     let (registry, volume) = (registry().await, greeting());
     let optional = json!({"word": "1", "gone": "1", "also-gone": "^2"});
     let manifest = json!({"dependencies": optional, "optionalDependencies": optional});
@@ -56,7 +56,7 @@ async fn optional_packages_that_cannot_be_had_are_left_out() {
     serves(&router, "hello").await;
     let log = router.log.text();
     assert!(log.contains("an optional package is left out") && log.contains("also-gone"), "{log}");
-    // One that is needed is not.
+    // A required one is not left out.
     registry.publish("greeting", "1.2.0", json!({"dependencies": {"gone": "1"}}), &[("index.js", "")]);
     volume.write("a/package.json", json!({"dependencies": {"greeting": "1.2.0"}}).to_string());
     router.admin.reload("a").await;
@@ -195,7 +195,7 @@ async fn names_that_manifests_give_to_packages_are_found() {
 }
 
 #[tokio::test]
-async fn what_only_another_package_needs_is_found_with_a_warning() {
+async fn packages_that_only_another_package_needs_are_found_with_a_warning() {
     let server =
         "const word = require('word');\nrequire('http').createServer((q, r) => r.end(word)).listen(3000);\n";
     let imports = [("main.ts", GREETS.replace("'greeting'", "'word'")), ("server.js", server.to_owned())];
@@ -211,7 +211,7 @@ async fn what_only_another_package_needs_is_found_with_a_warning() {
 }
 
 #[tokio::test]
-async fn what_no_package_needs_is_not_found() {
+async fn packages_that_no_package_needs_are_not_found() {
     let (registry, volume) = (registry().await, greeting());
     volume.write("a/main.ts", GREETS.replace("'greeting'", "'other'"));
     let router = registry.router(&volume).start().await;

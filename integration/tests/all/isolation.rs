@@ -1,5 +1,5 @@
-//! Isolation: whatever a project leaves behind, prints or writes, the admin listener answers and a
-//! neighbour's edit becomes live.
+//! Isolation: a project that leaves files behind, prints or writes without pause delays neither the
+//! admin listener nor the edits of its neighbors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
-/// Does what the path asks for, then answers.
+/// Performs the action in the path, then answers.
 const OFFENDER: &str = r"
 const tmp = Deno.env.get('TMPDIR'), data = Deno.env.get('DATA_DIR');
 const later = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
-// In turns that are short, however busy the machine is.
+// In short turns, even on a busy machine.
 async function times(count, make) {
   for (let n = 0; n < count; n++) {
     make(n);
@@ -82,7 +82,7 @@ impl Scene {
         self.router.public.get(&format!("/{project}{path}")).await.status
     }
 
-    /// The admin listener answers, and what is saved in the neighbour becomes live.
+    /// Checks that the admin listener answers, and that edits of the neighbour go live.
     async fn neighbour_is_fine(&self, text: &str) {
         assert_eq!(self.router.admin.client.get("/healthz").await.status, 200);
         let mut events = self.router.events().await;
@@ -125,7 +125,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_cell_leaves_behind_is_removed_beside_everything_else() {
+async fn files_that_a_cell_leaves_behind_are_removed_in_the_background() {
     let scene = Scene::with("disk_files = 1000000").await;
     let mut events = scene.router.events().await;
     assert_eq!(scene.ask("/files?20000").await, 200);
@@ -144,7 +144,7 @@ async fn what_a_cell_leaves_behind_is_removed_beside_everything_else() {
 async fn folders_too_deep_for_any_path_end_their_cell_and_are_removed_here_and_at_the_next_start() {
     let scene = Scene::with("").await;
     let mut events = scene.router.events().await;
-    // Paths end at 4096 bytes. It may be ended before it is done.
+    // Paths end at 4096 bytes. The cell may be ended before it has finished.
     assert!([200, 502].contains(&scene.ask("/deep?6000").await));
     let died = events.wait_for(EventType::CellDied, "a").await.data.death.unwrap();
     assert_eq!(died.reason, DeathReason::Disk, "{died:?}");
@@ -178,7 +178,7 @@ async fn a_project_has_no_more_files_than_its_limit() {
         record["message"].as_str().is_some_and(|text| text.contains("limits.disk_files"))
     };
     scene.router.log.wait_for(is_full).await.expect("it is logged");
-    // It cannot write until it has freed space.
+    // The project cannot write until it has freed space.
     for deed in ["/write", "/more-files", "/more-folders"] {
         assert_eq!(scene.ask(deed).await, 507, "{deed}");
     }
@@ -207,7 +207,7 @@ async fn a_limit_of_disk_holds_beside_a_neighbour_with_many_files() {
 }
 
 #[tokio::test]
-async fn what_projects_print_is_bounded_in_the_log_which_says_what_it_has_not() {
+async fn output_of_projects_is_bounded_in_the_log_with_a_note_of_omissions() {
     let volume = volume("");
     let router = Router::builder(&volume).flag("project-log", 1 << 20).start().await;
     let scene = Scene { volume, router };
@@ -221,7 +221,7 @@ async fn what_projects_print_is_bounded_in_the_log_which_says_what_it_has_not() 
     let logged = scene.router.log.lines().iter().filter(|line| line.contains("xxxx")).count() as u64;
     assert!((500..1000).contains(&logged), "{logged} lines");
     let dropped = async |metric: &str| scene.router.admin.metric(metric, "project=\"a\"").await;
-    eventually("what was dropped is counted", || async {
+    eventually("dropped records are counted", || async {
         dropped("switchyard_log_dropped_lines_total").await == Some((3000 - logged) as f64)
     })
     .await;
@@ -233,12 +233,12 @@ async fn what_projects_print_is_bounded_in_the_log_which_says_what_it_has_not() 
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_stalls_nobody() {
+async fn a_log_that_is_not_read_stalls_no_project() {
     let volume = volume("");
     let router = Router::builder(&volume).flag("project-log", 100 << 20).start().await;
     let scene = Scene { volume, router };
     scene.router.log.pause();
-    // Three times what waits to be read.
+    // Three times the number of lines that are kept for readers.
     for _ in 0..4 {
         assert_eq!(scene.ask("/print?3000").await, 200);
     }

@@ -10,7 +10,7 @@ use switchyard_integration::house::{rows, spans};
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Not a key of anything, nor near to one.
+/// Not a key of any table, and not similar to one.
 const UNKNOWN: &str = "zzzz";
 
 fn documented(page: &str, table: &str) -> BTreeSet<String> {
@@ -22,7 +22,7 @@ fn documented(page: &str, table: &str) -> BTreeSet<String> {
     keys
 }
 
-/// The keys that an error about an unknown one lists: `…: unknown key; there are a, b, c`.
+/// The keys that an error about an unknown one lists: `…: unknown key: expected one of a, b, c`.
 fn listed(error: &str) -> BTreeSet<String> {
     let parts: Vec<_> = error.split(", ").collect();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';

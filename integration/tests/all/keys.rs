@@ -1,4 +1,4 @@
-//! Misspelt keys in deno.json: errors with the right one, and nothing is left open by them.
+//! Misspelled keys in deno.json: errors with a suggestion; no misspelling leaves a permission open.
 
 use switchyard_contract::admin::ReloadOutcome;
 use switchyard_integration::fixtures::hello;
@@ -6,7 +6,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
 #[tokio::test]
-async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
+async fn a_misspelled_key_fails_the_reload_with_its_location_and_a_suggestion() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
     for (text, line, says) in [
@@ -57,7 +57,7 @@ async fn a_misspelt_key_fails_the_reload_with_its_place_and_the_right_one() {
         );
         assert_eq!(error.line, Some(line), "{text}");
         assert!(error.message.contains(says), "{text}: {}", error.message);
-        assert_eq!(router.public.get("/a/").await.text(), "one", "the last good version goes on");
+        assert_eq!(router.public.get("/a/").await.text(), "one", "the last good version keeps serving");
     }
     volume.write(
         "a/deno.json",

@@ -8,7 +8,7 @@ use switchyard_integration::volume::Volume;
 async fn answers(folder: &str, expected: &str) {
     let volume = Volume::new();
     volume.copy_in(&fixtures::folder(folder), "a");
-    // Kept under another name: version control leaves out what is called node_modules.
+    // Stored under another name: version control ignores folders called node_modules.
     if volume.path("a/packages").exists() {
         volume.rename("a/packages", "a/node_modules");
     }

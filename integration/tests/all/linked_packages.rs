@@ -13,7 +13,7 @@ use switchyard_integration::probe::Probe;
 use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 
-/// The text of a server that answers with the value of an expression.
+/// Returns the source of a server that answers with the value of an expression.
 fn common(imports: &str, value: &str) -> String {
     format!(
         "{imports};\nrequire('node:http').createServer((_, to) => to.end(String({value}))).listen(3000);\n"
@@ -54,7 +54,7 @@ async fn an_output_with_packages_of_its_own_is_served_and_follows_them() {
     let mut events = router.events().await;
     answers(&router, "a", "one true").await;
     let probe = Probe::start(&router.public, "/a/").await;
-    // As builds do: written beside the old folder, then moved into its place.
+    // Builds do the same: they write beside the old folder, then move the result into its place.
     volume.rename("a/.output/server/node_modules/dep", "a/.output/server/node_modules/.old");
     output(&volume, "two");
     answers(&router, "a", "two true").await;
@@ -68,7 +68,7 @@ async fn an_output_with_packages_of_its_own_is_served_and_follows_them() {
 }
 
 #[tokio::test]
-async fn a_version_with_nested_and_linked_packages_is_there_again_after_a_restart() {
+async fn a_version_with_nested_and_linked_packages_is_restored_after_a_restart() {
     let (volume, state) = (Volume::new(), State::new());
     entry(&volume, "a", "packages/app/main.cjs");
     volume.write(
@@ -87,7 +87,7 @@ async fn a_version_with_nested_and_linked_packages_is_there_again_after_a_restar
 }
 
 #[tokio::test]
-async fn packages_that_are_links_are_found_by_require_and_import_and_are_there_once() {
+async fn linked_packages_are_found_by_require_and_import_and_loaded_once() {
     let volume = Volume::new();
     let store = "node_modules/.pnpm";
     let in_common = common(
@@ -171,7 +171,7 @@ async fn a_members_code_is_that_of_the_version_and_its_changes_are_a_version() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_package_is_said_with_its_file() {
+async fn errors_in_a_package_are_reported_with_its_file() {
     let volume = Volume::with("victim", hello("victim"));
     volume.write("victim/package.json", r#"{"name": "victim", "main": "main.ts"}"#);
     let leads_out = "the symbolic link node_modules/v leads out of the project, to ../../victim";

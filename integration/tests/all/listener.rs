@@ -10,7 +10,7 @@ use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 use tokio_tungstenite::tungstenite::Message;
 
-/// In milliseconds: short for a test, and long for what is right to be done in.
+/// In milliseconds: short for a test, and long enough for valid requests.
 const SHORT: u32 = 400;
 
 const GET: &str = "GET /a/ HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -102,7 +102,7 @@ async fn a_body_that_stops_is_answered_and_cut_off() {
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("problem:body-timeout"), "{answer}");
     }
     streams.send(asked).await.assert_problem(408, "body-timeout");
-    assert_eq!(streams.get("/a/").await.text(), "one", "other streams go on");
+    assert_eq!(streams.get("/a/").await.text(), "one", "other streams continue");
     eventually("nothing is in flight", || async { router.admin.project("a").await.in_flight == 0 }).await;
 }
 
@@ -129,15 +129,15 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     connection.send(GET).await;
     connection.until("HTTP/1.1 200").await;
     let in_flight = || async { router.admin.project("a").await.in_flight };
-    eventually("it holds no place", || async { in_flight().await == 0 }).await;
+    eventually("it holds no slot", || async { in_flight().await == 0 }).await;
     let mut streams = router.public.connect_h2c().await;
     let unread = streams.stream(request("/a/")).await;
     assert_eq!(unread.status(), 200);
-    eventually("a stream holds no place", || async { in_flight().await == 0 }).await;
+    eventually("a stream holds no slot", || async { in_flight().await == 0 }).await;
 }
 
 #[tokio::test]
-async fn who_has_nothing_to_say_is_not_cut_off() {
+async fn a_quiet_connection_is_not_cut_off() {
     let volume = Volume::with("a", lasting("one"));
     volume.project("quiet").file("main.ts", ABORTS).write();
     let builder = Router::builder(&volume).flag("body-timeout", SHORT).flag("idle-timeout", SHORT);
@@ -150,7 +150,8 @@ async fn who_has_nothing_to_say_is_not_cut_off() {
         assert_eq!(stream.next().await.as_deref(), Some("1"));
         quiet.push(stream);
     }
-    // Three of them, one after the other: those above have been quiet for longer than any bound.
+    // Three of them, one after the other: the connections above have been quiet for longer than any
+    // limit.
     for _ in 0..3 {
         assert_eq!(router.public.open().await.rest().await, "");
     }
@@ -161,7 +162,7 @@ async fn who_has_nothing_to_say_is_not_cut_off() {
     assert_eq!(router.public.get("/quiet/counts").await.text(), "2 0");
 }
 
-/// Connects, and says whether the router takes the connection.
+/// Connects. Returns true if the router accepts the connection.
 async fn is_taken(client: &Client) -> bool {
     let mut connection = client.open().await;
     let closing = GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
@@ -169,7 +170,7 @@ async fn is_taken(client: &Client) -> bool {
 }
 
 #[tokio::test]
-async fn a_client_has_so_many_connections() {
+async fn a_client_has_a_limited_number_of_connections() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).flag("max-client-connections", 3).start().await;
     let mut kept = Vec::new();
@@ -186,14 +187,14 @@ async fn a_client_has_so_many_connections() {
         router.admin.metric("switchyard_connections_refused_total", "bound=\"client\"").await,
         Some(5.0)
     );
-    let told = router.log.wait_for(|record| record.to_string().contains("--max-client-connections"));
-    assert!(within("the log tells of it", told).await.is_some());
+    let limit_logged = router.log.wait_for(|record| record.to_string().contains("--max-client-connections"));
+    assert!(within("the limit is logged", limit_logged).await.is_some());
     kept.pop();
-    eventually("there is a place again", || is_taken(&router.public)).await;
+    eventually("a slot is free again", || is_taken(&router.public)).await;
 }
 
 #[tokio::test]
-async fn there_are_so_many_connections_in_all_and_a_trusted_proxy_may_have_them() {
+async fn all_connections_together_are_limited_and_a_trusted_proxy_may_use_them_all() {
     let volume = Volume::with("a", hello("one"));
     let builder = Router::builder(&volume).flag("max-connections", 4).flag("max-client-connections", 1);
     let router = builder.flag("trusted-proxy", "127.0.0.1").start().await;
@@ -209,14 +210,14 @@ async fn there_are_so_many_connections_in_all_and_a_trusted_proxy_may_have_them(
     assert!(!is_taken(&router.public).await);
     assert_eq!(router.admin.metric("switchyard_connections_refused_total", "bound=\"all\"").await, Some(1.0));
     drop(socket);
-    eventually("there is a place again", || is_taken(&router.public)).await;
+    eventually("a slot is free again", || is_taken(&router.public)).await;
     for connection in &mut kept {
         assert_eq!(connection.get("/a/").await.text(), "one");
     }
 }
 
 #[tokio::test]
-async fn a_connection_carries_so_many_requests() {
+async fn a_connection_carries_a_limited_number_of_requests() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).flag("max-connection-requests", 3).start().await;
     let answers = router.public.raw(GET.repeat(5)).await;

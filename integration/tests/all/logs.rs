@@ -47,7 +47,7 @@ impl Follower {
 }
 
 #[tokio::test]
-async fn lines_are_followed_as_they_are_printed_and_kept_for_who_comes_later() {
+async fn lines_are_streamed_as_they_are_printed_and_kept_for_later_readers() {
     let volume = Volume::with("a", PRINTS);
     let router = Router::start(&volume).await;
     let mut follower = Follower::start(&router.admin.client, "follow=1").await;
@@ -87,7 +87,7 @@ async fn a_project_cannot_make_the_router_keep_more_than_its_last_lines() {
     while seen < 3000 {
         match follower.next().await {
             Some((kind, data)) if kind == "gap" => {
-                seen += data["lost"].as_u64().expect("a gap says how much")
+                seen += data["lost"].as_u64().expect("a gap reports its size")
             }
             Some((_, data)) => {
                 assert_eq!(data["line"], format!("/many {seen}"));
@@ -119,13 +119,17 @@ async fn long_lines_come_whole_or_say_where_they_are_split_and_none_can_pass_for
     assert!(
         records.iter().all(|record| !record["project.name"].as_str().unwrap_or_default().contains("victim"))
     );
-    let said = |part: &str| -> Vec<&str> {
+    let printed_with = |part: &str| -> Vec<&str> {
         let texts = records.iter().filter_map(|record| record["message"].as_str());
         texts.filter(|text| text.contains(part)).collect()
     };
-    let [whole] = said("ppp")[..] else { panic!("it comes whole") };
+    let [whole] = printed_with("ppp")[..] else { panic!("it arrives complete") };
     assert_eq!(serde_json::from_str::<serde_json::Value>(whole).unwrap()["end"], "END");
-    assert!(said("\x1b[31mred").len() == 1 && said("two").len() == 1 && said("\u{fffd}\u{fffd}A").len() == 1);
+    assert!(
+        printed_with("\x1b[31mred").len() == 1
+            && printed_with("two").len() == 1
+            && printed_with("\u{fffd}\u{fffd}A").len() == 1
+    );
     // Each piece of a long line has a mark if it continues.
     let pieces: Vec<_> = records
         .iter()
@@ -199,12 +203,12 @@ async fn lines_say_which_request_they_are_about() {
         let (one, two) = tokio::join!(ask(&router, "/a/one", "r-1"), ask(&router, "/a/two", "r-2"));
         assert_eq!((one.text().as_str(), two.text().as_str()), ("r-1", "r-2"));
         let mut follower = Follower::start(&router.admin.client, "follow=1&lines=7").await;
-        let mut said = Vec::new();
+        let mut printed_with = Vec::new();
         for _ in 0..7 {
             let LogLine { request, line, .. } = follower.line().await;
-            said.push((request.unwrap_or_default(), line));
+            printed_with.push((request.unwrap_or_default(), line));
         }
-        said.sort();
+        printed_with.sort();
         let expected = [
             ("", "at load"),
             ("r-1", "  more"),
@@ -214,19 +218,19 @@ async fn lines_say_which_request_they_are_about() {
             ("r-2", "/two"),
             ("r-2", "wrong"),
         ];
-        assert_eq!(said, expected.map(|(id, line)| (id.to_owned(), line.to_owned())));
+        assert_eq!(printed_with, expected.map(|(id, line)| (id.to_owned(), line.to_owned())));
         let pid = router.admin.project("a").await.pid;
         let record = router.log.wait_for(|record| record["message"] == "/one").await.unwrap();
         assert_eq!(record["request.id"], "r-1", "{record}");
         assert_eq!(record["cell.pid"].as_u64(), pid.map(u64::from), "{record}");
-        // One that has none, or none that could stand in a log, gets one.
+        // A request without an id, or with one that is not valid in a log, gets a new one.
         let made = ask(&router, "/a/three", "r 3").await.text();
         assert!(made.len() == 16 && router.public.get("/a/").await.text() != made, "{made}");
     }
 }
 
 #[tokio::test]
-async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files() {
+async fn errors_of_handlers_are_shown_with_their_location_in_the_projects_own_files() {
     const BOOM: &str = "interface Gone { a: string }\n\nexport function boom(gone: Gone | undefined): string {\n\
          \x20 if (gone === undefined) throw new Error('boom');\n  return gone.a;\n}\n";
     const THROWS: &str = "import { boom } from './lib/boom.ts';\n\
@@ -253,7 +257,7 @@ async fn errors_of_handlers_are_shown_with_their_place_in_the_projects_own_files
             };
             // An uncaught error ends the process, maybe before the answer is sent.
             assert!(!is_answered || status == 500, "{path}: {status}");
-            // A timer's error is not known to be a request's, nor what happens when the request is over.
+            // An error of a timer, or one after the end of the request, has no request id.
             let about = is_answered.then_some(path);
             let mut text = String::new();
             while !text.contains(at) {
@@ -281,18 +285,18 @@ async fn in_a_log_of_text_a_project_can_forge_neither_lines_nor_fields_nor_comma
         throw new Error('line one\\nINFO forged project.name=\"other\"');\n";
     let volume = Volume::with("a", prints);
     let lines = Router::builder(&volume).text_log_until("a failed").await;
-    let told = |text: &str| {
-        let mut told = lines.iter().filter(|line| line.contains(text));
-        match (told.next(), told.next()) {
+    let only_line = |text: &str| {
+        let mut only_line = lines.iter().filter(|line| line.contains(text));
+        match (only_line.next(), only_line.next()) {
             (Some(line), None) => line.clone(),
             _ => panic!("{text:?} is not in one line of {lines:#?}"),
         }
     };
-    let line = told("forged\\\" ");
+    let line = only_line("forged\\\" ");
     let message = r#"INFO "one project.name=\"forged\" ␛[2J\\u{9b}\\u{202e}␍INFO two" project.name=a "#;
     assert!(line.contains(message), "{line}");
-    assert!(told("plain text").contains("INFO plain text project.name=a "), "{lines:#?}");
-    let failed = told("a failed");
+    assert!(only_line("plain text").contains("INFO plain text project.name=a "), "{lines:#?}");
+    let failed = only_line("a failed");
     assert!(failed.contains(r#"␊INFO forged project.name=\"other\""#), "{failed}");
     for line in &lines {
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");

@@ -1,5 +1,5 @@
-//! Every test of the whole: real binaries, real files, real HTTP. Each test has a router and a volume of
-//! its own.
+//! All integration tests: real binaries, real files, real HTTP. Each test has its own router and
+//! volume.
 
 mod admin;
 mod admin_token;

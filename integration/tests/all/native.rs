@@ -1,5 +1,5 @@
-//! System calls as native code would make them that has taken over a cell: what the kernel refuses
-//! it.
+//! System calls as native code that has taken over a cell would make them, and that the kernel
+//! refuses.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,8 +20,8 @@ const NO_SUCH_CALL: i64 = -(libc::ENOSYS as i64);
 /// A limit is higher than it may ever be.
 const ABOVE: i64 = -(libc::EPERM as i64);
 
-/// A router with two projects that serve, into the first of which native code gets. `None` for who
-/// may not trace.
+/// A router with two serving projects, the first of which native code takes over. `None` if this
+/// test may not trace processes.
 struct Scene {
     router: Router,
     /// The process with native code.
@@ -119,7 +119,7 @@ async fn native_code_that_fills_the_folder_for_compiled_modules_is_ended_and_the
         };
         eventually("the cell is ended", is_dead).await;
         let is_small = async || fs::read_dir(&folder).unwrap().count() < 200;
-        eventually("what is too much is removed", is_small).await;
+        eventually("the surplus is removed", is_small).await;
         assert!(!folder.join("flood").exists());
         assert_eq!(router.public.get("/a/").await.text(), "one");
     };
@@ -142,7 +142,7 @@ async fn native_code_opens_no_port() {
     assert!(socket >= 0, "{socket}");
     // The socket would get a port from the kernel.
     assert_eq!(scene.call(libc::SYS_listen, [socket, 8]), NO_SUCH_CALL);
-    // Where Landlock supports ports, this is refused too.
+    // On kernels whose Landlock supports ports, this is refused too.
     scene.call(libc::SYS_bind, [socket, any, 16]);
     assert_eq!(scene.call(libc::SYS_listen, [socket, 8]), NO_SUCH_CALL);
     for (kind, protocol) in [
@@ -182,7 +182,7 @@ async fn native_code_reaches_no_socket_with_a_name_on_any_thread_or_descriptor()
     assert_eq!(scene.call(libc::SYS_socketpair, [i64::from(libc::AF_UNIX), stream, 0, pair]), 0);
     let sockets = scene.sockets_of_others();
     assert!(sockets.len() >= 2, "{sockets:?}");
-    // Nor through a socket that it has: the pair, the listener, the control socket.
+    // Nor through a socket that the cell has: the pair, the listener, the control socket.
     for socket in sockets.iter().map(PathBuf::as_path).chain([Path::new("/run/systemd/journal/dev-log")]) {
         let address = unix(socket.as_os_str().as_bytes());
         let (length, address) = (address.len() as i64, scene.put(&address));
@@ -197,7 +197,7 @@ async fn native_code_reaches_no_socket_with_a_name_on_any_thread_or_descriptor()
 }
 
 #[tokio::test]
-async fn native_code_has_nobody_else_signalled_and_holds_no_file_of_others() {
+async fn native_code_signals_no_other_process_and_leases_no_file_of_others() {
     let Some(scene) = Scene::new().await else { return };
     let router = scene.router.pid().as_raw_nonzero().get();
     let owner = scene.put(&[1_i32.to_ne_bytes(), router.to_ne_bytes()].concat());
@@ -266,7 +266,7 @@ const SIOCSPGRP: i64 = 0x8902;
 const FIOASYNC: i64 = 0x5452;
 
 #[tokio::test]
-async fn native_code_raises_no_limit_and_becomes_nobody_else() {
+async fn native_code_raises_no_limit_and_changes_to_no_other_user() {
     let Some(scene) = Scene::new().await else { return };
     let none = scene.put(&[u64::MAX.to_ne_bytes(), u64::MAX.to_ne_bytes()].concat());
     for (name, limit) in
@@ -351,7 +351,7 @@ async fn native_code_sets_nothing_on_sockets_that_reaches_beyond_them() {
 }
 
 #[tokio::test]
-async fn what_native_code_is_refused_it_is_refused_while_its_project_is_built_too() {
+async fn calls_refused_to_native_code_are_refused_during_the_build_too() {
     if !native::is_possible() {
         return;
     }
@@ -364,7 +364,7 @@ async fn what_native_code_is_refused_it_is_refused_while_its_project_is_built_to
     let policy = volume.path("_policy/policy.toml");
     let router = Router::builder(&volume).flag("policy", policy.display()).start_unready().await;
     let (mut asked, _) = within("the project asks", gate.accept()).await.unwrap();
-    within("its request comes", asked.read(&mut [0; 1024])).await.unwrap();
+    within("its request arrives", asked.read(&mut [0; 1024])).await.unwrap();
     let children = usage::children(u32::try_from(router.pid().as_raw_nonzero().get()).unwrap());
     let checkouts = router.state.path().join("checkouts");
     let in_checkout = |pid: &u32| {

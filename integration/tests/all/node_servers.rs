@@ -11,7 +11,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// A project with a server of node:http, whose listener for requests this is.
+/// A project with a node:http server that has this listener for requests.
 fn node(listener: &str) -> Volume {
     let main = format!(
         "import http from 'node:http';\n\
@@ -32,21 +32,21 @@ async fn the_clients_address_is_the_sockets_and_cannot_be_forged() {
     );
     let router = Router::builder(&volume).flag("trusted-proxy", "127.0.0.1").start().await;
     let forged = with_header(request("/a/"), "x-deno-client-address", "6.6.6.6:6");
-    let told = router.public.send(forged).await.json();
-    assert_eq!(told["remoteAddress"], "127.0.0.1", "{told}");
-    assert!(told["remotePort"].as_u64().is_some_and(|port| port > 0), "{told}");
-    assert_eq!(told["remoteFamily"], "IPv4", "{told}");
-    assert!(!told.to_string().contains("x-deno-client-address"), "{told}");
+    let reply = router.public.send(forged).await.json();
+    assert_eq!(reply["remoteAddress"], "127.0.0.1", "{reply}");
+    assert!(reply["remotePort"].as_u64().is_some_and(|port| port > 0), "{reply}");
+    assert_eq!(reply["remoteFamily"], "IPv4", "{reply}");
+    assert!(!reply.to_string().contains("x-deno-client-address"), "{reply}");
     // One connection to the cell carries requests of many.
     for (client, family) in [("2001:db8::7", "IPv6"), ("192.0.2.7", "IPv4")] {
-        let told = router.public.send(with_header(request("/a/"), "x-forwarded-for", client)).await.json();
-        assert_eq!((&told["remoteAddress"], &told["remoteFamily"]), (&json!(client), &json!(family)));
-        assert_eq!(told["headers"]["x-forwarded-for"], format!("{client}, 127.0.0.1"), "{told}");
+        let reply = router.public.send(with_header(request("/a/"), "x-forwarded-for", client)).await.json();
+        assert_eq!((&reply["remoteAddress"], &reply["remoteFamily"]), (&json!(client), &json!(family)));
+        assert_eq!(reply["headers"]["x-forwarded-for"], format!("{client}, 127.0.0.1"), "{reply}");
     }
 }
 
 #[tokio::test]
-async fn a_server_is_told_that_it_listens_where_it_asked_to() {
+async fn a_server_sees_the_address_that_it_requested() {
     let volume = Volume::new();
     for (name, arguments) in [
         ("number", "3000"),
@@ -80,14 +80,14 @@ async fn a_server_is_told_that_it_listens_where_it_asked_to() {
         ("environment", at("::", "IPv6", 8000)),
         ("path", json!("/tmp/own.sock")),
     ] {
-        let told = router.public.get(&format!("/{name}/")).await;
-        assert_eq!(told.status, 200, "{name}: {:?}", router.admin.project(name).await.error);
-        assert_eq!(told.json(), json!({ "before": null, "now": address, "listening": true }), "{name}");
+        let reply = router.public.get(&format!("/{name}/")).await;
+        assert_eq!(reply.status, 200, "{name}: {:?}", router.admin.project(name).await.error);
+        assert_eq!(reply.json(), json!({ "before": null, "now": address, "listening": true }), "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_has_the_address_and_port_that_the_server_asked_for() {
+async fn a_connection_has_the_address_and_port_that_the_server_requested() {
     let volume = Volume::new();
     for (name, arguments) in [
         ("port", "process.env.PORT"),
@@ -139,7 +139,7 @@ async fn a_server_that_listens_again_elsewhere_knows_its_clients() {
 }
 
 #[tokio::test]
-async fn servers_of_https_and_http2_are_asked_without_tls() {
+async fn servers_of_https_and_http2_are_reached_without_tls() {
     let volume = Volume::new();
     for (name, server) in [
         ("https", "https.createServer({}, listener)"),
@@ -213,7 +213,7 @@ async fn streams_of_http2_are_answered_whole_and_are_closed_with_their_clients()
 const CROWD: usize = 24;
 const ROUNDS: usize = 12;
 
-/// Answers how many bytes it got.
+/// Answers with the number of bytes received.
 const COUNTS_BY_REQUEST: &str = "import http2 from 'node:http2';
     http2.createServer((request, response) => {
         let size = 0;
@@ -311,7 +311,7 @@ const THROWS: [(&str, &str, &str); 9] = [
 ];
 
 #[tokio::test]
-async fn what_a_listener_throws_ends_the_process_and_is_in_the_log() {
+async fn an_exception_of_a_listener_ends_the_process_and_is_logged() {
     let volume = Volume::new();
     for (name, main, _) in THROWS {
         let main = format!(
@@ -337,7 +337,7 @@ async fn what_a_listener_throws_ends_the_process_and_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn what_a_listener_throws_can_be_caught_by_the_process() {
+async fn an_exception_of_a_listener_can_be_caught_by_the_process() {
     let main = "import http from 'node:http';
         process.on('uncaughtException', (error) => console.log(`caught ${error.message}`));
         http.createServer((_, response) => {
@@ -354,7 +354,7 @@ async fn what_a_listener_throws_can_be_caught_by_the_process() {
 }
 
 #[tokio::test]
-async fn each_chunk_comes_back_before_the_next_is_sent() {
+async fn each_chunk_is_echoed_before_the_next_is_sent() {
     let volume = node("(request, response) => request.pipe(response)");
     let router = Router::start(&volume).await;
     let (upload, request) = Upload::post("/a/");
@@ -393,7 +393,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
+async fn a_client_that_waits_for_100_continue_receives_it() {
     let volume = node("(request, response) => request.pipe(response)");
     let router = Router::start(&volume).await;
     let mut raw = router.public.open().await;
@@ -464,11 +464,12 @@ async fn a_client_that_goes_away_closes_the_request() {
     let mut stream = connection.stream(request("/a/")).await;
     assert_eq!(stream.next().await.as_deref(), Some("1"));
     drop((stream, connection));
-    eventually("the server is told", || async { router.public.get("/a/closed").await.text() == "1" }).await;
+    eventually("the server is notified", || async { router.public.get("/a/closed").await.text() == "1" })
+        .await;
 }
 
 #[tokio::test]
-async fn what_is_under_way_when_a_version_is_replaced_is_finished() {
+async fn requests_in_flight_finish_when_a_version_is_replaced() {
     let volume = node("(request, response) => request.resume().on('end', () => response.end('old'))");
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -478,7 +479,7 @@ async fn what_is_under_way_when_a_version_is_replaced_is_finished() {
     let asking = tokio::spawn(async move { connection.try_send(request).await });
     upload.send("x").await;
     let waiting = || async { router.admin.project("a").await.in_flight == 1 };
-    eventually("the request is there", waiting).await;
+    eventually("the request has arrived", waiting).await;
     let main = volume.read("a/main.mjs").replace("'old'", "'new'");
     volume.replace("a/main.mjs", main);
     events.wait_live("a").await;
@@ -496,7 +497,7 @@ async fn idle_connections_are_kept_by_both_for_the_next_request() {
     let mut connection = router.public.connect().await;
     assert_eq!(connection.get("/a/").await.text(), "1");
     assert_eq!(connection.get("/a/").await.text(), "2");
-    // Longer than the router keeps one, and less than Node does.
+    // Longer than the router keeps an idle connection, and shorter than Node does.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(connection.get("/a/").await.status, 200);
 }

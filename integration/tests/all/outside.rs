@@ -1,5 +1,5 @@
-//! The view of a project of its machine: paths outside do not exist, `/tmp` is its own, questions
-//! about the machine have harmless answers, and errors say what to do.
+//! A project's view of its machine: paths outside do not exist, `/tmp` is its own, questions about
+//! the machine have harmless answers, and errors suggest a fix.
 
 use serde_json::{Value, json};
 use switchyard_contract::admin::ReloadOutcome;
@@ -37,10 +37,10 @@ async fn answers(router: &Router) -> Value {
 async fn error(router: &Router) -> Diagnostic {
     let report = router.admin.reload("a").await;
     assert_eq!(report.outcome, ReloadOutcome::Failed);
-    report.error.expect("what failed says why")
+    report.error.expect("a failure has a reason")
 }
 
-/// Every answer begins as the table says.
+/// Every answer begins as listed in the table.
 fn assert_begin(answers: &Value, table: &[(&str, &str)]) {
     for (name, begin) in table {
         let answer = answers[name].as_str().unwrap_or_else(|| panic!("{name}: {}", answers[name]));
@@ -106,8 +106,8 @@ await probe('in a worker', () => new Promise((done) => {
         ),
     );
     let router = Router::builder(&volume).unwatched().start().await;
-    let mut said = answers(&router).await;
-    let mut take = |name: &str| said.as_object_mut().unwrap().remove(name).unwrap();
+    let mut outcomes = answers(&router).await;
+    let mut take = |name: &str| outcomes.as_object_mut().unwrap().remove(name).unwrap();
     assert_eq!(
         (take("existsSync"), take("exists"), take("own exists")),
         (json!(false), json!(false), json!(true))
@@ -115,18 +115,18 @@ await probe('in a worker', () => new Promise((done) => {
     assert_eq!(take("statSync that does not throw"), Value::Null);
     assert_eq!(take("lstatSync that does not throw"), Value::Null);
     assert_eq!(take("in a worker"), json!([false, "ENOENT"]));
-    // Errors of imports keep their text, which does not say whether there is something.
+    // Errors of imports keep their text, which does not reveal if the file exists.
     for (name, says) in [
         ("import", "outside of the project and its node_modules"),
-        ("import of what is there", "outside of the project and its node_modules"),
+        ("import of an existing file", "outside of the project and its node_modules"),
         ("require", "Cannot find module '/etc/none.js'"),
-        ("require of what is there", "Cannot find module '/etc/passwd'"),
+        ("require of an existing file", "Cannot find module '/etc/passwd'"),
         ("require in the own folder", "Cannot find module '/tmp/none'"),
     ] {
         let text = take(name);
         assert!(text.as_str().unwrap().contains(says), "{name}: {text}");
     }
-    for (name, answer) in said.as_object().unwrap() {
+    for (name, answer) in outcomes.as_object().unwrap() {
         assert!(answer.as_str().is_some_and(|text| text.starts_with("ENOENT ")), "{name}: {answer}");
     }
 }
@@ -152,7 +152,7 @@ for (let n = 0; n < 200; n++) fs.existsSync(`/opt/${n}`);",
 }
 
 #[tokio::test]
-async fn what_would_be_written_outside_is_refused_with_a_code_and_with_advice() {
+async fn writes_outside_are_refused_with_a_code_and_advice() {
     let volume = Volume::with(
         "a",
         probing(
@@ -183,9 +183,9 @@ await probe('link', () => fs.symlinkSync('/etc', `${process.env.DATA_DIR}/link`)
         ),
     );
     let router = Router::builder(&volume).unwatched().start().await;
-    let said = answers(&router).await;
-    assert_eq!(said["class"], true);
-    let link = said["link"].as_str().unwrap();
+    let outcomes = answers(&router).await;
+    assert_eq!(outcomes["class"], true);
+    let link = outcomes["link"].as_str().unwrap();
     assert!(link.starts_with("EACCES NotCapable Deno.symlinkSync() is refused: a symbolic link"), "{link}");
     for (name, file) in [
         ("own ./auth.db", "/auth.db"),
@@ -195,9 +195,9 @@ await probe('link', () => fs.symlinkSync('/etc', `${process.env.DATA_DIR}/link`)
         ("own database", "/auth.db"),
     ] {
         let advice = format!("Write to process.env.DATA_DIR + \"{file}\"");
-        assert!(said[name].as_str().unwrap().contains(&advice), "{name}: {}", said[name]);
+        assert!(outcomes[name].as_str().unwrap().contains(&advice), "{name}: {}", outcomes[name]);
     }
-    for (name, answer) in said.as_object().unwrap() {
+    for (name, answer) in outcomes.as_object().unwrap() {
         let Some(text) = answer.as_str() else { continue };
         assert!(text.starts_with("EACCES NotCapable ") && !text.contains("--"), "{name}: {text}");
         let names_folders = text.contains("DATA_DIR") && text.contains("TMPDIR");
@@ -210,7 +210,7 @@ await probe('link', () => fs.symlinkSync('/etc', `${process.env.DATA_DIR}/link`)
 }
 
 #[tokio::test]
-async fn what_is_refused_names_the_policy_or_another_way_and_no_flag() {
+async fn refusals_name_the_policy_or_an_alternative_and_no_flag() {
     let volume = Volume::with(
         "a",
         probing(
@@ -225,7 +225,7 @@ await probe('debugger', async () => new (await import('node:inspector')).Session
         ),
     );
     let router = Router::builder(&volume).unwatched().start().await;
-    let said = answers(&router).await;
+    let outcomes = answers(&router).await;
     for (name, says) in [
         ("net", "(\"private_net\")"),
         ("ffi", "native code (addons, Deno.dlopen) is not loaded here"),
@@ -236,7 +236,7 @@ await probe('debugger', async () => new (await import('node:inspector')).Session
         ("setPriority", "a project does not change its process"),
         ("debugger", "Start the router with --inspect"),
     ] {
-        let text = said[name].as_str().unwrap();
+        let text = outcomes[name].as_str().unwrap();
         assert!(text.starts_with("EACCES NotCapable ") && text.contains(says), "{name}: {text}");
         assert!(!text.contains("--allow"), "{name}: {text}");
     }
@@ -260,9 +260,12 @@ await probe('outside', () => Deno.readTextFile('/etc/passwd'));",
     let router = Router::builder(&volume).unwatched().start().await;
     let refused = "EACCES NotCapable Requires read access to";
     let table = [("own", refused), ("exists", refused), ("tmp", refused), ("outside", "ENOENT NotFound")];
-    let said = answers(&router).await;
-    assert_begin(&said, &table);
-    assert!(said["own"].as_str().unwrap().ends_with("\"permissions\" in deno.json denies it"), "{said}");
+    let outcomes = answers(&router).await;
+    assert_begin(&outcomes, &table);
+    assert!(
+        outcomes["own"].as_str().unwrap().ends_with("\"permissions\" in deno.json denies it"),
+        "{outcomes}"
+    );
 }
 
 #[tokio::test]
@@ -298,8 +301,8 @@ await probe('/dev/urandom', () => Deno.openSync('/dev/urandom').readSync(new Uin
         ),
     );
     let router = Router::builder(&volume).unwatched().start().await;
-    let said = answers(&router).await;
-    for (name, answer) in said.as_object().unwrap() {
+    let outcomes = answers(&router).await;
+    for (name, answer) in outcomes.as_object().unwrap() {
         let is_thrown =
             answer.as_str().is_some_and(|text| text.contains("Error ") || text.contains("NotCapable"));
         assert!(!is_thrown, "{name}: {answer}");
@@ -308,30 +311,30 @@ await probe('/dev/urandom', () => Deno.openSync('/dev/urandom').readSync(new Uin
         "address": "127.0.0.1", "netmask": "255.0.0.0", "family": "IPv4", "mac": "00:00:00:00:00:00", "internal": true,
         "cidr": "127.0.0.1/8",
     });
-    assert_eq!(said["os.networkInterfaces"], json!({"lo": [loopback]}));
-    assert_eq!(said["Deno.networkInterfaces"].as_array().unwrap().len(), 1);
-    assert_eq!(said["dns.getServers"], json!([]));
-    let user = &said["os.userInfo"];
+    assert_eq!(outcomes["os.networkInterfaces"], json!({"lo": [loopback]}));
+    assert_eq!(outcomes["Deno.networkInterfaces"].as_array().unwrap().len(), 1);
+    assert_eq!(outcomes["dns.getServers"], json!([]));
+    let user = &outcomes["os.userInfo"];
     assert_eq!(
         (&user["username"], &user["shell"], &user["homedir"]),
-        (&json!("app"), &Value::Null, &said["os.homedir"])
+        (&json!("app"), &Value::Null, &outcomes["os.homedir"])
     );
-    assert_eq!((&user["uid"], &user["gid"]), (&said["process.getuid"], &said["process.getgid"]));
-    assert_eq!(said["inspector.url"], "undefined");
-    assert_eq!(said["inspector.waitForDebugger"], json!({"code": "ERR_INSPECTOR_NOT_ACTIVE"}));
+    assert_eq!((&user["uid"], &user["gid"]), (&outcomes["process.getuid"], &outcomes["process.getgid"]));
+    assert_eq!(outcomes["inspector.url"], "undefined");
+    assert_eq!(outcomes["inspector.waitForDebugger"], json!({"code": "ERR_INSPECTOR_NOT_ACTIVE"}));
     assert!(
-        said["os.release"].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()),
+        outcomes["os.release"].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()),
         "{}",
-        said["os.release"]
+        outcomes["os.release"]
     );
     assert_eq!(
-        (&said["home"], &said["/dev/null"], &said["/dev/urandom"]),
+        (&outcomes["home"], &outcomes["/dev/null"], &outcomes["/dev/urandom"]),
         (&json!(true), &json!(0), &json!(4))
     );
 }
 
 #[tokio::test]
-async fn what_the_policy_grants_is_answered_truly() {
+async fn permission_queries_answer_according_to_the_policy() {
     let volume = Volume::with(
         "a",
         probing(
@@ -342,12 +345,12 @@ async fn what_the_policy_grants_is_answered_truly() {
     let router = with_policy(&volume, policy).flag("dangerously-run-cells-as-root", "");
     let router = if rustix::process::geteuid().is_root() { router } else { with_policy(&volume, policy) };
     let router = router.start().await;
-    let said = answers(&router).await;
-    assert!(said["net"].as_array().is_some_and(|names| names.contains(&json!("lo"))), "{said}");
+    let outcomes = answers(&router).await;
+    assert!(outcomes["net"].as_array().is_some_and(|names| names.contains(&json!("lo"))), "{outcomes}");
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let uid = format!(":{}:", rustix::process::geteuid().as_raw());
     if let Some(line) = users.lines().find(|line| line.contains(&uid)) {
-        assert_eq!(said["user"]["username"], line.split(':').next().unwrap(), "{said}");
+        assert_eq!(outcomes["user"]["username"], line.split(':').next().unwrap(), "{outcomes}");
     }
 }
 
@@ -391,9 +394,9 @@ await probe('beside it', () => fs.writeFileSync('/tmpfile', ''));
 await probe('the other one', () => fs.writeFileSync('/var/tmp/x', ''));";
     let volume = Volume::with("a", probing(&calls.replace("NAME", &name)));
     let router = Router::builder(&volume).unwatched().start().await;
-    let mut said = answers(&router).await;
+    let mut outcomes = answers(&router).await;
     assert_begin(
-        &said,
+        &outcomes,
         &[
             ("missing", "ENOENT Error ENOENT: no such file or directory, open '/tmp/none'"),
             ("missing in wasi", "UVWASI_ENOENT"),
@@ -402,7 +405,7 @@ await probe('the other one', () => fs.writeFileSync('/var/tmp/x', ''));";
             ("the other one", "EACCES NotCapable"),
         ],
     );
-    let all = said.as_object_mut().unwrap();
+    let all = outcomes.as_object_mut().unwrap();
     all.retain(|name, _| {
         !["missing", "missing in wasi", "by dots", "beside it", "the other one"].contains(&name.as_str())
     });
@@ -412,12 +415,12 @@ await probe('the other one', () => fs.writeFileSync('/var/tmp/x', ''));";
         "sqlite": true, "kv": true, "watch": "watched", "worker": "w", "import": 5, "import from DATA_DIR": 6, "require": 7,
         "env file": "yes", "query": "granted", "wasi": true,
     });
-    assert_eq!(said, expected);
+    assert_eq!(outcomes, expected);
     assert!(!std::path::Path::new("/tmp").join(&name).exists(), "the machine's own is untouched");
 }
 
 #[tokio::test]
-async fn below_tmp_the_machines_folder_is_what_the_policy_opens() {
+async fn below_tmp_only_folders_that_the_policy_opens_are_the_machines() {
     let shared = tempfile::Builder::new().prefix("switchyard-shared").tempdir_in("/tmp").unwrap();
     let at = shared.path().canonicalize().unwrap();
     use std::os::unix::fs::PermissionsExt as _;
@@ -436,7 +439,7 @@ async fn below_tmp_the_machines_folder_is_what_the_policy_opens() {
 }
 
 #[tokio::test]
-async fn native_code_and_programs_fail_the_build_with_what_to_do_instead() {
+async fn native_code_and_programs_fail_the_build_with_an_alternative() {
     let volume = Volume::new();
     for (name, main, message) in [
         (

@@ -1,5 +1,5 @@
-//! More requests than a project may have at once: some wait in line, the rest is turned away, and no other
-//! project notices.
+//! More requests than a project may have at once: some wait in the queue, the rest are refused, and
+//! no other project notices.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use switchyard_integration::client::{Client, Reply, Upload};
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 /// The default length of the queue.
 const QUEUE: usize = 100;
 
-/// Answers how many requests it has answered, each when its body has ended.
+/// Answers with the number of answered requests, each once its body has ended.
 const COUNTS: &str = "let count = 0;
     export default { fetch: async (request) => { await request.text(); return new Response(String(++count)); } };";
 
@@ -39,7 +39,7 @@ async fn holds(router: &Router, count: usize) -> (Upload, JoinHandle<Reply>) {
 }
 
 async fn waiting(router: &Router, count: usize) {
-    eventually("so many wait", || async { router.admin.project("a").await.waiting == count }).await;
+    eventually("all of them wait", || async { router.admin.project("a").await.waiting == count }).await;
 }
 
 async fn reply(reply: JoinHandle<Reply>) -> Reply {
@@ -47,7 +47,7 @@ async fn reply(reply: JoinHandle<Reply>) -> Reply {
 }
 
 #[tokio::test]
-async fn who_came_first_is_served_first_whatever_connection_it_came_on() {
+async fn requests_are_served_in_order_of_arrival_across_connections() {
     let (_volume, router) = one_at_a_time(COUNTS).await;
     let (upload, held) = holds(&router, 1).await;
     let mut line = Vec::new();
@@ -82,7 +82,7 @@ async fn when_the_line_is_full_the_answer_is_503_at_once_and_other_projects_have
 }
 
 #[tokio::test]
-async fn who_hangs_up_in_line_leaves_it() {
+async fn a_client_that_disconnects_while_queued_leaves_the_queue() {
     let (_volume, router) = one_at_a_time(COUNTS).await;
     let (upload, held) = holds(&router, 1).await;
     let leaves = asks(&router.public, "/a/");
@@ -97,7 +97,7 @@ async fn who_hangs_up_in_line_leaves_it() {
 }
 
 #[tokio::test]
-async fn a_new_version_has_no_more_places_than_the_one_before_left() {
+async fn a_new_version_has_only_the_slots_that_its_predecessor_left() {
     let (volume, router) = one_at_a_time(lasting("one")).await;
     let mut events = router.events().await;
     events.wait_live("a").await;
@@ -118,7 +118,7 @@ async fn a_new_version_has_no_more_places_than_the_one_before_left() {
 }
 
 #[tokio::test]
-async fn a_websocket_leaves_its_place_to_others_and_is_drained_all_the_same() {
+async fn a_websocket_frees_its_slot_and_is_still_drained() {
     let (volume, router) = one_at_a_time(lasting("one")).await;
     let mut events = router.events().await;
     events.wait_live("a").await;

@@ -1,4 +1,4 @@
-//! Names of packages that lead out of the folder that their installation fills.
+//! Package names that lead out of the installation folder.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use switchyard_integration::volume::Volume;
 
 use crate::install::{exports, fails, greeting, registry, serves};
 
-/// From where Deno caches packages to the tarballs that all projects share. The second to last part
-/// is the folder of the projects that reach public addresses only.
+/// Path from the folder where Deno caches packages to the tarballs that all projects share. The
+/// second to last part is the folder of the projects that reach only public addresses.
 const SHARED: &str = "../../../../.downloads/e3b0c44298fc1c14/zz";
 
 /// The registry gets the name as one path segment and answers; the tarball is elsewhere.
@@ -23,9 +23,9 @@ fn publish(registry: &Registry, name: &str) {
 
 /// Nothing but tarballs is there, under hashes of their URLs.
 fn assert_only_tarballs(state: &Path) {
-    for folder in fs::read_dir(state.join("packages/.downloads")).expect("the folder is there").flatten() {
+    for folder in fs::read_dir(state.join("packages/.downloads")).expect("the folder exists").flatten() {
         assert!(folder.file_type().expect("it is there").is_dir());
-        for file in fs::read_dir(folder.path()).expect("the folder is there").flatten() {
+        for file in fs::read_dir(folder.path()).expect("the folder exists").flatten() {
             let name = file.file_name().into_string().expect("it is UTF-8");
             assert!(file.file_type().expect("it is there").is_file() && name.len() == 64, "{name}");
         }
@@ -38,10 +38,10 @@ async fn assert_refused(registry: &Registry, volume: &Volume, name: &str, named_
     let error = fails(&router).await;
     let expected = format!("{name:?} is not a valid package name");
     assert!(error.message.contains(&expected), "{}", error.message);
-    let place = error.file.clone().unwrap_or_default() + &error.message;
-    assert!(place.contains(named_by), "{named_by}: {error:?}");
-    let asked = registry.take_requests();
-    assert!(!asked.iter().any(|path| path.contains("..") || path.contains("zz")), "{asked:?}");
+    let text = error.file.clone().unwrap_or_default() + &error.message;
+    assert!(text.contains(named_by), "{named_by}: {error:?}");
+    let requests = registry.take_requests();
+    assert!(!requests.iter().any(|path| path.contains("..") || path.contains("zz")), "{requests:?}");
     assert_only_tarballs(state.path());
 }
 

@@ -34,14 +34,14 @@ async fn packages_that_go_are_fetched_and_give_way_to_those_that_come_back() {
         answers(&router, "hello").await;
     }
     probe.finish().await.no_failures();
-    // Nothing but the cache of a tool: as none.
+    // Only the cache of a tool, which counts as no packages.
     volume.write("a/node_modules/.cache/tool.json", "{}");
     volume.write("a/main.ts", GREETS.replace("(greeting)", "(`${greeting}!`)"));
     answers(&router, "hello!").await;
 }
 
 #[tokio::test]
-async fn a_package_that_the_volume_lacks_is_named_and_not_what_was_fetched_before() {
+async fn a_package_that_is_missing_on_the_volume_is_named_and_no_earlier_download_is_used() {
     let (registry, volume) = (registry().await, greeting());
     let router = registry.watched(&volume).start().await;
     answers(&router, "hello").await;

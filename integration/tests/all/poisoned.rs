@@ -1,6 +1,6 @@
-//! Projects that break JavaScript's own classes under themselves: most of it changes nothing for
-//! Deno's servers and the glue around them, and where no answer can be made any more the router
-//! notices, and gives the version another process.
+//! Projects that modify JavaScript's built-in classes: most changes do not affect Deno's servers
+//! and the glue around them; if a cell can no longer answer, the router notices, and gives the
+//! version another process.
 
 use switchyard_contract::event::{DeathReason, EventType};
 use switchyard_integration::bystander::Bystander;
@@ -10,7 +10,7 @@ use switchyard_integration::fixtures::hello;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Evaluates what is posted, and answers.
+/// Evaluates the posted code, and answers.
 const WEB: &str = "
     const evaluate = eval;
     export default { async fetch(request) {
@@ -47,7 +47,7 @@ fn getter(class: &str, name: &str) -> String {
     format!("Object.defineProperty({class}, {name}, {{ configurable: true, get: {THROW} }})")
 }
 
-/// Limits by which a project that does not answer is found out soon.
+/// Limits that detect a project that does not answer quickly.
 const QUICK: &str = "event_loop = \"500ms\"\nrequest_time = \"500ms\"";
 
 async fn serving(main: &str, limits: &str) -> (Volume, Router) {
@@ -69,7 +69,7 @@ async fn answers(router: &Router) -> bool {
     router.public.get("/a/").await.text() == "good"
 }
 
-/// Poisons one cell in all these ways, which must neither keep it from answering nor have it
+/// Poisons one cell in all these ways, which must neither keep it from answering nor get it
 /// replaced.
 async fn nothing_changes(main: &str, ways: &[String]) {
     let (_volume, router) = serving(main, "").await;
@@ -83,8 +83,7 @@ async fn nothing_changes(main: &str, ways: &[String]) {
     assert_eq!(router.admin.project("a").await.pid, pid);
 }
 
-/// Poisons a cell so that it cannot answer. Another one must follow, and no other project may
-/// notice.
+/// Poisons a cell so that it cannot answer. It must be replaced, and no other project may notice.
 async fn is_replaced(main: &str, how: &str) {
     let router = replaced_for(DeathReason::Unhealthy, main, how).await;
     let warned =
@@ -99,14 +98,14 @@ async fn replaced_for(reason: DeathReason, main: &str, how: &str) -> Router {
     let pid = router.admin.project("a").await.pid;
     poison(&router, how).await;
     let died = async { events.wait_for(EventType::CellDied, "a").await };
-    let asked = async {
+    let flood = async {
         loop {
             let _ = router.public.get("/a/").await;
         }
     };
     let died = tokio::select! {
         died = died => died,
-        () = asked => unreachable!("it goes on for ever"),
+        () = flood => unreachable!("it never ends"),
     };
     let death = died.data.death.expect("it says how");
     assert!(death.reason == reason && death.restart_ms == Some(0), "{death:?}");
@@ -178,12 +177,12 @@ async fn node_servers_that_cannot_write_an_answer_end_the_cell() {
 }
 
 #[tokio::test]
-async fn node_servers_whose_answers_never_come_end_the_cell() {
+async fn node_servers_that_never_answer_end_the_cell() {
     is_replaced(NODE, "process.getBuiltinModule('http').ServerResponse.prototype.end = () => {}").await;
 }
 
 #[tokio::test]
-async fn a_handler_that_answers_500_by_itself_goes_on_in_its_cell() {
+async fn a_handler_that_answers_500_on_its_own_keeps_its_cell() {
     for main in [
         "export default { fetch() { throw new Error('mine'); } };",
         "export default { fetch: () => new Response('mine', { status: 500 }) };",
@@ -193,7 +192,7 @@ async fn a_handler_that_answers_500_by_itself_goes_on_in_its_cell() {
         let (_volume, router) = serving(main, "").await;
         let events = router.events().await;
         let pid = router.admin.project("a").await.pid;
-        // Long enough for the router to ask what is wrong, more than once.
+        // Long enough for the router to probe the cell more than once.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(3);
         while std::time::Instant::now() < until {
             assert!(router.public.get("/a/").await.status >= 500);

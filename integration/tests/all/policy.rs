@@ -1,4 +1,4 @@
-//! The operator's policy: what projects get, and what happens when it changes.
+//! The operator's policy: the permissions of projects, and the effect of changes.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const SECRET: &str = "hunter2-0123456789";
 /// Answers with all of its environment.
 const ENV: &str = "export default { fetch: () => Response.json(Deno.env.toObject()) };\n";
 
-/// Cannot be served without a variable.
+/// A project that cannot be served without a variable.
 const NEEDY: &str = "const key = Deno.env.get('KEY');
     if (!key) throw new Error('there is no KEY');
     export default { fetch: () => new Response(key) };\n";
@@ -36,7 +36,7 @@ async fn env(client: &Client, project: &str) -> Value {
     client.get(&format!("/{project}/")).await.json()
 }
 
-/// Waits for a line of the log, those already written included.
+/// Waits for a line of the log, including lines already written.
 async fn logged(router: &Router, text: &str) {
     let matches = |record: &Value| record["message"].as_str().is_some_and(|message| message.contains(text));
     let found = within(&format!("the log says {text:?}"), router.log.wait_for(matches)).await;
@@ -91,7 +91,7 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
     let granted = router.admin.project("a").await.grants.unwrap().granted.env;
     assert!(granted.contains(&"KEY".to_owned()) && granted.contains(&"INLINE".to_owned()), "{granted:?}");
 
-    // A failure of the project, and a change of the policy, say nothing of it either.
+    // Neither a failure of the project nor a change of the policy reveals it.
     volume.replace("a/main.ts", "nothing that parses (");
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Failed);
     change_policy(
@@ -104,8 +104,8 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
         let text = router.admin.client.get(path).await.text();
         assert!(!text.contains(SECRET), "{path}: {text}");
     }
-    let told = serde_json::to_string(&events.all()).unwrap();
-    assert!(!told.contains(SECRET), "{told}");
+    let all_events = serde_json::to_string(&events.all()).unwrap();
+    assert!(!all_events.contains(SECRET), "{all_events}");
     assert!(!router.public.get("/a/nowhere").await.headers.iter().any(|(_, value)| value == SECRET));
     let log = router.log.text();
     assert!(!log.contains(SECRET), "{log}");
@@ -114,7 +114,7 @@ async fn a_secret_reaches_its_project_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_asked_granted_and_refused_is_shown_side_by_side() {
+async fn requested_granted_and_refused_permissions_are_shown_side_by_side() {
     let volume = Volume::new();
     let config = json!({"permissions": {"default": {
         "read": ["./data", "/etc"],
@@ -140,7 +140,7 @@ async fn what_is_asked_granted_and_refused_is_shown_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_project_sets_the_variables_that_it_may_and_none_that_are_reserved() {
+async fn a_project_sets_allowed_variables_but_no_reserved_ones() {
     let volume = Volume::new();
     let own =
         json!({"MODE": "own", "REGION": "own", "KEY": true, "GONE": true, "OTHER": "x", "LD_PRELOAD": "x"});
@@ -223,7 +223,7 @@ async fn a_wrong_policy_is_refused_and_the_old_one_stays() {
 }
 
 #[tokio::test]
-async fn a_version_that_fails_with_the_new_policy_goes_on_with_the_old_one() {
+async fn a_version_that_fails_with_the_new_policy_keeps_running_with_the_old_one() {
     let volume = Volume::with("a", NEEDY);
     let router = with_policy(&volume, "[defaults.env]\nKEY = \"one\"").start().await;
     let mut events = router.events().await;
@@ -240,11 +240,11 @@ async fn a_version_that_fails_with_the_new_policy_goes_on_with_the_old_one() {
     change_policy(&router, &volume, "[defaults.env]\nKEY = \"one\"");
     events.wait_live("a").await;
     let status = router.admin.project("a").await;
-    assert_eq!((status.pid, status.state), (pid, ProjectState::Live), "it is what it was");
+    assert_eq!((status.pid, status.state), (pid, ProjectState::Live), "it is unchanged");
 }
 
 #[tokio::test]
-async fn a_version_that_failed_is_built_again_when_the_policy_gives_what_it_lacked() {
+async fn a_failed_version_is_built_again_when_the_policy_grants_the_missing_permission() {
     let volume = Volume::with("a", NEEDY);
     let router = with_policy(&volume, "").start().await;
     let mut events = router.events().await;
@@ -290,7 +290,7 @@ async fn a_policy_that_changes_during_a_deploy_is_followed_after_it() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_stopped_and_started_again_is_given_what_holds_by_then() {
+async fn a_version_that_is_stopped_and_started_again_gets_the_current_settings() {
     let volume = Volume::with("a", NEEDY);
     volume.project("b").file("main.ts", hello("b")).write();
     let router = with_policy(&volume, "[projects.a.env]\nKEY = \"one\"").flag("max-cells", 1).start().await;

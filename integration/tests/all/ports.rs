@@ -1,5 +1,6 @@
 //! Ports that projects do not have: datagrams of strangers never arrive, answers do, QUIC does not
-//! listen, servers of TCP only seem to; and the servers that projects have go on, whenever they listen.
+//! listen, servers of TCP only appear to; and projects' servers keep serving, whenever they start
+//! to listen.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -9,8 +10,8 @@ use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Has a datagram socket of each kind. `/KIND` answers what it has heard, `/KIND/port` its port,
-/// `/KIND/send?PORT` sends there.
+/// A project with a datagram socket of each kind. `/KIND` answers with the received datagrams,
+/// `/KIND/port` with the port, `/KIND/send?PORT` sends to a port.
 const LISTENS: &str = r#"import dgram from "node:dgram";
 const text = (bytes) => new TextDecoder().decode(bytes);
 const heard = { deno: [], node: [], late: [] };
@@ -18,7 +19,7 @@ const deno = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 
 (async () => { for await (const [bytes] of deno) heard.deno.push(text(bytes)); })();
 const node = dgram.createSocket("udp4", (bytes) => heard.node.push(text(bytes)));
 await new Promise((bound) => node.bind(0, bound));
-// Bound when it first sends, and to both protocols.
+// Bound when it first sends, for both protocols.
 const late = dgram.createSocket("udp6", (bytes) => heard.late.push(text(bytes)));
 const sockets = {
   deno: { port: () => deno.addr.port, join: (group) => deno.joinMulticastV4(group, "127.0.0.1"), send: (port) =>
@@ -56,13 +57,13 @@ fn local() -> UdpSocket {
     socket
 }
 
-/// Sends from a stranger, has the project send to a friend, and has that answer. Returns what the
-/// project has heard.
-async fn heard(router: &Router, kind: &str, friend: &UdpSocket, to: Option<SocketAddr>) -> Value {
+/// Sends from a stranger, makes the project send to a friend, and answers from there. Returns the
+/// datagrams that the project received.
+async fn received(router: &Router, kind: &str, friend: &UdpSocket, to: Option<SocketAddr>) -> Value {
     let ask = async |path: &str| router.public.get(&format!("/a/{kind}{path}")).await.json();
     let stranger = local();
     let port = friend.local_addr().expect("it is bound").port();
-    // The one that is bound when it sends has no port before.
+    // The socket that is bound when it sends has no port before.
     if kind == "late" {
         ask(&format!("/send?{port}")).await;
         receive(friend).await;
@@ -99,12 +100,12 @@ async fn datagrams_of_strangers_never_arrive_and_answers_do() {
     let router = router(&volume, &[friend.local_addr().unwrap().to_string()]).await;
     let kinds = ["deno", "node", "late"];
     for kind in &kinds[..if UdpSocket::bind("[::]:0").is_ok() { 3 } else { 2 }] {
-        assert_eq!(heard(&router, kind, &friend, None).await, json!(["friend"]), "{kind}");
+        assert_eq!(received(&router, kind, &friend, None).await, json!(["friend"]), "{kind}");
     }
 }
 
 #[tokio::test]
-async fn who_joins_a_group_hears_of_it_whom_it_has_sent_to_and_nobody_else() {
+async fn a_multicast_socket_receives_only_from_addresses_that_it_has_sent_to() {
     let (volume, friend) = (Volume::new(), local());
     volume.write("a/main.mjs", LISTENS);
     let group = "239.255.77.77";
@@ -114,12 +115,12 @@ async fn who_joins_a_group_hears_of_it_whom_it_has_sent_to_and_nobody_else() {
         let joined = router.public.get(&format!("/a/{kind}/join?{group}")).await;
         assert_eq!(joined.status, 200, "{kind}: {}", joined.text());
         let to = SocketAddr::new(group.parse().unwrap(), 0);
-        assert_eq!(heard(&router, kind, &friend, Some(to)).await, json!(["friend"]), "{kind}");
+        assert_eq!(received(&router, kind, &friend, Some(to)).await, json!(["friend"]), "{kind}");
     }
 }
 
 #[tokio::test]
-async fn quic_does_not_listen_and_says_so() {
+async fn quic_refuses_to_listen() {
     let main = r#"let said;
         try {
             const endpoint = new Deno.QuicEndpoint({ hostname: "0.0.0.0", port: 0 });
@@ -168,7 +169,7 @@ const AGAIN: [(&str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn a_server_listens_late_and_again_as_often_as_it_likes() {
+async fn a_server_may_listen_late_and_repeatedly() {
     let volume = Volume::new();
     for (name, main) in AGAIN {
         volume.write(&format!("{name}/main.mjs"), main);
@@ -259,7 +260,7 @@ async fn a_server_of_tcp_that_seems_to_listen_opens_no_port() {
 }
 
 #[tokio::test]
-async fn servers_of_tcp_seem_to_listen_and_that_they_do_not_is_said_once() {
+async fn servers_of_tcp_seem_to_listen_and_are_reported_once() {
     let volume = Volume::with("a", LOOKS_FOR_A_PORT);
     let router = Router::start(&volume).await;
     let reply = router.public.get("/a/").await;
@@ -285,7 +286,7 @@ async fn servers_of_tcp_seem_to_listen_and_that_they_do_not_is_said_once() {
 }
 
 #[tokio::test]
-async fn a_program_that_serves_tcp_alone_fails_its_build_and_says_why() {
+async fn a_program_that_serves_only_tcp_fails_its_build_with_the_reason() {
     let volume = Volume::new();
     for (name, main) in [
         ("module", "import net from 'node:net'; net.createServer((s) => s.end('hello')).listen(3000);"),
@@ -316,7 +317,7 @@ async fn name_server(socket: tokio::net::UdpSocket) {
     }
 }
 
-/// Answers with the body in capitals.
+/// A server that answers with the body in capitals.
 async fn shouts(listener: tokio::net::TcpListener) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let mut bytes = [0; 64];

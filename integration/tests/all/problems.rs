@@ -37,12 +37,12 @@ async fn with_dev_a_browser_sees_file_line_and_code_frame() {
 }
 
 #[tokio::test]
-async fn no_answer_in_time_is_a_504_and_the_project_goes_on() {
+async fn no_answer_in_time_is_a_504_and_the_project_keeps_serving() {
     let volume = Volume::with("a", ABORTS);
     let router = Router::builder(&volume).flag("request-timeout", 300).start().await;
     router.public.get("/a/never").await.assert_problem(504, "timeout");
     // The handler's signal fires when the cell has noticed that the client is gone.
-    eventually("the handler is told", || async { router.public.get("/a/counts").await.text() == "1 1" })
+    eventually("the handler is notified", || async { router.public.get("/a/counts").await.text() == "1 1" })
         .await;
 }
 
@@ -80,7 +80,7 @@ async fn a_body_that_is_too_large_is_a_413() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_a_400() {
+async fn bytes_that_are_not_http_get_a_400() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::start(&volume).await;
     for bytes in [
@@ -133,8 +133,8 @@ async fn with_dev_a_page_of_another_origin_can_read_why_a_project_does_not_answe
 async fn without_dev_a_page_of_another_origin_reads_nothing_of_the_routers() {
     let volume = Volume::with("a", SYNTAX_ERROR);
     let router = Router::start(&volume).await;
-    let asked = with_header(request("/a/"), "origin", "http://localhost:5173");
-    let reply = router.public.send(asked).await;
+    let call = with_header(request("/a/"), "origin", "http://localhost:5173");
+    let reply = router.public.send(call).await;
     reply.assert_problem(503, "no-good-version");
     assert_eq!(reply.header("access-control-allow-origin"), None);
     let preflight = with_header(with_method(Method::OPTIONS, "/a/"), "access-control-request-method", "PUT");

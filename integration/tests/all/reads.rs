@@ -1,5 +1,5 @@
-//! A writer of a project's folder affects only that project: whatever its size, and whatever
-//! changes during a read, a neighbour's edits become live and the router starts.
+//! A writer of a project's folder affects only that project: regardless of its size and of changes
+//! during a read, a neighbor's edits go live and the router starts.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -35,7 +35,7 @@ async fn neighbour_is_fine(volume: &Volume, router: &Router, times: usize) {
     }
 }
 
-/// Saves the offender, and waits until that is served.
+/// Saves the offender, and waits until the change is served.
 async fn offender_is_served(volume: &Volume, router: &Router, label: &str) {
     volume.replace("a/main.ts", hello(label));
     eventually("the offender's edit is live", || async { router.public.get("/a/").await.text() == label })
@@ -107,7 +107,7 @@ async fn a_project_over_a_limit_fails_alone_and_names_the_limit_its_value_and_wh
         .flag("max-file-size", 600_000)
         .start()
         .await;
-    // Nothing that it says of itself raises them.
+    // The project's own configuration cannot raise them.
     let config = r#"{"switchyard": {"limits": {"project_files": 1000000}}}"#;
     volume.write("a/deno.json", config);
     eventually("it is refused", || async { router.admin.project("a").await.state != ProjectState::Live })
@@ -127,7 +127,7 @@ async fn a_project_over_a_limit_fails_alone_and_names_the_limit_its_value_and_wh
     sparse(&volume.path("a/large"), 600_000);
     sparse(&volume.path("a/other"), 500_000);
     fails(&router, &["more than 1000000 bytes", "--max-project-size", "limits.project_size"]).await;
-    assert_eq!(router.public.get("/a/").await.text(), "three", "the last good version goes on");
+    assert_eq!(router.public.get("/a/").await.text(), "three", "the last good version keeps serving");
     neighbour_is_fine(&volume, &router, 2).await;
     volume.remove("a/other");
     offender_is_served(&volume, &router, "four").await;
@@ -186,7 +186,7 @@ fn deep(folder: &Path) {
     }
 }
 
-/// Makes links of which each takes the kernel tens of thousands of steps.
+/// Creates links that each take the kernel tens of thousands of steps.
 fn labyrinth(folder: &Path) {
     fs::create_dir_all(folder.join("d")).expect("a folder can be made");
     let link = |target: &str, name: &str| symlink(target, folder.join(name)).expect("a link can be made");
@@ -204,7 +204,7 @@ fn including(folder: &Path) -> String {
     serde_json::json!({ "switchyard": { "include": include } }).to_string()
 }
 
-/// Makes projects that each have something bad in them.
+/// Creates projects that each contain something harmful.
 fn bad_projects(volume: &Volume) {
     let project = |name: &str| {
         volume.write(&format!("{name}/main.ts"), hello(name));
@@ -309,7 +309,7 @@ fn swap(one: PathBuf, other: PathBuf) -> Loop {
 }
 
 #[tokio::test]
-async fn a_file_that_is_a_pipe_or_socket_by_turns_holds_up_nobody() {
+async fn a_file_that_alternates_with_a_pipe_or_socket_delays_no_other_project() {
     let volume = volume();
     let mut sockets = Vec::new();
     let mut loops = Vec::new();
@@ -344,7 +344,7 @@ async fn a_file_that_is_a_pipe_or_socket_by_turns_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_a_link_to_another_project_by_turns_never_shows_what_is_in_that() {
+async fn a_folder_that_alternates_with_a_link_to_another_project_never_shows_its_files() {
     let volume = volume();
     let main = "import { text } from './lib/text.ts';\nexport default { fetch: () => new Response(text) };\n";
     volume.write("a/lib/text.ts", "export const text = 'own';\n");
@@ -388,7 +388,7 @@ async fn a_file_that_grows_while_it_is_read_holds_up_only_its_project() {
 }
 
 #[tokio::test]
-async fn folders_by_the_thousand_made_and_removed_hold_up_nobody_and_are_watched() {
+async fn thousands_of_folders_created_and_removed_delay_no_other_project_and_are_watched() {
     let volume = volume();
     let router = Router::start(&volume).await;
     for round in 0..2 {
@@ -412,7 +412,7 @@ async fn folders_by_the_thousand_made_and_removed_hold_up_nobody_and_are_watched
         (0..2000).for_each(|n| volume.remove(&format!("a/{n}")));
         neighbour_is_fine(&volume, &router, 1).await;
     }
-    eventually("what is gone is not watched any more", || async {
+    eventually("removed folders are no longer watched", || async {
         router.admin.metric("switchyard_watched_directories", "").await == Some(2.0)
     })
     .await;

@@ -50,7 +50,7 @@ async fn after_the_event_no_new_request_is_answered_by_the_old_version() {
 }
 
 #[tokio::test]
-async fn a_new_project_is_live_while_another_goes_on_serving() {
+async fn a_new_project_goes_live_while_another_keeps_serving() {
     let volume = Volume::with("a", hello("a"));
     let router = Router::start(&volume).await;
     let mut events = router.events().await;
@@ -95,7 +95,7 @@ async fn touching_a_file_or_writing_the_same_bytes_builds_nothing() {
     volume.replace("a/main.ts", volume.read("a/main.ts"));
     let file = std::fs::File::open(volume.path("a/main.ts")).unwrap();
     file.set_modified(std::time::SystemTime::now()).unwrap();
-    // A change beside it that came later shows that the router has had the time to see those.
+    // A later change beside it shows that the router has had the time to see the earlier ones.
     volume.write("b/main.ts", hello("two"));
     events.wait_live("b").await;
     let unchanged = router.admin.reload("a").await;
@@ -105,7 +105,7 @@ async fn touching_a_file_or_writing_the_same_bytes_builds_nothing() {
 }
 
 #[tokio::test]
-async fn what_does_not_count_builds_nothing() {
+async fn changes_of_ignored_files_build_nothing() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().start().await;
     for leftover in ["a/.git/HEAD", "a/main.ts~", "a/.#main.ts", "a/.main.ts.swp", "a/4913", "a/.DS_Store"] {

@@ -1,4 +1,5 @@
-//! The projects root is a name: the folder behind it may be another one at any time, or none for a while.
+//! The projects root is followed by name: the folder behind it may be replaced at any time, or be
+//! missing for a while.
 
 use std::fs;
 
@@ -43,7 +44,7 @@ async fn a_link_that_is_swapped_is_followed_whether_it_is_the_root_or_above_it()
         for (name, label) in [("aaa", "one"), ("bbb", "two")] {
             let path = |path: &str| format!(".worktrees/{name}{below}/{path}");
             volume.write(&path("blog/main.ts"), hello(label));
-            // The same code, whose packages lie in another folder.
+            // The same code, with packages in another folder.
             volume.write(&path("same/main.ts"), PACKAGED);
             volume.write(&path("same/package.json"), r#"{"dependencies": {"pack": "1"}}"#);
             let manifest = r#"{"name": "pack", "version": "1.0.0", "type": "module", "exports": "./i.js"}"#;
@@ -63,7 +64,7 @@ async fn a_link_that_is_swapped_is_followed_whether_it_is_the_root_or_above_it()
         answers(&router, "/new/", "new").await;
         volume.remove(".worktrees/aaa");
         answers(&router, "/same/", "two").await;
-        eventually("what the new commit lacks is removed", || async {
+        eventually("projects missing from the new commit are removed", || async {
             router.public.get("/old/").await.status == 404
         })
         .await;
@@ -84,11 +85,11 @@ async fn a_root_that_is_missing_or_empty_takes_nothing_down_until_it_is_back() {
     let mut events = router.events().await;
     let probe = Probe::start(&router.public, "/a/").await;
     volume.remove("root");
-    let said = router.log.wait_for(|record| {
+    let logged = router.log.wait_for(|record| {
         record["level"] == "WARN"
-            && record["message"].as_str().is_some_and(|said| said.contains("is missing"))
+            && record["message"].as_str().is_some_and(|logged| logged.contains("is missing"))
     });
-    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+    assert!(switchyard_integration::within("it is logged", logged).await.is_some());
     let reports = router.admin.reload_all().await;
     assert!(reports.values().all(|report| report.outcome == ReloadOutcome::Unchanged), "{reports:?}");
 
@@ -107,7 +108,7 @@ async fn a_root_that_is_missing_or_empty_takes_nothing_down_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_a_removed_project_stays_while_the_root_is_empty() {
+async fn data_of_a_removed_project_is_kept_while_the_root_is_empty() {
     let volume = Volume::new();
     volume.write("root/b/main.ts", hello("b"));
     let mut routers = Replicas::start_each(&volume.path("root"), 1, |_, builder| builder).await;
@@ -133,7 +134,7 @@ async fn what_is_kept_of_a_removed_project_stays_while_the_root_is_empty() {
 }
 
 #[tokio::test]
-async fn what_is_mounted_over_the_root_is_served() {
+async fn a_mount_over_the_root_is_served() {
     if !Mounts::are_possible() {
         return; // Containers often forbid it.
     }
@@ -151,7 +152,7 @@ async fn what_is_mounted_over_the_root_is_served() {
 }
 
 #[tokio::test]
-async fn what_is_mounted_over_a_project_is_found_by_comparison() {
+async fn a_mount_over_a_project_is_found_by_comparison() {
     if !Mounts::are_possible() {
         return; // Containers often forbid it.
     }
@@ -175,8 +176,8 @@ async fn a_router_does_not_start_on_a_root_that_leads_nowhere() {
     volume.link("nowhere", "current");
     let ended = Builder::for_projects(&volume.path("current")).run_to_end().await;
     assert_eq!(ended.status.code(), Some(64));
-    let said = ended.log.text();
-    assert!(said.contains("current (a symbolic link to nowhere)"), "{said}");
+    let logged = ended.log.text();
+    assert!(logged.contains("current (a symbolic link to nowhere)"), "{logged}");
 }
 
 #[tokio::test]
@@ -186,10 +187,10 @@ async fn a_router_does_not_start_with_its_state_where_it_would_be_a_project() {
         let path = volume.path(state);
         let ended = Router::builder(&volume).flag("state", path.display()).run_to_end().await;
         assert_eq!(ended.status.code(), Some(64), "{state:?}");
-        let said = ended.log.text();
+        let logged = ended.log.text();
         assert!(
-            said.contains("--state") && said.contains("is inside the projects folder"),
-            "{state:?}: {said}"
+            logged.contains("--state") && logged.contains("is inside the projects folder"),
+            "{state:?}: {logged}"
         );
     }
     assert!(!volume.path("state").exists(), "a folder was left behind");
@@ -198,7 +199,7 @@ async fn a_router_does_not_start_with_its_state_where_it_would_be_a_project() {
 }
 
 #[tokio::test]
-async fn a_router_that_starts_on_a_root_that_is_being_filled_serves_what_it_served() {
+async fn a_router_that_starts_while_the_root_is_being_filled_serves_its_previous_versions() {
     let volume = Volume::new();
     volume.write("one/a/main.ts", hello("one"));
     volume.write("one/b/main.ts", hello("b"));

@@ -14,9 +14,9 @@ async fn the_first_label_of_host_names_the_project() {
     for host in ["blog.localhost:8000", "blog.localhost", "blog.example.com:1", "BLOG.localhost"] {
         let reply = router.public.send(with_header(request("/x?y=1"), "host", host)).await;
         assert_eq!(reply.status, 200, "{host}: {}", reply.text());
-        let asked = reply.json();
-        assert_eq!((&asked["path"], &asked["query"]), (&json!("/x"), &json!("?y=1")), "{host}");
-        assert_eq!(asked["headers"]["x-forwarded-prefix"], json!(null), "{host}");
+        let echo = reply.json();
+        assert_eq!((&echo["path"], &echo["query"]), (&json!("/x"), &json!("?y=1")), "{host}");
+        assert_eq!(echo["headers"]["x-forwarded-prefix"], json!(null), "{host}");
     }
 }
 
@@ -26,9 +26,9 @@ async fn else_the_first_segment_of_the_path_does_and_is_taken_off() {
     let router = Router::start(&volume).await;
     for (path, inside) in [("/blog/x", "/x"), ("/blog/", "/"), ("/blog", "/"), ("/blog/blog/x/", "/blog/x/")]
     {
-        let asked = router.public.get(path).await.json();
-        assert_eq!(asked["path"], inside, "{path}");
-        assert_eq!(asked["headers"]["x-forwarded-prefix"], "/blog", "{path}");
+        let echo = router.public.get(path).await.json();
+        assert_eq!(echo["path"], inside, "{path}");
+        assert_eq!(echo["headers"]["x-forwarded-prefix"], "/blog", "{path}");
     }
 }
 
@@ -36,11 +36,11 @@ async fn else_the_first_segment_of_the_path_does_and_is_taken_off() {
 async fn path_and_query_reach_the_project_as_they_were_written() {
     let volume = Volume::with("blog", ECHO);
     let router = Router::start(&volume).await;
-    let asked = router.public.get("/blog/a%2Fb/%C3%A9//c?x=%20+&y=a/b?c").await.json();
-    assert_eq!(asked["path"], "/a%2Fb/%C3%A9//c");
-    assert_eq!(asked["query"], "?x=%20+&y=a/b?c");
-    let asked = router.public.get("/blog?only=query").await.json();
-    assert_eq!((&asked["path"], &asked["query"]), (&json!("/"), &json!("?only=query")));
+    let echo = router.public.get("/blog/a%2Fb/%C3%A9//c?x=%20+&y=a/b?c").await.json();
+    assert_eq!(echo["path"], "/a%2Fb/%C3%A9//c");
+    assert_eq!(echo["query"], "?x=%20+&y=a/b?c");
+    let echo = router.public.get("/blog?only=query").await.json();
+    assert_eq!((&echo["path"], &echo["query"]), (&json!("/"), &json!("?only=query")));
 }
 
 #[tokio::test]
@@ -110,18 +110,18 @@ async fn a_path_is_one_path_however_it_is_written() {
         ("/blog/..%2fshop/", "/..%2fshop/"),
         ("/blog//x", "//x"),
     ] {
-        let asked = router.public.raw(format!("GET {path} HTTP/1.0\r\nHost: h\r\n\r\n")).await;
-        assert!(asked.contains(&format!("\"path\":{inside:?}")), "{path}: {asked}");
-        assert!(asked.contains("\"x-forwarded-prefix\":\"/blog\""), "{path}: {asked}");
+        let echo = router.public.raw(format!("GET {path} HTTP/1.0\r\nHost: h\r\n\r\n")).await;
+        assert!(echo.contains(&format!("\"path\":{inside:?}")), "{path}: {echo}");
+        assert!(echo.contains("\"x-forwarded-prefix\":\"/blog\""), "{path}: {echo}");
     }
     // Another project's prefix is out of reach from within a host.
-    let asked = with_header(request("/../../x"), "host", "Blog.Localhost.:8000");
-    let asked = router.public.send(asked).await.json();
-    assert_eq!((&asked["path"], &asked["headers"]["host"]), (&json!("/x"), &json!("blog.localhost:8000")));
+    let echo = with_header(request("/../../x"), "host", "Blog.Localhost.:8000");
+    let echo = router.public.send(echo).await.json();
+    assert_eq!((&echo["path"], &echo["headers"]["host"]), (&json!("/x"), &json!("blog.localhost:8000")));
 }
 
 #[tokio::test]
-async fn the_admin_paths_are_not_there_on_the_public_listener() {
+async fn the_admin_paths_do_not_exist_on_the_public_listener() {
     let volume = Volume::with("blog", hello("one"));
     let router = Router::start(&volume).await;
     for path in ["/healthz", "/readyz", "/projects", "/projects/blog", "/events", "/metrics", "/_reload"] {

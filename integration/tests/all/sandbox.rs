@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 use switchyard_integration::fixtures::hello;
-use switchyard_integration::router::{Ended, Router, State, binary};
+use switchyard_integration::router::{Router, ServerExit, State, binary};
 use switchyard_integration::volume::Volume;
 
 /// Lists its files and writes one.
@@ -16,13 +16,13 @@ const WRITES: &str = "export default { fetch() {
     return new Response(Deno.readTextFileSync(path));
 } };";
 
-fn refused(ended: &Ended) -> String {
+fn refused(ended: &ServerExit) -> String {
     assert_eq!(ended.status.code(), Some(64), "{}", ended.log.text());
     ended.log.text()
 }
 
 #[tokio::test]
-async fn missing_sandbox_layers_are_said_when_ready_and_nothing_starts_where_all_are_required() {
+async fn missing_sandbox_layers_are_reported_by_readyz_and_nothing_starts_if_all_are_required() {
     let probed = Command::new(binary("switchyard-cell")).arg("--probe-sandbox").output().unwrap();
     let support: serde_json::Value = serde_json::from_slice(&probed.stdout).unwrap();
     let has_all = support["landlock"].as_i64().unwrap() >= 6 && support["seccomp"] == true;

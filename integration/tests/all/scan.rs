@@ -1,4 +1,4 @@
-//! The first scan: what is served after it, and when the router is ready.
+//! The first scan: the projects served after it, and the time at which the router is ready.
 
 use switchyard_contract::admin::ProjectState;
 use switchyard_integration::eventually;
@@ -16,7 +16,7 @@ async fn a_project_on_the_volume_is_served_by_a_fresh_router() {
 }
 
 #[tokio::test]
-async fn a_broken_project_keeps_nobody_else_from_being_served() {
+async fn a_broken_project_does_not_keep_others_from_being_served() {
     let volume = Volume::new();
     for name in ["a", "b", "c"] {
         volume.project(name).file("main.ts", hello(name)).write();
@@ -50,7 +50,7 @@ async fn the_router_is_ready_when_the_scan_is_done_and_healthy_before() {
 }
 
 #[tokio::test]
-async fn an_empty_volume_is_served_as_it_is() {
+async fn an_empty_volume_is_served() {
     let volume = Volume::new();
     let router = Router::start(&volume).await;
     router.public.get("/a/").await.assert_problem(404, "unknown-project");
@@ -58,7 +58,7 @@ async fn an_empty_volume_is_served_as_it_is() {
 }
 
 #[tokio::test]
-async fn folders_with_a_dot_or_an_underscore_and_plain_files_are_no_projects() {
+async fn folders_with_a_dot_or_an_underscore_and_plain_files_are_not_projects() {
     let volume = Volume::with("a", hello("one"));
     volume.project(".git").file("main.ts", hello("no")).write();
     volume.project("_staging").file("main.ts", hello("no")).write();

@@ -5,15 +5,15 @@ use serde_json::json;
 use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 
-/// Tries each way to hand compiled code to V8: that of another source of the same length, which V8
-/// takes for that of this one.
+/// Tries each way to pass compiled code to V8: that of another source of the same length, which V8
+/// accepts for this one.
 const TRIES: &str = r#"import vm, { compileFunction, Script } from "node:vm";
 import { createRequire } from "node:module";
 const required = createRequire(import.meta.url)("vm");
 const ONE = "20 + 1", OTHER = "70 + 7";
 const compiled = new Script(ONE, { produceCachedData: true }).cachedData;
 const body = compileFunction(`return ${ONE}`, [], { produceCachedData: true }).cachedData;
-// One that changes its answer at the second read.
+// An object that returns something else at the second read.
 const late = () => {
   let asked = 0;
   return { filename: "late", get cachedData() { return asked++ ? compiled : undefined; } };

@@ -1,4 +1,4 @@
-//! `Deno.serve` in all that it gives back, more servers than one, and work that goes on between requests.
+//! `Deno.serve`: all its return values, several servers, and work that continues between requests.
 
 use std::net::TcpStream;
 
@@ -20,7 +20,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn a_server_is_told_that_it_listens_where_it_asked_to() {
+async fn a_server_sees_the_address_that_it_requested() {
     let volume = Volume::new();
     for (name, options) in [
         ("nothing", ""),
@@ -45,14 +45,14 @@ async fn a_server_is_told_that_it_listens_where_it_asked_to() {
         ("host", tcp("127.0.0.1", 3000)),
         ("path", json!({ "transport": "unix", "path": "/tmp/own.sock" })),
     ] {
-        let told = router.public.get(&format!("/{name}/")).await;
-        assert_eq!(told.status, 200, "{name}: {:?}", router.admin.project(name).await.error);
-        assert_eq!(told.json(), json!({ "told": addr, "addr": addr }), "{name}");
+        let reply = router.public.get(&format!("/{name}/")).await;
+        assert_eq!(reply.status, 200, "{name}: {:?}", router.admin.project(name).await.error);
+        assert_eq!(reply.json(), json!({ "told": addr, "addr": addr }), "{name}");
     }
 }
 
 #[tokio::test]
-async fn errors_go_to_on_error_and_what_is_no_handler_is_refused() {
+async fn errors_go_to_on_error_and_an_invalid_handler_is_refused() {
     let on_error = "Deno.serve({ onError: (error) => new Response(error.message, { status: 418 }) }, () => {
         throw new Error('told');
     });";
@@ -66,7 +66,7 @@ async fn errors_go_to_on_error_and_what_is_no_handler_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_shut_down_answers_what_is_under_way_and_is_finished() {
+async fn a_server_that_is_shut_down_answers_requests_in_flight_and_finishes() {
     let volume = Volume::new();
     for (name, options, stop) in [
         ("shutdown", "", "server.shutdown()"),
@@ -101,7 +101,7 @@ fn node(port: u16, label: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_first_server_is_served_and_that_a_further_one_is_not_is_said_once() {
+async fn the_first_server_is_served_and_a_further_one_is_reported_once() {
     let (first, second, third) = (free_port(), free_port(), free_port());
     let volume = Volume::new();
     let http = "import http from 'node:http';\n";
@@ -118,8 +118,9 @@ async fn the_first_server_is_served_and_that_a_further_one_is_not_is_said_once()
         let reply = router.public.get(&format!("/{name}/")).await;
         let error = router.admin.project(name).await.error;
         assert_eq!((reply.status, reply.text().as_str()), (200, "first"), "{name}: {error:?}");
-        let said = format!("The server on port {first} is served; the one on port {second} gets no requests");
-        eventually(name, || async { printed(&router, name).await.contains(&said) }).await;
+        let warning =
+            format!("The server on port {first} is served; the one on port {second} gets no requests");
+        eventually(name, || async { printed(&router, name).await.contains(&warning) }).await;
         let lines = printed(&router, name).await;
         assert_eq!(lines.matches("gets no requests").count(), 1, "{lines}");
     }
@@ -153,11 +154,11 @@ async fn serve_app(router: &Router, app: u16) {
         let reply = router.public.get(&format!("/{name}/")).await;
         let error = router.admin.project(name).await.error;
         assert_eq!((reply.status, reply.text().as_str()), (200, "app"), "{name}: {error:?}");
-        let said = format!(
+        let warning = format!(
             "The server on port {app} is served; the one on port 9090 gets no requests, \
              unless deno.json says \\\"switchyard\\\": {{\\\"port\\\": 9090}}"
         );
-        eventually(name, || async { printed(router, name).await.contains(&said) }).await;
+        eventually(name, || async { printed(router, name).await.contains(&warning) }).await;
     }
 }
 
@@ -170,7 +171,7 @@ async fn the_server_on_port_is_served_though_another_one_listens_first() {
 }
 
 #[tokio::test]
-async fn the_server_on_port_takes_over_when_it_comes_late() {
+async fn the_server_on_port_takes_over_if_it_starts_late() {
     let volume = Volume::new();
     for (name, app) in [
         ("deno", "Deno.serve(() => new Response('app'))"),
@@ -188,8 +189,8 @@ async fn the_server_on_port_takes_over_when_it_comes_late() {
         assert_eq!(connection.get(&format!("/{name}/")).await.text(), "metrics", "{name}");
         eventually(name, || async { router.public.get(&format!("/{name}/")).await.text() == "app" }).await;
         assert_eq!(connection.get(&format!("/{name}/")).await.text(), "app", "{name}");
-        let said = "The server on port 8000 is served; the one on port 9090 gets no requests";
-        eventually(name, || async { printed(&router, name).await.contains(said) }).await;
+        let warning = "The server on port 8000 is served; the one on port 9090 gets no requests";
+        eventually(name, || async { printed(&router, name).await.contains(warning) }).await;
     }
 }
 
@@ -258,7 +259,7 @@ async fn a_server_that_waits_is_closed_or_shut_down_as_any_other() {
 }
 
 #[tokio::test]
-async fn a_server_that_waited_is_told_once_that_it_listens_and_ends_when_told_to() {
+async fn a_server_that_waited_reports_once_that_it_listens_and_ends_on_request() {
     let main = "const seen = [];
         const server = Deno.serve({ port: 3000, onListen: ({ port }) => seen.push(port) }, () => {
             setTimeout(() => server.shutdown(), 20);
@@ -307,7 +308,7 @@ async fn an_entry_that_awaits_the_end_of_its_server_is_served() {
 }
 
 #[tokio::test]
-async fn a_further_server_ends_when_it_is_told_to() {
+async fn a_further_server_ends_when_it_is_shut_down() {
     let main = "Deno.serve(() => Response.json(seen));
         const seen = [];
         const controller = new AbortController();
@@ -335,7 +336,7 @@ async fn a_server_in_a_worker_is_served() {
 }
 
 #[tokio::test]
-async fn port_is_there_and_is_the_projects_to_set() {
+async fn port_is_set_and_the_project_may_change_it() {
     let main = "export default { fetch: () => new Response(Deno.env.get('PORT')) };";
     let volume = Volume::with("a", main);
     let config = r#"{ "switchyard": { "env": { "PORT": "4000" } } }"#;
@@ -348,7 +349,7 @@ async fn port_is_there_and_is_the_projects_to_set() {
 }
 
 #[tokio::test]
-async fn work_goes_on_after_the_answer() {
+async fn work_continues_after_the_answer() {
     let main = "let done = 0;
         async function later() {
             await new Promise((next) => setTimeout(next, 20));
@@ -366,15 +367,15 @@ async fn work_goes_on_after_the_answer() {
 }
 
 #[tokio::test]
-async fn nothing_is_compressed_unless_the_code_asks_for_it() {
+async fn nothing_is_compressed_unless_the_code_requests_it() {
     let text = "const text = 'all work and no play '.repeat(1000);\n";
     let headers = "{ headers: { 'content-type': 'text/plain' } }";
     let volume = Volume::new();
     let plain = format!("{text}export default {{ fetch: () => new Response(text, {headers}) }};");
     volume.project("plain").file("main.ts", plain).write();
-    let asked =
+    let second_main =
         format!("{text}Deno.serve({{ automaticCompression: true }}, () => new Response(text, {headers}));");
-    volume.project("asked").file("main.ts", asked).write();
+    volume.project("asked").file("main.ts", second_main).write();
     let own = "const body = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'));
         return new Response(body, { headers: { 'content-encoding': 'gzip' } });";
     volume.project("own").file("main.ts", format!("{text}Deno.serve(() => {{ {own} }});")).write();

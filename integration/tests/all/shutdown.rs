@@ -1,5 +1,5 @@
-//! The end of a process as its project sees it: handlers of SIGTERM, `beforeunload`, `beforeExit`,
-//! `unload` and `exit`, at a replacement, when it is idle, and when the router stops.
+//! The end of a process as seen by its project: handlers of SIGTERM, `beforeunload`, `beforeExit`,
+//! `unload` and `exit`, at a replacement, when the process is idle, and when the router stops.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -12,10 +12,10 @@ use switchyard_integration::router::{Router, State};
 use switchyard_integration::volume::Volume;
 use switchyard_integration::{eventually, within};
 
-/// In the log when a process took longer to end than it might.
+/// Logged if a process takes longer to end than it may.
 const UNFINISHED: &str = "its handlers of SIGTERM";
 
-/// A project that notes in `DATA_DIR`, with `note`, what happens to it, answers with the notes of all its
+/// A project that records events in `DATA_DIR` with `note`, answers with the notes of all its
 /// processes, and does `more`.
 fn noting(more: &str) -> String {
     format!(
@@ -27,7 +27,7 @@ fn noting(more: &str) -> String {
     )
 }
 
-/// The same, served by `Deno.serve` and with all the ways to hear of the end.
+/// The same, served by `Deno.serve`, with every kind of handler for the end.
 fn listening(more: &str) -> String {
     noting(&format!(
         "addEventListener('beforeunload', () => note('beforeunload'));\n\
@@ -59,7 +59,7 @@ fn was_logged(router: &Router, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn handlers_of_sigterm_run_at_a_replacement_and_what_they_await_is_waited_for() {
+async fn handlers_of_sigterm_run_at_a_replacement_and_their_work_is_awaited() {
     let handlers = "process.on('SIGTERM', async (signal) => { note(signal); await later(100); note('flushed'); });\n\
                     Deno.addSignalListener('SIGTERM', () => note('listener'));\n\
                     process.on('beforeExit', () => note('beforeExit'));\n\
@@ -68,7 +68,7 @@ async fn handlers_of_sigterm_run_at_a_replacement_and_what_they_await_is_waited_
     let router = Router::start(&volume).await;
     replace(&volume, &router, &noting("Deno.serve(() => new Response(notes()));")).await;
     let order = "SIGTERM listener flushed beforeunload beforeExit unload exit";
-    assert_eq!(notes(&router.public).await, order, "the server that nobody asks does not hold it up");
+    assert_eq!(notes(&router.public).await, order, "an idle server does not delay it");
     assert!(!was_logged(&router, UNFINISHED), "{}", router.log.text());
 }
 
@@ -130,7 +130,7 @@ async fn handlers_of_sigterm_run_when_the_requests_in_flight_have_ended() {
 }
 
 #[tokio::test]
-async fn a_version_whose_websocket_outlasts_the_grace_hears_of_its_end() {
+async fn a_version_with_a_websocket_that_outlasts_the_grace_is_notified_of_its_end() {
     let main = listening(
         "process.on('SIGTERM', () => { note('term'); process.exit(0); });\n\
          const { serve } = Deno;\n\
@@ -180,7 +180,7 @@ async fn a_server_of_denos_shuts_down_and_ends() {
 
 #[tokio::test]
 async fn a_project_without_handlers_ends_at_once_and_hears_of_it() {
-    // Its timer would run for ever.
+    // The repeating timer would run forever.
     let volume = Volume::with("a", listening("setInterval(() => {}, 1000);"));
     let router = Router::start(&volume).await;
     replace(&volume, &router, &noting("Deno.serve(() => new Response(notes()));")).await;
@@ -203,7 +203,7 @@ async fn work_that_is_begun_before_the_exit_is_waited_for() {
 }
 
 #[tokio::test]
-async fn handlers_that_do_not_come_to_an_end_are_ended_and_disturb_nobody() {
+async fn handlers_that_do_not_finish_are_ended_and_disturb_no_other_project() {
     for handler in [
         "() => setInterval(() => {}, 10)",
         "() => { while (true); }",
@@ -217,7 +217,8 @@ async fn handlers_that_do_not_come_to_an_end_are_ended_and_disturb_nobody() {
         replace(&volume, &router, &hello("two")).await;
         assert_eq!(notes(&router.public).await, "two");
         let matches = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(UNFINISHED));
-        let logged = within("the log says why", router.log.wait_for(matches)).await.expect("it is logged");
+        let logged =
+            within("the reason is logged", router.log.wait_for(matches)).await.expect("it is logged");
         assert_eq!(logged["project.name"], "a", "{logged}");
         neighbour.finish().await.no_failures().versions_monotonic(&["b"]);
     }
@@ -259,7 +260,7 @@ async fn versions_that_do_not_come_to_an_end_do_not_add_up() {
         volume.replace("a/main.ts", main(label));
         events.wait_live("a").await;
     }
-    // Those before it have the grace, which is longer than anything is waited for here.
+    // Earlier versions have the grace period, which is longer than any wait here.
     let retired = events.wait_retired("a").await.data.version;
     let ending = || async { router.admin.project("a").await.draining };
     eventually("four are left", || async { ending().await.len() == 4 }).await;

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use switchyard_integration::bridge::place::SECRET;
+use switchyard_integration::bridge::addresses::SECRET;
 use switchyard_integration::bridge::replicas::Replicas;
 use switchyard_integration::bridge::signed;
 use switchyard_integration::fixtures::hello;
@@ -42,7 +42,7 @@ async fn signals_that_mean_something_else_elsewhere_end_neither_router_nor_bridg
 }
 
 #[tokio::test]
-async fn a_pipe_in_place_of_a_file_stops_no_later_sighup_and_no_sigterm() {
+async fn a_pipe_instead_of_a_file_blocks_no_later_sighup_and_no_sigterm() {
     let volume = Volume::with("a", hello("one"));
     volume.write("_policy", "");
     volume.write("_secret", SECRET);
@@ -86,7 +86,7 @@ async fn sigquit_stops_as_sigterm_does() {
 }
 
 #[tokio::test]
-async fn sighup_has_a_router_sign_its_events_with_the_secret_as_it_is_now() {
+async fn after_sighup_a_router_signs_its_events_with_the_current_secret() {
     let mut receiver = Receiver::start().await;
     let volume = Volume::with("a", hello("one"));
     volume.write("_secret", OTHER);
@@ -107,7 +107,7 @@ async fn sighup_has_a_router_sign_its_events_with_the_secret_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn sighup_has_a_bridge_ask_the_routers_with_the_token_as_it_is_now() {
+async fn after_sighup_a_bridge_calls_the_routers_with_the_current_token() {
     let volume = Volume::with("a", hello("one"));
     volume.write("_admin", "old-admin-token-0123456789\n");
     let admin = volume.path("_admin").display().to_string();
@@ -128,7 +128,7 @@ async fn sighup_has_a_bridge_ask_the_routers_with_the_token_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn a_bridge_believes_events_by_the_secret_as_it_is_now() {
+async fn a_bridge_verifies_events_with_the_current_secret() {
     let volume = Volume::with("a", hello("one"));
     volume.write("_secret", SECRET);
     let routers = Replicas::start(&volume, 1).await;

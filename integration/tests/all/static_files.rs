@@ -8,7 +8,7 @@ use switchyard_integration::volume::Volume;
 const REVALIDATED: &str = "public, max-age=0, must-revalidate";
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// A site with pages, a page for what is not found, and files in compressed forms.
+/// A site with pages, a not-found page, and files in compressed forms.
 fn volume() -> Volume {
     let volume = Volume::new();
     for (path, text) in [
@@ -88,7 +88,7 @@ async fn a_redirect_keeps_the_query_and_the_prefix_that_led_to_the_project() {
 }
 
 #[tokio::test]
-async fn what_is_hidden_outside_or_not_there_is_not_found() {
+async fn hidden_outside_and_missing_files_are_not_found() {
     let volume = volume();
     volume.write("a/node_modules/x/index.js", "SECRET");
     volume.write("a/docs/node_modules/x.js", "SECRET");

@@ -1,5 +1,5 @@
-//! Static sites as projects: found by their files, reloaded, deployed and replaced as all others, and
-//! files beside code.
+//! Static sites as projects: found by their files; reloaded, deployed and replaced like all others;
+//! and files beside code.
 
 use std::fs;
 
@@ -47,13 +47,13 @@ async fn the_built_folder_of_a_front_end_is_served_from_the_projects_root() {
     assert_eq!(router.public.get("/a/assets/index-Bx7Q.js").await.text(), "built");
     assert_eq!(router.public.get("/a/src/main.tsx").await.status, 404);
     assert_eq!(router.admin.project("a").await.state, ProjectState::Live);
-    // Without its output it is not what it was, and what is live goes on.
+    // Without its output the site is no longer valid, and the live version keeps serving.
     volume.rename("a/dist", "_dist");
     let report = router.admin.reload("a").await;
     let error = report.error.unwrap();
     assert_eq!(error.file.as_deref(), Some("index.html"));
     assert!(
-        error.message.contains("loads /src/main.tsx, which no browser runs: build the site"),
+        error.message.contains("loads /src/main.tsx, which browsers do not run: build the site"),
         "{error:?}"
     );
     let reply = router.public.get("/a/").await;
@@ -79,7 +79,7 @@ async fn the_page_of_a_single_page_application_answers_navigations_alone() {
     assert_eq!(get("/a/users/7", "accept", "application/json").await, (404, false));
     assert_eq!(get("/a/assets/gone.js", "accept", page).await, (404, false));
     assert_eq!(get("/a/favicon.ico", "accept", "*/*").await, (404, false));
-    // A page for what is not found says that there is no router in the page.
+    // A not-found page shows that the page has no router in the browser.
     volume.write("a/dist/404.html", "none");
     router.admin.reload("a").await;
     assert_eq!(get("/a/users/7", "accept", page).await, (404, false));
@@ -224,7 +224,7 @@ async fn files_beside_code_are_answered_without_waking_it() {
 }
 
 #[tokio::test]
-async fn slow_downloads_keep_nobody_out() {
+async fn slow_downloads_block_no_other_client() {
     let volume = Volume::new();
     volume.write("a/index.html", "one");
     volume.write("a/large.txt", "x".repeat(16 << 20));

@@ -1,4 +1,5 @@
-//! A version that dies again and again: restarted after growing pauses, then stopped until something changes.
+//! A version that dies again and again: restarted after growing pauses, then stopped until
+//! something changes.
 
 use http::Method;
 use switchyard_contract::admin::{ProjectState, ReloadOutcome};
@@ -15,7 +16,7 @@ use switchyard_integration::volume::Volume;
 const PAUSES: [Option<u64>; 8] =
     [Some(0), Some(100), Some(200), Some(400), Some(800), Some(1600), Some(3200), None];
 
-/// Loads, and dies a moment later without having been asked for anything.
+/// A project that loads, and dies a moment later without any request.
 const DIES: &str =
     "setTimeout(() => Deno.exit(3), 500);\nexport default { fetch: () => new Response('alive') };\n";
 
@@ -52,7 +53,7 @@ fn pauses(died: &[Event]) -> Vec<Option<u64>> {
 }
 
 #[tokio::test]
-async fn a_crash_loop_ends_by_itself_and_a_new_version_begins_anew() {
+async fn a_crash_loop_ends_automatically_and_a_new_version_starts_fresh() {
     let (volume, router, mut events) = start(DIES).await;
     let neighbour = Probe::start(&router.public, "/b/").await;
     let pid = router.admin.project("b").await.pid;
@@ -61,11 +62,11 @@ async fn a_crash_loop_ends_by_itself_and_a_new_version_begins_anew() {
     let refused = router.public.get("/a/").await;
     let problem = refused.assert_problem(503, "stopped");
     assert_eq!(refused.header("retry-after"), None, "nothing changes by waiting");
-    assert!(!problem.to_string().contains("exit"), "how it died is none of the caller's business: {problem}");
-    let told = router.admin.project("a").await;
-    assert_eq!((told.state, told.pid, told.crashes.len()), (ProjectState::Stopped, None, PAUSES.len()));
-    assert!(told.crashes.iter().all(|died| died.death.code == Some(3)), "{:?}", told.crashes);
-    let error = told.error.expect("operators are told why").message;
+    assert!(!problem.to_string().contains("exit"), "callers do not see how it died: {problem}");
+    let status = router.admin.project("a").await;
+    assert_eq!((status.state, status.pid, status.crashes.len()), (ProjectState::Stopped, None, PAUSES.len()));
+    assert!(status.crashes.iter().all(|died| died.death.code == Some(3)), "{:?}", status.crashes);
+    let error = status.error.expect("operators see the reason").message;
     assert!(
         error.contains("8 times") && error.contains("exit code 3") && error.contains("/_reload/a"),
         "{error}"
@@ -76,12 +77,12 @@ async fn a_crash_loop_ends_by_itself_and_a_new_version_begins_anew() {
 
     volume.replace("a/main.ts", hello("mended"));
     eventually("new code is served", || async { router.public.get("/a/").await.text() == "mended" }).await;
-    let told = router.admin.project("a").await;
-    assert_eq!((told.state, told.error), (ProjectState::Live, None));
+    let status = router.admin.project("a").await;
+    assert_eq!((status.state, status.error), (ProjectState::Live, None));
 }
 
 #[tokio::test]
-async fn those_who_come_in_a_pause_wait_for_its_end() {
+async fn requests_during_a_pause_wait_for_its_end() {
     let (_volume, router, mut events) = start(DIES_OF_A_REQUEST).await;
     for _ in 1..PAUSES.len() {
         // Each waits for the cell that it kills.
@@ -96,7 +97,7 @@ async fn those_who_come_in_a_pause_wait_for_its_end() {
 }
 
 #[tokio::test]
-async fn a_stopped_version_is_started_once_more_when_somebody_asks_for_a_reload() {
+async fn a_stopped_version_is_started_again_by_a_requested_reload() {
     let (volume, router, mut events) = start(DIES_OF_A_REQUEST).await;
     for _ in PAUSES {
         router.public.get("/a/").await.assert_problem(502, "cell-died");
@@ -106,7 +107,7 @@ async fn a_stopped_version_is_started_once_more_when_somebody_asks_for_a_reload(
     router.public.get("/a/").await.assert_problem(503, "stopped");
     assert_eq!(router.admin.reload("a").await.outcome, ReloadOutcome::Unchanged);
     router.public.send(with_method(Method::GET, "/a/")).await.assert_problem(502, "cell-died");
-    assert_eq!(pauses(&deaths(&mut events, 1).await), [Some(0)], "the count begins anew");
+    assert_eq!(pauses(&deaths(&mut events, 1).await), [Some(0)], "the count starts again");
 }
 
 #[tokio::test]

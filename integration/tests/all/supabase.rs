@@ -19,7 +19,7 @@ const DISPATCHER: &str = "Deno.serve(async (req) => {
     return await worker.fetch(req);
 });\n";
 
-/// Answers the path that it sees.
+/// Answers with the path that it receives.
 const PATH: &str = "Deno.serve((req) => new Response(new URL(req.url).pathname));\n";
 
 /// A folder of functions as the self-hosted stack has it.
@@ -101,7 +101,7 @@ async fn paths_keep_the_name_of_the_function() {
 }
 
 #[tokio::test]
-async fn the_dispatcher_and_what_is_disabled_are_left_out_with_a_note() {
+async fn the_dispatcher_and_disabled_functions_are_left_out_with_a_note() {
     let volume = functions();
     volume.write("config.toml", "[functions.off]\nenabled = false\n[functions.on]\nverify_jwt = false\n");
     volume.write("off/index.ts", PATH);
@@ -153,7 +153,7 @@ async fn a_project_called_functions_keeps_its_paths_and_the_conflict_is_shown() 
 }
 
 #[tokio::test]
-async fn what_is_left_to_wait_until_goes_on_after_the_answer_and_before_the_end() {
+async fn wait_until_work_runs_after_the_answer_and_before_the_end() {
     let volume = functions();
     let code = "import { appendFileSync, existsSync, readFileSync } from 'node:fs';
         const file = Deno.env.get('DATA_DIR') + '/done';
@@ -165,8 +165,10 @@ async fn what_is_left_to_wait_until_goes_on_after_the_answer_and_before_the_end(
     volume.write("work/index.ts", code.replace("VERSION", "one"));
     let router = supabase(&volume).start().await;
     assert_eq!(text(&router.public, "/work").await, "none");
-    eventually("what was left is done", || async { text(&router.public, "/work").await.starts_with("one") })
-        .await;
+    eventually("the pending work is done", || async {
+        text(&router.public, "/work").await.starts_with("one")
+    })
+    .await;
     // The version is replaced at once after its last answer.
     let before = text(&router.public, "/work").await.matches("one").count();
     volume.write("work/index.ts", code.replace("VERSION", "two"));
@@ -191,7 +193,7 @@ fn token(claims: &serde_json::Value) -> String {
 }
 
 #[tokio::test]
-async fn tokens_are_verified_as_config_toml_says() {
+async fn tokens_are_verified_according_to_config_toml() {
     let volume = functions();
     volume.write("config.toml", "[functions.open]\nverify_jwt = false\n");
     volume.write("open/index.ts", PATH);
@@ -239,7 +241,7 @@ async fn tokens_are_verified_as_config_toml_says() {
     ask(&router, None).await.assert_problem(401, "unauthorized");
     stop(router).await;
 
-    // The live version is verified as before, whatever happened to the volume.
+    // The live version verifies tokens as before, regardless of changes on the volume.
     volume.remove("config.toml");
     volume.remove("shut/index.ts");
     let router = start().start().await;
@@ -251,7 +253,7 @@ async fn tokens_are_verified_as_config_toml_says() {
 }
 
 #[tokio::test]
-async fn tokens_stay_needed_when_config_toml_is_gone_or_cannot_be_read() {
+async fn tokens_stay_required_if_config_toml_is_missing_or_unreadable() {
     let volume = Volume::called("functions");
     let config = "[functions.shut]\nverify_jwt = true\n";
     volume.write("config.toml", config);
@@ -319,7 +321,7 @@ async fn no_project_makes_functions_of_the_others_and_a_platform_of_its_own_is_b
 }
 
 #[tokio::test]
-async fn who_had_a_host_label_has_it_after_a_restart() {
+async fn the_owner_of_a_host_label_keeps_it_after_a_restart() {
     let volume = Volume::new();
     volume.project("greet_user").file("main.ts", hello("first")).write();
     let state = State::new();

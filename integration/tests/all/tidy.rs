@@ -1,5 +1,5 @@
-//! The architecture that ARCHITECTURE.md describes is the one that the sources have. Rules about
-//! structure only: sizes and wording are shown by `tools/house`, and nothing fails on them.
+//! The sources have the architecture that ARCHITECTURE.md describes. Rules about structure only:
+//! sizes and wording are reported by `tools/house`, and never fail.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -131,7 +131,7 @@ fn every_file_begins_with_its_job() {
             path.strip_prefix(root()).unwrap_or(&path).display()
         )
     });
-    assert_none("The first line of a file says its one job.", problems.collect());
+    assert_none("The first line of a file states its one job.", problems.collect());
 }
 
 fn first_line(text: &str) -> String {

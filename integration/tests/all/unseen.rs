@@ -12,7 +12,7 @@ use switchyard_integration::router::{Router, can_limit_watches};
 use switchyard_integration::volume::Volume;
 
 #[tokio::test]
-async fn polling_finds_what_the_watch_does_not_tell() {
+async fn polling_finds_changes_that_the_watch_does_not_report() {
     let volume = Volume::with("a", hello("one"));
     let router = Router::builder(&volume).unwatched().flag("poll", 50).start().await;
     let mut events = router.events().await;
@@ -36,8 +36,8 @@ async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
     volume.project("b").file("main.ts", hello("one")).write();
     let router = Router::start(&volume).await;
     router.signal(Signal::STOP);
-    // Events of two files by turns, so that the kernel cannot merge them; the change of `b` comes when the
-    // queue is full.
+    // Events of two files by turns, so that the kernel cannot merge them; the change of `b` comes
+    // when the queue is full.
     for _ in 0..limit {
         volume.write("a/x.txt", "1");
         volume.write("a/y.txt", "1");
@@ -47,8 +47,8 @@ async fn after_an_overflow_of_the_event_queue_everything_is_looked_at_again() {
     eventually("the lost change is served", || async { router.public.get("/b/").await.text() == "two" })
         .await;
     assert!(router.admin.metric("switchyard_lost_events_total", "").await.is_some_and(|lost| lost >= 1.0));
-    let said = router.log.wait_for(|record| record["level"] == "WARN" || record["level"] == "ERROR");
-    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+    let logged = router.log.wait_for(|record| record["level"] == "WARN" || record["level"] == "ERROR");
+    assert!(switchyard_integration::within("it is logged", logged).await.is_some());
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_folder_that_is_replaced_and_its_old_one_deleted_at_once_is_seen() {
 }
 
 #[tokio::test]
-async fn when_no_more_folders_can_be_watched_the_router_polls_and_says_so() {
+async fn if_no_more_folders_can_be_watched_the_router_polls_and_logs_it() {
     if !can_limit_watches() {
         return; // Containers often forbid it.
     }
@@ -85,10 +85,10 @@ async fn when_no_more_folders_can_be_watched_the_router_polls_and_says_so() {
         assert_eq!(router.public.get(&format!("/p{index}/")).await.text(), "two");
     }
     assert_eq!(router.admin.metric("switchyard_polling", "").await, Some(1.0));
-    let said = router
+    let logged = router
         .log
         .wait_for(|record| record["level"] == "WARN" && record.to_string().contains("max_user_watches"));
-    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+    assert!(switchyard_integration::within("it is logged", logged).await.is_some());
 }
 
 #[tokio::test]
@@ -114,14 +114,14 @@ async fn a_change_without_a_file_event_is_found_by_comparison_and_counted() {
         assert_eq!(events.wait_live("a").await.data.trigger, Some(Trigger::Poll));
         counted.extend(router.admin.metric("switchyard_unseen_changes_total", "").await);
     }
-    // The first may have come before there was anything to compare with.
+    // The first change may have come before the state that it is compared with.
     assert!(counted == [0.0, 1.0, 2.0] || counted == [1.0, 2.0, 3.0], "{counted:?}");
     assert_eq!(router.admin.metric("switchyard_polling", "").await, Some(0.0));
     probe.finish().await.no_failures().none_mixed().versions_monotonic(&["one", "two", "six", "ten"]);
 }
 
 #[tokio::test]
-async fn without_inotify_the_router_polls_and_says_which_limit_to_raise() {
+async fn without_inotify_the_router_polls_and_names_the_limit_to_raise() {
     if !can_limit_watches() {
         return; // Containers often forbid it.
     }
@@ -132,8 +132,8 @@ async fn without_inotify_the_router_polls_and_says_which_limit_to_raise() {
     volume.replace("a/main.ts", hello("two"));
     events.wait_live("a").await;
     assert_eq!(router.public.get("/a/").await.text(), "two");
-    let said = router
+    let logged = router
         .log
         .wait_for(|record| record["level"] == "WARN" && record.to_string().contains("max_user_instances"));
-    assert!(switchyard_integration::within("the log says so", said).await.is_some());
+    assert!(switchyard_integration::within("it is logged", logged).await.is_some());
 }

@@ -11,7 +11,7 @@ use switchyard_integration::volume::Volume;
 
 const CHECKED: &str = r#"{"switchyard": {"healthcheck": "/healthz?deep"}}"#;
 
-/// Answers the label, and at the health check what `check` makes of the request.
+/// Answers with the label, and to the health check with the result of `check`.
 fn checked(label: &str, check: &str) -> String {
     format!(
         "export default {{ fetch(request, info) {{
@@ -86,7 +86,11 @@ async fn an_idle_process_ends_and_the_next_request_has_another_one_started() {
     assert_eq!(again.state, ProjectState::Live);
     assert!(again.pid.is_some() && again.pid != first);
     assert_eq!(again.crashes.len(), 0);
-    assert_eq!(router.admin.project("b").await.pid, other, "who does not ask for it is kept");
+    assert_eq!(
+        router.admin.project("b").await.pid,
+        other,
+        "a project without that setting keeps its process"
+    );
 }
 
 #[tokio::test]
@@ -101,7 +105,8 @@ async fn a_process_with_a_request_in_it_is_not_idle() {
     let public = router.public.clone();
     let waiting = tokio::spawn(async move { public.send(request).await });
     eventually("the request is in", || async { router.admin.project("a").await.in_flight == 1 }).await;
-    // Its last request comes after the other's: when it is idle, the other one would be too.
+    // The last request of this project comes after the other's: if it is idle, the other one would
+    // be too.
     assert_eq!(router.public.get("/b/").await.text(), "b");
     eventually("the other is idle", || async { router.admin.project("b").await.state == ProjectState::Idle })
         .await;
@@ -112,7 +117,7 @@ async fn a_process_with_a_request_in_it_is_not_idle() {
         .await;
 }
 
-/// Answers its process; `/wait` when the request's body has ended, `/die` never.
+/// Answers with its process id; `/wait` does so at the end of the request's body, `/die` never.
 const WHO: &str = "export default { async fetch(request) {
         const { pathname } = new URL(request.url);
         if (pathname === '/die') Deno.exit(1);
@@ -124,7 +129,7 @@ fn three_times(volume: &Volume) {
     volume.write("a/deno.json", r#"{"switchyard": {"cells": 3}}"#);
 }
 
-async fn who(router: &Router) -> u32 {
+async fn pid_of_server(router: &Router) -> u32 {
     router.public.get("/a/").await.text().parse().expect("it answers its process")
 }
 
@@ -141,7 +146,7 @@ async fn requests_go_to_the_process_with_the_fewest_in_it_and_else_by_turns() {
     assert_eq!((status.pids.len(), status.pid), (3, status.pids.first().copied()));
     let mut answered = Vec::new();
     for _ in 0..3 {
-        answered.push(who(&router).await);
+        answered.push(pid_of_server(&router).await);
     }
     answered.sort_unstable();
     let mut all = status.pids.clone();
@@ -155,14 +160,14 @@ async fn requests_go_to_the_process_with_the_fewest_in_it_and_else_by_turns() {
         waiting.push((upload, tokio::spawn(async move { public.send(request).await.text() })));
         eventually("it is in", || async { router.admin.project("a").await.in_flight == index + 1 }).await;
     }
-    let free = who(&router).await;
+    let free = pid_of_server(&router).await;
     for _ in 0..5 {
-        // An answer has been read a moment before its request is counted out.
+        // An answer is received a moment before its request stops being counted.
         eventually("only those that wait are in", || async {
             router.admin.project("a").await.in_flight == 2
         })
         .await;
-        assert_eq!(who(&router).await, free);
+        assert_eq!(pid_of_server(&router).await, free);
     }
     let mut seen = vec![free];
     for (upload, answer) in waiting {
@@ -181,9 +186,9 @@ async fn a_process_that_dies_is_replaced_while_the_others_serve() {
     let before = pids(&router).await;
     router.public.get("/a/die").await.assert_problem(502, "cell-died");
     for _ in 0..10 {
-        assert!(who(&router).await > 0);
+        assert!(pid_of_server(&router).await > 0);
     }
-    eventually("there are three again", || async { pids(&router).await.len() == 3 }).await;
+    eventually("three cells run again", || async { pids(&router).await.len() == 3 }).await;
     let status = router.admin.project("a").await;
     assert_eq!((status.state, status.crashes.len()), (ProjectState::Live, 1));
     assert_eq!(status.pids.iter().filter(|pid| before.contains(pid)).count(), 2);

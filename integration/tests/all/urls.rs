@@ -1,4 +1,5 @@
-//! `request.url` as a handler sees it: the URL that the client asked for, at the router and behind the bridge.
+//! `request.url` in a handler: the URL that the client requested, at the router and behind the
+//! bridge.
 
 use futures_util::StreamExt as _;
 use serde_json::json;
@@ -25,7 +26,7 @@ fn get(target: &str, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_url_is_what_the_client_asked_for() {
+async fn the_url_is_the_one_that_the_client_requested() {
     let volume = Volume::new();
     for (name, main) in HANDLERS {
         volume.project(name).file("main.ts", main).write();
@@ -73,7 +74,7 @@ async fn the_url_is_what_the_client_asked_for() {
 }
 
 #[tokio::test]
-async fn node_servers_are_asked_by_path() {
+async fn node_servers_are_probed_by_path() {
     let main = "import http from 'node:http';
         http.createServer((request, response) => response.end(request.url)).listen(3000);";
     let volume = Volume::new();
@@ -93,8 +94,8 @@ async fn scheme_and_host_are_those_that_a_trusted_proxy_names() {
     let trusting = Router::builder(&volume).flag("trusted-proxy", "127.0.0.1").start().await;
     let plain = Router::start(&volume).await;
     let ask = async |router: &Router, proto: &str, host: &str| {
-        let asked = with_header(request("/a/p?q"), "x-forwarded-proto", proto);
-        router.public.send(with_header(asked, "x-forwarded-host", host)).await.text()
+        let call = with_header(request("/a/p?q"), "x-forwarded-proto", proto);
+        router.public.send(with_header(call, "x-forwarded-host", host)).await.text()
     };
     for (proto, host, url) in [
         ("https", "www.example.com", "https://www.example.com/p?q"),
@@ -110,11 +111,11 @@ async fn scheme_and_host_are_those_that_a_trusted_proxy_names() {
         assert_eq!(ask(&trusting, "https", host).await, format!("https://{local}"), "{host}");
     }
     let url = ask(&plain, "https", "www.example.com").await;
-    assert_eq!(url, format!("http://{}/p?q", plain.public.address), "nobody is trusted");
+    assert_eq!(url, format!("http://{}/p?q", plain.public.address), "no proxy is trusted");
 }
 
 #[tokio::test]
-async fn what_is_made_of_the_url_works_as_on_tcp() {
+async fn uses_of_the_url_work_as_on_tcp() {
     let main = r#"export default { async fetch(request: Request) {
         const url = new URL(request.url);
         if (url.pathname === "/go") return Response.redirect(new URL("/login?next=1", request.url));
@@ -170,9 +171,9 @@ async fn a_websocket_has_the_url_and_the_address_of_its_client() {
     let router = replicas.iter().next().expect("the router runs");
     for client in [&router.public, &bridge.forward] {
         let mut socket = client.websocket("/a/chat?room=1").await.expect("it is a WebSocket");
-        let said = socket.next().await.expect("it says something").expect("it is whole");
+        let message = socket.next().await.expect("it has a message").expect("it is whole");
         let seen = format!("http://{}/chat?room=1 127.0.0.1", client.address);
-        assert_eq!(said.into_text().expect("it is text").as_str(), seen);
+        assert_eq!(message.into_text().expect("it is text").as_str(), seen);
     }
 }
 
@@ -201,7 +202,7 @@ async fn a_health_check_has_a_url_too() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_kind_that_takes_over_is_asked_in_its_own_way() {
+async fn a_server_of_another_kind_that_takes_over_is_called_in_its_own_way() {
     let main = "import http from 'node:http';
         const server = http.createServer((request, response) => {
             response.on('finish', () => {

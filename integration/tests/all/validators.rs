@@ -1,4 +1,5 @@
-//! Validators of static files (`ETag`, `Last-Modified`), which servers make of a file's time and size.
+//! Validators of static files (`ETag`, `Last-Modified`), which servers derive from a file's time
+//! and size.
 
 use std::fs::File;
 use std::path::Path;

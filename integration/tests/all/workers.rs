@@ -11,7 +11,7 @@ use switchyard_integration::router::Router;
 use switchyard_integration::volume::Volume;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The least that a configuration has.
+/// The minimal configuration.
 const TOML: &str = "name = \"x\"\nmain = \"src/index.ts\"\ncompatibility_date = \"2026-01-01\"\n";
 
 /// A Worker, `a`, with this code and more in its configuration.
@@ -126,20 +126,20 @@ async fn a_worker_of_schedules_alone_is_live_and_its_crons_are_shown() {
     let router = Router::start(&volume).await;
     is_live(&router, "a").await;
     assert_eq!(router.admin.project("a").await.crons, ["*/5 * * * *", "0 3 * * MON"]);
-    eventually("the log says that they do not run yet", || async {
+    eventually("it is logged that they do not run yet", || async {
         printed(&router).await.contains("*/5 * * * *, 0 3 * * MON) are registered, and do not run yet")
     })
     .await;
     assert_eq!(router.public.get("/a/").await.status, 500);
-    eventually("the log says what is missing", || async {
+    eventually("the missing part is logged", || async {
         printed(&router).await.contains("Handler does not export a fetch() function.")
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_wait_until_was_given_is_waited_for_and_its_rejection_is_logged() {
-    // Only the promise writes it, which is still pending when the version is replaced.
+async fn promises_of_wait_until_are_awaited_and_rejections_logged() {
+    // Written only by the promise, which is still pending when the version is replaced.
     let code = |version: u32| {
         format!(
             "export default {{ fetch(request, env, ctx) {{
@@ -159,7 +159,7 @@ async fn what_wait_until_was_given_is_waited_for_and_its_rejection_is_logged() {
     is_live(&router, "a").await;
     assert_eq!(text(&router, "/a/reject").await, "1");
     eventually("the rejection is logged", || async { printed(&router).await.contains("nobody looks") }).await;
-    assert_eq!(text(&router, "/a/").await, "1", "it goes on");
+    assert_eq!(text(&router, "/a/").await, "1", "it keeps serving");
     assert_eq!(text(&router, "/a/begin").await, "1");
     volume.write("a/src/index.ts", code(2));
     eventually("the next version serves", || async { text(&router, "/a/").await == "2" }).await;
@@ -179,7 +179,7 @@ async fn a_request_has_cf_and_the_clients_address() {
 }
 
 #[tokio::test]
-async fn the_default_cache_keeps_for_as_long_as_it_may() {
+async fn the_default_cache_keeps_responses_for_their_max_age() {
     let code = "export default { async fetch(request) {
         const url = new URL(request.url);
         const key = `https://cache.test${url.pathname}`;
@@ -233,7 +233,7 @@ async fn a_websocket_pair_is_connected_with_the_client() {
             socket.send(sent).await.expect("it is open");
         }
         let received = tokio::time::timeout(Duration::from_secs(30), socket.next()).await;
-        received.expect("an answer comes").expect("it is open").expect("it is a message")
+        received.expect("an answer arrives").expect("it is open").expect("it is a message")
     };
     assert_eq!(next(None).await, Message::text("welcome"));
     assert_eq!(next(Some(Message::text("a"))).await, Message::text("A"));
@@ -243,7 +243,7 @@ async fn a_websocket_pair_is_connected_with_the_client() {
 }
 
 #[tokio::test]
-async fn cloudflares_own_interfaces_are_there_or_say_that_they_are_not() {
+async fn cloudflares_own_interfaces_exist_or_report_that_they_do_not() {
     let code = r#"export default { async fetch(request, env) {
         const bytes = (text) => new TextEncoder().encode(text);
         const tried = async (call) => { try { return await call(); } catch (error) { return error.message; } };

@@ -1,4 +1,4 @@
-//! Modules of Cloudflare Workers, found as wrangler's bundler finds them; and what fails a build.
+//! Modules of Cloudflare Workers, resolved like wrangler's bundler does; and build failures.
 
 use serde_json::{Value, json};
 use switchyard_contract::event::Diagnostic;
@@ -22,7 +22,7 @@ async fn answer(router: &Router) -> Value {
     reply.json()
 }
 
-/// Why a Worker with this configuration and code is not built.
+/// Returns the reason why a Worker with this configuration and code is not built.
 async fn error(toml: &str, code: &str) -> Diagnostic {
     let volume = Volume::new();
     volume.project("a").file("wrangler.toml", format!("{TOML}{toml}")).file("src/index.ts", code).write();
@@ -171,7 +171,7 @@ async fn modules_of_cloudflares_that_do_not_exist_say_what_they_are() {
 }
 
 #[tokio::test]
-async fn what_a_build_has_to_make_first_is_asked_for() {
+async fn a_missing_output_of_a_build_is_requested() {
     let volume = Volume::new();
     let toml = "main = \"dist/index.js\"\n[build]\ncommand = \"npm run build\"\n";
     volume.project("a").file("wrangler.toml", toml).write();
@@ -196,7 +196,7 @@ async fn what_a_build_has_to_make_first_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_project_says_itself_that_it_is_a_worker_or_that_it_is_none() {
+async fn a_project_can_declare_that_it_is_a_worker_or_that_it_is_not() {
     let volume = Volume::new();
     let code =
         "export default { fetch: (request, env, third) => Response.json([typeof third, request.method]) };";

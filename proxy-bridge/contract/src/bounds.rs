@@ -1,8 +1,8 @@
-//! Bounds on everything that comes from a process that is not trusted: a project's cell, the
-//! process that fetches packages for it and, in the bridge, a router. All of them are here, with
-//! their units and reasons.
+//! Bounds on all input from processes that are not trusted: the cell of a project, the process that
+//! fetches packages for it and, in the bridge, a router. This module has all of them, with their
+//! units and reasons.
 //!
-//! The receiver applies them, whatever the sender has done: a cell may be in the hands of its
+//! The receiver applies them, regardless of the sender: a cell may be under the control of its
 //! project.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub const DIAGNOSTIC_FRAME: usize = 4 << 10;
 /// Bytes of its file: a path that people can still read.
 pub const DIAGNOSTIC_FILE: usize = 1 << 10;
 
-/// Bytes of a build error's message that clients are sent, beside its place: enough for the first
+/// Bytes of a build error's message that clients get, besides its location: enough for the first
 /// line.
 pub const CLIENT_MESSAGE: usize = 512;
 
@@ -47,7 +47,7 @@ pub const INSTALLER_LINES: usize = 64;
 /// See [`INSTALLER_OUTPUT`].
 pub const INSTALLER_LINE: usize = 1 << 10;
 
-/// Bytes of one record of output. A longer line comes in pieces that say so: lines of JSON with a
+/// Bytes of one record of output. A longer line is split into marked pieces: lines of JSON with a
 /// stack or a request in them are tens of kilobytes. Of a line of more than three pieces the first
 /// and the last two are kept, which leaves room for others in [`KEPT_OUTPUT`].
 pub const OUTPUT_LINE: usize = 64 << 10;
@@ -91,8 +91,8 @@ pub const TURN_FRAMES: usize = 64;
 /// See [`TURN_FRAMES`].
 pub const TURN_BYTES: usize = 128 << 10;
 
-/// Frames below so many bytes are joined, up to so many bytes, when the next one is there already:
-/// writing each alone costs more than copying it.
+/// Frames of fewer bytes than the first number are joined, up to the second number of bytes, if the
+/// next one is already available: writing each on its own costs more than copying it.
 pub const SMALL_FRAME: usize = 1 << 10;
 /// See [`SMALL_FRAME`].
 pub const JOINED_FRAME: usize = 16 << 10;
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_between_characters_and_says_how_much_is_missing() {
+    fn a_text_is_cut_between_characters_with_a_note_of_the_omitted_bytes() {
         assert_eq!(cut("short".into(), 100), "short");
         let cut = cut("ä".repeat(500), 101);
         let kept = cut.chars().filter(|c| *c == 'ä').count();

@@ -60,11 +60,11 @@ pub enum DeployPhase {
     Receive,
     /// The files are made durable on the volume.
     Store,
-    /// The routers are asked to leave the projects alone.
+    /// The routers hold the projects: they no longer reload them on their own.
     Hold,
-    /// The routers build what was put on the volume.
+    /// The routers build the new files on the volume.
     Build,
-    /// The routers publish what they built.
+    /// The routers publish the built versions.
     Publish,
     /// The deploy is over.
     Done,
@@ -143,7 +143,7 @@ pub struct DeployRecord {
     pub message: Option<String>,
     /// The projects that it changes, by name. Empty until the upload was received.
     pub projects: Vec<DeployedProject>,
-    /// The last report of each router that was asked. Empty until routers are asked.
+    /// The last report of each router that was called. Empty before the first call.
     #[serde(default)]
     pub routers: Vec<RouterReport>,
     /// The admin URLs of the routers that did not serve the deploy yet when it was answered 200. They
@@ -188,7 +188,7 @@ impl DeployRecord {
         self.projects.iter().map(|deployed| &deployed.project)
     }
 
-    /// The record as it is answered: without the idempotency key, which is its caller's secret.
+    /// Returns the record for an answer: without the idempotency key, which is its caller's secret.
     #[must_use]
     pub fn without_key(mut self) -> Self {
         self.idempotency_key = None;

@@ -139,9 +139,9 @@ pub struct Death {
 pub enum DeathReason {
     /// The cell used more memory than its limit, or than V8 could have.
     Memory,
-    /// Its event loop was blocked for longer than its limit.
+    /// The event loop was blocked for longer than its limit.
     EventLoop,
-    /// Its folders went on growing beyond its limits of disk.
+    /// The folders of the cell kept growing beyond their limits of disk.
     Disk,
     /// The cell exited: by `Deno.exit`, or by an uncaught error.
     Exit,
@@ -342,7 +342,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_newer_router_adds_does_not_stop_an_older_reader() {
+    fn fields_that_a_newer_router_adds_do_not_break_an_older_reader() {
         let mut json = serde_json::to_value(live("blog", 7)).unwrap();
         json["data"]["colour"] = "green".into();
         json["data"].as_object_mut().unwrap().remove("timings_ms");

@@ -111,7 +111,7 @@ impl From<Incarnation> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DataFate {
-    /// Stays until the project can no longer be brought back.
+    /// Kept until the project can no longer be restored.
     #[default]
     Keep,
     /// Every router deletes it.
@@ -157,7 +157,7 @@ impl Incarnations {
         Self::folder(projects).join(format!("{project}.json"))
     }
 
-    /// Reads the file of `project`; `None` without one.
+    /// Reads the file of `project`. `None` if it does not exist.
     ///
     /// # Errors
     /// The file cannot be read or parsed. The error names it.
@@ -209,8 +209,8 @@ impl Incarnations {
         self.make_room();
     }
 
-    /// Sets the fate of the data of all ended incarnations: to delete the data of a name is to
-    /// delete all of it.
+    /// Marks the data of all ended incarnations for deletion if `data` says so: deleting the data
+    /// of a name deletes all of it.
     pub fn set_data(&mut self, data: DataFate) {
         if data == DataFate::Delete {
             self.ended.iter_mut().for_each(|ended| ended.data = DataFate::Delete);

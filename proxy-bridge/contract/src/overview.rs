@@ -82,7 +82,7 @@ pub struct RouterInfo {
     /// The projects in which the router serves an older version than was deployed, by name.
     #[serde(default)]
     pub behind: Vec<String>,
-    /// `true`: the router fetches packages that the volume lacks.
+    /// `true`: the router fetches packages that are missing on the volume.
     #[serde(default)]
     pub installs: bool,
 }

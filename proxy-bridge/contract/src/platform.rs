@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_platform_is_read_as_it_is_written() {
+    fn a_platform_is_read_as_written() {
         for (name, platform) in NAMES {
             assert_eq!(name.parse(), Ok(platform));
             assert_eq!(platform.to_string(), name);

@@ -64,7 +64,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     outbox: Outbox,
-    /// Set by `shutdown`: when the task ends with whatever is left.
+    /// The time at which the task ends and drops the remaining events. Set by `shutdown`.
     ends: Option<Instant>,
 }
 

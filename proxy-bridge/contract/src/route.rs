@@ -1,4 +1,4 @@
-//! One way to a project besides its name, as it is written in configurations.
+//! A route to a project besides its name, in the notation of configurations.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_route_is_refused_with_what_would_be() {
+    fn an_invalid_route_is_refused_with_the_expected_form() {
         use InvalidRoute::{Neither, NotAscii, Pattern, Port, Prefix, Shared};
         let wrong = |text: &str| text.parse::<Route>().unwrap_err();
         for text in ["", "a b", "a..b", ".a", "a..", "https://a.example", "example.com:x", &"a".repeat(64)] {

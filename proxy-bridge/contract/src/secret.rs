@@ -21,7 +21,7 @@ pub enum SecretError {
     Read { path: PathBuf, source: io::Error },
     #[error("the secret is empty")]
     Empty,
-    #[error("what follows whsec_ in the secret is not base64")]
+    #[error("the text after whsec_ in the secret is not base64")]
     NotBase64,
 }
 
@@ -80,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_newline_at_the_end_of_the_file_is_no_part_of_the_secret() {
+    fn a_newline_at_the_end_of_the_file_is_not_part_of_the_secret() {
         assert_eq!(signature(b"hello world\n"), signature(b"hello world"));
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_with_the_reason() {
+    fn an_invalid_secret_is_refused_with_the_reason() {
         assert!(matches!(Secret::parse(b" \n"), Err(SecretError::Empty)));
         assert!(matches!(Secret::parse(b"whsec_"), Err(SecretError::Empty)));
         assert!(matches!(Secret::parse(b"whsec_???"), Err(SecretError::NotBase64)));

@@ -1,4 +1,5 @@
-//! The check of signed events: it tells those of a router from those of any other sender.
+//! The check of signed events, which distinguishes those of a router from those of any other
+//! sender.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_was_replaced_is_no_longer_believed() {
+    fn a_replaced_secret_is_no_longer_accepted() {
         let verifier = Verifier::new([secret("old")]);
         verifier.replace([secret("new")]);
         assert!(verifier.verify(&signed("new", now(), &body()), &body()).is_ok());
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_json_that_is_no_event_is_refused() {
+    fn signed_json_that_is_not_an_event_is_refused() {
         let body = br#"{"type":"reload.live"}"#;
         let error = Verifier::new([secret("key")]).verify(&signed("key", now(), body), body).unwrap_err();
         assert!(matches!(error, VerifyError::BadJson(_)));

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_text_of_any_language_stays_as_it_is() {
+    fn plain_text_of_any_language_stays_unchanged() {
         for text in ["", "main.ts", "größe", "日本語", "שלום", "👩\u{200d}💻", "می\u{200c}خواهم", "a\u{301}"]
         {
             assert!(matches!(word(text), Cow::Borrowed(shown) if shown == text), "{text:?}");
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_pictures_and_what_hides_is_an_escape() {
+    fn control_characters_become_pictures_and_invisible_ones_escapes() {
         let table = [
             ("\x1b]52;c;aGk=\x07", "␛]52;c;aGk=␇"),
             ("\x1b[2J\r\n\t\0\x7f", "␛[2J␍␊␉␀␡"),

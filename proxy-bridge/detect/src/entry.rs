@@ -40,8 +40,8 @@ const PROCFILE: &str = "Procfile";
 /// yet.
 const PROGRAMS: &str = "node_modules/.bin/";
 
-/// The variable by which Deno looks for `a.ts` where `./a.js` or `./a` is imported. An [`Entry`] sets it where its command runs a
-/// tool that does so.
+/// The variable by which Deno looks for `a.ts` where `./a.js` or `./a` is imported. An [`Entry`]
+/// sets it where its command runs a tool that does so.
 pub const SLOPPY_IMPORTS: &str = "DENO_UNSTABLE_SLOPPY_IMPORTS";
 
 /// A configuration file and the JSON object in it.
@@ -54,11 +54,11 @@ pub struct Config<'a> {
 /// The file of a project that is run, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
-    /// Relative to the project, with `/` between. `node_modules/.bin/NAME`: the program of that name, which a
-    /// package that is not installed yet may bring; see [`program`].
+    /// Relative to the project, with `/` between. `node_modules/.bin/NAME`: the program of that
+    /// name, which a package that is not installed yet may bring; see [`program`].
     pub path: String,
-    /// The program's arguments: `Deno.args`, and what follows the file's name in `process.argv`. Variables in
-    /// them are not replaced yet; see [`arguments`].
+    /// The arguments of the program: `Deno.args`, and the rest of `process.argv` after the file
+    /// name. Variables in them are not replaced yet; see [`arguments`].
     pub args: Vec<String>,
     /// The source that chose it, as text for the log: `main in package.json`.
     pub reason: String,
@@ -79,7 +79,7 @@ pub struct Entry {
 pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
     match parse_to_serde_value::<Value>(text, &Default::default()) {
         Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err(in_file(file, format!("{file} must hold one JSON object"))),
+        Ok(_) => Err(in_file(file, format!("{file} must contain one JSON object"))),
         Err(error) => {
             let mut diagnostic = in_file(file, format!("{file} does not parse: {}", error.kind()));
             diagnostic.line = u32::try_from(error.line_display()).ok();
@@ -89,9 +89,9 @@ pub fn parse(file: &'static str, text: &str) -> Result<Value, Diagnostic> {
     }
 }
 
-/// Finds the entry of the project in `dir`, whose Deno configuration and package.json are given where it has
-/// them: what is named most closely, else the server that a framework has built, else the first of the conventional
-/// names. `docs/entry.md` has the whole order.
+/// Finds the entry of the project in `dir`, given its Deno configuration and package.json if it has
+/// them: the most explicitly named one, else the server that a framework has built, else the first
+/// of the conventional names. `docs/entry.md` has the whole order.
 ///
 /// # Errors
 /// `switchyard.entry` or `switchyard.args` is not as it has to be, or a named file is not there because the project
@@ -104,16 +104,18 @@ pub fn find(
     search::Search::new(dir, config, package).run()
 }
 
-/// The file of the program that `path` (`node_modules/.bin/NAME`) stands for, relative to the project in `dir`, when a
-/// package that the project's package.json names is installed and brings it.
+/// The file of the program that `path` (`node_modules/.bin/NAME`) stands for, relative to the
+/// project in `dir`, when a package that the project's package.json names is installed and brings
+/// it.
 pub fn program(dir: &Path, path: &str) -> Option<String> {
     let name = path.strip_prefix(PROGRAMS)?;
     let package = files::read_object(&dir.join(PACKAGE_FILE)).unwrap_or_default();
     programs::find(dir, &package, name)
 }
 
-/// The place that starts a program of the project in `dir`, which then is no site: a start script that runs more than
-/// tools that show pages to developers, or a Procfile. In words: `scripts.start in package.json`.
+/// The configuration that starts a program of the project in `dir`, which therefore is not a site:
+/// a start script that runs more than development servers, or a Procfile. In words: `scripts.start
+/// in package.json`.
 pub fn start_of_program(dir: &Path, package: Option<Config<'_>>) -> Option<String> {
     let script = package.and_then(|package| scripts::start_of_program(package.value));
     let script = script.map(|script| format!("scripts.{script} in {PACKAGE_FILE}"));

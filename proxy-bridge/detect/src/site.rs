@@ -26,7 +26,7 @@ pub struct Site {
     pub fallback: Fallback,
     /// The page that answers 404, if there is one.
     pub not_found: Option<String>,
-    /// Folders below the root whose files never change under their names.
+    /// Folders below the root with files that never change under their names.
     pub immutable: Vec<String>,
     /// The source that chose the root, as text for the log: `the build output of vite`.
     pub reason: String,
@@ -49,12 +49,12 @@ pub enum Fallback {
 pub enum Served {
     Code(Entry),
     Files(Site),
-    /// Files, and code for the paths that have none.
+    /// Files, and code for paths without a file.
     Both(Entry, Site),
 }
 
 impl Site {
-    /// The site in the folder `root`, as it is without configuration.
+    /// The site in the folder `root`, without any configuration.
     fn new(root: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             root: root.into(),
@@ -83,9 +83,9 @@ impl Served {
     }
 }
 
-/// Finds what of the project in `dir` is served, whose Deno configuration and package.json are given
-/// where it has them: what is named, else its entry, else a folder with an index.html. A script that
-/// the site's own pages load is no entry.
+/// Finds the served part of the project in `dir`, given its Deno configuration and package.json if
+/// it has them: the configured one, else its entry, else a folder with an index.html. A script that
+/// the pages of the site load is not an entry.
 ///
 /// # Errors
 /// Those of [`entry::find`]; a static root that is not there or is malformed; a site that has to be
@@ -102,12 +102,16 @@ pub fn find(
         Some(site) if named || of_code => Ok(Served::Both(entry::find(dir, config, package)?, site)),
         Some(site) => Ok(Served::Files(site)),
         None if named || of_code => entry::find(dir, config, package).map(served),
-        None => found(dir, config, package),
+        None => detect_site(dir, config, package),
     }
 }
 
-/// Finds what is served if no configuration names it.
-fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) -> Result<Served, Diagnostic> {
+/// Finds the served part of a project without such a configuration.
+fn detect_site(
+    dir: &Path,
+    config: Option<Config<'_>>,
+    package: Option<Config<'_>>,
+) -> Result<Served, Diagnostic> {
     let entry = entry::find(dir, config, package);
     if let Err(error) = &entry
         && !is_no_entry(error)
@@ -121,7 +125,7 @@ fn found(dir: &Path, config: Option<Config<'_>>, package: Option<Config<'_>>) ->
         (Ok(entry), Err(None)) => Ok(served(entry)),
         (Ok(entry), _) if !is_page(&entry.path) && !is_of_browsers(&entry) => Ok(Served::Code(entry)),
         (_, Ok(site)) => match entry::start_of_program(dir, package) {
-            // Otherwise sources would be public, or pages would lack their server.
+            // Otherwise sources would be public, or pages would be served without their server.
             Some(start) if !detect::is_output(&site.root) => Err(detect::to_name(&site.root, &start)),
             _ => Ok(Served::Files(site)),
         },

@@ -36,11 +36,11 @@ const MAX_IGNORED: usize = 100;
 /// between.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Worker {
-    /// The configuration, as errors name it: `wrangler.toml`. Empty when there is none.
+    /// The configuration file that errors name: `wrangler.toml`. Empty if none exists.
     pub file: String,
     /// The folder of the configuration, with `/` behind; empty: the project.
     pub base: String,
-    /// The module that is run. `None`: assets alone, or the configuration does not say.
+    /// The module that is run. `None`: assets only, or the configuration does not name one.
     pub main: Option<String>,
     /// The command that builds `main`.
     pub build: Option<String>,
@@ -57,7 +57,7 @@ pub struct Worker {
     /// Rules for the kinds of modules; the first match applies, before the default rules.
     pub rules: Vec<Rule>,
     pub assets: Option<Assets>,
-    /// Cron expressions at which `scheduled` is to run.
+    /// Cron expressions for `scheduled`.
     pub crons: Vec<String>,
     /// The name of the binding with the version's metadata in `env`.
     pub version_metadata: Option<String>,
@@ -97,9 +97,9 @@ pub struct RateLimit {
     pub period: u64,
 }
 
-/// Reads the Worker that the project in `dir` is, if it is one. `environment` names the section of
-/// `env` that counts before what stands at the top. The folder must be one that nobody else writes
-/// to.
+/// Reads the configuration of the Worker in `dir`, if the project is one. `environment` names the
+/// section of `env` that takes precedence over the top level. Nothing else may write to the folder
+/// during the call.
 ///
 /// # Errors
 /// A file that does not parse, a field of a wrong type, or a binding that does not exist here; with
@@ -187,7 +187,7 @@ impl Worker {
             Some(command) => format!("run the build first (`{command}`): Switchyard does not build it"),
             None => "fix \"main\", or run the build that makes it: Switchyard does not build it".to_owned(),
         };
-        wrong(format!("main {main:?} in {} is not there: {fix}", self.file))
+        wrong(format!("main {main:?} in {} does not exist: {fix}", self.file))
     }
 }
 

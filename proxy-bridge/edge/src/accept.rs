@@ -1,4 +1,4 @@
-//! New connections of a listener, whatever goes wrong with single ones.
+//! Accepts the connections of a listener, and survives failures of single ones.
 
 use std::io;
 use std::net::SocketAddr;

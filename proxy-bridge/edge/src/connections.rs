@@ -52,7 +52,7 @@ pub enum RequestKind {
 
 /// All permits of this kind are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{limit} {what} are under way, which is the limit: try again later, or end some of them")]
+#[error("{limit} {what} are in progress, which is the limit: try again later, or end some of them")]
 pub struct Busy {
     limit: usize,
     what: &'static str,
@@ -112,7 +112,7 @@ impl Connections {
     }
 
     /// Adds a new connection. If the listener is full, the connection that has been idle for
-    /// longest is told to close.
+    /// longest is closed.
     pub fn enter(&self) -> Connection {
         let id = self.shared.tick();
         let usage = Arc::new(Usage {

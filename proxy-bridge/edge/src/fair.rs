@@ -1,5 +1,5 @@
-//! Bodies that are copied in turns: a body that comes in single bytes, as fast as it is read, takes
-//! no more of a thread than its share.
+//! Bodies that are copied in turns: a body that arrives in single bytes, as fast as it is read,
+//! takes no more than its share of a thread.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::turn::Turn;
 use switchyard_contract::bounds;
 
-/// A body whose small frames are joined if they are there already, and which yields to other tasks.
+/// A body that joins small frames if they are available already, and yields to other tasks.
 #[derive(Debug)]
 pub struct FairBody<B: Body> {
     body: B,
@@ -44,7 +44,7 @@ impl<B: Body<Data = Bytes> + Unpin> FairBody<B> {
         next
     }
 
-    /// Appends to a small frame the small ones that are there already.
+    /// Appends the small frames that are available already to a small frame.
     fn join(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
         let mut joined = BytesMut::new();
         while self.turn.lasts() && joined.len() < bounds::JOINED_FRAME && !self.body.is_end_stream() {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn single_bytes_that_are_there_are_joined_and_none_is_waited_for() {
+    async fn single_bytes_that_are_available_are_joined_without_waiting() {
         let mut two = body([Step::Data(1), Step::Data(1), Step::Pending, Step::Data(1)], false);
         let mut lengths = Vec::new();
         while let Some(frame) = next(&mut two).await {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_frame_is_passed_on_as_it_is() {
+    async fn a_large_frame_is_passed_on_unchanged() {
         let mut large = body([Step::Data(1), Step::Data(5_000), Step::Data(1)], true);
         for length in [1, 5_000, 1] {
             assert!(!large.is_end_stream());

@@ -18,8 +18,8 @@ const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-deno-client-addres
 /// The header from which Cloudflare's Workers take the client's address.
 const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 
-/// The hop-by-hop headers of RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is not
-/// among them any more: it announces fields behind the body, which are passed on.
+/// The hop-by-hop headers of RFC 9110, 7.6.1, and the older ones that it mentions. `Trailer` is no
+/// longer one of them: it announces fields after the body, which are passed on.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -79,7 +79,7 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// The proxies whose headers about the client are believed. None by default.
+/// The proxies with trusted headers about the client. None by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
@@ -166,8 +166,8 @@ pub fn set_forwarded(headers: &mut HeaderMap, client: &Client, host: &HeaderValu
     };
 }
 
-/// Sets the client's address as Cloudflare does, in place of the client's own header. To be called
-/// after [`set_forwarded`].
+/// Sets the client's address as Cloudflare does, replacing the client's own header. Called after
+/// [`set_forwarded`].
 pub fn set_connecting_ip(headers: &mut HeaderMap) {
     let address = headers.get(CLIENT_ADDRESS).and_then(|address| address.to_str().ok());
     let ip = address.and_then(|address| address.parse::<SocketAddr>().ok()).map(|address| address.ip());
@@ -195,7 +195,7 @@ fn continue_chain(headers: &mut HeaderMap, client: &Client, trusted: &TrustedPro
     }
 }
 
-/// Returns true if `name` is there exactly once, with a valid value.
+/// Returns true if the header `name` occurs exactly once, with a valid value.
 fn has_one(headers: &HeaderMap, name: &HeaderName, valid: impl Fn(&str) -> bool) -> bool {
     let mut values = headers.get_all(name).iter();
     let first = values.next().and_then(|value| value.to_str().ok());

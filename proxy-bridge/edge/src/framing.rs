@@ -22,7 +22,7 @@ const USUAL_HEADERS: usize = 100;
 /// The largest trailers behind a chunked body that hyper accepts, in bytes.
 const MAX_TRAILERS: usize = 16 * 1024;
 
-/// The longest line with a chunk's size and its extensions (which nobody uses), in bytes.
+/// The longest line with a chunk's size and its extensions (which are hardly ever used), in bytes.
 const MAX_CHUNK_LINE: usize = 256;
 
 /// The most digits of a chunk's size: fifteen stand for up to 2^60 bytes, seventeen would overflow.
@@ -65,7 +65,7 @@ pub enum Stop {
     Incomplete,
     /// The rest is refused.
     Refused(Refusal),
-    /// The next head is replaced. The bytes behind it have not been looked at.
+    /// The next head is replaced. The bytes behind it have not been parsed.
     Replaced {
         /// The length of the head, in bytes.
         length: usize,
@@ -173,7 +173,7 @@ impl Framing {
         }
     }
 
-    /// Returns the offset behind the empty line that ends a head or trailers, if it is there.
+    /// Returns the offset behind the empty line that ends a head or trailers, if it has arrived.
     fn end_of_lines(&mut self, rest: &[u8], most: usize) -> Result<Option<usize>, Refusal> {
         let within = &rest[..rest.len().min(most)];
         let from = self.searched;

@@ -25,7 +25,7 @@ use super::turn::Turn;
 /// most heads.
 const PIECE: usize = 2048;
 
-/// The head that hyper gets in place of a refused one, so that the refusal is sent after the
+/// The head that hyper gets instead of a refused one, so that the refusal is sent after the
 /// responses before it.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
@@ -76,15 +76,15 @@ impl ConnState {
     }
 }
 
-/// A client's connection, from its first byte to its last. `K` is a permit that is held as long as
-/// it is open.
+/// A client's connection, from its first byte to its last. `K` is a permit that is held while the
+/// connection is open.
 #[derive(Debug)]
 pub struct GuardedStream<K> {
     stream: TcpStream,
     framing: Framing,
     state: Arc<ConnState>,
-    /// Bytes that were read and not passed on yet: for lack of room, or because they are part of a
-    /// head.
+    /// Bytes that were read and not passed on yet: for want of room, or because they are part of an
+    /// incomplete head.
     held: BytesMut,
     /// The number of held bytes that may be passed on.
     admitted: usize,
@@ -154,7 +154,7 @@ impl<K> GuardedStream<K> {
         Poll::Ready(Ok(()))
     }
 
-    /// Shows the held bytes to the framing. None of them is admitted yet.
+    /// Passes the held bytes to the framing. None of them is admitted yet.
     fn admit(&mut self) {
         self.unseen = false;
         let (passed, stop) = self.framing.look(&self.held);
@@ -175,7 +175,7 @@ impl<K> GuardedStream<K> {
         }
     }
 
-    /// Passes admitted bytes on. Returns false if there are none.
+    /// Passes admitted bytes on. Returns false if no such bytes are left.
     fn pass(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         if self.admitted > 0 {
             let length = self.admitted.min(buffer.remaining());

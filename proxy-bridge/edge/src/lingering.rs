@@ -1,5 +1,5 @@
-//! The end of a connection whose client may still be sending. If it were closed at once, the kernel
-//! would answer further bytes with a reset, and the client could lose the response.
+//! The end of a connection while its client may still be sending. If it were closed at once, the
+//! kernel would answer further bytes with a reset, and the client could lose the response.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -28,8 +28,7 @@ const BYTES: u64 = 1 << 30;
 /// in comparison.
 const PIECE: usize = 16 * 1024;
 
-/// Sends the last bytes, ends the outgoing direction, and goes on reading until the client hangs
-/// up.
+/// Sends the last bytes, ends the outgoing direction, and keeps reading until the client hangs up.
 #[derive(Debug)]
 pub struct LingeringClose {
     unsent: BytesMut,

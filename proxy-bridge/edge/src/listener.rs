@@ -84,7 +84,7 @@ impl Default for ListenerLimits {
 pub struct ListenerSettings {
     /// The name of the listener's threads, which a number follows.
     pub name: &'static str,
-    /// Proxies whose headers about the client are believed.
+    /// Proxies with trusted headers about the client.
     pub trusted: TrustedProxies,
     /// The limits on clients.
     pub limits: ListenerLimits,
@@ -100,7 +100,7 @@ impl ListenerSettings {
     }
 }
 
-/// Counts what happens at a listener.
+/// Counters of a listener.
 pub trait ListenerMetrics: Send + Sync + 'static {
     /// A connection was admitted.
     fn connection_opened(&self);

@@ -215,7 +215,7 @@ impl<C: Connector, B: RequestBody> Pool<C, B> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, B: RequestBody> PooledConn<S, B> {
-    /// Lets the connection read and write what it can.
+    /// Drives the connection: reads and writes as much as is possible without waiting.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if self.is_open && Pin::new(&mut self.connection).poll(cx).is_ready() {
             self.is_open = false;
@@ -314,8 +314,8 @@ impl<C: Connector, B: RequestBody> Body for PooledBody<C, B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // First the body, which tells the connection that there is room, then the connection, then
-        // the frame that it brought.
+        // First the body, which signals the connection that it has room; then the connection; then
+        // the frame that it delivered.
         let first = Pin::new(&mut self.body).poll_frame(cx);
         if first.is_ready() {
             return first;

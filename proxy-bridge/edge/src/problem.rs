@@ -20,7 +20,7 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 /// The prefix of every problem's `type`.
 const TYPE_PREFIX: &str = "urn:switchyard:problem:";
 
-/// An error as it is answered: a status, a stable type, and a sentence that ends with the fix.
+/// The error in an answer: a status, a stable type, and a sentence that ends with the fix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     /// The status of the answer, also in the document.
@@ -87,7 +87,7 @@ impl Problem {
         self
     }
 
-    /// Asks the client to try again after so many seconds.
+    /// Asks the client to try again after the given number of seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u32) -> Self {
         self.with_header(RETRY_AFTER, seconds.into())

@@ -26,7 +26,7 @@ impl RequestIds {
         }
     }
 
-    /// Returns 64 bits that nobody can foresee, as hexadecimal digits.
+    /// Returns 64 unpredictable bits, as hexadecimal digits.
     fn next(&self) -> HeaderValue {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));

@@ -43,8 +43,8 @@ mod labels;
 mod prefixes;
 
 /// The known projects, each with a value, and the routes to them. A clone shares everything with
-/// the original: it costs nothing, and changing one project takes no longer among thousands than
-/// among a few.
+/// the original: it costs nothing, and changing one project is as fast among thousands as among a
+/// few.
 #[derive(Debug, Clone)]
 pub struct Routes<T> {
     projects: HashTrieMapSync<ProjectName, Arc<RoutedProject<T>>>,

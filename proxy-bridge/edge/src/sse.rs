@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_says_the_same_wherever_it_is_cut() {
+    fn a_stream_yields_the_same_events_wherever_it_is_split() {
         let text = "\u{feff}: router 7\n\nid: 3\nevent: a\ndata: {\"x\":\r\ndata:1}\r\n\r\n:\n\ndata: é\r\revent: no\n\n";
         let expected = [
             SseItem::Comment("router 7".into()),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_ends_with_what_broke_it_off() {
+    async fn a_stream_ends_with_the_reason_for_its_interruption() {
         let pieces = [Ok(Bytes::from("data: 1\n\n")), Err("reset"), Ok(Bytes::from("data: 2\n\n"))];
         let items: Vec<_> = items(stream::iter(pieces)).collect().await;
         assert_eq!(items, [Ok(event("message", "1")), Err(SseError::BrokenOff("reset".into()))]);

@@ -194,7 +194,7 @@ fn parse_header(value: &HeaderValue) -> Result<Host, InvalidTarget> {
     Ok(Host { text, name: name.len() })
 }
 
-/// Returns the name without a trailing dot, and the port with its colon (empty if there is none).
+/// Returns the name without a trailing dot, and the port with its colon (empty without a port).
 fn split(text: &str) -> Option<(&str, &str)> {
     let end = match text.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,

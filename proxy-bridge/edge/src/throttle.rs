@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Minimum interval between two log lines: frequent enough to see that it goes on, and too rare to
-/// fill a disk.
+/// Minimum interval between two log lines: frequent enough to show that it continues, and too rare
+/// to fill a disk.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts events that are too frequent to be logged one by one.

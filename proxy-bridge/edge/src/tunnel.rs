@@ -31,8 +31,8 @@ where
     }
 }
 
-/// Copies bytes both ways until the server ends its stream. A client that only stops sending goes
-/// on receiving; one that does not hang up after the server's end is waited for no longer than a
+/// Copies bytes both ways until the server ends its stream. A client that only stops sending keeps
+/// receiving; a client that does not hang up after the server's end is waited for no longer than a
 /// second.
 pub async fn carry(client: impl AsyncRead + AsyncWrite, server: impl AsyncRead + AsyncWrite) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (split(client), split(server));

@@ -18,7 +18,7 @@ use super::turn::Turn;
 /// the slowest of networks, and above what an attacker with thousands of connections can spare.
 pub(super) const MIN_RATE: u64 = 1024;
 
-/// A request body as it is sent to a server.
+/// A request body on its way to a server.
 pub trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static
 {
@@ -65,10 +65,10 @@ struct Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
     /// The body is larger than its limit.
-    #[error("the request body is larger than is allowed")]
+    #[error("the request body is larger than the limit")]
     TooLarge,
     /// The client paused for too long, or sends too slowly.
-    #[error("the request body did not come in time")]
+    #[error("the request body did not arrive in time")]
     TooSlow,
     /// The connection ended, or the body's framing is invalid.
     #[error("the body of the request broke off")]
@@ -189,8 +189,8 @@ impl Progress {
 }
 
 impl Pace {
-    /// Returns true if the client has been waited for too long. To be called when nothing of the
-    /// body is there.
+    /// Returns true if the client has stalled for too long. Called when no part of the body is
+    /// available. The time in which the server takes nothing does not count.
     ///
     /// The time in which the server takes nothing does not count.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
@@ -260,7 +260,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn the_receivers_time_counts_from_what_it_got_last() {
+    fn the_receivers_time_counts_from_its_last_bytes() {
         let progress = Progress::new();
         let second = Duration::from_secs(1);
         assert_eq!(progress.left_after(9 * second, LIMIT), Some(second));

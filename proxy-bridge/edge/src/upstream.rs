@@ -89,8 +89,8 @@ impl HeadBudget {
     /// Awaits the head of a response, of at most `most` bytes. To be called before a request is
     /// sent.
     pub fn await_head(&self, most: usize) {
-        // As much again is room for interim responses and the beginning of the body. hyper itself
-        // refuses a larger head.
+        // The same amount again leaves room for interim responses and the beginning of the body.
+        // hyper itself refuses a larger head.
         self.0.head.store(most, Relaxed);
         self.wait(0);
     }
@@ -105,7 +105,8 @@ impl HeadBudget {
         self.0.reads.store(reads, Relaxed);
     }
 
-    /// Ends the bound after a head: what follows has other bounds, or is the body of a [`Counted`].
+    /// Ends the bound after a head: later bytes have other bounds, or are the body of a
+    /// [`Counted`].
     pub fn complete(&self) {
         self.0.left.store(Self::UNLIMITED, Relaxed);
     }
@@ -169,10 +170,10 @@ impl Body for Counted {
     }
 }
 
-/// A connection that is read on when writing has failed: a server that refuses a request before it
-/// has read all of it may close the connection after the response, and hyper would report the
-/// failed write instead. Reading takes turns with other tasks, whatever comes: hyper skips interim
-/// responses and reads heads and trailers in one go.
+/// A connection that is still read after a write has failed: a server that refuses a request before
+/// it has read all of it may close the connection after the response, and hyper would report the
+/// failed write instead. Reading takes turns with other tasks, regardless of the input: hyper skips
+/// interim responses and reads heads and trailers in one go.
 #[derive(Debug)]
 pub struct ReadsOn<S> {
     stream: S,
@@ -389,7 +390,7 @@ mod tests {
                 Err(Some(bad)) => prop_assert!(matches!(bad, BadAnswer::Invalid | BadAnswer::HeadTooLarge)),
                 Err(None) => {}
             }
-            // The next connection is none the worse for it.
+            // The next connection is not affected.
             let well = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
             prop_assert_eq!(runtime.block_on(answered(well)), Ok((0, 0)));
         }

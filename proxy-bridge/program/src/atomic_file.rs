@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tempfile::Builder;
 
-/// Prefix of the names of unfinished files. A crash may leave one, which nobody reads.
+/// Prefix of the names of unfinished files. A crash may leave one, which is never read.
 pub const UNFINISHED: &str = ".unfinished-";
 
 /// The permission bits of a file that only its owner reads and writes.

@@ -22,7 +22,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Writes what is left of the log when it is dropped.
+/// Writes the rest of the log when it is dropped.
 #[must_use]
 #[derive(Debug)]
 pub struct LogGuard {
@@ -31,8 +31,8 @@ pub struct LogGuard {
 
 /// Sets up the log of the process. Called once, before anything is logged.
 ///
-/// Logging never waits for the reader of standard error: a thread writes, and records that would make
-/// its queue larger than 4 MiB are dropped, counted ([`lost`]) and reported in the log.
+/// Logging never waits for the reader of standard error: a thread writes, and records that would
+/// make its queue larger than 4 MiB are dropped, counted ([`lost`]) and reported in the log.
 ///
 /// # Errors
 /// Standard error is closed.

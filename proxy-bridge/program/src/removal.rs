@@ -76,7 +76,7 @@ impl Remover {
         Ok(())
     }
 
-    /// Moves a folder into `top` under an unused name, which it returns.
+    /// Moves a folder into `top` under an unused name. Returns the name.
     fn lift(&mut self, from: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
         let to = CString::new(format!("{}{}", self.prefix, self.next))?;
         self.next += 1;

@@ -1,10 +1,11 @@
 //! Settings from the command line and the environment, read by clap's definitions. All problems are
 //! reported together.
 //!
-//! clap stops at its first error. [`parse`] therefore records the error, takes the words that caused it
-//! off the command line and lets clap parse the rest, until nothing is left to report. Variables are
-//! added as if they were flags, for flags that the command line leaves out. [`Validate`] then checks
-//! what a single setting cannot show, such as two settings that exclude each other.
+//! clap stops at its first error. [`parse`] therefore records the error, takes the words that
+//! caused it off the command line and lets clap parse the rest, until nothing is left to report.
+//! Variables are added as if they were flags, for flags that the command line leaves out.
+//! [`Validate`] then checks what a single setting cannot show, such as two settings that exclude
+//! each other.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -33,7 +34,7 @@ pub enum CommandLine<T> {
     Print(String),
 }
 
-/// A wrong setting: its name, what is wrong with it and what would be right.
+/// An invalid setting: its name, the problem and the expected value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// A flag with its dashes, an argument's placeholder, or another subject in brackets.
@@ -75,8 +76,8 @@ impl Problems {
         self.0.push(problem);
     }
 
-    /// Adds a problem with the flag `name`, unless that flag has one already: a second one is most often
-    /// a consequence of the first.
+    /// Adds a problem with the flag `name`, unless that flag has one already: a second one is most
+    /// often a consequence of the first.
     pub fn flag(&mut self, name: &str, message: impl Into<String>) {
         let problem = Problem::flag(name, message);
         if !self.has(&problem.subject) {
@@ -89,7 +90,7 @@ impl Problems {
         result.map_err(|error| self.add(Problem::flag(name, error.to_string()))).ok()
     }
 
-    /// Returns the problems, or `value` if there are none.
+    /// Returns `value`, or the problems if any were found.
     ///
     /// # Errors
     /// All problems.
@@ -109,7 +110,7 @@ impl Problems {
 
 /// Settings that are checked against each other once all of them are read.
 pub trait Validate {
-    /// Adds what is wrong with the settings together. Wrong settings have their defaults here.
+    /// Adds the problems of combinations of settings. Invalid settings have their defaults here.
     fn validate(&self, problems: &mut Problems);
 }
 
@@ -152,7 +153,7 @@ pub fn parse<T: FromArgMatches + Validate>(
                         value.validate(&mut problems);
                         problems.into_result(CommandLine::Run(value))
                     }
-                    // Every argument was valid by itself, so only clap itself can fail here.
+                    // Every single argument was valid, so only clap itself can fail here.
                     Err(error) => {
                         problems.add(Problem::new("(command line)", error.to_string()));
                         Err(problems.into_vec())
@@ -167,7 +168,8 @@ pub fn parse<T: FromArgMatches + Validate>(
     }
 }
 
-/// Prints the text of `--help` or `--version`. A reader that has closed standard output has read enough.
+/// Prints the text of `--help` or `--version`. A reader that has closed standard output has read
+/// enough.
 pub fn print(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }

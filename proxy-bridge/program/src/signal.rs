@@ -63,7 +63,7 @@ pub fn log_reload<E: Display>(flag: &str, result: Result<String, Vec<E>>) {
         Ok(summary) => tracing::info!(audit = true, flag, "SIGHUP: reloaded --{flag}: {summary}"),
         Err(problems) => {
             for problem in problems {
-                tracing::error!(flag, "SIGHUP: --{flag} is invalid and its old content stays: {problem}");
+                tracing::error!(flag, "SIGHUP: --{flag} is invalid, keeping its old content: {problem}");
             }
         }
     }

@@ -78,7 +78,7 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     /// Writes the time in the form that [`Span::from_str`] reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Beyond what a `SignedDuration` holds, a time is not reached anyway.
+        // Times beyond the range of a `SignedDuration` are never reached anyway.
         let signed = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
         write!(f, "{signed:#}")
     }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_unchanged() {
+    fn written_marks_are_read_back_unchanged() {
         for millis in [0, 1, 500, 1_500, 30_000, 5_400_000, 2_592_000_000] {
             let span = Span(Duration::from_millis(millis));
             assert_eq!(span.to_string().parse(), Ok(span), "{span}");

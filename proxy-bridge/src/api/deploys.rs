@@ -36,7 +36,7 @@ pub(super) async fn record(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let Some(job) = api.deploys.job(&id) else {
-        let detail = format!("there is no deploy {id:?}, or it was so long ago that it is forgotten");
+        let detail = format!("unknown deploy {id:?}: its record does not exist, or is no longer kept");
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-deploy", detail));
     };
     let record = job.record();

@@ -35,7 +35,7 @@ const EVENT_LIMITS: BodyLimits = BodyLimits { bytes: bounds::POSTED_EVENT, time:
 pub(super) async fn receive(State(api): Shared, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let body = EVENT_LIMITS.read(body).await?;
     let verified = api.verifier.verify(&headers, &body).map_err(|error| {
-        tracing::warn!("an event is refused: {error}");
+        tracing::warn!("refused an event: {error}");
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", format!("the event is refused: {error}"))
     })?;
     api.metrics.event(match api.routers.take(&verified) {

@@ -31,7 +31,7 @@ pub(super) async fn metrics(State(api): Shared) -> Result<Response, Problem> {
     Ok(whole(StatusCode::OK, OPEN_METRICS, page))
 }
 
-/// Registers the metrics that are read when they are asked for, instead of being counted.
+/// Registers the metrics that are read at each scrape instead of being counted.
 fn register_routers(routers: &Routers, registry: &mut Registry) {
     let ready = Family::<[(&str, String); 1], Gauge>::default();
     let behind = Family::<[(&str, String); 1], Gauge>::default();
@@ -45,7 +45,7 @@ fn register_routers(routers: &Routers, registry: &mut Registry) {
     registry.register("switchyard_bridge_router_ready", "1 while the router takes requests", ready);
     registry.register(
         "switchyard_bridge_router_behind_projects",
-        "Projects of which the router serves an older version than was deployed",
+        "Projects of which the router serves an older version than the deployed one",
         behind,
     );
     registry.register(
@@ -55,7 +55,7 @@ fn register_routers(routers: &Routers, registry: &mut Registry) {
     );
     registry.register(
         "switchyard_bridge_routes_made",
-        "How often the routes of a project were computed",
+        "Computations of the routes of a project",
         ConstCounter::new(routers.routes_made()),
     );
 }

@@ -31,7 +31,7 @@ impl Job {
         Self { began: now, state: watch::Sender::new(State { record, steps: Vec::new(), phase_began: now }) }
     }
 
-    /// Returns a copy of the record as it is now.
+    /// Returns a copy of the current record.
     pub fn record(&self) -> DeployRecord {
         self.state.borrow().record.clone()
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_follower_is_told_each_step_once_and_then_the_end() {
+    async fn a_follower_receives_each_step_once_and_then_the_end() {
         let job = job();
         job.begin(DeployPhase::Store);
         job.begin(DeployPhase::Hold);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_carries_the_deploy_and_what_the_routers_said() {
+    fn a_problem_carries_the_deploy_and_the_reports_of_the_routers() {
         let job = job();
         job.report(report("r1"), "failed");
         let problem = Problem::new(http::StatusCode::UNPROCESSABLE_ENTITY, "build-failed", "no");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_router_says_later_replaces_what_it_said_before() {
+    fn a_later_report_of_a_router_replaces_an_earlier_one() {
         let job = job();
         job.report(report("r1"), "held");
         job.report(RouterReport { error: Some("gone".into()), ..report("r1") }, "unreachable");

@@ -43,7 +43,7 @@ impl Jobs {
     pub(super) fn check_free(&self, project: &ProjectName) -> Result<(), Problem> {
         let Some(deploy) = self.busy.get(project) else { return Ok(()) };
         let detail =
-            format!("another deploy of {project} is under way: wait until GET /deploys/{deploy} says done");
+            format!("another deploy of {project} is in progress: wait until GET /deploys/{deploy} says done");
         let problem = Problem::new(StatusCode::CONFLICT, "deploy-under-way", detail);
         Err(problem.with("project", project.as_str()).with("deploy", deploy.as_str()))
     }

@@ -15,8 +15,8 @@ use crate::routers::{Router, Routers};
 /// the call that it had not read with it.
 const BACK_WITHIN: Duration = Duration::from_secs(600);
 
-/// Pause before the second release. A router that goes on reads the calls that came in meanwhile in any
-/// order.
+/// Pause before the second release. A router that resumes reads the calls that arrived meanwhile in
+/// any order.
 const SECOND_RELEASE: Duration = Duration::from_secs(1);
 
 /// Has every router release `deploys`, in which a bridge was killed before it changed the volume, and
@@ -52,9 +52,9 @@ pub(super) async fn release_lost(
     }
 }
 
-/// Has each of `routers_left` release the deploy as soon as it can be reached. The hold that a router
-/// was sent while it hung may begin when it goes on, and would keep its projects from being read for
-/// the length of the lease.
+/// Makes each of `routers_left` release the deploy as soon as it can be reached. A hold that was
+/// sent to a router while it hung may begin when it resumes, and would keep its projects from being
+/// read for the length of the lease.
 pub(super) async fn release_when_back(routers: Routers, routers_left: Vec<Arc<Router>>, deploy: String) {
     let releases = routers_left.iter().map(|router| {
         let (mut changed, deploy) = (routers.changed(), &deploy);

@@ -95,7 +95,7 @@ impl Run {
         if !matches!(outcome, DeployOutcome::Live | DeployOutcome::Removed)
             && let Err((_, problem)) = self.blocking(|staging, _| staging.put_back()).await
         {
-            tracing::error!(deploy = id, "the old files are still not back: {}", problem.detail());
+            tracing::error!(deploy = id, "the old files are still not restored: {}", problem.detail());
         }
         self.shared.free(&id);
         self.clean().await;
@@ -185,7 +185,7 @@ impl Run {
             Err((_, problem)) => {
                 tracing::error!(
                     deploy = id,
-                    "the old files are not back on the volume: {}",
+                    "the old files are not restored on the volume: {}",
                     problem.detail()
                 );
                 self.changes.iter().map(|change| change.project().to_string()).collect()
@@ -197,11 +197,7 @@ impl Run {
         // This precedes the answer, so that a start that finds the journal never undoes an answered
         // deploy.
         if let Err((_, problem)) = self.blocking(|staging, _| staging.settle()).await {
-            tracing::error!(
-                deploy = self.staging_id(),
-                "the next start looks at it again: {}",
-                problem.detail()
-            );
+            tracing::error!(deploy = self.staging_id(), "the next start tries again: {}", problem.detail());
         }
         self.shared.end(&self.job, end);
         // This follows the answer: slow routers and large old trees do not delay it.
@@ -219,8 +215,8 @@ impl Run {
         let Some(staging) = self.staging.take() else { return };
         match spawn_blocking(move || staging.finish()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(deploy = id, "old files stay until the next start: {error}"),
-            Err(panic) => tracing::error!(deploy = id, "old files stay until the next start: {panic}"),
+            Ok(Err(error)) => tracing::warn!(deploy = id, "old files are kept until the next start: {error}"),
+            Err(panic) => tracing::error!(deploy = id, "old files are kept until the next start: {panic}"),
         }
     }
 
@@ -233,7 +229,7 @@ impl Run {
             let problem = Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "volume-failed",
-                "a step on the volume broke off: the log says more; the next start takes the deploy up",
+                "a step on the volume was interrupted: see the log; the next start resumes the deploy",
             );
             (DeployOutcome::Refused, problem)
         };

@@ -132,7 +132,7 @@ impl MetricSource for ForwardMetrics {
         }
         registry.register(
             "switchyard_bridge_forwarded_requests",
-            "Requests that a router has responded to",
+            "Requests that a router responded to",
             requests,
         );
         let counters = [
@@ -140,13 +140,13 @@ impl MetricSource for ForwardMetrics {
             ("no_router", "Requests that no router could take", self.no_router()),
             (
                 "failed",
-                "Requests whose router closed the connection instead of responding, or sent an invalid response",
+                "Requests for which the router closed the connection instead of responding, or sent an invalid response",
                 self.failed(),
             ),
             ("timed_out", "Requests without a response in time", self.timed_out()),
             (
                 "requests_refused",
-                "Requests that are ambiguous, or whose head is too large or too slow",
+                "Requests that are ambiguous, or have a head that is too large or too slow",
                 self.requests_refused.load(Relaxed),
             ),
         ];

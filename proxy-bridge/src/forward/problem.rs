@@ -9,8 +9,8 @@ use switchyard_edge::upstream::BadAnswer;
 
 use super::body::Body;
 
-/// The time after which a client is asked to try again, in seconds: a restarted router is back
-/// within one.
+/// The pause that clients are asked to make before another attempt, in seconds: a restarted router
+/// is back within one.
 const RETRY_SOON: u32 = 1;
 
 /// The reason why no router's response is passed back.
@@ -51,10 +51,10 @@ impl ForwardProblem {
             Self::BadRequest(rule) => ("bad-request", "Bad request", rule),
             Self::Refused(refusal) => (refusal.slug(), refusal.title(), refusal.rule()),
             Self::Upload(UploadError::TooSlow) => {
-                ("body-timeout", "Body too slow", "the request body did not come in time")
+                ("body-timeout", "Body too slow", "the request body did not arrive in time")
             }
             Self::Upload(UploadError::TooLarge) => {
-                ("body-too-large", "Body too large", "the request body is larger than is allowed")
+                ("body-too-large", "Body too large", "the request body is larger than the limit")
             }
             Self::Upload(UploadError::BrokenOff) => {
                 ("bad-request", "Bad request", "the body of the request broke off")
@@ -99,7 +99,7 @@ fn fault(bad: BadAnswer) -> &'static str {
     match bad {
         BadAnswer::Invalid => "the router sent bytes that are not an HTTP response",
         BadAnswer::HeadTooLarge => "the response has more headers, or larger ones, than is allowed",
-        BadAnswer::Switch => "the router switched to another protocol than the request asked for",
+        BadAnswer::Switch => "the router switched to a protocol that the request did not offer",
         BadAnswer::ClosedEarly | BadAnswer::NoConnection => {
             "the router closed the connection before its response was complete"
         }

@@ -80,14 +80,14 @@ async fn answered(server: &ForwardServer, request: Request<Body>) -> (u16, Strin
     (answer.status().as_u16(), text(answer).await)
 }
 
-/// Waits until the first router has so many requests in flight.
+/// Waits until the first router has `count` requests in flight.
 async fn in_flight(routers: &Routers, count: usize) {
     let settled = async {
         while routers.all()[0].in_flight() != count {
             sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(LONG, settled).await.expect("so many are in flight in time");
+    timeout(LONG, settled).await.expect("the requests are in flight in time");
 }
 
 async fn next<T>(received: &mut mpsc::UnboundedReceiver<T>) -> T {
@@ -124,7 +124,7 @@ fn waiting(fake: &FakeRouter, answer_now: Arc<Notify>) -> mpsc::UnboundedReceive
 }
 
 #[tokio::test]
-async fn a_request_arrives_as_it_was_and_the_answer_too() {
+async fn a_request_and_its_answer_arrive_unchanged() {
     let fake = FakeRouter::start("r1").await;
     let (heads_in, mut heads) = mpsc::unbounded_channel();
     fake.answers(move |request: Request<Incoming>| {
@@ -163,31 +163,31 @@ async fn a_request_arrives_as_it_was_and_the_answer_too() {
 }
 
 #[tokio::test]
-async fn a_router_is_told_where_a_request_came_from() {
-    async fn forwarded(trusted: &str, said: &[(&'static str, &'static str)]) -> HeaderMap {
+async fn a_router_learns_where_a_request_came_from() {
+    async fn forwarded(trusted: &str, headers: &[(&'static str, &'static str)]) -> HeaderMap {
         let fake = FakeRouter::start("r1").await;
         let mut heads = echoing(&fake);
         let settings = ForwardSettings { trusted: trusted.parse().unwrap(), ..ForwardSettings::default() };
         let (server, _routers) = forwarding_with(&[&fake], settings).await;
         let mut request = get("/");
-        for (name, value) in said {
+        for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         ask(&server, request).await;
         next(&mut heads).await.headers
     }
-    let said = [
+    let claimed = [
         ("x-forwarded-for", "192.0.2.7"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "www.example.com"),
         ("x-forwarded-prefix", "/made-up"),
     ];
-    let headers = forwarded("", &said).await;
+    let headers = forwarded("", &claimed).await;
     assert_eq!(headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!(headers["x-forwarded-proto"], "http");
     assert_eq!(headers["x-forwarded-host"], "blog.example.com:81");
     assert!(!headers.contains_key("x-forwarded-prefix"));
-    let headers = forwarded("127.0.0.0/8", &said).await;
+    let headers = forwarded("127.0.0.0/8", &claimed).await;
     assert_eq!(headers["x-forwarded-for"], "192.0.2.7, 127.0.0.1");
     assert_eq!(headers["x-forwarded-proto"], "https");
     assert_eq!(headers["x-forwarded-host"], "www.example.com");

@@ -23,8 +23,9 @@ mod files;
 /// newest are kept.
 const MAX_OLDER: usize = 32;
 
-/// Projects with marks. Beyond it, marks in projects that were removed are forgotten: a router that
-/// returns after so many deploys was restarted, and serves nothing before it has read the volume.
+/// The number of projects with marks. Beyond it, marks of removed projects are forgotten: a router
+/// that returns after that many deploys was restarted, and serves nothing before it has read the
+/// volume.
 const MAX_PROJECTS: usize = 10_000;
 
 /// Between two attempts to write marks to a disk that refuses.
@@ -72,10 +73,10 @@ impl BehindMarks {
     ///
     /// # Errors
     /// The folder cannot be read or written.
-    pub(super) fn open(folder: PathBuf, known: impl Fn(&str) -> bool) -> io::Result<Self> {
+    pub(super) fn open(folder: PathBuf, version_of: impl Fn(&str) -> bool) -> io::Result<Self> {
         let (files, marks) = MarkFiles::open(folder)?;
         let behind = Self { marks: RwLock::new(marks), files: Some(files), ..Self::default() };
-        behind.keep(known);
+        behind.keep(version_of);
         Ok(behind)
     }
 
@@ -90,7 +91,7 @@ impl BehindMarks {
         serves: ServedVersion,
         others: impl IntoIterator<Item = ServedVersion>,
     ) {
-        let serves = known(serves);
+        let serves = version_of(serves);
         let mut all = self.write();
         let marks = all.entry(project.to_owned()).or_default();
         let earlier = marks.remove(router);
@@ -100,7 +101,7 @@ impl BehindMarks {
                 mark.reported |= earlier.reported;
                 earlier.older.into_iter().chain([earlier.published]).for_each(|version| mark.add(version));
             }
-            let others = others.into_iter().filter_map(known);
+            let others = others.into_iter().filter_map(version_of);
             serves.into_iter().chain(others).for_each(|version| mark.add(version));
             marks.insert(router.to_owned(), mark);
         }
@@ -125,7 +126,7 @@ impl BehindMarks {
         current: &[ServedVersion],
     ) {
         let is_current = current.contains(&serves);
-        let Some(serves) = known(serves) else { return };
+        let Some(serves) = version_of(serves) else { return };
         let mut all = self.write();
         let Some(marks) = all.get_mut(project) else { return };
         let Some(mark) = marks.get_mut(router) else { return };
@@ -168,8 +169,8 @@ impl BehindMarks {
     }
 
     /// Forgets routers that are not `known`.
-    pub(super) fn keep(&self, known: impl Fn(&str) -> bool) {
-        self.retain(|router, _| known(router));
+    pub(super) fn keep(&self, version_of: impl Fn(&str) -> bool) {
+        self.retain(|router, _| version_of(router));
     }
 
     fn retain(&self, wanted: impl Fn(&str, &Mark) -> bool) {
@@ -217,12 +218,14 @@ impl BehindMarks {
         saved
     }
 
-    /// Saves marks whenever they change, for as long as it is polled.
+    /// Saves marks whenever they change. Never ends.
     pub(super) async fn keep_saved(&self) {
         loop {
             self.changed.notified().await;
             if let Err(error) = self.save().await {
-                tracing::error!("which routers are behind will not outlive this process: {error}");
+                tracing::error!(
+                    "the marks of routers that are behind are lost when this process ends: {error}"
+                );
                 sleep(SAVE_AGAIN).await;
             }
         }
@@ -282,7 +285,7 @@ impl Mark {
     }
 }
 
-fn known(serves: ServedVersion) -> Option<Version> {
+fn version_of(serves: ServedVersion) -> Option<Version> {
     match serves {
         ServedVersion::Unknown => None,
         ServedVersion::Nothing => Some(None),

@@ -103,7 +103,7 @@ impl Router {
     /// # Errors
     /// As for every call: not reached, not in time, or not 204.
     pub async fn hold(&self, hold: &Hold) -> Result<(), CallError> {
-        let body = serde_json::to_vec(hold).expect("an order is plain data");
+        let body = serde_json::to_vec(hold).expect("a hold is plain data");
         let request = self.request(Method::POST, &["_deploys"]);
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
         whole(request, Duration::from_millis(hold.lease_ms)).await.map(drop)
@@ -225,7 +225,7 @@ impl Router {
         Ok(projects)
     }
 
-    /// Returns true if the router says that it takes requests.
+    /// Returns true if the router reports that it takes requests.
     pub(super) async fn probe(&self, within: Duration) -> Result<bool, CallError> {
         match whole(self.request(Method::GET, &["readyz"]), within).await {
             Ok(_) => Ok(true),
@@ -251,7 +251,7 @@ impl Router {
     }
 }
 
-/// The answer's head, when its status says that all is well.
+/// Returns the head of a successful answer.
 async fn head(request: RequestBuilder, within: Duration) -> Result<Response, CallError> {
     timeout(within, async {
         let response = request.send().await?;
@@ -260,7 +260,7 @@ async fn head(request: RequestBuilder, within: Duration) -> Result<Response, Cal
             return Ok(response);
         }
         let body = match body(response, bounds::ROUTER_PROBLEM).await {
-            // The status says enough.
+            // The status is sufficient.
             Err(CallError::NotUnderstood(_)) => Bytes::new(),
             body => body?,
         };

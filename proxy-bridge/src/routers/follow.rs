@@ -43,9 +43,9 @@ const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
 /// is misnamed, a cell went idle.
 const REFRESH: Duration = Duration::from_secs(10);
 
-/// Pause before a question is repeated whose answer did not know an event yet. A router sends an
-/// event some milliseconds before its answers show it, because it writes to its disk in between. An
-/// answer that is still behind after a second stays so.
+/// Pause before a request is repeated because its answer did not include an event yet. A router
+/// sends an event some milliseconds before its answers show it, because it writes to its disk in
+/// between. An answer that is still behind after a second stays so.
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 const BEHIND_MAX: u32 = 20;
 
@@ -104,9 +104,9 @@ struct Session<'r> {
     router: &'r Router,
     shared: &'r Shared,
     id: String,
-    /// `true`: there may be changes to ask for.
+    /// `true`: changes may be pending that have to be requested.
     wanted: bool,
-    /// The question under way. There is one at a time; needs that arise meanwhile set `wanted`.
+    /// The request in progress. Only one runs at a time; needs that arise meanwhile set `wanted`.
     question: Pin<Box<dyn Future<Output = Result<PullAnswer, CallError>> + Send + 'r>>,
     asking: bool,
     pulled: bool,
@@ -117,7 +117,7 @@ struct Session<'r> {
 struct PullAnswer {
     projects: Projects,
     asked: PullQuery,
-    /// The router had read all projects when it was asked.
+    /// The router had read all projects at the time of the request.
     complete: bool,
 }
 
@@ -165,7 +165,7 @@ impl<'r> Session<'r> {
         let mut events = self.router.events(last).await?;
         self.id = timeout(GREETING, name(&mut events)).await.map_err(|_| FollowError::Nameless)??;
         if let Some(projects) = self.router.change(|state| state.meet(&self.id)) {
-            tracing::debug!(router = self.router.name(), id = self.id, "a router was met");
+            tracing::debug!(router = self.router.name(), id = self.id, "identified a router");
             self.router.restarted();
             self.shared.apply(StateChange { projects, ..StateChange::default() });
         }
@@ -198,7 +198,7 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    /// Asks for changes, if there may be some and no question is under way.
+    /// Requests changes, if some may be pending and no request is in progress.
     fn ask(&mut self) {
         if self.asking || !std::mem::take(&mut self.wanted) {
             return;

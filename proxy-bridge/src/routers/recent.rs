@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-/// A router tries for ten minutes to deliver an event: this is sixteen a second for so long.
+/// A router tries for ten minutes to deliver an event: this is sixteen a second for that time.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// The newest ids; the oldest goes out when there is no more room.
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_new_once_and_the_oldest_is_forgotten_when_there_are_too_many() {
+    fn an_id_is_new_once_and_the_oldest_one_is_forgotten_at_the_limit() {
         let mut seen = RecentEvents::default();
         assert!(seen.note("first"));
         assert!(!seen.note("first"));

@@ -39,13 +39,13 @@ pub struct Router {
     name: String,
     public: String,
     target: (String, u16),
-    /// `true`: the last probe said so, and no connection has failed since.
+    /// `true`: the last probe succeeded, and no connection has failed since.
     takes_requests: AtomicBool,
     presence: Mutex<(Presence, String)>,
     /// `true`: all projects were reported once. A copy of a fact in `state` that every request
     /// reads.
     pulled: AtomicBool,
-    /// `true`: the router said that it fetches packages.
+    /// `true`: the router reported that it fetches packages.
     installs: AtomicBool,
     state: Mutex<RouterState>,
     /// Requests the status of all projects.
@@ -61,7 +61,7 @@ pub struct Router {
 pub enum Presence {
     /// Not called yet.
     Unknown,
-    /// `/readyz` says that it takes requests.
+    /// `/readyz` reports that it takes requests.
     Ready,
     /// The listener answers, and the router takes no requests: it is starting or stopping.
     NotReady,
@@ -130,8 +130,8 @@ impl Router {
         self.statuses.load(Relaxed)
     }
 
-    /// Returns true if the router fetches packages that the volume lacks. `false` until it has said
-    /// so.
+    /// Returns true if the router fetches packages that are missing on the volume. `false` until it
+    /// has reported so.
     pub fn installs(&self) -> bool {
         self.installs.load(Relaxed)
     }
@@ -190,7 +190,8 @@ impl Router {
         }
     }
 
-    /// No connection could be made: it gets no request until it says again that it is ready.
+    /// Records a failed connection: the router gets no request until it reports again that it is
+    /// ready.
     pub(crate) fn refused(&self) {
         if self.takes_requests.swap(false, Relaxed) {
             tracing::warn!(router = self.name, "{} takes no connections", self.public);
@@ -217,7 +218,7 @@ impl Router {
 
     /// Records that the router is no longer one of this bridge. No task probes it any more.
     pub(super) fn gone(&self) {
-        self.probed(Presence::Away, false, "it is not among the routers any more");
+        self.probed(Presence::Away, false, "it is no longer one of the routers");
     }
 
     /// Records a restart: the last probe no longer counts.
@@ -225,7 +226,7 @@ impl Router {
         self.takes_requests.store(false, Relaxed);
     }
 
-    /// Returns true if the router says that it has read all projects.
+    /// Returns true if the router reports that it has read all projects.
     pub(super) fn has_read_all(&self) -> bool {
         self.takes_requests.load(Relaxed)
     }

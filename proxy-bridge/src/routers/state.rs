@@ -16,8 +16,8 @@ pub(super) struct RouterState {
     /// The number of the last event of the stream.
     followed: Option<u64>,
     now: EventPosition,
-    /// The projects whose newest report is an event, with its number. The rest of their status is
-    /// yet to be requested.
+    /// The projects with an event as their newest report, and its number. The rest of their status
+    /// has yet to be requested.
     partial: BTreeMap<String, u64>,
     /// The revision up to which all answers have been applied.
     revision: Option<u64>,
@@ -36,7 +36,7 @@ pub(super) struct EventPosition {
     gone: u64,
 }
 
-/// A question that was asked.
+/// A request for the router's statuses, with the position in the event stream at which it was sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PullQuery {
     pub(super) at: EventPosition,
@@ -93,7 +93,7 @@ impl RouterState {
         self.followed = Some(event.data.sequence);
     }
 
-    /// Returns the number of the event after which the stream is to be continued.
+    /// Returns the number of the event after which the stream continues.
     pub(super) fn followed(&self) -> Option<u64> {
         self.followed
     }
@@ -102,7 +102,7 @@ impl RouterState {
         self.now
     }
 
-    /// Returns the router's id, and the revision after which changes are to be requested.
+    /// Returns the router's id, and the revision after which changes are requested.
     pub(super) fn since(&self) -> Option<(String, u64)> {
         Some((self.router.clone()?, self.revision?))
     }
@@ -211,8 +211,8 @@ impl RouterState {
         self.projects.get(&status.name).is_some_and(|known| known.sequence > status.sequence)
     }
 
-    /// Removes a project that the router no longer has, unless an event about it came after the
-    /// question.
+    /// Removes a project that the router no longer has, unless an event about it arrived after the
+    /// request.
     fn remove(&mut self, name: &str, asked: PullQuery) -> bool {
         if self.projects.get(name).is_none_or(|known| known.sequence > asked.at.heard) {
             return false;

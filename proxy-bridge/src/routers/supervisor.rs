@@ -1,5 +1,5 @@
-//! The task that owns those that follow routers: it starts one when a router comes and ends it when
-//! the router goes.
+//! The task that owns the followers: it starts one for each new router and ends it when the router
+//! is removed.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -33,11 +33,11 @@ impl Supervisor {
     /// found them.
     pub(super) fn new(shared: Arc<Shared>, fixed: Vec<RouterAddress>, dns: Option<Dns>) -> Self {
         let mut owner = Self { shared, fixed, dns, tasks: JoinSet::new(), followed: HashMap::new() };
-        owner.found(&[]);
+        owner.follow_addresses(&[]);
         owner
     }
 
-    /// Runs until `stopped` says so, or its sender is gone.
+    /// Runs until `stopped` is set, or its sender is dropped.
     pub(super) async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut looked_up = Box::pin(lookup(self.dns.clone(), Duration::ZERO));
         let common = self.shared.common.clone();
@@ -49,7 +49,7 @@ impl Supervisor {
                 () = &mut saving => {}
                 addresses = &mut looked_up => {
                     if let Some(addresses) = addresses {
-                        self.found(&addresses);
+                        self.follow_addresses(&addresses);
                     }
                     looked_up.set(lookup(self.dns.clone(), LOOKUP_EVERY));
                 }
@@ -61,7 +61,7 @@ impl Supervisor {
     }
 
     /// Follows the fixed routers and those at `addresses`, and no others.
-    pub(super) fn found(&mut self, addresses: &[IpAddr]) {
+    pub(super) fn follow_addresses(&mut self, addresses: &[IpAddr]) {
         let mut wanted = self.fixed.clone();
         wanted.extend(self.dns.iter().flat_map(|dns| addresses.iter().map(|address| dns.at(*address))));
         let before = self.shared.list();
@@ -83,7 +83,12 @@ impl Supervisor {
 
     fn come(&mut self, address: RouterAddress) -> Arc<Router> {
         let router = Arc::new(Router::new(address, self.shared.common.clone()));
-        tracing::info!(router = router.name(), public = router.public(), "a router: {}", router.name());
+        tracing::info!(
+            router = router.name(),
+            public = router.public(),
+            "following the router {}",
+            router.name()
+        );
         self.follow(router.clone());
         router
     }
@@ -94,7 +99,7 @@ impl Supervisor {
     }
 
     fn go(&mut self, router: &Arc<Router>) {
-        tracing::info!(router = router.name(), "{} is not among the routers any more", router.name());
+        tracing::info!(router = router.name(), "{} is no longer one of the routers", router.name());
         for (other, task) in self.followed.values() {
             if Arc::ptr_eq(other, router) {
                 task.abort();
@@ -107,7 +112,7 @@ impl Supervisor {
     fn ended(&mut self, task: Id, panicked: bool) {
         let Some((router, _)) = self.followed.remove(&task) else { return };
         if panicked {
-            tracing::error!(router = router.name(), "the task that follows {} failed", router.name());
+            tracing::error!(router = router.name(), "the task that follows {} panicked", router.name());
             self.follow(router);
         }
     }
@@ -128,6 +133,6 @@ async fn lookup(dns: Option<Dns>, pause: Duration) -> Option<Vec<IpAddr>> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer in time".to_owned(),
     };
-    tracing::warn!(dns.name = dns.name, "the routers stay as they are: {} is not found: {why}", dns.name);
+    tracing::warn!(dns.name = dns.name, "keeping the known routers: cannot resolve {}: {why}", dns.name);
     None
 }

@@ -154,7 +154,7 @@ impl FakeRouter {
         self.claims(project, routes, jiff::Timestamp::UNIX_EPOCH);
     }
 
-    /// Gives a project these routes, which it has claimed since then.
+    /// Gives a project these routes, claimed at `since`.
     pub(crate) fn claims(&self, project: &str, routes: &[&str], since: jiff::Timestamp) {
         let claim = |route: &&str| Claim { route: route.parse().unwrap(), since, assigned: false };
         let mut state = self.state();
@@ -187,7 +187,7 @@ impl FakeRouter {
         self.state().events = broadcast::Sender::new(64);
     }
 
-    /// Another router takes this one's place: it has read nothing yet.
+    /// Another router replaces this one: it has read nothing yet.
     pub(crate) fn restart(&self, id: &str) {
         let mut state = self.state();
         state.id = id.to_owned();
@@ -233,11 +233,11 @@ impl FakeShared {
         let shared = self.clone();
         handler(move |request| {
             let shared = shared.clone();
-            async move { Ok(shared.asked(request).await) }
+            async move { Ok(shared.respond(request).await) }
         })
     }
 
-    async fn asked(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         if let Some(answer) = self.follow(&request) {
             return answer;
         }
@@ -308,7 +308,7 @@ pub(crate) async fn until(routers: &Routers, so: impl Fn(&Routers) -> bool) {
             changed.changed().await.unwrap();
         }
     };
-    timeout(LONG, waiting).await.expect("it is so in time");
+    timeout(LONG, waiting).await.expect("the condition holds in time");
 }
 
 /// Waits until all routers take requests.

@@ -29,7 +29,7 @@ fn posted(id: &str, event: Event) -> Verified {
 }
 
 #[tokio::test]
-async fn what_is_there_is_asked_for_and_what_happens_is_heard() {
+async fn the_state_is_requested_and_events_are_followed() {
     let fake = FakeRouter::start("r1").await;
     fake.put("blog", 'a');
     let routers = following(&[&fake]);
@@ -44,7 +44,7 @@ async fn what_is_there_is_asked_for_and_what_happens_is_heard() {
 }
 
 #[tokio::test]
-async fn after_an_event_the_whole_status_is_asked_for() {
+async fn after_an_event_the_whole_status_is_requested() {
     let fake = FakeRouter::start("r1").await;
     let routers = following(&[&fake]);
     all_ready(&routers).await;
@@ -77,7 +77,7 @@ async fn names_go_before_claims_and_the_earliest_that_a_router_tells_before_late
 }
 
 #[tokio::test]
-async fn what_an_event_costs_does_not_grow_with_the_projects() {
+async fn the_cost_of_an_event_does_not_grow_with_the_projects() {
     let (one, two) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
     for fake in [&one, &two] {
         for n in 0..1000 {
@@ -87,8 +87,9 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
     let routers = following(&[&one, &two]);
     all_ready(&routers).await;
     // A question was under way when the routers said that they are ready.
-    let asked = |routers: &Routers| -> u64 { routers.all().iter().map(|one| one.statuses_received()).sum() };
-    assert_eq!(asked(&routers), 2000);
+    let received =
+        |routers: &Routers| -> u64 { routers.all().iter().map(|one| one.statuses_received()).sum() };
+    assert_eq!(received(&routers), 2000);
     let made = routers.routes_made();
     let pulls = two.pulls();
     for (count, digit) in ['b', 'c', 'd'].into_iter().enumerate() {
@@ -97,7 +98,7 @@ async fn what_an_event_costs_does_not_grow_with_the_projects() {
         let path = format!("/{digit}/x");
         until(&routers, |routers| routers.find("localhost", &path).is_some()).await;
         assert_eq!(serves(&routers, 1, "p7"), Some(digit));
-        let (pulled, received) = (two.pulls() - pulls, asked(&routers) - 2000);
+        let (pulled, received) = (two.pulls() - pulls, received(&routers) - 2000);
         assert!(pulled > count && received <= pulled as u64, "{received} statuses in {pulled} answers");
     }
     // One for each event, and one for each answer to the question that it raised.
@@ -117,7 +118,7 @@ async fn a_router_that_knows_of_no_revisions_tells_all_each_time() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_behind_an_event_is_asked_for_again() {
+async fn an_answer_older_than_an_event_is_requested_again() {
     let mut fake = FakeRouter::start("r1").await;
     fake.put("blog", 'a');
     let routers = following(&[&fake]);
@@ -138,12 +139,12 @@ async fn a_stream_that_broke_off_is_taken_up_where_it_was() {
     all_ready(&routers).await;
     fake.live("blog", 'a');
     // An answer may have it before the event is heard.
-    let heard = async {
+    let gathered = async {
         while routers.all()[0].state().followed() != Some(1) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(LONG, heard).await.expect("the event is heard");
+    tokio::time::timeout(LONG, gathered).await.expect("the event is heard");
     fake.hang_up();
     fake.live("shop", 'b');
     until(&routers, |routers| serves(routers, 0, "shop") == Some('b')).await;
@@ -157,7 +158,7 @@ async fn a_stream_that_broke_off_is_taken_up_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_router_that_was_started_again_tells_all_anew_from_small_numbers() {
+async fn a_restarted_router_reports_everything_again_from_small_numbers() {
     let fake = FakeRouter::start("r1").await;
     for digit in ['a', 'b', 'c'] {
         fake.put("blog", digit);
@@ -175,7 +176,7 @@ async fn a_router_that_was_started_again_tells_all_anew_from_small_numbers() {
 }
 
 #[tokio::test]
-async fn readiness_is_what_the_router_says_and_being_reached() {
+async fn readiness_combines_the_routers_report_and_its_reachability() {
     let mut fake = FakeRouter::start("r1").await;
     fake.set_ready(false);
     let routers = following(&[&fake]);
@@ -194,7 +195,7 @@ async fn readiness_is_what_the_router_says_and_being_reached() {
 }
 
 #[tokio::test]
-async fn a_router_that_has_not_told_its_projects_is_not_ready() {
+async fn a_router_that_has_not_reported_its_projects_is_not_ready() {
     let fake = FakeRouter::start("r1").await;
     fake.script("GET /projects", 500, "");
     let routers = following(&[&fake]);
@@ -219,7 +220,7 @@ async fn a_posted_event_counts_once_and_only_from_a_router_that_is_known() {
 }
 
 #[tokio::test]
-async fn a_posted_event_that_comes_late_changes_nothing() {
+async fn a_posted_event_that_arrives_late_changes_nothing() {
     let fake = FakeRouter::start("r1").await;
     let routers = following(&[&fake]);
     all_ready(&routers).await;
@@ -244,7 +245,7 @@ async fn a_router_is_behind_until_it_tells_of_another_version_also_over_a_restar
     fake.live("blog", 'a');
     fake.set_ready(true);
     until(&routers, |_| router.is_ready() && serves(&routers, 0, "blog") == Some('a')).await;
-    assert!(router.is_behind("blog"), "it serves what it served before");
+    assert!(router.is_behind("blog"), "it serves its previous version");
     fake.live("blog", 'b');
     until(&routers, |_| !router.is_behind("blog")).await;
     assert_eq!(routers.behind(), Vec::<String>::new());
@@ -268,7 +269,7 @@ async fn a_bridge_that_is_started_again_knows_which_routers_are_behind() {
     task.abort();
 
     let (routers, _task) = Routers::start(settings()).unwrap();
-    assert!(routers.all()[0].is_behind("blog"), "before any router has told anything");
+    assert!(routers.all()[0].is_behind("blog"), "before any router has reported anything");
     assert_eq!(routers.find("blog.localhost", "/"), Some(blog()));
     all_ready(&routers).await;
     assert!(routers.all()[0].is_behind("blog") && !routers.all()[1].is_behind("blog"));
@@ -300,7 +301,7 @@ async fn a_router_that_hangs_is_away_and_is_back_with_its_first_answer() {
 }
 
 #[tokio::test]
-async fn a_project_that_is_not_told_by_a_router_that_still_reads_is_not_gone() {
+async fn a_project_that_a_router_does_not_report_while_it_still_reads_is_not_removed() {
     let fake = FakeRouter::start("r1").await;
     fake.put("blog", 'a');
     let routers = following(&[&fake]);
@@ -310,13 +311,13 @@ async fn a_project_that_is_not_told_by_a_router_that_still_reads_is_not_gone() {
     let pulls = fake.pulls();
     fake.restart("r2");
     until(&routers, |_| router.status("blog").is_none() && fake.pulls() > pulls).await;
-    assert!(router.is_behind("blog"), "it has told nothing of it yet");
+    assert!(router.is_behind("blog"), "it has not reported it yet");
     fake.set_ready(true);
     until(&routers, |_| !router.is_behind("blog")).await;
 }
 
 #[tokio::test]
-async fn skew_is_what_routers_serve_differently() {
+async fn skew_means_that_routers_serve_different_versions() {
     let (one, two) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
     for fake in [&one, &two] {
         fake.put("same", 'a');
@@ -361,10 +362,10 @@ async fn a_router_that_stays_is_kept_when_others_come_and_go() {
         |routers: &Routers| routers.all().iter().map(|router| router.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&routers), [one.name(), two.name()]);
     let before = routers.all();
-    owner.found(&["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
+    owner.follow_addresses(&["127.0.0.2".parse().unwrap(), "127.0.0.3".parse().unwrap()]);
     assert_eq!(names(&routers)[2..], ["http://127.0.0.2:1", "http://127.0.0.3:1"]);
     let third = routers.all()[3].clone();
-    owner.found(&["127.0.0.3".parse().unwrap()]);
+    owner.follow_addresses(&["127.0.0.3".parse().unwrap()]);
     assert_eq!(names(&routers)[2..], ["http://127.0.0.3:1"]);
     assert!(Arc::ptr_eq(&routers.all()[0], &before[0]) && Arc::ptr_eq(&routers.all()[2], &third));
 }

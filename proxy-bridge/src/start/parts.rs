@@ -54,7 +54,7 @@ impl BridgeParts {
             timeout: config.deploys.deploy_timeout,
             quorum: config.deploys.quorum,
             max_uploads: config.uploads.max_uploads,
-            // Longer than a timestamp can express is for ever.
+            // A time beyond the range of timestamps means forever.
             keep_removed: config.deploys.keep_removed.try_into().unwrap_or(jiff::SignedDuration::MAX),
         };
         let deploys = Deploys::new(settings, volume, routers.clone(), records, unfinished, metrics.clone());

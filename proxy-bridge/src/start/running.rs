@@ -27,7 +27,7 @@ enum StopStep {
     Following,
 }
 
-/// The order of stopping: whatever others need stops after them.
+/// The order of stopping: a part stops after all parts that need it.
 const STOP_ORDER: [StopStep; 5] = [
     // First: deploys need the routers, and the API shows their end.
     StopStep::Deploys,
@@ -85,7 +85,7 @@ impl RunningBridge {
                 StopStep::Reloads => self.reloads.abort(),
                 StopStep::Api => {
                     self.stop_api.send_replace(true);
-                    // It fails only by a panic, which is logged.
+                    // The task fails only by a panic, which is logged.
                     let _ = (&mut self.api).await;
                 }
                 StopStep::Following => self.following.abort(),

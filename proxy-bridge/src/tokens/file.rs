@@ -106,12 +106,12 @@ impl Reader<'_> {
         listed.unwrap_or_default()
     }
 
-    /// Reports an unknown key. The key is shown only where it is a misspelling: another may be a
-    /// token in the wrong place.
+    /// Reports an unknown key. The key is shown only if it is a misspelling: another one may be a
+    /// misplaced token.
     fn unknown(&mut self, at: Range<usize>, key: &str, known: &[&str]) {
         let hint = did_you_mean(key, known);
         let shown = if hint.is_empty() { String::new() } else { format!(" {key:?}") };
-        self.problem(at, &format!("unknown key{shown}; there are {}{hint}", known.join(", ")));
+        self.problem(at, &format!("unknown key{shown}: expected one of {}{hint}", known.join(", ")));
     }
 
     fn problem(&mut self, at: Range<usize>, what: &str) {
@@ -125,10 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_malformed_is_named_with_its_place_and_never_shown() {
+    fn malformed_values_are_reported_by_location_and_never_shown() {
         for (text, says) in [
             ("[[token]]\nnmae = \"x\"\nname=\"x\"\nprojects=[]\nactions=[]", "2:1: unknown key \"nmae\""),
-            ("0123456789SECRET = \"ci\"", "unknown key; there are token"),
+            ("0123456789SECRET = \"ci\"", "unknown key: expected one of token"),
             ("[[tokens]]\nname = \"x\"", "did you mean \"token\"?"),
             ("[[token]]\nname=\"x\"\nactions=[]", "1:1: projects is missing"),
             ("[[token]]\nname=\"x\"\nprojects=[]\nactions=[]\ntoken = 7070707070707070", "5:9: token must"),

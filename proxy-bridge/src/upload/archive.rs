@@ -106,7 +106,7 @@ fn check_zip_mode(mode: u32) -> Result<(), UploadError> {
     const TYPE: u32 = 0o170_000;
     match mode & TYPE {
         0 | 0o040_000 | 0o100_000 => {}
-        // Its other bits mean nothing.
+        // The other bits of the mode are ignored.
         0o120_000 => return Ok(()),
         _ => {
             return Err(UploadError::bad(
@@ -124,7 +124,7 @@ pub(super) fn special_bits(mode: u32) -> Result<(), UploadError> {
     }
     Err(UploadError::bad(
         "mode",
-        "it has the set-user-ID, set-group-ID or sticky bit: take it off (chmod a-st) and pack again",
+        "it has the set-user-ID, set-group-ID or sticky bit: remove it (chmod a-st) and pack again",
     ))
 }
 
@@ -147,6 +147,6 @@ pub(super) fn copy(name: &str, content: &mut impl Read, sink: &mut Sink) -> Resu
 pub(super) fn damaged(error: &dyn std::fmt::Display) -> UploadError {
     UploadError::bad(
         "body",
-        format!("the archive is damaged or not of the kind that its name says: {error}; pack it again"),
+        format!("the archive is damaged, or not of the type that its name indicates: {error}; pack it again"),
     )
 }

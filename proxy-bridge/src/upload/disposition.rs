@@ -102,7 +102,7 @@ fn plain_value(plain: &str) -> Result<String, UploadError> {
     let has_letters = decoded.is_ok_and(|decoded| !decoded.is_ascii() && plain.is_ascii());
     if has_letters || ["%2f", "%5c"].iter().any(|escape| lower.contains(escape)) {
         return Err(bad(format!(
-            "the filename {plain:?} is percent-encoded: send it as it is, in UTF-8, or in filename*"
+            "the filename {plain:?} is percent-encoded: send it unencoded, in UTF-8, or in filename*"
         )));
     }
     Ok(plain.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n"))
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_another_value_is_no_parameter() {
+    fn a_name_within_another_value_is_not_a_parameter() {
         let header = br#"form-data; name="x; filename=evil.ts"; filename="main.ts""#;
         let disposition = Disposition::parse(header).unwrap();
         assert_eq!(disposition.name.as_deref(), Some("x; filename=evil.ts"));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_meant_otherwise_is_refused() {
+    fn ambiguous_forms_are_refused() {
         let table: [(&[u8], &str); 12] = [
             (b"form-data; filename=\"=?utf-8?B?Z3LDvMOfZS50eHQ=?=\"", "MIME word"),
             (b"form-data; filename=\"a =?ISO-8859-1?q?gr=FC?= b\"", "MIME word"),

@@ -38,7 +38,7 @@ pub(super) fn boundary(headers: &HeaderMap, limits: &UploadLimits) -> Result<Str
     })?;
     if boundary.is_empty() || boundary.len() > limits.boundary {
         let detail = format!(
-            "the boundary has {} bytes, and may have 1 to {} (--max-boundary): choose a shorter one",
+            "the boundary has {} bytes: expected 1 to {} (--max-boundary)",
             boundary.len(),
             limits.boundary
         );
@@ -173,7 +173,7 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), UploadError> {
     for encoding in headers.get_all(HEADER) {
         let encoding = String::from_utf8_lossy(encoding.as_bytes());
         if !["binary", "8bit", "7bit"].iter().any(|plain| encoding.trim().eq_ignore_ascii_case(plain)) {
-            let detail = format!("a part has the {HEADER} {encoding:?}: send files as they are (binary)");
+            let detail = format!("a part has the {HEADER} {encoding:?}: send files unencoded (binary)");
             return Err(UploadError::bad(HEADER, detail));
         }
     }
@@ -227,7 +227,7 @@ fn refuse(error: &multer::Error, limits: &UploadLimits) -> UploadError {
     }
 }
 
-/// Hands out one chunk at a time: the parser would take whatever is there into memory.
+/// Hands out one chunk at a time: the parser would buffer everything that is available.
 struct Paced<S> {
     body: S,
     handed_out: Arc<AtomicU64>,

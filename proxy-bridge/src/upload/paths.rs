@@ -12,7 +12,7 @@ use switchyard_contract::digest::check_path;
 /// included.
 const MAX_PATH: usize = 1024;
 
-/// Names that Windows gives to devices, whatever extension they have.
+/// Names that Windows gives to devices, with any extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 
@@ -106,7 +106,7 @@ impl Names {
         self.known.len()
     }
 
-    /// Returns true if there is an entry of this name, or of one that is the same on some system.
+    /// Returns true if the folder has an entry of this name, or one that is equal on some systems.
     pub(super) fn has(&self, path: &str) -> bool {
         self.known.contains_key(&fold(path))
     }

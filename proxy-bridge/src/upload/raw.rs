@@ -65,7 +65,7 @@ where
     written
 }
 
-/// Returns early when the writer has stopped: its own error says why.
+/// Returns early if the writer has stopped: its own error has the reason.
 async fn send<S, E>(
     body: &mut S,
     chunks: &mpsc::Sender<Bytes>,

@@ -36,7 +36,7 @@ pub(super) struct Sink {
 #[derive(Debug, Clone, Copy)]
 struct StoredFile {
     bytes: u64,
-    /// `None` when it does not count in the digest.
+    /// `None` if the file is not part of the digest.
     hash: Option<[u8; 32]>,
 }
 
@@ -136,7 +136,7 @@ impl Sink {
         Ok((trees, left_out))
     }
 
-    /// Puts the tree as it is in the place of `project`.
+    /// Puts the tree in the place of `project` without changes.
     pub(super) fn place_whole(mut self, project: &ProjectName, into: &Path) -> Result<Tree, UploadError> {
         self.follow_links(&ProjectFolders { wrapper: "", shape: &UploadShape::One(project.clone()) })?;
         self.tree(project.clone(), "", into)
@@ -241,6 +241,6 @@ fn refuse(error: io::Error, path: &str) -> UploadError {
 fn nothing() -> UploadError {
     UploadError::bad(
         "filename",
-        "the upload has no file that counts: send the project's files, each as a part with a filename",
+        "the upload has no file that belongs to a project: send the project's files, each as a part with a filename",
     )
 }

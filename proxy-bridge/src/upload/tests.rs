@@ -126,7 +126,7 @@ async fn each_part_is_a_file_at_the_path_that_its_filename_says() {
 }
 
 #[tokio::test]
-async fn the_folder_that_a_browser_names_is_no_part_of_the_project() {
+async fn the_folder_that_a_browser_names_is_not_part_of_the_project() {
     let taken = Upload::of(&["my blog/main.ts", "my blog/src/a.ts"]).send().await.unwrap();
     assert_eq!(taken.paths(0), ["main.ts", "src/a.ts"]);
     let taken = Upload::of(&["src/a.ts", "main.ts"]).send().await.unwrap();
@@ -134,7 +134,7 @@ async fn the_folder_that_a_browser_names_is_no_part_of_the_project() {
 }
 
 #[tokio::test]
-async fn a_quote_in_a_name_comes_through_as_curl_and_browsers_write_it() {
+async fn a_quote_in_a_name_is_read_as_curl_and_browsers_write_it() {
     for written in ["a%22b.ts", "a\\\"b.ts"] {
         let taken = Upload::of(&[written, "main.ts"]).send().await.unwrap();
         assert_eq!(taken.paths(0), ["a\"b.ts", "main.ts"]);
@@ -142,7 +142,7 @@ async fn a_quote_in_a_name_comes_through_as_curl_and_browsers_write_it() {
 }
 
 #[tokio::test]
-async fn what_does_not_count_is_left_out_but_packages_are_stored() {
+async fn ignored_files_are_left_out_but_packages_are_stored() {
     let paths = ["main.ts", ".git/HEAD", "main.ts~", ".DS_Store", "node_modules/a/index.js"];
     let taken = Upload::of(&paths).send().await.unwrap();
     assert_eq!(taken.paths(0), ["main.ts", "node_modules/a/index.js"]);
@@ -175,7 +175,7 @@ async fn several_projects_have_a_folder_each() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_no_project_and_a_file_beside_the_folders_are_refused() {
+async fn a_folder_that_is_not_a_project_and_a_file_beside_the_folders_are_refused() {
     let refused = Upload::of(&["Bl og/main.ts", "shop/main.ts"]).many().refused().await;
     assert!(refused.detail.contains("Bl og"), "{}", refused.detail);
     let refused = Upload::of(&["blog/main.ts", "main.ts"]).many().refused().await;
@@ -183,7 +183,7 @@ async fn a_folder_that_is_no_project_and_a_file_beside_the_folders_are_refused()
 }
 
 #[tokio::test]
-async fn content_that_is_not_sent_as_it_is_is_refused_instead_of_stored() {
+async fn content_with_a_transfer_encoding_is_refused_instead_of_stored() {
     let encoded = |encoding: &str| {
         let part = String::from_utf8(part("main.ts", b"MQ==")).unwrap();
         let header = format!("Content-Transfer-Encoding: {encoding}\r\nContent-Type");
@@ -264,7 +264,7 @@ async fn two_names_that_are_one_somewhere_are_refused() {
 }
 
 #[tokio::test]
-async fn each_limit_is_told_with_its_flag() {
+async fn each_limit_is_reported_with_its_flag() {
     let upload = || Upload::of(&["main.ts", "a/b/c/d/e.ts"]);
     type Set = fn(&mut UploadLimits);
     let cases: [(&str, Set); 4] = [
@@ -310,7 +310,7 @@ async fn an_upload_that_takes_too_long_is_refused() {
 }
 
 #[tokio::test]
-async fn other_kinds_of_bodies_are_unsupported_and_a_missing_boundary_is_told() {
+async fn other_kinds_of_bodies_are_unsupported_and_a_missing_boundary_is_reported() {
     for (kind, status) in [
         ("application/json", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("application/x-www-form-urlencoded", StatusCode::UNSUPPORTED_MEDIA_TYPE),

@@ -50,7 +50,7 @@ fn keep_time(old: &Path, new: &Path) {
         None => Ok(()),
     });
     if let Err(error) = kept {
-        tracing::debug!("the time of {} is not kept: {error}", old.display());
+        tracing::debug!("cannot keep the modification time of {}: {error}", old.display());
     }
 }
 
@@ -78,8 +78,8 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// A copy in which files are hard links, so that it costs no space and the old tree stays as it is.
-/// `levels`: how deep folders may be nested from here on.
+/// Copies a folder with hard links for its files, so that it costs no space and the old tree stays
+/// unchanged. `levels`: the depth to which folders may be nested from here on.
 fn link(from: &Path, to: &Path, levels: usize) -> io::Result<()> {
     let kind = from.symlink_metadata()?.file_type();
     if kind.is_dir() {

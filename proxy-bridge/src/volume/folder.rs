@@ -76,10 +76,7 @@ impl VolumeFolder {
                 }
                 Ok(None) => clear(&dir),
                 Err(error) => {
-                    tracing::error!(
-                        "{} is left as it is: its journal cannot be read: {error}",
-                        dir.display()
-                    );
+                    tracing::error!("keeping {} unchanged: cannot read its journal: {error}", dir.display());
                 }
             }
         }

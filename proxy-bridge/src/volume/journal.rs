@@ -26,7 +26,7 @@ pub(super) struct Journal {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct JournalEntry {
     pub(super) project: ProjectName,
-    /// `None`: the project is taken away.
+    /// `None`: the project is removed.
     pub(super) put: Option<StoredTree>,
     /// The fate of its data when it is taken away.
     #[serde(default)]

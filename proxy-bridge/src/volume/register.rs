@@ -31,7 +31,7 @@ type RegisterEntry = Result<Incarnations, UnreadableFile>;
 struct UnreadableFile(String);
 
 impl Register {
-    /// Makes the folder if it is not there, and reads every file in it.
+    /// Creates the folder if it does not exist, and reads every file in it.
     ///
     /// # Errors
     /// The folder cannot be made or read.

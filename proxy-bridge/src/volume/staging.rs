@@ -141,7 +141,7 @@ impl Staging {
         if swapped.is_err()
             && let Err(error) = self.put_back()
         {
-            tracing::error!(deploy = self.deploy(), "the old files are not all back: {error}");
+            tracing::error!(deploy = self.deploy(), "not all old files are restored: {error}");
         }
         swapped
     }
@@ -160,8 +160,8 @@ impl Staging {
         }
     }
 
-    /// Settles the deploy: its trees stay on the volume, whatever happens to this process. If not
-    /// all old trees could be put back, the journal stays, and the next start tries again.
+    /// Settles the deploy: its trees stay on the volume, even if this process is killed. If not all
+    /// old trees could be restored, the journal stays, and the next start tries again.
     ///
     /// # Errors
     /// The journal cannot be removed.

@@ -130,7 +130,7 @@ fn a_project_can_be_taken_away_and_put_back() {
 }
 
 #[test]
-fn what_somebody_else_wrote_meanwhile_is_left_alone() {
+fn concurrent_edits_are_left_alone() {
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
@@ -256,7 +256,7 @@ fn an_older_deploy_that_was_not_settled_does_not_undo_a_newer_one() {
 }
 
 #[test]
-fn a_second_bridge_and_a_folder_that_is_none_are_refused() {
+fn a_second_bridge_and_a_root_that_is_not_a_folder_are_refused() {
     let scene = Scene::new(true);
     let (_volume, _) = scene.open();
     assert!(matches!(Volume::open(scene.dir.path()), Err(OpenError::InUse(_))));
@@ -287,7 +287,7 @@ fn a_project_that_is_a_link_is_refused_and_stays() {
 }
 
 #[test]
-fn what_could_not_be_put_back_is_kept_for_the_next_start() {
+fn trees_that_could_not_be_restored_are_kept_for_the_next_start() {
     let scene = Scene::new(false);
     scene.write("blog/main.ts", "old");
     let (volume, _) = scene.open();
@@ -313,7 +313,7 @@ fn what_could_not_be_put_back_is_kept_for_the_next_start() {
 }
 
 #[test]
-fn what_is_settled_stays_although_the_bridge_is_killed_before_it_is_cleaned() {
+fn a_settled_deploy_stays_even_if_the_bridge_is_killed_before_the_cleanup() {
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();

@@ -33,7 +33,7 @@ const MAX_PATH: usize = 2048;
 /// The reason why a directory was not listed.
 #[derive(Debug)]
 pub(super) enum ListError {
-    /// The directory does not exist (any more).
+    /// The directory does not exist (anymore).
     Gone,
     /// The directory changed during the walk, and has to be read again.
     Moved,

@@ -138,7 +138,7 @@ pub(super) fn own_digest(files: &Files) -> Option<Digest> {
 /// The reason why there is no snapshot.
 #[derive(Debug)]
 pub(crate) enum SnapshotError {
-    /// The directory does not exist (any more).
+    /// The directory does not exist (anymore).
     Gone,
     /// The project is not valid, or cannot be read.
     Invalid(Diagnostic),

@@ -134,7 +134,7 @@ impl RequestProblem {
         match self {
             Self::BadRequest(rule) => rule,
             Self::Refused(refusal) => refusal.rule(),
-            Self::BodyTooSlow => "the request body did not come in time",
+            Self::BodyTooSlow => "the request body did not arrive in time",
             Self::UnknownProject => "neither the host nor the path names a project",
             Self::NoGoodVersion => "no version of the project can be served",
             Self::NotReady => "the project is being built for the first time",
@@ -147,7 +147,7 @@ impl RequestProblem {
             }
             Self::Unreadable => "a file of the project cannot be read; the router's log says why",
             Self::Overloaded => "too many requests of the project are in flight",
-            Self::BodyTooLarge => "the request body is larger than is allowed",
+            Self::BodyTooLarge => "the request body is larger than the limit",
             Self::Unauthorized(unauthorized) => unauthorized.detail(),
         }
     }

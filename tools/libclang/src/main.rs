@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 fn try_libclang() -> Result<String, String> {
     load()?;
     let library = get_library().ok_or("libclang was loaded and is gone")?;
-    // As bindgen does, which reads the same variable.
+    // bindgen reads the same variable.
     let arguments = std::env::var("BINDGEN_EXTRA_CLANG_ARGS").unwrap_or_default();
     let arguments: Vec<CString> =
         arguments.split_whitespace().filter_map(|argument| CString::new(argument).ok()).collect();

@@ -36,7 +36,7 @@ enum InvalidBridgeUrl {
     Malformed,
     #[error("invalid URL: expected http://… or https://…")]
     Scheme,
-    #[error("the URL must not contain a user name or a password: put the token into --token-file")]
+    #[error("the URL must not contain a user name or a password: put the token in --token-file")]
     Credentials,
     #[error("the URL must not contain a query or a fragment: leave out everything from ? or #")]
     Query,

@@ -61,7 +61,7 @@ fn only_a_dry_run_needs_no_bridge() {
 }
 
 #[test]
-fn other_variables_are_no_flags() {
+fn other_variables_are_not_flags() {
     let env = [("SWITCHYARD_TO", "http://h"), ("SWITCHYARD_KEEP", "5"), ("SWITCHYARD_PROJECT", "x")];
     let deploy = deploy(&["deploy", "."], &env);
     assert!(!deploy.keep && deploy.project.is_none());
@@ -82,7 +82,7 @@ fn flags_and_the_operand_come_in_any_order() {
 }
 
 #[test]
-fn a_version_may_be_given_as_it_is_shown() {
+fn a_version_may_be_given_in_the_form_that_is_printed() {
     for text in ["3f9a1c2b7d4e", "blog@3f9a1c2b7d4e"] {
         let args = ["rollback", "blog", "--to", "http://h", "--version", text];
         let ClientCommand::Rollback(rollback) = parsed(&args, &[]).command else { panic!() };

@@ -34,7 +34,7 @@ fn a_project_is_called_as_its_folder() {
 }
 
 #[test]
-fn a_folder_whose_name_is_no_projects_needs_another() {
+fn a_folder_with_an_invalid_project_name_needs_another_name() {
     let dir = folder(&["My Blog/main.ts"]);
     let failure = planned(&dir.path().join("My Blog"), DeployScope::Project(None)).unwrap_err();
     assert_eq!(failure.exit, USAGE);
@@ -42,7 +42,7 @@ fn a_folder_whose_name_is_no_projects_needs_another() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_a_wrong_argument() {
+fn a_missing_folder_is_an_invalid_argument() {
     let failure = planned(Path::new("/nonexistent/blog"), DeployScope::All).unwrap_err();
     assert_eq!(failure.exit, USAGE);
 }
@@ -71,7 +71,7 @@ fn a_folder_that_cannot_be_a_project_is_named_with_the_fix() {
 }
 
 #[test]
-fn projects_may_link_to_what_they_share_but_not_further() {
+fn projects_may_link_to_shared_files_but_no_further() {
     let dir = folder(&["blog/main.ts", "_shared/a.ts"]);
     symlink("../_shared/a.ts", dir.path().join("blog/a.ts")).unwrap();
     assert_eq!(planned(dir.path(), DeployScope::All).unwrap().projects[0].1.files.len(), 2);

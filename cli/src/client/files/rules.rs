@@ -1,4 +1,5 @@
-//! Files that a deploy leaves out: those that git ignores, or that `.switchyardignore` names instead, and `.env*`.
+//! Files that a deploy leaves out: those that git ignores, or that `.switchyardignore` names
+//! instead, and `.env*`.
 
 use std::fs;
 use std::io;
@@ -49,7 +50,7 @@ impl Reason {
 /// A file or folder that may be left out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
-    /// Path as it is shown: not the target of a link.
+    /// Path that messages show, not the target of a link.
     pub(super) path: &'a Path,
     pub(super) is_dir: bool,
     pub(super) is_link: bool,
@@ -57,7 +58,7 @@ pub(super) struct Candidate<'a> {
     pub(super) whole: bool,
 }
 
-/// The ignore files that speak of a folder, from the outermost to its own.
+/// The ignore files that apply to a folder, from the outermost to its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     layers: Vec<Layer>,
@@ -70,7 +71,8 @@ struct Layer {
 }
 
 impl Rules {
-    /// The rules of the git repository that the folder `root` (a real path) lies in, but for those in `root` itself.
+    /// The rules of the git repository that the folder `root` (a real path) lies in, but for those
+    /// in `root` itself.
     ///
     /// # Errors
     /// An ignore file cannot be read.
@@ -96,7 +98,8 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Adds the ignore files in `folder`, whose contents are shown below `shown`. Returns how many layers they are.
+    /// Adds the ignore files in `folder`, whose contents are shown below `shown`. Returns how many
+    /// layers they are.
     ///
     /// # Errors
     /// One cannot be read, or a line of a `.switchyardignore` is no pattern.
@@ -107,7 +110,7 @@ impl Rules {
         Ok(self.layers.len() - before)
     }
 
-    /// Takes the innermost layers away.
+    /// Removes the innermost layers.
     pub(super) fn leave(&mut self, layers: usize) {
         self.layers.truncate(self.layers.len() - layers);
     }
@@ -132,7 +135,7 @@ impl Rules {
         let text = String::from_utf8_lossy(&text);
         let mut builder = GitignoreBuilder::new(shown);
         for line in text.trim_start_matches('\u{feff}').lines() {
-            // Git knows no alternatives in braces, and passes over what is no pattern.
+            // Git does not support alternatives in braces, and skips invalid patterns.
             let line = line.replace('{', "[{]").replace('}', "[}]");
             let _ = builder.add_line(Some(file.to_owned()), &line);
         }
@@ -156,16 +159,18 @@ impl Rules {
         self.layers.iter().any(|layer| !layer.is_git)
     }
 
-    /// Returns the reason why the candidate is left out, if it is. The innermost file that mentions it decides.
+    /// Returns the reason why the candidate is left out, if it is. The innermost file that mentions
+    /// it decides.
     pub(super) fn reason(&self, candidate: Candidate<'_>) -> Option<Reason> {
         let own = self.replaces_git();
-        // For git a link is a file, wherever it leads.
+        // For git a link is a file, regardless of its target.
         let is_dir = candidate.is_dir && (own || !candidate.is_link);
         let layers = self.layers.iter().rev().filter(|layer| layer.is_git != own);
         let found = layers.map(|layer| layer.ignore.matched(candidate.path, is_dir));
         let found = found.into_iter().find(|found| !found.is_none()).unwrap_or(Match::None);
         match found {
-            // A pattern that lets more in than files of this kind was not written with secrets in mind.
+            // A pattern that includes more than files of this kind was not written with secrets in
+            // mind.
             Match::Whitelist(glob) if own && glob.original().contains(ENVIRONMENT) => None,
             _ if is_environment(candidate.path) => Some(Reason::Env),
             Match::Ignore(_) if own => Some(Reason::Switchyardignore),

@@ -49,7 +49,8 @@ fn hidden_files_and_packages_are_sent_history_and_leftovers_are_not() {
     assert_eq!(paths(&dir), [".hidden", "main.ts", "node_modules/x/index.js", "node_modules/x/old~"]);
 }
 
-/// What is left out of the project in `dir`, but for what never is sent.
+/// Returns the files that are left out of the project in `dir`, except for those that are never
+/// sent.
 fn left_out(dir: &TempDir) -> Vec<(String, Reason)> {
     let left_out = listed(dir).unwrap().left_out.into_iter();
     left_out.filter(|(_, reason)| *reason != Reason::Never).collect()
@@ -60,7 +61,7 @@ fn left(paths: &[&str], reason: Reason) -> Vec<(String, Reason)> {
 }
 
 #[test]
-fn what_git_ignores_is_left_out_with_or_without_a_repository() {
+fn files_that_git_ignores_are_left_out_with_or_without_a_repository() {
     for git in [&[][..], &[".git/HEAD"]] {
         let files =
             ["main.ts", "a.log", "keep.log", "out/b.ts", "lib/out", "lib/c.tmp", "lib/d/keep.tmp", "{x"];
@@ -76,7 +77,7 @@ fn what_git_ignores_is_left_out_with_or_without_a_repository() {
 }
 
 #[test]
-fn what_git_ignores_is_what_git_says() {
+fn ignored_files_are_those_that_git_reports() {
     let dir = folder(&[
         "main.ts",
         "a/b/c.txt",
@@ -92,7 +93,7 @@ fn what_git_ignores_is_what_git_says() {
     ]);
     let rules = "a/**/c.txt\n*.o\n!/deep/*.o\n/tmp/*\n!/tmp/z/\n\\#a\nb\\ c\nünï\n# no\n";
     write(&dir, ".gitignore", rules);
-    // As `git ls-files --others --exclude-standard` of git 2.39 says.
+    // The same result as `git ls-files --others --exclude-standard` of git 2.39.
     let expected = [".gitignore", "a/b/d.txt", "b/c.txt", "deep/x.o", "main.ts", "tmp/z/y"];
     assert_eq!(paths(&dir), expected);
 }
@@ -116,7 +117,7 @@ fn the_rules_of_the_repository_around_count() {
         files().left_out,
         left(&["b.tmp", "c.bak", "lib/d.log"], Reason::Gitignore).into_iter().collect()
     );
-    // Git ignores the folder that is deployed: what it leaves out was chosen.
+    // Git ignores the deployed folder itself; naming it explicitly overrides that.
     for rule in ["blog/", "/blog/*", "blog/**"] {
         write(&dir, ".gitignore", &format!("*.tmp\n{rule}\n"));
         assert_eq!(files().left_out, BTreeMap::new(), "{rule}");
@@ -165,7 +166,7 @@ fn the_folder_that_holds_the_entry_is_sent_whole() {
         let dir = folder(&["src/index.ts", "coverage/x", entry, other]);
         write(&dir, "package.json", package);
         write(&dir, ".gitignore", &format!("{rule}\ncoverage\n"));
-        // As tools write it into what they make.
+        // Tools write such a file into their output folders.
         write(&dir, &format!("{top}/.gitignore"), "*\n");
         let env = format!("{top}/.env");
         write(&dir, &env, "SECRET=1");
@@ -181,13 +182,13 @@ fn the_folder_that_holds_the_entry_is_sent_whole() {
 }
 
 #[test]
-fn what_the_entry_is_served_from_is_sent_too() {
+fn the_folder_that_the_entry_serves_is_sent_too() {
     let serve =
         r#"{"scripts": {"start": "react-router-serve ./build/server/index.js"}, "dependencies": {"x": "1"}}"#;
     for (package, program) in [
-        // A program of a package, which the routers install, serves the folder that it is given.
+        // A program of a package, which the routers install, serves the folder in its argument.
         (serve, "x"),
-        // A program of the project's own reads it by itself.
+        // A program of the project reads the file without the help of Switchyard.
         (r#"{"scripts": {"start": "node server.js"}}"#, "import './build/server/index.js';"),
         (r#"{"scripts": {"start": "node server.js"}}"#, "join(import.meta.dirname, 'build', 'client')"),
     ] {
@@ -245,7 +246,7 @@ fn files_with_an_environment_are_left_out_unless_the_own_ignore_file_lets_them_i
     let dir = folder(&files);
     let all = [".ENV.prod", ".env", ".env.example", ".env.local", ".envrc", "lib/.env"];
     assert_eq!(left_out(&dir), left(&all, Reason::Env));
-    // What git lets in is for other eyes.
+    // A file that git tracks is not necessarily meant for deployment.
     write(&dir, ".gitignore", "!.env\n!.env.example\n");
     assert_eq!(left_out(&dir), left(&all, Reason::Env));
     write(&dir, IGNORE_FILE, "*\n!*\n!.env.example\n");
@@ -254,7 +255,7 @@ fn files_with_an_environment_are_left_out_unless_the_own_ignore_file_lets_them_i
 }
 
 #[test]
-fn a_link_does_not_let_an_environment_out_by_another_name() {
+fn a_link_does_not_send_an_env_file_under_another_name() {
     let dir = folder(&["main.ts", ".env", "lib/a.ts"]);
     symlink(".env", dir.path().join("settings")).unwrap();
     symlink("../.env", dir.path().join("lib/settings")).unwrap();
@@ -262,7 +263,7 @@ fn a_link_does_not_let_an_environment_out_by_another_name() {
 }
 
 #[test]
-fn an_own_ignore_file_takes_the_place_of_gits_from_its_folder_down() {
+fn a_switchyardignore_replaces_gits_rules_from_its_folder_down() {
     let dir = folder(&["main.ts", "a.log", "b.tmp", "lib/a.log", "lib/b.tmp", "lib/deep/a.log"]);
     write(&dir, ".gitignore", "*.log\n");
     write(&dir, "lib/.switchyardignore", "*.tmp\n");
@@ -285,7 +286,7 @@ fn an_entry_that_would_be_left_out_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_folder_of_which_all_is_left_out_says_by_what() {
+fn a_folder_of_which_everything_is_left_out_names_the_rule() {
     let dir = folder(&["a.txt"]);
     write(&dir, ".gitignore", "*\n");
     let error = refused(&dir);
@@ -293,17 +294,17 @@ fn a_folder_of_which_all_is_left_out_says_by_what() {
 }
 
 #[test]
-fn the_digest_is_what_coreutils_say_of_the_files_that_count() {
+fn the_digest_is_what_coreutils_compute_of_the_files_that_count() {
     let dir = folder(&["main.ts", "lib/a.ts", "lib-b.ts", "node_modules/x.js"]);
     let script = "find -L . -path ./node_modules -prune -o -type f -printf '%P\\n' | LC_ALL=C sort \
                   | tr '\\n' '\\0' | xargs -r0 sha256sum | sha256sum";
     let output = Command::new("sh").args(["-c", script]).current_dir(dir.path()).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said.split_whitespace().next().unwrap(), listed(&dir).unwrap().digest.to_string());
+    let output_text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output_text.split_whitespace().next().unwrap(), listed(&dir).unwrap().digest.to_string());
 }
 
 #[test]
-fn what_an_ignore_file_names_is_left_out() {
+fn files_that_an_ignore_file_names_are_left_out() {
     let dir = folder(&["main.ts", "a.log", "logs/b.log", "data/big.bin", "lib/data/x", "node_modules/x.js"]);
     write(&dir, IGNORE_FILE, "# data\n*.log\n/data/\nnode_modules\n");
     assert_eq!(paths(&dir), [IGNORE_FILE, "lib/data/x", "main.ts"]);
@@ -325,7 +326,7 @@ fn an_ignore_file_speaks_only_for_its_own_folder() {
 }
 
 #[test]
-fn a_line_of_an_ignore_file_that_is_no_pattern_is_named() {
+fn an_invalid_pattern_in_an_ignore_file_is_reported() {
     let dir = folder(&["main.ts"]);
     write(&dir, IGNORE_FILE, "ok\n{a\n");
     let error = refused(&dir);
@@ -360,7 +361,7 @@ fn an_ignored_link_may_point_anywhere() {
 }
 
 #[test]
-fn what_package_managers_link_for_shells_is_left_out() {
+fn links_of_package_managers_for_shells_are_left_out() {
     let dir = folder(&["main.ts", "node_modules/x/cli.js", "node_modules/.bin/script"]);
     symlink("../x/cli.js", dir.path().join("node_modules/.bin/x")).unwrap();
     symlink("/nowhere", dir.path().join("node_modules/.bin/y")).unwrap();
@@ -368,7 +369,7 @@ fn what_package_managers_link_for_shells_is_left_out() {
 }
 
 #[test]
-fn links_among_packages_stay_links_where_what_they_lead_to_is_sent() {
+fn links_among_packages_stay_links_if_their_targets_are_sent() {
     let dir = folder(&[
         "main.ts",
         "packages/say/i.js",

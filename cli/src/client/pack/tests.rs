@@ -97,7 +97,7 @@ async fn a_file_that_changes_after_it_was_listed_breaks_the_upload() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_takes_can_be_ended() {
+async fn an_upload_that_is_not_read_can_be_ended() {
     let dir = folder();
     let noise: Vec<u8> =
         std::iter::repeat_with(|| *Uuid::new_v4().as_bytes()).take(100_000).flatten().collect();

@@ -39,7 +39,7 @@ fn failed(status: u16, problem: &Value, json: bool) -> (String, String, u8) {
 }
 
 #[test]
-fn a_deploy_says_what_is_live_where() {
+fn a_deploy_reports_which_version_is_live_on_which_router() {
     let (out, err) = succeeded("live", routers(&[Some("live"), Some("unchanged")]));
     assert_eq!(out, "blog@3f9a1c2b7d4e is live on 2 routers (312 ms)\n");
     assert_eq!(err, "");
@@ -51,11 +51,11 @@ fn a_deploy_says_what_is_live_where() {
 fn routers_that_are_behind_are_named() {
     let (out, err) = succeeded("live", routers(&[Some("live"), None]));
     assert_eq!(out, "blog@3f9a1c2b7d4e is live on 1 of 2 routers (312 ms)\n");
-    assert_eq!(err, "  r1: no connection; it gets no requests until it serves what was deployed\n");
+    assert_eq!(err, "  r1: no connection; it gets no requests until it serves the deployed version\n");
 }
 
 #[test]
-fn a_version_that_does_not_build_is_told_by_its_place_and_frame() {
+fn a_version_that_does_not_build_is_reported_with_location_and_frame() {
     let problem = json!({
         "type": "urn:switchyard:problem:build-failed", "detail": "blog does not build; nothing was published",
         "project": "blog", "routers": routers(&[Some("failed")]),
@@ -89,14 +89,14 @@ fn silent_routers_are_named_with_where_the_files_are() {
 }
 
 #[test]
-fn scripts_get_the_problem_as_it_is() {
+fn scripts_get_the_problem_unchanged() {
     let problem = json!({"type": "urn:switchyard:problem:unauthorized", "detail": "no token"});
     let (out, err, exit) = failed(401, &problem, true);
     assert_eq!((out.as_str(), err.as_str(), exit), (format!("{problem}\n").as_str(), "", 2));
 }
 
 #[test]
-fn what_is_no_problem_document_is_told_by_its_status() {
+fn an_answer_that_is_not_a_problem_document_is_reported_by_its_status() {
     let answer = Answer { status: StatusCode::BAD_GATEWAY, body: "<html>".to_owned() };
     for json in [false, true] {
         let (out, err, exit) = printed(|console| print_answer(console, json, &answer).unwrap());

@@ -14,11 +14,11 @@ async fn a_folder_is_sent_and_its_phases_are_shown() {
     let expected = format!("{version}: 2 files, 19 B\nreceived\nstored\nbuilt on 1 of 2 routers\n");
     assert_eq!(ran.err, expected);
 
-    let [asked] = &bridge.asked()[..] else { panic!() };
-    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/deploy/blog?keep=1"));
-    assert_eq!(asked.headers["accept"], "text/event-stream");
-    assert_eq!(asked.headers["authorization"], format!("Bearer {TOKEN}").as_str());
-    let (parts, files) = received(asked).await;
+    let [requests] = &bridge.requests()[..] else { panic!() };
+    assert_eq!((requests.method.as_str(), requests.path.as_str()), ("POST", "/deploy/blog?keep=1"));
+    assert_eq!(requests.headers["accept"], "text/event-stream");
+    assert_eq!(requests.headers["authorization"], format!("Bearer {TOKEN}").as_str());
+    let (parts, files) = received(requests).await;
     assert_eq!(parts["message"], "it's new");
     let expected = [("blog/main.ts", "export default {}\n"), ("blog/node_modules/x/index.js", "1")];
     assert_eq!(files, expected.map(|(path, text)| (path.to_owned(), text.to_owned())).into());
@@ -52,7 +52,7 @@ async fn a_bridge_that_answers_without_events_is_understood() {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_build_is_told_and_ends_with_one() {
+async fn a_version_that_does_not_build_is_reported_and_ends_with_status_one() {
     let blog = Blog::new();
     let mut body = problem("build-failed", "blog does not build");
     body["error"] = json!({"message": "no", "file": "main.ts", "line": 3, "column": 12, "frame": "> 3 | x"});
@@ -79,12 +79,12 @@ async fn refusals_end_with_two_and_silence_of_routers_with_three() {
         assert_eq!((ran.exit, ran.out.as_str()), (exit, ""), "{status}");
         let hint = if status == 401 { HOW_TO_GIVE_ONE } else { "" };
         assert!(ran.err.ends_with(&format!("because{hint}\n")), "{status}: {}", ran.err);
-        assert_eq!(bridge.asked().len(), 1, "an answer is an answer");
+        assert_eq!(bridge.requests().len(), 1, "an answer is an answer");
     }
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_in_its_middle_is_told_why() {
+async fn an_upload_that_is_refused_midway_gets_the_reason() {
     let blog = Blog::new();
     let noise: Vec<u8> = (0..400_000).flat_map(|_| *uuid::Uuid::new_v4().as_bytes()).collect();
     fs::write(format!("{}/noise.bin", blog.path), noise).unwrap();
@@ -93,7 +93,7 @@ async fn an_upload_that_is_refused_in_its_middle_is_told_why() {
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
     assert_eq!(ran.exit, 2, "{}", ran.err);
     assert!(ran.err.ends_with(&format!("give a token{HOW_TO_GIVE_ONE}\n")), "{}", ran.err);
-    assert_eq!(bridge.asked().len(), 1);
+    assert_eq!(bridge.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -105,18 +105,18 @@ async fn a_broken_connection_is_tried_once_more_with_the_same_key_and_files() {
         let ran = run_with(&bridge, &["deploy", &blog.path]).await;
         assert_eq!(ran.exit, 0, "{}", ran.err);
         assert!(ran.err.contains("trying again"), "{}", ran.err);
-        let [first, second] = &bridge.asked()[..] else { panic!("{:?}", bridge.asked()) };
+        let [first, second] = &bridge.requests()[..] else { panic!("{:?}", bridge.requests()) };
         assert_eq!(first.headers["idempotency-key"], second.headers["idempotency-key"]);
         assert_eq!(received(first).await, received(second).await);
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_twice_is_no_answer() {
+async fn a_connection_that_breaks_twice_counts_as_no_answer() {
     let blog = Blog::new();
     let bridge = FakeBridge::answering([Reply::Break, Reply::Break]).await;
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
-    assert_eq!((ran.exit, bridge.asked().len()), (3, 2));
+    assert_eq!((ran.exit, bridge.requests().len()), (3, 2));
     assert!(ran.err.contains("broke before the answer"), "{}", ran.err);
 }
 
@@ -127,12 +127,12 @@ async fn each_run_has_a_key_of_its_own() {
     let bridge = FakeBridge::answering([live.clone(), live]).await;
     run_with(&bridge, &["deploy", &blog.path]).await;
     run_with(&bridge, &["deploy", &blog.path]).await;
-    let [first, second] = &bridge.asked()[..] else { panic!() };
+    let [first, second] = &bridge.requests()[..] else { panic!() };
     assert_ne!(first.headers["idempotency-key"], second.headers["idempotency-key"]);
 }
 
 #[tokio::test]
-async fn a_bridge_that_is_not_there_is_named() {
+async fn an_unreachable_bridge_is_named() {
     let blog = Blog::new();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ran = run_at(&format!("http://{closed}"), &["deploy", &blog.path], LONG).await;
@@ -146,8 +146,8 @@ async fn a_bridge_that_falls_silent_is_not_waited_for() {
     let bridge = FakeBridge::answering([Reply::Never]).await;
     let ran = run_at(&bridge.to(), &["deploy", &blog.path], Duration::from_millis(200)).await;
     assert_eq!(ran.exit, 3);
-    assert!(ran.err.contains("no sign of life"), "{}", ran.err);
-    assert_eq!(bridge.asked().len(), 1, "silence is no broken connection");
+    assert!(ran.err.contains("has sent nothing for"), "{}", ran.err);
+    assert_eq!(bridge.requests().len(), 1, "silence is not a broken connection");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_server_that_is_not_a_bridge_is_reported() {
 }
 
 #[tokio::test]
-async fn other_content_than_was_sent_is_no_success() {
+async fn other_content_than_was_sent_is_not_a_success() {
     let blog = Blog::new();
     let bridge = FakeBridge::answering([Reply::Json(200, record("live", Some(Digest::from([1; 32]))))]).await;
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
@@ -171,7 +171,7 @@ async fn other_content_than_was_sent_is_no_success() {
 }
 
 #[tokio::test]
-async fn who_does_not_wait_is_told_the_deploys_id() {
+async fn no_wait_returns_the_deploys_id() {
     let blog = Blog::new();
     let mut record = blog.record();
     record["outcome"] = Value::Null;
@@ -179,9 +179,9 @@ async fn who_does_not_wait_is_told_the_deploys_id() {
     let ran = run_with(&bridge, &["deploy", &blog.path, "--no-wait"]).await;
     assert_eq!(ran.exit, 0);
     assert_eq!(ran.out, format!("{} is under way: deploy d1\n", blog.version()));
-    let [asked] = &bridge.asked()[..] else { panic!() };
-    assert_eq!(asked.path, "/deploy/blog?wait=0");
-    assert_eq!(asked.headers["accept"], "application/json");
+    let [requests] = &bridge.requests()[..] else { panic!() };
+    assert_eq!(requests.path, "/deploy/blog?wait=0");
+    assert_eq!(requests.headers["accept"], "application/json");
 }
 
 #[tokio::test]
@@ -194,14 +194,14 @@ async fn all_projects_of_a_folder_are_one_deploy() {
     let bridge = FakeBridge::answering([Reply::Json(202, under_way())]).await;
     let ran = run_with(&bridge, &["deploy", "--all", dir.path().to_str().unwrap()]).await;
     assert_eq!(ran.exit, 0, "{}", ran.err);
-    let [asked] = &bridge.asked()[..] else { panic!() };
-    assert_eq!(asked.path, "/deploy");
-    let (_, files) = received(asked).await;
+    let [requests] = &bridge.requests()[..] else { panic!() };
+    assert_eq!(requests.path, "/deploy");
+    let (_, files) = received(requests).await;
     assert_eq!(files.keys().collect::<Vec<_>>(), ["blog/main.ts", "shop/main.ts"]);
 }
 
 #[tokio::test]
-async fn what_is_left_out_is_listed_before_it_is_sent() {
+async fn omitted_files_are_listed_before_the_upload() {
     let blog = Blog::new();
     for name in [".env", "a.log", "b.log"] {
         fs::write(format!("{}/{name}", blog.path), "x").unwrap();
@@ -212,13 +212,13 @@ async fn what_is_left_out_is_listed_before_it_is_sent() {
     assert_eq!(ran.exit, 0, "{}", ran.err);
     let expected = "left out, 1 (.env*): .env\nleft out, 2 (.gitignore): a.log, b.log\n";
     assert!(ran.err.contains(expected), "{}", ran.err);
-    let (_, files) = received(&bridge.asked()[0]).await;
+    let (_, files) = received(&bridge.requests()[0]).await;
     let sent: Vec<_> = files.keys().collect();
     assert_eq!(sent, ["blog/.gitignore", "blog/main.ts", "blog/node_modules/x/index.js"]);
 }
 
 #[tokio::test]
-async fn a_long_list_of_what_is_left_out_is_cut() {
+async fn a_long_list_of_omitted_files_is_shortened() {
     let blog = Blog::new();
     for number in 0..250 {
         fs::write(format!("{}/{number:03}.log", blog.path), "").unwrap();
@@ -251,7 +251,7 @@ async fn a_dry_run_shows_what_would_be_sent_and_sends_nothing() {
         }],
     });
     assert_eq!((ran.json(), ran.exit), (expected, 0));
-    assert!(bridge.asked().is_empty());
+    assert!(bridge.requests().is_empty());
 }
 
 #[tokio::test]
@@ -297,17 +297,17 @@ async fn packages_are_left_out_where_all_routers_install_them() {
             FakeBridge::answering([Reply::Json(200, routers(installs)), Reply::Json(202, live)]).await;
         let ran = run_with(&bridge, &["deploy", &blog.path]).await;
         assert_eq!(ran.exit, 0, "{}", ran.err);
-        let [asked, deployed] = &bridge.asked()[..] else { panic!("{:?}", bridge.asked()) };
-        assert_eq!(asked.path, "/routers");
+        let [requests, deployed] = &bridge.requests()[..] else { panic!("{:?}", bridge.requests()) };
+        assert_eq!(requests.path, "/routers");
         assert_eq!(deployed.path, if sent { "/deploy/blog" } else { "/deploy/blog?packages=0" });
         let (_, files) = received(deployed).await;
         assert_eq!(files.contains_key("blog/node_modules/x/index.js"), sent, "{installs:?}");
-        let told = "left out, 1 (the routers install packages): node_modules/";
-        assert_eq!(ran.err.contains(told), !sent, "{}", ran.err);
+        let notice = "left out, 1 (the routers install packages): node_modules/";
+        assert_eq!(ran.err.contains(notice), !sent, "{}", ran.err);
     }
     let bridge = FakeBridge::answering([Reply::Json(202, under_way())]).await;
     run_with(&bridge, &["deploy", &blog.path, "--send-packages"]).await;
-    assert!(received(&bridge.asked()[0]).await.1.contains_key("blog/node_modules/x/index.js"));
+    assert!(received(&bridge.requests()[0]).await.1.contains_key("blog/node_modules/x/index.js"));
 }
 
 #[tokio::test]
@@ -358,7 +358,7 @@ async fn a_name_that_no_project_may_have_is_refused_before_anything_is_sent() {
     let ran = run_with(&bridge, &["deploy", &blog.path]).await;
     assert_eq!(ran.exit, 2);
     assert!(ran.err.contains("control character"), "{}", ran.err);
-    assert!(bridge.asked().is_empty());
+    assert!(bridge.requests().is_empty());
 }
 
 #[tokio::test]
@@ -380,5 +380,5 @@ async fn files_that_change_while_they_are_sent_are_the_reason_and_the_bridge_get
     let failure = send(&bridge, &request, false, &mut console).await.unwrap_err();
     assert_eq!(failure.exit, 2);
     assert!(failure.text.unwrap().contains("main.ts changed its size"));
-    assert!(fake.asked().iter().all(|asked| asked.body.is_none()));
+    assert!(fake.requests().iter().all(|requests| requests.body.is_none()));
 }

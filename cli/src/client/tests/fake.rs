@@ -1,4 +1,4 @@
-//! A bridge on a real socket that notes what it is sent and answers what it is told to.
+//! A fake bridge on a real socket: records the requests and answers as configured.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,12 +20,12 @@ use tokio::task::JoinHandle;
 
 /// One request as it came in.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) method: Method,
     /// With its query.
     pub(super) path: String,
     pub(super) headers: HeaderMap,
-    /// `None` when it did not come to its end, or was not read.
+    /// `None` if it was incomplete, or not read.
     pub(super) body: Option<Bytes>,
 }
 
@@ -34,11 +34,11 @@ pub(super) struct Asked {
 pub(super) enum Reply {
     Json(u16, Value),
     Page(u16, &'static str),
-    /// Server-sent events, in pieces of so many bytes.
+    /// Server-sent events, in pieces of the given number of bytes.
     Events(String, usize),
     /// Before the body has been read.
     AtOnce(u16, Value),
-    /// The connection is closed instead, when the request has come.
+    /// The connection is closed instead, once the request has arrived.
     Break,
     /// Events that end in the middle.
     BreakAfter(String),
@@ -47,7 +47,7 @@ pub(super) enum Reply {
 
 pub(super) struct FakeBridge {
     port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     server: JoinHandle<()>,
 }
 
@@ -60,17 +60,17 @@ impl FakeBridge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let replies: Replies = Arc::new(Mutex::new(replies.into()));
-        let asked = Arc::default();
-        let server = tokio::spawn(serve(listener, replies, Arc::clone(&asked)));
-        Self { port, asked, server }
+        let requests = Arc::default();
+        let server = tokio::spawn(serve(listener, replies, Arc::clone(&requests)));
+        Self { port, requests, server }
     }
 
     pub(super) fn to(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub(super) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
@@ -80,19 +80,24 @@ impl Drop for FakeBridge {
     }
 }
 
-async fn serve(listener: TcpListener, replies: Replies, asked: Arc<Mutex<Vec<Asked>>>) {
+async fn serve(listener: TcpListener, replies: Replies, requests: Arc<Mutex<Vec<ReceivedRequest>>>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (replies, asked) = (replies.clone(), asked.clone());
-        let service = service_fn(move |request| answer(request, replies.clone(), asked.clone()));
+        let (replies, requests) = (replies.clone(), requests.clone());
+        let service = service_fn(move |request| answer(request, replies.clone(), requests.clone()));
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
-async fn answer(request: Request<Incoming>, replies: Replies, asked: Arc<Mutex<Vec<Asked>>>) -> Answered {
+async fn answer(
+    request: Request<Incoming>,
+    replies: Replies,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
+) -> Answered {
     let (parts, body) = request.into_parts();
     let reply = replies.lock().unwrap().pop_front().unwrap_or(Reply::Page(500, "not expected"));
     let body = match reply {
-        // Read behind the answer, as a bridge does: closed on unread bytes, a connection may lose the answer.
+        // Read behind the answer, as a bridge does: closed on unread bytes, a connection may lose
+        // the answer.
         Reply::AtOnce(..) => {
             tokio::spawn(body.collect());
             None
@@ -100,7 +105,12 @@ async fn answer(request: Request<Incoming>, replies: Replies, asked: Arc<Mutex<V
         _ => body.collect().await.ok().map(|body| body.to_bytes()),
     };
     let path = parts.uri.path_and_query().unwrap().to_string();
-    asked.lock().unwrap().push(Asked { method: parts.method, path, headers: parts.headers, body });
+    requests.lock().unwrap().push(ReceivedRequest {
+        method: parts.method,
+        path,
+        headers: parts.headers,
+        body,
+    });
     match reply {
         Reply::Json(status, body) | Reply::AtOnce(status, body) => {
             Ok(response(status, "application/json", full(body.to_string())))
@@ -134,7 +144,7 @@ fn full(text: String) -> UnsyncBoxBody<Bytes, io::Error> {
     Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// Each piece is sent by itself.
+/// Each piece is sent separately.
 fn pieces_of(pieces: Vec<io::Result<Bytes>>) -> UnsyncBoxBody<Bytes, io::Error> {
     let pieces = stream::iter(pieces).then(|piece| async {
         tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_rollback_and_a_removal_are_asked_for_like_a_deploy() {
+async fn a_rollback_and_a_removal_are_requested_like_a_deploy() {
     let digest = Digest::from([0xab; 32]);
     let live = Reply::Events(events(200, &record("live", Some(digest))), 9);
     let removed = Reply::Events(events(200, &record("removed", None)), 9);
@@ -11,17 +11,18 @@ async fn a_rollback_and_a_removal_are_asked_for_like_a_deploy() {
     let ran = run_with(&bridge, &["remove", "blog", "--yes"]).await;
     assert_eq!((ran.out.as_str(), ran.exit), ("blog is removed from 2 routers (312 ms)\n", 0));
 
-    let asked = bridge.asked();
-    let paths: Vec<_> = asked.iter().map(|asked| (asked.method.as_str(), asked.path.as_str())).collect();
+    let requests = bridge.requests();
+    let paths: Vec<_> =
+        requests.iter().map(|requests| (requests.method.as_str(), requests.path.as_str())).collect();
     assert_eq!(paths, [("POST", "/projects/blog/rollback?to=abababababab"), ("DELETE", "/projects/blog")]);
-    for asked in &asked {
-        assert_eq!(asked.headers["accept"], "text/event-stream");
-        assert!(asked.headers.contains_key("idempotency-key"));
+    for requests in &requests {
+        assert_eq!(requests.headers["accept"], "text/event-stream");
+        assert!(requests.headers.contains_key("idempotency-key"));
     }
 }
 
 #[tokio::test]
-async fn a_project_that_is_not_there_ends_with_one() {
+async fn an_unknown_project_ends_with_status_one() {
     let mut unknown = problem("unknown-project", "there is no project blog");
     unknown["project"] = json!("blog");
     let unknown = Reply::Json(404, unknown);
@@ -34,7 +35,7 @@ async fn a_project_that_is_not_there_ends_with_one() {
     }
 }
 
-/// Runs `remove` with these flags where somebody types `answer`.
+/// Runs `remove` with these flags, and types `answer` at the prompt.
 async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> Ran {
     let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), answer.as_bytes());
     let to = bridge.to();
@@ -45,7 +46,7 @@ async fn remove_answered(bridge: &FakeBridge, flags: &[&str], answer: &str) -> R
 }
 
 #[tokio::test]
-async fn a_removal_is_asked_about_and_refused_where_nobody_can_be_asked() {
+async fn a_removal_is_confirmed_on_a_terminal_and_refused_without_one() {
     let bridge = FakeBridge::answering([]).await;
     let ran = run_with(&bridge, &["remove", "blog"]).await;
     assert_eq!((ran.exit, ran.out.as_str()), (64, ""));
@@ -55,11 +56,11 @@ async fn a_removal_is_asked_about_and_refused_where_nobody_can_be_asked() {
         assert_eq!(ran.exit, 2, "{answer:?}");
         assert!(ran.err.contains("Type ") && ran.err.contains("blog was not removed"), "{ran:?}");
     }
-    assert!(bridge.asked().is_empty(), "nothing is sent without a yes");
+    assert!(bridge.requests().is_empty(), "nothing is sent without a yes");
 }
 
 #[tokio::test]
-async fn a_removal_says_what_is_kept_and_how_to_bring_it_back_or_delete_it() {
+async fn a_removal_reports_how_to_restore_or_delete_the_kept_data() {
     let removed = |data: &str| {
         let mut record = record("removed", None);
         record["projects"][0]["removal"] = json!({"at": "2026-11-01T10:00:00Z", "until": "2026-12-01T10:00:00Z", "version": "blog@1", "data": data});
@@ -68,14 +69,13 @@ async fn a_removal_says_what_is_kept_and_how_to_bring_it_back_or_delete_it() {
     let bridge = FakeBridge::answering([removed("keep"), removed("delete")]).await;
     let ran = remove_answered(&bridge, &[], "y\n").await;
     assert_eq!(ran.exit, 0, "{ran:?}");
-    for said in ["until 2026-12-01 10:00 UTC", "rollback blog brings it back with its data", "--delete-data"]
-    {
-        assert!(ran.out.contains(said), "{ran:?}");
+    for part in ["until 2026-12-01 10:00 UTC", "rollback blog restores it with its data", "--delete-data"] {
+        assert!(ran.out.contains(part), "{ran:?}");
     }
     let ran = remove_answered(&bridge, &["--delete-data"], "blog\n").await;
     assert!(ran.out.contains("its data is deleted"), "{ran:?}");
-    let asked = bridge.asked();
-    let paths: Vec<_> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    let requests = bridge.requests();
+    let paths: Vec<_> = requests.iter().map(|requests| requests.path.as_str()).collect();
     assert_eq!(paths, ["/projects/blog", "/projects/blog?data=delete"]);
 }
 
@@ -84,13 +84,13 @@ async fn a_bridge_behind_a_path_is_found() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let ran = run_at(&format!("{}/deploys/", bridge.to()), &["status"], LONG).await;
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no projects\n"));
-    assert_eq!(bridge.asked()[0].path, "/deploys/projects");
+    assert_eq!(bridge.requests()[0].path, "/deploys/projects");
 }
 
 fn blog(routers: &[&str]) -> Value {
     let live = json!({"digest": "ab", "version": "blog@1"});
-    let said = routers.iter().map(|router| json!({"router": router, "state": "live", "live": live}));
-    json!({"project": "blog", "skew": false, "routers": said.collect::<Vec<_>>()})
+    let part = routers.iter().map(|router| json!({"router": router, "state": "live", "live": live}));
+    json!({"project": "blog", "skew": false, "routers": part.collect::<Vec<_>>()})
 }
 
 #[tokio::test]
@@ -120,12 +120,12 @@ async fn log_lines_name_their_router_only_where_there_are_several() {
         let head = format!("{name}2026-03-01T12:00:00Z blog@1 stdout");
         assert_eq!(ran.out, format!("{head} one\n{head} two é\n"));
         assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
-        assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?lines=2");
+        assert_eq!(bridge.requests()[1].path, "/projects/blog/logs?lines=2");
     }
 }
 
 #[tokio::test]
-async fn log_lines_are_shown_as_they_are_and_obeyed_by_nobody() {
+async fn log_lines_are_shown_escaped_and_control_no_terminal() {
     let evil = "a\tb\u{1b}[2J\u{9b}31m\u{202e}\r\nINFO forged";
     for json in [false, true] {
         let replies = [Reply::Json(200, blog(&["r1"])), Reply::Events(line("r1", evil), 50)];
@@ -147,7 +147,7 @@ async fn log_lines_are_shown_as_they_are_and_obeyed_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_log_event_that_is_no_json_is_not_passed_on() {
+async fn a_log_event_that_is_not_json_is_not_passed_on() {
     let events = "event: line\ndata: \u{1b}[2J\n\n".to_owned();
     let bridge = FakeBridge::answering([Reply::Json(200, blog(&["r1"])), Reply::Events(events, 50)]).await;
     let ran = run_with(&bridge, &["logs", "blog", "--json"]).await;
@@ -182,10 +182,10 @@ async fn a_log_that_is_followed_and_ends_has_been_cut_off() {
     let ran = run_with(&bridge, &["logs", "blog", "--follow"]).await;
     assert_eq!(ran.exit, 3);
     assert!(ran.out.ends_with("one\n") && ran.err.contains("ended the log"), "{ran:?}");
-    assert_eq!(bridge.asked()[1].path, "/projects/blog/logs?follow=1");
+    assert_eq!(bridge.requests()[1].path, "/projects/blog/logs?follow=1");
 }
 
-/// Standard output that somebody has closed.
+/// Standard output that the reader has closed.
 struct Closed;
 
 impl Write for Closed {
@@ -199,7 +199,7 @@ impl Write for Closed {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_is_no_failure() {
+async fn a_reader_that_stops_early_is_not_a_failure() {
     let bridge = FakeBridge::answering([Reply::Json(200, json!({"projects": []}))]).await;
     let mut err = Vec::new();
     let mut console = Console { out: &mut Closed, err: &mut err, terminal: false, input: None };

@@ -23,9 +23,9 @@ use switchyard_contract::deploy::DeployOutcome;
 const HOST: &str = "deploy.example.com";
 const TOKEN: &str = "ci-token-0123456789";
 
-/// Two routers that believe the ingress.
+/// Two routers that trust the ingress.
 async fn replicas(volume: &Volume) -> Replicas {
-    // A project may ask the test's own server.
+    // A project may connect to the test's own server.
     volume.write("_policy/policy.toml", "[defaults.permissions]\nprivate_net = [\"127.0.0.1\"]\n");
     let policy = volume.path("_policy/policy.toml");
     let flags = |router: Builder| router.flag("trusted-proxy", "127.0.0.1").flag("policy", policy.display());
@@ -51,7 +51,7 @@ fn to_bridge(request: Request<Body>) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn what_is_deployed_through_the_ingress_is_served_through_it() {
+async fn projects_deployed_through_the_ingress_are_served_through_it() {
     let tokens = tokens();
     for kind in Kind::installed() {
         let volume = Volume::new();
@@ -65,7 +65,7 @@ async fn what_is_deployed_through_the_ingress_is_served_through_it() {
         let others = with_header(with_token(upload(), TOKEN), "origin", "http://elsewhere.test");
         ingress.public.send(others).await.assert_problem(403, "foreign-origin");
 
-        // As a form on the bridge's own host does in a browser.
+        // A form on the bridge's own host sends this in a browser.
         let own = with_header(with_token(upload(), TOKEN), "origin", &format!("http://{HOST}"));
         let record = Record::of(&ingress.public.send(own).await);
         assert_eq!(
@@ -88,7 +88,7 @@ async fn what_is_deployed_through_the_ingress_is_served_through_it() {
 }
 
 #[tokio::test]
-async fn what_is_for_routers_and_operators_is_not_had_from_outside() {
+async fn paths_for_routers_and_operators_are_not_reachable_from_outside() {
     let tokens = tokens();
     let volume = Volume::new();
     let routers = replicas(&volume).await;
@@ -104,9 +104,9 @@ async fn what_is_for_routers_and_operators_is_not_had_from_outside() {
             "/projects/%2e%2e/metrics",
             "//metrics",
         ] {
-            for asked in [request(path), post(path, "{}")] {
-                let method = asked.method().clone();
-                let reply = ingress.public.send(to_bridge(with_token(asked, TOKEN))).await;
+            for call in [request(path), post(path, "{}")] {
+                let method = call.method().clone();
+                let reply = ingress.public.send(to_bridge(with_token(call, TOKEN))).await;
                 assert!(
                     matches!(reply.status, 400 | 404 | 405),
                     "{kind:?} {method} {path}: {}",
@@ -134,7 +134,7 @@ async fn a_large_upload_reaches_the_bridge_while_it_is_being_sent() {
         let mut wire = Wire::open_by_name(&ingress.public, HOST, "/deploy/a", &upload).await;
         wire.send_until(LARGE / 2).await;
         let received = async || bridge.staged().iter().map(|path| size(path)).sum::<u64>();
-        eventually("most of what was sent is on the volume", || async { received().await > 9_000_000 }).await;
+        eventually("most of the upload is on the volume", || async { received().await > 9_000_000 }).await;
         let answer = wire.finish().await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{kind:?}: {answer}");
         assert_eq!(size(&volume.path("a/large.txt")), LARGE as u64, "{kind:?}");
@@ -143,7 +143,7 @@ async fn a_large_upload_reaches_the_bridge_while_it_is_being_sent() {
 }
 
 #[tokio::test]
-async fn phases_are_told_through_the_ingress_while_the_deploy_goes_on() {
+async fn phases_are_streamed_through_the_ingress_during_the_deploy() {
     for kind in Kind::installed() {
         let volume = Volume::new();
         let routers = replicas(&volume).await;
@@ -152,8 +152,8 @@ async fn phases_are_told_through_the_ingress_while_the_deploy_goes_on() {
         // No router has built it before the gate is open.
         let (gate, address) = gate().await;
         let upload = Upload::main(format!("await fetch('http://{address}/');\n{}", hello("one")));
-        let asked = with_header(to_bridge(upload.to("/deploy/a")), "accept", "text/event-stream");
-        let mut phases = Phases::begin(&ingress.public, asked).await;
+        let call = with_header(to_bridge(upload.to("/deploy/a")), "accept", "text/event-stream");
+        let mut phases = Phases::begin(&ingress.public, call).await;
         phases.until("build").await;
         assert_eq!(phases.seen.last().map(String::as_str), Some("build"), "{kind:?}: {:?}", phases.seen);
         open(gate);

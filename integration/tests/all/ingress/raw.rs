@@ -32,7 +32,7 @@ pub(crate) async fn from(ip: [u8; 4], to: SocketAddr, bytes: &str) -> String {
     let mut stream = socket.connect(to).await.expect("the ingress accepts");
     stream.write_all(bytes.as_bytes()).await.expect("a request can be sent");
     let mut answer = String::new();
-    within("the answer ends", stream.read_to_string(&mut answer)).await.expect("an answer comes");
+    within("the answer ends", stream.read_to_string(&mut answer)).await.expect("an answer arrives");
     answer
 }
 
@@ -61,12 +61,12 @@ pub(crate) async fn gate() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Answers everybody who waits and who comes, until the test is over.
+/// Answers waiting and new requests, until the test is over.
 pub(crate) fn open(gate: TcpListener) {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = gate.accept().await {
-            let asked = stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0);
-            if asked {
+            let is_request = stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0);
+            if is_request {
                 let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 let _ = stream.write_all(answer.as_bytes()).await;
             }

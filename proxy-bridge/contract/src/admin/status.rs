@@ -17,7 +17,7 @@ use crate::route::Claim;
 pub struct Projects {
     /// The router's id: another one after each start.
     pub router: String,
-    /// `true`: the router fetches packages that projects name and the volume lacks
+    /// `true`: the router fetches packages that projects name and that are missing on the volume
     /// (`--allow-install`).
     #[serde(default)]
     pub installs: bool,
@@ -188,7 +188,7 @@ pub enum ReloadOutcome {
     Unchanged,
     /// The project is gone.
     Removed,
-    /// There is no such project.
+    /// The project does not exist.
     Unknown,
     /// An outcome of a newer router.
     #[serde(other)]

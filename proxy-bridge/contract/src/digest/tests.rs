@@ -80,7 +80,7 @@ fn text_and_json_lead_back_to_the_same_digest() {
 }
 
 #[test]
-fn what_is_no_digest_is_refused_with_the_reason() {
+fn an_invalid_digest_is_refused_with_the_reason() {
     assert_eq!("abc".parse::<Digest>(), Err(ParseDigestError::Length(3)));
     assert_eq!("E".repeat(64).parse::<Digest>(), Err(ParseDigestError::Character('E')));
     assert_eq!("é".repeat(32).parse::<Digest>(), Err(ParseDigestError::Character('é')));

@@ -155,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ingress_asks_for_counts_up_to_the_cap() {
+    fn the_requested_pause_counts_up_to_the_cap() {
         assert_eq!(first(RETRY, Duration::ZERO, ms(700)), ms(700));
         assert_eq!(first(RETRY, Duration::ZERO, ms(7000)), ms(1000));
         assert_eq!(first(RETRY, Duration::ZERO, ms(10)), ms(100));
     }
 
     #[test]
-    fn an_event_is_given_up_after_so_many_tries_or_so_long() {
+    fn an_event_is_given_up_after_a_number_of_attempts_or_a_time() {
         assert_eq!(first(RetryPolicy { attempts: 1, ..RETRY }, Duration::ZERO, None), None);
         assert_eq!(RETRY.pauses().count(), 9);
         assert_eq!(first(RETRY, Duration::from_millis(59_900), None), ms(100));

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again_and_the_rest_is_final() {
+    fn transient_failures_are_retried_and_others_are_final() {
         for status in [408, 429, 500, 502, 503, 504] {
             assert!(matches!(judged(status), DeliveryResult::Failed { .. }), "{status} may pass");
         }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_that_the_ingress_asks_for_is_read() {
+    fn the_requested_pause_of_the_ingress_is_read() {
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, "7".parse().unwrap());

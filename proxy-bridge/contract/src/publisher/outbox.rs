@@ -13,7 +13,7 @@ use crate::event::Event;
 
 /// The events that are not settled yet.
 ///
-/// A project is in one of three places: `ready`, `resting`, or sending (in neither).
+/// A project is in one of three states: in `ready`, in `resting`, or sending (in neither).
 #[derive(Debug)]
 pub(super) struct Outbox {
     limits: QueueLimits,
@@ -55,7 +55,7 @@ pub(super) enum DeliveryResult {
     Delivered,
     /// Trying again would not help.
     Refused,
-    /// Another attempt may help, no sooner than the ingress asked for.
+    /// Another attempt may succeed, after the pause that the ingress requested.
     Failed {
         retry_after: Option<Duration>,
     },
@@ -86,7 +86,7 @@ impl Outbox {
         self.held
     }
 
-    /// Forgets everything, and says how much that was.
+    /// Drops all events. Returns their number.
     pub(super) fn clear(&mut self) -> usize {
         let held = self.held;
         *self = Self::new(self.limits, self.retry);
@@ -159,7 +159,8 @@ impl Outbox {
         self.resting.first().map(|(due, _)| *due)
     }
 
-    /// Says how the try that `take` gave for this project ended. `jitter` is a number from 0 to 1.
+    /// Records the outcome of the attempt that `take` returned for this project. `jitter` is a
+    /// number from 0 to 1.
     pub(super) fn settle(&mut self, project: &str, result: DeliveryResult, now: Instant) -> Settlement {
         let Some(queue) = self.queues.get_mut(project) else {
             return Settlement::GivenUp;

@@ -68,7 +68,7 @@ impl Task {
 
     fn settle(&mut self, ended: Result<(Id, DeliveryResult), JoinError>) {
         let (id, result) = ended.unwrap_or_else(|error| {
-            tracing::error!(%error, "a try to post an event panicked");
+            tracing::error!(%error, "an attempt to post an event panicked");
             (error.id(), DeliveryResult::Failed { retry_after: None })
         });
         let Some(event) = self.events.remove(&id) else {
@@ -103,7 +103,7 @@ impl Task {
     fn give_up_the_rest(self) {
         let left = self.shared.state().outbox.clear();
         self.shared.dropped.fetch_add(left as u64, Ordering::Relaxed);
-        tracing::warn!(event.count = left, "{left} events dropped at the end of the time for shutting down");
+        tracing::warn!(event.count = left, "{left} events dropped at the end of the shutdown timeout");
     }
 }
 

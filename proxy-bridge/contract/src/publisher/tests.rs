@@ -80,7 +80,7 @@ async fn the_events_of_a_project_keep_their_order_through_failures() {
 }
 
 #[tokio::test]
-async fn a_project_whose_event_gets_no_answer_does_not_hold_up_another() {
+async fn an_unanswered_event_of_one_project_does_not_delay_another() {
     let mut receiver = Receiver::answering(|r| if r.event().data.project == "slow" { 0 } else { 200 }).await;
     let publisher = start(config(&receiver));
     publisher.publish(live("slow", 1));
@@ -119,7 +119,7 @@ async fn a_refused_event_is_not_tried_again_and_the_next_one_goes_out() {
 }
 
 #[tokio::test]
-async fn an_event_is_given_up_after_so_many_tries() {
+async fn an_event_is_given_up_after_a_number_of_attempts() {
     let mut receiver = Receiver::answering(|_| 429).await;
     let publisher = start(config(&receiver));
     publisher.publish(live("a", 1));
@@ -141,7 +141,7 @@ async fn a_request_without_an_answer_is_tried_again_after_its_timeout() {
 }
 
 #[tokio::test]
-async fn while_nobody_listens_the_newest_events_are_kept_and_the_rest_is_counted() {
+async fn without_a_receiver_the_newest_events_are_kept_and_the_rest_is_counted() {
     let receiver = Receiver::answering(|_| 0).await;
     let mut config = config(&receiver);
     config.limits = QueueLimits { per_project: 2, total: 100 };

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_reserved_labels_name_nobody() {
+    fn addresses_and_reserved_labels_name_no_project() {
         for host in ["blog.example.com", "blog", "10a.example.com", "xn--bcher-kva.example", "0x.example"] {
             assert_eq!(of(host), host.split('.').next(), "{host}");
         }

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_router_sets_no_command_sets() {
+    fn no_command_overrides_variables_of_the_router() {
         for name in ["PORT", "DATA_DIR", "TMPDIR", "SWITCHYARD_VERSION", "DENO_DIR", "LD_PRELOAD"] {
             assert!(!may_be_set(name), "{name}");
         }

@@ -20,7 +20,7 @@ pub(super) const STEMS: [&str; 5] = ["main", "index", "mod", "server", "app"];
 const OUTPUT_FOLDERS: [&str; 8] =
     ["dist", "build", ".output", ".next", "out", "output", "_fresh", ".svelte-kit"];
 
-/// `O_NONBLOCK` of Linux: reading a pipe instead of a file must not block for ever.
+/// `O_NONBLOCK` of Linux: opening a pipe in the place of a file must not block forever.
 const NONBLOCK: i32 = 0o4000;
 
 /// The result of resolving a name.
@@ -34,8 +34,8 @@ pub(super) enum Resolved {
     Outside,
 }
 
-/// Resolves the name of a file or folder in `dir` as Node does: as it is, with an extension, as a folder
-/// with a package.json or an index.
+/// Resolves the name of a file or folder in `dir` as Node does: unchanged, with an extension, or as
+/// a folder with a package.json or an index.
 pub(super) fn resolve(dir: &Path, name: &str) -> Resolved {
     let Some(path) = inside(name) else { return Resolved::Outside };
     match file(dir, &path).or_else(|| folder(dir, &path)) {
@@ -45,7 +45,7 @@ pub(super) fn resolve(dir: &Path, name: &str) -> Resolved {
     }
 }
 
-/// The path without `.` segments. `None` when it is absolute or has `..` in it.
+/// The path without `.` segments. `None` if it is absolute or contains `..`.
 pub(super) fn inside(name: &str) -> Option<String> {
     let parts: Vec<_> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     (!name.starts_with('/') && !parts.contains(&"..")).then(|| parts.join("/"))
@@ -82,7 +82,8 @@ pub(super) fn conventional(dir: &Path, folder: &str) -> Option<String> {
     names.find(|name| dir.join(name).is_file())
 }
 
-/// The JSON object in a file of a package's or a build's; `None` when it is none or too large.
+/// Reads the JSON object in a file of a package or a build. `None` if the file is not a JSON
+/// object, or too large.
 pub(super) fn read_object(path: &Path) -> Option<Value> {
     let text = read_text(path, super::MAX_CONFIG).ok()?;
     serde_json::from_str(&text).ok().filter(Value::is_object)

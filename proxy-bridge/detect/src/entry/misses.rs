@@ -7,7 +7,7 @@ use switchyard_contract::event::Diagnostic;
 
 /// A source that names an entry.
 #[derive(Debug, Clone)]
-pub(super) struct Named {
+pub(super) struct Setting {
     pub(super) file: &'static str,
     pub(super) field: String,
 }
@@ -26,7 +26,7 @@ pub(super) enum Kind {
 
 /// One source, with the reason: `runs server.js, which does not exist`.
 struct Miss {
-    named: Named,
+    named: Setting,
     what: String,
     kind: Kind,
 }
@@ -35,7 +35,7 @@ struct Miss {
 pub(super) struct Misses(Vec<Miss>);
 
 impl Misses {
-    pub(super) fn add(&mut self, named: &Named, what: String, kind: Kind) {
+    pub(super) fn add(&mut self, named: &Setting, what: String, kind: Kind) {
         self.0.push(Miss { named: named.clone(), what, kind });
     }
 
@@ -54,18 +54,19 @@ impl Misses {
 
     /// Returns one sentence for each, except for developer commands and repetitions.
     pub(super) fn sentences(&self) -> impl Iterator<Item = String> {
-        let told = self.0.iter().filter(|miss| miss.kind != Kind::Tool);
+        let reasons = self.0.iter().filter(|miss| miss.kind != Kind::Tool);
         let mut seen = HashSet::new();
-        let sentences = told.map(|miss| format!("{} {}", miss.named, miss.what));
+        let sentences = reasons.map(|miss| format!("{} {}", miss.named, miss.what));
         sentences.filter(move |sentence| seen.insert(sentence.clone()))
     }
 
-    /// The error of a project that has no entry. `file` is set only when a place names a file that cannot be used:
-    /// a static site may well have a package.json with defaults and commands for developers.
+    /// The error of a project without an entry. `file` is set only if a setting names a file that
+    /// cannot be used: a static site may well have a package.json with defaults and development
+    /// commands.
     pub(super) fn into_error(self) -> Diagnostic {
-        let told = self.sentences().map(|sentence| format!("{sentence}; ")).collect::<String>();
+        let reasons = self.sentences().map(|sentence| format!("{sentence}; ")).collect::<String>();
         let message = format!(
-            "no entry: {told}add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; \
+            "no entry: {reasons}add one of {} with .{}, or name it in deno.json as \"switchyard\": {{\"entry\": …}}; \
              if it is no project, give the folder a name that begins with _",
             files::STEMS.join(", "),
             files::EXTENSIONS.join(" .")
@@ -77,7 +78,7 @@ impl Misses {
     }
 }
 
-impl std::fmt::Display for Named {
+impl std::fmt::Display for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in {}", self.field, self.file)
     }

@@ -42,7 +42,8 @@ const CERTAIN: [Layout; 8] = [
     Layout { framework: "Qwik", server: "server/entry.node-server.mjs", sign: "dist" },
 ];
 
-/// Layouts whose server may be imported by a program of the project: tried after the conventional names.
+/// Layouts with a server that a program of the project may import: tried after the conventional
+/// names.
 const POSSIBLE: [Layout; 5] = [
     Layout { framework: "Astro", server: "dist/server/entry.mjs", sign: "dist/client" },
     Layout { framework: "Qwik", server: "server/entry.express.mjs", sign: "dist" },
@@ -128,12 +129,13 @@ fn react_router(dir: &Path, package: &Value) -> Option<Output> {
     programs.into_iter().find_map(|(framework, program)| {
         let path = super::programs::find(dir, package, program)?;
         let (args, folders) = (vec![server.to_owned()], vec!["build".to_owned()]);
-        let reason = format!("the build of {framework}, by {program}");
+        let reason = format!("the build of {framework}, started with {program}");
         Some(Output { path, args, reason, folders, warnings: Vec::new() })
     })
 }
 
-/// Returns `true` where Next.js has exported pages (`output: "export"`), which its server refuses to serve.
+/// Returns `true` where Next.js has exported pages (`output: "export"`), which its server refuses
+/// to serve.
 pub(super) fn is_next_export(dir: &Path) -> bool {
     if !dir.join(".next/BUILD_ID").is_file() {
         return dir.join("out/index.html").is_file();
@@ -142,7 +144,8 @@ pub(super) fn is_next_export(dir: &Path) -> bool {
     files.is_some_and(|files| files.pointer("/config/output").is_some_and(|output| output == "export"))
 }
 
-/// Next.js: a standalone server with its static files, else `next start` if the package is installed.
+/// Next.js: a standalone server with its static files, else `next start` if the package is
+/// installed.
 pub(super) fn next(dir: &Path, package: &Value) -> Option<Output> {
     if !dir.join(".next/BUILD_ID").is_file() || is_next_export(dir) {
         return None;
@@ -170,8 +173,8 @@ pub(super) fn next(dir: &Path, package: &Value) -> Option<Output> {
     }
 }
 
-/// The standalone server: at the root when `dir` is the output itself, and in a workspace at the path that the
-/// application has there.
+/// The standalone server: at the root when `dir` is the output itself, and in a workspace at the
+/// path that the application has there.
 fn standalone(dir: &Path) -> Option<String> {
     let files = read_object(&dir.join(".next/required-server-files.json"))?;
     let folder = files.get("relativeAppDir").and_then(Value::as_str).unwrap_or_default();
@@ -249,7 +252,7 @@ pub(super) fn not_built(dir: &Path, package: Option<&Value>, name: &str) -> Stri
         format!(", or name the source in deno.json: \"switchyard\": {{\"entry\": \"{source}\"}}")
     });
     format!(
-        "{}, which is not there, as the project has not been built: run {} in it and put {folder} on the volume too{}",
+        "{}, which does not exist, as the project has not been built: run {} in it and put {folder} on the volume too{}",
         shortened(&name),
         build_command(package),
         instead.unwrap_or_default()

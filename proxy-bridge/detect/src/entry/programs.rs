@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::files::{inside, read_text};
 
-/// Bytes of package.json files that are read to find a program. One has 2 KiB on average, 100 KiB at most.
+/// Bytes of package.json files that are read to find a program. One has 2 KiB on average, 100 KiB
+/// at most.
 const MAX_READ: u64 = 4 << 20;
 
 /// Packages that are checked: more than a project depends on directly.
 const MAX_PACKAGES: usize = 1_000;
 
-/// Programs whose name differs from their package's, checked first.
+/// Programs with a name that differs from their package's, checked first.
 const KNOWN: [(&str, &str); 4] = [
     ("react-router-serve", "@react-router/serve"),
     ("remix-serve", "@remix-run/serve"),
@@ -20,8 +21,8 @@ const KNOWN: [(&str, &str); 4] = [
     ("fastify", "fastify-cli"),
 ];
 
-/// The file of the program `name` in a package that `package` (a package.json) depends on. Relative to the
-/// project in `dir`.
+/// The file of the program `name` in a package that `package` (a package.json) depends on. Relative
+/// to the project in `dir`.
 pub(super) fn find(dir: &Path, package: &Value, name: &str) -> Option<String> {
     let mut installed = Installed::of(dir)?;
     let names = |field: &str| package.get(field).and_then(Value::as_object);

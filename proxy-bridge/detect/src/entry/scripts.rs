@@ -109,7 +109,8 @@ const TOOLS: &[&str] = &[
     "wmr",
 ];
 
-/// Returns `true` for one of those, and for the likes of `webpack-dev-server` and `start-storybook`.
+/// Returns `true` for one of those, and for the likes of `webpack-dev-server` and
+/// `start-storybook`.
 pub(super) fn is_tool(program: &str) -> bool {
     let is_known = TOOLS.contains(&program);
     is_known || program.starts_with("webpack") || program.contains("storybook") || program == "wrangler"
@@ -127,7 +128,7 @@ pub(super) fn web_process(procfile: &str) -> Option<&str> {
     lines.find(|(name, _)| name.trim() == "web").map(|(_, command)| command.trim())
 }
 
-/// Programs among the tools that run others, whose kind is not known.
+/// Tools that run other programs of an unknown kind.
 const RUNNERS: [&str; 8] = ["concurrently", "npm-run-all", "run-p", "run-s", "turbo", "nx", "lerna", "tsc"];
 
 /// Words of start commands that are no program of the project's, as `npm init` writes them.
@@ -143,7 +144,8 @@ pub(super) fn start_of_program(package: &Value) -> Option<&'static str> {
     START.into_iter().find(runs_program)
 }
 
-/// Returns `true` if a tool that shows pages is among the words of a command, or of the scripts that it runs.
+/// Returns `true` if a tool that shows pages is among the words of a command, or of the scripts
+/// that it runs.
 fn shows_pages(package: &Value, command: &str) -> bool {
     let mut commands = vec![command];
     let mut followed = 0;
@@ -151,7 +153,7 @@ fn shows_pages(package: &Value, command: &str) -> bool {
         let words = command.split(|c: char| c.is_whitespace() || "'\"&;|()".contains(c));
         let mut before = "";
         for word in words.map(|word| word.rsplit('/').next().unwrap_or(word)) {
-            // `npm run serve`, `make serve`: a script of that name, whatever it runs.
+            // `npm run serve`, `make serve`: a script of that name, regardless of its content.
             let is_script = matches!(std::mem::replace(&mut before, word), "run" | "run-script" | "make");
             let is_tool = is_tool(word) && !is_script && !RUNNERS.contains(&word);
             if is_tool || NOTHING.contains(&word) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::files::{self, Resolved, resolve};
-use super::misses::{Kind, Misses, Named};
+use super::misses::{Kind, Misses, Setting};
 use super::outputs::{self, Output, shortened};
 use super::{Config, Entry, PROCFILE, PROGRAMS, fields, in_file, scripts, worker};
 use switchyard_contract::event::Diagnostic;
@@ -24,7 +24,7 @@ const MAX_LOOKUPS: usize = 4;
 /// Bytes in a Procfile.
 const MAX_PROCFILE: u64 = 64 << 10;
 
-type Found = Result<Option<Entry>, Diagnostic>;
+type SearchResult = Result<Option<Entry>, Diagnostic>;
 
 pub(super) struct Search<'a> {
     dir: &'a Path,
@@ -60,9 +60,9 @@ impl<'a> Search<'a> {
     }
 
     /// Reads `switchyard.entry`, which is never skipped.
-    fn own(&self) -> Found {
+    fn own(&self) -> SearchResult {
         let Some((file, value)) = self.own_field("entry") else { return Ok(None) };
-        let named = Named { file, field: "switchyard.entry".to_owned() };
+        let named = Setting { file, field: "switchyard.entry".to_owned() };
         let Some(name) = value.as_str() else {
             return Err(in_file(file, format!("\"{}\" in {file} must be a string", named.field)));
         };
@@ -75,7 +75,7 @@ impl<'a> Search<'a> {
                 return Ok(Some(self.entry(name.to_owned(), &named)));
             }
             Resolved::Missing if self.is_unbuilt(name) => return Err(self.not_built(&named, "names", name)),
-            Resolved::Missing => "is not there",
+            Resolved::Missing => "does not exist",
             Resolved::Outside => "is outside the project",
         };
         let message = format!("the entry {:?} {what}: fix \"{}\" in {file}", shortened(name), named.field);
@@ -98,13 +98,13 @@ impl<'a> Search<'a> {
 
     fn chosen(&mut self) -> Result<Entry, Diagnostic> {
         let is_worker = self.own_field("platform").is_some_and(|(_, platform)| platform == "workers");
-        let places: [fn(&mut Self) -> Found; 5] =
+        let steps: [fn(&mut Self) -> SearchResult; 5] =
             [Self::deployed, Self::started, Self::worker, Self::modules, Self::unnamed];
         if is_worker && let Some(entry) = self.worker()? {
             return Ok(entry);
         }
-        for place in places {
-            if let Some(entry) = place(self)? {
+        for step in steps {
+            if let Some(entry) = step(self)? {
                 return Ok(entry);
             }
         }
@@ -112,22 +112,22 @@ impl<'a> Search<'a> {
     }
 
     /// The entrypoint of Deno Deploy.
-    fn deployed(&mut self) -> Found {
+    fn deployed(&mut self) -> SearchResult {
         let Some(Config { file, value }) = self.config else { return Ok(None) };
         let Some((field, path, args)) = fields::deployed(value) else { return Ok(None) };
-        let named = Named { file, field: field.to_owned() };
+        let named = Setting { file, field: field.to_owned() };
         let found = self.candidate(&named, "names", path)?;
         Ok(found.map(|path| Entry { args, ..self.entry(path, &named) }))
     }
 
     /// The program that the project's start commands run.
-    fn started(&mut self) -> Found {
+    fn started(&mut self) -> SearchResult {
         if let Some(entry) = self.script(Table::Tasks, "start")? {
             return Ok(Some(entry));
         }
         let procfile = files::read_text(&self.dir.join(PROCFILE), MAX_PROCFILE).unwrap_or_default();
         if let Some(command) = scripts::web_process(&procfile) {
-            let named = Named { file: PROCFILE, field: "web".to_owned() };
+            let named = Setting { file: PROCFILE, field: "web".to_owned() };
             if let Some(entry) = self.command(&named, command, "", Table::Scripts, 0)? {
                 return Ok(Some(entry));
             }
@@ -140,21 +140,21 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    fn worker(&mut self) -> Found {
+    fn worker(&mut self) -> SearchResult {
         let Some((file, main)) = worker::main(self.dir) else { return Ok(None) };
-        let named = Named { file, field: "main".to_owned() };
+        let named = Setting { file, field: "main".to_owned() };
         let found = self.candidate(&named, "names", &main)?;
         Ok(found.map(|path| self.entry(path, &named)))
     }
 
     /// `exports` and `main`.
-    fn modules(&mut self) -> Found {
+    fn modules(&mut self) -> SearchResult {
         for Config { file, value } in self.config.into_iter().chain(self.package) {
             let main = value.get("main").and_then(Value::as_str);
             let fields = [("exports", fields::exported(value)), ("main", main)];
             for (field, name) in fields {
                 let Some(name) = name else { continue };
-                let named = Named { file, field: field.to_owned() };
+                let named = Setting { file, field: field.to_owned() };
                 if let Some(path) = self.candidate(&named, "names", name)? {
                     return Ok(Some(self.entry(path, &named)));
                 }
@@ -164,7 +164,7 @@ impl<'a> Search<'a> {
     }
 
     /// Finds an entry that nothing names: a built server, or a conventional name.
-    fn unnamed(&mut self) -> Found {
+    fn unnamed(&mut self) -> SearchResult {
         let built = |output: Output| Entry {
             path: output.path,
             args: output.args,
@@ -200,7 +200,7 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the file that one of these commands runs. Unusable commands are not reported.
-    fn quietly(&mut self, names: &[&str]) -> Found {
+    fn quietly(&mut self, names: &[&str]) -> SearchResult {
         let before = self.misses.count();
         for name in names {
             for table in [Table::Tasks, Table::Scripts] {
@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
 
     /// Returns `true` if a missing build is a library's, beside a program with a conventional name, or if the project is a
     /// built server itself, whose package.json was copied beside it.
-    fn may_be_passed_over(&self, named: &Named) -> bool {
+    fn may_be_passed_over(&self, named: &Setting) -> bool {
         let is_librarys = matches!(named.field.as_str(), "main" | "exports");
         (is_librarys && files::conventional(self.dir, "").is_some()) || self.is_output()
     }
@@ -231,7 +231,7 @@ impl<'a> Search<'a> {
             || outputs::possible(self.dir, package).is_some_and(is_here)
     }
 
-    fn not_built(&self, named: &Named, verb: &str, name: &str) -> Diagnostic {
+    fn not_built(&self, named: &Setting, verb: &str, name: &str) -> Diagnostic {
         let package = self.package.map(|package| package.value);
         in_file(named.file, format!("{named} {verb} {}", outputs::not_built(self.dir, package, name)))
     }
@@ -240,7 +240,7 @@ impl<'a> Search<'a> {
         outputs::is_unbuilt(self.dir, self.package.map(|package| package.value), name)
     }
 
-    fn entry(&self, path: String, named: &Named) -> Entry {
+    fn entry(&self, path: String, named: &Setting) -> Entry {
         Entry { path, reason: named.to_string(), ..Entry::default() }
     }
 
@@ -248,18 +248,18 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// It is missing because the project has not been built.
-    fn candidate(&mut self, named: &Named, verb: &str, name: &str) -> Result<Option<String>, Diagnostic> {
+    fn candidate(&mut self, named: &Setting, verb: &str, name: &str) -> Result<Option<String>, Diagnostic> {
         let shown = shortened(name);
         let what = match resolve(self.dir, name) {
             Resolved::Program(path) => return Ok(Some(path)),
             Resolved::NoProgram(path) if is_page(&path) => {
-                format!("{verb} {path}, a page, which nothing can run")
+                format!("{verb} {path}, an HTML page, which cannot be run")
             }
-            Resolved::NoProgram(path) => format!("{verb} {path}, which is no JavaScript"),
+            Resolved::NoProgram(path) => format!("{verb} {path}, which is not JavaScript"),
             Resolved::Missing if self.is_unbuilt(name) && !self.may_be_passed_over(named) => {
                 return Err(self.not_built(named, verb, name));
             }
-            Resolved::Missing => format!("{verb} {shown}, which is not there"),
+            Resolved::Missing => format!("{verb} {shown}, which does not exist"),
             Resolved::Outside => format!("{verb} {shown}, which is outside the project"),
         };
         let is_left_over = named.field == "main" && matches!(name, "index.js" | "./index.js");

@@ -3,8 +3,8 @@
 /// Bytes of one command. Usual commands have a few hundred.
 const MAX_COMMAND: usize = 8 << 10;
 
-/// The commands in `text`, in their order, each as its words. What a command writes to or is piped to is
-/// left out. `None` when it is too long, has an open quote, or computes words by running something.
+/// Returns the commands in `text`, in order, each as its words. Redirections and pipes are left
+/// out. `None` if the text is too long, has an open quote, or computes words by running a command.
 pub(super) fn commands(text: &str) -> Option<Vec<Vec<String>>> {
     if text.len() > MAX_COMMAND {
         return None;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_shell_can_compute_is_refused() {
+    fn commands_that_need_a_shell_are_refused() {
         for text in ["node $(cat entry)", "node `cat entry`", "node 'x", "node \"$(x)\"", "node x\\"] {
             assert_eq!(commands(text), None, "{text}");
         }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A project of these files. One whose text is empty is a program.
+/// A project of these files. A file with an empty text gets a program.
 fn project(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -48,10 +48,10 @@ fn started(script: &str, files: &[&str]) -> String {
 }
 
 #[test]
-fn each_place_goes_before_those_after_it() {
+fn each_location_takes_precedence_over_later_ones() {
     let files =
         ["own.ts", "deploy.ts", "task.ts", "web.js", "start.js", "worker.ts", "mod.ts", "lib.js", "main.ts"];
-    let places = [
+    let locations = [
         ("own.ts", "switchyard.entry in deno.json"),
         ("deploy.ts", "deploy.entrypoint in deno.json"),
         ("task.ts", "tasks.start in deno.json"),
@@ -62,11 +62,11 @@ fn each_place_goes_before_those_after_it() {
         ("lib.js", "main in package.json"),
         ("main.ts", "its name"),
     ];
-    for (first, (path, reason)) in places.iter().enumerate() {
-        let is_there = |place: usize| place >= first;
+    for (first, (path, reason)) in locations.iter().enumerate() {
+        let is_there = |location: usize| location >= first;
         let mut deno = serde_json::Map::new();
-        let mut put = |place, name: &str, value| {
-            is_there(place).then(|| deno.insert(name.to_owned(), value));
+        let mut put = |location, name: &str, value| {
+            is_there(location).then(|| deno.insert(name.to_owned(), value));
         };
         put(0, "switchyard", serde_json::json!({ "entry": "./own.ts" }));
         put(1, "deploy", serde_json::json!({ "entrypoint": "deploy.ts" }));
@@ -179,7 +179,7 @@ fn arguments_variables_and_modules_before_it_are_the_entrys() {
     );
     assert!(found.warnings.is_empty());
     let found = entry(&[("package.json", &text), ("app.js", "")]);
-    assert!(found.warnings[0].contains("reads variables from .env.prod, which is not there"), "{found:?}");
+    assert!(found.warnings[0].contains("reads variables from .env.prod, which does not exist"), "{found:?}");
     let own = r#"{"switchyard": {"args": ["--own"]}}"#;
     assert_eq!(entry(&[("package.json", &text), ("app.js", ""), ("deno.json", own)]).args, ["--own"]);
     let deploy = r#"{"deploy": {"runtime": {"type": "dynamic", "entrypoint": "./app.js", "args": ["x"]}}}"#;
@@ -196,15 +196,15 @@ fn arguments_variables_and_modules_before_it_are_the_entrys() {
 }
 
 #[test]
-fn what_is_not_there_is_passed_over_with_a_warning() {
+fn missing_files_are_passed_over_with_a_warning() {
     let text = r#"{"main": "index.js", "scripts": {"start": "node gone.js"}}"#;
     let found = entry(&[("package.json", text), ("server.js", "")]);
     assert_eq!((found.path.as_str(), found.reason.as_str()), ("server.js", "its name"));
     assert_eq!(
         found.warnings,
         [
-            "scripts.start in package.json runs gone.js, which is not there",
-            "main in package.json names index.js, which is not there"
+            "scripts.start in package.json runs gone.js, which does not exist",
+            "main in package.json names index.js, which does not exist"
         ]
     );
     let error = error(&[("package.json", text)]);
@@ -217,7 +217,7 @@ fn what_is_not_there_is_passed_over_with_a_warning() {
 }
 
 #[test]
-fn what_npm_init_wrote_and_commands_for_developers_name_nothing() {
+fn defaults_of_npm_init_and_development_commands_name_no_entry() {
     let text = r#"{"main": "index.js", "scripts": {"start": "vite", "test": "exit 1"}}"#;
     let error = error(&[("package.json", text)]);
     assert_eq!(error.file, None, "a folder of pages may have it: {}", error.message);
@@ -230,7 +230,7 @@ fn what_npm_init_wrote_and_commands_for_developers_name_nothing() {
 }
 
 #[test]
-fn the_command_of_developers_is_the_last_that_is_asked() {
+fn the_development_command_is_tried_last() {
     let text = r#"{"scripts": {"dev": "tsx watch lib/x.ts"}}"#;
     assert_eq!(entry(&[("package.json", text), ("lib/x.ts", "")]).path, "lib/x.ts");
     assert_eq!(entry(&[("package.json", text), ("lib/x.ts", ""), ("src/app.ts", "")]).path, "src/app.ts");
@@ -241,7 +241,7 @@ fn of_several_commands_the_last_that_serves_counts() {
     for (script, expected) in [
         ("node server.js && open http://localhost:3000", "server.js"),
         ("node migrate.js && node server.js", "server.js"),
-        // What stands before a server that is not there to be run is not one.
+        // A command before a missing server is not the server.
         ("node migrate.js && serve dist", "index.js"),
     ] {
         assert_eq!(started(script, &["migrate.js", "server.js", "index.js"]), expected, "{script}");
@@ -249,7 +249,7 @@ fn of_several_commands_the_last_that_serves_counts() {
 }
 
 #[test]
-fn a_script_called_server_is_for_what_has_no_other_entry() {
+fn a_script_called_server_counts_only_without_another_entry() {
     let text =
         r#"{"main": "index.js", "scripts": {"start": "react-scripts start", "server": "node api/x.js"}}"#;
     assert_eq!(
@@ -264,7 +264,7 @@ fn a_script_called_server_is_for_what_has_no_other_entry() {
 #[test]
 fn the_own_entry_is_never_passed_over() {
     for (own, says) in [
-        ("\"gone.ts\"", "\"gone.ts\" is not there: fix \"switchyard.entry\" in deno.json"),
+        ("\"gone.ts\"", "\"gone.ts\" does not exist: fix \"switchyard.entry\" in deno.json"),
         ("\"../x.ts\"", "is outside the project"),
         ("\"/etc/passwd\"", "is outside the project"),
         ("\"dist/x.js\"", "has not been built: run its build command"),
@@ -279,22 +279,26 @@ fn the_own_entry_is_never_passed_over() {
     assert_eq!(
         entry(&[("deno.json", page), ("index.html", "")]).path,
         "index.html",
-        "a site, to whoever serves it"
+        "a site, for its own reason"
     );
     let main = r#"{"main": "index.html"}"#;
     let error = error(&[("package.json", main), ("index.html", "")]);
-    assert!(error.message.contains("names index.html, a page, which nothing can run"), "{}", error.message);
+    assert!(
+        error.message.contains("names index.html, an HTML page, which cannot be run"),
+        "{}",
+        error.message
+    );
     assert_eq!(error.file, None);
     let text = r#"{"switchyard": {"entry": "./server"}}"#;
     assert_eq!(entry(&[("deno.json", text), ("server/index.ts", "")]).path, "server/index.ts");
 }
 
 #[test]
-fn what_has_not_been_built_says_how() {
+fn a_project_that_has_not_been_built_names_its_build_command() {
     let text = r#"{"main": "dist/index.js", "scripts": {"build": "tsc -p ."}}"#;
     let error = error(&[("package.json", text), ("src/index.ts", "")]);
     for says in [
-        "main in package.json names dist/index.js, which is not there",
+        "main in package.json names dist/index.js, which does not exist",
         "run npm run build (\"tsc -p .\") in it",
         "\"entry\": \"src/index.ts\"",
     ] {
@@ -333,7 +337,7 @@ fn an_unbuilt_project_of_a_framework_says_how() {
         r#"{"scripts": {"build": "next build", "start": "next start"}, "dependencies": {"next": "1"}}"#;
     let error = error(&[("package.json", text), ("app/page.jsx", "")]);
     assert!(
-        error.message.contains("scripts.start in package.json serves .next, which is not there"),
+        error.message.contains("scripts.start in package.json serves .next, which does not exist"),
         "{}",
         error.message
     );
@@ -345,7 +349,7 @@ fn an_unbuilt_project_of_a_framework_says_how() {
 }
 
 #[test]
-fn what_frameworks_have_built_is_found() {
+fn outputs_of_frameworks_are_found() {
     let next = r#"{"relativeAppDir": ""}"#;
     let standalone = "process.env.__NEXT_PRIVATE_STANDALONE_CONFIG = 1";
     for (expected, files) in [
@@ -385,7 +389,7 @@ fn what_frameworks_have_built_is_found() {
                 ("package.json", r#"{"scripts": {"start": "next start"}}"#),
             ],
         ),
-        // A server of the project's own imports what Astro has built.
+        // A server of the project imports the output of Astro.
         ("server.mjs", &[("server.mjs", ""), ("dist/server/entry.mjs", ""), ("dist/client/x", "")]),
     ] {
         let found = entry(files);
@@ -394,7 +398,7 @@ fn what_frameworks_have_built_is_found() {
 }
 
 #[test]
-fn a_standalone_build_of_next_without_its_files_says_so_or_gives_way() {
+fn a_standalone_build_of_next_without_its_files_is_reported_or_passed_over() {
     let mut files = vec![
         (".next/BUILD_ID", ""),
         (".next/static/x.js", ""),
@@ -420,7 +424,7 @@ fn a_standalone_build_of_next_without_its_files_says_so_or_gives_way() {
 }
 
 #[test]
-fn a_program_of_a_package_is_found_by_what_its_package_json_says() {
+fn a_program_of_a_package_is_found_through_its_package_json() {
     let script = r#"{"scripts": {"start": "react-router-serve ./build/server/index.js"}, "dependencies": {"@react-router/serve": "7"}}"#;
     let serve = r#"{"bin": {"react-router-serve": "bin.js"}}"#;
     let mut files = vec![("package.json", script), ("build/server/index.js", "")];
@@ -444,12 +448,12 @@ fn a_program_of_a_package_is_found_by_what_its_package_json_says() {
         let found =
             entry(&[("package.json", script), ("node_modules/y/package.json", bin), ("server.js", "")]);
         assert_eq!(found.path, "server.js", "{bin}");
-        assert!(found.warnings[0].contains("no installed package brings"), "{:?}", found.warnings);
+        assert!(found.warnings[0].contains("no installed package provides"), "{:?}", found.warnings);
     }
 }
 
 #[test]
-fn files_that_nobody_wrote_are_survived() {
+fn unreadable_files_are_survived() {
     let deep = format!("{}1{}", "{\"import\":".repeat(100), "}".repeat(100));
     let long = format!("node {}", "x".repeat(100_000));
     for text in [
@@ -477,7 +481,7 @@ fn scripts_that_run_each_other_many_times_over_end() {
 }
 
 #[test]
-fn what_a_project_says_is_bounded_where_it_is_shown() {
+fn texts_of_a_project_are_bounded_wherever_they_are_shown() {
     let long = "x".repeat(500_000);
     let command = format!("node {}app.js", "-r x --env-file=gone ".repeat(300));
     let scripts = serde_json::json!({ "main": long, "scripts": { "start": command } }).to_string();
@@ -570,7 +574,7 @@ fn of_programs_that_run_beside_each_other_the_server_is_the_entry() {
 }
 
 #[test]
-fn a_script_that_is_not_there_is_named() {
+fn a_missing_script_is_named() {
     let found = error(&[("package.json", r#"{"scripts": {"start": "npm run gone"}}"#)]);
     assert!(found.message.contains("runs the script \"gone\""), "{}", found.message);
 }

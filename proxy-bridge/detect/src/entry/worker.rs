@@ -7,8 +7,8 @@ use crate::wrangler;
 /// The names of the file.
 const FILES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
 
-/// The file that names a Worker's entry, and the name. `None` where there is none, or it does not parse: to
-/// say that is for whatever reads the rest of the configuration.
+/// Returns the file that names a Worker's entry, and the name. `None` if no file names one or it
+/// does not parse, which is reported by the reader of the rest of the configuration.
 pub(super) fn main(dir: &Path) -> Option<(&'static str, String)> {
     let worker = wrangler::read(dir, None).ok()??;
     let file = FILES.into_iter().find(|file| worker.file == *file)?;

@@ -25,7 +25,7 @@ const OUTPUTS: [&str; 12] = [
     "browser",
 ];
 
-/// Folders that are served by their names, and hold what generators or authors have written.
+/// Folders that are served if they have these names; generators or authors write them.
 const NAMED: [&str; 2] = ["public", "docs"];
 
 /// Angular builds into `dist/NAME/browser`, before release 17 into `dist/NAME`.
@@ -60,11 +60,11 @@ const OF_OTHERS: [&str; 1] = [".php"];
 /// The most names in the project's folder that are read in the search for code.
 const MAX_LOOKED_AT: usize = 4096;
 
-/// Finds the site in `dir`. `named`: the configuration says that there is one.
+/// Finds the site in `dir`. `named`: the configuration declares that the project is one.
 ///
 /// # Errors
-/// There is none; with a diagnostic when there is one that has to be built first, or that may be the
-/// folder of a program whose entry is missing: its sources are not for everybody.
+/// No site is found. With a diagnostic if the site has to be built first, or if the folder may
+/// belong to a program whose entry is missing and whose sources must not become public.
 pub(super) fn find(
     dir: &Path,
     config: Option<Config<'_>>,

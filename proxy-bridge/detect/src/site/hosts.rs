@@ -17,7 +17,7 @@ struct Host {
     base: &'static str,
     /// JSON pointers to the folder of functions.
     functions: &'static [&'static str],
-    /// Folders whose programs are functions by convention.
+    /// Folders of functions, by convention.
     conventional: &'static [&'static str],
 }
 
@@ -69,7 +69,8 @@ pub(super) fn published(dir: &Path) -> Option<Site> {
     })
 }
 
-/// Returns a warning about functions that a host would run. `None`: there are none.
+/// Returns a warning about functions that a host would run. `None` if the project has no such
+/// functions.
 pub(super) fn functions(dir: &Path) -> Option<Diagnostic> {
     HOSTS.iter().find_map(|host| {
         let config = host.read(dir)?;

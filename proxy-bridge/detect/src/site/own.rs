@@ -51,7 +51,7 @@ pub(super) fn read(
 impl Own<'_> {
     fn site(&self, package: Option<Config<'_>>) -> Result<Site, Diagnostic> {
         if let Some(key) = self.fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let fix = format!("is unknown; there are {}", KEYS.join(", "));
+            let fix = format!("is unknown: expected one of {}", KEYS.join(", "));
             return Err(wrong(self.config.file, &format!("switchyard.static.{key}"), &fix));
         }
         let site = match self.root()? {
@@ -82,7 +82,7 @@ impl Own<'_> {
         if self.dir.join(&root).is_dir() {
             return Ok(Some(root));
         }
-        let fix = format!("names {root:?}, and there is no such folder: build the site, or fix the name");
+        let fix = format!("names the folder {root:?}, which does not exist: build the site, or fix the name");
         Err(self.wrong("root", &fix))
     }
 
@@ -124,7 +124,7 @@ impl Own<'_> {
         if self.dir.join(below(root, &page)).is_file() {
             return Ok(page);
         }
-        let fix = format!("names the page {:?}, and there is no such file: fix the name", below(root, &page));
+        let fix = format!("names the page {:?}, which does not exist: fix the name", below(root, &page));
         Err(self.wrong(field, &fix))
     }
 

@@ -41,7 +41,7 @@ pub(super) fn unbuilt(dir: &Path, path: &str) -> Option<String> {
     let is_local = |source: &String| !source.contains("//");
     let is_source = |source: &String| SOURCES.iter().any(|end| source.ends_with(end));
     let source = sources(&page).into_iter().map(name).find(|source| is_local(source) && is_source(source))?;
-    Some(format!("loads {source}, which no browser runs"))
+    Some(format!("loads {source}, which browsers do not run"))
 }
 
 pub(super) fn read(dir: &Path, path: &str) -> Option<String> {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_has_to_be_built_is_told_from_one_that_a_browser_shows() {
+    fn a_page_that_has_to_be_built_is_distinguished_from_one_that_a_browser_shows() {
         let dir = tempfile::tempdir().unwrap();
         let unbuilt = |page: &str| {
             std::fs::write(dir.path().join("index.html"), page).unwrap();

@@ -7,7 +7,7 @@ use crate::entry::{CONFIG_FILES, PACKAGE_FILE};
 
 const PAGE: &str = "<!doctype html><title>x</title>";
 
-/// What is served of a project with these files, whose configuration is in them.
+/// Returns the served files of a project with these files, configuration included.
 fn served(files: &[(&str, &str)]) -> Result<Served, Diagnostic> {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -94,7 +94,11 @@ fn the_folder_that_a_static_server_is_started_for_is_the_site() {
 #[test]
 fn a_site_that_has_to_be_built_is_named_with_the_way_to_do_it() {
     for (index, text, says) in [
-        ("index.html", "<script src=/src/main.tsx></script>", "loads /src/main.tsx, which no browser runs"),
+        (
+            "index.html",
+            "<script src=/src/main.tsx></script>",
+            "loads /src/main.tsx, which browsers do not run",
+        ),
         ("public/index.html", "<link href=%PUBLIC_URL%/x>", "is a template"),
     ] {
         let error = error(&[("package.json", "{}"), (index, text), ("src/other.css", "")]);
@@ -166,12 +170,12 @@ fn a_configuration_names_the_site_and_its_pages() {
 }
 
 #[test]
-fn what_is_wrong_in_a_configuration_is_named_with_file_and_field() {
+fn errors_in_a_configuration_are_reported_with_file_and_field() {
     for (own, field, says) in [
         (json!({"static": "dist"}), "static", "must be an object"),
-        (json!({"static": {"roots": "dist"}}), "static.roots", "is unknown; there are fallback, "),
+        (json!({"static": {"roots": "dist"}}), "static.roots", "is unknown: expected one of fallback, "),
         (json!({"static": {"root": 1}}), "static.root", "must be a folder"),
-        (json!({"static": {"root": "gone"}}), "static.root", "there is no such folder: build the site"),
+        (json!({"static": {"root": "gone"}}), "static.root", "which does not exist: build the site"),
         (json!({"static": {"root": "../x"}}), "static.root", "is outside the project"),
         (json!({"static": {"root": "www", "fallback": true}}), "static.fallback", "www/index.html"),
         (
@@ -194,7 +198,7 @@ fn what_is_wrong_in_a_configuration_is_named_with_file_and_field() {
 }
 
 #[test]
-fn a_program_whose_start_is_not_understood_is_no_site() {
+fn a_program_with_an_unknown_start_command_is_not_a_site() {
     for start in ["pm2 start ecosystem.config.js", "turbo run start", "make serve", "npm run gone"] {
         let package = json!({ "scripts": { "start": start } }).to_string();
         for page in ["index.html", "public/index.html", "docs/index.html"] {

@@ -59,7 +59,7 @@ pub enum NotFoundHandling {
 pub enum WorkerFirst {
     /// All, or none.
     Always(bool),
-    /// Requests whose path matches one of the patterns (`/api/*`), and none of those with `!`.
+    /// Requests with a path that matches one of the patterns (`/api/*`) and none of those with `!`.
     Paths(Vec<String>),
 }
 

@@ -39,7 +39,7 @@ const PRODUCTS: [Product; 34] = [
     product(
         "workflows",
         "Workflows",
-        "call the steps one after the other, and keep their state in `Deno.openKv()`",
+        "call the steps one after another, and keep their state in `Deno.openKv()`",
     ),
     product(
         "hyperdrive",
@@ -60,7 +60,7 @@ const PRODUCTS: [Product; 34] = [
     product(
         "analytics_engine_datasets",
         "Analytics Engine",
-        "print what is to be counted, or send it with `fetch`",
+        "print the data points, or send them with `fetch`",
     ),
     product("send_email", "Email", "send mail through a provider's HTTP interface with `fetch`"),
     product(
@@ -71,18 +71,14 @@ const PRODUCTS: [Product; 34] = [
     product(
         "secrets_store_secrets",
         "Secrets Store",
-        "give the secret in the policy's `env`: it is in the Worker's `env` then",
+        "set the secret in the policy's `env`, which is part of the Worker's `env`",
     ),
     product("pipelines", "Pipelines", OVER_HTTP),
-    product(
-        "vpc_services",
-        "VPC services",
-        "let the policy's `private_net` reach the address, and use `fetch`",
-    ),
+    product("vpc_services", "VPC services", "add the address to the policy's `private_net`, and use `fetch`"),
     product(
         "vpc_networks",
         "VPC networks",
-        "let the policy's `private_net` reach the addresses, and use `fetch`",
+        "add the addresses to the policy's `private_net`, and use `fetch`",
     ),
     product("containers", "Containers", OTHER_WORKER),
     product("cloudchamber", "Containers", OTHER_WORKER),
@@ -117,7 +113,7 @@ pub(super) fn check(document: &Document<'_>, path: impl Fn(&str) -> String) -> R
     first.map_or(Ok(()), Err)
 }
 
-/// Returns the paths of unsupported bindings, with what to do instead.
+/// Returns the paths of unsupported bindings, with an alternative for each.
 fn missing(document: &Document<'_>, path: &impl Fn(&str) -> String) -> Vec<(String, String)> {
     let found = PRODUCTS.iter().filter_map(|product| {
         // Bindings of the service-worker syntax exist at the top level only.

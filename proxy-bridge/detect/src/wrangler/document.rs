@@ -39,7 +39,7 @@ impl<'a> Document<'a> {
             wrong
         })?;
         let Value::Object(value) = value else {
-            return Err(in_file(self.file, format!("{} must hold one JSON object", self.file)));
+            return Err(in_file(self.file, format!("{} must contain one JSON object", self.file)));
         };
         self.value = value;
         let parsed = jsonc_parser::parse_to_ast(self.text, &Default::default(), &Default::default());

@@ -92,7 +92,7 @@ fn find(document: &Document<'_>, name: &str) -> Result<String, Diagnostic> {
     }
     let known: Vec<_> = environments.into_iter().flat_map(|known| known.keys()).map(String::as_str).collect();
     let there_are =
-        if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+        if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
     let fix = format!("has no environment {name:?}, which \"switchyard.environment\" names; {there_are}");
     Err(document.wrong("env", &fix))
 }

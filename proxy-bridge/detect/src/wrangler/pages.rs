@@ -25,7 +25,7 @@ pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> 
     }
     let folder = dir.join(&output);
     if !folder.is_dir() {
-        let fix = format!("names {output:?}, which is not there: run the build first");
+        let fix = format!("names {output:?}, which does not exist: run the build first");
         return Err(document.wrong(OUTPUT, &fix));
     }
     let code = CODE.iter().map(|name| format!("{output}/{name}")).find(|path| dir.join(path).is_file());
@@ -39,7 +39,7 @@ pub(super) fn fill(worker: &mut Worker, document: &Document<'_>, dir: &Path) -> 
         } else {
             NotFoundHandling::SinglePageApplication
         },
-        // The code decides what is an asset.
+        // The code decides which requests get an asset.
         run_worker_first: WorkerFirst::Always(code.is_some()),
         navigations: false,
         ignored: Vec::new(),

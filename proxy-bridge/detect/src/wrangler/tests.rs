@@ -106,7 +106,7 @@ fn an_environment_has_its_own_variables_and_bindings_and_inherits_the_rest() {
 }
 
 #[test]
-fn each_binding_that_does_not_exist_is_named_with_its_place_and_what_to_do() {
+fn each_missing_binding_is_named_with_its_location_and_an_alternative() {
     for (key, value, name, says) in [
         ("kv_namespaces", r#"[{"binding": "CACHE", "id": "x"}]"#, "CACHE", "Deno.openKv()"),
         ("d1_databases", r#"[{"binding": "DB", "database_name": "x"}]"#, "DB", "node:sqlite"),
@@ -159,7 +159,7 @@ fn lists_without_bindings_and_unknown_keys_are_nothing() {
 }
 
 #[test]
-fn fields_of_the_wrong_kind_are_named_with_their_place() {
+fn fields_of_the_wrong_type_are_named_with_their_location() {
     let long = format!("{{\n\"triggers\": {{\"crons\": [\"{}\"]}}}}", "*".repeat(257));
     for (text, says) in [
         ("{\n\"main\": 1}", "\"main\" in wrangler.json must be a string"),
@@ -190,12 +190,12 @@ fn values_of_variables_have_a_limited_depth() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_the_configuration() {
+fn a_byte_order_mark_is_not_part_of_the_configuration() {
     assert_eq!(worker("wrangler.json", "\u{feff}{\"vars\": {\"A\": 1}}").vars["A"], 1);
 }
 
 #[test]
-fn what_does_not_parse_is_named_with_its_place() {
+fn invalid_syntax_is_reported_with_its_location() {
     for (file, text, line) in
         [("wrangler.toml", "main = \"a.js\"\nvars = {", 2), ("wrangler.json", "{\n  \"main\": }", 2)]
     {
@@ -215,7 +215,7 @@ fn what_does_not_parse_is_named_with_its_place() {
 }
 
 #[test]
-fn a_main_that_is_built_later_is_asked_for() {
+fn a_main_that_has_to_be_built_is_requested() {
     let entry = |text: &str, files: &[(&str, &str)]| {
         let dir = project(&[&[("wrangler.toml", text)], files].concat());
         let worker = read(dir.path(), None).unwrap().unwrap();
@@ -234,7 +234,7 @@ fn a_main_that_is_built_later_is_asked_for() {
 }
 
 #[test]
-fn the_configuration_of_a_build_is_followed_when_it_is_there() {
+fn the_configuration_of_a_build_is_used_if_it_exists() {
     let redirect = (".wrangler/deploy/config.json", r#"{"configPath": "../../dist/app/wrangler.json"}"#);
     let own = ("wrangler.jsonc", r#"{"main": "src/index.ts"}"#);
     let built = ("dist/app/wrangler.json", r#"{"main": "index.js", "assets": {"directory": "../client"}}"#);
@@ -250,7 +250,7 @@ fn the_configuration_of_a_build_is_followed_when_it_is_there() {
 }
 
 #[test]
-fn files_that_are_no_assets_are_named_beside_them() {
+fn files_that_are_not_assets_are_named_beside_them() {
     let own = ("wrangler.toml", "[assets]\ndirectory = \"./dist\"");
     let worker = read_in(&[own, ("dist/.assetsignore", "_worker.js\n*.map\n")], None).unwrap().unwrap();
     assert_eq!(worker.assets.unwrap().ignored, ["_worker.js", "*.map"]);

@@ -25,7 +25,7 @@ pub struct Endpoint {
     pub path: &'static str,
     /// The parameters of the query. `None`: any are taken, and ignored.
     pub query: Option<&'static [&'static str]>,
-    /// The permit that a request holds until the end of its answer. `None` for health checks.
+    /// Permit that a request holds until the end of its answer. `None` for health checks.
     pub permit: Option<RequestKind>,
     /// The body of its requests.
     pub body: BodyKind,
@@ -57,7 +57,7 @@ impl Endpoint {
         Self { query: Some(keys), ..self }
     }
 
-    /// Ignores the query: whatever asks here was not written for Switchyard.
+    /// Ignores the query: clients of this endpoint were not written for Switchyard.
     #[must_use]
     pub fn any_query(self) -> Self {
         Self { query: None, ..self }

@@ -75,8 +75,8 @@ fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Ope
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Returns the differences between a document and the endpoints that it describes, and references
-/// in it that lead nowhere. Empty if there are none.
+/// Returns the differences between a document and the endpoints that it describes, and the dangling
+/// references in it. Empty if it is correct.
 pub fn differences(openapi: &OpenApi, endpoints: &[Endpoint]) -> Vec<String> {
     let mut document = openapi.clone();
     let mut documented = BTreeSet::new();

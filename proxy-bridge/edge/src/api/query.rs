@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_query_says_which_parameter_is_wrong() {
+    fn a_wrong_query_names_the_parameter() {
         for (query, field, says) in [
             ("lines=many", "lines", "invalid lines \"many\": expected a whole number"),
             ("lines=-1", "lines", "invalid lines"),

@@ -18,7 +18,7 @@ fn carried(peer: &str, pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 #[test]
-fn what_connection_names_ends_here() {
+fn headers_that_connection_names_are_not_passed_on() {
     let mut map = headers(&[
         ("connection", "keep-alive, X-Secret-Hop"),
         ("x-secret-hop", "1"),
@@ -36,25 +36,25 @@ fn local() -> SocketAddr {
 
 #[test]
 fn only_a_websocket_is_an_upgrade_and_connection_names_it() {
-    let asked = |method: Method, pairs: &[(&'static str, &'static str)], has_body: bool| {
+    let forwarded_request = |method: Method, pairs: &[(&'static str, &'static str)], has_body: bool| {
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.headers_mut() = headers(pairs);
         wants_websocket(&request, has_body)
     };
     let named = ("connection", "keep-alive, Upgrade");
-    assert!(asked(Method::GET, &[("upgrade", "WebSocket"), named], false));
-    assert!(asked(Method::GET, &[("upgrade", "x, websocket"), named], false));
-    assert!(!asked(Method::GET, &[("upgrade", "websocket")], false));
-    assert!(!asked(Method::GET, &[("upgrade", "websocket"), named], true));
-    assert!(!asked(Method::POST, &[("upgrade", "websocket"), named], false));
+    assert!(forwarded_request(Method::GET, &[("upgrade", "WebSocket"), named], false));
+    assert!(forwarded_request(Method::GET, &[("upgrade", "x, websocket"), named], false));
+    assert!(!forwarded_request(Method::GET, &[("upgrade", "websocket")], false));
+    assert!(!forwarded_request(Method::GET, &[("upgrade", "websocket"), named], true));
+    assert!(!forwarded_request(Method::POST, &[("upgrade", "websocket"), named], false));
     for other in ["h2c", "TLS/1.0", "websocket2", ""] {
-        assert!(!asked(Method::GET, &[("upgrade", other), named], false), "{other}");
+        assert!(!forwarded_request(Method::GET, &[("upgrade", other), named], false), "{other}");
     }
 }
 
 #[test]
-fn a_client_is_told_to_go_on_here_and_expects_other_things_of_the_receiver() {
+fn a_continue_is_sent_here_and_other_expectations_are_left_to_the_receiver() {
     let expect = |value: &'static str| carried("127.0.0.1:99", &[("expect", value)]).remove("expect");
     assert_eq!(expect("100-Continue"), None);
     assert_eq!(expect("x").unwrap(), "x");
@@ -84,27 +84,27 @@ fn a_client_cannot_say_where_it_is() {
 
 #[test]
 fn a_trusted_proxy_is_believed_and_added_to_the_chain() {
-    let said = [
+    let cases = [
         ("x-forwarded-for", "1.2.3.4"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "www.example.com:8443"),
         ("x-forwarded-prefix", "/x"),
         ("x-deno-client-address", "6.6.6.6:6"),
     ];
-    let map = carried("10.0.0.7:99", &said);
+    let map = carried("10.0.0.7:99", &cases);
     assert_eq!(map["x-forwarded-for"], "1.2.3.4, 10.0.0.7");
     assert_eq!(map["x-deno-client-address"], "1.2.3.4:0");
     assert_eq!(map["x-forwarded-proto"], "https");
     assert_eq!(map["x-forwarded-host"], "www.example.com:8443");
     assert_eq!(map["host"], "blog.test");
-    assert!(!map.contains_key("x-forwarded-prefix"), "nobody is believed that");
-    let map = carried("11.0.0.7:99", &said);
+    assert!(!map.contains_key("x-forwarded-prefix"), "no client may set it");
+    let map = carried("11.0.0.7:99", &cases);
     assert_eq!(map["x-forwarded-for"], "11.0.0.7", "not trusted");
     assert_eq!(map["x-forwarded-proto"], "http");
 }
 
 #[test]
-fn the_client_is_the_last_of_the_chain_that_is_no_trusted_proxy() {
+fn the_client_is_the_last_address_of_the_chain_that_is_not_a_trusted_proxy() {
     for (chain, address) in [
         ("6.6.6.6, 1.2.3.4, 10.1.1.1", "1.2.3.4:0"),
         ("6.6.6.6, 2001:db8::1,fd00::1", "[2001:db8::1]:0"),
@@ -120,7 +120,7 @@ fn the_client_is_the_last_of_the_chain_that_is_no_trusted_proxy() {
 }
 
 #[test]
-fn a_worker_is_told_the_client_and_not_what_the_client_says() {
+fn a_worker_gets_the_real_client_address_and_not_a_forged_one() {
     let connecting = |peer, pairs: &[(&'static str, &'static str)]| {
         let mut map = carried(peer, pairs);
         set_connecting_ip(&mut map);
@@ -139,14 +139,14 @@ fn chains_in_several_headers_are_one_chain() {
 }
 
 #[test]
-fn what_a_trusted_proxy_leaves_out_or_garbles_is_said_in_its_place() {
-    let said = [
+fn headers_that_a_trusted_proxy_omits_or_garbles_are_set_for_it() {
+    let cases = [
         &[][..],
         &[("x-forwarded-host", "a b"), ("x-forwarded-proto", "/")],
         &[("x-forwarded-host", "a"), ("x-forwarded-host", "b")],
     ];
-    for said in said {
-        let map = carried("[::ffff:10.0.0.7]:99", said);
+    for cases in cases {
+        let map = carried("[::ffff:10.0.0.7]:99", cases);
         assert_eq!(map["x-forwarded-for"], "::ffff:10.0.0.7");
         assert_eq!(map["x-forwarded-proto"], "http");
         assert_eq!(map["x-forwarded-host"], "blog.test");
@@ -155,7 +155,7 @@ fn what_a_trusted_proxy_leaves_out_or_garbles_is_said_in_its_place() {
 }
 
 #[test]
-fn a_network_that_is_none_is_named() {
+fn an_invalid_network_is_named() {
     let error = "10.0.0.0/8,everybody".parse::<TrustedProxies>().unwrap_err();
     assert!(error.to_string().starts_with("invalid network \"everybody\""), "{error}");
 }

@@ -31,7 +31,7 @@ pub(super) fn rewritten(request: &Request<'_, '_>, head: &[u8], without_offers: 
     if !without_offers && matches!(encoded, Cow::Borrowed(_)) {
         return None;
     }
-    // There is exactly one space between method and target: two are refused.
+    // Exactly one space separates method and target: two are refused.
     let rest = &head[method.len() + 1 + target.len()..];
     let mut text = [method.as_bytes(), b" ", encoded.as_bytes()].concat();
     for line in rest.split_inclusive(|byte| *byte == b'\n') {

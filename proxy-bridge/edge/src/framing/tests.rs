@@ -63,7 +63,7 @@ fn with(header: &str) -> String {
 }
 
 #[test]
-fn what_is_right_is_passed_on_as_it_is() {
+fn valid_requests_are_passed_on_unchanged() {
     for (bytes, heads) in [
         (GET.to_owned(), 1),
         (GET.repeat(3), 3),
@@ -134,7 +134,7 @@ fn ambiguous_lengths_are_refused() {
 }
 
 #[test]
-fn lines_that_somebody_could_end_elsewhere_are_refused() {
+fn ambiguous_line_ends_are_refused() {
     for (request, refusal) in [
         ("GET / HTTP/1.1\nHost: a\n\n", Refusal::BareLineFeed),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n", Refusal::BareLineFeed),
@@ -153,7 +153,7 @@ fn lines_that_somebody_could_end_elsewhere_are_refused() {
 }
 
 #[test]
-fn headers_that_somebody_could_read_otherwise_are_refused() {
+fn ambiguous_headers_are_refused() {
     for (header, refusal) in [
         ("Transfer-Encoding : chunked", Refusal::HeaderName),
         ("Content-Length\t: 5", Refusal::HeaderName),
@@ -171,7 +171,7 @@ fn headers_that_somebody_could_read_otherwise_are_refused() {
 }
 
 #[test]
-fn what_begins_like_no_request_is_refused() {
+fn a_first_line_that_cannot_be_a_request_is_refused() {
     for request in [
         "GET /\r\n\r\n",
         "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
@@ -251,7 +251,7 @@ fn many_headers_and_trailers_pass_up_to_the_number_that_hyper_takes() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_at_the_end_of_its_first_line() {
+fn an_invalid_request_is_refused_at_the_end_of_its_first_line() {
     for line in ["GET /\r\n", "GET / HTTP/0.9\r\n", "hello\r\n", "GET / HTTP/1.1 x\r\n"] {
         assert_refused(line, Refusal::RequestLine);
     }
@@ -266,7 +266,7 @@ fn assert_rewritten(head: &str, rewritten: &str) {
 }
 
 #[test]
-fn what_a_target_cannot_hold_is_percent_encoded_and_all_else_stays() {
+fn invalid_characters_of_a_target_are_percent_encoded_and_the_rest_stays() {
     for (target, encoded) in [
         ("/s?q=<x>", "/s?q=%3Cx%3E"),
         ("/s?f={\"a\":[1|2]}", "/s?f={%22a%22:[1|2]}"),
@@ -317,7 +317,7 @@ fn any_number_of_heads_in_another_form_is_followed() {
 }
 
 #[test]
-fn what_is_no_http_1_any_more_is_passed_on_unseen() {
+fn bytes_after_a_protocol_switch_are_passed_on_unchecked() {
     for opening in [
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         with("Connection: keep-alive, Upgrade\r\nUPGRADE: foo, WebSocket").replace("POST", "GET"),
@@ -347,7 +347,7 @@ impl Dice {
 }
 
 #[test]
-fn whatever_is_sent_in_whatever_pieces_is_seen_alike() {
+fn input_is_parsed_the_same_however_it_is_split() {
     let parts = [
         "GET / HTTP/1.1\r\n",
         "POST /x HTTP/1.1\r\n",

@@ -52,13 +52,13 @@ impl BodyKind {
     fn advice(self, request: &Parts) -> String {
         let curl = Curl::of(request);
         match self {
-            Self::None => format!("no body is read here: {}", curl.line("")),
+            Self::None => format!("this endpoint takes no body: {}", curl.line("")),
             Self::Json(example) => format!(
-                "the body has to be {JSON}: {}",
+                "the body must be {JSON}: {}",
                 curl.line(&format!("-H 'content-type: {JSON}' -d '{example}' "))
             ),
             Self::Upload => format!(
-                "the body has to be {MULTIPART}, or one archive as application/x-tar, \
+                "the body must be {MULTIPART}, or one archive as application/x-tar, \
                  application/gzip, application/zstd or application/zip: {} or {}",
                 curl.line("-F 'file=@main.ts;filename=main.ts' "),
                 curl.line("-H 'content-type: application/x-tar' --data-binary @project.tar ")
@@ -67,8 +67,8 @@ impl BodyKind {
     }
 }
 
-/// Returns the content type in lower case without parameters. `None` if there is none, or more than
-/// one.
+/// Returns the content type in lower case without parameters. `None` if the header is missing or
+/// repeated.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut sent = headers.get_all(CONTENT_TYPE).iter();
     let kind = sent.next().filter(|_| sent.next().is_none())?.to_str().ok()?;

@@ -102,13 +102,13 @@ fn a_request_of_http_1_0_without_a_host_needs_a_token() {
 
 #[test]
 fn the_host_in_an_absolute_target_counts_and_has_to_be_the_same() {
-    let asked = |target: &str, host: &str| {
+    let verdict = |target: &str, host: &str| {
         gate().check(&parts(Method::GET, &format!("http://{target}/projects"), &[("host", host)]), false)
     };
-    assert_eq!(asked("127.0.0.1:8001", "127.0.0.1:8001"), Ok(()));
-    assert_eq!(asked("evil.example", "evil.example"), Err(GateError::ForeignHost));
-    assert_eq!(asked("evil.example", "localhost"), Err(GateError::MalformedHost));
-    assert_eq!(asked("localhost", "evil.example"), Err(GateError::MalformedHost));
+    assert_eq!(verdict("127.0.0.1:8001", "127.0.0.1:8001"), Ok(()));
+    assert_eq!(verdict("evil.example", "evil.example"), Err(GateError::ForeignHost));
+    assert_eq!(verdict("evil.example", "localhost"), Err(GateError::MalformedHost));
+    assert_eq!(verdict("localhost", "evil.example"), Err(GateError::MalformedHost));
 }
 
 #[test]
@@ -145,41 +145,44 @@ fn pages_of_other_sites_cannot_send_commands_whatever_they_carry() {
 
 #[test]
 fn an_origin_without_a_port_has_that_of_its_scheme() {
-    let asked = |host: &str, origin: &str| {
+    let verdict = |host: &str, origin: &str| {
         let headers = [("host", host), ("origin", origin)];
         gate().check(&parts(Method::POST, "/deploy/a", &headers), false)
     };
-    assert_eq!(asked("deploy.example.com", "https://deploy.example.com"), Ok(()));
-    assert_eq!(asked("deploy.example.com:443", "https://deploy.example.com"), Ok(()));
-    assert_eq!(asked("deploy.example.com:80", "https://deploy.example.com"), Err(GateError::ForeignOrigin));
-    assert_eq!(asked("deploy.example.com", "https://deploy.example.com:8443"), Err(GateError::ForeignOrigin));
+    assert_eq!(verdict("deploy.example.com", "https://deploy.example.com"), Ok(()));
+    assert_eq!(verdict("deploy.example.com:443", "https://deploy.example.com"), Ok(()));
+    assert_eq!(verdict("deploy.example.com:80", "https://deploy.example.com"), Err(GateError::ForeignOrigin));
+    assert_eq!(
+        verdict("deploy.example.com", "https://deploy.example.com:8443"),
+        Err(GateError::ForeignOrigin)
+    );
 }
 
 #[test]
 fn pages_of_other_sites_may_link_here_and_read_nothing() {
     let own = ("host", "localhost:8001");
-    let asked = |headers: &[(&str, &str)]| {
+    let verdict = |headers: &[(&str, &str)]| {
         let all: Vec<_> = [own].iter().chain(headers).copied().collect();
         gate().check(&get(&all), false)
     };
-    assert_eq!(asked(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), Ok(()));
+    assert_eq!(verdict(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), Ok(()));
     let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
     for (dest, checked) in [
         ("document", Ok(())),
         ("iframe", Err(GateError::ForeignOrigin)),
         ("object", Err(GateError::ForeignOrigin)),
     ] {
-        assert_eq!(asked(&[link[0], link[1], ("sec-fetch-dest", dest)]), checked, "{dest}");
+        assert_eq!(verdict(&[link[0], link[1], ("sec-fetch-dest", dest)]), checked, "{dest}");
     }
-    assert_eq!(asked(&[("origin", "devtools://devtools"), ("sec-fetch-site", "cross-site")]), Ok(()));
+    assert_eq!(verdict(&[("origin", "devtools://devtools"), ("sec-fetch-site", "cross-site")]), Ok(()));
     for mode in ["no-cors", "cors", "websocket"] {
         let headers = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode)];
-        assert_eq!(asked(&headers), Err(GateError::ForeignOrigin), "{mode}");
+        assert_eq!(verdict(&headers), Err(GateError::ForeignOrigin), "{mode}");
     }
-    assert_eq!(asked(&[("sec-fetch-site", "same-site")]), Err(GateError::ForeignOrigin));
-    assert_eq!(asked(&[("origin", "https://evil.example")]), Err(GateError::ForeignOrigin));
+    assert_eq!(verdict(&[("sec-fetch-site", "same-site")]), Err(GateError::ForeignOrigin));
+    assert_eq!(verdict(&[("origin", "https://evil.example")]), Err(GateError::ForeignOrigin));
     let both = [("origin", "devtools://devtools"), ("origin", "https://evil.example")];
-    assert_eq!(asked(&both), Err(GateError::ForeignOrigin));
+    assert_eq!(verdict(&both), Err(GateError::ForeignOrigin));
 }
 
 #[test]

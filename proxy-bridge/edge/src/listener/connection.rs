@@ -27,8 +27,8 @@ use crate::guarded::{ConnState, GuardedStream, StreamLimits};
 /// Concurrent requests of one HTTP/2 connection: RFC 9113 (6.5.2) recommends no less.
 const MAX_STREAMS: u32 = 100;
 
-/// Streams that an HTTP/2 client may have reset by its errors before the connection is closed: a
-/// client without errors causes none.
+/// Streams of an HTTP/2 client that may be reset because of its errors before the connection is
+/// closed: a correct client causes none.
 const MAX_RESET_STREAMS: usize = 100;
 
 /// Serves a connection to its end. After a stop it ends once its requests in flight have.
@@ -40,7 +40,7 @@ pub(super) async fn serve<H: Handler>(
     let Accepted { stream, peer, permit, load: _load } = accepted;
     // This fails only where a thread has no descriptors left; the client sees a closed connection.
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    // A response is written as soon as it is there: waiting for more would only add latency.
+    // A response is written as soon as it is available: waiting for more would only add latency.
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let caller = Rc::new(Caller::new(Client::new(peer, local, &worker.trusted)));

@@ -31,7 +31,7 @@ pub(super) struct ConnectionLimiter {
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     open: Arc<OpenConnections>,
-    /// `None` for a trusted proxy, whose connections belong to many clients.
+    /// `None` for a trusted proxy: its connections belong to many clients.
     client: Option<IpAddr>,
 }
 
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_many_connections_and_others_still_get_in() {
+    fn a_client_has_a_limited_number_of_connections_and_others_still_get_in() {
         let (mut limiter, count) = limiter(100, 2);
         let first = limiter.admit(address("192.0.2.1")).unwrap();
         let second = limiter.admit(address("::ffff:192.0.2.1")).unwrap();

@@ -46,7 +46,7 @@ pub(super) struct InFlightRequest<B> {
 pub(super) struct StreamBody<B> {
     /// `None` after the body was dropped because the client stalled.
     body: RefCell<Option<B>>,
-    /// The time since which the client has to take the next piece. `None` while the next piece is
+    /// Time at which the next piece was offered to the client. `None` while the next piece is
     /// awaited.
     ready_since: Cell<Option<Instant>>,
 }

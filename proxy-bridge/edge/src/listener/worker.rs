@@ -82,7 +82,7 @@ impl Dispatcher {
     async fn run(mut self, mut stop: watch::Receiver<Option<Duration>>) {
         let listener = match tokio::net::TcpListener::from_std(self.listener) {
             Ok(listener) => listener,
-            Err(error) => return tracing::error!("the listener cannot be used: {error}"),
+            Err(error) => return tracing::error!("cannot use the listener: {error}"),
         };
         let mut acceptor = Acceptor::new(listener);
         loop {

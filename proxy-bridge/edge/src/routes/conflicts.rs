@@ -12,7 +12,7 @@ use switchyard_contract::project::ProjectName;
 pub struct Rival {
     /// The project in the way.
     pub project: ProjectName,
-    /// Its right to the route.
+    /// The right of the project to the route.
     pub reason: Reason,
 }
 
@@ -48,8 +48,8 @@ impl Conflict {
 }
 
 impl<T> Routes<T> {
-    /// Returns the project that keeps `project` from the requests of `route`, which it need not
-    /// claim. `None` if no project does.
+    /// Returns the project that gets the requests of `route` instead of `project`, which need not
+    /// claim it. `None` if no other project does.
     pub fn rival(&self, project: &ProjectName, route: &Route) -> Option<Rival> {
         let rival = |project: &ProjectName, reason| Some(Rival { project: project.clone(), reason });
         match self.at(route) {
@@ -85,7 +85,8 @@ impl<T> Routes<T> {
         conflicts.filter(first).take(limit).collect()
     }
 
-    /// Returns the projects whose conflicts may change when this one changes, comes or goes.
+    /// Returns the projects with conflicts that may change when this one changes, appears or
+    /// disappears.
     pub fn neighbours(&self, project: &ProjectName) -> BTreeSet<ProjectName> {
         let mut all: BTreeSet<_> = self.near(project, |_| true).map(|(_, claimant)| claimant).collect();
         for claim in self.claims(project.as_str()) {

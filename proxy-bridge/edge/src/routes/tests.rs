@@ -122,13 +122,13 @@ fn the_rule_as_a_table() {
 
 /// All ways in which three projects can claim three routes at two moments, or not at all.
 #[test]
-fn no_claim_ever_takes_what_is_anothers_by_name_or_was_its_before() {
+fn no_claim_ever_takes_a_route_that_another_project_has_by_name_or_earlier_claim() {
     const NAMES: [&str; 3] = ["a", "b", "c"];
     const ROUTES: [&str; 3] = ["/x", "/x/y", "a.example"];
     let since = |choice: usize, project: usize, route: usize| {
-        let place = u32::try_from(project * ROUTES.len() + route).unwrap();
+        let port = u32::try_from(project * ROUTES.len() + route).unwrap();
         // 0: no claim. Otherwise: the second since which the project claims the route.
-        i64::try_from(choice / 3_usize.pow(place) % 3).ok().filter(|second| *second > 0)
+        i64::try_from(choice / 3_usize.pow(port) % 3).ok().filter(|second| *second > 0)
     };
     let requests = [("localhost", "/x/z"), ("localhost", "/x/y/z"), ("a.example", "/x")];
     for choice in 0..3_usize.pow(9) {
@@ -204,7 +204,7 @@ fn a_change_leaves_older_tables_as_they_were_and_claims_pass_to_the_next() {
 }
 
 #[test]
-fn conflicts_are_told_to_both_sides_with_the_reason() {
+fn conflicts_are_reported_to_both_sides_with_the_reason() {
     let table = table(&[
         ("victim", &[]),
         ("evil", &[("victim.example.com", 1), ("/victim/api", 1), ("/store/login", 3), ("/own", 1)]),

@@ -12,14 +12,14 @@ fn request(target: &str, hosts: &[&str]) -> Request<()> {
     request
 }
 
-fn asked(target: &str, hosts: &[&str]) -> Result<(String, String), InvalidTarget> {
+fn host_and_path(target: &str, hosts: &[&str]) -> Result<(String, String), InvalidTarget> {
     let mut request = request(target, hosts);
     let host = canonical(&mut request, LOCAL)?;
     Ok((host.authority().to_str().unwrap().to_owned(), request.uri().to_string()))
 }
 
 fn path_of(target: &str) -> Result<String, InvalidTarget> {
-    asked(target, &["h"]).map(|(_, target)| target)
+    host_and_path(target, &["h"]).map(|(_, target)| target)
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_host_is_lower_case_without_the_last_dot_and_keeps_its_port() {
 }
 
 #[test]
-fn what_is_no_host_is_refused() {
+fn an_invalid_host_is_refused() {
     for host in [
         "",
         ".",
@@ -66,17 +66,21 @@ fn what_is_no_host_is_refused() {
         "[::1%25lo]",
         "ä",
     ] {
-        assert_eq!(asked("/", &[host]), Err(InvalidTarget::InvalidHost), "{host:?}");
+        assert_eq!(host_and_path("/", &[host]), Err(InvalidTarget::InvalidHost), "{host:?}");
     }
-    assert_eq!(asked("/", &[&"a".repeat(300)]), Err(InvalidTarget::InvalidHost));
+    assert_eq!(host_and_path("/", &[&"a".repeat(300)]), Err(InvalidTarget::InvalidHost));
 }
 
 #[test]
 fn a_request_names_exactly_one_host() {
-    assert_eq!(asked("/", &[]), Err(InvalidTarget::NoHost));
-    assert_eq!(asked("/", &["a", "a"]), Err(InvalidTarget::SeveralHosts));
-    assert_eq!(asked("http://a/", &["a", "b"]), Err(InvalidTarget::SeveralHosts));
-    assert_eq!(asked("http://a/", &[]), Err(InvalidTarget::NoHost), "HTTP/1.1 requires the header as well");
+    assert_eq!(host_and_path("/", &[]), Err(InvalidTarget::NoHost));
+    assert_eq!(host_and_path("/", &["a", "a"]), Err(InvalidTarget::SeveralHosts));
+    assert_eq!(host_and_path("http://a/", &["a", "b"]), Err(InvalidTarget::SeveralHosts));
+    assert_eq!(
+        host_and_path("http://a/", &[]),
+        Err(InvalidTarget::NoHost),
+        "HTTP/1.1 requires the header as well"
+    );
     let mut stream = request("http://a/x", &[]);
     *stream.version_mut() = Version::HTTP_2;
     assert_eq!(canonical(&mut stream, LOCAL).unwrap().name(), "a");
@@ -100,15 +104,15 @@ fn a_request_of_http_1_0_need_not_name_a_host() {
 
 #[test]
 fn a_target_with_a_host_agrees_with_host() {
-    assert_eq!(asked("http://A:80/x?y", &["a:80"]), Ok(("a:80".to_owned(), "/x?y".to_owned())));
-    assert_eq!(asked("https://a", &["a"]), Ok(("a".to_owned(), "/".to_owned())));
+    assert_eq!(host_and_path("http://A:80/x?y", &["a:80"]), Ok(("a:80".to_owned(), "/x?y".to_owned())));
+    assert_eq!(host_and_path("https://a", &["a"]), Ok(("a".to_owned(), "/".to_owned())));
     for (target, host) in [("http://a/", "b"), ("http://a:80/", "a"), ("http://a/", "a:81")] {
-        assert_eq!(asked(target, &[host]), Err(InvalidTarget::OtherHost), "{target} {host}");
+        assert_eq!(host_and_path(target, &[host]), Err(InvalidTarget::OtherHost), "{target} {host}");
     }
-    assert_eq!(asked("http://b@a/", &["a"]), Err(InvalidTarget::InvalidHost));
-    assert_eq!(asked("ftp://a/", &["a"]), Err(InvalidTarget::Form));
-    assert_eq!(asked("a", &["a"]), Err(InvalidTarget::Form));
-    assert_eq!(asked("*", &["a"]), Err(InvalidTarget::Form));
+    assert_eq!(host_and_path("http://b@a/", &["a"]), Err(InvalidTarget::InvalidHost));
+    assert_eq!(host_and_path("ftp://a/", &["a"]), Err(InvalidTarget::Form));
+    assert_eq!(host_and_path("a", &["a"]), Err(InvalidTarget::Form));
+    assert_eq!(host_and_path("*", &["a"]), Err(InvalidTarget::Form));
     let mut options = request("*", &["a"]);
     *options.method_mut() = Method::OPTIONS;
     assert!(canonical(&mut options, LOCAL).is_ok_and(|host| host.name() == "a"));
@@ -149,7 +153,7 @@ fn a_path_has_no_dot_segments_and_no_needless_percent_signs() {
 }
 
 #[test]
-fn a_path_that_somebody_could_read_otherwise_is_refused() {
+fn an_ambiguous_path_is_refused() {
     for target in ["/a\\b", "/a%5cb", "/a%5Cb", "/a%00b", "/a%", "/a%2", "/a%zz", "/%%32e", "/..%5c..%5cb"] {
         // hyper refuses anything that is not a URI before.
         let Ok(uri) = target.parse::<Uri>() else { continue };
@@ -168,7 +172,7 @@ fn url_of(target: &str, headers: &[(&'static str, &str)]) -> String {
 }
 
 #[test]
-fn the_url_has_the_forwarded_scheme_and_host_and_the_path_as_it_is() {
+fn the_url_has_the_forwarded_scheme_and_host_and_an_unchanged_path() {
     for target in ["/", "/p", "/p?", "/p?q=1&r", "//a//b", "/p?u=http://x/y", "/%2f%23", "/a:b@c"] {
         assert_eq!(url_of(target, &[("host", "h")]), format!("http://h{target}"));
     }

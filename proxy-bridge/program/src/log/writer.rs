@@ -12,12 +12,12 @@ use std::sync::{Arc, OnceLock};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of records that may wait to be written. A reader that is away for a moment misses nothing, and
-/// one that is away for good costs no more than this.
+/// Bytes of records that may wait to be written. A reader that is away for a moment misses nothing,
+/// and one that is away for good costs no more than this.
 const QUEUE_BYTES: usize = 4 << 20;
 
-/// A short record counts as this many bytes, so that the bound in bytes is reached before the one in
-/// lines, at which records would be dropped uncounted. Most records are longer.
+/// A short record counts as this many bytes, so that the bound in bytes is reached before the one
+/// in lines, at which records would be dropped uncounted. Most records are longer.
 const LEAST_RECORD: usize = 128;
 
 /// The counters of this process's log.
@@ -62,13 +62,14 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to standard error. Dropping the guard writes what is left, for at
-    /// most about a second.
+    /// Starts the thread that writes to standard error. Dropping the guard writes the rest of the
+    /// log, for at most about a second.
     ///
     /// # Errors
     /// Standard error is closed.
     pub(super) fn start() -> io::Result<(Self, WorkerGuard)> {
-        // A descriptor of its own: a thread that holds the lock of `io::stderr` may wait for the reader.
+        // A descriptor of its own: a thread that holds the lock of `io::stderr` may wait for the
+        // reader.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let (writer, guard) = Self::over(stderr);
         let _ = COUNTERS.set(writer.counters.clone());
@@ -124,7 +125,8 @@ struct Output<W> {
 }
 
 impl<W> Output<W> {
-    /// Logs what was lost since the last report, once the queue has room for more than that.
+    /// Logs the number of records lost since the last report, once the queue has room for more than
+    /// that.
     fn report(&mut self) {
         let lost = self.counters.lost();
         let records = lost.records - self.reported.records;
@@ -143,7 +145,7 @@ impl<W> Output<W> {
 
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        // A record that nobody is there to read is no reason to fail: the next one may be read.
+        // A closed log is not a reason to fail: a later record may be read again.
         let _ = self.out.write_all(record);
         self.counters.waiting.fetch_sub(charge(record), Ordering::Relaxed);
         self.report();

@@ -40,7 +40,7 @@ pub(super) enum Step {
     Print(String),
     /// A problem was recorded and its cause removed.
     Again,
-    /// A problem was recorded that hides what else is wrong.
+    /// A recorded problem hides further ones.
     Stop,
 }
 
@@ -70,8 +70,8 @@ impl Attempt {
         self.problems
     }
 
-    /// Lets clap parse what is left. clap does not see the variables: it would stop at the first wrong
-    /// one, and an empty one is not a setting.
+    /// Lets clap parse the rest. clap does not see the variables: it would stop at the first
+    /// invalid one, and an empty one is not a setting.
     pub(super) fn step(&mut self) -> Step {
         let has_variables = self.has_variables;
         let adjust = |arg: Arg| {
@@ -224,7 +224,8 @@ impl Attempt {
         Step::Again
     }
 
-    /// Removes a flag with its value, which is empty where none is given. Returns false if there is none.
+    /// Removes a flag with its value (empty for a flag without one). Returns false if the flag is
+    /// not set.
     fn remove(&mut self, name: &str, value: &str) -> bool {
         let flag = format!("--{name}");
         let joined = format!("{flag}={value}");
@@ -273,7 +274,7 @@ impl Attempt {
         self.problems.add(Problem::flag(name, format!("{message}{}", from.unwrap_or_default())));
     }
 
-    /// Ends with an error whose cause is not found on the command line.
+    /// Ends with an error that no word on the command line caused.
     fn give_up(&mut self, subject: &str) -> Step {
         self.problems.add(Problem::new(subject, "cannot be read"));
         Step::Stop
@@ -287,7 +288,8 @@ fn placeholder(arg: &Arg) -> String {
     arg.to_string().trim_matches(BRACKETS).to_owned()
 }
 
-/// Returns true if an error shows the argument like this. The brackets depend on whether it is required.
+/// Returns true if an error shows the argument like this. The brackets depend on whether it is
+/// required.
 fn is_shown_as(arg: &Arg, shown: &str) -> bool {
     arg.to_string().trim_matches(BRACKETS) == shown.trim_matches(BRACKETS)
 }

@@ -8,7 +8,7 @@ use super::*;
 
 #[derive(Debug, Args)]
 struct Settings {
-    /// What to show
+    /// Text to show
     #[arg(value_name = "PROJECT")]
     project: Option<String>,
     /// A folder

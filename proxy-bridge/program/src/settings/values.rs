@@ -1,4 +1,4 @@
-//! Parsers of single values, whose errors say what would be right.
+//! Parsers of single values. Their errors state the expected form.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::units::{InvalidSize, InvalidSpan, PlainNumber, Size, Span};
 
-/// A value that is not what its setting expects.
+/// A value that its setting does not accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidValue {
     #[error(transparent)]

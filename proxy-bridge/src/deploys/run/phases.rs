@@ -42,26 +42,26 @@ const STALE_PAUSE: Duration = Duration::from_millis(100);
 impl Run {
     pub(super) async fn hold(&mut self) -> Result<(), DeployFailure> {
         self.job.begin(DeployPhase::Hold);
-        let who = self.shared.routers.all();
-        if who.is_empty() {
+        let routers = self.shared.routers.all();
+        if routers.is_empty() {
             let problem = Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no-routers",
-                "no router is known: look at --router and --routers, and try again",
+                "no router is known: check --router and --routers, and try again",
             );
             return Err((DeployOutcome::Unreachable, problem));
         }
-        self.job.set_routers(who.iter().map(|router| router.name().to_owned()));
+        self.job.set_routers(routers.iter().map(|router| router.name().to_owned()));
         self.quorum = match self.shared.settings.quorum {
-            Some(number) => Quorum::Number(number.min(who.len()).max(1)),
+            Some(number) => Quorum::Number(number.min(routers.len()).max(1)),
             None => Quorum::Reachable,
         };
         let needs_any = self.quorum == Quorum::Reachable;
         if needs_any {
             let until = self.until.min(Instant::now() + REACHABLE_WITHIN);
-            any_reachable(&self.shared.routers, &who, until).await;
+            any_reachable(&self.shared.routers, &routers, until).await;
         }
-        self.asked = who.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
+        self.asked = routers.iter().filter(|router| router.presence() != Presence::Away).cloned().collect();
         let order = self.hold_request();
         let question = |router: Arc<Router>| {
             let (order, until, routers) = (&order, self.until, &self.shared.routers);
@@ -71,7 +71,7 @@ impl Run {
             }
         };
         let terms = RoundTerms { needs_any, ..self.terms() };
-        let round = call_all(&self.shared.routers, who, terms, question, |()| false).await;
+        let round = call_all(&self.shared.routers, routers, terms, question, |()| false).await;
         for (router, ()) in &round.answers {
             self.report(router, Vec::new(), None, "held");
         }
@@ -86,13 +86,13 @@ impl Run {
     /// Has every router build the files on the volume.
     pub(super) async fn build(&mut self) -> Result<(), DeployFailure> {
         self.job.begin(DeployPhase::Build);
-        let mut who = self.held.clone();
+        let mut routers = self.held.clone();
         let mut unreachable = Vec::new();
         loop {
             let terms = RoundTerms { before: self.built.len(), ..self.terms() };
             let question = |router: Arc<Router>| self.build_on(router);
             let stop = |verdict: &BuildVerdict| matches!(verdict, BuildVerdict::Bad(_));
-            let mut round = call_all(&self.shared.routers, who, terms, question, stop).await;
+            let mut round = call_all(&self.shared.routers, routers, terms, question, stop).await;
             let mut stale = Vec::new();
             let mut bad = None;
             for (router, verdict) in round.answers.drain(..) {
@@ -115,7 +115,7 @@ impl Run {
             unreachable.append(&mut round.unreachable);
             self.check_unchanged().await?;
             if !stale.is_empty() && Instant::now() + STALE_PAUSE < self.until {
-                who = stale.into_iter().map(|(router, _)| router).collect();
+                routers = stale.into_iter().map(|(router, _)| router).collect();
                 sleep(STALE_PAUSE).await;
                 continue;
             }
@@ -149,13 +149,13 @@ impl Run {
     /// # Errors
     /// 409 if someone has.
     async fn check_unchanged(&mut self) -> Result<(), DeployFailure> {
-        let theirs = self
+        let foreign = self
             .blocking(|staging, changes| {
-                let theirs = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
-                Ok(theirs.cloned())
+                let foreign = changes.iter().map(Change::project).find(|project| !staging.is_ours(project));
+                Ok(foreign.cloned())
             })
             .await?;
-        let Some(project) = theirs else { return Ok(()) };
+        let Some(project) = foreign else { return Ok(()) };
         let detail = format!(
             "{project} was changed on the volume by someone else during the deploy, and is served as it \
              is there: look at it, and deploy again"
@@ -181,9 +181,9 @@ impl Run {
         let round = RoundResult { answers: published, unreachable: round.unreachable };
         let removed = self.changes.iter().all(|change| change.tree().is_none());
         let on_volume = if removed {
-            "it is gone from the volume, and the unreachable routers will drop it when they are back"
+            "it is removed from the volume, and the unreachable routers remove it when they are back"
         } else {
-            "the files are on the volume, and the unreachable routers will serve them when they are back"
+            "the files are on the volume, and the unreachable routers serve them when they are back"
         };
         self.check_quorum(&round, on_volume)?;
         // This precedes the answer, so that a client that has read it never sees an older version.
@@ -210,7 +210,10 @@ impl Run {
         }
         if let Err(error) = routers.save_behind().await {
             let deploy = self.staging_id();
-            tracing::error!(deploy, "which routers are behind will not outlive this process: {error}");
+            tracing::error!(
+                deploy,
+                "the marks of routers that are behind are lost when this process ends: {error}"
+            );
         }
         self.job.set_behind(behind);
     }
@@ -289,15 +292,16 @@ impl Run {
         if answered >= quorum {
             return Ok(());
         }
-        let who: Vec<_> =
+        let routers: Vec<_> =
             round.unreachable.iter().map(|one| format!("{} {}", one.router.name(), one.why)).collect();
-        let who = who.join("; ");
-        let nobody = self.held.is_empty() && !round.unreachable.iter().any(|one| one.counts);
-        let problem = if nobody && self.quorum == Quorum::Reachable {
-            let detail = format!("no router can be reached: {who}; {volume}; start one, and deploy again");
+        let routers = routers.join("; ");
+        let none_answered = self.held.is_empty() && !round.unreachable.iter().any(|one| one.counts);
+        let problem = if none_answered && self.quorum == Quorum::Reachable {
+            let detail =
+                format!("no router can be reached: {routers}; {volume}; start one, and deploy again");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-routers", detail)
         } else {
-            let detail = format!("{answered} of {quorum} routers answered: {who}; {volume}");
+            let detail = format!("{answered} of {quorum} routers answered: {routers}; {volume}");
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "routers-unreachable", detail)
         };
         Err((DeployOutcome::Unreachable, problem))
@@ -312,7 +316,11 @@ impl Run {
                 // A router that does not know the deploy holds nothing for it.
                 let is_free = matches!(answered, Ok(Ok(()) | Err(CallError::Answered { .. })));
                 if !is_free {
-                    tracing::warn!(deploy = id, router = router.name(), "it lets go when it is back");
+                    tracing::warn!(
+                        deploy = id,
+                        router = router.name(),
+                        "the router releases the hold when it is back"
+                    );
                 }
                 is_free.then_some(router)
             }

@@ -48,12 +48,12 @@ pub(super) fn build_failed(reports: &[Report]) -> Problem {
     let project = failed.map(|report| report.project.as_str()).unwrap_or_default();
     let error = failed.and_then(|report| report.error.clone()).unwrap_or_default();
     let first = error.message.lines().next().unwrap_or("it does not build").to_owned();
-    let place = match (&error.file, error.line, error.column) {
+    let location = match (&error.file, error.line, error.column) {
         (Some(file), Some(line), Some(column)) => format!(" ({file}:{line}:{column})"),
         (Some(file), ..) => format!(" ({file})"),
         _ => String::new(),
     };
-    let detail = format!("{project} does not build: {first}{place}");
+    let detail = format!("{project} does not build: {first}{location}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "build-failed", detail)
         .with("project", project)
         .with("version", failed.and_then(|report| report.version.clone()))

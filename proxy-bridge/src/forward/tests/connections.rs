@@ -94,7 +94,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_closes_what_is_idle_and_finishes_what_is_not() {
+async fn a_stopping_server_closes_idle_connections_and_finishes_busy_ones() {
     let fake = FakeRouter::start("r1").await;
     let (server, _routers) = forwarding(&[&fake]).await;
     let address = server.address();
@@ -106,15 +106,15 @@ async fn a_server_that_stops_closes_what_is_idle_and_finishes_what_is_not() {
     read_answer(&mut idle).await;
     let answer_now = Arc::new(Notify::new());
     let mut paths = waiting(&fake, answer_now.clone());
-    let asked = tokio::spawn(async move { text(try_ask(address, get("/")).await.unwrap()).await });
+    let pending = tokio::spawn(async move { text(try_ask(address, get("/")).await.unwrap()).await });
     next(&mut paths).await;
     let stopping = tokio::spawn(server.stop(LONG));
     assert_eq!(rest(&mut idle).await, b"");
     assert_eq!(rest(&mut fresh).await, b"");
     let closed = async { while TcpStream::connect(address).await.is_ok() {} };
-    timeout(LONG, closed).await.expect("nobody listens any more");
+    timeout(LONG, closed).await.expect("the connection is closed");
     answer_now.notify_one();
-    assert_eq!(asked.await.unwrap(), "late");
+    assert_eq!(pending.await.unwrap(), "late");
     timeout(LONG, stopping).await.unwrap().unwrap();
 }
 
@@ -124,9 +124,9 @@ async fn a_request_that_outlasts_the_grace_is_cut_off() {
     let mut paths = waiting(&fake, Arc::default());
     let (server, routers) = forwarding(&[&fake]).await;
     let address = server.address();
-    let asked = tokio::spawn(async move { try_ask(address, get("/")).await.map(|_| ()) });
+    let pending = tokio::spawn(async move { try_ask(address, get("/")).await.map(|_| ()) });
     next(&mut paths).await;
     server.stop(Duration::ZERO).await;
-    assert!(asked.await.unwrap().is_err());
+    assert!(pending.await.unwrap().is_err());
     assert_eq!(routers.all()[0].in_flight(), 0);
 }

@@ -44,7 +44,7 @@ fn endless(fake: &FakeRouter) {
 }
 
 #[tokio::test]
-async fn a_client_has_so_many_connections_and_one_more_is_closed_at_once() {
+async fn a_client_has_a_limited_number_of_connections_and_one_more_is_closed_at_once() {
     let fake = FakeRouter::start("r1").await;
     let limits = ListenerLimits { max_client_connections: 2, ..ListenerLimits::default() };
     let (server, _routers) = limiting(&[&fake], limits).await;
@@ -57,7 +57,7 @@ async fn a_client_has_so_many_connections_and_one_more_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn there_are_so_many_connections_in_all_and_a_trusted_proxy_may_have_them() {
+async fn all_connections_together_are_limited_and_a_trusted_proxy_may_use_them_all() {
     let fake = FakeRouter::start("r1").await;
     let limits =
         ListenerLimits { max_connections: 2, max_client_connections: 1, ..ListenerLimits::default() };
@@ -76,7 +76,7 @@ async fn there_are_so_many_connections_in_all_and_a_trusted_proxy_may_have_them(
 }
 
 #[tokio::test]
-async fn a_connection_carries_so_many_requests() {
+async fn a_connection_carries_a_limited_number_of_requests() {
     let fake = FakeRouter::start("r1").await;
     let limits = ListenerLimits { max_connection_requests: 3, ..ListenerLimits::default() };
     let (server, _routers) = limiting(&[&fake], limits).await;

@@ -30,7 +30,7 @@ async fn a_request_that_was_not_sent_goes_to_another_router_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn a_router_that_takes_no_connection_gets_no_request_until_it_says_that_it_is_ready() {
+async fn a_router_that_refuses_connections_gets_no_request_until_it_is_ready() {
     let (mut away, there) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
     let (server, routers) = forwarding(&[&away, &there]).await;
     away.go_away().await;
@@ -56,7 +56,7 @@ async fn when_no_router_takes_a_connection_the_answer_is_503() {
 }
 
 #[tokio::test]
-async fn what_may_have_been_done_is_not_done_again() {
+async fn a_request_that_may_have_been_processed_is_not_repeated() {
     let (one, two) = (FakeRouter::start("r1").await, FakeRouter::start("r2").await);
     let (by_one, by_two) = (hanging_up(&one), hanging_up(&two));
     let (server, _routers) = forwarding(&[&one, &two]).await;
@@ -81,7 +81,7 @@ async fn a_safe_request_is_tried_once_on_each_router() {
     let third = hanging_up(&three);
     assert_eq!(answered(&server, request(Method::OPTIONS, "/")).await.0, 502);
     assert_eq!(counts.map(|count| count.load(SeqCst)), [2, 2]);
-    // Its connection had been idle, and might have been the only dead one.
+    // The connection had been idle, and might have been the only dead one.
     assert_eq!(third.load(SeqCst), 2);
 }
 
@@ -129,7 +129,7 @@ async fn a_router_that_is_stopping_passes_safe_requests_on_and_others_not() {
         other.set_ready(false);
         until(&routers, |routers| routers.all()[0].is_ready() && !routers.all()[1].is_ready()).await;
         let (address, sent) = (server.address(), request(method, "/"));
-        let asked = tokio::spawn(async move {
+        let pending = tokio::spawn(async move {
             let received = try_ask(address, sent).await.unwrap();
             (received.status().as_u16(), text(received).await)
         });
@@ -138,7 +138,7 @@ async fn a_router_that_is_stopping_passes_safe_requests_on_and_others_not() {
         other.set_ready(true);
         until(&routers, |routers| !routers.all()[0].is_ready() && routers.all()[1].is_ready()).await;
         go.notify_one();
-        assert_eq!(asked.await.unwrap(), (expected.0, expected.1.to_owned()));
+        assert_eq!(pending.await.unwrap(), (expected.0, expected.1.to_owned()));
     }
 }
 

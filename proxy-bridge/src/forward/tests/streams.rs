@@ -36,29 +36,29 @@ async fn an_upload_arrives_piece_by_piece() {
     let (server, _routers) = forwarding(&[&fake]).await;
     let (pieces, body) = piecewise();
     let (address, request) = (server.address(), post("/", "").map(|_| body));
-    let asked = tokio::spawn(async move { text(try_ask(address, request).await.unwrap()).await });
+    let pending = tokio::spawn(async move { text(try_ask(address, request).await.unwrap()).await });
     for sent in ["first", "second"] {
         pieces.send(sent).unwrap();
         assert_eq!(next(&mut seen).await, sent, "it is there before the next one is sent");
     }
     drop(pieces);
-    assert_eq!(asked.await.unwrap(), "all");
+    assert_eq!(pending.await.unwrap(), "all");
 }
 
 #[tokio::test]
-async fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+async fn a_client_that_waits_for_100_continue_gets_it() {
     let fake = FakeRouter::start("r1").await;
     let mut heads = echoing(&fake);
     let (server, _routers) = forwarding(&[&fake]).await;
     let mut client = TcpStream::connect(server.address()).await.unwrap();
     let head = b"POST / HTTP/1.1\r\nhost: blog\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
     client.write_all(head).await.unwrap();
-    let mut said = [0; 25];
-    timeout(LONG, client.read_exact(&mut said)).await.unwrap().unwrap();
-    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut bytes = [0; 25];
+    timeout(LONG, client.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"body").await.unwrap();
-    timeout(LONG, client.read_exact(&mut said[..15])).await.unwrap().unwrap();
-    assert_eq!(&said[..15], b"HTTP/1.1 200 OK");
+    timeout(LONG, client.read_exact(&mut bytes[..15])).await.unwrap().unwrap();
+    assert_eq!(&bytes[..15], b"HTTP/1.1 200 OK");
     assert!(!next(&mut heads).await.headers.contains_key("expect"));
 }
 
@@ -174,16 +174,16 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     assert!(timeout(LONG, received.into_body().collect()).await.unwrap().is_err());
 }
 
-/// Makes a router switch to a protocol in which it repeats everything twice.
+/// Makes a router switch to a protocol in which it sends everything twice.
 fn echoing_twice(fake: &FakeRouter) {
     fake.answers(|mut request: Request<Incoming>| async move {
         let client = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let mut client = TokioIo::new(client.await.unwrap());
             client.write_all(b"hello;").await.unwrap();
-            let mut said = [0; 64];
-            while let Ok(length @ 1..) = client.read(&mut said).await {
-                client.write_all(&said[..length].repeat(2)).await.unwrap();
+            let mut bytes = [0; 64];
+            while let Ok(length @ 1..) = client.read(&mut bytes).await {
+                client.write_all(&bytes[..length].repeat(2)).await.unwrap();
             }
             let _ = client.write_all(b"bye").await;
         });
@@ -212,19 +212,19 @@ async fn a_switch_of_protocols_is_a_tunnel_both_ways() {
     assert_eq!(switched.headers()["upgrade"], "websocket");
     assert_eq!(switched.headers()["sec-websocket-accept"], "yes");
     let mut tunnel = TokioIo::new(hyper::upgrade::on(&mut switched).await.unwrap());
-    let mut said = [0; 6];
-    timeout(LONG, tunnel.read_exact(&mut said)).await.unwrap().unwrap();
-    assert_eq!(&said, b"hello;");
+    let mut bytes = [0; 6];
+    timeout(LONG, tunnel.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(&bytes, b"hello;");
     for _ in 0..2 {
         tunnel.write_all(b"abc").await.unwrap();
-        timeout(LONG, tunnel.read_exact(&mut said)).await.unwrap().unwrap();
-        assert_eq!(&said, b"abcabc");
+        timeout(LONG, tunnel.read_exact(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(&bytes, b"abcabc");
     }
     assert_eq!(routers.all()[0].in_flight(), 1, "as long as it is open");
     tunnel.shutdown().await.unwrap();
     let mut rest = Vec::new();
     timeout(LONG, tunnel.read_to_end(&mut rest)).await.unwrap().unwrap();
-    assert_eq!(rest, b"bye", "who has stopped talking may go on listening");
+    assert_eq!(rest, b"bye", "a client that has closed its sending side may keep reading");
     assert_eq!(server.metrics().requests()[0].1, [1, 0, 0, 0, 0]);
     server.stop(LONG).await;
     assert_eq!(routers.all()[0].in_flight(), 0);

@@ -33,7 +33,7 @@ impl MarkFiles {
                 // beside it.
                 Ok(None) => fs::remove_file(&path)?,
                 Err(error) => {
-                    tracing::warn!("{} is removed, it cannot be read: {error}", path.display());
+                    tracing::warn!("removed {}, which cannot be read: {error}", path.display());
                     fs::remove_file(&path)?;
                 }
             }
@@ -41,8 +41,8 @@ impl MarkFiles {
         Ok((Self(folder), all))
     }
 
-    /// Writes the marks of each project, or removes its file where there are none, and makes that
-    /// durable. A file is whole at every instant, whichever process is killed, at whatever point.
+    /// Writes the marks of each project durably, and removes the files of projects without marks. A
+    /// file is whole at every instant, whichever process is killed, at whatever point.
     ///
     /// # Errors
     /// A file cannot be written or removed.

@@ -54,7 +54,7 @@ fn a_router_is_behind_in_a_project_that_is_new_or_deleted_too() {
 }
 
 #[test]
-fn the_first_report_of_a_router_is_older_unless_it_is_what_was_published() {
+fn the_first_report_of_a_router_is_older_unless_it_names_the_published_version() {
     let behind = BehindMarks::default();
     mark(&behind, version("new"), ServedVersion::Unknown);
     assert!(is_behind_with(&behind, digest("old")));
@@ -64,7 +64,7 @@ fn the_first_report_of_a_router_is_older_unless_it_is_what_was_published() {
 }
 
 #[test]
-fn what_deploys_before_the_last_one_published_is_older_too() {
+fn versions_of_earlier_deploys_are_older_too() {
     let behind = BehindMarks::default();
     mark(&behind, version("2"), digest("1"));
     mark(&behind, version("3"), digest("1"));
@@ -76,7 +76,7 @@ fn what_deploys_before_the_last_one_published_is_older_too() {
 }
 
 #[test]
-fn what_other_routers_served_is_older_too() {
+fn versions_that_other_routers_served_are_older_too() {
     let behind = BehindMarks::default();
     for serves in [digest("1"), ServedVersion::Unknown] {
         behind.mark("r1", "blog", version("3"), serves, [digest("2"), digest("3"), ServedVersion::Unknown]);
@@ -87,7 +87,7 @@ fn what_other_routers_served_is_older_too() {
 }
 
 #[test]
-fn a_router_that_serves_what_others_do_that_are_not_behind_has_caught_up() {
+fn a_router_that_serves_the_version_of_routers_that_are_not_behind_has_caught_up() {
     let behind = BehindMarks::default();
     mark(&behind, version("new"), ServedVersion::Unknown);
     // The files on the volume were edited since.
@@ -158,7 +158,7 @@ async fn saved_marks_outlive_the_process_and_their_files_go_when_the_routers_hav
     let behind = open(dir.path());
     assert!(is_behind_with(&behind, digest("old")));
     behind.settle("r2", "shop", digest("first"), &[]);
-    assert!(behind.has("r2", "shop"), "what it reported first is remembered too");
+    assert!(behind.has("r2", "shop"), "its first report is remembered too");
     assert!(!is_behind_with(&behind, digest("new")));
     behind.settle("r2", "shop", ServedVersion::Nothing, &[]);
     behind.save().await.unwrap();

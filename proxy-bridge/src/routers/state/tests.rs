@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn known(name: &str, sequence: u64, digest: Option<&str>) -> Status {
+fn status(name: &str, sequence: u64, digest: Option<&str>) -> Status {
     let live = digest.map(|digest| VersionName { digest: digest.into(), version: format!("{name}@x") });
     Status { sequence, live, ..unknown(name) }
 }
@@ -56,25 +56,25 @@ fn asked(state: &RouterState) -> PullQuery {
 
 #[test]
 fn an_answer_counts_unless_a_later_event_was_heard() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
-    assert!(!state.event(&live_event("blog", 3)), "the answer told of it");
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
+    assert!(!state.event(&live_event("blog", 3)), "the answer has reported it");
     assert!(state.event(&live_event("blog", 5)));
     let asked = PullQuery { at: state.now(), believed: false };
-    assert!(!one(&mut state, known("blog", 4, Some("a")), asked), "it is older than the event");
+    assert!(!one(&mut state, status("blog", 4, Some("a")), asked), "it is older than the event");
     assert_eq!(state.serves("blog"), ServedVersion::Version("ab".repeat(32)));
-    assert!(one(&mut state, known("blog", 5, Some("b")), asked), "the same event, and the whole status");
+    assert!(one(&mut state, status("blog", 5, Some("b")), asked), "the same event, and the whole status");
     assert_eq!(state.serves("blog"), ServedVersion::Version("b".into()));
 }
 
 #[test]
-fn an_answer_that_stays_behind_what_was_heard_before_the_question_counts_in_the_end() {
-    let mut state = pulled(vec![known("blog", 8, Some("a"))]);
+fn an_answer_that_stays_older_than_an_earlier_event_is_accepted_eventually() {
+    let mut state = pulled(vec![status("blog", 8, Some("a"))]);
     // The project was removed and came back, and no event about that arrived.
-    let anew = known("blog", 0, None);
+    let anew = status("blog", 0, None);
     let mut asked = PullQuery { at: state.now(), believed: false };
     let changed = state.answer(changes(8, vec![anew.clone()], &[]), asked, true);
     assert!(changed.behind && changed.projects.is_empty());
-    assert_eq!(state.since(), Some(("r1".to_owned(), 7)), "it is asked for once more");
+    assert_eq!(state.since(), Some(("r1".to_owned(), 7)), "it is requested once more");
     asked.believed = true;
     assert!(one(&mut state, anew.clone(), asked));
     assert!(state.event(&live_event("blog", 9)));
@@ -83,17 +83,17 @@ fn an_answer_that_stays_behind_what_was_heard_before_the_question_counts_in_the_
 
 #[test]
 fn a_project_that_came_back_is_not_taken_back_by_older_news() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
     state.event(&removed("blog", 6));
     let asked = PullQuery { at: state.now(), believed: false };
-    assert!(one(&mut state, known("blog", 0, None), asked));
+    assert!(one(&mut state, status("blog", 0, None), asked));
     assert!(!state.event(&live_event("blog", 5)));
     assert!(state.event(&live_event("blog", 7)));
 }
 
 #[test]
 fn a_failure_leaves_what_is_live() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
     let mut failed = live_event("blog", 4);
     failed.kind = EventType::ReloadFailed;
     failed.data.error =
@@ -108,7 +108,7 @@ fn a_failure_leaves_what_is_live() {
 
 #[test]
 fn a_cell_that_died_changes_nothing_of_what_is_served() {
-    let mut failing = known("blog", 3, Some("a"));
+    let mut failing = status("blog", 3, Some("a"));
     failing.state = ProjectState::Failed;
     failing.error =
         Some(switchyard_contract::event::Diagnostic { message: "no".into(), ..Default::default() });
@@ -125,31 +125,31 @@ fn a_cell_that_died_changes_nothing_of_what_is_served() {
 
 #[test]
 fn a_project_that_was_removed_does_not_come_back_with_older_news() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
     let asked = PullQuery { at: state.now(), believed: false };
     assert!(state.event(&removed("blog", 6)));
     assert!(!state.event(&live_event("blog", 5)));
-    assert!(!one(&mut state, known("blog", 5, Some("b")), asked));
-    let changed = state.answer(all(vec![known("blog", 5, Some("b"))]), asked, true);
+    assert!(!one(&mut state, status("blog", 5, Some("b")), asked));
+    let changed = state.answer(all(vec![status("blog", 5, Some("b"))]), asked, true);
     assert_eq!((changed.projects, changed.others), (BTreeSet::new(), false));
     assert_eq!(state.serves("blog"), ServedVersion::Nothing);
     assert!(state.event(&live_event("blog", 7)));
 }
 
 #[test]
-fn what_an_answer_leaves_out_is_gone_unless_it_came_since_the_question() {
-    let mut state = pulled(vec![known("old", 1, Some("a"))]);
+fn projects_missing_from_an_answer_are_removed_unless_they_appeared_since_the_request() {
+    let mut state = pulled(vec![status("old", 1, Some("a"))]);
     let asked = PullQuery { at: state.now(), believed: false };
     assert!(state.event(&live_event("new", 2)));
-    let changed = state.answer(all(vec![known("other", 0, None)]), asked, true);
+    let changed = state.answer(all(vec![status("other", 0, None)]), asked, true);
     assert_eq!(changed.projects, BTreeSet::from(["old".to_owned(), "other".to_owned()]));
     let names: Vec<_> = state.all().map(|status| status.name.as_str()).collect();
     assert_eq!(names, ["new", "other"]);
 }
 
 #[test]
-fn another_router_begins_anew() {
-    let mut state = pulled(vec![known("blog", 900, Some("a"))]);
+fn another_router_starts_from_scratch() {
+    let mut state = pulled(vec![status("blog", 900, Some("a"))]);
     assert_eq!(state.meet("r1"), None);
     assert_eq!(state.meet("r2"), Some(BTreeSet::from(["blog".to_owned()])));
     assert_eq!(state.since(), None);
@@ -158,7 +158,7 @@ fn another_router_begins_anew() {
 }
 
 #[test]
-fn a_project_that_is_missing_is_gone_only_when_the_router_had_read_all() {
+fn a_missing_project_counts_as_removed_only_if_the_router_had_read_everything() {
     let mut state = pulled(vec![]);
     assert_eq!(state.serves("blog"), ServedVersion::Nothing);
     state.meet("r2");
@@ -167,10 +167,10 @@ fn a_project_that_is_missing_is_gone_only_when_the_router_had_read_all() {
 }
 
 #[test]
-fn changes_leave_what_they_do_not_name_and_lead_to_the_next_question() {
-    let mut state = pulled(vec![known("blog", 3, Some("a")), known("shop", 4, Some("b"))]);
+fn changes_keep_unnamed_projects_and_set_the_next_revision() {
+    let mut state = pulled(vec![status("blog", 3, Some("a")), status("shop", 4, Some("b"))]);
     let asked = asked(&state);
-    let changed = state.answer(changes(9, vec![known("zoo", 0, None)], &["blog", "never"]), asked, true);
+    let changed = state.answer(changes(9, vec![status("zoo", 0, None)], &["blog", "never"]), asked, true);
     let names = BTreeSet::from(["blog".to_owned(), "zoo".to_owned()]);
     assert_eq!(changed, StateChange { projects: names, others: false, behind: false });
     assert_eq!(state.serves("blog"), ServedVersion::Nothing);
@@ -180,22 +180,22 @@ fn changes_leave_what_they_do_not_name_and_lead_to_the_next_question() {
 
 #[test]
 fn changes_without_the_project_of_an_event_are_behind_it() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
     assert!(state.event(&live_event("blog", 4)));
     let asked = asked(&state);
     assert!(state.answer(changes(9, vec![], &[]), asked, true).behind);
     assert_eq!(state.since(), Some(("r1".to_owned(), 7)));
-    let changed = state.answer(changes(9, vec![known("blog", 4, Some("b"))], &[]), asked, true);
+    let changed = state.answer(changes(9, vec![status("blog", 4, Some("b"))], &[]), asked, true);
     assert!(!changed.behind && changed.projects.contains("blog"));
     assert_eq!(state.since(), Some(("r1".to_owned(), 9)));
 }
 
 #[test]
 fn the_same_files_in_another_incarnation_are_another_version() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
     let later = Incarnation::from_number(0xab);
     let asked = asked(&state);
-    let status = Status { incarnation: later, ..known("blog", 3, Some("a")) };
+    let status = Status { incarnation: later, ..status("blog", 3, Some("a")) };
     assert!(one(&mut state, status, asked), "nothing else has changed");
     assert_eq!(state.serves("blog"), ServedVersion::Version("a.00000000000000ab".into()));
     assert!(state.event(&live_event("blog", 4)));
@@ -212,7 +212,7 @@ fn the_same_files_in_another_incarnation_are_another_version() {
 
 #[test]
 fn an_event_that_is_heard_after_the_question_makes_no_answer_late() {
-    let mut state = pulled(vec![known("blog", 3, Some("a"))]);
+    let mut state = pulled(vec![status("blog", 3, Some("a"))]);
     let asked = asked(&state);
     assert!(state.event(&live_event("blog", 4)));
     assert!(!state.answer(changes(9, vec![], &[]), asked, true).behind);

@@ -36,7 +36,7 @@ async fn a_call_that_fails_says_how() {
     let error = router.publish("d1", LONG).await.unwrap_err();
     assert_eq!(error.to_string(), "it answered 409: blog is not built");
     assert!(
-        matches!(error, CallError::Answered { status: StatusCode::CONFLICT, problem: told } if told == problem)
+        matches!(error, CallError::Answered { status: StatusCode::CONFLICT, problem: returned } if returned == problem)
     );
     fake.script("POST /_deploys/d1/build", 0, "");
     let error = router.build("d1", Duration::ZERO).await.unwrap_err();

@@ -37,7 +37,7 @@ pub(in super::super) enum LinkTarget {
 /// The location of the projects in an upload.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ProjectFolders<'a> {
-    /// The folder around everything, with `/` behind; empty if there is none.
+    /// The folder that contains everything, with a trailing `/`; empty without one.
     pub(super) wrapper: &'a str,
     pub(super) shape: &'a UploadShape,
 }
@@ -166,7 +166,8 @@ struct LinkWalk<'l> {
 }
 
 impl LinkWalk<'_> {
-    /// Returns `true` when the archive has a file, a folder or the place of all at the path `real`.
+    /// Returns `true` if the archive has a file or folder at the path `real`, or if `real` is its
+    /// root.
     fn has(&self, sink: &Sink, real: &str) -> bool {
         real.is_empty()
             || self.files.contains(real)
@@ -257,7 +258,7 @@ fn is_for_shells(path: &str, target: &LinkTarget) -> bool {
 }
 
 fn leaves(link: &str) -> UploadError {
-    bad(link, "leads out of the archive: put what it points to in its place (tar -h), or leave it out")
+    bad(link, "leads out of the archive: replace it with its target (tar -h), or leave it out")
 }
 
 fn twice(path: &str) -> UploadError {

@@ -95,7 +95,7 @@ async fn long_names_come_through_in_both_ways_of_writing_them() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_and_no_folder_is_refused_with_its_name() {
+async fn an_entry_that_is_neither_file_nor_folder_is_refused_by_name() {
     let kinds = [
         EntryType::Symlink,
         EntryType::Link,
@@ -178,7 +178,7 @@ async fn a_damaged_archive_is_refused_wherever_it_is_cut() {
 }
 
 #[tokio::test]
-async fn what_follows_the_end_of_an_archive_is_refused() {
+async fn data_after_the_end_of_an_archive_is_refused() {
     for (name, content) in [("a.tar", plain()), ("a.tar.gz", gzipped(&plain()))] {
         let more = [content, b"garbage".to_vec()].concat();
         assert_eq!(Upload::archive(name, &more).refused().await.slug, "bad-upload", "{name}");
@@ -194,7 +194,7 @@ async fn an_archive_of_another_kind_than_its_name_says_is_refused() {
 }
 
 #[tokio::test]
-async fn a_checkout_comes_as_a_tar_and_is_taken_as_it_is() {
+async fn a_checkout_is_sent_as_a_tar_and_extracted_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let content = tar(&[("src/main.ts", EntryType::Regular, 0o444)]);
     let body = stream::iter(

@@ -13,7 +13,7 @@ use super::{RestoreReport, Staging};
 use switchyard_contract::project::ProjectName;
 
 impl Staging {
-    /// Puts those trees in their places that are not there yet.
+    /// Moves the trees into place that are not there yet.
     ///
     /// # Errors
     /// The volume fails.
@@ -21,12 +21,12 @@ impl Staging {
         let entries = self.entries();
         for entry in &entries {
             self.check_plain(&entry.project)?;
-            // Before its files are there: no router may read them as another incarnation's.
+            // Written before the files: no router may read them as another incarnation's.
             self.bring_back(entry)?;
             if self.is_due(entry) {
                 let put = self.put_in_place(entry);
                 put.map_err(|source| {
-                    VolumeError::io(&format!("put {} in its place", entry.project), source)
+                    VolumeError::io(&format!("move {} into the projects root", entry.project), source)
                 })?;
             }
         }
@@ -41,11 +41,11 @@ impl Staging {
         let mut left = Vec::new();
         let mut failed = None;
         for entry in self.entries() {
-            let place = self.place(&entry.project);
+            let target = self.place(&entry.project);
             if self.ended(&entry).is_some() {
                 continue;
             }
-            if FolderIdentity::of(&place) == entry.before {
+            if FolderIdentity::of(&target) == entry.before {
                 failed = self.end_again(&entry).err().or(failed);
                 continue;
             }
@@ -98,28 +98,28 @@ impl Staging {
     }
 
     pub(in super::super) fn put_in_place(&self, entry: &JournalEntry) -> io::Result<()> {
-        let (place, new) = (self.place(&entry.project), self.new_of(entry));
-        let there = FolderIdentity::of(&place);
+        let (target, new) = (self.place(&entry.project), self.new_of(entry));
+        let there = FolderIdentity::of(&target);
         if entry.put.is_some() && there.is_some() && self.can_exchange {
-            return rename(&new, &place, RenameFlags::EXCHANGE);
+            return rename(&new, &target, RenameFlags::EXCHANGE);
         }
         if there.is_some() {
             fs::create_dir_all(self.dir.join(OLD))?;
-            rename_fresh(&place, &self.old_of(entry))?;
+            rename_fresh(&target, &self.old_of(entry))?;
         }
-        if entry.put.is_some() { rename_fresh(&new, &place) } else { Ok(()) }
+        if entry.put.is_some() { rename_fresh(&new, &target) } else { Ok(()) }
     }
 
     fn take_back(&self, entry: &JournalEntry) -> io::Result<()> {
-        let (place, new, old) = (self.place(&entry.project), self.new_of(entry), self.old_of(entry));
+        let (target, new, old) = (self.place(&entry.project), self.new_of(entry), self.old_of(entry));
         // After an exchange the old tree is where the new one was.
         if entry.before.is_some() && FolderIdentity::of(&new) == entry.before {
-            return rename(&new, &place, RenameFlags::EXCHANGE);
+            return rename(&new, &target, RenameFlags::EXCHANGE);
         }
-        if entry.put.is_some() && FolderIdentity::of(&place).is_some() {
-            rename_fresh(&place, &new)?;
+        if entry.put.is_some() && FolderIdentity::of(&target).is_some() {
+            rename_fresh(&target, &new)?;
         }
-        if entry.before.is_some() { rename_fresh(&old, &place) } else { Ok(()) }
+        if entry.before.is_some() { rename_fresh(&old, &target) } else { Ok(()) }
     }
 
     /// # Errors

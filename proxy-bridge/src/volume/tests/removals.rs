@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_removal_is_undone_by_nobody_once_it_is_committed() {
+fn a_committed_removal_is_never_undone() {
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();
@@ -28,7 +28,7 @@ fn a_removal_is_undone_by_nobody_once_it_is_committed() {
 }
 
 #[test]
-fn an_incarnation_that_is_brought_back_is_current_before_its_files_are_there_and_no_longer() {
+fn a_restored_incarnation_is_current_before_its_files_exist_and_no_longer() {
     both(|scene| {
         scene.write("blog/main.ts", "old");
         let (volume, _) = scene.open();

@@ -55,7 +55,7 @@ impl Receiver {
         tokio::time::timeout(LONG, self.requests.recv()).await.expect("a request in time").unwrap()
     }
 
-    /// All that have come in and were not looked at yet.
+    /// Returns all received events that were not taken yet.
     pub(super) fn all(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.requests.try_recv().ok()).collect()
     }

@@ -107,7 +107,8 @@ pub(super) const MANAGER: ValueFlags = &[
 pub(super) const PACKAGES: ValueFlags =
     &["-p", "--package", "-w", "--workspace", "--filter", "-F", "--prefix", "-C", "--dir", "--cwd"];
 
-/// The flags of package managers that lead to a member of the workspace, and those that lead to all.
+/// The flags of package managers that lead to a member of the workspace, and those that lead to
+/// all.
 pub(super) const MEMBER: ValueFlags = &["-w", "--workspace", "--filter", "-F"];
 pub(super) const EVERYWHERE: &[&str] = &["--workspaces", "-ws", "-r", "--recursive"];
 
@@ -118,7 +119,7 @@ pub(super) const PARALLEL: ValueFlags =
 pub(super) const VARIABLES: ValueFlags =
     &["-e", "-f", "--file", "--env-file", "--environments", "-v", "-c", "-u", "-p", "--project", "--config"];
 
-/// The flags in front of what a command is about.
+/// The flags in front of the subject of a command.
 pub(super) struct Flags<'a> {
     pub(super) flags: Vec<&'a str>,
     pub(super) values: Vec<(&'a str, &'a str)>,

@@ -1,4 +1,4 @@
-//! Start commands of many forms, and what they run.
+//! Start commands of many forms, and the entries that they run.
 
 use super::*;
 
@@ -200,7 +200,7 @@ fn modules_that_are_written_for_a_compiler_are_known() {
 }
 
 #[test]
-fn what_runs_no_program_of_the_project_is_not_understood() {
+fn commands_that_run_no_program_of_the_project_are_not_recognized() {
     for text in [
         "",
         "echo \"no start\" && exit",

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::super::command::{self, Command, Target};
 use super::super::files::{self, Resolved, resolve};
-use super::super::misses::{Kind, Named};
+use super::super::misses::{Kind, Setting};
 use super::super::outputs::{self, Output, shortened};
 use super::super::{Entry, PACKAGE_FILE, PROGRAMS, SLOPPY_IMPORTS, env, members, programs, scripts};
-use super::{Found, Search, Table};
+use super::{Search, SearchResult, Table};
 
 /// The depth of scripts that run each other.
 const MAX_SCRIPTS: usize = 8;
@@ -19,32 +19,32 @@ const MAX_ENV_FILES: usize = 4;
 const MAX_PRELOADED: usize = 16;
 
 impl<'a> Search<'a> {
-    pub(super) fn script(&mut self, table: Table, name: &str) -> Found {
+    pub(super) fn script(&mut self, table: Table, name: &str) -> SearchResult {
         match self.script_text(table, name) {
             Some((named, text)) => self.command(&named, text, "", table, 0),
             None => Ok(None),
         }
     }
 
-    fn script_text(&self, table: Table, name: &str) -> Option<(Named, &'a str)> {
+    fn script_text(&self, table: Table, name: &str) -> Option<(Setting, &'a str)> {
         let (config, key) = match table {
             Table::Tasks => (self.config?, "tasks"),
             Table::Scripts => (self.package?, "scripts"),
         };
         let text = scripts::text(config.value, key, name)?;
-        Some((Named { file: config.file, field: format!("{key}.{name}") }, text))
+        Some((Setting { file: config.file, field: format!("{key}.{name}") }, text))
     }
 
-    /// The entry of the last command in `text`, run in `folder`, that runs a program. Commands behind it whose program
-    /// is not known are passed over.
+    /// Returns the entry of the last command in `text` that runs a program; commands run in
+    /// `folder`. Later commands with unknown programs are skipped.
     pub(super) fn command(
         &mut self,
-        named: &Named,
+        named: &Setting,
         text: &str,
         folder: &str,
         table: Table,
         depth: usize,
-    ) -> Found {
+    ) -> SearchResult {
         let before = self.misses.count();
         for command in command::understand(text, folder) {
             let is_one_of_many = command.is_one_of_many;
@@ -58,18 +58,18 @@ impl<'a> Search<'a> {
             }
         }
         if self.misses.count() == before {
-            let what = format!("({:?}) does not say which file is served", shortened(text));
+            let what = format!("({:?}) does not name the file to serve", shortened(text));
             self.misses.add(named, what, Kind::Unclear);
         }
         Ok(None)
     }
 
-    fn run_by(&mut self, named: &Named, mut command: Command, table: Table, depth: usize) -> Found {
+    fn run_by(&mut self, named: &Setting, mut command: Command, table: Table, depth: usize) -> SearchResult {
         let Some(left) = self.commands.checked_sub(1) else { return Ok(None) };
         self.commands = left;
         let found = match &command.target {
             Target::File(name) if is_for_developers(name) => {
-                let what = format!("runs {}, which is for developers", shortened(name));
+                let what = format!("runs {}, which is a development server", shortened(name));
                 self.misses.add(named, what, Kind::Tool);
                 None
             }
@@ -98,15 +98,16 @@ impl<'a> Search<'a> {
         Ok(found.map(|entry| self.with(entry, command, named)))
     }
 
-    /// A script that a command runs: one of the project's, or of the folder or workspace member that it is run in.
+    /// A script that a command runs: one of the project's, or of the folder or workspace member
+    /// that it is run in.
     fn script_of(
         &mut self,
-        named: &Named,
+        named: &Setting,
         name: &str,
         command: &Command,
         table: Table,
         depth: usize,
-    ) -> Found {
+    ) -> SearchResult {
         let folder = match &command.member {
             Some(member) => match self.member(member) {
                 Some(folder) => folder,
@@ -134,13 +135,13 @@ impl<'a> Search<'a> {
     }
 
     /// A script that another one runs, first looked for in the same table.
-    fn other_script(&mut self, named: &Named, name: &str, table: Table, depth: usize) -> Found {
+    fn other_script(&mut self, named: &Setting, name: &str, table: Table, depth: usize) -> SearchResult {
         let tables = match table {
             Table::Tasks => [Table::Tasks, Table::Scripts],
             Table::Scripts => [Table::Scripts, Table::Tasks],
         };
         let found = tables.into_iter().find_map(|table| Some((table, self.script_text(table, name)?)));
-        let is_itself = |other: &Named| other.field == named.field && other.file == named.file;
+        let is_itself = |other: &Setting| other.field == named.field && other.file == named.file;
         match found {
             Some((table, (other, text))) if depth < MAX_SCRIPTS && !is_itself(&other) => {
                 self.command(&other, text, "", table, depth + 1)
@@ -150,7 +151,7 @@ impl<'a> Search<'a> {
     }
 
     /// A program of a package.
-    fn program(&mut self, named: &Named, name: &str, command: &Command) -> Found {
+    fn program(&mut self, named: &Setting, name: &str, command: &Command) -> SearchResult {
         let package = self.package.map_or(&Value::Null, |package| package.value);
         if name == "nest" && is_start(command) {
             let found = self.candidate(named, "runs", "dist/main")?;
@@ -162,14 +163,14 @@ impl<'a> Search<'a> {
             return Ok(None);
         }
         if scripts::is_tool(name) || name == "next" {
-            let what = format!("runs {}, which does not say what is served", shortened(name));
+            let what = format!("runs {}, which does not name the file to serve", shortened(name));
             self.misses.add(named, what, Kind::Tool);
             return Ok(None);
         }
         self.installed(named, name, package)
     }
 
-    fn installed(&mut self, named: &Named, name: &str, package: &Value) -> Found {
+    fn installed(&mut self, named: &Setting, name: &str, package: &Value) -> SearchResult {
         let is_allowed = self.lookups > 0;
         self.lookups = self.lookups.saturating_sub(1);
         let found = is_allowed.then(|| programs::find(self.dir, package, name)).flatten();
@@ -180,7 +181,8 @@ impl<'a> Search<'a> {
         match found.or_else(expected) {
             Some(path) => Ok(Some(self.entry(path, named))),
             None => {
-                let what = format!("runs {:?}, a program that no installed package brings", shortened(name));
+                let what =
+                    format!("runs {:?}, a program that no installed package provides", shortened(name));
                 self.misses.add(named, what, Kind::Unclear);
                 Ok(None)
             }
@@ -188,10 +190,10 @@ impl<'a> Search<'a> {
     }
 
     /// The server that stands for `next start`.
-    fn next(&mut self, named: &Named, command: &mut Command) -> Found {
+    fn next(&mut self, named: &Setting, command: &mut Command) -> SearchResult {
         let package = self.package.map_or(&Value::Null, |package| package.value);
         if outputs::is_next_export(self.dir) {
-            let what = "runs next start, which does not serve what output: \"export\" has made".to_owned();
+            let what = "runs next start, which does not serve the output of output: \"export\"".to_owned();
             self.misses.add(named, what, Kind::Tool);
             return Ok(None);
         }
@@ -210,7 +212,7 @@ impl<'a> Search<'a> {
     }
 
     /// The entry with its command's arguments, variables and preloaded modules.
-    fn with(&self, mut entry: Entry, command: Command, named: &Named) -> Entry {
+    fn with(&self, mut entry: Entry, command: Command, named: &Setting) -> Entry {
         entry.args.extend(command.args);
         let folder = &command.folder;
         let preload = command.preload.iter().take(MAX_PRELOADED).map(|name| self.preloaded(folder, name));
@@ -220,7 +222,7 @@ impl<'a> Search<'a> {
             match env::read(self.dir, &in_folder(folder, file)) {
                 Some(read) => variables.extend(read),
                 None => entry.warnings.push(format!(
-                    "{named} reads variables from {}, which is not there: the operator's policy can set them",
+                    "{named} reads variables from {}, which does not exist: the operator's policy can set them",
                     shortened(file)
                 )),
             }

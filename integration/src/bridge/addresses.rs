@@ -14,15 +14,15 @@ pub const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// so that no other process gets it by chance.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
-/// Clones are the same place.
+/// The addresses of one bridge, with the file of its event secret. Clones share the file.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct BridgeAddresses {
     pub listen: SocketAddr,
     pub forward: SocketAddr,
     secret: Arc<NamedTempFile>,
 }
 
-impl Place {
+impl BridgeAddresses {
     /// Returns addresses for a bridge that no router has to know before it runs.
     pub fn anywhere() -> Self {
         Self::with((Ipv4Addr::LOCALHOST, 0).into(), (Ipv4Addr::LOCALHOST, 0).into())
