@@ -26,7 +26,7 @@ pub(crate) struct InFlight {
 
 /// One request in flight. Dropped when the last byte of its answer is sent, or its tunnel is closed.
 #[derive(Debug)]
-pub(crate) struct Guard(Arc<InFlight>);
+pub(crate) struct RequestGuard(Arc<InFlight>);
 
 impl InFlight {
     pub(crate) fn count(&self) -> usize {
@@ -37,9 +37,9 @@ impl InFlight {
     ///
     /// The count goes up before `closed` is read and `closed` is set before the count is read
     /// (both sequentially consistent), so no request slips in behind [`InFlight::close`].
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Guard> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<RequestGuard> {
         self.count.fetch_add(1, SeqCst);
-        let guard = Guard(self.clone());
+        let guard = RequestGuard(self.clone());
         (!self.closed.load(SeqCst)).then_some(guard)
     }
 
@@ -91,7 +91,7 @@ impl InFlight {
     }
 }
 
-impl Guard {
+impl RequestGuard {
     /// Ends the request, whose connection to the cell broke: the cell may have crashed.
     pub(crate) fn broke(self) {
         let in_flight = self.0.clone();
@@ -104,7 +104,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, SeqCst) == 1 {
             self.0.idle.notify_waiters();

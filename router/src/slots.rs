@@ -51,10 +51,10 @@ impl Slots {
         self.waiting.load(SeqCst)
     }
 
-    fn queue_up(&self, max_queued: usize) -> Option<Waiting<'_>> {
+    fn queue_up(&self, max_queued: usize) -> Option<WaitingCount<'_>> {
         let one_more = |waiting| (waiting < max_queued).then_some(waiting + 1);
         self.waiting.fetch_update(SeqCst, SeqCst, one_more).ok()?;
-        Some(Waiting(&self.waiting))
+        Some(WaitingCount(&self.waiting))
     }
 
     /// Changes the number of slots. Requests that hold slots beyond it finish. There must be one caller at a time.
@@ -89,9 +89,9 @@ impl Drop for Slot {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitingCount<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, SeqCst);
     }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use switchyard_edge::api::answer::text;
 
-use super::Shared;
+use super::AdminState;
 
 /// Liveness probe
 #[utoipa::path(get, path = "/healthz", tag = "health", responses(
@@ -21,7 +21,7 @@ pub(super) async fn healthz() -> Response {
         body = str, content_type = "text/plain"),
     (status = 503, description = "It is starting or stopping", body = str, content_type = "text/plain"),
 ))]
-pub(super) async fn readyz(State(admin): Shared) -> Response {
+pub(super) async fn readyz(State(admin): AdminState) -> Response {
     match admin.board.ready() {
         Ok(()) => {
             let missing = admin.board.gaps().into_iter().map(|gap| format!("missing {gap}\n"));

@@ -15,7 +15,7 @@ use switchyard_edge::api::sse::{answer, event};
 use switchyard_edge::problem::Problem;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Shared, unknown_project};
+use super::{AdminState, unknown_project};
 use crate::live::{LogBatch, LogReader};
 
 /// The minimum interval between two batches of lines: a project that prints without pause does not
@@ -41,7 +41,7 @@ struct Gap {
     ),
 )]
 pub(super) async fn logs(
-    State(admin): Shared,
+    State(admin): AdminState,
     Path(name): Path<String>,
     Query(LogQuery { lines, follow }): Query<LogQuery>,
 ) -> Result<Response, Problem> {

@@ -17,13 +17,13 @@ use switchyard_edge::api::answer::{OPEN_METRICS, whole};
 use switchyard_edge::problem::Problem;
 use switchyard_program::log;
 
-use super::{Admin, Shared};
+use super::{Admin, AdminState};
 
 /// Metrics, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, description = "OpenMetrics", body = str, content_type = "application/openmetrics-text"),
 ))]
-pub(super) async fn metrics(State(admin): Shared) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(admin): AdminState) -> Result<Response, Problem> {
     let scraped = admin.clone();
     admin.blocking(move |_| answer(scraped)).await?
 }

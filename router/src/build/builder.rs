@@ -10,7 +10,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::plan::{Plan, RecordedVersion};
 use super::read::{SlowProjects, find_recorded};
-use super::readers::{Readers, Reading, Turn};
+use super::readers::{Readers, Reading, ReadingTurn};
 use crate::cells::{Cell, Cells, LaunchSpec, StartError};
 use crate::checkout::Store;
 use crate::health;
@@ -224,7 +224,7 @@ impl Builder {
     pub(crate) async fn find(&self, recorded: RecordedVersion, policy: Arc<Policy>) -> Option<Plan> {
         let time = policy.reads(&recorded.version.project).time;
         let wanted = (self.store.clone(), self.root.clone(), recorded, policy);
-        let find = |wanted: &mut (Arc<Store>, Root, RecordedVersion, Arc<Policy>), turn: &Turn| {
+        let find = |wanted: &mut (Arc<Store>, Root, RecordedVersion, Arc<Policy>), turn: &ReadingTurn| {
             let (store, root, recorded, policy) = wanted;
             let found = find_recorded(store, root, recorded, policy, turn);
             turn.count(0)?;

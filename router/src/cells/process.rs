@@ -30,7 +30,7 @@ use super::output::{AssignedVersion, Output};
 use super::probe::AnswerTally;
 use super::recount::Recount;
 use super::{CellSettings, Groups, LaunchSpec, StartError};
-use crate::folder::Usage;
+use crate::folder::DiskUsage;
 use crate::project::diagnostic;
 use crate::user::User;
 
@@ -301,7 +301,7 @@ impl Cell {
 
     /// Ends the process if the folder for compiled modules has more in it than its runtime writes,
     /// and prunes the folder then.
-    pub(super) async fn check_modules(&self, used: Usage) {
+    pub(super) async fn check_modules(&self, used: DiskUsage) {
         if !self.settings.caches.is_overfull(used) {
             return;
         }

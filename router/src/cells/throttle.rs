@@ -28,11 +28,11 @@ pub(super) struct Throttle {
     /// Bytes that one project may log in a minute, or at once after a quiet minute.
     limit: u64,
     all: Bucket,
-    projects: HashMap<ProjectName, Share>,
+    projects: HashMap<ProjectName, LogShare>,
 }
 
 #[derive(Debug)]
-struct Share {
+struct LogShare {
     bucket: Bucket,
     /// The output that was dropped since the project is known, and the part of it that was
     /// reported.
@@ -57,7 +57,7 @@ impl Throttle {
     pub(super) fn admits(&mut self, project: &ProjectName, bytes: usize, now: Instant) -> bool {
         if !self.projects.contains_key(project) {
             let bucket = Bucket::new(self.limit, now);
-            let share = Share { bucket, dropped: LogVolume::default(), reported: LogVolume::default() };
+            let share = LogShare { bucket, dropped: LogVolume::default(), reported: LogVolume::default() };
             self.projects.insert(project.clone(), share);
         }
         let Some(share) = self.projects.get_mut(project) else { return false };

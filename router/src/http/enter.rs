@@ -10,7 +10,7 @@ use switchyard_edge::upstream::BadAnswer;
 use super::lease::{CellLease, SiteLease};
 use super::problem::RequestProblem;
 use crate::drain::NOTICED_WITHIN;
-use crate::live::{CellSet, CellState, Command, Commands, Live, ProjectEntry, RunningCell};
+use crate::live::{CellSet, CellState, Command, Commands, LiveTable, ProjectEntry, RunningCell};
 
 /// Attempts to enter the files of a live version, each of which another version may replace
 /// meanwhile.
@@ -19,12 +19,12 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The way into live versions.
 #[derive(Debug)]
 pub(super) struct Entrance {
-    live: Arc<Live>,
+    live: Arc<LiveTable>,
     commands: Commands,
 }
 
 impl Entrance {
-    pub(super) fn new(live: Arc<Live>, commands: Commands) -> Self {
+    pub(super) fn new(live: Arc<LiveTable>, commands: Commands) -> Self {
         Self { live, commands }
     }
 

@@ -25,7 +25,7 @@ use super::enter::Entrance;
 use super::lease::CellLease;
 use super::problem::{Audience, RequestProblem};
 use super::site;
-use crate::live::{Commands, Live, ProjectEntry};
+use crate::live::{Commands, LiveTable, ProjectEntry};
 use crate::slots::Slot;
 
 /// Attempts to send a request that no cell got: a cell dies, another one is started, and that might
@@ -85,7 +85,7 @@ impl Handler for RequestHandler {
 }
 
 impl RequestHandler {
-    pub(super) fn new(dev: bool, limits: &ListenerLimits, live: Arc<Live>, commands: Commands) -> Self {
+    pub(super) fn new(dev: bool, limits: &ListenerLimits, live: Arc<LiveTable>, commands: Commands) -> Self {
         Self {
             dev,
             body_timeout: limits.body_timeout,

@@ -13,7 +13,7 @@ use switchyard_edge::upstream::BadAnswer;
 use tokio::task::spawn_local;
 
 use super::problem::RequestProblem;
-use crate::drain::Guard;
+use crate::drain::RequestGuard;
 use crate::live::{LiveSite, ProjectEntry, RunningCell};
 
 const STALE: HeaderName = HeaderName::from_static("x-switchyard-stale");
@@ -29,7 +29,7 @@ pub(super) struct CellLease {
     /// The version that the cell runs, as a header value.
     pub(super) version: HeaderValue,
     pub(super) running: Arc<RunningCell>,
-    pub(super) guard: Guard,
+    pub(super) guard: RequestGuard,
 }
 
 /// A response with a file. Dropped when its last byte is out.
@@ -38,7 +38,7 @@ pub(super) struct SiteLease {
     entry: Arc<ProjectEntry>,
     version: HeaderValue,
     pub(super) site: Arc<LiveSite>,
-    _guard: Guard,
+    _guard: RequestGuard,
 }
 
 impl SiteLease {

@@ -9,7 +9,7 @@ use switchyard_edge::upstream::BadAnswer;
 
 use super::body::Body;
 use super::dev_page;
-use crate::live::{Failure, ProjectEntry};
+use crate::live::{FailedVersion, ProjectEntry};
 use crate::token::Unauthorized;
 
 /// The time after which a client is asked to try again, in seconds: about as long as a build takes.
@@ -190,7 +190,7 @@ impl RequestProblem {
     }
 
     /// Returns the page that shows developers why the project has no good version.
-    fn page(self, entry: &ProjectEntry, failed: &Failure) -> Response<Body> {
+    fn page(self, entry: &ProjectEntry, failed: &FailedVersion) -> Response<Body> {
         let mut response = Response::new(Body::from(dev_page::render(entry.project.as_str(), failed)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();

@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn values_do_not_show_in_a_debug_print() {
-        let asked = PermissionRequest::read(&json!({"switchyard": {"env": {"KEY": "hunter2"}}})).unwrap();
-        assert!(!format!("{asked:?}").contains("hunter2"));
+        let requested = PermissionRequest::read(&json!({"switchyard": {"env": {"KEY": "hunter2"}}})).unwrap();
+        assert!(!format!("{requested:?}").contains("hunter2"));
     }
 }

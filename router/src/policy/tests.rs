@@ -26,8 +26,8 @@ fn try_read(text: &str) -> Result<Policy, Vec<String>> {
 
 fn grant_of(project: &str, policy: &str, config: Value) -> Grant {
     let project = ProjectName::parse(project).unwrap();
-    let asked = PermissionRequest::read(&config).unwrap();
-    try_read(policy).unwrap().grant(&project, &asked)
+    let requested = PermissionRequest::read(&config).unwrap();
+    try_read(policy).unwrap().grant(&project, &requested)
 }
 
 /// What `blog` gets.
@@ -182,7 +182,7 @@ fn without_a_policy_the_defaults_are_safe() {
     assert_eq!(grant.shown.granted.read, [".", "$DATA_DIR", "$TMPDIR"]);
     assert_eq!(grant.shown.granted.write, ["$DATA_DIR", "$TMPDIR"]);
     assert_eq!(grant.shown.granted.net, ["*"]);
-    assert_eq!((&grant.shown.asked, &grant.shown.refused), (&Rights::default(), &Rights::default()));
+    assert_eq!((&grant.shown.requested, &grant.shown.refused), (&Rights::default(), &Rights::default()));
     assert_eq!(grant.shown.limits.memory, 256 << 20);
 }
 
@@ -208,7 +208,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
             "import": ["jsr.io"]
         })),
     );
-    let Grant { permissions, shown: Grants { asked, granted, refused, .. }, .. } = &grant;
+    let Grant { permissions, shown: Grants { requested, granted, refused, .. }, .. } = &grant;
     assert_eq!(permissions.read, [Path::new("/srv/shared/a")]);
     assert_eq!(permissions.write, [Path::new("/srv/shared/blog")]);
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
     );
     assert_eq!(permissions.private_net, ["127.0.0.1:5432".parse().unwrap()]);
     assert_eq!(permissions.sys, ["networkInterfaces"]);
-    assert_eq!(asked.write, ["/srv", "./data", "/tmp/x"]);
+    assert_eq!(requested.write, ["/srv", "./data", "/tmp/x"]);
     assert_eq!(granted.read, [".", "$DATA_DIR", "$TMPDIR", "/srv/shared/a"]);
     assert_eq!(granted.net.last().unwrap(), "127.0.0.1:5432");
     assert_eq!(refused.read, ["../shop", "/etc"]);
@@ -276,7 +276,7 @@ fn variables_are_the_operators_and_what_it_lets_the_project_set() {
     let blog = grant(policy, json!({"switchyard": {"env": own}}));
     assert_eq!(env(&blog), [("APP_", "own"), ("APP_MODE", "operator's"), ("APP_NAME", "own"), ("KEY", "k")]);
     assert_eq!(blog.shown.refused.env, ["DATA_DIR", "GONE", "OTHER"]);
-    assert_eq!(blog.shown.asked.env.len(), 8);
+    assert_eq!(blog.shown.requested.env.len(), 8);
     assert!(blog.shown.granted.env.contains(&"KEY".to_owned()));
     let reserved = grant("", json!({"switchyard": {"env": {"LD_PRELOAD": "x", "A": "x"}}}));
     assert_eq!(

@@ -13,10 +13,10 @@ use switchyard_contract::route::{InvalidRoute, MAX_ROUTES};
 use switchyard_detect::entry::{self, CONFIG_FILES, Config, MAX_CONFIG};
 
 use super::diagnostic::in_file;
-use super::include::Included;
+use super::include::IncludeList;
 use super::keys;
+use super::lifecycle::LifecycleOptions;
 use super::routes::{ClaimedRoutes, ROUTES};
-use super::upkeep::Upkeep;
 use crate::policy::{InvalidField, PermissionRequest};
 
 /// One configuration file of a project.
@@ -80,17 +80,17 @@ impl Document {
         self.value.get("switchyard")?.get(name)
     }
 
-    pub(super) fn asked(&self) -> Result<PermissionRequest, Diagnostic> {
+    pub(super) fn requested(&self) -> Result<PermissionRequest, Diagnostic> {
         PermissionRequest::read(&self.value).map_err(|wrong| self.wrong(&wrong))
     }
 
-    pub(super) fn upkeep(&self) -> Result<Upkeep, Diagnostic> {
+    pub(super) fn lifecycle(&self) -> Result<LifecycleOptions, Diagnostic> {
         let own = self.value.get("switchyard");
-        own.map(|own| Upkeep::read(self.file, own)).transpose().map(Option::unwrap_or_default)
+        own.map(|own| LifecycleOptions::read(self.file, own)).transpose().map(Option::unwrap_or_default)
     }
 
-    pub(super) fn included(&self) -> Result<Included, Diagnostic> {
-        let include = self.own("include").map(|include| Included::read(self.file, include));
+    pub(super) fn included(&self) -> Result<IncludeList, Diagnostic> {
+        let include = self.own("include").map(|include| IncludeList::read(self.file, include));
         include.transpose().map(Option::unwrap_or_default)
     }
 

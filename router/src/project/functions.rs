@@ -38,7 +38,7 @@ pub(super) const PREFIX: &str = "/functions/v1";
 /// The settings of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Function {
+pub(crate) struct SupabaseFunction {
     /// `Some(true)`: requests need a token. `None`: no configuration decides.
     pub(crate) verify_jwt: Option<bool>,
     /// The path of the entry, relative to the function.
@@ -49,21 +49,21 @@ pub(crate) struct Function {
 
 /// The role of a folder in the projects root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum FolderRole {
     /// An ordinary project.
     Plain,
-    Function(Function),
+    Function(SupabaseFunction),
     /// Not served, with the reason.
     LeftOut(&'static str),
 }
 
-impl Role {
+impl FolderRole {
     /// Returns the role of the folder `name` in the projects root `root`. `before` has the settings of the live version.
     /// Reads the volume.
     ///
     /// # Errors
     /// Supabase's config.toml cannot be read, or no configuration decides any more whether requests need a token.
-    pub(crate) fn of(root: &Path, name: &str, before: Option<&Function>) -> Result<Self, Diagnostic> {
+    pub(crate) fn of(root: &Path, name: &str, before: Option<&SupabaseFunction>) -> Result<Self, Diagnostic> {
         let role = Self::found(root, name)?;
         let may_need_token = before.is_some_and(|before| before.verify_jwt != Some(false));
         if role == Self::Plain && may_need_token && !super::names_platform(&root.join(name)) {
@@ -85,15 +85,17 @@ impl Role {
                 "it starts Supabase's functions, which the router does itself: it can be removed",
             ));
         }
-        let Some(config) = config(root, true)? else { return Ok(Self::Function(Function::default())) };
+        let Some(config) = config(root, true)? else {
+            return Ok(Self::Function(SupabaseFunction::default()));
+        };
         let own = config.get(FOLDER).and_then(|functions| functions.get(name));
-        if !Function::flag(own, name, "enabled")? {
+        if !SupabaseFunction::flag(own, name, "enabled")? {
             return Ok(Self::LeftOut("config.toml has enabled = false for it"));
         }
-        Function::configured(own, name).map(Self::Function)
+        SupabaseFunction::configured(own, name).map(Self::Function)
     }
 
-    pub(crate) fn function(self) -> Option<Function> {
+    pub(crate) fn function(self) -> Option<SupabaseFunction> {
         if let Self::Function(function) = self { Some(function) } else { None }
     }
 }
@@ -102,7 +104,7 @@ fn wrong(name: &str, field: &str, fix: &str) -> Diagnostic {
     in_file(CONFIG, format!("\"functions.{name}.{field}\" in Supabase's {CONFIG} {fix}"))
 }
 
-impl Function {
+impl SupabaseFunction {
     /// Reads a field that is true by default from the function's table in config.toml.
     fn flag(own: Option<&Value>, name: &str, field: &str) -> Result<bool, Diagnostic> {
         let Some(value) = own.and_then(|own| own.get(field)) else { return Ok(true) };
@@ -281,9 +283,9 @@ mod tests {
         (dir, root)
     }
 
-    fn role(files: &[(&str, &str)], name: &str) -> Result<Role, Diagnostic> {
+    fn role(files: &[(&str, &str)], name: &str) -> Result<FolderRole, Diagnostic> {
         let (_dir, root) = folder("x", files);
-        Role::of(&root, name, None)
+        FolderRole::of(&root, name, None)
     }
 
     #[test]
@@ -318,7 +320,10 @@ mod tests {
         assert_eq!(hello.verify_jwt, Some(false));
         assert_eq!(hello.entry.as_deref(), Some("src/index.ts"));
         assert_eq!(hello.import_map.as_deref(), Some("../import_map.json"));
-        assert_eq!(function(whole, "other"), Function { verify_jwt: Some(true), ..Function::default() });
+        assert_eq!(
+            function(whole, "other"),
+            SupabaseFunction { verify_jwt: Some(true), ..SupabaseFunction::default() }
+        );
         let own = "[functions.hello]\nimport_map = \"./functions/hello/deno.json\"\n";
         assert_eq!(function(own, "hello").import_map, None, "it is read anyway");
         for (text, field) in [
@@ -365,15 +370,15 @@ mod tests {
     fn what_may_need_tokens_is_no_plain_project_when_the_folder_no_longer_says_so() {
         let (_dir, root) = folder("x", &[("functions/hello/index.ts", "")]);
         let of = |verify_jwt| {
-            let before = Function { verify_jwt, ..Function::default() };
-            Role::of(&root, "hello", Some(&before))
+            let before = SupabaseFunction { verify_jwt, ..SupabaseFunction::default() };
+            FolderRole::of(&root, "hello", Some(&before))
         };
-        assert_eq!(of(Some(false)), Ok(Role::Plain));
+        assert_eq!(of(Some(false)), Ok(FolderRole::Plain));
         for verify_jwt in [Some(true), None] {
             assert!(of(verify_jwt).unwrap_err().message.contains("config.toml"));
         }
         fs::write(root.join("hello/deno.json"), r#"{"switchyard": {"platform": "plain"}}"#).unwrap();
-        assert_eq!(of(Some(true)), Ok(Role::Plain));
+        assert_eq!(of(Some(true)), Ok(FolderRole::Plain));
     }
 
     #[test]

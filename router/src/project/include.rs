@@ -19,7 +19,7 @@ const FIELD: &str = "switchyard.include";
 
 /// The entries of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Included {
+pub(crate) struct IncludeList {
     file: &'static str,
     pub(crate) entries: Vec<Include>,
     /// The number of entries at the end that are included implicitly.
@@ -30,7 +30,7 @@ pub(crate) struct Included {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Include(String);
 
-impl Included {
+impl IncludeList {
     /// Reads the field's `value` in the configuration `file`.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn read(value: Value) -> Result<Vec<String>, Diagnostic> {
-        let included = Included::read("deno.json", &value)?;
+        let included = IncludeList::read("deno.json", &value)?;
         Ok(included.entries.iter().map(|include| include.as_str().to_owned()).collect())
     }
 

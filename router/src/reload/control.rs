@@ -32,12 +32,12 @@ use super::machine::{BuildOutcome, Event, Work};
 use super::projects::Projects;
 use super::prune::Pruner;
 use super::record::Record;
-use super::scan::{Purpose, Start, StartScan};
+use super::scan::{Purpose, StartInventory, StartScan};
 use super::tasks::{ProjectTask, RouterTask, TaskEnd, TaskResult, Tasks};
 use crate::build::{BuildError, Builder, FolderState, Readers, SlowProjects};
 use crate::cells::Cells;
 use crate::checkout::Store;
-use crate::live::{Command, Events, Live, LogBuffer, StatusBoard};
+use crate::live::{Command, Events, LiveTable, LogBuffer, StatusBoard};
 use crate::metrics::Metrics;
 use crate::packages::Packages;
 use crate::policy::Policy;
@@ -65,7 +65,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
     pub(crate) packages: Arc<Packages>,
     pub(crate) cells: Arc<Cells>,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<LiveTable>,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) events: Arc<Events>,
     pub(crate) logs: Arc<LogBuffer>,
@@ -137,7 +137,7 @@ impl Control {
     }
 
     /// Reads which versions were live before, and what is on the volume.
-    pub(crate) fn look_around(&self) -> impl Future<Output = Start> + Send + use<> {
+    pub(crate) fn look_around(&self) -> impl Future<Output = StartInventory> + Send + use<> {
         let (record, root) = (self.record.read(), self.settings.root.clone());
         async move {
             let read = spawn_blocking(move || {
@@ -145,7 +145,7 @@ impl Control {
                     tracing::error!("the versions that were live before are not known: {error:#}");
                     Default::default()
                 });
-                Start::new(known, &root)
+                StartInventory::new(known, &root)
             });
             // A panic is logged.
             read.await.unwrap_or_default()
@@ -156,7 +156,7 @@ impl Control {
     /// `stop`, which resolves to the time that handlers of SIGTERM have. Ends every cell then.
     pub(crate) async fn run(
         mut self,
-        start: Start,
+        start: StartInventory,
         mut changes: mpsc::Receiver<WatchEvent>,
         mut commands: mpsc::Receiver<Command>,
         stop: impl Future<Output = Duration>,

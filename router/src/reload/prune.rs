@@ -36,7 +36,7 @@ pub(super) struct Pruner {
 
 /// The project to be pruned, with what the control flow knows of it.
 #[derive(Debug)]
-pub(super) struct Scope {
+pub(super) struct PruneScope {
     pub(super) project: ProjectName,
     /// The number of checkouts that are kept besides those in use.
     pub(super) keep: usize,
@@ -50,7 +50,7 @@ pub(super) struct Scope {
 
 impl Pruner {
     /// Prunes each of `scopes` in turn.
-    pub(super) async fn run(self, scopes: Vec<Scope>) {
+    pub(super) async fn run(self, scopes: Vec<PruneScope>) {
         // A panic in it is logged.
         let _ = spawn_blocking(move || scopes.iter().for_each(|scope| self.prune(scope))).await;
     }
@@ -80,7 +80,7 @@ impl Pruner {
         found
     }
 
-    fn prune(&self, scope: &Scope) {
+    fn prune(&self, scope: &PruneScope) {
         let record = match Incarnations::read(self.root.path(), &scope.project) {
             // While the root is missing it is not known which incarnations have ended.
             Ok(None) if !self.root.is_present() => return,

@@ -19,12 +19,12 @@ const MOST: u32 = 8;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Restarts {
     crashes: u32,
-    pub(super) rest: Rest,
+    pub(super) rest: DownReason,
 }
 
 /// The reason why a live version has no cell, while it has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum DownReason {
     /// The version was idle. The next request starts a cell.
     #[default]
     Idle,
@@ -44,10 +44,10 @@ impl Restarts {
         self.crashes += 1;
         let in_a_row = self.crashes.div_ceil(u32::try_from(cells.max(1)).unwrap_or(u32::MAX));
         if in_a_row >= MOST {
-            self.rest = Rest::Stopped;
+            self.rest = DownReason::Stopped;
             return None;
         }
-        self.rest = Rest::Restarting;
+        self.rest = DownReason::Restarting;
         Some(match in_a_row {
             1 => Duration::ZERO,
             crashes => PAUSE * 2_u32.pow(crashes - 2),
@@ -56,12 +56,12 @@ impl Restarts {
 
     /// A new count for a version whose next cell is about to start.
     pub(super) fn anew() -> Self {
-        Self { crashes: 0, rest: Rest::Restarting }
+        Self { crashes: 0, rest: DownReason::Restarting }
     }
 
     /// Notes that another cell serves. `more`: further ones are about to start.
     pub(super) fn started(&mut self, more: bool) {
-        self.rest = if more { Rest::Restarting } else { Rest::Idle };
+        self.rest = if more { DownReason::Restarting } else { DownReason::Idle };
     }
 
     /// The number of crashes in a row.
@@ -85,7 +85,7 @@ mod tests {
         let mut restarts = Restarts::default();
         let pauses: Vec<_> = std::iter::from_fn(|| millis(&mut restarts, SHORT)).collect();
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200]);
-        assert_eq!((restarts.rest, restarts.crashes()), (Rest::Stopped, MOST));
+        assert_eq!((restarts.rest, restarts.crashes()), (DownReason::Stopped, MOST));
     }
 
     #[test]
@@ -112,9 +112,9 @@ mod tests {
     fn a_start_alone_forgets_nothing() {
         let mut restarts = Restarts::default();
         assert_eq!(millis(&mut restarts, SHORT), Some(0));
-        assert_eq!(restarts.rest, Rest::Restarting);
+        assert_eq!(restarts.rest, DownReason::Restarting);
         restarts.started(false);
-        assert_eq!(restarts.rest, Rest::Idle);
+        assert_eq!(restarts.rest, DownReason::Idle);
         assert_eq!(millis(&mut restarts, Duration::ZERO), Some(100));
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum ProjectTask {
         took: Duration,
     },
     Restored {
-        restored: Restored,
+        restored: RestoreOutcome,
         took: Duration,
     },
     Started {
@@ -58,7 +58,7 @@ pub(super) enum ProjectTask {
 }
 
 /// The outcome of starting the last good version of an earlier run.
-pub(super) enum Restored {
+pub(super) enum RestoreOutcome {
     NoCheckout,
     /// The cells are over their budget: the version is started by its first request.
     Idle(Plan),
@@ -66,7 +66,7 @@ pub(super) enum Restored {
     Failed(Plan, BuildError),
 }
 
-impl Restored {
+impl RestoreOutcome {
     pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::NoCheckout => None,

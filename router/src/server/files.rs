@@ -18,7 +18,7 @@ use crate::policy::{Policy, PolicyError, RequestLimits};
 
 /// Settings that name files, and the parts that use the content.
 #[derive(Clone)]
-pub(super) struct Files {
+pub(super) struct SettingsFiles {
     pub(super) config: RouterConfig,
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) publisher: Option<Publisher>,
@@ -26,7 +26,7 @@ pub(super) struct Files {
     pub(super) commands: Commands,
 }
 
-impl Files {
+impl SettingsFiles {
     /// Reloads all files on each SIGHUP, until it is dropped.
     pub(super) async fn read_again(self, mut reloads: Reloads) {
         loop {

@@ -78,7 +78,7 @@ impl RunningRouter {
     pub(super) async fn start(parts: RouterParts, reloads: Reloads) -> Result<Self> {
         let (changed, changes) = mpsc::channel(watch::QUEUE);
         let metrics = parts.metrics.clone();
-        let observer: watch::Observer = Arc::new(move |measurement| record(&metrics, measurement));
+        let observer: watch::MeasurementSink = Arc::new(move |measurement| record(&metrics, measurement));
         let watch = Watch::start(parts.watch_settings(), observer, changed)?;
         let cell_tasks = [
             tokio::spawn(parts.cells.clone().keep_filled()),

@@ -12,7 +12,7 @@ use super::hints::hint;
 use super::refusals;
 use crate::modules::code::decode;
 use crate::modules::failures::SourceLocation;
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 use crate::modules::project::Project;
 use crate::modules::source;
 
@@ -42,7 +42,7 @@ pub(crate) fn diagnose(project: &Project, error: &CoreError) -> Diagnostic {
 
 /// Returns the diagnostic of an invalid deno.json or package.json. The parsers report the location
 /// in their text only.
-pub(crate) fn misconfigured(names: &Names, error: &anyhow::Error) -> Diagnostic {
+pub(crate) fn misconfigured(names: &PathNames, error: &anyhow::Error) -> Diagnostic {
     let message = names.clean(&format!("{error:#}")).replace(".: ", ": ");
     let after = |word: &str| {
         let (_, rest) = message.rsplit_once(word)?;
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_place_in_a_configuration_file_is_taken_from_the_text() {
-        let names = Names::new(&Roots {
+        let names = PathNames::new(&Roots {
             checkout: "/c/blog".into(),
             root: "/c/blog".into(),
             node_modules: None,

@@ -3,10 +3,10 @@
 use switchyard_contract::event::Diagnostic;
 
 use crate::errors::diagnose::misconfigured;
-use crate::modules::names::Names;
+use crate::modules::names::PathNames;
 
 /// Returns the diagnostic of an error of Deno's installer or of a configuration file.
-pub(super) fn diagnostic(names: &Names, error: &anyhow::Error) -> Diagnostic {
+pub(super) fn diagnostic(names: &PathNames, error: &anyhow::Error) -> Diagnostic {
     let mut diagnostic = misconfigured(names, error);
     // Deno's advice does not apply here.
     if let Some((_, changes)) = diagnostic.message.split_once("The lockfile is out of date.") {

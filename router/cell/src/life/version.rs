@@ -15,9 +15,9 @@ use tokio::time::{sleep, timeout};
 use super::evaluation::{Evaluation, end_of, run_to_end};
 use crate::errors::diagnose::{diagnose, plain};
 use crate::errors::trace::explain;
-use crate::glue::ending::Ending;
-use crate::glue::platform::Background;
-use crate::glue::servers::{self, Settle};
+use crate::glue::ending::EndingGlue;
+use crate::glue::platform::BackgroundGlue;
+use crate::glue::servers::{self, SettleGlue};
 use crate::glue::{requests, workers};
 use crate::kernel::control::{Control, UNFINISHED};
 use crate::kernel::process::trim_memory;
@@ -38,9 +38,9 @@ pub(super) struct Version {
     pub(super) project: Arc<Project>,
     pub(super) control: Control,
     pub(super) inspector: Option<Inspector>,
-    pub(super) settle: Settle,
-    pub(super) ending: Ending,
-    pub(super) background: Option<Background>,
+    pub(super) settle: SettleGlue,
+    pub(super) ending: EndingGlue,
+    pub(super) background: Option<BackgroundGlue>,
     pub(super) adapter: Option<workers::Adapter>,
     /// The entry's evaluation, if it goes on although the version serves.
     pub(super) evaluation: Option<Evaluation>,

@@ -7,7 +7,7 @@ use switchyard_contract::publisher::Url;
 use switchyard_protocol::{Limits, ModuleCache, Start};
 
 use super::{Cell, DATA, INSPECTOR, Inspector};
-use crate::cells::{Folders, LaunchSpec, StartError, outside};
+use crate::cells::{CellPaths, LaunchSpec, StartError, outside};
 use crate::user::User;
 
 impl Cell {
@@ -23,7 +23,7 @@ impl Cell {
     }
 
     /// Gives the folders of the version to the cell.
-    fn folders_of(&self, launch: &LaunchSpec, user: User) -> Result<Folders> {
+    fn folders_of(&self, launch: &LaunchSpec, user: User) -> Result<CellPaths> {
         let users = &self.settings.users;
         let data = self.settings.data.of(&launch.version.tenant());
         let claim = |folder: &Path| {
@@ -45,7 +45,7 @@ impl Cell {
         let cache = self.cache(launch, user);
         let inspect = self.enable_inspector(launch).map(|inspector| inspector.socket.clone());
         let (socket, probe) = (self.socket.clone(), self.probe());
-        Ok(Folders { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
+        Ok(CellPaths { socket, probe, inspect, tmp: self.tmp.clone(), data, cache })
     }
 
     fn bound(&self, limits: &Limits) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ListError;
-use crate::project::{Include, Included, included};
+use crate::project::{Include, IncludeList, included};
 
 /// The reason why a project may not include a path: the predicate of a sentence about the include,
 /// as in "is hidden: rename it".
@@ -43,7 +43,7 @@ pub(super) fn permitted(
 ) -> Result<Vec<(Include, PathBuf)>, ListError> {
     let included = match source {
         IncludeSource::Configuration(_) => included(root).map_err(ListError::Invalid)?,
-        IncludeSource::Checkout => Included::made(root),
+        IncludeSource::Checkout => IncludeList::made(root),
     };
     let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
     let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;

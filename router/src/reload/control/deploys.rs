@@ -8,7 +8,7 @@ use super::publish::PublicEffect;
 use crate::build::Built;
 use crate::live::{DeployId, DeployRefusal, DeployReply};
 use crate::reload::attempt::AttemptData;
-use crate::reload::machine::{Event, Failed, Prepared};
+use crate::reload::machine::{AttemptFailure, Event, StagedKind};
 
 impl Control {
     pub(super) fn hold(&mut self, hold: &Hold, reply: DeployReply<()>) {
@@ -67,21 +67,21 @@ impl Control {
     }
 
     /// Reports the result of a deploy's build of a project.
-    pub(super) fn prepared(&mut self, name: &ProjectName, prepared: Prepared) {
+    pub(super) fn prepared(&mut self, name: &ProjectName, prepared: StagedKind) {
         let project = self.projects.of(name);
         let Some((_, deploy)) = self.deploys.of(project.deploy.as_ref()) else { return };
         let Some(attempt) = project.machine.staged_attempt() else { return };
         let (outcome, version) = match prepared {
-            Prepared::Version(version) => (ReloadOutcome::Built, Some(version)),
-            Prepared::Unchanged => (ReloadOutcome::Unchanged, project.machine.live_version().cloned()),
-            Prepared::Gone => (ReloadOutcome::Removed, None),
+            StagedKind::Version(version) => (ReloadOutcome::Built, Some(version)),
+            StagedKind::Unchanged => (ReloadOutcome::Unchanged, project.machine.live_version().cloned()),
+            StagedKind::Gone => (ReloadOutcome::Removed, None),
         };
         deploy.built(name, attempt.report(name, outcome, version.as_ref(), None));
     }
 
     /// Reports the failure of a deploy's build of a project.
-    pub(super) fn not_prepared(&mut self, name: &ProjectName, failed: Failed, attempt: &AttemptData) {
-        let Failed { version, error } = failed;
+    pub(super) fn not_prepared(&mut self, name: &ProjectName, failed: AttemptFailure, attempt: &AttemptData) {
+        let AttemptFailure { version, error } = failed;
         let report = attempt.report(name, ReloadOutcome::Failed, version.as_ref(), Some(error.clone()));
         let Some((id, deploy)) = self.deploys.of(self.projects.of(name).deploy.as_ref()) else { return };
         tracing::warn!(

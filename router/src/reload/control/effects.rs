@@ -7,11 +7,11 @@ use switchyard_contract::event::Trigger;
 use switchyard_contract::project::ProjectName;
 
 use super::Control;
-use super::publish::{Deferred, PublicEffect};
+use super::publish::{DeferredPublish, PublicEffect};
 use crate::build::{self, BuildError, ReadJob, ReadRequest, RecordedVersion};
 use crate::reload::machine::{Event, Work};
 use crate::reload::project::ProjectData;
-use crate::reload::tasks::{ProjectTask, Restored};
+use crate::reload::tasks::{ProjectTask, RestoreOutcome};
 use crate::version::Version;
 
 pub(super) type ProjectEvent = Event<ProjectData>;
@@ -27,7 +27,11 @@ impl Control {
             match (effect, &mut self.batch) {
                 (Effect::Publish { version, previous, attempt }, Some(batch)) => {
                     let effect = PublicEffect::Publish { version, previous, attempt };
-                    return batch.push(Deferred { name: name.clone(), effect, later: effects.collect() });
+                    return batch.push(DeferredPublish {
+                        name: name.clone(),
+                        effect,
+                        later: effects.collect(),
+                    });
                 }
                 (effect, _) => self.apply(name, effect),
             }
@@ -137,11 +141,11 @@ impl Control {
             return self.tasks.spawn(name, async move {
                 let began = Instant::now();
                 let restored = match builder.find(recorded, policy).await {
-                    None => Restored::NoCheckout,
-                    Some(plan) if is_over_budget => Restored::Idle(plan),
+                    None => RestoreOutcome::NoCheckout,
+                    Some(plan) if is_over_budget => RestoreOutcome::Idle(plan),
                     Some(plan) => match builder.restart(&plan, plan.cells(), &newer).await {
-                        Ok(cells) => Restored::Running(build::Built { plan, cells }),
-                        Err(error) => Restored::Failed(plan, error),
+                        Ok(cells) => RestoreOutcome::Running(build::Built { plan, cells }),
+                        Err(error) => RestoreOutcome::Failed(plan, error),
                     },
                 };
                 ProjectTask::Restored { restored, took: began.elapsed() }

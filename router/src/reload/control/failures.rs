@@ -10,11 +10,11 @@ use super::Control;
 use crate::live::EventDetails;
 use crate::metrics::{OutcomeLabel, ReloadLabels};
 use crate::reload::attempt::{AttemptData, Look};
-use crate::reload::machine::{Event, Failed};
+use crate::reload::machine::{AttemptFailure, Event};
 use crate::reload::tasks::ProjectTask;
 
 impl Control {
-    pub(super) fn fail(&mut self, name: &ProjectName, failed: Failed, attempt: AttemptData) {
+    pub(super) fn fail(&mut self, name: &ProjectName, failed: AttemptFailure, attempt: AttemptData) {
         let project = self.projects.of(name);
         // Files that are wrong in themselves stay wrong until they change.
         let was_started = project.machine.failed().is_some_and(|failed| failed.data.was_started());

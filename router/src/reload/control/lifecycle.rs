@@ -11,7 +11,7 @@ use crate::build::BuildError;
 use crate::cells::{Cell, Exit};
 use crate::live::EventDetails;
 use crate::metrics::DeathLabels;
-use crate::reload::restarts::{Rest, Restarts};
+use crate::reload::restarts::{DownReason, Restarts};
 use crate::reload::tasks::{ProjectTask, StartedCells};
 use crate::version::Version;
 
@@ -22,16 +22,16 @@ const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 impl Control {
     /// Starts a live version that is idle.
     pub(super) fn wake(&mut self, version: &Version) {
-        self.start(version, Rest::Idle);
+        self.start(version, DownReason::Idle);
     }
 
     /// Starts the cells that a live version misses because some have crashed.
     pub(super) fn restart(&mut self, version: &Version) {
-        self.start(version, Rest::Restarting);
+        self.start(version, DownReason::Restarting);
     }
 
     /// Starts the missing cells of `version` if it is live, and misses them for the reason `rest`.
-    fn start(&mut self, version: &Version, rest: Rest) {
+    fn start(&mut self, version: &Version, rest: DownReason) {
         let name = &version.project;
         if !self.projects.contains(name.as_str()) {
             return;
@@ -60,7 +60,7 @@ impl Control {
         }
         let project = self.projects.of(name);
         let version = project.machine.live_version().cloned();
-        let stopped = project.live_mut().filter(|live| live.restarts.rest == Rest::Stopped);
+        let stopped = project.live_mut().filter(|live| live.restarts.rest == DownReason::Stopped);
         if let (Some(version), Some(live)) = (version, stopped) {
             live.restarts = Restarts::anew();
             self.parts.live.put(project.entry());
@@ -105,7 +105,7 @@ impl Control {
             (Err(BuildError::NoProcess(error)), Some(live)) => {
                 let message = error.message;
                 tracing::error!(project.name = name.as_str(), project.version = %version, "not started yet: {message}");
-                live.restarts.rest = Rest::Restarting;
+                live.restarts.rest = DownReason::Restarting;
                 self.parts.live.put(project.entry());
                 self.restart_after(NO_PROCESS_PAUSE, version.clone());
             }

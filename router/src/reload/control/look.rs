@@ -19,14 +19,14 @@ use crate::reload::attempt::{Caller, Look, millis};
 use crate::reload::claims::ClaimSet;
 use crate::reload::machine::Event;
 use crate::reload::record::LastGood;
-use crate::reload::scan::{Listing, Purpose, Start, list};
+use crate::reload::scan::{Listing, Purpose, StartInventory, list};
 use crate::reload::tasks::RouterTask;
 use crate::watch::WatchEvent;
 
 impl Control {
     /// Begins the scan at start.
-    pub(super) fn begin_scan(&mut self, start: Start) {
-        let Start { known, names, gone } = start;
+    pub(super) fn begin_scan(&mut self, start: StartInventory) {
+        let StartInventory { known, names, gone } = start;
         for project in &gone {
             self.forget(project);
         }

@@ -12,16 +12,16 @@ use super::effects::Effect;
 use crate::live::{EventDetails, TableChange};
 use crate::metrics::OutcomeLabel;
 use crate::reload::attempt::AttemptData;
-use crate::reload::live_state::{LiveState, Replaced};
-use crate::reload::machine::Published;
+use crate::reload::live_state::{DrainingVersion, LiveState};
+use crate::reload::machine::PublishedVersion;
 use crate::version::Version;
 
 /// The end of an attempt that may change what requests see.
 pub(super) enum PublicEffect {
-    Publish { version: Version, previous: Option<Published<LiveState>>, attempt: AttemptData },
+    Publish { version: Version, previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
     Settle(AttemptData),
     Unchanged(AttemptData),
-    Remove { previous: Option<Published<LiveState>>, attempt: AttemptData },
+    Remove { previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
 }
 
 impl PublicEffect {
@@ -39,18 +39,18 @@ impl PublicEffect {
     }
 
     /// The cells and files that answer no more requests from now on.
-    fn replaced(&self) -> Replaced {
+    fn replaced(&self) -> DrainingVersion {
         match self {
             Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
-                previous.as_ref().map(|previous| Replaced::of(&previous.data)).unwrap_or_default()
+                previous.as_ref().map(|previous| DrainingVersion::of(&previous.data)).unwrap_or_default()
             }
-            Self::Settle(_) | Self::Unchanged(_) => Replaced::default(),
+            Self::Settle(_) | Self::Unchanged(_) => DrainingVersion::default(),
         }
     }
 }
 
 /// A publish that waits for the end of its batch.
-pub(super) struct Deferred {
+pub(super) struct DeferredPublish {
     pub(super) name: ProjectName,
     pub(super) effect: PublicEffect,
     /// The effects that follow it.
@@ -58,7 +58,7 @@ pub(super) struct Deferred {
 }
 
 /// Publishes that go live in one swap of the table.
-pub(super) type Batch = Vec<Deferred>;
+pub(super) type Batch = Vec<DeferredPublish>;
 
 impl Control {
     /// Publishes what has been deferred, and goes on reporting each publish at once.
@@ -68,7 +68,7 @@ impl Control {
             return;
         }
         let (mut effects, mut later) = (Vec::new(), Vec::new());
-        for Deferred { name, effect, later: more } in batch {
+        for DeferredPublish { name, effect, later: more } in batch {
             later.push((name.clone(), more));
             effects.push((name, effect));
         }
@@ -111,7 +111,7 @@ impl Control {
         if !changes.is_empty() {
             self.change_table(changes);
         }
-        replaced.iter().for_each(Replaced::close);
+        replaced.iter().for_each(DrainingVersion::close);
         let ended = effects.into_iter().zip(known).zip(replaced);
         let reports = ended.map(|(((name, effect), was_known), replaced)| match effect {
             PublicEffect::Publish { version, previous, attempt } => {
@@ -146,7 +146,7 @@ impl Control {
         name: &ProjectName,
         version: &Version,
         previous: Option<Version>,
-        replaced: Replaced,
+        replaced: DrainingVersion,
         mut attempt: AttemptData,
         began: Instant,
     ) -> Report {
@@ -226,7 +226,7 @@ impl Control {
         name: &ProjectName,
         previous: Option<Version>,
         was_known: bool,
-        replaced: Replaced,
+        replaced: DrainingVersion,
         attempt: AttemptData,
     ) -> Report {
         self.parts.board.remove(name.as_str());

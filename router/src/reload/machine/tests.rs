@@ -79,8 +79,8 @@ fn superseded() -> Event {
     Event::Built(BuildOutcome::Superseded)
 }
 
-fn published(n: u8) -> Published<()> {
-    Published { version: version(n), data: () }
+fn published(n: u8) -> PublishedVersion<()> {
+    PublishedVersion { version: version(n), data: () }
 }
 
 fn publish(n: u8, previous: Option<u8>) -> Effect {
@@ -237,7 +237,7 @@ fn prepared(machine: Machine, n: u8) -> Machine {
     let mut machine = held(machine);
     assert_eq!(machine.on(Event::Build), [BUILD]);
     assert_eq!(machine.on(read(n)), [Effect::Build(version(n))]);
-    let end = Effect::Prepared(Prepared::Version(version(n)));
+    let end = Effect::Prepared(StagedKind::Version(version(n)));
     assert_eq!(machine.on(GOOD), [end]);
     machine
 }
@@ -316,7 +316,7 @@ fn a_build_of_a_deploy_that_fails_is_the_deploys_affair() {
 #[test]
 fn what_is_live_already_and_what_is_gone_are_published_too() {
     let mut machine = held(live(1));
-    assert_eq!(play(&mut machine, [Event::Build, read_live(1)]), [Effect::Prepared(Prepared::Unchanged)]);
+    assert_eq!(play(&mut machine, [Event::Build, read_live(1)]), [Effect::Prepared(StagedKind::Unchanged)]);
     assert_eq!(machine.on(Event::Publish), [UNCHANGED]);
 
     let mut machine = live(1);
@@ -326,7 +326,7 @@ fn what_is_live_already_and_what_is_gone_are_published_too() {
     assert_eq!(machine.on(Event::Publish), [SETTLE], "the failure before it is over");
 
     let mut machine = held(live(1));
-    assert_eq!(play(&mut machine, [Event::Build, GONE]), [Effect::Prepared(Prepared::Gone)]);
+    assert_eq!(play(&mut machine, [Event::Build, GONE]), [Effect::Prepared(StagedKind::Gone)]);
     assert_eq!(machine.live_version(), Some(&version(1)), "not yet");
     assert_eq!(machine.on(Event::Publish), [remove(Some(1))]);
     assert!(machine.is_absent());

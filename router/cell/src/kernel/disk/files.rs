@@ -11,7 +11,7 @@ pub(super) const BLOCK: i64 = 4096;
 
 /// A regular file before a write.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
+pub(super) struct WriteTarget {
     /// The position of the next byte.
     pub(super) at: i64,
     /// Bytes on the disk.
@@ -26,7 +26,7 @@ pub(super) fn position(fd: RawFd) -> Option<i64> {
     Some(unsafe { libc::lseek64(fd, 0, libc::SEEK_CUR) }).filter(|position| *position >= 0)
 }
 
-impl Target {
+impl WriteTarget {
     /// Returns `None` if the descriptor is not a regular file's. `at`: the position of the write,
     /// if it is not the descriptor's own.
     pub(super) fn of(fd: RawFd, at: Option<i64>) -> Option<Self> {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_write_uses_the_blocks_that_it_is_the_first_in() {
-        let file = |at, dense| Target { at, allocated: dense, dense };
+        let file = |at, dense| WriteTarget { at, allocated: dense, dense };
         for (target, len, growth) in [
             (file(0, 0), 1, BLOCK),
             (file(0, 0), 4096, BLOCK),

@@ -22,13 +22,13 @@ const UNTIL_ASSIGNED: [Capability; 4] = [
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 /// The process as it was started.
-struct Origin {
+struct InitialIdentity {
     /// The capabilities that are left, a bit for each.
     capabilities: u64,
     parent: u32,
 }
 
-static ORIGIN: OnceLock<Origin> = OnceLock::new();
+static ORIGIN: OnceLock<InitialIdentity> = OnceLock::new();
 
 /// Gives up all capabilities but those that are needed until a user is assigned. Must be called
 /// before any other thread exists.
@@ -52,7 +52,7 @@ pub(crate) fn reduce() -> Result<()> {
     // keeps.
     control(libc::PR_SET_KEEPCAPS, 1).context("keep capabilities over a change of user")?;
     let capabilities = kept.iter().map(Capability::bitmask).fold(0, |all, bit| all | bit);
-    let origin = Origin { capabilities, parent: std::os::unix::process::parent_id() };
+    let origin = InitialIdentity { capabilities, parent: std::os::unix::process::parent_id() };
     ensure!(ORIGIN.set(origin).is_ok(), "capabilities are reduced once");
     Ok(())
 }

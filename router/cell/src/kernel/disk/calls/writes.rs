@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use libc::{iovec, off64_t, size_t, ssize_t};
 
 use super::{call, fail, note_truncated};
-use crate::kernel::disk::files::{self, BLOCK, Target};
+use crate::kernel::disk::files::{self, BLOCK, WriteTarget};
 use crate::kernel::disk::state::{DISK, Disk};
 
 /// The bytes that are counted at once: a larger write is split, so that little is under way while
@@ -50,7 +50,7 @@ fn grow_by(
         disk.quota.end_write(most, written_to_file.map_or(0, files::most_growth));
         return written;
     }
-    let Some(target) = Target::of(fd, at) else { return write(len) };
+    let Some(target) = WriteTarget::of(fd, at) else { return write(len) };
     let growth = target.growth(len);
     if growth == 0 || !disk.counts_file(fd) {
         return write(len);
@@ -120,7 +120,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
         unsafe { call!(SYS_writev, fd, parts, count) as ssize_t }
     };
     let given = usize::try_from(count).unwrap_or(0);
-    if DISK.get().is_none() || parts.is_null() || Target::of(fd, None).is_none() {
+    if DISK.get().is_none() || parts.is_null() || WriteTarget::of(fd, None).is_none() {
         return all();
     }
     // SAFETY: the caller passes this many parts.
@@ -184,7 +184,7 @@ unsafe extern "C" fn copy_file_range(
 /// As for the C library's function.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendfile64(to: c_int, from: c_int, at: *mut off64_t, len: size_t) -> ssize_t {
-    if DISK.get().is_some() && Target::of(to, None).is_some() {
+    if DISK.get().is_some() && WriteTarget::of(to, None).is_some() {
         return fail(libc::EINVAL) as ssize_t;
     }
     // SAFETY: the kernel checks the pointer.
@@ -204,7 +204,7 @@ unsafe extern "C" fn splice(
     len: size_t,
     flags: c_uint,
 ) -> ssize_t {
-    if DISK.get().is_some() && Target::of(to, None).is_some() {
+    if DISK.get().is_some() && WriteTarget::of(to, None).is_some() {
         return fail(libc::EINVAL) as ssize_t;
     }
     // SAFETY: the kernel checks the pointers.

@@ -14,7 +14,7 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 
 /// The lifecycle options of one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Upkeep {
+pub(crate) struct LifecycleOptions {
     pub(crate) healthcheck: Option<Healthcheck>,
     /// The time without requests after which the process ends until the next request.
     pub(crate) idle: Option<Duration>,
@@ -28,7 +28,7 @@ pub(crate) struct Healthcheck {
     pub(crate) path: PathAndQuery,
 }
 
-impl Upkeep {
+impl LifecycleOptions {
     /// Reads the fields of `switchyard` in the configuration `file`.
     ///
     /// # Errors
@@ -70,8 +70,8 @@ mod tests {
 
     use super::*;
 
-    fn read(own: &Value) -> Result<Upkeep, Diagnostic> {
-        Upkeep::read("deno.jsonc", own)
+    fn read(own: &Value) -> Result<LifecycleOptions, Diagnostic> {
+        LifecycleOptions::read("deno.jsonc", own)
     }
 
     #[test]
@@ -79,10 +79,10 @@ mod tests {
         for (value, seconds) in
             [(json!("10m"), 600), (json!("1h 30m"), 5400), (json!("1s"), 1), (json!(90), 90)]
         {
-            let upkeep = read(&json!({ "idle": value })).unwrap();
-            assert_eq!(upkeep.idle, Some(Duration::from_secs(seconds)));
+            let lifecycle = read(&json!({ "idle": value })).unwrap();
+            assert_eq!(lifecycle.idle, Some(Duration::from_secs(seconds)));
         }
-        assert_eq!(read(&json!({})).unwrap(), Upkeep::default());
+        assert_eq!(read(&json!({})).unwrap(), LifecycleOptions::default());
     }
 
     #[test]
