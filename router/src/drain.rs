@@ -65,7 +65,7 @@ impl InFlight {
 
     /// How many requests were in the cell when it died, as is known now: those that noticed, and those
     /// that are about to.
-    pub(crate) fn at_crash(&self, now: Instant) -> usize {
+    pub(crate) fn count_at_crash(&self, now: Instant) -> usize {
         let broken = self.broken_since(now);
         self.count() + broken.len()
     }
@@ -93,7 +93,7 @@ impl InFlight {
 
 impl RequestGuard {
     /// Ends the request, whose connection to the cell broke: the cell may have crashed.
-    pub(crate) fn broke(self) {
+    pub(crate) fn mark_broken(self) {
         let in_flight = self.0.clone();
         let now = Instant::now();
         let mut broken = in_flight.broken_since(now);
@@ -145,10 +145,10 @@ mod tests {
         let in_flight = Arc::new(InFlight::default());
         let (_stays, breaks) = (in_flight.enter().unwrap(), in_flight.enter().unwrap());
         drop(in_flight.enter());
-        breaks.broke();
+        breaks.mark_broken();
         let now = Instant::now();
-        assert_eq!((in_flight.count(), in_flight.at_crash(now)), (1, 2));
-        assert_eq!(in_flight.at_crash(now + NOTICED_WITHIN), 1);
+        assert_eq!((in_flight.count(), in_flight.count_at_crash(now)), (1, 2));
+        assert_eq!(in_flight.count_at_crash(now + NOTICED_WITHIN), 1);
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let in_flight = Arc::new(InFlight::default());
         let guard = in_flight.enter().unwrap();
         assert!(!in_flight.is_in_doubt());
-        guard.broke();
+        guard.mark_broken();
         let now = Instant::now();
         assert!(in_flight.is_in_doubt());
         assert!(in_flight.doubt(now).is_some_and(|left| left <= DOUBT));

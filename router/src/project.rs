@@ -31,7 +31,7 @@ pub(crate) use self::installed::{
 };
 pub(crate) use self::lifecycle::{Healthcheck, LifecycleOptions};
 pub(crate) use self::routes::ClaimedRoutes;
-pub(crate) use self::site::settle;
+pub(crate) use self::site::choose_fallback;
 use crate::policy::PermissionRequest;
 
 /// The most nested folders of a project, counting symbolic links. A walk holds a kilobyte of stack, or a descriptor, for
@@ -75,7 +75,7 @@ pub(crate) enum PrefixHandling {
 
 impl PrefixHandling {
     /// Returns the number of bytes of `prefix` that are removed from a path.
-    pub(crate) fn stripped(self, prefix: &str) -> usize {
+    pub(crate) fn stripped_len(self, prefix: &str) -> usize {
         match self {
             Self::Strip => prefix.len(),
             Self::Keep => 0,
@@ -113,7 +113,7 @@ impl Manifest {
         let requested = config.as_ref().map(Document::requested).transpose()?.unwrap_or_default();
         let mut include = config.as_ref().map(Document::included).transpose()?.unwrap_or_default();
         if let Some(root) = dir.parent().filter(|_| function.is_some()) {
-            include.imply(&functions::beside(root, dir));
+            include.imply(&functions::shared_names(root, dir));
         }
         // Only projects that include this one use the value. It is checked here.
         config.as_ref().map(Document::share).transpose()?;
@@ -227,7 +227,7 @@ pub(crate) fn included(dir: &Path) -> Result<IncludeList, Diagnostic> {
         Some(platform) => platform == Platform::Supabase,
     };
     if is_function {
-        included.imply(&functions::beside(root, dir));
+        included.imply(&functions::shared_names(root, dir));
     }
     Ok(included)
 }

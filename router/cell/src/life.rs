@@ -13,7 +13,7 @@ use switchyard_contract::event::Diagnostic;
 use switchyard_protocol::{FromCell, Limit, Start};
 
 use self::version::Version;
-use crate::errors::diagnose::{diagnose, misconfigured};
+use crate::errors::diagnose::{configuration_diagnostic, diagnose};
 use crate::errors::{log, refusals};
 use crate::glue::ending::EndingGlue;
 use crate::glue::servers::Servers;
@@ -47,12 +47,12 @@ pub(crate) async fn live(mut control: Control, pulse: Pulse) -> i32 {
     disk::limit(&start, move || reporter.out_of_space());
     let (project, debugger_listener) = match assign(&mut spare, rules, &start, roots, names.clone()).await {
         Ok(assigned) => assigned,
-        Err(error) => return fail(&control, misconfigured(&names, &error)),
+        Err(error) => return fail(&control, configuration_diagnostic(&names, &error)),
     };
     limit_heap(&mut spare.worker.js_runtime, heap_limit(start.limits.memory), control.reporter());
     let inspector = match enable_inspector(debugger_listener, &spare, &start, &control, &pulse) {
         Ok(inspector) => inspector,
-        Err(error) => return fail(&control, misconfigured(&names, &error.into())),
+        Err(error) => return fail(&control, configuration_diagnostic(&names, &error.into())),
     };
     let settle = servers.listen_at(&mut spare.worker.js_runtime, &project, true);
     let runtime = &mut spare.worker.js_runtime;

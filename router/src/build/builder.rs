@@ -80,7 +80,7 @@ pub(crate) struct Builder {
     /// One permit a core: more builds at once would only slow each other down.
     pub(crate) permits: Arc<Semaphore>,
     /// The time that a cell has to serve.
-    pub(crate) patience: Duration,
+    pub(crate) time_limit: Duration,
     pub(crate) readers: Readers,
     /// Notified of projects whose packages take long to fetch.
     pub(crate) slow: SlowProjects,
@@ -192,10 +192,10 @@ impl Builder {
         let began = Instant::now();
         loop {
             let attempt_began = Instant::now();
-            match self.cells.start(launch, self.patience).await {
+            match self.cells.start(launch, self.time_limit).await {
                 Ok(cell) => {
                     let Some(healthcheck) = healthcheck else { return Ok(cell) };
-                    let left = self.patience.saturating_sub(attempt_began.elapsed());
+                    let left = self.time_limit.saturating_sub(attempt_began.elapsed());
                     let (socket, takes_urls) = (cell.socket(), cell.takes_urls());
                     let checked = health::check(socket, takes_urls, project, healthcheck, left);
                     // An unhealthy cell ends here, with its last handle.
@@ -204,10 +204,10 @@ impl Builder {
                 }
                 Err(StartError::Missing(diagnostic)) => return Err(LaunchError::Missing(diagnostic)),
                 Err(StartError::Failed(diagnostic)) => return Err(BuildError::Failed(diagnostic).into()),
-                Err(StartError::TimedOut(patience)) => {
-                    return Err(BuildError::Failed(timed_out(patience)).into());
+                Err(StartError::TimedOut(limit)) => {
+                    return Err(BuildError::Failed(timed_out(limit)).into());
                 }
-                Err(StartError::NoProcess(error)) if began.elapsed() < self.patience => {
+                Err(StartError::NoProcess(error)) if began.elapsed() < self.time_limit => {
                     tracing::warn!(project.name = %project, "no process yet: {error:#}");
                     sleep(NO_PROCESS_PAUSE).await;
                 }
@@ -235,11 +235,11 @@ impl Builder {
     }
 }
 
-fn timed_out(patience: Duration) -> Diagnostic {
+fn timed_out(limit: Duration) -> Diagnostic {
     diagnostic(format!(
         "did not serve within {} ms (--build-timeout): its top level never comes to an end (an await that never \
          settles, an endless loop), or it has no handler: export default {{ fetch }}, call Deno.serve, or let a \
          node:http server listen",
-        patience.as_millis()
+        limit.as_millis()
     ))
 }

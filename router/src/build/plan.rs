@@ -13,7 +13,7 @@ use crate::checkout::{Checkout, Store};
 use crate::policy::{PermissionRequest, Policy};
 use crate::project::{
     ClaimedRoutes, Healthcheck, InstalledPackages, LifecycleOptions, Manifest, PrefixHandling,
-    SupabaseFunction, settle,
+    SupabaseFunction, choose_fallback,
 };
 use crate::token::TokenVerifier;
 use crate::version::Version;
@@ -138,12 +138,12 @@ impl Plan {
 
     /// Returns true if the grant of `policy` differs from its own in a way that a cell can observe.
     pub(crate) fn is_outdated(&self, policy: &Policy) -> bool {
-        !policy.grant(&self.version().project, &self.requested).is_alike(&self.launch.grant)
+        !policy.grant(&self.version().project, &self.requested).is_equivalent(&self.launch.grant)
     }
 }
 
 fn site(mut assets: Assets, is_all: bool, checkout: &Checkout, store: &Store) -> LiveSite {
     let contents = store.contents(checkout);
-    settle(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
+    choose_fallback(&mut assets, &checkout.dir, contents.keys().map(String::as_str));
     LiveSite::new(assets, is_all, contents, checkout.clone())
 }

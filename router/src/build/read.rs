@@ -151,14 +151,14 @@ pub(crate) struct ReadJob {
 pub(crate) struct SlowProjects {
     pub(crate) sender: mpsc::Sender<ProjectName>,
     /// The time after which a slow step is no longer waited for.
-    pub(crate) patience: Duration,
+    pub(crate) time_limit: Duration,
 }
 
 impl SlowProjects {
     /// Reports `project` once its patience is over. Never ends, so that it can run beside the slow
     /// step.
     pub(super) async fn report(&self, project: &ProjectName) {
-        sleep(self.patience).await;
+        sleep(self.time_limit).await;
         // The receiver may be gone.
         let _ = self.sender.send(project.clone()).await;
         std::future::pending::<()>().await;

@@ -118,7 +118,7 @@ impl Monitor {
         let mut counts = JoinSet::new();
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look(&mut counts).await,
+                _ = looks.tick() => self.check(&mut counts).await,
                 () = self.requested.notified() => self.count_where_due(&HashMap::new(), &mut counts),
                 Some(counted) = counts.join_next() => {
                     // A panic is logged; that cell's folders are not counted again.
@@ -129,8 +129,8 @@ impl Monitor {
     }
 
     /// Checks the memory of all cells, and has the folders of active cells counted.
-    async fn look(&self, counts: &mut JoinSet<DiskCount>) {
-        let cells = self.living();
+    async fn check(&self, counts: &mut JoinSet<DiskCount>) {
+        let cells = self.running_cells();
         let looked = spawn_blocking(move || {
             let time = |cell: &Arc<Cell>| usage::time(cell.pid());
             // A process that is gone uses nothing. Its owner reports its end.
@@ -174,7 +174,7 @@ impl Monitor {
     }
 
     /// The cells whose process may still run, each with its processor time at the last look.
-    fn living(&self) -> Vec<(Arc<Cell>, u64)> {
+    fn running_cells(&self) -> Vec<(Arc<Cell>, u64)> {
         let mut cells = self.cells();
         cells.retain(|_, watched| watched.cell.upgrade().is_some_and(|cell| !cell.has_exited()));
         cells.values().filter_map(|watched| Some((watched.cell.upgrade()?, watched.time))).collect()

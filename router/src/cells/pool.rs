@@ -112,7 +112,7 @@ impl Cells {
     pub(crate) async fn start(
         &self,
         launch: &Arc<LaunchSpec>,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<Arc<Cell>, StartError> {
         self.starting.fetch_add(1, Ordering::SeqCst);
         let _guard = StartGuard(self);
@@ -126,7 +126,7 @@ impl Cells {
         };
         let cell = Arc::new(cell);
         self.monitor.add(&cell);
-        cell.start(launch, patience).await?;
+        cell.start(launch, limit).await?;
         self.prober.add(&cell);
         Ok(cell)
     }

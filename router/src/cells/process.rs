@@ -232,7 +232,7 @@ impl Cell {
         self.has_exited() || !running().unwrap_or(false)
     }
 
-    /// Assigns a version to a spare and waits until it serves, at most for `patience`.
+    /// Assigns a version to a spare and waits until it serves, at most for `limit`.
     ///
     /// # Errors
     /// The version cannot be served or did not serve in time, or the router could not prepare the
@@ -240,15 +240,15 @@ impl Cell {
     pub(super) async fn start(
         self: &Arc<Self>,
         launch: &Arc<LaunchSpec>,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<(), StartError> {
         // Preparing looks for packages on the volume, which may be slow.
         let prepared = spawn_blocking({
             let (cell, launch) = (self.clone(), launch.clone());
             move || cell.prepare(&launch)
         });
-        let Ok(prepared) = timeout(patience, prepared).await else {
-            return Err(StartError::TimedOut(patience));
+        let Ok(prepared) = timeout(limit, prepared).await else {
+            return Err(StartError::TimedOut(limit));
         };
         let start = prepared.map_err(|error| StartError::NoProcess(error.into())).flatten()?;
         let _ = self.assigned.set(launch.version.clone());
@@ -256,8 +256,8 @@ impl Cell {
         let _ = self.commands.send(ToOwner::Send(start)).await;
         let mut status = self.status.clone();
         let settled = |status: &CellStatus| status.outcome.is_some() || status.exit.is_some();
-        let Ok(settled) = timeout(patience, status.wait_for(settled)).await else {
-            return Err(StartError::TimedOut(patience));
+        let Ok(settled) = timeout(limit, status.wait_for(settled)).await else {
+            return Err(StartError::TimedOut(limit));
         };
         let status = settled.map(|status| status.clone()).unwrap_or_default();
         match status.outcome {

@@ -203,7 +203,7 @@ impl Store {
             names.map_while(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
         };
         let with_time = |short: String| {
-            let made = made(&self.folder(tenant, &short))?;
+            let made = creation_time(&self.folder(tenant, &short))?;
             Some((short, made))
         };
         let mut found: Vec<_> = shorts.into_iter().filter_map(with_time).collect();
@@ -365,7 +365,7 @@ fn name(folder: &Path) -> &str {
     folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-fn made(folder: &Path) -> Option<SystemTime> {
+fn creation_time(folder: &Path) -> Option<SystemTime> {
     folder.metadata().and_then(|metadata| metadata.modified()).ok()
 }
 

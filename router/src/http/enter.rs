@@ -119,7 +119,7 @@ impl Entrance {
                             let change = timeout_at(noticed_by, changed.changed()).await;
                             // The process has not ended, and its socket takes no connections all
                             // the same.
-                            change.map_err(|_| refused.answered_badly(BadAnswer::NoConnection))?
+                            change.map_err(|_| refused.report_invalid(BadAnswer::NoConnection))?
                         }
                         None => timeout(doubt(serving), changed.changed()).await.unwrap_or(Ok(())),
                     }

@@ -95,29 +95,29 @@ impl CellLease {
             };
         }
         match BadAnswer::of(error) {
-            Some(bad) => self.answered_badly(bad),
-            None => self.ended().await,
+            Some(bad) => self.report_invalid(bad),
+            None => self.connection_ended().await,
         }
     }
 
     /// Reports an invalid response of the cell, and returns the problem.
-    pub(super) fn answered_badly(&self, bad: BadAnswer) -> RequestProblem {
+    pub(super) fn report_invalid(&self, bad: BadAnswer) -> RequestProblem {
         report(&self.entry, &self.version, bad)
     }
 
     /// Blames the cell for a response body that ended in `error`.
-    pub(super) fn broke_off(self, error: &hyper::Error) {
+    pub(super) fn blame_for_body(self, error: &hyper::Error) {
         match BadAnswer::of(error) {
-            Some(bad) => drop(self.answered_badly(bad)),
+            Some(bad) => drop(self.report_invalid(bad)),
             // This task ends after `ENDS_WITHIN`.
-            None => drop(spawn_local(self.ended())),
+            None => drop(spawn_local(self.connection_ended())),
         }
     }
 
     /// Returns the problem when the connection to the cell ended.
-    async fn ended(self) -> RequestProblem {
+    async fn connection_ended(self) -> RequestProblem {
         let Self { entry, version, running, guard } = self;
-        guard.broke();
+        guard.mark_broken();
         if running.cell.ends_within(ENDS_WITHIN).await {
             return RequestProblem::CellDied;
         }

@@ -64,7 +64,7 @@ pub(super) enum Audience {
 
 impl Audience {
     /// Returns the part of a build error that is shown.
-    fn sees(self, error: &Diagnostic) -> Option<Diagnostic> {
+    fn visible_part(self, error: &Diagnostic) -> Option<Diagnostic> {
         match self {
             Self::Public => Some(error.brief()),
             Self::Developer => Some(error.clone()),
@@ -140,7 +140,7 @@ impl RequestProblem {
             Self::NotReady => "the project is being built for the first time",
             Self::Timeout => "the project did not begin its response in time",
             Self::CellDied => "the project's process ended before it responded",
-            Self::BadAnswer(bad) => fault(bad),
+            Self::BadAnswer(bad) => describe(bad),
             Self::Restarting => "the project's process ended, and the next one is not ready yet",
             Self::Stopped => {
                 "the project's processes ended again and again: it is stopped until its files change"
@@ -175,7 +175,9 @@ impl RequestProblem {
         if let Some(version) = failed.and_then(|failed| failed.version.as_ref()) {
             problem = problem.with("version", version.to_string());
         }
-        if let Some(error) = failed.filter(|_| !browser).and_then(|failed| audience.sees(&failed.error)) {
+        if let Some(error) =
+            failed.filter(|_| !browser).and_then(|failed| audience.visible_part(&failed.error))
+        {
             let error = serde_json::to_value(error).expect("a diagnostic is plain data");
             problem = problem.with("error", error);
         }
@@ -200,7 +202,7 @@ impl RequestProblem {
     }
 }
 
-fn fault(bad: BadAnswer) -> &'static str {
+fn describe(bad: BadAnswer) -> &'static str {
     match bad {
         BadAnswer::Invalid => "the project's process sent bytes that are not an HTTP response",
         BadAnswer::HeadTooLarge => {

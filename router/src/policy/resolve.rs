@@ -96,7 +96,7 @@ fn folders(
                 let (both, is_all) = match PathScope::of(text) {
                     PathScope::Inside => (Vec::new(), own.contains(&".")),
                     PathScope::Absolute(path) => {
-                        let (both, is_all) = paths::meet(&path, allowed);
+                        let (both, is_all) = paths::intersect(&path, allowed);
                         (both, is_all || path.starts_with(OWN_TMP))
                     }
                     PathScope::Outside => (Vec::new(), false),
@@ -162,7 +162,7 @@ fn reachable(allowed: &Allowance, target: &HostPattern) -> (Vec<HostPattern>, bo
         AllowList::Only(hosts) if hosts.iter().any(|host| host.covers(target)) => {
             (vec![target.clone()], true)
         }
-        AllowList::Only(hosts) => (hosts.iter().filter_map(|host| host.meet(target)).collect(), false),
+        AllowList::Only(hosts) => (hosts.iter().filter_map(|host| host.intersect(target)).collect(), false),
     }
 }
 

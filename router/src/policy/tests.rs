@@ -311,13 +311,13 @@ fn secrets_show_in_no_debug_print_and_a_changed_one_is_another_grant() {
     assert!(shown.contains("API_KEY") && !shown.contains("hunter2"), "{shown}");
     let mut after = before.clone();
     after.env.insert("API_KEY".into(), "hunter3".into());
-    assert!(!before.is_alike(&after));
+    assert!(!before.is_equivalent(&after));
 }
 
 #[test]
 fn limits_of_requests_alone_make_no_difference_to_a_cell() {
     let (before, after) = (grant("", json!({})), grant("[defaults.limits]\nmax_queued = 1", json!({})));
-    assert!(before != after && before.is_alike(&after));
+    assert!(before != after && before.is_equivalent(&after));
 }
 
 #[test]

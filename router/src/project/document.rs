@@ -54,21 +54,22 @@ impl Document {
 
     pub(super) fn check(&self) -> Result<(), Diagnostic> {
         let checked = keys::check(&self.value).and_then(|()| keys::check_once(&self.text));
-        checked.map_err(|wrong| self.wrong(&wrong))
+        checked.map_err(|invalid| self.field_diagnostic(&invalid))
     }
 
     /// Refuses `switchyard` in package.json, where a project without a deno.json may try it.
     pub(super) fn check_package(&self) -> Result<(), Diagnostic> {
         match self.value.get("switchyard") {
             None => Ok(()),
-            Some(_) => {
-                Err(self.wrong(&InvalidField::new("switchyard", "is not read there: move it to deno.json")))
-            }
+            Some(_) => Err(self.field_diagnostic(&InvalidField::new(
+                "switchyard",
+                "is not read there: move it to deno.json",
+            ))),
         }
     }
 
-    pub(super) fn wrong(&self, wrong: &InvalidField) -> Diagnostic {
-        let InvalidField { field, fix } = wrong;
+    pub(super) fn field_diagnostic(&self, invalid: &InvalidField) -> Diagnostic {
+        let InvalidField { field, fix } = invalid;
         let (line, column) = keys::position(&self.text, field).unzip();
         let message = format!("\"{field}\" in {} {fix}", self.file);
         Diagnostic { line, column, ..in_file(self.file, message) }
@@ -81,7 +82,7 @@ impl Document {
     }
 
     pub(super) fn requested(&self) -> Result<PermissionRequest, Diagnostic> {
-        PermissionRequest::read(&self.value).map_err(|wrong| self.wrong(&wrong))
+        PermissionRequest::read(&self.value).map_err(|invalid| self.field_diagnostic(&invalid))
     }
 
     pub(super) fn lifecycle(&self) -> Result<LifecycleOptions, Diagnostic> {
@@ -111,39 +112,39 @@ impl Document {
     }
 
     pub(super) fn strip_prefix(&self) -> Result<Option<bool>, Diagnostic> {
-        let wrong = || {
+        let invalid = || {
             let fix = "must be true or false: false keeps \"/blog\" in the path of a request for /blog/x";
             in_file(self.file, format!("\"switchyard.stripPrefix\" in {} {fix}", self.file))
         };
-        self.own("stripPrefix").map(|value| value.as_bool().ok_or_else(wrong)).transpose()
+        self.own("stripPrefix").map(|value| value.as_bool().ok_or_else(invalid)).transpose()
     }
 
     pub(super) fn platform(&self) -> Result<Option<Platform>, Diagnostic> {
         let Some(value) = self.own("platform") else { return Ok(None) };
         let platform = value.as_str().ok_or(UnknownPlatform).and_then(str::parse);
         let platform = platform.map_err(|error| InvalidField::new("switchyard.platform", error.to_string()));
-        platform.map(Some).map_err(|wrong| self.wrong(&wrong))
+        platform.map(Some).map_err(|invalid| self.field_diagnostic(&invalid))
     }
 
     pub(super) fn port(&self) -> Result<Option<u16>, Diagnostic> {
         let Some(value) = self.own("port") else { return Ok(None) };
         let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
         let fix = "must be the port of the server that is served: a number from 1 to 65535";
-        port.map(Some).ok_or_else(|| self.wrong(&InvalidField::new("switchyard.port", fix)))
+        port.map(Some).ok_or_else(|| self.field_diagnostic(&InvalidField::new("switchyard.port", fix)))
     }
 
     pub(super) fn routes(&self) -> Result<ClaimedRoutes, Diagnostic> {
         let Some(value) = self.own("routes") else { return Ok(ClaimedRoutes::default()) };
         let shape = "must be a list of hosts (\"www.example.com\") and prefixes (\"/shop\")";
-        let wrong = |fix: &str| self.wrong(&InvalidField::new(ROUTES, fix));
-        let texts = value.as_array().ok_or_else(|| wrong(shape))?;
+        let invalid = |fix: &str| self.field_diagnostic(&InvalidField::new(ROUTES, fix));
+        let texts = value.as_array().ok_or_else(|| invalid(shape))?;
         if texts.len() > MAX_ROUTES {
-            return Err(wrong(&format!("has {} routes: at most {MAX_ROUTES} are possible", texts.len())));
+            return Err(invalid(&format!("has {} routes: at most {MAX_ROUTES} are possible", texts.len())));
         }
         let position = keys::position(&self.text, ROUTES).unzip();
         let mut claimed = ClaimedRoutes::at(self.file, position);
         for (index, text) in texts.iter().enumerate() {
-            let text = text.as_str().ok_or_else(|| wrong(shape))?;
+            let text = text.as_str().ok_or_else(|| invalid(shape))?;
             let route =
                 text.parse().map_err(|error: InvalidRoute| claimed.refused(index, &error.to_string()));
             claimed.routes.push(route?);

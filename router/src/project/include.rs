@@ -50,7 +50,7 @@ impl IncludeList {
         let mut entries = Vec::new();
         for entry in listed {
             let text = entry.as_str().ok_or_else(shape)?;
-            let include = Include::parse(text).map_err(|why| wrong(file, text, why))?;
+            let include = Include::parse(text).map_err(|why| entry_diagnostic(file, text, why))?;
             if !entries.contains(&include) {
                 entries.push(include);
             }
@@ -69,7 +69,7 @@ impl IncludeList {
     }
 
     /// Returns everything beside the project in the checkout `dir`.
-    pub(crate) fn made(dir: &Path) -> Self {
+    pub(crate) fn in_checkout(dir: &Path) -> Self {
         let entries =
             dir.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -86,12 +86,12 @@ impl IncludeList {
     }
 
     /// Returns the diagnostic for the invalid entry `include`.
-    pub(crate) fn wrong(&self, include: &Include, why: &str) -> Diagnostic {
-        wrong(self.file, include.as_str(), why)
+    pub(crate) fn entry_diagnostic(&self, include: &Include, why: &str) -> Diagnostic {
+        entry_diagnostic(self.file, include.as_str(), why)
     }
 }
 
-fn wrong(file: &str, text: &str, why: &str) -> Diagnostic {
+fn entry_diagnostic(file: &str, text: &str, why: &str) -> Diagnostic {
     in_file(file, format!("\"{FIELD}\" in {file} names {text:?}, which {why}"))
 }
 

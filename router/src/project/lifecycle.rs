@@ -34,15 +34,15 @@ impl LifecycleOptions {
     /// # Errors
     /// A field is invalid.
     pub(crate) fn read(file: &'static str, own: &Value) -> Result<Self, Diagnostic> {
-        let wrong = |name: &str, shape: &str| {
+        let invalid = |name: &str, shape: &str| {
             in_file(file, format!("\"switchyard.{name}\" in {file} must be {shape}"))
         };
         let path = own.get("healthcheck").map(|value| {
-            path(value).ok_or_else(|| wrong("healthcheck", "a path of the project such as \"/healthz\""))
+            path(value).ok_or_else(|| invalid("healthcheck", "a path of the project such as \"/healthz\""))
         });
         let idle = own.get("idle").map(|value| {
             idle(value).ok_or_else(|| {
-                wrong("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, at least one second")
+                invalid("idle", "a time (\"10m\", \"1h 30m\") or a number of seconds, at least one second")
             })
         });
         let healthcheck = path.transpose()?.map(|path| Healthcheck { file, path });

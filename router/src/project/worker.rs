@@ -28,7 +28,7 @@ fn environment(config: &Document) -> Result<Option<&str>, Diagnostic> {
     let Some(value) = config.own("environment") else { return Ok(None) };
     let fix = "must be the name of an environment in wrangler.toml (\"production\")";
     let name = value.as_str().filter(|name| !name.is_empty());
-    name.map(Some).ok_or_else(|| config.wrong(&InvalidField::new(ENVIRONMENT, fix)))
+    name.map(Some).ok_or_else(|| config.field_diagnostic(&InvalidField::new(ENVIRONMENT, fix)))
 }
 
 /// Returns the entry, the platform and the files of a Worker. `None`: its configuration names neither code nor files, or

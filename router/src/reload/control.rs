@@ -114,9 +114,9 @@ impl Control {
             store: parts.store.clone(),
             packages: parts.packages.clone(),
             permits: Arc::new(Semaphore::new(cores)),
-            patience: settings.build_timeout,
+            time_limit: settings.build_timeout,
             readers: Readers::new(cores),
-            slow: SlowProjects { sender, patience: settings.build_timeout },
+            slow: SlowProjects { sender, time_limit: settings.build_timeout },
         };
         let projects = Projects::new(parts.logs.clone(), parts.cells.clone());
         Ok(Self {
@@ -137,7 +137,7 @@ impl Control {
     }
 
     /// Reads which versions were live before, and what is on the volume.
-    pub(crate) fn look_around(&self) -> impl Future<Output = StartInventory> + Send + use<> {
+    pub(crate) fn take_inventory(&self) -> impl Future<Output = StartInventory> + Send + use<> {
         let (record, root) = (self.record.read(), self.settings.root.clone());
         async move {
             let read = spawn_blocking(move || {
@@ -177,7 +177,7 @@ impl Control {
                 _ = sweeps.tick() => self.sweep(),
                 Some(change) = changes.recv() => self.change(change),
                 Some(command) = commands.recv() => self.command(command),
-                Some(project) = self.slow.recv() => self.scanned(project.as_str()),
+                Some(project) = self.slow.recv() => self.stop_waiting_for(project.as_str()),
                 ended = self.tasks.next() => self.tasks_ended(ended),
             }
         };
@@ -222,7 +222,7 @@ impl Control {
 
     fn router_task_ended(&mut self, result: RouterTask) {
         match result {
-            RouterTask::Listed(listing, purpose) => self.listed(&listing, purpose),
+            RouterTask::Listed(listing, purpose) => self.handle_listing(&listing, purpose),
             RouterTask::Probed { name, is_there, caller } => self.probed(&name, is_there, caller),
             RouterTask::Leftovers(leftovers) => self.prune_leftovers(leftovers),
             RouterTask::Done => {}

@@ -57,7 +57,7 @@ impl LiveState {
     /// Returns true if `policy` gives it something other than `grant`, with which cells were
     /// started.
     pub(super) fn outgrows(&self, grant: &Grant, policy: &Policy) -> bool {
-        !policy.grant(&self.plan.version().project, &self.plan.requested).is_alike(grant)
+        !policy.grant(&self.plan.version().project, &self.plan.requested).is_equivalent(grant)
     }
 
     /// Returns true if its cells have been idle for longer than the project's `idle` setting.

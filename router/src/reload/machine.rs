@@ -203,7 +203,7 @@ impl<P: Payload> Machine<P> {
                 }
             }
             FolderState::Live(_) => match self.failed.take() {
-                Some(_) => Effect::Settle(data),
+                Some(_) => Effect::ClearStale(data),
                 None => Effect::Unchanged(data),
             },
             FolderState::Candidate(version, candidate) => {

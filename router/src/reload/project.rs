@@ -267,14 +267,14 @@ impl Project {
     /// being built.
     pub(super) fn is_outdated(&self, policy: &Policy) -> bool {
         let plans = self.live().map(|live| &live.plan).into_iter().chain(self.newest());
-        plans.into_iter().any(|plan| plan.is_outdated(policy)) || self.has_failed_otherwise(policy)
+        plans.into_iter().any(|plan| plan.is_outdated(policy)) || self.failed_with_other_grant(policy)
     }
 
     /// Returns true if the version that failed would get another grant now.
-    pub(super) fn has_failed_otherwise(&self, policy: &Policy) -> bool {
+    pub(super) fn failed_with_other_grant(&self, policy: &Policy) -> bool {
         let rights = self.machine.failed().and_then(|failed| failed.data.0.as_ref());
         rights.is_some_and(|RequestedGrant { requested, grant }| {
-            !policy.grant(&self.name, requested).is_alike(grant)
+            !policy.grant(&self.name, requested).is_equivalent(grant)
         })
     }
 
@@ -284,7 +284,7 @@ impl Project {
     }
 
     /// Returns true if the newest reading failed, and another one would have other limits.
-    pub(super) fn is_read_otherwise(&self, policy: &Policy) -> bool {
+    pub(super) fn failed_with_other_limits(&self, policy: &Policy) -> bool {
         self.files.unread.is_some_and(|failed| failed.limits != policy.reads(&self.name))
     }
 

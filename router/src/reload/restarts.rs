@@ -37,7 +37,7 @@ pub(super) enum DownReason {
 impl Restarts {
     /// Notes the crash of one of `cells` cells, which are likely to crash together, after the
     /// lifetime `lived`. Returns the pause before the next cell. `None`: there will be no next one.
-    pub(super) fn died(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
+    pub(super) fn note_crash(&mut self, lived: Duration, cells: usize) -> Option<Duration> {
         if lived >= STABLE {
             self.crashes = 0;
         }
@@ -55,7 +55,7 @@ impl Restarts {
     }
 
     /// A new count for a version whose next cell is about to start.
-    pub(super) fn anew() -> Self {
+    pub(super) fn fresh() -> Self {
         Self { crashes: 0, rest: DownReason::Restarting }
     }
 
@@ -77,7 +77,7 @@ mod tests {
     const SHORT: Duration = Duration::from_secs(59);
 
     fn millis(restarts: &mut Restarts, lived: Duration) -> Option<u128> {
-        restarts.died(lived, 1).map(|pause| pause.as_millis())
+        restarts.note_crash(lived, 1).map(|pause| pause.as_millis())
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
     fn a_cell_that_lived_long_enough_makes_the_next_death_a_first_one() {
         let mut restarts = Restarts::default();
         for _ in 1..MOST {
-            assert!(restarts.died(SHORT, 1).is_some());
+            assert!(restarts.note_crash(SHORT, 1).is_some());
             restarts.started(false);
         }
         assert_eq!(millis(&mut restarts, STABLE), Some(0));
@@ -103,7 +103,7 @@ mod tests {
     fn cells_that_die_together_are_counted_as_one() {
         let mut restarts = Restarts::default();
         let pauses: Vec<_> =
-            std::iter::from_fn(|| restarts.died(SHORT, 4)).map(|pause| pause.as_millis()).collect();
+            std::iter::from_fn(|| restarts.note_crash(SHORT, 4)).map(|pause| pause.as_millis()).collect();
         assert_eq!(pauses[..9], [0, 0, 0, 0, 100, 100, 100, 100, 200]);
         assert_eq!(pauses.len(), 4 * 7);
     }

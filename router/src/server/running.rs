@@ -88,7 +88,7 @@ impl RunningRouter {
         let RouterParts { config, listener, admin_listener, live, board, control, commands, .. } = parts;
         let (end_control, control_ended) = oneshot::channel::<Duration>();
         // Before the first request: every project on the volume is then known.
-        let start = control.look_around().await;
+        let start = control.take_inventory().await;
         let end = async { control_ended.await.unwrap_or_default() };
         let control = tokio::spawn(control.run(start, changes, parts.command_queue, end));
 

@@ -153,7 +153,7 @@ impl SettleGlue {
     ///
     /// # Errors
     /// The project's code throws.
-    pub(crate) fn settle(
+    pub(crate) fn select(
         &self,
         runtime: &mut JsRuntime,
         exports: Option<v8::Global<v8::Object>>,

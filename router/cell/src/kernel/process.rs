@@ -158,11 +158,11 @@ fn explain_failed_allocations() {
     // SAFETY: `std::set_new_handler`; the handler is a function that does not return.
     #[expect(unsafe_code, reason = "C++'s library")]
     unsafe {
-        set_new_handler(give_up);
+        set_new_handler(abort_out_of_memory);
     }
 }
 
-extern "C" fn give_up() {
+extern "C" fn abort_out_of_memory() {
     let _ = io::stderr().write_all(b"memory allocation of a part of V8 failed\n");
     std::process::abort()
 }

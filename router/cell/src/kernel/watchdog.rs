@@ -81,7 +81,7 @@ impl Pulse {
     }
 
     /// Runs `future`, and gives signs of progress beside it when they are requested.
-    pub(crate) async fn beside<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) async fn run<F: Future>(&self, future: F) -> F::Output {
         let answers = async {
             loop {
                 self.0.requested.notified().await;
@@ -185,7 +185,7 @@ mod tests {
             // Blocks until it is found.
             tokio::spawn(async move { exceeded.recv_timeout(Duration::from_secs(60)).unwrap() }).await
         };
-        runtime(&pulse).block_on(pulse.beside(task)).unwrap();
+        runtime(&pulse).block_on(pulse.run(task)).unwrap();
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             })
             .await
         };
-        runtime(&pulse).block_on(pulse.beside(task)).unwrap();
+        runtime(&pulse).block_on(pulse.run(task)).unwrap();
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        runtime(&pulse).block_on(pulse.beside(async { tokio::spawn(busy).await.unwrap() }));
+        runtime(&pulse).block_on(pulse.run(async { tokio::spawn(busy).await.unwrap() }));
         assert!(exceeded.try_recv().is_err());
     }
 }

@@ -63,7 +63,7 @@ impl Version {
             (_, exports) => Ok(exports),
         };
         let exports = exports.map_err(|error| diagnose(&project, &error))?;
-        let settled = self.settle.settle(&mut self.worker.js_runtime, exports);
+        let settled = self.settle.select(&mut self.worker.js_runtime, exports);
         settled.map_err(|error| diagnose(&project, &error))?;
         // One turn, so that failures left over from loading, such as a promise that nothing awaits,
         // fail the build.
@@ -105,7 +105,7 @@ impl Version {
             return 70;
         }
         self.control.send(&FromCell::Serving { by: kind });
-        pulse.beside(self.run(kind)).await
+        pulse.run(self.run(kind)).await
     }
 
     async fn run(&mut self, mut kind: ServerKind) -> i32 {

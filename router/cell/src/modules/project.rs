@@ -160,7 +160,7 @@ impl Project {
 
     /// Returns the reason why a package that is in a `node_modules` cannot be used, or `None` if it
     /// can, or is in none.
-    pub(crate) fn unusable(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
+    pub(crate) fn unusable_reason(&self, raw: &str, referrer: &Url) -> Option<io::Error> {
         let name = package_of(raw)?;
         let from = referrer.to_file_path().ok()?;
         let folders = from.ancestors().skip(1).map(|folder| folder.join("node_modules").join(name));

@@ -49,7 +49,7 @@ pub(crate) fn load(
         RequestedModuleType::None | RequestedModuleType::Json => {
             let modules = project.worker_modules.as_ref().filter(|_| *requested == RequestedModuleType::None);
             let json = || serde_json::from_slice(&bytes).ok();
-            match modules.and_then(|modules| modules.stand_in(specifier, json)) {
+            match modules.and_then(|modules| modules.replacement(specifier, json)) {
                 Some(code) => code,
                 None => return by_media_type(project, specifier, requested, bytes),
             }

@@ -98,7 +98,7 @@ impl WorkerModules {
 
     /// Returns the JavaScript module that stands for a file that is not code, or `None` for code.
     /// `json` parses the file.
-    pub(super) fn stand_in(&self, specifier: &Url, json: impl FnOnce() -> Option<Value>) -> Option<Code> {
+    pub(super) fn replacement(&self, specifier: &Url, json: impl FnOnce() -> Option<Value>) -> Option<Code> {
         let path = specifier.to_file_path().ok()?;
         let own = Value::from(specifier.as_str());
         let code = match self.kind(&path) {

@@ -43,14 +43,14 @@ pub(super) fn permitted(
 ) -> Result<Vec<(Include, PathBuf)>, ListError> {
     let included = match source {
         IncludeSource::Configuration(_) => included(root).map_err(ListError::Invalid)?,
-        IncludeSource::Checkout => IncludeList::made(root),
+        IncludeSource::Checkout => IncludeList::in_checkout(root),
     };
     let Some(volume) = volume.filter(|_| !included.entries.is_empty()) else { return Ok(Vec::new()) };
     let volume = volume.canonicalize().map_err(|_| ListError::Moved)?;
     let checked = included.entries.iter().map(|include| {
         let checked = match check(&volume, root, include, source) {
             Ok(()) => Ok((include.clone(), volume.clone())),
-            Err(refusal) => Err(ListError::Invalid(included.wrong(include, &refusal.to_string()))),
+            Err(refusal) => Err(ListError::Invalid(included.entry_diagnostic(include, &refusal.to_string()))),
         };
         (include, checked)
     });

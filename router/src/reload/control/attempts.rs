@@ -26,7 +26,7 @@ impl Control {
             log_entry(project, plan);
         }
         // The policy may have changed meanwhile.
-        let again = project.is_read_otherwise(&self.parts.policy);
+        let again = project.failed_with_other_limits(&self.parts.policy);
         if let FolderState::Candidate(_, candidate) = &mut read.state
             && let Some(error) = self.check_claims(name, candidate)
         {

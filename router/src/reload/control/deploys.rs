@@ -36,7 +36,7 @@ impl Control {
     pub(super) fn hold_began(&mut self, name: &ProjectName) {
         let Some((id, deploy)) = self.deploys.of(self.projects.of(name).deploy.as_ref()) else { return };
         let rests = |project: &ProjectName| {
-            self.projects.get(project.as_str()).is_some_and(|project| project.machine.rests())
+            self.projects.get(project.as_str()).is_some_and(|project| project.machine.is_quiescent())
         };
         if !deploy.projects.iter().all(rests) {
             return;
@@ -67,7 +67,7 @@ impl Control {
     }
 
     /// Reports the result of a deploy's build of a project.
-    pub(super) fn prepared(&mut self, name: &ProjectName, prepared: StagedKind) {
+    pub(super) fn staged(&mut self, name: &ProjectName, prepared: StagedKind) {
         let project = self.projects.of(name);
         let Some((_, deploy)) = self.deploys.of(project.deploy.as_ref()) else { return };
         let Some(attempt) = project.machine.staged_attempt() else { return };
@@ -80,7 +80,7 @@ impl Control {
     }
 
     /// Reports the failure of a deploy's build of a project.
-    pub(super) fn not_prepared(&mut self, name: &ProjectName, failed: AttemptFailure, attempt: &AttemptData) {
+    pub(super) fn stage_failed(&mut self, name: &ProjectName, failed: AttemptFailure, attempt: &AttemptData) {
         let AttemptFailure { version, error } = failed;
         let report = attempt.report(name, ReloadOutcome::Failed, version.as_ref(), Some(error.clone()));
         let Some((id, deploy)) = self.deploys.of(self.projects.of(name).deploy.as_ref()) else { return };
@@ -103,11 +103,11 @@ impl Control {
             Ok(deploy) => deploy.projects.clone(),
             Err(refusal) => return send(reply, Err(refusal)),
         };
-        let is_prepared = |project: &&ProjectName| {
+        let is_staged = |project: &&ProjectName| {
             let project = self.projects.get(project.as_str());
-            project.is_some_and(|project| project.machine.is_prepared())
+            project.is_some_and(|project| project.machine.is_staged())
         };
-        if let Some(missing) = projects.iter().find(|project| !is_prepared(project)) {
+        if let Some(missing) = projects.iter().find(|project| !is_staged(project)) {
             return send(reply, Err(DeployRefusal::NotBuilt(missing.clone())));
         }
         self.deploys.remove(id);
@@ -148,7 +148,7 @@ impl Control {
 
     /// Lets go of the deploys whose lease is over.
     pub(super) fn end_leases(&mut self) {
-        for id in self.deploys.over(tokio::time::Instant::now()) {
+        for id in self.deploys.expired(tokio::time::Instant::now()) {
             tracing::warn!(deploy = id.as_str(), "let go: nothing was heard of it for as long as its lease");
             self.let_go(&id);
         }

@@ -44,7 +44,7 @@ impl Control {
         self.projects.count_cells(name);
         let Some(project) = self.projects.get(name.as_str()) else { return };
         if project.machine.is_idle() {
-            self.scanned(name.as_str());
+            self.stop_waiting_for(name.as_str());
         }
         let project = self.projects.of(name);
         if project.is_over() {
@@ -70,7 +70,7 @@ impl Control {
             Effect::Publish { version, previous, attempt } => {
                 self.publish_one(name, PublicEffect::Publish { version, previous, attempt });
             }
-            Effect::Settle(attempt) => self.publish_one(name, PublicEffect::Settle(attempt)),
+            Effect::ClearStale(attempt) => self.publish_one(name, PublicEffect::ClearStale(attempt)),
             Effect::Unchanged(attempt) => self.publish_one(name, PublicEffect::Unchanged(attempt)),
             Effect::Remove { previous, attempt } => {
                 self.publish_one(name, PublicEffect::Remove { previous, attempt });
@@ -78,8 +78,8 @@ impl Control {
             Effect::Fail(failed, attempt) => self.fail(name, failed, attempt),
             Effect::Superseded => tracing::debug!(project.name = %name, "superseded by a newer change"),
             Effect::Held => self.hold_began(name),
-            Effect::Prepared(prepared) => self.prepared(name, prepared),
-            Effect::Unprepared(failed, attempt) => self.not_prepared(name, failed, &attempt),
+            Effect::Staged(prepared) => self.staged(name, prepared),
+            Effect::StageFailed(failed, attempt) => self.stage_failed(name, failed, &attempt),
             Effect::Discard(built) => self.discard(name, built),
         }
     }
@@ -91,7 +91,7 @@ impl Control {
         let project = self.projects.of(name);
         let failed = project.machine.failed().and_then(|failed| failed.failure.version.clone());
         let is_retry = project.retries.begin();
-        let may_succeed_now = project.has_failed_otherwise(&policy) || is_granted_now;
+        let may_succeed_now = project.failed_with_other_grant(&policy) || is_granted_now;
         let is_wanted = is_retry || trigger == Trigger::Request || may_succeed_now;
         let live = project.live();
         let request = ReadRequest {

@@ -62,7 +62,7 @@ impl Control {
         let version = project.machine.live_version().cloned();
         let stopped = project.live_mut().filter(|live| live.restarts.rest == DownReason::Stopped);
         if let (Some(version), Some(live)) = (version, stopped) {
-            live.restarts = Restarts::anew();
+            live.restarts = Restarts::fresh();
             self.parts.live.put(project.entry());
             self.restart(&version);
         }
@@ -93,7 +93,7 @@ impl Control {
             }
             (Ok(started), None) => self.retire(name, started.cells),
             (Err(BuildError::Failed(error)), Some(_)) => {
-                self.lost(name, Duration::ZERO, |restart_ms| Death {
+                self.report_crash(name, Duration::ZERO, |restart_ms| Death {
                     reason: DeathReason::Load,
                     message: error.message,
                     code: None,
@@ -122,7 +122,7 @@ impl Control {
     /// Looks after cells that have just begun to serve, and makes room for them.
     fn serve_with(&mut self, name: &ProjectName, version: &Version, cells: Vec<Arc<Cell>>, more: bool) {
         for cell in cells {
-            self.watch_over(name, cell);
+            self.await_exit(name, cell);
         }
         if more {
             self.restart(version);
@@ -133,7 +133,7 @@ impl Control {
     }
 
     /// Waits for the end of a cell, in a task.
-    pub(super) fn watch_over(&mut self, name: &ProjectName, cell: Arc<Cell>) {
+    pub(super) fn await_exit(&mut self, name: &ProjectName, cell: Arc<Cell>) {
         let id = cell.id();
         // The cell ends with its last handle, which this task must not hold.
         let exited = cell.exited();
@@ -146,20 +146,25 @@ impl Control {
         let Some(live) = self.projects.of(name).live_mut() else { return };
         let Some(at) = live.running.iter().position(|running| running.cell.id() == cell) else { return };
         let running = live.running.remove(at);
-        let in_flight = running.in_flight.at_crash(Instant::now());
+        let in_flight = running.in_flight.count_at_crash(Instant::now());
         let lived = running.began().elapsed();
-        self.lost(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
+        self.report_crash(name, lived, |restart_ms| exit.death(in_flight, restart_ms));
         running.in_flight.close();
         self.show(name);
     }
 
     /// Reports the crash of a cell of the live version, and has another one follow unless it was
     /// one crash too many.
-    fn lost(&mut self, name: &ProjectName, lived: Duration, death: impl FnOnce(Option<u64>) -> Death) {
+    fn report_crash(
+        &mut self,
+        name: &ProjectName,
+        lived: Duration,
+        death: impl FnOnce(Option<u64>) -> Death,
+    ) {
         let project = self.projects.of(name);
         let Some(live) = project.machine.live_mut() else { return };
         let version = live.version.clone();
-        let pause = live.data.restarts.died(lived, live.data.plan.cells());
+        let pause = live.data.restarts.note_crash(lived, live.data.plan.cells());
         let crashes = live.data.restarts.crashes();
         let restart_ms = pause.and_then(|pause| u64::try_from(pause.as_millis()).ok());
         self.parts.live.put(project.entry());

@@ -19,7 +19,7 @@ use crate::version::Version;
 /// The end of an attempt that may change what requests see.
 pub(super) enum PublicEffect {
     Publish { version: Version, previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
-    Settle(AttemptData),
+    ClearStale(AttemptData),
     Unchanged(AttemptData),
     Remove { previous: Option<PublishedVersion<LiveState>>, attempt: AttemptData },
 }
@@ -31,7 +31,7 @@ impl PublicEffect {
             Effect::Publish { version, previous, attempt } => {
                 Ok(Self::Publish { version, previous, attempt })
             }
-            Effect::Settle(attempt) => Ok(Self::Settle(attempt)),
+            Effect::ClearStale(attempt) => Ok(Self::ClearStale(attempt)),
             Effect::Unchanged(attempt) => Ok(Self::Unchanged(attempt)),
             Effect::Remove { previous, attempt } => Ok(Self::Remove { previous, attempt }),
             other => Err(Box::new(other)),
@@ -44,7 +44,7 @@ impl PublicEffect {
             Self::Publish { previous, .. } | Self::Remove { previous, .. } => {
                 previous.as_ref().map(|previous| DrainingVersion::of(&previous.data)).unwrap_or_default()
             }
-            Self::Settle(_) | Self::Unchanged(_) => DrainingVersion::default(),
+            Self::ClearStale(_) | Self::Unchanged(_) => DrainingVersion::default(),
         }
     }
 }
@@ -100,7 +100,7 @@ impl Control {
             self.claim(name, effect, now);
             let project = self.projects.of(name);
             match effect {
-                PublicEffect::Publish { .. } | PublicEffect::Settle(_) => {
+                PublicEffect::Publish { .. } | PublicEffect::ClearStale(_) => {
                     changes.push((name.clone(), TableChange::put(project.entry())));
                 }
                 PublicEffect::Remove { .. } => changes.push((name.clone(), TableChange::Remove)),
@@ -118,7 +118,7 @@ impl Control {
                 let previous = previous.map(|previous| previous.version);
                 self.published(&name, &version, previous, replaced, attempt, began)
             }
-            PublicEffect::Settle(attempt) => self.settled(&name, attempt),
+            PublicEffect::ClearStale(attempt) => self.clear_stale(&name, attempt),
             PublicEffect::Unchanged(attempt) => self.unchanged(&name, attempt),
             PublicEffect::Remove { previous, attempt } => {
                 let previous = previous.map(|previous| previous.version);
@@ -185,14 +185,14 @@ impl Control {
             self.drain(name, previous, replaced, true);
         }
         for running in running {
-            self.watch_over(name, running.cell.clone());
+            self.await_exit(name, running.cell.clone());
         }
         self.evict(name);
         self.prune(name);
         report
     }
 
-    fn settled(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
+    fn clear_stale(&mut self, name: &ProjectName, attempt: AttemptData) -> Report {
         let trigger = attempt.trigger;
         let project = self.projects.of(name);
         let version = project.machine.live_version().cloned();

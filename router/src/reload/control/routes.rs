@@ -280,7 +280,7 @@ impl Control {
                 project.claims.claimed.apply(name, &self.parts.policy);
             }
             PublicEffect::Remove { .. } => project.claims.claimed.clear(),
-            PublicEffect::Settle(_) => {}
+            PublicEffect::ClearStale(_) => {}
             PublicEffect::Unchanged(_) => return,
         }
         project.claims.refused = None;

@@ -61,12 +61,12 @@ impl<P: Payload> Machine<P> {
     }
 
     /// Returns true if nothing happens until the deploy that holds the project requests it.
-    pub(crate) fn rests(&self) -> bool {
+    pub(crate) fn is_quiescent(&self) -> bool {
         self.hold.is_some() && self.is_idle()
     }
 
     /// Returns true if the deploy that holds the project can publish.
-    pub(crate) fn is_prepared(&self) -> bool {
+    pub(crate) fn is_staged(&self) -> bool {
         self.is_idle() && self.hold.as_ref().is_some_and(|hold| hold.staged.is_some())
     }
 
@@ -139,7 +139,7 @@ impl<P: Payload> Machine<P> {
         if let Some(hold) = &mut self.hold {
             hold.staged = Some((staged, attempt));
         }
-        vec![Effect::Prepared(kind)]
+        vec![Effect::Staged(kind)]
     }
 
     pub(super) fn fail_stage(
@@ -154,7 +154,7 @@ impl<P: Payload> Machine<P> {
         if let Some(hold) = &mut self.hold {
             hold.staged = None;
         }
-        vec![Effect::Unprepared(failed, attempt)]
+        vec![Effect::StageFailed(failed, attempt)]
     }
 
     pub(super) fn read_again(&mut self, next: Option<Look>, built: Option<P::Built>) -> Vec<Effect<P>> {
@@ -165,7 +165,7 @@ impl<P: Payload> Machine<P> {
     /// Publishes the staged result. Does nothing while there is none.
     pub(super) fn publish(&mut self, work: Work<P>) -> Vec<Effect<P>> {
         self.work = work;
-        if !self.is_prepared() {
+        if !self.is_staged() {
             return Vec::new();
         }
         let Some(Hold { changed, staged: Some((staged, attempt)) }) = self.hold.take() else {
@@ -174,7 +174,7 @@ impl<P: Payload> Machine<P> {
         let effect = match staged {
             StagedResult::Version(version, built) => self.go_live(version, built, attempt),
             StagedResult::Unchanged => match self.failed.take() {
-                Some(_) => Effect::Settle(attempt),
+                Some(_) => Effect::ClearStale(attempt),
                 None => Effect::Unchanged(attempt),
             },
             StagedResult::Gone => {

@@ -121,7 +121,7 @@ pub(crate) enum Effect<P: Payload> {
     /// Publish the version that has become live, and drain `previous`.
     Publish { version: Version, previous: Option<PublishedVersion<P::Live>>, attempt: P::Attempt },
     /// Report that the live version is no longer stale.
-    Settle(P::Attempt),
+    ClearStale(P::Attempt),
     /// Report the failure of the newest attempt.
     Fail(AttemptFailure, P::Attempt),
     /// End the attempt without an event.
@@ -133,9 +133,9 @@ pub(crate) enum Effect<P: Payload> {
     /// The hold has begun: no attempt is under way, and none begins unless the deploy requests it.
     Held,
     /// Report the result of its build to the deploy.
-    Prepared(StagedKind),
+    Staged(StagedKind),
     /// Report the failure of its build to the deploy.
-    Unprepared(AttemptFailure, P::Attempt),
+    StageFailed(AttemptFailure, P::Attempt),
     /// End the cells of a version that is not wanted, if one was built.
     Discard(Option<P::Built>),
 }

@@ -53,7 +53,7 @@ impl WriteTarget {
     }
 
     /// Returns the number of bytes that can be written if the file may grow by `growth`.
-    pub(super) fn fitting(&self, growth: i64) -> usize {
+    pub(super) fn fitting_bytes(&self, growth: i64) -> usize {
         usize::try_from(self.covered() + growth - self.at).unwrap_or(0)
     }
 
@@ -162,10 +162,10 @@ mod tests {
             (file(BLOCK - 1, 0), 2, 2 * BLOCK),
         ] {
             assert_eq!(target.growth(len), growth, "{target:?} and {len}");
-            assert!(target.fitting(growth) >= len, "{target:?} and {len}");
+            assert!(target.fitting_bytes(growth) >= len, "{target:?} and {len}");
         }
-        assert_eq!(file(100, BLOCK).fitting(0), 3996);
-        assert_eq!(file(100, BLOCK).fitting(BLOCK), 3996 + 4096);
-        assert_eq!(file(BLOCK, BLOCK).fitting(0), 0);
+        assert_eq!(file(100, BLOCK).fitting_bytes(0), 3996);
+        assert_eq!(file(100, BLOCK).fitting_bytes(BLOCK), 3996 + 4096);
+        assert_eq!(file(BLOCK, BLOCK).fitting_bytes(0), 0);
     }
 }

@@ -123,14 +123,14 @@ fn section(source: u32, words: u32, senders: &[&SocketAddr]) -> Vec<sock_filter>
         let at = (libc::SKF_NET_OFF as u32).wrapping_add(source + 4 * word);
         section.extend([load(libc::BPF_W, at), store(word)]);
     }
-    senders.iter().for_each(|sender| section.extend(one(sender)));
+    senders.iter().for_each(|sender| section.extend(sender_filter(sender)));
     section.push(answer(DROP));
     section
 }
 
 /// Returns the instructions that keep datagrams of `sender`, and otherwise continue behind them.
 /// The last word of an address is compared first, as it differs most.
-fn one(sender: &SocketAddr) -> Vec<sock_filter> {
+fn sender_filter(sender: &SocketAddr) -> Vec<sock_filter> {
     let words = words(sender.ip());
     let fields = words.into_iter().enumerate().rev().map(|(at, word)| (at as u32, word));
     let fields: Vec<_> = fields.chain([(PORT, sender.port().into())]).collect();

@@ -120,7 +120,7 @@ fn limit_capabilities(kept: u64) -> bool {
 ///
 /// # Errors
 /// The router has ended meanwhile.
-pub(super) fn stand_alone_again() -> Result<()> {
+pub(super) fn restore_attributes() -> Result<()> {
     control(libc::PR_SET_DUMPABLE, 0).context("close the process to others")?;
     control(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong).context("end with the router")?;
     let parent = std::os::unix::process::parent_id();

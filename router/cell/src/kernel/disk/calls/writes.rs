@@ -58,10 +58,10 @@ fn grow_by(
     let taken = match disk.quota.take_up_to(growth, BLOCK) {
         Ok(taken) => taken,
         // The rest of the last block is allocated already.
-        Err(_) if target.fitting(0) > 0 => 0,
+        Err(_) if target.fitting_bytes(0) > 0 => 0,
         Err(_) => return fail(libc::ENOSPC) as ssize_t,
     };
-    let written = write(len.min(target.fitting(taken)));
+    let written = write(len.min(target.fitting_bytes(taken)));
     // The calls below may change the reason of a failure, which is for the caller.
     let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
     let grown = files::allocated(fd).map_or(taken, |now| now - target.allocated);
@@ -128,7 +128,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
     let len = slices.iter().fold(0_usize, |len, part| len.saturating_add(part.iov_len));
     let first = slices.iter().find(|part| part.iov_len > 0);
     if len > PIECE {
-        return in_turn(fd, slices);
+        return write_parts(fd, slices);
     }
     grow(fd, None, len, |_, fitting| match first {
         // The call may write less than everything.
@@ -141,7 +141,7 @@ unsafe extern "C" fn writev(fd: c_int, parts: *const iovec, count: c_int) -> ssi
 }
 
 /// Writes the parts one by one.
-fn in_turn(fd: c_int, parts: &[iovec]) -> ssize_t {
+fn write_parts(fd: c_int, parts: &[iovec]) -> ssize_t {
     let mut done = 0;
     for part in parts {
         // SAFETY: the kernel checks the pointer.
