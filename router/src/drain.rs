@@ -63,8 +63,8 @@ impl InFlight {
         self.count()
     }
 
-    /// How many requests were in the cell when it died, as is known now: those that noticed, and those
-    /// that are about to.
+    /// Returns the number of requests that were in the cell when it crashed, as far as is known
+    /// now: those whose connections broke, and those whose connections are about to break.
     pub(crate) fn count_at_crash(&self, now: Instant) -> usize {
         let broken = self.broken_since(now);
         self.count() + broken.len()

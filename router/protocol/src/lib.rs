@@ -87,9 +87,9 @@ pub enum ServerKind {
 pub enum Limit {
     /// All memory of the process.
     Memory,
-    /// One turn of the event loop went on for too long.
+    /// One turn of the event loop took too long.
     EventLoop,
-    /// Disk space: the cell's folders went on growing after they were full.
+    /// Disk space: the cell's folders kept growing after they were full.
     Disk,
 }
 

@@ -25,7 +25,7 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// The data of an event `gap`.
 #[derive(Serialize)]
 struct Gap {
-    /// LogBuffer that were dropped before the client could be sent them.
+    /// The number of lines that were dropped before they could be sent to the client.
     lost: u64,
 }
 

@@ -38,7 +38,7 @@ fn answer(admin: Arc<Admin>) -> Result<Response, Problem> {
     Ok(whole(StatusCode::OK, OPEN_METRICS, page))
 }
 
-/// The metrics that are read when they are asked for, instead of being counted.
+/// The metrics that are read on demand instead of being counted.
 struct Gauges(Arc<Admin>);
 
 impl fmt::Debug for Gauges {

@@ -253,7 +253,7 @@ mod tests {
         readers.read(reading, LONG, (), |(), turn| turn.count(0), || ()).await.1.is_ok()
     }
 
-    /// A reading that goes on until the returned flag is set.
+    /// A reading that continues until the returned flag is set.
     fn endless(
         readers: &Readers,
         time: Duration,
@@ -289,7 +289,7 @@ mod tests {
             readers.lanes[1..].iter().map(|lane| lane.clone().try_acquire_owned()).collect();
         assert!(permits.iter().all(Result::is_ok), "there is no other lane for it");
         let small = |(): &mut (), turn: &ReadingTurn| {
-            // The processor is somebody else's for a while.
+            // Other threads use the processor for a while.
             std::thread::sleep(4 * SLOW);
             (0..LANES[0].work / STEP).try_for_each(|_| turn.count(0))
         };

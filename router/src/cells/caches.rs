@@ -148,7 +148,8 @@ mod tests {
         crate::folder::names(folder).into_iter().collect()
     }
 
-    /// A folder of project `a` with entries of 16 KiB, each of which was used so many seconds ago.
+    /// A folder of project `a` with entries of 16 KiB, each last used the given number of seconds
+    /// ago.
     fn folder(root: &Path, entries: &[(&str, u64)]) -> PathBuf {
         let folder = root.join("a");
         fs::create_dir_all(&folder).unwrap();

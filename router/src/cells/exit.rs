@@ -1,4 +1,4 @@
-//! The end of a cell: its reason, and the words for it.
+//! The end of a cell: its reason, and the text for it.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,7 +1,7 @@
 //! The memory and disk that cells use, measured where the kernel's own bounds are not exact: those
 //! count reserved memory instead of used memory, and single files instead of folders. A cell is
-//! told what it may still add to its folders and refuses more; a cell whose folders grow
-//! nevertheless is ended.
+//! sent the amount that it may still add to its folders and refuses more; a cell whose folders keep
+//! growing is ended.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::recount::Recount;
 use super::usage;
 use crate::folder::{DiskUsage, measure};
 
-/// Interval between two looks at memory. A look at an idle cell costs some 20 microseconds.
+/// Interval between two measurements of memory. Measuring an idle cell takes some 20 microseconds.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Number of cells whose folders are counted at once. Each count holds a thread and up to 128
@@ -56,7 +56,7 @@ pub(super) struct Monitor {
 #[derive(Debug)]
 struct MonitoredCell {
     cell: Weak<Cell>,
-    /// The processor time at the last look, in ticks.
+    /// The processor time at the last measurement, in ticks.
     time: u64,
     disk: DiskState,
 }
@@ -74,8 +74,8 @@ enum DiskState {
 struct FullFolders {
     /// The least usage since then.
     least: DiskUsage,
-    /// `true`: they were full at the count before, too, so the cell has been told and had time to
-    /// stop.
+    /// `true`: they were full at the count before, too, so the cell was notified and has had time
+    /// to stop.
     is_known: bool,
 }
 
@@ -173,7 +173,7 @@ impl Monitor {
         }
     }
 
-    /// The cells whose process may still run, each with its processor time at the last look.
+    /// The cells whose process may still run, each with its processor time at the last measurement.
     fn running_cells(&self) -> Vec<(Arc<Cell>, u64)> {
         let mut cells = self.cells();
         cells.retain(|_, watched| watched.cell.upgrade().is_some_and(|cell| !cell.has_exited()));
@@ -277,7 +277,7 @@ fn room(limits: &Limits, named: DiskUsage, sharers: u64) -> (i64, i64) {
     (share(limits.disk, named.bytes), share(limits.disk_files, named.files))
 }
 
-/// Compares a count with the limits and with the counts before. A cell whose full folders go on
+/// Compares a count with the limits and with the counts before. A cell whose full folders keep
 /// growing does not keep to the room that it was given.
 fn judge(limits: &Limits, used: DiskUsage, full: &mut Option<FullFolders>) -> DiskVerdict {
     let is_full = used.bytes.saturating_add(LEAST_BYTES) > limits.disk

@@ -21,8 +21,8 @@ use super::process::Cell;
 /// as much as a request.
 const SUSPECT: u32 = 3;
 
-/// Interval between two looks for suspect cells, as for memory: a look reads one number of each
-/// cell.
+/// Interval between two searches for suspect cells, as for memory: a search reads one number of
+/// each cell.
 const LOOKS: Duration = Duration::from_millis(500);
 
 /// Pause after an answered probe before the next one, whatever the project's handler answers.

@@ -54,7 +54,7 @@ const DATA: &str = "data";
 /// half a second after its time; the rest is for a busy machine.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// Interval between two looks at an ending process.
+/// Interval between two checks of an ending process.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The state of a cell. The outcome of its start stays known after its end.
@@ -188,7 +188,7 @@ impl Cell {
         self.pid
     }
 
-    /// The socket on which it answers HTTP/1.1.
+    /// The socket on which the cell answers HTTP/1.1.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
@@ -198,7 +198,7 @@ impl Cell {
         self.takes_urls.load(Relaxed)
     }
 
-    /// The socket on which it answers the router's probe.
+    /// The socket on which the cell answers the router's probe.
     pub(super) fn probe(&self) -> PathBuf {
         self.socket.with_file_name(PROBE)
     }
@@ -283,13 +283,12 @@ impl Cell {
         self.assigned.get().map(|version| version.project.as_str())
     }
 
-    /// Its `TMPDIR`.
+    /// The cell's `TMPDIR`.
     pub(super) fn tmp(&self) -> &Path {
         &self.tmp
     }
 
-    /// Its `DATA_DIR`, which it shares with the other cells of the project. `None`: it has no
-    /// version yet.
+    /// The project's `DATA_DIR`, which its cells share. `None`: the cell has no version yet.
     pub(super) fn data(&self) -> Option<Arc<Path>> {
         self.data.get().cloned()
     }
@@ -323,7 +322,7 @@ impl Cell {
         }
     }
 
-    /// Its request for a count of its folders.
+    /// The cell's request for a count of its folders.
     pub(super) fn recount(&self) -> &Recount {
         &self.recount
     }

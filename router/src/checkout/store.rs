@@ -48,7 +48,7 @@ pub(crate) struct Store {
     next: AtomicU64,
 }
 
-/// The knowledge of this process about the checkouts, by folder.
+/// The checkouts that this process knows, by folder.
 #[derive(Debug, Default)]
 struct StoreState {
     /// The digest and files of each checkout that this process has made, or compared with its
@@ -154,7 +154,7 @@ impl Store {
         pace: Pace<'_>,
     ) -> Option<(Digest, Arc<FileHashes>)> {
         let bounds = ReadBounds { limits: ReadLimits::NONE, pace };
-        // Its includes were checked when it was made.
+        // The checkout's includes were checked when it was made.
         let found = match snapshot(dir, IncludeSource::Checkout, bounds, &mut HashCache::default()) {
             Ok(found) if found.digest.short() == short => found,
             Err(SnapshotError::Gone) => {

@@ -53,7 +53,7 @@ impl Entrance {
             match SiteLease::enter(&entry) {
                 Some(lease) => return Ok(Some(lease)),
                 None if entry.site().is_none() => return Ok(None),
-                // The version was replaced after the look at the table.
+                // The version was replaced after the table was read.
                 None => entry = self.current(&entry)?,
             }
         }
@@ -80,7 +80,7 @@ impl Entrance {
     }
 
     /// Enters another cell than that of `refused`, which takes no connection: its process has
-    /// probably ended, which nobody has noticed yet.
+    /// probably ended, which has not been noticed yet.
     ///
     /// # Errors
     /// As [`Entrance::cell`]. A cell that is the only one, and whose process has not ended, is at

@@ -28,8 +28,8 @@ use super::site;
 use crate::live::{Commands, LiveTable, ProjectEntry};
 use crate::slots::Slot;
 
-/// Attempts to send a request that no cell got: a cell dies, another one is started, and that might
-/// die too.
+/// Attempts to send a request that no cell got: a cell crashes, another one is started, and that
+/// might crash too.
 const MAX_SENDS: u32 = 3;
 
 /// Responds to the requests of one thread.

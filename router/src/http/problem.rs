@@ -32,7 +32,7 @@ pub(super) enum RequestProblem {
     Timeout,
     /// The cell ended before it responded.
     CellDied,
-    /// The cell goes on, and its response is invalid.
+    /// The cell keeps running, and its response is invalid.
     BadAnswer(BadAnswer),
     /// The live version's process ended, and the next one does not come soon enough.
     Restarting,

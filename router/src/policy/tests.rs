@@ -30,7 +30,7 @@ fn grant_of(project: &str, policy: &str, config: Value) -> Grant {
     try_read(policy).unwrap().grant(&project, &requested)
 }
 
-/// What `blog` gets.
+/// The grant of `blog`.
 fn grant(policy: &str, config: Value) -> Grant {
     grant_of("blog", policy, config)
 }

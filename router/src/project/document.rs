@@ -170,7 +170,7 @@ pub(super) enum Share {
     With(Vec<ProjectName>),
 }
 
-/// Opens a plain file. Reading anything else on the volume could block for ever.
+/// Opens a plain file. Reading anything else on the volume could block forever.
 ///
 /// # Errors
 /// The file cannot be opened, or is not a plain file.

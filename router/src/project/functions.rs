@@ -306,7 +306,7 @@ mod tests {
         assert!(!is("x", &[("functions/main/index.ts", "Deno.serve(() => new Response())")]));
         assert!(!is("x", &[("config.toml", "[other]\n"), ("functions/hello/index.ts", "")]));
         assert!(!is("x", &[("config.toml", "= wrong")]));
-        // What does not parse and is Supabase's by its looks may ask for tokens.
+        // Text that does not parse but looks like Supabase's may require tokens.
         assert!(is("x", &[("config.toml", "project_id = \n[functions.hello")]));
         let (_dir, root) = folder("x", &[("functions/projects/main/index.ts", dispatcher)]);
         assert!(!is_functions_folder(&root.join("projects")), "a project says nothing of the others");

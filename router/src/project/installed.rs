@@ -207,7 +207,7 @@ mod tests {
         fn put(&self, path: &str) {
             let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            // Two changes in one clock tick could not be told apart.
+            // Two changes in one clock tick could not be distinguished.
             std::thread::sleep(std::time::Duration::from_millis(20));
             fs::write(path, "").unwrap();
         }

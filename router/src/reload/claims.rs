@@ -48,8 +48,8 @@ impl ClaimSet {
         }
     }
 
-    /// Replaces the routes by those of a version that becomes live `now`. Routes that were claimed
-    /// before keep their times.
+    /// Replaces the routes with those of a version that becomes live `now`. Routes that were
+    /// claimed before keep their times.
     pub(super) fn publish(&mut self, version: &Version, routes: &[Route], now: Timestamp) {
         if self.incarnation.is_some_and(|incarnation| incarnation != version.incarnation) {
             *self = Self::default();

@@ -48,7 +48,7 @@ use crate::watch::WatchEvent;
 /// full.
 const SLOW_PROJECTS: usize = 16;
 
-/// Interval between two looks for cells that have been idle for too long: the shortest idle time
+/// Interval between two searches for cells that have been idle for too long: the shortest idle time
 /// that can be configured.
 const IDLE_LOOKS: Duration = Duration::from_secs(1);
 

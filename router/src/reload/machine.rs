@@ -264,7 +264,7 @@ impl<P: Payload> Machine<P> {
         let Attempt { mut next, data, .. } = attempt;
         let end = match outcome {
             BuildOutcome::Good(built) => self.go_live(version, built, data),
-            // The files on the volume are built next, and report for themselves.
+            // The files on the volume are built next, and have a report of their own.
             BuildOutcome::Bad(_) | BuildOutcome::Superseded => supersede(data, &mut next),
         };
         self.end(end, next)

@@ -41,8 +41,8 @@ impl Payload for ProjectData {
     }
 }
 
-/// The rights of the version that failed. `None`: no cell of it was started, because its files or
-/// claims are wrong.
+/// The request and the grant of the version that failed. `None`: no cell of it was started, because
+/// its files or claims are invalid.
 #[derive(Debug)]
 pub(super) struct FailedRights(Option<RequestedGrant>);
 
@@ -87,7 +87,7 @@ pub(super) struct Project {
     pub(super) shared: SharedState,
 }
 
-/// The knowledge about a project's files on the volume.
+/// The state of a project's files on the volume, as last read.
 #[derive(Debug, Default)]
 pub(super) struct VolumeFiles {
     /// Taken while the project is being read.
@@ -120,7 +120,7 @@ pub(super) struct Claims {
     pub(super) claimed: ClaimSet,
     /// The claim for which the newest version failed.
     pub(super) refused: Option<RefusedClaim>,
-    /// The projects that hold what its refused claims want.
+    /// The projects that hold the routes of its refused claims.
     pub(super) rivals: BTreeSet<ProjectName>,
     /// The conflicts that it is a part of, as the admin listener shows them.
     pub(super) conflicts: Vec<RouteConflict>,
@@ -165,7 +165,7 @@ impl Project {
         }
     }
 
-    /// Takes over the knowledge that a reading gave.
+    /// Takes over the results of a reading.
     pub(super) fn update_files(&mut self, read: &mut ReadResult) {
         let files = &mut self.files;
         files.cache = std::mem::take(&mut read.cache);
@@ -341,7 +341,7 @@ impl Project {
         report
     }
 
-    /// Replaces the version that is being built by the reason why it cannot be served.
+    /// Replaces the version that is being built with the reason why it cannot be served.
     pub(super) fn reject_candidate(&mut self, error: Diagnostic) {
         if let Some(candidate) = self.machine.candidate_mut() {
             *candidate = Err(error);

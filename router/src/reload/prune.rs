@@ -112,7 +112,7 @@ impl Pruner {
                 end_of(*incarnation, &record, gone.as_ref())
                 && !is_over(until)
             {
-                // StoredVersion besides the version that was live.
+                // Checkouts other than the one of the version that was live.
                 keep = scope.keep;
                 used.extend(version);
             }

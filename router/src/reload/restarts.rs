@@ -22,7 +22,7 @@ pub(super) struct Restarts {
     pub(super) rest: DownReason,
 }
 
-/// The reason why a live version has no cell, while it has none.
+/// The reason why a live version has no cells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum DownReason {
     /// The version was idle. The next request starts a cell.

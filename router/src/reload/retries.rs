@@ -21,7 +21,7 @@ const TIMES_TAKEN: u32 = 20;
 pub(super) struct Retries {
     last: Option<AttemptFailure>,
     times: u32,
-    /// The number of the newest pause, which tells it from earlier ones.
+    /// The number of the newest pause, which distinguishes it from earlier ones.
     number: u64,
     /// `true`: the next attempt is a retry.
     wanted: bool,

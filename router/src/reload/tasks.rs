@@ -53,7 +53,7 @@ pub(super) enum ProjectTask {
         pause: Duration,
         number: u64,
     },
-    /// Cells that were not wanted have ended.
+    /// Cells that were not needed have ended.
     Retired,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct StartedCells {
 pub(super) enum RouterTask {
     /// The folders on the volume.
     Listed(Listing, Purpose),
-    /// The look at whether there is a folder of this name, and the caller that wants it reloaded.
+    /// The result of the check for a folder of this name, and the caller that requests its reload.
     Probed {
         name: String,
         is_there: bool,

@@ -32,10 +32,10 @@ impl SettingsFiles {
         loop {
             reloads.next().await;
             let files = self.clone();
-            // It fails only by a panic, which is logged.
+            // Fails only by a panic, which is logged.
             let policy = spawn_blocking(move || files.read()).await.ok().flatten();
             if let Some(policy) = policy {
-                // It fails only if the control task has ended.
+                // Fails only if the control task has ended.
                 let _ = self.commands.send(Command::Policy(Arc::new(policy))).await;
             }
         }

@@ -41,7 +41,7 @@ enum StopStep {
     Events,
 }
 
-/// The order of stopping: whatever others need stops after them.
+/// The order of stopping: a part stops after all parts that need it.
 const STOP_ORDER: [StopStep; 8] = [
     StopStep::Delay,
     // Before the control task, which takes the changes that the watch waits to hand over.

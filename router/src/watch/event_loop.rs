@@ -274,7 +274,7 @@ impl WatchLoop {
     /// Has a project read that differs from the last comparison.
     fn note_difference(&mut self, difference: &Difference, now: Instant) {
         let Difference { name, packages, .. } = difference;
-        // Its folders may be others under the same names.
+        // Its folders may have been replaced under the same names.
         self.resync.request(name, now);
         if *packages {
             self.debouncer.note_packages(name, now);

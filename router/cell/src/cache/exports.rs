@@ -54,8 +54,8 @@ impl NodeAnalysisCache for ExportsCache {
         serde_json::from_slice(&exports).ok().map(DenoCjsAnalysis::Cjs)
     }
 
-    /// Stores the exports of a CommonJS module. An analysis of any other module does not tell which
-    /// files it depends on, and is not stored.
+    /// Stores the exports of a CommonJS module. An analysis of any other module does not record the
+    /// files that it depends on, so it is not stored.
     fn set_cjs_analysis(
         &self,
         specifier: &Url,

@@ -6,7 +6,7 @@ use switchyard_protocol::PlatformApi;
 
 use crate::js;
 
-/// Work that goes on after its request was answered: promises that `waitUntil` was given.
+/// Work that continues after its request was answered: promises that `waitUntil` was given.
 pub(crate) struct BackgroundGlue(v8::Global<v8::Function>);
 
 /// Installs the interfaces that platforms share, and those of Supabase. Returns `None` for a

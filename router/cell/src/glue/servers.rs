@@ -149,7 +149,7 @@ pub(crate) struct SettleGlue(v8::Global<v8::Function>);
 
 impl SettleGlue {
     /// Serves one of the servers that listen, or else the default export if it is a handler.
-    /// `exports`: `None` if the evaluation goes on.
+    /// `exports`: `None` if the evaluation continues.
     ///
     /// # Errors
     /// The project's code throws.

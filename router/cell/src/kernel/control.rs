@@ -1,5 +1,5 @@
-//! The cell's end of the control socket. A thread of its own reads it, so that the router's death
-//! and `Drain` are noticed even while JavaScript never returns.
+//! The cell's end of the control socket. A thread of its own reads it, so that the router's end and
+//! `Drain` are noticed even while JavaScript never returns.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;

@@ -109,7 +109,7 @@ fn take_stdin() -> io::Result<UnixStream> {
 
 /// Makes the process end with the router, gain no privileges and be closed to other processes of
 /// the same user. It leaves the router's terminal, so that Ctrl-C reaches the router alone. The end
-/// of a router that died earlier shows as the end of the control socket.
+/// of a router that ended earlier shows as the end of the control socket.
 fn isolate() -> io::Result<()> {
     // SAFETY: these calls change flags of this process only.
     #[expect(unsafe_code, reason = "libc calls")]

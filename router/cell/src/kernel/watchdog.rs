@@ -3,9 +3,9 @@
 //!
 //! JavaScript runs in whichever task of the runtime a request or a timer comes from, so the
 //! runtime's thread as a whole is watched, by the time of its last progress since it woke up. A
-//! thread that is busy for long is asked for a sign of progress, which a task gives. The watching
-//! thread sleeps while the other one does. While a debugger is attached nothing is ended, as it may
-//! have stopped the thread.
+//! thread that is busy for long is requested to give a sign of progress, which a task does. The
+//! watching thread sleeps while the other one does. While a debugger is attached nothing is ended,
+//! as it may have stopped the thread.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

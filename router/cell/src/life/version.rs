@@ -42,7 +42,7 @@ pub(super) struct Version {
     pub(super) ending: EndingGlue,
     pub(super) background: Option<BackgroundGlue>,
     pub(super) adapter: Option<workers::Adapter>,
-    /// The entry's evaluation, if it goes on although the version serves.
+    /// The entry's evaluation, if it continues while the version serves.
     pub(super) evaluation: Option<Evaluation>,
 }
 
@@ -80,7 +80,7 @@ impl Version {
     }
 
     /// Returns the exports of the entry, or `None` if it awaits something that may be the end of
-    /// its server, and goes on.
+    /// its server, and continues.
     async fn evaluate(&mut self) -> Result<Option<v8::Global<v8::Object>>, CoreError> {
         self.project.entry.preload(&mut self.worker).await?;
         let main = self.worker.preload_main_module(&self.project.entry.main_module).await?;
@@ -90,8 +90,8 @@ impl Version {
             return Ok(None);
         }
         // Deno reports a module's exception as the rejection of a promise when the event loop runs
-        // next. A handler may serve by then, so the module itself is asked: it has no exports if it
-        // threw.
+        // next. A handler may serve by then, so the module itself is checked: it has no exports if
+        // it threw.
         let exports = self.worker.js_runtime.get_module_namespace(main)?;
         self.worker.dispatch_load_event()?;
         Ok(Some(exports))

@@ -313,7 +313,7 @@ impl CjsAnalysisSourceProvider for ReExportReader<'_> {
     }
 }
 
-/// Checks JSON and records the location of an error, which V8's own error lacks.
+/// Checks JSON and records the location of an error, which V8's own error does not contain.
 fn check_json(project: &Project, specifier: &Url, json: &str) -> Result<(), JsErrorBox> {
     let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(json) else {
         return Ok(());

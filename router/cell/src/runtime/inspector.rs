@@ -149,7 +149,7 @@ impl DebuggerService {
         let _ = self.sessions.unbounded_send(InspectorSessionProxy { channels, kind });
         let (frames, unsent) = mpsc::channel(MAX_OUTGOING);
         let mut sent = std::pin::pin!(send(unsent, writing));
-        // The end of this drops V8's channel, and stopped JavaScript goes on.
+        // The end of this drops V8's channel, and stopped JavaScript continues.
         let reason = tokio::select! {
             biased;
             () = &mut sent => return,

@@ -11,7 +11,7 @@ use crate::cells::{CellPaths, LaunchSpec, StartError, outside};
 use crate::user::User;
 
 impl Cell {
-    /// ReadBounds the process, gives it the project's folders, and returns its start message. Blocks.
+    /// Limits the process, gives it the project's folders, and returns its start message. Blocks.
     pub(super) fn prepare(&self, launch: &LaunchSpec) -> Result<Start, StartError> {
         let users = &self.settings.users;
         let user = users.of(&launch.version.tenant())?;
@@ -40,7 +40,7 @@ impl Cell {
         if let Some(packages) = launch.checkout.packages().as_deref().and_then(Path::parent) {
             users.share_packages(packages, user).with_context(|| share(packages))?;
         }
-        // The runtime was told this path before the project was known.
+        // The runtime got this path before the project was known.
         std::os::unix::fs::symlink(&data, own.join(DATA)).context("link the project's folder")?;
         let cache = self.cache(launch, user);
         let inspect = self.enable_inspector(launch).map(|inspector| inspector.socket.clone());

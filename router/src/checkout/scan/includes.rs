@@ -54,7 +54,7 @@ pub(super) fn permitted(
         };
         (include, checked)
     });
-    // The project goes without implied includes that it may not have.
+    // Implied includes that the project may not have are left out.
     let is_needed =
         |include: &Include, checked: &Result<_, _>| checked.is_ok() || !included.is_implied(include);
     checked.filter(|(include, checked)| is_needed(include, checked)).map(|(_, checked)| checked).collect()

@@ -48,7 +48,7 @@ impl Checkout {
         linked_packages(&self.dir).filter(|folder| folder.is_dir())
     }
 
-    /// Its `node_modules` folders on the volume.
+    /// The project's `node_modules` folders on the volume.
     pub(crate) fn node_modules(&self) -> NodeModules {
         NodeModules::of(&self.dir)
     }

@@ -28,7 +28,7 @@ impl Volume {
         fs::write(self.dir.path().join("blog").join(path), text).unwrap();
     }
 
-    /// Beside the project.
+    /// Writes a file beside the project.
     fn beside(&self, path: &str, text: &str) {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -48,7 +48,7 @@ impl Control {
         self.parts.metrics.build_seconds.0.observe(took.as_secs_f64());
         let result = match result {
             Ok(built) if built.plan.is_outdated(&self.parts.policy) => {
-                // The change of the policy waits to be looked at.
+                // The change of the policy has yet to be applied.
                 self.retire(name, built.cells);
                 Err(BuildError::Superseded)
             }

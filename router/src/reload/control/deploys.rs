@@ -163,7 +163,7 @@ impl Control {
         deploy.end(id);
     }
 
-    /// Ends the cells of a version that is not wanted, if one was built.
+    /// Ends the cells of a version that is not needed, if one was built.
     pub(super) fn discard(&mut self, name: &ProjectName, built: Option<Built>) {
         let cells = built.map(|built| built.cells).unwrap_or_default();
         if !cells.is_empty() {

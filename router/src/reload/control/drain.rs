@@ -27,7 +27,7 @@ const MAX_ENDING: usize = 4;
 
 impl Control {
     /// Stops the least recently used idle cells while there are more than `--max-cells`. The cells
-    /// of `spared` were just wanted.
+    /// of `spared`, which has just been requested, stay.
     pub(super) fn evict(&mut self, spared: &ProjectName) {
         let idle_since = |name: &ProjectName| self.projects.get(name.as_str())?.live()?.idle_since();
         let evicted = self.parts.cells.budget().to_evict(spared, idle_since);
@@ -71,7 +71,7 @@ impl Control {
         self.show(name);
     }
 
-    /// Ends cells that are not wanted.
+    /// Ends cells that are not needed.
     pub(super) fn retire(&mut self, name: &ProjectName, cells: Vec<Arc<Cell>>) {
         let within = self.settings.grace;
         self.tasks.spawn_ending(name, async move {

@@ -129,7 +129,7 @@ impl Control {
             }
             None => Arc::default(),
         };
-        // Nobody sees what a deploy builds until it is published.
+        // The result of a deploy's build is not visible until it is published.
         if !is_restoring && project.machine.live().is_none() && !project.machine.is_held() {
             self.put_in_table(name);
         }

@@ -15,8 +15,8 @@ use crate::reload::restarts::{DownReason, Restarts};
 use crate::reload::tasks::{ProjectTask, StartedCells};
 use crate::version::Version;
 
-/// Pause before a machine that had no process to give is asked again. Nothing else of the project
-/// waits for it, and nobody is to blame.
+/// Pause before the next attempt to make a process after the machine had none to give. Nothing else
+/// of the project waits for it.
 const NO_PROCESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Control {

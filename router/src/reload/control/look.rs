@@ -1,5 +1,5 @@
 //! Looks at projects: after changes on the volume, for callers, and at start. The volume may be
-//! slow, so it is asked by tasks.
+//! slow, so tasks read it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

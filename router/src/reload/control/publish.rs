@@ -61,7 +61,7 @@ pub(super) struct DeferredPublish {
 pub(super) type Batch = Vec<DeferredPublish>;
 
 impl Control {
-    /// Publishes what has been deferred, and goes on reporting each publish at once.
+    /// Publishes what has been deferred. From then on, each publish is reported at once.
     pub(super) fn publish_batch(&mut self) {
         let batch = self.batch.take().unwrap_or_default();
         if batch.is_empty() {
@@ -233,7 +233,7 @@ impl Control {
         let project = self.projects.of(name);
         let outcome = if was_known { ReloadOutcome::Removed } else { ReloadOutcome::Unknown };
         let report = project.report(attempt, outcome, None);
-        // The project may go on draining, and come back before that is over.
+        // The project may keep draining, and come back before that is over.
         project.history.clear();
         if was_known {
             tracing::info!(

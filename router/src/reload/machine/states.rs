@@ -31,7 +31,7 @@ pub(crate) struct AttemptFailure {
 }
 
 impl AttemptFailure {
-    /// ReadBounds the error, wherever it comes from: it goes to the status board, into events and to clients.
+    /// Bounds the length of the error: it goes to the status board, into events and to clients.
     pub(super) fn new(version: Option<Version>, error: Diagnostic) -> Self {
         Self { version, error: error.bounded() }
     }
@@ -136,6 +136,6 @@ pub(crate) enum Effect<P: Payload> {
     Staged(StagedKind),
     /// Report the failure of its build to the deploy.
     StageFailed(AttemptFailure, P::Attempt),
-    /// End the cells of a version that is not wanted, if one was built.
+    /// End the cells of a version that is not needed, if one was built.
     Discard(Option<P::Built>),
 }

@@ -35,7 +35,7 @@ impl WriteTarget {
         if status.st_mode & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
-        // SAFETY: asks for flags.
+        // SAFETY: reads flags.
         let appends = at.is_none() && unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0;
         let allocated = status.st_blocks * 512;
         let is_dense = allocated >= status.st_size;
