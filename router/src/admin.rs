@@ -198,7 +198,7 @@ async fn authorized(
 }
 
 async fn unknown_path() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "there is nothing at this path")
+    Problem::new(StatusCode::NOT_FOUND, "unknown-path", "unknown path: GET /openapi.json lists all")
 }
 
 /// Has the kernel notice a client that vanished without a word. Otherwise its connection, and a
@@ -220,5 +220,5 @@ pub(crate) fn sends() -> Arc<Semaphore> {
 }
 
 fn unknown_project(name: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("there is no project {name:?}"))
+    Problem::new(StatusCode::NOT_FOUND, "unknown-project", format!("unknown project {name:?}"))
 }

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_broke_a_moment_before_a_death_was_in_flight_then() {
+    fn a_connection_that_broke_just_before_a_crash_counts_as_in_flight() {
         let in_flight = Arc::new(InFlight::default());
         let (_stays, breaks) = (in_flight.enter().unwrap(), in_flight.enter().unwrap());
         drop(in_flight.enter());

@@ -136,14 +136,10 @@ impl Metrics {
             "From the checkout to a handler that serves",
             build_seconds.0.clone(),
         );
-        registry.register(
-            "switchyard_cells_died",
-            "Cells that ended by themselves, by reason",
-            cells_died.clone(),
-        );
+        registry.register("switchyard_cells_died", "Cells that crashed, by reason", cells_died.clone());
         registry.register(
             "switchyard_cells_evicted",
-            "Cells stopped until they are asked for: beyond --max-cells, or idle",
+            "Cells stopped until their next request: beyond --max-cells, or idle",
             cells_evicted.clone(),
         );
         registry.register("switchyard_polling", "1 while projects are polled", polling.clone());

@@ -319,13 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_does_not_parse_is_named_with_its_place() {
+    fn a_configuration_that_does_not_parse_is_reported_with_its_position() {
         let error = read(&[("main.ts", ""), ("deno.json", "{\n  \"imports\": }")]).unwrap_err();
         assert_eq!((error.file.as_deref(), error.line), (Some("deno.json"), Some(2)));
     }
 
     #[test]
-    fn what_it_asks_for_is_named_with_file_and_field_when_it_is_malformed() {
+    fn a_malformed_request_is_reported_with_file_and_field() {
         let asking = |text| read(&[("main.ts", ""), ("deno.json", text)]);
         assert_eq!(asking("{}").unwrap().requested, PermissionRequest::default());
         assert_ne!(
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_named_with_its_place_and_the_right_one() {
+    fn a_misspelt_key_is_reported_with_its_position_and_the_right_key() {
         for (file, text, place, says) in [
             ("deno.json", "{\n  \"permisions\": {}\n}", (2, 3), "did you mean \"permissions\"?"),
             ("deno.jsonc", "{\"switchyard\": {\n\"entyr\": \"x\"}}", (2, 1), "did you mean \"entry\"?"),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_nobody_wrote_is_not_parsed() {
+    fn a_missing_configuration_is_not_parsed() {
         let deep = "[".repeat(100_000);
         assert!(read(&[("main.ts", ""), ("deno.json", &deep)]).is_err());
         let large = format!("{{\"x\": \"{}\"}}", "x".repeat(1 << 20));

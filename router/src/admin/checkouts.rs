@@ -111,7 +111,7 @@ pub(super) async fn checkout(
         if admin.board.one(&name).is_none() {
             return Err(unknown_project(&name));
         }
-        let detail = format!("there is no checkout {short:?} of {name} (any more)");
+        let detail = format!("unknown checkout {short:?} of {name}: it may have been removed");
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-checkout", detail));
     };
     let (digest, version) = (header(&kept.version.digest), header(&kept.version));

@@ -36,7 +36,7 @@ pub(super) async fn hold(State(admin): AdminState, body: Body) -> Result<Respons
     params(("id" = String, Path, description = "The deploy")),
     responses(
         (status = 200, description = "The outcome of each project", body = Reports),
-        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 404, description = "unknown-deploy: it has ended, or its lease has expired"),
     ),
 )]
 pub(super) async fn build(State(admin): AdminState, Path(deploy): Path<String>) -> Result<Response, Problem> {
@@ -49,7 +49,7 @@ pub(super) async fn build(State(admin): AdminState, Path(deploy): Path<String>) 
     params(("id" = String, Path, description = "The deploy")),
     responses(
         (status = 200, description = "The outcome of each project", body = Reports),
-        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 404, description = "unknown-deploy: it has ended, or its lease has expired"),
         (status = 409, description = "not-built"),
     ),
 )]
@@ -65,8 +65,8 @@ pub(super) async fn publish(
 #[utoipa::path(delete, path = "/_deploys/{id}", tag = "deploys",
     params(("id" = String, Path, description = "The deploy")),
     responses(
-        (status = 204, description = "The projects are free"),
-        (status = 404, description = "unknown-deploy: it is over, or its lease is"),
+        (status = 204, description = "The projects are released"),
+        (status = 404, description = "unknown-deploy: it has ended, or its lease has expired"),
     ),
 )]
 pub(super) async fn release(

@@ -42,14 +42,14 @@ enum InspectError {
     Off,
     #[error("{0} may not be debugged: start the router with --inspect {0}")]
     NotInspectable(String),
-    #[error("web pages may not debug: use DevTools, or no browser")]
+    #[error("web pages may not attach a debugger: use DevTools, or a client other than a browser")]
     ForeignOrigin,
     #[error("name the host that you connect to, as HTTP/1.1 does")]
     NoHost,
-    #[error("there is no project {0:?}")]
+    #[error("unknown project {0:?}")]
     UnknownProject(String),
     #[error(
-        "no such process of {0} is live: /json/list has those that are; an idle project is started by its next \
+        "no such process of {0} is live: /json/list has the live ones; an idle project is started by its next \
          request"
     )]
     UnknownProcess(String),

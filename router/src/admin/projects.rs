@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_question_says_which_field_is_wrong() {
+    fn an_invalid_query_is_refused_with_the_invalid_field() {
         for (query, says) in [
             ("since=x&router=r1", "invalid since \"x\": expected the \"revision\""),
             ("since=-1&router=r1", "invalid since \"-1\": expected the \"revision\""),

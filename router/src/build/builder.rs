@@ -145,7 +145,7 @@ impl Builder {
         tokio::select! {
             started = self.start(launch, healthcheck, cells) => started,
             () = superseded => Err(BuildError::Superseded),
-            () = make_room => unreachable!("it never ends"),
+            () = make_room => unreachable!("this future never ends"),
         }
     }
 

@@ -183,7 +183,7 @@ pub(crate) async fn read(
     };
     let (job, result) = tokio::select! {
         read = readers.read(&mut reading, time, job, read_blocking, || is_slow.notify_one()) => read,
-        () = takes_long => unreachable!("it never ends"),
+        () = takes_long => unreachable!("this future never ends"),
     };
     let result = result.unwrap_or_else(|error| failed_reading(&error, time));
     let cache = job.map(|job| job.cache).unwrap_or_default();
@@ -197,8 +197,8 @@ fn failed_reading(error: &ReadingError, time: Duration) -> ReadResult {
             format!("its files could not be read within {millis} ms: {}", ReadLimit::Time.fix())
         }
         ReadingError::Stuck => format!(
-            "reading its files has not come back after {millis} ms (--read-timeout): see why the file \
-             system that they are on does not answer"
+            "reading its files did not end within {millis} ms (--read-timeout): check the file system that \
+             they are on, which does not answer"
         ),
         ReadingError::Panicked(panic) => format!("the router failed to read the project: {panic}"),
     };

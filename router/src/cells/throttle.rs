@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_logs_a_burst_and_then_so_much_a_minute() {
+    fn a_project_logs_a_burst_and_then_its_share_a_minute() {
         let mut scene = Scene::new();
         assert_eq!(scene.print("a", 100), 60);
         assert_eq!(scene.print("a", 100), 0);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_counted_and_reported_once() {
+    fn dropped_lines_are_counted_and_reported_once() {
         let mut scene = Scene::new();
         scene.print("quiet", 1);
         scene.print("a", 70);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_bounded_and_the_quiet_are_heard_beside_the_noisy() {
+    fn all_together_are_bounded_and_quiet_projects_are_logged_beside_noisy_ones() {
         let mut scene = Scene::new();
         let noisy: Vec<_> = (0..20).map(|n| format!("noisy-{n}")).collect();
         let all = (SHARES * LIMIT / 1000) as usize;

@@ -333,7 +333,7 @@ fn strip_prefix(
     entry: &ProjectEntry,
     length: usize,
 ) -> Result<String, RequestProblem> {
-    let bad_path = RequestProblem::BadRequest("the path is not understood");
+    let bad_path = RequestProblem::BadRequest("invalid path");
     let prefix = request.uri().path().get(..length).ok_or(bad_path)?;
     let prefix = prefix[..entry.prefix.stripped_len(prefix)].to_owned();
     if !prefix.is_empty() || request.uri().authority().is_some() {

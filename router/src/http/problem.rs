@@ -211,7 +211,7 @@ fn describe(bad: BadAnswer) -> &'static str {
         BadAnswer::ClosedEarly => {
             "the project's process closed the connection before its response was complete"
         }
-        BadAnswer::Switch => "the project's process switched to another protocol than the request asked for",
+        BadAnswer::Switch => "the project's process switched to another protocol than the requested one",
         BadAnswer::NoConnection => "the project's process takes no connections",
     }
 }

@@ -125,7 +125,7 @@ async fn execute(
     }
     parse_answer(&answer).with_context(|| match status {
         Ok(status) => format!("the installer ended with {status}: {}", logged_lines(&output).join("\n")),
-        Err(error) => format!("the installer's exit status is not known: {error}"),
+        Err(error) => format!("cannot read the installer's exit status: {error}"),
     })
 }
 

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_private_is_within_a_reach_or_nowhere() {
+    fn a_private_host_is_within_a_reach_or_refused() {
         let reach: NetTarget = "127.0.0.0/8:5432".parse().unwrap();
         for text in ["localhost:5432", "127.0.0.1:5432", "db.localhost:5432"] {
             assert!(target(text).is_private() && target(text).is_within(&reach), "{text}");

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_for_is_not_the_same_as_asking_for_nothing() {
+    fn no_request_differs_from_a_request_for_nothing() {
         for config in [json!({}), json!({"permissions": {"other": {"net": true}}})] {
             assert_eq!(PermissionRequest::read(&config).unwrap().rights, None);
         }
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_named_by_its_field() {
+    fn a_malformed_permission_is_reported_with_its_field() {
         let set = |value: Value| json!({"permissions": {"default": value}});
         let env = |value: Value| json!({"switchyard": {"env": value}});
         for (config, field) in [

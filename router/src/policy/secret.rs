@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused_and_not_shown() {
+    fn an_invalid_value_is_refused_and_not_shown() {
         for (content, says) in [
             (&b"hunter2\xff"[..], "is not UTF-8"),
             (b"hunter2\0", "NUL"),

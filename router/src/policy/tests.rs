@@ -44,7 +44,7 @@ fn env(grant: &Grant) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn every_problem_is_named_at_once_with_its_place_and_key() {
+fn every_problem_is_reported_at_once_with_its_position_and_key() {
     let problems = try_read(
         r#"
         [default.limits]
@@ -122,7 +122,7 @@ fn every_problem_is_named_at_once_with_its_place_and_key() {
 }
 
 #[test]
-fn what_is_no_toml_is_named_with_line_and_column_and_without_its_text() {
+fn invalid_toml_is_reported_with_line_and_column_and_without_its_text() {
     let problems = try_read("[defaults.env]\nKEY = \"hunter2\nOTHER = hunter2\n").unwrap_err();
     assert!(problems.iter().any(|problem| problem.starts_with("2:")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.starts_with("3:")), "{problems:?}");
@@ -187,7 +187,7 @@ fn without_a_policy_the_defaults_are_safe() {
 }
 
 #[test]
-fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
+fn a_project_gets_what_it_requests_within_what_is_allowed() {
     let policy = r#"
         [projects.blog.permissions]
         read = ["/srv/shared"]
@@ -232,7 +232,7 @@ fn a_project_gets_what_it_asks_for_within_what_is_allowed() {
 }
 
 #[test]
-fn asking_for_everything_gets_what_is_allowed_and_for_nothing_nothing() {
+fn a_request_for_everything_gets_what_is_allowed_and_one_for_nothing_gets_nothing() {
     let policy =
         "[defaults.permissions]\nread = [\"/srv/a\"]\nnet = [\"a.com\"]\nprivate_net = [\"10.0.0.1\"]";
     let all = grant(policy, asking(json!({"all": true})));
@@ -255,7 +255,7 @@ fn asking_for_everything_gets_what_is_allowed_and_for_nothing_nothing() {
 }
 
 #[test]
-fn what_a_project_denies_itself_is_told_to_the_cell() {
+fn permissions_that_a_project_denies_itself_reach_the_cell() {
     let grant =
         grant("", asking(json!({"net": {"allow": true, "deny": ["a.com"]}, "read": {"ignore": ["./x"]}})));
     assert_eq!(grant.permissions.net, None);
@@ -321,7 +321,7 @@ fn limits_of_requests_alone_make_no_difference_to_a_cell() {
 }
 
 #[test]
-fn routes_are_given_to_projects_and_what_is_given_to_nobody_is_open_unless_the_default_says_no() {
+fn routes_are_assigned_to_projects_and_unassigned_ones_are_open_unless_the_default_says_no() {
     let policy = |defaults: &str| {
         let text = format!(
             "shared_hosts = [\"apps.example.com\", \"*.apps.example.com\"]\n{defaults}\n\
@@ -357,7 +357,7 @@ fn routes_are_given_to_projects_and_what_is_given_to_nobody_is_open_unless_the_d
 }
 
 #[test]
-fn a_route_that_is_given_twice_or_is_none_is_named_with_its_key() {
+fn a_repeated_or_invalid_route_is_reported_with_its_key() {
     let text = "shared_hosts = [\"/x\", \"a.example\"]\n[defaults]\nroutes = [\"b.example\"]\n\
                 [projects.shop]\nroutes = [\"a.example\", \"/store\", \"127.0.0.1\"]\n\
                 [projects.blog]\nroutes = [\"/store/\", \"c.example:80\", \"a.example\"]\n[projects.none]\nroutes = 1\n";

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_lie_beside_the_project_is_named_with_file_and_field() {
+    fn a_path_that_cannot_lie_beside_the_project_is_reported_with_file_and_field() {
         for (entry, why) in [
             ("/etc", "does not begin"),
             ("shared", "does not begin"),

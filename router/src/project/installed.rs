@@ -243,11 +243,11 @@ mod tests {
         scene.put("node_modules/.package-lock.json");
         assert_eq!(look().progress, InstallProgress::Complete);
         scene.put("packages/a/node_modules/right/index.js");
-        assert_eq!(look().progress, InstallProgress::Unmarked, "by somebody else, as a build does");
+        assert_eq!(look().progress, InstallProgress::Unmarked, "by another program, as a build does");
     }
 
     #[test]
-    fn the_stamp_tells_packages_and_not_the_caches_beside_them() {
+    fn the_stamp_covers_packages_and_not_the_caches_beside_them() {
         let scene = Scene(tempfile::tempdir().unwrap());
         scene.put("node_modules/left/index.js");
         let first = scene.look();

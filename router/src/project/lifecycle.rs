@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_file_and_field() {
+    fn an_invalid_option_is_reported_with_file_and_field() {
         for (own, field) in [
             (json!({"idle": "soon"}), "idle"),
             (json!({"idle": "-10m"}), "idle"),

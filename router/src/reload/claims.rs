@@ -186,12 +186,12 @@ fn reason_text(claimant: &ProjectName, route: &Route, Rival { project, reason }:
     let route = route.to_string();
     let reason = match reason {
         Reason::Assigned => format!("the operator's policy gives {route:?} to the project {project}"),
-        Reason::Name => format!("{route:?} is the project {project}'s by its name"),
+        Reason::Name => format!("{route:?} belongs to the project {project} by its name"),
         Reason::Claimed(since) => {
             format!("the project {project} has claimed {route:?}, or a prefix of it, since {since:.0}")
         }
         Reason::Contested(_) => format!(
-            "the project {project} claims {route:?} too, or a prefix of it, and this router cannot tell which claim \
+            "the project {project} claims {route:?} too, or a prefix of it, and this router cannot determine which claim \
              was first: neither has it"
         ),
     };

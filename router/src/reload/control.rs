@@ -142,7 +142,7 @@ impl Control {
         async move {
             let read = spawn_blocking(move || {
                 let known = record().unwrap_or_else(|error| {
-                    tracing::error!("the versions that were live before are not known: {error:#}");
+                    tracing::error!("cannot read which versions were live before: {error:#}");
                     Default::default()
                 });
                 StartInventory::new(known, &root)

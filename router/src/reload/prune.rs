@@ -171,7 +171,7 @@ impl Pruner {
             tracing::warn!(
                 project.name = %tenant.project,
                 "{} is kept: the volume does not name this incarnation of {} (any more); delete the folder if \
-                 nobody needs it",
+                 it is not needed",
                 data.display(),
                 tenant.project
             );

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_that_lived_long_enough_makes_the_next_death_a_first_one() {
+    fn a_cell_that_lived_long_enough_makes_the_next_crash_a_first_one() {
         let mut restarts = Restarts::default();
         for _ in 1..MOST {
             assert!(restarts.note_crash(SHORT, 1).is_some());
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_that_die_together_are_counted_as_one() {
+    fn cells_that_crash_together_are_counted_as_one() {
         let mut restarts = Restarts::default();
         let pauses: Vec<_> =
             std::iter::from_fn(|| restarts.note_crash(SHORT, 4)).map(|pause| pause.as_millis()).collect();

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_what_was_written_is_as_good_as_none_and_replaced() {
+    async fn a_damaged_entry_counts_as_missing_and_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let cache = open(dir.path(), 1 << 20);
         let entry = cache.entry(Producer::Module, &[b"x"]).unwrap();

@@ -127,7 +127,7 @@ mod tests {
     use crate::modules::roots::Roots;
 
     #[test]
-    fn the_place_in_a_configuration_file_is_taken_from_the_text() {
+    fn the_location_in_a_configuration_file_is_taken_from_the_text() {
         let names = PathNames::new(&Roots {
             checkout: "/c/blog".into(),
             root: "/c/blog".into(),

@@ -93,7 +93,7 @@ impl Program {
 fn missing_program(entry: &str) -> String {
     let name = entry.rsplit('/').next().unwrap_or(entry);
     format!(
-        "the program \"{name}\" is not there: install the package that brings it into the project's node_modules \
+        "the program \"{name}\" is not installed: install the package that brings it into the project's node_modules \
          (npm install); a router with --allow-install fetches it"
     )
 }

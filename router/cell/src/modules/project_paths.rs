@@ -252,7 +252,7 @@ mod tests {
 
     /// The only test that reads the logged paths, which belong to the process.
     #[test]
-    fn so_many_paths_are_reported_and_each_of_them_once() {
+    fn a_bounded_number_of_paths_is_reported_and_each_once() {
         let paths = paths(&["/visible", "/state/run/7/tmp"]);
         let name = |path: &str| drop(paths.query(Path::new(path).into()).unwrap());
         let reported = || REPORTED.lock().unwrap().clone();

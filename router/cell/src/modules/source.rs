@@ -131,11 +131,11 @@ pub(crate) fn unreadable(project: &Project, path: &Path, error: &io::Error) -> J
     let sloppy = || sloppy_hint(project, path);
     JsErrorBox::type_error(match error.kind() {
         io::ErrorKind::NotFound if name.starts_with("../") => format!(
-            "Module not found: there is no file \"{name}\" in this version: what lies beside the project has to be \
+            "Module not found: \"{name}\" does not exist in this version: a folder or file beside the project has to be \
              named in \"switchyard\": {{\"include\": […]}} in deno.json"
         ),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            format!("Module not found: there is no file \"{name}\"{}", sloppy())
+            format!("Module not found: \"{name}\" does not exist{}", sloppy())
         }
         io::ErrorKind::IsADirectory => {
             format!("\"{name}\" is a directory: import a file in it, such as \"{name}/mod.ts\"{}", sloppy())

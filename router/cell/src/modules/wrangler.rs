@@ -137,12 +137,12 @@ impl fmt::Display for UnknownModule {
             "cloudflare:test" | "cloudflare:test-internal" => {
                 "is for tests with vitest: it is not part of a Worker that runs"
             }
-            "cloudflare:workflows" => "is for Workflows, which Switchyard does not have",
+            "cloudflare:workflows" => "is for Workflows, which Switchyard does not support",
             "cloudflare:workers" | "cloudflare:node" | "cloudflare:sockets" => {
                 "is a module of Cloudflare Workers: add a wrangler.toml, or \"switchyard\": \
                  {\"platform\": \"workers\"} in deno.json"
             }
-            _ => "is a module of Cloudflare's that Switchyard does not have",
+            _ => "is a module of Cloudflare's that Switchyard does not support",
         };
         write!(f, "\"{}\" {reason}", self.0)
     }

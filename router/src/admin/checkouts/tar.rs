@@ -66,8 +66,8 @@ impl ChunkWriter {
     fn send(&self, piece: TarPiece) -> io::Result<()> {
         match self.runtime.block_on(timeout(CLIENT_TIMEOUT, self.sender.send(piece))) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone")),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
+            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client has disconnected")),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")),
         }
     }
 

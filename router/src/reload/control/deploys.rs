@@ -149,7 +149,7 @@ impl Control {
     /// Lets go of the deploys whose lease is over.
     pub(super) fn end_leases(&mut self) {
         for id in self.deploys.expired(tokio::time::Instant::now()) {
-            tracing::warn!(deploy = id.as_str(), "let go: nothing was heard of it for as long as its lease");
+            tracing::warn!(deploy = id.as_str(), "let go: its lease has expired");
             self.let_go(&id);
         }
     }

@@ -50,7 +50,7 @@ impl Control {
             if live.is_unused() {
                 tracing::info!(
                     project.name = name.as_str(),
-                    "the process of {name} ends until it is asked for: it was idle"
+                    "the process of {name} is stopped until its next request: it was idle"
                 );
                 self.stop(&name);
             }

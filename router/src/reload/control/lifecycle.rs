@@ -172,7 +172,7 @@ impl Control {
         let follows = match restart_ms {
             Some(0) => "another one is started".to_owned(),
             Some(pause) => format!("another one is started in {pause} ms"),
-            None => format!("it was death {crashes} in a row: {name} is stopped"),
+            None => format!("it was crash {crashes} in a row: {name} is stopped"),
         };
         tracing::error!(
             project.name = name.as_str(),
@@ -183,7 +183,7 @@ impl Control {
             in_flight = death.in_flight,
             crashes,
             restart_ms,
-            "a cell of {version} ended by itself: {}; {follows}",
+            "a cell of {version} crashed: {}; {follows}",
             death.message
         );
         self.parts.metrics.cells_died.get_or_create(&DeathLabels { reason: death.reason.as_str() }).inc();

@@ -176,7 +176,7 @@ fn a_folder_that_is_gone_takes_its_route_with_it() {
 }
 
 #[test]
-fn an_invalid_project_is_told_once() {
+fn an_invalid_project_is_reported_once() {
     let mut machine = live(1);
     assert!(matches!(&play(&mut machine, [changed(), invalid(false)])[..], [Effect::Fail(..)]));
     assert_eq!(play(&mut machine, [changed(), invalid(false)]), [UNCHANGED]);
@@ -282,7 +282,7 @@ fn what_a_hold_superseded_is_read_when_it_ends() {
 }
 
 #[test]
-fn a_build_of_a_deploy_publishes_nothing_until_it_is_told_to() {
+fn a_build_of_a_deploy_publishes_nothing_until_the_deploy_requests_it() {
     let mut machine = prepared(live(1), 2);
     assert_eq!(machine.live_version(), Some(&version(1)));
     let expected = publish(2, Some(1));

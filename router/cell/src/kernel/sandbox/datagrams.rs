@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_not_heard_by_either_protocol() {
+    fn datagrams_of_strangers_are_dropped_for_both_protocols() {
         for address in ["127.0.0.1:0", "[::1]:0"].into_iter().filter(|address| is_there(address)) {
             let (socket, stranger, friend, other) =
                 (bound(address), bound(address), bound(address), bound(address));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_of_the_other_protocol_is_heard_through_a_socket_of_both() {
+    fn a_sender_of_the_other_protocol_reaches_a_socket_of_both() {
         if !is_there("[::]:0") {
             return;
         }

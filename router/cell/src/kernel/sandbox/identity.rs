@@ -42,7 +42,7 @@ pub(crate) fn reduce() -> Result<()> {
         // a user and does not find what `open` finds. Each thread sets the capabilities that it
         // keeps.
         control(libc::PR_SET_SECUREBITS, libc::SECBIT_NO_SETUID_FIXUP as libc::c_ulong)
-            .context("have files exist for whoever can open them")?;
+            .context("let files exist for users who can open them")?;
     }
     let kept: CapsHashSet = had.intersection(&CapsHashSet::from(UNTIL_ASSIGNED)).copied().collect();
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;

@@ -18,7 +18,7 @@ pub(super) fn unresolved(project: &Project, raw: &str, error: &DenoResolveError)
         }
         DenoResolveErrorKind::MappedResolution(error) if error.is_unmapped_bare_specifier() => {
             format!(
-                "There is no package \"{raw}\": install it into the project's node_modules \
+                "The package \"{raw}\" was not found: install it into the project's node_modules \
                  (npm install {raw}), or map it to a module in the \"imports\" of deno.json"
             )
         }

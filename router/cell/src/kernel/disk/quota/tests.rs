@@ -57,7 +57,7 @@ fn what_is_removed_while_the_router_counts_is_room_once() {
 }
 
 #[test]
-fn a_count_that_was_not_asked_for_only_lowers_what_is_left() {
+fn an_unrequested_count_only_lowers_the_space_left() {
     let (quota, _) = quota();
     count(&quota, amount(10 * BLOCK, 10));
     quota.update(amount(20 * BLOCK, 5), false);
@@ -96,7 +96,7 @@ fn a_refusal_waits_for_a_count_that_began_after_the_question() {
 }
 
 #[test]
-fn the_router_is_asked_once_until_it_answers_or_something_is_removed() {
+fn one_count_is_requested_until_the_router_answers_or_something_is_removed() {
     let (quota, asked) = quota();
     quota.request_count();
     quota.request_count();
@@ -132,7 +132,7 @@ fn what_was_removed_is_room_at_once_unless_it_is_open() {
 }
 
 #[test]
-fn a_count_is_asked_for_when_room_is_ample_no_more() {
+fn a_count_is_requested_once_room_is_no_longer_ample() {
     let (quota, asked) = quota();
     assert!(!quota.is_ample());
     count(&quota, amount(3 * AMPLE, 0));
